@@ -1,0 +1,154 @@
+"""When training stops, and what the terminal shows meanwhile."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any, Literal
+
+import pytorch_lightning as pl
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from aeframe.bounds import AtLeast
+from aeframe.data import Batch
+
+
+class Until(pl.Callback):
+    """Stops when a validation metric reaches an acceptable level.
+
+    metric: e.g. val/mse, or null for never. at_most, at_least: the level; one of them.
+    reached: afterwards, whether it was.
+    """
+
+    def __init__(
+        self,
+        *,
+        metric: str | None = None,
+        at_most: float | None = None,
+        at_least: float | None = None,
+    ) -> None:
+        if metric is not None and (at_most is None) == (at_least is None):
+            raise ValueError("write either until.at_most or until.at_least beside until.metric")
+        if metric is None and not at_most is at_least is None:
+            raise ValueError("a level needs until.metric, e.g. until.metric=val/mse")
+        self.metric, self.at_most, self.at_least = metric, at_most, at_least
+        self.reached: bool | None = None if metric is None else False
+
+    @property
+    def level(self) -> str:
+        """The wanted level, as a person would write it."""
+        sign, limit = ("<=", self.at_most) if self.at_least is None else (">=", self.at_least)
+        return f"{self.metric} {sign} {limit:g}" if limit is not None else ""
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self.metric is None or trainer.sanity_checking:
+            return
+        value = float(trainer.callback_metrics[self.metric])
+        low = self.at_most is None or value <= self.at_most
+        high = self.at_least is None or value >= self.at_least
+        if low and high:
+            self.reached, trainer.should_stop = True, True
+
+
+class EarlyStopping(pl.callbacks.EarlyStopping):
+    """Stops when `monitor` has not improved by min_delta in `patience` validations (null: never), of
+    which those in the first `warmup_epochs` do not count."""
+
+    def __init__(
+        self,
+        *,
+        monitor: str = "val/mse",
+        mode: Literal["min", "max"] = "min",
+        patience: Annotated[int, AtLeast(1)] | None = None,
+        min_delta: Annotated[float, AtLeast(0)] = 0.0,
+        warmup_epochs: Annotated[int, AtLeast(0)] = 0,
+    ) -> None:
+        super().__init__(
+            monitor, min_delta=min_delta, patience=patience or 1, mode=mode, check_finite=False
+        )
+        self.active, self.warmup_epochs = patience is not None, warmup_epochs
+
+    def _run_early_stopping_check(self, trainer: pl.Trainer) -> None:
+        if self.active and trainer.current_epoch >= self.warmup_epochs:
+            super()._run_early_stopping_check(trainer)
+
+
+class RateColumn(ProgressColumn):
+    """Images per second."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.fields['rate']:,.0f} images/s", style="cyan")
+
+
+class Bar(pl.Callback):
+    """One bar over all epochs with images/s, the loss and the monitored metric, redrawn by time.
+
+    Without a terminal: a line for every tenth of the epochs.
+    """
+
+    interval = 0.2  # seconds between refreshes: a step may take less than a millisecond
+
+    def __init__(self, monitor: str) -> None:
+        self.monitor, self.console = monitor, Console(stderr=True)
+        self.images, self.last = 0, 0.0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.started = self.last = time.perf_counter()
+        self.images = 0
+        total = trainer.estimated_stepping_batches * trainer.accumulate_grad_batches
+        self.progress = Progress(
+            TextColumn("epoch {task.fields[epoch]}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f}%"),
+            RateColumn(),
+            TextColumn("{task.fields[shown]}"),
+            TimeRemainingColumn(),
+            console=self.console,
+            disable=not self.console.is_terminal or trainer.global_rank > 0,
+            transient=True,
+        )
+        finite = total if total != float("inf") else None
+        self.task = self.progress.add_task("", total=finite, epoch="", rate=0.0, shown="")
+        self.progress.start()
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+    ) -> None:
+        self.images += len(batch.x) * trainer.world_size
+        now = time.perf_counter()
+        if now - self.last < self.interval:
+            return
+        self.last = now
+        loss = outputs["loss"] if isinstance(outputs, dict) else outputs
+        shown = f"loss {float(loss):.4g}" if isinstance(loss, torch.Tensor) else ""
+        if self.monitor in trainer.callback_metrics:
+            shown += f"  {self.monitor} {float(trainer.callback_metrics[self.monitor]):.4g}"
+        done = trainer.current_epoch * trainer.num_training_batches + batch_idx + 1
+        epoch = f"{trainer.current_epoch + 1}/{trainer.max_epochs}"
+        rate = self.images / (now - self.started)
+        self.progress.update(self.task, completed=done, epoch=epoch, rate=rate, shown=shown)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        every = max(1, (trainer.max_epochs or 10) // 10)
+        if self.console.is_terminal or trainer.global_rank or (trainer.current_epoch + 1) % every:
+            return
+        value = float(trainer.callback_metrics[self.monitor])
+        rate = self.images / (time.perf_counter() - self.started)
+        epoch = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
+        print(f"{epoch}  {self.monitor} {value:.4g}  {rate:,.0f} images/s", flush=True)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.progress.stop()
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        if hasattr(self, "progress"):
+            self.progress.stop()

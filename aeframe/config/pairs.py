@@ -1,0 +1,135 @@
+"""Which choices do not go together, why, and what to write instead."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from aeframe.constraints import Constraint
+from aeframe.errors import Problem
+from aeframe.likelihoods import Likelihood
+from aeframe.models import Autoencoder
+from aeframe.networks import Network
+
+SPARSE = "topk, batch_topk, winner_take_all, jump_relu, threshold, sigmoid, l1 or kl_sparsity"
+CORRUPTIONS = "masking, gaussian_noise or salt_and_pepper"
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What was picked. variant: the model's name as it is typed; options: its YAML."""
+
+    variant: str
+    model: type[Autoencoder]
+    options: Mapping[str, Any]
+    constraints: Mapping[str, Constraint]
+    network: Network | None = None
+    likelihood: Likelihood | None = None
+    normalization: str = "unit"
+    strategy: str = "auto"
+
+    @property
+    def written(self) -> str:
+        """The constraints as they are typed."""
+        return f"constraint=[{','.join(self.constraints)}]"
+
+    def of_kind(self, kind: str) -> list[str]:
+        """The names of the constraints of one kind."""
+        return [name for name, part in self.constraints.items() if part.kind == kind]
+
+
+def pair_problems(choices: Choices) -> list[Problem]:
+    """Every illegal pair among the choices."""
+    rules = (_required, _posterior, _activations, _unit_interval, _size, _revival, _network, _data)
+    return [problem for rule in rules for problem in rule(choices)]
+
+
+def _required(c: Choices) -> Iterator[Problem]:
+    if c.model.requires == "corruption" and not c.of_kind("corruption"):
+        what = f"model={c.variant} needs a corrupted input, and nothing corrupts it"
+        yield Problem(c.written, what, f"Add one of {CORRUPTIONS}.")
+    if c.model.requires == "sparsity" and not any(p.sparse for p in c.constraints.values()):
+        what = f"model={c.variant} needs few active units, and nothing makes the code sparse"
+        yield Problem(c.written, what, f"Add one of {SPARSE}.")
+
+
+def _posterior(c: Choices) -> Iterator[Problem]:
+    if not c.model.stochastic:
+        return
+    for name, part in c.constraints.items():
+        if part.deterministic:
+            what = f"acts on a code that is not drawn from a posterior, and model={c.variant} draws it"
+            remedy = f"Write model=sparse, or one of bottleneck, l1, l2, contractive, {CORRUPTIONS}."
+            yield Problem(f"constraint={name}", what, remedy)
+
+
+def _activations(c: Choices) -> Iterator[Problem]:
+    names = c.of_kind("activation")
+    if len(names) > 1:
+        what = f"{' and '.join(names)} each decide alone which units are dormant"
+        yield Problem(c.written, what, f"Keep one of them, e.g. constraint={names[0]}.")
+
+
+def _unit_interval(c: Choices) -> Iterator[Problem]:
+    parts = c.constraints
+    for name, part in parts.items():
+        if part.unit_interval != "needs":
+            continue
+        for other in c.of_kind("activation"):
+            if parts[other].unit_interval != "gives":
+                what = f"{name} needs units in (0, 1), and {other} gives others"
+                yield Problem(c.written, what, f"Write constraint={name}, or [sigmoid,{name}].")
+            elif list(parts).index(other) > list(parts).index(name):
+                what = f"{other} comes after {name}, which would penalise other units"
+                yield Problem(c.written, what, f"Write constraint=[{other},{name}].")
+
+
+def _size(c: Choices) -> Iterator[Problem]:
+    names = c.of_kind("size")
+    if names and c.model.requires == "sparsity" and not c.options.get("allow_undercomplete"):
+        what = f"{names[0]} wants fewer units than inputs, and model={c.variant} more"
+        remedy = "Write model=undercomplete, or model.allow_undercomplete=true."
+        yield Problem(c.written, what, remedy)
+
+
+def _revival(c: Choices) -> Iterator[Problem]:
+    for name in c.of_kind("revival"):
+        if not any(part.sparse for part in c.constraints.values()):
+            what = f"{name} revives units that a sparse constraint left dead, and there is none"
+            yield Problem(c.written, what, f"Add one of {SPARSE}.")
+    if c.strategy != "fsdp":
+        return
+    for name, part in c.constraints.items():
+        if part.edits_weights:
+            what = f"{name} changes weights in place, which hardware=fsdp keeps in pieces"
+            yield Problem(c.written, what, "Write hardware=ddp.")
+
+
+def _network(c: Choices) -> Iterator[Problem]:
+    network = c.network
+    if network is None:
+        return
+    if network.tied and c.model.heads > 1:
+        what = f"model={c.variant} has {c.model.heads} encoder outputs for each unit to tie to"
+        yield Problem("network.tied=true", what, "Write network.tied=false.")
+    for name, part in c.constraints.items():
+        if part.linear_decoder and network.depth:
+            what = f"{name} needs a decoder of one linear layer"
+            yield Problem(c.written, what, "Write network=linear.")
+        if part.linear_decoder and c.likelihood is not None and not c.likelihood.linear:
+            what = f"{name} adds up reconstructions, and this likelihood's mean is not linear"
+            yield Problem(c.written, what, "Write likelihood=gaussian.")
+        if part.single_layer and network.depth:
+            what = "the closed form holds for one linear layer"
+            remedy = f"Write constraint.{name}.method=hutchinson, or network=linear."
+            yield Problem(f"constraint.{name}.method=exact", what, remedy)
+
+
+def _data(c: Choices) -> Iterator[Problem]:
+    if c.likelihood is None or c.normalization != "standard":
+        return
+    if c.likelihood.support == (0.0, 1.0):
+        what = "gives values outside [0, 1], which likelihood=bernoulli cannot take"
+        remedy = "Write dataset.normalization=unit, or likelihood=gaussian."
+        yield Problem("dataset.normalization=standard", what, remedy)

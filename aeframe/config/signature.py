@@ -1,0 +1,161 @@
+"""Mistakes that a constructor's signature shows: Python stays the only schema."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import types
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from aeframe.bounds import Bound
+from aeframe.nearest import nearest
+from aeframe.errors import Problem
+from aeframe.schedules import Scheduled, schedule
+
+Target = Callable[..., Any]
+_EMPTY = inspect.Parameter.empty
+_SCHEDULED = set(get_args(Scheduled))
+
+
+def problems(
+    node: Mapping[str, Any],
+    targets: Target | Sequence[Target],
+    where: str,
+    provided: Collection[str] = (),
+) -> list[Problem]:
+    """Every mistake in `node` against the signature of its target.
+
+    With several targets a key may belong to any of them. where: the node's key, which starts each
+    problem's place. provided: parameters that the framework itself passes.
+    """
+    takes: dict[str, tuple[Any, Any]] = {}
+    for target in targets if isinstance(targets, Sequence) else [targets]:
+        takes |= parameters(target)
+    known = [name for name in takes if name not in provided]
+    found = [unknown(f"{where}.{key}", key, known) for key in node if key not in (*known, "_target_")]
+    for name in known:
+        default, hint = takes[name]
+        if name not in node:
+            if default is _EMPTY:
+                found.append(Problem(f"{where}.{name}", "is missing", f"Write {where}.{name}=VALUE."))
+        elif (what := mismatch(node[name], hint)) is not None:
+            found.append(Problem(f"{where}.{name}={_shown(node[name])}", *what))
+    return found
+
+
+def unknown(where: str, name: str, names: Iterable[str]) -> Problem:
+    """A key that nobody reads, with the nearest that is."""
+    known = sorted(names)
+    close = nearest(name, known)
+    remedy = f"Did you mean {close}?" if close else f"Known: {', '.join(known) or 'none'}."
+    return Problem(where, "unknown key", remedy)
+
+
+def mismatch(value: Any, hint: Any) -> tuple[str, str] | None:
+    """What is wrong with a value for a type hint, and the remedy; None if nothing or unknowable."""
+    if isinstance(value, str) and value == "???":
+        return "needs a value", ""
+    origin, args = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        base, *rest = args
+        return mismatch(value, base) or _out_of_bounds(value, [r for r in rest if isinstance(r, Bound)])
+    if origin in (Union, types.UnionType):
+        return _no_member(value, args)
+    if origin is Literal:
+        return None if value in args else _not_among(value, [str(a) for a in args])
+    if origin in (list, Sequence, tuple):
+        return _bad_sequence(value, args, origin)
+    if origin in (dict, Mapping):
+        hint = Mapping
+    return _wrong_scalar(value, hint)
+
+
+def parameters(target: Target) -> dict[str, tuple[Any, Any]]:
+    """Name -> (default, type hint) of what can be written in YAML."""
+    function = target.__init__ if inspect.isclass(target) else target  # type: ignore[misc]
+    try:
+        hints = get_type_hints(function, include_extras=True)
+    except (NameError, TypeError):  # names that only a type checker sees
+        hints = {}
+    return {
+        name: (p.default, hints.get(name, Any))
+        for name, p in inspect.signature(target).parameters.items()
+        if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+    }
+
+
+def _no_member(value: Any, members: tuple[Any, ...]) -> tuple[str, str] | None:
+    """A union is wrong only if each of its members is; the most telling complaint is kept."""
+    if set(members) == _SCHEDULED:
+        try:
+            schedule(value)
+        except ValueError as error:
+            return str(error), ""
+        return None
+    if value is None and type(None) in members:
+        return None
+    complaints = [mismatch(value, m) for m in members if m is not type(None)]
+    if not complaints or any(c is None for c in complaints):
+        return None
+    expected = [c for c in complaints if c is not None]
+    numbers = [c for c in expected if "must be" in c[0]]
+    if numbers or len(expected) == 1:
+        return (numbers or expected)[0]
+    return " or ".join(c[0] for c in expected), expected[-1][1]
+
+
+def _out_of_bounds(value: Any, bounds: list[Bound]) -> tuple[str, str] | None:
+    if value is None or (isinstance(value, str)):
+        return None
+    values = schedule(value).extremes if isinstance(value, Mapping) else (value,)
+    for bound in bounds:
+        for number in values:
+            if (what := bound.problem(number)) is not None:
+                return what, ""
+    return None
+
+
+def _not_among(value: Any, names: list[str]) -> tuple[str, str]:
+    close = nearest(str(value), names)
+    remedy = f"Did you mean {close}?" if close else ""
+    return f"expected one of {', '.join(names)}", remedy
+
+
+def _bad_sequence(value: Any, args: tuple[Any, ...], origin: Any) -> tuple[str, str] | None:
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        return "expected a list", "Write [A,B,...]."
+    for i, item in enumerate(value):
+        hint = args[min(i, len(args) - 1)] if args else Any
+        if hint is not Ellipsis and (what := mismatch(item, hint)) is not None:
+            return f"entry {i + 1}: {what[0]}", what[1]
+    return None
+
+
+def _wrong_scalar(value: Any, hint: Any) -> tuple[str, str] | None:
+    if hint is int:
+        if isinstance(value, float) and value.is_integer():
+            return "expected a whole number", f"Write {int(value)}."
+        return None if _is(value, int) else ("expected a whole number", "")
+    if hint is float:
+        if not _is(value, int, float):
+            return "expected a number", ""
+        return None if math.isfinite(value) else ("must be finite", "")
+    if hint is bool:
+        return None if isinstance(value, bool) else ("expected true or false", "")
+    if hint is str:
+        return None if isinstance(value, str) else ("expected text", "Put it in quotes.")
+    if hint is type(None):
+        return None if value is None else ("expected null", "")
+    if hint is Mapping:
+        return None if isinstance(value, Mapping) else ("expected a mapping", "Write {key: value}.")
+    return None
+
+
+def _is(value: Any, *kinds: type) -> bool:
+    return isinstance(value, kinds) and not isinstance(value, bool)
+
+
+def _shown(value: Any) -> str:
+    text = "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    return text if len(text) <= 60 else text[:57] + "..."

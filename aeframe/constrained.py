@@ -1,0 +1,129 @@
+"""An autoencoder with what surrounds it: the data's normalisation before, its constraints within."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from aeframe.constraints.base import Constraint, Pass
+from aeframe.data import Normalization
+from aeframe.models.base import Autoencoder, Code, Output, Term
+from aeframe.noise import Noise
+from aeframe.schedules import Clock
+
+
+class ConstrainedAutoencoder(nn.Module):
+    """corrupt -> encode -> constrain -> decode -> loss, for any variant and any constraints.
+
+    constraints: by name, applied in this order. clock: how far training is, for their schedules. Raw data enters through `normalization`; all else is in
+    normalised units.
+    """
+
+    def __init__(
+        self,
+        model: Autoencoder,
+        constraints: Mapping[str, Constraint],
+        normalization: Normalization,
+    ) -> None:
+        super().__init__()
+        self.model, self.normalization = model, normalization
+        self.constraints = nn.ModuleDict(dict(constraints))
+        self.clock = Clock()
+
+    @property
+    def parts(self) -> list[tuple[str, Constraint]]:
+        """The constraints with their names, in order."""
+        return list(self.constraints.items())  # type: ignore[arg-type]
+
+    @property
+    def corrupts(self) -> bool:
+        """Whether training corrupts the input."""
+        return any(part.kind == "corruption" for _, part in self.parts)
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether a constraint makes few units active at once."""
+        return any(part.sparse for _, part in self.parts)
+
+    def encode(self, x: Tensor, noise: Noise | None = None) -> Code:
+        """The constrained code of normalised x; drawn from the posterior only with `noise`."""
+        code = self.model.encode(x, noise)
+        for _, part in self.parts:
+            code = part.constrain(code, self.clock)
+        return code
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """What decoding the code of x gives, without corruption or sampling, [B, *shape]."""
+        return self.model.reconstruct(self.encode(x).value)
+
+    def forward(self, x: Tensor, *, noise: Noise, as_trained: bool = True) -> Output:
+        """One pass over normalised x with every term of the loss.
+
+        as_trained: with corruption and sampling; else the clean and deterministic pass. The target is
+        the clean x in both.
+        """
+        corrupted, mask, weight = x, None, None
+        if as_trained:
+            corrupted, mask, weight = self._corrupt(x, noise)
+        code = self.encode(corrupted, noise.stream("code") if as_trained else None)
+        parameters = self.model.decode(code.value)
+        reconstruction = self.model.likelihood.mean(parameters)
+        terms = self.model.terms(x, code, parameters, weight, self.clock)
+        terms |= self._penalties(x, corrupted, code, reconstruction, noise)
+        return Output(x, corrupted, mask, code, parameters, reconstruction, terms)
+
+    def _corrupt(
+        self, x: Tensor, noise: Noise
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """The corrupted x, the elements that were chosen, and their weights in the reconstruction."""
+        corrupted, mask, weight = x, None, None
+        for name, part in self.parts:
+            change = part.corrupt(corrupted, noise.stream(name), self.clock)
+            if change is None:
+                continue
+            corrupted = change.x
+            mask = change.mask if mask is None else mask | change.mask
+            emphasis = part.emphasis(change.mask)
+            if emphasis is not None:
+                weight = emphasis if weight is None else weight * emphasis
+        return corrupted, mask, weight
+
+    def _penalties(
+        self,
+        x: Tensor,
+        corrupted: Tensor,
+        code: Code,
+        reconstruction: Tensor,
+        noise: Noise,
+    ) -> dict[str, Term]:
+        terms = {}
+        for name, part in self.parts:
+            seen = Pass(
+                x=x,
+                corrupted=corrupted,
+                code=code,
+                reconstruction=reconstruction,
+                model=self.model,
+                encode=self.encode,
+                noise=noise.stream(f"{name}.penalty"),
+                clock=self.clock,
+            )
+            penalty = part.penalty(seen)
+            if penalty is not None:
+                terms[name] = Term(penalty, part.weight_at(self.clock))
+        return terms
+
+    @torch.no_grad()
+    def observe(self, output: Output) -> None:
+        """Let the constraints count what a training step showed."""
+        for _, part in self.parts:
+            part.observe(output, self.clock)
+
+    def get_extra_state(self) -> Tensor:
+        """How far training was: schedules go on counting for a model that was loaded."""
+        return torch.tensor([self.clock.step, self.clock.epoch], dtype=torch.float64)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        self.clock = Clock(int(state[0]), float(state[1]))

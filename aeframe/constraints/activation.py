@@ -1,0 +1,171 @@
+"""Dormant units by the activation: a unit must exceed a threshold to speak."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from aeframe.bounds import Above, AtLeast, Below
+from aeframe.constraints.base import Constraint, Data, Pass, Penalty
+from aeframe.models.base import Autoencoder, Code
+from aeframe.noise import Noise
+from aeframe.schedules import Clock, Scheduled
+
+Rate = Annotated[float, Above(0), Below(1)]
+
+
+class Threshold(Constraint):
+    """A unit is zero up to its threshold theta. form: `shifted` max(0, z - theta); `hard` z where
+    z > theta.
+
+    theta: the same for all units; or rate: the share of samples for which each unit is to be active
+    at initialisation, from which its theta is set.
+    """
+
+    kind = "activation"
+    sparse = True
+    deterministic = True
+    theta: Tensor
+
+    def __init__(
+        self,
+        *,
+        theta: Annotated[float, AtLeast(0)] | None = None,
+        rate: Rate | None = None,
+        form: Literal["shifted", "hard"] = "shifted",
+    ) -> None:
+        super().__init__()
+        if (theta is None) == (rate is None):
+            raise ValueError("write either theta or rate, and leave the other null")
+        self.given, self.rate, self.form = theta, rate, form
+
+    def attach(self, model: Autoencoder, data: Data) -> None:
+        if self.rate is None:
+            theta = torch.full((model.latent_dim,), float(self.given or 0.0))
+        else:
+            theta = rate_threshold(model, data, self.rate)
+        self.register_buffer("theta", theta)
+
+    def constrain(self, code: Code, clock: Clock) -> Code:
+        over = code.pre - self.theta
+        value = over.relu() if self.form == "shifted" else code.pre * (over > 0)
+        return code.with_value(value)
+
+
+class Sigmoid(Constraint):
+    """A steep logistic unit 1 / (1 + exp(-gain * (z - c))) that rests near 0 and saturates at 1.
+
+    rate: the mean of each unit over the data at initialisation, which sets its centre c.
+    """
+
+    kind = "activation"
+    sparse = True
+    deterministic = True
+    unit_interval = "gives"
+    floor = 0.1  # a logistic unit is never 0: below this it counts as dormant
+    centre: Tensor
+
+    def __init__(self, *, gain: Annotated[float, Above(0)], rate: Rate) -> None:
+        super().__init__()
+        self.gain, self.rate = gain, rate
+
+    @torch.no_grad()
+    def attach(self, model: Autoencoder, data: Data) -> None:
+        pre = model.encode(data.batch).pre
+        reach = abs(math.log(1 / self.rate - 1)) / self.gain
+        low, high = pre.amin(0) - reach, pre.amax(0) + reach
+        for _ in range(40):  # bisection: the mean falls as the centre rises
+            middle = (low + high) / 2
+            above = (self.gain * (pre - middle)).sigmoid().mean(0) > self.rate
+            low, high = torch.where(above, middle, low), torch.where(above, high, middle)
+        self.register_buffer("centre", (low + high) / 2)
+
+    def constrain(self, code: Code, clock: Clock) -> Code:
+        value = (self.gain * (code.pre - self.centre)).sigmoid()
+        return code.with_value(value, floor=self.floor, in_unit_interval=True)
+
+
+class JumpReLU(Penalty):
+    """z where z > theta, with theta learned for each unit, and weight * L0 in the loss
+    (Rajamanoharan et al. 2024, arXiv:2407.14435).
+
+    Both are piecewise constant in theta; its gradient is the straight-through estimate with a
+    rectangular kernel. bandwidth: the kernel's width, in standard deviations of z at initialisation.
+    rate: the share of samples for which each unit is active at initialisation.
+    """
+
+    kind = "activation"
+    sparse = True
+    deterministic = True
+    width: Tensor
+
+    def __init__(
+        self,
+        *,
+        weight: Annotated[Scheduled, AtLeast(0)],
+        rate: Rate = 0.1,
+        bandwidth: Annotated[float, Above(0)] = 0.5,
+    ) -> None:
+        super().__init__(weight)
+        self.rate, self.bandwidth = rate, bandwidth
+
+    @torch.no_grad()
+    def attach(self, model: Autoencoder, data: Data) -> None:
+        self.theta = nn.Parameter(rate_threshold(model, data, self.rate).clamp(min=0))
+        self.register_buffer("width", self.bandwidth * model.encode(data.batch).pre.std())
+
+    def constrain(self, code: Code, clock: Clock) -> Code:
+        # with theta in float32: in half precision its steps would round away
+        value = _Jump.apply(code.pre.float(), self.theta, self.width)
+        return code.with_value(value.to(code.pre.dtype))
+
+    def penalty(self, seen: Pass) -> Tensor:
+        return _Step.apply(seen.code.pre.float(), self.theta, self.width).sum(1).mean()
+
+    @torch.no_grad()
+    def after_step(
+        self, model: Autoencoder, optimizer: Optimizer, clock: Clock, noise: Noise
+    ) -> None:
+        self.theta.clamp_(min=0)
+
+
+class _Jump(torch.autograd.Function):
+    """z * 1[z > theta]; d/dtheta = -theta / width * 1[|z - theta| < width / 2]."""
+
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, theta: Tensor, width: Tensor) -> Tensor:
+        ctx.save_for_backward(z, theta, width)
+        return z * (z > theta)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:  # type: ignore[override]
+        z, theta, width = ctx.saved_tensors
+        near = (z - theta).abs() < width / 2
+        return grad * (z > theta), -(theta / width) * (grad * near).sum(0), None
+
+
+class _Step(torch.autograd.Function):
+    """1[z > theta]; d/dtheta = -1 / width * 1[|z - theta| < width / 2], and nothing to z."""
+
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, theta: Tensor, width: Tensor) -> Tensor:
+        ctx.save_for_backward(z, theta, width)
+        return (z > theta).to(z.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor, None]:  # type: ignore[override]
+        z, theta, width = ctx.saved_tensors
+        near = (z - theta).abs() < width / 2
+        return None, -(grad * near).sum(0) / width, None
+
+
+@torch.no_grad()
+def rate_threshold(model: Autoencoder, data: Data, rate: float) -> Tensor:
+    """For each unit the value that its pre-activation exceeds for the share `rate` of the data, [m]."""
+    pre = model.encode(data.batch).pre
+    active = min(len(pre) - 1, max(0, round(rate * len(pre))))
+    return pre.sort(dim=0, descending=True).values[active].float()

@@ -1,0 +1,134 @@
+"""A constraint: one way to keep the network from copying its input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from aeframe.models.base import Autoencoder, Code, Output
+from aeframe.noise import Noise
+from aeframe.schedules import Clock, Scheduled, schedule
+
+Kind = Literal["size", "penalty", "corruption", "activation", "revival"]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What a penalty may look at in one pass through the model.
+
+    x: clean target. corrupted: the encoder's input. Images are [B, *shape].
+    encode: from an input to its constrained code, without sampling.
+    """
+
+    x: Tensor
+    corrupted: Tensor
+    code: Code
+    reconstruction: Tensor
+    model: Autoencoder
+    encode: Callable[[Tensor], Code]
+    noise: Noise
+    clock: Clock
+
+
+@dataclass(frozen=True)
+class Corrupted:
+    """A corrupted batch. mask: bool, which elements were chosen for corruption, [B, *shape]."""
+
+    x: Tensor
+    mask: Tensor
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a constraint may know of the data when it is attached: the normalised range, training
+    samples per epoch, and one batch of training inputs, [B, *shape]."""
+
+    low: float
+    high: float
+    samples: int
+    batch: Tensor
+
+
+class Constraint(nn.Module):
+    """Does nothing; a subclass overrides the hooks that it is about.
+
+    kind: where it acts. family: which of the four ways to constrain it is.
+    Everything that a constraint counts is a buffer, so that it is saved, and is only changed by
+    `observe` and `after_step`, never by `constrain` or `penalty`.
+    """
+
+    kind: ClassVar[Kind]
+    sparse: ClassVar[bool] = False
+    """Whether it makes few units active at once."""
+    deterministic: ClassVar[bool] = False
+    """Whether it needs a code that is not drawn from a posterior."""
+    unit_interval: ClassVar[Literal["gives", "needs"] | None] = None
+    """Whether it maps the code's units into (0, 1), or penalises them as numbers in (0, 1)."""
+    linear_decoder: ClassVar[bool] = False
+    """Whether it needs a decoder of one linear layer whose output is the mean."""
+    edits_weights: ClassVar[bool] = False
+    """Whether it writes into weights outside the optimizer."""
+
+    @property
+    def single_layer(self) -> bool:
+        """Whether it needs an encoder of one linear layer."""
+        return False
+
+    def code_size(self, latent_dim: int, inputs: int) -> int:
+        """The number of code units, given the model's own and the number of inputs."""
+        return latent_dim
+
+    def size_problem(self, latent_dim: int, inputs: int, batch: int) -> tuple[str, str] | None:
+        """What is wrong with these sizes, and the remedy: (what, remedy)."""
+        return None
+
+    def attach(self, model: Autoencoder, data: Data) -> None:
+        """Create what depends on sizes or on data. Called once, before the optimizer is made."""
+
+    def corrupt(self, x: Tensor, noise: Noise, clock: Clock) -> Corrupted | None:
+        """A corrupted copy of x; x itself stays as it is."""
+        return None
+
+    def emphasis(self, mask: Tensor) -> Tensor | None:
+        """The weight of each element in the reconstruction term, or None for ones."""
+        return None
+
+    def constrain(self, code: Code, clock: Clock) -> Code:
+        """The code that the decoder reads."""
+        return code
+
+    def penalty(self, seen: Pass) -> Tensor | None:
+        """A summand of the loss, before its weight: a scalar in nats, averaged over the batch."""
+        return None
+
+    def weight_at(self, clock: Clock) -> float:
+        """The penalty's weight at this moment."""
+        return 1.0
+
+    def observe(self, output: Output, clock: Clock) -> None:
+        """Count or average what a training step showed. Ranks must end with equal buffers."""
+
+    def before_step(self, model: Autoencoder) -> None:
+        """Change gradients before the optimizer's step."""
+
+    def after_step(
+        self, model: Autoencoder, optimizer: Optimizer, clock: Clock, noise: Noise
+    ) -> None:
+        """Change weights after the optimizer's step."""
+
+
+class Penalty(Constraint):
+    """A constraint that adds `weight * penalty` to the loss. weight: a number or a schedule."""
+
+    kind = "penalty"
+
+    def __init__(self, weight: Scheduled) -> None:
+        super().__init__()
+        self._weight = schedule(weight)
+
+    def weight_at(self, clock: Clock) -> float:
+        return self._weight(clock)

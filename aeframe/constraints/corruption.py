@@ -1,0 +1,114 @@
+"""Denoising: the encoder sees a corrupted input, and the target stays clean (Vincent et al. 2010).
+
+Noise is drawn afresh in each step, and never written into x.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from torch import Tensor
+
+from aeframe.bounds import AtLeast, AtMost
+from aeframe.constraints.base import Constraint, Corrupted, Data
+from aeframe.models.base import Autoencoder
+from aeframe.noise import Noise
+from aeframe.schedules import Clock, Scheduled, schedule
+
+Share = Annotated[Scheduled, AtLeast(0), AtMost(1)]
+Emphasis = Annotated[float, AtLeast(0)]
+
+
+class _Choosing(Constraint):
+    """Corrupts a share of the elements, which may weigh otherwise in the reconstruction than the rest.
+
+    emphasis_corrupted, emphasis_rest: those weights; (1, 0) is full emphasis, (1, 0.5) double.
+    """
+
+    kind = "corruption"
+
+    def __init__(
+        self,
+        fraction: Share,
+        emphasis_corrupted: float,
+        emphasis_rest: float,
+    ) -> None:
+        super().__init__()
+        if emphasis_corrupted == emphasis_rest == 0:
+            raise ValueError("emphasis_corrupted and emphasis_rest are both 0; nothing is left to learn")
+        self.fraction = schedule(fraction)
+        self.emphasis_corrupted, self.emphasis_rest = emphasis_corrupted, emphasis_rest
+
+    def emphasis(self, mask: Tensor) -> Tensor | None:
+        if self.emphasis_corrupted == self.emphasis_rest == 1:
+            return None
+        return torch.where(mask, self.emphasis_corrupted, self.emphasis_rest)
+
+
+class Masking(_Choosing):
+    """A share of the elements is set to 0.
+
+    exact: the same number in every sample, as in Vincent et al. 2010; else each by its own coin.
+    """
+
+    def __init__(
+        self,
+        *,
+        fraction: Share,
+        exact: bool = True,
+        emphasis_corrupted: Emphasis = 1.0,
+        emphasis_rest: Emphasis = 1.0,
+    ) -> None:
+        super().__init__(fraction, emphasis_corrupted, emphasis_rest)
+        self.exact = exact
+
+    def corrupt(self, x: Tensor, noise: Noise, clock: Clock) -> Corrupted:
+        fraction = self.fraction(clock)
+        uniform = noise.uniform(x.shape, x.device)
+        if self.exact:
+            flat = uniform.flatten(1)
+            chosen = flat.argsort(1)[:, : round(fraction * flat.shape[1])]
+            mask = torch.zeros_like(flat, dtype=torch.bool).scatter(1, chosen, True).view_as(x)
+        else:
+            mask = uniform < fraction
+        return Corrupted(x.masked_fill(mask, 0.0), mask)
+
+
+class SaltAndPepper(_Choosing):
+    """A share of the elements is set to the lowest or the highest value of the data, by a fair coin."""
+
+    def __init__(
+        self,
+        *,
+        fraction: Share,
+        emphasis_corrupted: Emphasis = 1.0,
+        emphasis_rest: Emphasis = 1.0,
+    ) -> None:
+        super().__init__(fraction, emphasis_corrupted, emphasis_rest)
+        self.register_buffer("extremes", torch.tensor([0.0, 1.0]))
+
+    def attach(self, model: Autoencoder, data: Data) -> None:
+        self.extremes = torch.tensor([data.low, data.high])
+
+    def corrupt(self, x: Tensor, noise: Noise, clock: Clock) -> Corrupted:
+        fraction = self.fraction(clock)
+        uniform = noise.uniform(x.shape, x.device)
+        mask = uniform < fraction
+        low, high = self.extremes.to(x.dtype)
+        salt = torch.where(uniform < fraction / 2, low, high)
+        return Corrupted(torch.where(mask, salt, x), mask)
+
+
+class GaussianNoise(Constraint):
+    """x + N(0, sigma^2), in normalised units, not clipped."""
+
+    kind = "corruption"
+
+    def __init__(self, *, sigma: Annotated[Scheduled, AtLeast(0)]) -> None:
+        super().__init__()
+        self.sigma = schedule(sigma)
+
+    def corrupt(self, x: Tensor, noise: Noise, clock: Clock) -> Corrupted:
+        noisy = x + self.sigma(clock) * noise.normal(x.shape, x.device).to(x.dtype)
+        return Corrupted(noisy, torch.ones_like(x, dtype=torch.bool))

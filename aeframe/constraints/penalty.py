@@ -1,0 +1,187 @@
+"""Regularization: terms of the loss that make copying dear."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+from torch.optim import Optimizer
+
+from aeframe.bounds import Above, AtLeast, Below
+from aeframe.constraints.base import Pass, Penalty
+from aeframe.distributed import mean_over_ranks
+from aeframe.models.base import Autoencoder, Code
+from aeframe.noise import Noise
+from aeframe.schedules import Clock, Scheduled
+
+Weight = Annotated[Scheduled, AtLeast(0)]
+
+
+class L1(Penalty):
+    """weight * sum_j |h_j|, so written that shrinking the code and growing the decoder gains nothing.
+
+    form: `norm_weighted` counts each unit by the norm of the decoder column that reads it;
+    `unit_norm` keeps those columns at norm 1 after each step.
+    """
+
+    sparse = True
+    edits_weights = True
+
+    def __init__(
+        self, *, weight: Weight, form: Literal["norm_weighted", "unit_norm"] = "norm_weighted"
+    ) -> None:
+        super().__init__(weight)
+        self.form = form
+
+    def penalty(self, seen: Pass) -> Tensor:
+        size = seen.code.value.abs()
+        if self.form == "norm_weighted":
+            size = size * seen.model.decoder.dictionary.norm(dim=0)
+        return size.sum(1).mean()
+
+    @torch.no_grad()
+    def before_step(self, model: Autoencoder) -> None:
+        dictionary = model.decoder.dictionary
+        if self.form == "unit_norm" and dictionary.grad is not None:
+            # without the part along the column, which the renormalisation would undo, and which
+            # would mislead Adam's moments
+            column = F.normalize(dictionary, dim=0)
+            dictionary.grad -= column * (column * dictionary.grad).sum(0)
+
+    @torch.no_grad()
+    def after_step(
+        self, model: Autoencoder, optimizer: Optimizer, clock: Clock, noise: Noise
+    ) -> None:
+        if self.form == "unit_norm":
+            dictionary = model.decoder.dictionary
+            dictionary.copy_(F.normalize(dictionary, dim=0))
+
+
+class L2(Penalty):
+    """weight / 2 * the sum of squares of all weights; biases are left out.
+
+    A term of the loss, unlike AdamW's decay, which is another objective.
+    """
+
+    def __init__(self, *, weight: Weight) -> None:
+        super().__init__(weight)
+
+    def penalty(self, seen: Pass) -> Tensor:
+        weights = [
+            p
+            for part in (seen.model.encoder, seen.model.decoder)
+            for layer in part.modules()
+            if isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d))
+            for p in [layer.weight]
+        ]
+        return 0.5 * torch.stack([w.square().sum() for w in weights]).sum()
+
+
+class KLSparsity(Penalty):
+    """weight * sum_j KL(Bernoulli(rho) || Bernoulli(mean of unit j over the batch)) (Ng 2011, CS294A).
+
+    The code's units are logistic. The mean is taken before the divergence, over all ranks' rows.
+    """
+
+    sparse = True
+    deterministic = True
+    unit_interval = "needs"
+    floor = 0.1  # a logistic unit is never 0: below this it counts as dormant
+
+    def __init__(self, *, weight: Weight, rho: Annotated[float, Above(0), Below(1)]) -> None:
+        super().__init__(weight)
+        self.rho = rho
+
+    def constrain(self, code: Code, clock: Clock) -> Code:
+        if code.in_unit_interval:
+            return code
+        return code.with_value(code.pre.sigmoid(), floor=self.floor, in_unit_interval=True)
+
+    def penalty(self, seen: Pass) -> Tensor:
+        values = seen.code.value.float()
+        means = values.mean(0)
+        return kl_of_rates(self.rho, mean_over_ranks(means) if self.training else means)
+
+
+def kl_of_rates(rho: float, rate: Tensor) -> Tensor:
+    """sum_j KL(Bernoulli(rho) || Bernoulli(rate_j)) in nats; finite for every rate in [0, 1]."""
+    # 1e-6 from either end: less would vanish next to 1 in float32
+    rate = rate.clamp(1e-6, 1 - 1e-6)
+    target = torch.full_like(rate, rho)
+    cross_entropy = -(target * rate.log() + (1 - target) * torch.log1p(-rate))
+    entropy = -(target * target.log() + (1 - target) * torch.log1p(-target))
+    return (cross_entropy - entropy).sum()
+
+
+class Contractive(Penalty):
+    """weight * ||d code / d input||_F^2 (Rifai et al. 2011).
+
+    method: `exact`, for one linear layer with an elementwise activation; `hutchinson`, the unbiased
+    estimate E_v ||v^T J||^2 for any encoder (v random signs, `probes` of them); `auto` chooses.
+    """
+
+    def __init__(
+        self,
+        *,
+        weight: Weight,
+        method: Literal["auto", "exact", "hutchinson"] = "auto",
+        probes: Annotated[int, AtLeast(1)] = 1,
+    ) -> None:
+        super().__init__(weight)
+        self.method, self.probes = method, probes
+
+    @property
+    def single_layer(self) -> bool:
+        return self.method == "exact"
+
+    def penalty(self, seen: Pass) -> Tensor:
+        exact = self.method == "exact" or (self.method == "auto" and is_single_layer(seen.model))
+        with torch.enable_grad():  # also in validation: the penalty is itself a derivative
+            return self._exact(seen) if exact else self._hutchinson(seen)
+
+    def _exact(self, seen: Pass) -> Tensor:
+        code = seen.encode(seen.corrupted)
+        (slope,) = torch.autograd.grad(code.value.sum(), code.pre, create_graph=True)
+        weight = seen.model.encoder[-1].weight
+        return (slope.square() @ weight.square().sum(1)).mean()
+
+    def _hutchinson(self, seen: Pass) -> Tensor:
+        x = seen.corrupted.detach().requires_grad_()
+        value = seen.encode(x).value
+        total = value.new_zeros(())
+        for _ in range(self.probes):
+            uniform = seen.noise.uniform(value.shape, value.device)
+            signs = torch.where(uniform < 0.5, -1.0, 1.0).to(value.dtype)
+            (product,) = torch.autograd.grad((value * signs).sum(), x, create_graph=True)
+            total = total + product.square().flatten(1).sum(1).mean()
+        return total / self.probes
+
+
+def is_single_layer(model: Autoencoder) -> bool:
+    """Whether the encoder is one linear layer, so that only the code's activation follows it."""
+    layers = [layer for layer in model.encoder.modules() if not list(layer.children())]
+    return [type(layer) for layer in layers] == [nn.Flatten, nn.Linear] and not model.stochastic
+
+
+class Orthogonal(Penalty):
+    """Decoder columns d_j at right angles.
+
+    With no more units than outputs: ||D^T D - I||_F^2. With more, where that cannot vanish: the mean
+    square of the cosines between different columns.
+    """
+
+    def __init__(self, *, weight: Weight) -> None:
+        super().__init__(weight)
+
+    def penalty(self, seen: Pass) -> Tensor:
+        dictionary = seen.model.decoder.dictionary
+        outputs, units = dictionary.shape
+        if units <= outputs:
+            gram = dictionary.t() @ dictionary
+            return (gram - torch.eye(units, device=gram.device)).square().sum()
+        columns = F.normalize(dictionary, dim=0)
+        # the Gram matrix of the short side has the same norm, and its diagonal is all ones
+        overlaps = (columns @ columns.t()).square().sum() - units
+        return overlaps / (units * (units - 1))

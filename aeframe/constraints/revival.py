@@ -1,0 +1,168 @@
+"""Dead units brought back: those that no sample has activated for a while."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+from torch.optim import Optimizer
+
+from aeframe.bounds import Above, AtLeast
+from aeframe.constraints.base import Constraint, Data, Pass
+from aeframe.distributed import ranks, rows_of_all_ranks, sum_over_ranks
+from aeframe.models.base import Autoencoder, Output
+from aeframe.noise import Noise
+from aeframe.schedules import Clock, Scheduled, schedule
+
+
+class _Revival(Constraint):
+    """Counts the samples since each unit was last active, over all ranks.
+
+    after: a unit is dead that was inactive for so many epochs of the data at hand.
+    """
+
+    kind = "revival"
+    deterministic = True
+    idle: Tensor
+
+    def __init__(self, after: float) -> None:
+        super().__init__()
+        self.after = after
+
+    def attach(self, model: Autoencoder, data: Data) -> None:
+        self.limit = max(1, round(self.after * data.samples))
+        self.register_buffer("idle", torch.zeros(model.latent_dim, dtype=torch.int64))
+
+    def observe(self, output: Output, clock: Clock) -> None:
+        fired = sum_over_ranks(output.code.active.any(0).int()) > 0
+        rows = len(output.code.value) * ranks()
+        self.idle.copy_(torch.where(fired, 0, self.idle + rows))
+
+    @property
+    def dead(self) -> Tensor:
+        """Which units are dead, bool [m]."""
+        return self.idle >= self.limit
+
+
+class AuxK(_Revival):
+    """weight / 2 * ||e - e_hat||^2, where e is what the reconstruction misses, held constant, and e_hat
+    what the k largest dead units would make of it, without the decoder's bias (Gao et al. 2024,
+    arXiv:2406.04093). Only dead units get a gradient.
+
+    k: null for half the inputs.
+    """
+
+    linear_decoder = True
+
+    def __init__(
+        self,
+        *,
+        weight: Annotated[Scheduled, AtLeast(0)] = 1 / 32,
+        k: Annotated[int, AtLeast(1)] | None = None,
+        after: Annotated[float, Above(0)] = 1.0,
+    ) -> None:
+        super().__init__(after)
+        self._weight, self.k = schedule(weight), k
+
+    def weight_at(self, clock: Clock) -> float:
+        return self._weight(clock)
+
+    def penalty(self, seen: Pass) -> Tensor:
+        dead = self.dead
+        k = min(self.k or max(1, seen.model.inputs // 2), seen.model.latent_dim)
+        top = (seen.code.pre.relu() * dead).topk(k, dim=1, sorted=False)
+        chosen = torch.zeros_like(seen.code.pre).scatter(1, top.indices, top.values)
+        missed = (seen.x - seen.reconstruction).detach().flatten(1)
+        error = missed - chosen @ seen.model.decoder.dictionary.t()
+        # the same graph on every rank and in every step; without dead units it counts for nothing
+        return 0.5 * error.square().sum(1).mean() * dead.any()
+
+
+class Resampling(_Revival):
+    """Every `every` epochs, dead units start anew (after Bricken et al. 2023).
+
+    With one linear layer each way they point at the inputs that the last batch reconstructed worst,
+    else in random directions; their encoder rows get a fifth of the live units' mean norm, and the
+    optimizer forgets what it knew of them, and of them only.
+    """
+
+
+    edits_weights = True
+
+    def __init__(
+        self,
+        *,
+        every: Annotated[float, Above(0)] = 2.0,
+        after: Annotated[float, Above(0)] = 1.0,
+    ) -> None:
+        super().__init__(after)
+        self.every = every
+        self.register_buffer("times", torch.zeros((), dtype=torch.int64))
+        self._worst: Tensor | None = None
+
+    def _due(self, clock: Clock) -> bool:
+        return int(clock.epoch / self.every) > int(self.times)
+
+    def observe(self, output: Output, clock: Clock) -> None:
+        super().observe(output, clock)
+        missed = (output.x - output.reconstruction[: len(output.x)]).flatten(1)
+        order = missed.square().sum(1).argsort(descending=True, stable=True)
+        self._worst = missed[order[: len(order) // 4 + 1]]
+
+    @torch.no_grad()
+    def after_step(
+        self, model: Autoencoder, optimizer: Optimizer, clock: Clock, noise: Noise
+    ) -> None:
+        if not self._due(clock) or self._worst is None:
+            return
+        self.times.fill_(int(clock.epoch / self.every))
+        units = self.dead.nonzero().flatten()
+        if len(units):
+            directions = self._directions(model, len(units), rows_of_all_ranks(self._worst), noise)
+            revive(model, optimizer, units, ~self.dead, *directions)
+            self.idle[units] = 0
+
+    def _directions(
+        self, model: Autoencoder, count: int, worst: Tensor, noise: Noise
+    ) -> tuple[Tensor, Tensor]:
+        """Unit vectors for encoder rows [count, in] and decoder columns [count, out]."""
+        rows, columns = model.encoder[-1].in_features, model.decoder.dictionary.shape[0]
+        if rows == columns == worst.shape[1]:
+            chosen = F.normalize(worst, dim=1)[torch.arange(count) % len(worst)]
+            return chosen, chosen
+        everywhere = Noise(*noise.key)  # the same on every rank
+        device = worst.device
+        return (
+            F.normalize(everywhere.normal((count, rows), device), dim=1),
+            F.normalize(everywhere.normal((count, columns), device), dim=1),
+        )
+
+
+def revive(
+    model: Autoencoder,
+    optimizer: Optimizer,
+    units: Tensor,
+    live: Tensor,
+    rows: Tensor,
+    columns: Tensor,
+) -> None:
+    """Give units new encoder rows [n, in] and decoder columns [n, out] of unit length, scaled to those
+    of the live units, and zero the optimizer's memory of exactly these."""
+    encode, dictionary = model.encoder[-1], model.decoder.dictionary
+    scale = encode.weight[live].norm(dim=1).mean() if bool(live.any()) else torch.tensor(1.0)
+    length = dictionary[:, live].norm(dim=0).mean() if bool(live.any()) else torch.tensor(1.0)
+    dictionary[:, units] = (columns * length).t()
+    encode.weight[units] = 0.2 * scale * rows
+    encode.bias[units] = 0.0
+    _forget(optimizer, encode.weight, units, 0)
+    _forget(optimizer, encode.bias, units, 0)
+    if isinstance(dictionary, nn.Parameter):  # tied weights are the encoder's
+        _forget(optimizer, dictionary, units, 1)
+
+
+def _forget(optimizer: Optimizer, parameter: Tensor, units: Tensor, dim: int) -> None:
+    for memory in optimizer.state.get(parameter, {}).values():
+        if isinstance(memory, Tensor) and memory.shape == parameter.shape:
+            memory.index_fill_(dim, units, 0)

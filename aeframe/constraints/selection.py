@@ -1,0 +1,153 @@
+"""Dormant units by hand: the largest stay, the others are set to zero."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import torch
+from torch import Tensor
+
+from aeframe.bounds import Above, AtLeast, Below
+from aeframe.constraints.base import Constraint, Data
+from aeframe.distributed import rank, ranks, rows_of_all_ranks
+from aeframe.errors import TrainingError
+from aeframe.models.base import Autoencoder, Code, Output
+from aeframe.schedules import Clock, Scheduled, schedule
+
+Count = Annotated[Scheduled, AtLeast(1)]
+
+
+class _Selection(Constraint):
+    kind = "activation"
+    sparse = True
+    deterministic = True
+
+
+class TopK(_Selection):
+    """Only the k largest units of each sample stay (Makhzani & Frey 2013, arXiv:1312.5663).
+
+    Largest by signed value. Exactly k are kept, ties broken by position; of a rectified code fewer may
+    be above zero.
+    """
+
+    def __init__(self, *, k: Count) -> None:
+        super().__init__()
+        self.k = schedule(k)
+
+    def size_problem(self, latent_dim: int, inputs: int, batch: int) -> tuple[str, str] | None:
+        return _too_many("topk", self.k.extremes, latent_dim)
+
+    def constrain(self, code: Code, clock: Clock) -> Code:
+        top = code.value.topk(min(round(self.k(clock)), code.value.shape[1]), dim=1, sorted=False)
+        kept = torch.zeros_like(code.value).scatter(1, top.indices, top.values)
+        return code.with_value(kept, floor=code.floor)
+
+
+class BatchTopK(_Selection):
+    """The k * B largest units of a batch of B samples stay, so that a sample may have more or fewer
+    than k (Bussmann et al. 2024, arXiv:2412.06410).
+
+    Under several ranks the batch is the global one. Outside training a unit stays if it is above a
+    threshold: the running mean of the smallest value that training kept.
+    """
+
+    average: Tensor
+    weight: Tensor
+    decay = 0.99
+
+    def __init__(self, *, k: Count) -> None:
+        super().__init__()
+        self.k = schedule(k)
+        self.register_buffer("average", torch.zeros((), dtype=torch.float64))
+        self.register_buffer("weight", torch.zeros((), dtype=torch.float64))
+
+    def size_problem(self, latent_dim: int, inputs: int, batch: int) -> tuple[str, str] | None:
+        return _too_many("batch_topk", self.k.extremes, latent_dim)
+
+    def constrain(self, code: Code, clock: Clock) -> Code:
+        value = code.value
+        if not self.training:
+            return code.with_value(value * (value >= self.threshold()), floor=code.floor)
+        everyone = rows_of_all_ranks(value)
+        kept = everyone.flatten().topk(round(self.k(clock) * len(everyone)), sorted=False).indices
+        mask = torch.zeros_like(everyone, dtype=torch.bool)
+        mask.view(-1)[kept] = True
+        return code.with_value(value * _own_rows(mask), floor=code.floor)
+
+    def threshold(self) -> Tensor:
+        """Above it a unit stays, outside training."""
+        if self.weight == 0:
+            raise TrainingError("batch_topk has no threshold before its first training step.")
+        return (self.average / self.weight).float()
+
+    def observe(self, output: Output, clock: Clock) -> None:
+        value = output.code.value
+        smallest = torch.where(value > 0, value, torch.inf).min().double()
+        smallest = rows_of_all_ranks(smallest[None]).min()
+        if bool(torch.isfinite(smallest)):
+            self.average.lerp_(smallest, 1 - self.decay)
+            self.weight.lerp_(torch.ones_like(self.weight), 1 - self.decay)
+
+
+class WinnerTakeAll(_Selection):
+    """Each unit stays only for the share `rate` of the batch that excites it most: lifetime sparsity
+    (Makhzani & Frey 2015, arXiv:1409.2752), which leaves no unit dead.
+
+    Under several ranks the batch is the global one. inference: outside training, `threshold` keeps a
+    unit that is above the running mean of its smallest winner; `relu` keeps all above zero, as the
+    paper's features do, of which most may be active at once.
+    """
+
+    average: Tensor
+    weight: Tensor
+    decay = 0.99
+
+    def __init__(
+        self,
+        *,
+        rate: Annotated[float, Above(0), Below(1)],
+        inference: Literal["threshold", "relu"] = "threshold",
+    ) -> None:
+        super().__init__()
+        self.rate, self.inference = rate, inference
+
+    def size_problem(self, latent_dim: int, inputs: int, batch: int) -> tuple[str, str] | None:
+        if int(self.rate * batch) >= 1:
+            return None
+        what = f"a share of {self.rate:g} of a batch of {batch} is less than one winner"
+        return what, f"Write constraint.winner_take_all.rate={2 / batch:.2g} or a larger batch_size."
+
+    def attach(self, model: Autoencoder, data: Data) -> None:
+        self.register_buffer("average", torch.zeros(model.latent_dim, dtype=torch.float64))
+        self.register_buffer("weight", torch.zeros((), dtype=torch.float64))
+
+    def constrain(self, code: Code, clock: Clock) -> Code:
+        value = code.value.relu()
+        if not self.training:
+            if self.inference == "threshold":
+                value = value * (value >= (self.average / self.weight.clamp(min=1e-9)).float())
+            return code.with_value(value, floor=code.floor)
+        everyone = rows_of_all_ranks(value)
+        winners = everyone.topk(max(1, int(self.rate * len(everyone))), dim=0, sorted=False).indices
+        mask = torch.zeros_like(everyone, dtype=torch.bool).scatter(0, winners, True)
+        return code.with_value(value * _own_rows(mask), floor=code.floor)
+
+    def observe(self, output: Output, clock: Clock) -> None:
+        value = output.code.value
+        smallest = torch.where(value > 0, value, torch.inf).amin(0).double()
+        smallest = rows_of_all_ranks(smallest[None]).amin(0)
+        smallest = torch.where(torch.isfinite(smallest), smallest, 0.0)
+        self.average.lerp_(smallest, 1 - self.decay)
+        self.weight.lerp_(torch.ones_like(self.weight), 1 - self.decay)
+
+
+def _own_rows(everyone: Tensor) -> Tensor:
+    """This rank's part of what rows_of_all_ranks gathered."""
+    return everyone.chunk(ranks())[rank()]
+
+
+def _too_many(name: str, ks: tuple[float, ...], latent_dim: int) -> tuple[str, str] | None:
+    if max(ks) < latent_dim:
+        return None
+    what = f"k={max(ks):g} leaves none of the {latent_dim} code units dormant"
+    return what, f"Write constraint.{name}.k={max(1, latent_dim // 20)}."

@@ -1,0 +1,40 @@
+"""Small code: fewer units than inputs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from aeframe.bounds import Above, AtLeast, Below
+from aeframe.constraints.base import Constraint
+
+
+class Bottleneck(Constraint):
+    """A code smaller than the input.
+
+    size: the number of units; ratio: the same as a share of the inputs. Without either the model's own
+    latent_dim stands and is only checked.
+    """
+
+    kind = "size"
+
+    def __init__(
+        self,
+        *,
+        size: Annotated[int, AtLeast(1)] | None = None,
+        ratio: Annotated[float, Above(0), Below(1)] | None = None,
+    ) -> None:
+        super().__init__()
+        if size is not None and ratio is not None:
+            raise ValueError("size and ratio say the same thing; write one and leave the other null")
+        self.size, self.ratio = size, ratio
+
+    def code_size(self, latent_dim: int, inputs: int) -> int:
+        if self.ratio is not None:
+            return max(1, round(self.ratio * inputs))
+        return latent_dim if self.size is None else self.size
+
+    def size_problem(self, latent_dim: int, inputs: int, batch: int) -> tuple[str, str] | None:
+        if latent_dim < inputs:
+            return None
+        what = f"a code of {latent_dim} units is no bottleneck for {inputs} inputs"
+        return what, f"Write constraint.bottleneck.size={max(1, inputs // 4)}, or another constraint."

@@ -1,0 +1,81 @@
+"""What TensorBoard shows besides scalars: images and histograms, on the same samples each time."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+from torchvision.utils import make_grid
+
+from aeframe.bounds import AtLeast
+from aeframe.constrained import ConstrainedAutoencoder
+from aeframe.data import DataModule
+from aeframe.models.base import Output
+from aeframe.models.variational import Variational
+from aeframe.noise import Noise
+
+
+class Dashboard(pl.Callback):
+    """Rows of input, corrupted, reconstruction and error; samples; the code's histogram.
+
+    images: how many validation samples; 0 for none. every_n_epochs: how often; and at the end.
+    """
+
+    def __init__(
+        self,
+        *,
+        images: Annotated[int, AtLeast(0)] = 8,
+        every_n_epochs: Annotated[int, AtLeast(1)] = 5,
+    ) -> None:
+        self.images, self.every = images, every_n_epochs
+        self.x: Tensor | None = None
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        last = trainer.current_epoch + 1 == trainer.max_epochs or trainer.should_stop
+        due = last or trainer.current_epoch % self.every == 0
+        if self.images and due and trainer.is_global_zero and not trainer.sanity_checking:
+            self._draw(trainer, pl_module)
+
+    @torch.no_grad()
+    def _draw(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        if self.x is None:
+            data = trainer.datamodule  # type: ignore[attr-defined]
+            assert isinstance(data, DataModule)
+            self.spec, self.x = data.spec, data.peek("val", self.images).to(module.device)
+        net, writer, step = module.net, module.logger.experiment, trainer.global_step  # type: ignore
+        assert isinstance(net, ConstrainedAutoencoder)
+        assert isinstance(writer, SummaryWriter)
+        noise = Noise("dashboard")
+        output = net(self.x, noise=noise)
+        writer.add_histogram("val/code", output.code.value.flatten(), step)
+        if len(self.spec.shape) != 3:
+            return
+        grid = reconstruction_grid(output, net.corrupts, self.spec.low, self.spec.high)
+        writer.add_image("val/reconstruction", grid, step)
+        if isinstance(net.model, Variational):
+            drawn = net.model.sample(self.images * 4, noise.stream("prior"), module.device)
+            writer.add_image("val/samples", _grid(drawn, self.spec.low, self.spec.high, 8), step)
+
+
+def reconstruction_grid(output: Output, corrupts: bool, low: float, high: float) -> Tensor:
+    """One column for each sample: input, corrupted input if any, reconstruction, error; [3, H, W].
+
+    The error is its absolute value on the data's own scale.
+    """
+    n = len(output.x)
+    restored = output.reconstruction[:n]
+    error = (restored - output.x).abs() + low
+    rows = [output.x, *([output.corrupted] if corrupts else []), restored, error]
+    return _grid(torch.cat(rows), low, high, n)
+
+
+def _grid(images: Tensor, low: float, high: float, columns: int) -> Tensor:
+    scaled = ((images.float() - low) / (high - low)).clamp(0, 1)
+    if scaled.shape[1] not in (1, 3):  # other channels have no colour
+        scaled = scaled.mean(1, keepdim=True)
+    enlarge = max(1, 56 // scaled.shape[-1])  # small images would be specks
+    scaled = scaled.repeat_interleave(enlarge, 2).repeat_interleave(enlarge, 3)
+    return make_grid(scaled, nrow=columns, padding=2, pad_value=0.5)

@@ -1,0 +1,28 @@
+"""Where samples come from and how they reach the device."""
+
+from aeframe.data.arrays import Array
+from aeframe.data.folder import ImageFolder
+from aeframe.data.loader import DataModule, DataSpec
+from aeframe.data.normalization import Normalization
+from aeframe.data.sampler import EpochBatches
+from aeframe.data.samples import Batch, Raw, Samples, Source
+from aeframe.data.standard import CIFAR10, MNIST, SVHN, Digits, FashionMNIST, KMNIST
+
+__all__ = [
+    "CIFAR10",
+    "KMNIST",
+    "MNIST",
+    "SVHN",
+    "Array",
+    "Batch",
+    "DataModule",
+    "DataSpec",
+    "Digits",
+    "EpochBatches",
+    "FashionMNIST",
+    "ImageFolder",
+    "Normalization",
+    "Raw",
+    "Samples",
+    "Source",
+]

@@ -1,0 +1,55 @@
+"""Which samples make up each batch: a function of (seed, epoch, rank), never of history."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch.utils.data import Sampler
+
+from aeframe.noise import mix
+
+
+class EpochBatches(Sampler[list[int]]):
+    """Batches of positions in [0, n).
+
+    A global batch has `batch_size` samples; rank r takes its rows r, r + world, ..., so that the ranks
+    together see what one process would have seen. In training (`shuffle`) every rank gets equally many
+    rows of each batch, for which at most world - 1 samples of the last one are left out, others in each
+    epoch. In evaluation none is left out and none is seen twice.
+    """
+
+    def __init__(
+        self,
+        n: int,
+        batch_size: int,
+        *,
+        seed: int = 0,
+        training: bool = False,
+        shuffle: bool = False,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self.n = n - n % world if training else n
+        self.batch_size, self.seed, self.shuffle = batch_size, seed, shuffle
+        self.total, self.rank, self.world, self.epoch = n, rank, world, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Lightning calls this before each epoch."""
+        self.epoch = epoch
+
+    def _starts(self) -> range:
+        # a rank whose share of the last batch is empty has one batch fewer
+        return range(0, max(self.n - self.rank, 0), self.batch_size)
+
+    def __len__(self) -> int:
+        return len(self._starts())
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = torch.arange(self.total)
+        if self.shuffle:
+            generator = torch.Generator().manual_seed(mix(self.seed, "order", self.epoch))
+            order = torch.randperm(self.total, generator=generator)
+        order = order[: self.n]
+        for start in self._starts():
+            yield order[start : start + self.batch_size][self.rank :: self.world].tolist()

@@ -1,0 +1,166 @@
+"""The evaluation card: the test metrics beside baselines, and the copy check."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from sklearn.decomposition import PCA
+from torch import Tensor
+
+from aeframe.bounds import AtLeast
+from aeframe.constrained import ConstrainedAutoencoder
+from aeframe.data import DataModule
+from aeframe.models.variational import Variational
+from aeframe.noise import Noise
+
+CHUNK = 256  # samples that are passed through the network at once
+PCA_SAMPLES = 20_000  # training samples that PCA is fitted on
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What a simpler method reaches on the same test samples. mse per pixel, psnr in dB."""
+
+    name: str
+    mse: float
+    psnr: float
+
+
+@dataclass(frozen=True)
+class CopyCheck:
+    """Reconstruction errors (MSE per pixel) on real held-out samples and on what is no data.
+
+    shuffled: every pixel taken from another sample, so that each pixel keeps its mean and variance
+    (and all else of its distribution) and only what the pixels have to do with each other is gone.
+    permuted: real samples with their pixels in another, fixed order.
+    shuffled_variance: the error that a constant would make on the shuffled samples.
+    """
+
+    real: float
+    shuffled: float
+    permuted: float
+    shuffled_variance: float
+
+    limit = 0.5
+
+    @property
+    def ratio(self) -> float:
+        """How much worse noise is reconstructed than data."""
+        return self.shuffled / max(self.real, 1e-12)
+
+    @property
+    def copied(self) -> float:
+        """The share of the noise's variance that comes back: 1 for a network that copies."""
+        return max(0.0, 1 - self.shuffled / max(self.shuffled_variance, 1e-12))
+
+    @property
+    def passed(self) -> bool:
+        """Whether less than half of what is no data comes back."""
+        return self.copied < self.limit
+
+    @property
+    def sentence(self) -> str:
+        """What it means, in plain words."""
+        share = f"{self.copied:.0%} of pure noise"
+        if self.passed:
+            return f"The network learned this data: it can bring back only {share}."
+        return f"The network copies its input: it brings back {share}; constrain it more."
+
+
+@dataclass(frozen=True)
+class Card:
+    """All that is known of a trained network. metrics: on the test split."""
+
+    metrics: dict[str, float]
+    baselines: list[Baseline]
+    copy_check: CopyCheck
+    code_size: int
+    images: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        check = self.copy_check
+        derived = {"ratio": check.ratio, "copied": check.copied, "passed": check.passed}
+        return {
+            "metrics": self.metrics,
+            "baselines": {b.name: {"mse": b.mse, "psnr": b.psnr} for b in self.baselines},
+            "copy_check": {**asdict(check), **derived, "sentence": check.sentence},
+            "code_size": self.code_size,
+            "images": self.images,
+        }
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Measures a network on the test split.
+
+    images: samples for the copy check and the likelihood. importance_samples: for each of them, in the
+    variational model's log-likelihood.
+    """
+
+    images: Annotated[int, AtLeast(2)] = 2000
+    importance_samples: Annotated[int, AtLeast(1)] = 100
+
+    @torch.no_grad()
+    def card(
+        self, net: ConstrainedAutoencoder, data: DataModule, metrics: dict[str, float]
+    ) -> Card:
+        """The card of a trained network. metrics: of the test split, from the loop."""
+        net.eval()
+        x = data.peek("test", self.images)
+        size = net.model.latent_dim
+        if net.is_sparse:  # a sparse code has as many numbers as units are active
+            size = max(1, round(metrics.get("l0", size)))
+        if isinstance(net.model, Variational):
+            nll = -_in_chunks(partial(self._log_likelihood, net.model), x).mean()
+            metrics = {**metrics, "nll": float(nll)}
+        return Card(metrics, baselines(data, size), copy_check(net, x), size, len(x))
+
+    def _log_likelihood(self, model: Variational, x: Tensor) -> Tensor:
+        return model.log_likelihood(x, self.importance_samples, Noise("evaluate"))
+
+
+def copy_check(net: ConstrainedAutoencoder, x: Tensor) -> CopyCheck:
+    """Whether the network reconstructs anything, or only data like x, [N, *shape] and normalised."""
+    generator = torch.Generator().manual_seed(0)
+    flat = x.flatten(1)
+    orders = torch.rand(flat.shape, generator=generator).argsort(0)
+    shuffled = flat.gather(0, orders).view_as(x)
+    permuted = flat[:, torch.randperm(flat.shape[1], generator=generator)].view_as(x)
+    variance = float((flat - flat.mean(0)).square().mean())
+    errors = [_error(net, samples) for samples in (x, shuffled, permuted)]
+    return CopyCheck(*errors, shuffled_variance=variance)
+
+
+def _error(net: ConstrainedAutoencoder, x: Tensor) -> float:
+    return float((_in_chunks(net.reconstruct, x) - x).square().mean())
+
+
+def _in_chunks(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    return torch.cat([function(part) for part in x.split(CHUNK)])
+
+
+def baselines(data: DataModule, size: int) -> list[Baseline]:
+    """The mean of the training samples, and PCA with `size` components, on the whole test split."""
+    train = data.peek("train", PCA_SAMPLES).flatten(1).numpy()
+    size = min(size, *train.shape)
+    wide = train.shape[1] > 2000  # where the full decomposition takes long
+    solver = "randomized" if wide and size < min(train.shape) // 2 else "full"
+    pca = PCA(size, svd_solver="covariance_eigh" if not wide else solver, random_state=0).fit(train)
+    errors = np.zeros(2)
+    count = len(data.splits["test"])
+    for start in range(0, count, 4096):
+        x = data.normalization(data.splits["test"][start : start + 4096].x).flatten(1).numpy()
+        restored = pca.inverse_transform(pca.transform(x))
+        errors += [((x - pca.mean_) ** 2).sum(), ((x - restored) ** 2).sum()]
+    mean, components = errors / (count * train.shape[1])
+    names = ("mean image", f"PCA, {size} components")
+    return [
+        Baseline(name, float(mse), float(10 * np.log10(data.spec.peak**2 / max(mse, 1e-12))))
+        for name, mse in zip(names, (mean, components), strict=True)
+    ]

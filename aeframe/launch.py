@@ -1,0 +1,103 @@
+"""One job, where it runs: its folder's name, and the processes of distributed training."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.util import find_spec
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf, open_dict, read_write
+
+CONF = next(
+    folder
+    for folder in (Path(__file__).parent / "conf", Path(__file__).parent.parent / "conf")
+    if folder.is_dir()
+)
+"""The configuration: inside an installed package, or beside it in a checkout."""
+
+RANK_VARIABLES = (
+    "LOCAL_RANK",
+    "NODE_RANK",
+    "GROUP_RANK",
+    "RANK",
+    "WORLD_SIZE",
+    "MASTER_ADDR",
+    "MASTER_PORT",
+    "PL_GLOBAL_SEED",
+)
+
+
+class Folders:
+    """Gives each run a folder of its own."""
+
+    def __init__(self, *, make: bool) -> None:
+        self.make, self.made = make, list[Path]()
+
+    def register(self) -> None:
+        """Make `run_folder` and `run_name` known to the configuration."""
+        OmegaConf.register_new_resolver("run_folder", self.folder, use_cache=True, replace=True)
+        OmegaConf.register_new_resolver("run_name", run_name, replace=True)
+
+    def folder(self, parent: str, time: str, name: str) -> str:
+        """parent/time_name, or with a number behind it where another run has just taken that."""
+        path = Path(parent) / f"{time}_{name}"
+        if not self.make:
+            return str(path)
+        for number in count(2):
+            try:
+                path.mkdir(parents=True)
+            except FileExistsError:
+                path = Path(parent) / f"{time}_{name}-{number}"
+            else:
+                break
+        self.made.append(path.resolve())
+        return str(path)
+
+
+def run_name(choices: Mapping[str, Any], constraints: Mapping[str, Any] | None) -> str:
+    """What a run is: model_constraints_dataset."""
+    names = "+".join(str(name) for name in constraints or {}) or "free"
+    return f"{choices['model']}_{names}_{choices['dataset']}"
+
+
+@contextmanager
+def one_job(flags: tuple[str, ...] = ()) -> Iterator[None]:
+    """While a distributed job trains: let the processes that Lightning starts train the same.
+
+    Lightning starts ranks 1, 2, ... by running the command line again. In a sweep that would start the
+    whole sweep again, and with a random sweeper even train other configurations. Here the command line
+    becomes that of this job alone, and afterwards all is as it was, so that the next job starts anew.
+    flags: of the command line, to be kept (--config-dir and the like).
+    """
+    from hydra.core.hydra_config import HydraConfig
+    from torch import distributed
+
+    main = sys.modules["__main__"]
+    argv, spec = sys.argv, main.__spec__
+    environment = {name: os.environ.get(name) for name in RANK_VARIABLES}
+    hydra = HydraConfig.get()
+    with read_write(hydra), open_dict(hydra):
+        hydra.run.dir = hydra.runtime.output_dir  # resolved: not another new folder
+    sys.argv = [argv[0], *flags, *hydra.overrides.task, "hydra.mode=RUN"]
+    main.__spec__ = find_spec("aeframe.train")
+    try:
+        yield
+    finally:
+        sys.argv, main.__spec__ = argv, spec
+        if distributed.is_available() and distributed.is_initialized():
+            distributed.destroy_process_group()
+        for name, value in environment.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def is_first_process() -> bool:
+    """Whether this process speaks for all: rank 0, or the only one."""
+    return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))

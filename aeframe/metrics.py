@@ -1,0 +1,165 @@
+"""What is measured over a whole split, whatever the batches it comes in and the ranks it is on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torchmetrics import MeanMetric, MeanSquaredError, Metric, MetricCollection, R2Score
+from torchmetrics.image import PeakSignalNoiseRatio
+
+from aeframe.constrained import ConstrainedAutoencoder
+from aeframe.constraints.base import Constraint
+from aeframe.models.base import Autoencoder, Code, Output
+from aeframe.models.variational import gaussian_kl
+
+MAXIMIZED = ("psnr", "explained_variance", "gain_db", "denoised_psnr", "active_units")
+"""Metrics of which more is better; of all others, less."""
+
+
+def better_is(name: str) -> str:
+    """`max` or `min`, for a metric's name with or without its split ("val/psnr")."""
+    return "max" if name.rpartition("/")[2] in MAXIMIZED else "min"
+
+
+def metric_names(model: type[Autoencoder], constraints: Mapping[str, Constraint]) -> list[str]:
+    """The validation metrics that a run of this kind has."""
+    names = ["mse", "psnr", "explained_variance", "loss"]
+    if any(part.sparse for part in constraints.values()):
+        names += ["l0", "dormant", "dead"]
+    if any(part.kind == "corruption" for part in constraints.values()):
+        names += ["corrupted_psnr", "denoised_mse", "denoised_psnr", "gain_db"]
+    names += ["active_units", "kl", "negative_elbo"] if model.stochastic else ["reconstruction"]
+    penalised = (n for n, p in constraints.items() if type(p).penalty is not Constraint.penalty)
+    return [f"val/{name}" for name in (*names, *penalised)]
+
+
+class Metrics(nn.Module):
+    """The metrics of one split: of the clean, deterministic pass, and of the pass as trained.
+
+    peak: the width of the data's range, for PSNR. Names and units:
+    mse and psnr per pixel (dB); explained_variance 1 - SSE/SST over the whole split; l0 active units per
+    sample; dormant their complement as a share; dead the share of units that no sample activates;
+    denoised_* from the corrupted input; gain_db the PSNR won over it; loss, its terms, kl and
+    negative_elbo in nats per sample; active_units those whose posterior mean varies by more than 0.01
+    (Burda et al. 2016).
+    """
+
+    def __init__(self, net: ConstrainedAutoencoder, peak: float) -> None:
+        super().__init__()
+        model = net.model
+        self.sparse, self.corrupts, self.stochastic = net.is_sparse, net.corrupts, model.stochastic
+        self.clean = MetricCollection({"mse": MeanSquaredError(), "psnr": _psnr(peak)})
+        self.variance = R2Score(multioutput="variance_weighted").set_dtype(torch.float64)
+        self.units = UnitActivity(model.latent_dim)
+        self.terms = nn.ModuleDict()
+        self.likelihood = (model.likelihood,)  # in a tuple: it is the model's, not a part of this
+        if self.corrupts:
+            self.corrupted = _psnr(peak)
+            self.denoised = MetricCollection({"mse": MeanSquaredError(), "psnr": _psnr(peak)})
+        if self.stochastic:
+            self.posterior = PosteriorSpread(model.latent_dim)
+
+    @torch.no_grad()
+    def update(self, clean: Output, as_trained: Output) -> None:
+        """Add one batch."""
+        x = clean.x.flatten(1)
+        restored = clean.reconstruction.flatten(1)
+        self.clean.update(restored, x)
+        self.variance.update(restored.double(), x.double())
+        self.units.update(clean.code)
+        if self.corrupts:
+            from_corrupted = as_trained.reconstruction[: len(x)].flatten(1)
+            self.corrupted.update(as_trained.corrupted.flatten(1), x)
+            self.denoised.update(from_corrupted, x)
+        if self.stochastic:
+            self.posterior.update(clean.code)
+        self._update_terms(as_trained, len(x))
+
+    def _update_terms(self, output: Output, count: int) -> None:
+        values = {name: term.value for name, term in output.terms.items()}
+        values["loss"] = output.loss
+        if output.code.posterior is not None:
+            kl = gaussian_kl(output.code.posterior).sum(1).mean()
+            values |= {"kl": kl, "negative_elbo": self._nll(output) + kl}
+        for name, value in values.items():
+            if name not in self.terms:
+                self.terms[name] = MeanMetric().to(value.device)
+            self.terms[name].update(value, count)
+
+    def _nll(self, output: Output) -> Tensor:
+        """-log p(x | z), averaged over samples of z, without emphasis."""
+        repeats = len(output.parameters) // len(output.x)
+        x = output.x.repeat(repeats, *[1] * (output.x.ndim - 1))
+        return self.likelihood[0].nll(output.parameters, x).flatten(1).sum(1).mean()
+
+    def compute(self) -> dict[str, float]:
+        """Every metric by name."""
+        found: dict[str, Tensor] = dict(self.clean.compute())
+        found["explained_variance"] = self.variance.compute()
+        if self.sparse:
+            found |= self.units.compute()
+        if self.corrupts:
+            found["corrupted_psnr"] = self.corrupted.compute()
+            found |= {f"denoised_{k}": v for k, v in self.denoised.compute().items()}
+            found["gain_db"] = found["denoised_psnr"] - found["corrupted_psnr"]
+        if self.stochastic:
+            found["active_units"] = self.posterior.compute()
+        found |= {name: metric.compute() for name, metric in self.terms.items()}
+        return {name: float(value) for name, value in found.items()}
+
+    def reset(self) -> None:
+        """Begin a new split."""
+        for metric in self.modules():
+            if isinstance(metric, Metric):
+                metric.reset()
+
+
+def _psnr(peak: float) -> PeakSignalNoiseRatio:
+    return PeakSignalNoiseRatio(data_range=peak)
+
+
+class UnitActivity(Metric):
+    """How many units a sample activates, and which no sample does."""
+
+    fired: Tensor
+    samples: Tensor
+
+    def __init__(self, units: int) -> None:
+        super().__init__()
+        self.add_state("fired", torch.zeros(units, dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("samples", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+
+    def update(self, code: Code) -> None:
+        self.fired += code.active.sum(0)
+        self.samples += len(code.value)
+
+    def compute(self) -> dict[str, Tensor]:
+        l0 = self.fired.sum() / self.samples
+        dead = (self.fired == 0).double().mean()
+        return {"l0": l0, "dormant": 1 - l0 / len(self.fired), "dead": dead}
+
+
+class PosteriorSpread(Metric):
+    """The number of units whose posterior mean varies over the data by more than 0.01."""
+
+    total: Tensor
+    squares: Tensor
+    samples: Tensor
+
+    def __init__(self, units: int) -> None:
+        super().__init__()
+        for name in ("total", "squares"):
+            self.add_state(name, torch.zeros(units, dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("samples", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+
+    def update(self, code: Code) -> None:
+        mean = code.pre.double()
+        self.total += mean.sum(0)
+        self.squares += mean.square().sum(0)
+        self.samples += len(mean)
+
+    def compute(self) -> Tensor:
+        variance = self.squares / self.samples - (self.total / self.samples) ** 2
+        return (variance > 0.01).sum()

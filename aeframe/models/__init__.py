@@ -1,0 +1,19 @@
+"""The four variants."""
+
+from aeframe.models.base import Autoencoder, Code, Output, Posterior, Term
+from aeframe.models.denoising import Denoising
+from aeframe.models.sparse import Sparse
+from aeframe.models.undercomplete import Undercomplete
+from aeframe.models.variational import Variational
+
+__all__ = [
+    "Autoencoder",
+    "Code",
+    "Denoising",
+    "Output",
+    "Posterior",
+    "Sparse",
+    "Term",
+    "Undercomplete",
+    "Variational",
+]

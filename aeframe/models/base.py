@@ -1,0 +1,138 @@
+"""What flows through an autoencoder, whatever the variant."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from aeframe.errors import Problem
+from aeframe.likelihoods import Likelihood
+from aeframe.networks import Network
+from aeframe.noise import Noise
+from aeframe.schedules import Clock
+
+Shape = tuple[int, ...]
+
+
+class Posterior(NamedTuple):
+    """q(z | x) = N(mean, diag(exp(log_variance))), each [B, m]."""
+
+    mean: Tensor
+    log_variance: Tensor
+
+
+@dataclass(frozen=True)
+class Code:
+    """An encoder's answer.
+
+    pre: the encoder's output before any activation, [B, m].
+    value: what the decoder reads, [B, m]; [k * B, m] when k samples are drawn, sample by sample.
+    floor: a unit whose value is not above it is dormant.
+    in_unit_interval: whether the values lie in (0, 1).
+    posterior: of a variational model.
+    """
+
+    pre: Tensor
+    value: Tensor
+    floor: float = 0.0
+    in_unit_interval: bool = False
+    posterior: Posterior | None = None
+
+    @property
+    def active(self) -> Tensor:
+        """Which units are not dormant, bool [B, m]."""
+        return self.value.abs() > self.floor
+
+    def with_value(
+        self, value: Tensor, *, floor: float = 0.0, in_unit_interval: bool = False
+    ) -> Code:
+        """The same code after a constraint changed what the decoder reads."""
+        return replace(self, value=value, floor=floor, in_unit_interval=in_unit_interval)
+
+
+class Term(NamedTuple):
+    """One summand of the loss in nats, averaged over the batch; its weight at this step."""
+
+    value: Tensor
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Output:
+    """One pass through the model.
+
+    x: the clean target. corrupted: what the encoder saw. mask: the corrupted elements (bool), or None.
+    parameters: the decoder's output. reconstruction: its mean. terms: the loss by name.
+    All images are [B, *shape] in normalised units.
+    """
+
+    x: Tensor
+    corrupted: Tensor
+    mask: Tensor | None
+    code: Code
+    parameters: Tensor
+    reconstruction: Tensor
+    terms: dict[str, Term]
+
+    @property
+    def loss(self) -> Tensor:
+        """The weighted sum of the terms, nats per sample."""
+        return torch.stack([term.value * term.weight for term in self.terms.values()]).sum()
+
+
+class Autoencoder(nn.Module):
+    """encode(x) -> Code, decode(code) -> the likelihood's parameters.
+
+    network: builds encoder and decoder. likelihood: what the decoder's output means.
+    shape: of one sample, (C, H, W) or (D,). latent_dim: the number of code units m.
+    These three are the framework's to pass; a variant's own options follow them.
+    """
+
+    stochastic: ClassVar[bool] = False
+    """Whether the code is drawn from a posterior."""
+    requires: ClassVar[str | None] = None
+    """The kind of constraint without which the variant is not itself: "corruption" or "sparsity"."""
+    heads: ClassVar[int] = 1
+    """Numbers that the encoder gives for each code unit."""
+
+    def __init__(
+        self, *, network: Network, likelihood: Likelihood, shape: Shape, latent_dim: int
+    ) -> None:
+        super().__init__()
+        self.shape, self.latent_dim, self.likelihood = tuple(shape), latent_dim, likelihood
+        self.layer_sizes = network.layer_sizes(self.shape)
+        self.encoder, self.decoder = network.build(self.shape, latent_dim, self.heads)
+
+    @property
+    def inputs(self) -> int:
+        """The number of elements of one sample."""
+        return math.prod(self.shape)
+
+    def encode(self, x: Tensor, noise: Noise | None = None) -> Code:
+        """The code of x. Deterministic without `noise`."""
+        pre = self.encoder(x)
+        return Code(pre, pre)
+
+    def decode(self, value: Tensor) -> Tensor:
+        """The likelihood's parameters, [B, *shape]."""
+        return self.decoder(value)
+
+    def reconstruct(self, value: Tensor) -> Tensor:
+        """The mean image of a code value, [B, *shape]."""
+        return self.likelihood.mean(self.decode(value))
+
+    def terms(
+        self, x: Tensor, code: Code, parameters: Tensor, weight: Tensor | None, clock: Clock
+    ) -> dict[str, Term]:
+        """The model's own summands of the loss. weight: of each element of x, or None for ones."""
+        nll = self.likelihood.nll(parameters, x)
+        weighted = nll if weight is None else nll * weight
+        return {"reconstruction": Term(weighted.flatten(1).sum(1).mean())}
+
+    def problems(self) -> list[Problem]:
+        """What makes these sizes or options no autoencoder of this kind."""
+        return []

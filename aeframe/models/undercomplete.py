@@ -1,0 +1,45 @@
+"""A code smaller than the input."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Annotated
+
+from aeframe.bounds import AtLeast
+from aeframe.errors import Problem
+from aeframe.likelihoods import Likelihood
+from aeframe.models.base import Autoencoder, Shape
+from aeframe.networks import Network
+
+
+class Undercomplete(Autoencoder):
+    """Layers that narrow to the code and widen from it (Hinton & Salakhutdinov 2006).
+
+    allow_overcomplete: lifts both size rules, to see what a network does that nothing constrains.
+    """
+
+    def __init__(
+        self,
+        *,
+        network: Network,
+        likelihood: Likelihood,
+        shape: Shape,
+        latent_dim: Annotated[int, AtLeast(1)],
+        allow_overcomplete: bool = False,
+    ) -> None:
+        super().__init__(
+            network=network, likelihood=likelihood, shape=shape, latent_dim=latent_dim
+        )
+        self.allow_overcomplete = allow_overcomplete
+
+    def problems(self) -> list[Problem]:
+        found = []
+        units = [*self.layer_sizes, self.latent_dim]
+        if any(wide <= narrow for wide, narrow in pairwise(units)):
+            what = f"the encoder's layers have {units} units, code last, and must decrease"
+            found.append(Problem("network.widths", what, "Write widths that decrease to the code."))
+        if self.latent_dim >= self.inputs:
+            what = f"the code must be smaller than the {self.inputs} inputs"
+            remedy = f"Write model.latent_dim={max(1, self.inputs // 4)}, or model=sparse."
+            found.append(Problem(f"model.latent_dim={self.latent_dim}", what, remedy))
+        return [] if self.allow_overcomplete else found

@@ -1,0 +1,129 @@
+"""A code that is drawn from a posterior and held close to a prior."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal
+
+import torch
+from torch import Tensor
+
+from aeframe.bounds import AtLeast
+from aeframe.distributed import mean_over_ranks
+from aeframe.errors import Problem
+from aeframe.likelihoods import Likelihood
+from aeframe.models.base import Autoencoder, Code, Posterior, Shape, Term
+from aeframe.networks import Network
+from aeframe.noise import Noise
+from aeframe.schedules import Clock, Scheduled, schedule
+
+
+class Variational(Autoencoder):
+    """q(z|x) = N(mean, diag variance), p(z) = N(0, I), trained by stochastic gradient variational
+    Bayes (Kingma & Welling 2014, arXiv:1312.6114).
+
+    beta: the weight of the KL term. free_bits: nats below which a unit's KL costs nothing
+    (Kingma et al. 2016). k: samples drawn for each x. objective: `elbo`, averaged over the samples, or
+    `importance_weighted`, the tighter bound of Burda et al. 2016 (arXiv:1509.00519).
+    """
+
+    stochastic = True
+    heads = 2
+
+    def __init__(
+        self,
+        *,
+        network: Network,
+        likelihood: Likelihood,
+        shape: Shape,
+        latent_dim: Annotated[int, AtLeast(1)],
+        beta: Annotated[Scheduled, AtLeast(0)] = 1.0,
+        free_bits: Annotated[float, AtLeast(0)] = 0.0,
+        k: Annotated[int, AtLeast(1)] = 1,
+        objective: Literal["elbo", "importance_weighted"] = "elbo",
+    ) -> None:
+        super().__init__(
+            network=network, likelihood=likelihood, shape=shape, latent_dim=latent_dim
+        )
+        self.beta, self.free_bits, self.k, self.objective = schedule(beta), free_bits, k, objective
+
+    def encode(self, x: Tensor, noise: Noise | None = None) -> Code:
+        mean, log_variance = self.encoder(x).chunk(2, dim=1)
+        posterior = Posterior(mean, log_variance.clamp(-14.0, 14.0))
+        value = mean if noise is None else draw(posterior, self.k, noise)
+        return Code(mean, value, posterior=posterior)
+
+    def terms(
+        self, x: Tensor, code: Code, parameters: Tensor, weight: Tensor | None, clock: Clock
+    ) -> dict[str, Term]:
+        assert code.posterior is not None
+        nll = self.likelihood.nll(parameters.unflatten(0, (-1, len(x))), x)
+        nll = (nll if weight is None else nll * weight).flatten(2).sum(2)  # [k, B]
+        if self.objective == "importance_weighted":
+            samples = code.value.unflatten(0, (-1, len(x)))
+            bound = importance_weighted_bound(log_weights(-nll, samples, code.posterior))
+            return {"importance_weighted_bound": Term(-bound.mean())}
+        per_unit = mean_over_ranks(gaussian_kl(code.posterior).mean(0))
+        kl = per_unit.clamp(min=self.free_bits).sum()
+        return {"reconstruction": Term(nll.mean()), "gaussian_kl": Term(kl, self.beta(clock))}
+
+    @torch.no_grad()
+    def log_likelihood(self, x: Tensor, k: int, noise: Noise, elements: int = 2**24) -> Tensor:
+        """log p(x) estimated with k importance samples (a lower bound), nats, [B].
+
+        elements: how many output elements may be in memory at once.
+        """
+        posterior = self.encode(x).posterior
+        assert posterior is not None
+        chunk = max(1, elements // (len(x) * self.inputs))
+        total = x.new_full((len(x),), -math.inf)
+        for start in range(0, k, chunk):
+            count = min(chunk, k - start)
+            z = draw(posterior, count, noise)
+            parameters = self.decode(z).unflatten(0, (count, len(x)))
+            log_p = -self.likelihood.nll(parameters, x).flatten(2).sum(2)
+            weights = log_weights(log_p, z.unflatten(0, (count, len(x))), posterior)
+            total = torch.logaddexp(total, weights.logsumexp(0))
+        return total - math.log(k)
+
+    def sample(self, n: int, noise: Noise, device: torch.device | str = "cpu") -> Tensor:
+        """n mean images of codes drawn from the prior, [n, *shape]."""
+        return self.reconstruct(noise.normal((n, self.latent_dim), device))
+
+    def problems(self) -> list[Problem]:
+        if self.objective == "elbo":
+            return []
+        remedy = "Write model.beta=1 model.free_bits=0, or model.objective=elbo."
+        plain = self.free_bits == 0 and set(self.beta.extremes) == {1.0}
+        what = "the importance-weighted bound has neither beta nor free bits"
+        return [] if plain else [Problem(f"model.objective={self.objective}", what, remedy)]
+
+
+def draw(posterior: Posterior, k: int, noise: Noise) -> Tensor:
+    """k reparameterised samples for each row, [k * B, m], sample by sample."""
+    mean, log_variance = posterior
+    # rows first, so that what a row gets does not depend on which rank it is on
+    epsilon = noise.normal((len(mean), k, mean.shape[1]), mean.device).transpose(0, 1)
+    return (mean + torch.exp(0.5 * log_variance) * epsilon.to(mean.dtype)).flatten(0, 1)
+
+
+def gaussian_kl(posterior: Posterior) -> Tensor:
+    """KL(q || N(0, I)) of each unit in nats, [B, m] (Kingma & Welling 2014, appendix B)."""
+    mean, log_variance = posterior
+    return 0.5 * (mean**2 + log_variance.exp() - 1.0 - log_variance)
+
+
+def log_weights(log_p: Tensor, z: Tensor, posterior: Posterior) -> Tensor:
+    """log p(x|z) + log p(z) - log q(z|x) for log_p [k, B] and samples z [k, B, m]; [k, B]."""
+    mean, log_variance = posterior
+    # the two normalising constants, m/2 log 2 pi, cancel
+    log_prior = -0.5 * z.square().sum(2)
+    log_q = -0.5 * ((z - mean).square() * torch.exp(-log_variance) + log_variance).sum(2)
+    return log_p + log_prior - log_q
+
+
+def importance_weighted_bound(weights: Tensor) -> Tensor:
+    """log of the mean weight over the k samples, [B] from [k, B]."""
+    return weights.logsumexp(0) - math.log(len(weights))
+
+

@@ -1,0 +1,71 @@
+"""What every network offers, whatever its layers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+Activation = Literal["relu", "leaky_relu", "gelu", "silu", "tanh", "sigmoid"]
+Norm = Literal["none", "batch", "layer"]
+
+ACTIVATIONS: dict[Activation, Callable[[], nn.Module]] = {
+    "relu": nn.ReLU,
+    "leaky_relu": nn.LeakyReLU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+}
+
+
+class Decoder(nn.Module, ABC):
+    """From code values [B, m] to the likelihood's parameters [B, *shape]."""
+
+    is_linear: bool
+    """Whether it is a single affine map."""
+
+    @property
+    @abstractmethod
+    def dictionary(self) -> Tensor:
+        """The weight of the layer that reads the code, [out, m]: one column for each unit."""
+
+    @property
+    @abstractmethod
+    def output_bias(self) -> nn.Parameter:
+        """The last layer's bias: one number for each element, or for each channel."""
+
+    @torch.no_grad()
+    def start_at(self, output: Tensor) -> None:
+        """Begin with this output [*shape]: the last bias takes it, averaged over what it shares."""
+        bias = self.output_bias
+        bias.copy_(output.reshape(bias.numel(), -1).mean(1))
+
+
+class Network(ABC):
+    """Builds an encoder and the decoder that mirrors it."""
+
+    widths: list[int]
+    tied: bool = False
+
+    @property
+    def depth(self) -> int:
+        """The number of hidden layers of the encoder."""
+        return len(self.widths)
+
+    @abstractmethod
+    def layer_sizes(self, shape: tuple[int, ...]) -> list[int]:
+        """The number of units in each hidden layer of the encoder, first to last."""
+
+    @abstractmethod
+    def problem(self, shape: tuple[int, ...]) -> tuple[str, str] | None:
+        """What is wrong with samples of this shape, and the remedy: (what, remedy)."""
+
+    @abstractmethod
+    def build(
+        self, shape: tuple[int, ...], latent_dim: int, heads: int
+    ) -> tuple[nn.Module, Decoder]:
+        """Encoder [B, *shape] -> [B, heads * latent_dim], decoder [B, latent_dim] -> [B, *shape]."""

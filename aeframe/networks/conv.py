@@ -1,0 +1,106 @@
+"""Convolutional layers for images of any size."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from torch import Tensor, nn
+
+from aeframe.bounds import AtLeast
+from aeframe.networks.base import ACTIVATIONS, Activation, Decoder, Network, Norm
+
+Size = tuple[int, int]
+
+
+class Conv(Network):
+    """Stages of 3 x 3 convolutions with stride 2, then one linear layer to the code.
+
+    The decoder mirrors them with transposed convolutions whose output padding restores each stage's
+    size, so that the output has the input's shape, odd sizes included.
+
+    widths: channels after each stage.
+    """
+
+    def __init__(
+        self,
+        *,
+        widths: list[Annotated[int, AtLeast(1)]],
+        activation: Activation = "relu",
+        norm: Norm = "none",
+    ) -> None:
+        self.widths, self.activation, self.norm = list(widths), activation, norm
+
+    def layer_sizes(self, shape: tuple[int, ...]) -> list[int]:
+        sizes = self._sizes(shape)[1:]
+        return [c * h * w for c, (h, w) in zip(self.widths, sizes, strict=True)]
+
+    def problem(self, shape: tuple[int, ...]) -> tuple[str, str] | None:
+        if len(shape) == 3:
+            return None
+        return (
+            f"convolutions need images of C x H x W, and the samples are vectors of {shape[0]}",
+            "Write network=mlp.",
+        )
+
+    def build(
+        self, shape: tuple[int, ...], latent_dim: int, heads: int
+    ) -> tuple[nn.Module, Decoder]:
+        sizes = self._sizes(shape)
+        channels = [shape[0], *self.widths]
+        last = (channels[-1], *sizes[-1])
+        units = last[0] * last[1] * last[2]
+        stages = [
+            self._stage(nn.Conv2d(a, b, 3, stride=2, padding=1), b)
+            for a, b in zip(channels[:-1], channels[1:], strict=True)
+        ]
+        encoder = nn.Sequential(*stages, nn.Flatten(), nn.Linear(units, heads * latent_dim))
+        return encoder, ConvDecoder(nn.Linear(latent_dim, units), last, self._ups(channels, sizes))
+
+    def _ups(self, channels: list[int], sizes: list[Size]) -> nn.Sequential:
+        ups: list[nn.Module] = []
+        for i in range(len(channels) - 1, 0, -1):
+            padding = (_missing(sizes[i][0], sizes[i - 1][0]), _missing(sizes[i][1], sizes[i - 1][1]))
+            up = nn.ConvTranspose2d(
+                channels[i], channels[i - 1], 3, stride=2, padding=1, output_padding=padding
+            )
+            ups.append(up if i == 1 else self._stage(up, channels[i - 1]))
+        before: nn.Module = ACTIVATIONS[self.activation]() if ups else nn.Identity()
+        return nn.Sequential(before, *ups)
+
+    def _stage(self, layer: nn.Module, channels: int) -> nn.Sequential:
+        norms = {"batch": nn.BatchNorm2d(channels), "layer": nn.GroupNorm(1, channels)}
+        norm = [norms[self.norm]] if self.norm != "none" else []
+        return nn.Sequential(layer, *norm, ACTIVATIONS[self.activation]())
+
+    def _sizes(self, shape: tuple[int, ...]) -> list[Size]:
+        sizes = [(shape[1], shape[2])]
+        for _ in self.widths:
+            sizes.append(((sizes[-1][0] + 1) // 2, (sizes[-1][1] + 1) // 2))
+        return sizes
+
+
+def _missing(small: int, large: int) -> int:
+    """The output padding with which stride 2 leads from `small` back to `large` pixels."""
+    return large - (2 * small - 1)
+
+
+class ConvDecoder(Decoder):
+    """One linear layer from the code, then transposed convolutions."""
+
+    def __init__(self, read: nn.Linear, inner: tuple[int, int, int], ups: nn.Sequential) -> None:
+        super().__init__()
+        self.read, self.inner, self.ups = read, inner, ups
+        self.is_linear = len(ups) == 1
+
+    def forward(self, value: Tensor) -> Tensor:
+        return self.ups(self.read(value).unflatten(1, self.inner))
+
+    @property
+    def dictionary(self) -> Tensor:
+        return self.read.weight
+
+    @property
+    def output_bias(self) -> nn.Parameter:
+        bias = self.read.bias if self.is_linear else self.ups[-1].bias
+        assert isinstance(bias, nn.Parameter)
+        return bias

@@ -1,0 +1,108 @@
+"""Fully connected layers."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from aeframe.bounds import AtLeast, Below
+from aeframe.networks.base import ACTIVATIONS, Activation, Decoder, Network, Norm
+
+
+class MLP(Network):
+    """Linear layers of the given widths; the decoder has the same in reverse.
+
+    widths: units of the encoder's hidden layers; [] gives one linear layer each way.
+    tied: the decoder's weights are the encoder's, transposed; the biases stay its own.
+    dropout: the probability that a hidden unit is dropped.
+    """
+
+    def __init__(
+        self,
+        *,
+        widths: list[Annotated[int, AtLeast(1)]],
+        activation: Activation = "relu",
+        norm: Norm = "none",
+        dropout: Annotated[float, AtLeast(0), Below(1)] = 0.0,
+        tied: bool = False,
+    ) -> None:
+        self.widths, self.activation, self.norm = list(widths), activation, norm
+        self.dropout, self.tied = dropout, tied
+
+    def layer_sizes(self, shape: tuple[int, ...]) -> list[int]:
+        return self.widths
+
+    def problem(self, shape: tuple[int, ...]) -> tuple[str, str] | None:
+        return None
+
+    def build(
+        self, shape: tuple[int, ...], latent_dim: int, heads: int
+    ) -> tuple[nn.Module, Decoder]:
+        sizes = [math.prod(shape), *self.widths, latent_dim]
+        down = [nn.Linear(a, b) for a, b in zip(sizes[:-2], sizes[1:-1], strict=True)]
+        down.append(nn.Linear(sizes[-2], heads * latent_dim))
+        up: list[nn.Module]
+        if self.tied:
+            up = [TiedLinear(layer) for layer in reversed(down)]
+        else:
+            back = sizes[::-1]
+            up = [nn.Linear(a, b) for a, b in zip(back[:-1], back[1:], strict=True)]
+        encoder = nn.Sequential(nn.Flatten(), *self._interleave(down, self.widths))
+        return encoder, MLPDecoder(self._interleave(up, self.widths[::-1]), tuple(shape))
+
+    def _interleave(self, layers: list[nn.Module] | list[nn.Linear], widths: list[int]) -> list:
+        """The layers with norm, activation and dropout after each but the last."""
+        norms = {"none": None, "batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
+        modules: list[nn.Module] = []
+        for layer, width in zip(layers, widths, strict=False):
+            modules.append(layer)
+            if (norm := norms[self.norm]) is not None:
+                modules.append(norm(width))
+            modules.append(ACTIVATIONS[self.activation]())
+            if self.dropout:
+                modules.append(nn.Dropout(self.dropout))
+        return [*modules, layers[-1]]
+
+
+class MLPDecoder(Decoder):
+    """The mirrored layers, then the sample's shape."""
+
+    def __init__(self, modules: list[nn.Module], shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*modules)
+        self.shape, self.is_linear = shape, len(modules) == 1
+
+    def forward(self, value: Tensor) -> Tensor:
+        return self.layers(value).unflatten(1, self.shape)
+
+    @property
+    def dictionary(self) -> Tensor:
+        weight = self.layers[0].weight
+        assert isinstance(weight, Tensor)
+        return weight
+
+    @property
+    def output_bias(self) -> nn.Parameter:
+        bias = self.layers[-1].bias
+        assert isinstance(bias, nn.Parameter)
+        return bias
+
+
+class TiedLinear(nn.Module):
+    """The transpose of another layer, with a bias of its own."""
+
+    def __init__(self, source: nn.Linear) -> None:
+        super().__init__()
+        self._source = (source,)  # in a tuple: the weight is the encoder's, registered once
+        self.bias = nn.Parameter(torch.zeros(source.in_features))
+
+    @property
+    def weight(self) -> Tensor:
+        return self._source[0].weight.t()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight, self.bias)

@@ -1,0 +1,50 @@
+"""Random numbers that are a function of (seed, step, rank), never of history."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+Draw = Callable[..., Tensor]
+
+
+def mix(*key: int | str) -> int:
+    """A 63-bit seed from a key; different keys give unrelated seeds."""
+    digest = hashlib.blake2b(repr(key).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
+class Noise:
+    """One step's random numbers.
+
+    They are drawn for the rows of the *global* batch and each rank keeps the rows that are its own
+    (rank, rank + world, ...), so that two ranks see the numbers that one process would have seen.
+
+    key: what the numbers depend on, e.g. (seed, epoch, batch).
+    """
+
+    def __init__(self, *key: int | str, rank: int = 0, world: int = 1) -> None:
+        self.key, self.rank, self.world = key, rank, world
+        self._generator: torch.Generator | None = None
+
+    def stream(self, name: str) -> Noise:
+        """An independent stream: what one user draws does not move what another gets."""
+        return Noise(*self.key, name, rank=self.rank, world=self.world)
+
+    def uniform(self, shape: Sequence[int], device: torch.device | str = "cpu") -> Tensor:
+        """Numbers in [0, 1) of shape [rows, ...], where rows are this rank's."""
+        return self._draw(torch.rand, shape, device)
+
+    def normal(self, shape: Sequence[int], device: torch.device | str = "cpu") -> Tensor:
+        """Standard normal numbers of shape [rows, ...], where rows are this rank's."""
+        return self._draw(torch.randn, shape, device)
+
+    def _draw(self, draw: Draw, shape: Sequence[int], device: torch.device | str) -> Tensor:
+        if self._generator is None:
+            self._generator = torch.Generator(device).manual_seed(mix(*self.key))
+        rows, *rest = shape
+        drawn = draw(rows * self.world, *rest, generator=self._generator, device=device)
+        return drawn[self.rank :: self.world]

@@ -1,0 +1,102 @@
+"""What a run says: first what is being trained, last what came of it and where it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.table import Table
+
+from aeframe.callbacks import Until
+from aeframe.config import Built
+from aeframe.evaluate import Card
+
+ROWS = {  # metric of the test split -> what the table calls it
+    "corrupted_psnr": "PSNR of the corrupted input (dB)",
+    "denoised_psnr": "PSNR of its reconstruction (dB)",
+    "gain_db": "gain (dB)",
+    "l0": "active units per sample (L0)",
+    "dormant": "share of dormant units",
+    "dead": "share of dead units",
+    "explained_variance": "explained variance",
+    "negative_elbo": "-ELBO (nats)",
+    "kl": "KL (nats)",
+    "active_units": "active units",
+}
+
+
+def opening(built: Built, cfg: DictConfig, folder: Path) -> None:
+    """What is being trained, on what, where."""
+    model, spec = built.net.model, built.data.spec
+    weights = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    shape = " x ".join(str(n) for n in spec.shape)
+    constraints = " + ".join(built.net.constraints) or "no constraint"
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(
+        f"{type(model).__name__} autoencoder with {constraints}: {shape} -> {model.latent_dim} units, "
+        f"{weights:,} weights; {type(built.data.source).__name__}, {spec.samples:,} training samples; "
+        f"{cfg.hardware.accelerator}, seed {cfg.seed}"
+    )
+    console.print(f"Run folder: {folder}", markup=False)
+
+
+def closing(card: Card, result: Mapping[str, Any], until: Until, folder: Path) -> None:
+    """The table of test metrics, the copy check, the folder and how to look at it."""
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(_table(card, result))
+    check = card.copy_check
+    console.print(
+        f"Copy check: noise is reconstructed {check.ratio:.1f} times worse than data. {check.sentence}",
+        style=None if check.passed else "bold red",
+    )
+    if until.reached is not None:
+        verdict = "was reached" if until.reached else "was NOT reached"
+        console.print(f"The wanted level {until.level} {verdict}.")
+    console.print(f"Run folder:  {folder}", markup=False)
+    console.print(f"TensorBoard: tensorboard --logdir {folder}", markup=False)
+
+
+def _table(card: Card, result: Mapping[str, Any]) -> Table:
+    title = f"Test metrics after {result['epochs']} epochs, {result['seconds']:.0f} s"
+    table = Table(title=title, title_justify="left")
+    table.add_column("")
+    table.add_column("model", justify="right", style="bold")
+    for baseline in card.baselines:
+        table.add_column(baseline.name, justify="right")
+    m = card.metrics
+    table.add_row("MSE per pixel", f"{m['mse']:.5f}", *(f"{b.mse:.5f}" for b in card.baselines))
+    table.add_row("PSNR (dB)", f"{m['psnr']:.2f}", *(f"{b.psnr:.2f}" for b in card.baselines))
+    for name, label in ROWS.items():
+        if name in m:
+            table.add_row(label, f"{m[name]:.4g}")
+    if "nll" in m:
+        table.add_row(f"NLL of {card.images} images (nats)", f"{m['nll']:.2f}")
+    return table
+
+
+def choices(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The choices worth comparing runs by, for TensorBoard's HParams."""
+    h = hyperparameters
+    found = {
+        "model": h["model"]["_target_"].rpartition(".")[2],
+        "latent_dim": h["model"].get("latent_dim"),
+        "network": h["network"]["_target_"].rpartition(".")[2],
+        "widths": str(h["network"].get("widths")),
+        "likelihood": h["likelihood"]["_target_"].rpartition(".")[2],
+        "dataset": h["dataset"]["_target_"].rpartition(".")[2],
+        "batch_size": h["dataset"]["batch_size"],
+        "constraint": "+".join(h["constraint"] or {}) or "free",
+        "lr": h["optimizer"].get("lr"),
+        "max_epochs": h["trainer"]["max_epochs"],
+        "seed": h["seed"],
+    }
+    plain = (str, int, float, bool)
+    return {name: v if isinstance(v, plain) else str(v) for name, v in found.items()}
+
+
+def headline(card: Card, value: float) -> dict[str, float]:
+    """The final metrics beside them."""
+    return {"optimized_metric": value} | {f"test/{k}": v for k, v in card.metrics.items()}

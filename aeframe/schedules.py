@@ -1,0 +1,106 @@
+"""Values that change while training: a number in YAML, or a mapping that names a schedule.
+
+    weight: 0.1
+    weight: {schedule: linear,  start: 0.0, end: 0.1, epochs: 5}
+    weight: {schedule: cosine,  start: 100, end: 25, epochs: 10}
+    weight: {schedule: warmup,  value: 0.1, epochs: 2}
+    beta:   {schedule: cyclic,  value: 1.0, epochs: 4, ratio: 0.5}
+
+`steps: n` may stand in place of `epochs: x`. After its length a schedule keeps its last value.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Scheduled = float | int | Mapping[str, Any]
+"""The type of a constructor's argument that may be a schedule."""
+
+
+@dataclass(frozen=True)
+class Clock:
+    """How far training is: optimizer steps done, and the same in epochs (a fraction counts)."""
+
+    step: int = 0
+    epoch: float = 0.0
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A function of training's progress in [0, 1], reached after `length` epochs or steps."""
+
+    shape: Callable[[float], float]
+    length: float = 0.0
+    unit: str = "epochs"
+    repeats: bool = False
+    extremes: tuple[float, ...] = ()
+
+    def __call__(self, clock: Clock) -> float:
+        if self.length == 0:
+            return self.shape(1.0)
+        progress = (clock.epoch if self.unit == "epochs" else clock.step) / self.length
+        return self.shape(progress % 1.0 if self.repeats else min(progress, 1.0))
+
+
+_KEYS: dict[str, tuple[str, ...]] = {
+    "constant": ("value",),
+    "linear": ("start", "end"),
+    "cosine": ("start", "end"),
+    "warmup": ("value",),
+    "cyclic": ("value", "ratio"),
+}
+
+
+def schedule(value: Scheduled | Schedule) -> Schedule:
+    """What YAML says, as a function of the clock. Raises ValueError with what is wrong in it."""
+    if isinstance(value, Schedule):
+        return value
+    if isinstance(value, bool) or not isinstance(value, (int, float, Mapping)):
+        raise ValueError(f"expected a number or a schedule, got {value!r}")
+    if not isinstance(value, Mapping):
+        number = _number("value", value)
+        return Schedule(lambda _: number, extremes=(number,))
+    return _from_mapping(dict(value))
+
+
+def _from_mapping(given: dict[str, Any]) -> Schedule:
+    kind = given.pop("schedule", None)
+    if kind not in _KEYS:
+        raise ValueError(f"unknown schedule {kind!r}; there are {', '.join(_KEYS)}")
+    lengths = [unit for unit in ("epochs", "steps") if unit in given]
+    needed = _KEYS[kind]
+    missing = [key for key in needed if key not in given and key != "ratio"]
+    unknown = [key for key in given if key not in (*needed, "epochs", "steps")]
+    if missing or unknown or len(lengths) != (kind != "constant"):
+        length = "" if kind == "constant" else " and either epochs or steps"
+        raise ValueError(f"schedule {kind} takes {', '.join(needed)}{length}, got {sorted(given)}")
+    numbers = {key: _number(key, number) for key, number in given.items()}
+    unit = lengths[0] if lengths else "epochs"
+    length = numbers.get(unit, 0.0)
+    if lengths and length <= 0:
+        raise ValueError(f"{unit} must be positive, got {given[unit]}")
+    if not 0 < numbers.get("ratio", 1.0) <= 1:
+        raise ValueError(f"ratio must be in (0, 1], got {given['ratio']}")
+    return _shaped(kind, numbers, length, unit)
+
+
+def _shaped(kind: str, numbers: dict[str, float], length: float, unit: str) -> Schedule:
+    end = numbers.get("end", numbers.get("value", 0.0))
+    start = numbers.get("start", end if kind == "constant" else 0.0)
+    rise = end - start
+    ratio = numbers.get("ratio", 0.5 if kind == "cyclic" else 1.0)
+    curves: dict[str, Callable[[float], float]] = {
+        "cosine": lambda t: end - rise * (1 + math.cos(math.pi * t)) / 2,
+        "cyclic": lambda t: end * min(t / ratio, 1.0),  # Fu et al. 2019, arXiv:1903.10145
+    }
+    curve = curves.get(kind, lambda t: start + rise * t)
+    return Schedule(curve, length, unit, kind == "cyclic", (start, end))
+
+
+def _number(key: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ValueError(f"{key} must be a finite number, got {value!r}")
+    return float(value)

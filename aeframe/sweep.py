@@ -1,0 +1,120 @@
+"""The end of a sweep: one sorted table."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from rich.table import Table
+
+FAILED = "failed.txt"
+SHOWN = ("mse", "psnr", "l0", "dormant", "dead", "gain_db", "negative_elbo", "nll", "copied")
+"""Test metrics in the table's columns, where any job has them; the CSV file has all."""
+
+
+@dataclass
+class Job:
+    """One job of a sweep, as its folder tells it. value: of the optimized metric, None if it failed."""
+
+    folder: Path
+    overrides: dict[str, str]
+    value: float | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+    error: str = ""
+
+
+class SweepTable(Callback):
+    """After a sweep, prints its jobs, best first, and writes sweep.csv."""
+
+    failures: ClassVar[int] = 0
+    """How many jobs of the last sweep of this process failed."""
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Hydra calls this in the process that started the sweep."""
+        folder = Path(config.hydra.sweep.dir)
+        jobs, metric, direction = read_jobs(folder)
+        jobs.sort(key=lambda job: _order(job, direction))
+        varied = _varied(jobs)
+        _write_csv(folder / "sweep.csv", jobs, varied, metric)
+        _print(jobs, varied, metric, folder)
+        SweepTable.failures = sum(job.value is None for job in jobs)
+
+
+def read_jobs(folder: Path) -> tuple[list[Job], str, str]:
+    """The jobs in a sweep's folder, the optimized metric's name, and `min` or `max`."""
+    jobs, metric, direction = [], "optimized_metric", "min"
+    for overrides in sorted(folder.glob("*/.hydra/overrides.yaml")):
+        job = Job(overrides.parent.parent, _overrides(overrides))
+        evaluation, failed = job.folder / "evaluation.json", job.folder / FAILED
+        if failed.exists():
+            job.error = failed.read_text().splitlines()[0]
+        elif evaluation.exists():
+            card = json.loads(evaluation.read_text())
+            optimized = card["optimized_metric"]
+            metric, direction, job.value = optimized["name"], optimized["direction"], optimized["value"]
+            job.metrics = {**card["metrics"], "copied": card["copy_check"]["copied"]}
+        else:
+            job.error = "did not finish"
+        jobs.append(job)
+    return jobs, metric, direction
+
+
+def _overrides(file: Path) -> dict[str, str]:
+    written = (str(line).lstrip("+~").partition("=") for line in OmegaConf.load(file))
+    return {key: value for key, _, value in written}
+
+
+def _order(job: Job, direction: str) -> tuple[bool, float]:
+    if job.value is None:
+        return True, 0.0
+    return False, job.value if direction == "min" else -job.value
+
+
+def _varied(jobs: list[Job]) -> list[str]:
+    """The keys in which the jobs differ."""
+    keys = dict.fromkeys(key for job in jobs for key in job.overrides)
+    return [key for key in keys if len({job.overrides.get(key) for job in jobs}) > 1]
+
+
+def _write_csv(file: Path, jobs: list[Job], varied: list[str], metric: str) -> None:
+    metrics = list(dict.fromkeys(name for job in jobs for name in job.metrics))
+    with file.open("w", newline="") as opened:
+        writer = csv.writer(opened)
+        tests = [f"test/{name}" for name in metrics]
+        writer.writerow(["rank", *varied, metric, *tests, "status", "folder"])
+        for rank, job in enumerate(jobs, 1):
+            chosen = [job.overrides.get(key, "") for key in varied]
+            values = [job.metrics.get(name, "") for name in metrics]
+            status = job.error or "done"
+            value = "" if job.value is None else job.value
+            writer.writerow([rank, *chosen, value, *values, status, job.folder.name])
+
+
+def _print(jobs: list[Job], varied: list[str], metric: str, folder: Path) -> None:
+    console = Console(soft_wrap=True)
+    present = [name for name in SHOWN if any(name in job.metrics for job in jobs)]
+    table = Table(title=f"{len(jobs)} jobs by {metric}", title_justify="left")
+    for column in ("", *varied, metric, *present, "job"):
+        table.add_column(column, justify="left" if column in ("job", *varied) else "right")
+    for rank, job in enumerate(jobs, 1):
+        chosen = [job.overrides.get(key, "") for key in varied]
+        number = job.folder.name.partition("_")[0]
+        if job.value is None:
+            table.add_row("-", *chosen, "failed", *[""] * len(present), number, style="red")
+            continue
+        shown = [f"{job.metrics[n]:.4g}" if n in job.metrics else "" for n in present]
+        table.add_row(str(rank), *chosen, f"{job.value:.5g}", *shown, number)
+    console.print(table)
+    for job in jobs:
+        if job.value is None:
+            console.print(f"failed: {job.folder}: {job.error}", style="red", markup=False)
+    if jobs and jobs[0].value is not None:
+        console.print(f"Best run: {jobs[0].folder}", markup=False, highlight=False)
+    console.print(f"Table:    {folder / 'sweep.csv'}", markup=False, highlight=False)
+    console.print(f"Compare:  tensorboard --logdir {folder}", markup=False, highlight=False)

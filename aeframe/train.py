@@ -1,0 +1,122 @@
+"""One run, from configuration to report."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+import warnings
+from pathlib import Path
+
+import pytorch_lightning as pl
+import torch
+from omegaconf import DictConfig
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.loggers import TensorBoardLogger
+
+from aeframe import report
+from aeframe.callbacks import Bar, Until
+from aeframe.config import Built, build
+from aeframe.errors import TrainingError
+from aeframe.evaluate import Card
+from aeframe.launch import is_first_process, one_job
+from aeframe.metrics import better_is
+
+
+def run(cfg: DictConfig, folder: Path, flags: tuple[str, ...] = ()) -> float:
+    """Check, seed, build, fit, report. Returns the optimized metric of the best checkpoint.
+
+    folder: for everything that the run writes. flags: of the command line, for other ranks.
+    Raises UserError for the user's mistakes and TrainingError where training itself failed.
+    """
+    _quiet()
+    started = time.perf_counter()
+    built = build(cfg)
+    metric = cfg.optimized_metric
+    best = ModelCheckpoint(
+        dirpath=folder / "checkpoints",
+        filename="best",
+        monitor=metric,
+        mode=better_is(metric),
+        save_last=True,
+        auto_insert_metric_name=False,
+        enable_version_counter=False,
+    )
+    trainer = _trainer(built, folder, metric, best)
+    if is_first_process():
+        report.opening(built, cfg, folder)
+    with one_job(flags):
+        card, value = _fit_and_test(trainer, built, best)
+    if card is None:  # another rank speaks
+        return value
+    result = {
+        **card.as_dict(),
+        "optimized_metric": {"name": metric, "value": value, "direction": better_is(metric)},
+        "until": {"metric": cfg.until.metric, "reached": _until(built).reached},
+        "epochs": trainer.current_epoch,
+        "steps": trainer.global_step,
+        "seconds": round(time.perf_counter() - started, 2),
+    }
+    (folder / "evaluation.json").write_text(json.dumps(result, indent=2) + "\n")
+    report.closing(card, result, _until(built), folder)
+    return value
+
+
+def _fit_and_test(
+    trainer: pl.Trainer, built: Built, best: ModelCheckpoint
+) -> tuple[Card | None, float]:
+    """Train, then measure the best checkpoint on the test split; the card on the first rank only."""
+    try:
+        trainer.fit(built.module, datamodule=built.data)
+    except TrainingError as error:
+        kept = f" The last good checkpoint is {best.best_model_path}." if best.best_model_path else ""
+        raise TrainingError(f"{error}{kept}") from error
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    if best.best_model_score is None:
+        raise TrainingError("no validation took place, so there is no checkpoint to test.")
+    value = float(best.best_model_score)
+    tested = trainer.test(
+        built.module, datamodule=built.data, ckpt_path=best.best_model_path, verbose=False
+    )[0]
+    if not trainer.is_global_zero:
+        return None, value
+    metrics = {name.removeprefix("test/"): number for name, number in tested.items()}
+    card = built.evaluation.card(built.net.cpu(), built.data, metrics)
+    assert isinstance(trainer.logger, TensorBoardLogger)
+    trainer.logger.log_hyperparams(report.choices(built.module.hparams), report.headline(card, value))
+    trainer.logger.save()
+    return card, value
+
+
+def _trainer(built: Built, folder: Path, metric: str, best: ModelCheckpoint) -> pl.Trainer:
+    with torch.random.fork_rng():  # Lightning may draw from the global stream
+        return pl.Trainer(
+            **built.trainer,
+            callbacks=[*built.callbacks, Bar(metric), best],
+            logger=TensorBoardLogger(folder, name="", version="", default_hp_metric=False),
+            default_root_dir=folder,
+            use_distributed_sampler=False,
+            num_sanity_val_steps=0,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            inference_mode=False,  # the contractive penalty is a derivative, in validation as well
+        )
+
+
+def _until(built: Built) -> Until:
+    return next(c for c in built.callbacks if isinstance(c, Until))
+
+
+def _quiet() -> None:
+    """Lightning's advice and advertisements go to no one; its errors are kept."""
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    for pattern in (".*does not have many workers.*", ".*LeafSpec.*", ".*is smaller than the logging.*"):
+        warnings.filterwarnings("ignore", pattern)
+
+
+if __name__ == "__main__":  # how Lightning starts the other ranks
+    from aeframe.cli import train
+
+    train()
