@@ -54,7 +54,8 @@ class Until(pl.Callback):
 
 class EarlyStopping(pl.callbacks.EarlyStopping):
     """Stops when `monitor` has not improved by min_delta in `patience` validations (null: never), of
-    which those in the first `warmup_epochs` do not count."""
+    which those in the first `warmup_epochs` do not count.
+    """
 
     def __init__(
         self,

@@ -59,7 +59,7 @@ def _train(argv: Sequence[str]) -> int:
     import hydra
 
     from aeframe.launch import CONF, Folders
-    from aeframe.overrides import Command, explained, parse
+    from aeframe.overrides import explained, parse
     from aeframe.sweep import SweepTable
 
     # Hydra would print its own advice and end the process; this way its exceptions arrive here
@@ -127,5 +127,3 @@ class Jobs:
 
             shutil.rmtree(folder)  # it holds nothing but the configuration of a run that was none
         return float("nan")
-
-

@@ -17,8 +17,8 @@ from aeframe.schedules import Clock
 class ConstrainedAutoencoder(nn.Module):
     """corrupt -> encode -> constrain -> decode -> loss, for any variant and any constraints.
 
-    constraints: by name, applied in this order. clock: how far training is, for their schedules. Raw data enters through `normalization`; all else is in
-    normalised units.
+    constraints: by name, applied in this order. clock: how far training is, for their schedules.
+    Raw data enters through `normalization`; all else is in normalised units.
     """
 
     def __init__(
@@ -74,9 +74,7 @@ class ConstrainedAutoencoder(nn.Module):
         terms |= self._penalties(x, corrupted, code, reconstruction, noise)
         return Output(x, corrupted, mask, code, parameters, reconstruction, terms)
 
-    def _corrupt(
-        self, x: Tensor, noise: Noise
-    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    def _corrupt(self, x: Tensor, noise: Noise) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """The corrupted x, the elements that were chosen, and their weights in the reconstruction."""
         corrupted, mask, weight = x, None, None
         for name, part in self.parts:

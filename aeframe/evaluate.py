@@ -46,7 +46,7 @@ class CopyCheck:
     permuted: float
     shuffled_variance: float
 
-    limit = 0.5
+    limit = 0.75
 
     @property
     def ratio(self) -> float:
@@ -60,7 +60,7 @@ class CopyCheck:
 
     @property
     def passed(self) -> bool:
-        """Whether less than half of what is no data comes back."""
+        """Whether less than three quarters of what is no data comes back."""
         return self.copied < self.limit
 
     @property
@@ -134,7 +134,7 @@ def copy_check(net: ConstrainedAutoencoder, x: Tensor) -> CopyCheck:
     permuted = flat[:, torch.randperm(flat.shape[1], generator=generator)].view_as(x)
     variance = float((flat - flat.mean(0)).square().mean())
     errors = [_error(net, samples) for samples in (x, shuffled, permuted)]
-    return CopyCheck(*errors, shuffled_variance=variance)
+    return CopyCheck(errors[0], errors[1], errors[2], shuffled_variance=variance)
 
 
 def _error(net: ConstrainedAutoencoder, x: Tensor) -> float:

@@ -80,7 +80,7 @@ def one_job(flags: tuple[str, ...] = ()) -> Iterator[None]:
     main = sys.modules["__main__"]
     argv, spec = sys.argv, main.__spec__
     environment = {name: os.environ.get(name) for name in RANK_VARIABLES}
-    hydra = HydraConfig.get()
+    hydra: Any = HydraConfig.get()
     with read_write(hydra), open_dict(hydra):
         hydra.run.dir = hydra.runtime.output_dir  # resolved: not another new folder
     sys.argv = [argv[0], *flags, *hydra.overrides.task, "hydra.mode=RUN"]
@@ -100,4 +100,6 @@ def one_job(flags: tuple[str, ...] = ()) -> Iterator[None]:
 
 def is_first_process() -> bool:
     """Whether this process speaks for all: rank 0, or the only one."""
-    return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
+    return all(
+        os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
+    )

@@ -86,7 +86,9 @@ class Metrics(nn.Module):
         for name, value in values.items():
             if name not in self.terms:
                 self.terms[name] = MeanMetric().to(value.device)
-            self.terms[name].update(value, count)
+            metric = self.terms[name]
+            assert isinstance(metric, MeanMetric)
+            metric.update(value, count)
 
     def _nll(self, output: Output) -> Tensor:
         """-log p(x | z), averaged over samples of z, without emphasis."""
@@ -106,7 +108,9 @@ class Metrics(nn.Module):
             found["gain_db"] = found["denoised_psnr"] - found["corrupted_psnr"]
         if self.stochastic:
             found["active_units"] = self.posterior.compute()
-        found |= {name: metric.compute() for name, metric in self.terms.items()}
+        for name, mean in self.terms.items():
+            assert isinstance(mean, MeanMetric)
+            found[name] = mean.compute()
         return {name: float(value) for name, value in found.items()}
 
     def reset(self) -> None:

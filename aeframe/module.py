@@ -56,7 +56,7 @@ class AutoencoderModule(pl.LightningModule):
         return Clock(step, step / max(batches, 1))
 
     def noise(self, *key: int | str) -> Noise:
-        """This rank's share of the random numbers of one moment."""
+        """The share of this rank in the random numbers of one moment."""
         return Noise(self.seed, *key, rank=self.global_rank, world=self.trainer.world_size)
 
     def configure_optimizers(self) -> Any:
@@ -84,7 +84,7 @@ class AutoencoderModule(pl.LightningModule):
     def _logs_this_step(self) -> bool:
         """Whether the logger writes after this batch (Lightning counts it before it asks)."""
         done = self.trainer.fit_loop.epoch_loop._batches_that_stepped
-        return (done + 1) % self.trainer.log_every_n_steps == 0
+        return (done + 1) % self.trainer.log_every_n_steps == 0  # type: ignore[attr-defined]
 
     def _log_step(self, output: Output) -> None:
         self._check_finite(output)
@@ -157,5 +157,3 @@ class AutoencoderModule(pl.LightningModule):
 
 def _detached(value: Any) -> Any:
     return value.detach() if isinstance(value, Tensor) else value
-
-

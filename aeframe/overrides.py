@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aeframe.nearest import nearest
 from aeframe.errors import UserError
 from aeframe.launch import CONF
+from aeframe.nearest import nearest
 
 FLAGS: dict[tuple[str, ...], bool | str] = {  # Hydra's, and whether a value follows
     ("--config-name", "-cn"): True,
@@ -34,7 +34,8 @@ FLAGS: dict[tuple[str, ...], bool | str] = {  # Hydra's, and whether a value fol
 @dataclass(frozen=True)
 class Command:
     """A command line. argv: as Hydra gets it. overrides: its GROUP=OPTION and KEY=VALUE words.
-    flags: those that say where the configuration lies."""
+    flags: those that say where the configuration lies.
+    """
 
     argv: list[str]
     overrides: list[str]
@@ -122,7 +123,9 @@ def _translated(error: Exception, command: Command) -> UserError:
         known = [f.stem for folder in command.folders for f in folder.glob("*.yaml")]
         return UserError(f"--config-name {missing['name']}", "no such file", f"There are {known}.")
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    kept = [line for line in lines if not line.startswith(("See ", "To ", "Set the env", "Available"))]
+    kept = [
+        line for line in lines if not line.startswith(("See ", "To ", "Set the env", "Available"))
+    ]
     first = (kept or lines or [type(error).__name__])[0].rstrip(".")
     if "parsing override" in first or "mismatched input" in text or "no viable" in text:
         word = re.search(r"override '(?P<word>.*)'", text)

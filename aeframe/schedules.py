@@ -79,12 +79,12 @@ def _from_mapping(given: dict[str, Any]) -> Schedule:
         raise ValueError(f"schedule {kind} takes {', '.join(needed)}{length}, got {sorted(given)}")
     numbers = {key: _number(key, number) for key, number in given.items()}
     unit = lengths[0] if lengths else "epochs"
-    length = numbers.get(unit, 0.0)
-    if lengths and length <= 0:
+    duration = numbers.get(unit, 0.0)
+    if lengths and duration <= 0:
         raise ValueError(f"{unit} must be positive, got {given[unit]}")
     if not 0 < numbers.get("ratio", 1.0) <= 1:
         raise ValueError(f"ratio must be in (0, 1], got {given['ratio']}")
-    return _shaped(kind, numbers, length, unit)
+    return _shaped(kind, numbers, duration, unit)
 
 
 def _shaped(kind: str, numbers: dict[str, float], length: float, unit: str) -> Schedule:

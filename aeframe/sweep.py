@@ -57,7 +57,11 @@ def read_jobs(folder: Path) -> tuple[list[Job], str, str]:
         elif evaluation.exists():
             card = json.loads(evaluation.read_text())
             optimized = card["optimized_metric"]
-            metric, direction, job.value = optimized["name"], optimized["direction"], optimized["value"]
+            metric, direction, job.value = (
+                optimized["name"],
+                optimized["direction"],
+                optimized["value"],
+            )
             job.metrics = {**card["metrics"], "copied": card["copy_check"]["copied"]}
         else:
             job.error = "did not finish"

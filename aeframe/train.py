@@ -69,7 +69,9 @@ def _fit_and_test(
     try:
         trainer.fit(built.module, datamodule=built.data)
     except TrainingError as error:
-        kept = f" The last good checkpoint is {best.best_model_path}." if best.best_model_path else ""
+        kept = (
+            f" The last good checkpoint is {best.best_model_path}." if best.best_model_path else ""
+        )
         raise TrainingError(f"{error}{kept}") from error
     if trainer.interrupted:
         raise KeyboardInterrupt
@@ -84,7 +86,9 @@ def _fit_and_test(
     metrics = {name.removeprefix("test/"): number for name, number in tested.items()}
     card = built.evaluation.card(built.net.cpu(), built.data, metrics)
     assert isinstance(trainer.logger, TensorBoardLogger)
-    trainer.logger.log_hyperparams(report.choices(built.module.hparams), report.headline(card, value))
+    trainer.logger.log_hyperparams(
+        report.choices(built.module.hparams), report.headline(card, value)
+    )
     trainer.logger.save()
     return card, value
 
@@ -112,7 +116,11 @@ def _quiet() -> None:
     """Lightning's advice and advertisements go to no one; its errors are kept."""
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    for pattern in (".*does not have many workers.*", ".*LeafSpec.*", ".*is smaller than the logging.*"):
+    for pattern in (
+        ".*does not have many workers.*",
+        ".*LeafSpec.*",
+        ".*is smaller than the logging.*",
+    ):
         warnings.filterwarnings("ignore", pattern)
 
 

@@ -166,7 +166,9 @@ def _model(node: dict[str, Any], parts: Parts, shape: tuple[int, ...]) -> Autoen
 def _parts(node: dict[str, Any]) -> Parts:
     """Everything that can be made without data. Raises ConfigError with all that is wrong."""
     parts = Parts()
-    parts.found += [unknown(key, key, (*ROOT, "optimized_metric")) for key in node if key not in _ROOTS]
+    parts.found += [
+        unknown(key, key, (*ROOT, "optimized_metric")) for key in node if key not in _ROOTS
+    ]
     missing = [key for key in _ROOTS if key not in node]
     parts.found += [Problem(key, "is missing", "Take it from conf/config.yaml.") for key in missing]
     node = {**dict.fromkeys(missing), **node}
@@ -263,7 +265,9 @@ def _optimizer(
 ) -> None:
     if not _is_mapping(node, key, parts):
         return
-    options = {k: v for k, v in node[key].items() if k not in SCHEDULER_OPTIONS or key == "optimizer"}
+    options = {
+        k: v for k, v in node[key].items() if k not in SCHEDULER_OPTIONS or key == "optimizer"
+    }
     cls = _class(options, key, base, parts)
     if cls is not None:
         parts.found += problems(options, cls, key, provided)
@@ -339,7 +343,9 @@ def _class(options: Mapping[str, Any], where: str, base: type, parts: Parts) -> 
 def resolve(target: str) -> Any:
     """The class of this dotted name. Raises ValueError for names outside the known libraries."""
     if not target.startswith(LIBRARY):
-        raise ValueError(f"only classes of {' and '.join(p + '*' for p in LIBRARY)} can be named here")
+        raise ValueError(
+            f"only classes of {' and '.join(p + '*' for p in LIBRARY)} can be named here"
+        )
     module, _, name = target.rpartition(".")
     try:
         return getattr(importlib.import_module(module), name)

@@ -59,8 +59,12 @@ def _posterior(c: Choices) -> Iterator[Problem]:
         return
     for name, part in c.constraints.items():
         if part.deterministic:
-            what = f"acts on a code that is not drawn from a posterior, and model={c.variant} draws it"
-            remedy = f"Write model=sparse, or one of bottleneck, l1, l2, contractive, {CORRUPTIONS}."
+            what = (
+                f"acts on a code that is not drawn from a posterior, and model={c.variant} draws it"
+            )
+            remedy = (
+                f"Write model=sparse, or one of bottleneck, l1, l2, contractive, {CORRUPTIONS}."
+            )
             yield Problem(f"constraint={name}", what, remedy)
 
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from aeframe.bounds import Bound
-from aeframe.nearest import nearest
 from aeframe.errors import Problem
+from aeframe.nearest import nearest
 from aeframe.schedules import Scheduled, schedule
 
 Target = Callable[..., Any]
@@ -33,12 +33,16 @@ def problems(
     for target in targets if isinstance(targets, Sequence) else [targets]:
         takes |= parameters(target)
     known = [name for name in takes if name not in provided]
-    found = [unknown(f"{where}.{key}", key, known) for key in node if key not in (*known, "_target_")]
+    found = [
+        unknown(f"{where}.{key}", key, known) for key in node if key not in (*known, "_target_")
+    ]
     for name in known:
         default, hint = takes[name]
         if name not in node:
             if default is _EMPTY:
-                found.append(Problem(f"{where}.{name}", "is missing", f"Write {where}.{name}=VALUE."))
+                found.append(
+                    Problem(f"{where}.{name}", "is missing", f"Write {where}.{name}=VALUE.")
+                )
         elif (what := mismatch(node[name], hint)) is not None:
             found.append(Problem(f"{where}.{name}={_shown(node[name])}", *what))
     return found
@@ -59,7 +63,9 @@ def mismatch(value: Any, hint: Any) -> tuple[str, str] | None:
     origin, args = get_origin(hint), get_args(hint)
     if origin is Annotated:
         base, *rest = args
-        return mismatch(value, base) or _out_of_bounds(value, [r for r in rest if isinstance(r, Bound)])
+        return mismatch(value, base) or _out_of_bounds(
+            value, [r for r in rest if isinstance(r, Bound)]
+        )
     if origin in (Union, types.UnionType):
         return _no_member(value, args)
     if origin is Literal:
@@ -73,7 +79,7 @@ def mismatch(value: Any, hint: Any) -> tuple[str, str] | None:
 
 def parameters(target: Target) -> dict[str, tuple[Any, Any]]:
     """Name -> (default, type hint) of what can be written in YAML."""
-    function = target.__init__ if inspect.isclass(target) else target  # type: ignore[misc]
+    function = target.__init__ if inspect.isclass(target) else target
     try:
         hints = get_type_hints(function, include_extras=True)
     except (NameError, TypeError):  # names that only a type checker sees
@@ -157,5 +163,7 @@ def _is(value: Any, *kinds: type) -> bool:
 
 
 def _shown(value: Any) -> str:
-    text = "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    text = (
+        "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    )
     return text if len(text) <= 60 else text[:57] + "..."

@@ -142,7 +142,7 @@ class _Jump(torch.autograd.Function):
         return z * (z > theta)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         z, theta, width = ctx.saved_tensors
         near = (z - theta).abs() < width / 2
         return grad * (z > theta), -(theta / width) * (grad * near).sum(0), None
@@ -157,7 +157,7 @@ class _Step(torch.autograd.Function):
         return (z > theta).to(z.dtype)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor, None]:
         z, theta, width = ctx.saved_tensors
         near = (z - theta).abs() < width / 2
         return None, -(grad * near).sum(0) / width, None

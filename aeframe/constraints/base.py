@@ -45,7 +45,8 @@ class Corrupted:
 @dataclass(frozen=True)
 class Data:
     """What a constraint may know of the data when it is attached: the normalised range, training
-    samples per epoch, and one batch of training inputs, [B, *shape]."""
+    samples per epoch, and one batch of training inputs, [B, *shape].
+    """
 
     low: float
     high: float
@@ -124,7 +125,7 @@ class Constraint(nn.Module):
 class Penalty(Constraint):
     """A constraint that adds `weight * penalty` to the loss. weight: a number or a schedule."""
 
-    kind = "penalty"
+    kind: ClassVar[Kind] = "penalty"
 
     def __init__(self, weight: Scheduled) -> None:
         super().__init__()

@@ -36,7 +36,9 @@ class _Choosing(Constraint):
     ) -> None:
         super().__init__()
         if emphasis_corrupted == emphasis_rest == 0:
-            raise ValueError("emphasis_corrupted and emphasis_rest are both 0; nothing is left to learn")
+            raise ValueError(
+                "emphasis_corrupted and emphasis_rest are both 0; nothing is left to learn"
+            )
         self.fraction = schedule(fraction)
         self.emphasis_corrupted, self.emphasis_rest = emphasis_corrupted, emphasis_rest
 

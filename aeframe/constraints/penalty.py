@@ -144,7 +144,7 @@ class Contractive(Penalty):
     def _exact(self, seen: Pass) -> Tensor:
         code = seen.encode(seen.corrupted)
         (slope,) = torch.autograd.grad(code.value.sum(), code.pre, create_graph=True)
-        weight = seen.model.encoder[-1].weight
+        weight = seen.model.writes_code.weight
         return (slope.square() @ weight.square().sum(1)).mean()
 
     def _hutchinson(self, seen: Pass) -> Tensor:

@@ -88,8 +88,8 @@ class Resampling(_Revival):
     optimizer forgets what it knew of them, and of them only.
     """
 
-
     edits_weights = True
+    times: Tensor
 
     def __init__(
         self,
@@ -128,7 +128,7 @@ class Resampling(_Revival):
         self, model: Autoencoder, count: int, worst: Tensor, noise: Noise
     ) -> tuple[Tensor, Tensor]:
         """Unit vectors for encoder rows [count, in] and decoder columns [count, out]."""
-        rows, columns = model.encoder[-1].in_features, model.decoder.dictionary.shape[0]
+        rows, columns = model.writes_code.in_features, model.decoder.dictionary.shape[0]
         if rows == columns == worst.shape[1]:
             chosen = F.normalize(worst, dim=1)[torch.arange(count) % len(worst)]
             return chosen, chosen
@@ -149,8 +149,9 @@ def revive(
     columns: Tensor,
 ) -> None:
     """Give units new encoder rows [n, in] and decoder columns [n, out] of unit length, scaled to those
-    of the live units, and zero the optimizer's memory of exactly these."""
-    encode, dictionary = model.encoder[-1], model.decoder.dictionary
+    of the live units, and zero the optimizer's memory of exactly these.
+    """
+    encode, dictionary = model.writes_code, model.decoder.dictionary
     scale = encode.weight[live].norm(dim=1).mean() if bool(live.any()) else torch.tensor(1.0)
     length = dictionary[:, live].norm(dim=0).mean() if bool(live.any()) else torch.tensor(1.0)
     dictionary[:, units] = (columns * length).t()

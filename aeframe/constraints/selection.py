@@ -115,7 +115,10 @@ class WinnerTakeAll(_Selection):
         if int(self.rate * batch) >= 1:
             return None
         what = f"a share of {self.rate:g} of a batch of {batch} is less than one winner"
-        return what, f"Write constraint.winner_take_all.rate={2 / batch:.2g} or a larger batch_size."
+        return (
+            what,
+            f"Write constraint.winner_take_all.rate={2 / batch:.2g} or a larger batch_size.",
+        )
 
     def attach(self, model: Autoencoder, data: Data) -> None:
         self.register_buffer("average", torch.zeros(model.latent_dim, dtype=torch.float64))
@@ -142,7 +145,7 @@ class WinnerTakeAll(_Selection):
 
 
 def _own_rows(everyone: Tensor) -> Tensor:
-    """This rank's part of what rows_of_all_ranks gathered."""
+    """The part of this rank in what rows_of_all_ranks gathered."""
     return everyone.chunk(ranks())[rank()]
 
 

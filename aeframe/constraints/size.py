@@ -25,7 +25,9 @@ class Bottleneck(Constraint):
     ) -> None:
         super().__init__()
         if size is not None and ratio is not None:
-            raise ValueError("size and ratio say the same thing; write one and leave the other null")
+            raise ValueError(
+                "size and ratio say the same thing; write one and leave the other null"
+            )
         self.size, self.ratio = size, ratio
 
     def code_size(self, latent_dim: int, inputs: int) -> int:
@@ -37,4 +39,7 @@ class Bottleneck(Constraint):
         if latent_dim < inputs:
             return None
         what = f"a code of {latent_dim} units is no bottleneck for {inputs} inputs"
-        return what, f"Write constraint.bottleneck.size={max(1, inputs // 4)}, or another constraint."
+        return (
+            what,
+            f"Write constraint.bottleneck.size={max(1, inputs // 4)}, or another constraint.",
+        )

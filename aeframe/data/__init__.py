@@ -6,7 +6,7 @@ from aeframe.data.loader import DataModule, DataSpec
 from aeframe.data.normalization import Normalization
 from aeframe.data.sampler import EpochBatches
 from aeframe.data.samples import Batch, Raw, Samples, Source
-from aeframe.data.standard import CIFAR10, MNIST, SVHN, Digits, FashionMNIST, KMNIST
+from aeframe.data.standard import CIFAR10, KMNIST, MNIST, SVHN, Digits, FashionMNIST
 
 __all__ = [
     "CIFAR10",

@@ -75,7 +75,9 @@ class Array(Source):
             raise UserError(where, what, "Save it with a dtype of integers or floats.")
         if array.ndim < 2 or 0 in array.shape:
             what = f"has shape {array.shape}"
-            raise UserError(where, what, "Give at least one sample, samples first: [N, D] or images.")
+            raise UserError(
+                where, what, "Give at least one sample, samples first: [N, D] or images."
+            )
         return self._arrange(array, where)
 
     def _read(self, file: Path, where: str) -> np.ndarray:

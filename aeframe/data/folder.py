@@ -18,7 +18,8 @@ from aeframe.data.samples import Raw, Shape, Source
 from aeframe.errors import Problem, UserError
 
 ENDINGS = frozenset(
-    ".png .jpg .jpeg .jpe .jfif .bmp .gif .webp .tif .tiff .ppm .pgm .pbm .pnm .tga .avif .jp2".split()
+    f".{e}"
+    for e in "png jpg jpeg jpe jfif bmp gif webp tif tiff ppm pgm pbm pnm tga avif jp2".split()  # noqa: SIM905
 )
 
 
@@ -79,7 +80,9 @@ class ImageFolder(Source):
         return Raw(data, labels, test=test, low=0, high=255, classes=tuple(classes))
 
     def _read_all(self, files: list[Path]) -> Iterator[np.ndarray | Problem]:
-        with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes without the interpreter's lock
+        with ThreadPoolExecutor(
+            os.cpu_count()
+        ) as pool:  # Pillow decodes without the interpreter's lock
             yield from pool.map(self._try, files)
 
     def _try(self, file: Path) -> np.ndarray | Problem:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from aeframe.data.samples import Raw, Samples
+from aeframe.data.samples import Samples
 from aeframe.errors import UserError
 
 CHUNK = 2**22  # elements that are looked at at once: memory-mapped data is never loaded whole
@@ -39,7 +39,10 @@ class Statistics:
         shape = data.shape[1:]
         per = shape if len(shape) == 1 else shape[:1]  # features of vectors, channels of images
         self.low, self.high = float("inf"), float("-inf")
-        total, squares = torch.zeros(per, dtype=torch.float64), torch.zeros(per, dtype=torch.float64)
+        total, squares = (
+            torch.zeros(per, dtype=torch.float64),
+            torch.zeros(per, dtype=torch.float64),
+        )
         count = max(1, CHUNK // max(1, shape.numel()))
         offset: Tensor | None = None
         for start in range(0, len(rows), count):
@@ -48,7 +51,9 @@ class Statistics:
             self.low = min(self.low, float(chunk.min()))
             self.high = max(self.high, float(chunk.max()))
             by_feature = chunk if len(shape) == 1 else chunk.transpose(0, 1).flatten(1).t()
-            if offset is None:  # sums about a typical value, or large means cancel the variance away
+            if (
+                offset is None
+            ):  # sums about a typical value, or large means cancel the variance away
                 offset = by_feature.mean(0)
             total += (by_feature - offset).sum(0)
             squares += (by_feature - offset).square().sum(0)
@@ -93,5 +98,7 @@ def fit(kind: str, samples: Samples) -> tuple[Normalization, float, float]:
     mean = statistics.mean[:, None, None] if images else statistics.mean
     scale = scale[:, None, None] if images else scale
     normalization = Normalization(mean, scale)
-    bounds = (torch.tensor([low, high], dtype=torch.float64)[:, None] - mean.flatten()) / scale.flatten()
+    bounds = (
+        torch.tensor([low, high], dtype=torch.float64)[:, None] - mean.flatten()
+    ) / scale.flatten()
     return normalization, float(bounds.min()), float(bounds.max())

@@ -17,11 +17,11 @@ Shape = tuple[int, ...]
 
 
 class Batch(NamedTuple):
-    """x [B, *shape] as stored; label [B], -1 where there is none; index [B] in the source."""
+    """x [B, *shape] as stored; label [B], -1 where there is none; row [B] in the source."""
 
     x: Tensor
     label: Tensor
-    index: Tensor
+    row: Tensor
 
 
 @dataclass(frozen=True)

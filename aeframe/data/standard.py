@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import io
+import zlib
 from abc import abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar
@@ -139,12 +140,13 @@ def _stored(path: Path) -> Path | None:
 def _read_idx(path: Path) -> np.ndarray:
     """An array of unsigned bytes in LeCun's idx format: magic, sizes (big-endian), values."""
     try:
-        raw = gzip.open(path).read() if path.suffix == ".gz" else path.read_bytes()
+        raw = path.read_bytes()
+        raw = gzip.decompress(raw) if path.suffix == ".gz" else raw
         if raw[:3] != b"\x00\x00\x08":
             raise ValueError("it is no idx file of bytes")
         sizes = np.frombuffer(raw, ">u4", count=raw[3], offset=4)
         values = np.frombuffer(raw, np.uint8, offset=4 + 4 * raw[3])
         return values.reshape(sizes).copy()
-    except (OSError, EOFError, ValueError, IndexError) as error:
+    except (OSError, EOFError, ValueError, IndexError, zlib.error) as error:
         remedy = "Delete the file, so that it is fetched again."
         raise UserError(str(path), f"cannot be read ({error})", remedy) from error

@@ -108,6 +108,13 @@ class Autoencoder(nn.Module):
         self.encoder, self.decoder = network.build(self.shape, latent_dim, self.heads)
 
     @property
+    def writes_code(self) -> nn.Linear:
+        """The encoder's last layer, one row of weights for each code unit (and head)."""
+        layer = self.encoder[-1]
+        assert isinstance(layer, nn.Linear)
+        return layer
+
+    @property
     def inputs(self) -> int:
         """The number of elements of one sample."""
         return math.prod(self.shape)

@@ -26,6 +26,4 @@ class Denoising(Autoencoder):
         shape: Shape,
         latent_dim: Annotated[int, AtLeast(1)],
     ) -> None:
-        super().__init__(
-            network=network, likelihood=likelihood, shape=shape, latent_dim=latent_dim
-        )
+        super().__init__(network=network, likelihood=likelihood, shape=shape, latent_dim=latent_dim)

@@ -34,14 +34,14 @@ class Sparse(Autoencoder):
         latent_dim: Annotated[int, AtLeast(1)],
         allow_undercomplete: bool = False,
     ) -> None:
-        super().__init__(
-            network=network, likelihood=likelihood, shape=shape, latent_dim=latent_dim
-        )
+        super().__init__(network=network, likelihood=likelihood, shape=shape, latent_dim=latent_dim)
         self.allow_undercomplete = allow_undercomplete
         if self.decoder.is_linear and not network.tied:
             with torch.no_grad():
-                self.decoder.dictionary.copy_(nn.functional.normalize(self.decoder.dictionary, dim=0))
-                self.encoder[-1].weight.copy_(self.decoder.dictionary.t())
+                self.decoder.dictionary.copy_(
+                    nn.functional.normalize(self.decoder.dictionary, dim=0)
+                )
+                self.writes_code.weight.copy_(self.decoder.dictionary.t())
 
     def encode(self, x: torch.Tensor, noise: Noise | None = None) -> Code:
         pre = self.encoder(x)

@@ -27,9 +27,7 @@ class Undercomplete(Autoencoder):
         latent_dim: Annotated[int, AtLeast(1)],
         allow_overcomplete: bool = False,
     ) -> None:
-        super().__init__(
-            network=network, likelihood=likelihood, shape=shape, latent_dim=latent_dim
-        )
+        super().__init__(network=network, likelihood=likelihood, shape=shape, latent_dim=latent_dim)
         self.allow_overcomplete = allow_overcomplete
 
     def problems(self) -> list[Problem]:

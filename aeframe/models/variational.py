@@ -42,9 +42,7 @@ class Variational(Autoencoder):
         k: Annotated[int, AtLeast(1)] = 1,
         objective: Literal["elbo", "importance_weighted"] = "elbo",
     ) -> None:
-        super().__init__(
-            network=network, likelihood=likelihood, shape=shape, latent_dim=latent_dim
-        )
+        super().__init__(network=network, likelihood=likelihood, shape=shape, latent_dim=latent_dim)
         self.beta, self.free_bits, self.k, self.objective = schedule(beta), free_bits, k, objective
 
     def encode(self, x: Tensor, noise: Noise | None = None) -> Code:
@@ -69,7 +67,7 @@ class Variational(Autoencoder):
 
     @torch.no_grad()
     def log_likelihood(self, x: Tensor, k: int, noise: Noise, elements: int = 2**24) -> Tensor:
-        """log p(x) estimated with k importance samples (a lower bound), nats, [B].
+        """Log p(x) estimated with k importance samples (a lower bound), nats, [B].
 
         elements: how many output elements may be in memory at once.
         """
@@ -87,7 +85,7 @@ class Variational(Autoencoder):
         return total - math.log(k)
 
     def sample(self, n: int, noise: Noise, device: torch.device | str = "cpu") -> Tensor:
-        """n mean images of codes drawn from the prior, [n, *shape]."""
+        """N mean images of codes drawn from the prior, [n, *shape]."""
         return self.reconstruct(noise.normal((n, self.latent_dim), device))
 
     def problems(self) -> list[Problem]:
@@ -100,7 +98,7 @@ class Variational(Autoencoder):
 
 
 def draw(posterior: Posterior, k: int, noise: Noise) -> Tensor:
-    """k reparameterised samples for each row, [k * B, m], sample by sample."""
+    """K reparameterised samples for each row, [k * B, m], sample by sample."""
     mean, log_variance = posterior
     # rows first, so that what a row gets does not depend on which rank it is on
     epsilon = noise.normal((len(mean), k, mean.shape[1]), mean.device).transpose(0, 1)
@@ -114,7 +112,7 @@ def gaussian_kl(posterior: Posterior) -> Tensor:
 
 
 def log_weights(log_p: Tensor, z: Tensor, posterior: Posterior) -> Tensor:
-    """log p(x|z) + log p(z) - log q(z|x) for log_p [k, B] and samples z [k, B, m]; [k, B]."""
+    """Log p(x|z) + log p(z) - log q(z|x) for log_p [k, B] and samples z [k, B, m]; [k, B]."""
     mean, log_variance = posterior
     # the two normalising constants, m/2 log 2 pi, cancel
     log_prior = -0.5 * z.square().sum(2)
@@ -123,7 +121,5 @@ def log_weights(log_p: Tensor, z: Tensor, posterior: Posterior) -> Tensor:
 
 
 def importance_weighted_bound(weights: Tensor) -> Tensor:
-    """log of the mean weight over the k samples, [B] from [k, B]."""
+    """Log of the mean weight over the k samples, [B] from [k, B]."""
     return weights.logsumexp(0) - math.log(len(weights))
-
-

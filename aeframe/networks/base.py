@@ -67,5 +67,7 @@ class Network(ABC):
     @abstractmethod
     def build(
         self, shape: tuple[int, ...], latent_dim: int, heads: int
-    ) -> tuple[nn.Module, Decoder]:
-        """Encoder [B, *shape] -> [B, heads * latent_dim], decoder [B, latent_dim] -> [B, *shape]."""
+    ) -> tuple[nn.Sequential, Decoder]:
+        """Encoder [B, *shape] -> [B, heads * latent_dim], whose last layer is linear, and decoder
+        [B, latent_dim] -> [B, *shape].
+        """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated
 
 from torch import Tensor, nn
@@ -44,14 +45,13 @@ class Conv(Network):
 
     def build(
         self, shape: tuple[int, ...], latent_dim: int, heads: int
-    ) -> tuple[nn.Module, Decoder]:
+    ) -> tuple[nn.Sequential, Decoder]:
         sizes = self._sizes(shape)
         channels = [shape[0], *self.widths]
         last = (channels[-1], *sizes[-1])
         units = last[0] * last[1] * last[2]
         stages = [
-            self._stage(nn.Conv2d(a, b, 3, stride=2, padding=1), b)
-            for a, b in zip(channels[:-1], channels[1:], strict=True)
+            self._stage(nn.Conv2d(a, b, 3, stride=2, padding=1), b) for a, b in pairwise(channels)
         ]
         encoder = nn.Sequential(*stages, nn.Flatten(), nn.Linear(units, heads * latent_dim))
         return encoder, ConvDecoder(nn.Linear(latent_dim, units), last, self._ups(channels, sizes))
@@ -59,7 +59,10 @@ class Conv(Network):
     def _ups(self, channels: list[int], sizes: list[Size]) -> nn.Sequential:
         ups: list[nn.Module] = []
         for i in range(len(channels) - 1, 0, -1):
-            padding = (_missing(sizes[i][0], sizes[i - 1][0]), _missing(sizes[i][1], sizes[i - 1][1]))
+            padding = (
+                _missing(sizes[i][0], sizes[i - 1][0]),
+                _missing(sizes[i][1], sizes[i - 1][1]),
+            )
             up = nn.ConvTranspose2d(
                 channels[i], channels[i - 1], 3, stride=2, padding=1, output_padding=padding
             )

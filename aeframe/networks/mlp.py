@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Annotated
 
 import torch
@@ -41,20 +42,22 @@ class MLP(Network):
 
     def build(
         self, shape: tuple[int, ...], latent_dim: int, heads: int
-    ) -> tuple[nn.Module, Decoder]:
+    ) -> tuple[nn.Sequential, Decoder]:
         sizes = [math.prod(shape), *self.widths, latent_dim]
-        down = [nn.Linear(a, b) for a, b in zip(sizes[:-2], sizes[1:-1], strict=True)]
+        down = [nn.Linear(a, b) for a, b in pairwise(sizes[:-1])]
         down.append(nn.Linear(sizes[-2], heads * latent_dim))
         up: list[nn.Module]
         if self.tied:
             up = [TiedLinear(layer) for layer in reversed(down)]
         else:
             back = sizes[::-1]
-            up = [nn.Linear(a, b) for a, b in zip(back[:-1], back[1:], strict=True)]
+            up = [nn.Linear(a, b) for a, b in pairwise(back)]
         encoder = nn.Sequential(nn.Flatten(), *self._interleave(down, self.widths))
         return encoder, MLPDecoder(self._interleave(up, self.widths[::-1]), tuple(shape))
 
-    def _interleave(self, layers: list[nn.Module] | list[nn.Linear], widths: list[int]) -> list:
+    def _interleave(
+        self, layers: list[nn.Module] | list[nn.Linear], widths: list[int]
+    ) -> list[nn.Module]:
         """The layers with norm, activation and dropout after each but the last."""
         norms = {"none": None, "batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
         modules: list[nn.Module] = []
