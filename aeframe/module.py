@@ -48,7 +48,7 @@ class AutoencoderModule(pl.LightningModule):
         self._optimizer, self._scheduler = optimizer, scheduler
         self._scheduler_options = dict(scheduler_options or {})
         self._images, self._since = 0, time.perf_counter()
-        self.save_hyperparameters(dict(hyperparameters or {}))
+        self.save_hyperparameters(dict(hyperparameters or {}), logger=False)
 
     def clock(self, step: int) -> Clock:
         """So many optimizer steps, and the epochs that they make."""

@@ -31,6 +31,9 @@ FLAGS: dict[tuple[str, ...], bool | str] = {  # Hydra's, and whether a value fol
 }
 
 
+QUOTING = "Write KEY=VALUE, and put it in quotes if it has spaces or brackets."
+
+
 @dataclass(frozen=True)
 class Command:
     """A command line. argv: as Hydra gets it. overrides: its GROUP=OPTION and KEY=VALUE words.
@@ -114,7 +117,11 @@ def explained(command: Command) -> Iterator[None]:
 
 
 def _translated(error: Exception, command: Command) -> UserError:
+    from hydra.errors import OverrideParseException
+
     text = str(error)
+    if isinstance(error, OverrideParseException):
+        return UserError(error.override, "cannot be read", QUOTING)
     if option := re.search(r"Could not find '(?P<group>[^']+)/(?P<option>[^'/]+)'", text):
         return _no_option(option["group"], option["option"], command)
     if group := re.search(r"Could not override '(?P<key>[^']+)'\.\s*No match", text):
@@ -127,10 +134,6 @@ def _translated(error: Exception, command: Command) -> UserError:
         line for line in lines if not line.startswith(("See ", "To ", "Set the env", "Available"))
     ]
     first = (kept or lines or [type(error).__name__])[0].rstrip(".")
-    if "parsing override" in first or "mismatched input" in text or "no viable" in text:
-        word = re.search(r"override '(?P<word>.*)'", text)
-        where = word["word"] if word else "command line"
-        return UserError(where, "cannot be read", "Write KEY=VALUE; quote spaces and brackets.")
     return UserError("command line", first)
 
 

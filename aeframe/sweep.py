@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 FAILED = "failed.txt"
-SHOWN = ("mse", "psnr", "l0", "dormant", "dead", "gain_db", "negative_elbo", "nll", "copied")
+SHOWN = ("mse", "psnr", "copied", "l0", "dead", "gain_db", "nll")
 """Test metrics in the table's columns, where any job has them; the CSV file has all."""
 
 
@@ -48,7 +48,7 @@ class SweepTable(Callback):
 
 def read_jobs(folder: Path) -> tuple[list[Job], str, str]:
     """The jobs in a sweep's folder, the optimized metric's name, and `min` or `max`."""
-    jobs, metric, direction = [], "optimized_metric", "min"
+    jobs, optimized = [], {}
     for overrides in sorted(folder.glob("*/.hydra/overrides.yaml")):
         job = Job(overrides.parent.parent, _overrides(overrides))
         evaluation, failed = job.folder / "evaluation.json", job.folder / FAILED
@@ -56,17 +56,17 @@ def read_jobs(folder: Path) -> tuple[list[Job], str, str]:
             job.error = failed.read_text().splitlines()[0]
         elif evaluation.exists():
             card = json.loads(evaluation.read_text())
-            optimized = card["optimized_metric"]
-            metric, direction, job.value = (
-                optimized["name"],
-                optimized["direction"],
-                optimized["value"],
-            )
+            by = card["optimized_metric"]
+            optimized[by["name"]], job.value = by["direction"], by["value"]
             job.metrics = {**card["metrics"], "copied": card["copy_check"]["copied"]}
         else:
             job.error = "did not finish"
         jobs.append(job)
-    return jobs, metric, direction
+    if len(optimized) == 1:
+        return jobs, *optimized.popitem()
+    for job in jobs:  # they optimized different things, of which no order can be made
+        job.value = job.metrics.get("mse")
+    return jobs, "test/mse", "min"
 
 
 def _overrides(file: Path) -> dict[str, str]:
@@ -103,6 +103,20 @@ def _write_csv(file: Path, jobs: list[Job], varied: list[str], metric: str) -> N
 def _print(jobs: list[Job], varied: list[str], metric: str, folder: Path) -> None:
     console = Console(soft_wrap=True)
     present = [name for name in SHOWN if any(name in job.metrics for job in jobs)]
+    table = _table(jobs, varied, metric, present)
+    while present and table.__rich_measure__(console, console.options).maximum > console.width:
+        table = _table(jobs, varied, metric, present := present[:-1])
+    console.print(table)
+    for job in jobs:
+        if job.value is None:
+            console.print(f"failed: {job.folder}: {job.error}", style="red", markup=False)
+    if jobs and jobs[0].value is not None:
+        console.print(f"Best run: {jobs[0].folder}", markup=False, highlight=False)
+    console.print(f"Table:    {folder / 'sweep.csv'}", markup=False, highlight=False)
+    console.print(f"Compare:  tensorboard --logdir {folder}", markup=False, highlight=False)
+
+
+def _table(jobs: list[Job], varied: list[str], metric: str, present: list[str]) -> Table:
     table = Table(title=f"{len(jobs)} jobs by {metric}", title_justify="left")
     for column in ("", *varied, metric, *present, "job"):
         table.add_column(column, justify="left" if column in ("job", *varied) else "right")
@@ -114,11 +128,4 @@ def _print(jobs: list[Job], varied: list[str], metric: str, folder: Path) -> Non
             continue
         shown = [f"{job.metrics[n]:.4g}" if n in job.metrics else "" for n in present]
         table.add_row(str(rank), *chosen, f"{job.value:.5g}", *shown, number)
-    console.print(table)
-    for job in jobs:
-        if job.value is None:
-            console.print(f"failed: {job.folder}: {job.error}", style="red", markup=False)
-    if jobs and jobs[0].value is not None:
-        console.print(f"Best run: {jobs[0].folder}", markup=False, highlight=False)
-    console.print(f"Table:    {folder / 'sweep.csv'}", markup=False, highlight=False)
-    console.print(f"Compare:  tensorboard --logdir {folder}", markup=False, highlight=False)
+    return table

@@ -117,9 +117,10 @@ def _quiet() -> None:
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     for pattern in (
-        ".*does not have many workers.*",
+        ".*does not have many workers.*",  # batches are slices of memory
         ".*LeafSpec.*",
         ".*is smaller than the logging.*",
+        ".*sync_dist=True.*",  # torchmetrics has already reduced what is logged
     ):
         warnings.filterwarnings("ignore", pattern)
 

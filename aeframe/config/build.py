@@ -300,7 +300,7 @@ def _construct(node: dict[str, Any], parts: Parts) -> None:
     if not {"network", "likelihood"} <= parts.made.keys():
         return
     shape = parts.made["dataset"].shape() if "dataset" in parts.made else None
-    if shape is not None and not any("constraint=[" in p.where for p in pairs):
+    if shape is not None and not pairs:
         parts.found += _size_problems(node, parts, shape)
     names = metric_names(parts.model, parts.constraints)
     for key, metric in (

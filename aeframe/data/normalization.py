@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
@@ -9,6 +12,8 @@ from aeframe.data.samples import Samples
 from aeframe.errors import UserError
 
 CHUNK = 2**22  # elements that are looked at at once: memory-mapped data is never loaded whole
+
+Kind = Literal["unit", "standard", "none"]
 
 
 class Normalization(nn.Module):
@@ -32,73 +37,85 @@ class Normalization(nn.Module):
 
 
 class Statistics:
-    """Range, mean and variance of a split, in one pass and float64. Refuses NaN and infinity."""
+    """Minimum, maximum, mean and variance of each feature (of vectors) or channel (of images).
 
-    def __init__(self, samples: Samples) -> None:
-        data, rows = samples.raw.data, samples.index
-        shape = data.shape[1:]
-        per = shape if len(shape) == 1 else shape[:1]  # features of vectors, channels of images
-        self.low, self.high = float("inf"), float("-inf")
-        total, squares = (
-            torch.zeros(per, dtype=torch.float64),
-            torch.zeros(per, dtype=torch.float64),
-        )
-        count = max(1, CHUNK // max(1, shape.numel()))
-        offset: Tensor | None = None
-        for start in range(0, len(rows), count):
-            chunk = data.index_select(0, rows[start : start + count]).double()
-            _refuse_non_finite(chunk, rows[start : start + count])
-            self.low = min(self.low, float(chunk.min()))
-            self.high = max(self.high, float(chunk.max()))
-            by_feature = chunk if len(shape) == 1 else chunk.transpose(0, 1).flatten(1).t()
-            if (
-                offset is None
-            ):  # sums about a typical value, or large means cancel the variance away
-                offset = by_feature.mean(0)
-            total += (by_feature - offset).sum(0)
-            squares += (by_feature - offset).square().sum(0)
-        n = len(rows) * shape.numel() // max(1, per.numel() if isinstance(per, torch.Size) else 1)
+    Of a training split, in float64, in one pass that also refuses NaN and infinity anywhere in the
+    source's training data, held out or not.
+    """
+
+    def __init__(self, train: Samples) -> None:
+        data = train.raw.data
+        used = torch.zeros(len(data), dtype=torch.bool)
+        used[train.index] = True
+        n, total, squares = 0, torch.tensor(0.0), torch.tensor(0.0)
+        offset = low = high = None
+        for start, chunk in _chunks(data):
+            refuse_non_finite(chunk, start, "dataset.path")
+            rows = chunk[used[start : start + len(chunk)]]
+            if not len(rows):
+                continue
+            values = rows.transpose(0, 1).flatten(1).double()  # [features, ...]
+            if offset is None or low is None or high is None:
+                # sums about a typical value, or a large mean would cancel the variance away
+                offset, low, high = values.mean(1), values.amin(1), values.amax(1)
+            low, high = torch.minimum(low, values.amin(1)), torch.maximum(high, values.amax(1))
+            centred = values - offset[:, None]
+            n += values.shape[1]
+            total, squares = total + centred.sum(1), squares + centred.square().sum(1)
         assert offset is not None
+        assert low is not None
+        assert high is not None
+        self.low, self.high = low, high
         self.mean = offset + total / n
-        self.variance = (squares / n - (total / n) ** 2).clamp(min=0)
+        self.variance = (squares / n - (total / n).square()).clamp(min=0)
 
 
-def _refuse_non_finite(chunk: Tensor, rows: Tensor) -> None:
-    finite = torch.isfinite(chunk.flatten(1)).all(1)
+def _chunks(data: Tensor) -> Iterator[tuple[int, Tensor]]:
+    """The samples in their order, some at a time, each with the row that it starts at."""
+    rows = max(1, CHUNK // data[0].numel())
+    for start in range(0, len(data), rows):
+        yield start, data[start : start + rows]
+
+
+def refuse_non_finite(chunk: Tensor, start: int, where: str) -> None:
+    """Raise UserError that names the first row (counted from `start`) with NaN or infinity."""
+    if not chunk.is_floating_point():
+        return
+    finite = torch.isfinite(chunk).flatten(1).all(1)
     if not bool(finite.all()):
-        row = int(rows[int((~finite).nonzero()[0])])
-        raise UserError(
-            "dataset.path",
-            f"sample {row} holds NaN or infinity",
-            "Remove such samples or replace the values before training.",
-        )
+        row = start + int(finite.logical_not().nonzero()[0])
+        remedy = "Remove such samples or replace the values before training."
+        raise UserError(where, f"sample {row} (from 0) holds NaN or infinity", remedy)
 
 
-def fit(kind: str, samples: Samples) -> tuple[Normalization, float, float]:
-    """The normalisation of a training split, and the range of its normalised values."""
-    raw = samples.raw
-    known = raw.low is not None and raw.high is not None
-    if not raw.data.is_floating_point() and known and kind != "standard":
-        low, high = float(raw.low or 0.0), float(raw.high or 0.0)  # nothing to look for in the data
+def fit(kind: Kind, train: Samples) -> tuple[Normalization, float, float]:
+    """The normalisation of a training split, and the range of its normalised values.
+
+    Raises UserError for values that are not finite, and for data without any variation.
+    """
+    raw = train.raw
+    if raw.test is not None:
+        for start, chunk in _chunks(raw.test.data):
+            refuse_non_finite(chunk, start, "dataset.test_path")
+    if raw.low is not None and raw.high is not None and kind != "standard":
+        low, high = raw.low, raw.high  # nothing to look for in the data
     else:
-        statistics = Statistics(samples)
-        low = statistics.low if raw.low is None else float(raw.low)
-        high = statistics.high if raw.high is None else float(raw.high)
+        seen = Statistics(train)
+        low, high = float(seen.low.min()), float(seen.high.max())
     if kind == "none":
         return Normalization(torch.tensor(0.0), torch.tensor(1.0)), low, high
     if low == high:
-        raise UserError(
-            "dataset", f"every value of the training data is {low:g}", "There is nothing to learn."
-        )
+        what = f"every value of the training data is {low:g}"
+        raise UserError("dataset", what, "Give data that varies: there is nothing to learn in it.")
     if kind == "unit":
         return Normalization(torch.tensor(low), torch.tensor(high - low)), 0.0, 1.0
-    deviation = statistics.variance.sqrt()
-    scale = torch.where(deviation > 1e-8 * (high - low), deviation, torch.ones_like(deviation))
-    images = raw.data.ndim == 4
-    mean = statistics.mean[:, None, None] if images else statistics.mean
-    scale = scale[:, None, None] if images else scale
-    normalization = Normalization(mean, scale)
-    bounds = (
-        torch.tensor([low, high], dtype=torch.float64)[:, None] - mean.flatten()
-    ) / scale.flatten()
-    return normalization, float(bounds.min()), float(bounds.max())
+    return _standard(seen, images=raw.data.ndim == 4)
+
+
+def _standard(seen: Statistics, *, images: bool) -> tuple[Normalization, float, float]:
+    deviation = seen.variance.sqrt()
+    scale = torch.where(seen.low < seen.high, deviation, torch.ones_like(deviation))
+    low, high = (seen.low - seen.mean) / scale, (seen.high - seen.mean) / scale
+    shape = (-1, 1, 1) if images else (-1,)
+    normalization = Normalization(seen.mean.view(shape), scale.view(shape))
+    return normalization, float(low.min()), float(high.max())
