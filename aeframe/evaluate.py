@@ -46,7 +46,7 @@ class CopyCheck:
     permuted: float
     shuffled_variance: float
 
-    limit = 0.75
+    limit = 2 / 3
 
     @property
     def ratio(self) -> float:
@@ -60,7 +60,7 @@ class CopyCheck:
 
     @property
     def passed(self) -> bool:
-        """Whether less than three quarters of what is no data comes back."""
+        """Whether less than two thirds of what is no data comes back."""
         return self.copied < self.limit
 
     @property

@@ -104,7 +104,7 @@ class ImageFolder(Source):
             image = ImageOps.fit(image, target, Image.Resampling.BICUBIC)
         elif image.size != target:
             image = image.resize(target, Image.Resampling.BICUBIC)
-        pixels = np.asarray(image.convert("L" if self.color == "gray" else "RGB"))
+        pixels = np.array(image.convert("L" if self.color == "gray" else "RGB"))
         return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
 

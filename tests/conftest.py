@@ -1,0 +1,66 @@
+"""What several test files use."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from omegaconf import DictConfig
+
+from aeframe import cli
+from aeframe.launch import CONF, Folders
+
+torch.set_num_threads(1)
+
+TINY = ("trainer.max_epochs=1", "trainer.limit_train_batches=2", "evaluation.images=32")
+"""What makes a run as short as a run can be."""
+
+
+@pytest.fixture(autouse=True)
+def _folders() -> None:
+    Folders(make=False).register()
+
+
+@pytest.fixture
+def compose() -> Callable[..., DictConfig]:
+    """A configuration from overrides, as the command line composes it."""
+
+    def composed(*overrides: str) -> DictConfig:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            return hydra_compose("config", list(overrides))
+
+    return composed
+
+
+@pytest.fixture
+def vectors(tmp_path: Path) -> Path:
+    """64 vectors of 12 numbers near a 3-dimensional subspace, in a .npy file."""
+    generator = np.random.default_rng(0)
+    data = generator.normal(size=(64, 3)) @ generator.normal(size=(3, 12))
+    file = tmp_path / "vectors.npy"
+    np.save(file, data.astype(np.float32))
+    return file
+
+
+@pytest.fixture
+def aeframe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[..., Any]:
+    """Run the command in this process and in tmp_path: (exit status, stdout, stderr)."""
+
+    def run(*argv: str) -> tuple[int, str, str]:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["train.py", *argv])
+        with pytest.raises(SystemExit) as ended:
+            cli.train()
+        out, err = capfd.readouterr()
+        return int(ended.value.code or 0), out, err
+
+    return run

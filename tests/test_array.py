@@ -1,0 +1,209 @@
+"""Arrays of any kind in files, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from aeframe.data import Array, DataModule
+from aeframe.errors import UserError
+
+
+def setup(path: Path, **options: object) -> DataModule:
+    keys = {k: options.pop(k) for k in ("layout", "key", "test_path") if k in options}
+    source = Array(path=str(path), **keys)  # type: ignore[arg-type]
+    made = DataModule(source=source, seed=0, **options)  # type: ignore[arg-type]
+    made.setup()
+    return made
+
+
+@pytest.mark.parametrize(
+    ("shape", "layout", "expected"),
+    [
+        ((30, 7), "auto", (7,)),
+        ((30, 8, 6), "auto", (1, 8, 6)),
+        ((30, 8, 6, 3), "auto", (3, 8, 6)),
+        ((30, 3, 8, 6), "auto", (3, 8, 6)),
+        ((30, 3, 8, 4), "chw", (3, 8, 4)),
+        ((30, 8, 6, 5), "hwc", (5, 8, 6)),
+        ((30, 8, 6, 3), "flat", (144,)),
+        ((30, 2, 2, 2, 2), "flat", (16,)),
+    ],
+)
+def test_layouts(
+    tmp_path: Path, shape: tuple[int, ...], layout: str, expected: tuple[int, ...]
+) -> None:
+    values = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    np.save(tmp_path / "a.npy", values)
+    source = Array(path=str(tmp_path / "a.npy"), layout=layout)  # type: ignore[arg-type]
+    assert source.problems() == []
+    assert source.shape() == expected
+    made = setup(tmp_path / "a.npy", layout=layout)
+    assert made.spec.shape == expected
+    first = made.splits["train"].raw.data[0]
+    channels_last = len(shape) == 4 and expected[0] == shape[-1] and layout != "flat"
+    wanted = values[0].transpose(2, 0, 1) if channels_last else values[0]
+    assert np.array_equal(first.numpy().ravel(), wanted.ravel())
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        "u1",
+        "i1",
+        "<u2",
+        ">u2",
+        "<i4",
+        ">i4",
+        "<u4",
+        "<u8",
+        "<i8",
+        "<f2",
+        ">f4",
+        "<f4",
+        "<f8",
+        ">f8",
+        "?",
+    ],
+)
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_any_number_in_any_byte_order(tmp_path: Path, dtype: str, order: str) -> None:
+    values = np.asarray((np.arange(120).reshape(20, 6) % 7).astype(dtype), order=order)  # type: ignore[call-overload]
+    np.save(tmp_path / "a.npy", values)
+    made = setup(tmp_path / "a.npy", normalization="none", batch_size=4)
+    for batch in made.val_dataloader():
+        assert np.array_equal(
+            made.normalization(batch.x).numpy(), values[batch.row].astype(np.float32)
+        )
+
+
+def test_a_file_is_mapped_and_never_written(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.random.default_rng(0).normal(size=(50, 4)))
+    before = (tmp_path / "a.npy").read_bytes()
+    made = setup(tmp_path / "a.npy")
+    made.splits["train"].raw.data[0] = 99.0  # a private copy of the page
+    assert (tmp_path / "a.npy").read_bytes() == before
+
+
+def test_normalisations_are_those_of_the_training_split(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).normal(5, 3, size=(200, 4)) * [1, 10, 0, 1e-3] + 1e4
+    np.save(tmp_path / "a.npy", values)
+    made = setup(tmp_path / "a.npy", normalization="standard")
+    rows = made.splits["train"].index.numpy()
+    mean, deviation = values[rows].mean(0), values[rows].std(0)
+    deviation[2] = 1  # a constant feature
+    assert np.allclose(made.normalization.shift.numpy(), mean, rtol=1e-6)
+    assert np.allclose(made.normalization.scale.numpy()[:3], deviation[:3], rtol=1e-4)
+    made = setup(tmp_path / "a.npy", normalization="unit")
+    low, high = values[rows].min(), values[rows].max()
+    assert made.normalization.shift.item() == pytest.approx(low)
+    assert made.normalization.scale.item() == pytest.approx(high - low, rel=1e-4)
+    x = torch.tensor(values[:3])
+    assert torch.allclose(made.normalization.inverse(made.normalization(x)), x.float())
+
+
+def test_standard_of_images_is_per_channel(tmp_path: Path) -> None:
+    values = (
+        np.random.default_rng(0).normal(size=(60, 3, 5, 4))
+        * np.array([1, 2, 3])[None, :, None, None]
+    )
+    np.save(tmp_path / "a.npy", values)
+    made = setup(tmp_path / "a.npy", normalization="standard", layout="chw")
+    kept = values[made.splits["train"].index.numpy()]
+    assert made.normalization.shift.shape == (3, 1, 1)
+    assert np.allclose(made.normalization.scale.numpy().ravel(), kept.std((0, 2, 3)), rtol=1e-5)
+    normalised = made.normalization(torch.tensor(kept))
+    assert made.spec.low <= normalised.min() + 1e-5
+    assert made.spec.high >= normalised.max() - 1e-5
+
+
+def test_bytes_are_0_to_255_whatever_occurs(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.full((20, 4), 51, np.uint8))
+    made = setup(tmp_path / "a.npy")
+    assert made.peek("test", 1).unique().tolist() == pytest.approx([0.2])
+
+
+def test_npz_and_a_test_file(tmp_path: Path) -> None:
+    train, test = np.random.default_rng(0).normal(size=(2, 20, 4))
+    np.savez(tmp_path / "a.npz", train=train, test=test)
+    np.save(tmp_path / "t.npy", test)
+    made = setup(tmp_path / "a.npz", key="train", test_path=str(tmp_path / "t.npy"))
+    assert {k: len(v) for k, v in made.splits.items()} == {"train": 18, "val": 2, "test": 20}
+
+
+def save(path: Path, values: object) -> Path:
+    np.save(path, values)  # type: ignore[arg-type]
+    return path
+
+
+REFUSED = {
+    "objects": (
+        lambda p: save(p / "a.npy", np.array([{}, {}], dtype=object)),
+        "holds object, not numbers",
+    ),
+    "text": (lambda p: save(p / "a.npy", np.array([["a", "b"]])), "holds <U1, not numbers"),
+    "complex": (
+        lambda p: save(p / "a.npy", np.ones((3, 2), complex)),
+        "holds complex128, not numbers",
+    ),
+    "empty": (lambda p: save(p / "a.npy", np.ones((0, 3))), "has shape (0, 3)"),
+    "one axis": (lambda p: save(p / "a.npy", np.ones(3)), "has shape (3,)"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refused_before_anything_is_loaded(tmp_path: Path, case: str) -> None:
+    make, message = REFUSED[case]
+    path = make(tmp_path)
+    (problem,) = Array(path=str(path)).problems()
+    assert problem.where == f"dataset.path={path}"
+    assert problem.what.startswith(message)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x93NUMPY", b"not an array"])
+def test_no_array_at_all(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.npy").write_bytes(content)
+    (problem,) = Array(path=str(tmp_path / "a.npy")).problems()
+    assert problem.what.startswith("cannot be read")
+
+
+def test_other_mistakes(tmp_path: Path) -> None:
+    def first(**options: str) -> str:
+        return str(Array(**options).problems()[0])  # type: ignore[arg-type]
+
+    assert first() == "dataset.path: no file given. Write dataset.path=FILE.npy."
+    assert "no such file" in first(path="/nowhere.npy")
+    (tmp_path / "a.txt").write_text("1 2")
+    assert "is neither .npy nor .npz" in first(path=str(tmp_path / "a.txt"))
+    np.savez(tmp_path / "two.npz", x=np.ones((3, 2)), y=np.ones((3, 2)))
+    assert "holds 2 arrays: x, y. Write dataset.key=NAME." in first(path=str(tmp_path / "two.npz"))
+    assert "dataset.key=z: is not among" in first(path=str(tmp_path / "two.npz"), key="z")
+    np.save(tmp_path / "a.npy", np.ones((9, 2, 2, 2, 2)))
+    assert "dataset.layout=hwc cannot be" in first(path=str(tmp_path / "a.npy"), layout="hwc")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_nan_and_infinity_are_refused_with_their_row(tmp_path: Path, value: float) -> None:
+    values = np.random.default_rng(0).normal(size=(40, 3))
+    values[:] = np.where(np.arange(40)[:, None] == 17, value, values)
+    np.save(tmp_path / "a.npy", values)
+    made = DataModule(
+        source=Array(path=str(tmp_path / "a.npy")), seed=0, val_fraction=0.05, test_fraction=0.05
+    )
+    with pytest.raises(UserError, match=r"sample 17 \(from 0\) holds NaN or infinity"):
+        made.setup()
+
+
+def test_constant_data_and_unlike_test_samples_are_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.ones((40, 3)))
+    np.save(tmp_path / "b.npy", np.ones((40, 4)))
+    with pytest.raises(UserError, match="every value of the training data is 1"):
+        setup(tmp_path / "a.npy")
+    np.save(tmp_path / "a.npy", np.random.default_rng(0).normal(size=(40, 3)))
+    source = Array(path=str(tmp_path / "a.npy"), test_path=str(tmp_path / "b.npy"))
+    (problem,) = source.problems()
+    assert problem.where == f"dataset.test_path={tmp_path / 'b.npy'}"
+    assert problem.what == "holds floats of shape (4,), dataset.path holds floats of shape (3,)"

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from aeframe.networks import MLP, Conv, Network
+
+
+def passed(network: Network, shape: tuple[int, ...], latent_dim: int = 3, heads: int = 1) -> None:
+    encoder, decoder = network.build(shape, latent_dim, heads)
+    x = torch.randn(2, *shape)
+    code = encoder(x)
+    assert code.shape == (2, heads * latent_dim)
+    assert decoder(code[:, :latent_dim]).shape == x.shape
+    assert decoder.dictionary.shape[1] == latent_dim
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    channels=st.integers(1, 4),
+    height=st.integers(1, 33),
+    width=st.integers(1, 33),
+    widths=st.lists(st.integers(1, 5), max_size=4),
+)
+def test_conv_gives_back_exactly_the_inputs_shape(
+    channels: int, height: int, width: int, widths: list[int]
+) -> None:
+    passed(Conv(widths=widths), (channels, height, width), heads=2)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    shape=st.sampled_from([(7,), (1, 8, 8), (3, 5, 9)]),
+    widths=st.lists(st.integers(1, 9), max_size=3),
+    tied=st.booleans(),
+    norm=st.sampled_from(["none", "batch", "layer"]),
+    dropout=st.sampled_from([0.0, 0.3]),
+)
+def test_mlp_for_vectors_and_images(
+    shape: tuple[int, ...], widths: list[int], tied: bool, norm: str, dropout: float
+) -> None:
+    passed(MLP(widths=widths, tied=tied, norm=norm, dropout=dropout), shape)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("norm", ["none", "batch", "layer"])
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "gelu", "silu", "tanh", "sigmoid"])
+def test_conv_options(norm: str, activation: str) -> None:
+    passed(Conv(widths=[2, 3], norm=norm, activation=activation), (1, 6, 7))  # type: ignore[arg-type]
+
+
+def test_tied_weights_are_one_tensor_and_learn_from_both_ends() -> None:
+    encoder, decoder = MLP(widths=[4], tied=True).build((6,), 2, 1)
+    last = encoder[-1]
+    assert isinstance(last, nn.Linear)
+    assert torch.equal(decoder.dictionary, last.weight.t())
+    names = [name for name, _ in decoder.named_parameters()]
+    assert names == ["layers.0.bias", "layers.2.bias"]
+    decoder(torch.ones(1, 2)).sum().backward()
+    assert last.weight.grad is not None
+    assert last.weight.grad.abs().sum() > 0
+
+
+def test_the_decoder_mirrors_the_encoder() -> None:
+    encoder, decoder = MLP(widths=[5, 4]).build((6,), 2, 1)
+    up = [(m.in_features, m.out_features) for m in decoder.modules() if isinstance(m, nn.Linear)]
+    down = [(m.in_features, m.out_features) for m in encoder.modules() if isinstance(m, nn.Linear)]
+    assert down == [(6, 5), (5, 4), (4, 2)]
+    assert up == [(2, 4), (4, 5), (5, 6)]
+
+
+@pytest.mark.parametrize(
+    "network", [MLP(widths=[]), MLP(widths=[4]), Conv(widths=[]), Conv(widths=[2, 2])]
+)
+def test_a_decoder_starts_at_a_given_output(network: Network) -> None:
+    _, decoder = network.build((2, 4, 4), 3, 1)
+    nn.init.zeros_(list(decoder.parameters())[0])
+    wanted = torch.randn(2, 4, 4)
+    decoder.start_at(wanted)
+    bias = decoder.output_bias
+    assert torch.allclose(bias, wanted.reshape(bias.numel(), -1).mean(1))
+    assert decoder.is_linear == (not network.widths)
+
+
+def test_conv_refuses_vectors() -> None:
+    assert Conv(widths=[2]).problem((1, 8, 8)) is None
+    what, remedy = Conv(widths=[2]).problem((9,)) or ("", "")
+    assert what == "convolutions need images of C x H x W, and the samples are vectors of 9"
+    assert remedy == "Write network=mlp."

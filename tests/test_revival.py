@@ -1,0 +1,143 @@
+"""Dead units: who counts as dead, and what bringing them back touches."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from aeframe.constraints import AuxK, Resampling
+from aeframe.models import Sparse
+from aeframe.noise import Noise
+from aeframe.schedules import Clock
+from tests.constraint_tools import NOW, code, data, model, output, seen
+
+X = torch.randn(20, 6, generator=torch.Generator().manual_seed(1))
+
+
+def with_dead_half() -> Sparse:
+    """A model whose last 5 of 10 units never fire."""
+    autoencoder = model(units=10)
+    with torch.no_grad():
+        autoencoder.writes_code.bias[5:] = -100.0
+    assert isinstance(autoencoder, Sparse)
+    return autoencoder
+
+
+def test_dead_is_counted_in_epochs_of_the_data_at_hand() -> None:
+    part = AuxK(after=2.0)
+    part.attach(model(units=3), data(X, samples=30))
+    fires = torch.tensor([[1.0, -1.0, -1.0]]).repeat(20, 1)
+    for step in range(4):
+        assert part.dead.tolist() == [False, step >= 3, step >= 3]  # 60 samples are two epochs
+        part.observe(output(X, code(fires)), NOW)
+    part.observe(output(X, code(fires.flip(1))), NOW)
+    assert part.dead.tolist() == [False, True, False]
+
+
+def test_auxk_gives_gradient_to_dead_units_only() -> None:
+    autoencoder, part = with_dead_half(), AuxK(k=3)
+    part.attach(autoencoder, data(X))
+    part.idle[5:] = part.limit
+    with torch.no_grad():
+        autoencoder.writes_code.bias[5:] = (
+            0.1  # dead by count, with some pre-activation to learn from
+        )
+    passed = seen(part, autoencoder, X)
+    autoencoder.zero_grad()
+    part.penalty(passed).backward()
+    columns, rows = autoencoder.decoder.dictionary.grad, autoencoder.writes_code.weight.grad
+    assert columns is not None and rows is not None
+    assert (columns[:, :5] == 0).all() and columns[:, 5:].abs().sum() > 0
+    assert (rows[:5] == 0).all() and rows[5:].abs().sum() > 0
+    assert (
+        autoencoder.decoder.output_bias.grad is None
+        or (autoencoder.decoder.output_bias.grad == 0).all()
+    )
+
+
+def test_auxk_is_half_the_squared_error_without_the_bias() -> None:
+    autoencoder, part = with_dead_half(), AuxK(k=10)
+    part.attach(autoencoder, data(X))
+    part.idle[:] = part.limit
+    with torch.no_grad():
+        autoencoder.decoder.output_bias.fill_(3.0)
+    passed = seen(part, autoencoder, X)
+    missed = X - passed.reconstruction
+    made = passed.code.pre.relu() @ autoencoder.decoder.dictionary.t()  # no bias in it
+    expected = 0.5 * (missed - made).square().sum(1).mean()
+    assert part.penalty(passed).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_auxk_counts_for_nothing_without_dead_units() -> None:
+    autoencoder, part = with_dead_half(), AuxK()
+    part.attach(autoencoder, data(X))
+    found = part.penalty(seen(part, autoencoder, X))
+    assert found.item() == 0
+    found.backward()  # the graph is there all the same: every rank takes part
+
+
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("widths", [(), (7,)])
+def test_resampling_changes_exactly_the_dead_units_and_their_moments(
+    tied: bool, widths: tuple[int, ...]
+) -> None:
+    autoencoder, part = model(units=10, widths=widths, tied=tied), Resampling(every=1.0)
+    part.attach(autoencoder, data(X))
+    optimizer = torch.optim.Adam(autoencoder.parameters(), lr=1e-3)
+    passed = seen(part, autoencoder, X)
+    (passed.reconstruction - X).square().sum().backward()
+    optimizer.step()
+    dead = torch.tensor([2, 7])
+    part.observe(output(X, passed.code, passed.reconstruction), NOW)
+    part.idle.zero_()
+    part.idle[dead] = part.limit
+    before = {n: p.clone() for n, p in autoencoder.named_parameters()}
+    memory = {
+        n: optimizer.state[p]["exp_avg"].clone()
+        for n, p in autoencoder.named_parameters()
+        if p.requires_grad
+    }
+    part.after_step(autoencoder, optimizer, Clock(10, 0.9), Noise(0))
+    assert all(torch.equal(before[n], p) for n, p in autoencoder.named_parameters())  # not yet due
+    part.after_step(autoencoder, optimizer, Clock(12, 1.1), Noise(0))
+
+    live = [i for i in range(10) if i not in (2, 7)]
+    layer = autoencoder.writes_code
+    name = next(n for n, p in autoencoder.named_parameters() if p is layer.weight)
+    assert torch.equal(layer.weight[live], before[name][live])
+    assert (layer.weight[dead] != before[name][dead]).any(1).all()
+    assert (layer.bias[dead] == 0).all()
+    state = optimizer.state[layer.weight]["exp_avg"]
+    assert (state[dead] == 0).all()
+    assert torch.equal(state[live], memory[name][live])
+    if not tied:
+        columns = autoencoder.decoder.dictionary
+        assert torch.allclose(columns[:, dead].norm(dim=0), columns[:, live].norm(dim=0).mean())
+        assert (optimizer.state[columns]["exp_avg"][:, dead] == 0).all()
+        assert (optimizer.state[columns]["exp_avg"][:, live] != 0).any()
+    assert (part.idle[dead] == 0).all()
+    untouched = [n for n in before if "bias" in n and n != name.replace("weight", "bias")]
+    parameters = dict(autoencoder.named_parameters())
+    assert all(torch.equal(before[n], parameters[n]) for n in untouched)
+
+
+def test_resampling_revives_most_of_planted_dead_units() -> None:
+    torch.manual_seed(0)
+    atoms = torch.nn.functional.normalize(torch.randn(10, 6), dim=1)
+    autoencoder = with_dead_half()
+    part = Resampling(every=0.5, after=0.5)
+    part.attach(autoencoder, data(X, samples=200))
+    optimizer = torch.optim.Adam(autoencoder.parameters(), lr=3e-3)
+    for step in range(200):
+        mixture = torch.rand(20, 10) * (torch.rand(20, 10) < 0.2)
+        x = mixture @ atoms
+        passed = seen(part, autoencoder, x)
+        optimizer.zero_grad()
+        (passed.reconstruction - x).square().sum(1).mean().backward()
+        part.observe(output(x, passed.code, passed.reconstruction.detach()), NOW)
+        optimizer.step()
+        part.after_step(autoencoder, optimizer, Clock(step, step * 20 / 200), Noise(step))
+    fired = autoencoder.encode(
+        torch.rand(500, 10) * (torch.rand(500, 10) < 0.2) @ atoms
+    ).active.any(0)
+    assert fired.float().mean() >= 0.9
