@@ -66,6 +66,8 @@ class CopyCheck:
     @property
     def sentence(self) -> str:
         """What it means, in plain words."""
+        if self.real > 0.9 * self.shuffled_variance:
+            return "The network has learned nothing yet: the mean image does as well."
         share = f"{self.copied:.0%} of pure noise"
         if self.passed:
             return f"The network learned this data: it can bring back only {share}."

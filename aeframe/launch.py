@@ -13,6 +13,8 @@ from typing import Any
 
 from omegaconf import OmegaConf, open_dict, read_write
 
+from aeframe.errors import UserError
+
 CONF = next(
     folder
     for folder in (Path(__file__).parent / "conf", Path(__file__).parent.parent / "conf")
@@ -96,6 +98,27 @@ def one_job(flags: tuple[str, ...] = ()) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+def require_devices(hardware: Mapping[str, Any]) -> None:
+    """Raise UserError where this machine lacks the devices that are asked for."""
+    import torch
+
+    accelerator, devices = hardware["accelerator"], hardware["devices"]
+    if accelerator in ("cpu", "auto"):
+        return
+    mps = torch.backends.mps.is_available() and accelerator != "cuda"
+    present = torch.cuda.device_count() or int(mps)
+    if present == 0:
+        raise UserError(
+            f"hardware.accelerator={accelerator}",
+            "torch finds no such device on this machine",
+            "Write hardware=cpu, or install a torch that fits the GPU's driver.",
+        )
+    highest = max(devices) + 1 if isinstance(devices, list) else devices
+    if isinstance(highest, int) and highest > present:
+        what = f"this machine has {present}"
+        raise UserError(f"hardware.devices={devices}", what, f"Write hardware.devices={present}.")
 
 
 def is_first_process() -> bool:

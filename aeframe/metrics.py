@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
-from torchmetrics import MeanMetric, MeanSquaredError, Metric, MetricCollection, R2Score
+from torchmetrics import MeanMetric, MeanSquaredError, Metric, MetricCollection
 from torchmetrics.image import PeakSignalNoiseRatio
 
 from aeframe.constrained import ConstrainedAutoencoder
@@ -23,7 +23,9 @@ def better_is(name: str) -> str:
     return "max" if name.rpartition("/")[2] in MAXIMIZED else "min"
 
 
-def metric_names(model: type[Autoencoder], constraints: Mapping[str, Constraint]) -> list[str]:
+def metric_names(
+    model: type[Autoencoder], constraints: Mapping[str, Constraint | type[Constraint]]
+) -> list[str]:
     """The validation metrics that a run of this kind has."""
     names = ["mse", "psnr", "explained_variance", "loss"]
     if any(part.sparse for part in constraints.values()):
@@ -31,7 +33,8 @@ def metric_names(model: type[Autoencoder], constraints: Mapping[str, Constraint]
     if any(part.kind == "corruption" for part in constraints.values()):
         names += ["corrupted_psnr", "denoised_mse", "denoised_psnr", "gain_db"]
     names += ["active_units", "kl", "negative_elbo"] if model.stochastic else ["reconstruction"]
-    penalised = (n for n, p in constraints.items() if type(p).penalty is not Constraint.penalty)
+    classes = {name: p if isinstance(p, type) else type(p) for name, p in constraints.items()}
+    penalised = (n for n, cls in classes.items() if cls.penalty is not Constraint.penalty)
     return [f"val/{name}" for name in (*names, *penalised)]
 
 
@@ -51,7 +54,7 @@ class Metrics(nn.Module):
         model = net.model
         self.sparse, self.corrupts, self.stochastic = net.is_sparse, net.corrupts, model.stochastic
         self.clean = MetricCollection({"mse": MeanSquaredError(), "psnr": _psnr(peak)})
-        self.variance = R2Score(multioutput="variance_weighted").set_dtype(torch.float64)
+        self.variance = ExplainedVariance(model.inputs)
         self.units = UnitActivity(model.latent_dim)
         self.terms = nn.ModuleDict()
         self.likelihood = (model.likelihood,)  # in a tuple: it is the model's, not a part of this
@@ -67,7 +70,7 @@ class Metrics(nn.Module):
         x = clean.x.flatten(1)
         restored = clean.reconstruction.flatten(1)
         self.clean.update(restored, x)
-        self.variance.update(restored.double(), x.double())
+        self.variance.update(restored, x)
         self.units.update(clean.code)
         if self.corrupts:
             from_corrupted = as_trained.reconstruction[: len(x)].flatten(1)
@@ -122,6 +125,40 @@ class Metrics(nn.Module):
 
 def _psnr(peak: float) -> PeakSignalNoiseRatio:
     return PeakSignalNoiseRatio(data_range=peak)
+
+
+class ExplainedVariance(Metric):
+    """1 - SSE / SST over all samples and features; 0 where nothing varies.
+
+    From sums in float64, so that it does not depend on the batches. Not torchmetrics' R2Score, which
+    takes the errors of (nearly) constant features for none.
+    """
+
+    errors: Tensor
+    total: Tensor
+    squares: Tensor
+    samples: Tensor
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        zero = torch.zeros((), dtype=torch.float64)
+        self.add_state("errors", zero, dist_reduce_fx="sum")
+        self.add_state("total", zero.expand(features).clone(), dist_reduce_fx="sum")
+        self.add_state("squares", zero, dist_reduce_fx="sum")
+        self.add_state("samples", zero, dist_reduce_fx="sum")
+
+    def update(self, restored: Tensor, x: Tensor) -> None:
+        """Both [B, features]."""
+        x = x.double()
+        self.errors += (restored.double() - x).square().sum()
+        self.total += x.sum(0)
+        self.squares += x.square().sum()
+        self.samples += len(x)
+
+    def compute(self) -> Tensor:
+        variation = self.squares - self.total.square().sum() / self.samples
+        explained = 1 - self.errors / variation
+        return torch.where(variation > 0, explained, torch.zeros_like(explained))
 
 
 class UnitActivity(Metric):

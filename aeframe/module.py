@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from aeframe.constrained import ConstrainedAutoencoder
 from aeframe.data import Batch
-from aeframe.errors import TrainingError
+from aeframe.errors import TrainingError, UserError
 from aeframe.metrics import Metrics
 from aeframe.models.base import Output
 from aeframe.noise import Noise, mix
@@ -64,8 +64,21 @@ class AutoencoderModule(pl.LightningModule):
         optimizer = self._optimizer(trained)
         if self._scheduler is None:
             return optimizer
-        scheduler = {"scheduler": self._scheduler(optimizer), **self._scheduler_options}
-        return {"optimizer": optimizer, "lr_scheduler": scheduler}
+        scheduler = self._scheduler(optimizer)
+        self._check_length(scheduler)
+        options = {"scheduler": scheduler, **self._scheduler_options}
+        return {"optimizer": optimizer, "lr_scheduler": options}
+
+    def _check_length(self, scheduler: Any) -> None:
+        """A schedule of fixed length fails when training goes on after its end."""
+        per_step = self._scheduler_options.get("interval") == "step"
+        steps = self.trainer.estimated_stepping_batches if per_step else self.trainer.max_epochs
+        total = getattr(scheduler, "total_steps", None)
+        if total is not None and steps is not None and total < steps:
+            what = f"ends after {total} of training's {steps:g} {'steps' if per_step else 'epochs'}"
+            raise UserError(
+                "scheduler.total_steps", what, f"Write scheduler.total_steps={steps:g}."
+            )
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         noise = self.noise("train", self.current_epoch, batch_idx)

@@ -129,12 +129,21 @@ def _translated(error: Exception, command: Command) -> UserError:
     if missing := re.search(r"Cannot find primary config '(?P<name>[^']+)'", text):
         known = [f.stem for folder in command.folders for f in folder.glob("*.yaml")]
         return UserError(f"--config-name {missing['name']}", "no such file", f"There are {known}.")
+    if variable := re.search(r"Environment variable '(?P<name>[^']+)' not found", text):
+        return _no_variable(variable["name"])
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     kept = [
         line for line in lines if not line.startswith(("See ", "To ", "Set the env", "Available"))
     ]
     first = (kept or lines or [type(error).__name__])[0].rstrip(".")
     return UserError("command line", first)
+
+
+def _no_variable(name: str) -> UserError:
+    remedy = f"Set {name}."
+    if name.startswith("SLURM_"):
+        remedy = "hardware=slurm belongs inside a job of Slurm's; elsewhere write hardware=ddp."
+    return UserError(f"environment variable {name}", "is not set", remedy)
 
 
 def _no_option(group: str, option: str, command: Command) -> UserError:

@@ -40,6 +40,8 @@ def opening(built: Built, cfg: DictConfig, folder: Path) -> None:
         f"{weights:,} weights; {type(built.data.source).__name__}, {spec.samples:,} training samples; "
         f"{cfg.hardware.accelerator}, seed {cfg.seed}"
     )
+    for note in built.notes:
+        console.print(f"Note: {note}", markup=False, style="yellow")
     console.print(f"Run folder: {folder}", markup=False)
 
 

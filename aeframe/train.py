@@ -6,10 +6,13 @@ import json
 import logging
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import TensorBoardLogger
@@ -17,7 +20,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from aeframe import report
 from aeframe.callbacks import Bar, Until
 from aeframe.config import Built, build
-from aeframe.errors import TrainingError
+from aeframe.errors import TrainingError, UserError
 from aeframe.evaluate import Card
 from aeframe.launch import is_first_process, one_job
 from aeframe.metrics import better_is
@@ -46,7 +49,7 @@ def run(cfg: DictConfig, folder: Path, flags: tuple[str, ...] = ()) -> float:
     if is_first_process():
         report.opening(built, cfg, folder)
     with one_job(flags):
-        card, value = _fit_and_test(trainer, built, best)
+        card, value = _fit_and_test(trainer, built, best, folder)
     if card is None:  # another rank speaks
         return value
     result = {
@@ -63,7 +66,7 @@ def run(cfg: DictConfig, folder: Path, flags: tuple[str, ...] = ()) -> float:
 
 
 def _fit_and_test(
-    trainer: pl.Trainer, built: Built, best: ModelCheckpoint
+    trainer: pl.Trainer, built: Built, best: ModelCheckpoint, folder: Path
 ) -> tuple[Card | None, float]:
     """Train, then measure the best checkpoint on the test split; the card on the first rank only."""
     try:
@@ -75,8 +78,11 @@ def _fit_and_test(
         raise TrainingError(f"{error}{kept}") from error
     if trainer.interrupted:
         raise KeyboardInterrupt
-    if best.best_model_score is None:
-        raise TrainingError("no validation took place, so there is no checkpoint to test.")
+    if best.best_model_score is None:  # it was over before the first validation was due
+        trainer.validate(built.module, datamodule=built.data, verbose=False)
+        best.best_model_path = str(folder / "checkpoints" / "best.ckpt")
+        best.best_model_score = trainer.callback_metrics[best.monitor or ""]
+        trainer.save_checkpoint(best.best_model_path)
     value = float(best.best_model_score)
     tested = trainer.test(
         built.module, datamodule=built.data, ckpt_path=best.best_model_path, verbose=False
@@ -94,7 +100,7 @@ def _fit_and_test(
 
 
 def _trainer(built: Built, folder: Path, metric: str, best: ModelCheckpoint) -> pl.Trainer:
-    with torch.random.fork_rng():  # Lightning may draw from the global stream
+    with torch.random.fork_rng(), _refused():  # Lightning may draw from the global stream
         return pl.Trainer(
             **built.trainer,
             callbacks=[*built.callbacks, Bar(metric), best],
@@ -106,6 +112,16 @@ def _trainer(built: Built, folder: Path, metric: str, best: ModelCheckpoint) -> 
             enable_model_summary=False,
             inference_mode=False,  # the contractive penalty is a derivative, in validation as well
         )
+
+
+@contextmanager
+def _refused() -> Iterator[None]:
+    """What Lightning says of a combination of hardware and trainer keys, as the user's mistake."""
+    try:
+        yield
+    except (MisconfigurationException, ValueError, TypeError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise UserError("hardware and trainer", f"Lightning refuses them: {reason}") from error
 
 
 def _until(built: Built) -> Until:

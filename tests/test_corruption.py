@@ -66,7 +66,9 @@ def test_the_input_is_untouched_and_noise_is_fresh(part: Constraint) -> None:
     before = IMAGES.clone()
     first, again = part.corrupt(IMAGES, Noise(0, 1), NOW), part.corrupt(IMAGES, Noise(0, 1), NOW)
     later = part.corrupt(IMAGES, Noise(0, 2), NOW)
-    assert first is not None and again is not None and later is not None
+    assert first is not None
+    assert again is not None
+    assert later is not None
     assert torch.equal(IMAGES, before)
     assert torch.equal(first.x, again.x)
     assert not torch.equal(first.x, later.x)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
+import operator
 from collections.abc import Callable
 from pathlib import Path
 
@@ -64,7 +66,9 @@ def test_ranks_share_out_what_one_process_sees(
     ranks = [batches(rank, world, True) for rank in range(world)]
     assert len({tuple(len(b) for b in own) for own in ranks}) == 1
     one = batches(0, 1, True)
-    together = [sorted(sum(parts, [])) for parts in zip(*ranks, strict=True)]
+    together = [
+        sorted(functools.reduce(operator.iadd, parts, [])) for parts in zip(*ranks, strict=True)
+    ]
     left = n % world
     for mine, whole in zip(together, one, strict=False):
         assert set(mine) <= set(whole)

@@ -174,7 +174,8 @@ def test_jump_relu_gradients_are_the_straight_through_estimates() -> None:
     width = torch.tensor(0.2)
     weight = torch.tensor([1.0, 2.0, 3.0, 4.0])
     (_Jump.apply(z, theta, width) * weight).sum().backward()
-    assert z.grad is not None and theta.grad is not None
+    assert z.grad is not None
+    assert theta.grad is not None
     assert z.grad.tolist() == [[0.0, 2.0, 3.0, 0.0]]
     # a unit just below its threshold gets a gradient as well
     assert torch.allclose(theta.grad, torch.tensor([-0.5 / 0.2 * 1, -0.5 / 0.2 * 2, 0.0, 0.0]))

@@ -76,7 +76,7 @@ def test_the_decoder_mirrors_the_encoder() -> None:
 )
 def test_a_decoder_starts_at_a_given_output(network: Network) -> None:
     _, decoder = network.build((2, 4, 4), 3, 1)
-    nn.init.zeros_(list(decoder.parameters())[0])
+    nn.init.zeros_(next(iter(decoder.parameters())))
     wanted = torch.randn(2, 4, 4)
     decoder.start_at(wanted)
     bias = decoder.output_bias

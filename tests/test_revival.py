@@ -46,9 +46,12 @@ def test_auxk_gives_gradient_to_dead_units_only() -> None:
     autoencoder.zero_grad()
     part.penalty(passed).backward()
     columns, rows = autoencoder.decoder.dictionary.grad, autoencoder.writes_code.weight.grad
-    assert columns is not None and rows is not None
-    assert (columns[:, :5] == 0).all() and columns[:, 5:].abs().sum() > 0
-    assert (rows[:5] == 0).all() and rows[5:].abs().sum() > 0
+    assert columns is not None
+    assert rows is not None
+    assert (columns[:, :5] == 0).all()
+    assert columns[:, 5:].abs().sum() > 0
+    assert (rows[:5] == 0).all()
+    assert rows[5:].abs().sum() > 0
     assert (
         autoencoder.decoder.output_bias.grad is None
         or (autoencoder.decoder.output_bias.grad == 0).all()

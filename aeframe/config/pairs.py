@@ -18,16 +18,20 @@ CORRUPTIONS = "masking, gaussian_noise or salt_and_pepper"
 
 @dataclass(frozen=True)
 class Choices:
-    """What was picked. variant: the model's name as it is typed; options: its YAML."""
+    """What was picked. variant: the model's name as it is typed; options: its YAML.
+
+    constraints: by name; the class alone where its options are wrong, so that pairs are judged still.
+    """
 
     variant: str
     model: type[Autoencoder]
     options: Mapping[str, Any]
-    constraints: Mapping[str, Constraint]
+    constraints: Mapping[str, Constraint | type[Constraint]]
     network: Network | None = None
     likelihood: Likelihood | None = None
     normalization: str = "unit"
     strategy: str = "auto"
+    batch_size: int | None = None
 
     @property
     def written(self) -> str:
@@ -43,6 +47,28 @@ def pair_problems(choices: Choices) -> list[Problem]:
     """Every illegal pair among the choices."""
     rules = (_required, _posterior, _activations, _unit_interval, _size, _revival, _network, _data)
     return [problem for rule in rules for problem in rule(choices)]
+
+
+def pair_notes(choices: Choices) -> list[Problem]:
+    """What is legal, but redundant or likely to work badly."""
+    return list(_redundant(choices))
+
+
+def _redundant(c: Choices) -> Iterator[Problem]:
+    corruptions = c.of_kind("corruption")
+    for name, part in c.constraints.items():
+        if name == "l1" and (active := c.of_kind("activation")):
+            what = f"{active[0]} already says which units are active; l1 only shrinks them as well"
+            yield Problem(c.written, what)
+        if name == "contractive" and corruptions:
+            what = (
+                f"{corruptions[0]} already makes the code insensitive to small changes of the input"
+            )
+            yield Problem(c.written, what)
+        if isinstance(part, Constraint) and c.batch_size is not None:
+            note = part.note(c.batch_size)
+            if note is not None:
+                yield Problem(f"dataset.batch_size={c.batch_size}", note)
 
 
 def _required(c: Choices) -> Iterator[Problem]:
@@ -118,16 +144,23 @@ def _network(c: Choices) -> Iterator[Problem]:
         what = f"model={c.variant} has {c.model.heads} encoder outputs for each unit to tie to"
         yield Problem("network.tied=true", what, "Write network.tied=false.")
     for name, part in c.constraints.items():
+        if c.model.stochastic and part.deterministic:
+            continue  # refused already
         if part.linear_decoder and network.depth:
             what = f"{name} needs a decoder of one linear layer"
             yield Problem(c.written, what, "Write network=linear.")
-        if part.linear_decoder and c.likelihood is not None and not c.likelihood.linear:
+        if part.linear_mean and c.likelihood is not None and not c.likelihood.linear:
             what = f"{name} adds up reconstructions, and this likelihood's mean is not linear"
             yield Problem(c.written, what, "Write likelihood=gaussian.")
-        if part.single_layer and network.depth:
-            what = "the closed form holds for one linear layer"
+        if part.single_layer and (network.depth or c.model.stochastic):
+            what = "the closed form holds for one linear layer, and not for a posterior"
             remedy = f"Write constraint.{name}.method=hutchinson, or network=linear."
             yield Problem(f"constraint.{name}.method=exact", what, remedy)
+        if part.fixes_norms and network.tied and "l2" in c.constraints:
+            what = f"tied weights whose norms {name} holds, which l2 then cannot decay"
+            yield Problem(
+                c.written, what, f"Leave l2 out, or write constraint.{name}.form=norm_weighted."
+            )
 
 
 def _data(c: Choices) -> Iterator[Problem]:

@@ -69,15 +69,16 @@ class Constraint(nn.Module):
     """Whether it needs a code that is not drawn from a posterior."""
     unit_interval: ClassVar[Literal["gives", "needs"] | None] = None
     """Whether it maps the code's units into (0, 1), or penalises them as numbers in (0, 1)."""
-    linear_decoder: ClassVar[bool] = False
-    """Whether it needs a decoder of one linear layer whose output is the mean."""
+    linear_mean: ClassVar[bool] = False
+    """Whether it needs a likelihood whose mean is the decoder's output itself."""
     edits_weights: ClassVar[bool] = False
     """Whether it writes into weights outside the optimizer."""
-
-    @property
-    def single_layer(self) -> bool:
-        """Whether it needs an encoder of one linear layer."""
-        return False
+    linear_decoder: bool = False
+    """Whether it needs a decoder of one linear layer."""
+    single_layer: bool = False
+    """Whether it needs a code that is one linear layer and an activation away from the input."""
+    fixes_norms: bool = False
+    """Whether it holds the norms of the decoder's columns."""
 
     def code_size(self, latent_dim: int, inputs: int) -> int:
         """The number of code units, given the model's own and the number of inputs."""
@@ -85,6 +86,10 @@ class Constraint(nn.Module):
 
     def size_problem(self, latent_dim: int, inputs: int, batch: int) -> tuple[str, str] | None:
         """What is wrong with these sizes, and the remedy: (what, remedy)."""
+        return None
+
+    def note(self, batch: int) -> str | None:
+        """What is legal with batches of this size, but works badly."""
         return None
 
     def attach(self, model: Autoencoder, data: Data) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 import torch
@@ -22,8 +23,9 @@ Weight = Annotated[Scheduled, AtLeast(0)]
 class L1(Penalty):
     """weight * sum_j |h_j|, so written that shrinking the code and growing the decoder gains nothing.
 
-    form: `norm_weighted` counts each unit by the norm of the decoder column that reads it;
-    `unit_norm` keeps those columns at norm 1 after each step.
+    form: `norm_weighted` counts each unit by the norm of what the decoder makes of it, the j-th column
+    of d output / d h: exact for a linear decoder, for others estimated without bias;
+    `unit_norm` keeps the columns of a linear decoder at norm 1 after each step.
     """
 
     sparse = True
@@ -34,12 +36,26 @@ class L1(Penalty):
     ) -> None:
         super().__init__(weight)
         self.form = form
+        self.linear_decoder = self.fixes_norms = form == "unit_norm"
 
     def penalty(self, seen: Pass) -> Tensor:
-        size = seen.code.value.abs()
-        if self.form == "norm_weighted":
-            size = size * seen.model.decoder.dictionary.norm(dim=0)
-        return size.sum(1).mean()
+        value, decoder = seen.code.value, seen.model.decoder
+        if self.form == "unit_norm":
+            return value.abs().sum(1).mean()
+        if decoder.is_linear:
+            return (value.abs() * decoder.dictionary.norm(dim=0)).sum(1).mean()
+        with torch.enable_grad():  # also in validation: the norms are those of a derivative
+            return (value.abs() * self._column_norms(value, seen)).sum(1).mean()
+
+    def _column_norms(self, value: Tensor, seen: Pass) -> Tensor:
+        """||d output / d h_j|| of each sample, [B, m]: for normal v the mean of |v^T column| is
+        sqrt(2 / pi) times the column's norm.
+        """
+        value = value.detach().requires_grad_()
+        output = seen.model.decode(value)
+        probe = seen.noise.normal(output.shape, output.device).to(output.dtype)
+        (product,) = torch.autograd.grad((output * probe).sum(), value, create_graph=True)
+        return product.abs() * math.sqrt(math.pi / 2)
 
     @torch.no_grad()
     def before_step(self, model: Autoencoder) -> None:
@@ -94,6 +110,12 @@ class KLSparsity(Penalty):
         super().__init__(weight)
         self.rho = rho
 
+    def note(self, batch: int) -> str | None:
+        wanted = math.ceil(5 / self.rho)
+        if batch >= wanted:
+            return None
+        return f"a batch of {batch} says little of a mean of {self.rho:g}; {wanted} or more would"
+
     def constrain(self, code: Code, clock: Clock) -> Code:
         if code.in_unit_interval:
             return code
@@ -131,10 +153,7 @@ class Contractive(Penalty):
     ) -> None:
         super().__init__(weight)
         self.method, self.probes = method, probes
-
-    @property
-    def single_layer(self) -> bool:
-        return self.method == "exact"
+        self.single_layer = method == "exact"
 
     def penalty(self, seen: Pass) -> Tensor:
         exact = self.method == "exact" or (self.method == "auto" and is_single_layer(seen.model))

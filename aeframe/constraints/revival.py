@@ -55,6 +55,7 @@ class AuxK(_Revival):
     """
 
     linear_decoder = True
+    linear_mean = True
 
     def __init__(
         self,

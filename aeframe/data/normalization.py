@@ -17,7 +17,10 @@ Kind = Literal["unit", "standard", "none"]
 
 
 class Normalization(nn.Module):
-    """(x - shift) / scale in float32. The buffers are saved with the model, so that they travel."""
+    """(x - shift) / scale in float32, or in double precision where the model is.
+
+    The buffers are saved with the model, so that they travel.
+    """
 
     shift: Tensor
     scale: Tensor
@@ -29,7 +32,7 @@ class Normalization(nn.Module):
 
     def forward(self, raw: Tensor) -> Tensor:
         """Stored values of any dtype, [B, *shape], in normalised units."""
-        return (raw.to(torch.float32) - self.shift) / self.scale
+        return (raw.to(self.scale.dtype) - self.shift) / self.scale
 
     def inverse(self, x: Tensor) -> Tensor:
         """Normalised values in the units of the stored ones."""

@@ -1,0 +1,291 @@
+"""Every mistake in a configuration that shows without data, and what can be made of the rest."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from aeframe.callbacks import EarlyStopping, Until
+from aeframe.config.pairs import Choices, pair_notes, pair_problems
+from aeframe.config.signature import parameters, problems, unknown
+from aeframe.config.training import (
+    Hardware,
+    SchedulerOptions,
+    Training,
+    endless,
+    try_optimizer,
+)
+from aeframe.constraints import Constraint
+from aeframe.dashboard import Dashboard
+from aeframe.data import DataModule, Source
+from aeframe.errors import ConfigError, Problem
+from aeframe.evaluate import Evaluation
+from aeframe.likelihoods import Likelihood
+from aeframe.metrics import metric_names
+from aeframe.models import Autoencoder
+from aeframe.networks import Network
+
+OBJECTS: dict[str, type] = {
+    "network": Network,
+    "likelihood": Likelihood,
+    "dataset": Source,
+    "model": Autoencoder,
+}
+"""Root keys whose node names a class, and what that class must be."""
+PLAIN: dict[str, Any] = {
+    "until": Until,
+    "early_stopping": EarlyStopping,
+    "dashboard": Dashboard,
+    "evaluation": Evaluation,
+    "hardware": Hardware,
+    "trainer": Training,
+}
+"""Root keys whose node is the options of one class."""
+PROVIDED = {
+    "model": ("network", "likelihood", "shape"),
+    "dataset": ("source", "seed"),
+    "early_stopping": ("monitor", "mode"),
+}
+"""Arguments that the framework passes itself."""
+ROOT = (*OBJECTS, *PLAIN, "constraint", "optimizer", "scheduler", "seed", "optimized_metric")
+LIBRARY = ("aeframe.", "torch.optim.")
+"""Where classes that a configuration names may come from."""
+
+
+@dataclass
+class Parts:
+    """What could be made of a configuration, and what was wrong with it."""
+
+    found: list[Problem] = field(default_factory=list)
+    made: dict[str, Any] = field(default_factory=dict)
+    constraints: dict[str, Constraint] = field(default_factory=dict)
+    classes: dict[str, type[Constraint]] = field(default_factory=dict)
+    model: type[Autoencoder] | None = None
+    notes: list[Problem] = field(default_factory=list)
+
+
+def find(node: dict[str, Any]) -> Parts:
+    """Everything that can be made without data. Raises ConfigError with all that is wrong."""
+    parts = Parts()
+    parts.found += [unknown(key, key, ROOT) for key in node if key not in ROOT]
+    missing = [key for key in ROOT if key not in node]
+    parts.found += [Problem(key, "is missing", "Take it from conf/config.yaml.") for key in missing]
+    node = {**dict.fromkeys(missing), **node}
+    _check_seed(node["seed"], parts)
+    for key, base in OBJECTS.items():
+        _object(node, key, base, parts)
+    for key, target in PLAIN.items():
+        if _is_mapping(node, key, parts):
+            wrong = problems(node[key], target, key, PROVIDED.get(key, ()))
+            parts.found += wrong
+            if not wrong:
+                _try_make(key, target, node[key], parts)
+    if isinstance(node["trainer"], Mapping):
+        parts.found += endless(node["trainer"])
+    _constraints(node, parts)
+    _optimizers(node, parts)
+    _construct(node, parts)
+    if parts.found:
+        raise ConfigError(parts.found)
+    return parts
+
+
+def _check_seed(seed: Any, parts: Parts) -> None:
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
+        parts.found.append(Problem(f"seed={seed}", "expected a whole number of 0 to 4294967295"))
+
+
+def _is_mapping(node: dict[str, Any], key: str, parts: Parts) -> bool:
+    if isinstance(node[key], Mapping):
+        return True
+    if node[key] is not None or key in PLAIN:
+        parts.found.append(Problem(f"{key}={node[key]}", "expected the keys of a mapping"))
+    return False
+
+
+def _object(node: dict[str, Any], key: str, base: type, parts: Parts) -> None:
+    if not _is_mapping(node, key, parts):
+        return
+    cls = _class(node[key], key, base, parts)
+    if cls is None:
+        return
+    targets = [cls, DataModule] if key == "dataset" else [cls]
+    wrong = problems(node[key], targets, key, PROVIDED.get(key, ()))
+    parts.found += wrong
+    if key == "model":
+        parts.model = None if wrong else cls
+    elif not wrong:
+        arguments = {k: v for k, v in options_of(node[key]).items() if k in keys(cls)}
+        _try_make(key, cls, arguments, parts)
+
+
+def _constraints(node: dict[str, Any], parts: Parts) -> None:
+    given = node["constraint"] or {}
+    if not isinstance(given, Mapping):
+        remedy = "Write constraint=l1, constraint=[masking,topk] or constraint=[]."
+        parts.found.append(Problem(f"constraint={given}", "expected names of constraints", remedy))
+        return
+    for name, options in given.items():
+        where = f"constraint.{name}"
+        if not isinstance(options, Mapping) or "_target_" not in options:
+            what = "is not among the chosen constraints"
+            parts.found.append(Problem(where, what, f"Add {name} to constraint=[...]."))
+            continue
+        cls = _class(options, where, Constraint, parts)
+        if cls is None:
+            continue
+        parts.classes[str(name)] = cls
+        wrong = problems(options, cls, where)
+        parts.found += wrong
+        if not wrong:
+            _try_make(where, cls, options_of(options), parts)
+            if where in parts.made:
+                parts.constraints[str(name)] = parts.made.pop(where)
+
+
+def _try_make(where: str, cls: type, arguments: dict[str, Any], parts: Parts) -> None:
+    try:
+        parts.made[where] = cls(**arguments)
+    except ValueError as error:
+        parts.found.append(Problem(where, str(error)))
+        return
+    if isinstance(parts.made[where], Source):
+        parts.found += parts.made[where].problems()
+
+
+def _optimizers(node: dict[str, Any], parts: Parts) -> None:
+    before = len(parts.found)
+    optimizer = _library_class(node, "optimizer", Optimizer, ("params",), parts)
+    scheduler = None
+    if node["scheduler"] is not None:
+        scheduler = _library_class(node, "scheduler", LRScheduler, ("optimizer",), parts)
+    if optimizer is None or len(parts.found) > before:
+        return
+    schedule = options_of(node["scheduler"] or {}, keys(SchedulerOptions))
+    problem = try_optimizer(optimizer, options_of(node["optimizer"]), scheduler, schedule)
+    parts.found += [problem] if problem is not None else []
+
+
+def _library_class(
+    node: dict[str, Any], key: str, base: type, provided: tuple[str, ...], parts: Parts
+) -> type | None:
+    if not _is_mapping(node, key, parts):
+        return None
+    own = SchedulerOptions if key == "scheduler" else None
+    options = {k: v for k, v in node[key].items() if own is None or k not in keys(own)}
+    cls = _class(options, key, base, parts)
+    if cls is not None:
+        parts.found += problems(options, cls, key, provided)
+    if own is not None:
+        chosen = {k: v for k, v in node[key].items() if k in keys(own)}
+        parts.found += problems(chosen, own, key)
+    rate = options.get("lr", 1.0)
+    if isinstance(rate, (int, float)) and not isinstance(rate, bool) and rate <= 0:
+        parts.found.append(Problem(f"{key}.lr={rate:g}", "must be above 0"))
+    return cls
+
+
+def _construct(node: dict[str, Any], parts: Parts) -> None:
+    """What shows only when the choices are put together."""
+    if parts.model is None:
+        return
+    dataset = node["dataset"] if isinstance(node["dataset"], Mapping) else {}
+    hardware = node["hardware"] if isinstance(node["hardware"], Mapping) else {}
+    choices = Choices(
+        variant=parts.model.__name__.lower(),
+        model=parts.model,
+        options=node["model"],
+        constraints={**parts.classes, **parts.constraints},
+        network=parts.made.get("network"),
+        likelihood=parts.made.get("likelihood"),
+        normalization=str(dataset.get("normalization")),
+        strategy=str(hardware.get("strategy")),
+        batch_size=dataset.get("batch_size") if "dataset" in parts.made else None,
+    )
+    pairs = pair_problems(choices)
+    parts.found += pairs
+    parts.notes = pair_notes(choices)
+    if not {"network", "likelihood"} <= parts.made.keys():
+        return
+    shape = parts.made["dataset"].shape() if "dataset" in parts.made else None
+    if shape is not None and not pairs:
+        parts.found += size_problems(node, parts, shape)
+    names = metric_names(parts.model, choices.constraints)
+    for key, metric in (
+        ("optimized_metric", node["optimized_metric"]),
+        ("until.metric", (node["until"] or {}).get("metric")),
+        ("scheduler.monitor", (node["scheduler"] or {}).get("monitor")),
+    ):
+        if metric is not None and metric not in names:
+            parts.found.append(unknown(f"{key}={metric}", str(metric), names))
+
+
+def size_problems(node: dict[str, Any], parts: Parts, shape: tuple[int, ...]) -> list[Problem]:
+    """What is wrong with the network's and the code's size for samples of this shape."""
+    network, inputs = parts.made["network"], torch.Size(shape).numel()
+    if (wrong := network.problem(shape)) is not None:
+        return [Problem("network", *wrong)]
+    with torch.device("meta"):  # sizes only, no memory
+        model = make_model(node, parts, shape)
+    found = list(model.problems())
+    batch = node["dataset"]["batch_size"]
+    for name, part in parts.constraints.items():
+        if (wrong := part.size_problem(model.latent_dim, inputs, batch)) is not None:
+            found.append(Problem(f"constraint.{name}", *wrong))
+    return found
+
+
+def _class(options: Mapping[str, Any], where: str, base: type, parts: Parts) -> type | None:
+    """The class that a node names, or None with the problem noted."""
+    target = options.get("_target_")
+    try:
+        cls = resolve(str(target))
+    except (ImportError, AttributeError, ValueError) as error:
+        parts.found.append(Problem(f"{where}._target_={target}", str(error)))
+        return None
+    if not (isinstance(cls, type) and issubclass(cls, base)):
+        what = f"is no {base.__name__}"
+        parts.found.append(Problem(f"{where}._target_={target}", what))
+        return None
+    return cls
+
+
+def resolve(target: str) -> Any:
+    """The class of this dotted name. Raises ValueError for names outside the known libraries."""
+    if not target.startswith(LIBRARY):
+        raise ValueError(
+            f"only classes of {' and '.join(p + '*' for p in LIBRARY)} can be named here"
+        )
+    module, _, name = target.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ValueError("there is no such class") from error
+
+
+def options_of(options: Mapping[str, Any], without: Collection[str] = ()) -> dict[str, Any]:
+    """What a node hands to its class."""
+    return {k: v for k, v in options.items() if k != "_target_" and k not in without}
+
+
+def keys(target: Any) -> set[str]:
+    """What can be written for a class."""
+    return set(parameters(target))
+
+
+def make_model(node: dict[str, Any], parts: Parts, shape: tuple[int, ...]) -> Autoencoder:
+    """The model for samples of this shape, with the code size that the constraints give it."""
+    arguments = options_of(node["model"])
+    inputs = torch.Size(shape).numel()
+    for part in parts.constraints.values():
+        arguments["latent_dim"] = part.code_size(arguments["latent_dim"], inputs)
+    assert parts.model is not None
+    return parts.model(
+        network=parts.made["network"], likelihood=parts.made["likelihood"], shape=shape, **arguments
+    )

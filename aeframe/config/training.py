@@ -1,0 +1,110 @@
+"""What may be written under hardware, trainer, optimizer and scheduler."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+from aeframe.bounds import Above, AtLeast, AtMost
+from aeframe.errors import Problem
+
+Count = Annotated[int, AtLeast(1)]
+Share = Annotated[float, Above(0), AtMost(1)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hardware:
+    """The keys of `hardware`: those of Lightning's Trainer that say where it runs."""
+
+    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = "auto"
+    devices: Count | list[Annotated[int, AtLeast(0)]] | Literal["auto"] = "auto"
+    strategy: Literal["auto", "ddp", "ddp_find_unused_parameters_true", "fsdp"] = "auto"
+    num_nodes: Count = 1
+    sync_batchnorm: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training(Hardware):
+    """The keys of `trainer`: those of Lightning's Trainer that aeframe does not set itself; null leaves
+    Lightning's default.
+    """
+
+    precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"] | None = None
+    max_epochs: Count | None = None
+    min_epochs: Count | None = None
+    max_steps: Count | None = None
+    min_steps: Count | None = None
+    max_time: str | None = None
+    limit_train_batches: Count | Share | None = None
+    limit_val_batches: Count | Share | None = None
+    limit_test_batches: Count | Share | None = None
+    overfit_batches: Count | Share | None = None
+    val_check_interval: Count | Share | None = None
+    check_val_every_n_epoch: Count = 1
+    accumulate_grad_batches: Count = 1
+    gradient_clip_val: Annotated[float, Above(0)] | None = None
+    gradient_clip_algorithm: Literal["norm", "value"] | None = None
+    log_every_n_steps: Count = 20
+    deterministic: bool | Literal["warn"] = False
+    benchmark: bool | None = None
+    detect_anomaly: bool = False
+    profiler: Literal["simple", "advanced", "pytorch"] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SchedulerOptions:
+    """The keys of `scheduler` that are Lightning's, not the class's; monitor: for ReduceLROnPlateau."""
+
+    interval: Literal["epoch", "step"] = "epoch"
+    frequency: Count = 1
+    monitor: str | None = None
+
+
+def trainer_arguments(node: Mapping[str, Any]) -> dict[str, Any]:
+    """What Lightning's Trainer gets; a key of `trainer` beats the same of `hardware`."""
+    merged = {**node["hardware"], **node["trainer"]}
+    return {key: value for key, value in merged.items() if value is not None}
+
+
+def endless(trainer: Mapping[str, Any]) -> list[Problem]:
+    """What makes a run that never ends, or that ends before its first validation."""
+    epochs, every = trainer.get("max_epochs"), trainer.get("check_val_every_n_epoch", 1)
+    if all(trainer.get(key) is None for key in ("max_epochs", "max_steps", "max_time")):
+        what = "nothing says when training ends"
+        return [Problem("trainer.max_epochs=null", what, "Write trainer.max_epochs=20.")]
+    if isinstance(epochs, int) and isinstance(every, int) and every > epochs > 0:
+        what = f"of {epochs} epochs none would end with a validation"
+        remedy = f"Write {epochs} or less."
+        return [Problem(f"trainer.check_val_every_n_epoch={every}", what, remedy)]
+    return []
+
+
+def try_optimizer(
+    optimizer: type[Optimizer],
+    arguments: Mapping[str, Any],
+    scheduler: type[LRScheduler] | None,
+    schedule: Mapping[str, Any],
+) -> Problem | None:
+    """What one step on a trial parameter shows to be wrong: classes check values only when used."""
+    weight = nn.Parameter(torch.zeros(2))
+    weight.grad = torch.ones(2)
+    where = "optimizer"
+    try:
+        made = optimizer([weight], **arguments)
+        made.step(lambda: 0.0)
+        where = "scheduler"
+        if scheduler is not None:
+            planned = scheduler(made, **schedule)
+            made.step(lambda: 0.0)
+            advance: Any = planned.step
+            advance(*([0.0] if isinstance(planned, ReduceLROnPlateau) else []))
+    except Exception as error:  # each class has its own kinds
+        reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
+        return Problem(where, f"does not work ({reason})")
+    return None

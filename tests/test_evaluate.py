@@ -1,0 +1,364 @@
+"""The evaluation card: does the network copy, what do simpler methods reach, how likely is the data."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from omegaconf import DictConfig
+from torch import Tensor
+from torch.distributions import MultivariateNormal
+
+from aeframe.config import Built, build
+from aeframe.data import DataModule
+from aeframe.evaluate import Card, CopyCheck, Evaluation, baselines, copy_check
+
+Compose = Callable[..., DictConfig]
+X = torch.rand(600, 1, 4, 5, generator=torch.Generator().manual_seed(0))
+MEAN = X.mean(0)
+VARIANCE = float((X.double() - X.double().mean(0)).square().mean())
+
+
+class Stub:
+    """Stands for a network that does this to its input; remembers what it was given."""
+
+    def __init__(self, does: Callable[[Tensor], Tensor]) -> None:
+        self.does, self.given = does, list[Tensor]()
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        self.given.append(x.clone())
+        return self.does(x)
+
+
+def checked(does: Callable[[Tensor], Tensor]) -> CopyCheck:
+    net: Any = Stub(does)
+    return copy_check(net, X)
+
+
+# ---------------------------------------------------------------------------------------- copy check
+
+
+def test_the_identity_copies_all() -> None:
+    found = checked(lambda x: x)
+    assert (found.real, found.shuffled, found.permuted) == (0.0, 0.0, 0.0)
+    assert found.shuffled_variance == pytest.approx(VARIANCE, rel=1e-5)
+    assert found.copied == 1.0
+    assert not found.passed
+    assert "copies its input: it brings back 100% of pure noise" in found.sentence
+
+
+def test_a_constant_copies_nothing() -> None:
+    found = checked(lambda x: MEAN.expand_as(x))
+    assert found.real == pytest.approx(VARIANCE, rel=1e-5)
+    assert found.shuffled == pytest.approx(VARIANCE, rel=1e-5)
+    assert found.copied == pytest.approx(0.0, abs=1e-5)
+    assert found.ratio == pytest.approx(1.0, rel=1e-5)
+
+
+def test_a_network_that_reconstructs_nothing_is_not_said_to_have_learned() -> None:
+    found = checked(lambda x: MEAN.expand_as(x))
+    assert not found.sentence.startswith("The network learned this data")
+
+
+def test_what_is_worse_than_a_constant_still_copies_no_less_than_nothing() -> None:
+    assert checked(lambda x: 2 * MEAN - x).copied == 0.0
+
+
+@settings(deadline=None, max_examples=20)
+@given(share=st.floats(0, 1))
+def test_the_share_that_comes_back_in_closed_form(share: float) -> None:
+    """Deviations from the mean shrunk to a share: 1 - (1 - share)^2 of the variance comes back."""
+    found = checked(lambda x: MEAN + share * (x - MEAN))
+    assert found.copied == pytest.approx(1 - (1 - share) ** 2, abs=1e-5)
+    assert found.passed == (found.copied < 2 / 3)
+
+
+def test_the_limit_is_two_thirds() -> None:
+    share = 1 - math.sqrt(1 / 3)
+    assert checked(lambda x: MEAN + (share - 0.01) * (x - MEAN)).passed
+    assert not checked(lambda x: MEAN + (share + 0.01) * (x - MEAN)).passed
+
+
+def test_projection_on_k_directions_brings_back_k_of_all() -> None:
+    """Noise with equal variances has no preferred direction, data in k directions has."""
+    generator = torch.Generator().manual_seed(0)
+    basis = torch.linalg.qr(torch.randn(20, 3, generator=generator)).Q
+    data = (torch.randn(5000, 3, generator=generator) @ basis.t()).double()
+    data = data / data.std(0)  # equal variances, no longer in the span of the basis but of its own
+    basis = torch.linalg.svd(data, full_matrices=False).Vh[:3].t()
+    net: Any = Stub(lambda x: x @ basis @ basis.t())
+    found = copy_check(net, data)
+    assert found.real == pytest.approx(0.0, abs=1e-10)
+    assert found.copied == pytest.approx(3 / 20, abs=0.01)
+
+
+def test_a_known_ratio() -> None:
+    found = CopyCheck(real=0.1, shuffled=0.3, permuted=0.0, shuffled_variance=0.4)
+    assert found.ratio == pytest.approx(3.0)
+    assert found.copied == pytest.approx(0.25)
+
+
+def test_shuffled_keeps_each_pixels_values_and_permuted_each_samples() -> None:
+    net: Any = Stub(lambda x: x)
+    copy_check(net, X)
+    assert all(len(part) <= 256 for part in net.given)
+    real, shuffled, permuted = torch.cat(net.given).split(600)
+    assert torch.equal(real, X)
+    assert torch.equal(shuffled.sort(0).values, X.sort(0).values)
+    # of 600 values one stays where it was in a pixel on average
+    assert (shuffled == X).float().mean() < 0.01
+    flat, moved = X.flatten(1), permuted.flatten(1)
+    order = [int((flat[0] == value).nonzero()) for value in moved[0]]
+    assert sorted(order) == list(range(20)) != order
+    assert torch.equal(moved, flat[:, order])
+
+
+def test_shuffled_pixels_have_nothing_to_do_with_each_other() -> None:
+    net: Any = Stub(lambda x: x)
+    copies = torch.rand(512, 1, generator=torch.Generator().manual_seed(0)).repeat(1, 6)
+    copy_check(net, copies)
+    shuffled = torch.cat(net.given)[512:1024]
+    correlation = torch.corrcoef(shuffled.t()) - torch.eye(6)
+    assert correlation.abs().max() < 0.2  # 4 standard deviations of independent ones are 0.18
+
+
+def test_the_check_gives_the_same_twice_and_leaves_the_global_stream_alone() -> None:
+    state = torch.get_rng_state()
+    first, again = checked(lambda x: 0.5 * x), checked(lambda x: 0.5 * x)
+    assert first == again
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+# ------------------------------------------------------------------------------- real networks, digits
+
+
+def fitted(compose: Compose, *overrides: str) -> Built:
+    built = build(compose("dashboard.images=0", *overrides))
+    pl.Trainer(
+        **built.trainer,
+        callbacks=built.callbacks,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    ).fit(built.module, datamodule=built.data)
+    return built
+
+
+QUICK = ("network=linear", "optimizer.lr=0.01", "trainer.max_epochs=3")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "passes"),
+    [
+        (["constraint=[]", "model.allow_overcomplete=true", "model.latent_dim=96"], False),
+        (["model.latent_dim=8"], True),
+        (["model=sparse", "model.latent_dim=96", "constraint.topk.k=8"], True),
+        (["model=denoising", "model.latent_dim=96", "constraint.masking.fraction=0.5"], True),
+    ],
+    ids=["unconstrained", "bottleneck", "topk", "masking"],
+)
+def test_a_network_that_copies_is_caught_and_a_constrained_one_is_not(
+    compose: Compose, overrides: list[str], passes: bool
+) -> None:
+    built = fitted(compose, *QUICK, *overrides)
+    card = built.evaluation.card(built.net, built.data, {"l0": 8.0})
+    assert card.copy_check.passed is passes
+    assert card.images == 180  # the whole test split
+    assert card.copy_check.real < card.copy_check.shuffled
+    # it was trained: it does better than the mean image
+    assert card.copy_check.real < 0.7 * card.copy_check.shuffled_variance
+
+
+# ------------------------------------------------------------------------------------------ baselines
+
+
+def written(folder: Path, train: np.ndarray, test: np.ndarray, **options: Any) -> DataModule:
+    from aeframe.data import Array
+
+    for name, array in (("train", train), ("test", test)):
+        np.save(folder / f"{name}.npy", array.astype(np.float32))
+    source = Array(path=str(folder / "train.npy"), test_path=str(folder / "test.npy"))
+    data = DataModule(source=source, seed=0, **options)
+    data.setup()
+    return data
+
+
+def by_svd(data: DataModule, size: int) -> tuple[float, float]:
+    """The errors of the mean and of the best `size` directions about it, found in float64."""
+    train, test = (data.peek(s, 10**6).flatten(1).double().numpy() for s in ("train", "test"))
+    mean = train.mean(0)
+    _, values, directions = np.linalg.svd(train - mean, full_matrices=False)
+    basis = directions[:size][values[:size] > 1e-6 * values[0]]
+    restored = mean + (test - mean) @ basis.T @ basis
+    return float(np.mean((test - mean) ** 2)), float(np.mean((test - restored) ** 2))
+
+
+def near_a_plane(n: int, offset: float = 0.0, seed: int = 0) -> np.ndarray:
+    """Samples near three dimensions of twelve."""
+    generator, own = np.random.default_rng(0), np.random.default_rng([seed, n])
+    plane, centre = generator.normal(size=(3, 12)), generator.normal(size=12)
+    return own.normal(size=(n, 3)) @ plane + 0.1 * own.normal(size=(n, 12)) + offset * centre
+
+
+@pytest.mark.parametrize("normalization", ["unit", "standard", "none"])
+@pytest.mark.parametrize("offset", [0.0, 1000.0])
+def test_the_mean_and_pca_are_those_of_a_direct_decomposition(
+    tmp_path: Path, normalization: str, offset: float
+) -> None:
+    """Also where the values are large next to how much they vary, as in spectra and temperatures."""
+    train, test = (
+        near_a_plane(200, offset),
+        near_a_plane(5000, offset),
+    )  # more than are taken at once
+    data = written(tmp_path, train, test, normalization=normalization)
+    mean, pca = baselines(data, 3)
+    expected = by_svd(data, 3)
+    assert (mean.name, pca.name) == ("mean image", "PCA, 3 components")
+    assert mean.mse == pytest.approx(expected[0], rel=1e-3)
+    assert pca.mse == pytest.approx(expected[1], rel=1e-2)
+    for found in (mean, pca):
+        assert found.psnr == pytest.approx(10 * math.log10(data.spec.peak**2 / found.mse))
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 11])
+def test_pca_with_any_number_of_components(tmp_path: Path, size: int) -> None:
+    data = written(tmp_path, near_a_plane(100), near_a_plane(50))
+    _, pca = baselines(data, size)
+    assert pca.mse == pytest.approx(by_svd(data, size)[1], rel=1e-3)
+
+
+@pytest.mark.parametrize("size", [12, 13, 1000])
+def test_as_many_components_as_features_restore_all(tmp_path: Path, size: int) -> None:
+    data = written(tmp_path, near_a_plane(100), near_a_plane(50))
+    _, pca = baselines(data, size)
+    assert pca.name == "PCA, 12 components"
+    assert pca.mse < 1e-10
+    assert math.isfinite(pca.psnr)
+
+
+@pytest.mark.parametrize("size", [7, 8, 9, 100])
+def test_fewer_samples_than_components_span_what_they_span(tmp_path: Path, size: int) -> None:
+    """Nine training samples lie in eight dimensions about their mean, and there is no ninth."""
+    generator = np.random.default_rng(0)
+    train, test = generator.normal(size=(10, 30)), generator.normal(size=(50, 30))
+    data = written(tmp_path, train, test)
+    assert len(data.splits["train"]) == 9
+    _, pca = baselines(data, size)
+    assert pca.mse == pytest.approx(by_svd(data, size)[1], rel=1e-3)
+
+
+def test_constant_features_disturb_no_baseline(tmp_path: Path) -> None:
+    train, test = near_a_plane(100), near_a_plane(50)
+    train[:, 5] = test[:, 5] = 2.5
+    data = written(tmp_path, train, test)
+    assert [b.mse for b in baselines(data, 2)] == pytest.approx(by_svd(data, 2), rel=1e-3)
+
+
+def test_baselines_of_images_are_on_the_split_that_the_network_is_tested_on(
+    compose: Compose,
+) -> None:
+    data = build(compose()).data
+    found = [b.mse for b in baselines(data, 16)]
+    assert found == pytest.approx(by_svd(data, 16), rel=1e-3)
+    assert found[1] < found[0]
+
+
+# ------------------------------------------------------------------------------------------- the card
+
+
+def test_the_cards_likelihood_is_the_exact_one_where_that_is_known(compose: Compose) -> None:
+    """X = W z + b + N(0, 1) has log p(x) = log N(x; b, W W^T + I). The posterior is the prior."""
+    built = build(
+        compose(
+            *("model=variational", "likelihood=gaussian", "network=linear", "model.latent_dim=2"),
+            *("evaluation.images=150", "evaluation.importance_samples=2000"),
+        )
+    )
+    model = built.net.model
+    with torch.no_grad():
+        model.writes_code.weight.zero_()
+        model.writes_code.bias.zero_()
+        weight, bias = model.decoder.dictionary, model.decoder.output_bias
+        exact = MultivariateNormal(bias, weight @ weight.t() + torch.eye(64))
+        x = built.data.peek("test", 150).flatten(1)
+        expected = -exact.log_prob(x).mean().item()
+    given = {"mse": 0.5}
+    card = built.evaluation.card(built.net, built.data, given)
+    assert card.images == 150
+    assert card.metrics["nll"] == pytest.approx(expected, abs=0.02)
+    assert card.metrics["mse"] == 0.5
+    assert given == {"mse": 0.5}
+
+
+def test_more_images_than_pass_at_once_have_one_likelihood(compose: Compose) -> None:
+    built = build(
+        compose("model=variational", "dataset.test_fraction=0.3", "evaluation.importance_samples=3")
+    )
+    card = built.evaluation.card(built.net, built.data, {})
+    assert card.images == 539
+    assert 20 < card.metrics["nll"] < 60  # nats of all 64 pixels, of one image
+
+
+def test_only_a_stochastic_model_has_a_likelihood(compose: Compose) -> None:
+    built = build(compose("network=linear"))
+    card = Evaluation(images=20).card(built.net, built.data, {"mse": 0.1})
+    assert card.metrics == {"mse": 0.1}
+    assert card.images == 20
+
+
+@pytest.mark.parametrize(("l0", "size"), [(7.6, 8), (0.0, 1), (20.0, 20)])
+def test_a_sparse_codes_size_is_its_number_of_active_units(
+    compose: Compose, l0: float, size: int
+) -> None:
+    built = build(compose("model=sparse", "model.latent_dim=80"))
+    card = Evaluation(images=10).card(built.net, built.data, {"l0": l0})
+    assert card.code_size == size
+    assert card.baselines[1].name == f"PCA, {size} components"  # compared at an equal size
+
+
+def test_another_codes_size_is_its_number_of_units(compose: Compose) -> None:
+    built = build(compose("model.latent_dim=7"))
+    card = Evaluation(images=10).card(built.net, built.data, {})
+    assert card.code_size == 7
+    assert card.baselines[1].name == "PCA, 7 components"
+
+
+def test_the_card_is_of_the_network_as_it_is_used(compose: Compose) -> None:
+    """Without dropout, even when it comes from training."""
+    built = build(compose("network.dropout=0.9"))
+    built.net.train()
+    first = Evaluation(images=50).card(built.net, built.data, {})
+    with torch.no_grad():
+        x = built.data.peek("test", 50)
+        real = (built.net.eval().reconstruct(x) - x).square().mean().item()
+    assert first.copy_check.real == pytest.approx(real, rel=1e-6)
+
+
+def test_a_card_is_plain_data(compose: Compose) -> None:
+    built = build(compose("model=variational"))
+    evaluation = Evaluation(images=20, importance_samples=2)
+    card = evaluation.card(built.net, built.data, {"mse": 0.1})
+    plain = card.as_dict()
+    assert json.loads(json.dumps(plain, allow_nan=False)) == plain
+    check = plain["copy_check"]
+    assert check["copied"] == card.copy_check.copied
+    assert check["passed"] is card.copy_check.passed
+    assert check["sentence"] == card.copy_check.sentence
+    assert plain["baselines"]["mean image"]["mse"] == card.baselines[0].mse
+    assert plain["metrics"] == card.metrics
+    assert (plain["code_size"], plain["images"]) == (16, 20)
+
+
+def test_a_perfect_copy_is_plain_data_too() -> None:
+    card = Card({}, [], checked(lambda x: x), 1, len(X))
+    assert json.loads(json.dumps(card.as_dict(), allow_nan=False)) == card.as_dict()

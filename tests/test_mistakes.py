@@ -1,0 +1,255 @@
+"""What a user can get wrong in a configuration: one message each, with what, where and what to do."""
+# ruff: noqa: E501 (the table keeps each mistake and its message on one line)
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from omegaconf import DictConfig
+
+from aeframe.config import build, check
+from aeframe.errors import ConfigError, UserError
+
+Compose = Callable[..., DictConfig]
+SPARSE = "topk, batch_topk, winner_take_all, jump_relu, threshold, sigmoid, l1 or kl_sparsity"
+NEEDS_CORRUPTION = (
+    "model=denoising needs a corrupted input, and nothing corrupts it. "
+    "Add one of masking, gaussian_noise or salt_and_pepper."
+)
+NEEDS_SPARSITY = (
+    f"model=sparse needs few active units, and nothing makes the code sparse. Add one of {SPARSE}."
+)
+DRAWN = (
+    "acts on a code that is not drawn from a posterior, and model=variational draws it. "
+    "Write model=sparse, or one of bottleneck, l1, l2, contractive, "
+    "masking, gaussian_noise or salt_and_pepper."
+)
+
+MISTAKES: list[tuple[list[str], str]] = [
+    # unknown keys, with the nearest one
+    (["++model.latnt_dim=3"], "model.latnt_dim: unknown key. Did you mean latent_dim?"),
+    (["++sead=1"], "sead: unknown key. Did you mean seed?"),
+    (["++dataset.bach_size=3"], "dataset.bach_size: unknown key. Did you mean batch_size?"),
+    (["++network.width=[3]"], "network.width: unknown key. Did you mean widths?"),
+    (["++likelihood.varience=2"], "likelihood.varience: unknown key. Did you mean variance?"),
+    (["++trainer.max_epoch=2"], "trainer.max_epoch: unknown key. Did you mean max_epochs?"),
+    (["++hardware.device=2"], "hardware.device: unknown key. Did you mean devices?"),
+    (["++optimizer.learning_rate=1"], "optimizer.learning_rate: unknown key."),
+    (["++until.atmost=1"], "until.atmost: unknown key. Did you mean at_most?"),
+    (["++early_stopping.patiense=1"], "early_stopping.patiense: unknown key. Did you mean patience?"),
+    (["++dashboard.image=1"], "dashboard.image: unknown key. Did you mean images?"),
+    (["++evaluation.image=5"], "evaluation.image: unknown key. Did you mean images?"),
+    (["++model.beta=2"], "model.beta: unknown key. Known: allow_overcomplete, latent_dim."),
+    (["constraint=l1", "++constraint.l1.wieght=1"], "constraint.l1.wieght: unknown key. Did you mean weight?"),
+    (["++constraint.topk.k=5"], "constraint.topk: is not among the chosen constraints. Add topk to constraint=[...]."),
+    (["++model.network=3"], "model.network: unknown key."),
+    (["++trainer.callbacks=[]"], "trainer.callbacks: unknown key."),
+    # wrong types
+    (["seed=abc"], "seed=abc: expected a whole number of 0 to 4294967295."),
+    (["seed=1.5"], "seed=1.5: expected a whole number of 0 to 4294967295."),
+    (["seed=-1"], "seed=-1: expected a whole number of 0 to 4294967295."),
+    (["seed=null"], "seed=None: expected a whole number of 0 to 4294967295."),
+    (["model.latent_dim=abc"], "model.latent_dim=abc: expected a whole number."),
+    (["model.latent_dim=8.0"], "model.latent_dim=8.0: expected a whole number. Write 8."),
+    (["model.latent_dim=true"], "model.latent_dim=true: expected a whole number."),
+    (["model.latent_dim=null"], "model.latent_dim=null: expected a whole number."),
+    (["model.allow_overcomplete=3"], "model.allow_overcomplete=3: expected true or false."),
+    (["network.widths=64"], "network.widths=64: expected a list. Write [A,B,...]."),
+    (["network.widths=[64,x]"], "network.widths=[64, 'x']: entry 2: expected a whole number."),
+    (["network.tied=maybe"], "network.tied=maybe: expected true or false."),
+    (["dataset.batch_size=1e2"], "dataset.batch_size=100.0: expected a whole number. Write 100."),
+    (["model=variational", "model.beta=much"], "model.beta=much: expected a number or a schedule, got 'much'."),
+    # out of range
+    (["model.latent_dim=0"], "model.latent_dim=0: must be at least 1."),
+    (["network.widths=[16,0]"], "network.widths=[16, 0]: entry 2: must be at least 1."),
+    (["network.dropout=1"], "network.dropout=1: must be below 1."),
+    (["dataset.batch_size=0"], "dataset.batch_size=0: must be at least 1."),
+    (["dataset.val_fraction=0"], "dataset.val_fraction=0: must be above 0."),
+    (["dataset.test_fraction=1"], "dataset.test_fraction=1: must be below 1."),
+    (["dataset.num_workers=-1"], "dataset.num_workers=-1: must be at least 0."),
+    (["optimizer.lr=0"], "optimizer.lr=0: must be above 0."),
+    (["optimizer.lr=-1e-3"], "optimizer.lr=-0.001: must be above 0."),
+    (["likelihood.variance=0"], "likelihood.variance=0: must be above 0."),
+    (["model=variational", "model.beta=-1"], "model.beta=-1: must be at least 0."),
+    (["model=variational", "model.k=0"], "model.k=0: must be at least 1."),
+    (["model=variational", "model.free_bits=-1"], "model.free_bits=-1: must be at least 0."),
+    (["model=denoising", "constraint.masking.fraction=1.2"], "constraint.masking.fraction=1.2: must be at most 1."),
+    (["constraint=kl_sparsity", "constraint.kl_sparsity.rho=1"], "constraint.kl_sparsity.rho=1: must be below 1."),
+    (["constraint=l1", "constraint.l1.weight=-1"], "constraint.l1.weight=-1: must be at least 0."),
+    (["model=sparse", "constraint.topk.k=0"], "constraint.topk.k=0: must be at least 1."),
+    (["constraint.bottleneck.ratio=1.5"], "constraint.bottleneck.ratio=1.5: must be below 1."),
+    (["early_stopping.patience=0"], "early_stopping.patience=0: must be at least 1."),
+    (["evaluation.images=1"], "evaluation.images=1: must be at least 2."),
+    (["trainer.max_epochs=0"], "trainer.max_epochs=0: must be at least 1."),
+    (["trainer.log_every_n_steps=0"], "trainer.log_every_n_steps=0: must be at least 1."),
+    (["trainer.limit_train_batches=2.5"], "trainer.limit_train_batches=2.5: must be at most 1."),
+    (["trainer.limit_val_batches=0"], "trainer.limit_val_batches=0: must be at least 1."),
+    (["trainer.accumulate_grad_batches=0"], "trainer.accumulate_grad_batches=0: must be at least 1."),
+    (["trainer.gradient_clip_val=-1"], "trainer.gradient_clip_val=-1: must be above 0."),
+    (["hardware.devices=0"], "hardware.devices=0: must be at least 1."),
+    (["hardware.num_nodes=0"], "hardware.num_nodes=0: must be at least 1."),
+    (["optimizer.betas=[2,3]"], "optimizer: does not work (Invalid beta parameter at index 0: 2)."),
+    (["optimizer._target_=torch.optim.SparseAdam"], "optimizer: does not work (SparseAdam does not support dense gradients, please consider Adam instead)."),
+    (["scheduler={_target_: torch.optim.lr_scheduler.StepLR, step_size: 0}"], "scheduler: does not work (integer modulo by zero)."),
+    (["scheduler={_target_: torch.optim.lr_scheduler.StepLR}"], "scheduler.step_size: is missing. Write scheduler.step_size=VALUE."),
+    (["scheduler={_target_: torch.optim.lr_scheduler.StepLR, step_size: 1, frequency: 0}"], "scheduler.frequency=0: must be at least 1."),
+    (["trainer.max_epochs=null"], "trainer.max_epochs=null: nothing says when training ends. Write trainer.max_epochs=20."),
+    (["trainer.max_epochs=2", "trainer.check_val_every_n_epoch=3"], "trainer.check_val_every_n_epoch=3: of 2 epochs none would end with a validation. Write 2 or less."),
+    # not among the choices
+    (["hardware.accelerator=gpuu"], "hardware.accelerator=gpuu: expected one of auto, cpu, gpu, cuda, mps. Did you mean gpu?"),
+    (["hardware.strategy=dpp"], "hardware.strategy=dpp: expected one of auto, ddp, ddp_find_unused_parameters_true, fsdp. Did you mean ddp?"),
+    (["trainer.precision=15"], "trainer.precision=15: expected one of 32-true, bf16-mixed, 16-mixed, 64-true."),
+    (["++trainer.fast_dev_run=true"], "trainer.fast_dev_run: unknown key."),
+    (["scheduler={_target_: torch.optim.lr_scheduler.ReduceLROnPlateau, monitor: val/msee}"], "scheduler.monitor=val/msee: unknown key. Did you mean val/mse?"),
+    (["network.activation=rellu"], "network.activation=rellu: expected one of relu, leaky_relu, gelu, silu, tanh, sigmoid. Did you mean relu?"),
+    (["network.norm=group"], "network.norm=group: expected one of none, batch, layer."),
+    (["dataset.normalization=minmax"], "dataset.normalization=minmax: expected one of unit, standard, none."),
+    (["constraint=l1", "constraint.l1.form=plain"], "constraint.l1.form=plain: expected one of norm_weighted, unit_norm."),
+    (["likelihood.variance=learn"], "likelihood.variance=learn: expected a number or expected one of learned. Did you mean learned?"),
+    (["model=variational", "model.objective=elboo"], "model.objective=elboo: expected one of elbo, importance_weighted. Did you mean elbo?"),
+    (["optimized_metric=val/msee"], "optimized_metric=val/msee: unknown key. Did you mean val/mse?"),
+    (["optimized_metric=test/mse"], "optimized_metric=test/mse: unknown key."),
+    (["until.metric=val/l0", "until.at_most=3"], "until.metric=val/l0: unknown key."),
+    (["scheduler={_target_: torch.optim.lr_scheduler.ExponentialLR, gamma: 0.9, interval: day}"], "scheduler.interval=day: expected one of epoch, step."),
+    # schedules
+    (["model=sparse", "constraint.topk.k={schedule: linar, start: 9, end: 3, epochs: 2}"], "unknown schedule 'linar'"),
+    (["model=sparse", "constraint.topk.k={schedule: linear, start: 9, end: 0, epochs: 2}"], "must be at least 1."),
+    (["model=denoising", "constraint.masking.fraction={schedule: warmup, value: 0.5}"], "warmup takes value and either epochs or steps"),
+    # options that contradict each other
+    (["constraint.bottleneck.size=4", "constraint.bottleneck.ratio=0.5"], "constraint.bottleneck: size and ratio say the same thing; write one and leave the other null."),
+    (["model=sparse", "constraint=threshold", "constraint.threshold.theta=1"], "constraint.threshold: write either theta or rate, and leave the other null."),
+    (["until.metric=val/mse"], "until: write either until.at_most or until.at_least beside until.metric."),
+    (["until.at_most=0.1"], "until: a level needs until.metric, e.g. until.metric=val/mse."),
+    # illegal pairs
+    (["model=denoising", "constraint=[]"], f"constraint=[]: {NEEDS_CORRUPTION}"),
+    (["model=denoising", "constraint=topk"], f"constraint=[topk]: {NEEDS_CORRUPTION}"),
+    (["model=sparse", "constraint=[]"], f"constraint=[]: {NEEDS_SPARSITY}"),
+    (["model=sparse", "constraint=[masking,l2]"], f"constraint=[masking,l2]: {NEEDS_SPARSITY}"),
+    (["model=variational", "constraint=topk"], f"constraint=topk: {DRAWN}"),
+    (["model=variational", "constraint=[l1,auxk]"], f"constraint=auxk: {DRAWN}"),
+    (["model=sparse", "constraint=[topk,jump_relu]"], "constraint=[topk,jump_relu]: topk and jump_relu each decide alone which units are dormant. Keep one of them, e.g. constraint=topk."),
+    (["model=sparse", "constraint=[topk,kl_sparsity]"], "constraint=[topk,kl_sparsity]: kl_sparsity needs units in (0, 1), and topk gives others. Write constraint=kl_sparsity, or [sigmoid,kl_sparsity]."),
+    (["model=sparse", "constraint=[kl_sparsity,sigmoid]"], "constraint=[kl_sparsity,sigmoid]: sigmoid comes after kl_sparsity, which would penalise other units. Write constraint=[sigmoid,kl_sparsity]."),
+    (["model=sparse", "constraint=[topk,bottleneck]"], "constraint=[topk,bottleneck]: bottleneck wants fewer units than inputs, and model=sparse more. Write model=undercomplete, or model.allow_undercomplete=true."),
+    (["constraint=[bottleneck,auxk]", "network=linear"], f"constraint=[bottleneck,auxk]: auxk revives units that a sparse constraint left dead, and there is none. Add one of {SPARSE}."),
+    (["model=sparse", "constraint=[topk,auxk]", "network=mlp"], "constraint=[topk,auxk]: auxk needs a decoder of one linear layer. Write network=linear."),
+    (["model=sparse", "constraint=[topk,auxk]", "likelihood=bernoulli"], "constraint=[topk,auxk]: auxk adds up reconstructions, and this likelihood's mean is not linear. Write likelihood=gaussian."),
+    (["constraint=[bottleneck,contractive]", "constraint.contractive.method=exact"], "constraint.contractive.method=exact: the closed form holds for one linear layer, and not for a posterior. Write constraint.contractive.method=hutchinson, or network=linear."),
+    (["constraint=l1", "constraint.l1.form=unit_norm"], "constraint=[l1]: l1 needs a decoder of one linear layer. Write network=linear."),
+    (["model=variational", "constraint=contractive", "network=linear", "constraint.contractive.method=exact"], "constraint.contractive.method=exact: the closed form holds for one linear layer, and not for a posterior."),
+    (["model=sparse", "constraint=[l1,l2]", "constraint.l1.form=unit_norm", "network.tied=true"], "constraint=[l1,l2]: tied weights whose norms l1 holds, which l2 then cannot decay. Leave l2 out, or write constraint.l1.form=norm_weighted."),
+    (["model=variational", "network.tied=true"], "network.tied=true: model=variational has 2 encoder outputs for each unit to tie to. Write network.tied=false."),
+    (["likelihood=bernoulli", "dataset.normalization=standard"], "dataset.normalization=standard: gives values outside [0, 1], which likelihood=bernoulli cannot take. Write dataset.normalization=unit, or likelihood=gaussian."),
+    (["model=sparse", "constraint=[l1,resampling]", "hardware=fsdp"], "constraint=[l1,resampling]: resampling changes weights in place, which hardware=fsdp keeps in pieces. Write hardware=ddp."),
+    (["model=variational", "model.objective=importance_weighted", "model.beta=2"], "model.objective=importance_weighted: the importance-weighted bound has neither beta nor free bits. Write model.beta=1 model.free_bits=0, or model.objective=elbo."),
+    # sizes
+    (["model.latent_dim=64", "constraint=[]"], "model.latent_dim=64: the code must be smaller than the 64 inputs. Write model.latent_dim=16, or model=sparse."),
+    (["model.latent_dim=64"], "constraint.bottleneck: a code of 64 units is no bottleneck for 64 inputs. Write constraint.bottleneck.size=16, or another constraint."),
+    (["network.widths=[32,48]"], "network.widths: the encoder's layers have [32, 48, 16] units, code last, and must decrease. Write widths that decrease to the code."),
+    (["model=sparse", "model.latent_dim=40"], "model.latent_dim=40: a sparse code needs more units than the 64 inputs. Write model.latent_dim=128, or model.allow_undercomplete=true."),
+    (["model=sparse", "constraint.topk.k=1024"], "constraint.topk: k=1024 leaves none of the 1024 code units dormant. Write constraint.topk.k=51."),
+    (["model=sparse", "constraint=winner_take_all", "dataset.batch_size=8"], "constraint.winner_take_all: a share of 0.05 of a batch of 8 is less than one winner. Write constraint.winner_take_all.rate=0.25 or a larger batch_size."),
+    # files
+    (["dataset=image_folder"], "dataset.root: no folder given. Write dataset.root=FOLDER."),
+    (["dataset=image_folder", "dataset.root=/nowhere"], "dataset.root=/nowhere: no such folder. Write dataset.root=FOLDER."),
+    (["dataset=array"], "dataset.path: no file given. Write dataset.path=FILE.npy."),
+    (["dataset=array", "dataset.path=/nowhere.npy"], "dataset.path=/nowhere.npy: no such file. Write dataset.path=FILE.npy."),
+    (["dataset=mnist", "dataset.root=/nowhere", "dataset.download=false"], "dataset.root=/nowhere: no such folder. Write dataset.root=FOLDER where MNIST lies as torchvision stores it."),
+    # classes
+    (["model._target_=os.system"], "model._target_=os.system: only classes of aeframe.* and torch.optim.* can be named here."),
+    (["model._target_=aeframe.models.Undercomplet"], "model._target_=aeframe.models.Undercomplet: there is no such class."),
+    (["model._target_=aeframe.networks.MLP"], "model._target_=aeframe.networks.MLP: is no Autoencoder."),
+    (["optimizer._target_=torch.optim.Adm"], "optimizer._target_=torch.optim.Adm: there is no such class."),
+    (["optimizer._target_=torch.optim.lr_scheduler.StepLR"], "is no Optimizer."),
+    # what is missing or of another shape
+    (["~seed"], "seed: is missing. Take it from conf/config.yaml."),
+    (["~model.latent_dim"], "model.latent_dim: is missing. Write model.latent_dim=VALUE."),
+    (["trainer=5"], "trainer=5: expected the keys of a mapping."),
+    (["until=null"], "until=None: expected the keys of a mapping."),
+    (["model.latent_dim=${nowhere}"], "Interpolation key 'nowhere' not found"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"), MISTAKES, ids=[" ".join(o)[:70] for o, _ in MISTAKES]
+)
+def test_one_message_that_names_key_value_and_remedy(
+    compose: Compose, overrides: list[str], message: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        check(compose(*overrides))
+    lines = str(caught.value).splitlines()
+    assert any(line.startswith(message) or message in line for line in lines), lines
+    assert len(lines) <= 2, lines  # a mistake is not told over and over
+
+
+def test_all_mistakes_at_once(compose: Compose) -> None:
+    with pytest.raises(ConfigError) as caught:
+        check(
+            compose(
+                "model=sparse",
+                "constraint=[topk,jump_relu]",
+                "++sead=1",
+                "seed=x",
+                "optimizer.lr=0",
+                "network.activation=rellu",
+                "dataset=array",
+            )
+        )
+    assert [p.where for p in caught.value.problems] == [
+        "sead",
+        "seed=x",
+        "network.activation=rellu",
+        "dataset.path",
+        "optimizer.lr=0",
+        "constraint=[topk,jump_relu]",
+    ]
+
+
+def test_a_mistake_in_an_experiment_file_is_found(compose: Compose, tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text(
+        "# @package _global_\nmodel: {latent_dimm: 5}\n"
+    )
+    cfg = compose(f"hydra.searchpath=[file://{tmp_path}]", "experiment=mine")
+    with pytest.raises(
+        ConfigError, match=r"model\.latent_dimm: unknown key\. Did you mean latent_dim\?"
+    ):
+        check(cfg)
+
+
+def test_checking_reads_no_data_and_touches_no_device(
+    compose: Compose, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: Any, **kwargs: Any) -> None:
+        raise AssertionError("data was read")
+
+    monkeypatch.setattr("aeframe.data.standard.MNIST.load", fail)
+    check(compose("dataset=mnist", "hardware=gpu", "model=variational"))
+
+
+@pytest.mark.parametrize(
+    ("values", "overrides", "message"),
+    [
+        (np.linspace(0, 255, 400).reshape(100, 4), ["dataset.normalization=none", "likelihood=bernoulli"], "likelihood: likelihood takes values in [0, 1], the data is in [0, 255]. Write dataset.normalization=unit, or likelihood=gaussian."),
+        (np.where(np.arange(400).reshape(100, 4) == 77, np.nan, 1.0), [], "sample 19"),
+        (np.random.default_rng(0).normal(size=(100, 4)), ["model.latent_dim=4"], "model.latent_dim=4: the code must be smaller than the 4 inputs."),
+        (np.random.default_rng(0).normal(size=(100, 4)), ["model.latent_dim=2", "network=conv"], "network: convolutions need images of C x H x W, and the samples are vectors of 4. Write network=mlp."),
+        (np.random.default_rng(0).normal(size=(2, 4)), ["model.latent_dim=2"], "2 samples leave none to train on"),
+    ],
+    ids=["range", "nan", "size", "conv", "few"],
+)  # fmt: skip
+def test_mistakes_that_only_the_data_shows(
+    compose: Compose, tmp_path: Path, values: np.ndarray, overrides: list[str], message: str
+) -> None:
+    np.save(tmp_path / "a.npy", values)
+    path = f"dataset.path={tmp_path / 'a.npy'}"
+    small = [] if any("latent_dim" in o for o in overrides) else ["model.latent_dim=2"]
+    cfg = compose("dataset=array", path, "constraint=[]", *small, *overrides)
+    with pytest.raises(UserError) as caught:
+        build(cfg)
+    assert message in str(caught.value)
