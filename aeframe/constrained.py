@@ -47,6 +47,11 @@ class ConstrainedAutoencoder(nn.Module):
         """Whether a constraint makes few units active at once."""
         return any(part.sparse for _, part in self.parts)
 
+    @property
+    def term_names(self) -> list[str]:
+        """The summands of the loss."""
+        return [*self.model.term_names, *(name for name, part in self.parts if part.penalises)]
+
     def encode(self, x: Tensor, noise: Noise | None = None) -> Code:
         """The constrained code of normalised x; drawn from the posterior only with `noise`."""
         code = self.model.encode(x, noise)

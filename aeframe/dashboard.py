@@ -32,15 +32,24 @@ class Dashboard(pl.Callback):
     ) -> None:
         self.images, self.every = images, every_n_epochs
         self.x: Tensor | None = None
+        self.epoch: int | None = None  # of the last drawing, and its step
+        self.step: int | None = None
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        last = trainer.current_epoch + 1 == trainer.max_epochs or trainer.should_stop
-        due = last or trainer.current_epoch % self.every == 0
-        if self.images and due and trainer.is_global_zero and not trainer.sanity_checking:
+        due = self.epoch is None or trainer.current_epoch - self.epoch >= self.every
+        if due and not trainer.sanity_checking:
             self._draw(trainer, pl_module)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self.step != trainer.global_step:
+            pl_module.eval()
+            self._draw(trainer, pl_module)
+            pl_module.train()
 
     @torch.no_grad()
     def _draw(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        if not self.images or not trainer.is_global_zero:
+            return
         if self.x is None:
             data = trainer.datamodule  # type: ignore[attr-defined]
             assert isinstance(data, DataModule)
@@ -48,6 +57,7 @@ class Dashboard(pl.Callback):
         net, writer, step = module.net, module.logger.experiment, trainer.global_step  # type: ignore
         assert isinstance(net, ConstrainedAutoencoder)
         assert isinstance(writer, SummaryWriter)
+        self.epoch, self.step = trainer.current_epoch, step
         noise = Noise("dashboard")
         output = net(self.x, noise=noise)
         writer.add_histogram("val/code", output.code.value.flatten(), step)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, distributed
-from torch.distributed.nn.functional import all_reduce
 
 
 def ranks() -> int:
@@ -14,7 +15,19 @@ def ranks() -> int:
 
 def mean_over_ranks(value: Tensor) -> Tensor:
     """The mean over the ranks, with its gradient: of batch means, when the ranks' batches are equal."""
-    return value if ranks() == 1 else all_reduce(value) / ranks()
+    return value if ranks() == 1 else _Sum.apply(value) / ranks()
+
+
+class _Sum(torch.autograd.Function):
+    """The sum over the ranks; each rank's loss counts on each rank's value."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor) -> Tensor:
+        return sum_over_ranks(value)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        return sum_over_ranks(grad)
 
 
 def sum_over_ranks(value: Tensor) -> Tensor:

@@ -127,6 +127,7 @@ class Evaluation:
         return model.log_likelihood(x, self.importance_samples, Noise("evaluate"))
 
 
+@torch.no_grad()
 def copy_check(net: ConstrainedAutoencoder, x: Tensor) -> CopyCheck:
     """Whether the network reconstructs anything, or only data like x, [N, *shape] and normalised."""
     generator = torch.Generator().manual_seed(0)
@@ -150,7 +151,10 @@ def _in_chunks(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 def baselines(data: DataModule, size: int) -> list[Baseline]:
     """The mean of the training samples, and PCA with `size` components, on the whole test split."""
     train = data.peek("train", PCA_SAMPLES).flatten(1).numpy()
-    size = min(size, *train.shape)
+    # before PCA works in float32, which an offset far beyond the spread would exhaust
+    centre = train.mean(0, dtype=np.float64).astype(train.dtype)
+    train = train - centre
+    size = max(1, min(size, len(train) - 1, train.shape[1]))
     wide = train.shape[1] > 2000  # where the full decomposition takes long
     solver = "randomized" if wide and size < min(train.shape) // 2 else "full"
     pca = PCA(size, svd_solver="covariance_eigh" if not wide else solver, random_state=0).fit(train)
@@ -158,6 +162,7 @@ def baselines(data: DataModule, size: int) -> list[Baseline]:
     count = len(data.splits["test"])
     for start in range(0, count, 4096):
         x = data.normalization(data.splits["test"][start : start + 4096].x).flatten(1).numpy()
+        x = x - centre
         restored = pca.inverse_transform(pca.transform(x))
         errors += [((x - pca.mean_) ** 2).sum(), ((x - restored) ** 2).sum()]
     mean, components = errors / (count * train.shape[1])

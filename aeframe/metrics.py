@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torchmetrics import MeanMetric, MeanSquaredError, Metric, MetricCollection
+from torchmetrics import MeanSquaredError, Metric, MetricCollection
 from torchmetrics.image import PeakSignalNoiseRatio
 
 from aeframe.constrained import ConstrainedAutoencoder
@@ -18,7 +19,7 @@ MAXIMIZED = ("psnr", "explained_variance", "gain_db", "denoised_psnr", "active_u
 """Metrics of which more is better; of all others, less."""
 
 
-def better_is(name: str) -> str:
+def better_is(name: str) -> Literal["min", "max"]:
     """`max` or `min`, for a metric's name with or without its split ("val/psnr")."""
     return "max" if name.rpartition("/")[2] in MAXIMIZED else "min"
 
@@ -33,8 +34,7 @@ def metric_names(
     if any(part.kind == "corruption" for part in constraints.values()):
         names += ["corrupted_psnr", "denoised_mse", "denoised_psnr", "gain_db"]
     names += ["active_units", "kl", "negative_elbo"] if model.stochastic else ["reconstruction"]
-    classes = {name: p if isinstance(p, type) else type(p) for name, p in constraints.items()}
-    penalised = (n for n, cls in classes.items() if cls.penalty is not Constraint.penalty)
+    penalised = (name for name, part in constraints.items() if part.penalises)
     return [f"val/{name}" for name in (*names, *penalised)]
 
 
@@ -56,7 +56,8 @@ class Metrics(nn.Module):
         self.clean = MetricCollection({"mse": MeanSquaredError(), "psnr": _psnr(peak)})
         self.variance = ExplainedVariance(model.inputs)
         self.units = UnitActivity(model.latent_dim)
-        self.terms = nn.ModuleDict()
+        names = [*net.term_names, "loss", *(["kl", "negative_elbo"] if self.stochastic else [])]
+        self.terms = nn.ModuleDict({name: MeanTerm() for name in names})
         self.likelihood = (model.likelihood,)  # in a tuple: it is the model's, not a part of this
         if self.corrupts:
             self.corrupted = _psnr(peak)
@@ -87,10 +88,8 @@ class Metrics(nn.Module):
             kl = gaussian_kl(output.code.posterior).sum(1).mean()
             values |= {"kl": kl, "negative_elbo": self._nll(output) + kl}
         for name, value in values.items():
-            if name not in self.terms:
-                self.terms[name] = MeanMetric().to(value.device)
             metric = self.terms[name]
-            assert isinstance(metric, MeanMetric)
+            assert isinstance(metric, MeanTerm)
             metric.update(value, count)
 
     def _nll(self, output: Output) -> Tensor:
@@ -112,7 +111,7 @@ class Metrics(nn.Module):
         if self.stochastic:
             found["active_units"] = self.posterior.compute()
         for name, mean in self.terms.items():
-            assert isinstance(mean, MeanMetric)
+            assert isinstance(mean, MeanTerm)
             found[name] = mean.compute()
         return {name: float(value) for name, value in found.items()}
 
@@ -141,24 +140,44 @@ class ExplainedVariance(Metric):
 
     def __init__(self, features: int) -> None:
         super().__init__()
-        zero = torch.zeros((), dtype=torch.float64)
-        self.add_state("errors", zero, dist_reduce_fx="sum")
-        self.add_state("total", zero.expand(features).clone(), dist_reduce_fx="sum")
-        self.add_state("squares", zero, dist_reduce_fx="sum")
-        self.add_state("samples", zero, dist_reduce_fx="sum")
+        for name, shape in (("errors", ()), ("total", (features,)), ("squares", (features,))):
+            self.add_state(name, torch.zeros(shape, dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("samples", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
 
     def update(self, restored: Tensor, x: Tensor) -> None:
         """Both [B, features]."""
         x = x.double()
         self.errors += (restored.double() - x).square().sum()
         self.total += x.sum(0)
-        self.squares += x.square().sum()
+        self.squares += x.square().sum(0)
         self.samples += len(x)
 
     def compute(self) -> Tensor:
-        variation = self.squares - self.total.square().sum() / self.samples
-        explained = 1 - self.errors / variation
-        return torch.where(variation > 0, explained, torch.zeros_like(explained))
+        each = self.squares - self.total.square() / self.samples
+        variation = each.where(each > 1e-12 * self.squares, 0).sum()  # what is left is rounding
+        return torch.where(variation > 0, 1 - self.errors / variation, 0.0)
+
+
+class MeanTerm(Metric):
+    """The mean over samples of what batches give as their own means.
+
+    Not torchmetrics' MeanMetric, which leaves out batches whose value is NaN.
+    """
+
+    total: Tensor
+    samples: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name in ("total", "samples"):
+            self.add_state(name, torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+
+    def update(self, value: Tensor, count: int) -> None:
+        self.total += value.double() * count
+        self.samples += count
+
+    def compute(self) -> Tensor:
+        return self.total / self.samples
 
 
 class UnitActivity(Metric):

@@ -165,6 +165,7 @@ class AutoencoderModule(pl.LightningModule):
 
     def _log_metrics(self, split: str) -> None:
         values = {f"{split}/{name}": value for name, value in self.metrics.compute().items()}
+        values["step"] = float(self.global_step)  # Lightning would write it one step earlier
         self.log_dict(values, rank_zero_only=False, sync_dist=False)
 
 

@@ -93,7 +93,7 @@ def _fit_and_test(
     card = built.evaluation.card(built.net.cpu(), built.data, metrics)
     assert isinstance(trainer.logger, TensorBoardLogger)
     trainer.logger.log_hyperparams(
-        report.choices(built.module.hparams), report.headline(card, value)
+        report.choices(built.module.hparams), report.headline(card, value), trainer.global_step
     )
     trainer.logger.save()
     return card, value

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal
 
 from aeframe.config import Built, build
-from aeframe.data import DataModule
+from aeframe.data import Array, DataModule
 from aeframe.evaluate import Card, CopyCheck, Evaluation, baselines, copy_check
 
 Compose = Callable[..., DictConfig]
@@ -91,9 +91,8 @@ def test_the_limit_is_two_thirds() -> None:
 def test_projection_on_k_directions_brings_back_k_of_all() -> None:
     """Noise with equal variances has no preferred direction, data in k directions has."""
     generator = torch.Generator().manual_seed(0)
-    basis = torch.linalg.qr(torch.randn(20, 3, generator=generator)).Q
-    data = (torch.randn(5000, 3, generator=generator) @ basis.t()).double()
-    data = data / data.std(0)  # equal variances, no longer in the span of the basis but of its own
+    data = torch.randn(5000, 3, generator=generator) @ torch.randn(3, 20, generator=generator)
+    data = data.double() / data.double().std(0)  # of equal variances, and still of rank 3
     basis = torch.linalg.svd(data, full_matrices=False).Vh[:3].t()
     net: Any = Stub(lambda x: x @ basis @ basis.t())
     found = copy_check(net, data)
@@ -183,8 +182,6 @@ def test_a_network_that_copies_is_caught_and_a_constrained_one_is_not(
 
 
 def written(folder: Path, train: np.ndarray, test: np.ndarray, **options: Any) -> DataModule:
-    from aeframe.data import Array
-
     for name, array in (("train", train), ("test", test)):
         np.save(folder / f"{name}.npy", array.astype(np.float32))
     source = Array(path=str(folder / "train.npy"), test_path=str(folder / "test.npy"))
@@ -224,7 +221,7 @@ def test_the_mean_and_pca_are_those_of_a_direct_decomposition(
     mean, pca = baselines(data, 3)
     expected = by_svd(data, 3)
     assert (mean.name, pca.name) == ("mean image", "PCA, 3 components")
-    assert mean.mse == pytest.approx(expected[0], rel=1e-3)
+    assert mean.mse == pytest.approx(expected[0], rel=1e-3 if offset else 1e-5)
     assert pca.mse == pytest.approx(expected[1], rel=1e-2)
     for found in (mean, pca):
         assert found.psnr == pytest.approx(10 * math.log10(data.spec.peak**2 / found.mse))

@@ -92,7 +92,7 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["trainer.gradient_clip_val=-1"], "trainer.gradient_clip_val=-1: must be above 0."),
     (["hardware.devices=0"], "hardware.devices=0: must be at least 1."),
     (["hardware.num_nodes=0"], "hardware.num_nodes=0: must be at least 1."),
-    (["optimizer.betas=[2,3]"], "optimizer: does not work (Invalid beta parameter at index 0: 2)."),
+    (["++optimizer.betas=[2,3]"], "optimizer: does not work (Invalid beta parameter at index 0: 2)."),
     (["optimizer._target_=torch.optim.SparseAdam"], "optimizer: does not work (SparseAdam does not support dense gradients, please consider Adam instead)."),
     (["scheduler={_target_: torch.optim.lr_scheduler.StepLR, step_size: 0}"], "scheduler: does not work (integer modulo by zero)."),
     (["scheduler={_target_: torch.optim.lr_scheduler.StepLR}"], "scheduler.step_size: is missing. Write scheduler.step_size=VALUE."),

@@ -126,7 +126,7 @@ def test_the_likelihood_does_not_depend_on_how_it_is_chunked() -> None:
 
 
 def test_the_importance_weighted_objective_is_the_bound_and_tightens() -> None:
-    model, x, exact = _linear_gaussian()
+    _model, x, exact = _linear_gaussian()
     bounds = []
     for k in (1, 10, 500):
         trained, _, _ = _linear_gaussian(k=k, objective="importance_weighted")

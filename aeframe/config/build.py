@@ -22,6 +22,7 @@ from aeframe.data import DataModule, Source
 from aeframe.errors import ConfigError, Problem
 from aeframe.evaluate import Evaluation
 from aeframe.launch import require_devices
+from aeframe.metrics import better_is
 from aeframe.module import AutoencoderModule
 
 ATTACH_SAMPLES = 2048  # training samples from which thresholds and the first output are set
@@ -84,7 +85,7 @@ def build(cfg: DictConfig | Mapping[str, Any]) -> Built:
     monitor = node["optimized_metric"]
     callbacks = [
         Until(**node["until"]),
-        EarlyStopping(monitor=monitor, **node["early_stopping"]),
+        EarlyStopping(monitor=monitor, mode=better_is(monitor), **node["early_stopping"]),
         Dashboard(**node["dashboard"]),
     ]
     evaluation = Evaluation(**node["evaluation"])
@@ -110,7 +111,7 @@ def _net(node: dict[str, Any], parts: Parts, data: DataModule) -> ConstrainedAut
     model = make_model(node, parts, spec.shape)
     batch = data.peek("train", ATTACH_SAMPLES)
     with torch.no_grad():
-        model.decoder.start_at(model.likelihood.initial_output(batch.mean(0)))
+        model.start_at(batch.mean(0))
         for part in parts.constraints.values():
             part.attach(model, Data(spec.low, spec.high, spec.samples, batch))
     return ConstrainedAutoencoder(model, parts.constraints, data.normalization)

@@ -38,6 +38,12 @@ class Choices:
         """The constraints as they are typed."""
         return f"constraint=[{','.join(self.constraints)}]"
 
+    @property
+    def possible(self) -> dict[str, Constraint | type[Constraint]]:
+        """The constraints that suit the model's code: of the others one thing is said, and no more."""
+        drawn = self.model.stochastic
+        return {n: p for n, p in self.constraints.items() if not (drawn and p.deterministic)}
+
     def of_kind(self, kind: str) -> list[str]:
         """The names of the constraints of one kind."""
         return [name for name, part in self.constraints.items() if part.kind == kind]
@@ -125,7 +131,7 @@ def _size(c: Choices) -> Iterator[Problem]:
 
 def _revival(c: Choices) -> Iterator[Problem]:
     for name in c.of_kind("revival"):
-        if not any(part.sparse for part in c.constraints.values()):
+        if name in c.possible and not any(part.sparse for part in c.constraints.values()):
             what = f"{name} revives units that a sparse constraint left dead, and there is none"
             yield Problem(c.written, what, f"Add one of {SPARSE}.")
     if c.strategy != "fsdp":
@@ -143,9 +149,7 @@ def _network(c: Choices) -> Iterator[Problem]:
     if network.tied and c.model.heads > 1:
         what = f"model={c.variant} has {c.model.heads} encoder outputs for each unit to tie to"
         yield Problem("network.tied=true", what, "Write network.tied=false.")
-    for name, part in c.constraints.items():
-        if c.model.stochastic and part.deterministic:
-            continue  # refused already
+    for name, part in c.possible.items():
         if part.linear_decoder and network.depth:
             what = f"{name} needs a decoder of one linear layer"
             yield Problem(c.written, what, "Write network=linear.")

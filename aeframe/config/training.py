@@ -44,7 +44,6 @@ class Training(Hardware):
     limit_train_batches: Count | Share | None = None
     limit_val_batches: Count | Share | None = None
     limit_test_batches: Count | Share | None = None
-    overfit_batches: Count | Share | None = None
     val_check_interval: Count | Share | None = None
     check_val_every_n_epoch: Count = 1
     accumulate_grad_batches: Count = 1

@@ -11,44 +11,80 @@ from torch.optim import Optimizer
 
 from aeframe.bounds import Above, AtLeast, Below
 from aeframe.constraints.base import Constraint, Data, Pass, Penalty
-from aeframe.models.base import Autoencoder, Code
+from aeframe.distributed import mean_over_ranks
+from aeframe.models.base import Autoencoder, Code, Output
 from aeframe.noise import Noise
 from aeframe.schedules import Clock, Scheduled
 
 Rate = Annotated[float, Above(0), Below(1)]
+Adapt = Annotated[float, AtLeast(0)]
 
 
-class Threshold(Constraint):
-    """A unit is zero up to its threshold theta. form: `shifted` max(0, z - theta); `hard` z where
-    z > theta.
+class _Homeostatic(Constraint):
+    """Units whose thresholds follow their activity (Foldiak 1990, doi:10.1007/BF02331346):
+    theta += adapt * std * (activity - rate) after each step.
 
-    theta: the same for all units; or rate: the share of samples for which each unit is to be active
-    at initialisation, from which its theta is set.
+    Without it the reconstruction's gradient makes ever more units active. std: of the units' inputs at
+    initialisation. adapt: 0 leaves the thresholds where initialisation put them.
     """
 
     kind = "activation"
     sparse = True
     deterministic = True
     theta: Tensor
+    spread: Tensor
+
+    def __init__(self, rate: float | None, adapt: float) -> None:
+        super().__init__()
+        self.rate, self.adapt = rate, adapt
+
+    def attach(self, model: Autoencoder, data: Data) -> None:
+        pre = model.encode(data.batch).pre
+        self.register_buffer("theta", self.initial(pre))
+        self.register_buffer("spread", pre.std())
+
+    def initial(self, pre: Tensor) -> Tensor:
+        """The thresholds [m] for the data's pre-activations [N, m]."""
+        raise NotImplementedError
+
+    def activity(self, code: Code) -> Tensor:
+        """The mean activity of each unit over the batch, [m]."""
+        raise NotImplementedError
+
+    def observe(self, output: Output, clock: Clock) -> None:
+        if self.rate is not None and self.adapt:
+            excess = mean_over_ranks(self.activity(output.code)) - self.rate
+            self.theta += self.adapt * self.spread * excess
+
+
+class Threshold(_Homeostatic):
+    """A unit is zero up to its threshold theta. form: `shifted` max(0, z - theta); `hard` z where
+    z > theta.
+
+    theta: the same for all units, fixed; or rate: the share of samples for which each unit is active,
+    from which its theta is set at initialisation. adapt: how fast it then follows the unit's activity.
+    """
 
     def __init__(
         self,
         *,
         theta: Annotated[float, AtLeast(0)] | None = None,
         rate: Rate | None = None,
+        adapt: Adapt = 0.3,
         form: Literal["shifted", "hard"] = "shifted",
     ) -> None:
-        super().__init__()
+        super().__init__(rate, adapt)
         if (theta is None) == (rate is None):
             raise ValueError("write either theta or rate, and leave the other null")
-        self.given, self.rate, self.form = theta, rate, form
+        self.given, self.form = theta, form
 
-    def attach(self, model: Autoencoder, data: Data) -> None:
+    def initial(self, pre: Tensor) -> Tensor:
         if self.rate is None:
-            theta = torch.full((model.latent_dim,), float(self.given or 0.0))
-        else:
-            theta = rate_threshold(model, data, self.rate)
-        self.register_buffer("theta", theta)
+            return torch.full_like(pre[0], float(self.given or 0.0))
+        return rate_threshold(pre, self.rate)
+
+    def activity(self, code: Code) -> Tensor:
+        return code.active.float().mean(0)
 
     def constrain(self, code: Code, clock: Clock) -> Code:
         over = code.pre - self.theta
@@ -56,36 +92,35 @@ class Threshold(Constraint):
         return code.with_value(value)
 
 
-class Sigmoid(Constraint):
-    """A steep logistic unit 1 / (1 + exp(-gain * (z - c))) that rests near 0 and saturates at 1.
+class Sigmoid(_Homeostatic):
+    """A steep logistic unit 1 / (1 + exp(-gain * (z - theta))) that rests near 0 and saturates at 1.
 
-    rate: the mean of each unit over the data at initialisation, which sets its centre c.
+    rate: the mean of each unit over the data, from which its centre theta is set at initialisation.
+    adapt: how fast the centre then follows the unit's activity.
     """
 
-    kind = "activation"
-    sparse = True
-    deterministic = True
     unit_interval = "gives"
     floor = 0.1  # a logistic unit is never 0: below this it counts as dormant
-    centre: Tensor
 
-    def __init__(self, *, gain: Annotated[float, Above(0)], rate: Rate) -> None:
-        super().__init__()
-        self.gain, self.rate = gain, rate
+    def __init__(self, *, gain: Annotated[float, Above(0)], rate: Rate, adapt: Adapt = 0.3) -> None:
+        super().__init__(rate, adapt)
+        self.gain, self.mean = gain, rate
 
     @torch.no_grad()
-    def attach(self, model: Autoencoder, data: Data) -> None:
-        pre = model.encode(data.batch).pre
-        reach = abs(math.log(1 / self.rate - 1)) / self.gain
+    def initial(self, pre: Tensor) -> Tensor:
+        reach = abs(math.log(1 / self.mean - 1)) / self.gain
         low, high = pre.amin(0) - reach, pre.amax(0) + reach
         for _ in range(40):  # bisection: the mean falls as the centre rises
             middle = (low + high) / 2
-            above = (self.gain * (pre - middle)).sigmoid().mean(0) > self.rate
+            above = (self.gain * (pre - middle)).sigmoid().mean(0) > self.mean
             low, high = torch.where(above, middle, low), torch.where(above, high, middle)
-        self.register_buffer("centre", (low + high) / 2)
+        return (low + high) / 2
+
+    def activity(self, code: Code) -> Tensor:
+        return code.value.mean(0)
 
     def constrain(self, code: Code, clock: Clock) -> Code:
-        value = (self.gain * (code.pre - self.centre)).sigmoid()
+        value = (self.gain * (code.pre - self.theta)).sigmoid()
         return code.with_value(value, floor=self.floor, in_unit_interval=True)
 
 
@@ -115,8 +150,9 @@ class JumpReLU(Penalty):
 
     @torch.no_grad()
     def attach(self, model: Autoencoder, data: Data) -> None:
-        self.theta = nn.Parameter(rate_threshold(model, data, self.rate).clamp(min=0))
-        self.register_buffer("width", self.bandwidth * model.encode(data.batch).pre.std())
+        pre = model.encode(data.batch).pre
+        self.theta = nn.Parameter(rate_threshold(pre, self.rate).clamp(min=0))
+        self.register_buffer("width", self.bandwidth * pre.std())
 
     def constrain(self, code: Code, clock: Clock) -> Code:
         # with theta in float32: in half precision its steps would round away
@@ -164,8 +200,7 @@ class _Step(torch.autograd.Function):
 
 
 @torch.no_grad()
-def rate_threshold(model: Autoencoder, data: Data, rate: float) -> Tensor:
-    """For each unit the value that its pre-activation exceeds for the share `rate` of the data, [m]."""
-    pre = model.encode(data.batch).pre
+def rate_threshold(pre: Tensor, rate: float) -> Tensor:
+    """For each unit the value that its pre-activation [N, m] exceeds for the share `rate`, [m]."""
     active = min(len(pre) - 1, max(0, round(rate * len(pre))))
     return pre.sort(dim=0, descending=True).values[active].float()

@@ -75,6 +75,8 @@ class Constraint(nn.Module):
     """Whether it writes into weights outside the optimizer."""
     linear_decoder: bool = False
     """Whether it needs a decoder of one linear layer."""
+    penalises: ClassVar[bool] = False
+    """Whether it adds a term to the loss."""
     single_layer: bool = False
     """Whether it needs a code that is one linear layer and an activation away from the input."""
     fixes_norms: bool = False
@@ -131,6 +133,7 @@ class Penalty(Constraint):
     """A constraint that adds `weight * penalty` to the loss. weight: a number or a schedule."""
 
     kind: ClassVar[Kind] = "penalty"
+    penalises = True
 
     def __init__(self, weight: Scheduled) -> None:
         super().__init__()

@@ -11,7 +11,7 @@ from torch.nn import functional as F  # noqa: N812
 from torch.optim import Optimizer
 
 from aeframe.bounds import Above, AtLeast, Below
-from aeframe.constraints.base import Pass, Penalty
+from aeframe.constraints.base import Data, Pass, Penalty
 from aeframe.distributed import mean_over_ranks
 from aeframe.models.base import Autoencoder, Code
 from aeframe.noise import Noise
@@ -98,7 +98,8 @@ class L2(Penalty):
 class KLSparsity(Penalty):
     """weight * sum_j KL(Bernoulli(rho) || Bernoulli(mean of unit j over the batch)) (Ng 2011, CS294A).
 
-    The code's units are logistic. The mean is taken before the divergence, over all ranks' rows.
+    The code's units are logistic, and begin with a mean near rho. The mean is taken before the
+    divergence, over all ranks' rows.
     """
 
     sparse = True
@@ -109,6 +110,12 @@ class KLSparsity(Penalty):
     def __init__(self, *, weight: Weight, rho: Annotated[float, Above(0), Below(1)]) -> None:
         super().__init__(weight)
         self.rho = rho
+
+    @torch.no_grad()
+    def attach(self, model: Autoencoder, data: Data) -> None:
+        # from a mean of 0.5 it would take thousands of steps down to rho
+        bias = model.writes_code.bias
+        bias.add_(math.log(self.rho / (1 - self.rho)) - model.encode(data.batch).pre.mean(0))
 
     def note(self, batch: int) -> str | None:
         wanted = math.ceil(5 / self.rho)

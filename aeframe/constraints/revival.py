@@ -54,6 +54,7 @@ class AuxK(_Revival):
     k: null for half the inputs.
     """
 
+    penalises = True
     linear_decoder = True
     linear_mean = True
 

@@ -53,7 +53,7 @@ class BatchTopK(_Selection):
 
     average: Tensor
     weight: Tensor
-    decay = 0.99
+    decay = 0.9
 
     def __init__(self, *, k: Count) -> None:
         super().__init__()
@@ -100,7 +100,7 @@ class WinnerTakeAll(_Selection):
 
     average: Tensor
     weight: Tensor
-    decay = 0.99
+    decay = 0.9
 
     def __init__(
         self,

@@ -119,6 +119,16 @@ class Autoencoder(nn.Module):
         """The number of elements of one sample."""
         return math.prod(self.shape)
 
+    @property
+    def term_names(self) -> tuple[str, ...]:
+        """The model's own summands of the loss."""
+        return ("reconstruction",)
+
+    @torch.no_grad()
+    def start_at(self, mean: Tensor) -> None:
+        """Begin with the training data's mean [*shape] as the output. Called once, before training."""
+        self.decoder.start_at(self.likelihood.initial_output(mean))
+
     def encode(self, x: Tensor, noise: Noise | None = None) -> Code:
         """The code of x. Deterministic without `noise`."""
         pre = self.encoder(x)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from aeframe.bounds import AtLeast
 from aeframe.errors import Problem
@@ -18,12 +18,15 @@ from aeframe.noise import Noise
 class Sparse(Autoencoder):
     """Rectified code units, most of which a constraint keeps at zero.
 
-    With one linear layer each way the encoder starts as the transpose of a decoder with unit columns,
-    which leaves fewer units dead (Gao et al. 2024, arXiv:2406.04093).
+    The encoder sees x less the training data's mean (as in Bricken et al. 2023): else all units turn
+    towards that mean, and a bright sample activates nearly all of them at once. With one linear layer
+    each way the encoder starts as the transpose of a decoder with unit columns, which leaves fewer units
+    dead (Gao et al. 2024, arXiv:2406.04093).
     allow_undercomplete: lifts the rule that there are more units than inputs.
     """
 
     requires = "sparsity"
+    centre: Tensor
 
     def __init__(
         self,
@@ -36,6 +39,7 @@ class Sparse(Autoencoder):
     ) -> None:
         super().__init__(network=network, likelihood=likelihood, shape=shape, latent_dim=latent_dim)
         self.allow_undercomplete = allow_undercomplete
+        self.register_buffer("centre", torch.zeros(self.shape))
         if self.decoder.is_linear and not network.tied:
             with torch.no_grad():
                 self.decoder.dictionary.copy_(
@@ -43,9 +47,14 @@ class Sparse(Autoencoder):
                 )
                 self.writes_code.weight.copy_(self.decoder.dictionary.t())
 
-    def encode(self, x: torch.Tensor, noise: Noise | None = None) -> Code:
-        pre = self.encoder(x)
+    def encode(self, x: Tensor, noise: Noise | None = None) -> Code:
+        pre = self.encoder(x - self.centre)
         return Code(pre, pre.relu())
+
+    @torch.no_grad()
+    def start_at(self, mean: Tensor) -> None:
+        super().start_at(mean)
+        self.centre.copy_(mean)
 
     def problems(self) -> list[Problem]:
         if self.allow_undercomplete or self.latent_dim > self.inputs:

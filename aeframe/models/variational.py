@@ -45,6 +45,12 @@ class Variational(Autoencoder):
         super().__init__(network=network, likelihood=likelihood, shape=shape, latent_dim=latent_dim)
         self.beta, self.free_bits, self.k, self.objective = schedule(beta), free_bits, k, objective
 
+    @property
+    def term_names(self) -> tuple[str, ...]:
+        if self.objective == "importance_weighted":
+            return ("importance_weighted_bound",)
+        return "reconstruction", "gaussian_kl"
+
     def encode(self, x: Tensor, noise: Noise | None = None) -> Code:
         mean, log_variance = self.encoder(x).chunk(2, dim=1)
         posterior = Posterior(mean, log_variance.clamp(-14.0, 14.0))

@@ -1,0 +1,186 @@
+"""Every variant with every constraint: two steps with a finite loss, or refused with what to write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from omegaconf import DictConfig
+
+from aeframe.config import Built, build, check
+from aeframe.constraints import Constraint
+from aeframe.errors import ConfigError
+from aeframe.launch import CONF
+
+Compose = Callable[..., DictConfig]
+
+VARIANTS = sorted(file.stem for file in (CONF / "model").glob("*.yaml"))
+CONSTRAINTS = sorted(file.stem for file in (CONF / "constraint").glob("*.yaml"))
+SPARSE = {"topk", "batch_topk", "winner_take_all", "jump_relu", "threshold", "sigmoid", "l1"}
+SPARSE |= {"kl_sparsity"}
+CORRUPTIONS = {"masking", "gaussian_noise", "salt_and_pepper"}
+NOT_DRAWN = "acts on a code that is not drawn from a posterior, and model=variational draws it"
+NONE_DEAD = "revives units that a sparse constraint left dead, and there is none"
+
+ILLEGAL = {
+    ("undercomplete", "auxk"): NONE_DEAD,
+    ("undercomplete", "resampling"): NONE_DEAD,
+    ("denoising", "auxk"): NONE_DEAD,
+    ("denoising", "resampling"): NONE_DEAD,
+    ("sparse", "bottleneck"): "bottleneck wants fewer units than inputs, and model=sparse more",
+    **{
+        ("variational", name): NOT_DRAWN
+        for name in {*SPARSE, "auxk", "resampling"} - {"l1"}  # l1 has a gradient on any code
+    },
+}
+
+
+def choice(variant: str, constraint: str) -> list[str]:
+    """The overrides of a pair: the constraint, and beside it what the variant cannot be without."""
+    names = [constraint]
+    if variant == "denoising" and constraint not in CORRUPTIONS:
+        names = ["masking", constraint]
+    if variant == "sparse" and constraint not in SPARSE:
+        names = [constraint, "topk"] if constraint in CORRUPTIONS else ["topk", constraint]
+    sizes = {"topk": "k=4", "batch_topk": "k=4", "bottleneck": "size=15"}
+    options = [f"constraint.{name}.{sizes[name]}" for name in names if name in sizes]
+    return [f"model={variant}", f"constraint=[{','.join(names)}]", *options]
+
+
+class Losses(pl.Callback):
+    """What each step's loss was."""
+
+    def __init__(self) -> None:
+        self.values: list[float] = []
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *_: Any
+    ) -> None:
+        self.values.append(float(outputs["loss"]))
+
+
+def fit(built: Built, folder: Path, **options: Any) -> tuple[pl.Trainer, list[float]]:
+    """Train without a logger or checkpoints; the trainer and the loss of each step."""
+    losses = Losses()
+    trainer = pl.Trainer(
+        **{**built.trainer, **options},
+        callbacks=[losses],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+        inference_mode=False,
+        default_root_dir=folder,
+    )
+    trainer.fit(built.module, datamodule=built.data)
+    return trainer, losses.values
+
+
+LEGAL = [(v, c) for v in VARIANTS for c in CONSTRAINTS if (v, c) not in ILLEGAL]
+
+
+def test_all_variants_and_constraints_are_looked_at() -> None:
+    assert VARIANTS == ["denoising", "sparse", "undercomplete", "variational"]
+    assert len(CONSTRAINTS) == 17
+    assert len(LEGAL) + len(ILLEGAL) == len(VARIANTS) * len(CONSTRAINTS)
+
+
+@pytest.mark.parametrize(("variant", "constraint"), LEGAL)
+def test_a_legal_pair_takes_two_steps(
+    compose: Compose, tmp_path: Path, variant: str, constraint: str
+) -> None:
+    built = build(compose(*choice(variant, constraint)))
+    before = [p.detach().clone() for p in built.net.model.parameters() if p.requires_grad]
+    trainer, losses = fit(built, tmp_path, max_epochs=1, limit_train_batches=2, limit_val_batches=1)
+    assert len(losses) == 2
+    assert all(torch.isfinite(torch.tensor(losses)))
+    after = [p for p in built.net.model.parameters() if p.requires_grad]
+    assert all((b != a).any() for b, a in zip(before, after, strict=True))  # all is trained
+    part = built.net.constraints[constraint]
+    if type(part).penalty is not Constraint.penalty:
+        assert f"val/{constraint}" in trainer.callback_metrics
+
+
+@pytest.mark.parametrize(("pair", "text"), ILLEGAL.items(), ids=[" ".join(p) for p in ILLEGAL])
+def test_an_illegal_pair_is_refused_with_what_to_write(
+    compose: Compose, pair: tuple[str, str], text: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        check(compose(*choice(*pair)))
+    first, *more = caught.value.problems
+    assert text in first.what
+    assert pair[1] in first.where
+    assert first.remedy
+    # auxk wants the network changed as well, but for a posterior, where nothing else matters
+    assert len(more) == (pair[1] == "auxk" and pair[0] != "variational")
+
+
+@pytest.mark.parametrize("constraint", sorted(SPARSE))
+@pytest.mark.parametrize("reviver", ["auxk", "resampling"])
+def test_dead_units_are_revived_beside_every_sparse_constraint(
+    compose: Compose, tmp_path: Path, constraint: str, reviver: str
+) -> None:
+    cfg = compose("model=sparse", f"constraint=[{constraint},{reviver}]")
+    _, losses = fit(build(cfg), tmp_path, max_epochs=1, limit_train_batches=2, limit_val_batches=1)
+    assert all(torch.isfinite(torch.tensor(losses)))
+
+
+@pytest.mark.parametrize(
+    "stack",
+    [
+        "[masking,gaussian_noise,salt_and_pepper,bottleneck,l1,l2,contractive,orthogonal]",
+        "[sigmoid,kl_sparsity,bottleneck]",
+        "[masking,batch_topk,resampling,orthogonal]",
+    ],
+)
+@pytest.mark.parametrize("network", ["mlp", "conv", "linear"])
+def test_constraints_stack_on_every_network(
+    compose: Compose, tmp_path: Path, stack: str, network: str
+) -> None:
+    wide = "network.widths=[8]" if network == "conv" else "network.activation=tanh"
+    more = ["constraint.batch_topk.k=4"] if "batch_topk" in stack else []
+    cfg = compose("model.latent_dim=12", f"constraint={stack}", f"network={network}", wide, *more)
+    _, losses = fit(build(cfg), tmp_path, max_epochs=1, limit_train_batches=2, limit_val_batches=1)
+    assert all(torch.isfinite(torch.tensor(losses)))
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "64-true"])
+@pytest.mark.parametrize("constraint", [c for c in CONSTRAINTS if c != "bottleneck"])
+def test_every_constraint_in_other_precisions(
+    compose: Compose, tmp_path: Path, constraint: str, precision: str
+) -> None:
+    cfg = compose(*choice("sparse", constraint), f"trainer.precision={precision}")
+    _, losses = fit(build(cfg), tmp_path, max_epochs=1, limit_train_batches=2, limit_val_batches=1)
+    assert all(torch.isfinite(torch.tensor(losses)))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "note"),
+    [
+        (["constraint=[masking,contractive]"], "masking already makes the code insensitive"),
+        (
+            ["model=sparse", "constraint=[topk,l1]"],
+            "topk already says which units are active; l1 only shrinks them as well",
+        ),
+        (
+            ["model=sparse", "constraint=kl_sparsity"],
+            "a batch of 32 says little of a mean of 0.05; 100 or more would",
+        ),
+    ],
+)
+def test_what_is_legal_but_works_badly_is_noted(
+    compose: Compose, overrides: list[str], note: str
+) -> None:
+    (found,) = build(compose(*overrides)).notes
+    assert note in found.what
+
+
+def test_healthy_defaults_have_no_notes(compose: Compose) -> None:
+    for variant in VARIANTS:
+        assert build(compose(f"model={variant}")).notes == []
