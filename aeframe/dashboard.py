@@ -50,12 +50,12 @@ class Dashboard(pl.Callback):
     def _draw(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         if not self.images or not trainer.is_global_zero:
             return
+        net, writer, step = module.net, module.logger.experiment, trainer.global_step  # type: ignore
+        assert isinstance(net, ConstrainedAutoencoder)
         if self.x is None:
             data = trainer.datamodule  # type: ignore[attr-defined]
             assert isinstance(data, DataModule)
-            self.spec, self.x = data.spec, data.peek("val", self.images).to(module.device)
-        net, writer, step = module.net, module.logger.experiment, trainer.global_step  # type: ignore
-        assert isinstance(net, ConstrainedAutoencoder)
+            self.spec, self.x = data.spec, data.peek("val", self.images, net.normalization)
         assert isinstance(writer, SummaryWriter)
         self.epoch, self.step = trainer.current_epoch, step
         noise = Noise("dashboard")

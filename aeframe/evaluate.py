@@ -114,7 +114,7 @@ class Evaluation:
     ) -> Card:
         """The card of a trained network. metrics: of the test split, from the loop."""
         net.eval()
-        x = data.peek("test", self.images)
+        x = data.peek("test", self.images, net.normalization)
         size = net.model.latent_dim
         if net.is_sparse:  # a sparse code has as many numbers as units are active
             size = max(1, round(metrics.get("l0", size)))

@@ -104,15 +104,14 @@ def require_devices(hardware: Mapping[str, Any]) -> None:
     """Raise UserError where this machine lacks the devices that are asked for."""
     import torch
 
-    accelerator, devices = hardware["accelerator"], hardware["devices"]
-    if accelerator in ("cpu", "auto"):
+    devices = hardware["devices"]
+    if hardware["accelerator"] == "cpu":
         return
-    mps = torch.backends.mps.is_available() and accelerator != "cuda"
-    present = torch.cuda.device_count() or int(mps)
+    present = torch.cuda.device_count()
     if present == 0:
         raise UserError(
-            f"hardware.accelerator={accelerator}",
-            "torch finds no such device on this machine",
+            "hardware.accelerator=gpu",
+            "torch finds no CUDA device on this machine",
             "Write hardware=cpu, or install a torch that fits the GPU's driver.",
         )
     highest = max(devices) + 1 if isinstance(devices, list) else devices

@@ -8,6 +8,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -69,6 +70,7 @@ def _fit_and_test(
     trainer: pl.Trainer, built: Built, best: ModelCheckpoint, folder: Path
 ) -> tuple[Card | None, float]:
     """Train, then measure the best checkpoint on the test split; the card on the first rank only."""
+    net = deepcopy(built.net)  # the trained one may end up in pieces, or on other devices
     try:
         trainer.fit(built.module, datamodule=built.data)
     except TrainingError as error:
@@ -90,7 +92,12 @@ def _fit_and_test(
     if not trainer.is_global_zero:
         return None, value
     metrics = {name.removeprefix("test/"): number for name, number in tested.items()}
-    card = built.evaluation.card(built.net.cpu(), built.data, metrics)
+    saved = torch.load(best.best_model_path, map_location="cpu", weights_only=True)["state_dict"]
+    net.to(saved["net.normalization.scale"].dtype)
+    net.load_state_dict(
+        {name.removeprefix("net."): v for name, v in saved.items() if name.startswith("net.")}
+    )
+    card = built.evaluation.card(net, built.data, metrics)
     assert isinstance(trainer.logger, TensorBoardLogger)
     trainer.logger.log_hyperparams(
         report.choices(built.module.hparams), report.headline(card, value), trainer.global_step

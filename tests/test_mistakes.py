@@ -100,7 +100,7 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["trainer.max_epochs=null"], "trainer.max_epochs=null: nothing says when training ends. Write trainer.max_epochs=20."),
     (["trainer.max_epochs=2", "trainer.check_val_every_n_epoch=3"], "trainer.check_val_every_n_epoch=3: of 2 epochs none would end with a validation. Write 2 or less."),
     # not among the choices
-    (["hardware.accelerator=gpuu"], "hardware.accelerator=gpuu: expected one of auto, cpu, gpu, cuda, mps. Did you mean gpu?"),
+    (["hardware.accelerator=gpuu"], "hardware.accelerator=gpuu: expected one of cpu, gpu. Did you mean gpu?"),
     (["hardware.strategy=dpp"], "hardware.strategy=dpp: expected one of auto, ddp, ddp_find_unused_parameters_true, fsdp. Did you mean ddp?"),
     (["trainer.precision=15"], "trainer.precision=15: expected one of 32-true, bf16-mixed, 16-mixed, 64-true."),
     (["++trainer.fast_dev_run=true"], "trainer.fast_dev_run: unknown key."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -114,4 +115,5 @@ def _net(node: dict[str, Any], parts: Parts, data: DataModule) -> ConstrainedAut
         model.start_at(batch.mean(0))
         for part in parts.constraints.values():
             part.attach(model, Data(spec.low, spec.high, spec.samples, batch))
-    return ConstrainedAutoencoder(model, parts.constraints, data.normalization)
+    # a copy: the model's goes to its device, the data's stays where the data is
+    return ConstrainedAutoencoder(model, parts.constraints, deepcopy(data.normalization))

@@ -22,8 +22,8 @@ Share = Annotated[float, Above(0), AtMost(1)]
 class Hardware:
     """The keys of `hardware`: those of Lightning's Trainer that say where it runs."""
 
-    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = "auto"
-    devices: Count | list[Annotated[int, AtLeast(0)]] | Literal["auto"] = "auto"
+    accelerator: Literal["cpu", "gpu"] = "cpu"
+    devices: Count | list[Annotated[int, AtLeast(0)]] | Literal["auto"] = 1
     strategy: Literal["auto", "ddp", "ddp_find_unused_parameters_true", "fsdp"] = "auto"
     num_nodes: Count = 1
     sync_batchnorm: bool = False

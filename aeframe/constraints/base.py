@@ -71,7 +71,7 @@ class Constraint(nn.Module):
     """Whether it maps the code's units into (0, 1), or penalises them as numbers in (0, 1)."""
     linear_mean: ClassVar[bool] = False
     """Whether it needs a likelihood whose mean is the decoder's output itself."""
-    edits_weights: ClassVar[bool] = False
+    edits_weights: bool = False
     """Whether it writes into weights outside the optimizer."""
     linear_decoder: bool = False
     """Whether it needs a decoder of one linear layer."""

@@ -29,14 +29,13 @@ class L1(Penalty):
     """
 
     sparse = True
-    edits_weights = True
 
     def __init__(
         self, *, weight: Weight, form: Literal["norm_weighted", "unit_norm"] = "norm_weighted"
     ) -> None:
         super().__init__(weight)
         self.form = form
-        self.linear_decoder = self.fixes_norms = form == "unit_norm"
+        self.linear_decoder = self.fixes_norms = self.edits_weights = form == "unit_norm"
 
     def penalty(self, seen: Pass) -> Tensor:
         value, decoder = seen.code.value, seen.model.decoder

@@ -94,9 +94,13 @@ class DataModule(pl.LightningDataModule):
         train = Samples(raw, order[held + val :].sort().values)
         return {"train": train, "val": validation, "test": test}
 
-    def peek(self, split: str, n: int) -> Tensor:
-        """The first n samples of a split, normalised, [<= n, *shape]."""
-        return self.normalization(self.splits[split][0:n].x)
+    def peek(self, split: str, n: int, normalization: Normalization | None = None) -> Tensor:
+        """The first n samples of a split, normalised, [<= n, *shape].
+
+        normalization: a model's, on whose device and in whose precision they then are.
+        """
+        normalize = normalization or self.normalization
+        return normalize(self.splits[split][0:n].x.to(normalize.scale.device))
 
     def train_dataloader(self) -> DataLoader[Batch]:
         return self._loader("train", training=True)

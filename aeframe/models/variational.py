@@ -92,7 +92,8 @@ class Variational(Autoencoder):
 
     def sample(self, n: int, noise: Noise, device: torch.device | str = "cpu") -> Tensor:
         """N mean images of codes drawn from the prior, [n, *shape]."""
-        return self.reconstruct(noise.normal((n, self.latent_dim), device))
+        drawn = noise.normal((n, self.latent_dim), device)
+        return self.reconstruct(drawn.to(self.writes_code.weight.dtype))
 
     def problems(self) -> list[Problem]:
         if self.objective == "elbo":

@@ -1,0 +1,103 @@
+"""The README's commands and examples do what it says."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import shlex
+import sys
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from PIL import Image
+
+from aeframe.config import build, check
+from aeframe.launch import CONF
+from tests.conftest import TINY
+from tests.test_data import write_idx
+from tests.test_pairs import fit
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+COMMANDS = [
+    line.removeprefix("python train.py").strip()
+    for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
+    for line in block.splitlines()
+    if line.startswith("python train.py")
+]
+ELSEWHERE = ("hardware=gpu", "hardware=ddp", "hardware=ddp_cpu")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.fixture
+def own_data(tmp_path: Path) -> None:
+    """What the README's reader has: photographs, spectra and MNIST."""
+    generator = np.random.default_rng(0)
+    (tmp_path / "photos").mkdir()
+    for i in range(12):
+        pixels = generator.integers(0, 255, size=(40, 30, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "photos" / f"{i}.png")
+    np.save(tmp_path / "spectra.npy", generator.normal(size=(40, 50)))
+    write_idx(tmp_path / "data" / "MNIST" / "raw")
+
+
+def test_there_are_commands_to_run() -> None:
+    assert len(COMMANDS) >= 13
+
+
+@pytest.mark.usefixtures("own_data")
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_works(
+    aeframe: Callable[..., Any], compose: Callable[..., Any], command: str
+) -> None:
+    words = shlex.split(command, comments=True)
+    if words and words[0] in ELSEWHERE:  # needs other machines; test_hardware.py runs ddp_cpu
+        check(compose(*words))
+        return
+    status, out, err = aeframe(*words, *TINY)
+    assert status == 0, err
+    assert ("Best run:" if "-m" in words or "sweep" in command else "Run folder:") in out
+
+
+def test_the_shown_mistakes_are_those_that_are_made(aeframe: Callable[..., Any]) -> None:
+    shown = next(b for b in blocks("text") if b.startswith("$ "))
+    command, *expected = shown.splitlines()
+    status, _, err = aeframe(*shlex.split(command)[3:])
+    assert status == 2
+    assert err.splitlines() == expected
+
+
+def test_the_example_of_a_constraint_trains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (code,), (yaml,) = blocks("python"), blocks("yaml")
+    name = "aeframe.constraints.halving"
+    assert f"`{name.replace('.', '/')}.py`" in README
+    module = types.ModuleType(name)
+    exec(code, vars(module))
+    monkeypatch.setitem(sys.modules, name, module)
+    (tmp_path / "constraint").mkdir()
+    (tmp_path / "constraint" / "halving.yaml").write_text(yaml)
+    overrides = ["model=sparse", "constraint=halving", "trainer.max_epochs=1"]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = hydra_compose("config", [f"hydra.searchpath=[file://{tmp_path}]", *overrides])
+    built = build(cfg)
+    fit(built, tmp_path)
+    built.net.eval()
+    active = built.net.encode(built.data.peek("test", 20)).active
+    assert active.float().mean() <= 0.5
+    assert importlib.import_module(name) is module
+
+
+def test_the_tables_name_what_there_is() -> None:
+    for group in ("model", "network", "likelihood", "dataset", "constraint", "hardware"):
+        for file in (CONF / group).glob("*.yaml"):
+            assert f"`{file.stem}`" in README, f"{group}={file.stem}"
