@@ -39,7 +39,10 @@ def train() -> None:
     try:
         sys.exit(_train(sys.argv[1:]))
     except UserError as error:
-        report(error)
+        from aeframe.launch import is_first_process
+
+        if is_first_process():
+            report(error)
         sys.exit(2)
     except KeyboardInterrupt:
         print("aeframe: interrupted", file=sys.stderr)
@@ -69,7 +72,8 @@ def _train(argv: Sequence[str]) -> int:
     folders.register()
     jobs = Jobs(command, folders)
     sys.argv = [sys.argv[0], *command.argv]
-    with explained(command):
+    SweepTable.failures = 0
+    with explained(command), folders.dropped_if_empty():
         if command.trains and not command.multirun:
             # before Hydra makes a folder or writes into an existing one
             jobs.check(command.compose())

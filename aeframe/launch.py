@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -59,6 +60,17 @@ class Folders:
                 break
         self.made.append(path.resolve())
         return str(path)
+
+    @contextmanager
+    def dropped_if_empty(self) -> Iterator[None]:
+        """Where a mistake ends a sweep before its first job, its folder goes."""
+        try:
+            yield
+        except Exception:
+            for path in self.made:
+                if path.is_dir() and {f.name for f in path.iterdir()} <= {"multirun.yaml"}:
+                    shutil.rmtree(path)
+            raise
 
 
 def run_name(choices: Mapping[str, Any], constraints: Mapping[str, Any] | None) -> str:

@@ -58,7 +58,11 @@ class Metrics(nn.Module):
         self.units = UnitActivity(model.latent_dim)
         names = [*net.term_names, "loss", *(["kl", "negative_elbo"] if self.stochastic else [])]
         self.terms = nn.ModuleDict({name: MeanTerm() for name in names})
-        self.likelihood = (model.likelihood,)  # in a tuple: it is the model's, not a part of this
+        self.wholes = nn.ModuleDict()  # means of units, of which a penalty is a function
+        self._net = (net,)  # in a tuple: it is no part of this
+        for name, part in net.parts:
+            if type(part).unit_means is not Constraint.unit_means:
+                self.wholes[name] = MeanTerm(model.latent_dim)
         if self.corrupts:
             self.corrupted = _psnr(peak)
             self.denoised = MetricCollection({"mse": MeanSquaredError(), "psnr": _psnr(peak)})
@@ -88,15 +92,20 @@ class Metrics(nn.Module):
             kl = gaussian_kl(output.code.posterior).sum(1).mean()
             values |= {"kl": kl, "negative_elbo": self._nll(output) + kl}
         for name, value in values.items():
-            metric = self.terms[name]
-            assert isinstance(metric, MeanTerm)
-            metric.update(value, count)
+            self.terms[name].update(value, count)  # type: ignore[operator]
+        for name, means in self.wholes.items():
+            means.update(self._part(name).unit_means(output.code), count)  # type: ignore[operator]
+
+    def _part(self, name: str) -> Constraint:
+        part = self._net[0].constraints[name]
+        assert isinstance(part, Constraint)
+        return part
 
     def _nll(self, output: Output) -> Tensor:
         """-log p(x | z), averaged over samples of z, without emphasis."""
         repeats = len(output.parameters) // len(output.x)
         x = output.x.repeat(repeats, *[1] * (output.x.ndim - 1))
-        return self.likelihood[0].nll(output.parameters, x).flatten(1).sum(1).mean()
+        return self._net[0].model.likelihood.nll(output.parameters, x).flatten(1).sum(1).mean()
 
     def compute(self) -> dict[str, float]:
         """Every metric by name."""
@@ -110,9 +119,13 @@ class Metrics(nn.Module):
             found["gain_db"] = found["denoised_psnr"] - found["corrupted_psnr"]
         if self.stochastic:
             found["active_units"] = self.posterior.compute()
-        for name, mean in self.terms.items():
-            assert isinstance(mean, MeanTerm)
-            found[name] = mean.compute()
+        found |= {name: mean.compute() for name, mean in self.terms.items()}  # type: ignore[operator]
+        for name, means in self.wholes.items():
+            part = self._part(name)
+            whole = part.penalty_of(means.compute().float())  # type: ignore[operator]
+            weight = part.weight_at(self._net[0].clock)
+            found["loss"] = found["loss"] + weight * (whole - found[name])
+            found[name] = whole
         return {name: float(value) for name, value in found.items()}
 
     def reset(self) -> None:
@@ -159,7 +172,7 @@ class ExplainedVariance(Metric):
 
 
 class MeanTerm(Metric):
-    """The mean over samples of what batches give as their own means.
+    """The mean over samples of what batches give as their own means, a scalar or a vector.
 
     Not torchmetrics' MeanMetric, which leaves out batches whose value is NaN.
     """
@@ -167,10 +180,10 @@ class MeanTerm(Metric):
     total: Tensor
     samples: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, *shape: int) -> None:
         super().__init__()
-        for name in ("total", "samples"):
-            self.add_state(name, torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("total", torch.zeros(shape, dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("samples", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
 
     def update(self, value: Tensor, count: int) -> None:
         self.total += value.double() * count

@@ -161,7 +161,9 @@ class AutoencoderModule(pl.LightningModule):
         x, noise = self.net.normalization(batch.x), self.noise(split, batch_idx)
         clean = self.net(x, noise=noise, as_trained=False)
         random = self.net.corrupts or self.net.model.stochastic
-        self.metrics.update(clean, self.net(x, noise=noise) if random else clean)
+        as_trained = self.net(x, noise=noise) if random else clean
+        self._check_finite(as_trained)
+        self.metrics.update(clean, as_trained)
 
     def _log_metrics(self, split: str) -> None:
         values = {f"{split}/{name}": value for name, value in self.metrics.compute().items()}

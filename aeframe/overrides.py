@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,10 +75,17 @@ def parse(argv: Sequence[str]) -> Command:
     if options.config_dir:
         folders.append(Path(options.config_dir).resolve())
         if not folders[-1].is_dir():
-            raise UserError(f"--config-dir {options.config_dir}", "no such folder")
+            remedy = "Write --config-dir FOLDER, which holds GROUP/OPTION.yaml."
+            raise UserError(f"--config-dir {options.config_dir}", "no such folder", remedy)
     for word in words:
         if word.startswith("-"):
             raise UserError(word, "unknown option", "See python train.py --help.")
+        if word.startswith("="):
+            raise UserError(word, "cannot be read", QUOTING)
+        group, _, value = word.partition("=")
+        is_group = any((f / group).is_dir() for f in folders)
+        if is_group and re.fullmatch(r"[\d.+-]+|true|false", value):
+            raise _no_option(group, value, folders)  # a name, where Hydra would look for a number
     overrides = [_forced(word, folders) for word in words]
     flags = []
     for name in ("config_name", "config_dir", "config_path"):
@@ -109,28 +116,30 @@ def explained(command: Command) -> Iterator[None]:
     """Turn Hydra's exceptions into one clear line with the nearest name."""
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
 
     try:
         yield
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, YAMLError) as error:
         raise _translated(error, command) from error
 
 
 def _translated(error: Exception, command: Command) -> UserError:
     from hydra.errors import OverrideParseException
+    from yaml import YAMLError
 
-    text = str(error)
     if isinstance(error, OverrideParseException):
-        return UserError(error.override, "cannot be read", QUOTING)
-    if option := re.search(r"Could not find '(?P<group>[^']+)/(?P<option>[^'/]+)'", text):
-        return _no_option(option["group"], option["option"], command)
-    if group := re.search(r"Could not override '(?P<key>[^']+)'\.\s*No match", text):
-        return _no_group(group["key"], command)
-    if missing := re.search(r"Cannot find primary config '(?P<name>[^']+)'", text):
-        known = [f.stem for folder in command.folders for f in folder.glob("*.yaml")]
-        return UserError(f"--config-name {missing['name']}", "no such file", f"There are {known}.")
-    if variable := re.search(r"Environment variable '(?P<name>[^']+)' not found", text):
-        return _no_variable(variable["name"])
+        return UserError(error.override.removeprefix("++"), "cannot be read", QUOTING)
+    if isinstance(error, YAMLError):
+        mark = getattr(error, "problem_mark", None)
+        where = f"{mark.name}, line {mark.line + 1}" if mark else "configuration"
+        return UserError(
+            where, getattr(error, "problem", None) or "is no YAML", "Correct the file."
+        )
+    text = str(error)
+    for pattern, explain in EXPLANATIONS.items():
+        if (found := re.search(pattern, text)) is not None:
+            return explain(found, command)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     kept = [
         line for line in lines if not line.startswith(("See ", "To ", "Set the env", "Available"))
@@ -139,22 +148,57 @@ def _translated(error: Exception, command: Command) -> UserError:
     return UserError("command line", first)
 
 
-def _no_variable(name: str) -> UserError:
+def _no_variable(found: re.Match[str], command: Command) -> UserError:
+    name = found["name"]
     remedy = f"Set {name}."
     if name.startswith("SLURM_"):
         remedy = "hardware=slurm belongs inside a job of Slurm's; elsewhere write hardware=ddp."
     return UserError(f"environment variable {name}", "is not set", remedy)
 
 
-def _no_option(group: str, option: str, command: Command) -> UserError:
-    known = sorted({f.stem for folder in command.folders for f in (folder / group).glob("*.yaml")})
+def _no_option(group: str, option: str, folders: Sequence[Path]) -> UserError:
+    known = sorted({f.stem for folder in folders for f in (folder / group).glob("*.yaml")})
     close = nearest(option, known)
     hint = f"Did you mean {group}={close}? " if close else ""
     return UserError(f"{group}={option}", "no such option", f"{hint}There are {', '.join(known)}.")
 
 
-def _no_group(key: str, command: Command) -> UserError:
+def _no_group(found: re.Match[str], command: Command) -> UserError:
+    key = found["key"]
+    if key.startswith("hydra."):
+        return UserError(key, "unknown key", "See --cfg hydra for all keys.")
     known = sorted({f.name for folder in command.folders for f in folder.iterdir() if f.is_dir()})
     close = nearest(key, known)
     hint = f"Did you mean {close}? " if close else ""
     return UserError(key, "no such group", f"{hint}There are {', '.join(known)}.")
+
+
+def _no_config(found: re.Match[str], command: Command) -> UserError:
+    known = sorted(f.stem for folder in command.folders for f in folder.glob("*.yaml"))
+    where = f"--config-name {found['name']}"
+    return UserError(where, "no such file", f"There are {', '.join(known)}.")
+
+
+def _several(found: re.Match[str], command: Command) -> UserError:
+    what = "several values, which only a sweep takes"
+    return UserError(found["word"], what, "Add -m, or write [A,B] for a list.")
+
+
+def _twice(found: re.Match[str], command: Command) -> UserError:
+    group = found["group"]
+    words = [w for w in command.overrides if w.lstrip("+").startswith(f"{group}=")]
+    first = words[0] if words else group
+    return UserError(first, "this group has a value already", f"Write {first.lstrip('+')} once.")
+
+
+EXPLANATIONS: dict[str, Callable[[re.Match[str], Command], UserError]] = {
+    r"Could not (?:find|load) '(?P<group>[^'/]+)/(?P<option>[^']+)'": lambda found, command: (
+        _no_option(found["group"], found["option"], command.folders)
+    ),
+    r"Could not override '(?P<key>[^']+)'": _no_group,
+    r"Cannot find primary config '(?P<name>[^']+)'": _no_config,
+    r"Environment variable '(?P<name>[^']+)' not found": _no_variable,
+    r"Ambiguous value for argument '(?P<word>[^']+)'": _several,
+    r"Multiple values for (?P<group>[^. ]+)\.": _twice,
+}
+"""What Hydra and OmegaConf say, and who says it better."""

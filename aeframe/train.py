@@ -42,11 +42,13 @@ def run(cfg: DictConfig, folder: Path, flags: tuple[str, ...] = ()) -> float:
         filename="best",
         monitor=metric,
         mode=better_is(metric),
-        save_last=True,
         auto_insert_metric_name=False,
         enable_version_counter=False,
     )
-    trainer = _trainer(built, folder, metric, best)
+    last = ModelCheckpoint(  # save_last would save only when the best is new
+        dirpath=folder / "checkpoints", filename="last", monitor=None, enable_version_counter=False
+    )
+    trainer = _trainer(built, folder, metric, best, last)
     if is_first_process():
         report.opening(built, cfg, folder)
     with one_job(flags):
@@ -73,13 +75,15 @@ def _fit_and_test(
     net = deepcopy(built.net)  # the trained one may end up in pieces, or on other devices
     try:
         trainer.fit(built.module, datamodule=built.data)
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt):  # which Lightning makes status 1
+            raise KeyboardInterrupt from None
+        raise
     except TrainingError as error:
         kept = (
             f" The last good checkpoint is {best.best_model_path}." if best.best_model_path else ""
         )
         raise TrainingError(f"{error}{kept}") from error
-    if trainer.interrupted:
-        raise KeyboardInterrupt
     if best.best_model_score is None:  # it was over before the first validation was due
         trainer.validate(built.module, datamodule=built.data, verbose=False)
         best.best_model_path = str(folder / "checkpoints" / "best.ckpt")
@@ -106,11 +110,11 @@ def _fit_and_test(
     return card, value
 
 
-def _trainer(built: Built, folder: Path, metric: str, best: ModelCheckpoint) -> pl.Trainer:
+def _trainer(built: Built, folder: Path, metric: str, *kept: ModelCheckpoint) -> pl.Trainer:
     with torch.random.fork_rng(), _refused():  # Lightning may draw from the global stream
         return pl.Trainer(
             **built.trainer,
-            callbacks=[*built.callbacks, Bar(metric), best],
+            callbacks=[*built.callbacks, Bar(metric), *kept],
             logger=TensorBoardLogger(folder, name="", version="", default_hp_metric=False),
             default_root_dir=folder,
             use_distributed_sampler=False,

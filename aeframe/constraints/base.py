@@ -109,6 +109,14 @@ class Constraint(nn.Module):
         """The code that the decoder reads."""
         return code
 
+    def unit_means(self, code: Code) -> Tensor | None:
+        """Of a penalty that is a function of means over the data: those of this batch, [m]."""
+        return None
+
+    def penalty_of(self, means: Tensor) -> Tensor:
+        """That function: so that a split is measured as a whole, whatever its batches."""
+        raise NotImplementedError
+
     def penalty(self, seen: Pass) -> Tensor | None:
         """A summand of the loss, before its weight: a scalar in nats, averaged over the batch."""
         return None

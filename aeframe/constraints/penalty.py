@@ -127,10 +127,15 @@ class KLSparsity(Penalty):
             return code
         return code.with_value(code.pre.sigmoid(), floor=self.floor, in_unit_interval=True)
 
+    def unit_means(self, code: Code) -> Tensor:
+        return code.value.float().mean(0)
+
+    def penalty_of(self, means: Tensor) -> Tensor:
+        return kl_of_rates(self.rho, means)
+
     def penalty(self, seen: Pass) -> Tensor:
-        values = seen.code.value.float()
-        means = values.mean(0)
-        return kl_of_rates(self.rho, mean_over_ranks(means) if self.training else means)
+        means = self.unit_means(seen.code)
+        return self.penalty_of(mean_over_ranks(means) if self.training else means)
 
 
 def kl_of_rates(rho: float, rate: Tensor) -> Tensor:

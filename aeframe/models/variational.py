@@ -67,7 +67,9 @@ class Variational(Autoencoder):
             samples = code.value.unflatten(0, (-1, len(x)))
             bound = importance_weighted_bound(log_weights(-nll, samples, code.posterior))
             return {"importance_weighted_bound": Term(-bound.mean())}
-        per_unit = mean_over_ranks(gaussian_kl(code.posterior).mean(0))
+        per_unit = gaussian_kl(code.posterior).mean(0)
+        if self.training and self.free_bits:  # without them a mean of means is the mean
+            per_unit = mean_over_ranks(per_unit)
         kl = per_unit.clamp(min=self.free_bits).sum()
         return {"reconstruction": Term(nll.mean()), "gaussian_kl": Term(kl, self.beta(clock))}
 
