@@ -97,8 +97,8 @@ def one_job(flags: tuple[str, ...] = ()) -> Iterator[None]:
     hydra: Any = HydraConfig.get()
     with read_write(hydra), open_dict(hydra):
         hydra.run.dir = hydra.runtime.output_dir  # resolved: not another new folder
-    sys.argv = [argv[0], *flags, *hydra.overrides.task, "hydra.mode=RUN"]
-    main.__spec__ = find_spec("aeframe.train")
+    sys.argv = [argv[0], "train", *flags, *hydra.overrides.task, "hydra.mode=RUN"]
+    main.__spec__ = find_spec("aeframe.__main__")
     try:
         yield
     finally:

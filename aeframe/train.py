@@ -150,9 +150,3 @@ def _quiet() -> None:
         ".*sync_dist=True.*",  # torchmetrics has already reduced what is logged
     ):
         warnings.filterwarnings("ignore", pattern)
-
-
-if __name__ == "__main__":  # how Lightning starts the other ranks
-    from aeframe.cli import train
-
-    train()

@@ -168,7 +168,7 @@ def test_a_sweep_of_distributed_jobs_trains_each_once(aeframe: Command, tmp_path
     second = [json.loads(line) for line in noted.read_text().splitlines()]
     assert len(second) == 2
     for words, rate, name in zip(second, ("0.001", "0.01"), names, strict=True):
-        words = words[words.index("aeframe.train") + 1 :]  # behind: python -m
+        words = words[words.index("aeframe.__main__") + 1 :]  # behind: python -m
         assert not {"-m", "--multirun"} & set(words)
         assert [word.lstrip("+") for word in words if "optimizer.lr" in word] == [
             f"optimizer.lr={rate}"

@@ -1,0 +1,5 @@
+"""`python -m aeframe VERB`: also how Lightning starts the other ranks of a distributed run."""
+
+from aeframe.cli import main
+
+main()
