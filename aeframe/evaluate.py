@@ -15,7 +15,7 @@ from torch import Tensor
 from aeframe.bounds import AtLeast
 from aeframe.constrained import ConstrainedAutoencoder
 from aeframe.data import DataModule
-from aeframe.models.variational import Variational
+from aeframe.models.variational import Variational, log_likelihood
 from aeframe.noise import Noise
 
 CHUNK = 256  # samples that are passed through the network at once
@@ -119,12 +119,11 @@ class Evaluation:
         if net.is_sparse:  # a sparse code has as many numbers as units are active
             size = max(1, round(metrics.get("l0", size)))
         if isinstance(net.model, Variational):
-            nll = -_in_chunks(partial(self._log_likelihood, net.model), x).mean()
+            estimate = partial(log_likelihood, net.model, k=self.importance_samples)
+            noise = Noise("evaluate")  # one stream: other numbers for each chunk
+            nll = -_in_chunks(partial(estimate, noise=noise), x).mean()
             metrics = {**metrics, "nll": float(nll)}
         return Card(metrics, baselines(data, size), copy_check(net, x), size, len(x))
-
-    def _log_likelihood(self, model: Variational, x: Tensor) -> Tensor:
-        return model.log_likelihood(x, self.importance_samples, Noise("evaluate"))
 
 
 @torch.no_grad()

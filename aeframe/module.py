@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from aeframe.constrained import ConstrainedAutoencoder
+from aeframe.constraints.base import Step
 from aeframe.data import Batch
 from aeframe.errors import TrainingError, UserError
 from aeframe.metrics import Metrics
@@ -129,7 +130,7 @@ class AutoencoderModule(pl.LightningModule):
         self.net.clock = clock = self.clock(self.global_step + 1)  # counted after this hook
         noise = Noise(self.seed, "after_step", self.global_step)
         for name, part in self.net.parts:
-            part.after_step(self.net.model, optimizer, clock, noise.stream(name))
+            part.after_step(Step(self.net.model, optimizer, clock, noise.stream(name)))
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         for _, part in self.net.parts:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from aeframe.constraints import Constraint, Data, Pass
 from aeframe.likelihoods import Gaussian
-from aeframe.models import Autoencoder, Code, Output, Sparse, Undercomplete
+from aeframe.models import Autoencoder, Code, Output, Setting, Sparse, Undercomplete
 from aeframe.models.base import Term
 from aeframe.networks import MLP
 from aeframe.noise import Noise
@@ -29,7 +29,7 @@ def model(
 ) -> Autoencoder:
     torch.manual_seed(seed)
     built = MLP(widths=list(widths), **{"activation": "tanh", **network})
-    return cls(network=built, likelihood=Gaussian(), shape=(inputs,), latent_dim=units)
+    return cls(Setting(built, Gaussian(), (inputs,)), latent_dim=units)
 
 
 def code(pre: Tensor) -> Code:

@@ -24,7 +24,9 @@ from aeframe.data import Normalization
 from aeframe.metrics import Metrics, better_is, metric_names
 from aeframe.models import Autoencoder, Code, Output, Posterior, Sparse, Undercomplete, Variational
 from aeframe.models.base import Term
+from aeframe.models.variational import ELBO
 from aeframe.noise import Noise
+from aeframe.schedules import schedule
 from tests.constraint_tools import model
 
 Compose = Callable[..., DictConfig]
@@ -280,8 +282,7 @@ def test_a_batch_without_a_finite_loss_is_not_left_out() -> None:
 def test_kl_and_negative_elbo_are_closed_forms_whatever_is_trained(k: int) -> None:
     """Neither beta, nor free bits, nor emphasis is part of the bound."""
     made = net(Variational, masking=Masking(fraction=0.5, emphasis_corrupted=3.0))
-    made.model.k, made.model.free_bits = k, 2.0
-    made.model.beta = lambda clock: 7.0  # type: ignore[assignment]
+    made.model.k, made.model.elbo = k, ELBO(schedule(7.0), free_bits=2.0)
     x, sizes = random(7, INPUTS), (5, 2)
     passes = [made(rows, noise=Noise(i)) for i, rows in enumerate(x.split(sizes))]
     clean = [made(rows, noise=Noise(0), as_trained=False) for rows in x.split(sizes)]

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from aeframe.constraints import L1, L2, Contractive, KLSparsity, Orthogonal, Sigmoid
+from aeframe.constraints import L1, L2, Contractive, KLSparsity, Orthogonal, Sigmoid, Step
 from aeframe.constraints.penalty import kl_of_rates
 from aeframe.models import Undercomplete
 from aeframe.noise import Noise
@@ -113,7 +113,7 @@ def test_unit_norm_columns_hold_after_a_step_and_the_gradient_is_tangent() -> No
         along = (dictionary.grad * dictionary).sum(0)
         assert torch.allclose(along, torch.zeros_like(along), atol=1e-4)
         optimizer.step()
-        part.after_step(autoencoder, optimizer, NOW, Noise("x"))
+        part.after_step(Step(autoencoder, optimizer, NOW, Noise("x")))
         assert torch.allclose(autoencoder.decoder.dictionary.norm(dim=0), torch.ones(9))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from aeframe.constraints import AuxK, Resampling
+from aeframe.constraints import AuxK, Resampling, Step
 from aeframe.models import Sparse
 from aeframe.noise import Noise
 from aeframe.schedules import Clock
@@ -100,9 +100,9 @@ def test_resampling_changes_exactly_the_dead_units_and_their_moments(
         for n, p in autoencoder.named_parameters()
         if p.requires_grad
     }
-    part.after_step(autoencoder, optimizer, Clock(10, 0.9), Noise(0))
+    part.after_step(Step(autoencoder, optimizer, Clock(10, 0.9), Noise(0)))
     assert all(torch.equal(before[n], p) for n, p in autoencoder.named_parameters())  # not yet due
-    part.after_step(autoencoder, optimizer, Clock(12, 1.1), Noise(0))
+    part.after_step(Step(autoencoder, optimizer, Clock(12, 1.1), Noise(0)))
 
     live = [i for i in range(10) if i not in (2, 7)]
     layer = autoencoder.writes_code
@@ -139,7 +139,7 @@ def test_resampling_revives_most_of_planted_dead_units() -> None:
         (passed.reconstruction - x).square().sum(1).mean().backward()
         part.observe(output(x, passed.code, passed.reconstruction.detach()), NOW)
         optimizer.step()
-        part.after_step(autoencoder, optimizer, Clock(step, step * 20 / 200), Noise(step))
+        part.after_step(Step(autoencoder, optimizer, Clock(step, step * 20 / 200), Noise(step)))
     fired = autoencoder.encode(
         torch.rand(500, 10) * (torch.rand(500, 10) < 0.2) @ atoms
     ).active.any(0)

@@ -28,7 +28,7 @@ from aeframe.errors import ConfigError, Problem
 from aeframe.evaluate import Evaluation
 from aeframe.likelihoods import Likelihood
 from aeframe.metrics import metric_names
-from aeframe.models import Autoencoder
+from aeframe.models import Autoencoder, Setting
 from aeframe.networks import Network
 
 OBJECTS: dict[str, type] = {
@@ -48,7 +48,7 @@ PLAIN: dict[str, Any] = {
 }
 """Root keys whose node is the options of one class."""
 PROVIDED = {
-    "model": ("network", "likelihood", "shape"),
+    "model": ("setting",),
     "dataset": ("source", "seed"),
     "early_stopping": ("monitor", "mode"),
 }
@@ -286,6 +286,5 @@ def make_model(node: dict[str, Any], parts: Parts, shape: tuple[int, ...]) -> Au
     for part in parts.constraints.values():
         arguments["latent_dim"] = part.code_size(arguments["latent_dim"], inputs)
     assert parts.model is not None
-    return parts.model(
-        network=parts.made["network"], likelihood=parts.made["likelihood"], shape=shape, **arguments
-    )
+    setting = Setting(parts.made["network"], parts.made["likelihood"], shape)
+    return parts.model(setting, **arguments)

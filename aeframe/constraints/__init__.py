@@ -1,7 +1,7 @@
 """The ways to keep a network from copying its input."""
 
 from aeframe.constraints.activation import JumpReLU, Sigmoid, Threshold
-from aeframe.constraints.base import Constraint, Corrupted, Data, Pass
+from aeframe.constraints.base import Constraint, Corrupted, Data, Pass, Step
 from aeframe.constraints.corruption import GaussianNoise, Masking, SaltAndPepper
 from aeframe.constraints.penalty import L1, L2, Contractive, KLSparsity, Orthogonal
 from aeframe.constraints.revival import AuxK, Resampling
@@ -27,6 +27,7 @@ __all__ = [
     "Resampling",
     "SaltAndPepper",
     "Sigmoid",
+    "Step",
     "Threshold",
     "TopK",
     "WinnerTakeAll",

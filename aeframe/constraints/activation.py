@@ -7,13 +7,11 @@ from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from aeframe.bounds import Above, AtLeast, Below
-from aeframe.constraints.base import Constraint, Data, Pass, Penalty
+from aeframe.constraints.base import Constraint, Data, Pass, Penalty, Step
 from aeframe.distributed import mean_over_ranks
 from aeframe.models.base import Autoencoder, Code, Output
-from aeframe.noise import Noise
 from aeframe.schedules import Clock, Scheduled
 
 Rate = Annotated[float, Above(0), Below(1)]
@@ -125,11 +123,10 @@ class Sigmoid(_Homeostatic):
 
 
 class JumpReLU(Penalty):
-    """z where z > theta, with theta learned for each unit, and weight * L0 in the loss
-    (Rajamanoharan et al. 2024, arXiv:2407.14435).
+    """z where z > theta, learned for each unit, and weight * L0 in the loss (Rajamanoharan et al. 2024,
+    arXiv:2407.14435). theta's gradient is the straight-through estimate with a rectangular kernel.
 
-    Both are piecewise constant in theta; its gradient is the straight-through estimate with a
-    rectangular kernel. bandwidth: the kernel's width, in standard deviations of z at initialisation.
+    bandwidth: the kernel's width, in standard deviations of z at initialisation.
     rate: the share of samples for which each unit is active at initialisation.
     """
 
@@ -163,9 +160,7 @@ class JumpReLU(Penalty):
         return _Step.apply(seen.code.pre.float(), self.theta, self.width).sum(1).mean()
 
     @torch.no_grad()
-    def after_step(
-        self, model: Autoencoder, optimizer: Optimizer, clock: Clock, noise: Noise
-    ) -> None:
+    def after_step(self, step: Step) -> None:
         self.theta.clamp_(min=0)
 
 

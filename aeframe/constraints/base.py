@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -52,6 +52,15 @@ class Data:
     high: float
     samples: int
     batch: Tensor
+
+
+class Step(NamedTuple):
+    """An optimizer step that has just been taken."""
+
+    model: Autoencoder
+    optimizer: Optimizer
+    clock: Clock
+    noise: Noise
 
 
 class Constraint(nn.Module):
@@ -131,9 +140,7 @@ class Constraint(nn.Module):
     def before_step(self, model: Autoencoder) -> None:
         """Change gradients before the optimizer's step."""
 
-    def after_step(
-        self, model: Autoencoder, optimizer: Optimizer, clock: Clock, noise: Noise
-    ) -> None:
+    def after_step(self, step: Step) -> None:
         """Change weights after the optimizer's step."""
 
 

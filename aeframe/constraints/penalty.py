@@ -8,13 +8,11 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
-from torch.optim import Optimizer
 
 from aeframe.bounds import Above, AtLeast, Below
-from aeframe.constraints.base import Data, Pass, Penalty
+from aeframe.constraints.base import Data, Pass, Penalty, Step
 from aeframe.distributed import mean_over_ranks
 from aeframe.models.base import Autoencoder, Code
-from aeframe.noise import Noise
 from aeframe.schedules import Clock, Scheduled
 
 Weight = Annotated[Scheduled, AtLeast(0)]
@@ -44,17 +42,7 @@ class L1(Penalty):
         if decoder.is_linear:
             return (value.abs() * decoder.dictionary.norm(dim=0)).sum(1).mean()
         with torch.enable_grad():  # also in validation: the norms are those of a derivative
-            return (value.abs() * self._column_norms(value, seen)).sum(1).mean()
-
-    def _column_norms(self, value: Tensor, seen: Pass) -> Tensor:
-        """||d output / d h_j|| of each sample, [B, m]: for normal v the mean of |v^T column| is
-        sqrt(2 / pi) times the column's norm.
-        """
-        value = value.detach().requires_grad_()
-        output = seen.model.decode(value)
-        probe = seen.noise.normal(output.shape, output.device).to(output.dtype)
-        (product,) = torch.autograd.grad((output * probe).sum(), value, create_graph=True)
-        return product.abs() * math.sqrt(math.pi / 2)
+            return (value.abs() * column_norms(value, seen)).sum(1).mean()
 
     @torch.no_grad()
     def before_step(self, model: Autoencoder) -> None:
@@ -66,12 +54,21 @@ class L1(Penalty):
             dictionary.grad -= column * (column * dictionary.grad).sum(0)
 
     @torch.no_grad()
-    def after_step(
-        self, model: Autoencoder, optimizer: Optimizer, clock: Clock, noise: Noise
-    ) -> None:
+    def after_step(self, step: Step) -> None:
         if self.form == "unit_norm":
-            dictionary = model.decoder.dictionary
+            dictionary = step.model.decoder.dictionary
             dictionary.copy_(F.normalize(dictionary, dim=0))
+
+
+def column_norms(value: Tensor, seen: Pass) -> Tensor:
+    """||d output / d h_j|| of each sample without bias, [B, m]: for normal v the mean of |v^T column|
+    is sqrt(2 / pi) times the column's norm.
+    """
+    value = value.detach().requires_grad_()
+    output = seen.model.decode(value)
+    probe = seen.noise.normal(output.shape, output.device).to(output.dtype)
+    (product,) = torch.autograd.grad((output * probe).sum(), value, create_graph=True)
+    return product.abs() * math.sqrt(math.pi / 2)
 
 
 class L2(Penalty):
@@ -118,14 +115,12 @@ class KLSparsity(Penalty):
 
     def note(self, batch: int) -> str | None:
         wanted = math.ceil(5 / self.rho)
-        if batch >= wanted:
-            return None
-        return f"a batch of {batch} says little of a mean of {self.rho:g}; {wanted} or more would"
+        what = f"a batch of {batch} says little of a mean of {self.rho:g}; {wanted} or more would"
+        return what if batch < wanted else None
 
     def constrain(self, code: Code, clock: Clock) -> Code:
-        if code.in_unit_interval:
-            return code
-        return code.with_value(code.pre.sigmoid(), floor=self.floor, in_unit_interval=True)
+        logistic = code.with_value(code.pre.sigmoid(), floor=self.floor, in_unit_interval=True)
+        return code if code.in_unit_interval else logistic
 
     def unit_means(self, code: Code) -> Tensor:
         return code.value.float().mean(0)

@@ -10,7 +10,7 @@ from torch.nn import functional as F  # noqa: N812
 from torch.optim import Optimizer
 
 from aeframe.bounds import Above, AtLeast
-from aeframe.constraints.base import Constraint, Data, Pass
+from aeframe.constraints.base import Constraint, Data, Pass, Step
 from aeframe.distributed import ranks, rows_of_all_ranks, sum_over_ranks
 from aeframe.models.base import Autoencoder, Output
 from aeframe.noise import Noise
@@ -104,9 +104,6 @@ class Resampling(_Revival):
         self.register_buffer("times", torch.zeros((), dtype=torch.int64))
         self._worst: Tensor | None = None
 
-    def _due(self, clock: Clock) -> bool:
-        return int(clock.epoch / self.every) > int(self.times)
-
     def observe(self, output: Output, clock: Clock) -> None:
         super().observe(output, clock)
         missed = (output.x - output.reconstruction[: len(output.x)]).flatten(1)
@@ -114,32 +111,36 @@ class Resampling(_Revival):
         self._worst = missed[order[: len(order) // 4 + 1]]
 
     @torch.no_grad()
-    def after_step(
-        self, model: Autoencoder, optimizer: Optimizer, clock: Clock, noise: Noise
-    ) -> None:
-        if not self._due(clock) or self._worst is None:
+    def after_step(self, step: Step) -> None:
+        due = int(step.clock.epoch / self.every)
+        if due <= int(self.times) or self._worst is None:
             return
-        self.times.fill_(int(clock.epoch / self.every))
+        self.times.fill_(due)
         units = self.dead.nonzero().flatten()
         if len(units):
-            directions = self._directions(model, len(units), rows_of_all_ranks(self._worst), noise)
-            revive(model, optimizer, units, ~self.dead, *directions)
+            worst = rows_of_all_ranks(self._worst)
+            directions = new_directions(step.model, len(units), worst, step.noise)
+            revive(step.model, step.optimizer, units, ~self.dead, *directions)
             self.idle[units] = 0
 
-    def _directions(
-        self, model: Autoencoder, count: int, worst: Tensor, noise: Noise
-    ) -> tuple[Tensor, Tensor]:
-        """Unit vectors for encoder rows [count, in] and decoder columns [count, out]."""
-        rows, columns = model.writes_code.in_features, model.decoder.dictionary.shape[0]
-        if rows == columns == worst.shape[1]:
-            chosen = F.normalize(worst, dim=1)[torch.arange(count) % len(worst)]
-            return chosen, chosen
-        everywhere = Noise(*noise.key)  # the same on every rank
-        device = worst.device
-        return (
-            F.normalize(everywhere.normal((count, rows), device), dim=1),
-            F.normalize(everywhere.normal((count, columns), device), dim=1),
-        )
+
+def new_directions(
+    model: Autoencoder, count: int, worst: Tensor, noise: Noise
+) -> tuple[Tensor, Tensor]:
+    """Unit vectors for encoder rows [count, in] and decoder columns [count, out].
+
+    worst: what the reconstruction missed most, [n, out].
+    """
+    rows, columns = model.writes_code.in_features, model.decoder.dictionary.shape[0]
+    if rows == columns == worst.shape[1]:
+        chosen = F.normalize(worst, dim=1)[torch.arange(count) % len(worst)]
+        return chosen, chosen
+    everywhere = Noise(*noise.key)  # the same on every rank
+    device = worst.device
+    return (
+        F.normalize(everywhere.normal((count, rows), device), dim=1),
+        F.normalize(everywhere.normal((count, columns), device), dim=1),
+    )
 
 
 def revive(

@@ -43,23 +43,43 @@ class TopK(_Selection):
         return code.with_value(kept, floor=code.floor)
 
 
-class BatchTopK(_Selection):
-    """The k * B largest units of a batch of B samples stay, so that a sample may have more or fewer
-    than k (Bussmann et al. 2024, arXiv:2412.06410).
-
-    Under several ranks the batch is the global one. Outside training a unit stays if it is above a
-    threshold: the running mean of the smallest value that training kept.
+class _Calibrated(_Selection):
+    """A selection within the batch, and outside training a threshold instead, so that a sample's code
+    does not depend on the others: the running mean of the smallest value that training kept.
     """
 
     average: Tensor
     weight: Tensor
-    decay = 0.9
+    decay = 0.9  # of tens of steps: while units grow a longer mean lags behind them
+
+    def _count_from(self, shape: tuple[int, ...]) -> None:
+        self.register_buffer("average", torch.zeros(shape, dtype=torch.float64))
+        self.register_buffer("weight", torch.zeros((), dtype=torch.float64))
+
+    def threshold(self) -> Tensor:
+        """From it on a unit stays, outside training."""
+        if self.weight == 0:
+            raise TrainingError("the code has no threshold before its first training step.")
+        return (self.average / self.weight).float()
+
+    def _follow(self, smallest: Tensor) -> None:
+        """Count the smallest kept values; the weight makes up for a mean that began at 0."""
+        self.average.lerp_(smallest.double(), 1 - self.decay)
+        self.weight.lerp_(torch.ones_like(self.weight), 1 - self.decay)
+
+
+class BatchTopK(_Calibrated):
+    """The k * B largest units of a batch of B samples stay, so that a sample may have more or fewer
+    than k (Bussmann et al. 2024, arXiv:2412.06410).
+
+    Under several ranks the batch is the global one. Outside training a unit stays from a threshold on:
+    the running mean of the smallest value that training kept.
+    """
 
     def __init__(self, *, k: Count) -> None:
         super().__init__()
         self.k = schedule(k)
-        self.register_buffer("average", torch.zeros((), dtype=torch.float64))
-        self.register_buffer("weight", torch.zeros((), dtype=torch.float64))
+        self._count_from(())
 
     def size_problem(self, latent_dim: int, inputs: int, batch: int) -> tuple[str, str] | None:
         return _too_many("batch_topk", self.k.extremes, latent_dim)
@@ -74,33 +94,22 @@ class BatchTopK(_Selection):
         mask.view(-1)[kept] = True
         return code.with_value(value * _own_rows(mask), floor=code.floor)
 
-    def threshold(self) -> Tensor:
-        """Above it a unit stays, outside training."""
-        if self.weight == 0:
-            raise TrainingError("batch_topk has no threshold before its first training step.")
-        return (self.average / self.weight).float()
-
     def observe(self, output: Output, clock: Clock) -> None:
         value = output.code.value
-        smallest = torch.where(value > 0, value, torch.inf).min().double()
+        smallest = torch.where(value > 0, value, torch.inf).min()
         smallest = rows_of_all_ranks(smallest[None]).min()
         if bool(torch.isfinite(smallest)):
-            self.average.lerp_(smallest, 1 - self.decay)
-            self.weight.lerp_(torch.ones_like(self.weight), 1 - self.decay)
+            self._follow(smallest)
 
 
-class WinnerTakeAll(_Selection):
+class WinnerTakeAll(_Calibrated):
     """Each unit stays only for the share `rate` of the batch that excites it most: lifetime sparsity
     (Makhzani & Frey 2015, arXiv:1409.2752), which leaves no unit dead.
 
     Under several ranks the batch is the global one. inference: outside training, `threshold` keeps a
-    unit that is above the running mean of its smallest winner; `relu` keeps all above zero, as the
-    paper's features do, of which most may be active at once.
+    unit from the running mean of its smallest winner on; `relu` keeps all above zero, as the paper's
+    features do, of which most may be active at once.
     """
-
-    average: Tensor
-    weight: Tensor
-    decay = 0.9
 
     def __init__(
         self,
@@ -112,24 +121,16 @@ class WinnerTakeAll(_Selection):
         self.rate, self.inference = rate, inference
 
     def size_problem(self, latent_dim: int, inputs: int, batch: int) -> tuple[str, str] | None:
-        if int(self.rate * batch) >= 1:
-            return None
-        what = f"a share of {self.rate:g} of a batch of {batch} is less than one winner"
-        return (
-            what,
-            f"Write constraint.winner_take_all.rate={2 / batch:.2g} or a larger batch_size.",
-        )
+        return None if int(self.rate * batch) >= 1 else _no_winner(self.rate, batch)
 
     def attach(self, model: Autoencoder, data: Data) -> None:
-        self.register_buffer("average", torch.zeros(model.latent_dim, dtype=torch.float64))
-        self.register_buffer("weight", torch.zeros((), dtype=torch.float64))
+        self._count_from((model.latent_dim,))
 
     def constrain(self, code: Code, clock: Clock) -> Code:
         value = code.value.relu()
         if not self.training:
-            if self.inference == "threshold":
-                value = value * (value >= (self.average / self.weight.clamp(min=1e-9)).float())
-            return code.with_value(value, floor=code.floor)
+            kept = value >= self.threshold() if self.inference == "threshold" else value > 0
+            return code.with_value(value * kept, floor=code.floor)
         everyone = rows_of_all_ranks(value)
         winners = everyone.topk(max(1, int(self.rate * len(everyone))), dim=0, sorted=False).indices
         mask = torch.zeros_like(everyone, dtype=torch.bool).scatter(0, winners, True)
@@ -137,16 +138,20 @@ class WinnerTakeAll(_Selection):
 
     def observe(self, output: Output, clock: Clock) -> None:
         value = output.code.value
-        smallest = torch.where(value > 0, value, torch.inf).amin(0).double()
+        smallest = torch.where(value > 0, value, torch.inf).amin(0)
         smallest = rows_of_all_ranks(smallest[None]).amin(0)
-        smallest = torch.where(torch.isfinite(smallest), smallest, 0.0)
-        self.average.lerp_(smallest, 1 - self.decay)
-        self.weight.lerp_(torch.ones_like(self.weight), 1 - self.decay)
+        self._follow(torch.where(torch.isfinite(smallest), smallest, 0.0))
 
 
 def _own_rows(everyone: Tensor) -> Tensor:
     """The part of this rank in what rows_of_all_ranks gathered."""
     return everyone.chunk(ranks())[rank()]
+
+
+def _no_winner(rate: float, batch: int) -> tuple[str, str]:
+    what = f"a share of {rate:g} of a batch of {batch} is less than one winner"
+    remedy = f"constraint.winner_take_all.rate={2 / batch:.2g} or a larger batch_size"
+    return what, f"Write {remedy}."
 
 
 def _too_many(name: str, ks: tuple[float, ...], latent_dim: int) -> tuple[str, str] | None:

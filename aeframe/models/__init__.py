@@ -1,6 +1,6 @@
 """The four variants."""
 
-from aeframe.models.base import Autoencoder, Code, Output, Posterior, Term
+from aeframe.models.base import Autoencoder, Code, Output, Posterior, Setting, Term
 from aeframe.models.denoising import Denoising
 from aeframe.models.sparse import Sparse
 from aeframe.models.undercomplete import Undercomplete
@@ -12,6 +12,7 @@ __all__ = [
     "Denoising",
     "Output",
     "Posterior",
+    "Setting",
     "Sparse",
     "Term",
     "Undercomplete",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import ClassVar, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from aeframe.bounds import AtLeast
 from aeframe.errors import Problem
 from aeframe.likelihoods import Likelihood
 from aeframe.networks import Network
@@ -16,6 +17,7 @@ from aeframe.noise import Noise
 from aeframe.schedules import Clock
 
 Shape = tuple[int, ...]
+Units = Annotated[int, AtLeast(1)]
 
 
 class Posterior(NamedTuple):
@@ -84,12 +86,22 @@ class Output:
         return torch.stack([term.value * term.weight for term in self.terms.values()]).sum()
 
 
+class Setting(NamedTuple):
+    """What the framework gives every variant.
+
+    network: builds encoder and decoder. likelihood: what the decoder's output means.
+    shape: of one sample, (C, H, W) or (D,).
+    """
+
+    network: Network
+    likelihood: Likelihood
+    shape: Shape
+
+
 class Autoencoder(nn.Module):
     """encode(x) -> Code, decode(code) -> the likelihood's parameters.
 
-    network: builds encoder and decoder. likelihood: what the decoder's output means.
-    shape: of one sample, (C, H, W) or (D,). latent_dim: the number of code units m.
-    These three are the framework's to pass; a variant's own options follow them.
+    latent_dim: the number of code units m. A variant's own options follow it.
     """
 
     stochastic: ClassVar[bool] = False
@@ -99,11 +111,10 @@ class Autoencoder(nn.Module):
     heads: ClassVar[int] = 1
     """Numbers that the encoder gives for each code unit."""
 
-    def __init__(
-        self, *, network: Network, likelihood: Likelihood, shape: Shape, latent_dim: int
-    ) -> None:
+    def __init__(self, setting: Setting, *, latent_dim: Units) -> None:
         super().__init__()
-        self.shape, self.latent_dim, self.likelihood = tuple(shape), latent_dim, likelihood
+        network, self.likelihood, shape = setting
+        self.shape, self.latent_dim = tuple(shape), latent_dim
         self.layer_sizes = network.layer_sizes(self.shape)
         self.encoder, self.decoder = network.build(self.shape, latent_dim, self.heads)
 

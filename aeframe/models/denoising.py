@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from aeframe.bounds import AtLeast
-from aeframe.likelihoods import Likelihood
-from aeframe.models.base import Autoencoder, Shape
-from aeframe.networks import Network
+from aeframe.models.base import Autoencoder
 
 
 class Denoising(Autoencoder):
@@ -17,13 +12,3 @@ class Denoising(Autoencoder):
     """
 
     requires = "corruption"
-
-    def __init__(
-        self,
-        *,
-        network: Network,
-        likelihood: Likelihood,
-        shape: Shape,
-        latent_dim: Annotated[int, AtLeast(1)],
-    ) -> None:
-        super().__init__(network=network, likelihood=likelihood, shape=shape, latent_dim=latent_dim)

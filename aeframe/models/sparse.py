@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import torch
 from torch import Tensor, nn
 
-from aeframe.bounds import AtLeast
 from aeframe.errors import Problem
-from aeframe.likelihoods import Likelihood
-from aeframe.models.base import Autoencoder, Code, Shape
-from aeframe.networks import Network
+from aeframe.models.base import Autoencoder, Code, Setting, Units
 from aeframe.noise import Noise
 
 
@@ -29,18 +24,12 @@ class Sparse(Autoencoder):
     centre: Tensor
 
     def __init__(
-        self,
-        *,
-        network: Network,
-        likelihood: Likelihood,
-        shape: Shape,
-        latent_dim: Annotated[int, AtLeast(1)],
-        allow_undercomplete: bool = False,
+        self, setting: Setting, *, latent_dim: Units, allow_undercomplete: bool = False
     ) -> None:
-        super().__init__(network=network, likelihood=likelihood, shape=shape, latent_dim=latent_dim)
+        super().__init__(setting, latent_dim=latent_dim)
         self.allow_undercomplete = allow_undercomplete
         self.register_buffer("centre", torch.zeros(self.shape))
-        if self.decoder.is_linear and not network.tied:
+        if self.decoder.is_linear and not setting.network.tied:
             with torch.no_grad():
                 self.decoder.dictionary.copy_(
                     nn.functional.normalize(self.decoder.dictionary, dim=0)
@@ -57,8 +46,7 @@ class Sparse(Autoencoder):
         self.centre.copy_(mean)
 
     def problems(self) -> list[Problem]:
-        if self.allow_undercomplete or self.latent_dim > self.inputs:
-            return []
         what = f"a sparse code needs more units than the {self.inputs} inputs"
         remedy = f"Write model.latent_dim={2 * self.inputs}, or model.allow_undercomplete=true."
-        return [Problem(f"model.latent_dim={self.latent_dim}", what, remedy)]
+        fine = self.allow_undercomplete or self.latent_dim > self.inputs
+        return [] if fine else [Problem(f"model.latent_dim={self.latent_dim}", what, remedy)]

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Annotated
 
-from aeframe.bounds import AtLeast
 from aeframe.errors import Problem
-from aeframe.likelihoods import Likelihood
-from aeframe.models.base import Autoencoder, Shape
-from aeframe.networks import Network
+from aeframe.models.base import Autoencoder, Setting, Units
 
 
 class Undercomplete(Autoencoder):
@@ -19,15 +15,9 @@ class Undercomplete(Autoencoder):
     """
 
     def __init__(
-        self,
-        *,
-        network: Network,
-        likelihood: Likelihood,
-        shape: Shape,
-        latent_dim: Annotated[int, AtLeast(1)],
-        allow_overcomplete: bool = False,
+        self, setting: Setting, *, latent_dim: Units, allow_overcomplete: bool = False
     ) -> None:
-        super().__init__(network=network, likelihood=likelihood, shape=shape, latent_dim=latent_dim)
+        super().__init__(setting, latent_dim=latent_dim)
         self.allow_overcomplete = allow_overcomplete
 
     def problems(self) -> list[Problem]:

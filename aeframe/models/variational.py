@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import torch
@@ -11,11 +12,9 @@ from torch import Tensor
 from aeframe.bounds import AtLeast
 from aeframe.distributed import mean_over_ranks
 from aeframe.errors import Problem
-from aeframe.likelihoods import Likelihood
-from aeframe.models.base import Autoencoder, Code, Posterior, Shape, Term
-from aeframe.networks import Network
+from aeframe.models.base import Autoencoder, Code, Posterior, Setting, Term, Units
 from aeframe.noise import Noise
-from aeframe.schedules import Clock, Scheduled, schedule
+from aeframe.schedules import Clock, Schedule, Scheduled, schedule
 
 
 class Variational(Autoencoder):
@@ -32,24 +31,21 @@ class Variational(Autoencoder):
 
     def __init__(
         self,
+        setting: Setting,
         *,
-        network: Network,
-        likelihood: Likelihood,
-        shape: Shape,
-        latent_dim: Annotated[int, AtLeast(1)],
+        latent_dim: Units,
         beta: Annotated[Scheduled, AtLeast(0)] = 1.0,
         free_bits: Annotated[float, AtLeast(0)] = 0.0,
         k: Annotated[int, AtLeast(1)] = 1,
         objective: Literal["elbo", "importance_weighted"] = "elbo",
     ) -> None:
-        super().__init__(network=network, likelihood=likelihood, shape=shape, latent_dim=latent_dim)
-        self.beta, self.free_bits, self.k, self.objective = schedule(beta), free_bits, k, objective
+        super().__init__(setting, latent_dim=latent_dim)
+        self.k, self.objective = k, objective
+        self.elbo = ELBO(schedule(beta), free_bits)
 
     @property
     def term_names(self) -> tuple[str, ...]:
-        if self.objective == "importance_weighted":
-            return ("importance_weighted_bound",)
-        return "reconstruction", "gaussian_kl"
+        return self.elbo.names if self.objective == "elbo" else ("importance_weighted_bound",)
 
     def encode(self, x: Tensor, noise: Noise | None = None) -> Code:
         mean, log_variance = self.encoder(x).chunk(2, dim=1)
@@ -63,34 +59,11 @@ class Variational(Autoencoder):
         assert code.posterior is not None
         nll = self.likelihood.nll(parameters.unflatten(0, (-1, len(x))), x)
         nll = (nll if weight is None else nll * weight).flatten(2).sum(2)  # [k, B]
-        if self.objective == "importance_weighted":
-            samples = code.value.unflatten(0, (-1, len(x)))
-            bound = importance_weighted_bound(log_weights(-nll, samples, code.posterior))
-            return {"importance_weighted_bound": Term(-bound.mean())}
-        per_unit = gaussian_kl(code.posterior).mean(0)
-        if self.training and self.free_bits:  # without them a mean of means is the mean
-            per_unit = mean_over_ranks(per_unit)
-        kl = per_unit.clamp(min=self.free_bits).sum()
-        return {"reconstruction": Term(nll.mean()), "gaussian_kl": Term(kl, self.beta(clock))}
-
-    @torch.no_grad()
-    def log_likelihood(self, x: Tensor, k: int, noise: Noise, elements: int = 2**24) -> Tensor:
-        """Log p(x) estimated with k importance samples (a lower bound), nats, [B].
-
-        elements: how many output elements may be in memory at once.
-        """
-        posterior = self.encode(x).posterior
-        assert posterior is not None
-        chunk = max(1, elements // (len(x) * self.inputs))
-        total = x.new_full((len(x),), -math.inf)
-        for start in range(0, k, chunk):
-            count = min(chunk, k - start)
-            z = draw(posterior, count, noise)
-            parameters = self.decode(z).unflatten(0, (count, len(x)))
-            log_p = -self.likelihood.nll(parameters, x).flatten(2).sum(2)
-            weights = log_weights(log_p, z.unflatten(0, (count, len(x))), posterior)
-            total = torch.logaddexp(total, weights.logsumexp(0))
-        return total - math.log(k)
+        if self.objective == "elbo":
+            return self.elbo(nll, code.posterior, clock, training=self.training)
+        samples = code.value.unflatten(0, (-1, len(x)))
+        bound = importance_weighted_bound(log_weights(-nll, samples, code.posterior))
+        return {"importance_weighted_bound": Term(-bound.mean())}
 
     def sample(self, n: int, noise: Noise, device: torch.device | str = "cpu") -> Tensor:
         """N mean images of codes drawn from the prior, [n, *shape]."""
@@ -98,12 +71,57 @@ class Variational(Autoencoder):
         return self.reconstruct(drawn.to(self.writes_code.weight.dtype))
 
     def problems(self) -> list[Problem]:
-        if self.objective == "elbo":
+        if self.objective == "elbo" or self.elbo.is_plain:
             return []
-        remedy = "Write model.beta=1 model.free_bits=0, or model.objective=elbo."
-        plain = self.free_bits == 0 and set(self.beta.extremes) == {1.0}
         what = "the importance-weighted bound has neither beta nor free bits"
-        return [] if plain else [Problem(f"model.objective={self.objective}", what, remedy)]
+        remedy = "Write model.beta=1 model.free_bits=0, or model.objective=elbo."
+        return [Problem(f"model.objective={self.objective}", what, remedy)]
+
+
+@dataclass(frozen=True)
+class ELBO:
+    """The negative evidence lower bound, its KL term weighted by beta."""
+
+    beta: Schedule
+    free_bits: float
+    names = ("reconstruction", "gaussian_kl")
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is the bound itself."""
+        return self.free_bits == 0 and set(self.beta.extremes) == {1.0}
+
+    def __call__(
+        self, nll: Tensor, posterior: Posterior, clock: Clock, *, training: bool
+    ) -> dict[str, Term]:
+        """Its terms, from -log p(x|z) of each sample, [k, B]."""
+        per_unit = gaussian_kl(posterior).mean(0)
+        if training and self.free_bits:  # without them a mean of means is the mean
+            per_unit = mean_over_ranks(per_unit)
+        kl = per_unit.clamp(min=self.free_bits).sum()
+        return {"reconstruction": Term(nll.mean()), "gaussian_kl": Term(kl, self.beta(clock))}
+
+
+@torch.no_grad()
+def log_likelihood(
+    model: Variational, x: Tensor, k: int, noise: Noise, elements: int = 2**24
+) -> Tensor:
+    """Log p(x) estimated with k importance samples (a lower bound), nats, [B].
+
+    elements: how many output elements may be in memory at once.
+    """
+    posterior = model.encode(x).posterior
+    assert posterior is not None
+    chunk = max(1, elements // (len(x) * model.inputs))
+    total = x.new_full((len(x),), -math.inf)
+    for start in range(0, k, chunk):
+        count = min(chunk, k - start)
+        z = draw(posterior, count, noise)
+        parameters = model.decode(z).unflatten(0, (count, len(x)))
+        log_p = -model.likelihood.nll(parameters, x).flatten(2).sum(2)
+        weights = log_weights(log_p, z.unflatten(0, (count, len(x))), posterior)
+        total = torch.logaddexp(total, weights.logsumexp(0))
+    return total - math.log(k)
 
 
 def draw(posterior: Posterior, k: int, noise: Noise) -> Tensor:
