@@ -31,7 +31,7 @@ from tests.constraint_tools import model
 
 Compose = Callable[..., DictConfig]
 INPUTS, UNITS = 6, 9
-ELBO = {name: Term(torch.tensor(0.0)) for name in ("reconstruction", "gaussian_kl")}
+NO_TERMS = {name: Term(torch.tensor(0.0)) for name in ("reconstruction", "gaussian_kl")}
 
 
 def net(
@@ -248,7 +248,7 @@ def test_active_units_are_those_whose_mean_varies_by_more_than_a_hundredth() -> 
     order = [[0, 2], [4, 6], [1, 3, 5], [7]]
     passes = []
     for rows in order:
-        plain = passed(x[rows], x[rows], **ELBO)
+        plain = passed(x[rows], x[rows], **NO_TERMS)
         code = posterior(mean[rows], torch.full((len(rows), UNITS), 1.0))
         passes.append(Output(**{**vars(plain), "code": code}))
     assert computed(metrics, passes)["active_units"] == 4
@@ -449,7 +449,7 @@ def _measured(error: float) -> dict[str, float]:
     wrong = x + error * random(20, INPUTS, seed=1)
     nll = Term(-Normal(wrong, 1.0).log_prob(x).sum(1).mean())
     made = net(Variational, masking=Masking(fraction=0.5))
-    terms = ELBO | {"reconstruction": nll}
+    terms = NO_TERMS | {"reconstruction": nll}
     plain = passed(x, wrong, corrupted=x + 0.5, **terms)
     code = posterior(torch.ones(20, UNITS), torch.zeros(20, UNITS))
     return computed(Metrics(made, 1.0), [Output(**{**vars(plain), "code": code})])
