@@ -27,6 +27,7 @@ class Job:
     value: float | None = None
     metrics: dict[str, float] = field(default_factory=dict)
     error: str = ""
+    copies: bool = False
 
 
 class SweepTable(Callback):
@@ -59,6 +60,7 @@ def read_jobs(folder: Path) -> tuple[list[Job], str, str]:
             by = card["optimized_metric"]
             optimized[by["name"]], job.value = by["direction"], by["value"]
             job.metrics = {**card["metrics"], "copied": card["copy_check"]["copied"]}
+            job.copies = not card["copy_check"]["passed"]
         else:
             job.error = "did not finish"
         jobs.append(job)
@@ -111,7 +113,8 @@ def _print(jobs: list[Job], varied: list[str], metric: str, folder: Path) -> Non
         if job.value is None:
             console.print(f"failed: {job.folder}: {job.error}", style="red", markup=False)
     if jobs and jobs[0].value is not None:
-        console.print(f"Best run: {jobs[0].folder}", markup=False, highlight=False)
+        note = "  (but it copies its input)" if jobs[0].copies else ""
+        console.print(f"Best run: {jobs[0].folder}{note}", markup=False, highlight=False)
     console.print(f"Table:    {folder / 'sweep.csv'}", markup=False, highlight=False)
     console.print(f"Compare:  tensorboard --logdir {folder}", markup=False, highlight=False)
 

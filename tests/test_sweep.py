@@ -168,7 +168,7 @@ def job(
         return
     card = {
         "metrics": {"mse": mse},
-        "copy_check": {"copied": 0.25},
+        "copy_check": {"copied": 0.25, "passed": value != 0.0},
         "optimized_metric": {"name": metric, "value": value, "direction": direction},
     }
     (folder / "evaluation.json").write_text(json.dumps(card))
@@ -202,6 +202,16 @@ def test_jobs_are_sorted_best_first_with_unfinished_ones_last(
     out = capfd.readouterr().out
     assert f"4 jobs by {metric}" in out
     assert f"Best run: {tmp_path / found[0]['folder']}" in out.splitlines()
+
+
+def test_a_best_run_that_copies_its_input_is_said_to(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    job(tmp_path, 0, [], 0.0)
+    job(tmp_path, 1, [], 0.5)
+    end(tmp_path)
+    line = f"Best run: {tmp_path / '0_run'}  (but it copies its input)"
+    assert line in capfd.readouterr().out.splitlines()
 
 
 def test_jobs_that_optimized_different_things_are_sorted_by_the_test_error(
