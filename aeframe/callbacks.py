@@ -86,7 +86,7 @@ class RateColumn(ProgressColumn):
 class Bar(pl.Callback):
     """One bar over all epochs with images/s, the loss and the monitored metric, redrawn by time.
 
-    Without a terminal: a line for every tenth of the epochs.
+    Without a terminal: a line for every tenth of the epochs, and at least every 30 seconds.
     """
 
     interval = 0.2  # seconds between refreshes: a step may take less than a millisecond
@@ -96,7 +96,7 @@ class Bar(pl.Callback):
         self.images, self.last = 0, 0.0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.started = self.last = time.perf_counter()
+        self.started = self.last = self.spoke = time.perf_counter()
         self.images = 0
         total = trainer.estimated_stepping_batches * trainer.accumulate_grad_batches
         self.progress = Progress(
@@ -138,8 +138,10 @@ class Bar(pl.Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         every = max(1, (trainer.max_epochs or 10) // 10)
-        if self.console.is_terminal or trainer.global_rank or (trainer.current_epoch + 1) % every:
+        due = (trainer.current_epoch + 1) % every == 0 or time.perf_counter() - self.spoke > 30
+        if self.console.is_terminal or trainer.global_rank or not due:
             return
+        self.spoke = time.perf_counter()
         value = float(trainer.callback_metrics[self.monitor])
         rate = self.images / (time.perf_counter() - self.started)
         epoch = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -47,6 +48,9 @@ def train() -> None:
     except KeyboardInterrupt:
         print("aeframe: interrupted", file=sys.stderr)
         sys.exit(130)
+    except BrokenPipeError:  # whoever read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
 
 
 def report(error: UserError) -> None:
@@ -61,7 +65,7 @@ def report(error: UserError) -> None:
 def _train(argv: Sequence[str]) -> int:
     import hydra
 
-    from aeframe.launch import CONF, Folders
+    from aeframe.launch import CONF, Folders, is_first_process
     from aeframe.overrides import explained, parse
     from aeframe.sweep import SweepTable
 
@@ -77,12 +81,16 @@ def _train(argv: Sequence[str]) -> int:
         if command.trains and not command.multirun:
             # before Hydra makes a folder or writes into an existing one
             jobs.check(command.compose())
+            if is_first_process():
+                folders.refuse_used(command.overrides)
         hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")(jobs)()
     if isinstance(jobs.failure, UserError):
         raise jobs.failure
-    if jobs.failure is not None:
+    if jobs.failure is not None and is_first_process():
         print(f"aeframe: {jobs.failure}", file=sys.stderr)
-    return int(jobs.failure is not None or SweepTable.failures > 0)
+    if jobs.mistakes and jobs.mistakes == jobs.started:  # no job of the sweep was ever right
+        return 2
+    return int(jobs.failure is not None or SweepTable.failures > 0 or jobs.mistakes > 0)
 
 
 class Jobs:
@@ -91,6 +99,7 @@ class Jobs:
     def __init__(self, command: Any, folders: Any) -> None:
         self.command, self.folders = command, folders
         self.failure: Exception | None = None
+        self.started = self.mistakes = 0
 
     def check(self, cfg: Any) -> None:
         """Raise ConfigError with every mistake in the configuration."""
@@ -107,6 +116,7 @@ class Jobs:
 
         hydra = HydraConfig.get()
         folder = Path(hydra.runtime.output_dir)
+        self.started += 1
         try:
             return run(cfg, folder, self.command.flags)
         except (UserError, TrainingError) as error:
@@ -120,14 +130,19 @@ class Jobs:
             traceback.print_exc()
             self.failure = error
             text = f"{type(error).__name__}: {error}\n{traceback.format_exc()}"
-        if hydra.mode == RunMode.MULTIRUN:  # noted for the table; the other jobs go on
+        mistake = isinstance(self.failure, UserError)
+        if not (mistake and (folder / "evaluation.json").exists()):  # which is another run's
             from aeframe.sweep import FAILED
 
             (folder / FAILED).write_text(text)
+        if hydra.mode == RunMode.MULTIRUN:  # noted for the table; the other jobs go on
             print(f"failed: {text.splitlines()[0]}", file=sys.stderr)
+            self.mistakes += mistake
             self.failure = None
         elif isinstance(self.failure, UserError) and folder in self.folders.made:
             import shutil
 
             shutil.rmtree(folder)  # it holds nothing but the configuration of a run that was none
+            with contextlib.suppress(OSError):  # of the day's folder, where that was its first run
+                folder.parent.rmdir()
         return float("nan")

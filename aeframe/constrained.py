@@ -50,7 +50,10 @@ class ConstrainedAutoencoder(nn.Module):
     @property
     def term_names(self) -> list[str]:
         """The summands of the loss."""
-        return [*self.model.term_names, *(name for name, part in self.parts if part.penalises)]
+        return [
+            *self.model.term_names(vars(self.model)),
+            *(name for name, part in self.parts if part.penalises),
+        ]
 
     def encode(self, x: Tensor, noise: Noise | None = None) -> Code:
         """The constrained code of normalised x; drawn from the posterior only with `noise`."""
@@ -90,7 +93,7 @@ class ConstrainedAutoencoder(nn.Module):
             mask = change.mask if mask is None else mask | change.mask
             emphasis = part.emphasis(change.mask)
             if emphasis is not None:
-                weight = emphasis if weight is None else weight * emphasis
+                weight = emphasis if weight is None else torch.maximum(weight, emphasis)
         return corrupted, mask, weight
 
     def _penalties(
@@ -123,6 +126,11 @@ class ConstrainedAutoencoder(nn.Module):
         """Let the constraints count what a training step showed."""
         for _, part in self.parts:
             part.observe(output, self.clock)
+
+    def restart(self, units: Tensor, live: Tensor) -> None:
+        """Let the constraints know that units start anew."""
+        for _, part in self.parts:
+            part.restart(units, live)
 
     def get_extra_state(self) -> Tensor:
         """How far training was: schedules go on counting for a model that was loaded."""

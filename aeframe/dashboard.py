@@ -6,6 +6,7 @@ from typing import Annotated
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.strategies import FSDPStrategy
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from torchvision.utils import make_grid
@@ -22,6 +23,7 @@ class Dashboard(pl.Callback):
     """Rows of input, corrupted, reconstruction and error; samples; the code's histogram.
 
     images: how many validation samples; 0 for none. every_n_epochs: how often; and at the end.
+    Nothing is drawn where weights are sharded: one rank alone cannot pass anything through them.
     """
 
     def __init__(
@@ -48,7 +50,8 @@ class Dashboard(pl.Callback):
 
     @torch.no_grad()
     def _draw(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        if not self.images or not trainer.is_global_zero:
+        sharded = isinstance(trainer.strategy, FSDPStrategy)
+        if sharded or not self.images or not trainer.is_global_zero:
             return
         net, writer, step = module.net, module.logger.experiment, trainer.global_step  # type: ignore
         assert isinstance(net, ConstrainedAutoencoder)

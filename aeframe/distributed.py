@@ -39,12 +39,20 @@ def sum_over_ranks(value: Tensor) -> Tensor:
 
 
 def rows_of_all_ranks(value: Tensor) -> Tensor:
-    """The global batch: rows of equal batches of all ranks, [world * B, ...], without gradient."""
+    """The global batch: rows of equal batches of all ranks, [world * B, ...], without gradient.
+
+    In the order in which one process would have them: rank r has rows r, r + world, ...
+    """
     if ranks() == 1:
         return value.detach()
     gathered = [torch.empty_like(value) for _ in range(ranks())]
     distributed.all_gather(gathered, value.detach().contiguous())
-    return torch.cat(gathered)
+    return torch.stack(gathered, dim=1).flatten(0, 1)
+
+
+def own_rows(everyone: Tensor) -> Tensor:
+    """The part of this rank in what rows_of_all_ranks gathered."""
+    return everyone[rank() :: ranks()]
 
 
 def rank() -> int:

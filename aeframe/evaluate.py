@@ -116,7 +116,8 @@ class Evaluation:
         net.eval()
         x = data.peek("test", self.images, net.normalization)
         size = net.model.latent_dim
-        if net.is_sparse:  # a sparse code has as many numbers as units are active
+        exact_zeros = net.encode(x[:1]).floor == 0  # a logistic unit is never off
+        if net.is_sparse and exact_zeros:  # such a code has as many numbers as units are active
             size = max(1, round(metrics.get("l0", size)))
         if isinstance(net.model, Variational):
             estimate = partial(log_likelihood, net.model, k=self.importance_samples)
@@ -131,7 +132,7 @@ def copy_check(net: ConstrainedAutoencoder, x: Tensor) -> CopyCheck:
     """Whether the network reconstructs anything, or only data like x, [N, *shape] and normalised."""
     generator = torch.Generator().manual_seed(0)
     flat = x.flatten(1)
-    orders = torch.rand(flat.shape, generator=generator).argsort(0)
+    orders = torch.rand(flat.shape, generator=generator).argsort(0).to(x.device)
     shuffled = flat.gather(0, orders).view_as(x)
     permuted = flat[:, torch.randperm(flat.shape[1], generator=generator)].view_as(x)
     variance = float((flat - flat.mean(0)).square().mean())

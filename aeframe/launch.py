@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from itertools import count
@@ -60,6 +60,20 @@ class Folders:
                 break
         self.made.append(path.resolve())
         return str(path)
+
+    def refuse_used(self, words: Sequence[str]) -> None:
+        """Raise UserError if the command line names a run folder that cannot be one, or holds a run:
+        what is there is not to be lost.
+        """
+        for word in words:
+            key, _, value = word.partition("=")
+            value = value.strip("\"'")
+            if key.lstrip("+") != "hydra.run.dir" or "${" in value:
+                continue
+            if not value:
+                raise UserError("hydra.run.dir", "is empty", "Write hydra.run.dir=FOLDER.")
+            if (Path(value) / "checkpoints").exists():
+                raise UserError(word, "holds a run already", "Write another folder, or delete it.")
 
     @contextmanager
     def dropped_if_empty(self) -> Iterator[None]:

@@ -26,6 +26,11 @@ class Likelihood(nn.Module, ABC):
     linear: ClassVar[bool] = False
     """Whether the mean is the decoder's output itself."""
 
+    @property
+    def precision(self) -> Tensor | float:
+        """1 / variance of an element, where that is one number."""
+        return 1.0
+
     @abstractmethod
     def nll(self, parameters: Tensor, x: Tensor) -> Tensor:
         """-log p(x | parameters) of each element in nats; the shape of `parameters`."""
@@ -77,12 +82,21 @@ class Gaussian(Likelihood):
         )
 
     def nll(self, parameters: Tensor, x: Tensor) -> Tensor:
-        log_variance = self.log_variance.clamp(min=-14.0)  # a std of 1e-3: below it floats give out
+        log_variance = held(self.log_variance, -14.0, 14.0)  # std 1e-3: below it floats give out
         squares = (x - parameters) ** 2 * torch.exp(-log_variance)
         return 0.5 * (squares + log_variance + math.log(2 * math.pi))
+
+    @property
+    def precision(self) -> Tensor:
+        return torch.exp(-self.log_variance.detach().clamp(min=-14.0))
 
     def mean(self, parameters: Tensor) -> Tensor:
         return parameters
 
     def initial_output(self, mean: Tensor) -> Tensor:
         return mean
+
+
+def held(value: Tensor, low: float, high: float) -> Tensor:
+    """The value within limits, with its gradient beyond them, too: so that it finds back."""
+    return value + (value.clamp(low, high) - value).detach()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +25,9 @@ def better_is(name: str) -> Literal["min", "max"]:
 
 
 def metric_names(
-    model: type[Autoencoder], constraints: Mapping[str, Constraint | type[Constraint]]
+    model: type[Autoencoder],
+    constraints: Mapping[str, Constraint | type[Constraint]],
+    options: Mapping[str, Any],
 ) -> list[str]:
     """The validation metrics that a run of this kind has."""
     names = ["mse", "psnr", "explained_variance", "loss"]
@@ -33,7 +35,8 @@ def metric_names(
         names += ["l0", "dormant", "dead"]
     if any(part.kind == "corruption" for part in constraints.values()):
         names += ["corrupted_psnr", "denoised_mse", "denoised_psnr", "gain_db"]
-    names += ["active_units", "kl", "negative_elbo"] if model.stochastic else ["reconstruction"]
+    names += ["active_units", "kl", "negative_elbo"] if model.stochastic else []
+    names += model.term_names(options)
     penalised = (name for name, part in constraints.items() if part.penalises)
     return [f"val/{name}" for name in (*names, *penalised)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -53,12 +54,16 @@ class AutoencoderModule(pl.LightningModule):
 
     def clock(self, step: int) -> Clock:
         """So many optimizer steps, and the epochs that they make."""
-        batches = self.trainer.num_training_batches / self.trainer.accumulate_grad_batches
+        # Lightning steps on what is left of the last window of an epoch, too
+        batches = math.ceil(
+            self.trainer.num_training_batches / self.trainer.accumulate_grad_batches
+        )
         return Clock(step, step / max(batches, 1))
 
-    def noise(self, *key: int | str) -> Noise:
-        """The share of this rank in the random numbers of one moment."""
-        return Noise(self.seed, *key, rank=self.global_rank, world=self.trainer.world_size)
+    def noise(self, *key: int | str, rows: int | None = None) -> Noise:
+        """The share of this rank in the random numbers of one moment. rows: of the global batch."""
+        rank, world = self.global_rank, self.trainer.world_size
+        return Noise(self.seed, *key, rank=rank, world=world, rows=rows)
 
     def configure_optimizers(self) -> Any:
         trained = [p for p in self.net.parameters() if p.requires_grad]
@@ -115,12 +120,14 @@ class AutoencoderModule(pl.LightningModule):
         self.log_dict({name: _detached(value) for name, value in values.items()})
 
     def _check_finite(self, output: Output) -> None:
-        if bool(torch.isfinite(output.loss)):
-            return
-        bad = [n for n, term in output.terms.items() if not bool(torch.isfinite(term.value))]
-        value = output.loss.item()
+        if not bool(torch.isfinite(output.loss)):
+            terms = {name: term.value.item() for name, term in output.terms.items()}
+            self._refuse(output.loss.item(), terms, f"at step {self.global_step}")
+
+    def _refuse(self, loss: float, terms: Mapping[str, float], when: str) -> None:
+        bad = [name for name, value in terms.items() if not math.isfinite(value)]
         raise TrainingError(
-            f"the loss became {value} at step {self.global_step} (term: {', '.join(bad) or 'sum'}). "
+            f"the loss became {loss} {when} (term: {', '.join(bad) or 'sum'}). "
             "Write a lower optimizer.lr, trainer.gradient_clip_val=1, or a smaller weight of the term."
         )
 
@@ -130,7 +137,8 @@ class AutoencoderModule(pl.LightningModule):
         self.net.clock = clock = self.clock(self.global_step + 1)  # counted after this hook
         noise = Noise(self.seed, "after_step", self.global_step)
         for name, part in self.net.parts:
-            part.after_step(Step(self.net.model, optimizer, clock, noise.stream(name)))
+            stream = noise.stream(name)
+            part.after_step(Step(self.net.model, optimizer, clock, stream, self.net.restart))
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         for _, part in self.net.parts:
@@ -143,7 +151,7 @@ class AutoencoderModule(pl.LightningModule):
         self.metrics.reset()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._evaluate(batch, "validate", batch_idx)
+        self._evaluate(batch, "val", batch_idx)
 
     def on_validation_epoch_end(self) -> None:
         self._log_metrics("val")
@@ -159,15 +167,19 @@ class AutoencoderModule(pl.LightningModule):
 
     def _evaluate(self, batch: Batch, split: str, batch_idx: int) -> None:
         """Clean and deterministic for the reconstruction; corrupted and sampled for the loss."""
-        x, noise = self.net.normalization(batch.x), self.noise(split, batch_idx)
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        noise = self.noise(split, batch_idx, rows=data.rows_of_batch(split, batch_idx))
+        x = self.net.normalization(batch.x)
         clean = self.net(x, noise=noise, as_trained=False)
         random = self.net.corrupts or self.net.model.stochastic
-        as_trained = self.net(x, noise=noise) if random else clean
-        self._check_finite(as_trained)
-        self.metrics.update(clean, as_trained)
+        self.metrics.update(clean, self.net(x, noise=noise) if random else clean)
 
     def _log_metrics(self, split: str) -> None:
-        values = {f"{split}/{name}": value for name, value in self.metrics.compute().items()}
+        found = self.metrics.compute()
+        if not math.isfinite(found["loss"]):
+            terms = {name: found[name] for name in self.net.term_names}
+            self._refuse(found["loss"], terms, f"at step {self.global_step}, on the {split} split")
+        values = {f"{split}/{name}": value for name, value in found.items()}
         values["step"] = float(self.global_step)  # Lightning would write it one step earlier
         self.log_dict(values, rank_zero_only=False, sync_dist=False)
 

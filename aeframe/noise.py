@@ -23,16 +23,19 @@ class Noise:
     They are drawn for the rows of the *global* batch and each rank keeps the rows that are its own
     (rank, rank + world, ...), so that two ranks see the numbers that one process would have seen.
 
-    key: what the numbers depend on, e.g. (seed, epoch, batch).
+    key: what the numbers depend on, e.g. (seed, epoch, batch). rows: of the global batch, where the
+    ranks' shares may differ by one.
     """
 
-    def __init__(self, *key: int | str, rank: int = 0, world: int = 1) -> None:
-        self.key, self.rank, self.world = key, rank, world
+    def __init__(
+        self, *key: int | str, rank: int = 0, world: int = 1, rows: int | None = None
+    ) -> None:
+        self.key, self.rank, self.world, self.rows = key, rank, world, rows
         self._generator: torch.Generator | None = None
 
     def stream(self, name: str) -> Noise:
         """An independent stream: what one user draws does not move what another gets."""
-        return Noise(*self.key, name, rank=self.rank, world=self.world)
+        return Noise(*self.key, name, rank=self.rank, world=self.world, rows=self.rows)
 
     def uniform(self, shape: Sequence[int], device: torch.device | str = "cpu") -> Tensor:
         """Numbers in [0, 1) of shape [rows, ...], where rows are this rank's."""
@@ -46,5 +49,8 @@ class Noise:
         if self._generator is None:
             self._generator = torch.Generator(device).manual_seed(mix(*self.key))
         rows, *rest = shape
-        drawn = draw(rows * self.world, *rest, generator=self._generator, device=device)
+        everyone = rows * self.world
+        if self.rows is not None and len(range(self.rank, self.rows, self.world)) == rows:
+            everyone = self.rows
+        drawn = draw(everyone, *rest, generator=self._generator, device=device)
         return drawn[self.rank :: self.world]

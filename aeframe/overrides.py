@@ -31,7 +31,10 @@ FLAGS: dict[tuple[str, ...], bool | str] = {  # Hydra's, and whether a value fol
 }
 
 
-QUOTING = "Write KEY=VALUE, and put it in quotes if it has spaces or brackets."
+QUOTING = (
+    "Write KEY=VALUE; a value with spaces or any of , = ~ [ ] { } ( ) has quotes of its own inside "
+    "those for the shell: 'dataset.path=\"my, file.npy\"'."
+)
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,8 @@ def parse(argv: Sequence[str]) -> Command:
             raise UserError(word, "cannot be read", QUOTING)
         group, _, value = word.partition("=")
         is_group = any((f / group).is_dir() for f in folders)
-        if is_group and re.fullmatch(r"[\d.+-]+|true|false", value):
+        unnamed = r"[\d.+-]+|true|false" + ("" if group in ("experiment", "debug") else "|null")
+        if is_group and re.fullmatch(unnamed, value):
             raise _no_option(group, value, folders)  # a name, where Hydra would look for a number
     overrides = [_forced(word, folders) for word in words]
     flags = []
@@ -122,6 +126,9 @@ def explained(command: Command) -> Iterator[None]:
         yield
     except (HydraException, OmegaConfBaseException, YAMLError) as error:
         raise _translated(error, command) from error
+    except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
+        remedy = "Write hydra.run.dir=FOLDER (-m: hydra.sweep.dir) where you may write."
+        raise UserError(str(error.filename), str(error.strerror), remedy) from error
 
 
 def _translated(error: Exception, command: Command) -> UserError:

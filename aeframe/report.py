@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,7 @@ def closing(card: Card, result: Mapping[str, Any], until: Until, folder: Path) -
         verdict = "was reached" if until.reached else "was NOT reached"
         console.print(f"The wanted level {until.level} {verdict}.")
     console.print(f"Run folder:  {folder}", markup=False)
-    console.print(f"TensorBoard: tensorboard --logdir {folder}", markup=False)
+    console.print(f"TensorBoard: tensorboard --logdir {shlex.quote(str(folder))}", markup=False)
 
 
 def _table(card: Card, result: Mapping[str, Any]) -> Table:
@@ -79,12 +80,15 @@ def _table(card: Card, result: Mapping[str, Any]) -> Table:
     return table
 
 
-def choices(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
-    """The choices worth comparing runs by, for TensorBoard's HParams."""
+def choices(hyperparameters: Mapping[str, Any], latent_dim: int) -> dict[str, Any]:
+    """The choices worth comparing runs by, for TensorBoard's HParams.
+
+    latent_dim: the network's own, which a bottleneck may have set.
+    """
     h = hyperparameters
     found = {
         "model": h["model"]["_target_"].rpartition(".")[2],
-        "latent_dim": h["model"].get("latent_dim"),
+        "latent_dim": latent_dim,
         "network": h["network"]["_target_"].rpartition(".")[2],
         "widths": str(h["network"].get("widths")),
         "likelihood": h["likelihood"]["_target_"].rpartition(".")[2],
@@ -96,6 +100,12 @@ def choices(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
         "seed": h["seed"],
     }
     plain = (str, int, float, bool)
+    for name, options in (
+        h["constraint"] or {}
+    ).items():  # and what is swept: k, weight, rate, beta
+        found |= {f"{name}.{k}": v for k, v in options.items() if isinstance(v, (int, float))}
+    if "beta" in h["model"]:
+        found["beta"] = h["model"]["beta"]
     return {name: v if isinstance(v, plain) else str(v) for name, v in found.items()}
 
 

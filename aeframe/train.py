@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
+import sys
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from copy import deepcopy
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from aeframe import report
 from aeframe.callbacks import Bar, Until
@@ -51,7 +54,7 @@ def run(cfg: DictConfig, folder: Path, flags: tuple[str, ...] = ()) -> float:
     trainer = _trainer(built, folder, metric, best, last)
     if is_first_process():
         report.opening(built, cfg, folder)
-    with one_job(flags):
+    with _claimed(folder), one_job(flags):
         card, value = _fit_and_test(trainer, built, best, folder)
     if card is None:  # another rank speaks
         return value
@@ -78,7 +81,14 @@ def _fit_and_test(
     except SystemExit as error:
         if isinstance(error.__context__, KeyboardInterrupt):  # which Lightning makes status 1
             raise KeyboardInterrupt from None
+        if isinstance(error, SIGTERMException):  # and this one 0, as if all were done
+            print("aeframe: terminated", file=sys.stderr)
+            raise SystemExit(128 + signal.SIGTERM) from None
         raise
+    except (MisconfigurationException, ValueError) as error:
+        if trainer.global_step or not _is_lightnings(error):
+            raise
+        raise UserError("trainer", str(error).splitlines()[0].rstrip(".")) from error
     except TrainingError as error:
         kept = (
             f" The last good checkpoint is {best.best_model_path}." if best.best_model_path else ""
@@ -95,23 +105,26 @@ def _fit_and_test(
     )[0]
     if not trainer.is_global_zero:
         return None, value
-    metrics = {name.removeprefix("test/"): number for name, number in tested.items()}
+    metrics = {k.removeprefix("test/"): v for k, v in tested.items() if k.startswith("test/")}
     saved = torch.load(best.best_model_path, map_location="cpu", weights_only=True)["state_dict"]
     net.to(saved["net.normalization.scale"].dtype)
     net.load_state_dict(
         {name.removeprefix("net."): v for name, v in saved.items() if name.startswith("net.")}
     )
+    net.to(trainer.strategy.root_device)
     card = built.evaluation.card(net, built.data, metrics)
     assert isinstance(trainer.logger, TensorBoardLogger)
     trainer.logger.log_hyperparams(
-        report.choices(built.module.hparams), report.headline(card, value), trainer.global_step
+        report.choices(built.module.hparams, net.model.latent_dim),
+        report.headline(card, value),
+        trainer.global_step,
     )
     trainer.logger.save()
     return card, value
 
 
 def _trainer(built: Built, folder: Path, metric: str, *kept: ModelCheckpoint) -> pl.Trainer:
-    with torch.random.fork_rng(), _refused():  # Lightning may draw from the global stream
+    with torch.random.fork_rng(devices=[]), _refused():  # Lightning may draw from the global stream
         return pl.Trainer(
             **built.trainer,
             callbacks=[*built.callbacks, Bar(metric), *kept],
@@ -126,6 +139,24 @@ def _trainer(built: Built, folder: Path, metric: str, *kept: ModelCheckpoint) ->
 
 
 @contextmanager
+def _claimed(folder: Path) -> Iterator[None]:
+    """The folder as this run's own. Raises UserError where it is another's, finished or not."""
+    checkpoints = folder / "checkpoints"
+    try:
+        if is_first_process():
+            checkpoints.mkdir()  # succeeds for one process only, even at the same moment
+    except FileExistsError:
+        where, what = f"hydra.run.dir={folder}", "holds a run already"
+        raise UserError(where, what, "Write another folder, or delete it.") from None
+    try:
+        yield
+    finally:
+        if is_first_process():
+            with suppress(OSError):  # what is not empty stays
+                checkpoints.rmdir()
+
+
+@contextmanager
 def _refused() -> Iterator[None]:
     """What Lightning says of a combination of hardware and trainer keys, as the user's mistake."""
     try:
@@ -133,6 +164,14 @@ def _refused() -> Iterator[None]:
     except (MisconfigurationException, ValueError, TypeError) as error:
         reason = str(error).splitlines()[0].rstrip(".")
         raise UserError("hardware and trainer", f"Lightning refuses them: {reason}") from error
+
+
+def _is_lightnings(error: BaseException) -> bool:
+    """Whether Lightning raised it, of its own accord."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and "pytorch_lightning" in trace.tb_frame.f_code.co_filename
 
 
 def _until(built: Built) -> Until:

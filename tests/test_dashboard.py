@@ -152,7 +152,7 @@ def test_all_validation_metrics_once_for_each_epoch(
     events = run(*SHORT, *overrides, "trainer.max_epochs=2")
     cfg = compose(*SHORT, *overrides)
     net = build(cfg).net
-    names = metric_names(type(net.model), dict(net.parts))
+    names = metric_names(type(net.model), dict(net.parts), vars(net.model))
     assert set(names) <= events.tags()
     series = {name: events.scalars(name) for name in names}
     steps = [list(values) for values in series.values()]
@@ -375,7 +375,9 @@ def test_hparams_have_the_choices_and_the_final_metrics(run: Callable[..., Event
     assert chosen == {
         **{"model": "Variational", "latent_dim": 5, "network": "MLP", "widths": "[]"},
         **{"likelihood": "Bernoulli", "dataset": "Digits", "batch_size": 32},
-        **{"constraint": "masking+l2", "lr": 0.002, "max_epochs": 2, "seed": 3},
+        **{"constraint": "masking+l2", "lr": 0.002, "max_epochs": 2, "seed": 3, "beta": 1.0},
+        **{"masking.fraction": 0.25, "masking.exact": True, "masking.emphasis_corrupted": 1.0},
+        **{"masking.emphasis_rest": 1.0, "l2.weight": 1e-4},
     }
     report = events.report()
     final = {f"test/{name}": value for name, value in report["metrics"].items()}

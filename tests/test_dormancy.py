@@ -197,7 +197,7 @@ def test_jump_relu_counts_active_units_and_lowers_them_when_priced() -> None:
         optimizer.zero_grad()
         part.penalty(seen(part, autoencoder, X)).backward()
         optimizer.step()
-        part.after_step(Step(autoencoder, optimizer, NOW, None))  # type: ignore[arg-type]
+        part.after_step(Step(autoencoder, optimizer, NOW, None, part.restart))  # type: ignore[arg-type]
     assert part.penalty(seen(part, autoencoder, X)).item() < 0.5 * before.item()
     assert part.theta.dtype == torch.float32
     assert (part.theta >= 0).all()

@@ -147,7 +147,7 @@ def test_the_importance_weighted_objective_is_the_bound_and_tightens() -> None:
         code = trained.encode(x, Noise("d"))
         assert code.value.shape == (k * 5, 2)
         terms = trained.terms(x, code, trained.decode(code.value), None, Clock())
-        bounds.append(-terms["importance_weighted_bound"].value.item())
+        bounds.append(-terms["negative_importance_weighted_bound"].value.item())
     assert bounds[0] < bounds[1] < bounds[2] + 1e-3
     assert bounds[2] == pytest.approx(exact.mean().item(), abs=0.1)
 
@@ -172,7 +172,7 @@ def test_one_sample_of_either_objective_has_the_same_expectation() -> None:
     for i in range(2000):
         code = bound.encode(x, Noise("f", i))
         terms = bound.terms(x, code, bound.decode(code.value), None, Clock())
-        samples.append(terms["importance_weighted_bound"].value.item())
+        samples.append(terms["negative_importance_weighted_bound"].value.item())
     error = 4 * torch.tensor(samples).std().item() / math.sqrt(2000)
     assert sum(samples) / 2000 == pytest.approx(total, abs=error + 0.02)
 

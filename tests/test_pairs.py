@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from omegaconf import DictConfig
 
 from aeframe.config import Built, build, check
-from aeframe.constraints import Constraint
+from aeframe.constraints import AuxK, Constraint, Resampling
 from aeframe.errors import ConfigError
 from aeframe.launch import CONF
 
@@ -126,9 +127,24 @@ def test_an_illegal_pair_is_refused_with_what_to_write(
 def test_dead_units_are_revived_beside_every_sparse_constraint(
     compose: Compose, tmp_path: Path, constraint: str, reviver: str
 ) -> None:
-    cfg = compose("model=sparse", f"constraint=[{constraint},{reviver}]")
-    _, losses = fit(build(cfg), tmp_path, max_epochs=1, limit_train_batches=2, limit_val_batches=1)
-    assert all(torch.isfinite(torch.tensor(losses)))
+    soon = [f"constraint.{reviver}.after=0.05"]
+    soon += ["constraint.resampling.every=0.2"] if reviver == "resampling" else []
+    built = build(compose("model=sparse", f"constraint=[{constraint},{reviver}]", *soon))
+    part = built.net.constraints[reviver]
+    assert isinstance(part, AuxK | Resampling)
+    dead: list[int] = []
+    observe = part.observe
+
+    def noted(*args: Any) -> None:
+        observe(*args)
+        dead.append(int(part.dead.sum()))
+
+    part.observe = noted  # type: ignore[method-assign]
+    _, losses = fit(built, tmp_path, max_epochs=1)
+    assert max(losses) < 1.5 * losses[0]  # what starts anew does not wreck what has been learned
+    assert losses[-1] < losses[0]
+    if reviver == "resampling" and max(dead) > 50:
+        assert min(now - before for before, now in pairwise(dead)) <= -8  # a quarter of the batch
 
 
 @pytest.mark.parametrize(
@@ -169,8 +185,12 @@ def test_every_constraint_in_other_precisions(
             "topk already says which units are active; l1 only shrinks them as well",
         ),
         (
-            ["model=sparse", "constraint=kl_sparsity"],
+            ["model=sparse", "constraint=[kl_sparsity,l2]"],
             "a batch of 32 says little of a mean of 0.05; 100 or more would",
+        ),
+        (
+            ["model=sparse", "constraint=kl_sparsity", "dataset.batch_size=128"],
+            "small changes around rho can carry all to a large decoder",
         ),
     ],
 )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from aeframe.constraints import AuxK, Resampling, Step
+from aeframe.constraints import AuxK, JumpReLU, Resampling, Step
+from aeframe.likelihoods import Gaussian
 from aeframe.models import Sparse
 from aeframe.noise import Noise
 from aeframe.schedules import Clock
@@ -100,16 +101,16 @@ def test_resampling_changes_exactly_the_dead_units_and_their_moments(
         for n, p in autoencoder.named_parameters()
         if p.requires_grad
     }
-    part.after_step(Step(autoencoder, optimizer, Clock(10, 0.9), Noise(0)))
+    part.after_step(Step(autoencoder, optimizer, Clock(10, 1.1), Noise(0), part.restart))
     assert all(torch.equal(before[n], p) for n, p in autoencoder.named_parameters())  # not yet due
-    part.after_step(Step(autoencoder, optimizer, Clock(12, 1.1), Noise(0)))
+    part.after_step(Step(autoencoder, optimizer, Clock(11, 1.25), Noise(0), part.restart))
 
     live = [i for i in range(10) if i not in (2, 7)]
     layer = autoencoder.writes_code
     name = next(n for n, p in autoencoder.named_parameters() if p is layer.weight)
     assert torch.equal(layer.weight[live], before[name][live])
     assert (layer.weight[dead] != before[name][dead]).any(1).all()
-    assert (layer.bias[dead] == 0).all()
+    torch.testing.assert_close(layer.bias[dead], layer.bias[live].mean().expand(2))
     state = optimizer.state[layer.weight]["exp_avg"]
     assert (state[dead] == 0).all()
     assert torch.equal(state[live], memory[name][live])
@@ -139,8 +140,45 @@ def test_resampling_revives_most_of_planted_dead_units() -> None:
         (passed.reconstruction - x).square().sum(1).mean().backward()
         part.observe(output(x, passed.code, passed.reconstruction.detach()), NOW)
         optimizer.step()
-        part.after_step(Step(autoencoder, optimizer, Clock(step, step * 20 / 200), Noise(step)))
+        part.after_step(
+            Step(autoencoder, optimizer, Clock(step, step * 20 / 200), Noise(step), part.restart)
+        )
     fired = autoencoder.encode(
         torch.rand(500, 10) * (torch.rand(500, 10) < 0.2) @ atoms
     ).active.any(0)
     assert fired.float().mean() >= 0.9
+
+
+def test_few_are_revived_at_once_and_no_two_alike() -> None:
+    """Twins would have one gradient, and stay twins for ever; many would undo what has been learned."""
+    autoencoder, part = model(units=30), Resampling(every=1.0)
+    part.attach(autoencoder, data(X))
+    optimizer = torch.optim.Adam(autoencoder.parameters(), lr=1e-3)
+    before = autoencoder.writes_code.weight.detach().clone()
+    part.observe(output(X, seen(part, autoencoder, X).code), NOW)
+    part.idle.fill_(part.limit)
+    part.idle[:5] = 0
+    part.after_step(Step(autoencoder, optimizer, Clock(10, 1.25), Noise(0), part.restart))
+    rows, columns = autoencoder.writes_code.weight, autoencoder.decoder.dictionary
+    changed = (rows != before).any(1).nonzero().flatten().tolist()
+    assert changed == list(range(5, 5 + len(X) // 4))
+    assert len(rows[changed].unique(dim=0)) == len(columns[:, changed].unique(dim=1).t()) == 5
+
+
+def test_a_revived_unit_gets_the_threshold_of_the_live_ones() -> None:
+    autoencoder, part = model(units=4), JumpReLU(weight=0.1)
+    part.attach(autoencoder, data(X))
+    with torch.no_grad():
+        part.theta.copy_(torch.tensor([1.0, 3.0, 100.0, 100.0]))
+    part.restart(torch.tensor([2]), torch.tensor([True, True, False, False]))
+    assert part.theta.tolist() == [1.0, 3.0, 2.0, 100.0]
+
+
+def test_auxk_is_in_units_of_the_likelihoods_deviation() -> None:
+    autoencoder, part = with_dead_half(), AuxK(weight=1.0, k=3)
+    part.attach(autoencoder, data(X))
+    part.idle[5:] = part.limit
+    passed = seen(part, autoencoder, X)
+    plain = part.penalty(passed)
+    autoencoder.likelihood = Gaussian(variance=0.25)
+    assert part.penalty(passed).item() == pytest.approx(4 * plain.item(), rel=1e-5)

@@ -76,7 +76,7 @@ def test_batch_topk_finds_its_threshold(compose: Compose, tmp_path: Path) -> Non
 def test_each_variant_learns_a_batch(compose: Compose, tmp_path: Path, variant: str) -> None:
     built = build(compose(f"model={variant}", "debug=overfit", "trainer.max_epochs=300"))
     _, losses = fit(built, tmp_path)
-    x = built.data.peek("train", 32)
+    x = built.data.normalization(built.data.splits["train"][0:32].x)
     built.net.eval()
     with torch.no_grad():
         error = (built.net.reconstruct(x) - x).square().mean()

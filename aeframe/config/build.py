@@ -102,10 +102,17 @@ def _net(node: dict[str, Any], parts: Parts, data: DataModule) -> ConstrainedAut
     spec = data.spec
     found = size_problems(node, parts, spec.shape)
     low, high = parts.made["likelihood"].support
-    if spec.low < low or spec.high > high:
-        what = f"likelihood takes values in [{low:g}, {high:g}], the data is in [{spec.low:g}, {spec.high:g}]"
+    first, last = spec.extent
+    if first < low or last > high:
+        name = type(parts.made["likelihood"]).__name__.lower()
+        what = f"takes values in [{low:g}, {high:g}], the data is in [{first:g}, {last:g}]"
         remedy = "Write dataset.normalization=unit, or likelihood=gaussian."
-        found.append(Problem("likelihood", what, remedy))
+        found.append(Problem(f"likelihood={name}", what, remedy))
+    batch_size = node["dataset"]["batch_size"]
+    if parts.made["network"].norm == "batch" and spec.samples % batch_size == 1:
+        what = f"of {spec.samples} samples the last batch has one, and norm=batch no variance of it"
+        remedy = f"Write dataset.batch_size={batch_size + 1}, or network.norm=layer."
+        found.append(Problem(f"dataset.batch_size={batch_size}", what, remedy))
     if found:
         raise ConfigError(found)
     assert parts.model is not None

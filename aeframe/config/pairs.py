@@ -31,6 +31,7 @@ class Choices:
     likelihood: Likelihood | None = None
     normalization: str = "unit"
     strategy: str = "auto"
+    precision: str = "32-true"
     batch_size: int | None = None
 
     @property
@@ -51,7 +52,17 @@ class Choices:
 
 def pair_problems(choices: Choices) -> list[Problem]:
     """Every illegal pair among the choices."""
-    rules = (_required, _posterior, _activations, _unit_interval, _size, _revival, _network, _data)
+    rules = (
+        _required,
+        _posterior,
+        _activations,
+        _unit_interval,
+        _size,
+        _revival,
+        _sharded,
+        _network,
+        _data,
+    )
     return [problem for rule in rules for problem in rule(choices)]
 
 
@@ -71,6 +82,9 @@ def _redundant(c: Choices) -> Iterator[Problem]:
                 f"{corruptions[0]} already makes the code insensitive to small changes of the input"
             )
             yield Problem(c.written, what)
+        if name == "kl_sparsity" and "l2" not in c.constraints:
+            what = "it bounds means only: small changes around rho can carry all to a large decoder"
+            yield Problem(c.written, what, "Add l2, and heed the copy check.")
         if isinstance(part, Constraint) and c.batch_size is not None:
             note = part.note(c.batch_size)
             if note is not None:
@@ -134,12 +148,21 @@ def _revival(c: Choices) -> Iterator[Problem]:
         if name in c.possible and not any(part.sparse for part in c.constraints.values()):
             what = f"{name} revives units that a sparse constraint left dead, and there is none"
             yield Problem(c.written, what, f"Add one of {SPARSE}.")
+
+
+def _sharded(c: Choices) -> Iterator[Problem]:
     if c.strategy != "fsdp":
         return
     for name, part in c.constraints.items():
         if part.edits_weights:
             what = f"{name} changes weights in place, which hardware=fsdp keeps in pieces"
             yield Problem(c.written, what, "Write hardware=ddp.")
+        elif part.differentiates:
+            what = f"{name} differentiates twice, which hardware=fsdp does not"
+            yield Problem(c.written, what, "Write hardware=ddp.")
+    if c.precision != "32-true":
+        what = "hardware=fsdp would round the normalisation and the thresholds as well"
+        yield Problem(f"trainer.precision={c.precision}", what, "Write trainer.precision=32-true.")
 
 
 def _network(c: Choices) -> Iterator[Problem]:
@@ -160,6 +183,16 @@ def _network(c: Choices) -> Iterator[Problem]:
             what = "the closed form holds for one linear layer, and not for a posterior"
             remedy = f"Write constraint.{name}.method=hutchinson, or network=linear."
             yield Problem(f"constraint.{name}.method=exact", what, remedy)
+        if part.differentiates and network.norm == "batch" and (network.depth or name != "l1"):
+            what = (
+                f"{name} differentiates each sample's code by itself, and norm=batch mixes samples"
+            )
+            yield Problem("network.norm=batch", what, "Write network.norm=layer.")
+        if part.weighs and c.options.get("objective") == "importance_weighted":
+            what = f"with {name}'s emphasis the importance-weighted objective is no bound"
+            yield Problem(
+                f"constraint.{name}", what, "Write emphasis 1 and 1, or model.objective=elbo."
+            )
         if part.fixes_norms and network.tied and "l2" in c.constraints:
             what = f"tied weights whose norms {name} holds, which l2 then cannot decay"
             yield Problem(
@@ -168,6 +201,9 @@ def _network(c: Choices) -> Iterator[Problem]:
 
 
 def _data(c: Choices) -> Iterator[Problem]:
+    if c.network is not None and c.network.norm == "batch" and c.batch_size == 1:
+        what = "norm=batch has no variance of one sample"
+        yield Problem("dataset.batch_size=1", what, "Write 2 or more, or network.norm=layer.")
     if c.likelihood is None or c.normalization != "standard":
         return
     if c.likelihood.support == (0.0, 1.0):

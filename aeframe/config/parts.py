@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -82,7 +83,7 @@ def find(node: dict[str, Any]) -> Parts:
         _object(node, key, base, parts)
     for key, target in PLAIN.items():
         if _is_mapping(node, key, parts):
-            wrong = problems(node[key], target, key, PROVIDED.get(key, ()))
+            wrong = problems(node[key], target, key, PROVIDED.get(key, ()), named=False)
             parts.found += wrong
             if not wrong:
                 _try_make(key, target, node[key], parts)
@@ -96,16 +97,22 @@ def find(node: dict[str, Any]) -> Parts:
     return parts
 
 
+def _mapping(value: Any) -> Mapping[str, Any]:
+    """The value, or nothing where it is none and that has been said."""
+    return value if isinstance(value, Mapping) else {}
+
+
 def _check_seed(seed: Any, parts: Parts) -> None:
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
-        parts.found.append(Problem(f"seed={seed}", "expected a whole number of 0 to 4294967295"))
+        shown = "null" if seed is None else seed
+        parts.found.append(Problem(f"seed={shown}", "expected a whole number of 0 to 4294967295"))
 
 
 def _is_mapping(node: dict[str, Any], key: str, parts: Parts) -> bool:
     if isinstance(node[key], Mapping):
         return True
-    if node[key] is not None or key in PLAIN:
-        parts.found.append(Problem(f"{key}={node[key]}", "expected the keys of a mapping"))
+    value = "null" if node[key] is None else node[key]
+    parts.found.append(Problem(f"{key}={value}", "expected the keys of a mapping"))
     return False
 
 
@@ -130,6 +137,11 @@ def _constraints(node: dict[str, Any], parts: Parts) -> None:
     if not isinstance(given, Mapping):
         remedy = "Write constraint=l1, constraint=[masking,topk] or constraint=[]."
         parts.found.append(Problem(f"constraint={given}", "expected names of constraints", remedy))
+        return
+    if "_target_" in given:
+        what = "a constraint's own file lacks its first line"
+        remedy = "Write `# @package constraint.NAME` at its top."
+        parts.found.append(Problem("constraint", what, remedy))
         return
     for name, options in given.items():
         where = f"constraint.{name}"
@@ -167,7 +179,7 @@ def _optimizers(node: dict[str, Any], parts: Parts) -> None:
         scheduler = _library_class(node, "scheduler", LRScheduler, ("optimizer",), parts)
     if optimizer is None or len(parts.found) > before:
         return
-    schedule = options_of(node["scheduler"] or {}, keys(SchedulerOptions))
+    schedule = options_of(_mapping(node["scheduler"]), keys(SchedulerOptions))
     problem = try_optimizer(optimizer, options_of(node["optimizer"]), scheduler, schedule)
     parts.found += [problem] if problem is not None else []
 
@@ -186,7 +198,10 @@ def _library_class(
         chosen = {k: v for k, v in node[key].items() if k in keys(own)}
         parts.found += problems(chosen, own, key)
     rate = options.get("lr", 1.0)
-    if isinstance(rate, (int, float)) and not isinstance(rate, bool) and rate <= 0:
+    if isinstance(rate, bool) or not isinstance(rate, (int, float)):
+        remedy = "A schedule of the rate is a scheduler: see conf/config.yaml."
+        parts.found.append(Problem(f"{key}.lr={rate}", "expected a number", remedy))
+    elif rate <= 0:
         parts.found.append(Problem(f"{key}.lr={rate:g}", "must be above 0"))
     return cls
 
@@ -195,8 +210,7 @@ def _construct(node: dict[str, Any], parts: Parts) -> None:
     """What shows only when the choices are put together."""
     if parts.model is None:
         return
-    dataset = node["dataset"] if isinstance(node["dataset"], Mapping) else {}
-    hardware = node["hardware"] if isinstance(node["hardware"], Mapping) else {}
+    dataset, hardware = _mapping(node["dataset"]), _mapping(node["hardware"])
     choices = Choices(
         variant=parts.model.__name__.lower(),
         model=parts.model,
@@ -206,24 +220,36 @@ def _construct(node: dict[str, Any], parts: Parts) -> None:
         likelihood=parts.made.get("likelihood"),
         normalization=str(dataset.get("normalization")),
         strategy=str(hardware.get("strategy")),
+        precision=str(_mapping(node["trainer"]).get("precision")),
         batch_size=dataset.get("batch_size") if "dataset" in parts.made else None,
     )
-    pairs = pair_problems(choices)
+    unresolved = len(parts.classes) < len(_mapping(node["constraint"]))
+    pairs = [] if unresolved else pair_problems(choices)
     parts.found += pairs
     parts.notes = pair_notes(choices)
+    _fractions(dataset, parts)
     if not {"network", "likelihood"} <= parts.made.keys():
         return
     shape = parts.made["dataset"].shape() if "dataset" in parts.made else None
     if shape is not None and not pairs:
         parts.found += size_problems(node, parts, shape)
-    names = metric_names(parts.model, choices.constraints)
+    names = metric_names(parts.model, choices.constraints, node["model"])
     for key, metric in (
         ("optimized_metric", node["optimized_metric"]),
-        ("until.metric", (node["until"] or {}).get("metric")),
-        ("scheduler.monitor", (node["scheduler"] or {}).get("monitor")),
+        ("until.metric", _mapping(node["until"]).get("metric")),
+        ("scheduler.monitor", _mapping(node["scheduler"]).get("monitor")),
     ):
-        if metric is not None and metric not in names:
-            parts.found.append(unknown(f"{key}={metric}", str(metric), names))
+        if metric is not None and metric not in names and not (pairs or unresolved):
+            parts.found.append(unknown(f"{key}={metric}", str(metric), names, "metric"))
+
+
+def _fractions(dataset: Mapping[str, Any], parts: Parts) -> None:
+    shares = [dataset.get("val_fraction"), dataset.get("test_fraction")]
+    numbers = [share for share in shares if isinstance(share, (int, float))]
+    if "dataset" in parts.made and sum(numbers) >= 1:
+        what = f"with dataset.test_fraction={shares[1]} it leaves nothing to train on"
+        where = f"dataset.val_fraction={shares[0]}"
+        parts.found.append(Problem(where, what, "Write fractions whose sum is below 1."))
 
 
 def size_problems(node: dict[str, Any], parts: Parts, shape: tuple[int, ...]) -> list[Problem]:
@@ -235,6 +261,8 @@ def size_problems(node: dict[str, Any], parts: Parts, shape: tuple[int, ...]) ->
         model = make_model(node, parts, shape)
     found = list(model.problems())
     batch = node["dataset"]["batch_size"]
+    if found:
+        return found  # a constraint on the size would only say it again
     for name, part in parts.constraints.items():
         if (wrong := part.size_problem(model.latent_dim, inputs, batch)) is not None:
             found.append(Problem(f"constraint.{name}", *wrong))
@@ -244,12 +272,16 @@ def size_problems(node: dict[str, Any], parts: Parts, shape: tuple[int, ...]) ->
 def _class(options: Mapping[str, Any], where: str, base: type, parts: Parts) -> type | None:
     """The class that a node names, or None with the problem noted."""
     target = options.get("_target_")
+    if target is None:
+        what = "names no class"
+        parts.found.append(Problem(f"{where}._target_", what, f"Write {where}._target_=CLASS."))
+        return None
     try:
         cls = resolve(str(target))
     except (ImportError, AttributeError, ValueError) as error:
         parts.found.append(Problem(f"{where}._target_={target}", str(error)))
         return None
-    if not (isinstance(cls, type) and issubclass(cls, base)):
+    if not (isinstance(cls, type) and issubclass(cls, base)) or inspect.isabstract(cls):
         what = f"is no {base.__name__}"
         parts.found.append(Problem(f"{where}._target_={target}", what))
         return None

@@ -23,18 +23,23 @@ def problems(
     targets: Target | Sequence[Target],
     where: str,
     provided: Collection[str] = (),
+    *,
+    named: bool = True,
 ) -> list[Problem]:
     """Every mistake in `node` against the signature of its target.
 
     With several targets a key may belong to any of them. where: the node's key, which starts each
-    problem's place. provided: parameters that the framework itself passes.
+    problem's place. provided: parameters that the framework itself passes. named: whether the node
+    names its class itself.
     """
     takes: dict[str, tuple[Any, Any]] = {}
     for target in targets if isinstance(targets, Sequence) else [targets]:
         takes |= parameters(target)
     known = [name for name in takes if name not in provided]
     found = [
-        unknown(f"{where}.{key}", key, known) for key in node if key not in (*known, "_target_")
+        unknown(f"{where}.{key}", str(key), known)
+        for key in node
+        if key not in known and not (key == "_target_" and named)
     ]
     for name in known:
         default, hint = takes[name]
@@ -48,12 +53,12 @@ def problems(
     return found
 
 
-def unknown(where: str, name: str, names: Iterable[str]) -> Problem:
-    """A key that nobody reads, with the nearest that is."""
+def unknown(where: str, name: str, names: Iterable[str], kind: str = "key") -> Problem:
+    """A key (or metric) that there is not, with the nearest that is."""
     known = sorted(names)
     close = nearest(name, known)
     remedy = f"Did you mean {close}?" if close else f"Known: {', '.join(known) or 'none'}."
-    return Problem(where, "unknown key", remedy)
+    return Problem(where, f"unknown {kind}", remedy)
 
 
 def mismatch(value: Any, hint: Any) -> tuple[str, str] | None:

@@ -30,7 +30,7 @@ class Hardware:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Training(Hardware):
+class Training:
     """The keys of `trainer`: those of Lightning's Trainer that aeframe does not set itself; null leaves
     Lightning's default.
     """
@@ -72,11 +72,14 @@ def trainer_arguments(node: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def endless(trainer: Mapping[str, Any]) -> list[Problem]:
-    """What makes a run that never ends, or that ends before its first validation."""
+    """What makes a run that never ends, or that ends before it should."""
     epochs, every = trainer.get("max_epochs"), trainer.get("check_val_every_n_epoch", 1)
     if all(trainer.get(key) is None for key in ("max_epochs", "max_steps", "max_time")):
         what = "nothing says when training ends"
         return [Problem("trainer.max_epochs=null", what, "Write trainer.max_epochs=20.")]
+    least = trainer.get("min_epochs")
+    if isinstance(epochs, int) and isinstance(least, int) and least > epochs > 0:
+        return [Problem(f"trainer.min_epochs={least}", f"is more than trainer.max_epochs={epochs}")]
     if isinstance(epochs, int) and isinstance(every, int) and every > epochs > 0:
         what = f"of {epochs} epochs none would end with a validation"
         remedy = f"Write {epochs} or less."

@@ -49,6 +49,10 @@ class _Homeostatic(Constraint):
         """The mean activity of each unit over the batch, [m]."""
         raise NotImplementedError
 
+    def restart(self, units: Tensor, live: Tensor) -> None:
+        if bool(live.any()):
+            self.theta[units] = self.theta[live].mean()
+
     def observe(self, output: Output, clock: Clock) -> None:
         if self.rate is not None and self.adapt:
             excess = mean_over_ranks(self.activity(output.code)) - self.rate
@@ -86,7 +90,7 @@ class Threshold(_Homeostatic):
 
     def constrain(self, code: Code, clock: Clock) -> Code:
         over = code.pre - self.theta
-        value = over.relu() if self.form == "shifted" else code.pre * (over > 0)
+        value = over.relu() if self.form == "shifted" else code.pre.relu() * (over > 0)
         return code.with_value(value)
 
 
@@ -158,6 +162,11 @@ class JumpReLU(Penalty):
 
     def penalty(self, seen: Pass) -> Tensor:
         return _Step.apply(seen.code.pre.float(), self.theta, self.width).sum(1).mean()
+
+    @torch.no_grad()
+    def restart(self, units: Tensor, live: Tensor) -> None:
+        if bool(live.any()):
+            self.theta[units] = self.theta[live].mean()
 
     @torch.no_grad()
     def after_step(self, step: Step) -> None:

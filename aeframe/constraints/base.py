@@ -61,12 +61,14 @@ class Step(NamedTuple):
     optimizer: Optimizer
     clock: Clock
     noise: Noise
+    restart: Callable[[Tensor, Tensor], None]
+    """Tells all constraints which units start anew, and which live (bool), so that they make room."""
 
 
 class Constraint(nn.Module):
     """Does nothing; a subclass overrides the hooks that it is about.
 
-    kind: where it acts. family: which of the four ways to constrain it is.
+    kind: where it acts.
     Everything that a constraint counts is a buffer, so that it is saved, and is only changed by
     `observe` and `after_step`, never by `constrain` or `penalty`.
     """
@@ -86,8 +88,12 @@ class Constraint(nn.Module):
     """Whether it needs a decoder of one linear layer."""
     penalises: ClassVar[bool] = False
     """Whether it adds a term to the loss."""
+    weighs: bool = False
+    """Whether elements weigh differently in the reconstruction."""
     single_layer: bool = False
     """Whether it needs a code that is one linear layer and an activation away from the input."""
+    differentiates: bool = False
+    """Whether it needs the derivative of each sample's code or output by itself, and its gradient."""
     fixes_norms: bool = False
     """Whether it holds the norms of the decoder's columns."""
 
@@ -136,6 +142,9 @@ class Constraint(nn.Module):
 
     def observe(self, output: Output, clock: Clock) -> None:
         """Count or average what a training step showed. Ranks must end with equal buffers."""
+
+    def restart(self, units: Tensor, live: Tensor) -> None:
+        """Make these units, which start anew, like the live ones (bool [m])."""
 
     def before_step(self, model: Autoencoder) -> None:
         """Change gradients before the optimizer's step."""

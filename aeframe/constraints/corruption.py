@@ -41,9 +41,10 @@ class _Choosing(Constraint):
             )
         self.fraction = schedule(fraction)
         self.emphasis_corrupted, self.emphasis_rest = emphasis_corrupted, emphasis_rest
+        self.weighs = not emphasis_corrupted == emphasis_rest == 1
 
     def emphasis(self, mask: Tensor) -> Tensor | None:
-        if self.emphasis_corrupted == self.emphasis_rest == 1:
+        if not self.weighs:
             return None
         return torch.where(mask, self.emphasis_corrupted, self.emphasis_rest)
 

@@ -12,6 +12,7 @@ from torch.nn import functional as F  # noqa: N812
 from aeframe.bounds import Above, AtLeast, Below
 from aeframe.constraints.base import Data, Pass, Penalty, Step
 from aeframe.distributed import mean_over_ranks
+from aeframe.likelihoods import held
 from aeframe.models.base import Autoencoder, Code
 from aeframe.schedules import Clock, Scheduled
 
@@ -34,6 +35,7 @@ class L1(Penalty):
         super().__init__(weight)
         self.form = form
         self.linear_decoder = self.fixes_norms = self.edits_weights = form == "unit_norm"
+        self.differentiates = form == "norm_weighted"
 
     def penalty(self, seen: Pass) -> Tensor:
         value, decoder = seen.code.value, seen.model.decoder
@@ -47,11 +49,14 @@ class L1(Penalty):
     @torch.no_grad()
     def before_step(self, model: Autoencoder) -> None:
         dictionary = model.decoder.dictionary
-        if self.form == "unit_norm" and dictionary.grad is not None:
+        tied = not isinstance(dictionary, nn.Parameter)
+        stored = model.writes_code.weight.grad if tied else dictionary.grad
+        if self.form == "unit_norm" and stored is not None:
+            grad = stored.t() if tied else stored
             # without the part along the column, which the renormalisation would undo, and which
             # would mislead Adam's moments
             column = F.normalize(dictionary, dim=0)
-            dictionary.grad -= column * (column * dictionary.grad).sum(0)
+            grad -= column * (column * grad).sum(0)
 
     @torch.no_grad()
     def after_step(self, step: Step) -> None:
@@ -82,11 +87,10 @@ class L2(Penalty):
 
     def penalty(self, seen: Pass) -> Tensor:
         weights = [
-            p
+            layer.weight
             for part in (seen.model.encoder, seen.model.decoder)
             for layer in part.modules()
             if isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d))
-            for p in [layer.weight]
         ]
         return 0.5 * torch.stack([w.square().sum() for w in weights]).sum()
 
@@ -136,7 +140,7 @@ class KLSparsity(Penalty):
 def kl_of_rates(rho: float, rate: Tensor) -> Tensor:
     """sum_j KL(Bernoulli(rho) || Bernoulli(rate_j)) in nats; finite for every rate in [0, 1]."""
     # 1e-6 from either end: less would vanish next to 1 in float32
-    rate = rate.clamp(1e-6, 1 - 1e-6)
+    rate = held(rate, 1e-6, 1 - 1e-6)
     target = torch.full_like(rate, rho)
     cross_entropy = -(target * rate.log() + (1 - target) * torch.log1p(-rate))
     entropy = -(target * target.log() + (1 - target) * torch.log1p(-target))
@@ -159,6 +163,7 @@ class Contractive(Penalty):
     ) -> None:
         super().__init__(weight)
         self.method, self.probes = method, probes
+        self.differentiates = True
         self.single_layer = method == "exact"
 
     def penalty(self, seen: Pass) -> Tensor:
@@ -167,10 +172,10 @@ class Contractive(Penalty):
             return self._exact(seen) if exact else self._hutchinson(seen)
 
     def _exact(self, seen: Pass) -> Tensor:
-        code = seen.encode(seen.corrupted)
+        code = seen.code if seen.code.pre.requires_grad else seen.encode(seen.corrupted)
         (slope,) = torch.autograd.grad(code.value.sum(), code.pre, create_graph=True)
         weight = seen.model.writes_code.weight
-        return (slope.square() @ weight.square().sum(1)).mean()
+        return (slope.square() * weight.square().sum(1)).sum(1).mean()
 
     def _hutchinson(self, seen: Pass) -> Tensor:
         x = seen.corrupted.detach().requires_grad_()
@@ -191,10 +196,9 @@ def is_single_layer(model: Autoencoder) -> bool:
 
 
 class Orthogonal(Penalty):
-    """Decoder columns d_j at right angles.
+    """Decoder columns d_j at right angles: ||D^T D - I||_F^2 with no more units than outputs.
 
-    With no more units than outputs: ||D^T D - I||_F^2. With more, where that cannot vanish: the mean
-    square of the cosines between different columns.
+    With more, where that cannot vanish, the sum of the squared cosines between different columns.
     """
 
     def __init__(self, *, weight: Weight) -> None:
@@ -203,10 +207,11 @@ class Orthogonal(Penalty):
     def penalty(self, seen: Pass) -> Tensor:
         dictionary = seen.model.decoder.dictionary
         outputs, units = dictionary.shape
-        if units <= outputs:
-            gram = dictionary.t() @ dictionary
-            return (gram - torch.eye(units, device=gram.device)).square().sum()
-        columns = F.normalize(dictionary, dim=0)
-        # the Gram matrix of the short side has the same norm, and its diagonal is all ones
-        overlaps = (columns @ columns.t()).square().sum() - units
-        return overlaps / (units * (units - 1))
+        with torch.autocast(dictionary.device.type, enabled=False):  # a difference of large numbers
+            if units <= outputs:
+                gram = dictionary.t() @ dictionary
+                return (gram - torch.eye(units).to(gram)).square().sum()
+            columns = F.normalize(dictionary, dim=0)
+            # the Gram matrix of the short side has the same norm
+            lengths = columns.square().sum(0)
+            return (columns @ columns.t()).square().sum() - lengths.square().sum()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
 import torch
@@ -51,7 +52,8 @@ class AuxK(_Revival):
     what the k largest dead units would make of it, without the decoder's bias (Gao et al. 2024,
     arXiv:2406.04093). Only dead units get a gradient.
 
-    k: null for half the inputs.
+    Logistic units, which are never rectified, count as they are. The error is in units of the
+    likelihood's standard deviation, as the reconstruction term is. k: null for half the inputs.
     """
 
     penalises = True
@@ -74,72 +76,74 @@ class AuxK(_Revival):
     def penalty(self, seen: Pass) -> Tensor:
         dead = self.dead
         k = min(self.k or max(1, seen.model.inputs // 2), seen.model.latent_dim)
-        top = (seen.code.pre.relu() * dead).topk(k, dim=1, sorted=False)
+        value = seen.code.value if seen.code.in_unit_interval else seen.code.pre.relu()
+        top = (value * dead).topk(k, dim=1, sorted=False)
         chosen = torch.zeros_like(seen.code.pre).scatter(1, top.indices, top.values)
         missed = (seen.x - seen.reconstruction).detach().flatten(1)
         error = missed - chosen @ seen.model.decoder.dictionary.t()
         # the same graph on every rank and in every step; without dead units it counts for nothing
-        return 0.5 * error.square().sum(1).mean() * dead.any()
+        return 0.5 * error.square().sum(1).mean() * seen.model.likelihood.precision * dead.any()
 
 
 class Resampling(_Revival):
-    """Every `every` epochs, dead units start anew (after Bricken et al. 2023).
+    """Every `every` epochs, dead units start anew (after Bricken et al. 2023), at most one for every
+    fourth sample of a batch: more at once would undo what has been learned.
 
-    With one linear layer each way they point at the inputs that the last batch reconstructed worst,
-    else in random directions; their encoder rows get a fifth of the live units' mean norm, and the
-    optimizer forgets what it knew of them, and of them only.
+    With one linear layer each way they point at what the batch's worst reconstructions missed, else in
+    random directions. Their encoder rows, biases and thresholds are as large as the live units' on
+    average, and the optimizer forgets what it knew of them, and of them only.
     """
 
     edits_weights = True
-    times: Tensor
+    phase = 0.25  # so that it does not happen at an epoch's end, which may be that of training
 
     def __init__(
         self,
         *,
-        every: Annotated[float, Above(0)] = 2.0,
+        every: Annotated[float, Above(0)] = 1.0,
         after: Annotated[float, Above(0)] = 1.0,
     ) -> None:
         super().__init__(after)
         self.every = every
-        self.register_buffer("times", torch.zeros((), dtype=torch.int64))
-        self._worst: Tensor | None = None
+        self._missed: Tensor | None = None
 
     def observe(self, output: Output, clock: Clock) -> None:
         super().observe(output, clock)
-        missed = (output.x - output.reconstruction[: len(output.x)]).flatten(1)
-        order = missed.square().sum(1).argsort(descending=True, stable=True)
-        self._worst = missed[order[: len(order) // 4 + 1]]
+        self._missed = (output.x - output.reconstruction[: len(output.x)]).flatten(1)
+
+    def _times(self, epoch: float) -> int:
+        return math.floor(epoch / self.every - self.phase)
 
     @torch.no_grad()
     def after_step(self, step: Step) -> None:
-        due = int(step.clock.epoch / self.every)
-        if due <= int(self.times) or self._worst is None:
+        epoch, before = step.clock.epoch, step.clock.epoch * (1 - 1 / max(step.clock.step, 1))
+        if self._times(epoch) == self._times(before) or self._missed is None:
             return
-        self.times.fill_(due)
-        units = self.dead.nonzero().flatten()
+        missed, dead = rows_of_all_ranks(self._missed), self.dead
+        units = dead.nonzero().flatten()[: max(1, len(missed) // 4)]
         if len(units):
-            worst = rows_of_all_ranks(self._worst)
-            directions = new_directions(step.model, len(units), worst, step.noise)
-            revive(step.model, step.optimizer, units, ~self.dead, *directions)
+            directions = new_directions(step.model, len(units), missed, step.noise)
+            revive(step.model, step.optimizer, units, ~dead, *directions)
+            step.restart(units, ~dead)
             self.idle[units] = 0
 
 
 def new_directions(
-    model: Autoencoder, count: int, worst: Tensor, noise: Noise
+    model: Autoencoder, count: int, missed: Tensor, noise: Noise
 ) -> tuple[Tensor, Tensor]:
-    """Unit vectors for encoder rows [count, in] and decoder columns [count, out].
+    """Unit vectors for encoder rows [count, in] and decoder columns [count, out], no two alike.
 
-    worst: what the reconstruction missed most, [n, out].
+    missed: what the reconstruction of each sample of the global batch missed, [n >= count, out].
     """
     rows, columns = model.writes_code.in_features, model.decoder.dictionary.shape[0]
-    if rows == columns == worst.shape[1]:
-        chosen = F.normalize(worst, dim=1)[torch.arange(count) % len(worst)]
-        return chosen, chosen
+    if rows == columns == missed.shape[1]:
+        worst = missed.square().sum(1).argsort(descending=True, stable=True)[:count]
+        directions = F.normalize(missed[worst], dim=1)
+        return directions, directions
     everywhere = Noise(*noise.key)  # the same on every rank
-    device = worst.device
     return (
-        F.normalize(everywhere.normal((count, rows), device), dim=1),
-        F.normalize(everywhere.normal((count, columns), device), dim=1),
+        F.normalize(everywhere.normal((count, rows), missed.device), dim=1),
+        F.normalize(everywhere.normal((count, columns), missed.device), dim=1),
     )
 
 
@@ -152,14 +156,13 @@ def revive(
     columns: Tensor,
 ) -> None:
     """Give units new encoder rows [n, in] and decoder columns [n, out] of unit length, scaled to those
-    of the live units, and zero the optimizer's memory of exactly these.
+    of the live units, and a bias like theirs, and zero the optimizer's memory of exactly these.
     """
     encode, dictionary = model.writes_code, model.decoder.dictionary
-    scale = encode.weight[live].norm(dim=1).mean() if bool(live.any()) else torch.tensor(1.0)
-    length = dictionary[:, live].norm(dim=0).mean() if bool(live.any()) else torch.tensor(1.0)
-    dictionary[:, units] = (columns * length).t()
-    encode.weight[units] = 0.2 * scale * rows
-    encode.bias[units] = 0.0
+    model_units = live if bool(live.any()) else ~live  # where none lives, the dead are the measure
+    dictionary[:, units] = (columns * dictionary[:, model_units].norm(dim=0).mean()).t()
+    encode.weight[units] = rows * encode.weight[model_units].norm(dim=1).mean()
+    encode.bias[units] = encode.bias[model_units].mean()
     _forget(optimizer, encode.weight, units, 0)
     _forget(optimizer, encode.bias, units, 0)
     if isinstance(dictionary, nn.Parameter):  # tied weights are the encoder's

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from aeframe.bounds import Above, AtLeast, Below
 from aeframe.constraints.base import Constraint, Data
-from aeframe.distributed import rank, ranks, rows_of_all_ranks
+from aeframe.distributed import own_rows, rows_of_all_ranks
 from aeframe.errors import TrainingError
 from aeframe.models.base import Autoencoder, Code, Output
 from aeframe.schedules import Clock, Scheduled, schedule
@@ -54,18 +55,22 @@ class _Calibrated(_Selection):
 
     def _count_from(self, shape: tuple[int, ...]) -> None:
         self.register_buffer("average", torch.zeros(shape, dtype=torch.float64))
-        self.register_buffer("weight", torch.zeros((), dtype=torch.float64))
+        self.register_buffer("weight", torch.zeros(shape, dtype=torch.float64))
 
     def threshold(self) -> Tensor:
-        """From it on a unit stays, outside training."""
-        if self.weight == 0:
+        """From it on a unit stays, outside training; infinity for a unit that training never kept."""
+        if not self.weight.any():
             raise TrainingError("the code has no threshold before its first training step.")
-        return (self.average / self.weight).float()
+        return torch.where(self.weight > 0, self.average / self.weight, torch.inf).float()
 
     def _follow(self, smallest: Tensor) -> None:
-        """Count the smallest kept values; the weight makes up for a mean that began at 0."""
-        self.average.lerp_(smallest.double(), 1 - self.decay)
-        self.weight.lerp_(torch.ones_like(self.weight), 1 - self.decay)
+        """Count the smallest kept values, infinity where none was kept; the weight makes up for a mean
+        that began at 0.
+        """
+        kept = torch.isfinite(smallest)  # on the device: to ask it would be to wait for it
+        step = kept.double() * (1 - self.decay)
+        self.average += step * (torch.where(kept, smallest, 0.0).double() - self.average)
+        self.weight += step * (1 - self.weight)
 
 
 class BatchTopK(_Calibrated):
@@ -92,14 +97,12 @@ class BatchTopK(_Calibrated):
         kept = everyone.flatten().topk(round(self.k(clock) * len(everyone)), sorted=False).indices
         mask = torch.zeros_like(everyone, dtype=torch.bool)
         mask.view(-1)[kept] = True
-        return code.with_value(value * _own_rows(mask), floor=code.floor)
+        return code.with_value(value * own_rows(mask), floor=code.floor)
 
     def observe(self, output: Output, clock: Clock) -> None:
         value = output.code.value
         smallest = torch.where(value > 0, value, torch.inf).min()
-        smallest = rows_of_all_ranks(smallest[None]).min()
-        if bool(torch.isfinite(smallest)):
-            self._follow(smallest)
+        self._follow(rows_of_all_ranks(smallest[None]).min())
 
 
 class WinnerTakeAll(_Calibrated):
@@ -134,27 +137,25 @@ class WinnerTakeAll(_Calibrated):
         everyone = rows_of_all_ranks(value)
         winners = everyone.topk(max(1, int(self.rate * len(everyone))), dim=0, sorted=False).indices
         mask = torch.zeros_like(everyone, dtype=torch.bool).scatter(0, winners, True)
-        return code.with_value(value * _own_rows(mask), floor=code.floor)
+        return code.with_value(value * own_rows(mask), floor=code.floor)
 
     def observe(self, output: Output, clock: Clock) -> None:
         value = output.code.value
         smallest = torch.where(value > 0, value, torch.inf).amin(0)
-        smallest = rows_of_all_ranks(smallest[None]).amin(0)
-        self._follow(torch.where(torch.isfinite(smallest), smallest, 0.0))
-
-
-def _own_rows(everyone: Tensor) -> Tensor:
-    """The part of this rank in what rows_of_all_ranks gathered."""
-    return everyone.chunk(ranks())[rank()]
+        self._follow(rows_of_all_ranks(smallest[None]).amin(0))
 
 
 def _no_winner(rate: float, batch: int) -> tuple[str, str]:
     what = f"a share of {rate:g} of a batch of {batch} is less than one winner"
-    remedy = f"constraint.winner_take_all.rate={2 / batch:.2g} or a larger batch_size"
-    return what, f"Write {remedy}."
+    larger = f"dataset.batch_size={math.ceil(2 / rate)}"
+    other = f"constraint.winner_take_all.rate={2 / batch:.2g} or " if batch > 4 else ""
+    return what, f"Write {other}{larger}."
 
 
 def _too_many(name: str, ks: tuple[float, ...], latent_dim: int) -> tuple[str, str] | None:
+    if len(ks) == 1 and ks[0] % 1 and name == "topk":
+        low = math.floor(ks[0])
+        return f"k={ks[0]:g} is no whole number", f"Write {low} or {low + 1}."
     if max(ks) < latent_dim:
         return None
     what = f"k={max(ks):g} leaves none of the {latent_dim} code units dormant"

@@ -93,7 +93,8 @@ class Array(Source):
         if self._channels_last(array.shape):
             array = np.moveaxis(array, -1, 1)
         low, high = _known_range(array.dtype)
-        return Raw(_tensor(array.reshape(len(array), *sample)), low=low, high=high)
+        data = _tensor(array.reshape(len(array), *sample))
+        return Raw(data, low=low, high=high, origin=_where(option, path))
 
     def _described(self, option: str, path: str) -> Header:
         """Shape and type of one sample, from the file's header alone."""

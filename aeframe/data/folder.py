@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
-from aeframe.bounds import AtLeast
+from aeframe.bounds import AtLeast, AtMost
 from aeframe.data.samples import Raw, Shape, Source
 from aeframe.errors import Problem, UserError
 
@@ -37,7 +37,7 @@ class ImageFolder(Source):
         *,
         root: str | None = None,
         test_root: str | None = None,
-        size: Annotated[int, AtLeast(1)] = 64,
+        size: Annotated[int, AtLeast(1), AtMost(2**14)] = 64,
         fit: Literal["crop", "resize"] = "crop",
         color: Literal["rgb", "gray"] = "rgb",
     ) -> None:
@@ -68,11 +68,14 @@ class ImageFolder(Source):
         files, classes = _find(Path(root).expanduser(), f"dataset.{option}={root}")
         data = torch.empty((len(files), *self.shape()), dtype=torch.uint8)
         bad: list[Problem] = []
-        for i, image in enumerate(_shown(self._read_all(files), len(files))):
-            if isinstance(image, Problem):
-                bad.append(image)
-            else:
-                data[i] = torch.from_numpy(image)
+        with warnings.catch_warnings():  # around all threads, which share the filters
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            warnings.filterwarnings("ignore", category=UserWarning)  # oddities in metadata
+            for i, image in enumerate(_shown(self._read_all(files), len(files))):
+                if isinstance(image, Problem):
+                    bad.append(image)
+                else:
+                    data[i] = torch.from_numpy(image)
         if bad:
             raise _unreadable(bad)
         names = [file.parent.name for file in files]
@@ -80,9 +83,8 @@ class ImageFolder(Source):
         return Raw(data, labels, test=test, low=0, high=255, classes=tuple(classes))
 
     def _read_all(self, files: list[Path]) -> Iterator[np.ndarray | Problem]:
-        with ThreadPoolExecutor(
-            os.cpu_count()
-        ) as pool:  # Pillow decodes without the interpreter's lock
+        # threads: Pillow decodes without the interpreter's lock
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
             yield from pool.map(self._try, files)
 
     def _try(self, file: Path) -> np.ndarray | Problem:
@@ -94,11 +96,8 @@ class ImageFolder(Source):
 
     def _read(self, file: Path) -> np.ndarray:
         """One image, uint8 [C, size, size]."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            warnings.filterwarnings("ignore", category=UserWarning)  # oddities in metadata
-            with Image.open(file) as opened:
-                image = _eight_bits(ImageOps.exif_transpose(opened))
+        with Image.open(file) as opened:
+            image = _eight_bits(ImageOps.exif_transpose(opened))
         target = (self.size, self.size)
         if self.fit == "crop":
             image = ImageOps.fit(image, target, Image.Resampling.BICUBIC)
@@ -124,7 +123,7 @@ def _find(root: Path, where: str) -> tuple[list[Path], list[str]]:
     """The images, sorted, and the class names; none for a folder without subfolders."""
     if not root.is_dir():
         what = "is a file, not a folder" if root.exists() else "no such folder"
-        raise UserError(where, what, "Write dataset.root=FOLDER.")
+        raise UserError(where, what, f"Write {where.partition('=')[0]}=FOLDER.")
     loose = _images(root)
     nested = {folder.name: _images(folder) for folder in sorted(root.iterdir()) if folder.is_dir()}
     nested = {name: files for name, files in nested.items() if files}
@@ -134,7 +133,7 @@ def _find(root: Path, where: str) -> tuple[list[Path], list[str]]:
         raise UserError(where, what, "Keep all images in the folder, or all in class subfolders.")
     files = loose or [file for group in nested.values() for file in group]
     if not files:
-        what = "holds no images"
+        what = "holds no images, and neither do the folders in it"
         raise UserError(where, what, f"Known endings: {' '.join(sorted(ENDINGS))}.")
     return files, list(nested)
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from aeframe.bounds import Above, AtLeast, Below
+from aeframe.bounds import Above, AtLeast, AtMost, Below
 from aeframe.data.normalization import Normalization, fit
 from aeframe.data.sampler import EpochBatches
 from aeframe.data.samples import Batch, Raw, Samples, Shape, Source
@@ -23,12 +23,14 @@ class DataSpec:
     """What the rest of a run knows of its data.
 
     shape: of one sample. low, high: the range of normalised values. samples: in the training split.
+    extent: the range of all normalised values, where they are not standardised.
     """
 
     shape: Shape
     low: float
     high: float
     samples: int
+    extent: tuple[float, float]
 
     @property
     def peak(self) -> float:
@@ -49,7 +51,7 @@ class DataModule(pl.LightningDataModule):
         *,
         source: Source,
         seed: int,
-        batch_size: Annotated[int, AtLeast(1)] = 128,
+        batch_size: Annotated[int, AtLeast(1), AtMost(2**31)] = 128,
         val_fraction: Annotated[float, Above(0), Below(1)] = 0.1,
         test_fraction: Annotated[float, Above(0), Below(1)] = 0.1,
         normalization: Literal["unit", "standard", "none"] = "unit",
@@ -70,9 +72,9 @@ class DataModule(pl.LightningDataModule):
             return
         raw = self.source.load()
         self.splits = self._split(raw)
-        self.normalization, low, high = fit(self.kind, self.splits["train"])
+        self.normalization, low, high, extent = fit(self.kind, self.splits["train"])
         shape = tuple(raw.data.shape[1:])
-        self.spec = DataSpec(shape, low, high, len(self.splits["train"]))
+        self.spec = DataSpec(shape, low, high, len(self.splits["train"]), extent)
 
     def _split(self, raw: Raw) -> dict[str, Samples]:
         n = len(raw.data)
@@ -84,7 +86,7 @@ class DataModule(pl.LightningDataModule):
             raise UserError(
                 "dataset.val_fraction",
                 f"{n} samples leave none to train on beside {val} for validation and {held} for the test",
-                "Write smaller fractions, or give more samples.",
+                "Write smaller fractions." if n > 2 else "Give at least 3 samples.",
             )
         # each split in the source's order: reads of memory-mapped data then move forwards
         test = Samples(raw, order[:held].sort().values)
@@ -95,12 +97,19 @@ class DataModule(pl.LightningDataModule):
         return {"train": train, "val": validation, "test": test}
 
     def peek(self, split: str, n: int, normalization: Normalization | None = None) -> Tensor:
-        """The first n samples of a split, normalised, [<= n, *shape].
+        """N samples spread evenly over a split, normalised, [<= n, *shape]: a source that is sorted by
+        class would begin with one.
 
         normalization: a model's, on whose device and in whose precision they then are.
         """
         normalize = normalization or self.normalization
-        return normalize(self.splits[split][0:n].x.to(normalize.scale.device))
+        samples = self.splits[split]
+        spread = torch.linspace(0, len(samples) - 1, min(n, len(samples))).round().long()
+        return normalize(samples[spread.tolist()].x.to(normalize.scale.device))
+
+    def rows_of_batch(self, split: str, index: int) -> int:
+        """The samples of all ranks in one batch of an evaluation."""
+        return min(self.batch_size, len(self.splits[split]) - index * self.batch_size)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         return self._loader("train", training=True)
@@ -121,6 +130,9 @@ class DataModule(pl.LightningDataModule):
                 f"Write dataset.batch_size={max(1, self.batch_size // world) * world}.",
             )
         samples = self.splits[split]
+        if len(samples) < world:
+            what = f"the {split} split has {len(samples)} samples for {world} processes"
+            raise UserError("hardware.devices", what, "Write a larger dataset.val_fraction.")
         batches = EpochBatches(
             len(samples),
             self.batch_size,

@@ -30,7 +30,7 @@ class Raw:
 
     data: [N, *shape], in memory or memory-mapped. labels: int64 [N], or None.
     test: the source's own test split, if it has one. low, high: the range of the values where it is
-    known beforehand. classes: names of the labels.
+    known beforehand. classes: names of the labels. origin: the key and the file, for messages.
     """
 
     data: Tensor
@@ -39,6 +39,7 @@ class Raw:
     low: float | None = None
     high: float | None = None
     classes: tuple[str, ...] = ()
+    origin: str = "dataset"
 
 
 class Samples(Dataset[Batch]):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from aeframe.bounds import AtLeast
+from aeframe.bounds import AtLeast, AtMost
 from aeframe.errors import Problem
 from aeframe.likelihoods import Likelihood
 from aeframe.networks import Network
@@ -17,7 +18,7 @@ from aeframe.noise import Noise
 from aeframe.schedules import Clock
 
 Shape = tuple[int, ...]
-Units = Annotated[int, AtLeast(1)]
+Units = Annotated[int, AtLeast(1), AtMost(2**24)]
 
 
 class Posterior(NamedTuple):
@@ -130,9 +131,9 @@ class Autoencoder(nn.Module):
         """The number of elements of one sample."""
         return math.prod(self.shape)
 
-    @property
-    def term_names(self) -> tuple[str, ...]:
-        """The model's own summands of the loss."""
+    @classmethod
+    def term_names(cls, options: Mapping[str, Any]) -> tuple[str, ...]:
+        """The model's own summands of the loss, given its options."""
         return ("reconstruction",)
 
     @torch.no_grad()

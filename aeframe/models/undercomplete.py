@@ -28,6 +28,7 @@ class Undercomplete(Autoencoder):
             found.append(Problem("network.widths", what, "Write widths that decrease to the code."))
         if self.latent_dim >= self.inputs:
             what = f"the code must be smaller than the {self.inputs} inputs"
-            remedy = f"Write model.latent_dim={max(1, self.inputs // 4)}, or model=sparse."
+            smaller = f"Write model.latent_dim={max(1, self.inputs // 4)}, or model=sparse."
+            remedy = smaller if self.inputs > 1 else "Write model=sparse."
             found.append(Problem(f"model.latent_dim={self.latent_dim}", what, remedy))
         return [] if self.allow_overcomplete else found

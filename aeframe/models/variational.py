@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor
@@ -12,9 +13,13 @@ from torch import Tensor
 from aeframe.bounds import AtLeast
 from aeframe.distributed import mean_over_ranks
 from aeframe.errors import Problem
+from aeframe.likelihoods import held
 from aeframe.models.base import Autoencoder, Code, Posterior, Setting, Term, Units
 from aeframe.noise import Noise
 from aeframe.schedules import Clock, Schedule, Scheduled, schedule
+
+IWAE = "importance_weighted"
+NEGATIVE_BOUND = "negative_importance_weighted_bound"
 
 
 class Variational(Autoencoder):
@@ -43,13 +48,13 @@ class Variational(Autoencoder):
         self.k, self.objective = k, objective
         self.elbo = ELBO(schedule(beta), free_bits)
 
-    @property
-    def term_names(self) -> tuple[str, ...]:
-        return self.elbo.names if self.objective == "elbo" else ("importance_weighted_bound",)
+    @classmethod
+    def term_names(cls, options: Mapping[str, Any]) -> tuple[str, ...]:
+        return ELBO.names if options.get("objective") != IWAE else (NEGATIVE_BOUND,)
 
     def encode(self, x: Tensor, noise: Noise | None = None) -> Code:
         mean, log_variance = self.encoder(x).chunk(2, dim=1)
-        posterior = Posterior(mean, log_variance.clamp(-14.0, 14.0))
+        posterior = Posterior(mean, held(log_variance, -14.0, 14.0))
         value = mean if noise is None else draw(posterior, self.k, noise)
         return Code(mean, value, posterior=posterior)
 
@@ -63,7 +68,7 @@ class Variational(Autoencoder):
             return self.elbo(nll, code.posterior, clock, training=self.training)
         samples = code.value.unflatten(0, (-1, len(x)))
         bound = importance_weighted_bound(log_weights(-nll, samples, code.posterior))
-        return {"importance_weighted_bound": Term(-bound.mean())}
+        return {NEGATIVE_BOUND: Term(-bound.mean())}
 
     def sample(self, n: int, noise: Noise, device: torch.device | str = "cpu") -> Tensor:
         """N mean images of codes drawn from the prior, [n, *shape]."""

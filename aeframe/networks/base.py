@@ -49,6 +49,7 @@ class Network(ABC):
     """Builds an encoder and the decoder that mirrors it."""
 
     widths: list[int]
+    norm: Norm
     tied: bool = False
 
     @property

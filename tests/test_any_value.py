@@ -1,0 +1,62 @@
+"""Whatever stands behind a key: the check accepts it or names it, and never breaks."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from omegaconf import DictConfig, OmegaConf
+
+from aeframe.config import check
+from aeframe.errors import ConfigError
+
+Path = tuple[Any, ...]
+STEP_LR = "scheduler={_target_: torch.optim.lr_scheduler.StepLR, step_size: 1, interval: epoch}"
+BASES = [
+    ["model=sparse", "constraint=[masking,jump_relu,resampling]", STEP_LR],
+    ["model=variational", "dataset=array"],
+    ["model=denoising", "dataset=image_folder", "network=conv"],
+    ["model=sparse", "constraint=winner_take_all", "hardware=ddp"],
+]
+VALUES: list[Any] = [
+    *(None, -1, 0, 1.5, 10**30, float("inf"), float("nan"), True, "abc", "", "???"),
+    *([], [1, 2], ["x"], {}, {"a": 1}, {"_target_": "os.system"}),
+    {"schedule": "linear", "start": 1, "end": 0, "epochs": 1},
+]
+
+
+def places(node: dict[Any, Any], path: Path = ()) -> Iterator[Path]:
+    for key, value in node.items():
+        yield (*path, key)
+        if isinstance(value, dict):
+            yield from places(value, (*path, key))
+
+
+def changed(node: dict[Any, Any], path: Path, value: Any) -> dict[Any, Any]:
+    new = copy.deepcopy(node)
+    inner = new
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = value
+    return new
+
+
+@pytest.mark.parametrize("base", BASES, ids=" ".join)
+def test_any_value_is_accepted_or_named(
+    compose: Callable[..., DictConfig], base: list[str]
+) -> None:
+    plain = OmegaConf.to_container(compose(*base), resolve=True)
+    assert isinstance(plain, dict)
+    for path in places(plain):
+        for value in VALUES:
+            cfg = changed(plain, path, value)
+            try:
+                check(cfg)
+            except ConfigError as error:
+                assert str(error)  # noqa: PT017
+            except Exception as error:
+                pytest.fail(
+                    f"{'.'.join(map(str, path))}={value!r}: {type(error).__name__}: {error}"
+                )
