@@ -42,6 +42,13 @@ class Until(pl.Callback):
         sign, limit = ("<=", self.at_most) if self.at_least is None else (">=", self.at_least)
         return f"{self.metric} {sign} {limit:g}" if limit is not None else ""
 
+    @property
+    def said(self) -> str | None:
+        """Whether the level was reached, for whoever set one."""
+        if self.reached is None:
+            return None
+        return f"The wanted level {self.level} was {'reached' if self.reached else 'NOT reached'}."
+
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.metric is None or trainer.sanity_checking:
             return
@@ -70,10 +77,19 @@ class EarlyStopping(pl.callbacks.EarlyStopping):
             monitor, min_delta=min_delta, patience=patience or 1, mode=mode, check_finite=False
         )
         self.active, self.warmup_epochs = patience is not None, warmup_epochs
+        self.stopped = False
+
+    @property
+    def said(self) -> str | None:
+        """What to tell when it was this that ended training."""
+        if not self.stopped:
+            return None
+        return f"Stopped early: {self.monitor} had not improved in {self.patience} validations."
 
     def _run_early_stopping_check(self, trainer: pl.Trainer) -> None:
         if self.active and trainer.current_epoch >= self.warmup_epochs:
             super()._run_early_stopping_check(trainer)
+            self.stopped = self.stopped_epoch > 0  # which testing the best checkpoint restores to 0
 
 
 class RateColumn(ProgressColumn):

@@ -39,14 +39,18 @@ class CopyCheck:
     (and all else of its distribution) and only what the pixels have to do with each other is gone.
     permuted: real samples with their pixels in another, fixed order.
     shuffled_variance: the error that a constant would make on the shuffled samples.
+    mean_image: the error of the training data's mean on the real ones. samples: how many there are.
     """
 
     real: float
     shuffled: float
     permuted: float
     shuffled_variance: float
+    mean_image: float
+    samples: int
 
     limit = 2 / 3
+    fewest = 10  # samples; of fewer no noise can be made
 
     @property
     def ratio(self) -> float:
@@ -60,13 +64,15 @@ class CopyCheck:
 
     @property
     def passed(self) -> bool:
-        """Whether less than two thirds of what is no data comes back."""
-        return self.copied < self.limit
+        """Whether less than two thirds of what is no data comes back, as far as that can be said."""
+        return self.copied < self.limit or self.samples < self.fewest
 
     @property
     def sentence(self) -> str:
         """What it means, in plain words."""
-        if self.real > 0.9 * self.shuffled_variance:
+        if self.samples < self.fewest:
+            return f"That is of {self.samples} test samples, too few to say what it means."
+        if self.real > 0.9 * self.mean_image:
             return "The network has learned nothing yet: the mean image does as well."
         share = f"{self.copied:.0%} of pure noise"
         if self.passed:
@@ -124,20 +130,26 @@ class Evaluation:
             noise = Noise("evaluate")  # one stream: other numbers for each chunk
             nll = -_in_chunks(partial(estimate, noise=noise), x).mean()
             metrics = {**metrics, "nll": float(nll)}
-        return Card(metrics, baselines(data, size), copy_check(net, x), size, len(x))
+        mean = data.peek("train", PCA_SAMPLES, net.normalization).mean(0)
+        check = copy_check(net, x, mean)
+        return Card(metrics, baselines(data, size), check, size, len(x))
 
 
 @torch.no_grad()
-def copy_check(net: ConstrainedAutoencoder, x: Tensor) -> CopyCheck:
-    """Whether the network reconstructs anything, or only data like x, [N, *shape] and normalised."""
+def copy_check(net: ConstrainedAutoencoder, x: Tensor, mean: Tensor) -> CopyCheck:
+    """Whether the network reconstructs anything, or only data like x, [N, *shape] and normalised.
+
+    mean: of the training data, [*shape].
+    """
     generator = torch.Generator().manual_seed(0)
     flat = x.flatten(1)
     orders = torch.rand(flat.shape, generator=generator).argsort(0).to(x.device)
     shuffled = flat.gather(0, orders).view_as(x)
     permuted = flat[:, torch.randperm(flat.shape[1], generator=generator)].view_as(x)
     variance = float((flat - flat.mean(0)).square().mean())
-    errors = [_error(net, samples) for samples in (x, shuffled, permuted)]
-    return CopyCheck(errors[0], errors[1], errors[2], shuffled_variance=variance)
+    real, shuffled_error, permuted_error = (_error(net, y) for y in (x, shuffled, permuted))
+    mean_image = float((x - mean).square().mean())
+    return CopyCheck(real, shuffled_error, permuted_error, variance, mean_image, len(x))
 
 
 def _error(net: ConstrainedAutoencoder, x: Tensor) -> float:
@@ -154,6 +166,8 @@ def baselines(data: DataModule, size: int) -> list[Baseline]:
     # before PCA works in float32, which an offset far beyond the spread would exhaust
     centre = train.mean(0, dtype=np.float64).astype(train.dtype)
     train = train - centre
+    if len(train) < 2:
+        train = train.repeat(2, axis=0)  # of one sample the mean is all that there is
     size = max(1, min(size, len(train) - 1, train.shape[1]))
     wide = train.shape[1] > 2000  # where the full decomposition takes long
     solver = "randomized" if wide and size < min(train.shape) // 2 else "full"

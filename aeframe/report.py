@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,6 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from aeframe.callbacks import Until
 from aeframe.config import Built
 from aeframe.evaluate import Card
 
@@ -46,8 +45,11 @@ def opening(built: Built, cfg: DictConfig, folder: Path) -> None:
     console.print(f"Run folder: {folder}", markup=False)
 
 
-def closing(card: Card, result: Mapping[str, Any], until: Until, folder: Path) -> None:
-    """The table of test metrics, the copy check, the folder and how to look at it."""
+def closing(card: Card, result: Mapping[str, Any], said: Sequence[str], folder: Path) -> None:
+    """The table of test metrics, the copy check, the folder and how to look at it.
+
+    said: why training ended.
+    """
     console = Console(soft_wrap=True, highlight=False)
     console.print(_table(card, result))
     check = card.copy_check
@@ -55,9 +57,8 @@ def closing(card: Card, result: Mapping[str, Any], until: Until, folder: Path) -
         f"Copy check: noise is reconstructed {check.ratio:.1f} times worse than data. {check.sentence}",
         style=None if check.passed else "bold red",
     )
-    if until.reached is not None:
-        verdict = "was reached" if until.reached else "was NOT reached"
-        console.print(f"The wanted level {until.level} {verdict}.")
+    for sentence in said:
+        console.print(sentence, markup=False)
     console.print(f"Run folder:  {folder}", markup=False)
     console.print(f"TensorBoard: tensorboard --logdir {shlex.quote(str(folder))}", markup=False)
 

@@ -22,7 +22,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from aeframe import report
-from aeframe.callbacks import Bar, Until
+from aeframe.callbacks import Bar, EarlyStopping, Until
 from aeframe.config import Built, build
 from aeframe.errors import TrainingError, UserError
 from aeframe.evaluate import Card
@@ -67,7 +67,8 @@ def run(cfg: DictConfig, folder: Path, flags: tuple[str, ...] = ()) -> float:
         "seconds": round(time.perf_counter() - started, 2),
     }
     (folder / "evaluation.json").write_text(json.dumps(result, indent=2) + "\n")
-    report.closing(card, result, _until(built), folder)
+    ends = (c for c in built.callbacks if isinstance(c, Until | EarlyStopping))
+    report.closing(card, result, [c.said for c in ends if c.said], folder)
     return value
 
 

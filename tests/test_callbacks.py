@@ -19,6 +19,7 @@ from aeframe import callbacks
 from aeframe.callbacks import Bar, Until
 from aeframe.config import Built, build
 from aeframe.errors import TrainingError
+from tests.conftest import TINY
 
 Compose = Callable[..., DictConfig]
 SMALL = (
@@ -282,3 +283,11 @@ def test_the_bar_leaves_the_terminal_when_training_fails(compose: Compose) -> No
     with pytest.raises(TrainingError, match="the loss became"):
         Fitted(compose, "optimizer.lr=1e30", "trainer.max_epochs=3", more=(bar,))
     assert not bar.progress.live.is_started
+
+
+def test_a_run_that_stopped_early_says_so(aeframe: Callable[..., Any]) -> None:
+    never_better = ("early_stopping.patience=2", "early_stopping.min_delta=10")
+    status, out, _ = aeframe(*TINY, *never_better, "trainer.max_epochs=9")
+    assert status == 0
+    assert "Stopped early: val/mse had not improved in 2 validations." in out.splitlines()
+    assert "Stopped early" not in aeframe(*TINY)[1]

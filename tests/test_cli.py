@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
+import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -434,3 +437,71 @@ def test_a_failure_of_the_program_keeps_its_traceback(
     # python itself prints it and ends with status 1
     with pytest.raises(RuntimeError, match="a defect of ours"):
         aeframe(*TINY)
+
+
+# folders that hold a run
+
+
+def test_a_folder_that_holds_a_run_is_left_as_it_is(
+    aeframe: Callable[..., Any], tmp_path: Path
+) -> None:
+    assert aeframe(*TINY, "hydra.run.dir=run")[0] == 0
+    before = {f: f.read_bytes() for f in (tmp_path / "run").rglob("*") if f.is_file()}
+    status, out, err = aeframe(*TINY, "seed=1", "hydra.run.dir=run")
+    assert (status, out) == (2, "")
+    assert err == (
+        "aeframe: hydra.run.dir=run: holds a run already. Write another folder, or delete it.\n"
+    )
+    assert before == {f: f.read_bytes() for f in (tmp_path / "run").rglob("*") if f.is_file()}
+
+
+def test_the_second_of_two_runs_in_one_folder_is_refused(
+    aeframe: Callable[..., Any], tmp_path: Path
+) -> None:
+    status, _, err = aeframe(*TINY, "-m", "seed=0,1", "hydra.sweep.subdir=same")
+    assert status == 1
+    assert "same: holds a run already" in err
+    (card,) = tmp_path.rglob("evaluation.json")
+    assert not card.with_name("failed.txt").exists()  # the first is none the worse for it
+
+
+@pytest.mark.parametrize(
+    ("word", "what"),
+    [
+        ("hydra.run.dir=", "hydra.run.dir: is empty. Write hydra.run.dir=FOLDER."),
+        ("hydra.run.dir=file/x", "Not a directory. Write hydra.run.dir=FOLDER"),
+    ],
+)
+def test_a_folder_that_cannot_be_made_is_named(
+    aeframe: Callable[..., Any], tmp_path: Path, word: str, what: str
+) -> None:
+    (tmp_path / "file").write_text("")
+    status, _, err = aeframe(*TINY, word)
+    assert status == 2
+    assert what in err
+    assert "Traceback" not in err
+    assert [f.name for f in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_run_that_is_terminated_is_no_success(tmp_path: Path) -> None:
+    train = Path(__file__).parent.parent / "train.py"
+    process = subprocess.Popen(
+        [sys.executable, str(train), "trainer.max_epochs=100000", "hydra.run.dir=run"],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        for _ in range(600):
+            if (tmp_path / "run" / "checkpoints" / "last.ckpt").exists():
+                break
+            time.sleep(0.1)
+        process.terminate()
+        _, err = process.communicate(timeout=60)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert err.splitlines()[-1] == "aeframe: terminated"

@@ -41,7 +41,7 @@ class Stub:
 
 def checked(does: Callable[[Tensor], Tensor]) -> CopyCheck:
     net: Any = Stub(does)
-    return copy_check(net, X)
+    return copy_check(net, X, X.mean(0))
 
 
 # ---------------------------------------------------------------------------------------- copy check
@@ -95,20 +95,22 @@ def test_projection_on_k_directions_brings_back_k_of_all() -> None:
     data = data.double() / data.double().std(0)  # of equal variances, and still of rank 3
     basis = torch.linalg.svd(data, full_matrices=False).Vh[:3].t()
     net: Any = Stub(lambda x: x @ basis @ basis.t())
-    found = copy_check(net, data)
+    found = copy_check(net, data, data.mean(0))
     assert found.real == pytest.approx(0.0, abs=1e-10)
     assert found.copied == pytest.approx(3 / 20, abs=0.01)
 
 
 def test_a_known_ratio() -> None:
-    found = CopyCheck(real=0.1, shuffled=0.3, permuted=0.0, shuffled_variance=0.4)
+    found = CopyCheck(
+        0.1, shuffled=0.3, permuted=0, shuffled_variance=0.4, mean_image=0.4, samples=50
+    )
     assert found.ratio == pytest.approx(3.0)
     assert found.copied == pytest.approx(0.25)
 
 
 def test_shuffled_keeps_each_pixels_values_and_permuted_each_samples() -> None:
     net: Any = Stub(lambda x: x)
-    copy_check(net, X)
+    copy_check(net, X, X.mean(0))
     assert all(len(part) <= 256 for part in net.given)
     real, shuffled, permuted = torch.cat(net.given).split(600)
     assert torch.equal(real, X)
@@ -124,7 +126,7 @@ def test_shuffled_keeps_each_pixels_values_and_permuted_each_samples() -> None:
 def test_shuffled_pixels_have_nothing_to_do_with_each_other() -> None:
     net: Any = Stub(lambda x: x)
     copies = torch.rand(512, 1, generator=torch.Generator().manual_seed(0)).repeat(1, 6)
-    copy_check(net, copies)
+    copy_check(net, copies, copies.mean(0))
     shuffled = torch.cat(net.given)[512:1024]
     correlation = torch.corrcoef(shuffled.t()) - torch.eye(6)
     assert correlation.abs().max() < 0.2  # 4 standard deviations of independent ones are 0.18
@@ -359,3 +361,20 @@ def test_a_card_is_plain_data(compose: Compose) -> None:
 def test_a_perfect_copy_is_plain_data_too() -> None:
     card = Card({}, [], checked(lambda x: x), 1, len(X))
     assert json.loads(json.dumps(card.as_dict(), allow_nan=False)) == card.as_dict()
+
+
+def test_too_few_samples_are_no_ground_for_a_verdict() -> None:
+    net: Any = Stub(lambda x: x)
+    found = copy_check(net, X[:5], X.mean(0))
+    assert found.passed
+    assert found.sentence == "That is of 5 test samples, too few to say what it means."
+
+
+def test_no_better_than_the_training_mean_is_nothing_learned() -> None:
+    """Whatever the test samples' own mean is: the table beside it shows the training data's."""
+    far = X.mean(0) + 3.0
+    net: Any = Stub(lambda x: x.mean(0).expand_as(x))
+    assert "learned nothing" not in copy_check(net, X, far).sentence
+    net = Stub(lambda x: far.expand_as(x))
+    sentence = copy_check(net, X, far).sentence
+    assert sentence == "The network has learned nothing yet: the mean image does as well."
