@@ -126,12 +126,11 @@ def one_job(flags: tuple[str, ...] = ()) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def require_devices(hardware: Mapping[str, Any]) -> None:
+def require_devices(accelerator: str, devices: int | list[int] | str) -> None:
     """Raise UserError where this machine lacks the devices that are asked for."""
     import torch
 
-    devices = hardware["devices"]
-    if hardware["accelerator"] == "cpu":
+    if accelerator == "cpu":
         return
     present = torch.cuda.device_count()
     if present == 0:

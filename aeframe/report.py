@@ -33,12 +33,13 @@ def opening(built: Built, cfg: DictConfig, folder: Path) -> None:
     model, spec = built.net.model, built.data.spec
     weights = sum(p.numel() for p in model.parameters() if p.requires_grad)
     shape = " x ".join(str(n) for n in spec.shape)
+    device = built.trainer.get("accelerator", "cpu")
     constraints = " + ".join(built.net.constraints) or "no constraint"
     console = Console(soft_wrap=True, highlight=False)
     console.print(
         f"{type(model).__name__} autoencoder with {constraints}: {shape} -> {model.latent_dim} units, "
         f"{weights:,} weights; {type(built.data.source).__name__}, {spec.samples:,} training samples; "
-        f"{cfg.hardware.accelerator}, seed {cfg.seed}"
+        f"{device}, seed {cfg.seed}"
     )
     for note in built.notes:
         console.print(f"Note: {note}", markup=False, style="yellow")

@@ -24,6 +24,7 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 from aeframe import report
 from aeframe.callbacks import Bar, EarlyStopping, Until
 from aeframe.config import Built, build
+from aeframe.constrained import ConstrainedAutoencoder
 from aeframe.errors import TrainingError, UserError
 from aeframe.evaluate import Card
 from aeframe.launch import is_first_process, one_job
@@ -54,10 +55,14 @@ def run(cfg: DictConfig, folder: Path, flags: tuple[str, ...] = ()) -> float:
     trainer = _trainer(built, folder, metric, best, last)
     if is_first_process():
         report.opening(built, cfg, folder)
+    untrained = deepcopy(built.net)
     with _claimed(folder), one_job(flags):
-        card, value = _fit_and_test(trainer, built, best, folder)
+        _fit(trainer, built, best)
+        card = _test(trainer, built, best, untrained)
+    value = float(best.best_model_score)  # type: ignore[arg-type]
     if card is None:  # another rank speaks
         return value
+    _log_choices(trainer, built, card, value)
     result = {
         **card.as_dict(),
         "optimized_metric": {"name": metric, "value": value, "direction": better_is(metric)},
@@ -72,11 +77,8 @@ def run(cfg: DictConfig, folder: Path, flags: tuple[str, ...] = ()) -> float:
     return value
 
 
-def _fit_and_test(
-    trainer: pl.Trainer, built: Built, best: ModelCheckpoint, folder: Path
-) -> tuple[Card | None, float]:
-    """Train, then measure the best checkpoint on the test split; the card on the first rank only."""
-    net = deepcopy(built.net)  # the trained one may end up in pieces, or on other devices
+def _fit(trainer: pl.Trainer, built: Built, best: ModelCheckpoint) -> None:
+    """Train, with Lightning's ways of ending turned into ours."""
     try:
         trainer.fit(built.module, datamodule=built.data)
     except SystemExit as error:
@@ -91,37 +93,42 @@ def _fit_and_test(
             raise
         raise UserError("trainer", str(error).splitlines()[0].rstrip(".")) from error
     except TrainingError as error:
-        kept = (
-            f" The last good checkpoint is {best.best_model_path}." if best.best_model_path else ""
-        )
+        path = best.best_model_path
+        kept = f" The last good checkpoint is {path}." if path else ""
         raise TrainingError(f"{error}{kept}") from error
     if best.best_model_score is None:  # it was over before the first validation was due
         trainer.validate(built.module, datamodule=built.data, verbose=False)
-        best.best_model_path = str(folder / "checkpoints" / "best.ckpt")
+        best.best_model_path = f"{best.dirpath}/best.ckpt"
         best.best_model_score = trainer.callback_metrics[best.monitor or ""]
         trainer.save_checkpoint(best.best_model_path)
-    value = float(best.best_model_score)
-    tested = trainer.test(
-        built.module, datamodule=built.data, ckpt_path=best.best_model_path, verbose=False
-    )[0]
+
+
+def _test(
+    trainer: pl.Trainer, built: Built, best: ModelCheckpoint, net: ConstrainedAutoencoder
+) -> Card | None:
+    """Measure the best checkpoint on the test split; the card on the first rank only.
+
+    net: untrained. It takes what the checkpoint holds, for the trained one may be in pieces.
+    """
+    path = best.best_model_path
+    tested = trainer.test(built.module, datamodule=built.data, ckpt_path=path, verbose=False)[0]
     if not trainer.is_global_zero:
-        return None, value
+        return None
     metrics = {k.removeprefix("test/"): v for k, v in tested.items() if k.startswith("test/")}
-    saved = torch.load(best.best_model_path, map_location="cpu", weights_only=True)["state_dict"]
-    net.to(saved["net.normalization.scale"].dtype)
-    net.load_state_dict(
-        {name.removeprefix("net."): v for name, v in saved.items() if name.startswith("net.")}
-    )
+    saved = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+    state = {k.removeprefix("net."): v for k, v in saved.items() if k.startswith("net.")}
+    net.to(state["normalization.scale"].dtype)
+    net.load_state_dict(state)
     net.to(trainer.strategy.root_device)
-    card = built.evaluation.card(net, built.data, metrics)
+    return built.evaluation.card(net, built.data, metrics)
+
+
+def _log_choices(trainer: pl.Trainer, built: Built, card: Card, value: float) -> None:
+    """The choices and the final metrics, for TensorBoard's HParams."""
     assert isinstance(trainer.logger, TensorBoardLogger)
-    trainer.logger.log_hyperparams(
-        report.choices(built.module.hparams, net.model.latent_dim),
-        report.headline(card, value),
-        trainer.global_step,
-    )
+    chosen = report.choices(built.module.hparams, built.net.model.latent_dim)
+    trainer.logger.log_hyperparams(chosen, report.headline(card, value), trainer.global_step)
     trainer.logger.save()
-    return card, value
 
 
 def _trainer(built: Built, folder: Path, metric: str, *kept: ModelCheckpoint) -> pl.Trainer:

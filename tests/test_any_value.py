@@ -20,6 +20,7 @@ BASES = [
     ["model=denoising", "dataset=image_folder", "network=conv"],
     ["model=sparse", "constraint=winner_take_all", "hardware=ddp"],
 ]
+MISSING = object()
 VALUES: list[Any] = [
     *(None, -1, 0, 1.5, 10**30, float("inf"), float("nan"), True, "abc", "", "???"),
     *([], [1, 2], ["x"], {}, {"a": 1}, {"_target_": "os.system"}),
@@ -39,7 +40,10 @@ def changed(node: dict[Any, Any], path: Path, value: Any) -> dict[Any, Any]:
     inner = new
     for key in path[:-1]:
         inner = inner[key]
-    inner[path[-1]] = value
+    if value is MISSING:
+        del inner[path[-1]]
+    else:
+        inner[path[-1]] = value
     return new
 
 
@@ -50,7 +54,7 @@ def test_any_value_is_accepted_or_named(
     plain = OmegaConf.to_container(compose(*base), resolve=True)
     assert isinstance(plain, dict)
     for path in places(plain):
-        for value in VALUES:
+        for value in [*VALUES, MISSING]:
             cfg = changed(plain, path, value)
             try:
                 check(cfg)

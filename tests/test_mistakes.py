@@ -181,6 +181,7 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["model=variational", "constraint=masking", "constraint.masking.emphasis_rest=0", "model.objective=importance_weighted"], "constraint.masking: with masking's emphasis the importance-weighted objective is no bound."),
     (["hardware=fsdp", "trainer.precision=bf16-mixed"], "trainer.precision=bf16-mixed: hardware=fsdp would round the normalisation and the thresholds as well. Write trainer.precision=32-true."),
     (["hardware=fsdp", "constraint=[bottleneck,contractive]"], "constraint=[bottleneck,contractive]: contractive differentiates twice, which hardware=fsdp does not. Write hardware=ddp."),
+    (["hardware=ddp_cpu", "dataset.batch_size=33"], "dataset.batch_size=33: cannot be shared out evenly among 2 processes. Write dataset.batch_size=32."),
     (["++trainer.devices=2"], "trainer.devices: unknown key."),
     (["network.norm=batch", "dataset.batch_size=1"], "dataset.batch_size=1: norm=batch has no variance of one sample. Write 2 or more, or network.norm=layer."),
     (["~seed"], "seed: is missing. Take it from conf/config.yaml."),

@@ -14,7 +14,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from aeframe.callbacks import EarlyStopping, Until
-from aeframe.config.parts import Parts, find, keys, make_model, options_of, resolve, size_problems
+from aeframe.config.classes import keys, options_of, resolve
+from aeframe.config.parts import Parts, batch_size, find, make_model, size_problems
 from aeframe.config.training import SchedulerOptions, trainer_arguments
 from aeframe.constrained import ConstrainedAutoencoder
 from aeframe.constraints import Data
@@ -61,7 +62,8 @@ def build(cfg: DictConfig | Mapping[str, Any]) -> Built:
     """Check, read the data, and make what a run needs. Raises UserError."""
     node = plain(cfg)
     parts = find(node)
-    require_devices(node["hardware"])
+    hardware = parts.made["hardware"]
+    require_devices(hardware.accelerator, hardware.devices)
     pl.seed_everything(node["seed"], verbose=False)
     source = parts.made["dataset"]
     data = _data_module(node, source)
@@ -108,11 +110,11 @@ def _net(node: dict[str, Any], parts: Parts, data: DataModule) -> ConstrainedAut
         what = f"takes values in [{low:g}, {high:g}], the data is in [{first:g}, {last:g}]"
         remedy = "Write dataset.normalization=unit, or likelihood=gaussian."
         found.append(Problem(f"likelihood={name}", what, remedy))
-    batch_size = node["dataset"]["batch_size"]
-    if parts.made["network"].norm == "batch" and spec.samples % batch_size == 1:
+    size = batch_size(node)
+    if parts.made["network"].norm == "batch" and spec.samples % size == 1:
         what = f"of {spec.samples} samples the last batch has one, and norm=batch no variance of it"
-        remedy = f"Write dataset.batch_size={batch_size + 1}, or network.norm=layer."
-        found.append(Problem(f"dataset.batch_size={batch_size}", what, remedy))
+        remedy = f"Write dataset.batch_size={size + 1}, or network.norm=layer."
+        found.append(Problem(f"dataset.batch_size={size}", what, remedy))
     if found:
         raise ConfigError(found)
     assert parts.model is not None

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +12,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from aeframe.callbacks import EarlyStopping, Until
+from aeframe.config.classes import keys, options_of, resolve
 from aeframe.config.pairs import Choices, pair_notes, pair_problems
 from aeframe.config.signature import parameters, problems, unknown
 from aeframe.config.training import (
@@ -24,7 +24,7 @@ from aeframe.config.training import (
 )
 from aeframe.constraints import Constraint
 from aeframe.dashboard import Dashboard
-from aeframe.data import DataModule, Source
+from aeframe.data import DataModule, Source, uneven_batch
 from aeframe.errors import ConfigError, Problem
 from aeframe.evaluate import Evaluation
 from aeframe.likelihoods import Likelihood
@@ -55,8 +55,6 @@ PROVIDED = {
 }
 """Arguments that the framework passes itself."""
 ROOT = (*OBJECTS, *PLAIN, "constraint", "optimizer", "scheduler", "seed", "optimized_metric")
-LIBRARY = ("aeframe.", "torch.optim.")
-"""Where classes that a configuration names may come from."""
 
 
 @dataclass
@@ -221,13 +219,17 @@ def _construct(node: dict[str, Any], parts: Parts) -> None:
         normalization=str(dataset.get("normalization")),
         strategy=str(hardware.get("strategy")),
         precision=str(_mapping(node["trainer"]).get("precision")),
-        batch_size=dataset.get("batch_size") if "dataset" in parts.made else None,
+        batch_size=batch_size(node) if "dataset" in parts.made else None,
     )
     unresolved = len(parts.classes) < len(_mapping(node["constraint"]))
     pairs = [] if unresolved else pair_problems(choices)
     parts.found += pairs
     parts.notes = pair_notes(choices)
     _fractions(dataset, parts)
+    chosen = parts.made.get("hardware")
+    if "dataset" in parts.made and chosen is not None and isinstance(chosen.devices, int):
+        uneven = uneven_batch(batch_size(node), chosen.devices * chosen.num_nodes)
+        parts.found += [Problem(*uneven)] if uneven is not None else []
     if not {"network", "likelihood"} <= parts.made.keys():
         return
     shape = parts.made["dataset"].shape() if "dataset" in parts.made else None
@@ -260,7 +262,7 @@ def size_problems(node: dict[str, Any], parts: Parts, shape: tuple[int, ...]) ->
     with torch.device("meta"):  # sizes only, no memory
         model = make_model(node, parts, shape)
     found = list(model.problems())
-    batch = node["dataset"]["batch_size"]
+    batch = batch_size(node)
     if found:
         return found  # a constraint on the size would only say it again
     for name, part in parts.constraints.items():
@@ -288,27 +290,10 @@ def _class(options: Mapping[str, Any], where: str, base: type, parts: Parts) -> 
     return cls
 
 
-def resolve(target: str) -> Any:
-    """The class of this dotted name. Raises ValueError for names outside the known libraries."""
-    if not target.startswith(LIBRARY):
-        raise ValueError(
-            f"only classes of {' and '.join(p + '*' for p in LIBRARY)} can be named here"
-        )
-    module, _, name = target.rpartition(".")
-    try:
-        return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise ValueError("there is no such class") from error
-
-
-def options_of(options: Mapping[str, Any], without: Collection[str] = ()) -> dict[str, Any]:
-    """What a node hands to its class."""
-    return {k: v for k, v in options.items() if k != "_target_" and k not in without}
-
-
-def keys(target: Any) -> set[str]:
-    """What can be written for a class."""
-    return set(parameters(target))
+def batch_size(node: dict[str, Any]) -> int:
+    """Of all devices together."""
+    default, _ = parameters(DataModule)["batch_size"]
+    return int(node["dataset"].get("batch_size", default))
 
 
 def make_model(node: dict[str, Any], parts: Parts, shape: tuple[int, ...]) -> Autoencoder:

@@ -2,7 +2,7 @@
 
 from aeframe.data.arrays import Array
 from aeframe.data.folder import ImageFolder
-from aeframe.data.loader import DataModule, DataSpec
+from aeframe.data.loader import DataModule, DataSpec, uneven_batch
 from aeframe.data.normalization import Normalization
 from aeframe.data.sampler import EpochBatches
 from aeframe.data.samples import Batch, Raw, Samples, Source
@@ -25,4 +25,5 @@ __all__ = [
     "Raw",
     "Samples",
     "Source",
+    "uneven_batch",
 ]

@@ -123,12 +123,8 @@ class DataModule(pl.LightningDataModule):
     def _loader(self, split: str, *, training: bool) -> DataLoader[Batch]:
         trainer = self.trainer
         rank, world = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
-        if self.batch_size % world:
-            raise UserError(
-                f"dataset.batch_size={self.batch_size}",
-                f"cannot be shared out evenly among {world} processes",
-                f"Write dataset.batch_size={max(1, self.batch_size // world) * world}.",
-            )
+        if (uneven := uneven_batch(self.batch_size, world)) is not None:
+            raise UserError(*uneven)
         samples = self.splits[split]
         if len(samples) < world:
             what = f"the {split} split has {len(samples)} samples for {world} processes"
@@ -150,3 +146,12 @@ class DataModule(pl.LightningDataModule):
             persistent_workers=self.num_workers > 0,
             generator=torch.Generator().manual_seed(mix(self.seed, split, rank)),
         )
+
+
+def uneven_batch(batch_size: int, world: int) -> tuple[str, str, str] | None:
+    """What is wrong with a batch that the processes cannot share: (where, what, remedy)."""
+    if batch_size % world == 0:
+        return None
+    what = f"cannot be shared out evenly among {world} processes"
+    remedy = f"Write dataset.batch_size={max(1, batch_size // world) * world}."
+    return f"dataset.batch_size={batch_size}", what, remedy
