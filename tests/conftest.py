@@ -12,12 +12,15 @@ import pytest
 import torch
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
+from hypothesis import settings
 from omegaconf import DictConfig
 
 from aeframe import cli
 from aeframe.launch import CONF, Folders
 
 torch.set_num_threads(1)
+settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
+settings.load_profile("untimed")
 
 TINY = ("trainer.max_epochs=1", "trainer.limit_train_batches=2", "evaluation.images=32")
 """What makes a run as short as a run can be."""

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -20,7 +20,6 @@ from tests.constraint_tools import NOW, data, model
 IMAGES = torch.rand(50, 1, 10, 10, generator=torch.Generator().manual_seed(0)) * 0.8 + 0.1
 
 
-@settings(deadline=None)
 @given(fraction=st.floats(0, 1), seed=st.integers(0, 99))
 def test_exact_masking_hides_the_same_number_in_every_sample(fraction: float, seed: int) -> None:
     found = Masking(fraction=fraction).corrupt(IMAGES, Noise(seed), NOW)

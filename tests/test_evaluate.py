@@ -73,7 +73,7 @@ def test_what_is_worse_than_a_constant_still_copies_no_less_than_nothing() -> No
     assert checked(lambda x: 2 * MEAN - x).copied == 0.0
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(share=st.floats(0, 1))
 def test_the_share_that_comes_back_in_closed_form(share: float) -> None:
     """Deviations from the mean shrunk to a share: 1 - (1 - share)^2 of the variance comes back."""

@@ -105,7 +105,6 @@ def splits(draw: st.DrawFn) -> tuple[Tensor, Tensor, list[slice]]:
     return (*pair, draw(partitions(n)))  # type: ignore[return-value]
 
 
-@settings(deadline=None)
 @given(splits())
 def test_explained_variance_is_that_of_the_whole_split(
     drawn: tuple[Tensor, Tensor, list[slice]],
@@ -169,7 +168,7 @@ def decibels(mse: float, peak: float) -> float:
     return 10 * math.log10(peak**2 / mse)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(batches=partitions(9), seed=st.integers(0, 99), peak=st.sampled_from([1.0, 2.5, 255.0]))
 def test_mse_and_psnr_are_per_element_of_the_split(
     batches: list[slice], seed: int, peak: float
@@ -206,7 +205,6 @@ def test_denoising_metrics_are_of_the_corrupted_pass() -> None:
 # ----------------------------------------------------------------------------------- the code's units
 
 
-@settings(deadline=None)
 @given(data=st.data(), floor=st.sampled_from([0.0, 0.5]))
 def test_active_and_dead_units_by_counting(data: st.DataObject, floor: float) -> None:
     n = data.draw(st.integers(1, 6))

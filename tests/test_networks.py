@@ -18,7 +18,7 @@ def passed(network: Network, shape: tuple[int, ...], latent_dim: int = 3, heads:
     assert decoder.dictionary.shape[1] == latent_dim
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     channels=st.integers(1, 4),
     height=st.integers(1, 33),
@@ -31,7 +31,7 @@ def test_conv_gives_back_exactly_the_inputs_shape(
     passed(Conv(widths=widths), (channels, height, width), heads=2)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     shape=st.sampled_from([(7,), (1, 8, 8), (3, 5, 9)]),
     widths=st.lists(st.integers(1, 9), max_size=3),

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -166,7 +166,6 @@ def test_contractive_trains_the_encoder(method: str) -> None:
     assert autoencoder.writes_code.weight.grad.abs().sum() > 0
 
 
-@settings(deadline=None)
 @given(units=st.integers(2, 12), seed=st.integers(0, 20))
 def test_orthogonal_against_brute_force(units: int, seed: int) -> None:
     part, autoencoder = Orthogonal(weight=1.0), model(Undercomplete, units=units, seed=seed)
