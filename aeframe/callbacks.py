@@ -88,8 +88,10 @@ class EarlyStopping(pl.callbacks.EarlyStopping):
 
     def _run_early_stopping_check(self, trainer: pl.Trainer) -> None:
         if self.active and trainer.current_epoch >= self.warmup_epochs:
+            before = trainer.should_stop
             super()._run_early_stopping_check(trainer)
-            self.stopped = self.stopped_epoch > 0  # which testing the best checkpoint restores to 0
+            # not stopped_epoch, which testing the best checkpoint restores to that of the checkpoint
+            self.stopped = trainer.should_stop and not before
 
 
 class RateColumn(ProgressColumn):

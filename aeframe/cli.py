@@ -112,6 +112,8 @@ class Jobs:
         from hydra.types import RunMode
 
         from aeframe.errors import TrainingError
+        from aeframe.launch import is_first_process
+        from aeframe.sweep import FAILED
         from aeframe.train import run
 
         hydra = HydraConfig.get()
@@ -131,9 +133,8 @@ class Jobs:
             self.failure = error
             text = f"{type(error).__name__}: {error}\n{traceback.format_exc()}"
         mistake = isinstance(self.failure, UserError)
-        if not (mistake and (folder / "evaluation.json").exists()):  # which is another run's
-            from aeframe.sweep import FAILED
-
+        others = mistake and (folder / "checkpoints").exists()  # a run that was there before
+        if is_first_process() and not others:
             (folder / FAILED).write_text(text)
         if hydra.mode == RunMode.MULTIRUN:  # noted for the table; the other jobs go on
             print(f"failed: {text.splitlines()[0]}", file=sys.stderr)

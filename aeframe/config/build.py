@@ -13,13 +13,12 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from aeframe.callbacks import EarlyStopping, Until
+from aeframe.callbacks import EarlyStopping
 from aeframe.config.classes import keys, options_of, resolve
 from aeframe.config.parts import Parts, batch_size, find, make_model, size_problems
 from aeframe.config.training import SchedulerOptions, trainer_arguments
 from aeframe.constrained import ConstrainedAutoencoder
 from aeframe.constraints import Data
-from aeframe.dashboard import Dashboard
 from aeframe.data import DataModule, Source
 from aeframe.errors import ConfigError, Problem
 from aeframe.evaluate import Evaluation
@@ -86,13 +85,11 @@ def build(cfg: DictConfig | Mapping[str, Any]) -> Built:
         hyperparameters=node,
     )
     monitor = node["optimized_metric"]
-    callbacks = [
-        Until(**node["until"]),
-        EarlyStopping(monitor=monitor, mode=better_is(monitor), **node["early_stopping"]),
-        Dashboard(**node["dashboard"]),
-    ]
-    evaluation = Evaluation(**node["evaluation"])
-    return Built(net, module, data, trainer_arguments(node), callbacks, evaluation, parts.notes)
+    made = parts.made
+    stopping = EarlyStopping(monitor=monitor, mode=better_is(monitor), **node["early_stopping"])
+    callbacks = [made["until"], stopping, made["dashboard"]]
+    trainer = trainer_arguments(node)
+    return Built(net, module, data, trainer, callbacks, made["evaluation"], parts.notes)
 
 
 def _data_module(node: dict[str, Any], source: Source) -> DataModule:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Collection, Mapping
 from typing import Any
 
 from aeframe.config.signature import parameters
+from aeframe.errors import Problem
 
 LIBRARY = ("aeframe.", "torch.optim.")
 """Where classes that a configuration names may come from."""
@@ -23,6 +25,26 @@ def resolve(target: str) -> Any:
         return getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise ValueError("there is no such class") from error
+
+
+def class_of(
+    options: Mapping[str, Any], where: str, base: type, found: list[Problem]
+) -> type | None:
+    """The class that a node names, or None with the problem added to `found`."""
+    target = options.get("_target_")
+    if target is None:
+        remedy = f"Write {where}._target_=CLASS."
+        found.append(Problem(f"{where}._target_", "names no class", remedy))
+        return None
+    try:
+        cls = resolve(str(target))
+    except ValueError as error:
+        found.append(Problem(f"{where}._target_={target}", str(error)))
+        return None
+    if not (isinstance(cls, type) and issubclass(cls, base)) or inspect.isabstract(cls):
+        found.append(Problem(f"{where}._target_={target}", f"is no {base.__name__}"))
+        return None
+    return cls
 
 
 def options_of(options: Mapping[str, Any], without: Collection[str] = ()) -> dict[str, Any]:

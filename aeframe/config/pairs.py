@@ -45,6 +45,13 @@ class Choices:
         drawn = self.model.stochastic
         return {n: p for n, p in self.constraints.items() if not (drawn and p.deterministic)}
 
+    @property
+    def differentiating(self) -> list[str]:
+        """The names of those that differentiate twice in this network."""
+        deep = self.network is not None and self.network.depth > 0
+        kinds = ("always", "deep") if deep else ("always",)
+        return [name for name, part in self.possible.items() if part.differentiates in kinds]
+
     def of_kind(self, kind: str) -> list[str]:
         """The names of the constraints of one kind."""
         return [name for name, part in self.constraints.items() if part.kind == kind]
@@ -157,7 +164,7 @@ def _sharded(c: Choices) -> Iterator[Problem]:
         if part.edits_weights:
             what = f"{name} changes weights in place, which hardware=fsdp keeps in pieces"
             yield Problem(c.written, what, "Write hardware=ddp.")
-        elif part.differentiates:
+        elif name in c.differentiating:
             what = f"{name} differentiates twice, which hardware=fsdp does not"
             yield Problem(c.written, what, "Write hardware=ddp.")
     if c.precision != "32-true":
@@ -183,7 +190,7 @@ def _network(c: Choices) -> Iterator[Problem]:
             what = "the closed form holds for one linear layer, and not for a posterior"
             remedy = f"Write constraint.{name}.method=hutchinson, or network=linear."
             yield Problem(f"constraint.{name}.method=exact", what, remedy)
-        if part.differentiates and network.norm == "batch" and (network.depth or name != "l1"):
+        if name in c.differentiating and network.norm == "batch":
             what = (
                 f"{name} differentiates each sample's code by itself, and norm=batch mixes samples"
             )

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
 from aeframe.callbacks import EarlyStopping, Until
-from aeframe.config.classes import keys, options_of, resolve
+from aeframe.config.classes import class_of, keys, options_of
 from aeframe.config.pairs import Choices, pair_notes, pair_problems
 from aeframe.config.signature import parameters, problems, unknown
-from aeframe.config.training import (
-    Hardware,
-    SchedulerOptions,
-    Training,
-    endless,
-    try_optimizer,
-)
+from aeframe.config.training import Hardware, Training, length_problems, optimizer_problems
 from aeframe.constraints import Constraint
 from aeframe.dashboard import Dashboard
 from aeframe.data import DataModule, Source, uneven_batch
@@ -85,10 +76,12 @@ def find(node: dict[str, Any]) -> Parts:
             parts.found += wrong
             if not wrong:
                 _try_make(key, target, node[key], parts)
-    if isinstance(node["trainer"], Mapping):
-        parts.found += endless(node["trainer"])
+    parts.found += length_problems(_mapping(node["trainer"]))
     _constraints(node, parts)
-    _optimizers(node, parts)
+    if _is_mapping(node, "optimizer", parts) and (
+        node["scheduler"] is None or _is_mapping(node, "scheduler", parts)
+    ):
+        parts.found += optimizer_problems(node["optimizer"], node["scheduler"])
     _construct(node, parts)
     if parts.found:
         raise ConfigError(parts.found)
@@ -117,7 +110,7 @@ def _is_mapping(node: dict[str, Any], key: str, parts: Parts) -> bool:
 def _object(node: dict[str, Any], key: str, base: type, parts: Parts) -> None:
     if not _is_mapping(node, key, parts):
         return
-    cls = _class(node[key], key, base, parts)
+    cls = class_of(node[key], key, base, parts.found)
     if cls is None:
         return
     targets = [cls, DataModule] if key == "dataset" else [cls]
@@ -147,7 +140,7 @@ def _constraints(node: dict[str, Any], parts: Parts) -> None:
             what = "is not among the chosen constraints"
             parts.found.append(Problem(where, what, f"Add {name} to constraint=[...]."))
             continue
-        cls = _class(options, where, Constraint, parts)
+        cls = class_of(options, where, Constraint, parts.found)
         if cls is None:
             continue
         parts.classes[str(name)] = cls
@@ -167,41 +160,6 @@ def _try_make(where: str, cls: type, arguments: dict[str, Any], parts: Parts) ->
         return
     if isinstance(parts.made[where], Source):
         parts.found += parts.made[where].problems()
-
-
-def _optimizers(node: dict[str, Any], parts: Parts) -> None:
-    before = len(parts.found)
-    optimizer = _library_class(node, "optimizer", Optimizer, ("params",), parts)
-    scheduler = None
-    if node["scheduler"] is not None:
-        scheduler = _library_class(node, "scheduler", LRScheduler, ("optimizer",), parts)
-    if optimizer is None or len(parts.found) > before:
-        return
-    schedule = options_of(_mapping(node["scheduler"]), keys(SchedulerOptions))
-    problem = try_optimizer(optimizer, options_of(node["optimizer"]), scheduler, schedule)
-    parts.found += [problem] if problem is not None else []
-
-
-def _library_class(
-    node: dict[str, Any], key: str, base: type, provided: tuple[str, ...], parts: Parts
-) -> type | None:
-    if not _is_mapping(node, key, parts):
-        return None
-    own = SchedulerOptions if key == "scheduler" else None
-    options = {k: v for k, v in node[key].items() if own is None or k not in keys(own)}
-    cls = _class(options, key, base, parts)
-    if cls is not None:
-        parts.found += problems(options, cls, key, provided)
-    if own is not None:
-        chosen = {k: v for k, v in node[key].items() if k in keys(own)}
-        parts.found += problems(chosen, own, key)
-    rate = options.get("lr", 1.0)
-    if isinstance(rate, bool) or not isinstance(rate, (int, float)):
-        remedy = "A schedule of the rate is a scheduler: see conf/config.yaml."
-        parts.found.append(Problem(f"{key}.lr={rate}", "expected a number", remedy))
-    elif rate <= 0:
-        parts.found.append(Problem(f"{key}.lr={rate:g}", "must be above 0"))
-    return cls
 
 
 def _construct(node: dict[str, Any], parts: Parts) -> None:
@@ -269,25 +227,6 @@ def size_problems(node: dict[str, Any], parts: Parts, shape: tuple[int, ...]) ->
         if (wrong := part.size_problem(model.latent_dim, inputs, batch)) is not None:
             found.append(Problem(f"constraint.{name}", *wrong))
     return found
-
-
-def _class(options: Mapping[str, Any], where: str, base: type, parts: Parts) -> type | None:
-    """The class that a node names, or None with the problem noted."""
-    target = options.get("_target_")
-    if target is None:
-        what = "names no class"
-        parts.found.append(Problem(f"{where}._target_", what, f"Write {where}._target_=CLASS."))
-        return None
-    try:
-        cls = resolve(str(target))
-    except (ImportError, AttributeError, ValueError) as error:
-        parts.found.append(Problem(f"{where}._target_={target}", str(error)))
-        return None
-    if not (isinstance(cls, type) and issubclass(cls, base)) or inspect.isabstract(cls):
-        what = f"is no {base.__name__}"
-        parts.found.append(Problem(f"{where}._target_={target}", what))
-        return None
-    return cls
 
 
 def batch_size(node: dict[str, Any]) -> int:

@@ -12,6 +12,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from aeframe.bounds import Above, AtLeast, AtMost
+from aeframe.config.classes import class_of, keys, options_of
+from aeframe.config.signature import problems
 from aeframe.errors import Problem
 
 Count = Annotated[int, AtLeast(1)]
@@ -71,7 +73,7 @@ def trainer_arguments(node: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in merged.items() if value is not None}
 
 
-def endless(trainer: Mapping[str, Any]) -> list[Problem]:
+def length_problems(trainer: Mapping[str, Any]) -> list[Problem]:
     """What makes a run that never ends, or that ends before it should."""
     epochs, every = trainer.get("max_epochs"), trainer.get("check_val_every_n_epoch", 1)
     if all(trainer.get(key) is None for key in ("max_epochs", "max_steps", "max_time")):
@@ -85,6 +87,41 @@ def endless(trainer: Mapping[str, Any]) -> list[Problem]:
         remedy = f"Write {epochs} or less."
         return [Problem(f"trainer.check_val_every_n_epoch={every}", what, remedy)]
     return []
+
+
+def optimizer_problems(
+    optimizer: Mapping[str, Any], scheduler: Mapping[str, Any] | None
+) -> list[Problem]:
+    """What is wrong with either node, or with the two together."""
+    found: list[Problem] = []
+    made = _library_class(optimizer, "optimizer", Optimizer, "params", found)
+    planned, schedule = None, {}
+    if scheduler is not None:
+        own = keys(SchedulerOptions)
+        lightnings = {k: v for k, v in scheduler.items() if k in own}
+        found += problems(lightnings, SchedulerOptions, "scheduler")
+        schedule = options_of(scheduler, own)
+        named = {k: v for k, v in scheduler.items() if k not in own}
+        planned = _library_class(named, "scheduler", LRScheduler, "optimizer", found)
+    if found or made is None:
+        return found
+    problem = try_optimizer(made, options_of(optimizer), planned, schedule)
+    return [] if problem is None else [problem]
+
+
+def _library_class(
+    node: Mapping[str, Any], where: str, base: type, provided: str, found: list[Problem]
+) -> type | None:
+    cls = class_of(node, where, base, found)
+    if cls is not None:
+        found += problems(node, cls, where, (provided,))
+    rate = node.get("lr", 1.0)
+    if isinstance(rate, bool) or not isinstance(rate, (int, float)):
+        remedy = "A schedule of the rate is a scheduler: see conf/config.yaml."
+        found.append(Problem(f"{where}.lr={rate}", "expected a number", remedy))
+    elif rate <= 0:
+        found.append(Problem(f"{where}.lr={rate:g}", "must be above 0"))
+    return cls
 
 
 def try_optimizer(

@@ -92,8 +92,9 @@ class Constraint(nn.Module):
     """Whether elements weigh differently in the reconstruction."""
     single_layer: bool = False
     """Whether it needs a code that is one linear layer and an activation away from the input."""
-    differentiates: bool = False
-    """Whether it needs the derivative of each sample's code or output by itself, and its gradient."""
+    differentiates: Literal["never", "deep", "always"] = "never"
+    """Whether it needs the derivative of each sample's code or output by itself, and its gradient; or
+    only in networks with hidden layers."""
     fixes_norms: bool = False
     """Whether it holds the norms of the decoder's columns."""
 

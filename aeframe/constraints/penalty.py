@@ -35,7 +35,7 @@ class L1(Penalty):
         super().__init__(weight)
         self.form = form
         self.linear_decoder = self.fixes_norms = self.edits_weights = form == "unit_norm"
-        self.differentiates = form == "norm_weighted"
+        self.differentiates = "deep" if form == "norm_weighted" else "never"
 
     def penalty(self, seen: Pass) -> Tensor:
         value, decoder = seen.code.value, seen.model.decoder
@@ -163,7 +163,7 @@ class Contractive(Penalty):
     ) -> None:
         super().__init__(weight)
         self.method, self.probes = method, probes
-        self.differentiates = True
+        self.differentiates = "always"
         self.single_layer = method == "exact"
 
     def penalty(self, seen: Pass) -> Tensor:
