@@ -91,7 +91,7 @@ def _fit(trainer: pl.Trainer, built: Built, best: ModelCheckpoint) -> None:
     except (MisconfigurationException, ValueError) as error:
         if trainer.global_step or not _is_lightnings(error):
             raise
-        raise UserError("trainer", str(error).splitlines()[0].rstrip(".")) from error
+        raise UserError("trainer", str(error).strip().splitlines()[0].rstrip(".")) from error
     except TrainingError as error:
         path = best.best_model_path
         kept = f" The last good checkpoint is {path}." if path else ""

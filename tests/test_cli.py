@@ -505,3 +505,33 @@ def test_a_run_that_is_terminated_is_no_success(tmp_path: Path) -> None:
             os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == 128 + signal.SIGTERM
     assert err.splitlines()[-1] == "aeframe: terminated"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["++trainer.val_check_interval=100000"],
+            "aeframe: trainer: `val_check_interval` (100000)",
+        ),
+        (["dataset.batch_size=1436", "network.norm=batch"], "the last batch has one"),
+    ],
+)
+def test_what_shows_only_beside_the_data_is_one_line_too(
+    aeframe: Callable[..., Any], tmp_path: Path, words: list[str], message: str
+) -> None:
+    status, _, err = aeframe(*words)
+    assert status == 2
+    assert message in err
+    assert len(err.splitlines()) == 1
+    assert not list(tmp_path.glob("outputs/*"))
+
+
+def test_a_run_at_work_is_not_marked_as_failed(aeframe: Callable[..., Any], tmp_path: Path) -> None:
+    at_work = tmp_path / "sweep" / "same" / "checkpoints"
+    at_work.mkdir(parents=True)
+    where = ("hydra.sweep.dir=sweep", "hydra.sweep.subdir=same")
+    status, _, err = aeframe(*TINY, "-m", "seed=0", *where)
+    assert status == 2
+    assert "holds a run already" in err
+    assert not (tmp_path / "sweep" / "same" / "failed.txt").exists()

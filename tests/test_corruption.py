@@ -144,3 +144,19 @@ def test_equal_emphasis_is_the_plain_loss() -> None:
 def test_an_emphasis_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="both 0"):
         Masking(fraction=0.1, emphasis_corrupted=0.0, emphasis_rest=0.0)
+
+
+def test_two_full_emphases_count_what_either_corrupted() -> None:
+    """And not only what both did."""
+    parts: dict[str, Constraint] = {
+        name: cls(fraction=0.25, emphasis_corrupted=1.0, emphasis_rest=0.0)
+        for name, cls in (("masking", Masking), ("salt_and_pepper", SaltAndPepper))
+    }
+    identity = Normalization(torch.tensor(0.0), torch.tensor(1.0))
+    net = ConstrainedAutoencoder(model(inputs=100), parts, identity)
+    output = net(IMAGES.flatten(1), noise=Noise(0))
+    assert output.mask is not None
+    assert 0.35 < output.mask.float().mean() < 0.52
+    squares = 0.5 * ((output.x - output.parameters) ** 2 + math.log(2 * math.pi))
+    expected = (squares * output.mask).sum(1).mean()
+    torch.testing.assert_close(output.terms["reconstruction"].value, expected)

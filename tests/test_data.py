@@ -185,3 +185,25 @@ def test_problems_that_show_without_reading(tmp_path: Path) -> None:
     assert "no such folder" in str(MNIST(root="/nowhere", download=False).problems()[0])
     (tmp_path / "file").write_text("")
     assert "is a file" in str(MNIST(root=str(tmp_path / "file")).problems()[0])
+
+
+def test_what_looks_at_some_samples_looks_at_them_evenly(tmp_path: Path) -> None:
+    """Data that is sorted by class would else set thresholds and centres by its first class."""
+    np.save(tmp_path / "sorted.npy", np.repeat(np.arange(1000.0)[:, None], 3, axis=1))
+    made = module(Array(path=str(tmp_path / "sorted.npy")), normalization="none")
+    seen = made.peek("train", 50)[:, 0]
+    assert len(seen) == 50
+    assert (seen.diff() > 0).all()
+    assert seen.mean() == pytest.approx(500, abs=30)
+    assert (seen[0] < 20) & (seen[-1] > 980)
+    assert len(made.peek("train", 10**6)) == 800
+
+
+def test_the_extent_counts_held_out_samples_too(tmp_path: Path) -> None:
+    values = np.linspace(0.0, 1.0, 100)[:, None].repeat(2, axis=1)
+    np.save(tmp_path / "train.npy", values)
+    np.save(tmp_path / "test.npy", values * 3 - 1)
+    paths = {"path": str(tmp_path / "train.npy"), "test_path": str(tmp_path / "test.npy")}
+    spec = module(Array(**paths), normalization="none").spec
+    assert spec.extent == (-1.0, 2.0)
+    assert spec.high <= 1.0

@@ -217,3 +217,28 @@ def test_sizes_that_leave_no_unit_dormant_are_refused(k: int) -> None:
 def test_a_selection_of_a_narrow_code_keeps_its_posterior_fields() -> None:
     pre = model(Undercomplete, units=4).encode(X).pre
     assert torch.equal(TopK(k=2).constrain(Code(pre, pre), NOW).pre, pre)
+
+
+def test_a_hard_threshold_below_zero_leaves_the_code_rectified() -> None:
+    part = Threshold(rate=0.9, form="hard")
+    part.attach(model(units=20), data(X))
+    assert part.theta.min() < 0
+    pre = torch.linspace(-3, 3, 40).reshape(2, 20)
+    assert (part.constrain(code(pre), NOW).value >= 0).all()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("cls", [Threshold, Sigmoid])
+def test_thresholds_follow_activity(cls: type[Threshold] | type[Sigmoid]) -> None:
+    options = {"gain": 4.0} if cls is Sigmoid else {}
+    held, moved = cls(rate=0.1, adapt=0.0, **options), cls(rate=0.1, adapt=0.3, **options)
+    shifted = torch.randn(500, 9, generator=torch.Generator().manual_seed(1)) + 2.0
+    for part in (held, moved):
+        part.attach(model(), data(X))
+        start = part.theta.clone()
+        for _ in range(300):
+            part.observe(output(shifted, part.constrain(code(shifted), NOW)), NOW)
+        assert torch.equal(part.theta, start) == (part is held)
+    activity = moved.activity(moved.constrain(code(shifted), NOW))
+    torch.testing.assert_close(activity, torch.full((9,), 0.1), atol=0.02, rtol=0)
+    assert held.activity(held.constrain(code(shifted), NOW)).mean() > 0.5

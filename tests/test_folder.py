@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -154,3 +155,11 @@ def test_folders_that_are_refused(tmp_path: Path) -> None:
     (tmp_path / "cats").mkdir()
     image().save(tmp_path / "cats" / "a.png")
     assert "mixes images (loose.png) with folders of images (cats)" in problem(root=str(tmp_path))
+
+
+def test_reading_leaves_the_warning_filters_as_they_were(tmp_path: Path) -> None:
+    for i in range(40):
+        image().save(tmp_path / f"{i}.png")
+    before = list(warnings.filters)
+    load(tmp_path)
+    assert warnings.filters == before

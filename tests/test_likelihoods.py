@@ -45,3 +45,12 @@ def test_initial_output_has_the_wanted_mean(likelihood: Bernoulli | Gaussian) ->
     mean = torch.tensor([0.01, 0.4, 0.9])
     assert torch.allclose(likelihood.mean(likelihood.initial_output(mean)), mean, atol=1e-6)
     assert torch.isfinite(likelihood.initial_output(torch.tensor([0.0, 1.0]))).all()
+
+
+def test_a_variance_beyond_its_limits_finds_back() -> None:
+    likelihood = Gaussian(variance="learned")
+    with torch.no_grad():
+        likelihood.log_variance.fill_(-20.0)
+    likelihood.nll(torch.zeros(3), torch.full((3,), 10.0)).sum().backward()
+    assert likelihood.log_variance.grad is not None
+    assert likelihood.log_variance.grad < 0  # a step against it widens

@@ -179,6 +179,7 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["model.latent_dim=${oc.decode:'10000000000000000000000'}"], "must be at most"),
     (["constraint=[bottleneck,contractive]", "network.norm=batch"], "network.norm=batch: contractive differentiates each sample's code by itself, and norm=batch mixes samples. Write network.norm=layer."),
     (["model=variational", "constraint=masking", "constraint.masking.emphasis_rest=0", "model.objective=importance_weighted"], "constraint.masking: with masking's emphasis the importance-weighted objective is no bound."),
+    (["hardware=fsdp", "constraint=[bottleneck,l1]"], "constraint=[bottleneck,l1]: l1 differentiates twice, which hardware=fsdp does not. Write hardware=ddp."),
     (["hardware=fsdp", "trainer.precision=bf16-mixed"], "trainer.precision=bf16-mixed: hardware=fsdp would round the normalisation and the thresholds as well. Write trainer.precision=32-true."),
     (["hardware=fsdp", "constraint=[bottleneck,contractive]"], "constraint=[bottleneck,contractive]: contractive differentiates twice, which hardware=fsdp does not. Write hardware=ddp."),
     (["hardware=ddp_cpu", "dataset.batch_size=33"], "dataset.batch_size=33: cannot be shared out evenly among 2 processes. Write dataset.batch_size=32."),

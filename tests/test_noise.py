@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,3 +37,14 @@ def test_mix_is_a_valid_seed_and_stable() -> None:
     assert mix(0, "order", 1) == mix(0, "order", 1)
     assert 0 <= mix("anything") < 2**63
     torch.Generator().manual_seed(mix(1))
+
+
+@pytest.mark.parametrize("total", [5, 6, 17])
+def test_ranks_with_unequal_shares_see_what_one_process_sees(total: int) -> None:
+    alone = Noise("a", rows=total).normal((total, 3))
+    for rank in (0, 1):
+        share = len(range(rank, total, 2))
+        own = Noise("a", rank=rank, world=2, rows=total).stream("b")
+        assert own.rows == total
+        found = Noise("a", rank=rank, world=2, rows=total).normal((share, 3))
+        assert torch.equal(found, alone[rank::2])

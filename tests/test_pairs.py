@@ -204,3 +204,7 @@ def test_what_is_legal_but_works_badly_is_noted(
 def test_healthy_defaults_have_no_notes(compose: Compose) -> None:
     for variant in VARIANTS:
         assert build(compose(f"model={variant}")).notes == []
+
+
+def test_l1_of_a_linear_decoder_differentiates_nothing(compose: Compose) -> None:
+    check(compose("model=sparse", "constraint=l1", "hardware=fsdp"))

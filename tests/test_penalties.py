@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -185,3 +186,46 @@ def test_orthogonal_is_zero_for_orthonormal_columns() -> None:
     torch.nn.init.orthogonal_(autoencoder.decoder.dictionary)
     part = Orthogonal(weight=1.0)
     assert part.penalty(seen(part, autoencoder, X)).item() == pytest.approx(0, abs=1e-9)
+
+
+def test_unit_norm_of_tied_weights_projects_the_encoders_gradient() -> None:
+    part, autoencoder = L1(weight=1.0, form="unit_norm"), model(tied=True)
+    passed = seen(part, autoencoder, X)
+    (part.penalty(passed) + (passed.reconstruction - X).square().sum()).backward()
+    rows, grad = autoencoder.writes_code.weight, autoencoder.writes_code.weight.grad
+    assert grad is not None
+    assert (grad * rows).sum(1).abs().max() > 0.1
+    part.before_step(autoencoder)
+    assert torch.allclose((grad * rows).sum(1), torch.zeros(9), atol=1e-4)
+
+
+def test_l1_of_a_deep_decoder_weighs_by_its_jacobian() -> None:
+    part, autoencoder = L1(weight=1.0), model(units=5, widths=(7,))
+    x = X[:1]
+    passed = seen(part, autoencoder, x)
+    value = passed.code.value.detach()
+    jacobian = torch.autograd.functional.jacobian(autoencoder.decode, value)[0, :, 0]
+    exact = (value[0].abs() * jacobian.norm(dim=0)).sum().item()
+    draws = [part.penalty(replace(passed, noise=Noise("probe", i))).item() for i in range(4000)]
+    error = 4 * torch.tensor(draws).std().item() / math.sqrt(len(draws))
+    assert sum(draws) / len(draws) == pytest.approx(exact, abs=error)
+
+
+def test_l1_cannot_be_escaped_through_a_later_layer() -> None:
+    part, autoencoder = L1(weight=1.0), model(units=5, widths=(7,), activation="relu")
+    before = part.penalty(seen(part, autoencoder, X)).item()
+    first, _, last = autoencoder.decoder.layers
+    with torch.no_grad():  # the same function, by smaller columns and a larger layer behind them
+        first.weight *= 0.01
+        first.bias *= 0.01
+        last.weight *= 100
+    assert before > 0
+    assert part.penalty(seen(part, autoencoder, X)).item() == pytest.approx(before, rel=1e-4)
+
+
+@pytest.mark.parametrize("rate", [0.0, 1.0])
+def test_kl_brings_a_unit_back_from_the_ends(rate: float) -> None:
+    rates = torch.full((1,), rate, requires_grad=True)
+    kl_of_rates(0.05, rates).backward()
+    assert rates.grad is not None
+    assert rates.grad.item() * (rate - 0.05) > 0  # towards rho

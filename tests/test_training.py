@@ -13,6 +13,7 @@ from torch import Tensor
 
 from aeframe.config import Built, build
 from aeframe.noise import Noise
+from aeframe.report import choices
 from tests.test_pairs import fit
 
 Compose = Callable[..., DictConfig]
@@ -150,3 +151,20 @@ def test_the_same_seed_trains_the_same_and_another_does_not(
 
     assert torch.equal(trained(1), trained(1))
     assert not torch.equal(trained(1), trained(2))
+
+
+@pytest.mark.parametrize("window", [1, 7])
+def test_the_clock_keeps_epochs_whatever_is_accumulated(
+    compose: Compose, tmp_path: Path, window: int
+) -> None:
+    every = f"trainer.accumulate_grad_batches={window}"
+    built = build(compose(every, "trainer.max_epochs=3"))
+    trainer, _ = fit(built, tmp_path)
+    assert built.net.clock.epoch == pytest.approx(3)
+    assert built.net.clock.step == trainer.global_step
+
+
+def test_hparams_show_the_size_that_the_bottleneck_gave(compose: Compose) -> None:
+    built = build(compose("constraint.bottleneck.size=8"))
+    shown = choices(built.module.hparams, built.net.model.latent_dim)
+    assert shown["latent_dim"] == 8
