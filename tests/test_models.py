@@ -215,3 +215,11 @@ def test_the_size_rules_can_be_lifted() -> None:
     assert make(Sparse, latent_dim=2, allow_undercomplete=True).problems() == []
     assert make(Undercomplete, latent_dim=2, widths=(5, 4)).problems() == []
     assert make(Sparse, latent_dim=7).problems() == []
+
+
+def test_a_sparse_encoder_sees_the_data_less_its_mean() -> None:
+    """Else all units turn towards that mean, and a bright sample activates nearly all of them."""
+    model, x = make(Sparse, 10), torch.rand(5, 6)
+    model.start_at(x.mean(0))
+    torch.testing.assert_close(model.encode(x).pre, model.encoder(x - x.mean(0)))
+    assert "centre" in model.state_dict()  # and it travels with the weights
