@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -11,72 +11,49 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from aeframe.bounds import AtLeast
+from aeframe.config.callbacks import EarlyStoppingOptions, UntilOptions
 from aeframe.data import Batch
+from aeframe.metric_names import better_is
 
 
 class Until(pl.Callback):
     """Stops when a validation metric reaches an acceptable level.
 
-    metric: e.g. val/mse, or null for never. at_most, at_least: the level; one of them.
-    reached: afterwards, whether it was.
+    reached: afterwards, whether it was; None where no level was wanted.
     """
 
-    def __init__(
-        self,
-        *,
-        metric: str | None = None,
-        at_most: float | None = None,
-        at_least: float | None = None,
-    ) -> None:
-        if metric is not None and (at_most is None) == (at_least is None):
-            raise ValueError("write either until.at_most or until.at_least beside until.metric")
-        if metric is None and not at_most is at_least is None:
-            raise ValueError("a level needs until.metric, e.g. until.metric=val/mse")
-        self.metric, self.at_most, self.at_least = metric, at_most, at_least
-        self.reached: bool | None = None if metric is None else False
-
-    @property
-    def level(self) -> str:
-        """The wanted level, as a person would write it."""
-        sign, limit = ("<=", self.at_most) if self.at_least is None else (">=", self.at_least)
-        return f"{self.metric} {sign} {limit:g}" if limit is not None else ""
+    def __init__(self, wanted: UntilOptions) -> None:
+        self.wanted = wanted
+        self.reached: bool | None = None if wanted.metric is None else False
 
     @property
     def said(self) -> str | None:
         """Whether the level was reached, for whoever set one."""
         if self.reached is None:
             return None
-        return f"The wanted level {self.level} was {'reached' if self.reached else 'NOT reached'}."
+        reached = "reached" if self.reached else "NOT reached"
+        return f"The wanted level {self.wanted.level} was {reached}."
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self.metric is None or trainer.sanity_checking:
+        metric = self.wanted.metric
+        if metric is None or trainer.sanity_checking:
             return
-        value = float(trainer.callback_metrics[self.metric])
-        low = self.at_most is None or value <= self.at_most
-        high = self.at_least is None or value >= self.at_least
-        if low and high:
+        if self.wanted.reached_by(float(trainer.callback_metrics[metric])):
             self.reached, trainer.should_stop = True, True
 
 
 class EarlyStopping(pl.callbacks.EarlyStopping):
-    """Stops when `monitor` has not improved by min_delta in `patience` validations (null: never), of
-    which those in the first `warmup_epochs` do not count.
-    """
+    """Stops when the metric `monitor` no longer improves; see the options."""
 
-    def __init__(
-        self,
-        *,
-        monitor: str = "val/mse",
-        mode: Literal["min", "max"] = "min",
-        patience: Annotated[int, AtLeast(1)] | None = None,
-        min_delta: Annotated[float, AtLeast(0)] = 0.0,
-        warmup_epochs: Annotated[int, AtLeast(0)] = 0,
-    ) -> None:
+    def __init__(self, monitor: str, options: EarlyStoppingOptions) -> None:
         super().__init__(
-            monitor, min_delta=min_delta, patience=patience or 1, mode=mode, check_finite=False
+            monitor,
+            min_delta=options.min_delta,
+            patience=options.patience or 1,
+            mode=better_is(monitor),
+            check_finite=False,
         )
-        self.active, self.warmup_epochs = patience is not None, warmup_epochs
+        self.active, self.warmup_epochs = options.patience is not None, options.warmup_epochs
         self.stopped = False
 
     @property

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.strategies import FSDPStrategy
@@ -11,7 +9,7 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from torchvision.utils import make_grid
 
-from aeframe.bounds import AtLeast
+from aeframe.config.callbacks import DashboardOptions
 from aeframe.constrained import ConstrainedAutoencoder
 from aeframe.data import DataModule
 from aeframe.models.base import Output
@@ -22,17 +20,11 @@ from aeframe.noise import Noise
 class Dashboard(pl.Callback):
     """Rows of input, corrupted, reconstruction and error; samples; the code's histogram.
 
-    images: how many validation samples; 0 for none. every_n_epochs: how often; and at the end.
     Nothing is drawn where weights are sharded: one rank alone cannot pass anything through them.
     """
 
-    def __init__(
-        self,
-        *,
-        images: Annotated[int, AtLeast(0)] = 8,
-        every_n_epochs: Annotated[int, AtLeast(1)] = 5,
-    ) -> None:
-        self.images, self.every = images, every_n_epochs
+    def __init__(self, options: DashboardOptions) -> None:
+        self.images, self.every = options.images, options.every_n_epochs
         self.x: Tensor | None = None
         self.epoch: int | None = None  # of the last drawing, and its step
         self.step: int | None = None

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import numpy as np
 import torch
-from sklearn.decomposition import PCA
 from torch import Tensor
 
 from aeframe.bounds import AtLeast
@@ -162,6 +161,8 @@ def _in_chunks(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 
 def baselines(data: DataModule, size: int) -> list[Baseline]:
     """The mean of the training samples, and PCA with `size` components, on the whole test split."""
+    from sklearn.decomposition import PCA  # half a second, which only this last step needs
+
     train = data.peek("train", PCA_SAMPLES).flatten(1).numpy()
     # before PCA works in float32, which an offset far beyond the spread would exhaust
     centre = train.mean(0, dtype=np.float64).astype(train.dtype)

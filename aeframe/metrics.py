@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal
-
 import torch
 from torch import Tensor, nn
 from torchmetrics import MeanSquaredError, Metric, MetricCollection
@@ -12,33 +9,8 @@ from torchmetrics.image import PeakSignalNoiseRatio
 
 from aeframe.constrained import ConstrainedAutoencoder
 from aeframe.constraints.base import Constraint
-from aeframe.models.base import Autoencoder, Code, Output
+from aeframe.models.base import Code, Output
 from aeframe.models.variational import gaussian_kl
-
-MAXIMIZED = ("psnr", "explained_variance", "gain_db", "denoised_psnr", "active_units")
-"""Metrics of which more is better; of all others, less."""
-
-
-def better_is(name: str) -> Literal["min", "max"]:
-    """`max` or `min`, for a metric's name with or without its split ("val/psnr")."""
-    return "max" if name.rpartition("/")[2] in MAXIMIZED else "min"
-
-
-def metric_names(
-    model: type[Autoencoder],
-    constraints: Mapping[str, Constraint | type[Constraint]],
-    options: Mapping[str, Any],
-) -> list[str]:
-    """The validation metrics that a run of this kind has."""
-    names = ["mse", "psnr", "explained_variance", "loss"]
-    if any(part.sparse for part in constraints.values()):
-        names += ["l0", "dormant", "dead"]
-    if any(part.kind == "corruption" for part in constraints.values()):
-        names += ["corrupted_psnr", "denoised_mse", "denoised_psnr", "gain_db"]
-    names += ["active_units", "kl", "negative_elbo"] if model.stochastic else []
-    names += model.term_names(options)
-    penalised = (name for name, part in constraints.items() if part.penalises)
-    return [f"val/{name}" for name in (*names, *penalised)]
 
 
 class Metrics(nn.Module):

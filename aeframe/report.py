@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from aeframe.config import Built
+from aeframe.config.build import Built
 from aeframe.evaluate import Card
 
 ROWS = {  # metric of the test split -> what the table calls it

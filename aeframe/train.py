@@ -23,12 +23,12 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from aeframe import report
 from aeframe.callbacks import Bar, EarlyStopping, Until
-from aeframe.config import Built, build
+from aeframe.config.build import Built, build
 from aeframe.constrained import ConstrainedAutoencoder
 from aeframe.errors import TrainingError, UserError
 from aeframe.evaluate import Card
 from aeframe.launch import is_first_process, one_job
-from aeframe.metrics import better_is
+from aeframe.metric_names import better_is
 
 
 def run(cfg: DictConfig, folder: Path, flags: tuple[str, ...] = ()) -> float:

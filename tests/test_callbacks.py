@@ -17,7 +17,8 @@ from rich.console import Console
 
 from aeframe import callbacks
 from aeframe.callbacks import Bar, Until
-from aeframe.config import Built, build
+from aeframe.config.build import Built, build
+from aeframe.config.callbacks import UntilOptions
 from aeframe.errors import TrainingError
 from tests.conftest import TINY
 
@@ -118,10 +119,10 @@ def test_a_level_may_be_reached_in_the_middle_of_an_epoch(compose: Compose) -> N
 
 
 def test_the_level_as_a_person_would_write_it() -> None:
-    assert Until(metric="val/mse", at_most=0.01).level == "val/mse <= 0.01"
-    assert Until(metric="val/psnr", at_least=30).level == "val/psnr >= 30"
-    assert Until(metric="val/mse", at_most=0.0).level == "val/mse <= 0"
-    assert Until().level == ""
+    assert UntilOptions(metric="val/mse", at_most=0.01).level == "val/mse <= 0.01"
+    assert UntilOptions(metric="val/psnr", at_least=30).level == "val/psnr >= 30"
+    assert UntilOptions(metric="val/mse", at_most=0.0).level == "val/mse <= 0"
+    assert UntilOptions().level == ""
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import api_pb2, plugin_data_pb2
 from torch import Tensor
 
-from aeframe.config import build
+from aeframe.config.build import build
 from aeframe.dashboard import reconstruction_grid
-from aeframe.metrics import metric_names
+from aeframe.metric_names import metric_names
 from aeframe.models import Code, Output
 
 Command = Callable[..., Any]

@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
-from aeframe.config import Built, build
+from aeframe.config.build import Built, build
 from aeframe.data import Array, DataModule
 from aeframe.evaluate import Card, CopyCheck, Evaluation, baselines, copy_check
 

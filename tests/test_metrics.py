@@ -17,11 +17,12 @@ from omegaconf import DictConfig
 from torch import Tensor, multiprocessing
 from torch.distributions import Normal, kl_divergence
 
-from aeframe.config import build
+from aeframe.config.build import build
 from aeframe.constrained import ConstrainedAutoencoder
 from aeframe.constraints import L1, Constraint, Masking, TopK
 from aeframe.data import Normalization
-from aeframe.metrics import Metrics, better_is, metric_names
+from aeframe.metric_names import better_is, metric_names
+from aeframe.metrics import Metrics
 from aeframe.models import Autoencoder, Code, Output, Posterior, Sparse, Undercomplete, Variational
 from aeframe.models.base import Term
 from aeframe.models.variational import ELBO

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from omegaconf import DictConfig
 
-from aeframe.config import build, check
+from aeframe.config import check
+from aeframe.config.build import build
 from aeframe.errors import ConfigError, UserError
 
 Compose = Callable[..., DictConfig]

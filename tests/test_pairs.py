@@ -12,7 +12,8 @@ import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig
 
-from aeframe.config import Built, build, check
+from aeframe.config import check
+from aeframe.config.build import Built, build
 from aeframe.constraints import AuxK, Constraint, Resampling
 from aeframe.errors import ConfigError
 from aeframe.launch import CONF

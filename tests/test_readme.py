@@ -17,7 +17,8 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from PIL import Image
 
-from aeframe.config import build, check
+from aeframe.config import check
+from aeframe.config.build import build
 from aeframe.launch import CONF
 from tests.conftest import TINY
 from tests.test_data import write_idx

@@ -11,7 +11,7 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from aeframe.config import Built, build
+from aeframe.config.build import Built, build
 from aeframe.noise import Noise
 from aeframe.report import choices
 from tests.test_pairs import fit

@@ -1,5 +1,8 @@
-"""From a configuration to objects: all mistakes at once, before data or device."""
+"""What a configuration may say: all mistakes at once, before data or device.
 
-from aeframe.config.build import Built, build, check
+Nothing of this but `build` needs more than torch, so that mistakes are told soon.
+"""
 
-__all__ = ["Built", "build", "check"]
+from aeframe.config.parts import check
+
+__all__ = ["check"]

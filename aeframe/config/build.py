@@ -10,20 +10,19 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig
 
-from aeframe.callbacks import EarlyStopping
+from aeframe.callbacks import EarlyStopping, Until
 from aeframe.config.classes import keys, options_of, resolve
-from aeframe.config.parts import Parts, batch_size, find, make_model, size_problems
+from aeframe.config.parts import Parts, batch_size, find, make_model, plain, size_problems
 from aeframe.config.training import SchedulerOptions, trainer_arguments
 from aeframe.constrained import ConstrainedAutoencoder
 from aeframe.constraints import Data
+from aeframe.dashboard import Dashboard
 from aeframe.data import DataModule, Source
 from aeframe.errors import ConfigError, Problem
 from aeframe.evaluate import Evaluation
 from aeframe.launch import require_devices
-from aeframe.metrics import better_is
 from aeframe.module import AutoencoderModule
 
 ATTACH_SAMPLES = 2048  # training samples from which thresholds and the first output are set
@@ -40,21 +39,6 @@ class Built:
     callbacks: list[pl.Callback]
     evaluation: Evaluation
     notes: list[Problem]
-
-
-def check(cfg: DictConfig | Mapping[str, Any]) -> None:
-    """Raise ConfigError with every mistake that shows without reading data or touching a device."""
-    find(plain(cfg))
-
-
-def plain(cfg: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration as dicts and lists, with interpolations resolved."""
-    try:
-        container = OmegaConf.to_container(cfg, resolve=True) if OmegaConf.is_config(cfg) else cfg
-    except OmegaConfBaseException as error:
-        where = getattr(error, "full_key", None) or "configuration"
-        raise ConfigError([Problem(where, str(error).splitlines()[0])]) from error
-    return {str(key): value for key, value in dict(container).items()}  # type: ignore[arg-type]
 
 
 def build(cfg: DictConfig | Mapping[str, Any]) -> Built:
@@ -84,10 +68,12 @@ def build(cfg: DictConfig | Mapping[str, Any]) -> Built:
         scheduler_options=options,
         hyperparameters=node,
     )
-    monitor = node["optimized_metric"]
     made = parts.made
-    stopping = EarlyStopping(monitor=monitor, mode=better_is(monitor), **node["early_stopping"])
-    callbacks = [made["until"], stopping, made["dashboard"]]
+    callbacks = [
+        Until(made["until"]),
+        EarlyStopping(node["optimized_metric"], made["early_stopping"]),
+        Dashboard(made["dashboard"]),
+    ]
     trainer = trainer_arguments(node)
     return Built(net, module, data, trainer, callbacks, made["evaluation"], parts.notes)
 

@@ -7,19 +7,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from aeframe.callbacks import EarlyStopping, Until
+from aeframe.config.callbacks import DashboardOptions, EarlyStoppingOptions, UntilOptions
 from aeframe.config.classes import class_of, keys, options_of
 from aeframe.config.pairs import Choices, pair_notes, pair_problems
 from aeframe.config.signature import parameters, problems, unknown
 from aeframe.config.training import Hardware, Training, length_problems, optimizer_problems
 from aeframe.constraints import Constraint
-from aeframe.dashboard import Dashboard
 from aeframe.data import DataModule, Source, uneven_batch
 from aeframe.errors import ConfigError, Problem
 from aeframe.evaluate import Evaluation
 from aeframe.likelihoods import Likelihood
-from aeframe.metrics import metric_names
+from aeframe.metric_names import metric_names
 from aeframe.models import Autoencoder, Setting
 from aeframe.networks import Network
 
@@ -31,19 +32,15 @@ OBJECTS: dict[str, type] = {
 }
 """Root keys whose node names a class, and what that class must be."""
 PLAIN: dict[str, Any] = {
-    "until": Until,
-    "early_stopping": EarlyStopping,
-    "dashboard": Dashboard,
+    "until": UntilOptions,
+    "early_stopping": EarlyStoppingOptions,
+    "dashboard": DashboardOptions,
     "evaluation": Evaluation,
     "hardware": Hardware,
     "trainer": Training,
 }
 """Root keys whose node is the options of one class."""
-PROVIDED = {
-    "model": ("setting",),
-    "dataset": ("source", "seed"),
-    "early_stopping": ("monitor", "mode"),
-}
+PROVIDED = {"model": ("setting",), "dataset": ("source", "seed")}
 """Arguments that the framework passes itself."""
 ROOT = (*OBJECTS, *PLAIN, "constraint", "optimizer", "scheduler", "seed", "optimized_metric")
 
@@ -60,6 +57,21 @@ class Parts:
     notes: list[Problem] = field(default_factory=list)
 
 
+def check(cfg: DictConfig | Mapping[str, Any]) -> None:
+    """Raise ConfigError with every mistake that shows without reading data or touching a device."""
+    find(plain(cfg))
+
+
+def plain(cfg: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration as dicts and lists, with interpolations resolved."""
+    try:
+        container = OmegaConf.to_container(cfg, resolve=True) if OmegaConf.is_config(cfg) else cfg
+    except OmegaConfBaseException as error:
+        where = getattr(error, "full_key", None) or "configuration"
+        raise ConfigError([Problem(where, str(error).splitlines()[0])]) from error
+    return {str(key): value for key, value in dict(container).items()}  # type: ignore[arg-type]
+
+
 def find(node: dict[str, Any]) -> Parts:
     """Everything that can be made without data. Raises ConfigError with all that is wrong."""
     parts = Parts()
@@ -72,7 +84,7 @@ def find(node: dict[str, Any]) -> Parts:
         _object(node, key, base, parts)
     for key, target in PLAIN.items():
         if _is_mapping(node, key, parts):
-            wrong = problems(node[key], target, key, PROVIDED.get(key, ()), named=False)
+            wrong = problems(node[key], target, key, named=False)
             parts.found += wrong
             if not wrong:
                 _try_make(key, target, node[key], parts)

@@ -1,0 +1,59 @@
+"""What may be written under until, early_stopping and dashboard: what is watched while training runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from aeframe.bounds import AtLeast
+
+
+@dataclass(frozen=True, kw_only=True)
+class UntilOptions:
+    """The level of a validation metric at which training may stop.
+
+    metric: e.g. val/mse, or null for never. at_most, at_least: the level; one of them.
+    """
+
+    metric: str | None = None
+    at_most: float | None = None
+    at_least: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.metric is not None and (self.at_most is None) == (self.at_least is None):
+            raise ValueError("write either until.at_most or until.at_least beside until.metric")
+        if self.metric is None and not self.at_most is self.at_least is None:
+            raise ValueError("a level needs until.metric, e.g. until.metric=val/mse")
+
+    @property
+    def level(self) -> str:
+        """The wanted level, as a person would write it."""
+        sign, limit = ("<=", self.at_most) if self.at_least is None else (">=", self.at_least)
+        return f"{self.metric} {sign} {limit:g}" if limit is not None else ""
+
+    def reached_by(self, value: float) -> bool:
+        """Whether this value of the metric is good enough."""
+        low = self.at_most is None or value <= self.at_most
+        high = self.at_least is None or value >= self.at_least
+        return low and high
+
+
+@dataclass(frozen=True, kw_only=True)
+class EarlyStoppingOptions:
+    """Training stops when optimized_metric has not improved by min_delta in `patience` validations
+    (null: never), of which those in the first `warmup_epochs` do not count.
+    """
+
+    patience: Annotated[int, AtLeast(1)] | None = None
+    min_delta: Annotated[float, AtLeast(0)] = 0.0
+    warmup_epochs: Annotated[int, AtLeast(0)] = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class DashboardOptions:
+    """images: how many validation samples are drawn; 0 for none. every_n_epochs: how often; and at the
+    end.
+    """
+
+    images: Annotated[int, AtLeast(0)] = 8
+    every_n_epochs: Annotated[int, AtLeast(1)] = 5
