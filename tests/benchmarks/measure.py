@@ -1,0 +1,122 @@
+"""The method: pairs back to back, each with its own ratio."""
+
+from __future__ import annotations
+
+import statistics
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from tests.benchmarks.arms import Arm, Reading
+from tests.benchmarks.losses import disagreement
+
+Unit = Literal["images/s", "s", "MiB"]
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A bound of the median ratio, or of the contender's own median. kind: at_least or at_most."""
+
+    bound: float
+    kind: Literal["at_least", "at_most"] = "at_least"
+    of: Literal["ratio", "value"] = "ratio"
+
+    def met(self, value: float) -> bool:
+        """Whether the bound holds."""
+        return value >= self.bound if self.kind == "at_least" else value <= self.bound
+
+    def __str__(self) -> str:
+        return f"{'>=' if self.kind == 'at_least' else '<='} {self.bound:g}"
+
+
+@dataclass(frozen=True)
+class Row:
+    """Two arms, or a contender alone.
+
+    unit: of their readings. repeats: at most, for rows that are slow.
+    """
+
+    name: str
+    reference: Arm | None
+    contender: Arm
+    unit: Unit = "images/s"
+    goal: Goal | None = None
+    repeats: int = 100
+
+
+@dataclass
+class Result:
+    """What came of a row. skipped: why it could not run. tolerance: of the errors, relative."""
+
+    row: Row
+    reference: list[Reading] = field(default_factory=list)
+    contender: list[Reading] = field(default_factory=list)
+    skipped: str | None = None
+    faults: list[str] = field(default_factory=list)
+    tolerance: float | None = None
+
+    @property
+    def ratios(self) -> list[float]:
+        """Of each pair: contender / reference."""
+        pairs = zip(self.contender, self.reference, strict=False)
+        return [contender.value / reference.value for contender, reference in pairs]
+
+    @property
+    def sides(self) -> list[tuple[Arm, list[Reading]]]:
+        """The arms, each with its readings."""
+        row = self.row
+        first = [] if row.reference is None else [(row.reference, self.reference)]
+        return [*first, (row.contender, self.contender)]
+
+    @property
+    def judged(self) -> float | None:
+        """The number that the goal is about."""
+        of_value = self.row.goal is not None and self.row.goal.of == "value"
+        values = [reading.value for reading in self.contender] if of_value else self.ratios
+        return statistics.median(values) if values else None
+
+    @property
+    def verdict(self) -> str:
+        """FAIL, skipped, met, not met, or nothing where there is no goal."""
+        if self.faults:
+            return "FAIL"
+        if self.skipped or self.judged is None:
+            return "skipped"
+        if self.row.goal is None:
+            return ""
+        return "met" if self.row.goal.met(self.judged) else "not met"
+
+
+def measure(
+    row: Row, repeats: int, warm_up: bool, tell: Callable[[str], None] = lambda _: None
+) -> Result:
+    """Run a row's arms in turn, the first of a pair being the second of the next.
+
+    warm_up: discard a first pair. tell: of each run before it begins. An arm that raises ends its row.
+    """
+    result = Result(row)
+    result.skipped = next((why for arm, _ in result.sides if (why := arm.missing())), None)
+    if result.skipped:
+        return result
+    try:
+        for number in range(-int(warm_up), min(repeats, row.repeats)):
+            _pair(result, number, tell)
+    except Exception as error:  # an arm may fail in any way; the other rows go on
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        result.faults.append(f"{type(error).__name__}: {error} ({where.filename}:{where.lineno})")
+    result.tolerance, apart = disagreement(result.reference, result.contender)
+    if apart:
+        result.faults.append(apart)
+    return result
+
+
+def _pair(result: Result, number: int, tell: Callable[[str], None]) -> None:
+    """Run both arms once. number: of the pair; a negative one is discarded, but for its faults."""
+    for arm, readings in result.sides[:: 1 if number % 2 == 0 else -1]:
+        tell("warm-up" if number < 0 else f"{number + 1}, {arm.name}")
+        reading = arm.run(seed=max(number, 0))
+        said = [f"{arm.name}: {fault}" for fault in reading.faults]
+        result.faults += [fault for fault in said if fault not in result.faults]
+        if number >= 0:
+            readings.append(reading)

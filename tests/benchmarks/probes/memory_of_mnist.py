@@ -1,0 +1,14 @@
+"""Print the MiB that reading MNIST takes. Argument: its folder."""
+
+import sys
+
+import torch  # noqa: F401
+
+from aeframe.data import MNIST, DataModule
+from tests.benchmarks.probes.peak import Peak
+
+if __name__ == "__main__":
+    peak = Peak()
+    data = DataModule(source=MNIST(root=sys.argv[1]), seed=0)
+    data.setup()
+    print(peak.growth())

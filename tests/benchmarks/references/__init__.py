@@ -1,0 +1,1 @@
+"""What aeframe is measured against. Each trains `Work` in its own way and leaves a checkpoint per epoch."""

@@ -1,0 +1,184 @@
+"""Every row, and every goal."""
+
+from __future__ import annotations
+
+import shutil
+from functools import partial
+from pathlib import Path
+
+from tests.benchmarks.arms import Aeframe, Arm, Reference
+from tests.benchmarks.measure import Goal, Row
+from tests.benchmarks.networks import CONV, SMALL, TOPK, WIDE
+from tests.benchmarks.probes.peak import measurable
+from tests.benchmarks.processes import Process, probe
+from tests.benchmarks.work import Work
+from tests.benchmarks.workspace import Workspace
+
+GOALS: dict[str, Goal] = {
+    "bare small/128": Goal(0.92),
+    "bare wide/128": Goal(0.97),
+    "bare conv/128": Goal(0.97),
+    "lightning small/128": Goal(3.0),
+    "lightning wide/128": Goal(1.2),
+    "lightning conv/128": Goal(1.2),
+    "pythae small/128": Goal(1.25),
+    "pythae wide/128": Goal(1.15),
+    "pythae conv/128": Goal(1.15),
+    "pythae-fastest small/128": Goal(2.0),
+    "pythae-fastest wide/128": Goal(2.0),
+    "pythae-fastest conv/128": Goal(1.3),
+    "sparse-decoder topk/1024": Goal(2.0),
+    "start help": Goal(0.15, "at_most"),
+    "start first-step": Goal(1.3, "at_most"),
+    "memory mnist": Goal(49.5, "at_most", "value"),
+    "memory mapped": Goal(1.1, "at_most"),
+}
+"""By row. Of contender / reference, but for `value`, which is in the row's unit."""
+
+FASTEST: dict[str, tuple[str, ...]] = {"small": (), "wide": (), "conv": ()}
+"""By network: the overrides with which aeframe is fastest and still trains to the same error."""
+
+SPARSE_DECODER: tuple[str, ...] = ()
+"""The overrides with which aeframe decodes from the active units alone."""
+
+WORKS = (
+    Work(SMALL, epochs=2),
+    Work(WIDE, limit=200, val_limit=20),
+    Work(CONV, limit=100, val_limit=10),
+    Work(SMALL, batch=1024, epochs=2),
+    Work(WIDE, batch=1024, limit=25, val_limit=3),
+    Work(CONV, batch=1024, limit=12, val_limit=2),
+)
+"""A few seconds each."""
+
+PEERS = ("pythae", "disent", "autoencoders")
+SIZES = (60_000, 240_000, 960_000)  # images
+MAPPED = (1, 10)  # GB
+
+
+def rows(space: Workspace, quick: bool) -> list[Row]:
+    """quick: with as little work as proves that a row works."""
+    works = [_shortened(work) for work in WORKS] if quick else list(WORKS)
+    peers = [work for work in works if work.batch == 128]
+    return [
+        *(_against("bare", work, space) for work in works),
+        *(_against("lightning", work, space) for work in works),
+        *(_against(peer, work, space, peer) for peer in PEERS for work in peers),
+        *(_fastest(work, space) for work in peers),
+        *_topk(space, quick),
+        *_start(space),
+        *_memory(space, quick),
+        *_scaling(space, quick),
+    ]
+
+
+def _shortened(work: Work) -> Work:
+    """At batch 128 long enough for one point of each scalar."""
+    return Work(work.network, work.batch, limit=20 if work.batch == 128 else 4, val_limit=2)
+
+
+def _row(name: str, reference: Arm | None, contender: Arm, **options: object) -> Row:
+    return Row(name, reference, contender, goal=GOALS.get(name), **options)  # type: ignore[arg-type]
+
+
+def _against(reference: str, work: Work, space: Workspace, package: str = "torch") -> Row:
+    arm = Reference(reference, work, space, package)
+    return _row(f"{reference} {work.name}", arm, Aeframe(work, space))
+
+
+def _fastest(work: Work, space: Workspace) -> Row:
+    words = FASTEST[work.network.name]
+    lacking = None if words else "no fastest setting is named in rows.py"
+    contender = Aeframe(work, space, words, name=" ".join(words), lacking=lacking)
+    reference = Reference("pythae", work, space, "pythae")
+    return _row(f"pythae-fastest {work.name}", reference, contender)
+
+
+def _topk(space: Workspace, quick: bool) -> list[Row]:
+    large = Work(TOPK, batch=1024, limit=2 if quick else 4, val_limit=1)
+    small = Work(TOPK, limit=4 if quick else 20, val_limit=2)
+    lacking = None if SPARSE_DECODER else "no sparse decoder is named in rows.py"
+    sparse = Aeframe(large, space, SPARSE_DECODER, name="sparse decoder", lacking=lacking)
+    dense = Aeframe(large, space, name="dense decoder")
+    return [
+        _row(f"sparse-decoder {large.name}", dense, sparse),
+        _row(f"bare {small.name}", Reference("bare", small, space), Aeframe(small, space)),
+        _row(f"bare {large.name}", Reference("bare", large, space), Aeframe(large, space)),
+    ]
+
+
+def _start(space: Workspace) -> list[Row]:
+    usual = Process("imports", lambda _: probe("imports_and_help"), space)
+    ours = Process("aeframe", lambda _: ("train.py", "--help"), space)
+
+    def lacking() -> str | None:
+        return space.lacks_mnist
+
+    bare = Process(
+        "torch", lambda _: probe("first_step_bare", str(space.unpacked)), space, lacking=lacking
+    )
+
+    def first_step(folder: Path) -> tuple[str, ...]:
+        data = ("dataset=mnist", f"dataset.root={space.unpacked}", "dataset.batch_size=128")
+        said = (*SMALL.overrides, *data, f"hydra.run.dir={folder / 'run'}")
+        return probe("first_step_aeframe", *said)
+
+    step = Process("aeframe", first_step, space, lacking=lacking)
+    return [
+        _row("start help", usual, ours, unit="s"),
+        _row("start first-step", bare, step, unit="s"),
+    ]
+
+
+def _memory(space: Workspace, quick: bool) -> list[Row]:
+    mnist = Process(
+        "aeframe",
+        lambda _: probe("memory_of_mnist", str(space.data)),
+        space,
+        printed=True,
+        lacking=lambda: measurable() or space.lacks_mnist,
+    )
+    small, large = (
+        Process(
+            f"{size} GB",
+            partial(_mapped, space, size),
+            space,
+            printed=True,
+            lacking=partial(_no_room, space, size),
+        )
+        for size in ((1, 2) if quick else MAPPED)
+    )
+    return [
+        _row("memory mnist", None, mnist, unit="MiB"),
+        _row("memory mapped", small, large, unit="MiB", repeats=3),
+    ]
+
+
+def _mapped(space: Workspace, size: int, folder: Path) -> tuple[str, ...]:
+    data = ("dataset=array", f"dataset.path={space.hole(size)}", "dataset.batch_size=128")
+    limits = (f"trainer.limit_{part}_batches=20" for part in ("train", "val", "test"))
+    length = ("trainer.max_epochs=1", *limits, "evaluation.images=32")
+    said = (*SMALL.overrides, *data, *length, f"hydra.run.dir={folder / 'run'}")
+    return probe("memory_of_training", *said)
+
+
+def _no_room(space: Workspace, size: int) -> str | None:
+    """Files with holes take no room, but not every file system has them."""
+    free = shutil.disk_usage(space.folder).free / 1e9
+    room = f"{size} GB of disk are needed, {free:.0f} are free" if free < size + 1 else None
+    return measurable() or room
+
+
+def _scaling(space: Workspace, quick: bool) -> list[Row]:
+    first, *others = (_of_size(size // (100 if quick else 1), space) for size in SIZES)
+    return [
+        _row(f"scaling {arm.name} images", first, arm, repeats=3)  # a minute each
+        for arm in others
+    ]
+
+
+def _of_size(images: int, space: Workspace) -> Aeframe:
+    """One epoch of random images, of which aeframe holds out two tenths."""
+    val = round(images * 0.1)
+    work = Work(SMALL, train=images - 2 * val, val=val)
+    return Aeframe(work, space, images=images, name=f"{images:,}")

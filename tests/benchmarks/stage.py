@@ -1,0 +1,48 @@
+"""The same conditions for every arm: no output, one thread, torch as it is after import."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+
+import torch
+
+
+class Screen(io.StringIO):
+    """A terminal that nobody sees: both arms draw their bars as they would for a person.
+
+    said: the last of what was written.
+    """
+
+    said = ""
+
+    def isatty(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        self.said = (self.said + text)[-4000:]
+        return len(text)
+
+
+@contextlib.contextmanager
+def stage() -> Iterator[Screen]:
+    """Run one arm. What it turned on in torch, such as a lower precision, must not reach the next."""
+    torch.set_num_threads(1)
+    torch.set_float32_matmul_precision("highest")
+    torch.use_deterministic_algorithms(False)
+    gc.collect()
+    screen = Screen()
+    with (
+        contextlib.redirect_stdout(screen),
+        contextlib.redirect_stderr(screen),
+        warnings.catch_warnings(action="ignore"),
+    ):
+        logging.disable(logging.WARNING)
+        try:
+            yield screen
+        finally:
+            logging.disable(logging.NOTSET)

@@ -1,0 +1,74 @@
+"""How much is trained, and what came of it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from tests.benchmarks.networks import Autoencoder, Network
+
+RATE = 1e-3
+"""Adam's learning rate in every arm."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """One amount of work, the same for both arms of a row.
+
+    batch: images. train: images in the training split; val: in the validation split, which is passed
+    through the network once after each epoch. limit, val_limit: batches of an epoch, or None for all.
+    """
+
+    network: Network
+    batch: int = 128
+    epochs: int = 1
+    limit: int | None = None
+    val_limit: int | None = None
+    train: int = 54_000
+    val: int = 6_000
+
+    @property
+    def name(self) -> str:
+        """network/batch, as in the names of rows."""
+        return f"{self.network.name}/{self.batch}"
+
+    @property
+    def epoch_images(self) -> int:
+        """Images trained on in one epoch."""
+        return min(self.train, (self.limit or self.train) * self.batch)
+
+    @property
+    def val_images(self) -> int:
+        """Images in one pass of validation."""
+        return min(self.val, (self.val_limit or self.val) * self.batch)
+
+    @property
+    def images(self) -> int:
+        """Images trained on in all."""
+        return self.epochs * self.epoch_images
+
+    @property
+    def steps(self) -> int:
+        """Of the optimizer."""
+        return self.epochs * math.ceil(self.epoch_images / self.batch)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What one arm did once.
+
+    seconds: from the start of training to its end. steps: as Adam itself counted them.
+    network: with the weights that training ended with; None where those are not compared.
+    faults: what the arm should have done or left behind, and did not.
+    """
+
+    seconds: float
+    steps: int
+    network: Autoencoder | None
+    faults: tuple[str, ...] = ()
+
+
+def adam_steps(state: dict[str, Any]) -> int:
+    """The steps that the state_dict of an Adam optimizer has counted."""
+    return max((int(each["step"]) for each in state["state"].values()), default=0)

@@ -1,0 +1,106 @@
+"""The data of the benchmarks, read once, and a folder for all that they write."""
+
+from __future__ import annotations
+
+import gzip
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tests.benchmarks.networks import PIXELS, Autoencoder
+
+HELD_OUT = 6_000  # of MNIST's 60,000, as many as aeframe holds out by default
+
+
+@dataclass(frozen=True)
+class Digits:
+    """MNIST, uint8 [N, 784] each; mean: of the training split in [0, 1], float [784]."""
+
+    train: Tensor
+    val: Tensor
+    test: Tensor
+    mean: Tensor
+
+    @torch.no_grad()
+    def mse(self, network: Autoencoder) -> float:
+        """Squared error per pixel on the test split, the same images for every arm."""
+        network.eval()
+        total = 0.0
+        for rows in self.test.split(1_000):
+            x = scaled(rows).view(-1, *network.shape)
+            total += float((network(x) - x).square().sum())
+        return total / self.test.numel()
+
+
+def scaled(rows: Tensor) -> Tensor:
+    """Bytes as floats in [0, 1]."""
+    return rows.float().div_(255)
+
+
+class Workspace:
+    """Where MNIST lies, and a temporary folder.
+
+    data: in torchvision's layout, packed or not. folder: the caller makes and deletes it.
+    """
+
+    def __init__(self, data: Path, folder: Path) -> None:
+        self.data, self.folder = data.resolve(), folder
+        self._runs = 0
+
+    @property
+    def lacks_mnist(self) -> str | None:
+        """What to tell where MNIST is not there."""
+        there = any((self.data / "MNIST" / "raw").glob("train-images-idx3-ubyte*"))
+        return None if there else f"no MNIST under {self.data}: give --data FOLDER"
+
+    @cached_property
+    def unpacked(self) -> Path:
+        """MNIST as torchvision wants to find it, which reads no packed files."""
+        raw = self.folder / "mnist" / "MNIST" / "raw"
+        raw.mkdir(parents=True)
+        for file in sorted((self.data / "MNIST" / "raw").glob("*-ubyte*")):
+            packed, content = file.suffix == ".gz", file.read_bytes()
+            (raw / file.name.removesuffix(".gz")).write_bytes(
+                gzip.decompress(content) if packed else content
+            )
+        return self.folder / "mnist"
+
+    @cached_property
+    def digits(self) -> Digits:
+        """MNIST in memory, read by torchvision and split by a fixed seed."""
+        from torchvision.datasets import MNIST
+
+        images = MNIST(self.unpacked, train=True).data.reshape(-1, PIXELS)
+        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
+        train, val = images[order[HELD_OUT:]], images[order[:HELD_OUT]]
+        test = MNIST(self.unpacked, train=False).data.reshape(-1, PIXELS)
+        return Digits(train, val, test, scaled(train).mean(0))
+
+    def array(self, images: int) -> Path:
+        """A .npy file of so many random images, uint8 [images, 784]."""
+        file = self.folder / f"random_{images}.npy"
+        if not file.exists():
+            out = np.lib.format.open_memmap(file, "w+", np.uint8, (images, PIXELS))
+            block = np.random.default_rng(0).integers(0, 256, (10_000, PIXELS), np.uint8)
+            for start in range(0, images, len(block)):
+                out[start : start + len(block)] = block[: images - start]
+        return file
+
+    def hole(self, gigabytes: int) -> Path:
+        """A .npy file of zeros, uint8 [N, 784], that takes no room on most file systems."""
+        file = self.folder / f"zeros_{gigabytes}.npy"
+        if not file.exists():
+            shape = (gigabytes * 10**9 // PIXELS, PIXELS)
+            np.lib.format.open_memmap(file, "w+", np.uint8, shape)
+        return file
+
+    def run_folder(self) -> Path:
+        """A new folder for one run; the arm that wrote it lets it be deleted."""
+        self._runs += 1
+        folder = self.folder / f"run_{self._runs}"
+        folder.mkdir()
+        return folder
