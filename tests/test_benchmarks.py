@@ -1,0 +1,196 @@
+"""The benchmarks compare like with like, and notice where they do not. No time is measured here."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.benchmarks import contender
+from tests.benchmarks.arms import Reading, reading_of
+from tests.benchmarks.losses import LEAST, MOST, UNKNOWN, disagreement, tolerance
+from tests.benchmarks.measure import Goal, Row, measure
+from tests.benchmarks.networks import CONV, SMALL, WIDE, Network, TopK
+from tests.benchmarks.references import bare
+from tests.benchmarks.rows import GOALS, rows
+from tests.benchmarks.stage import stage
+from tests.benchmarks.work import Work
+from tests.benchmarks.workspace import Digits, Workspace, scaled
+
+SPARSE = TopK("sparse", 800, 32)
+IMAGES = 50
+
+
+@pytest.fixture
+def space(tmp_path: Path) -> Workspace:
+    """With a few random images in place of MNIST."""
+    made = Workspace(tmp_path / "absent", tmp_path)
+    images = torch.from_numpy(_images()).flatten(1)
+    made.digits = Digits(images, images[:20], images, scaled(images).mean(0))
+    return made
+
+
+def _images() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (IMAGES, 28, 28), np.uint8)
+
+
+def _work(network: Network) -> Work:
+    return Work(network, batch=10, epochs=2, limit=3, val_limit=1)
+
+
+@pytest.mark.parametrize("network", [SMALL, CONV, SPARSE], ids=lambda n: n.name)
+def test_the_references_network_is_aeframes(
+    network: Network, space: Workspace, tmp_path: Path
+) -> None:
+    file = tmp_path / "images.npy"
+    np.save(file, _images())
+    words = ("dataset=array", f"dataset.path={file}", f"dataset.test_path={file}")
+    work = replace(_work(network), epochs=1)
+    with stage() as screen:
+        trained = contender.train(work, words, 0, tmp_path, screen, compared=True)
+
+    assert trained.faults == ()
+    assert trained.steps == work.steps == 3
+    assert trained.network is not None
+    # aeframe measured ten images of its test split, with the weights that are now in our network
+    report = json.loads((tmp_path / "run" / "evaluation.json").read_text())
+    mse = bare.validate(trained.network, space.digits.test[:10], 10)
+    assert mse == pytest.approx(report["metrics"]["mse"], rel=1e-4)
+    loss = bare.loss_of(trained.network, _batch(space, trained.network.shape))
+    constant = 784 / 2 * np.log(2 * np.pi)
+    assert loss.item() + constant == pytest.approx(report["metrics"]["loss"], rel=1e-5)
+
+
+def _batch(space: Workspace, shape: tuple[int, ...]) -> torch.Tensor:
+    return scaled(space.digits.test[:10]).view(-1, *shape)
+
+
+def test_a_shorter_run_than_was_asked_for_is_noticed(space: Workspace, tmp_path: Path) -> None:
+    file = tmp_path / "images.npy"
+    np.save(file, _images())
+    asked = _work(SMALL)
+    with stage() as screen:
+        words = ("dataset=array", f"dataset.path={file}", "trainer.max_epochs=1")
+        trained = contender.train(asked, words, 0, tmp_path, screen, compared=False)
+
+    assert trained.faults == ("last.ckpt is of step 3, not 6", "val/mse has 1 points, not 2")
+    reading = reading_of(lambda folder, seed: trained, asked, space, 0)
+    assert "made 3 steps, not 6" in reading.faults
+
+
+def test_aeframes_mistake_is_told(space: Workspace, tmp_path: Path) -> None:
+    words = ("dataset=array", "dataset.path=nothing.npy")
+    with stage() as screen, pytest.raises(RuntimeError, match=r"ended with 2.*nothing\.npy"):
+        contender.train(_work(SMALL), words, 0, tmp_path, screen, compared=False)
+
+
+def test_the_bare_loop_does_the_work(space: Workspace, tmp_path: Path) -> None:
+    work = replace(_work(SMALL), epochs=30)
+    torch.manual_seed(0)
+    begun = SMALL.build()
+    begun.start_at(space.digits.mean)
+    trained = bare.train(work, space, 0, tmp_path)
+
+    assert trained.steps == work.steps == 90
+    assert trained.network is not None
+    assert space.digits.mse(trained.network) < space.digits.mse(begun)
+    saved = torch.load(tmp_path / "last.pt", weights_only=True)
+    assert saved["network"].keys() == begun.state_dict().keys()
+
+
+def _readings(*errors: float) -> list[Reading]:
+    return [Reading(1.0, mse) for mse in errors]
+
+
+def test_equal_errors_agree_and_others_do_not() -> None:
+    reference = _readings(0.0100, 0.0101, 0.0099)
+    assert disagreement(reference, _readings(0.0101, 0.0099, 0.0100))[1] is None
+    assert disagreement(reference, _readings(0.0200, 0.0201, 0.0199))[1] is not None
+    assert disagreement(reference, _readings(0.0100, float("nan"), 0.0100))[1] is not None
+    assert disagreement([Reading(1.0)], [Reading(2.0)]) == (None, None)
+
+
+def test_the_tolerance_follows_the_scatter_within_limits() -> None:
+    assert tolerance([(0.01,), (0.02,)]) == UNKNOWN
+    assert tolerance([(1.0, 1.0), (1.0, 1.0)]) == LEAST
+    assert tolerance([(1.0, 2.0), (1.0, 2.0)]) == MOST
+    by_hand = 4 * np.sqrt(0.0002 * 2 / 2)  # two seeds 0.02 apart: a variance of 0.0002
+    assert tolerance([(0.99, 1.01), (0.99, 1.01)]) == pytest.approx(by_hand)
+
+
+@dataclass
+class FakeArm:
+    """Gives one reading again and again, and writes down when."""
+
+    name: str
+    reading: Reading
+    log: list[str] = field(default_factory=list)
+    why: str | None = None
+
+    def missing(self) -> str | None:
+        return self.why
+
+    def run(self, seed: int) -> Reading:
+        self.log.append(f"{self.name}{seed}")
+        return self.reading
+
+
+def _row(reference: Reading, contender: Reading, log: list[str]) -> Row:
+    ours, theirs = FakeArm("ours", contender, log), FakeArm("theirs", reference, log)
+    return Row("row", theirs, ours, goal=Goal(1.5))
+
+
+def test_pairs_take_turns_and_the_warm_up_is_discarded() -> None:
+    log: list[str] = []
+    result = measure(_row(Reading(10.0), Reading(20.0), log), repeats=3, warm_up=True)
+    pairs = ["ours0", "theirs0", "theirs0", "ours0", "ours1", "theirs1", "theirs2", "ours2"]
+    assert log == pairs
+    assert result.ratios == [2.0, 2.0, 2.0]
+    assert result.verdict == "met"
+
+
+def test_a_fault_fails_the_row_however_fast_it_was() -> None:
+    faulty = Reading(20.0, faults=("left nothing",))
+    result = measure(_row(Reading(10.0), faulty, []), repeats=2, warm_up=False)
+    assert (result.verdict, result.faults) == ("FAIL", ["ours: left nothing"])
+    other_error = measure(_row(Reading(10.0, 0.1), Reading(20.0, 0.2), []), 2, warm_up=False)
+    assert other_error.verdict == "FAIL"
+
+
+def test_an_arm_that_raises_fails_its_row() -> None:
+    row = _row(Reading(10.0), Reading(20.0), [])
+    row.contender.run = lambda seed: 1 / 0  # type: ignore[method-assign, assignment, return-value]
+    result = measure(row, repeats=1, warm_up=False)
+    assert result.verdict == "FAIL"
+    assert "ZeroDivisionError" in result.faults[0]
+
+
+def test_what_is_not_installed_is_skipped_with_its_reason() -> None:
+    row = _row(Reading(10.0), Reading(20.0), [])
+    row.reference.why = "x is not installed"  # type: ignore[union-attr]
+    result = measure(row, repeats=1, warm_up=False)
+    assert (result.verdict, result.skipped) == ("skipped", "x is not installed")
+
+
+def test_a_goal_is_of_the_ratio_or_of_the_value() -> None:
+    assert Goal(0.92).met(0.95)
+    assert not Goal(1.3, "at_most").met(1.4)
+    row = replace(_row(Reading(10.0), Reading(20.0), []), goal=Goal(15.0, "at_most", "value"))
+    assert measure(row, repeats=1, warm_up=False).verdict == "not met"
+
+
+def test_each_goal_is_of_a_row_and_no_name_comes_twice(space: Workspace) -> None:
+    names = [row.name for row in rows(space, quick=False)]
+    assert len(names) == len(set(names))
+    assert set(GOALS) <= set(names)
+
+
+def test_work_counts_what_is_trained() -> None:
+    assert Work(SMALL, epochs=2).steps == 2 * 422  # 54,000 images: the last batch is not full
+    assert Work(SMALL, epochs=2).images == 108_000
+    limited = Work(WIDE, limit=200, val_limit=20)
+    assert (limited.steps, limited.images, limited.val_images) == (200, 25_600, 2_560)
