@@ -88,11 +88,11 @@ class Bar(pl.Callback):
 
     def __init__(self, monitor: str) -> None:
         self.monitor, self.console = monitor, Console(stderr=True)
-        self.images, self.last = 0, 0.0
+        self.last = 0.0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.started = self.last = self.spoke = time.perf_counter()
-        self.images = 0
+        self.first = trainer.global_step
         total = trainer.estimated_stepping_batches * trainer.accumulate_grad_batches
         self.progress = Progress(
             TextColumn("epoch {task.fields[epoch]}"),
@@ -117,7 +117,6 @@ class Bar(pl.Callback):
         batch: Batch,
         batch_idx: int,
     ) -> None:
-        self.images += len(batch.x) * trainer.world_size
         now = time.perf_counter()
         if now - self.last < self.interval:
             return
@@ -128,8 +127,14 @@ class Bar(pl.Callback):
             shown += f"  {self.monitor} {float(trainer.callback_metrics[self.monitor]):.4g}"
         done = trainer.current_epoch * trainer.num_training_batches + batch_idx + 1
         epoch = f"{trainer.current_epoch + 1}/{trainer.max_epochs}"
-        rate = self.images / (now - self.started)
+        rate = self._rate(trainer, pl_module)
         self.progress.update(self.task, completed=done, epoch=epoch, rate=rate, shown=shown)
+
+    def _rate(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> float:
+        """Images per second since training began, over all processes."""
+        batches = (trainer.global_step - self.first) * trainer.accumulate_grad_batches
+        images: int = batches * pl_module.data.batch_size  # type: ignore[union-attr,operator]
+        return images / (time.perf_counter() - self.started)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         every = max(1, (trainer.max_epochs or 10) // 10)
@@ -138,7 +143,7 @@ class Bar(pl.Callback):
             return
         self.spoke = time.perf_counter()
         value = float(trainer.callback_metrics[self.monitor])
-        rate = self.images / (time.perf_counter() - self.started)
+        rate = self._rate(trainer, pl_module)
         epoch = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
         print(f"{epoch}  {self.monitor} {value:.4g}  {rate:,.0f} images/s", flush=True)
 

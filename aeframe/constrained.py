@@ -13,6 +13,8 @@ from aeframe.models.base import Autoencoder, Code, Output, Term
 from aeframe.noise import Noise
 from aeframe.schedules import Clock
 
+HOOKS = ("corrupt", "constrain", "penalty", "observe", "restart", "before_step", "after_step")
+
 
 class ConstrainedAutoencoder(nn.Module):
     """corrupt -> encode -> constrain -> decode -> loss, for any variant and any constraints.
@@ -30,12 +32,21 @@ class ConstrainedAutoencoder(nn.Module):
         super().__init__()
         self.model, self.normalization = model, normalization
         self.constraints = nn.ModuleDict(dict(constraints))
+        self._having = {hook: self._with(hook) for hook in HOOKS}
         self.clock = Clock()
 
     @property
     def parts(self) -> list[tuple[str, Constraint]]:
         """The constraints with their names, in order."""
         return list(self.constraints.items())  # type: ignore[arg-type]
+
+    def _with(self, hook: str) -> list[tuple[str, Constraint]]:
+        default = getattr(Constraint, hook)
+        return [part for part in self.parts if getattr(type(part[1]), hook) is not default]
+
+    def having(self, hook: str) -> list[tuple[str, Constraint]]:
+        """The constraints that do something at this hook, with their names, in order."""
+        return self._having[hook]
 
     @property
     def corrupts(self) -> bool:
@@ -58,7 +69,7 @@ class ConstrainedAutoencoder(nn.Module):
     def encode(self, x: Tensor, noise: Noise | None = None) -> Code:
         """The constrained code of normalised x; drawn from the posterior only with `noise`."""
         code = self.model.encode(x, noise)
-        for _, part in self.parts:
+        for _, part in self.having("constrain"):
             code = part.constrain(code, self.clock)
         return code
 
@@ -75,17 +86,17 @@ class ConstrainedAutoencoder(nn.Module):
         corrupted, mask, weight = x, None, None
         if as_trained:
             corrupted, mask, weight = self._corrupt(x, noise)
-        code = self.encode(corrupted, noise.stream("code") if as_trained else None)
+        draws = as_trained and self.model.stochastic
+        code = self.encode(corrupted, noise.stream("code") if draws else None)
         parameters = self.model.decode(code.value)
-        reconstruction = self.model.likelihood.mean(parameters)
         terms = self.model.terms(x, code, parameters, weight, self.clock)
-        terms |= self._penalties(x, corrupted, code, reconstruction, noise)
-        return Output(x, corrupted, mask, code, parameters, reconstruction, terms)
+        terms |= self._penalties(x, corrupted, code, parameters, noise)
+        return Output(x, corrupted, mask, code, parameters, self.model.likelihood.mean, terms)
 
     def _corrupt(self, x: Tensor, noise: Noise) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """The corrupted x, the elements that were chosen, and their weights in the reconstruction."""
         corrupted, mask, weight = x, None, None
-        for name, part in self.parts:
+        for name, part in self.having("corrupt"):
             change = part.corrupt(corrupted, noise.stream(name), self.clock)
             if change is None:
                 continue
@@ -101,16 +112,16 @@ class ConstrainedAutoencoder(nn.Module):
         x: Tensor,
         corrupted: Tensor,
         code: Code,
-        reconstruction: Tensor,
+        parameters: Tensor,
         noise: Noise,
     ) -> dict[str, Term]:
         terms = {}
-        for name, part in self.parts:
+        for name, part in self.having("penalty"):
             seen = Pass(
                 x=x,
                 corrupted=corrupted,
                 code=code,
-                reconstruction=reconstruction,
+                parameters=parameters,
                 model=self.model,
                 encode=self.encode,
                 noise=noise.stream(f"{name}.penalty"),
@@ -121,15 +132,20 @@ class ConstrainedAutoencoder(nn.Module):
                 terms[name] = Term(penalty, part.weight_at(self.clock))
         return terms
 
-    @torch.no_grad()
+    def set_clock(self, clock: Clock) -> None:
+        """Say how far training is."""
+        vars(self)["clock"] = clock  # a module's own way looks for parameters first, in every step
+
     def observe(self, output: Output) -> None:
         """Let the constraints count what a training step showed."""
-        for _, part in self.parts:
-            part.observe(output, self.clock)
+        if parts := self.having("observe"):
+            with torch.no_grad():
+                for _, part in parts:
+                    part.observe(output, self.clock)
 
     def restart(self, units: Tensor, live: Tensor) -> None:
         """Let the constraints know that units start anew."""
-        for _, part in self.parts:
+        for _, part in self.having("restart"):
             part.restart(units, live)
 
     def get_extra_state(self) -> Tensor:

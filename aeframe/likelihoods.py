@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F  # noqa: N812
 
 from aeframe.bounds import Above
+
+LIMIT = 14.0  # of a log-variance; -14 is a deviation of 1e-3, below which floats give out
 
 
 class Likelihood(nn.Module, ABC):
@@ -34,6 +37,14 @@ class Likelihood(nn.Module, ABC):
     @abstractmethod
     def nll(self, parameters: Tensor, x: Tensor) -> Tensor:
         """-log p(x | parameters) of each element in nats; the shape of `parameters`."""
+
+    def loss(self, parameters: Tensor, x: Tensor, weight: Tensor | None = None) -> Tensor:
+        """-log p(x | parameters) in nats, summed over elements and averaged over the batch.
+
+        weight: of each element, or None for ones.
+        """
+        nll = self.nll(parameters, x)
+        return (nll if weight is None else nll * weight).flatten(1).sum(1).mean()
 
     @abstractmethod
     def mean(self, parameters: Tensor) -> Tensor:
@@ -57,6 +68,12 @@ class Bernoulli(Likelihood):
             parameters, x.expand_as(parameters), reduction="none"
         )
 
+    def loss(self, parameters: Tensor, x: Tensor, weight: Tensor | None = None) -> Tensor:
+        if weight is not None:
+            return super().loss(parameters, x, weight)
+        # one pass over the elements each way
+        return F.binary_cross_entropy_with_logits(parameters, x, reduction="sum") / len(x)
+
     def mean(self, parameters: Tensor) -> Tensor:
         return parameters.sigmoid()
 
@@ -77,24 +94,50 @@ class Gaussian(Likelihood):
     def __init__(self, *, variance: Annotated[float, Above(0)] | Literal["learned"] = 1.0) -> None:
         super().__init__()
         learned = variance == "learned"
+        low, high = math.exp(-LIMIT), math.exp(LIMIT)
+        self.fixed = None if learned else min(max(float(variance), low), high)
         self.log_variance = nn.Parameter(
-            torch.tensor(0.0 if learned else math.log(float(variance))), requires_grad=learned
+            torch.tensor(math.log(self.fixed or 1.0)), requires_grad=learned
         )
 
     def nll(self, parameters: Tensor, x: Tensor) -> Tensor:
-        log_variance = held(self.log_variance, -14.0, 14.0)  # std 1e-3: below it floats give out
+        log_variance = held(self.log_variance, -LIMIT, LIMIT)
         squares = (x - parameters) ** 2 * torch.exp(-log_variance)
         return 0.5 * (squares + log_variance + math.log(2 * math.pi))
 
+    def loss(self, parameters: Tensor, x: Tensor, weight: Tensor | None = None) -> Tensor:
+        if weight is not None or self.fixed is None:
+            return super().loss(parameters, x, weight)
+        constant = 0.5 * x[0].numel() * math.log(2 * math.pi * self.fixed)
+        return _SquaredError.apply(parameters, x, 0.5 / (self.fixed * len(x)), constant)
+
     @property
     def precision(self) -> Tensor:
-        return torch.exp(-self.log_variance.detach().clamp(min=-14.0))
+        return torch.exp(-self.log_variance.detach().clamp(min=-LIMIT))
 
     def mean(self, parameters: Tensor) -> Tensor:
         return parameters
 
     def initial_output(self, mean: Tensor) -> Tensor:
         return mean
+
+
+class _SquaredError(torch.autograd.Function):
+    """scale * sum (parameters - x)^2 + constant, in one pass over the elements each way."""
+
+    @staticmethod
+    def forward(ctx: Any, parameters: Tensor, x: Tensor, scale: float, constant: float) -> Tensor:
+        error = parameters - x
+        ctx.save_for_backward(error)
+        ctx.scale = scale
+        flat = error.reshape(-1)
+        return flat.dot(flat) * scale + constant
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
+        (error,) = ctx.saved_tensors
+        return error * (grad * (2 * ctx.scale)), None, None, None
 
 
 def held(value: Tensor, low: float, high: float) -> Tensor:

@@ -4,70 +4,94 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from aeframe.constrained import ConstrainedAutoencoder
 from aeframe.constraints.base import Step
-from aeframe.data import Batch
+from aeframe.dashboard import write_scalars
+from aeframe.data import Batch, DataModule
 from aeframe.errors import TrainingError, UserError
 from aeframe.metrics import Metrics
 from aeframe.models.base import Output
 from aeframe.noise import Noise, mix
+from aeframe.pace import Pace
 from aeframe.schedules import Clock
 
 MakeOptimizer = Callable[[Any], Optimizer]
 MakeScheduler = Callable[[Optimizer], Any]
 
 
+class Epoch(NamedTuple):
+    """What stays as it is for one epoch, and takes Lightning longer to find out than a small step.
+
+    steps: of the optimizer. number: from 0.
+    """
+
+    number: int
+    steps: int
+    rank: int
+    world: int
+
+
 class AutoencoderModule(pl.LightningModule):
     """Trains a constrained autoencoder; knows no variant and no constraint.
 
-    peak: the width of the data's range. seed: all randomness is a function of it, the epoch, the batch
-    and the rank. scheduler_options: Lightning's (`interval`, `monitor`, ...).
+    seed: all randomness is a function of it, the epoch, the batch and the rank. pace: how many steps one
+    call of Lightning's takes. scheduler_options: Lightning's (`interval`, `monitor`, ...).
     hyperparameters: plain data, saved in every checkpoint.
     """
 
     def __init__(
         self,
         net: ConstrainedAutoencoder,
+        data: DataModule,
         *,
-        peak: float,
         seed: int,
         optimizer: MakeOptimizer,
+        pace: Pace,
         scheduler: MakeScheduler | None = None,
         scheduler_options: Mapping[str, Any] | None = None,
         hyperparameters: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        self.net, self.seed = net, seed
-        self.metrics = Metrics(net, peak)
+        self.net, self.data, self.seed, self.pace = net, data, seed, pace
+        self.metrics = Metrics(net, data.spec.peak)
+        self.epoch = Epoch(0, 1, 0, 1)
         self._optimizer, self._scheduler = optimizer, scheduler
         self._scheduler_options = dict(scheduler_options or {})
-        self._images, self._since = 0, time.perf_counter()
+        self._drops = any(isinstance(layer, nn.Dropout) for layer in net.modules())
+        self._logged = (0, time.perf_counter())  # the last step that was, and when
         self.save_hyperparameters(dict(hyperparameters or {}), logger=False)
-
-    def clock(self, step: int) -> Clock:
-        """So many optimizer steps, and the epochs that they make."""
-        # Lightning steps on what is left of the last window of an epoch, too
-        batches = math.ceil(
-            self.trainer.num_training_batches / self.trainer.accumulate_grad_batches
-        )
-        return Clock(step, step / max(batches, 1))
 
     def noise(self, *key: int | str, rows: int | None = None) -> Noise:
         """The share of this rank in the random numbers of one moment. rows: of the global batch."""
         rank, world = self.global_rank, self.trainer.world_size
         return Noise(self.seed, *key, rank=rank, world=world, rows=rows)
 
+    def _batches(self, split: str, training: bool = False) -> Iterable[Batch]:
+        rank, world = self.global_rank, self.trainer.world_size
+        return self.data.loader(
+            split, training=training, rank=rank, world=world, device=self.device
+        )
+
+    def train_dataloader(self) -> Iterable[Batch]:
+        return self._batches("train", training=True)
+
+    def val_dataloader(self) -> Iterable[Batch]:
+        return self._batches("val")
+
+    def test_dataloader(self) -> Iterable[Batch]:
+        return self._batches("test")
+
     def configure_optimizers(self) -> Any:
-        trained = [p for p in self.net.parameters() if p.requires_grad]
-        optimizer = self._optimizer(trained)
+        self.trained = [p for p in self.net.parameters() if p.requires_grad]
+        optimizer = self._optimizer(self.trained)
         if self._scheduler is None:
             return optimizer
         scheduler = self._scheduler(optimizer)
@@ -87,42 +111,56 @@ class AutoencoderModule(pl.LightningModule):
             )
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        noise = self.noise("train", self.current_epoch, batch_idx)
-        torch.manual_seed(mix(*noise.key, self.global_rank))  # dropout draws from the global stream
-        self.net.clock = self.clock(self.global_step)
-        output = self.net(self.net.normalization(batch.x), noise=noise)
-        with torch.no_grad():
-            self.net.observe(output)
-        self._images += len(batch.x)
-        if self._logs_this_step():
-            self._log_step(output)
-        elif self.device.type == "cpu":  # elsewhere it would wait for the device at each step
-            self._check_finite(output)
-        return output.loss
+        return self.loss(batch, batch_idx, self.trainer.global_step)
 
-    def _logs_this_step(self) -> bool:
-        """Whether the logger writes after this batch (Lightning counts it before it asks)."""
-        done = self.trainer.fit_loop.epoch_loop._batches_that_stepped
-        return (done + 1) % self.trainer.log_every_n_steps == 0  # type: ignore[attr-defined]
+    def loss(self, batch: Batch, batch_idx: int, step: int) -> Tensor:
+        """The loss of the batch that the optimizer's next step is to be taken on, after `step` steps."""
+        _, _, rank, world = epoch = self.epoch
+        noise = Noise(self.seed, "train", epoch.number, batch_idx, rank=rank, world=world)
+        if self._drops:  # dropout draws from the global stream
+            torch.manual_seed(mix(*noise.key, rank))
+        net = self.net
+        output = net(net.normalization(batch.x), noise=noise)
+        net.observe(output)
+        loss = output.loss
+        if (step + 1) % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+            self._log_step(output, loss, step)
+        elif not loss.is_cuda:  # there it would wait for the device at each step
+            self._check_finite(output, loss, step)
+        return loss
 
-    def _log_step(self, output: Output) -> None:
-        self._check_finite(output)
-        now = time.perf_counter()
-        rate = self._images * self.trainer.world_size / (now - self._since)
-        self._images, self._since = 0, now
-        values: dict[str, Any] = {"train/loss": output.loss, "train/images_per_second": rate}
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        self.pace.start()
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        self.pace.run_ahead(self)
+
+    @torch.no_grad()
+    def _log_step(self, output: Output, loss: Tensor, step: int) -> None:
+        """Write the values of this very step: Lightning's own way costs more than a small network's step."""
+        self._check_finite(output, loss, step)
+        if self.trainer.fit_loop._should_accumulate():
+            return  # of the batches that make one step, the last speaks
+        values = {"loss": loss}
         for name, term in output.terms.items():
-            values[f"train/{name}"] = term.value
-            values[f"train/{name}_weighted"] = term.value * term.weight
+            values |= {name: term.value, f"{name}_weighted": term.weighted}
         if self.net.is_sparse:
-            values["train/dormant"] = 1 - output.code.active.float().mean()
-        values["train/learning_rate"] = self.trainer.optimizers[0].param_groups[0]["lr"]
-        self.log_dict({name: _detached(value) for name, value in values.items()})
+            values["dormant"] = 1 - output.code.active.float().mean()
+        # together: one by one each would wait for the device
+        numbers = torch.stack([value.double() for value in values.values()]).tolist()
+        written = {f"train/{name}": number for name, number in zip(values, numbers, strict=True)}
+        before, since = self._logged
+        now = time.perf_counter()
+        self._logged = step, now
+        images = (step - before) * self.data.batch_size * self.trainer.accumulate_grad_batches
+        written["train/images_per_second"] = images / (now - since)
+        written["train/learning_rate"] = float(self.trainer.optimizers[0].param_groups[0]["lr"])
+        write_scalars(self.loggers, written, step)
 
-    def _check_finite(self, output: Output) -> None:
-        if not bool(torch.isfinite(output.loss)):
+    def _check_finite(self, output: Output, loss: Tensor, step: int) -> None:
+        if not math.isfinite(value := loss.item()):
             terms = {name: term.value.item() for name, term in output.terms.items()}
-            self._refuse(output.loss.item(), terms, f"at step {self.global_step}")
+            self._refuse(value, terms, f"at step {step}")
 
     def _refuse(self, loss: float, terms: Mapping[str, float], when: str) -> None:
         bad = [name for name, value in terms.items() if not math.isfinite(value)]
@@ -133,19 +171,30 @@ class AutoencoderModule(pl.LightningModule):
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         super().optimizer_step(*args, **kwargs)
-        optimizer = self.trainer.optimizers[0]
-        self.net.clock = clock = self.clock(self.global_step + 1)  # counted after this hook
-        noise = Noise(self.seed, "after_step", self.global_step)
-        for name, part in self.net.parts:
-            stream = noise.stream(name)
-            part.after_step(Step(self.net.model, optimizer, clock, stream, self.net.restart))
+        # counted after this hook
+        self.after_step(self.trainer.optimizers[0], self.trainer.global_step + 1)
+
+    def after_step(self, optimizer: Optimizer, steps: int) -> None:
+        """Let the constraints change what the optimizer made of the weights in so many steps."""
+        net, clock = self.net, Clock(steps, steps / self.epoch.steps)
+        net.set_clock(clock)
+        for name, part in net.having("after_step"):
+            stream = Noise(self.seed, "after_step", steps - 1, name)
+            part.after_step(Step(net.model, optimizer, clock, stream, net.restart))
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        for _, part in self.net.parts:
+        for _, part in self.net.having("before_step"):
             part.before_step(self.net.model)
 
     def on_train_epoch_start(self) -> None:
-        self._images, self._since = 0, time.perf_counter()
+        trainer, step = self.trainer, self.trainer.global_step
+        # Lightning steps on what is left of the last window of an epoch, too
+        steps = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
+        self.epoch = Epoch(
+            trainer.current_epoch, max(steps, 1), trainer.global_rank, trainer.world_size
+        )
+        self.net.set_clock(Clock(step, step / self.epoch.steps))
+        self._logged = step - 1, time.perf_counter()
 
     def on_validation_epoch_start(self) -> None:
         self.metrics.reset()
@@ -167,8 +216,7 @@ class AutoencoderModule(pl.LightningModule):
 
     def _evaluate(self, batch: Batch, split: str, batch_idx: int) -> None:
         """Clean and deterministic for the reconstruction; corrupted and sampled for the loss."""
-        data = self.trainer.datamodule  # type: ignore[attr-defined]
-        noise = self.noise(split, batch_idx, rows=data.rows_of_batch(split, batch_idx))
+        noise = self.noise(split, batch_idx, rows=batch.total)
         x = self.net.normalization(batch.x)
         clean = self.net(x, noise=noise, as_trained=False)
         random = self.net.corrupts or self.net.model.stochastic
@@ -182,7 +230,3 @@ class AutoencoderModule(pl.LightningModule):
         values = {f"{split}/{name}": value for name, value in found.items()}
         values["step"] = float(self.global_step)  # Lightning would write it one step earlier
         self.log_dict(values, rank_zero_only=False, sync_dist=False)
-
-
-def _detached(value: Any) -> Any:
-    return value.detach() if isinstance(value, Tensor) else value

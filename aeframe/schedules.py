@@ -14,14 +14,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 Scheduled = float | int | Mapping[str, Any]
 """The type of a constructor's argument that may be a schedule."""
 
 
-@dataclass(frozen=True)
-class Clock:
+class Clock(NamedTuple):
     """How far training is: optimizer steps done, and the same in epochs (a fraction counts)."""
 
     step: int = 0

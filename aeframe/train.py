@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 import sys
 import time
@@ -38,6 +39,8 @@ def run(cfg: DictConfig, folder: Path, flags: tuple[str, ...] = ()) -> float:
     Raises UserError for the user's mistakes and TrainingError where training itself failed.
     """
     _quiet()
+    # Lightning's import sets it: each step of an optimizer would then load a library anew to ask for GPUs
+    os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
     started = time.perf_counter()
     built = build(cfg)
     metric = cfg.optimized_metric
@@ -80,7 +83,7 @@ def run(cfg: DictConfig, folder: Path, flags: tuple[str, ...] = ()) -> float:
 def _fit(trainer: pl.Trainer, built: Built, best: ModelCheckpoint) -> None:
     """Train, with Lightning's ways of ending turned into ours."""
     try:
-        trainer.fit(built.module, datamodule=built.data)
+        trainer.fit(built.module)
     except SystemExit as error:
         if isinstance(error.__context__, KeyboardInterrupt):  # which Lightning makes status 1
             raise KeyboardInterrupt from None
@@ -97,7 +100,7 @@ def _fit(trainer: pl.Trainer, built: Built, best: ModelCheckpoint) -> None:
         kept = f" The last good checkpoint is {path}." if path else ""
         raise TrainingError(f"{error}{kept}") from error
     if best.best_model_score is None:  # it was over before the first validation was due
-        trainer.validate(built.module, datamodule=built.data, verbose=False)
+        trainer.validate(built.module, verbose=False)
         best.best_model_path = f"{best.dirpath}/best.ckpt"
         best.best_model_score = trainer.callback_metrics[best.monitor or ""]
         trainer.save_checkpoint(best.best_model_path)
@@ -111,7 +114,7 @@ def _test(
     net: untrained. It takes what the checkpoint holds, for the trained one may be in pieces.
     """
     path = best.best_model_path
-    tested = trainer.test(built.module, datamodule=built.data, ckpt_path=path, verbose=False)[0]
+    tested = trainer.test(built.module, ckpt_path=path, verbose=False)[0]
     if not trainer.is_global_zero:
         return None
     metrics = {k.removeprefix("test/"): v for k, v in tested.items() if k.startswith("test/")}

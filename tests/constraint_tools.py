@@ -18,6 +18,10 @@ from aeframe.schedules import Clock
 NOW = Clock()
 
 
+def identity(parameters: Tensor) -> Tensor:
+    return parameters
+
+
 def model(
     cls: type[Autoencoder] = Sparse,
     *,
@@ -52,7 +56,7 @@ def seen(part: Constraint, autoencoder: Autoencoder, x: Tensor) -> Pass:
         x=x,
         corrupted=x,
         code=constrained,
-        reconstruction=autoencoder.reconstruct(constrained.value),
+        parameters=autoencoder.decode(constrained.value),
         model=autoencoder,
         encode=encode,
         noise=Noise("penalty"),
@@ -63,7 +67,7 @@ def seen(part: Constraint, autoencoder: Autoencoder, x: Tensor) -> Pass:
 def output(x: Tensor, constrained: Code, reconstruction: Tensor | None = None) -> Output:
     """What `observe` gets."""
     restored = torch.zeros_like(x) if reconstruction is None else reconstruction
-    return Output(x, x, None, constrained, restored, restored, {"reconstruction": Term(x.sum())})
+    return Output(x, x, None, constrained, restored, identity, {"reconstruction": Term(x.sum())})
 
 
-__all__ = ["NOW", "Undercomplete", "code", "data", "model", "output", "seen"]
+__all__ = ["NOW", "Undercomplete", "code", "data", "identity", "model", "output", "seen"]

@@ -61,7 +61,7 @@ class Fitted:
             enable_model_summary=False,
             num_sanity_val_steps=0,
         )
-        self.trainer.fit(self.built.module, datamodule=self.built.data)
+        self.trainer.fit(self.built.module)
 
     @property
     def epochs(self) -> int:

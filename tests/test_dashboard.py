@@ -21,6 +21,7 @@ from aeframe.config.build import build
 from aeframe.dashboard import reconstruction_grid
 from aeframe.metric_names import metric_names
 from aeframe.models import Code, Output
+from tests.constraint_tools import identity
 
 Command = Callable[..., Any]
 SMALL = ("network=linear", "evaluation.images=20", "evaluation.importance_samples=2")
@@ -396,7 +397,7 @@ def test_hparams_have_the_choices_and_the_final_metrics(run: Callable[..., Event
 def output(x: Tensor, restored: Tensor, corrupted: Tensor | None = None) -> Output:
     code = Code(torch.zeros(len(x), 1), torch.zeros(len(x), 1))
     seen = x if corrupted is None else corrupted
-    return Output(x, seen, None, code, restored, restored, {})
+    return Output(x, seen, None, code, restored, identity, {})
 
 
 def colours(n: int, side: int = 56, channels: int = 3, seed: int = 0) -> Tensor:

@@ -151,7 +151,7 @@ def fitted(compose: Compose, *overrides: str) -> Built:
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-    ).fit(built.module, datamodule=built.data)
+    ).fit(built.module)
     return built
 
 

@@ -28,7 +28,7 @@ from aeframe.models.base import Term
 from aeframe.models.variational import ELBO
 from aeframe.noise import Noise
 from aeframe.schedules import schedule
-from tests.constraint_tools import model
+from tests.constraint_tools import identity, model
 
 Compose = Callable[..., DictConfig]
 INPUTS, UNITS = 6, 9
@@ -55,7 +55,7 @@ def passed(
     value = torch.zeros(len(x), UNITS) if value is None else value
     seen = x if corrupted is None else corrupted
     found = terms or {"reconstruction": Term(torch.tensor(0.0))}
-    return Output(x, seen, None, Code(value, value, floor), restored, restored, found)
+    return Output(x, seen, None, Code(value, value, floor), restored, identity, found)
 
 
 def computed(
@@ -63,7 +63,7 @@ def computed(
 ) -> dict[str, float]:
     """All metrics of these batches; a tuple is (clean, as trained)."""
     for output in passes:
-        metrics.update(*(output if isinstance(output, tuple) else (output, output)))
+        metrics.update(*((output, output) if isinstance(output, Output) else output))
     return metrics.compute()
 
 
@@ -249,7 +249,7 @@ def test_active_units_are_those_whose_mean_varies_by_more_than_a_hundredth() -> 
     for rows in order:
         plain = passed(x[rows], x[rows], **NO_TERMS)
         code = posterior(mean[rows], torch.full((len(rows), UNITS), 1.0))
-        passes.append(Output(**{**vars(plain), "code": code}))
+        passes.append(plain._replace(code=code))
     assert computed(metrics, passes)["active_units"] == 4
 
 
@@ -338,9 +338,7 @@ def _part(output: Output, rows: Tensor) -> Output:
         posterior=Posterior(q.mean[rows], q.log_variance[rows]),
     )
     terms = {name: Term(rows.double().mean() + i) for i, name in enumerate(output.terms)}
-    return Output(
-        mask=None, code=code, reconstruction=output.reconstruction[rows], terms=terms, **taken
-    )
+    return output._replace(code=code, terms=terms, **taken)
 
 
 def _rank(rank: int, folder: str) -> None:
@@ -442,7 +440,7 @@ def _measured(error: float) -> dict[str, float]:
     terms = NO_TERMS | {"reconstruction": nll}
     plain = passed(x, wrong, corrupted=x + 0.5, **terms)
     code = posterior(torch.ones(20, UNITS), torch.zeros(20, UNITS))
-    return computed(Metrics(made, 1.0), [Output(**{**vars(plain), "code": code})])
+    return computed(Metrics(made, 1.0), [plain._replace(code=code)])
 
 
 def test_the_better_network_is_better_by_every_metric() -> None:

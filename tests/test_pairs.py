@@ -80,7 +80,7 @@ def fit(built: Built, folder: Path, **options: Any) -> tuple[pl.Trainer, list[fl
         inference_mode=False,
         default_root_dir=folder,
     )
-    trainer.fit(built.module, datamodule=built.data)
+    trainer.fit(built.module)
     return trainer, losses.values
 
 

@@ -123,10 +123,10 @@ def test_a_schedule_is_followed_step_by_step(compose: Compose, tmp_path: Path) -
     beta = "model.beta={schedule: warmup, value: 2.0, steps: 4}"
     built = build(compose("model=variational", beta, "trainer.max_epochs=1"))
     weights = []
-    step = built.module.training_step
+    step = built.module.loss
 
-    def noted(batch: object, batch_idx: int) -> Tensor:
-        loss = step(batch, batch_idx)  # type: ignore[arg-type]
+    def noted(batch: object, batch_idx: int, taken: int) -> Tensor:
+        loss = step(batch, batch_idx, taken)  # type: ignore[arg-type]
         output = built.net(
             built.net.normalization(batch.x),  # type: ignore[attr-defined]
             noise=Noise(0),
@@ -134,7 +134,7 @@ def test_a_schedule_is_followed_step_by_step(compose: Compose, tmp_path: Path) -
         weights.append(output.terms["gaussian_kl"].weight)
         return loss
 
-    built.module.training_step = noted  # type: ignore[method-assign]
+    built.module.loss = noted  # type: ignore[method-assign]
     fit(built, tmp_path, limit_train_batches=6)
     assert weights == pytest.approx([0.0, 0.5, 1.0, 1.5, 2.0, 2.0])
 

@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from aeframe.callbacks import EarlyStopping, Until
 from aeframe.config.classes import keys, options_of, resolve
 from aeframe.config.parts import Parts, batch_size, find, make_model, plain, size_problems
-from aeframe.config.training import SchedulerOptions, trainer_arguments
+from aeframe.config.training import SchedulerOptions, optimizer_arguments, trainer_arguments
 from aeframe.constrained import ConstrainedAutoencoder
 from aeframe.constraints import Data
 from aeframe.dashboard import Dashboard
@@ -24,6 +24,7 @@ from aeframe.errors import ConfigError, Problem
 from aeframe.evaluate import Evaluation
 from aeframe.launch import require_devices
 from aeframe.module import AutoencoderModule
+from aeframe.pace import Pace
 
 ATTACH_SAMPLES = 2048  # training samples from which thresholds and the first output are set
 
@@ -52,15 +53,15 @@ def build(cfg: DictConfig | Mapping[str, Any]) -> Built:
     data = _data_module(node, source)
     data.setup()
     net = _net(node, parts, data)
-    optimizer = node["optimizer"]
     scheduler = node["scheduler"]
     options = {k: v for k, v in (scheduler or {}).items() if k in keys(SchedulerOptions)}
     options.setdefault("monitor", node["optimized_metric"])
     module = AutoencoderModule(
         net,
-        peak=data.spec.peak,
+        data,
         seed=node["seed"],
-        optimizer=partial(resolve(optimizer["_target_"]), **options_of(optimizer)),
+        pace=Pace(parts.made["trainer"].steps_per_call),
+        optimizer=_optimizer(node),
         scheduler=scheduler
         and partial(
             resolve(scheduler["_target_"]), **options_of(scheduler, keys(SchedulerOptions))
@@ -76,6 +77,14 @@ def build(cfg: DictConfig | Mapping[str, Any]) -> Built:
     ]
     trainer = trainer_arguments(node)
     return Built(net, module, data, trainer, callbacks, made["evaluation"], parts.notes)
+
+
+def _optimizer(node: dict[str, Any]) -> Any:
+    cls, training = resolve(node["optimizer"]["_target_"]), node["trainer"]
+    clips_scaled = training.get("precision") == "16-mixed" and bool(
+        training.get("gradient_clip_val")
+    )
+    return partial(cls, **optimizer_arguments(node["optimizer"], cls, clips_scaled))
 
 
 def _data_module(node: dict[str, Any], source: Source) -> DataModule:

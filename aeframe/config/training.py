@@ -33,8 +33,8 @@ class Hardware:
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """The keys of `trainer`: those of Lightning's Trainer that aeframe does not set itself; null leaves
-    Lightning's default.
+    """The keys of `trainer`: those of Lightning's Trainer that aeframe does not set itself (null leaves
+    Lightning's default), and steps_per_call: see aeframe/pace.py.
     """
 
     precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"] | None = None
@@ -55,6 +55,7 @@ class Training:
     deterministic: bool | Literal["warn"] = False
     benchmark: bool | None = None
     detect_anomaly: bool = False
+    steps_per_call: Count | Literal["auto"] = "auto"
     profiler: Literal["simple", "advanced", "pytorch"] | None = None
 
 
@@ -70,7 +71,22 @@ class SchedulerOptions:
 def trainer_arguments(node: Mapping[str, Any]) -> dict[str, Any]:
     """What Lightning's Trainer gets; a key of `trainer` beats the same of `hardware`."""
     merged = {**node["hardware"], **node["trainer"]}
-    return {key: value for key, value in merged.items() if value is not None}
+    return {k: v for k, v in merged.items() if v is not None and k != "steps_per_call"}
+
+
+def optimizer_arguments(
+    optimizer: Mapping[str, Any], cls: type, clips_scaled: bool
+) -> dict[str, Any]:
+    """What the class gets: as written, and its fused form where it has one and none was chosen.
+
+    clips_scaled: whether gradients are clipped that were scaled for float16, which fused forms refuse.
+    """
+    given = options_of(optimizer)
+    choices = {"foreach", "fused", "differentiable"}
+    chosen = any(given.get(key) for key in choices) or "fused" in given
+    if clips_scaled or chosen or "fused" not in keys(cls):
+        return given
+    return {**given, "fused": True}
 
 
 def length_problems(trainer: Mapping[str, Any]) -> list[Problem]:

@@ -20,18 +20,24 @@ Kind = Literal["size", "penalty", "corruption", "activation", "revival"]
 class Pass:
     """What a penalty may look at in one pass through the model.
 
-    x: clean target. corrupted: the encoder's input. Images are [B, *shape].
+    x: clean target. corrupted: the encoder's input. parameters: the decoder's output. Images are
+    [B, *shape].
     encode: from an input to its constrained code, without sampling.
     """
 
     x: Tensor
     corrupted: Tensor
     code: Code
-    reconstruction: Tensor
+    parameters: Tensor
     model: Autoencoder
     encode: Callable[[Tensor], Code]
     noise: Noise
     clock: Clock
+
+    @property
+    def reconstruction(self) -> Tensor:
+        """What the decoder's output says, [B, *shape]."""
+        return self.model.likelihood.mean(self.parameters)
 
 
 @dataclass(frozen=True)

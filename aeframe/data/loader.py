@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-import pytorch_lightning as pl
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -13,9 +14,11 @@ from torch.utils.data import DataLoader
 from aeframe.bounds import Above, AtLeast, AtMost, Below
 from aeframe.data.normalization import Normalization, fit
 from aeframe.data.sampler import EpochBatches
-from aeframe.data.samples import Batch, Raw, Samples, Shape, Source
+from aeframe.data.samples import Batch, Raw, Samples, Shape, Share, Source
 from aeframe.errors import UserError
 from aeframe.noise import mix
+
+RELEASE = 2**28  # bytes of memory-mapped data that are read before their pages are let go of
 
 
 @dataclass(frozen=True)
@@ -38,12 +41,40 @@ class DataSpec:
         return self.high - self.low
 
 
-class DataModule(pl.LightningDataModule):
+class Resident:
+    """One split's batches, each one gather from memory or from the device that the data is on.
+
+    It has a DataLoader's attributes that Lightning looks at.
+    """
+
+    batch_sampler = None
+
+    def __init__(self, samples: Samples, sampler: EpochBatches) -> None:
+        self.samples, self.sampler = samples, sampler
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+    def __iter__(self) -> Iterator[Batch]:
+        raw, read = self.samples.raw, 0
+        for share in self.sampler:
+            batch = self.samples[share]
+            read += batch.x.nbytes
+            if read > RELEASE:
+                raw.release()
+                read = 0
+            yield batch
+
+
+class DataModule:
     """A source, split by seed, normalised by its training split, in batches.
 
     batch_size: of all ranks together. val_fraction, test_fraction: cut from the training data where the
     source has no such split. normalization: `unit` to [0, 1], by the known range or the training
     split's; `standard` to mean 0 and variance 1 for each feature or channel; `none`.
+    in_memory: whether the samples are read into memory (and, for training on a GPU, into its memory);
+    `auto` where they take no more than memory_limit GiB. Else they stay in their file, and num_workers
+    processes fetch the batches; `auto`: none for data in memory.
     """
 
     def __init__(
@@ -55,26 +86,34 @@ class DataModule(pl.LightningDataModule):
         val_fraction: Annotated[float, Above(0), Below(1)] = 0.1,
         test_fraction: Annotated[float, Above(0), Below(1)] = 0.1,
         normalization: Literal["unit", "standard", "none"] = "unit",
-        num_workers: Annotated[int, AtLeast(0)] = 0,
+        in_memory: bool | Literal["auto"] = "auto",
+        memory_limit: Annotated[float, Above(0)] = 4.0,
+        num_workers: Annotated[int, AtLeast(0)] | Literal["auto"] = "auto",
         shuffle: bool = True,
     ) -> None:
-        super().__init__()
         self.source, self.seed, self.batch_size = source, seed, batch_size
         self.val_fraction, self.test_fraction = val_fraction, test_fraction
+        self.in_memory, self.memory_limit = in_memory, memory_limit
         self.kind, self.num_workers, self.shuffle = normalization, num_workers, shuffle
         self.splits: dict[str, Samples] = {}
         self.spec: DataSpec
         self.normalization: Normalization
 
-    def setup(self, stage: str | None = None) -> None:
+    def setup(self) -> None:
         """Read, split and measure the data, once."""
         if self.splits:
             return
         raw = self.source.load()
+        if self.is_resident(raw.nbytes):
+            raw = raw.in_memory()
         self.splits = self._split(raw)
         self.normalization, low, high, extent = fit(self.kind, self.splits["train"])
         shape = tuple(raw.data.shape[1:])
         self.spec = DataSpec(shape, low, high, len(self.splits["train"]), extent)
+
+    def is_resident(self, size: int) -> bool:
+        """Whether so many bytes of samples are kept in memory."""
+        return size <= self.memory_limit * 2**30 if self.in_memory == "auto" else self.in_memory
 
     def _split(self, raw: Raw) -> dict[str, Samples]:
         n = len(raw.data)
@@ -105,24 +144,19 @@ class DataModule(pl.LightningDataModule):
         normalize = normalization or self.normalization
         samples = self.splits[split]
         spread = torch.linspace(0, len(samples) - 1, min(n, len(samples))).round().long()
-        return normalize(samples[spread.tolist()].x.to(normalize.scale.device))
+        chosen = samples[Share(spread, len(spread))].x
+        return normalize(chosen.to(normalize.scale.device))
 
-    def rows_of_batch(self, split: str, index: int) -> int:
-        """The samples of all ranks in one batch of an evaluation."""
-        return min(self.batch_size, len(self.splits[split]) - index * self.batch_size)
-
-    def train_dataloader(self) -> DataLoader[Batch]:
-        return self._loader("train", training=True)
-
-    def val_dataloader(self) -> DataLoader[Batch]:
-        return self._loader("val", training=False)
-
-    def test_dataloader(self) -> DataLoader[Batch]:
-        return self._loader("test", training=False)
-
-    def _loader(self, split: str, *, training: bool) -> DataLoader[Batch]:
-        trainer = self.trainer
-        rank, world = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
+    def loader(
+        self,
+        split: str,
+        *,
+        training: bool = False,
+        rank: int = 0,
+        world: int = 1,
+        device: torch.device | None = None,
+    ) -> Resident | DataLoader[Batch]:
+        """The batches of a split that one rank gets. device: where they are to be used."""
         if (uneven := uneven_batch(self.batch_size, world)) is not None:
             raise UserError(*uneven)
         samples = self.splits[split]
@@ -138,12 +172,20 @@ class DataModule(pl.LightningDataModule):
             rank=rank,
             world=world,
         )
+        resident = self.is_resident(samples.raw.nbytes)
+        workers = self.num_workers
+        if workers == "auto":
+            workers = 0 if resident else max(1, min(4, (os.cpu_count() or 1) // 2))
+        if workers == 0:
+            return Resident(samples, batches)
         return DataLoader(
             samples,
             sampler=batches,
             batch_size=None,
-            num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
+            num_workers=workers,
+            persistent_workers=True,
+            prefetch_factor=4,
+            pin_memory=device is not None and device.type == "cuda",
             generator=torch.Generator().manual_seed(mix(self.seed, split, rank)),
         )
 

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 import torch
 from torch.utils.data import Sampler
 
+from aeframe.data.samples import Share
 from aeframe.noise import mix
 
 
-class EpochBatches(Sampler[list[int]]):
-    """Batches of positions in [0, n).
+class EpochBatches(Sampler[Share]):
+    """One rank's shares of batches of positions in [0, n).
 
     A global batch has `batch_size` samples; rank r takes its rows r, r + world, ..., so that the ranks
     together see what one process would have seen. In training (`shuffle`) every rank gets equally many
@@ -45,11 +46,10 @@ class EpochBatches(Sampler[list[int]]):
     def __len__(self) -> int:
         return len(self._starts())
 
-    def __iter__(self) -> Iterator[list[int]]:
+    def __iter__(self) -> Iterator[Share]:
         order = torch.arange(self.total)
         if self.shuffle:
             generator = torch.Generator().manual_seed(mix(self.seed, "order", self.epoch))
             order = torch.randperm(self.total, generator=generator)
-        order = order[: self.n]
-        for start in self._starts():
-            yield order[start : start + self.batch_size][self.rank :: self.world].tolist()
+        for batch in order[: self.n].split(self.batch_size)[: len(self)]:
+            yield Share(batch if self.world == 1 else batch[self.rank :: self.world], len(batch))

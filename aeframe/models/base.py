@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, ClassVar, NamedTuple
 
 import torch
@@ -28,8 +27,7 @@ class Posterior(NamedTuple):
     log_variance: Tensor
 
 
-@dataclass(frozen=True)
-class Code:
+class Code(NamedTuple):
     """An encoder's answer.
 
     pre: the encoder's output before any activation, [B, m].
@@ -54,7 +52,7 @@ class Code:
         self, value: Tensor, *, floor: float = 0.0, in_unit_interval: bool = False
     ) -> Code:
         """The same code after a constraint changed what the decoder reads."""
-        return replace(self, value=value, floor=floor, in_unit_interval=in_unit_interval)
+        return self._replace(value=value, floor=floor, in_unit_interval=in_unit_interval)
 
 
 class Term(NamedTuple):
@@ -63,13 +61,17 @@ class Term(NamedTuple):
     value: Tensor
     weight: float = 1.0
 
+    @property
+    def weighted(self) -> Tensor:
+        """Its share of the loss."""
+        return self.value if self.weight == 1.0 else self.value * self.weight
 
-@dataclass(frozen=True)
-class Output:
+
+class Output(NamedTuple):
     """One pass through the model.
 
     x: the clean target. corrupted: what the encoder saw. mask: the corrupted elements (bool), or None.
-    parameters: the decoder's output. reconstruction: its mean. terms: the loss by name.
+    parameters: the decoder's output; mean: from them to the reconstruction. terms: the loss by name.
     All images are [B, *shape] in normalised units.
     """
 
@@ -78,13 +80,19 @@ class Output:
     mask: Tensor | None
     code: Code
     parameters: Tensor
-    reconstruction: Tensor
+    mean: Callable[[Tensor], Tensor]
     terms: dict[str, Term]
 
     @property
     def loss(self) -> Tensor:
         """The weighted sum of the terms, nats per sample."""
-        return torch.stack([term.value * term.weight for term in self.terms.values()]).sum()
+        first, *others = (term.weighted for term in self.terms.values())
+        return sum(others, start=first)
+
+    @property
+    def reconstruction(self) -> Tensor:
+        """The mean image of each sample: made when someone looks at it, which few training steps do."""
+        return self.mean(self.parameters)
 
 
 class Setting(NamedTuple):
@@ -158,9 +166,7 @@ class Autoencoder(nn.Module):
         self, x: Tensor, code: Code, parameters: Tensor, weight: Tensor | None, clock: Clock
     ) -> dict[str, Term]:
         """The model's own summands of the loss. weight: of each element of x, or None for ones."""
-        nll = self.likelihood.nll(parameters, x)
-        weighted = nll if weight is None else nll * weight
-        return {"reconstruction": Term(weighted.flatten(1).sum(1).mean())}
+        return {"reconstruction": Term(self.likelihood.loss(parameters, x, weight))}
 
     def problems(self) -> list[Problem]:
         """What makes these sizes or options no autoencoder of this kind."""

@@ -62,11 +62,14 @@ class Variational(Autoencoder):
         self, x: Tensor, code: Code, parameters: Tensor, weight: Tensor | None, clock: Clock
     ) -> dict[str, Term]:
         assert code.posterior is not None
-        nll = self.likelihood.nll(parameters.unflatten(0, (-1, len(x))), x)
-        nll = (nll if weight is None else nll * weight).flatten(2).sum(2)  # [k, B]
+        k = len(parameters) // len(x)  # 1 where nothing was drawn
         if self.objective == "elbo":
-            return self.elbo(nll, code.posterior, clock, training=self.training)
-        samples = code.value.unflatten(0, (-1, len(x)))
+            weights = None if weight is None else repeated(weight, k)
+            reconstruction = self.likelihood.loss(parameters, repeated(x, k), weights)
+            return self.elbo(reconstruction, code.posterior, clock, training=self.training)
+        nll = self.likelihood.nll(parameters.unflatten(0, (k, len(x))), x)
+        nll = (nll if weight is None else nll * weight).flatten(2).sum(2)  # [k, B]
+        samples = code.value.unflatten(0, (k, len(x)))
         bound = importance_weighted_bound(log_weights(-nll, samples, code.posterior))
         return {NEGATIVE_BOUND: Term(-bound.mean())}
 
@@ -97,14 +100,14 @@ class ELBO:
         return self.free_bits == 0 and set(self.beta.extremes) == {1.0}
 
     def __call__(
-        self, nll: Tensor, posterior: Posterior, clock: Clock, *, training: bool
+        self, reconstruction: Tensor, posterior: Posterior, clock: Clock, *, training: bool
     ) -> dict[str, Term]:
-        """Its terms, from -log p(x|z) of each sample, [k, B]."""
+        """Its terms. reconstruction: -log p(x|z), averaged over samples of z and the batch."""
         per_unit = gaussian_kl(posterior).mean(0)
         if training and self.free_bits:  # without them a mean of means is the mean
             per_unit = mean_over_ranks(per_unit)
         kl = per_unit.clamp(min=self.free_bits).sum()
-        return {"reconstruction": Term(nll.mean()), "gaussian_kl": Term(kl, self.beta(clock))}
+        return {"reconstruction": Term(reconstruction), "gaussian_kl": Term(kl, self.beta(clock))}
 
 
 @torch.no_grad()
@@ -135,6 +138,11 @@ def draw(posterior: Posterior, k: int, noise: Noise) -> Tensor:
     # rows first, so that what a row gets does not depend on which rank it is on
     epsilon = noise.normal((len(mean), k, mean.shape[1]), mean.device).transpose(0, 1)
     return (mean + torch.exp(0.5 * log_variance) * epsilon.to(mean.dtype)).flatten(0, 1)
+
+
+def repeated(x: Tensor, k: int) -> Tensor:
+    """Each row k times, as `draw` has them, [k * B, ...]; for k = 1 without a copy."""
+    return x.expand(k, *x.shape).flatten(0, 1)
 
 
 def gaussian_kl(posterior: Posterior) -> Tensor:

@@ -96,7 +96,7 @@ class ConvDecoder(Decoder):
         self.is_linear = len(ups) == 1
 
     def forward(self, value: Tensor) -> Tensor:
-        return self.ups(self.read(value).unflatten(1, self.inner))
+        return self.ups(self.read(value).view(-1, *self.inner))
 
     @property
     def dictionary(self) -> Tensor:

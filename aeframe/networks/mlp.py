@@ -80,7 +80,7 @@ class MLPDecoder(Decoder):
         self.shape, self.is_linear = shape, len(modules) == 1
 
     def forward(self, value: Tensor) -> Tensor:
-        return self.layers(value).unflatten(1, self.shape)
+        return self.layers(value).view(-1, *self.shape)
 
     @property
     def dictionary(self) -> Tensor:

@@ -1,0 +1,123 @@
+"""Optimizer steps between two of Lightning's, whose own work takes as long as a small network's step."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import time
+from typing import TYPE_CHECKING, Any, Literal
+
+import pytorch_lightning as pl
+from pytorch_lightning.strategies import SingleDeviceStrategy
+
+if TYPE_CHECKING:
+    from aeframe.module import AutoencoderModule
+
+
+class Pace:
+    """After each step that Lightning takes, further ones are taken until `steps` are done.
+
+    They are the steps that Lightning would take next, in their order, and all that it counts is counted:
+    weights, schedules, logged values, checkpoints and limits are the same at every pace. What Lightning
+    has to see is left to it: the last batch of an epoch or before a validation, the last step of all.
+    Its callbacks, and the signals that it heeds, wait until the steps are done.
+
+    steps: in one call of Lightning's; `auto`: as many as fit into `interval` seconds.
+    """
+
+    interval = 0.1
+
+    def __init__(self, steps: int | Literal["auto"]) -> None:
+        self.steps = steps
+        self._started = 0.0
+
+    def start(self) -> None:
+        """Lightning begins a step."""
+        self._started = time.perf_counter()
+
+    def run_ahead(self, module: AutoencoderModule) -> None:
+        """Lightning has taken a step: take further ones."""
+        trainer = module.trainer
+        if self.steps == 1 or not _is_simple(trainer):
+            return
+        ahead = _Ahead(module)
+        done, before = 1, time.perf_counter()
+        longest = before - self._started
+        while self._has_room(done, before - self._started + longest) and ahead.is_free():
+            ahead.step()
+            now = time.perf_counter()
+            longest, before, done = now - before, now, done + 1
+
+    def _has_room(self, done: int, seconds: float) -> bool:
+        return seconds < self.interval if self.steps == "auto" else done < self.steps
+
+
+def _is_simple(trainer: pl.Trainer) -> bool:
+    """Whether a step is no more than backward() and step(), on one device."""
+    step = inspect.signature(trainer.optimizers[0].step)
+    return (
+        isinstance(trainer.strategy, SingleDeviceStrategy)
+        and trainer.accumulate_grad_batches == 1
+        and getattr(trainer.precision_plugin, "scaler", None) is None
+        and step.parameters["closure"].default is None
+    )
+
+
+class _Ahead:
+    """Steps as Lightning takes them, with all that it counts (in private attributes).
+
+    What does not change between them is looked up once.
+    """
+
+    def __init__(self, module: AutoencoderModule) -> None:
+        self.module, self.trainer = module, module.trainer
+        self.loop: Any = self.trainer.fit_loop.epoch_loop
+        self.batches = self.loop.batch_progress
+        self.optimizer, self.steps = self.trainer.optimizers[0], self.trainer.global_step
+        self.counter = self.loop.automatic_optimization.optim_progress.optimizer.step
+        self.device, self.schedules = module.device, bool(self.trainer.lr_scheduler_configs)
+        every = self.trainer.val_check_batch
+        self.validates_every = every if isinstance(every, int) else sys.maxsize
+        self.edits_gradients = bool(module.net.having("before_step"))
+
+    def is_free(self) -> bool:
+        """Whether Lightning has nothing to do, after this batch and the next, but to go on."""
+        trainer, seen = self.trainer, self.batches.current.ready
+        last = seen + 1 >= trainer.num_training_batches or 0 <= trainer.max_steps <= self.steps + 1
+        validates = 0 in (seen % self.validates_every, (seen + 1) % self.validates_every)
+        return not (last or validates or trainer.should_stop or trainer.received_sigterm)
+
+    def step(self) -> None:
+        """Take one."""
+        module, loop, batches, optimizer = self.module, self.loop, self.batches, self.optimizer
+        batch, _, _ = next(self.trainer.fit_loop._data_fetcher)
+        if batch.x.device != self.device:
+            batch = self.trainer.strategy.batch_to_device(batch, dataloader_idx=0)
+        batches.increment_ready()
+        batches.increment_started()
+        self.counter.increment_ready()
+        with self.trainer.precision_plugin.train_step_context():
+            loss = module.loss(batch, batches.current.ready - 1, self.steps)
+        for weight in module.trained:  # optimizer.zero_grad() does no more, and takes longer
+            weight.grad = None
+        loss.backward()
+        self._edit_gradients()
+        optimizer.step()
+        self.steps += 1
+        module.after_step(optimizer, self.steps)
+        self.counter.increment_completed()
+        batches.increment_processed()
+        if self.schedules:
+            loop.update_lr_schedulers("step", update_plateau_schedulers=False)
+            loop.update_lr_schedulers("step", update_plateau_schedulers=True)
+        batches.increment_completed()
+        loop._batches_that_stepped += 1
+
+    def _edit_gradients(self) -> None:
+        trainer = self.trainer
+        if self.edits_gradients:
+            self.module.on_before_optimizer_step(self.optimizer)
+        if trainer.gradient_clip_val:
+            self.module.clip_gradients(
+                self.optimizer, trainer.gradient_clip_val, trainer.gradient_clip_algorithm
+            )
