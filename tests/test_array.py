@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -74,10 +75,91 @@ def test_any_number_in_any_byte_order(tmp_path: Path, dtype: str, order: str) ->
     values = np.asarray((np.arange(120).reshape(20, 6) % 7).astype(dtype), order=order)  # type: ignore[call-overload]
     np.save(tmp_path / "a.npy", values)
     made = setup(tmp_path / "a.npy", normalization="none", batch_size=4)
-    for batch in made.val_dataloader():
+    for batch in made.loader("val"):
         assert np.array_equal(
             made.normalization(batch.x).numpy(), values[batch.row].astype(np.float32)
         )
+
+
+@pytest.mark.parametrize("ending", ["npy", "npz"])
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("dtype", ["u1", "<f4", ">f4", "?", "longdouble"])
+@pytest.mark.parametrize(
+    ("shape", "layout"), [((9, 4), "auto"), ((9, 5, 4, 3), "auto"), ((9, 5, 4, 3), "flat")]
+)
+def test_numbers_come_in_their_order(
+    tmp_path: Path, shape: tuple[int, ...], layout: str, dtype: str, order: str, ending: str
+) -> None:
+    values = np.arange(np.prod(shape)).reshape(shape)
+    stored = np.asarray(values % 251, dtype=dtype, order=order)  # type: ignore[call-overload]
+    file = tmp_path / f"a.{ending}"
+    np.save(file, stored) if ending == "npy" else np.savez(file, stored)
+    raw = Array(path=str(file), layout=layout).load()  # type: ignore[arg-type]
+    wanted = stored.transpose(0, 3, 1, 2) if len(shape) == 4 and layout == "auto" else stored
+    for data in (raw.data, raw.in_memory().data):
+        assert np.array_equal(data.numpy(), wanted.reshape(data.shape))
+    assert raw.in_memory().data.is_contiguous()
+    assert raw.in_memory().mapping is None
+    flat_fortran = layout == "flat" and order == "F"
+    stays = ending == "npy" and dtype in ("u1", "<f4", "?") and not flat_fortran
+    assert (raw.mapping is not None) == stays
+
+
+def test_the_test_split_is_mapped_copied_and_counted_with_the_rest(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).normal(size=(2000, 512))  # more than a chunk
+    np.save(tmp_path / "a.npy", values)
+    np.save(tmp_path / "b.npy", values[:300] + 1)
+    raw = Array(path=str(tmp_path / "a.npy"), test_path=str(tmp_path / "b.npy")).load()
+    assert raw.test is not None
+    assert raw.nbytes == raw.data.nbytes + raw.test.data.nbytes
+    raw.release()
+    copied = raw.in_memory()
+    assert copied.test is not None
+    assert copied.mapping is None
+    assert copied.test.mapping is None
+    assert np.array_equal(copied.data.numpy(), values)
+    assert np.array_equal(copied.test.data.numpy(), values[:300] + 1)
+    assert copied.in_memory().data is copied.data
+    assert copied.nbytes == raw.nbytes
+    assert torch.equal(torch.cat([chunk for _, chunk in raw.chunks()]), copied.data)
+    assert [start for start, _ in raw.chunks()] == [0, 1024]
+
+
+def test_mapped_data_goes_to_other_processes(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.ones((20, 4)))
+    raw = Array(path=str(tmp_path / "a.npy")).load()
+    assert torch.equal(pickle.loads(pickle.dumps(raw)).data, raw.data)
+
+
+@pytest.mark.parametrize("ending", ["npy", "npz"])
+def test_a_file_that_is_cut_off_is_named(tmp_path: Path, ending: str) -> None:
+    file = tmp_path / f"a.{ending}"
+    for order in ("C", "F"):
+        array = np.ones((20, 3, 4), ">f4", order)  # type: ignore[call-overload]
+        np.save(file, array) if ending == "npy" else np.savez(file, array)
+        file.write_bytes(file.read_bytes()[:-200])
+        with pytest.raises(UserError, match="cannot be read"):
+            Array(path=str(file)).load()
+
+
+def test_a_header_that_promises_too_much_is_named(tmp_path: Path) -> None:
+    for shape in ((2**40, 2**20), (2**62, 2**62), (2**33, 2)):
+        for dtype in ("<f4", ">f4"):
+            with (tmp_path / "a.npy").open("wb") as stream:
+                header = {"shape": shape, "fortran_order": False, "descr": dtype}
+                np.lib.format.write_array_header_1_0(stream, header)
+                stream.write(b"1234")
+            with pytest.raises(UserError, match="cannot be read"):
+                Array(path=str(tmp_path / "a.npy")).load()
+
+
+def test_a_damaged_archive_is_named(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", np.ones((50, 40)))
+    content = bytearray((tmp_path / "a.npz").read_bytes())
+    content[8000] ^= 1
+    (tmp_path / "a.npz").write_bytes(content)
+    with pytest.raises(UserError, match="cannot be read"):
+        Array(path=str(tmp_path / "a.npz")).load()
 
 
 def test_a_file_is_mapped_and_never_written(tmp_path: Path) -> None:

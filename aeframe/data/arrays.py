@@ -13,9 +13,9 @@ from typing import IO, Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from aeframe.data.samples import Raw, Shape, Source
+from aeframe.data.mapped import Mapped, mapped
+from aeframe.data.samples import CHUNK, Raw, Shape, Source
 from aeframe.errors import Problem, UserError
 
 Layout = Literal["auto", "chw", "hwc", "flat"]
@@ -23,10 +23,15 @@ Layout = Literal["auto", "chw", "hwc", "flat"]
 
 @dataclass(frozen=True)
 class Header:
-    """What the file of an array says before the numbers begin."""
+    """What the file of an array says before the numbers begin.
+
+    shape: [N, ...]. order: in which the numbers lie, C or Fortran's. offset: where they begin.
+    """
 
     shape: Shape
     dtype: np.dtype[Any]
+    order: Literal["C", "F"]
+    offset: int
 
 
 class Array(Source):
@@ -51,7 +56,7 @@ class Array(Source):
 
     def shape(self) -> Shape | None:
         try:
-            return None if self.path is None else self._described("path", self.path).shape
+            return None if self.path is None else self._described("path", self.path)[1]
         except UserError:
             return None
 
@@ -59,15 +64,16 @@ class Array(Source):
         if self.path is None:
             return [Problem("dataset.path", "no file given", "Write dataset.path=FILE.npy.")]
         found: list[Problem] = []
-        described: list[Header] = []
+        described: list[tuple[Header, Shape]] = []
         for option, path in (("path", self.path), ("test_path", self.test_path)):
             try:
                 if path is not None:
                     described.append(self._described(option, path))
             except UserError as error:
                 found.extend(error.problems)
-        if len(described) == 2 and _kind(described[0]) != _kind(described[1]):
-            what = f"holds {_kind(described[1])}, dataset.path holds {_kind(described[0])}"
+        kinds = [_kind(*one) for one in described]
+        if len(kinds) == 2 and kinds[0] != kinds[1]:
+            what = f"holds {kinds[1]}, dataset.path holds {kinds[0]}"
             remedy = "Give the test split the shape and the scale of the training data."
             found.append(Problem(f"dataset.test_path={self.test_path}", what, remedy))
         return found
@@ -75,46 +81,57 @@ class Array(Source):
     def load(self) -> Raw:
         assert self.path is not None, "see problems()"
         raw = self._raw("path", self.path)
-        return (
-            raw
-            if self.test_path is None
-            else replace(raw, test=self._raw("test_path", self.test_path))
-        )
+        if self.test_path is None:
+            return raw
+        return replace(raw, test=self._raw("test_path", self.test_path))
 
     def _raw(self, option: str, path: str) -> Raw:
-        sample = self._described(option, path).shape
-        file = Path(path).expanduser()
-        with _reading(_where(option, path)):
-            if file.suffix.lower() == ".npz":
-                with np.load(file, allow_pickle=False) as arrays:
-                    array = arrays[self.key or arrays.files[0]]
-            else:  # copy-on-write: torch wants memory that it could write to; the file never changes
-                array = np.load(file, mmap_mode="c", allow_pickle=False)
-        if self._channels_last(array.shape):
-            array = np.moveaxis(array, -1, 1)
-        low, high = _known_range(array.dtype)
-        data = _tensor(array.reshape(len(array), *sample))
-        return Raw(data, low=low, high=high, origin=_where(option, path))
+        where, file = _where(option, path), Path(path).expanduser()
+        header, sample = self._described(option, path)
+        with _reading(where), self._opened(file, where) as stream:
+            if file.suffix.lower() == ".npy" and _as_it_is(header, sample):
+                array, mapping = self._mapped(stream, header, sample)
+            else:
+                array, mapping = self._read(stream, header, sample), None
+        low, high = _known_range(header.dtype)
+        return Raw(torch.from_numpy(array), low=low, high=high, origin=where, mapping=mapping)
 
-    def _described(self, option: str, path: str) -> Header:
-        """Shape and type of one sample, from the file's header alone."""
+    def _mapped(self, stream: IO[bytes], header: Header, sample: Shape) -> Mapped:
+        dtype, offset = _torch_dtype(header.dtype), header.offset
+        array, mapping = mapped(stream, dtype, header.shape, offset=offset, order=header.order)
+        if self._channels_last(header.shape):
+            array = np.moveaxis(array, -1, 1)
+        return Mapped(array.reshape(len(array), *sample), mapping)
+
+    def _read(self, stream: IO[bytes], header: Header, sample: Shape) -> np.ndarray:
+        array = np.empty((header.shape[0], *sample), _torch_dtype(header.dtype))
+        last = self._channels_last(header.shape)
+        as_stored = np.moveaxis(array, 1, -1) if last else array.reshape(header.shape)
+        _fill(as_stored, stream, header)
+        return array
+
+    def _described(self, option: str, path: str) -> tuple[Header, Shape]:
+        """The file's header, and the shape of one sample."""
         where, file = _where(option, path), Path(path).expanduser()
         if not file.is_file():
             raise UserError(where, "no such file", f"Write dataset.{option}=FILE.npy.")
-        with _reading(where):
-            header = self._header(file, where)
+        with _reading(where), self._opened(file, where) as stream:
+            header = _read_header(stream)
         if header.dtype.kind not in "biuf":
             what = f"holds {header.dtype}, not numbers"
             raise UserError(where, what, "Save it with a dtype of integers or floats.")
-        if len(header.shape) < 2 or 0 in header.shape:
+        if len(header.shape) < 2 or min(header.shape) < 1:
             remedy = "Give at least one sample, samples first: [N, D] or images."
             raise UserError(where, f"has shape {header.shape}", remedy)
-        return Header(self._sample_shape(header.shape, where), header.dtype)
+        return header, self._sample_shape(header.shape, where)
 
-    def _header(self, file: Path, where: str) -> Header:
+    @contextlib.contextmanager
+    def _opened(self, file: Path, where: str) -> Iterator[IO[bytes]]:
+        """The bytes of the array, those of its header first."""
         if file.suffix.lower() == ".npy":
             with file.open("rb") as stream:
-                return _read_header(stream)
+                yield stream
+            return
         if file.suffix.lower() != ".npz":
             raise UserError(where, "is neither .npy nor .npz", "Save the array with numpy.save.")
         with zipfile.ZipFile(file) as archive:
@@ -127,7 +144,7 @@ class Array(Source):
                 what = f"is not among the arrays of {file.name}: {listed}"
                 raise UserError(f"dataset.key={self.key}", what, "Write one of these.")
             with archive.open(f"{self.key or names[0]}.npy") as stream:
-                return _read_header(stream)
+                yield stream
 
     def _sample_shape(self, shape: Shape, where: str) -> Shape:
         if self.layout == "flat" or (self.layout == "auto" and len(shape) == 2):
@@ -151,9 +168,10 @@ def _where(option: str, path: str) -> str:
 @contextlib.contextmanager
 def _reading(where: str) -> Iterator[None]:
     """Whatever numpy says of a broken file, as the user's mistake."""
+    broken = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error)
     try:
         yield
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+    except (*broken, MemoryError, OverflowError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(
             where, f"cannot be read ({reason})", "Save plain numbers with numpy.save."
@@ -164,14 +182,14 @@ def _read_header(stream: IO[bytes]) -> Header:
     major, _ = np.lib.format.read_magic(stream)
     first = np.lib.format.read_array_header_1_0
     read = first if major == 1 else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(stream)
-    return Header(shape, dtype)
+    shape, fortran, dtype = read(stream)
+    return Header(shape, dtype, "F" if fortran else "C", stream.tell())
 
 
-def _kind(header: Header) -> str:
+def _kind(header: Header, sample: Shape) -> str:
     """What two splits must have in common."""
     numbers = "floats" if header.dtype.kind == "f" else "integers"
-    return f"{numbers} of shape {header.shape}"
+    return f"{numbers} of shape {sample}"
 
 
 def _known_range(dtype: np.dtype[Any]) -> tuple[float | None, float | None]:
@@ -180,11 +198,29 @@ def _known_range(dtype: np.dtype[Any]) -> tuple[float | None, float | None]:
     return (None, None) if high is None else (0.0, high)
 
 
-def _tensor(array: np.ndarray) -> Tensor:
-    """Without a copy, but for foreign byte orders and floats wider than torch has."""
-    if array.dtype == np.bool_:
-        array = array.view(np.uint8)
-    native = array.dtype.newbyteorder("=")
-    if native.kind == "f" and native.itemsize > 8:
-        native = np.dtype(np.float64)
-    return torch.from_numpy(array.astype(native, copy=False))
+def _torch_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The nearest that torch has: this machine's byte order, bytes for booleans, no wider floats."""
+    if dtype.kind == "b":
+        return np.dtype(np.uint8)
+    return np.dtype(np.float64) if dtype.itemsize > 8 else dtype.newbyteorder("=")
+
+
+def _as_it_is(header: Header, sample: Shape) -> bool:
+    """Whether a tensor can lie over the numbers as they are stored."""
+    flattened = len(sample) < len(header.shape) - 1
+    same = header.dtype.isnative and header.dtype.itemsize <= 8
+    return same and not (flattened and header.order == "F")
+
+
+def _fill(array: np.ndarray, stream: IO[bytes], header: Header) -> None:
+    """Fill an array of the header's shape from the stream, a part at a time: nothing is held twice."""
+    array = array.T if header.order == "F" else array  # in the order of the stream
+    step = max(1, CHUNK // math.prod(array.shape[1:]))
+    stream.seek(header.offset)
+    for start in range(0, len(array), step):
+        part = array[start : start + step]
+        block = stream.read(part.size * header.dtype.itemsize)
+        if len(block) < part.size * header.dtype.itemsize:
+            raise ValueError("it ends early")
+        part[:] = np.frombuffer(block, header.dtype).reshape(part.shape)
+    stream.read(1)  # at its end an archive compares the checksum

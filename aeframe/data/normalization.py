@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 import torch
@@ -11,8 +10,6 @@ from torch import Tensor, nn
 
 from aeframe.data.samples import Samples
 from aeframe.errors import UserError
-
-CHUNK = 2**22  # elements that are looked at at once: memory-mapped data is never loaded whole
 
 Kind = Literal["unit", "standard", "none"]
 
@@ -30,10 +27,19 @@ class Normalization(nn.Module):
         super().__init__()
         self.register_buffer("shift", shift.float())
         self.register_buffer("scale", scale.float())
+        self._note_shift()
+        self.register_load_state_dict_post_hook(Normalization._note_shift)
 
     def forward(self, raw: Tensor) -> Tensor:
         """Stored values of any dtype, [B, *shape], in normalised units."""
-        return (raw.to(self.scale.dtype) - self.shift) / self.scale
+        x = raw.to(self.scale.dtype)
+        if self.shifts:
+            x = x - self.shift
+        return x / self.scale if x is raw else x.div_(self.scale)
+
+    def _note_shift(self, *_: object) -> None:
+        """Whether there is anything to subtract, which for bytes there is not."""
+        self.shifts = bool(self.shift.any())
 
     def inverse(self, x: Tensor) -> Tensor:
         """Normalised values in the units of the stored ones."""
@@ -49,58 +55,52 @@ class Statistics:
     """
 
     def __init__(self, train: Samples) -> None:
-        data = train.raw.data
-        used = torch.zeros(len(data), dtype=torch.bool)
+        raw = train.raw
+        used = torch.zeros(len(raw.data), dtype=torch.bool)
         used[train.index] = True
         n, total, squares = 0, torch.tensor(0.0), torch.tensor(0.0)
         offset = low = high = None
         self.extent = (math.inf, -math.inf)
-        for start, chunk in _chunks(data):
-            refuse_non_finite(chunk, start, train.raw.origin)
-            self.extent = widened(self.extent, chunk)
+        for start, chunk in raw.chunks():
+            self.extent = widened(self.extent, chunk, start, raw.origin)
             rows = chunk[used[start : start + len(chunk)]]
             if not len(rows):
                 continue
-            values = rows.transpose(0, 1).flatten(1).double()  # [features, ...]
+            values = rows.double().flatten(2) if rows.ndim > 2 else rows.double()
+            samples = (0, 2)[: values.ndim - 1]  # the axes of a feature's or a channel's values
             if offset is None or low is None or high is None:
                 # sums about a typical value, or a large mean would cancel the variance away
-                offset, low, high = values.mean(1), values.amin(1), values.amax(1)
-            low, high = torch.minimum(low, values.amin(1)), torch.maximum(high, values.amax(1))
-            centred = values - offset[:, None]
-            n += values.shape[1]
-            total, squares = total + centred.sum(1), squares + centred.square().sum(1)
+                offset = values.mean(samples, keepdim=True)
+                low, high = values.amin(samples), values.amax(samples)
+            low = torch.minimum(low, values.amin(samples))
+            high = torch.maximum(high, values.amax(samples))
+            n += values.numel() // values.shape[1]
+            values -= offset
+            total, squares = total + values.sum(samples), squares + values.square_().sum(samples)
         assert offset is not None
         assert low is not None
         assert high is not None
         self.low, self.high = low, high
-        self.mean = offset + total / n
+        self.mean = offset.flatten() + total / n
         self.variance = (squares / n - (total / n).square()).clamp(min=0)
 
 
-def _chunks(data: Tensor) -> Iterator[tuple[int, Tensor]]:
-    """The samples in their order, some at a time, each with the row that it starts at."""
-    rows = max(1, CHUNK // data[0].numel())
-    for start in range(0, len(data), rows):
-        yield start, data[start : start + rows]
+def widened(
+    extent: tuple[float, float], chunk: Tensor, start: int, where: str
+) -> tuple[float, float]:
+    """The extent with a chunk's values.
 
-
-def widened(extent: tuple[float, float], chunk: Tensor) -> tuple[float, float]:
-    """The extent with a chunk's values."""
-    low, high = chunk.double().aminmax()  # torch compares no wide unsigned integers
-    return min(extent[0], float(low)), max(extent[1], float(high))
-
-
-def refuse_non_finite(chunk: Tensor, start: int, where: str) -> None:
-    """Raise UserError that names the first row (counted from `start`) with NaN or infinity."""
-    if not chunk.is_floating_point():
-        return
-    finite = torch.isfinite(chunk.float()).flatten(1).all(1)
-    if not bool(finite.all()):
-        row = start + int(finite.logical_not().nonzero()[0])
+    Raises UserError that names the first row (counted from `start`) with NaN or infinity.
+    """
+    wide = chunk.dtype in (torch.uint16, torch.uint32, torch.uint64)  # torch does not compare these
+    low, high = (chunk.double() if wide else chunk).aminmax()
+    if not bool(torch.isfinite(torch.stack((low, high)).float()).all()):  # NaN comes through both
+        rows = torch.isfinite(chunk.float()).flatten(1).all(1)
+        row = start + int(rows.logical_not().nonzero()[0])
+        what = f"sample {row} (from 0) holds NaN, infinity or more than float32 can"
         remedy = "Remove such samples or replace the values before training."
-        raise UserError(
-            where, f"sample {row} (from 0) holds NaN, infinity or more than float32 can", remedy
-        )
+        raise UserError(where, what, remedy)
+    return min(extent[0], float(low)), max(extent[1], float(high))
 
 
 class Fitted(NamedTuple):
@@ -118,13 +118,13 @@ def fit(kind: Kind, train: Samples) -> Fitted:
     Raises UserError for values that are not finite, and for data without any variation.
     """
     raw, extent = train.raw, (math.inf, -math.inf)
-    if raw.test is not None:
-        for start, chunk in _chunks(raw.test.data):
-            refuse_non_finite(chunk, start, raw.test.origin)
-            extent = widened(extent, chunk)
-    if raw.low is not None and raw.high is not None and kind != "standard":
-        low, high = raw.low, raw.high  # nothing to look for in the data
-        extent = (low, high)
+    known = None if raw.low is None or raw.high is None else (raw.low, raw.high)
+    known = None if kind == "standard" else known
+    if raw.test is not None and (known is None or raw.test.data.is_floating_point()):
+        for start, chunk in raw.test.chunks():
+            extent = widened(extent, chunk, start, raw.test.origin)
+    if known is not None:
+        low, high = extent = known  # nothing to look for in the data
     else:
         seen = Statistics(train)
         low, high = float(seen.low.min()), float(seen.high.max())

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import mmap
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,13 +16,25 @@ from aeframe.errors import Problem
 
 Shape = tuple[int, ...]
 
+CHUNK = 2**19  # elements that are looked at at once: in double precision they still fit in caches
+
+
+class Share(NamedTuple):
+    """One rank's part of a batch: positions in a split, and the size of the batch of all ranks."""
+
+    positions: Tensor
+    total: int
+
 
 class Batch(NamedTuple):
-    """x [B, *shape] as stored; label [B], -1 where there is none; row [B] in the source."""
+    """x [B, *shape] as stored, and the row of each in the source, [B].
+
+    total: the size of the batch of all ranks, of which this is one rank's part.
+    """
 
     x: Tensor
-    label: Tensor
     row: Tensor
+    total: int
 
 
 @dataclass(frozen=True)
@@ -31,6 +44,7 @@ class Raw:
     data: [N, *shape], in memory or memory-mapped. labels: int64 [N], or None.
     test: the source's own test split, if it has one. low, high: the range of the values where it is
     known beforehand. classes: names of the labels. origin: the key and the file, for messages.
+    mapping: the memory map that `data` lies in, or None where it is in memory.
     """
 
     data: Tensor
@@ -40,13 +54,57 @@ class Raw:
     high: float | None = None
     classes: tuple[str, ...] = ()
     origin: str = "dataset"
+    mapping: mmap.mmap | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the samples, the test split's among them; what in_memory() takes."""
+        return self.data.nbytes + (0 if self.test is None else self.test.nbytes)
+
+    def release(self) -> None:
+        """Let go of the pages of memory-mapped data that were read, the test split's too.
+
+        They leave the resident memory, and are read again when they are needed.
+        """
+        if self.mapping is not None and hasattr(mmap, "MADV_DONTNEED"):
+            self.mapping.madvise(mmap.MADV_DONTNEED)
+        if self.test is not None:
+            self.test.release()
+
+    def in_memory(self) -> Raw:
+        """The same with memory-mapped data copied to one contiguous tensor, the test split's too.
+
+        The peak is nbytes and a chunk. Data that is in memory already is not copied.
+        """
+        test = None if self.test is None else self.test.in_memory()
+        if self.mapping is None:
+            return replace(self, test=test)
+        data = torch.empty(self.data.shape, dtype=self.data.dtype)
+        outer = max(range(data.ndim), key=self.data.stride)  # Fortran's order has it last
+        step = max(1, CHUNK * data.shape[outer] // data.numel())
+        for source, target in zip(
+            self.data.split(step, outer), data.split(step, outer), strict=True
+        ):
+            target.copy_(source)
+            self.release()
+        return replace(self, data=data, test=test, mapping=None)
+
+    def chunks(self) -> Iterator[tuple[int, Tensor]]:
+        """The samples in their order, some at a time, each with the row that it starts at.
+
+        What was mapped of one is released before the next.
+        """
+        rows = max(1, CHUNK // self.data[0].numel())
+        for start in range(0, len(self.data), rows):
+            yield start, self.data[start : start + rows]
+            self.release()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"mapping": None}  # torch hands tensors to other processes, not maps
 
 
 class Samples(Dataset[Batch]):
-    """One split: rows `index` of a common tensor, which is not copied.
-
-    Indexing with a list of positions gives a whole Batch.
-    """
+    """One split: rows `index` of a common tensor, which is not copied. Indexing gives a whole Batch."""
 
     def __init__(self, raw: Raw, index: Tensor) -> None:
         self.raw, self.index = raw, index
@@ -54,11 +112,13 @@ class Samples(Dataset[Batch]):
     def __len__(self) -> int:
         return len(self.index)
 
-    def __getitem__(self, positions: Sequence[int] | slice) -> Batch:
-        rows = self.index[positions if isinstance(positions, slice) else torch.as_tensor(positions)]
-        labels = self.raw.labels
-        label = torch.full_like(rows, -1) if labels is None else labels[rows]
-        return Batch(self.raw.data.index_select(0, rows), label, rows)
+    def __getitem__(self, chosen: Share | slice) -> Batch:
+        if isinstance(chosen, slice):
+            rows = self.index[chosen]
+        else:
+            rows = self.index.index_select(0, chosen.positions)
+        total = len(rows) if isinstance(chosen, slice) else chosen.total
+        return Batch(self.raw.data.index_select(0, rows), rows, total)
 
 
 class Source(ABC):
