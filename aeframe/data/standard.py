@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import gzip
 import io
-import zlib
+import mmap
 from abc import abstractmethod
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from aeframe.data.samples import Raw, Shape, Source
+from aeframe.data.cifar import read_batches
+from aeframe.data.idx import read_idx
+from aeframe.data.samples import CHUNK, Raw, Shape, Source
 from aeframe.errors import Problem, UserError
 
 
@@ -60,22 +61,21 @@ class Downloaded(Source):
     def load(self) -> Raw:
         try:
             with contextlib.redirect_stdout(io.StringIO()):  # torchvision prints its mirrors
-                train, test = self._read(train=True), self._read(train=False)
+                return replace(self._read(train=True), test=self._read(train=False))
         except UserError:
             raise
         except Exception as error:  # torchvision raises many kinds; all mean "not to be had"
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             what = f"{type(self).__name__} is not there and could not be had ({reason})"
             raise UserError(f"dataset.root={self.root}", what, self._remedy()) from error
-        return Raw(*train, test=Raw(*test, low=0, high=255), low=0, high=255)
 
     def _remedy(self) -> str:
         name = type(self).__name__
         return f"Write dataset.root=FOLDER where {name} lies as torchvision stores it."
 
     @abstractmethod
-    def _read(self, *, train: bool) -> tuple[Tensor, Tensor]:
-        """Images uint8 [N, C, H, W] and labels int64 [N]."""
+    def _read(self, *, train: bool) -> Raw:
+        """Images uint8 [N, C, H, W] and labels int64 [N] of one split."""
 
 
 class MNIST(Downloaded):
@@ -83,7 +83,7 @@ class MNIST(Downloaded):
 
     sample_shape = (1, 28, 28)
 
-    def _read(self, *, train: bool) -> tuple[Tensor, Tensor]:
+    def _read(self, *, train: bool) -> Raw:
         part = "train" if train else "t10k"
         names = (f"{part}-images-idx3-ubyte", f"{part}-labels-idx1-ubyte")
         folder = self.root / type(self).__name__ / "raw"
@@ -91,11 +91,13 @@ class MNIST(Downloaded):
             import torchvision
 
             getattr(torchvision.datasets, type(self).__name__)(self.root, download=self.download)
-        images, labels = (_read_idx(_stored(folder / name) or folder / name) for name in names)
+        stored = [_stored(folder / name) or folder / name for name in names]
+        images, mapping = read_idx(stored[0], self.sample_shape[1:])
+        labels, _ = read_idx(stored[1], ())
         if len(images) != len(labels):
             what = f"holds {len(images)} images and {len(labels)} labels"
             raise UserError(str(folder), what, "Delete the folder, so that it is fetched again.")
-        return torch.from_numpy(images).unsqueeze(1), torch.from_numpy(labels.astype(np.int64))
+        return _raw(images[:, None], labels, mapping)
 
 
 class FashionMNIST(MNIST):
@@ -111,12 +113,14 @@ class CIFAR10(Downloaded):
 
     sample_shape = (3, 32, 32)
 
-    def _read(self, *, train: bool) -> tuple[Tensor, Tensor]:
-        import torchvision
+    def _read(self, *, train: bool) -> Raw:
+        names = [f"data_batch_{i}" for i in range(1, 6)] if train else ["test_batch"]
+        files = [self.root / "cifar-10-batches-py" / name for name in names]
+        if not all(file.is_file() for file in files):
+            import torchvision
 
-        data: Any = torchvision.datasets.CIFAR10(self.root, train=train, download=self.download)
-        images = torch.from_numpy(data.data).permute(0, 3, 1, 2).contiguous()
-        return images, torch.tensor(data.targets)
+            torchvision.datasets.CIFAR10(self.root, train=train, download=self.download)
+        return read_batches(files)
 
 
 class SVHN(Downloaded):
@@ -124,29 +128,35 @@ class SVHN(Downloaded):
 
     sample_shape = (3, 32, 32)
 
-    def _read(self, *, train: bool) -> tuple[Tensor, Tensor]:
-        import torchvision
-
+    def _read(self, *, train: bool) -> Raw:
         split = "train" if train else "test"
-        data: Any = torchvision.datasets.SVHN(self.root, split=split, download=self.download)
-        return torch.from_numpy(data.data), torch.from_numpy(data.labels.astype(np.int64))
+        file = self.root / f"{split}_32x32.mat"
+        if not file.is_file():
+            import torchvision
+
+            torchvision.datasets.SVHN(self.root, split=split, download=self.download)
+        from scipy.io import loadmat  # type: ignore[import-untyped]
+
+        try:
+            stored = loadmat(file, variable_names=("X", "y"))
+            images, labels = stored["X"], stored["y"].ravel()
+            if images.dtype != np.uint8 or images.shape != (32, 32, 3, len(labels)):
+                raise ValueError(f"it holds {images.dtype} of shape {images.shape}")
+        except Exception as error:  # a damaged file raises many kinds in scipy
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            remedy = "Delete the file, so that it is fetched again."
+            raise UserError(str(file), f"cannot be read ({reason})", remedy) from error
+        images = images.T  # [N, C, W, H], brought to [N, C, H, W] in place: there is no second copy
+        for rows in np.array_split(images, 1 + images.size // CHUNK):
+            rows[:] = rows.swapaxes(2, 3).copy()
+        return _raw(images, labels % 10)  # the file calls the digit 0 ten
+
+
+def _raw(images: np.ndarray, labels: np.ndarray, mapping: mmap.mmap | None = None) -> Raw:
+    targets = torch.from_numpy(labels.astype(np.int64))
+    return Raw(torch.from_numpy(images), targets, low=0, high=255, mapping=mapping)
 
 
 def _stored(path: Path) -> Path | None:
     """The file, or its compressed form: a folder that cannot be written needs no unpacking."""
     return next((p for p in (path, path.with_name(path.name + ".gz")) if p.is_file()), None)
-
-
-def _read_idx(path: Path) -> np.ndarray:
-    """An array of unsigned bytes in LeCun's idx format: magic, sizes (big-endian), values."""
-    try:
-        raw = path.read_bytes()
-        raw = gzip.decompress(raw) if path.suffix == ".gz" else raw
-        if raw[:3] != b"\x00\x00\x08":
-            raise ValueError("it is no idx file of bytes")
-        sizes = np.frombuffer(raw, ">u4", count=raw[3], offset=4)
-        values = np.frombuffer(raw, np.uint8, offset=4 + 4 * raw[3])
-        return values.reshape(sizes).copy()
-    except (OSError, EOFError, ValueError, IndexError, zlib.error) as error:
-        remedy = "Delete the file, so that it is fetched again."
-        raise UserError(str(path), f"cannot be read ({error})", remedy) from error
