@@ -31,6 +31,12 @@ def _folders() -> None:
     Folders(make=False).register()
 
 
+@pytest.fixture(autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Decoded images do not outlive a test."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+
+
 @pytest.fixture
 def compose() -> Callable[..., DictConfig]:
     """A configuration from overrides, as the command line composes it."""

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import sys
 import warnings
+from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
+import PIL
 import torch
 from PIL import Image, ImageOps
 
 from aeframe.bounds import AtLeast, AtMost
+from aeframe.data.cache import CachedImages, user_cache
+from aeframe.data.mapped import Mapped
 from aeframe.data.samples import Raw, Shape, Source
+from aeframe.distributed import rank
 from aeframe.errors import Problem, UserError
+
+DECODER = 1  # counts up whenever the same file gives other pixels
 
 ENDINGS = frozenset(
     f".{e}"
@@ -28,8 +38,10 @@ class ImageFolder(Source):
 
     root: the folder. size: the images' height and width after `fit`: `crop` scales the short side and
     cuts the middle out, `resize` scales both sides. color: `rgb` or `gray`. test_root: another folder
-    for the test split. Images are turned upright (EXIF), laid over white where they are transparent,
-    and of an animation the first frame is taken.
+    for the test split. cache: the folder that keeps the decoded images, which are then memory-mapped;
+    `auto` is $XDG_CACHE_HOME/aeframe or ~/.cache/aeframe, and None decodes into memory each time.
+    Images are turned upright (EXIF), laid over white where they are transparent, and of an animation
+    the first frame is taken.
     """
 
     def __init__(
@@ -40,8 +52,9 @@ class ImageFolder(Source):
         size: Annotated[int, AtLeast(1), AtMost(2**14)] = 64,
         fit: Literal["crop", "resize"] = "crop",
         color: Literal["rgb", "gray"] = "rgb",
+        cache: str | None = "auto",
     ) -> None:
-        self.root, self.test_root = root, test_root
+        self.root, self.test_root, self.cache = root, test_root, cache
         self.size, self.fit, self.color = size, fit, color
 
     def shape(self) -> Shape:
@@ -57,35 +70,86 @@ class ImageFolder(Source):
                     _find(Path(root).expanduser(), f"dataset.{option}={root}")
             except UserError as error:
                 found.extend(error.problems)
+        if self.cache not in (None, "auto") and os.path.isfile(self.cache):
+            what = "is a file, not a folder"
+            found.append(Problem(f"dataset.cache={self.cache}", what, "Write dataset.cache=auto."))
         return found
 
     def load(self) -> Raw:
-        assert self.root is not None
-        test = None if self.test_root is None else self._load(self.test_root, "test_root")
-        return self._load(self.root, "root", test)
+        assert self.root is not None, "see problems()"
+        raw = self._load(self.root, "root")
+        if self.test_root is None:
+            return raw
+        return replace(raw, test=self._load(self.test_root, "test_root"))
 
-    def _load(self, root: str, option: str, test: Raw | None = None) -> Raw:
+    def _load(self, root: str, option: str) -> Raw:
         files, classes = _find(Path(root).expanduser(), f"dataset.{option}={root}")
-        data = torch.empty((len(files), *self.shape()), dtype=torch.uint8)
+        pixels, mapping = self._pixels(Path(root).expanduser(), files)
+        names = [file.parent.name for file in files]
+        labels = torch.tensor([classes.index(name) for name in names]) if classes else None
+        data = torch.from_numpy(pixels)
+        return Raw(data, labels, low=0, high=255, classes=tuple(classes), mapping=mapping)
+
+    def _pixels(self, root: Path, files: list[Path]) -> Mapped:
+        """All images, from the cache where there is one, else decoded into memory."""
+        if self.cache is not None:
+            try:
+                return self._cached(self.cache, root, files).get(lambda: self._decoded(files))
+            except (OSError, RuntimeError) as error:  # RuntimeError: a user without a home
+                if rank() == 0:
+                    reason = getattr(error, "strerror", None) or error
+                    print(
+                        f"aeframe: dataset.cache={self.cache}: cannot be used ({reason}); "
+                        "the images are decoded into memory.",
+                        file=sys.stderr,
+                    )
+                self.cache = None  # said once
+        pixels = np.empty((len(files), *self.shape()), np.uint8)
+        for place, image in zip(pixels, self._decoded(files), strict=True):
+            place[:] = image
+        return Mapped(pixels, None)
+
+    def _cached(self, cache: str, root: Path, files: list[Path]) -> CachedImages:
+        folder = user_cache() if cache == "auto" else Path(cache).expanduser()
+        key = f"{str(root.resolve())!r} {self.size} {self.fit} {self.color}"
+        listed = hashlib.sha256(key.encode())
+        for file in files:
+            seen = file.stat()
+            name = str(file.relative_to(root))
+            listed.update(f"{name!r} {seen.st_size} {seen.st_mtime_ns}\n".encode())
+        shape = (len(files), *self.shape())
+        made = f"aeframe decoder {DECODER}, Pillow {PIL.__version__}"
+        content = f"{made}, shape {shape}, sha256 of the list of files {listed.hexdigest()}"
+        return CachedImages(folder, key, content, shape)
+
+    def _decoded(self, files: list[Path]) -> Iterator[np.ndarray]:
+        """The images in the order of the files, with a progress bar.
+
+        Raises UserError after the last one where some cannot be read; these are left out.
+        """
         bad: list[Problem] = []
         with warnings.catch_warnings():  # around all threads, which share the filters
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             warnings.filterwarnings("ignore", category=UserWarning)  # oddities in metadata
-            for i, image in enumerate(_shown(self._read_all(files), len(files))):
+            for image in _shown(self._read_all(files), len(files)):
                 if isinstance(image, Problem):
                     bad.append(image)
                 else:
-                    data[i] = torch.from_numpy(image)
+                    yield image
         if bad:
             raise _unreadable(bad)
-        names = [file.parent.name for file in files]
-        labels = torch.tensor([classes.index(name) for name in names]) if classes else None
-        return Raw(data, labels, test=test, low=0, high=255, classes=tuple(classes))
 
     def _read_all(self, files: list[Path]) -> Iterator[np.ndarray | Problem]:
+        workers = os.cpu_count() or 1
         # threads: Pillow decodes without the interpreter's lock
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            yield from pool.map(self._try, files)
+        with ThreadPoolExecutor(workers) as pool:
+            ahead: deque[Future[np.ndarray | Problem]] = deque()
+            for file in files:
+                ahead.append(pool.submit(self._try, file))
+                if len(ahead) > 2 * workers:  # so many wait in memory for their turn
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
 
     def _try(self, file: Path) -> np.ndarray | Problem:
         try:

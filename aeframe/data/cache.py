@@ -1,0 +1,113 @@
+"""Decoded images in files, so that each folder is decoded once."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import math
+import os
+import shutil
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from aeframe.data.mapped import Mapped, mapped
+
+HEADER = 4096  # bytes before the pixels, which then begin on a page
+CHECKSUM = 8  # characters at the header's end
+BLOCK = 2**20  # bytes that are checked at once
+
+
+class CachedImages:
+    """The decoded images of one folder, uint8 of `shape`, in one file that a changed folder replaces.
+
+    folder: where such files lie. key: what tells the file from others in it. content: one line that
+    says all that the pixels depend on. The file holds `content`, the pixels and their checksum; with any
+    of them other than it should be, the images are decoded again.
+    """
+
+    def __init__(self, folder: Path, key: str, content: str, shape: tuple[int, ...]) -> None:
+        self.path = folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.images"
+        self.head = f"{content}\n".encode().ljust(HEADER - CHECKSUM)
+        self.shape = shape
+
+    def get(self, decode: Callable[[], Iterable[np.ndarray]]) -> Mapped:
+        """The images, memory-mapped; `decode` is called where the file does not hold them.
+
+        Raises OSError where they cannot be written.
+        """
+        if (found := self._read()) is not None:
+            return found
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with _alone(self.path.with_suffix(".lock")):
+            found = self._read()  # another process may have decoded them meanwhile
+            if found is None:
+                self._write(decode())
+                found = self._read()
+        if found is None:
+            raise OSError(errno.EIO, "what was written cannot be read back")
+        return found
+
+    def _read(self) -> Mapped | None:
+        try:
+            with self.path.open("rb") as stream:
+                header = stream.read(HEADER)
+                size = os.fstat(stream.fileno()).st_size
+                if header[:-CHECKSUM] != self.head or size != HEADER + math.prod(self.shape):
+                    return None
+                checksum = 0
+                while block := stream.read(BLOCK):
+                    checksum = zlib.crc32(block, checksum)
+                if header[-CHECKSUM:] != _shown(checksum):
+                    return None
+                return mapped(stream, np.dtype(np.uint8), self.shape, offset=HEADER)
+        except OSError:
+            return None
+
+    def _write(self, images: Iterable[np.ndarray]) -> None:
+        """Under another name until it is whole; whoever has mapped the old file keeps that."""
+        partial = self.path.with_suffix(".partial")
+        if shutil.disk_usage(partial.parent).free < HEADER + math.prod(self.shape):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        try:
+            with partial.open("wb") as stream:
+                stream.write(bytes(HEADER))
+                checksum = 0
+                for image in images:
+                    pixels = image.tobytes()
+                    checksum = zlib.crc32(pixels, checksum)
+                    stream.write(pixels)
+                stream.seek(0)
+                stream.write(self.head + _shown(checksum))
+            partial.replace(self.path)
+        finally:
+            with contextlib.suppress(OSError):
+                partial.unlink(missing_ok=True)
+
+
+def user_cache() -> Path:
+    """The user's folder for what can be made again."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "aeframe"
+
+
+def _shown(checksum: int) -> bytes:
+    return f"{checksum:0{CHECKSUM}x}".encode()
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Only one process at a time comes in, where the platform can lock files."""
+    try:
+        import fcntl
+    except ImportError:  # two may then decode the same, and what they write is checked
+        yield
+        return
+    with path.open("w") as lock:
+        fcntl.flock(
+            lock, fcntl.LOCK_EX
+        )  # given back when the file is closed, or the process killed
+        yield
