@@ -39,7 +39,7 @@ def _images() -> np.ndarray:
 
 
 def _work(network: Network) -> Work:
-    return Work(network, batch=10, epochs=2, limit=3, val_limit=1)
+    return Work(network, batch=10, epochs=2, limit=3, val=10, total=IMAGES)
 
 
 @pytest.mark.parametrize("network", [SMALL, CONV, SPARSE], ids=lambda n: n.name)
@@ -48,7 +48,9 @@ def test_the_references_network_is_aeframes(
 ) -> None:
     file = tmp_path / "images.npy"
     np.save(file, _images())
-    words = ("dataset=array", f"dataset.path={file}", f"dataset.test_path={file}")
+    tested = tmp_path / "tested.npy"
+    np.save(tested, _images()[:10])
+    words = ("dataset=array", f"dataset.path={file}", f"dataset.test_path={tested}")
     work = replace(_work(network), epochs=1)
     with stage() as screen:
         trained = contender.train(work, words, 0, tmp_path, screen, compared=True)
@@ -56,7 +58,7 @@ def test_the_references_network_is_aeframes(
     assert trained.faults == ()
     assert trained.steps == work.steps == 3
     assert trained.network is not None
-    # aeframe measured ten images of its test split, with the weights that are now in our network
+    # aeframe measured its test split, with the weights that are now in our network
     report = json.loads((tmp_path / "run" / "evaluation.json").read_text())
     mse = bare.validate(trained.network, space.digits.test[:10], 10)
     assert mse == pytest.approx(report["metrics"]["mse"], rel=1e-4)
@@ -77,7 +79,7 @@ def test_a_shorter_run_than_was_asked_for_is_noticed(space: Workspace, tmp_path:
         words = ("dataset=array", f"dataset.path={file}", "trainer.max_epochs=1")
         trained = contender.train(asked, words, 0, tmp_path, screen, compared=False)
 
-    assert trained.faults == ("last.ckpt is of step 3, not 6", "val/mse has 1 points, not 2")
+    assert trained.faults == ("last.ckpt is of step 3, not 6", "val/mse has points at [3], not 2")
     reading = reading_of(lambda folder, seed: trained, asked, space, 0)
     assert "made 3 steps, not 6" in reading.faults
 
@@ -192,5 +194,5 @@ def test_each_goal_is_of_a_row_and_no_name_comes_twice(space: Workspace) -> None
 def test_work_counts_what_is_trained() -> None:
     assert Work(SMALL, epochs=2).steps == 2 * 422  # 54,000 images: the last batch is not full
     assert Work(SMALL, epochs=2).images == 108_000
-    limited = Work(WIDE, limit=200, val_limit=20)
-    assert (limited.steps, limited.images, limited.val_images) == (200, 25_600, 2_560)
+    limited = Work(WIDE, limit=200, val=2_400)
+    assert (limited.steps, limited.images, limited.train) == (200, 25_600, 57_600)

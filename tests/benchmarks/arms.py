@@ -56,7 +56,7 @@ class Reference:
     def missing(self) -> str | None:
         if find_spec(self.package) is None:
             return f"{self.package} is not installed"
-        return self.space.lacks_mnist
+        return self.space.lacks_mnist()
 
     def run(self, seed: int) -> Reading:
         return reading_of(self._train, self.work, self.space, seed)
@@ -83,7 +83,7 @@ class Aeframe:
     lacking: str | None = None
 
     def missing(self) -> str | None:
-        return self.lacking or (self.space.lacks_mnist if self.images is None else None)
+        return self.lacking or (self.space.lacks_mnist() if self.images is None else None)
 
     def run(self, seed: int) -> Reading:
         return reading_of(self._train, self.work, self.space, seed)

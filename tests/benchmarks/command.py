@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tests.benchmarks.measure import Result, Row, measure
-from tests.benchmarks.report import as_dict, remarks, table
+from tests.benchmarks.report import as_dict, machine, remarks, table
 from tests.benchmarks.rows import rows
 from tests.benchmarks.workspace import Workspace
 
@@ -24,6 +24,7 @@ WIDTH = 140  # columns where there is no terminal
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure. The exit status is 1 if a check failed or no row was chosen; goals do not change it."""
     arguments = _parser().parse_args(argv)
+    on = machine()
     console = Console(width=None if sys.stdout.isatty() else WIDTH)
     with tempfile.TemporaryDirectory() as folder:
         every = rows(Workspace(arguments.data, Path(folder)), arguments.quick)
@@ -32,9 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             console.print("no such row; there are:", *(row.name for row in every), sep="\n  ")
             return 1
         results = _measured(chosen, 1 if arguments.quick else arguments.repeats, arguments.quick)
-    console.print(table(results), *remarks(results), sep="\n")
+    console.print(table(results, on), *remarks(results), sep="\n")
     if arguments.json is not None:
-        arguments.json.write_text(json.dumps(as_dict(results), indent=2) + "\n")
+        arguments.json.write_text(json.dumps(as_dict(results, on), indent=2) + "\n")
     return int(any(result.faults for result in results))
 
 

@@ -22,12 +22,13 @@ LOGGED_EVERY = 20  # steps, by default: a run that writes less often does less
 
 def overrides(work: Work) -> tuple[str, ...]:
     """The work, for aeframe's command line; what follows training is kept short."""
-    limits = {"limit_train_batches": work.limit, "limit_val_batches": work.val_limit}
+    limit = () if work.limit is None else (f"trainer.limit_train_batches={work.limit}",)
     return (
         *work.network.overrides,
         f"dataset.batch_size={work.batch}",
         f"trainer.max_epochs={work.epochs}",
-        *(f"trainer.{key}={value}" for key, value in limits.items() if value is not None),
+        *limit,
+        f"dataset.val_fraction={work.val / work.total}",
         "trainer.limit_test_batches=1",
         "evaluation.images=32",
     )
@@ -65,9 +66,9 @@ def left_undone(run: Path, last: dict[str, Any], work: Work) -> list[str]:
     events = EventAccumulator(str(run), {"scalars": 0}, purge_orphaned_data=False).Reload()
     points = {"train/loss": work.steps // LOGGED_EVERY, "val/mse": work.epochs}
     for tag, count in points.items():
-        written = len(events.Scalars(tag)) if tag in events.Tags()["scalars"] else 0
-        if written != count:
-            found.append(f"{tag} has {written} points, not {count}")
+        steps = [e.step for e in events.Scalars(tag)] if tag in events.Tags()["scalars"] else []
+        if not len(steps) == len(set(steps)) == count:
+            found.append(f"{tag} has points at {steps}, not {count}")
     if not events.Tags()["histograms"]:
         found.append("the dashboard drew nothing")
     return found

@@ -34,7 +34,7 @@ class Goal:
 class Row:
     """Two arms, or a contender alone.
 
-    unit: of their readings. repeats: at most, for rows that are slow.
+    unit: of their readings. most: repeats, however many are asked for; for rows that are slow.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Row:
     contender: Arm
     unit: Unit = "images/s"
     goal: Goal | None = None
-    repeats: int = 100
+    most: int | None = None
 
 
 @dataclass
@@ -100,7 +100,7 @@ def measure(
     if result.skipped:
         return result
     try:
-        for number in range(-int(warm_up), min(repeats, row.repeats)):
+        for number in range(-int(warm_up), min(repeats, row.most or repeats)):
             _pair(result, number, tell)
     except Exception as error:  # an arm may fail in any way; the other rows go on
         where = traceback.extract_tb(error.__traceback__)[-1]

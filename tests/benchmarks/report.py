@@ -23,9 +23,11 @@ STYLES = {"FAIL": "bold red", "not met": "yellow", "met": "green", "skipped": "d
 PLACES: dict[Unit, str] = {"images/s": ",.0f", "s": ".2f", "MiB": ".1f"}
 
 
-def table(results: list[Result]) -> Table:
-    """One line for each row, skipped ones with their reason."""
+def table(results: list[Result], on: dict[str, Any]) -> Table:
+    """One line for each row. on: the machine, as it was when the first began."""
     shown = Table("row", "reference", title="ratio: aeframe / reference, median of pairs [min-max]")
+    load = on["load"] and f", load average {on['load'][0]:.1f} when it began"
+    shown.caption = f"{on['cpu']}, {on['cores']} cores{load or ''}; {on['threads']} thread"
     for heading in ("aeframe", "reference", "unit", "ratio", "goal"):
         shown.add_column(heading, justify="right", no_wrap=True)
     shown.add_column("", no_wrap=True)
@@ -52,13 +54,13 @@ def remarks(results: list[Result]) -> list[str]:
     return lines
 
 
-def as_dict(results: list[Result]) -> dict[str, Any]:
-    """Everything, as plain data."""
-    return {"machine": machine(), "rows": [_row(result) for result in results]}
+def as_dict(results: list[Result], on: dict[str, Any]) -> dict[str, Any]:
+    """Everything, as plain data. on: see `table`."""
+    return {"machine": on, "rows": [_row(result) for result in results]}
 
 
 def machine() -> dict[str, Any]:
-    """Where and on what this was measured."""
+    """Where and of what is measured; its load is that of now."""
     return {
         "cpu": _cpu(),
         "cores": os.cpu_count(),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from tests.benchmarks.arms import Aeframe, Arm, Reference
+from tests.benchmarks.arms import Aeframe, Reference
 from tests.benchmarks.measure import Goal, Row
 from tests.benchmarks.networks import CONV, SMALL, TOPK, WIDE
 from tests.benchmarks.probes.peak import measurable
@@ -43,11 +44,11 @@ SPARSE_DECODER: tuple[str, ...] = ()
 
 WORKS = (
     Work(SMALL, epochs=2),
-    Work(WIDE, limit=200, val_limit=20),
-    Work(CONV, limit=100, val_limit=10),
+    Work(WIDE, limit=200, val=2_400),
+    Work(CONV, limit=100, val=1_200),
     Work(SMALL, batch=1024, epochs=2),
-    Work(WIDE, batch=1024, limit=25, val_limit=3),
-    Work(CONV, batch=1024, limit=12, val_limit=2),
+    Work(WIDE, batch=1024, limit=25, val=2_400),
+    Work(CONV, batch=1024, limit=12, val=1_200),
 )
 """A few seconds each."""
 
@@ -60,7 +61,7 @@ def rows(space: Workspace, quick: bool) -> list[Row]:
     """quick: with as little work as proves that a row works."""
     works = [_shortened(work) for work in WORKS] if quick else list(WORKS)
     peers = [work for work in works if work.batch == 128]
-    return [
+    every = [
         *(_against("bare", work, space) for work in works),
         *(_against("lightning", work, space) for work in works),
         *(_against(peer, work, space, peer) for peer in PEERS for work in peers),
@@ -70,20 +71,17 @@ def rows(space: Workspace, quick: bool) -> list[Row]:
         *_memory(space, quick),
         *_scaling(space, quick),
     ]
+    return [replace(row, goal=GOALS.get(row.name)) for row in every]
 
 
 def _shortened(work: Work) -> Work:
     """At batch 128 long enough for one point of each scalar."""
-    return Work(work.network, work.batch, limit=20 if work.batch == 128 else 4, val_limit=2)
-
-
-def _row(name: str, reference: Arm | None, contender: Arm, **options: object) -> Row:
-    return Row(name, reference, contender, goal=GOALS.get(name), **options)  # type: ignore[arg-type]
+    return Work(work.network, work.batch, limit=20 if work.batch == 128 else 4, val=600)
 
 
 def _against(reference: str, work: Work, space: Workspace, package: str = "torch") -> Row:
     arm = Reference(reference, work, space, package)
-    return _row(f"{reference} {work.name}", arm, Aeframe(work, space))
+    return Row(f"{reference} {work.name}", arm, Aeframe(work, space))
 
 
 def _fastest(work: Work, space: Workspace) -> Row:
@@ -91,19 +89,19 @@ def _fastest(work: Work, space: Workspace) -> Row:
     lacking = None if words else "no fastest setting is named in rows.py"
     contender = Aeframe(work, space, words, name=" ".join(words), lacking=lacking)
     reference = Reference("pythae", work, space, "pythae")
-    return _row(f"pythae-fastest {work.name}", reference, contender)
+    return Row(f"pythae-fastest {work.name}", reference, contender)
 
 
 def _topk(space: Workspace, quick: bool) -> list[Row]:
-    large = Work(TOPK, batch=1024, limit=2 if quick else 4, val_limit=1)
-    small = Work(TOPK, limit=4 if quick else 20, val_limit=2)
+    large = Work(TOPK, batch=1024, limit=2 if quick else 4, val=600)
+    small = Work(TOPK, limit=4 if quick else 20, val=300)
     lacking = None if SPARSE_DECODER else "no sparse decoder is named in rows.py"
     sparse = Aeframe(large, space, SPARSE_DECODER, name="sparse decoder", lacking=lacking)
     dense = Aeframe(large, space, name="dense decoder")
     return [
-        _row(f"sparse-decoder {large.name}", dense, sparse),
-        _row(f"bare {small.name}", Reference("bare", small, space), Aeframe(small, space)),
-        _row(f"bare {large.name}", Reference("bare", large, space), Aeframe(large, space)),
+        Row(f"sparse-decoder {large.name}", dense, sparse),
+        Row(f"bare {small.name}", Reference("bare", small, space), Aeframe(small, space)),
+        Row(f"bare {large.name}", Reference("bare", large, space), Aeframe(large, space)),
     ]
 
 
@@ -111,9 +109,7 @@ def _start(space: Workspace) -> list[Row]:
     usual = Process("imports", lambda _: probe("imports_and_help"), space)
     ours = Process("aeframe", lambda _: ("train.py", "--help"), space)
 
-    def lacking() -> str | None:
-        return space.lacks_mnist
-
+    lacking = space.lacks_mnist
     bare = Process(
         "torch", lambda _: probe("first_step_bare", str(space.unpacked)), space, lacking=lacking
     )
@@ -125,8 +121,8 @@ def _start(space: Workspace) -> list[Row]:
 
     step = Process("aeframe", first_step, space, lacking=lacking)
     return [
-        _row("start help", usual, ours, unit="s"),
-        _row("start first-step", bare, step, unit="s"),
+        Row("start help", usual, ours, unit="s"),
+        Row("start first-step", bare, step, unit="s"),
     ]
 
 
@@ -136,22 +132,21 @@ def _memory(space: Workspace, quick: bool) -> list[Row]:
         lambda _: probe("memory_of_mnist", str(space.data)),
         space,
         printed=True,
-        lacking=lambda: measurable() or space.lacks_mnist,
+        lacking=lambda: measurable() or space.lacks_mnist(),
     )
-    small, large = (
-        Process(
-            f"{size} GB",
-            partial(_mapped, space, size),
-            space,
-            printed=True,
-            lacking=partial(_no_room, space, size),
-        )
-        for size in ((1, 2) if quick else MAPPED)
-    )
+    small, large = (_of_gigabytes(size, space) for size in ((1, 2) if quick else MAPPED))
     return [
-        _row("memory mnist", None, mnist, unit="MiB"),
-        _row("memory mapped", small, large, unit="MiB", repeats=3),
+        Row("memory mnist", None, mnist, unit="MiB"),
+        Row("memory mapped", small, large, unit="MiB", most=3),
     ]
+
+
+def _of_gigabytes(size: int, space: Workspace) -> Process:
+    """A few steps on an array that is mapped into memory, not read."""
+    lacking = partial(_no_room, space, size)
+    return Process(
+        f"{size} GB", partial(_mapped, space, size), space, printed=True, lacking=lacking
+    )
 
 
 def _mapped(space: Workspace, size: int, folder: Path) -> tuple[str, ...]:
@@ -172,13 +167,13 @@ def _no_room(space: Workspace, size: int) -> str | None:
 def _scaling(space: Workspace, quick: bool) -> list[Row]:
     first, *others = (_of_size(size // (100 if quick else 1), space) for size in SIZES)
     return [
-        _row(f"scaling {arm.name} images", first, arm, repeats=3)  # a minute each
+        Row(f"scaling {arm.name} images", first, arm, most=3)  # a minute each
         for arm in others
     ]
 
 
 def _of_size(images: int, space: Workspace) -> Aeframe:
     """One epoch of random images, of which aeframe holds out two tenths."""
-    val = round(images * 0.1)
-    work = Work(SMALL, train=images - 2 * val, val=val)
+    held = images // 10
+    work = Work(SMALL, total=images, val=held, test=held)
     return Aeframe(work, space, images=images, name=f"{images:,}")

@@ -31,9 +31,7 @@ class Screen(io.StringIO):
 @contextlib.contextmanager
 def stage() -> Iterator[Screen]:
     """Run one arm. What it turned on in torch, such as a lower precision, must not reach the next."""
-    torch.set_num_threads(1)
-    torch.set_float32_matmul_precision("highest")
-    torch.use_deterministic_algorithms(False)
+    _as_imported()
     gc.collect()
     screen = Screen()
     with (
@@ -46,3 +44,10 @@ def stage() -> Iterator[Screen]:
             yield screen
         finally:
             logging.disable(logging.NOTSET)
+            _as_imported()
+
+
+def _as_imported() -> None:
+    torch.set_num_threads(1)
+    torch.set_float32_matmul_precision("highest")
+    torch.use_deterministic_algorithms(False)

@@ -16,17 +16,18 @@ RATE = 1e-3
 class Work:
     """One amount of work, the same for both arms of a row.
 
-    batch: images. train: images in the training split; val: in the validation split, which is passed
-    through the network once after each epoch. limit, val_limit: batches of an epoch, or None for all.
+    batch: images. limit: batches of an epoch, or None for all. val: images held out, which pass through the
+    network once after each epoch, in batches of any size. total: images of the data, `test` of which neither
+    trains nor validates.
     """
 
     network: Network
     batch: int = 128
     epochs: int = 1
     limit: int | None = None
-    val_limit: int | None = None
-    train: int = 54_000
     val: int = 6_000
+    total: int = 60_000
+    test: int = 0
 
     @property
     def name(self) -> str:
@@ -34,14 +35,14 @@ class Work:
         return f"{self.network.name}/{self.batch}"
 
     @property
+    def train(self) -> int:
+        """Images in the training split."""
+        return self.total - self.val - self.test
+
+    @property
     def epoch_images(self) -> int:
         """Images trained on in one epoch."""
         return min(self.train, (self.limit or self.train) * self.batch)
-
-    @property
-    def val_images(self) -> int:
-        """Images in one pass of validation."""
-        return min(self.val, (self.val_limit or self.val) * self.batch)
 
     @property
     def images(self) -> int:

@@ -51,7 +51,6 @@ class Workspace:
         self.data, self.folder = data.resolve(), folder
         self._runs = 0
 
-    @property
     def lacks_mnist(self) -> str | None:
         """What to tell where MNIST is not there."""
         there = any((self.data / "MNIST" / "raw").glob("train-images-idx3-ubyte*"))

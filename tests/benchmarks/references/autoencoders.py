@@ -35,7 +35,7 @@ def train(work: Work, space: Workspace, seed: int, folder: Path) -> Trained:
     options = {"epochs": work.epochs, "learning_rate": RATE, "device": "cpu", "seed": seed}
     trainer = AETrainer(model, TrainingConfig(output_dir=str(folder), **options))
     chosen = data.train[torch.randperm(len(data.train))[: work.epoch_images]]
-    splits = (chosen, data.val[: work.val_images], data.test[:1])
+    splits = (chosen, data.val[: work.val], data.test[:1])
     loaders = DatasetLoaders(*(_loader(rows, work, network.shape) for rows in splits))
     started = time.perf_counter()
     trainer.fit(loaders)

@@ -47,7 +47,7 @@ def train(work: Work, space: Workspace, seed: int, folder: Path) -> Trained:
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-        validate(network, data.val[: work.val_images], work.batch)
+        validate(network, data.val[: work.val], work.batch)
         state = {"network": network.state_dict(), "optimizer": optimizer.state_dict()}
         torch.save(state, folder / "last.pt")
     seconds = time.perf_counter() - started

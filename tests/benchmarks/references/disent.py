@@ -66,7 +66,6 @@ def train(work: Work, space: Workspace, seed: int, folder: Path) -> Trained:
     trainer = lightning.Trainer(
         max_epochs=work.epochs,
         limit_train_batches=work.limit,
-        limit_val_batches=work.val_limit,
         default_root_dir=folder,
         accelerator="cpu",
         devices=1,
@@ -75,7 +74,7 @@ def train(work: Work, space: Workspace, seed: int, folder: Path) -> Trained:
         trainer.fit(
             framework,
             _loader(data.train, work, shuffle=True),
-            _loader(data.val, work, shuffle=False),
+            _loader(data.val[: work.val], work, shuffle=False),
         )
     return Trained(clock.seconds, adam_steps(trainer.optimizers[0].state_dict()), network)
 

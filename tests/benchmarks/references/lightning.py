@@ -51,7 +51,6 @@ def train(work: Work, space: Workspace, seed: int, folder: Path) -> Trained:
     trainer = pl.Trainer(
         max_epochs=work.epochs,
         limit_train_batches=work.limit,
-        limit_val_batches=work.val_limit,
         default_root_dir=folder,
         accelerator="cpu",
         devices=1,

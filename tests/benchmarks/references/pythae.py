@@ -64,7 +64,7 @@ def train(work: Work, space: Workspace, seed: int, folder: Path) -> Trained:
     trainer = BaseTrainer(
         AE(size, Encoder(network.encoder), Decoder(network.decoder)),
         _dataset(data.train[chosen], network.shape),
-        _dataset(data.val[: work.val_images], network.shape),
+        _dataset(data.val[: work.val], network.shape),
         config,
     )
     started = time.perf_counter()
