@@ -90,7 +90,8 @@ def parse(argv: Sequence[str]) -> Command:
         unnamed = r"[\d.+-]+|true|false" + ("" if group in ("experiment", "debug") else "|null")
         if is_group and re.fullmatch(unnamed, value):
             raise _no_option(group, value, folders)  # a name, where Hydra would look for a number
-    overrides = [_forced(word, folders) for word in words]
+    asks = options.shell_completion  # its words are no overrides
+    overrides = words if asks else [_forced(word, folders) for word in words]
     flags = []
     for name in ("config_name", "config_dir", "config_path"):
         if (value := getattr(options, name)) is not None:

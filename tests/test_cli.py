@@ -356,6 +356,21 @@ def test_the_configuration_can_be_seen_without_training(
     assert no_trace_of_a_run(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [
+        ("model=s", "model=sparse"),
+        ("optimizer.l", "optimizer.lr="),
+        ("dataset.batch", "dataset.batch_size="),
+    ],
+)
+def test_the_shell_completes_groups_options_and_keys(
+    aeframe: Command, monkeypatch: pytest.MonkeyPatch, typed: str, completed: str
+) -> None:
+    monkeypatch.setenv("COMP_LINE", f"train.py {typed}")
+    assert aeframe("--shell-completion", "query=bash") == (0, f"{completed}\n", "")
+
+
 # how it ends
 
 

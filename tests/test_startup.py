@@ -1,0 +1,106 @@
+"""What is imported, and when: nothing before it is needed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+TRAINING = {"pytorch_lightning", "lightning_fabric", "torchmetrics", "torchvision", "tensorboard"}
+"""What training needs and no mistake does."""
+HEAVY = TRAINING | {"torch", "numpy", "scipy", "sklearn", "matplotlib", "PIL"}
+
+COMMAND = """
+import sys
+from aeframe.cli import train
+try:
+    train()
+except SystemExit as end:
+    status = end.code
+print("\\n", status, *sys.modules)
+"""
+FIRST_STEP = """
+import os, sys
+from pytorch_lightning import LightningModule
+from aeframe.cli import train
+def step(self, *args, **kwargs):
+    print("\\n", 0, *sys.modules, flush=True)
+    os._exit(0)
+LightningModule.optimizer_step = step
+train()
+"""
+
+
+def imported(folder: Path, code: str, *argv: str, **environment: str) -> tuple[int, set[str]]:
+    """The exit status of the command line in a process of its own, and the modules it then has."""
+    done = subprocess.run(
+        [sys.executable, "-c", code, *argv],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    status, *modules = done.stdout.splitlines()[-1].split()
+    return int(status), set(modules)
+
+
+@pytest.mark.parametrize(
+    ("argv", "status"),
+    [
+        (["--help"], 0),
+        (["--hydra-help"], 0),
+        (["--version"], 0),
+        (["--cfg", "job"], 0),
+        (["--info", "defaults"], 0),
+        (["--shell-completion", "query=bash"], 0),
+        (["model=spars"], 2),
+        (["modle@x=sparse"], 2),
+        (["hydra.job.nam=x"], 2),
+        (["seed=["], 2),
+        (["--halp"], 2),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_hydra_answers_imports_nothing_heavy(
+    tmp_path: Path, argv: list[str], status: int
+) -> None:
+    completed = {"COMP_LINE": "train.py model=s", "COMP_POINT": "16"}
+    ended, modules = imported(tmp_path, COMMAND, *argv, **completed)
+    assert ended == status
+    assert {"aeframe.cli", "hydra"} <= modules
+    assert not modules & HEAVY
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["optimizer.lr=0"],
+        ["model.latentdim=3"],
+        ["until.metric=val/msee", "until.at_most=1"],
+        ["early_stopping.patience=0", "dashboard.images=-1", "evaluation.images=0"],
+        ["model=sparse", "constraint=[topk,jump_relu]"],
+        ["optimizer.betas=[2,3]"],
+    ],
+    ids=" ".join,
+)
+def test_a_mistake_is_told_with_no_more_than_torch(tmp_path: Path, argv: list[str]) -> None:
+    status, modules = imported(tmp_path, COMMAND, *argv)
+    assert status == 2
+    assert "torch" in modules
+    assert not modules & (TRAINING | {"scipy", "sklearn", "matplotlib"})
+
+
+def test_the_first_step_does_not_wait_for_what_only_the_end_needs(
+    tmp_path: Path, vectors: Path
+) -> None:
+    argv = ("dataset=array", f"dataset.path={vectors}", "model.latent_dim=3")
+    _, modules = imported(tmp_path, FIRST_STEP, *argv)
+    assert {"pytorch_lightning", "aeframe.train", "aeframe.evaluate"} <= modules
+    assert not modules & {"sklearn", "matplotlib"}
