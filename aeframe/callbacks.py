@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import time
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
@@ -71,6 +74,37 @@ class EarlyStopping(pl.callbacks.EarlyStopping):
             self.stopped = trainer.should_stop and not before
 
 
+class Last(ModelCheckpoint):
+    """Keeps the last checkpoint, as another name of the best one where that has just been written.
+
+    Lightning's own save_last would save only when the best is new.
+    """
+
+    def __init__(self, best: ModelCheckpoint) -> None:
+        super().__init__(best.dirpath, "last", monitor=None, enable_version_counter=False)
+        self.best = best
+
+    def _save_checkpoint(self, trainer: pl.Trainer, filepath: str) -> None:
+        step = trainer.global_step
+        if self.best._last_global_step_saved != step or not self.best.best_model_path:
+            return super()._save_checkpoint(trainer, filepath)
+        if trainer.is_global_zero:
+            _copy(Path(self.best.best_model_path), Path(filepath))
+        self._last_global_step_saved, self._last_checkpoint_saved = step, filepath
+        return None
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Give the file another name, which a later checkpoint of either name does not touch."""
+    partial = target.with_suffix(".partial")
+    partial.unlink(missing_ok=True)
+    try:
+        partial.hardlink_to(source)
+    except OSError:  # not every file system has links
+        shutil.copyfile(source, partial)
+    partial.replace(target)
+
+
 class RateColumn(ProgressColumn):
     """Images per second."""
 
@@ -133,8 +167,8 @@ class Bar(pl.Callback):
     def _rate(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> float:
         """Images per second since training began, over all processes."""
         batches = (trainer.global_step - self.first) * trainer.accumulate_grad_batches
-        images: int = batches * pl_module.data.batch_size  # type: ignore[union-attr,operator]
-        return images / (time.perf_counter() - self.started)
+        size: Any = pl_module.data.batch_size  # type: ignore[union-attr]
+        return batches * size / (time.perf_counter() - self.started)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         every = max(1, (trainer.max_epochs or 10) // 10)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torchmetrics import MeanSquaredError, Metric, MetricCollection
-from torchmetrics.image import PeakSignalNoiseRatio
+from torchmetrics import Metric
 
 from aeframe.constrained import ConstrainedAutoencoder
 from aeframe.constraints.base import Constraint
@@ -28,8 +27,11 @@ class Metrics(nn.Module):
         super().__init__()
         model = net.model
         self.sparse, self.corrupts, self.stochastic = net.is_sparse, net.corrupts, model.stochastic
-        self.clean = MetricCollection({"mse": MeanSquaredError(), "psnr": _psnr(peak)})
-        self.variance = ExplainedVariance(model.inputs)
+        self.peak = peak
+        self.split: str | None = None
+        self.clean = SquaredError()
+        self.variation = Variation(model.inputs)
+        self.variations: dict[str, Tensor] = {}  # of splits that were seen: they do not change
         self.units = UnitActivity(model.latent_dim)
         names = [*net.term_names, "loss", *(["kl", "negative_elbo"] if self.stochastic else [])]
         self.terms = nn.ModuleDict({name: MeanTerm() for name in names})
@@ -39,8 +41,7 @@ class Metrics(nn.Module):
             if type(part).unit_means is not Constraint.unit_means:
                 self.wholes[name] = MeanTerm(model.latent_dim)
         if self.corrupts:
-            self.corrupted = _psnr(peak)
-            self.denoised = MetricCollection({"mse": MeanSquaredError(), "psnr": _psnr(peak)})
+            self.corrupted, self.denoised = SquaredError(), SquaredError()
         if self.stochastic:
             self.posterior = PosteriorSpread(model.latent_dim)
 
@@ -48,10 +49,11 @@ class Metrics(nn.Module):
     def update(self, clean: Output, as_trained: Output) -> None:
         """Add one batch."""
         x = clean.x.flatten(1)
-        restored = clean.reconstruction.flatten(1)
-        self.clean.update(restored, x)
-        self.variance.update(restored, x)
-        self.units.update(clean.code)
+        self.clean.update(clean.reconstruction.flatten(1), x)
+        if self.split is None or self.split not in self.variations:
+            self.variation.update(x)
+        if self.sparse:
+            self.units.update(clean.code)
         if self.corrupts:
             from_corrupted = as_trained.reconstruction[: len(x)].flatten(1)
             self.corrupted.update(as_trained.corrupted.flatten(1), x)
@@ -84,13 +86,14 @@ class Metrics(nn.Module):
 
     def compute(self) -> dict[str, float]:
         """Every metric by name."""
-        found: dict[str, Tensor] = dict(self.clean.compute())
-        found["explained_variance"] = self.variance.compute()
+        mse = self.clean.compute()
+        found = {"mse": mse, "psnr": self._psnr(mse), "explained_variance": self._explained(mse)}
         if self.sparse:
             found |= self.units.compute()
         if self.corrupts:
-            found["corrupted_psnr"] = self.corrupted.compute()
-            found |= {f"denoised_{k}": v for k, v in self.denoised.compute().items()}
+            mse = self.denoised.compute()
+            found["corrupted_psnr"] = self._psnr(self.corrupted.compute())
+            found |= {"denoised_mse": mse, "denoised_psnr": self._psnr(mse)}
             found["gain_db"] = found["denoised_psnr"] - found["corrupted_psnr"]
         if self.stochastic:
             found["active_units"] = self.posterior.compute()
@@ -103,47 +106,77 @@ class Metrics(nn.Module):
             found[name] = whole
         return {name: float(value) for name, value in found.items()}
 
-    def reset(self) -> None:
-        """Begin a new split."""
+    def _psnr(self, mse: Tensor) -> Tensor:
+        """Peak signal-to-noise ratio in dB."""
+        return 10 * torch.log10(self.peak**2 / mse)
+
+    def _explained(self, mse: Tensor) -> Tensor:
+        """1 - SSE / SST; 0 where nothing varies.
+
+        Not torchmetrics' R2Score, which takes the errors of (nearly) constant features for none.
+        """
+        variation = self.variations.get(self.split or "")
+        if variation is None:
+            variation = self.variation.compute()
+        if self.split is not None:
+            self.variations[self.split] = variation
+        return torch.where(variation > 0, 1 - mse / variation, 0.0)
+
+    def reset(self, split: str | None = None) -> None:
+        """Begin a new split; one with a name has the same samples each time."""
+        self.split = split
         for metric in self.modules():
             if isinstance(metric, Metric):
                 metric.reset()
 
 
-def _psnr(peak: float) -> PeakSignalNoiseRatio:
-    return PeakSignalNoiseRatio(data_range=peak)
+class SquaredError(Metric):
+    """The mean over samples and elements, summed in float64 like what it is compared with."""
+
+    total: Tensor
+    elements: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name in ("total", "elements"):
+            self.add_state(name, torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+
+    def update(self, restored: Tensor, x: Tensor) -> None:
+        """Both of one shape."""
+        error = (restored.double() - x).flatten()
+        self.total += error.dot(error)
+        self.elements += error.numel()
+
+    def compute(self) -> Tensor:
+        return self.total / self.elements
 
 
-class ExplainedVariance(Metric):
-    """1 - SSE / SST over all samples and features; 0 where nothing varies.
+class Variation(Metric):
+    """The variance over samples of each feature, averaged over features.
 
-    From sums in float64, so that it does not depend on the batches. Not torchmetrics' R2Score, which
-    takes the errors of (nearly) constant features for none.
+    From sums in float64, so that it does not depend on the batches.
     """
 
-    errors: Tensor
     total: Tensor
     squares: Tensor
     samples: Tensor
 
     def __init__(self, features: int) -> None:
         super().__init__()
-        for name, shape in (("errors", ()), ("total", (features,)), ("squares", (features,))):
+        for name, shape in (("total", (features,)), ("squares", (features,)), ("samples", ())):
             self.add_state(name, torch.zeros(shape, dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("samples", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
 
-    def update(self, restored: Tensor, x: Tensor) -> None:
-        """Both [B, features]."""
+    def update(self, x: Tensor) -> None:
+        """X [B, features]."""
         x = x.double()
-        self.errors += (restored.double() - x).square().sum()
         self.total += x.sum(0)
         self.squares += x.square().sum(0)
         self.samples += len(x)
 
     def compute(self) -> Tensor:
         each = self.squares - self.total.square() / self.samples
-        variation = each.where(each > 1e-12 * self.squares, 0).sum()  # what is left is rounding
-        return torch.where(variation > 0, 1 - self.errors / variation, 0.0)
+        each = each.where(each > 1e-12 * self.squares, 0)  # what is left is rounding
+        return each.mean() / self.samples
 
 
 class MeanTerm(Metric):

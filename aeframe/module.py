@@ -74,20 +74,18 @@ class AutoencoderModule(pl.LightningModule):
         rank, world = self.global_rank, self.trainer.world_size
         return Noise(self.seed, *key, rank=rank, world=world, rows=rows)
 
-    def _batches(self, split: str, training: bool = False) -> Iterable[Batch]:
+    def _batches(self, split: str, **kind: bool) -> Iterable[Batch]:
         rank, world = self.global_rank, self.trainer.world_size
-        return self.data.loader(
-            split, training=training, rank=rank, world=world, device=self.device
-        )
+        return self.data.loader(split, rank=rank, world=world, device=self.device, **kind)
 
     def train_dataloader(self) -> Iterable[Batch]:
         return self._batches("train", training=True)
 
-    def val_dataloader(self) -> Iterable[Batch]:
-        return self._batches("val")
+    def val_dataloader(self) -> Iterable[Batch]:  # a limit counts batches of the usual size
+        return self._batches("val", large=self.trainer.limit_val_batches == 1.0)
 
     def test_dataloader(self) -> Iterable[Batch]:
-        return self._batches("test")
+        return self._batches("test", large=self.trainer.limit_test_batches == 1.0)
 
     def configure_optimizers(self) -> Any:
         self.trained = [p for p in self.net.parameters() if p.requires_grad]
@@ -155,7 +153,7 @@ class AutoencoderModule(pl.LightningModule):
         images = (step - before) * self.data.batch_size * self.trainer.accumulate_grad_batches
         written["train/images_per_second"] = images / (now - since)
         written["train/learning_rate"] = float(self.trainer.optimizers[0].param_groups[0]["lr"])
-        write_scalars(self.loggers, written, step)
+        write_scalars(self.trainer.loggers, written, step)
 
     def _check_finite(self, output: Output, loss: Tensor, step: int) -> None:
         if not math.isfinite(value := loss.item()):
@@ -197,7 +195,7 @@ class AutoencoderModule(pl.LightningModule):
         self._logged = step - 1, time.perf_counter()
 
     def on_validation_epoch_start(self) -> None:
-        self.metrics.reset()
+        self.metrics.reset("val")
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self._evaluate(batch, "val", batch_idx)
@@ -206,7 +204,7 @@ class AutoencoderModule(pl.LightningModule):
         self._log_metrics("val")
 
     def on_test_epoch_start(self) -> None:
-        self.metrics.reset()
+        self.metrics.reset("test")
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         self._evaluate(batch, "test", batch_idx)

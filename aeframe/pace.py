@@ -75,6 +75,7 @@ class _Ahead:
         self.batches = self.loop.batch_progress
         self.optimizer, self.steps = self.trainer.optimizers[0], self.trainer.global_step
         self.counter = self.loop.automatic_optimization.optim_progress.optimizer.step
+        self.fetcher: Any = self.trainer.fit_loop._data_fetcher
         self.device, self.schedules = module.device, bool(self.trainer.lr_scheduler_configs)
         every = self.trainer.val_check_batch
         self.validates_every = every if isinstance(every, int) else sys.maxsize
@@ -90,7 +91,7 @@ class _Ahead:
     def step(self) -> None:
         """Take one."""
         module, loop, batches, optimizer = self.module, self.loop, self.batches, self.optimizer
-        batch, _, _ = next(self.trainer.fit_loop._data_fetcher)
+        batch, _, _ = next(self.fetcher)
         if batch.x.device != self.device:
             batch = self.trainer.strategy.batch_to_device(batch, dataloader_idx=0)
         batches.increment_ready()

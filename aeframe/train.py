@@ -23,7 +23,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from aeframe import report
-from aeframe.callbacks import Bar, EarlyStopping, Until
+from aeframe.callbacks import Bar, EarlyStopping, Last, Until
 from aeframe.config.build import Built, build
 from aeframe.constrained import ConstrainedAutoencoder
 from aeframe.errors import TrainingError, UserError
@@ -52,9 +52,7 @@ def run(cfg: DictConfig, folder: Path, flags: tuple[str, ...] = ()) -> float:
         auto_insert_metric_name=False,
         enable_version_counter=False,
     )
-    last = ModelCheckpoint(  # save_last would save only when the best is new
-        dirpath=folder / "checkpoints", filename="last", monitor=None, enable_version_counter=False
-    )
+    last = Last(best)
     trainer = _trainer(built, folder, metric, best, last)
     if is_first_process():
         report.opening(built, cfg, folder)

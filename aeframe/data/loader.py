@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from aeframe.errors import UserError
 from aeframe.noise import mix
 
 RELEASE = 2**28  # bytes of memory-mapped data that are read before their pages are let go of
+LARGE = 2**19  # elements in a large batch
 
 
 @dataclass(frozen=True)
@@ -152,11 +154,15 @@ class DataModule:
         split: str,
         *,
         training: bool = False,
+        large: bool = False,
         rank: int = 0,
         world: int = 1,
         device: torch.device | None = None,
     ) -> Resident | DataLoader[Batch]:
-        """The batches of a split that one rank gets. device: where they are to be used."""
+        """The batches of a split that one rank gets.
+
+        large: several to one, which costs less where no gradient is needed. device: where they are used.
+        """
         if (uneven := uneven_batch(self.batch_size, world)) is not None:
             raise UserError(*uneven)
         samples = self.splits[split]
@@ -165,17 +171,14 @@ class DataModule:
             raise UserError("hardware.devices", what, "Write a larger dataset.val_fraction.")
         batches = EpochBatches(
             len(samples),
-            self.batch_size,
+            self.batch_size * (self._many() if large else 1),
             seed=self.seed,
             training=training,
             shuffle=training and self.shuffle,
             rank=rank,
             world=world,
         )
-        resident = self.is_resident(samples.raw.nbytes)
-        workers = self.num_workers
-        if workers == "auto":
-            workers = 0 if resident else max(1, min(4, (os.cpu_count() or 1) // 2))
+        workers = self._workers(self.is_resident(samples.raw.nbytes))
         if workers == 0:
             return Resident(samples, batches)
         return DataLoader(
@@ -188,6 +191,15 @@ class DataModule:
             pin_memory=device is not None and device.type == "cuda",
             generator=torch.Generator().manual_seed(mix(self.seed, split, rank)),
         )
+
+
+    def _many(self) -> int:
+        return max(1, LARGE // (self.batch_size * math.prod(self.spec.shape)))
+
+    def _workers(self, resident: bool) -> int:
+        if self.num_workers != "auto":
+            return self.num_workers
+        return 0 if resident else max(1, min(4, (os.cpu_count() or 1) // 2))
 
 
 def uneven_batch(batch_size: int, world: int) -> tuple[str, str, str] | None:
