@@ -106,7 +106,7 @@ def test_numbers_come_in_their_order(
 
 
 def test_the_test_split_is_mapped_copied_and_counted_with_the_rest(tmp_path: Path) -> None:
-    values = np.random.default_rng(0).normal(size=(2000, 512))  # more than a chunk
+    values = np.random.default_rng(0).normal(size=(5000, 512))  # more than two chunks
     np.save(tmp_path / "a.npy", values)
     np.save(tmp_path / "b.npy", values[:300] + 1)
     raw = Array(path=str(tmp_path / "a.npy"), test_path=str(tmp_path / "b.npy")).load()
@@ -122,7 +122,7 @@ def test_the_test_split_is_mapped_copied_and_counted_with_the_rest(tmp_path: Pat
     assert copied.in_memory().data is copied.data
     assert copied.nbytes == raw.nbytes
     assert torch.equal(torch.cat([chunk for _, chunk in raw.chunks()]), copied.data)
-    assert [start for start, _ in raw.chunks()] == [0, 1024]
+    assert [start for start, _ in raw.chunks()] == [0, 2048, 4096]
 
 
 def test_mapped_data_goes_to_other_processes(tmp_path: Path) -> None:
