@@ -59,6 +59,11 @@ class ConstrainedAutoencoder(nn.Module):
         return any(part.sparse for _, part in self.parts)
 
     @property
+    def differentiates(self) -> bool:
+        """Whether a term of the loss is itself a derivative, in validation as well."""
+        return any(part.differentiates != "never" for _, part in self.parts)
+
+    @property
     def term_names(self) -> list[str]:
         """The summands of the loss."""
         return [
@@ -71,11 +76,13 @@ class ConstrainedAutoencoder(nn.Module):
         code = self.model.encode(x, noise)
         for _, part in self.having("constrain"):
             code = part.constrain(code, self.clock)
+        if code.stored is None and code.kept is None:
+            return code._replace(stored=code.value)  # made once, however many look at it
         return code
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """What decoding the code of x gives, without corruption or sampling, [B, *shape]."""
-        return self.model.reconstruct(self.encode(x).value)
+        return self.model.likelihood.mean(self.model.decode_code(self.encode(x)))
 
     def forward(self, x: Tensor, *, noise: Noise, as_trained: bool = True) -> Output:
         """One pass over normalised x with every term of the loss.
@@ -88,7 +95,7 @@ class ConstrainedAutoencoder(nn.Module):
             corrupted, mask, weight = self._corrupt(x, noise)
         draws = as_trained and self.model.stochastic
         code = self.encode(corrupted, noise.stream("code") if draws else None)
-        parameters = self.model.decode(code.value)
+        parameters = self.model.decode_code(code)
         terms = self.model.terms(x, code, parameters, weight, self.clock)
         terms |= self._penalties(x, corrupted, code, parameters, noise)
         return Output(x, corrupted, mask, code, parameters, self.model.likelihood.mean, terms)

@@ -143,7 +143,7 @@ def _trainer(built: Built, folder: Path, metric: str, *kept: ModelCheckpoint) ->
             num_sanity_val_steps=0,
             enable_progress_bar=False,
             enable_model_summary=False,
-            inference_mode=False,  # the contractive penalty is a derivative, in validation as well
+            inference_mode=not built.net.differentiates,
         )
 
 

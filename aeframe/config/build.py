@@ -114,7 +114,8 @@ def _net(node: dict[str, Any], parts: Parts, data: DataModule) -> ConstrainedAut
     batch = data.peek("train", ATTACH_SAMPLES)
     with torch.no_grad():
         model.start_at(batch.mean(0))
+        derived = any(part.differentiates != "never" for part in parts.constraints.values())
         for part in parts.constraints.values():
-            part.attach(model, Data(spec.low, spec.high, spec.samples, batch))
+            part.attach(model, Data(spec.low, spec.high, spec.samples, batch, derived))
     # a copy: the model's goes to its device, the data's stays where the data is
     return ConstrainedAutoencoder(model, parts.constraints, deepcopy(data.normalization))

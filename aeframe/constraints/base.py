@@ -52,12 +52,15 @@ class Corrupted:
 class Data:
     """What a constraint may know of the data when it is attached: the normalised range, training
     samples per epoch, and one batch of training inputs, [B, *shape].
+
+    differentiates: whether a term of the loss is itself a derivative of the code.
     """
 
     low: float
     high: float
     samples: int
     batch: Tensor
+    differentiates: bool = False
 
 
 class Step(NamedTuple):

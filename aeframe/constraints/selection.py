@@ -13,6 +13,7 @@ from aeframe.constraints.base import Constraint, Data
 from aeframe.distributed import own_rows, rows_of_all_ranks
 from aeframe.errors import TrainingError
 from aeframe.models.base import Autoencoder, Code, Output
+from aeframe.networks import Active, write_active
 from aeframe.schedules import Clock, Scheduled, schedule
 
 Count = Annotated[Scheduled, AtLeast(1)]
@@ -29,19 +30,39 @@ class TopK(_Selection):
 
     Largest by signed value. Exactly k are kept, ties broken by position; of a rectified code fewer may
     be above zero.
+    read: whether encoder and decoder are trained through `all` units, or only through the `active` ones,
+    with the same result in a time that hardly depends on how many rest; `auto`: by size.
     """
 
-    def __init__(self, *, k: Count) -> None:
+    def __init__(self, *, k: Count, read: Literal["auto", "all", "active"] = "auto") -> None:
         super().__init__()
-        self.k = schedule(k)
+        self.k, self.read = schedule(k), read
+        self.reads_active = False
 
     def size_problem(self, latent_dim: int, inputs: int, batch: int) -> tuple[str, str] | None:
         return _too_many("topk", self.k.extremes, latent_dim)
 
+    def attach(self, model: Autoencoder, data: Data) -> None:
+        large = model.latent_dim >= max(512, 16 * max(self.k.extremes))
+        wanted = self.read == "active" or (self.read == "auto" and large)
+        self.reads_active = wanted and not data.differentiates
+        self._writes_code = (model.writes_code,)  # in a tuple: it is no part of this
+        if self.reads_active:
+            model.decoder.store_by_unit()
+
     def constrain(self, code: Code, clock: Clock) -> Code:
-        top = code.value.topk(min(round(self.k(clock)), code.value.shape[1]), dim=1, sorted=False)
+        k = min(round(self.k(clock)), code.pre.shape[1])
+        features = code.features if code.stored is None else None  # nothing has changed it since
+        if self.reads_active and features is not None:
+            return code.with_active(self._active(code, features, k))
+        top = code.value.topk(k, dim=1, sorted=False)
         kept = torch.zeros_like(code.value).scatter(1, top.indices, top.values)
         return code.with_value(kept, floor=code.floor)
+
+    def _active(self, code: Code, features: Tensor, k: int) -> Active:
+        units = code.pre.detach().topk(k, dim=1, sorted=False).indices
+        values = write_active(self._writes_code[0], features, code.pre, units)
+        return Active(units, values.relu() if code.rectified else values)
 
 
 class _Calibrated(_Selection):

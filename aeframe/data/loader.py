@@ -192,7 +192,6 @@ class DataModule:
             generator=torch.Generator().manual_seed(mix(self.seed, split, rank)),
         )
 
-
     def _many(self) -> int:
         return max(1, LARGE // (self.batch_size * math.prod(self.spec.shape)))
 

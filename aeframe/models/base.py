@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from aeframe.bounds import AtLeast, AtMost
 from aeframe.errors import Problem
 from aeframe.likelihoods import Likelihood
-from aeframe.networks import Network
+from aeframe.networks import Active, Network
 from aeframe.noise import Noise
 from aeframe.schedules import Clock
 
@@ -31,17 +31,31 @@ class Code(NamedTuple):
     """An encoder's answer.
 
     pre: the encoder's output before any activation, [B, m].
-    value: what the decoder reads, [B, m]; [k * B, m] when k samples are drawn, sample by sample.
+    value: what the decoder reads, [B, m]; [k * B, m] when k samples are drawn, sample by sample. It is
+    `stored`, or follows from `kept`, the few active units, or from `pre`, which may be `rectified`.
+    features: what the encoder's last layer read, [B, in], where that is known.
     floor: a unit whose value is not above it is dormant.
     in_unit_interval: whether the values lie in (0, 1).
     posterior: of a variational model.
     """
 
     pre: Tensor
-    value: Tensor
+    stored: Tensor | None = None
     floor: float = 0.0
     in_unit_interval: bool = False
     posterior: Posterior | None = None
+    rectified: bool = False
+    kept: Active | None = None
+    features: Tensor | None = None
+
+    @property
+    def value(self) -> Tensor:
+        """What the decoder reads, [B, m]."""
+        if self.stored is not None:
+            return self.stored
+        if self.kept is not None:
+            return self.kept.spread(self.pre)
+        return self.pre.relu() if self.rectified else self.pre
 
     @property
     def active(self) -> Tensor:
@@ -52,7 +66,13 @@ class Code(NamedTuple):
         self, value: Tensor, *, floor: float = 0.0, in_unit_interval: bool = False
     ) -> Code:
         """The same code after a constraint changed what the decoder reads."""
-        return self._replace(value=value, floor=floor, in_unit_interval=in_unit_interval)
+        return self._replace(
+            stored=value, floor=floor, in_unit_interval=in_unit_interval, kept=None
+        )
+
+    def with_active(self, kept: Active) -> Code:
+        """The same code with all units but these at zero."""
+        return self._replace(stored=None, kept=kept)
 
 
 class Term(NamedTuple):
@@ -151,12 +171,22 @@ class Autoencoder(nn.Module):
 
     def encode(self, x: Tensor, noise: Noise | None = None) -> Code:
         """The code of x. Deterministic without `noise`."""
-        pre = self.encoder(x)
-        return Code(pre, pre)
+        return self.write_code(x)
+
+    def write_code(self, x: Tensor, *, rectified: bool = False) -> Code:
+        """What the encoder makes of x."""
+        *layers, last = self.encoder
+        for layer in layers:
+            x = layer(x)
+        return Code(last(x), rectified=rectified, features=x)
 
     def decode(self, value: Tensor) -> Tensor:
-        """The likelihood's parameters, [B, *shape]."""
+        """The likelihood's parameters, [B, *shape], of code values."""
         return self.decoder(value)
+
+    def decode_code(self, code: Code) -> Tensor:
+        """The same of an encoder's answer, by its active units where it has them."""
+        return self.decode(code.value) if code.kept is None else self.decoder(None, code.kept)
 
     def reconstruct(self, value: Tensor) -> Tensor:
         """The mean image of a code value, [B, *shape]."""

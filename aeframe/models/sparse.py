@@ -37,8 +37,7 @@ class Sparse(Autoencoder):
                 self.writes_code.weight.copy_(self.decoder.dictionary.t())
 
     def encode(self, x: Tensor, noise: Noise | None = None) -> Code:
-        pre = self.encoder(x - self.centre)
-        return Code(pre, pre.relu())
+        return self.write_code(x - self.centre, rectified=True)
 
     @torch.no_grad()
     def start_at(self, mean: Tensor) -> None:

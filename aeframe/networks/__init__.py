@@ -1,7 +1,8 @@
 """Encoders and decoders, sized from the shape of a sample."""
 
+from aeframe.networks.active import Active, write_active
 from aeframe.networks.base import Activation, Decoder, Network, Norm
 from aeframe.networks.conv import Conv
 from aeframe.networks.mlp import MLP
 
-__all__ = ["MLP", "Activation", "Conv", "Decoder", "Network", "Norm"]
+__all__ = ["MLP", "Activation", "Active", "Conv", "Decoder", "Network", "Norm", "write_active"]

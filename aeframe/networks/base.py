@@ -9,6 +9,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from aeframe.networks.active import Active, read_active
+
 Activation = Literal["relu", "leaky_relu", "gelu", "silu", "tanh", "sigmoid"]
 Norm = Literal["none", "batch", "layer"]
 
@@ -30,8 +32,28 @@ class Decoder(nn.Module, ABC):
 
     @property
     @abstractmethod
+    def reader(self) -> nn.Linear:
+        """The layer that reads the code."""
+
+    @abstractmethod
+    def rest(self, read: Tensor) -> Tensor:
+        """What the other layers make of that one's output."""
+
+    def forward(self, value: Tensor | None, active: Active | None = None) -> Tensor:
+        """The likelihood's parameters, of a code by its values or by its active units alone."""
+        read = self.reader(value) if active is None else read_active(self.reader, active)
+        return self.rest(read)
+
+    def store_by_unit(self) -> None:
+        """Lay the reader's weights out unit by unit, as `read_active` wants them; they stay [out, m]."""
+        weight = self.reader.weight
+        if isinstance(weight, nn.Parameter):  # tied weights lie so already
+            weight.data = weight.data.t().contiguous().t()
+
+    @property
     def dictionary(self) -> Tensor:
         """The weight of the layer that reads the code, [out, m]: one column for each unit."""
+        return self.reader.weight
 
     @property
     @abstractmethod

@@ -95,12 +95,12 @@ class ConvDecoder(Decoder):
         self.read, self.inner, self.ups = read, inner, ups
         self.is_linear = len(ups) == 1
 
-    def forward(self, value: Tensor) -> Tensor:
-        return self.ups(self.read(value).view(-1, *self.inner))
-
     @property
-    def dictionary(self) -> Tensor:
-        return self.read.weight
+    def reader(self) -> nn.Linear:
+        return self.read
+
+    def rest(self, read: Tensor) -> Tensor:
+        return self.ups(read.view(-1, *self.inner))
 
     @property
     def output_bias(self) -> nn.Parameter:

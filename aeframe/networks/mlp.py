@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Annotated
 
 import torch
@@ -79,14 +79,14 @@ class MLPDecoder(Decoder):
         self.layers = nn.Sequential(*modules)
         self.shape, self.is_linear = shape, len(modules) == 1
 
-    def forward(self, value: Tensor) -> Tensor:
-        return self.layers(value).view(-1, *self.shape)
-
     @property
-    def dictionary(self) -> Tensor:
-        weight = self.layers[0].weight
-        assert isinstance(weight, Tensor)
-        return weight
+    def reader(self) -> nn.Linear:
+        return self.layers[0]  # type: ignore[return-value]
+
+    def rest(self, read: Tensor) -> Tensor:
+        for layer in islice(self.layers, 1, None):
+            read = layer(read)
+        return read.view(-1, *self.shape)
 
     @property
     def output_bias(self) -> nn.Parameter:

@@ -1,0 +1,72 @@
+"""Linear layers that touch only the active units of a code, for which a matrix of zeros is no work.
+
+The results and gradients are those of the whole matrices.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F  # noqa: N812
+
+
+class Active(NamedTuple):
+    """Code values of which only a few are not zero: units [B, k], all different, and their values."""
+
+    units: Tensor
+    values: Tensor
+
+    def spread(self, like: Tensor) -> Tensor:
+        """The code with its zeros, [B, m] as `like`."""
+        return torch.zeros_like(like).scatter(1, self.units, self.values)
+
+
+def read_active(layer: nn.Linear, active: Active) -> Tensor:
+    """What a layer makes of a code, [B, out], from the columns of its active units alone."""
+    table = layer.weight.t()
+    values = active.values.to(table.dtype)
+    total = F.embedding_bag(active.units, table, mode="sum", per_sample_weights=values)
+    return total if layer.bias is None else total + layer.bias
+
+
+def write_active(layer: nn.Linear, features: Tensor, output: Tensor, units: Tensor) -> Tensor:
+    """A layer's output at these units, [B, k], with the gradients that come from them alone.
+
+    features: the layer's input [B, in]. output: what it made of it, [B, m]. Differentiable once.
+    """
+    return _Written.apply(features, layer.weight, layer.bias, output.detach(), units)
+
+
+class _Written(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, features: Tensor, weight: Tensor, bias: Tensor, output: Tensor, units: Tensor
+    ) -> Tensor:
+        ctx.save_for_backward(features, weight, units)
+        return output.gather(1, units).to(weight.dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor, Tensor, None, None]:
+        features, weight, units = ctx.saved_tensors
+        to_features = None
+        if ctx.needs_input_grad[0]:
+            bag = F.embedding_bag(units, weight, mode="sum", per_sample_weights=grad)
+            to_features = bag.to(features.dtype)
+        flat, shares = units.flatten(), grad.flatten()
+        to_bias = shares.new_zeros(len(weight)).index_add_(0, flat, shares)
+        # the units one after the other, each with the samples that it was active for
+        order = flat.argsort(stable=True)
+        samples = order.div(units.shape[1], rounding_mode="floor")
+        starts = torch.searchsorted(flat[order], torch.arange(len(weight), device=flat.device))
+        to_weight = F.embedding_bag(
+            samples,
+            features.to(weight.dtype),
+            starts,
+            mode="sum",
+            per_sample_weights=shares[order],
+        )
+        return to_features, to_weight, to_bias, None, None
