@@ -151,9 +151,10 @@ def _of_gigabytes(size: int, space: Workspace) -> Process:
 
 def _mapped(space: Workspace, size: int, folder: Path) -> tuple[str, ...]:
     data = ("dataset=array", f"dataset.path={space.hole(size)}", "dataset.batch_size=128")
+    mapped = "dataset.in_memory=false"  # the small one would be read
     limits = (f"trainer.limit_{part}_batches=20" for part in ("train", "val", "test"))
     length = ("trainer.max_epochs=1", *limits, "evaluation.images=32")
-    said = (*SMALL.overrides, *data, *length, f"hydra.run.dir={folder / 'run'}")
+    said = (*SMALL.overrides, *data, mapped, *length, f"hydra.run.dir={folder / 'run'}")
     return probe("memory_of_training", *said)
 
 
