@@ -39,8 +39,8 @@ GOALS: dict[str, Goal] = {
 FASTEST: dict[str, tuple[str, ...]] = {"small": (), "wide": (), "conv": ()}
 """By network: the overrides with which aeframe is fastest and still trains to the same error."""
 
-SPARSE_DECODER: tuple[str, ...] = ()
-"""The overrides with which aeframe decodes from the active units alone."""
+DECODERS = {"dense": ("constraint.topk.read=all",), "sparse": ("constraint.topk.read=active",)}
+"""The overrides with which aeframe's decoder reads all units, or the active ones alone."""
 
 WORKS = (
     Work(SMALL, epochs=2),
@@ -95,9 +95,9 @@ def _fastest(work: Work, space: Workspace) -> Row:
 def _topk(space: Workspace, quick: bool) -> list[Row]:
     large = Work(TOPK, batch=1024, limit=2 if quick else 4, val=600)
     small = Work(TOPK, limit=4 if quick else 20, val=300)
-    lacking = None if SPARSE_DECODER else "no sparse decoder is named in rows.py"
-    sparse = Aeframe(large, space, SPARSE_DECODER, name="sparse decoder", lacking=lacking)
-    dense = Aeframe(large, space, name="dense decoder")
+    dense, sparse = (
+        Aeframe(large, space, words, name=f"{kind} decoder") for kind, words in DECODERS.items()
+    )
     return [
         Row(f"sparse-decoder {large.name}", dense, sparse),
         Row(f"bare {small.name}", Reference("bare", small, space), Aeframe(small, space)),
