@@ -10,12 +10,13 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from copy import deepcopy
 from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
+from hydra.core.hydra_config import HydraConfig
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import ModelCheckpoint
@@ -24,6 +25,7 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from aeframe import report
 from aeframe.callbacks import Bar, EarlyStopping, Last, Until
+from aeframe.compute import compile_network, computing, parallel_jobs, threads_for
 from aeframe.config.build import Built, build
 from aeframe.constrained import ConstrainedAutoencoder
 from aeframe.errors import TrainingError, UserError
@@ -57,7 +59,9 @@ def run(cfg: DictConfig, folder: Path, flags: tuple[str, ...] = ()) -> float:
     if is_first_process():
         report.opening(built, cfg, folder)
     untrained = deepcopy(built.net)
-    with _claimed(folder), one_job(flags):
+    with _claimed(folder), one_job(flags), _computing(built):
+        if built.training.compile:
+            compile_network(built.net)
         _fit(trainer, built, best)
         card = _test(trainer, built, best, untrained)
     value = float(best.best_model_score)  # type: ignore[arg-type]
@@ -76,6 +80,19 @@ def run(cfg: DictConfig, folder: Path, flags: tuple[str, ...] = ()) -> float:
     ends = (c for c in built.callbacks if isinstance(c, Until | EarlyStopping))
     report.closing(card, result, [c.said for c in ends if c.said], folder)
     return value
+
+
+def _computing(built: Built) -> AbstractContextManager[None]:
+    devices, size = built.trainer["devices"], built.data.batch_size
+    on_cpu = built.trainer["accelerator"] == "cpu" and isinstance(devices, int)
+    threads = threads_for(
+        built.hardware.threads,
+        built.net.model,
+        size,
+        processes=devices if on_cpu else 1,
+        jobs=parallel_jobs(HydraConfig.get().launcher),
+    )
+    return computing(threads, built.training.precision)
 
 
 def _fit(trainer: pl.Trainer, built: Built, best: ModelCheckpoint) -> None:

@@ -15,7 +15,13 @@ from omegaconf import DictConfig
 from aeframe.callbacks import EarlyStopping, Until
 from aeframe.config.classes import keys, options_of, resolve
 from aeframe.config.parts import Parts, batch_size, find, make_model, plain, size_problems
-from aeframe.config.training import SchedulerOptions, optimizer_arguments, trainer_arguments
+from aeframe.config.training import (
+    Hardware,
+    SchedulerOptions,
+    Training,
+    optimizer_arguments,
+    trainer_arguments,
+)
 from aeframe.constrained import ConstrainedAutoencoder
 from aeframe.constraints import Data
 from aeframe.dashboard import Dashboard
@@ -37,6 +43,8 @@ class Built:
     module: AutoencoderModule
     data: DataModule
     trainer: dict[str, Any]
+    hardware: Hardware
+    training: Training
     callbacks: list[pl.Callback]
     evaluation: Evaluation
     notes: list[Problem]
@@ -75,8 +83,17 @@ def build(cfg: DictConfig | Mapping[str, Any]) -> Built:
         EarlyStopping(node["optimized_metric"], made["early_stopping"]),
         Dashboard(made["dashboard"]),
     ]
-    trainer = trainer_arguments(node)
-    return Built(net, module, data, trainer, callbacks, made["evaluation"], parts.notes)
+    return Built(
+        net,
+        module,
+        data,
+        trainer_arguments(node),
+        hardware,
+        made["trainer"],
+        callbacks,
+        made["evaluation"],
+        parts.notes,
+    )
 
 
 def _optimizer(node: dict[str, Any]) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from aeframe.config.training import MATMUL
 from aeframe.constraints import Constraint
 from aeframe.errors import Problem
 from aeframe.likelihoods import Likelihood
@@ -167,7 +168,7 @@ def _sharded(c: Choices) -> Iterator[Problem]:
         elif name in c.differentiating:
             what = f"{name} differentiates twice, which hardware=fsdp does not"
             yield Problem(c.written, what, "Write hardware=ddp.")
-    if c.precision != "32-true":
+    if c.precision not in ("32-true", *MATMUL):
         what = "hardware=fsdp would round the normalisation and the thresholds as well"
         yield Problem(f"trainer.precision={c.precision}", what, "Write trainer.precision=32-true.")
 

@@ -18,26 +18,33 @@ from aeframe.errors import Problem
 
 Count = Annotated[int, AtLeast(1)]
 Share = Annotated[float, Above(0), AtMost(1)]
+Precision = Literal["32-true", "high", "medium", "bf16-mixed", "16-mixed", "64-true"]
+MATMUL = ("high", "medium")
+"""Of torch.set_float32_matmul_precision; `highest` belongs to all other precisions."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Hardware:
-    """The keys of `hardware`: those of Lightning's Trainer that say where it runs."""
+    """The keys of `hardware`: those of Lightning's Trainer that say where it runs, and threads: of the
+    CPU; `auto`: one for small networks, else all cores that other jobs of the sweep leave.
+    """
 
     accelerator: Literal["cpu", "gpu"] = "cpu"
     devices: Count | list[Annotated[int, AtLeast(0)]] | Literal["auto"] = 1
     strategy: Literal["auto", "ddp", "ddp_find_unused_parameters_true", "fsdp"] = "auto"
     num_nodes: Count = 1
     sync_batchnorm: bool = False
+    threads: Count | Literal["auto"] = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
     """The keys of `trainer`: those of Lightning's Trainer that aeframe does not set itself (null leaves
-    Lightning's default), and steps_per_call: see aeframe/pace.py.
+    Lightning's default), and our own: the precisions `high` and `medium`, 32-true whose matrix products
+    may be rounded (MATMUL); steps_per_call: see aeframe/pace.py; compile: through torch.compile.
     """
 
-    precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"] | None = None
+    precision: Precision | None = None
     max_epochs: Count | None = None
     min_epochs: Count | None = None
     max_steps: Count | None = None
@@ -56,6 +63,7 @@ class Training:
     benchmark: bool | None = None
     detect_anomaly: bool = False
     steps_per_call: Count | Literal["auto"] = "auto"
+    compile: bool = False
     profiler: Literal["simple", "advanced", "pytorch"] | None = None
 
 
@@ -71,7 +79,10 @@ class SchedulerOptions:
 def trainer_arguments(node: Mapping[str, Any]) -> dict[str, Any]:
     """What Lightning's Trainer gets; a key of `trainer` beats the same of `hardware`."""
     merged = {**node["hardware"], **node["trainer"]}
-    return {k: v for k, v in merged.items() if v is not None and k != "steps_per_call"}
+    if merged.get("precision") in MATMUL:
+        merged["precision"] = "32-true"
+    ours = ("threads", "steps_per_call", "compile")
+    return {k: v for k, v in merged.items() if v is not None and k not in ours}
 
 
 def optimizer_arguments(

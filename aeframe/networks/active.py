@@ -21,7 +21,7 @@ class Active(NamedTuple):
 
     def spread(self, like: Tensor) -> Tensor:
         """The code with its zeros, [B, m] as `like`."""
-        return torch.zeros_like(like).scatter(1, self.units, self.values)
+        return torch.zeros_like(like, dtype=self.values.dtype).scatter(1, self.units, self.values)
 
 
 def read_active(layer: nn.Linear, active: Active) -> Tensor:

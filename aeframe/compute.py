@@ -1,0 +1,72 @@
+"""How torch computes in this process: on how many threads, with which rounding, compiled or not."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from aeframe.config.training import MATMUL
+from aeframe.constrained import ConstrainedAutoencoder
+from aeframe.models import Autoencoder
+
+SMALL = (
+    2**25
+)  # floating-point operations of a batch's forward pass: below, threads wait more than they help
+
+
+@contextmanager
+def computing(threads: int, precision: str | None) -> Iterator[None]:
+    """Compute like this for a while. precision: a key of `trainer`."""
+    before = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    torch.set_num_threads(threads)
+    torch.set_float32_matmul_precision(precision if precision in MATMUL else "highest")
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        torch.set_float32_matmul_precision(before[1])
+
+
+def threads_for(
+    wanted: int | Literal["auto"], model: Autoencoder, batch_size: int, *, processes: int, jobs: int
+) -> int:
+    """How many threads the CPU works on a model with.
+
+    It depends on nothing that is measured: sums on another number of threads are rounded otherwise.
+    processes: of this run on this machine. jobs: of a sweep that run at once.
+    """
+    if wanted != "auto":
+        return wanted
+    if batch_size * operations(model) < SMALL:
+        return 1
+    return max(1, torch.get_num_threads() // (processes * jobs))
+
+
+@torch.no_grad()
+def operations(model: Autoencoder) -> int:
+    """Floating-point operations of one sample's way through encoder and decoder."""
+    weight = model.writes_code.weight
+    counter, training = FlopCounterMode(display=False), model.training
+    model.eval()
+    with counter:
+        model.decode(model.encode(torch.zeros(1, *model.shape).to(weight)).value)
+    model.train(training)
+    return counter.get_total_flops()
+
+
+def parallel_jobs(launcher: Any) -> int:
+    """How many jobs of a sweep run at once, from Hydra's launcher: joblib's n_jobs, -1 for all cores."""
+    jobs = launcher.get("n_jobs") or 1
+    return os.cpu_count() or 1 if jobs < 0 else int(jobs)
+
+
+def compile_network(net: ConstrainedAutoencoder) -> None:
+    """Let torch.compile translate the passes through the layers when they are first used."""
+    model: Any = net.model
+    model.write_code = torch.compile(model.write_code)
+    model.decoder.compile()
