@@ -180,6 +180,7 @@ def baselines(data: DataModule, size: int) -> list[Baseline]:
         x = x - centre
         restored = pca.inverse_transform(pca.transform(x))
         errors += [((x - pca.mean_) ** 2).sum(), ((x - restored) ** 2).sum()]
+        data.splits["test"].raw.release()
     mean, components = errors / (count * train.shape[1])
     names = ("mean image", f"PCA, {size} components")
     return [

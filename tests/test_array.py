@@ -105,18 +105,18 @@ def test_numbers_come_in_their_order(
     assert (raw.mapping is not None) == stays
 
 
-def test_the_test_split_is_mapped_copied_and_counted_with_the_rest(tmp_path: Path) -> None:
+def test_what_is_copied_to_memory_leaves_the_test_split_in_its_file(tmp_path: Path) -> None:
     values = np.random.default_rng(0).normal(size=(5000, 512))  # more than two chunks
     np.save(tmp_path / "a.npy", values)
     np.save(tmp_path / "b.npy", values[:300] + 1)
     raw = Array(path=str(tmp_path / "a.npy"), test_path=str(tmp_path / "b.npy")).load()
     assert raw.test is not None
-    assert raw.nbytes == raw.data.nbytes + raw.test.data.nbytes
+    assert raw.nbytes == raw.data.nbytes
     raw.release()
     copied = raw.in_memory()
     assert copied.test is not None
     assert copied.mapping is None
-    assert copied.test.mapping is None
+    assert copied.test.mapping is not None
     assert np.array_equal(copied.data.numpy(), values)
     assert np.array_equal(copied.test.data.numpy(), values[:300] + 1)
     assert copied.in_memory().data is copied.data

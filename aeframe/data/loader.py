@@ -98,6 +98,7 @@ class DataModule:
         self.in_memory, self.memory_limit = in_memory, memory_limit
         self.kind, self.num_workers, self.shuffle = normalization, num_workers, shuffle
         self.splits: dict[str, Samples] = {}
+        self._moved: dict[tuple[int, torch.device], Raw] = {}
         self.spec: DataSpec
         self.normalization: Normalization
 
@@ -147,6 +148,7 @@ class DataModule:
         samples = self.splits[split]
         spread = torch.linspace(0, len(samples) - 1, min(n, len(samples))).round().long()
         chosen = samples[Share(spread, len(spread))].x
+        samples.raw.release()
         return normalize(chosen.to(normalize.scale.device))
 
     def loader(
@@ -165,7 +167,7 @@ class DataModule:
         """
         if (uneven := uneven_batch(self.batch_size, world)) is not None:
             raise UserError(*uneven)
-        samples = self.splits[split]
+        samples = self._placed(split, device)
         if len(samples) < world:
             what = f"the {split} split has {len(samples)} samples for {world} processes"
             raise UserError("hardware.devices", what, "Write a larger dataset.val_fraction.")
@@ -177,8 +179,9 @@ class DataModule:
             shuffle=training and self.shuffle,
             rank=rank,
             world=world,
+            device=samples.index.device,
         )
-        workers = self._workers(self.is_resident(samples.raw.nbytes))
+        workers = self._workers(samples, device)
         if workers == 0:
             return Resident(samples, batches)
         return DataLoader(
@@ -195,10 +198,27 @@ class DataModule:
     def _many(self) -> int:
         return max(1, LARGE // (self.batch_size * math.prod(self.spec.shape)))
 
-    def _workers(self, resident: bool) -> int:
+    def _placed(self, split: str, device: torch.device | None) -> Samples:
+        """The split, on the GPU that trains on it where that has room."""
+        samples = self.splits[split]
+        if device is None or device.type != "cuda" or not self.is_resident(samples.raw.nbytes):
+            return samples
+        key = (id(samples.raw), device)  # splits may share one tensor
+        if key not in self._moved:
+            free, _ = torch.cuda.mem_get_info(device)
+            if samples.raw.nbytes > free / 2:
+                return samples
+            self._moved[key] = samples.raw.on(device)
+        return Samples(self._moved[key], samples.index.to(device))
+
+    def _workers(self, samples: Samples, device: torch.device | None) -> int:
+        """Processes that fetch batches: none for data that is where it is used."""
+        if samples.index.is_cuda:
+            return 0
         if self.num_workers != "auto":
             return self.num_workers
-        return 0 if resident else max(1, min(4, (os.cpu_count() or 1) // 2))
+        at_hand = self.is_resident(samples.raw.nbytes) and (device is None or device.type == "cpu")
+        return 0 if at_hand else max(1, min(4, (os.cpu_count() or 1) // 2))
 
 
 def uneven_batch(batch_size: int, world: int) -> tuple[str, str, str] | None:

@@ -58,8 +58,8 @@ class Raw:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the samples, the test split's among them; what in_memory() takes."""
-        return self.data.nbytes + (0 if self.test is None else self.test.nbytes)
+        """Bytes of the samples, without the test split's; what in_memory() takes."""
+        return self.data.nbytes
 
     def release(self) -> None:
         """Let go of the pages of memory-mapped data that were read, the test split's too.
@@ -71,14 +71,17 @@ class Raw:
         if self.test is not None:
             self.test.release()
 
-    def in_memory(self) -> Raw:
-        """The same with memory-mapped data copied to one contiguous tensor, the test split's too.
+    def on(self, device: torch.device) -> Raw:
+        """The same with the samples in a device's memory."""
+        return replace(self, data=self.data.to(device), mapping=None)
 
-        The peak is nbytes and a chunk. Data that is in memory already is not copied.
+    def in_memory(self) -> Raw:
+        """The same with memory-mapped data copied to one contiguous tensor.
+
+        A test split of its own stays where it is: it is read once, at the end. The peak is nbytes and a chunk. Data that is in memory already is not copied.
         """
-        test = None if self.test is None else self.test.in_memory()
         if self.mapping is None:
-            return replace(self, test=test)
+            return self
         data = torch.empty(self.data.shape, dtype=self.data.dtype)
         outer = max(range(data.ndim), key=self.data.stride)  # Fortran's order has it last
         step = max(1, CHUNK * data.shape[outer] // data.numel())
@@ -87,7 +90,7 @@ class Raw:
         ):
             target.copy_(source)
             self.release()
-        return replace(self, data=data, test=test, mapping=None)
+        return replace(self, data=data, mapping=None)
 
     def chunks(self) -> Iterator[tuple[int, Tensor]]:
         """The samples in their order, some at a time, each with the row that it starts at.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Annotated
 
+import torch
 from torch import Tensor, nn
 
 from aeframe.bounds import AtLeast
@@ -54,7 +55,10 @@ class Conv(Network):
             self._stage(nn.Conv2d(a, b, 3, stride=2, padding=1), b) for a, b in pairwise(channels)
         ]
         encoder = nn.Sequential(*stages, nn.Flatten(), nn.Linear(units, heads * latent_dim))
-        return encoder, ConvDecoder(nn.Linear(latent_dim, units), last, self._ups(channels, sizes))
+        decoder = ConvDecoder(nn.Linear(latent_dim, units), last, self._ups(channels, sizes))
+        for part in (encoder, decoder):  # the layout that convolutions are fastest in
+            part.to(memory_format=torch.channels_last)
+        return encoder, decoder
 
     def _ups(self, channels: list[int], sizes: list[Size]) -> nn.Sequential:
         ups: list[nn.Module] = []

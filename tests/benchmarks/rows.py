@@ -129,7 +129,7 @@ def _start(space: Workspace) -> list[Row]:
 def _memory(space: Workspace, quick: bool) -> list[Row]:
     mnist = Process(
         "aeframe",
-        lambda _: probe("memory_of_mnist", str(space.data)),
+        lambda _: probe("memory_of_mnist", str(space.unpacked)),
         space,
         printed=True,
         lacking=lambda: measurable() or space.lacks_mnist(),
