@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-TRAINING = {"pytorch_lightning", "lightning_fabric", "torchmetrics", "torchvision", "tensorboard"}
+TRAINING = {
+    *("pytorch_lightning", "lightning_fabric", "torchmetrics", "torchvision", "tensorboard"),
+    "torch._dynamo",  # the trial of an optimizer would bring it
+}
 """What training needs and no mistake does."""
 HEAVY = TRAINING | {"torch", "numpy", "scipy", "sklearn", "matplotlib", "PIL"}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from inspect import unwrap
 from typing import Annotated, Any, Literal
 
 import torch
@@ -162,15 +163,24 @@ def try_optimizer(
     weight.grad = torch.ones(2)
     where = "optimizer"
     try:
-        made = optimizer([weight], **arguments)
-        made.step(lambda: 0.0)
-        where = "scheduler"
-        if scheduler is not None:
-            planned = scheduler(made, **schedule)
+        with torch.set_grad_enabled(arguments.get("differentiable", False)):
+            made = _uncompiled(optimizer)([weight], **arguments)
             made.step(lambda: 0.0)
-            advance: Any = planned.step
-            advance(*([0.0] if isinstance(planned, ReduceLROnPlateau) else []))
+            where = "scheduler"
+            if scheduler is not None:
+                planned = scheduler(made, **schedule)
+                made.step(lambda: 0.0)
+                advance: Any = planned.step
+                advance(*([0.0] if isinstance(planned, ReduceLROnPlateau) else []))
     except Exception as error:  # each class has its own kinds
         reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
         return Problem(where, f"does not work ({reason})")
     return None
+
+
+def _uncompiled(optimizer: type[Optimizer]) -> type[Optimizer]:
+    """The class without what surrounds its methods for torch.compile's sake and imports torch._dynamo,
+    which takes longer than all else that is checked.
+    """
+    methods = {name: unwrap(getattr(optimizer, name)) for name in ("add_param_group", "step")}
+    return type(optimizer.__name__, (optimizer,), methods)
