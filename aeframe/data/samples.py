@@ -78,7 +78,8 @@ class Raw:
     def in_memory(self) -> Raw:
         """The same with memory-mapped data copied to one contiguous tensor.
 
-        A test split of its own stays where it is: it is read once, at the end. The peak is nbytes and a chunk. Data that is in memory already is not copied.
+        A test split of its own stays where it is: it is read once, at the end. The peak is nbytes and
+        a chunk. Data that is in memory already is not copied.
         """
         if self.mapping is None:
             return self
