@@ -44,7 +44,9 @@ def growth(work: Callable[[Source], Raw], source: Source) -> Growth:
     Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here
     before = resident("VmRSS")
     raw = work(source)
-    return Growth(resident("VmHWM") - before, resident("VmRSS") - before, raw.nbytes / 2**20)
+    read = [part.nbytes for part in (raw, raw.test) if part is not None and part.mapping is None]
+    size = sum(read or [raw.nbytes]) / 2**20
+    return Growth(resident("VmHWM") - before, resident("VmRSS") - before, size)
 
 
 Measure = Callable[[Callable[[Source], Raw], Source], Growth]
