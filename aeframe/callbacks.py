@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 import time
-from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import ModelCheckpoint
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
@@ -72,37 +69,6 @@ class EarlyStopping(pl.callbacks.EarlyStopping):
             super()._run_early_stopping_check(trainer)
             # not stopped_epoch, which testing the best checkpoint restores to that of the checkpoint
             self.stopped = trainer.should_stop and not before
-
-
-class Last(ModelCheckpoint):
-    """Keeps the last checkpoint, as another name of the best one where that has just been written.
-
-    Lightning's own save_last would save only when the best is new.
-    """
-
-    def __init__(self, best: ModelCheckpoint) -> None:
-        super().__init__(best.dirpath, "last", monitor=None, enable_version_counter=False)
-        self.best = best
-
-    def _save_checkpoint(self, trainer: pl.Trainer, filepath: str) -> None:
-        step = trainer.global_step
-        if self.best._last_global_step_saved != step or not self.best.best_model_path:
-            return super()._save_checkpoint(trainer, filepath)
-        if trainer.is_global_zero:
-            _copy(Path(self.best.best_model_path), Path(filepath))
-        self._last_global_step_saved, self._last_checkpoint_saved = step, filepath
-        return None
-
-
-def _copy(source: Path, target: Path) -> None:
-    """Give the file another name, which a later checkpoint of either name does not touch."""
-    partial = target.with_suffix(".partial")
-    partial.unlink(missing_ok=True)
-    try:
-        partial.hardlink_to(source)
-    except OSError:  # not every file system has links
-        shutil.copyfile(source, partial)
-    partial.replace(target)
 
 
 class RateColumn(ProgressColumn):

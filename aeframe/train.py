@@ -24,8 +24,15 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from aeframe import report
-from aeframe.callbacks import Bar, EarlyStopping, Last, Until
-from aeframe.compute import compile_network, computing, parallel_jobs, threads_for
+from aeframe.callbacks import Bar, EarlyStopping, Until
+from aeframe.checkpoints import Last, WholeFiles
+from aeframe.compute import (
+    compile_network,
+    computing,
+    keep_freed_memory,
+    parallel_jobs,
+    threads_for,
+)
 from aeframe.config.build import Built, build
 from aeframe.constrained import ConstrainedAutoencoder
 from aeframe.errors import TrainingError, UserError
@@ -59,6 +66,7 @@ def run(cfg: DictConfig, folder: Path, flags: tuple[str, ...] = ()) -> float:
     if is_first_process():
         report.opening(built, cfg, folder)
     untrained = deepcopy(built.net)
+    keep_freed_memory()
     with _claimed(folder), one_job(flags), _computing(built):
         if built.training.compile:
             compile_network(built.net)
@@ -154,6 +162,7 @@ def _trainer(built: Built, folder: Path, metric: str, *kept: ModelCheckpoint) ->
         return pl.Trainer(
             **built.trainer,
             callbacks=[*built.callbacks, Bar(metric), *kept],
+            plugins=[WholeFiles()],
             logger=TensorBoardLogger(folder, name="", version="", default_hp_metric=False),
             default_root_dir=folder,
             use_distributed_sampler=False,
