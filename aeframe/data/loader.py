@@ -15,12 +15,12 @@ from torch.utils.data import DataLoader
 from aeframe.bounds import Above, AtLeast, AtMost, Below
 from aeframe.data.normalization import Normalization, fit
 from aeframe.data.sampler import EpochBatches
-from aeframe.data.samples import Batch, Raw, Samples, Shape, Share, Source
+from aeframe.data.samples import Batch, Raw, Samples, Shape, Share, Source, rows_of
 from aeframe.errors import UserError
 from aeframe.noise import mix
 
-RELEASE = 2**28  # bytes of memory-mapped data that are read before their pages are let go of
 LARGE = 2**19  # elements in a large batch
+TRAIN, VALIDATION, TEST = 0, 1, 2
 
 
 @dataclass(frozen=True)
@@ -58,14 +58,8 @@ class Resident:
         return len(self.sampler)
 
     def __iter__(self) -> Iterator[Batch]:
-        raw, read = self.samples.raw, 0
         for share in self.sampler:
-            batch = self.samples[share]
-            read += batch.x.nbytes
-            if read > RELEASE:
-                raw.release()
-                read = 0
-            yield batch
+            yield self.samples[share]
 
 
 class DataModule:
@@ -121,7 +115,7 @@ class DataModule:
     def _split(self, raw: Raw) -> dict[str, Samples]:
         n = len(raw.data)
         generator = torch.Generator().manual_seed(mix(self.seed, "split"))
-        order = torch.randperm(n, generator=generator)
+        order = torch.randperm(n, generator=generator, dtype=rows_of(n))
         held = 0 if raw.test is not None else max(1, round(self.test_fraction * n))
         val = max(1, round(self.val_fraction * n))
         if n - held - val < 1:
@@ -130,12 +124,16 @@ class DataModule:
                 f"{n} samples leave none to train on beside {val} for validation and {held} for the test",
                 "Write smaller fractions." if n > 2 else "Give at least 3 samples.",
             )
+        part = torch.zeros(n, dtype=torch.uint8)
+        part[order[:held]], part[order[held : held + val]] = TEST, VALIDATION
         # each split in the source's order: reads of memory-mapped data then move forwards
-        test = Samples(raw, order[:held].sort().values)
+        train, validation, test = (
+            Samples(raw, (part == which).nonzero().flatten().to(order.dtype))
+            for which in (TRAIN, VALIDATION, TEST)
+        )
         if raw.test is not None:
-            test = Samples(raw.test, torch.arange(len(raw.test.data)))
-        validation = Samples(raw, order[held : held + val].sort().values)
-        train = Samples(raw, order[held + val :].sort().values)
+            count = len(raw.test.data)
+            test = Samples(raw.test, torch.arange(count, dtype=rows_of(count)))
         return {"train": train, "val": validation, "test": test}
 
     def peek(self, split: str, n: int, normalization: Normalization | None = None) -> Tensor:
@@ -146,7 +144,8 @@ class DataModule:
         """
         normalize = normalization or self.normalization
         samples = self.splits[split]
-        spread = torch.linspace(0, len(samples) - 1, min(n, len(samples))).round().long()
+        spread = torch.linspace(0, len(samples) - 1, min(n, len(samples)), dtype=torch.float64)
+        spread = spread.round().long()
         chosen = samples[Share(spread, len(spread))].x
         samples.raw.release()
         return normalize(chosen.to(normalize.scale.device))

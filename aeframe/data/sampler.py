@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch.utils.data import Sampler
 
-from aeframe.data.samples import Share
+from aeframe.data.samples import Share, rows_of
 from aeframe.noise import mix
 
 
@@ -49,10 +49,11 @@ class EpochBatches(Sampler[Share]):
         return len(self._starts())
 
     def __iter__(self) -> Iterator[Share]:
-        order = torch.arange(self.total)
+        dtype = rows_of(self.total)
+        order = torch.arange(self.total, dtype=dtype)
         if self.shuffle:
             generator = torch.Generator().manual_seed(mix(self.seed, "order", self.epoch))
-            order = torch.randperm(self.total, generator=generator)
+            order = torch.randperm(self.total, generator=generator, dtype=dtype)
         order = order.to(self.device)  # once, where batches are gathered
         for batch in order[: self.n].split(self.batch_size)[: len(self)]:
             yield Share(batch if self.world == 1 else batch[self.rank :: self.world], len(batch))

@@ -17,6 +17,13 @@ from aeframe.errors import Problem
 Shape = tuple[int, ...]
 
 CHUNK = 2**20  # elements that are looked at at once: 8 MiB in double precision
+RESIDENT = 2**26  # bytes of mapped data that are read before their pages are let go of
+NEIGHBOURS = 2**16  # bytes that the system maps around a page that is read
+
+
+def rows_of(count: int) -> torch.dtype:
+    """The type of numbers of so many rows: of tens of millions they take memory, too."""
+    return torch.int32 if count < 2**31 else torch.int64
 
 
 class Share(NamedTuple):
@@ -112,6 +119,7 @@ class Samples(Dataset[Batch]):
 
     def __init__(self, raw: Raw, index: Tensor) -> None:
         self.raw, self.index = raw, index
+        self._resident = 0  # bytes of mapped data, at most
 
     def __len__(self) -> int:
         return len(self.index)
@@ -122,7 +130,22 @@ class Samples(Dataset[Batch]):
         else:
             rows = self.index.index_select(0, chosen.positions)
         total = len(rows) if isinstance(chosen, slice) else chosen.total
-        return Batch(self.raw.data.index_select(0, rows), rows, total)
+        return Batch(self._gathered(rows), rows, total)
+
+    def _gathered(self, rows: Tensor) -> Tensor:
+        data = self.raw.data
+        if self.raw.mapping is None:
+            return data.index_select(0, rows)
+        found = torch.empty((len(rows), *data.shape[1:]), dtype=data.dtype)
+        each = max(NEIGHBOURS, data[0].nbytes)
+        step = max(1, RESIDENT // each)
+        for part, place in zip(rows.split(step), found.split(step), strict=True):
+            self._resident += len(part) * each
+            if self._resident > RESIDENT:
+                self.raw.release()
+                self._resident = 0
+            torch.index_select(data, 0, part, out=place)
+        return found
 
 
 class Source(ABC):
