@@ -1,4 +1,4 @@
-"""Print the MiB that a run takes beyond the libraries. Arguments: those of train.py."""
+"""Print the MiB that the process of a run takes at most. Arguments: those of train.py."""
 
 import contextlib
 import io
@@ -15,4 +15,4 @@ if __name__ == "__main__":
         except SystemExit as end:
             if end.code:
                 raise
-    print(peak.growth())
+    print(peak.most())

@@ -20,7 +20,11 @@ class Peak:
 
     def growth(self) -> float:
         """MiB."""
-        return _mark() - self.before
+        return self.most() - self.before
+
+    def most(self) -> float:
+        """All that the process has used at once since then, in MiB."""
+        return _mark()
 
 
 def measurable() -> str | None:
