@@ -193,13 +193,19 @@ def topk_of(built: Built) -> TopK:
     return part
 
 
+COMPOSED: dict[tuple[str, ...], DictConfig] = {}
+
+
 @pytest.fixture
 def both(compose: Compose) -> Callable[..., tuple[Built, Built]]:
     """One network twice: read by its active units, and whole."""
 
     def made(*overrides: str) -> tuple[Built, Built]:
         small = () if any("topk.k" in o for o in overrides) else ("constraint.topk.k=5",)
-        cfg = compose(*overrides, *small, "constraint.topk.read=active")
+        if overrides not in COMPOSED:  # it takes longer than to train
+            COMPOSED[overrides] = compose(*overrides, *small)
+        cfg = COMPOSED[overrides]
+        cfg.constraint.topk.read = "active"
         ours = build(cfg)
         cfg.constraint.topk.read = "all"
         theirs = build(cfg)

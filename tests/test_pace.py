@@ -34,6 +34,7 @@ from tests.test_dashboard import Events
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*could not find the monitored key",  # where training ends before the first validation
     "ignore:Anomaly Detection has been enabled",
+    "ignore:This DataLoader will create 2 worker processes",  # on one core
 )
 
 Compose = Callable[..., DictConfig]
@@ -370,7 +371,7 @@ def test_the_learning_rate_is_that_of_the_step_at_every_pace(
     written_as, curve = SCHEDULES[schedule]
     scheduler = f"scheduler={{_target_: torch.optim.lr_scheduler.{written_as}}}"
     epochs = ("trainer.max_epochs=3", "trainer.log_every_n_steps=1")
-    run = same_at_every_pace(scheduler, *epochs, stretches=[BATCHES] * 3)
+    run = same_at_every_pace(scheduler, *epochs, stretches=[BATCHES] * 3, paces=(7, "auto"))
     assert rates(run) == pytest.approx({s: 1e-3 * curve(s) for s in range(3 * BATCHES)})
 
 
