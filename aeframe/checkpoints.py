@@ -22,9 +22,12 @@ class WholeFiles(TorchCheckpointIO):
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_suffix(".partial")
-        with partial.open("wb") as file:
-            torch.save(checkpoint, file)
-        partial.replace(target)
+        try:
+            with partial.open("wb") as file:
+                torch.save(checkpoint, file)
+            partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 class Last(ModelCheckpoint):
@@ -56,3 +59,4 @@ def _copy(source: Path, target: Path) -> None:
     except OSError:  # not every file system has links
         shutil.copyfile(source, partial)
     partial.replace(target)
+    partial.unlink(missing_ok=True)  # still there where both were one file already

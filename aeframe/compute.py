@@ -15,10 +15,9 @@ from aeframe.config.training import MATMUL
 from aeframe.constrained import ConstrainedAutoencoder
 from aeframe.models import Autoencoder
 
-SMALL = (
-    2**25
-)  # floating-point operations of a batch's forward pass: below, threads wait more than they help
-
+# floating-point operations of a batch's forward pass: with fewer, threads wait more than they help
+SMALL = 2**25
+THREADS = "OMP_NUM_THREADS"
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
@@ -26,6 +25,10 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 def computing(threads: int, precision: str | None) -> Iterator[None]:
     """Compute like this for a while. precision: a key of `trainer`."""
     before = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    variable = os.environ.get(THREADS)
+    os.environ[THREADS] = str(
+        threads
+    )  # for the other ranks; without it Lightning sets its own number
     torch.set_num_threads(threads)
     torch.set_float32_matmul_precision(precision if precision in MATMUL else "highest")
     try:
@@ -33,6 +36,10 @@ def computing(threads: int, precision: str | None) -> Iterator[None]:
     finally:
         torch.set_num_threads(before[0])
         torch.set_float32_matmul_precision(before[1])
+        if variable is None:
+            del os.environ[THREADS]
+        else:
+            os.environ[THREADS] = variable
 
 
 def threads_for(
@@ -41,13 +48,17 @@ def threads_for(
     """How many threads the CPU works on a model with.
 
     It depends on nothing that is measured: sums on another number of threads are rounded otherwise.
-    processes: of this run on this machine. jobs: of a sweep that run at once.
+    processes: of this run on this machine. jobs: of a sweep that run at once. A launcher may have given
+    each of them its share of the cores before, which is then kept.
     """
     if wanted != "auto":
         return wanted
     if batch_size * operations(model) < SMALL:
         return 1
-    return max(1, torch.get_num_threads() // (processes * jobs))
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    return max(1, min(torch.get_num_threads(), cores // (processes * jobs)))
 
 
 @torch.no_grad()
@@ -81,6 +92,7 @@ def keep_freed_memory() -> None:
 
 def compile_network(net: ConstrainedAutoencoder) -> None:
     """Let torch.compile translate the passes through the layers when they are first used."""
+    torch.compiler.reset()  # other jobs of this process may have used up what torch translates of a function
     model: Any = net.model
     model.write_code = torch.compile(model.write_code)
     model.decoder.compile()

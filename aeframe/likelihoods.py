@@ -94,11 +94,17 @@ class Gaussian(Likelihood):
     def __init__(self, *, variance: Annotated[float, Above(0)] | Literal["learned"] = 1.0) -> None:
         super().__init__()
         learned = variance == "learned"
-        low, high = math.exp(-LIMIT), math.exp(LIMIT)
-        self.fixed = None if learned else min(max(float(variance), low), high)
         self.log_variance = nn.Parameter(
-            torch.tensor(math.log(self.fixed or 1.0)), requires_grad=learned
+            torch.tensor(0.0 if learned else math.log(float(variance))), requires_grad=learned
         )
+        self._note_variance()
+        self.register_load_state_dict_post_hook(Gaussian._note_variance)
+
+    def _note_variance(self, *_: object) -> None:
+        """A fixed variance as a number: to ask a tensor for it would be to wait for the device."""
+        learned = self.log_variance.requires_grad
+        held = min(max(self.log_variance.item(), -LIMIT), LIMIT)
+        self.fixed = None if learned else math.exp(held)
 
     def nll(self, parameters: Tensor, x: Tensor) -> Tensor:
         log_variance = held(self.log_variance, -LIMIT, LIMIT)

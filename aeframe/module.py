@@ -23,6 +23,8 @@ from aeframe.noise import Noise, mix
 from aeframe.pace import Pace
 from aeframe.schedules import Clock
 
+LARGE = 2**19  # elements of a layer's output for a batch that no gradient is made for
+
 MakeOptimizer = Callable[[Any], Optimizer]
 MakeScheduler = Callable[[Optimizer], Any]
 
@@ -74,9 +76,23 @@ class AutoencoderModule(pl.LightningModule):
         rank, world = self.global_rank, self.trainer.world_size
         return Noise(self.seed, *key, rank=rank, world=world, rows=rows)
 
-    def _batches(self, split: str, **kind: bool) -> Iterable[Batch]:
-        rank, world = self.global_rank, self.trainer.world_size
-        return self.data.loader(split, rank=rank, world=world, device=self.device, **kind)
+    def _batches(
+        self, split: str, *, training: bool = False, large: bool = False
+    ) -> Iterable[Batch]:
+        return self.data.loader(
+            split,
+            training=training,
+            most=self._most_rows() if large else 0,
+            rank=self.global_rank,
+            world=self.trainer.world_size,
+            device=self.device,
+        )
+
+    def _most_rows(self) -> int:
+        """Of a batch that no gradient is made for: as many as small tensors have in each layer."""
+        model = self.net.model
+        widest = max(model.inputs, model.latent_dim, *model.layer_sizes) * getattr(model, "k", 1)
+        return 0 if self.net.differentiates else LARGE // widest
 
     def train_dataloader(self) -> Iterable[Batch]:
         return self._batches("train", training=True)
@@ -136,7 +152,6 @@ class AutoencoderModule(pl.LightningModule):
     @torch.no_grad()
     def _log_step(self, output: Output, loss: Tensor, step: int) -> None:
         """Write the values of this very step: Lightning's own way costs more than a small network's step."""
-        self._check_finite(output, loss, step)
         if self.trainer.fit_loop._should_accumulate():
             return  # of the batches that make one step, the last speaks
         values = {"loss": loss}
@@ -146,6 +161,8 @@ class AutoencoderModule(pl.LightningModule):
             values["dormant"] = 1 - output.code.active.float().mean()
         # together: one by one each would wait for the device
         numbers = torch.stack([value.double() for value in values.values()]).tolist()
+        if not math.isfinite(numbers[0]):
+            self._check_finite(output, loss, step)
         written = {f"train/{name}": number for name, number in zip(values, numbers, strict=True)}
         before, since = self._logged
         now = time.perf_counter()

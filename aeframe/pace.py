@@ -8,7 +8,9 @@ import time
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytorch_lightning as pl
+from pytorch_lightning.profilers import PassThroughProfiler
 from pytorch_lightning.strategies import SingleDeviceStrategy
+from torch.optim import Optimizer
 
 if TYPE_CHECKING:
     from aeframe.module import AutoencoderModule
@@ -20,7 +22,7 @@ class Pace:
     They are the steps that Lightning would take next, in their order, and all that it counts is counted:
     weights, schedules, logged values, checkpoints and limits are the same at every pace. What Lightning
     has to see is left to it: the last batch of an epoch or before a validation, the last step of all.
-    Its callbacks, and the signals that it heeds, wait until the steps are done.
+    Its callbacks wait until the steps are done, so that `max_time` may be overrun by so much.
 
     steps: in one call of Lightning's; `auto`: as many as fit into `interval` seconds.
     """
@@ -42,24 +44,31 @@ class Pace:
             return
         ahead = _Ahead(module)
         done, before = 1, time.perf_counter()
-        longest = before - self._started
-        while self._has_room(done, before - self._started + longest) and ahead.is_free():
+        latest = before - self._started
+        while self._has_room(done, before - self._started + latest) and ahead.is_free():
             ahead.step()
             now = time.perf_counter()
-            longest, before, done = now - before, now, done + 1
+            latest, before, done = now - before, now, done + 1
 
     def _has_room(self, done: int, seconds: float) -> bool:
         return seconds < self.interval if self.steps == "auto" else done < self.steps
 
 
 def _is_simple(trainer: pl.Trainer) -> bool:
-    """Whether a step is no more than backward() and step(), on one device."""
-    step = inspect.signature(trainer.optimizers[0].step)
+    """Whether a step is no more than backward() and step(), on one device, and no one looks on."""
+    optimizer = trainer.optimizers[0]
+    closure = inspect.signature(optimizer.step).parameters.get("closure")
+    # Lightning updates these after a validation, which it would do after the steps ahead
+    late = any(c.reduce_on_plateau and c.interval == "step" for c in trainer.lr_scheduler_configs)
     return (
         isinstance(trainer.strategy, SingleDeviceStrategy)
         and trainer.accumulate_grad_batches == 1
         and getattr(trainer.precision_plugin, "scaler", None) is None
-        and step.parameters["closure"].default is None
+        and isinstance(trainer.profiler, PassThroughProfiler)  # type: ignore[attr-defined]
+        and closure is not None
+        and closure.default is None
+        and type(optimizer).zero_grad is Optimizer.zero_grad
+        and not late
     )
 
 
@@ -74,7 +83,8 @@ class _Ahead:
         self.loop: Any = self.trainer.fit_loop.epoch_loop
         self.batches = self.loop.batch_progress
         self.optimizer, self.steps = self.trainer.optimizers[0], self.trainer.global_step
-        self.counter = self.loop.automatic_optimization.optim_progress.optimizer.step
+        counted = self.loop.automatic_optimization.optim_progress.optimizer
+        self.counter, self.zeroed = counted.step, counted.zero_grad
         self.fetcher: Any = self.trainer.fit_loop._data_fetcher
         self.device, self.schedules = module.device, bool(self.trainer.lr_scheduler_configs)
         every = self.trainer.val_check_batch
@@ -99,8 +109,7 @@ class _Ahead:
         self.counter.increment_ready()
         with self.trainer.precision_plugin.train_step_context():
             loss = module.loss(batch, batches.current.ready - 1, self.steps)
-        for weight in module.trained:  # optimizer.zero_grad() does no more, and takes longer
-            weight.grad = None
+        self._zero_grad()
         loss.backward()
         self._edit_gradients()
         optimizer.step()
@@ -110,9 +119,15 @@ class _Ahead:
         batches.increment_processed()
         if self.schedules:
             loop.update_lr_schedulers("step", update_plateau_schedulers=False)
-            loop.update_lr_schedulers("step", update_plateau_schedulers=True)
         batches.increment_completed()
         loop._batches_that_stepped += 1
+
+    def _zero_grad(self) -> None:
+        self.zeroed.increment_ready()
+        self.zeroed.increment_started()
+        for weight in self.module.trained:  # optimizer.zero_grad() does no more, and takes longer
+            weight.grad = None
+        self.zeroed.increment_completed()
 
     def _edit_gradients(self) -> None:
         trainer = self.trainer

@@ -91,13 +91,12 @@ def run(cfg: DictConfig, folder: Path, flags: tuple[str, ...] = ()) -> float:
 
 
 def _computing(built: Built) -> AbstractContextManager[None]:
-    devices, size = built.trainer["devices"], built.data.batch_size
-    on_cpu = built.trainer["accelerator"] == "cpu" and isinstance(devices, int)
+    devices = built.hardware.devices
     threads = threads_for(
         built.hardware.threads,
         built.net.model,
-        size,
-        processes=devices if on_cpu else 1,
+        built.data.batch_size,
+        processes=devices if isinstance(devices, int) else 1,
         jobs=parallel_jobs(HydraConfig.get().launcher),
     )
     return computing(threads, built.training.precision)
@@ -122,6 +121,12 @@ def _fit(trainer: pl.Trainer, built: Built, best: ModelCheckpoint) -> None:
         path = best.best_model_path
         kept = f" The last good checkpoint is {path}." if path else ""
         raise TrainingError(f"{error}{kept}") from error
+    except RuntimeError as error:
+        if not (built.training.compile and type(error).__module__.startswith("torch._")):
+            raise
+        what = f"the network could not be translated ({str(error).strip().splitlines()[0]})"
+        remedy = "Install a C++ compiler, or write trainer.compile=false."
+        raise UserError("trainer.compile=true", what, remedy) from error
     if best.best_model_score is None:  # it was over before the first validation was due
         trainer.validate(built.module, verbose=False)
         best.best_model_path = f"{best.dirpath}/best.ckpt"
@@ -222,5 +227,6 @@ def _quiet() -> None:
         ".*LeafSpec.*",
         ".*is smaller than the logging.*",
         ".*sync_dist=True.*",  # torchmetrics has already reduced what is logged
+        ".*attribute of a Tensor that is not a leaf.*",  # torch.compile, of tensors that it looks at
     ):
         warnings.filterwarnings("ignore", pattern)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import os
 import pickle
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -289,3 +292,61 @@ def test_constant_data_and_unlike_test_samples_are_refused(tmp_path: Path) -> No
     (problem,) = source.problems()
     assert problem.where == f"dataset.test_path={tmp_path / 'b.npy'}"
     assert problem.what == "holds floats of shape (4,), dataset.path holds floats of shape (3,)"
+
+
+def test_a_file_that_is_written_into_meanwhile_is_an_error(tmp_path: Path) -> None:
+    file = tmp_path / "a.npy"
+    np.save(file, np.arange(200, dtype=np.float32).reshape(50, 4))
+    made = DataModule(source=Array(path=str(file)), seed=0, in_memory=False, num_workers=0)
+    made.setup()
+    assert len(list(made.loader("val"))) == 1
+    np.save(file, np.zeros((50, 4), np.float32))
+    with pytest.raises(UserError, match=r"dataset.path=.*was written into while it was in use"):
+        list(made.loader("val"))
+
+
+def test_a_file_that_is_replaced_meanwhile_stays_what_it_was(tmp_path: Path) -> None:
+    file, other = tmp_path / "a.npy", tmp_path / "b.npy"
+    np.save(file, np.arange(200, dtype=np.float32).reshape(50, 4))
+    made = DataModule(source=Array(path=str(file)), seed=0, in_memory=False, num_workers=0)
+    made.setup()
+    np.save(other, np.zeros((50, 4), np.float32))
+    other.replace(file)
+    (batch,) = made.loader("val")
+    assert float(batch.x.sum()) > 0
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("shape", [(40, 6), (40, 5, 4, 3)])
+def test_another_process_gets_the_place_and_not_the_numbers(
+    tmp_path: Path, shape: tuple[int, ...], order: Literal["C", "F"]
+) -> None:
+    values = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    np.save(tmp_path / "a.npy", np.asarray(values, order=order))
+    raw = Array(path=str(tmp_path / "a.npy")).load()
+    if raw.mapping is None:
+        pytest.skip("this order is read")
+    sent = pickle.dumps(raw)
+    assert len(sent) < 1500
+    again = pickle.loads(sent)
+    assert again.mapping is not None
+    assert torch.equal(again.data, raw.data)
+    assert again.data.stride() == raw.data.stride()
+
+
+def test_more_than_memory_holds_can_be_mapped(tmp_path: Path) -> None:
+    lines = Path("/proc/meminfo").read_text().splitlines() if Path("/proc/meminfo").exists() else []
+    sizes = [int(line.split()[1]) * 1024 for line in lines if line.startswith(("MemTotal", "Swap"))]
+    rows = 2 * sum(sizes) // 4096 or 1000
+    file = tmp_path / "a.npy"
+    header = io.BytesIO()
+    described = {"descr": "|u1", "fortran_order": False, "shape": (rows, 4096)}
+    np.lib.format.write_array_header_1_0(header, described)
+    file.write_bytes(header.getvalue())
+    try:
+        os.truncate(file, len(header.getvalue()) + rows * 4096)  # a hole, which takes no room
+    except OSError:
+        pytest.skip("this file system has no files of that size")
+    raw = Array(path=str(file)).load()
+    assert len(raw.data) == rows
+    assert int(raw.data[rows - 1, -1]) == 0

@@ -98,10 +98,9 @@ def build(cfg: DictConfig | Mapping[str, Any]) -> Built:
 
 def _optimizer(node: dict[str, Any]) -> Any:
     cls, training = resolve(node["optimizer"]["_target_"]), node["trainer"]
-    clips_scaled = training.get("precision") == "16-mixed" and bool(
-        training.get("gradient_clip_val")
-    )
-    return partial(cls, **optimizer_arguments(node["optimizer"], cls, clips_scaled))
+    mixed = training.get("precision") in ("16-mixed", "bf16-mixed")
+    clips_mixed = mixed and bool(training.get("gradient_clip_val"))
+    return partial(cls, **optimizer_arguments(node["optimizer"], cls, clips_mixed))
 
 
 def _data_module(node: dict[str, Any], source: Source) -> DataModule:
@@ -131,8 +130,10 @@ def _net(node: dict[str, Any], parts: Parts, data: DataModule) -> ConstrainedAut
     batch = data.peek("train", ATTACH_SAMPLES)
     with torch.no_grad():
         model.start_at(batch.mean(0))
-        derived = any(part.differentiates != "never" for part in parts.constraints.values())
+        whole = parts.made["hardware"].strategy == "fsdp" or any(
+            part.differentiates != "never" for part in parts.constraints.values()
+        )
         for part in parts.constraints.values():
-            part.attach(model, Data(spec.low, spec.high, spec.samples, batch, derived))
+            part.attach(model, Data(spec.low, spec.high, spec.samples, batch, whole))
     # a copy: the model's goes to its device, the data's stays where the data is
     return ConstrainedAutoencoder(model, parts.constraints, deepcopy(data.normalization))

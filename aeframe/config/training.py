@@ -20,6 +20,7 @@ from aeframe.errors import Problem
 Count = Annotated[int, AtLeast(1)]
 Share = Annotated[float, Above(0), AtMost(1)]
 Precision = Literal["32-true", "high", "medium", "bf16-mixed", "16-mixed", "64-true"]
+FUSED = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
 MATMUL = ("high", "medium")
 """Of torch.set_float32_matmul_precision; `highest` belongs to all other precisions."""
 
@@ -87,16 +88,16 @@ def trainer_arguments(node: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def optimizer_arguments(
-    optimizer: Mapping[str, Any], cls: type, clips_scaled: bool
+    optimizer: Mapping[str, Any], cls: type, clips_mixed: bool
 ) -> dict[str, Any]:
-    """What the class gets: as written, and its fused form where it has one and none was chosen.
+    """What the class gets: as written, and its fused form where that is well-kept and none was chosen.
 
-    clips_scaled: whether gradients are clipped that were scaled for float16, which fused forms refuse.
+    clips_mixed: whether gradients are clipped in mixed precision, which Lightning refuses of fused forms.
     """
     given = options_of(optimizer)
     choices = {"foreach", "fused", "differentiable"}
     chosen = any(given.get(key) for key in choices) or "fused" in given
-    if clips_scaled or chosen or "fused" not in keys(cls):
+    if clips_mixed or chosen or cls not in FUSED:
         return given
     return {**given, "fused": True}
 

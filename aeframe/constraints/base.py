@@ -53,14 +53,15 @@ class Data:
     """What a constraint may know of the data when it is attached: the normalised range, training
     samples per epoch, and one batch of training inputs, [B, *shape].
 
-    differentiates: whether a term of the loss is itself a derivative of the code.
+    whole_layers: whether all has to go through the layers' own forward pass, because a term of the loss is
+    itself a derivative of the code, or because weights are sharded.
     """
 
     low: float
     high: float
     samples: int
     batch: Tensor
-    differentiates: bool = False
+    whole_layers: bool = False
 
 
 class Step(NamedTuple):

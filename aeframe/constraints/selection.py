@@ -45,7 +45,7 @@ class TopK(_Selection):
     def attach(self, model: Autoencoder, data: Data) -> None:
         large = model.latent_dim >= max(512, 16 * max(self.k.extremes))
         wanted = self.read == "active" or (self.read == "auto" and large)
-        self.reads_active = wanted and not data.differentiates
+        self.reads_active = wanted and not data.whole_layers
         self._writes_code = (model.writes_code,)  # in a tuple: it is no part of this
         if self.reads_active:
             model.decoder.store_by_unit()

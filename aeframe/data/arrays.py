@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 import numpy as np
-import torch
 
-from aeframe.data.mapped import Mapped, mapped
+from aeframe.data.mapped import Mapped, mapped, tensor
 from aeframe.data.samples import CHUNK, Raw, Shape, Source
 from aeframe.errors import Problem, UserError
 
@@ -94,7 +93,7 @@ class Array(Source):
             else:
                 array, mapping = self._read(stream, header, sample), None
         low, high = _known_range(header.dtype)
-        return Raw(torch.from_numpy(array), low=low, high=high, origin=where, mapping=mapping)
+        return Raw(tensor(array), low=low, high=high, origin=where, mapping=mapping)
 
     def _mapped(self, stream: IO[bytes], header: Header, sample: Shape) -> Mapped:
         dtype, offset = _torch_dtype(header.dtype), header.offset
@@ -209,7 +208,8 @@ def _as_it_is(header: Header, sample: Shape) -> bool:
     """Whether a tensor can lie over the numbers as they are stored."""
     flattened = len(sample) < len(header.shape) - 1
     same = header.dtype.isnative and header.dtype.itemsize <= 8
-    return same and not (flattened and header.order == "F")
+    aligned = header.offset % header.dtype.itemsize == 0
+    return same and aligned and not (flattened and header.order == "F")
 
 
 def _fill(array: np.ndarray, stream: IO[bytes], header: Header) -> None:

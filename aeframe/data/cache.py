@@ -41,7 +41,7 @@ class CachedImages:
         """
         if (found := self._read()) is not None:
             return found
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # images may be private
         with _alone(self.path.with_suffix(".lock")):
             found = self._read()  # another process may have decoded them meanwhile
             if found is None:
@@ -82,6 +82,7 @@ class CachedImages:
                     stream.write(pixels)
                 stream.seek(0)
                 stream.write(self.head + _shown(checksum))
+            partial.chmod(0o600)
             partial.replace(self.path)
         finally:
             with contextlib.suppress(OSError):
@@ -107,7 +108,6 @@ def _alone(path: Path) -> Iterator[None]:
         yield
         return
     with path.open("w") as lock:
-        fcntl.flock(
-            lock, fcntl.LOCK_EX
-        )  # given back when the file is closed, or the process killed
+        # given back when the file is closed, or the process killed
+        fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aeframe.data.mapped import Mapped, mapped
+from aeframe.data.mapped import Mapped, mapped, tensor
 from aeframe.data.samples import Raw
 from aeframe.errors import UserError
 
@@ -53,7 +53,7 @@ def _read_batch(file: Path) -> Raw:
     except (OSError, ValueError, OverflowError, MemoryError) as error:
         remedy = "Delete its folder, so that it is fetched again."
         raise UserError(str(file), f"cannot be read ({error})", remedy) from error
-    images = torch.from_numpy(pixels.reshape(-1, *SHAPE))
+    images = tensor(pixels.reshape(-1, *SHAPE))
     return Raw(images, labels, low=0, high=255, mapping=mapping)
 
 

@@ -20,7 +20,7 @@ from PIL import Image, ImageOps
 
 from aeframe.bounds import AtLeast, AtMost
 from aeframe.data.cache import CachedImages, user_cache
-from aeframe.data.mapped import Mapped
+from aeframe.data.mapped import Mapped, tensor
 from aeframe.data.samples import Raw, Shape, Source
 from aeframe.distributed import rank
 from aeframe.errors import Problem, UserError
@@ -70,7 +70,7 @@ class ImageFolder(Source):
                     _find(Path(root).expanduser(), f"dataset.{option}={root}")
             except UserError as error:
                 found.extend(error.problems)
-        if self.cache not in (None, "auto") and os.path.isfile(self.cache):
+        if self.cache not in (None, "auto") and Path(self.cache).expanduser().is_file():
             what = "is a file, not a folder"
             found.append(Problem(f"dataset.cache={self.cache}", what, "Write dataset.cache=auto."))
         return found
@@ -87,7 +87,7 @@ class ImageFolder(Source):
         pixels, mapping = self._pixels(Path(root).expanduser(), files)
         names = [file.parent.name for file in files]
         labels = torch.tensor([classes.index(name) for name in names]) if classes else None
-        data = torch.from_numpy(pixels)
+        data = tensor(pixels)
         return Raw(data, labels, low=0, high=255, classes=tuple(classes), mapping=mapping)
 
     def _pixels(self, root: Path, files: list[Path]) -> Mapped:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +18,6 @@ from aeframe.data.samples import Batch, Raw, Samples, Shape, Share, Source, rows
 from aeframe.errors import UserError
 from aeframe.noise import mix
 
-LARGE = 2**19  # elements in a large batch
 TRAIN, VALIDATION, TEST = 0, 1, 2
 
 
@@ -155,14 +153,14 @@ class DataModule:
         split: str,
         *,
         training: bool = False,
-        large: bool = False,
+        most: int = 0,
         rank: int = 0,
         world: int = 1,
         device: torch.device | None = None,
     ) -> Resident | DataLoader[Batch]:
         """The batches of a split that one rank gets.
 
-        large: several to one, which costs less where no gradient is needed. device: where they are used.
+        most: rows of a batch into which several are put together. device: where they are used.
         """
         if (uneven := uneven_batch(self.batch_size, world)) is not None:
             raise UserError(*uneven)
@@ -172,7 +170,7 @@ class DataModule:
             raise UserError("hardware.devices", what, "Write a larger dataset.val_fraction.")
         batches = EpochBatches(
             len(samples),
-            self.batch_size * (self._many() if large else 1),
+            self.batch_size * max(1, most // self.batch_size),
             seed=self.seed,
             training=training,
             shuffle=training and self.shuffle,
@@ -193,9 +191,6 @@ class DataModule:
             pin_memory=device is not None and device.type == "cuda",
             generator=torch.Generator().manual_seed(mix(self.seed, split, rank)),
         )
-
-    def _many(self) -> int:
-        return max(1, LARGE // (self.batch_size * math.prod(self.spec.shape)))
 
     def _placed(self, split: str, device: torch.device | None) -> Samples:
         """The split, on the GPU that trains on it where that has room."""

@@ -4,9 +4,46 @@ from __future__ import annotations
 
 import math
 import mmap
+import os
+import warnings
 from typing import IO, Any, Literal, NamedTuple
 
 import numpy as np
+import torch
+from torch import Tensor
+
+
+class FileMap(mmap.mmap):
+    """A whole file in memory; it knows when the file was written into.
+
+    A file that was deleted or replaced stays what it was for those who have mapped it.
+    """
+
+    path: str
+    stamp: tuple[int, ...]
+
+    @classmethod
+    def of(cls, stream: IO[bytes]) -> FileMap:
+        """Of an open file. What is written to it stays in this process."""
+        try:
+            made = cls(stream.fileno(), 0, access=mmap.ACCESS_COPY)
+        except OSError:  # the system keeps room for what might be written, and has not as much
+            made = cls(stream.fileno(), 0, access=mmap.ACCESS_READ)
+        made.path, made.stamp = os.path.abspath(stream.name), _stamp(os.fstat(stream.fileno()))
+        return made
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether the numbers may be others by now, or gone."""
+        try:
+            now = _stamp(os.stat(self.path))
+        except OSError:
+            return False
+        return now[0] == self.stamp[0] and now != self.stamp
+
+
+def _stamp(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 class Mapped(NamedTuple):
@@ -16,7 +53,7 @@ class Mapped(NamedTuple):
     """
 
     array: np.ndarray
-    mapping: mmap.mmap | None
+    mapping: FileMap | None
 
 
 def mapped(
@@ -31,7 +68,15 @@ def mapped(
 
     Raises ValueError where the file is too short.
     """
-    # copy-on-write: torch wants memory that it could write to; the file never changes
-    mapping = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_COPY)
+    mapping = FileMap.of(stream)
     array = np.frombuffer(mapping, dtype, math.prod(shape), offset)
     return Mapped(array.reshape(shape, order=order), mapping)
+
+
+def tensor(array: np.ndarray) -> Tensor:
+    """Over the array's own memory, which no one writes to."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", ".*not writable.*"
+        )  # torch has no tensors to be read only
+        return torch.from_numpy(array)

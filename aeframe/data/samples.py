@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from aeframe.errors import Problem
+from aeframe.data.mapped import FileMap, tensor
+from aeframe.errors import Problem, UserError
 
 Shape = tuple[int, ...]
 
@@ -61,7 +63,7 @@ class Raw:
     high: float | None = None
     classes: tuple[str, ...] = ()
     origin: str = "dataset"
-    mapping: mmap.mmap | None = None
+    mapping: FileMap | None = None
 
     @property
     def nbytes(self) -> int:
@@ -111,7 +113,24 @@ class Raw:
             self.release()
 
     def __getstate__(self) -> dict[str, Any]:
-        return vars(self) | {"mapping": None}  # torch hands tensors to other processes, not maps
+        """Of mapped data only where it lies: another process maps it, too."""
+        state = dict(vars(self))
+        if self.mapping is not None:
+            begin = self.data.data_ptr() - np.frombuffer(self.mapping, np.uint8).ctypes.data
+            layout = (begin, self.data.dtype, self.data.shape, self.data.stride())
+            state |= {"data": None, "mapping": (self.mapping.path, *layout)}
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        if self.mapping is not None:
+            path, begin, dtype, shape, stride = state["mapping"]
+            with open(path, "rb") as stream:
+                mapping = FileMap.of(stream)
+            span = 1 + sum((n - 1) * step for n, step in zip(shape, stride, strict=True))
+            raw = np.frombuffer(mapping, np.uint8, span * dtype.itemsize, begin)
+            data = tensor(raw).view(dtype).as_strided(shape, stride)
+            vars(self).update(data=data, mapping=mapping)
 
 
 class Samples(Dataset[Batch]):
@@ -136,6 +155,9 @@ class Samples(Dataset[Batch]):
         data = self.raw.data
         if self.raw.mapping is None:
             return data.index_select(0, rows)
+        if self.raw.mapping.is_changed:
+            what = f"{self.raw.mapping.path} was written into while it was in use"
+            raise UserError(self.raw.origin, what, "Start again, or write dataset.in_memory=true.")
         found = torch.empty((len(rows), *data.shape[1:]), dtype=data.dtype)
         each = max(NEIGHBOURS, data[0].nbytes)
         step = max(1, RESIDENT // each)

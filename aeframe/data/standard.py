@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import mmap
 from abc import abstractmethod
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,7 @@ import torch
 
 from aeframe.data.cifar import read_batches
 from aeframe.data.idx import read_idx
+from aeframe.data.mapped import FileMap, tensor
 from aeframe.data.samples import CHUNK, Raw, Shape, Source
 from aeframe.errors import Problem, UserError
 
@@ -152,9 +152,9 @@ class SVHN(Downloaded):
         return _raw(images, labels % 10)  # the file calls the digit 0 ten
 
 
-def _raw(images: np.ndarray, labels: np.ndarray, mapping: mmap.mmap | None = None) -> Raw:
+def _raw(images: np.ndarray, labels: np.ndarray, mapping: FileMap | None = None) -> Raw:
     targets = torch.from_numpy(labels.astype(np.int64))
-    return Raw(torch.from_numpy(images), targets, low=0, high=255, mapping=mapping)
+    return Raw(tensor(images), targets, low=0, high=255, mapping=mapping)
 
 
 def _stored(path: Path) -> Path | None:

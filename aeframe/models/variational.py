@@ -53,7 +53,7 @@ class Variational(Autoencoder):
         return ELBO.names if options.get("objective") != IWAE else (NEGATIVE_BOUND,)
 
     def encode(self, x: Tensor, noise: Noise | None = None) -> Code:
-        mean, log_variance = self.encoder(x).chunk(2, dim=1)
+        mean, log_variance = self.write_code(x).pre.chunk(2, dim=1)
         posterior = Posterior(mean, held(log_variance, -14.0, 14.0))
         value = mean if noise is None else draw(posterior, self.k, noise)
         return Code(mean, value, posterior=posterior)

@@ -57,7 +57,6 @@ class _Written(torch.autograd.Function):
             bag = F.embedding_bag(units, weight, mode="sum", per_sample_weights=grad)
             to_features = bag.to(features.dtype)
         flat, shares = units.flatten(), grad.flatten()
-        to_bias = shares.new_zeros(len(weight)).index_add_(0, flat, shares)
         # the units one after the other, each with the samples that it was active for
         order = flat.argsort(stable=True)
         samples = order.div(units.shape[1], rounding_mode="floor")
@@ -69,4 +68,5 @@ class _Written(torch.autograd.Function):
             mode="sum",
             per_sample_weights=shares[order],
         )
+        to_bias = F.embedding_bag(order, shares[:, None], starts, mode="sum")[:, 0]
         return to_features, to_weight, to_bias, None, None

@@ -1,0 +1,225 @@
+"""How torch computes: threads, precisions, compilation; and what stays away from steps taken ahead."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from omegaconf import DictConfig
+
+from aeframe import compute
+from aeframe.config.build import build
+from aeframe.models import Autoencoder
+from aeframe.pace import _Ahead
+from tests.conftest import TINY
+from tests.test_pairs import fit
+
+Compose = Callable[..., DictConfig]
+Command = Callable[..., tuple[int, str, str]]
+
+VARIANTS = {
+    "undercomplete": ["model=undercomplete"],
+    "denoising": ["model=denoising"],
+    "sparse": ["model=sparse", "model.latent_dim=96", "constraint=topk", "constraint.topk.k=4"],
+    "active": ["model=sparse", "model.latent_dim=512", "constraint=topk", "constraint.topk.k=4"],
+    "variational": ["model=variational"],
+    "conv": ["network=conv", "network.widths=[4,8]"],
+}
+
+
+def network(compose: Compose, *overrides: str) -> Autoencoder:
+    return build(compose(*overrides)).net.model
+
+
+# -------------------------------------------------------------------------------------------- threads
+
+
+def test_operations_are_two_for_each_weight(compose: Compose) -> None:
+    linear = network(compose, "network=linear", "model.latent_dim=16")
+    assert compute.operations(linear) == 2 * 2 * 64 * 16
+
+
+@pytest.mark.parametrize(
+    ("cores", "allowed", "processes", "jobs", "threads"),
+    [
+        (16, 16, 1, 1, 16),
+        (16, 16, 2, 1, 8),
+        (16, 4, 1, 4, 4),  # joblib has shared the cores out before
+        (16, 16, 1, 4, 4),
+        (16, 3, 1, 1, 3),  # what OMP_NUM_THREADS says is the most
+        (2, 2, 4, 4, 1),
+    ],
+)
+def test_a_large_network_has_the_cores_that_others_leave(
+    compose: Compose,
+    monkeypatch: pytest.MonkeyPatch,
+    cores: int,
+    allowed: int,
+    processes: int,
+    jobs: int,
+    threads: int,
+) -> None:
+    model = network(compose)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(cores), raising=False)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: allowed)
+    among = {"processes": processes, "jobs": jobs}
+    assert compute.threads_for("auto", model, 2**20, **among) == threads
+    assert compute.threads_for("auto", model, 1, **among) == 1  # a small one has one
+    assert compute.threads_for(5, model, 1, **among) == 5
+
+
+def test_the_number_of_jobs_is_the_launchers() -> None:
+    assert compute.parallel_jobs({}) == compute.parallel_jobs({"n_jobs": None}) == 1
+    assert compute.parallel_jobs({"n_jobs": 3}) == 3
+    assert compute.parallel_jobs({"n_jobs": -1}) == os.cpu_count()
+
+
+def test_afterwards_all_is_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    before = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    with compute.computing(2, "medium"):
+        assert torch.get_num_threads() == 2
+        assert torch.get_float32_matmul_precision() == "medium"
+        assert os.environ["OMP_NUM_THREADS"] == "2"
+    assert (torch.get_num_threads(), torch.get_float32_matmul_precision()) == before
+    assert "OMP_NUM_THREADS" not in os.environ
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    with compute.computing(1, "32-true"):
+        assert torch.get_float32_matmul_precision() == "highest"
+    assert os.environ["OMP_NUM_THREADS"] == "7"
+
+
+def test_a_run_computes_on_the_threads_that_are_written(
+    aeframe: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    step = _Ahead.step
+    noted: Any = lambda ahead: (seen.append(torch.get_num_threads()), step(ahead))  # noqa: E731
+    monkeypatch.setattr(_Ahead, "step", noted)
+    short = ("trainer.max_epochs=1", "evaluation.images=32")
+    assert aeframe(*short, "hardware.threads=2", "trainer.precision=high")[0] == 0
+    assert set(seen) == {2}
+
+
+def test_hardware_keys_have_defaults(aeframe: Command) -> None:
+    status, _, err = aeframe(*TINY, "~hardware.devices", "~hardware.accelerator")
+    assert status == 0, err
+
+
+# ----------------------------------------------------------------------------------------- precisions
+
+
+@pytest.mark.parametrize("precision", ["high", "medium", "bf16-mixed", "32-true"])
+@pytest.mark.parametrize("clip", ["norm", "value"])
+def test_gradients_are_clipped_in_every_precision(
+    compose: Compose, tmp_path: Path, precision: str, clip: str
+) -> None:
+    clipped = ("trainer.gradient_clip_val=1e-3", f"+trainer.gradient_clip_algorithm={clip}")
+    rate = "optimizer={_target_: torch.optim.SGD, lr: 1.0}"
+    for optimizer, most in ((rate, 4e-3), ("optimizer.lr=1e-4", math.inf)):  # Adam, which is fused
+        chosen = (f"trainer.precision={precision}", optimizer, "trainer.max_epochs=1", *clipped)
+        built = build(compose(*chosen))
+        before = [p.detach().clone() for p in built.net.parameters()]
+        fit(built, tmp_path, limit_train_batches=4)
+        moved = [p.detach() - b for p, b in zip(built.net.parameters(), before, strict=True)]
+        largest = max(float(m.abs().max()) for m in moved)
+        assert 0 < largest < most * 1.01
+
+
+# ---------------------------------------------------------------------------------------- compilation
+
+
+@pytest.mark.parametrize("kind", VARIANTS)
+def test_a_compiled_network_trains_the_same(
+    compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    translated = []
+
+    def backend(graph: torch.fx.GraphModule, _: Any) -> Callable[..., Any]:
+        translated.append(graph)
+        return graph.forward
+
+    translate = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda f, **_: translate(f, backend=backend))
+    losses = []
+    for compiled in (False, True):
+        short = ("trainer.max_epochs=1", "trainer.steps_per_call=1")
+        built = build(compose(*VARIANTS[kind], *short))
+        if compiled:
+            compute.compile_network(built.net)
+        losses.append(fit(built, tmp_path, limit_train_batches=3)[1])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    assert len(translated) >= 2  # both ways through the network
+
+
+def test_a_network_that_cannot_be_translated_is_one_line(
+    aeframe: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> None:
+        raise OSError("no compiler here")
+
+    translate = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda f, **_: translate(f, backend=broken))
+    status, _, err = aeframe(*TINY, "trainer.compile=true")
+    assert status == 2
+    assert err.startswith("aeframe: trainer.compile=true: the network could not be translated (")
+    assert len(err.splitlines()) == 1
+
+
+# --------------------------------------------------------------------------------- steps taken ahead
+
+
+@pytest.mark.parametrize(
+    ("overrides", "any_ahead"),
+    [
+        ([], True),
+        (["+trainer.profiler=simple"], False),  # it would see a fraction of the steps
+        (["trainer.accumulate_grad_batches=2"], False),
+        (["optimizer={_target_: torch.optim.LBFGS, lr: 0.1}"], False),
+        (
+            [
+                "scheduler={_target_: torch.optim.lr_scheduler.ReduceLROnPlateau, interval: step, "
+                "frequency: 6, patience: 0, threshold: 9}",
+                "+trainer.val_check_interval=5",
+            ],
+            False,
+        ),
+    ],
+)
+def test_where_a_step_is_more_than_a_step_none_is_taken_ahead(
+    compose: Compose,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    overrides: list[str],
+    any_ahead: bool,
+) -> None:
+    taken = []
+    step = _Ahead.step
+    monkeypatch.setattr(_Ahead, "step", lambda ahead: (taken.append(1), step(ahead)))
+    built = build(compose(*overrides, "trainer.max_epochs=1"))
+    trainer, _ = fit(built, tmp_path, limit_train_batches=8)
+    assert bool(taken) == any_ahead
+    assert trainer.global_step > 1
+
+
+def test_an_optimizer_without_a_closure_is_left_to_lightning() -> None:
+    from aeframe.pace import _is_simple
+
+    class Odd:
+        def step(self, *args: Any) -> None: ...
+
+    trainer: Any = SimpleNamespace(
+        optimizers=[Odd()],
+        lr_scheduler_configs=[],
+        strategy=None,
+        accumulate_grad_batches=1,
+        precision_plugin=None,
+        profiler=None,
+    )
+    assert not _is_simple(trainer)
