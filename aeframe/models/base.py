@@ -60,6 +60,8 @@ class Code(NamedTuple):
     @property
     def active(self) -> Tensor:
         """Which units are not dormant, bool [B, m]."""
+        if self.kept is not None:
+            return self.kept.above(self.floor, self.pre)
         return self.value.abs() > self.floor
 
     def with_value(

@@ -23,6 +23,11 @@ class Active(NamedTuple):
         """The code with its zeros, [B, m] as `like`."""
         return torch.zeros_like(like, dtype=self.values.dtype).scatter(1, self.units, self.values)
 
+    def above(self, floor: float, like: Tensor) -> Tensor:
+        """Which units are beyond the floor, bool [B, m]."""
+        off = torch.zeros_like(like, dtype=torch.bool)
+        return off.scatter(1, self.units, self.values.abs() > floor)
+
 
 def read_active(layer: nn.Linear, active: Active) -> Tensor:
     """What a layer makes of a code, [B, out], from the columns of its active units alone."""
