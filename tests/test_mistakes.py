@@ -103,7 +103,7 @@ MISTAKES: list[tuple[list[str], str]] = [
     # not among the choices
     (["hardware.accelerator=gpuu"], "hardware.accelerator=gpuu: expected one of cpu, gpu. Did you mean gpu?"),
     (["hardware.strategy=dpp"], "hardware.strategy=dpp: expected one of auto, ddp, ddp_find_unused_parameters_true, fsdp. Did you mean ddp?"),
-    (["trainer.precision=15"], "trainer.precision=15: expected one of 32-true, bf16-mixed, 16-mixed, 64-true."),
+    (["trainer.precision=15"], "trainer.precision=15: expected one of 32-true, high, medium, bf16-mixed, 16-mixed, 64-true."),
     (["++trainer.fast_dev_run=true"], "trainer.fast_dev_run: unknown key."),
     (["scheduler={_target_: torch.optim.lr_scheduler.ReduceLROnPlateau, monitor: val/msee}"], "scheduler.monitor=val/msee: unknown metric. Did you mean val/mse?"),
     (["network.activation=rellu"], "network.activation=rellu: expected one of relu, leaky_relu, gelu, silu, tanh, sigmoid. Did you mean relu?"),
