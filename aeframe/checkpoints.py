@@ -37,7 +37,13 @@ class Last(ModelCheckpoint):
     """
 
     def __init__(self, best: ModelCheckpoint) -> None:
-        super().__init__(best.dirpath, "last", monitor=None, enable_version_counter=False)
+        super().__init__(
+            best.dirpath,
+            "last",
+            monitor=None,
+            enable_version_counter=False,
+            save_on_train_epoch_end=True,  # also of epochs that no validation ends
+        )
         self.best = best
 
     def _save_checkpoint(self, trainer: pl.Trainer, filepath: str) -> None:

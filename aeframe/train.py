@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from copy import deepcopy
 from pathlib import Path
@@ -21,6 +21,7 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from aeframe import report
@@ -39,6 +40,13 @@ from aeframe.errors import TrainingError, UserError
 from aeframe.evaluate import Card
 from aeframe.launch import is_first_process, one_job
 from aeframe.metric_names import better_is
+
+PROFILERS: dict[str, Callable[..., Profiler]] = {
+    "simple": SimpleProfiler,
+    "advanced": AdvancedProfiler,
+    "pytorch": PyTorchProfiler,
+}
+"""What they find goes to files in the run's folder."""
 
 
 def run(cfg: DictConfig, folder: Path, flags: tuple[str, ...] = ()) -> float:
@@ -163,9 +171,12 @@ def _log_choices(trainer: pl.Trainer, built: Built, card: Card, value: float) ->
 
 
 def _trainer(built: Built, folder: Path, metric: str, *kept: ModelCheckpoint) -> pl.Trainer:
+    name = built.training.profiler
+    profiler = PROFILERS[name](dirpath=folder, filename="profile") if name else None
     with torch.random.fork_rng(devices=[]), _refused():  # Lightning may draw from the global stream
         return pl.Trainer(
-            **built.trainer,
+            **{k: v for k, v in built.trainer.items() if k != "profiler"},
+            profiler=profiler,
             callbacks=[*built.callbacks, Bar(metric), *kept],
             plugins=[WholeFiles()],
             logger=TensorBoardLogger(folder, name="", version="", default_hp_metric=False),

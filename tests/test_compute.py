@@ -223,3 +223,24 @@ def test_an_optimizer_without_a_closure_is_left_to_lightning() -> None:
         profiler=None,
     )
     assert not _is_simple(trainer)
+
+
+@pytest.mark.parametrize("profiler", ["simple", "advanced"])
+def test_what_a_profiler_finds_is_in_the_run_folder(
+    aeframe: Command, tmp_path: Path, profiler: str
+) -> None:
+    run = tmp_path / "run"
+    assert aeframe(*TINY, f"+trainer.profiler={profiler}", f"hydra.run.dir={run}")[0] == 0
+    (found,) = run.glob("fit-profile*.txt")
+    assert "training_step" in found.read_text()
+
+
+def test_the_last_checkpoint_is_of_the_last_step(aeframe: Command, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    rare = ("trainer.max_epochs=3", "trainer.check_val_every_n_epoch=2", "evaluation.images=32")
+    assert aeframe(*rare, "trainer.limit_train_batches=4", f"hydra.run.dir={run}")[0] == 0
+    steps = {
+        name: torch.load(run / "checkpoints" / f"{name}.ckpt", weights_only=True)["global_step"]
+        for name in ("best", "last")
+    }
+    assert steps == {"best": 8, "last": 12}
