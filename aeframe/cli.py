@@ -89,8 +89,6 @@ def _train(argv: Sequence[str]) -> int:
 
     # Hydra would print its own advice and end the process; this way its exceptions arrive here
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    # read when torch is imported: threads that spin while they wait take the cores of another run
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     command = parse(argv)
     folders = Folders(make=command.trains)
     folders.register()
