@@ -30,6 +30,7 @@ from aeframe.checkpoints import Last, WholeFiles
 from aeframe.compute import (
     compile_network,
     computing,
+    flush_denormals,
     keep_freed_memory,
     parallel_jobs,
     threads_for,
@@ -56,6 +57,7 @@ def run(cfg: DictConfig, folder: Path, flags: tuple[str, ...] = ()) -> float:
     Raises UserError for the user's mistakes and TrainingError where training itself failed.
     """
     _quiet()
+    flush_denormals()
     # Lightning's import sets it: each step of an optimizer would then load a library anew to ask for GPUs
     os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
     started = time.perf_counter()

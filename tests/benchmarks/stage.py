@@ -50,4 +50,5 @@ def stage() -> Iterator[Screen]:
 def _as_imported() -> None:
     torch.set_num_threads(1)
     torch.set_float32_matmul_precision("highest")
+    torch.set_flush_denormal(False)
     torch.use_deterministic_algorithms(False)
