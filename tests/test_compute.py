@@ -244,3 +244,20 @@ def test_the_last_checkpoint_is_of_the_last_step(aeframe: Command, tmp_path: Pat
         for name in ("best", "last")
     }
     assert steps == {"best": 8, "last": 12}
+
+
+def test_a_run_computes_without_denormals(
+    aeframe: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny = []
+    step = _Ahead.step
+    product: Any = lambda: float(torch.tensor(1e-30) * torch.tensor(1e-10))  # noqa: E731
+    noted: Any = lambda ahead: (tiny.append(product()), step(ahead))  # noqa: E731
+    monkeypatch.setattr(_Ahead, "step", noted)
+    torch.set_flush_denormal(False)
+    assert product() > 0
+    try:
+        assert aeframe("trainer.max_epochs=1", "evaluation.images=32")[0] == 0
+    finally:
+        torch.set_flush_denormal(False)
+    assert set(tiny) == {0.0}
