@@ -27,7 +27,7 @@ class Pace:
     steps: in one call of Lightning's; `auto`: as many as fit into `interval` seconds.
     """
 
-    interval = 0.1
+    interval = 0.25
 
     def __init__(self, steps: int | Literal["auto"]) -> None:
         self.steps = steps
