@@ -79,14 +79,19 @@ def parallel_jobs(launcher: Any) -> int:
     return os.cpu_count() or 1 if jobs < 0 else int(jobs)
 
 
-def flush_denormals() -> None:
-    """Let numbers below 1e-38 be 0, on the CPU.
+@contextmanager
+def without_denormals() -> Iterator[None]:
+    """Let numbers below 1e-38 be 0 for a while, on the CPU.
 
     Adam's averages of units that have died away become such numbers after a thousand steps, with which the
     processor takes many times as long: a whole step of a small network half as long again. Threads have
-    it from the one that starts them: call this before anything is computed.
+    it from the one that starts them: enter this before anything is computed.
     """
     torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
 
 
 def keep_freed_memory() -> None:

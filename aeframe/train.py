@@ -30,10 +30,10 @@ from aeframe.checkpoints import Last, WholeFiles
 from aeframe.compute import (
     compile_network,
     computing,
-    flush_denormals,
     keep_freed_memory,
     parallel_jobs,
     threads_for,
+    without_denormals,
 )
 from aeframe.config.build import Built, build
 from aeframe.constrained import ConstrainedAutoencoder
@@ -50,6 +50,7 @@ PROFILERS: dict[str, Callable[..., Profiler]] = {
 """What they find goes to files in the run's folder."""
 
 
+@without_denormals()
 def run(cfg: DictConfig, folder: Path, flags: tuple[str, ...] = ()) -> float:
     """Check, seed, build, fit, report. Returns the optimized metric of the best checkpoint.
 
@@ -57,7 +58,6 @@ def run(cfg: DictConfig, folder: Path, flags: tuple[str, ...] = ()) -> float:
     Raises UserError for the user's mistakes and TrainingError where training itself failed.
     """
     _quiet()
-    flush_denormals()
     # Lightning's import sets it: each step of an optimizer would then load a library anew to ask for GPUs
     os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
     started = time.perf_counter()
