@@ -149,13 +149,14 @@ class Jobs:
             text = f"{type(error).__name__}: {error}\n{traceback.format_exc()}"
         mistake = isinstance(self.failure, UserError)
         others = mistake and (folder / "checkpoints").exists()  # a run that was there before
+        trained = any(folder.glob("checkpoints/*.ckpt"))
         if is_first_process() and not others:
             (folder / FAILED).write_text(text)
         if hydra.mode == RunMode.MULTIRUN:  # noted for the table; the other jobs go on
             print(f"failed: {text.splitlines()[0]}", file=sys.stderr)
             self.mistakes += mistake
             self.failure = None
-        elif isinstance(self.failure, UserError) and folder in self.folders.made:
+        elif isinstance(self.failure, UserError) and folder in self.folders.made and not trained:
             import shutil
 
             shutil.rmtree(folder)  # it holds nothing but the configuration of a run that was none

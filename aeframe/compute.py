@@ -26,9 +26,8 @@ def computing(threads: int, precision: str | None) -> Iterator[None]:
     """Compute like this for a while. precision: a key of `trainer`."""
     before = torch.get_num_threads(), torch.get_float32_matmul_precision()
     variable = os.environ.get(THREADS)
-    os.environ[THREADS] = str(
-        threads
-    )  # for the other ranks; without it Lightning sets its own number
+    # for the other ranks, too; without it Lightning sets a number of its own
+    os.environ[THREADS] = str(threads)
     torch.set_num_threads(threads)
     torch.set_float32_matmul_precision(precision if precision in MATMUL else "highest")
     try:

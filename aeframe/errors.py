@@ -44,3 +44,7 @@ class ConfigError(UserError):
 
 class TrainingError(Exception):
     """Training went wrong through nobody's typing: the process ends with status 1."""
+
+    def __init__(self, text: str) -> None:
+        # from a process that fetches data it comes with that one's traceback
+        super().__init__(text.strip().rpartition("TrainingError: ")[2])

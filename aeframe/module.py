@@ -137,7 +137,10 @@ class AutoencoderModule(pl.LightningModule):
         output = net(net.normalization(batch.x), noise=noise)
         net.observe(output)
         loss = output.loss
-        if (step + 1) % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+        due = (step + 1) % self.trainer.log_every_n_steps == 0  # type: ignore[attr-defined]
+        if (
+            due and not self.trainer.fit_loop._should_accumulate()
+        ):  # the last batch of a step speaks
             self._log_step(output, loss, step)
         elif not loss.is_cuda:  # there it would wait for the device at each step
             self._check_finite(output, loss, step)
@@ -152,8 +155,6 @@ class AutoencoderModule(pl.LightningModule):
     @torch.no_grad()
     def _log_step(self, output: Output, loss: Tensor, step: int) -> None:
         """Write the values of this very step: Lightning's own way costs more than a small network's step."""
-        if self.trainer.fit_loop._should_accumulate():
-            return  # of the batches that make one step, the last speaks
         values = {"loss": loss}
         for name, term in output.terms.items():
             values |= {name: term.value, f"{name}_weighted": term.weighted}

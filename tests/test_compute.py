@@ -9,12 +9,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from omegaconf import DictConfig
 
 from aeframe import compute
 from aeframe.config.build import build
+from aeframe.dashboard import Dashboard
 from aeframe.models import Autoencoder
 from aeframe.pace import _Ahead
 from tests.conftest import TINY
@@ -258,3 +260,21 @@ def test_a_run_computes_without_denormals(
     assert aeframe("trainer.max_epochs=1", "evaluation.images=32")[0] == 0
     assert set(tiny) == {0.0}
     assert product() > 0
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_file_that_changes_while_training_ends_the_run_and_loses_nothing(
+    aeframe: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    file, values = tmp_path / "a.npy", np.random.default_rng(0).normal(size=(400, 12))
+    np.save(file, values)
+    draw = Dashboard.on_train_end
+    noted: Any = lambda *a: (draw(*a), np.save(file, values + 1))  # noqa: E731
+    monkeypatch.setattr(Dashboard, "on_train_end", noted)
+    where = ("dataset=array", f"dataset.path={file}", "dataset.in_memory=false")
+    short = ("trainer.max_epochs=1", "model.latent_dim=2", "network.widths=[6]")
+    status, _, err = aeframe(*where, *short, f"dataset.num_workers={workers}")
+    assert status == 1
+    (line,) = [line for line in err.splitlines() if line.startswith("aeframe:")]
+    assert "was written into while it was in use" in line
+    assert list(tmp_path.rglob("last.ckpt"))

@@ -56,7 +56,7 @@ class TopK(_Selection):
         if self.reads_active and features is not None:
             return code.with_active(self._active(code, features, k))
         top = code.value.topk(k, dim=1, sorted=False)
-        kept = torch.zeros_like(code.value).scatter(1, top.indices, top.values)
+        kept = Active(top.indices, top.values).spread(code.value)
         return code.with_value(kept, floor=code.floor)
 
     def _active(self, code: Code, features: Tensor, k: int) -> Active:

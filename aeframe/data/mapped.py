@@ -76,7 +76,6 @@ def mapped(
 def tensor(array: np.ndarray) -> Tensor:
     """Over the array's own memory, which no one writes to."""
     with warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", ".*not writable.*"
-        )  # torch has no tensors to be read only
+        # torch has no tensors to be read only
+        warnings.filterwarnings("ignore", ".*not writable.*")
         return torch.from_numpy(array)

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from aeframe.data.mapped import FileMap, tensor
-from aeframe.errors import Problem, UserError
+from aeframe.errors import Problem, TrainingError
 
 Shape = tuple[int, ...]
 
@@ -157,7 +157,9 @@ class Samples(Dataset[Batch]):
             return data.index_select(0, rows)
         if self.raw.mapping.is_changed:
             what = f"{self.raw.mapping.path} was written into while it was in use"
-            raise UserError(self.raw.origin, what, "Start again, or write dataset.in_memory=true.")
+            raise TrainingError(
+                f"{self.raw.origin}: {what}. Replace files instead, and start again."
+            )
         found = torch.empty((len(rows), *data.shape[1:]), dtype=data.dtype)
         each = max(NEIGHBOURS, data[0].nbytes)
         step = max(1, RESIDENT // each)
