@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import gc
-import importlib
 import os
 import sys
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from aeframe import __version__
 from aeframe.errors import UserError
+from aeframe.imports import imported
 
 DESCRIPTION = """\
 Trains autoencoders from configuration.
@@ -65,21 +63,6 @@ def report(error: UserError) -> None:
         print(f"{'  ' if count > 1 else 'aeframe: '}{problem}", file=sys.stderr)
 
 
-@cache
-def _imported(module: str) -> Any:
-    """The module, imported with all that it needs when it is first wanted.
-
-    Nothing of that is ever garbage. Searching it again and again while it grows, in training and at the
-    exit takes longer than the rest of the import.
-    """
-    gc.disable()
-    try:
-        return importlib.import_module(module)
-    finally:
-        gc.freeze()
-        gc.enable()
-
-
 def _train(argv: Sequence[str]) -> int:
     import hydra
 
@@ -121,7 +104,7 @@ class Jobs:
 
     def check(self, cfg: Any) -> None:
         """Raise ConfigError with every mistake in the configuration."""
-        _imported("aeframe.config").check(cfg)
+        imported("aeframe.config").check(cfg)
 
     def __call__(self, cfg: Any) -> float:
         from hydra.core.hydra_config import HydraConfig
@@ -135,7 +118,7 @@ class Jobs:
         folder = Path(hydra.runtime.output_dir)
         self.started += 1
         try:
-            return _imported("aeframe.train").run(cfg, folder, self.command.flags)
+            return imported("aeframe.train").run(cfg, folder, self.command.flags)
         except (UserError, TrainingError) as error:
             self.failure = error
             text = str(error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 import torch
 
 from tests.benchmarks import contender
-from tests.benchmarks.arms import Reading, reading_of
+from tests.benchmarks.arms import Alone, Reading, reading_of
 from tests.benchmarks.losses import LEAST, MOST, UNKNOWN, disagreement, tolerance
 from tests.benchmarks.measure import Goal, Row, measure
 from tests.benchmarks.networks import CONV, SMALL, WIDE, Network, TopK
@@ -140,6 +141,34 @@ class FakeArm:
         self.log.append(f"{self.name}{seed}")
         return self.reading
 
+    def close(self) -> None:
+        self.log.append(f"{self.name} closed")
+
+
+class WhereArm(FakeArm):
+    """Reads the number of its process; the third run fails."""
+
+    def run(self, seed: int) -> Reading:
+        self.log.append("run")
+        if len(self.log) == 3:
+            raise RuntimeError("the third time")
+        return Reading(float(os.getpid()), faults=(*self.log,))
+
+
+def test_an_arm_alone_stays_in_one_process_of_its_own() -> None:
+    inner = WhereArm("where", Reading(0.0), why="not here")
+    arms = [Alone(inner), Alone(inner)]
+    readings = [[arm.run(0) for arm in arms] for _ in range(2)]
+    places = [{pair[i].value for pair in readings} for i in range(2)]
+    assert [len(place) for place in places] == [1, 1]
+    assert len({os.getpid(), *places[0], *places[1]}) == 3
+    assert readings[1][0].faults == ("run", "run")  # what it holds, it holds between its runs
+    with pytest.raises(RuntimeError, match="the third time"):
+        arms[0].run(0)
+    assert (arms[0].name, arms[0].missing()) == ("where", "not here")
+    for arm in arms:
+        arm.close()
+
 
 def _row(reference: Reading, contender: Reading, log: list[str]) -> Row:
     ours, theirs = FakeArm("ours", contender, log), FakeArm("theirs", reference, log)
@@ -150,7 +179,7 @@ def test_pairs_take_turns_and_the_warm_up_is_discarded() -> None:
     log: list[str] = []
     result = measure(_row(Reading(10.0), Reading(20.0), log), repeats=3, warm_up=True)
     pairs = ["ours0", "theirs0", "theirs0", "ours0", "ours1", "theirs1", "theirs2", "ours2"]
-    assert log == pairs
+    assert log == [*pairs, "theirs closed", "ours closed"]
     assert result.ratios == [2.0, 2.0, 2.0]
     assert result.verdict == "met"
 

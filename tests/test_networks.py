@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from aeframe.networks import MLP, Conv, Network
+from aeframe.networks.conv import GrayConvTranspose2d
 
 
 def passed(network: Network, shape: tuple[int, ...], latent_dim: int = 3, heads: int = 1) -> None:
@@ -89,3 +90,39 @@ def test_conv_refuses_vectors() -> None:
     what, remedy = Conv(widths=[2]).problem((9,)) or ("", "")
     assert what == "convolutions need images of C x H x W, and the samples are vectors of 9"
     assert remedy == "Write network=mlp."
+
+
+@settings(max_examples=30)
+@given(
+    channels=st.integers(1, 5),
+    height=st.integers(1, 9),
+    width=st.integers(1, 9),
+    missing=st.tuples(st.integers(0, 1), st.integers(0, 1)),
+    last=st.booleans(),
+)
+def test_a_transposed_convolution_to_one_channel_is_torchs(
+    channels: int, height: int, width: int, missing: tuple[int, int], last: bool
+) -> None:
+    layout = torch.channels_last if last else torch.contiguous_format
+    options = {"stride": 2, "padding": 1, "output_padding": missing}
+    ours = GrayConvTranspose2d(channels, 1, 3, **options).double().to(memory_format=layout)
+    theirs = nn.ConvTranspose2d(channels, 1, 3, **options).double().to(memory_format=layout)
+    theirs.load_state_dict(ours.state_dict())
+    x = torch.randn(2, channels, height, width, dtype=torch.float64).to(memory_format=layout)
+    results = []
+    for layer in (ours, theirs):
+        inputs = x.clone().requires_grad_()
+        first = torch.autograd.grad(
+            layer(inputs).square().sum(), [inputs, *layer.parameters()], create_graph=True
+        )
+        second = torch.autograd.grad(sum(g.square().sum() for g in first), [*layer.parameters()])
+        results.append([layer(inputs), *first, *second])
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
+
+
+def test_gray_images_end_in_that_layer_and_others_do_not() -> None:
+    ends = [
+        [*Conv(widths=[4, 4]).build((channels, 8, 8), 2, 1)[1].modules()][-1] for channels in (1, 3)
+    ]
+    assert [type(end) for end in ends] == [GrayConvTranspose2d, nn.ConvTranspose2d]

@@ -28,8 +28,10 @@ print("\\n", status, *sys.modules)
 """
 FIRST_STEP = """
 import os, sys
-from pytorch_lightning import LightningModule
+from aeframe import imports
 from aeframe.cli import train
+imports.imported("aeframe.train")
+from pytorch_lightning import LightningModule
 def step(self, *args, **kwargs):
     print("\\n", 0, *sys.modules, flush=True)
     os._exit(0)
@@ -106,4 +108,21 @@ def test_the_first_step_does_not_wait_for_what_only_the_end_needs(
     argv = ("dataset=array", f"dataset.path={vectors}", "model.latent_dim=3")
     _, modules = imported(tmp_path, FIRST_STEP, *argv)
     assert {"pytorch_lightning", "aeframe.train", "aeframe.evaluate"} <= modules
-    assert not modules & {"sklearn", "matplotlib"}
+    assert not modules & {"sklearn", "matplotlib", "scipy.signal"}
+
+
+def test_scipy_signal_is_there_for_whoever_wants_it(tmp_path: Path) -> None:
+    code = """
+import sys
+from aeframe.imports import imported
+imported("aeframe.train")
+before = set(sys.modules)
+import scipy.signal, scipy.stats
+assert list(scipy.signal.convolve([1, 2], [1, 3])) == [1, 5, 6]
+import torchmetrics
+assert scipy.signal is sys.modules["scipy.signal"]
+print("\\n", int("scipy.signal" in before), *sys.modules)
+"""
+    seen, modules = imported(tmp_path, code)
+    assert seen == 0
+    assert {"scipy.signal._signaltools", "torchmetrics"} <= modules

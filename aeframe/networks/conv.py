@@ -7,6 +7,7 @@ from typing import Annotated
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
 
 from aeframe.bounds import AtLeast
 from aeframe.networks.base import ACTIVATIONS, Activation, Decoder, Network, Norm
@@ -67,9 +68,8 @@ class Conv(Network):
                 _missing(sizes[i][0], sizes[i - 1][0]),
                 _missing(sizes[i][1], sizes[i - 1][1]),
             )
-            up = nn.ConvTranspose2d(
-                channels[i], channels[i - 1], 3, stride=2, padding=1, output_padding=padding
-            )
+            layer = nn.ConvTranspose2d if channels[i - 1] > 1 else GrayConvTranspose2d
+            up = layer(channels[i], channels[i - 1], 3, stride=2, padding=1, output_padding=padding)
             ups.append(up if i == 1 else self._stage(up, channels[i - 1]))
         before: nn.Module = ACTIVATIONS[self.activation]() if ups else nn.Identity()
         return nn.Sequential(before, *ups)
@@ -89,6 +89,25 @@ class Conv(Network):
 def _missing(small: int, large: int) -> int:
     """The output padding with which stride 2 leads from `small` back to `large` pixels."""
     return large - (2 * small - 1)
+
+
+class GrayConvTranspose2d(nn.ConvTranspose2d):
+    """A 3 x 3 transposed convolution with stride 2 to one channel, [B, C, H, W] -> [B, 1, H', W'].
+
+    On the CPU as a matrix product whose parts are added where they belong: with so few sums torch's own
+    way takes a third more time for both passes, and three times as much for the first.
+    """
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        if x.device.type != "cpu":
+            return super().forward(x, output_size)
+        height, width = (
+            2 * side - 1 + missing
+            for side, missing in zip(x.shape[-2:], self.output_padding, strict=True)
+        )
+        parts = self.weight.flatten(1).t() @ x.flatten(2)  # [B, 9, H W]
+        assert self.bias is not None
+        return F.fold(parts, (height, width), 3, padding=1, stride=2) + self.bias
 
 
 class ConvDecoder(Decoder):

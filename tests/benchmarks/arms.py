@@ -5,14 +5,18 @@ from __future__ import annotations
 import importlib
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from importlib.util import find_spec
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Protocol
 
 from tests.benchmarks.stage import stage
 from tests.benchmarks.work import Trained, Work
 from tests.benchmarks.workspace import Workspace
+
+_held: Arm
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,43 @@ class Arm(Protocol):
     def run(self, seed: int) -> Reading:
         """Run once. seed: of the repeat; both arms of a pair get the same."""
 
+    def close(self) -> None:
+        """Nothing more is run."""
+
+
+class Alone:
+    """An arm in a process of its own, in which all its runs take place.
+
+    What one arm sets for its process, such as how memory is allocated, does not reach the other.
+    """
+
+    def __init__(self, arm: Arm) -> None:
+        self.arm, self.name = arm, arm.name
+        self._process: ProcessPoolExecutor | None = None
+
+    def missing(self) -> str | None:
+        return self.arm.missing()
+
+    def run(self, seed: int) -> Reading:
+        if self._process is None:
+            self._process = ProcessPoolExecutor(1, get_context("spawn"), _hold, (self.arm,))
+        return self._process.submit(_run_held, seed).result()
+
+    def close(self) -> None:
+        if self._process is not None:
+            self._process.shutdown()
+            self._process = None
+
+
+def _hold(arm: Arm) -> None:
+    """In the arm's process: keep it, and with it the data that it has read."""
+    global _held
+    _held = arm
+
+
+def _run_held(seed: int) -> Reading:
+    return _held.run(seed)
+
 
 @dataclass(frozen=True)
 class Reference:
@@ -60,6 +101,9 @@ class Reference:
 
     def run(self, seed: int) -> Reading:
         return reading_of(self._train, self.work, self.space, seed)
+
+    def close(self) -> None:
+        pass
 
     def _train(self, folder: Path, seed: int) -> Trained:
         with stage():
@@ -87,6 +131,9 @@ class Aeframe:
 
     def run(self, seed: int) -> Reading:
         return reading_of(self._train, self.work, self.space, seed)
+
+    def close(self) -> None:
+        pass
 
     def _train(self, folder: Path, seed: int) -> Trained:
         from tests.benchmarks import contender

@@ -105,6 +105,9 @@ def measure(
     except Exception as error:  # an arm may fail in any way; the other rows go on
         where = traceback.extract_tb(error.__traceback__)[-1]
         result.faults.append(f"{type(error).__name__}: {error} ({where.filename}:{where.lineno})")
+    finally:
+        for arm, _ in result.sides:
+            arm.close()
     result.tolerance, apart = disagreement(result.reference, result.contender)
     if apart:
         result.faults.append(apart)

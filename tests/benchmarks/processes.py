@@ -48,6 +48,9 @@ class Process:
             raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}: {done.stderr}")
         return Reading(float(done.stdout.split()[-1]) if self.printed else seconds)
 
+    def close(self) -> None:
+        pass
+
 
 def probe(name: str, *arguments: str) -> tuple[str, ...]:
     """The arguments of python that run a module of `probes`."""

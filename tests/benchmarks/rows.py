@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from tests.benchmarks.arms import Aeframe, Reference
+from tests.benchmarks.arms import Aeframe, Alone, Arm, Reference
 from tests.benchmarks.measure import Goal, Row
 from tests.benchmarks.networks import CONV, SMALL, TOPK, WIDE
 from tests.benchmarks.probes.peak import measurable
@@ -37,7 +37,7 @@ GOALS: dict[str, Goal] = {
 """By row. Of contender / reference, but for `value`, which is in the row's unit."""
 
 FASTEST: dict[str, tuple[str, ...]] = {
-    "small": ("trainer.precision=medium",),
+    "small": ("trainer.precision=32-true",),
     "wide": ("trainer.precision=medium",),
     "conv": ("trainer.precision=bf16-mixed",),
 }
@@ -76,7 +76,17 @@ def rows(space: Workspace, quick: bool) -> list[Row]:
         *_memory(space, quick),
         *_scaling(space, quick),
     ]
-    return [replace(row, goal=GOALS.get(row.name)) for row in every]
+    return [replace(_apart(row), goal=GOALS.get(row.name)) for row in every]
+
+
+def _apart(row: Row) -> Row:
+    """With each arm in a process of its own."""
+    reference = None if row.reference is None else _alone(row.reference)
+    return replace(row, reference=reference, contender=_alone(row.contender))
+
+
+def _alone(arm: Arm) -> Arm:
+    return arm if isinstance(arm, Process) else Alone(arm)
 
 
 def _shortened(work: Work) -> Work:

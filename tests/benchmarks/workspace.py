@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import tempfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -49,7 +50,6 @@ class Workspace:
 
     def __init__(self, data: Path, folder: Path) -> None:
         self.data, self.folder = data.resolve(), folder
-        self._runs = 0
 
     def lacks_mnist(self) -> str | None:
         """What to tell where MNIST is not there."""
@@ -60,6 +60,8 @@ class Workspace:
     def unpacked(self) -> Path:
         """MNIST as torchvision wants to find it, which reads no packed files."""
         raw = self.folder / "mnist" / "MNIST" / "raw"
+        if raw.exists():  # by another arm's process
+            return self.folder / "mnist"
         raw.mkdir(parents=True)
         for file in sorted((self.data / "MNIST" / "raw").glob("*-ubyte*")):
             packed, content = file.suffix == ".gz", file.read_bytes()
@@ -99,7 +101,4 @@ class Workspace:
 
     def run_folder(self) -> Path:
         """A new folder for one run; the arm that wrote it lets it be deleted."""
-        self._runs += 1
-        folder = self.folder / f"run_{self._runs}"
-        folder.mkdir()
-        return folder
+        return Path(tempfile.mkdtemp(prefix="run_", dir=self.folder))
