@@ -137,14 +137,30 @@ class AutoencoderModule(pl.LightningModule):
         output = net(net.normalization(batch.x), noise=noise)
         net.observe(output)
         loss = output.loss
-        due = (step + 1) % self.trainer.log_every_n_steps == 0  # type: ignore[attr-defined]
-        if (
-            due and not self.trainer.fit_loop._should_accumulate()
-        ):  # the last batch of a step speaks
+        # the last batch of a step speaks
+        if self.logs(step) and not self.trainer.fit_loop._should_accumulate():
             self._log_step(output, loss, step)
         elif not loss.is_cuda:  # there it would wait for the device at each step
             self._check_finite(output, loss, step)
         return loss
+
+    def logs(self, step: int) -> bool:
+        """Whether the values of the step that is taken after `step` steps are written."""
+        return (step + 1) % self.trainer.log_every_n_steps == 0  # type: ignore[attr-defined]
+
+    def descend(self, loss: Tensor, optimizer: Optimizer) -> None:
+        """What Lightning does with a loss where one batch is one step: backward() and step()."""
+        for weight in self.trained:  # optimizer.zero_grad() does no more, and takes longer
+            weight.grad = None
+        loss.backward()
+        if self.net.having("before_step"):
+            self.on_before_optimizer_step(optimizer)
+        trainer = self.trainer
+        if trainer.gradient_clip_val:
+            self.clip_gradients(
+                optimizer, trainer.gradient_clip_val, trainer.gradient_clip_algorithm
+            )
+        optimizer.step()
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         self.pace.start()

@@ -46,11 +46,15 @@ class Noise:
         return self._draw(torch.randn, shape, device)
 
     def _draw(self, draw: Draw, shape: Sequence[int], device: torch.device | str) -> Tensor:
-        if self._generator is None:
-            self._generator = torch.Generator(device).manual_seed(mix(*self.key))
         rows, *rest = shape
         everyone = rows * self.world
         if self.rows is not None and len(range(self.rank, self.rows, self.world)) == rows:
             everyone = self.rows
-        drawn = draw(everyone, *rest, generator=self._generator, device=device)
+        drawn = draw(everyone, *rest, generator=self.generator(device), device=device)
         return drawn[self.rank :: self.world]
+
+    def generator(self, device: torch.device | str) -> torch.Generator:
+        """What the numbers are drawn from, one after the other."""
+        if self._generator is None:
+            self._generator = torch.Generator(device).manual_seed(mix(*self.key))
+        return self._generator

@@ -12,6 +12,9 @@ from pytorch_lightning.profilers import PassThroughProfiler
 from pytorch_lightning.strategies import SingleDeviceStrategy
 from torch.optim import Optimizer
 
+from aeframe.data import Batch
+from aeframe.graph import Graph, graph_for
+
 if TYPE_CHECKING:
     from aeframe.module import AutoencoderModule
 
@@ -24,13 +27,15 @@ class Pace:
     has to see is left to it: the last batch of an epoch or before a validation, the last step of all.
     Its callbacks wait until the steps are done, so that `max_time` may be overrun by so much.
 
-    steps: in one call of Lightning's; `auto`: as many as fit into `interval` seconds.
+    steps: in one call of Lightning's; `auto`: as many as fit into `interval` seconds. graph: whether they
+    are taken as a CUDA graph where that can be done.
     """
 
     interval = 0.25
 
-    def __init__(self, steps: int | Literal["auto"]) -> None:
-        self.steps = steps
+    def __init__(self, steps: int | Literal["auto"], graph: bool = False) -> None:
+        self.steps, self._wants_graph = steps, graph
+        self._graph: Graph | None = None
         self._started = 0.0
 
     def start(self) -> None:
@@ -40,9 +45,12 @@ class Pace:
     def run_ahead(self, module: AutoencoderModule) -> None:
         """Lightning has taken a step: take further ones."""
         trainer = module.trainer
-        if self.steps == 1 or not _is_simple(trainer):
+        is_simple = self.steps != 1 and _is_simple(trainer)
+        if self._wants_graph:
+            self._graph, self._wants_graph = graph_for(module, is_simple), False
+        if not is_simple:
             return
-        ahead = _Ahead(module)
+        ahead = _Ahead(module, self._graph)
         done, before = 1, time.perf_counter()
         latest = before - self._started
         while self._has_room(done, before - self._started + latest) and ahead.is_free():
@@ -78,8 +86,8 @@ class _Ahead:
     What does not change between them is looked up once.
     """
 
-    def __init__(self, module: AutoencoderModule) -> None:
-        self.module, self.trainer = module, module.trainer
+    def __init__(self, module: AutoencoderModule, graph: Graph | None) -> None:
+        self.module, self.trainer, self.graph = module, module.trainer, graph
         self.loop: Any = self.trainer.fit_loop.epoch_loop
         self.batches = self.loop.batch_progress
         self.optimizer, self.steps = self.trainer.optimizers[0], self.trainer.global_step
@@ -89,7 +97,6 @@ class _Ahead:
         self.device, self.schedules = module.device, bool(self.trainer.lr_scheduler_configs)
         every = self.trainer.val_check_batch
         self.validates_every = every if isinstance(every, int) else sys.maxsize
-        self.edits_gradients = bool(module.net.having("before_step"))
 
     def is_free(self) -> bool:
         """Whether Lightning has nothing to do, after this batch and the next, but to go on."""
@@ -107,12 +114,8 @@ class _Ahead:
         batches.increment_ready()
         batches.increment_started()
         self.counter.increment_ready()
-        with self.trainer.precision_plugin.train_step_context():
-            loss = module.loss(batch, batches.current.ready - 1, self.steps)
-        self._zero_grad()
-        loss.backward()
-        self._edit_gradients()
-        optimizer.step()
+        self._take(batch, batches.current.ready - 1)
+        self._count_gradients()
         self.steps += 1
         module.after_step(optimizer, self.steps)
         self.counter.increment_completed()
@@ -122,18 +125,16 @@ class _Ahead:
         batches.increment_completed()
         loop._batches_that_stepped += 1
 
-    def _zero_grad(self) -> None:
+    def _take(self, batch: Batch, index: int) -> None:
+        module = self.module
+        graph, key = self.graph, (module.seed, "train", module.epoch.number, index)
+        if graph is not None and graph.suits(batch, self.steps) and graph.step(batch, *key):
+            return
+        with self.trainer.precision_plugin.train_step_context():
+            loss = module.loss(batch, index, self.steps)
+        module.descend(loss, self.optimizer)
+
+    def _count_gradients(self) -> None:
         self.zeroed.increment_ready()
         self.zeroed.increment_started()
-        for weight in self.module.trained:  # optimizer.zero_grad() does no more, and takes longer
-            weight.grad = None
         self.zeroed.increment_completed()
-
-    def _edit_gradients(self) -> None:
-        trainer = self.trainer
-        if self.edits_gradients:
-            self.module.on_before_optimizer_step(self.optimizer)
-        if trainer.gradient_clip_val:
-            self.module.clip_gradients(
-                self.optimizer, trainer.gradient_clip_val, trainer.gradient_clip_algorithm
-            )

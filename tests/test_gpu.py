@@ -63,6 +63,26 @@ def test_steps_taken_ahead_are_lightnings(compose: Compose, tmp_path: Path, kind
     assert torch.allclose(*trained, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_steps_of_a_graph_are_the_usual_ones(
+    compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    replays, replay = [], torch.cuda.CUDAGraph.replay
+
+    def counted(graph: torch.cuda.CUDAGraph) -> None:
+        replays.append(1)
+        replay(graph)
+
+    monkeypatch.setattr(torch.cuda.CUDAGraph, "replay", counted)
+    trained = []
+    for graph in ("false", "true"):
+        built = build(compose(*KINDS[kind], *SHORT, f"trainer.cuda_graph={graph}"))
+        fit(built, tmp_path)
+        trained.append(torch.cat([p.detach().flatten() for p in built.net.parameters()]).cpu())
+    assert len(replays) > 10
+    assert torch.allclose(*trained, rtol=1e-4, atol=1e-5)
+
+
 def test_the_data_is_placed_on_the_device(compose: Compose, tmp_path: Path) -> None:
     built = build(compose(*SHORT))
     fit(built, tmp_path)

@@ -54,7 +54,7 @@ def build(cfg: DictConfig | Mapping[str, Any]) -> Built:
     """Check, read the data, and make what a run needs. Raises UserError."""
     node = plain(cfg)
     parts = find(node)
-    hardware = parts.made["hardware"]
+    hardware, training = parts.made["hardware"], parts.made["trainer"]
     require_devices(hardware.accelerator, hardware.devices)
     pl.seed_everything(node["seed"], verbose=False)
     source = parts.made["dataset"]
@@ -68,7 +68,7 @@ def build(cfg: DictConfig | Mapping[str, Any]) -> Built:
         net,
         data,
         seed=node["seed"],
-        pace=Pace(parts.made["trainer"].steps_per_call),
+        pace=Pace(training.steps_per_call, training.cuda_graph),
         optimizer=_optimizer(node),
         scheduler=scheduler
         and partial(
@@ -89,7 +89,7 @@ def build(cfg: DictConfig | Mapping[str, Any]) -> Built:
         data,
         trainer_arguments(node),
         hardware,
-        made["trainer"],
+        training,
         callbacks,
         made["evaluation"],
         parts.notes,

@@ -43,7 +43,8 @@ class Hardware:
 class Training:
     """The keys of `trainer`: those of Lightning's Trainer that aeframe does not set itself (null leaves
     Lightning's default), and our own: the precisions `high` and `medium`, 32-true whose matrix products
-    may be rounded (MATMUL); steps_per_call: see aeframe/pace.py; compile: through torch.compile.
+    may be rounded (MATMUL); steps_per_call: see aeframe/pace.py; compile: through torch.compile;
+    cuda_graph: see aeframe/graph.py.
     """
 
     precision: Precision | None = None
@@ -66,6 +67,7 @@ class Training:
     detect_anomaly: bool = False
     steps_per_call: Count | Literal["auto"] = "auto"
     compile: bool = False
+    cuda_graph: bool = False
     profiler: Literal["simple", "advanced", "pytorch"] | None = None
 
 
@@ -83,7 +85,7 @@ def trainer_arguments(node: Mapping[str, Any]) -> dict[str, Any]:
     merged = {**node["hardware"], **node["trainer"]}
     if merged.get("precision") in MATMUL:
         merged["precision"] = "32-true"
-    ours = ("threads", "steps_per_call", "compile")
+    ours = ("threads", "steps_per_call", "compile", "cuda_graph")
     return {k: v for k, v in merged.items() if v is not None and k not in ours}
 
 
