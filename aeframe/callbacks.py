@@ -27,6 +27,11 @@ class Until(pl.Callback):
         self.reached: bool | None = None if wanted.metric is None else False
 
     @property
+    def may_stop(self) -> bool:
+        """Whether it will ever end training."""
+        return self.wanted.metric is not None
+
+    @property
     def said(self) -> str | None:
         """Whether the level was reached, for whoever set one."""
         if self.reached is None:
@@ -53,7 +58,7 @@ class EarlyStopping(pl.callbacks.EarlyStopping):
             mode=better_is(monitor),
             check_finite=False,
         )
-        self.active, self.warmup_epochs = options.patience is not None, options.warmup_epochs
+        self.may_stop, self.warmup_epochs = options.patience is not None, options.warmup_epochs
         self.stopped = False
 
     @property
@@ -64,7 +69,7 @@ class EarlyStopping(pl.callbacks.EarlyStopping):
         return f"Stopped early: {self.monitor} had not improved in {self.patience} validations."
 
     def _run_early_stopping_check(self, trainer: pl.Trainer) -> None:
-        if self.active and trainer.current_epoch >= self.warmup_epochs:
+        if self.may_stop and trainer.current_epoch >= self.warmup_epochs:
             before = trainer.should_stop
             super()._run_early_stopping_check(trainer)
             # not stopped_epoch, which testing the best checkpoint restores to that of the checkpoint

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
-import shutil
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,16 @@ import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.trainer.states import TrainerFn
+
+from aeframe.config.callbacks import CheckpointOptions
+from aeframe.distributed import most_over_ranks
+from aeframe.errors import TrainingError
+from aeframe.interruption import Interrupted, Signals
+from aeframe.metric_names import better_is
+
+CALMER = "Write a lower optimizer.lr, trainer.gradient_clip_val=1, or a smaller weight of the term."
+CHECKPOINTS, LAST, BEST = "checkpoints", "last.ckpt", "best.ckpt"
 
 
 class WholeFiles(TorchCheckpointIO):
@@ -20,49 +32,127 @@ class WholeFiles(TorchCheckpointIO):
         self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any = None
     ) -> None:
         target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_suffix(".partial")
         try:
+            target.parent.mkdir(parents=True, exist_ok=True)
             with partial.open("wb") as file:
                 torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
             partial.replace(target)
-        finally:
+        except (OSError, RuntimeError) as error:
             partial.unlink(missing_ok=True)
+            if (why := _of_the_disk(error)) is None:
+                raise
+            kept = " The one before it is still there." if target.exists() else ""
+            raise TrainingError(f"{target} could not be written ({why}).{kept}") from error
 
 
-class Last(ModelCheckpoint):
-    """Keeps the last checkpoint, as another name of the best one where that has just been written.
+def _of_the_disk(error: BaseException) -> str | None:
+    """What the operating system said, also where torch wraps it."""
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    if "PytorchStreamWriter" in str(error) or "file write failed" in str(error):
+        inner = error.__context__
+        return (isinstance(inner, OSError) and inner.strerror) or os.strerror(errno.ENOSPC)
+    return None
 
-    Lightning's own save_last would save only when the best is new.
+
+class Best(ModelCheckpoint):
+    """Keeps the checkpoint with the best value of a metric."""
+
+    def __init__(self, folder: Path, metric: str) -> None:
+        super().__init__(
+            folder / CHECKPOINTS,
+            Path(BEST).stem,
+            monitor=metric,
+            mode=better_is(metric),
+            auto_insert_metric_name=False,
+            enable_version_counter=False,
+        )
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the score alone: the file is this folder's, whatever the state says and wherever it lay."""
+        file, score = Path(str(self.dirpath)) / BEST, state_dict.get("best_model_score")
+        if score is None or not file.exists():
+            return
+        self.best_model_path = self.kth_best_model_path = str(file)
+        self.best_model_score = self.kth_value = torch.as_tensor(score)
+        self.best_k_models = {str(file): self.kth_value}
+
+
+class Last(pl.Callback):
+    """Keeps the newest checkpoint, from which the run can go on.
+
+    It is written every so many minutes, before all that may end training, and when a signal came, which then
+    ends it. may_stop: whether a validation can end it.
     """
 
-    def __init__(self, best: ModelCheckpoint) -> None:
-        super().__init__(
-            best.dirpath,
-            "last",
-            monitor=None,
-            enable_version_counter=False,
-            save_on_train_epoch_end=True,  # also of epochs that no validation ends
+    def __init__(
+        self, folder: Path, options: CheckpointOptions, signals: Signals, *, may_stop: bool
+    ) -> None:
+        self.folder, self.path = folder, folder / CHECKPOINTS / LAST
+        self.seconds, self.signals, self.may_stop = options.every_minutes * 60, signals, may_stop
+        self.saved = time.monotonic()
+
+    def after_batch(self, trainer: pl.Trainer) -> None:
+        """A batch is done: save if it is time. Raises Interrupted after a signal."""
+        if trainer.fit_loop._should_accumulate():
+            return  # its gradients are not in the weights yet
+        due = time.monotonic() - self.saved >= self.seconds or self._may_end(trainer)
+        device = trainer.strategy.root_device
+        signal, anyone = most_over_ranks((self.signals.received, int(due)), device)
+        if anyone or signal:
+            self.save(trainer)
+        if signal:
+            raise Interrupted(signal, self.folder)
+
+    def on_validation_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Do not let a signal wait for a long validation, which then is done anew.
+
+        Ranks may have unequal numbers of its batches, at which they cannot agree.
+        """
+        if (
+            self.signals.received
+            and trainer.world_size == 1
+            and trainer.state.fn == TrainerFn.FITTING
+        ):
+            self.save(trainer)
+            raise Interrupted(self.signals.received, self.folder)
+
+    def save(self, trainer: pl.Trainer) -> None:
+        """Write it, and before it all that was logged until now. Raises TrainingError for weights that no one
+        could go on from.
+        """
+        weights = trainer.lightning_module.parameters()
+        if not all(bool(weight.isfinite().all()) for weight in weights):
+            raise TrainingError(
+                f"the weights became infinite or no numbers in step {trainer.global_step}. {CALMER}"
+            )
+        for logger in trainer.loggers:
+            logger.save()
+        trainer.save_checkpoint(self.path)
+        self.saved = time.monotonic()
+
+    def _may_end(self, trainer: pl.Trainer) -> bool:
+        loop = trainer.fit_loop.epoch_loop
+        fetcher = trainer.fit_loop._data_fetcher
+        assert fetcher is not None
+        final = (
+            loop._num_ready_batches_reached() and trainer.current_epoch + 1 == trainer.max_epochs
         )
-        self.best = best
-
-    def _save_checkpoint(self, trainer: pl.Trainer, filepath: str) -> None:
-        step = trainer.global_step
-        if self.best._last_global_step_saved != step or not self.best.best_model_path:
-            return super()._save_checkpoint(trainer, filepath)
-        if trainer.is_global_zero:
-            _copy(Path(self.best.best_model_path), Path(filepath))
-        self._last_global_step_saved, self._last_checkpoint_saved = step, filepath
-        return None
+        final |= 0 <= trainer.max_steps <= trainer.global_step
+        return (
+            final or trainer.should_stop or (self.may_stop and loop._should_check_val_fx(fetcher))
+        )
 
 
-def _copy(source: Path, target: Path) -> None:
-    """Give the file another name, which a later checkpoint of either name does not touch."""
-    partial = target.with_suffix(".partial")
-    partial.unlink(missing_ok=True)
-    try:
-        partial.hardlink_to(source)
-    except OSError:  # not every file system has links
-        shutil.copyfile(source, partial)
-    partial.replace(target)
-    partial.unlink(missing_ok=True)  # still there where both were one file already
+def metrics_of(trainer: pl.Trainer) -> dict[str, float]:
+    """What schedules and callbacks know of the last validation; Lightning does not save it."""
+    return {name: float(value) for name, value in trainer.callback_metrics.items()}
+
+
+def restore_metrics(trainer: pl.Trainer, values: Mapping[str, float]) -> None:
+    """Let them know it again."""
+    known = trainer._logger_connector._callback_metrics
+    known.update({str(name): torch.tensor(value) for name, value in values.items()})

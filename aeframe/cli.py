@@ -13,7 +13,9 @@ from typing import Any
 from aeframe import __version__
 from aeframe.errors import UserError
 from aeframe.imports import imported
+from aeframe.interruption import Interrupted
 
+AUTOMATIC = ("auto", "retry")
 DESCRIPTION = """\
 Trains autoencoders from configuration.
 
@@ -38,14 +40,18 @@ def main() -> None:
 
 def train() -> None:
     """Train what sys.argv says; ends the process with 0 done, 1 failed, 2 the user's mistake."""
+    from aeframe.launch import is_first_process
+
     try:
         sys.exit(_train(sys.argv[1:]))
     except UserError as error:
-        from aeframe.launch import is_first_process
-
         if is_first_process():
             report(error)
         sys.exit(2)
+    except Interrupted as end:
+        if is_first_process():
+            print(f"aeframe: {end}", file=sys.stderr)
+        sys.exit(end.status if is_first_process() else 0)  # Lightning ends all where a rank fails
     except KeyboardInterrupt:
         print("aeframe: interrupted", file=sys.stderr)
         sys.exit(130)
@@ -72,7 +78,7 @@ def _train(argv: Sequence[str]) -> int:
 
     # Hydra would print its own advice and end the process; this way its exceptions arrive here
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    command = parse(argv)
+    command = _resumed(parse(argv))
     folders = Folders(make=command.trains)
     folders.register()
     jobs = Jobs(command, folders)
@@ -81,9 +87,9 @@ def _train(argv: Sequence[str]) -> int:
     with explained(command), folders.dropped_if_empty():
         if command.trains and not command.multirun:
             # before Hydra makes a folder or writes into an existing one
-            jobs.check(command.compose())
+            jobs.check(*command.compose())
             if is_first_process():
-                folders.refuse_used(command.overrides)
+                folders.refuse_used(command.overrides, command.resume is not None)
         hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")(jobs)()
     if isinstance(jobs.failure, UserError):
         raise jobs.failure
@@ -94,6 +100,25 @@ def _train(argv: Sequence[str]) -> int:
     return int(jobs.failure is not None or SweepTable.failures > 0 or jobs.mistakes > 0)
 
 
+def _resumed(command: Any) -> Any:
+    """The command line, in the folder of the run that it names."""
+    from aeframe.launch import is_first_process
+
+    if not command.trains or command.resume in (None, *AUTOMATIC) or not is_first_process():
+        return command  # another process of the run was told its folder
+    word, folder = f"resume={command.resume}", Path(command.resume)
+    if command.multirun or (folder / "multirun.yaml").exists():
+        remedy = "Write the sweep's command again, with hydra.sweep.dir=FOLDER resume=auto."
+        raise UserError(word, "a sweep cannot be named here", remedy)
+    if any(w.lstrip("+").startswith("hydra.run.dir=") for w in command.overrides):
+        raise UserError(word, "the run goes on in its own folder", "Leave hydra.run.dir out.")
+    if not folder.is_dir():
+        raise UserError(word, "there is no such folder", "Write auto, or the folder of a run.")
+    if not (folder / "checkpoints" / "last.ckpt").exists():
+        raise UserError(word, "holds no checkpoint of a run", "Start it anew.")
+    return command.going_on(folder)
+
+
 class Jobs:
     """What Hydra calls for each job: it trains, and takes note of what went wrong."""
 
@@ -102,9 +127,25 @@ class Jobs:
         self.failure: Exception | None = None
         self.started = self.mistakes = 0
 
-    def check(self, cfg: Any) -> None:
-        """Raise ConfigError with every mistake in the configuration."""
-        imported("aeframe.config").check(cfg)
+    def check(self, cfg: Any, folder: Path | None) -> None:
+        """Raise ConfigError with every mistake in the configuration. folder: the run's, if it is known."""
+        config = imported("aeframe.config")
+        config.check(self._continued(config.plain(cfg), folder)[0])
+
+    def _continued(self, node: Any, folder: Path | None) -> tuple[Any, Any]:
+        """The configuration to train with and the checkpoint to go on from, if any.
+
+        folder: the run's, where it is known.
+        """
+        if node.get("resume") is None or folder is None:
+            return node, None
+        resume = imported("aeframe.resume")
+        saved = resume.saved_in(folder)
+        if saved is not None and node["resume"] not in AUTOMATIC:
+            return resume.with_overrides(saved, self.command.overrides, node), saved
+        if saved is not None:
+            resume.check_same(saved, node)
+        return node, saved
 
     def __call__(self, cfg: Any) -> float:
         from hydra.core.hydra_config import HydraConfig
@@ -118,7 +159,7 @@ class Jobs:
         folder = Path(hydra.runtime.output_dir)
         self.started += 1
         try:
-            return imported("aeframe.train").run(cfg, folder, self.command.flags)
+            return self._run(cfg, folder)
         except (UserError, TrainingError) as error:
             self.failure = error
             text = str(error)
@@ -146,3 +187,22 @@ class Jobs:
             with contextlib.suppress(OSError):  # of the day's folder, where that was its first run
                 folder.parent.rmdir()
         return float("nan")
+
+    def _run(self, cfg: Any, folder: Path) -> float:
+        """Train, but for a job that has been done, or has failed and is not to be tried again."""
+        from aeframe.sweep import FAILED
+
+        failed = folder / FAILED
+        if failed.exists() and cfg.resume == "auto":
+            print(f"{folder}: failed before; resume=retry tries it again", file=sys.stderr)
+            return float("nan")
+        node, saved = self._continued(imported("aeframe.config").plain(cfg), folder)
+        if saved is not None and saved.is_done(node):
+            if cfg.resume not in AUTOMATIC:
+                what = f"has finished, after {saved.steps:,} steps"
+                remedy = "Write a larger trainer.max_epochs to train on."
+                raise UserError(f"resume={cfg.resume}", what, remedy)
+            print(f"{folder}: has finished")
+            return saved.value
+        failed.unlink(missing_ok=True)
+        return imported("aeframe.train").run(node, folder, self.command.flags, saved)

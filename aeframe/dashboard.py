@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -43,6 +44,12 @@ class Dashboard(pl.Callback):
         self.x: Tensor | None = None
         self.epoch: int | None = None  # of the last drawing, and its step
         self.step: int | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"epoch": self.epoch, "step": self.step}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.epoch, self.step = state_dict["epoch"], state_dict["step"]
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         due = self.epoch is None or trainer.current_epoch - self.epoch >= self.every

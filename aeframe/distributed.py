@@ -38,6 +38,15 @@ def sum_over_ranks(value: Tensor) -> Tensor:
     return value
 
 
+def most_over_ranks(numbers: tuple[int, ...], device: torch.device) -> list[int]:
+    """The largest of each number over the ranks: what one of them wants, all do."""
+    if ranks() == 1:
+        return list(numbers)
+    most = torch.tensor(numbers, device=device)
+    distributed.all_reduce(most, distributed.ReduceOp.MAX)
+    return [int(number) for number in most.tolist()]
+
+
 def rows_of_all_ranks(value: Tensor) -> Tensor:
     """The global batch: rows of equal batches of all ranks, [world * B, ...], without gradient.
 

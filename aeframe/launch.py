@@ -61,9 +61,9 @@ class Folders:
         self.made.append(path.resolve())
         return str(path)
 
-    def refuse_used(self, words: Sequence[str]) -> None:
+    def refuse_used(self, words: Sequence[str], goes_on: bool) -> None:
         """Raise UserError if the command line names a run folder that cannot be one, or holds a run:
-        what is there is not to be lost.
+        what is there is not to be lost. goes_on: whether it may hold one.
         """
         for word in words:
             key, _, value = word.partition("=")
@@ -72,8 +72,8 @@ class Folders:
                 continue
             if not value:
                 raise UserError("hydra.run.dir", "is empty", "Write hydra.run.dir=FOLDER.")
-            if (Path(value) / "checkpoints").exists():
-                raise UserError(word, "holds a run already", "Write another folder, or delete it.")
+            if (Path(value) / "checkpoints").exists() and not goes_on:
+                raise used(word)
 
     @contextmanager
     def dropped_if_empty(self) -> Iterator[None]:
@@ -85,6 +85,28 @@ class Folders:
                 if path.is_dir() and {f.name for f in path.iterdir()} <= {"multirun.yaml"}:
                     shutil.rmtree(path)
             raise
+
+
+def used(where: str) -> UserError:
+    """A run folder that is not free."""
+    remedy = "Write resume=auto to go on with it, another folder, or delete it."
+    return UserError(where, "holds a run already", remedy)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """The folder for this process alone, for as long as it lives. Raises UserError where another has it."""
+    import fcntl
+
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            what = "another process is training in it"
+            raise UserError(
+                str(folder), what, "Wait for its end, or write another folder."
+            ) from None
+        yield
 
 
 def run_name(choices: Mapping[str, Any], constraints: Mapping[str, Any] | None) -> str:

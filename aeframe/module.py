@@ -12,11 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from aeframe.checkpoints import CALMER, metrics_of, restore_metrics
 from aeframe.constrained import ConstrainedAutoencoder
 from aeframe.constraints.base import Step
 from aeframe.dashboard import write_scalars
 from aeframe.data import Batch, DataModule
 from aeframe.errors import TrainingError, UserError
+from aeframe.loops import place
 from aeframe.metrics import Metrics
 from aeframe.models.base import Output
 from aeframe.noise import Noise, mix
@@ -86,6 +88,7 @@ class AutoencoderModule(pl.LightningModule):
             rank=self.global_rank,
             world=self.trainer.world_size,
             device=self.device,
+            start=place(self.trainer) if training else (0, 0),
         )
 
     def _most_rows(self) -> int:
@@ -197,8 +200,7 @@ class AutoencoderModule(pl.LightningModule):
     def _refuse(self, loss: float, terms: Mapping[str, float], when: str) -> None:
         bad = [name for name, value in terms.items() if not math.isfinite(value)]
         raise TrainingError(
-            f"the loss became {loss} {when} (term: {', '.join(bad) or 'sum'}). "
-            "Write a lower optimizer.lr, trainer.gradient_clip_val=1, or a smaller weight of the term."
+            f"the loss became {loss} {when} (term: {', '.join(bad) or 'sum'}). {CALMER}"
         )
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
@@ -217,6 +219,12 @@ class AutoencoderModule(pl.LightningModule):
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         for _, part in self.net.having("before_step"):
             part.before_step(self.net.model)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["callback_metrics"] = metrics_of(self.trainer)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        restore_metrics(self.trainer, checkpoint["callback_metrics"])
 
     def on_train_epoch_start(self) -> None:
         trainer, step = self.trainer, self.trainer.global_step

@@ -6,7 +6,7 @@ import argparse
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,14 +51,35 @@ class Command:
     multirun: bool
     trains: bool
 
-    def compose(self) -> Any:
-        """The configuration of a single run."""
+    @property
+    def resume(self) -> str | None:
+        """What the command line says of `resume`: auto, retry, a run's folder, or nothing."""
+        said = [word.lstrip("+").partition("=")[2] for word in self.overrides if _is_resume(word)]
+        value = said[-1].strip("\"'") if said else "null"
+        return None if value in ("null", "") else value
+
+    def going_on(self, folder: Path) -> Command:
+        """The same for a run that goes on in its folder, whose configuration stays as it was written."""
+        quoted = str(folder).replace("\\", "\\\\").replace("'", "\\'")
+        words = [f"hydra.run.dir='{quoted}'", "hydra.output_subdir=null"]
+        return replace(self, argv=[*self.argv, *words], overrides=[*self.overrides, *words])
+
+    def compose(self) -> tuple[Any, Path | None]:
+        """The configuration of a single run, and its folder unless that is to be a new one."""
         from hydra import compose, initialize_config_dir
+        from omegaconf import OmegaConf, open_dict
 
         extra = [f"hydra.searchpath=[{','.join(f'file://{f}' for f in self.folders[1:])}]"]
         with initialize_config_dir(str(CONF), version_base="1.3"):
             added = extra if len(self.folders) > 1 else []
-            return compose(self.name, [*self.overrides, *added])
+            cfg = compose(self.name, [*self.overrides, *added], return_hydra_config=True)
+        run = OmegaConf.to_container(cfg.hydra.run)
+        assert isinstance(run, dict)
+        is_new = "${run_folder:" in str(run["dir"])
+        folder = None if is_new else Path(str(cfg.hydra.run.dir))
+        with open_dict(cfg):
+            del cfg["hydra"]
+        return cfg, folder
 
 
 def parse(argv: Sequence[str]) -> Command:
@@ -106,6 +127,10 @@ def parse(argv: Sequence[str]) -> Command:
         multirun=options.multirun,
         trains=not any(getattr(options, name) for name in idle),
     )
+
+
+def _is_resume(word: str) -> bool:
+    return word.lstrip("+").partition("=")[0] == "resume"
 
 
 def _forced(word: str, folders: Sequence[Path]) -> str:

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 
 from aeframe.data import Batch
 from aeframe.graph import Graph, graph_for
+from aeframe.loops import EpochLoop
 
 if TYPE_CHECKING:
     from aeframe.module import AutoencoderModule
@@ -103,7 +104,12 @@ class _Ahead:
         trainer, seen = self.trainer, self.batches.current.ready
         last = seen + 1 >= trainer.num_training_batches or 0 <= trainer.max_steps <= self.steps + 1
         validates = 0 in (seen % self.validates_every, (seen + 1) % self.validates_every)
-        return not (last or validates or trainer.should_stop or trainer.received_sigterm)
+        return not (last or validates or trainer.should_stop or self.is_interrupted())
+
+    def is_interrupted(self) -> bool:
+        """Whether a signal waits for the steps to end."""
+        loop = self.loop
+        return isinstance(loop, EpochLoop) and bool(loop.last.signals.received)
 
     def step(self) -> None:
         """Take one."""

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
 from aeframe.config.build import Built
 from aeframe.evaluate import Card
+from aeframe.resume import Saved
 
 ROWS = {  # metric of the test split -> what the table calls it
     "corrupted_psnr": "PSNR of the corrupted input (dB)",
@@ -28,8 +28,8 @@ ROWS = {  # metric of the test split -> what the table calls it
 }
 
 
-def opening(built: Built, cfg: DictConfig, folder: Path) -> None:
-    """What is being trained, on what, where."""
+def opening(built: Built, seed: int, folder: Path, saved: Saved | None) -> None:
+    """What is being trained, on what, where. saved: what it goes on from."""
     model, spec = built.net.model, built.data.spec
     weights = sum(p.numel() for p in model.parameters() if p.requires_grad)
     shape = " x ".join(str(n) for n in spec.shape)
@@ -39,10 +39,12 @@ def opening(built: Built, cfg: DictConfig, folder: Path) -> None:
     console.print(
         f"{type(model).__name__} autoencoder with {constraints}: {shape} -> {model.latent_dim} units, "
         f"{weights:,} weights; {type(built.data.source).__name__}, {spec.samples:,} training samples; "
-        f"{device}, seed {cfg.seed}"
+        f"{device}, seed {seed}"
     )
     for note in built.notes:
         console.print(f"Note: {note}", markup=False, style="yellow")
+    if saved is not None:
+        console.print(f"It goes on after {saved.steps:,} steps, in epoch {saved.epoch + 1}.")
     console.print(f"Run folder: {folder}", markup=False)
 
 

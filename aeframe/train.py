@@ -5,28 +5,24 @@ from __future__ import annotations
 import json
 import logging
 import os
-import signal
-import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from hydra.core.hydra_config import HydraConfig
 from lightning_fabric.utilities.exceptions import MisconfigurationException
-from omegaconf import DictConfig
-from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
-from pytorch_lightning.utilities.exceptions import SIGTERMException
 
-from aeframe import report
+from aeframe import events, report
 from aeframe.callbacks import Bar, EarlyStopping, Until
-from aeframe.checkpoints import Last, WholeFiles
+from aeframe.checkpoints import CHECKPOINTS, Best, Last, WholeFiles
 from aeframe.compute import (
     compile_network,
     computing,
@@ -39,8 +35,11 @@ from aeframe.config.build import Built, build
 from aeframe.constrained import ConstrainedAutoencoder
 from aeframe.errors import TrainingError, UserError
 from aeframe.evaluate import Card
-from aeframe.launch import is_first_process, one_job
+from aeframe.interruption import Signals
+from aeframe.launch import is_first_process, locked, one_job, used
+from aeframe.loops import FitLoop
 from aeframe.metric_names import better_is
+from aeframe.resume import Saved
 
 PROFILERS: dict[str, Callable[..., Profiler]] = {
     "simple": SimpleProfiler,
@@ -51,36 +50,34 @@ PROFILERS: dict[str, Callable[..., Profiler]] = {
 
 
 @without_denormals()
-def run(cfg: DictConfig, folder: Path, flags: tuple[str, ...] = ()) -> float:
+def run(
+    node: Mapping[str, Any], folder: Path, flags: tuple[str, ...] = (), saved: Saved | None = None
+) -> float:
     """Check, seed, build, fit, report. Returns the optimized metric of the best checkpoint.
 
-    folder: for everything that the run writes. flags: of the command line, for other ranks.
-    Raises UserError for the user's mistakes and TrainingError where training itself failed.
+    node: the configuration. folder: for everything that the run writes. flags: of the command line, for
+    other ranks. saved: the checkpoint in the folder to go on from.
+    Raises UserError for the user's mistakes, TrainingError where training itself failed, and Interrupted
+    after a signal.
     """
     _quiet()
     # Lightning's import sets it: each step of an optimizer would then load a library anew to ask for GPUs
     os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
     started = time.perf_counter()
-    built = build(cfg)
-    metric = cfg.optimized_metric
-    best = ModelCheckpoint(
-        dirpath=folder / "checkpoints",
-        filename="best",
-        monitor=metric,
-        mode=better_is(metric),
-        auto_insert_metric_name=False,
-        enable_version_counter=False,
-    )
-    last = Last(best)
-    trainer = _trainer(built, folder, metric, best, last)
+    built = build(node)
+    metric = node["optimized_metric"]
+    best = Best(folder, metric)
+    trainer = _trainer(built, folder, metric, best)
     if is_first_process():
-        report.opening(built, cfg, folder)
+        report.opening(built, node["seed"], folder, saved)
     untrained = deepcopy(built.net)
     keep_freed_memory()
-    with _claimed(folder), one_job(flags), _computing(built):
+    with _claimed(folder, node["resume"] is not None), one_job(flags), _computing(built):
+        if is_first_process():
+            events.cut(folder, saved.steps if saved else 0)
         if built.training.compile:
             compile_network(built.net)
-        _fit(trainer, built, best)
+        _fit(trainer, built, best, saved)
         card = _test(trainer, built, best, untrained)
     value = float(best.best_model_score)  # type: ignore[arg-type]
     if card is None:  # another rank speaks
@@ -89,7 +86,7 @@ def run(cfg: DictConfig, folder: Path, flags: tuple[str, ...] = ()) -> float:
     result = {
         **card.as_dict(),
         "optimized_metric": {"name": metric, "value": value, "direction": better_is(metric)},
-        "until": {"metric": cfg.until.metric, "reached": _until(built).reached},
+        "until": {"metric": node["until"]["metric"], "reached": _until(built).reached},
         "epochs": trainer.current_epoch,
         "steps": trainer.global_step,
         "seconds": round(time.perf_counter() - started, 2),
@@ -112,23 +109,21 @@ def _computing(built: Built) -> AbstractContextManager[None]:
     return computing(threads, built.training.precision)
 
 
-def _fit(trainer: pl.Trainer, built: Built, best: ModelCheckpoint) -> None:
+def _fit(trainer: pl.Trainer, built: Built, best: Best, saved: Saved | None) -> None:
     """Train, with Lightning's ways of ending turned into ours."""
     try:
-        trainer.fit(built.module)
+        trainer.fit(built.module, ckpt_path=saved.checkpoint if saved else None, weights_only=True)
     except SystemExit as error:
         if isinstance(error.__context__, KeyboardInterrupt):  # which Lightning makes status 1
             raise KeyboardInterrupt from None
-        if isinstance(error, SIGTERMException):  # and this one 0, as if all were done
-            print("aeframe: terminated", file=sys.stderr)
-            raise SystemExit(128 + signal.SIGTERM) from None
         raise
     except (MisconfigurationException, ValueError) as error:
         if trainer.global_step or not _is_lightnings(error):
             raise
         raise UserError("trainer", str(error).strip().splitlines()[0].rstrip(".")) from error
     except TrainingError as error:
-        path = best.best_model_path
+        last = trainer.fit_loop.epoch_loop.last.path
+        path = last if last.exists() else best.best_model_path
         kept = f" The last good checkpoint is {path}." if path else ""
         raise TrainingError(f"{error}{kept}") from error
     except RuntimeError as error:
@@ -145,7 +140,7 @@ def _fit(trainer: pl.Trainer, built: Built, best: ModelCheckpoint) -> None:
 
 
 def _test(
-    trainer: pl.Trainer, built: Built, best: ModelCheckpoint, net: ConstrainedAutoencoder
+    trainer: pl.Trainer, built: Built, best: Best, net: ConstrainedAutoencoder
 ) -> Card | None:
     """Measure the best checkpoint on the test split; the card on the first rank only.
 
@@ -172,14 +167,16 @@ def _log_choices(trainer: pl.Trainer, built: Built, card: Card, value: float) ->
     trainer.logger.save()
 
 
-def _trainer(built: Built, folder: Path, metric: str, *kept: ModelCheckpoint) -> pl.Trainer:
+def _trainer(built: Built, folder: Path, metric: str, best: Best) -> pl.Trainer:
     name = built.training.profiler
     profiler = PROFILERS[name](dirpath=folder, filename="profile") if name else None
+    may_stop = any(c.may_stop for c in built.callbacks if isinstance(c, Until | EarlyStopping))
+    last = Last(folder, built.checkpoint, Signals(), may_stop=may_stop)
     with torch.random.fork_rng(devices=[]), _refused():  # Lightning may draw from the global stream
-        return pl.Trainer(
+        trainer = pl.Trainer(
             **{k: v for k, v in built.trainer.items() if k != "profiler"},
             profiler=profiler,
-            callbacks=[*built.callbacks, Bar(metric), *kept],
+            callbacks=[*built.callbacks, Bar(metric), last, best],
             plugins=[WholeFiles()],
             logger=TensorBoardLogger(folder, name="", version="", default_hp_metric=False),
             default_root_dir=folder,
@@ -189,22 +186,28 @@ def _trainer(built: Built, folder: Path, metric: str, *kept: ModelCheckpoint) ->
             enable_model_summary=False,
             inference_mode=not built.net.differentiates,
         )
+    trainer.fit_loop = FitLoop(trainer, last)
+    return trainer
 
 
 @contextmanager
-def _claimed(folder: Path) -> Iterator[None]:
-    """The folder as this run's own. Raises UserError where it is another's, finished or not."""
-    checkpoints = folder / "checkpoints"
-    try:
-        if is_first_process():
-            checkpoints.mkdir()  # succeeds for one process only, even at the same moment
-    except FileExistsError:
-        where, what = f"hydra.run.dir={folder}", "holds a run already"
-        raise UserError(where, what, "Write another folder, or delete it.") from None
-    try:
+def _claimed(folder: Path, goes_on: bool) -> Iterator[None]:
+    """The folder as this run's own. Raises UserError where it is another's, at work or not.
+
+    goes_on: whether it may hold this run already.
+    """
+    if not is_first_process():
         yield
-    finally:
-        if is_first_process():
+        return
+    checkpoints = folder / CHECKPOINTS
+    with locked(folder):
+        try:
+            checkpoints.mkdir(exist_ok=goes_on)
+        except FileExistsError:
+            raise used(f"hydra.run.dir={folder}") from None
+        try:
+            yield
+        finally:
             with suppress(OSError):  # what is not empty stays
                 checkpoints.rmdir()
 
@@ -239,6 +242,7 @@ def _quiet() -> None:
         ".*does not have many workers.*",  # batches are slices of memory
         ".*LeafSpec.*",
         ".*is smaller than the logging.*",
+        ".*exists and is not empty.*",  # the folder of a run that goes on
         ".*sync_dist=True.*",  # torchmetrics has already reduced what is logged
         ".*attribute of a Tensor that is not a leaf.*",  # torch.compile, of tensors that it looks at
     ):

@@ -391,9 +391,16 @@ def test_the_last_good_checkpoint_outlives_a_nan(aeframe: Command, tmp_path: Pat
     assert "at step 3 (term: reconstruction)" in line
     best = run_folder(tmp_path) / "checkpoints" / "best.ckpt"
     assert line.endswith(f"The last good checkpoint is {best}.")
-    for name in ("best", "last"):
-        values = weights(run_folder(tmp_path), name).values()
-        assert all(bool(torch.isfinite(value).all()) for value in values)
+    values = weights(run_folder(tmp_path), "best").values()
+    assert all(bool(torch.isfinite(value).all()) for value in values)
+
+
+def test_weights_that_are_no_numbers_are_not_kept(aeframe: Command, tmp_path: Path) -> None:
+    infinite = ("optimizer={_target_: torch.optim.SGD, lr: 1e39}", "checkpoint.every_minutes=0")
+    status, _, err = aeframe(infinite[0], *TINY, *infinite[1:], "trainer.steps_per_call=1")
+    assert status == 1
+    assert "the weights became infinite or no numbers in step 1. Write a lower" in err
+    assert not list(tmp_path.rglob("*.ckpt"))
 
 
 def test_a_nan_after_the_last_step_of_an_epoch_is_told_like_any_other(aeframe: Command) -> None:
@@ -430,16 +437,24 @@ def _sigint() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_sigint")
+@pytest.mark.parametrize("times", [1, 2])
 def test_an_interrupted_run_ends_with_130_and_says_so(
-    aeframe: Command, monkeypatch: pytest.MonkeyPatch
+    aeframe: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int
 ) -> None:
     def interrupt(*args: Any) -> None:
-        signal.raise_signal(signal.SIGINT)
+        for _ in range(times):  # the second time at once, without a checkpoint
+            signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr("aeframe.callbacks.Bar.on_train_batch_end", interrupt)
-    status, _, err = aeframe(*TINY)
+    status, _, err = aeframe(*TINY, "hydra.run.dir=run", "trainer.steps_per_call=1")
     assert status == 130
-    assert err == "aeframe: interrupted\n"
+    saved = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    if times == 2:
+        assert err == "aeframe: interrupted\n"
+        assert not saved.exists()
+        return
+    assert err == f"aeframe: interrupted by SIGINT; resume={tmp_path / 'run'} goes on from here\n"
+    assert torch.load(saved, weights_only=True)["global_step"] == 1
 
 
 def test_a_failure_of_the_program_keeps_its_traceback(
@@ -465,7 +480,8 @@ def test_a_folder_that_holds_a_run_is_left_as_it_is(
     status, out, err = aeframe(*TINY, "seed=1", "hydra.run.dir=run")
     assert (status, out) == (2, "")
     assert err == (
-        "aeframe: hydra.run.dir=run: holds a run already. Write another folder, or delete it.\n"
+        "aeframe: hydra.run.dir=run: holds a run already. "
+        "Write resume=auto to go on with it, another folder, or delete it.\n"
     )
     assert before == {f: f.read_bytes() for f in (tmp_path / "run").rglob("*") if f.is_file()}
 
@@ -519,7 +535,7 @@ def test_a_run_that_is_terminated_is_no_success(tmp_path: Path) -> None:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == 128 + signal.SIGTERM
-    assert err.splitlines()[-1] == "aeframe: terminated"
+    assert err.splitlines()[-1].startswith("aeframe: interrupted by SIGTERM; resume=")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Fast paths give what the plain ones give: steps taken ahead, losses in one pass, linked checkpoints."""
+"""Fast paths give what the plain ones give: steps taken ahead, losses in one pass."""
 
 from __future__ import annotations
 
@@ -16,17 +16,14 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning.callbacks import ModelCheckpoint
-from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
-from aeframe import pace
-from aeframe.checkpoints import Last
+from aeframe import interruption, pace
+from aeframe.checkpoints import Best
 from aeframe.config.build import Built, build
 from aeframe.data import Batch
 from aeframe.errors import TrainingError
 from aeframe.likelihoods import Bernoulli, Gaussian, Likelihood
-from aeframe.metric_names import better_is
 from aeframe.module import AutoencoderModule
 from aeframe.train import _trainer
 from tests.test_dashboard import Events
@@ -79,16 +76,8 @@ class Run:
     def __init__(self, cfg: DictConfig, folder: Path) -> None:
         self.built: Built = build(cfg)
         self.folder = folder
-        self.best = ModelCheckpoint(
-            dirpath=folder / "checkpoints",
-            filename="best",
-            monitor=cfg.optimized_metric,
-            mode=better_is(cfg.optimized_metric),
-            auto_insert_metric_name=False,
-            enable_version_counter=False,
-        )
-        kept = (self.best, Last(self.best))
-        self.trainer = _trainer(self.built, folder, cfg.optimized_metric, *kept)
+        best = Best(folder, cfg.optimized_metric)
+        self.trainer = _trainer(self.built, folder, cfg.optimized_metric, best)
 
     def fit(self) -> Run:
         self.trainer.fit(self.built.module)
@@ -499,8 +488,9 @@ def test_a_signal_to_end_is_heeded_after_the_step_at_every_pace(
                 os.kill(os.getpid(), signal.SIGTERM)
 
         run.built.module.after_step = killed  # type: ignore[method-assign]
-        with pytest.raises(SIGTERMException):
+        with pytest.raises(interruption.Interrupted):
             run.fit()
+        assert run.checkpoint("last")["global_step"] == 5
         assert run.trainer.global_step == run.built.net.clock.step == 5
 
 
@@ -690,18 +680,6 @@ JUMP = "scheduler={_target_: torch.optim.lr_scheduler.StepLR, step_size: 2, gamm
 STATE = ("state_dict", "optimizer_states", "lr_schedulers", "global_step", "epoch")
 
 
-@pytest.fixture(params=["links", "no links"])
-def links(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
-    """Whether the file system has hard links."""
-
-    def refuse(self: Path, target: Path) -> None:
-        raise OSError("no such thing here")
-
-    if request.param == "no links":
-        monkeypatch.setattr(Path, "hardlink_to", refuse)
-    return request.param == "links"
-
-
 class Snapshots(pl.Callback):
     """The weights after each epoch."""
 
@@ -717,7 +695,7 @@ def state_of(checkpoint: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_the_last_checkpoint_is_of_the_last_epoch_and_the_best_of_the_best(
-    quickly: Compose, tmp_path: Path, links: bool
+    quickly: Compose, tmp_path: Path
 ) -> None:
     run = Run(quickly(*SMALL, JUMP, "trainer.max_epochs=4"), tmp_path / "run")
     snapshots = Snapshots()
@@ -732,39 +710,3 @@ def test_the_last_checkpoint_is_of_the_last_epoch_and_the_best_of_the_best(
     assert list(differences(snapshots.states[1], snapshots.states[3]))
     end = state_of(run.checkpoint("end")) | {"epoch": 3}  # it was written after the last epoch
     assert not list(differences(state_of(last), end))
-
-
-def test_a_checkpoint_with_two_names_is_not_changed_under_the_other(
-    quickly: Compose, tmp_path: Path, links: bool
-) -> None:
-    run = Run(quickly(*SMALL, "optimizer.lr=0.01"), tmp_path / "run")
-    folder = run.folder / "checkpoints"
-    run.fit()
-    last, best = folder / "last.ckpt", folder / "best.ckpt"
-    assert {file.name for file in folder.iterdir()} == {"best.ckpt", "last.ckpt", "end.ckpt"}
-    assert last.samefile(best) == links
-    before = last.read_bytes()
-    assert before == best.read_bytes()
-    assert run.checkpoint("last")["global_step"] == 2 * BATCHES
-    with torch.no_grad():
-        for weight in run.built.net.parameters():
-            weight.fill_(1.0)
-    run.trainer.save_checkpoint(best)  # as a better epoch does
-    assert last.read_bytes() == before
-    assert best.read_bytes() != before
-
-
-def test_the_names_are_given_at_every_epoch(quickly: Compose, tmp_path: Path, links: bool) -> None:
-    """best, best, worse, worse: the last moves on by itself from what was the best, too."""
-    epochs: list[tuple[int, int]] = []
-
-    class Look(pl.Callback):
-        def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-            if trainer.current_epoch:
-                last, best = (run.checkpoint(name)["global_step"] for name in ("last", "best"))
-                epochs.append((last // BATCHES, best // BATCHES))
-
-    run = Run(quickly(*SMALL, JUMP, "trainer.max_epochs=5"), tmp_path / "run")
-    run.trainer.callbacks.insert(0, Look())
-    run.fit()
-    assert epochs == [(1, 1), (2, 2), (3, 2), (4, 2)]

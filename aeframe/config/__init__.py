@@ -3,6 +3,6 @@
 Nothing of this but `build` needs more than torch, so that mistakes are told soon.
 """
 
-from aeframe.config.parts import check
+from aeframe.config.parts import check, plain
 
-__all__ = ["check"]
+__all__ = ["check", "plain"]

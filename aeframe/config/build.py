@@ -13,6 +13,7 @@ import torch
 from omegaconf import DictConfig
 
 from aeframe.callbacks import EarlyStopping, Until
+from aeframe.config.callbacks import CheckpointOptions
 from aeframe.config.classes import keys, options_of, resolve
 from aeframe.config.parts import Parts, batch_size, find, make_model, plain, size_problems
 from aeframe.config.training import (
@@ -46,6 +47,7 @@ class Built:
     hardware: Hardware
     training: Training
     callbacks: list[pl.Callback]
+    checkpoint: CheckpointOptions
     evaluation: Evaluation
     notes: list[Problem]
 
@@ -91,6 +93,7 @@ def build(cfg: DictConfig | Mapping[str, Any]) -> Built:
         hardware,
         training,
         callbacks,
+        made["checkpoint"],
         made["evaluation"],
         parts.notes,
     )

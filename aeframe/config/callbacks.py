@@ -1,4 +1,4 @@
-"""What may be written under until, early_stopping and dashboard: what is watched while training runs."""
+"""What may be written under until, early_stopping, checkpoint and dashboard: what goes on beside training."""
 
 from __future__ import annotations
 
@@ -47,6 +47,15 @@ class EarlyStoppingOptions:
     patience: Annotated[int, AtLeast(1)] | None = None
     min_delta: Annotated[float, AtLeast(0)] = 0.0
     warmup_epochs: Annotated[int, AtLeast(0)] = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointOptions:
+    """every_minutes: how much of training an end without warning may cost; the checkpoint to go on from is
+    written so often, and before all that may end training.
+    """
+
+    every_minutes: Annotated[float, AtLeast(0)] = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)

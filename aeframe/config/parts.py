@@ -10,7 +10,12 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from aeframe.config.callbacks import DashboardOptions, EarlyStoppingOptions, UntilOptions
+from aeframe.config.callbacks import (
+    CheckpointOptions,
+    DashboardOptions,
+    EarlyStoppingOptions,
+    UntilOptions,
+)
 from aeframe.config.classes import class_of, keys, options_of
 from aeframe.config.pairs import Choices, pair_notes, pair_problems
 from aeframe.config.signature import parameters, problems, unknown
@@ -34,6 +39,7 @@ OBJECTS: dict[str, type] = {
 PLAIN: dict[str, Any] = {
     "until": UntilOptions,
     "early_stopping": EarlyStoppingOptions,
+    "checkpoint": CheckpointOptions,
     "dashboard": DashboardOptions,
     "evaluation": Evaluation,
     "hardware": Hardware,
@@ -42,7 +48,16 @@ PLAIN: dict[str, Any] = {
 """Root keys whose node is the options of one class."""
 PROVIDED = {"model": ("setting",), "dataset": ("source", "seed")}
 """Arguments that the framework passes itself."""
-ROOT = (*OBJECTS, *PLAIN, "constraint", "optimizer", "scheduler", "seed", "optimized_metric")
+ROOT = (
+    *OBJECTS,
+    *PLAIN,
+    "constraint",
+    "optimizer",
+    "scheduler",
+    "seed",
+    "optimized_metric",
+    "resume",
+)
 
 
 @dataclass
@@ -80,6 +95,9 @@ def find(node: dict[str, Any]) -> Parts:
     parts.found += [Problem(key, "is missing", "Take it from conf/config.yaml.") for key in missing]
     node = {**dict.fromkeys(missing), **node}
     _check_seed(node["seed"], parts)
+    if not isinstance(node["resume"], str | None):
+        remedy = "Write resume=auto, or the folder of a run."
+        parts.found.append(Problem(f"resume={node['resume']}", "expected text or null", remedy))
     for key, base in OBJECTS.items():
         _object(node, key, base, parts)
     for key, target in PLAIN.items():

@@ -157,10 +157,12 @@ class DataModule:
         rank: int = 0,
         world: int = 1,
         device: torch.device | None = None,
+        start: tuple[int, int] = (0, 0),
     ) -> Resident | DataLoader[Batch]:
         """The batches of a split that one rank gets.
 
-        most: rows of a batch into which several are put together. device: where they are used.
+        most: rows of a batch into which several are put together. device: where they are used. start: see
+        EpochBatches.
         """
         if (uneven := uneven_batch(self.batch_size, world)) is not None:
             raise UserError(*uneven)
@@ -177,6 +179,7 @@ class DataModule:
             rank=rank,
             world=world,
             device=samples.index.device,
+            start=start,
         )
         workers = self._workers(samples, device)
         if workers == 0:

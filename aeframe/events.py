@@ -1,0 +1,42 @@
+"""Event files of a run that goes on."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.summary.writer.record_writer import RecordWriter
+
+
+def cut(folder: Path, steps: int) -> None:
+    """Leave in a folder's event files what was written in the first `steps` steps.
+
+    The run that goes on writes the rest again; without this its curves would have points twice. A record
+    that was not written to its end goes, too.
+    """
+    for file in sorted(folder.glob("events.out.tfevents.*")):
+        records = list(RawEventFileLoader(str(file)).Load())
+        kept = [record for record in records if _is_kept(Event.FromString(record), steps)]
+        size = sum(len(record) + 16 for record in kept)  # length, its checksum, and the record's
+        if size != file.stat().st_size:
+            _replace(file, kept)
+
+
+def _is_kept(event: Event, steps: int) -> bool:
+    return event.step < steps or event.HasField("file_version")
+
+
+def _replace(file: Path, records: list[bytes]) -> None:
+    if len(records) < 2:  # nothing but the version
+        file.unlink()
+        return
+    partial = file.with_name(f".{file.name}.partial")
+    with partial.open("wb") as opened:
+        writer = RecordWriter(opened)
+        for record in records:
+            writer.write(record)
+        opened.flush()
+        os.fsync(opened.fileno())
+    partial.replace(file)

@@ -1,0 +1,75 @@
+"""Lightning's loops, so that a run goes on exactly where a checkpoint left it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.loops.fit_loop import _FitLoop
+from pytorch_lightning.loops.training_epoch_loop import _TrainingEpochLoop
+
+from aeframe.checkpoints import Last
+from aeframe.distributed import most_over_ranks
+from aeframe.interruption import Interrupted
+
+
+class EpochLoop(_TrainingEpochLoop):
+    """Lets `last` be saved at one kind of moment: a batch is done with all its counts, and what may follow
+    it (a validation, schedules that wait for its metrics) has not begun.
+
+    A run that goes on begins with what may follow. Lightning's own restart would leave out some of that, and
+    begin the epoch's batches anew.
+    """
+
+    def __init__(self, plain: _TrainingEpochLoop, last: Last) -> None:
+        super().__init__(plain.trainer, plain.min_steps, plain.max_steps)
+        self.last = last
+        self.goes_on = False
+
+    def reset(self) -> None:
+        if not self.goes_on:  # else all counts are those of the checkpoint
+            super().reset()
+
+    def on_run_start(self, data_fetcher: Any) -> None:
+        super().on_run_start(data_fetcher)
+        if self.goes_on:
+            self.goes_on = False
+            self.batch_progress.is_last_batch = data_fetcher.done
+            super().on_advance_end(data_fetcher)
+
+    def on_advance_end(self, data_fetcher: Any) -> None:
+        self.last.after_batch(self.trainer)
+        super().on_advance_end(data_fetcher)
+
+
+class FitLoop(_FitLoop):
+    """Over epochs, of which the first may have begun in an earlier process."""
+
+    def __init__(self, trainer: pl.Trainer, last: Last) -> None:
+        plain = trainer.fit_loop
+        super().__init__(trainer, plain.min_epochs, plain.max_epochs)
+        self.epoch_loop: EpochLoop = EpochLoop(plain.epoch_loop, last)
+
+    def run(self) -> None:
+        signals = self.epoch_loop.last.signals
+        with signals.heeded():
+            super().run()
+        (signal,) = most_over_ranks((signals.received,), self.trainer.strategy.root_device)
+        if signal:  # it came behind the last batch
+            raise Interrupted(signal, self.epoch_loop.last.folder)
+
+    def load_state_dict(self, state_dict: dict[str, Any], prefix: str = "") -> None:
+        super().load_state_dict(state_dict, prefix)
+        for counted in (self.epoch_progress.total, self.epoch_progress.current):
+            counted.reset_on_restart()
+        self.restarting = False
+        for loop in (self, self.epoch_loop, self.epoch_loop.val_loop):
+            loop._loaded_from_state_dict = loop._resuming_from_checkpoint = False
+        self.epoch_loop.goes_on = True
+
+
+def place(trainer: pl.Trainer) -> tuple[int, int]:
+    """The epoch that training is in or begins with, and its batches that are done."""
+    inner = trainer.fit_loop.epoch_loop
+    goes_on = isinstance(inner, EpochLoop) and inner.goes_on
+    return trainer.current_epoch, inner.batch_progress.current.ready if goes_on else 0
