@@ -13,7 +13,7 @@ REQUEUE = signal.SIGUSR1
 SIGNALS = (signal.SIGINT, signal.SIGTERM, REQUEUE)
 
 
-class Interrupted(BaseException):  # noqa: N818
+class Interrupted(BaseException):
     """A signal ended training, after a checkpoint in the run's folder. status: what the process ends with.
 
     No Exception, as KeyboardInterrupt is none: nothing went wrong.
