@@ -72,7 +72,8 @@ class Best(ModelCheckpoint):
         )
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the score alone: the file is this folder's, whatever the state says and wherever it lay."""
+        """Take the scores alone: the file is this folder's, whatever the state says and wherever it lay."""
+        self.current_score = state_dict.get("current_score")
         file, score = Path(str(self.dirpath)) / BEST, state_dict.get("best_model_score")
         if score is None or not file.exists():
             return

@@ -31,10 +31,15 @@ class EpochLoop(_TrainingEpochLoop):
             super().reset()
 
     def on_run_start(self, data_fetcher: Any) -> None:
+        epoch = self.trainer.current_epoch
+        if self.goes_on:
+            (loader,) = data_fetcher.combined_loader.flattened
+            loader.sampler.begun = epoch, self.batch_progress.current.ready
+            if epoch == 0:  # for the others Lightning begins anew with the batches
+                iter(data_fetcher)
         super().on_run_start(data_fetcher)
         if self.goes_on:
             self.goes_on = False
-            self.batch_progress.is_last_batch = data_fetcher.done
             super().on_advance_end(data_fetcher)
 
     def on_advance_end(self, data_fetcher: Any) -> None:
@@ -66,10 +71,3 @@ class FitLoop(_FitLoop):
         for loop in (self, self.epoch_loop, self.epoch_loop.val_loop):
             loop._loaded_from_state_dict = loop._resuming_from_checkpoint = False
         self.epoch_loop.goes_on = True
-
-
-def place(trainer: pl.Trainer) -> tuple[int, int]:
-    """The epoch that training is in or begins with, and its batches that are done."""
-    inner = trainer.fit_loop.epoch_loop
-    goes_on = isinstance(inner, EpochLoop) and inner.goes_on
-    return trainer.current_epoch, inner.batch_progress.current.ready if goes_on else 0

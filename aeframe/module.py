@@ -18,7 +18,6 @@ from aeframe.constraints.base import Step
 from aeframe.dashboard import write_scalars
 from aeframe.data import Batch, DataModule
 from aeframe.errors import TrainingError, UserError
-from aeframe.loops import place
 from aeframe.metrics import Metrics
 from aeframe.models.base import Output
 from aeframe.noise import Noise, mix
@@ -70,6 +69,7 @@ class AutoencoderModule(pl.LightningModule):
         self._optimizer, self._scheduler = optimizer, scheduler
         self._scheduler_options = dict(scheduler_options or {})
         self._drops = any(isinstance(layer, nn.Dropout) for layer in net.modules())
+        self._known: Mapping[str, float] = {}  # the last validation's metrics in an earlier process
         self._logged = (0, time.perf_counter())  # the last step that was, and when
         self.save_hyperparameters(dict(hyperparameters or {}), logger=False)
 
@@ -88,7 +88,6 @@ class AutoencoderModule(pl.LightningModule):
             rank=self.global_rank,
             world=self.trainer.world_size,
             device=self.device,
-            start=place(self.trainer) if training else (0, 0),
         )
 
     def _most_rows(self) -> int:
@@ -224,7 +223,10 @@ class AutoencoderModule(pl.LightningModule):
         checkpoint["callback_metrics"] = metrics_of(self.trainer)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        restore_metrics(self.trainer, checkpoint["callback_metrics"])
+        self._known = checkpoint["callback_metrics"]
+
+    def on_train_start(self) -> None:
+        restore_metrics(self.trainer, self._known)  # Lightning forgets them until now
 
     def on_train_epoch_start(self) -> None:
         trainer, step = self.trainer, self.trainer.global_step

@@ -157,12 +157,10 @@ class DataModule:
         rank: int = 0,
         world: int = 1,
         device: torch.device | None = None,
-        start: tuple[int, int] = (0, 0),
     ) -> Resident | DataLoader[Batch]:
         """The batches of a split that one rank gets.
 
-        most: rows of a batch into which several are put together. device: where they are used. start: see
-        EpochBatches.
+        most: rows of a batch into which several are put together. device: where they are used.
         """
         if (uneven := uneven_batch(self.batch_size, world)) is not None:
             raise UserError(*uneven)
@@ -179,7 +177,6 @@ class DataModule:
             rank=rank,
             world=world,
             device=samples.index.device,
-            start=start,
         )
         workers = self._workers(samples, device)
         if workers == 0:

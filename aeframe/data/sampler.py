@@ -17,8 +17,8 @@ class EpochBatches(Sampler[Share]):
     A global batch has `batch_size` samples; rank r takes its rows r, r + world, ..., so that the ranks
     together see what one process would have seen. In training (`shuffle`) every rank gets equally many
     rows of each batch, for which at most world - 1 samples of the last one are left out, others in each
-    epoch. In evaluation none is left out and none is seen twice. device: where the positions are. start: the
-    epoch to begin with, and its batches that were done before.
+    epoch. In evaluation none is left out and none is seen twice. device: where the positions are.
+    begun: an epoch that an earlier process began, and its batches that are done.
     """
 
     def __init__(
@@ -32,12 +32,11 @@ class EpochBatches(Sampler[Share]):
         rank: int = 0,
         world: int = 1,
         device: torch.device | None = None,
-        start: tuple[int, int] = (0, 0),
     ) -> None:
         self.n = n - n % world if training else n
         self.batch_size, self.seed, self.shuffle = batch_size, seed, shuffle
         self.total, self.rank, self.world = n, rank, world
-        self.start, self.epoch = start, start[0]
+        self.epoch, self.begun = 0, (0, 0)
         self.device = device
 
     def set_epoch(self, epoch: int) -> None:
@@ -58,7 +57,7 @@ class EpochBatches(Sampler[Share]):
             generator = torch.Generator().manual_seed(mix(self.seed, "order", self.epoch))
             order = torch.randperm(self.total, generator=generator, dtype=dtype)
         order = order.to(self.device)  # once, where batches are gathered
-        begun, done = self.start
+        begun, done = self.begun
         first = done if self.epoch == begun else 0
         for batch in order[: self.n].split(self.batch_size)[first : len(self)]:
             yield Share(batch if self.world == 1 else batch[self.rank :: self.world], len(batch))

@@ -1,0 +1,175 @@
+"""A run that was interrupted and goes on equals one that was not, bit for bit."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from aeframe import pace
+from aeframe.checkpoints import Last
+from aeframe.module import AutoencoderModule
+from tests.test_pace import differences, written
+
+Command = Callable[..., tuple[int, str, str]]
+
+BATCHES = 12  # of an epoch of digits
+SMALL = (
+    *(
+        "network.widths=[]",
+        "dataset.batch_size=128",
+        "trainer.max_epochs=3",
+        "evaluation.images=32",
+    ),
+    *("dashboard.images=2", "dashboard.every_n_epochs=1", "trainer.log_every_n_steps=5"),
+)
+VARIANTS = {
+    "undercomplete": ["model.latent_dim=8"],
+    "denoising": ["model=denoising", "constraint=[masking,gaussian_noise]"],
+    "dropout, batch norm": [
+        "network.widths=[16]",
+        "network.dropout=0.2",
+        "network.norm=batch",
+        "model.latent_dim=8",
+    ],
+    "topk": ["model=sparse", "model.latent_dim=80", "constraint.topk.k=4"],
+    "batch_topk, auxk": [
+        *("model=sparse", "model.latent_dim=80", "constraint=[batch_topk,auxk]"),
+        "constraint.auxk.after=0.1",
+    ],
+    "kl_sparsity, resampling": [
+        *("model=sparse", "model.latent_dim=80", "constraint=[kl_sparsity,resampling]"),
+        *("constraint.kl_sparsity.rho=0.01", "constraint.resampling.every=0.4"),
+        "constraint.resampling.after=0.1",
+    ],
+    "threshold": ["model=sparse", "model.latent_dim=80", "constraint=threshold"],
+    "jump_relu": ["model=sparse", "model.latent_dim=80", "constraint=jump_relu"],
+    "winner_take_all": ["model=sparse", "model.latent_dim=80", "constraint=winner_take_all"],
+    "l1": ["model=sparse", "model.latent_dim=80", "constraint=l1", "constraint.l1.form=unit_norm"],
+    "variational": [
+        *("model=variational", "model.latent_dim=4"),
+        "model.beta={schedule: warmup, value: 2.0, steps: 20}",
+    ],
+    "conv": ["network=conv", "network.widths=[4,8]"],
+}
+OPTIONS = {
+    "workers": ["dataset.num_workers=2"],
+    "accumulation": ["trainer.accumulate_grad_batches=3"],
+    "validation within epochs": ["++trainer.val_check_interval=5"],
+    "limits": ["trainer.limit_train_batches=7", "trainer.limit_val_batches=1"],
+    "schedule of steps": [
+        "scheduler={_target_: torch.optim.lr_scheduler.CosineAnnealingLR, T_max: 30, interval: step}"
+    ],
+    "schedule of epochs": [
+        "scheduler={_target_: torch.optim.lr_scheduler.ExponentialLR, gamma: 0.5}"
+    ],
+    "plateau": [
+        "scheduler={_target_: torch.optim.lr_scheduler.ReduceLROnPlateau, patience: 0, threshold: 9.0}"
+    ],
+    "plateau of steps": [
+        "scheduler={_target_: torch.optim.lr_scheduler.ReduceLROnPlateau, patience: 3, threshold: 9.0, "
+        "interval: step, frequency: 4}",
+        "++trainer.val_check_interval=4",
+    ],
+    "momentum": ["optimizer={_target_: torch.optim.SGD, lr: 0.001, momentum: 0.9}"],
+    "patience": ["early_stopping.patience=2"],
+    "bf16": ["trainer.precision=bf16-mixed"],
+    "validation of every second epoch": ["trainer.check_val_every_n_epoch=2"],
+}
+
+
+class Killed(BaseException):
+    """What cannot be caught: only what was written before is left."""
+
+
+@pytest.fixture
+def killed(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, str], None]:
+    """Let the run end at a step: by a kill after it, in it, or by a signal."""
+    loss, save, after = AutoencoderModule.loss, Last.save, Last.after_batch
+
+    def at(step: int, how: str) -> None:
+        monkeypatch.setattr(AutoencoderModule, "loss", loss)
+        monkeypatch.setattr(Last, "after_batch", after)
+
+        def dies(module: Any, batch: Any, index: int, now: int) -> Any:
+            if now == step:
+                raise Killed
+            return loss(module, batch, index, now)
+
+        def signalled(last: Last, trainer: Any) -> None:
+            if trainer.global_step >= step:
+                last.signals.received = 15
+            after(last, trainer)
+
+        if how == "kill":
+            monkeypatch.setattr(AutoencoderModule, "loss", dies)
+        elif how == "signal":
+            monkeypatch.setattr(Last, "after_batch", signalled)
+
+    assert save is Last.save
+    return at
+
+
+def story(folder: Path) -> dict[str, Any]:
+    """Everything that a run leaves: checkpoints, curves, pictures and results."""
+    found: dict[str, Any] = {"events": written(folder)}
+    for name in ("best", "last"):
+        found[name] = torch.load(folder / "checkpoints" / f"{name}.ckpt", weights_only=True)
+        del found[name]["hyper_parameters"]
+    found["card"] = json.loads((folder / "evaluation.json").read_text()) | {"seconds": 0}
+    return found
+
+
+@pytest.fixture
+def compare(
+    aeframe: Command, tmp_path: Path, killed: Callable[[int, str], None]
+) -> Callable[..., None]:
+    """Train without interruption, and with one at each step that is given; look for differences."""
+
+    def compared(*overrides: str, steps: tuple[int, ...], how: str = "kill") -> None:
+        command = (*SMALL, *overrides, "hydra.run.dir=run", "checkpoint.every_minutes=0")
+        # both write a checkpoint after each of Lightning's batches
+        status, _, err = aeframe(*command)
+        assert status == 0, err
+        whole = story(tmp_path / "run")
+        shutil.rmtree(tmp_path / "run")
+        for step in steps:
+            killed(step, how)
+            if how == "kill":
+                with pytest.raises(Killed):
+                    aeframe(*command)
+            else:
+                assert aeframe(*command)[0] == 128 + 15
+            killed(step, "not")
+            status, _, err = aeframe(*command, "resume=auto")
+            assert status == 0, err
+            found = list(differences(whole, story(tmp_path / "run")))
+            assert [text[:200] for text in found] == [], step
+            shutil.rmtree(tmp_path / "run")
+
+    return compared
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_variant_goes_on_as_if_nothing_had_been(
+    compare: Callable[..., None], monkeypatch: pytest.MonkeyPatch, variant: str
+) -> None:
+    """Within the first and a later epoch, and at an epoch's end."""
+    monkeypatch.setattr(pace.Pace, "interval", 1e9)
+    compare(*VARIANTS[variant], "trainer.steps_per_call=3", steps=(5, BATCHES, 2 * BATCHES - 1))
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_every_option_does(compare: Callable[..., None], option: str) -> None:
+    steps = (2, 6, 9) if option == "accumulation" else (5, 12, 18)
+    compare("model=denoising", *OPTIONS[option], "trainer.steps_per_call=1", steps=steps)
+
+
+@pytest.mark.parametrize("step", [1, 5, 12, 35, 36])
+def test_a_signal_ends_a_run_where_it_goes_on(compare: Callable[..., None], step: int) -> None:
+    compare("model=denoising", "trainer.steps_per_call=4", steps=(step,), how="signal")
