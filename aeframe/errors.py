@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,7 +20,8 @@ class Problem:
     remedy: str = ""
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.what}." + (f" {self.remedy}" if self.remedy else "")
+        text = f"{self.where}: {self.what}." + (f" {self.remedy}" if self.remedy else "")
+        return "".join(map(_visible, text))
 
 
 class UserError(Exception):
@@ -48,3 +50,28 @@ class TrainingError(Exception):
     def __init__(self, text: str) -> None:
         # from a process that fetches data it comes with that one's traceback
         super().__init__(text.strip().rpartition("TrainingError: ")[2])
+
+
+def unreadable(where: str, error: Exception, remedy: str) -> UserError:
+    """That a file cannot be read. remedy: for what is wrong in it, not with the access to it."""
+    if isinstance(error, OSError) and error.errno is not None:
+        remedy = "See that you may read it, and that its disk is well."
+    return UserError(where, f"cannot be read ({reason(error)})", remedy)
+
+
+def reason(error: BaseException) -> str:
+    """What an exception says, in one short line."""
+    told = getattr(error, "strerror", None) or str(error).strip() or type(error).__name__
+    return short(told.splitlines()[0])
+
+
+def short(text: object, most: int = 150) -> str:
+    """The beginning of what may be as long as its author liked."""
+    return told if len(told := str(text)) <= most else f"{told[:most]}..."
+
+
+def _visible(character: str) -> str:
+    """A file's name may hold anything: line breaks, a terminal's commands, bytes that are no text."""
+    if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp"):
+        return character.encode("unicode_escape", "surrogatepass").decode()
+    return character

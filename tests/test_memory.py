@@ -123,9 +123,8 @@ def cifar(folder: Path) -> CIFAR10:
 
 
 def svhn(folder: Path) -> SVHN:
-    generator = np.random.default_rng(0)  # scipy unpacks whatever compresses well all at once
     for split, n in (("train", 16_000), ("test", 6_000)):
-        images = generator.integers(0, 16, (32, 32, 3, n), np.uint8)
+        images = np.zeros((32, 32, 3, n), np.uint8)  # which compress to nearly nothing
         stored = {"X": images, "y": np.ones((n, 1), np.uint8)}
         savemat(folder / f"{split}_32x32.mat", stored, do_compression=True)
     return SVHN(root=str(folder), download=False)

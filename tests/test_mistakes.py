@@ -157,6 +157,8 @@ MISTAKES: list[tuple[list[str], str]] = [
     # files
     (["dataset=image_folder"], "dataset.root: no folder given. Write dataset.root=FOLDER."),
     (["dataset=image_folder", "dataset.root=/nowhere"], "dataset.root=/nowhere: no such folder. Write dataset.root=FOLDER."),
+    (["dataset=image_folder", "dataset.on_bad_sample=skp"], "dataset.on_bad_sample=skp: expected one of error, skip. Did you mean skip?"),
+    (["dataset=array", "++dataset.on_bad_sample=skip"], "dataset.on_bad_sample: unknown key."),
     (["dataset=array"], "dataset.path: no file given. Write dataset.path=FILE.npy."),
     (["dataset=array", "dataset.path=/nowhere.npy"], "dataset.path=/nowhere.npy: no such file. Write dataset.path=FILE.npy."),
     (["dataset=mnist", "dataset.root=/nowhere", "dataset.download=false"], "dataset.root=/nowhere: no such folder. Write dataset.root=FOLDER where MNIST lies as torchvision stores it."),

@@ -137,7 +137,7 @@ def test_any_bytes_are_a_batch_or_a_named_error(tmp_path: Path) -> None:
 
 def write_svhn(root: Path, *, compressed: bool = True) -> Images:
     generator, written = np.random.default_rng(0), {}
-    for split, n in (("train", 700), ("test", 5)):
+    for split, n in (("train", 700), ("test", 4)):  # so few labels lie in a tag
         written[split] = generator.integers(0, 256, (32, 32, 3, n), np.uint8)
         labels = (np.arange(n) % 10 + 1).astype(np.uint8)[:, None]
         stored = {"X": written[split], "y": labels}
@@ -152,7 +152,7 @@ def test_svhn(tmp_path: Path, compressed: bool) -> None:
     digits = [*range(1, 10), 0]
     check(raw, written["train"].transpose(3, 2, 0, 1), digits * 70)
     assert raw.test is not None
-    check(raw.test, written["test"].transpose(3, 2, 0, 1), digits[:5])
+    check(raw.test, written["test"].transpose(3, 2, 0, 1), digits[:4])
 
 
 def test_a_damaged_mat_file_is_named(tmp_path: Path) -> None:
@@ -163,8 +163,25 @@ def test_a_damaged_mat_file_is_named(tmp_path: Path) -> None:
         file.write_bytes(harmed)
         with pytest.raises(UserError, match=r"train_32x32\.mat: cannot be read"):
             SVHN(root=str(tmp_path), download=False).load()
-    savemat(file, {"X": np.zeros((8, 8, 3, 2), np.uint8), "y": np.ones((2, 1))})
-    with pytest.raises(UserError, match=r"uint8 of shape \(8, 8, 3, 2\)"):
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "reason"),
+    [
+        (np.zeros((8, 8, 3, 2), np.uint8), np.ones(2, np.uint8), r"images of \(2, 3, 8, 8\)"),
+        (np.zeros((32, 32, 3, 2), np.uint8), np.ones(3, np.uint8), "and 3 labels"),
+        (np.zeros((32, 32, 3, 2), np.uint8), np.zeros(2, np.uint8), "labels are not those"),
+        (np.zeros((32, 32, 3, 2), np.uint8), np.ones(2), "its y is no array of bytes"),
+        (np.zeros((32, 32, 3, 2)), np.ones(2, np.uint8), "its X is no array of bytes"),
+        (np.zeros((32, 32, 3, 0), np.uint8), np.ones(2, np.uint8), "its X has 0 bytes"),
+    ],
+)
+def test_a_mat_file_of_something_else_is_named(
+    tmp_path: Path, images: np.ndarray, labels: np.ndarray, reason: str
+) -> None:
+    write_svhn(tmp_path)
+    savemat(tmp_path / "train_32x32.mat", {"X": images, "other": {"a": "b"}, "y": labels})
+    with pytest.raises(UserError, match=rf"train_32x32\.mat: cannot be read \(.*{reason}"):
         SVHN(root=str(tmp_path), download=False).load()
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import math
+import os
+import sys
+import warnings
 import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,11 +16,15 @@ from typing import IO, Any, Literal
 
 import numpy as np
 
-from aeframe.data.mapped import Mapped, mapped, tensor
+from aeframe.data.mapped import Mapped, mapped, room, tensor
 from aeframe.data.samples import CHUNK, Raw, Shape, Source
-from aeframe.errors import Problem, UserError
+from aeframe.errors import Problem, UserError, short, unreadable
 
 Layout = Literal["auto", "chw", "hwc", "flat"]
+Opened = tuple[IO[bytes], int]
+
+LONGEST = 2**14  # bytes of a header; numpy writes some hundred and believes 10,000
+AXES = 64  # of an array, numpy's limit
 
 
 @dataclass(frozen=True)
@@ -31,6 +38,11 @@ class Header:
     dtype: np.dtype[Any]
     order: Literal["C", "F"]
     offset: int
+
+    @property
+    def size(self) -> int:
+        """Bytes of the whole file."""
+        return self.offset + math.prod(self.shape) * self.dtype.itemsize
 
 
 class Array(Source):
@@ -85,15 +97,18 @@ class Array(Source):
         return replace(raw, test=self._raw("test_path", self.test_path))
 
     def _raw(self, option: str, path: str) -> Raw:
-        where, file = _where(option, path), Path(path).expanduser()
+        where, file = _where(option, path), Path(os.path.expanduser(path))
         header, sample = self._described(option, path)
-        with _reading(where), self._opened(file, where) as stream:
+        with _reading(where), self._opened(file, where) as (stream, _):
             if file.suffix.lower() == ".npy" and _as_it_is(header, sample):
                 array, mapping = self._mapped(stream, header, sample)
             else:
                 array, mapping = self._read(stream, header, sample), None
         low, high = _known_range(header.dtype)
-        return Raw(tensor(array), low=low, high=high, origin=where, mapping=mapping)
+        raw = Raw(tensor(array), low=low, high=high, origin=where, mapping=mapping)
+        if header.dtype.kind == "b":
+            _refuse_other_bits(raw)
+        return raw
 
     def _mapped(self, stream: IO[bytes], header: Header, sample: Shape) -> Mapped:
         dtype, offset = _torch_dtype(header.dtype), header.offset
@@ -103,7 +118,7 @@ class Array(Source):
         return Mapped(array.reshape(len(array), *sample), mapping)
 
     def _read(self, stream: IO[bytes], header: Header, sample: Shape) -> np.ndarray:
-        array = np.empty((header.shape[0], *sample), _torch_dtype(header.dtype))
+        array = room((header.shape[0], *sample), _torch_dtype(header.dtype))
         last = self._channels_last(header.shape)
         as_stored = np.moveaxis(array, 1, -1) if last else array.reshape(header.shape)
         _fill(as_stored, stream, header)
@@ -111,39 +126,48 @@ class Array(Source):
 
     def _described(self, option: str, path: str) -> tuple[Header, Shape]:
         """The file's header, and the shape of one sample."""
-        where, file = _where(option, path), Path(path).expanduser()
-        if not file.is_file():
+        where, file = _where(option, path), Path(os.path.expanduser(path))
+        if not os.path.isfile(file):
             raise UserError(where, "no such file", f"Write dataset.{option}=FILE.npy.")
-        with _reading(where), self._opened(file, where) as stream:
+        with _reading(where), self._opened(file, where) as (stream, size):
             header = _read_header(stream)
         if header.dtype.kind not in "biuf":
-            what = f"holds {header.dtype}, not numbers"
+            what = f"holds {short(header.dtype)}, not numbers"
             raise UserError(where, what, "Save it with a dtype of integers or floats.")
         if len(header.shape) < 2 or min(header.shape) < 1:
             remedy = "Give at least one sample, samples first: [N, D] or images."
             raise UserError(where, f"has shape {header.shape}", remedy)
+        if size != header.size:
+            what = f"has {size} bytes, and its header says {header.size}"
+            raise UserError(
+                where, f"cannot be read (it {what})", "Save one array in it, and whole."
+            )
         return header, self._sample_shape(header.shape, where)
 
     @contextlib.contextmanager
-    def _opened(self, file: Path, where: str) -> Iterator[IO[bytes]]:
-        """The bytes of the array, those of its header first."""
+    def _opened(self, file: Path, where: str) -> Iterator[Opened]:
+        """The bytes of the array, those of its header first, and how many there are."""
         if file.suffix.lower() == ".npy":
             with file.open("rb") as stream:
-                yield stream
+                yield stream, os.fstat(stream.fileno()).st_size
             return
         if file.suffix.lower() != ".npz":
             raise UserError(where, "is neither .npy nor .npz", "Save the array with numpy.save.")
         with zipfile.ZipFile(file) as archive:
-            names = [name.removesuffix(".npy") for name in archive.namelist()]
-            listed = ", ".join(names[:8])
+            members = [name for name in archive.namelist() if name.endswith(".npy")]
+            names = [name.removesuffix(".npy") for name in members]
+            listed = short(", ".join(names[:8]))
+            if not names:
+                raise UserError(where, "holds no arrays", "Save them with numpy.savez.")
             if self.key is None and len(names) != 1:
                 what = f"holds {len(names)} arrays: {listed}"
                 raise UserError(where, what, "Write dataset.key=NAME.")
             if self.key is not None and self.key not in names:
                 what = f"is not among the arrays of {file.name}: {listed}"
                 raise UserError(f"dataset.key={self.key}", what, "Write one of these.")
-            with archive.open(f"{self.key or names[0]}.npy") as stream:
-                yield stream
+            member = f"{self.key or names[0]}.npy"
+            with archive.open(member) as stream:
+                yield stream, archive.getinfo(member).file_size
 
     def _sample_shape(self, shape: Shape, where: str) -> Shape:
         if self.layout == "flat" or (self.layout == "auto" and len(shape) == 2):
@@ -166,23 +190,32 @@ def _where(option: str, path: str) -> str:
 
 @contextlib.contextmanager
 def _reading(where: str) -> Iterator[None]:
-    """Whatever numpy says of a broken file, as the user's mistake."""
-    broken = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error)
+    """Whatever is said of a broken file, as the user's mistake."""
     try:
         yield
-    except (*broken, MemoryError, OverflowError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(
-            where, f"cannot be read ({reason})", "Save plain numbers with numpy.save."
-        ) from error
+    except UserError:
+        raise
+    except MemoryError as error:
+        remedy = "Save it with numpy.save as .npy, of which only what is used is read."
+        raise unreadable(where, error, remedy) from error
+    except Exception as error:  # broken files raise nearly anything in numpy and zipfile
+        raise unreadable(where, error, "Save plain numbers with numpy.save.") from error
 
 
 def _read_header(stream: IO[bytes]) -> Header:
-    major, _ = np.lib.format.read_magic(stream)
+    """Raises nearly anything for a header that numpy did not write; none of it is executed."""
+    head = io.BytesIO(stream.read(LONGEST))  # whatever length it claims
+    version = np.lib.format.read_magic(head)
+    if version not in ((1, 0), (2, 0), (3, 0)):
+        raise ValueError(f"numpy has no format {version[0]}.{version[1]}")
     first = np.lib.format.read_array_header_1_0
-    read = first if major == 1 else np.lib.format.read_array_header_2_0
-    shape, fortran, dtype = read(stream)
-    return Header(shape, dtype, "F" if fortran else "C", stream.tell())
+    read = first if version == (1, 0) else np.lib.format.read_array_header_2_0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what Python 2 wrote, and of odd types
+        shape, fortran, dtype = read(head)
+    if len(shape) > AXES or max(map(abs, shape), default=0) > sys.maxsize:
+        raise ValueError("no array has so large a shape")
+    return Header(tuple(map(int, shape)), dtype, "F" if fortran else "C", head.tell())
 
 
 def _kind(header: Header, sample: Shape) -> str:
@@ -195,6 +228,13 @@ def _known_range(dtype: np.dtype[Any]) -> tuple[float | None, float | None]:
     """The range that a type says its values have; the other types say nothing."""
     high = {"b1": 1.0, "u1": 255.0, "u2": 65535.0}.get(dtype.str[1:])
     return (None, None) if high is None else (0.0, high)
+
+
+def _refuse_other_bits(raw: Raw) -> None:
+    """Booleans are bytes of 0 and 1, and numpy does not look whether they are."""
+    if any(int(chunk.max()) > 1 for _, chunk in raw.chunks()):
+        what = "holds booleans that are neither 0 nor 1"
+        raise UserError(raw.origin, what, "Save them as numpy.uint8.")
 
 
 def _torch_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -216,11 +256,12 @@ def _fill(array: np.ndarray, stream: IO[bytes], header: Header) -> None:
     """Fill an array of the header's shape from the stream, a part at a time: nothing is held twice."""
     array = array.T if header.order == "F" else array  # in the order of the stream
     step = max(1, CHUNK // math.prod(array.shape[1:]))
-    stream.seek(header.offset)
+    stream.read(header.offset)  # in archives, zipfile compares no checksum after a seek
     for start in range(0, len(array), step):
         part = array[start : start + step]
         block = stream.read(part.size * header.dtype.itemsize)
         if len(block) < part.size * header.dtype.itemsize:
             raise ValueError("it ends early")
-        part[:] = np.frombuffer(block, header.dtype).reshape(part.shape)
+        numbers = np.frombuffer(block, header.dtype).reshape(part.shape)
+        part[:] = numbers.view(np.uint8) if header.dtype.kind == "b" else numbers
     stream.read(1)  # at its end an archive compares the checksum

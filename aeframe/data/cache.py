@@ -11,6 +11,7 @@ import shutil
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,23 +22,33 @@ CHECKSUM = 8  # characters at the header's end
 BLOCK = 2**20  # bytes that are checked at once
 
 
+class Images(NamedTuple):
+    """The decoded images of some files, and of each file whether its image is among them."""
+
+    pixels: Mapped
+    kept: np.ndarray
+
+
 class CachedImages:
     """The decoded images of one folder, uint8 of `shape`, in one file that a changed folder replaces.
 
     folder: where such files lie. key: what tells the file from others in it. content: one line that
-    says all that the pixels depend on. The file holds `content`, the pixels and their checksum; with any
-    of them other than it should be, the images are decoded again.
+    says all that the pixels depend on. shape: [N, ...], of the images of all N files. complete: whether
+    none of them may lack. The file holds `content`, the pixels, which images they are, and a checksum;
+    with any of them other than it should be, the images are decoded again.
     """
 
-    def __init__(self, folder: Path, key: str, content: str, shape: tuple[int, ...]) -> None:
+    def __init__(
+        self, folder: Path, key: str, content: str, shape: tuple[int, ...], *, complete: bool
+    ) -> None:
         self.path = folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.images"
         self.head = f"{content}\n".encode().ljust(HEADER - CHECKSUM)
-        self.shape = shape
+        self.shape, self.complete = shape, complete
 
-    def get(self, decode: Callable[[], Iterable[np.ndarray]]) -> Mapped:
+    def get(self, decode: Callable[[], Iterable[np.ndarray | None]]) -> Images:
         """The images, memory-mapped; `decode` is called where the file does not hold them.
 
-        Raises OSError where they cannot be written.
+        It gives None for an image that is left out. Raises OSError where they cannot be written.
         """
         if (found := self._read()) is not None:
             return found
@@ -51,37 +62,45 @@ class CachedImages:
             raise OSError(errno.EIO, "what was written cannot be read back")
         return found
 
-    def _read(self) -> Mapped | None:
+    def _read(self) -> Images | None:
+        count, *image = self.shape
         try:
             with self.path.open("rb") as stream:
                 header = stream.read(HEADER)
                 size = os.fstat(stream.fileno()).st_size
-                if header[:-CHECKSUM] != self.head or size != HEADER + math.prod(self.shape):
+                rows, rest = divmod(size - HEADER - count, math.prod(image))
+                if header[:-CHECKSUM] != self.head or not 0 < rows <= count or rest:
                     return None
                 checksum = 0
                 while block := stream.read(BLOCK):
                     checksum = zlib.crc32(block, checksum)
-                if header[-CHECKSUM:] != _shown(checksum):
+                if header[-CHECKSUM:] != _shown(checksum) or (self.complete and rows < count):
                     return None
-                return mapped(stream, np.dtype(np.uint8), self.shape, offset=HEADER)
+                stream.seek(-count, os.SEEK_END)
+                kept = np.frombuffer(stream.read(), np.bool_)
+                pixels = mapped(stream, np.dtype(np.uint8), (rows, *image), offset=HEADER)
+                return Images(pixels, kept)
         except OSError:
             return None
 
-    def _write(self, images: Iterable[np.ndarray]) -> None:
+    def _write(self, images: Iterable[np.ndarray | None]) -> None:
         """Under another name until it is whole; whoever has mapped the old file keeps that."""
         partial = self.path.with_suffix(".partial")
-        if shutil.disk_usage(partial.parent).free < HEADER + math.prod(self.shape):
+        most = HEADER + math.prod(self.shape) + self.shape[0]
+        if shutil.disk_usage(partial.parent).free < most:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         try:
             with partial.open("wb") as stream:
                 stream.write(bytes(HEADER))
-                checksum = 0
+                checksum, kept = 0, bytearray()
                 for image in images:
-                    pixels = image.tobytes()
+                    kept.append(image is not None)
+                    pixels = b"" if image is None else image.tobytes()
                     checksum = zlib.crc32(pixels, checksum)
                     stream.write(pixels)
+                stream.write(kept)
                 stream.seek(0)
-                stream.write(self.head + _shown(checksum))
+                stream.write(self.head + _shown(zlib.crc32(kept, checksum)))
             partial.chmod(0o600)
             partial.replace(self.path)
         finally:

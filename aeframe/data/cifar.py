@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickletools
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
@@ -14,9 +15,10 @@ from torch import Tensor
 
 from aeframe.data.mapped import Mapped, mapped, tensor
 from aeframe.data.samples import Raw
-from aeframe.errors import UserError
+from aeframe.errors import unreadable
 
 SHAPE = (3, 32, 32)
+MOST = 2**22  # operations in a file, of which a batch of 10,000 images has some 40,000
 OPERATIONS = {operation.code.encode("latin-1"): operation for operation in pickletools.opcodes}
 WIDTHS = {  # of the number of bytes that comes before a string
     pickletools.TAKEN_FROM_ARGUMENT4: 4,
@@ -46,13 +48,14 @@ def read_batches(files: Sequence[Path]) -> Raw:
 
 def _read_batch(file: Path) -> Raw:
     try:
-        with file.open("rb") as stream:
+        with warnings.catch_warnings(), file.open("rb") as stream:
+            warnings.simplefilter("ignore")  # of odd escapes in a text
             labels, (pixels, mapping) = _scanned(stream)
             if not len(labels) or pixels.size != len(labels) * math.prod(SHAPE):
                 raise ValueError(f"{len(labels)} labels and {pixels.size} values of pixels")
-    except (OSError, ValueError, OverflowError, MemoryError) as error:
+    except Exception as error:  # a damaged file raises many kinds in pickletools
         remedy = "Delete its folder, so that it is fetched again."
-        raise UserError(str(file), f"cannot be read ({error})", remedy) from error
+        raise unreadable(str(file), error, remedy) from error
     images = tensor(pixels.reshape(-1, *SHAPE))
     return Raw(images, labels, low=0, high=255, mapping=mapping)
 
@@ -83,7 +86,9 @@ def _operations(stream: IO[bytes]) -> Iterator[tuple[str, object]]:
 
     None is carried out: a stranger's file runs no code.
     """
-    while (code := stream.read(1)) != b".":
+    for _ in range(MOST):
+        if (code := stream.read(1)) == b".":
+            return
         if (operation := OPERATIONS.get(code)) is None:
             raise ValueError("it is no whole pickle")
         argument = operation.arg
@@ -96,6 +101,7 @@ def _operations(stream: IO[bytes]) -> Iterator[tuple[str, object]]:
                 continue
             stream.seek(start)
         yield operation.name, None if argument is None else argument.reader(stream)
+    raise ValueError(f"it has more than {MOST} operations")
 
 
 def _string(stream: IO[bytes], place: range, *, text: bool) -> Mapped:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import sys
 import warnings
@@ -10,27 +11,30 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from itertools import compress
 from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
 import PIL
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from aeframe.bounds import AtLeast, AtMost
-from aeframe.data.cache import CachedImages, user_cache
-from aeframe.data.mapped import Mapped, tensor
+from aeframe.data.cache import CachedImages, Images, user_cache
+from aeframe.data.mapped import Mapped, room, tensor
 from aeframe.data.samples import Raw, Shape, Source
 from aeframe.distributed import rank
-from aeframe.errors import Problem, UserError
+from aeframe.errors import Problem, UserError, reason
 
-DECODER = 1  # counts up whenever the same file gives other pixels
+DECODER = 2  # counts up whenever the same file gives other pixels
 
 ENDINGS = frozenset(
     f".{e}"
     for e in "png jpg jpeg jpe jfif bmp gif webp tif tiff ppm pgm pbm pnm tga avif jp2".split()  # noqa: SIM905
 )
+FORMATS = ("PNG", "JPEG", "MPO", "BMP", "GIF", "WEBP", "TIFF", "PPM", "AVIF", "JPEG2000")
+"""What the files may hold, whatever their endings. Pillow knows more: for some it starts programs."""
 
 
 class ImageFolder(Source):
@@ -40,8 +44,10 @@ class ImageFolder(Source):
     cuts the middle out, `resize` scales both sides. color: `rgb` or `gray`. test_root: another folder
     for the test split. cache: the folder that keeps the decoded images, which are then memory-mapped;
     `auto` is $XDG_CACHE_HOME/aeframe or ~/.cache/aeframe, and None decodes into memory each time.
+    on_bad_sample: with `skip`, files that cannot be decoded are left out; with `error` they end the run.
     Images are turned upright (EXIF), laid over white where they are transparent, and of an animation
-    the first frame is taken.
+    the first frame is taken. Colours come without their profile; 16 bits count as 0..65535, whatever
+    the file makes use of, and floats as 0..1, or as 0 to the image's maximum where that is more.
     """
 
     def __init__(
@@ -53,9 +59,11 @@ class ImageFolder(Source):
         fit: Literal["crop", "resize"] = "crop",
         color: Literal["rgb", "gray"] = "rgb",
         cache: str | None = "auto",
+        on_bad_sample: Literal["error", "skip"] = "error",
     ) -> None:
         self.root, self.test_root, self.cache = root, test_root, cache
         self.size, self.fit, self.color = size, fit, color
+        self.on_bad_sample = on_bad_sample
 
     def shape(self) -> Shape:
         return (3 if self.color == "rgb" else 1, self.size, self.size)
@@ -67,10 +75,10 @@ class ImageFolder(Source):
         for option, root in (("root", self.root), ("test_root", self.test_root)):
             try:
                 if root is not None:
-                    _find(Path(root).expanduser(), f"dataset.{option}={root}")
+                    _find(Path(os.path.expanduser(root)), f"dataset.{option}={root}")
             except UserError as error:
                 found.extend(error.problems)
-        if self.cache not in (None, "auto") and Path(self.cache).expanduser().is_file():
+        if self.cache not in (None, "auto") and os.path.isfile(os.path.expanduser(self.cache)):
             what = "is a file, not a folder"
             found.append(Problem(f"dataset.cache={self.cache}", what, "Write dataset.cache=auto."))
         return found
@@ -83,61 +91,68 @@ class ImageFolder(Source):
         return replace(raw, test=self._load(self.test_root, "test_root"))
 
     def _load(self, root: str, option: str) -> Raw:
-        files, classes = _find(Path(root).expanduser(), f"dataset.{option}={root}")
-        pixels, mapping = self._pixels(Path(root).expanduser(), files)
-        names = [file.parent.name for file in files]
+        folder = Path(os.path.expanduser(root))
+        files, classes = _find(folder, f"dataset.{option}={root}")
+        (pixels, mapping), kept = self._images(folder, files)
+        if not kept.all():
+            _note(_left_out([file.relative_to(folder) for file in compress(files, ~kept)], root))
+        names = [file.parent.name for file in compress(files, kept)]
         labels = torch.tensor([classes.index(name) for name in names]) if classes else None
         data = tensor(pixels)
         return Raw(data, labels, low=0, high=255, classes=tuple(classes), mapping=mapping)
 
-    def _pixels(self, root: Path, files: list[Path]) -> Mapped:
-        """All images, from the cache where there is one, else decoded into memory."""
+    def _images(self, root: Path, files: list[Path]) -> Images:
+        """Those of all files, from the cache where there is one, else decoded into memory."""
         if self.cache is not None:
             try:
                 return self._cached(self.cache, root, files).get(lambda: self._decoded(files))
             except (OSError, RuntimeError) as error:  # RuntimeError: a user without a home
-                if rank() == 0:
-                    reason = getattr(error, "strerror", None) or error
-                    print(
-                        f"aeframe: dataset.cache={self.cache}: cannot be used ({reason}); "
-                        "the images are decoded into memory.",
-                        file=sys.stderr,
-                    )
+                what = f"cannot be used ({reason(error)}); the images are decoded into memory"
+                _note(Problem(f"dataset.cache={self.cache}", what))
                 self.cache = None  # said once
-        pixels = np.empty((len(files), *self.shape()), np.uint8)
-        for place, image in zip(pixels, self._decoded(files), strict=True):
-            place[:] = image
-        return Mapped(pixels, None)
+        return self._in_memory(files)
+
+    def _in_memory(self, files: list[Path]) -> Images:
+        try:
+            pixels = room((len(files), *self.shape()), np.dtype(np.uint8))
+        except MemoryError as error:
+            what = f"{len(files)} images are {error}"
+            remedy = "Write a smaller size, or a dataset.cache with more space."
+            raise UserError(f"dataset.size={self.size}", what, remedy) from error
+        kept, rows = np.zeros(len(files), np.bool_), 0
+        for i, image in enumerate(self._decoded(files)):
+            if image is not None:
+                kept[i], pixels[rows] = True, image
+                rows += 1
+        return Images(Mapped(pixels[:rows], None), kept)
 
     def _cached(self, cache: str, root: Path, files: list[Path]) -> CachedImages:
-        folder = user_cache() if cache == "auto" else Path(cache).expanduser()
+        folder = user_cache() if cache == "auto" else Path(os.path.expanduser(cache))
         key = f"{str(root.resolve())!r} {self.size} {self.fit} {self.color}"
         listed = hashlib.sha256(key.encode())
         for file in files:
-            seen = file.stat()
-            name = str(file.relative_to(root))
-            listed.update(f"{name!r} {seen.st_size} {seen.st_mtime_ns}\n".encode())
+            listed.update(f"{str(file.relative_to(root))!r} {_state(file)}\n".encode())
         shape = (len(files), *self.shape())
         made = f"aeframe decoder {DECODER}, Pillow {PIL.__version__}"
         content = f"{made}, shape {shape}, sha256 of the list of files {listed.hexdigest()}"
-        return CachedImages(folder, key, content, shape)
+        complete = self.on_bad_sample == "error"
+        return CachedImages(folder, key, content, shape, complete=complete)
 
-    def _decoded(self, files: list[Path]) -> Iterator[np.ndarray]:
-        """The images in the order of the files, with a progress bar.
+    def _decoded(self, files: list[Path]) -> Iterator[np.ndarray | None]:
+        """The images in the order of the files, with a progress bar; None where one cannot be read.
 
-        Raises UserError after the last one where some cannot be read; these are left out.
+        Raises UserError after the last one where that must not be, or where none can.
         """
         bad: list[Problem] = []
         with warnings.catch_warnings():  # around all threads, which share the filters
+            warnings.simplefilter("ignore")  # oddities in metadata
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            warnings.filterwarnings("ignore", category=UserWarning)  # oddities in metadata
             for image in _shown(self._read_all(files), len(files)):
                 if isinstance(image, Problem):
                     bad.append(image)
-                else:
-                    yield image
-        if bad:
-            raise _unreadable(bad)
+                yield None if isinstance(image, Problem) else image
+        if bad and (self.on_bad_sample == "error" or len(bad) == len(files)):
+            raise _unreadable(bad, len(files))
 
     def _read_all(self, files: list[Path]) -> Iterator[np.ndarray | Problem]:
         workers = os.cpu_count() or 1
@@ -154,13 +169,17 @@ class ImageFolder(Source):
     def _try(self, file: Path) -> np.ndarray | Problem:
         try:
             return self._read(file)
+        except UnidentifiedImageError:
+            return Problem(str(file), "cannot be read as an image (its content is none)")
         except Exception as error:  # broken files raise nearly anything in Pillow
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            return Problem(str(file), f"cannot be read as an image ({reason})")
+            return Problem(str(file), f"cannot be read as an image ({reason(error)})")
 
     def _read(self, file: Path) -> np.ndarray:
         """One image, uint8 [C, size, size]."""
         with Image.open(file) as opened:
+            # of a .tga nothing but its ending says what it is
+            if opened.format not in (*FORMATS, file.suffix[1:].upper()):
+                raise ValueError(f"it holds {opened.format}")
             image = _eight_bits(ImageOps.exif_transpose(opened))
         target = (self.size, self.size)
         if self.fit == "crop":
@@ -174,22 +193,39 @@ class ImageFolder(Source):
 def _eight_bits(image: Image.Image) -> Image.Image:
     """Deeper images scaled to bytes rather than clipped; transparent ones laid over white."""
     if image.mode.startswith(("I", "F")):
-        values = np.asarray(image, dtype=np.float64)
-        high = 65535.0 if image.mode.startswith("I") else max(1.0, float(values.max()))
-        return Image.fromarray((np.clip(values / high, 0, 1) * 255).round().astype(np.uint8))
+        return Image.fromarray(_scaled(image))
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     return image if image.mode == "L" else image.convert("RGB")
 
 
+def _scaled(image: Image.Image) -> np.ndarray:
+    """The bytes of a gray image of integers or floats."""
+    values = np.array(image, np.float32)
+    low, high = float(values.min()), float(values.max())
+    if not math.isfinite(high - low):
+        raise ValueError("it holds NaN or infinity")
+    if image.mode.startswith("F"):
+        return (np.clip(values / max(1.0, high), 0, 1) * 255).round().astype(np.uint8)
+    if low < 0 or high > 65535:
+        raise ValueError(f"it holds values of {low:.0f} to {high:.0f}, and 16 bits are 0 to 65535")
+    if (clear := image.info.get("transparency")) is not None:
+        values[values == clear] = 65535
+    return (values / 257).round().astype(np.uint8)
+
+
 def _find(root: Path, where: str) -> tuple[list[Path], list[str]]:
     """The images, sorted, and the class names; none for a folder without subfolders."""
-    if not root.is_dir():
-        what = "is a file, not a folder" if root.exists() else "no such folder"
+    if not os.path.isdir(root):
+        what = "is a file, not a folder" if os.path.exists(root) else "no such folder"
         raise UserError(where, what, f"Write {where.partition('=')[0]}=FOLDER.")
-    loose = _images(root)
-    nested = {folder.name: _images(folder) for folder in sorted(root.iterdir()) if folder.is_dir()}
+    try:
+        loose = _listed(root)
+        nested = {f.name: _listed(f) for f in sorted(root.iterdir()) if f.is_dir()}
+    except OSError as error:
+        what = f"cannot be listed ({reason(error)})"
+        raise UserError(str(error.filename), what, "See that you may read it.") from error
     nested = {name: files for name, files in nested.items() if files}
     if loose and nested:
         first = next(iter(nested))
@@ -202,20 +238,42 @@ def _find(root: Path, where: str) -> tuple[list[Path], list[str]]:
     return files, list(nested)
 
 
-def _images(folder: Path) -> list[Path]:
-    """The image files of one folder, but for hidden ones such as macOS leaves behind."""
+def _listed(folder: Path) -> list[Path]:
+    """The image files of one folder, but for hidden ones such as macOS leaves behind.
+
+    Links that lead nowhere are among them: an image is missing there.
+    """
+    named = [f for f in folder.iterdir() if f.suffix.lower() in ENDINGS and f.name[0] != "."]
+    return sorted(f for f in named if f.is_file() or not f.exists())
+
+
+def _state(file: Path) -> str:
+    """What changes when the file can have another image, or can have one at all."""
     try:
-        files = [f for f in folder.iterdir() if f.suffix.lower() in ENDINGS and f.is_file()]
+        seen = file.stat()
     except OSError as error:
-        raise UserError(str(folder), f"cannot be listed ({error.strerror})") from error
-    return sorted(f for f in files if not f.name.startswith("."))
+        return reason(error)
+    return f"{seen.st_size} {seen.st_mtime_ns} {os.access(file, os.R_OK)}"
 
 
-def _unreadable(bad: list[Problem]) -> UserError:
+def _unreadable(bad: list[Problem], of: int) -> UserError:
     shown = "; ".join(f"{p.where} {p.what}" for p in bad[:5])
     more = f"; and {len(bad) - 5} more" if len(bad) > 5 else ""
     what = f"{len(bad)} unreadable image(s): {shown}{more}"
-    return UserError("dataset.root", what, "Remove or replace them.")
+    skip = ", or write dataset.on_bad_sample=skip" if len(bad) < of else ""
+    return UserError("dataset.root", what, f"Remove or replace them{skip}.")
+
+
+def _left_out(bad: list[Path], root: str) -> Problem:
+    shown = ", ".join(map(str, bad[:3])) + (f" and {len(bad) - 3} more" if len(bad) > 3 else "")
+    what = f"{len(bad)} image(s) of {root} cannot be read and are left out: {shown}"
+    return Problem("dataset.on_bad_sample=skip", what)
+
+
+def _note(problem: Problem) -> None:
+    """What the user ought to know of a run that goes on."""
+    if rank() == 0:
+        print(f"aeframe: {problem}", file=sys.stderr)
 
 
 def _shown(images: Iterable[np.ndarray | Problem], total: int) -> Iterable[np.ndarray | Problem]:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import gzip
 import math
-import zlib
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 
-from aeframe.data.mapped import Mapped, mapped
-from aeframe.errors import UserError
-
-BLOCK = 2**20  # bytes that are decompressed at once
+from aeframe.data.mapped import Mapped, filled, mapped
+from aeframe.errors import unreadable
 
 
 def read_idx(path: Path, sample: tuple[int, ...]) -> Mapped:
@@ -24,16 +21,19 @@ def read_idx(path: Path, sample: tuple[int, ...]) -> Mapped:
     try:
         if path.suffix == ".gz":
             with gzip.open(path) as unpacked:
-                return Mapped(_filled(unpacked, np.empty(_shape(unpacked, sample), np.uint8)), None)
+                array = filled(unpacked, _shape(unpacked, sample))
+                if unpacked.read(1):
+                    raise ValueError(f"it holds more than {array.size} values")
+                return Mapped(array, None)
         with path.open("rb") as stream:
             shape = _shape(stream, sample)
             offset, size = stream.tell(), path.stat().st_size
             if size - offset != math.prod(shape):
                 raise ValueError(f"{size - offset} values where its header says {shape}")
             return mapped(stream, np.dtype(np.uint8), shape, offset=offset)
-    except (OSError, EOFError, ValueError, MemoryError, zlib.error) as error:
+    except Exception as error:  # a damaged file raises many kinds in gzip
         remedy = "Delete the file, so that it is fetched again."
-        raise UserError(str(path), f"cannot be read ({error})", remedy) from error
+        raise unreadable(str(path), error, remedy) from error
 
 
 def _shape(stream: IO[bytes] | gzip.GzipFile, sample: tuple[int, ...]) -> tuple[int, ...]:
@@ -44,17 +44,3 @@ def _shape(stream: IO[bytes] | gzip.GzipFile, sample: tuple[int, ...]) -> tuple[
     if shape[1:] != sample or shape[0] == 0:
         raise ValueError(f"it has the shape {shape}")
     return shape
-
-
-def _filled(stream: IO[bytes] | gzip.GzipFile, array: np.ndarray) -> np.ndarray:
-    """The array with the rest of the stream, which must fill it exactly."""
-    values = array.reshape(-1)
-    for start in range(0, values.size, BLOCK):
-        part = values[start : start + BLOCK]
-        block = stream.read(part.size)
-        if len(block) < part.size:
-            raise ValueError(f"it ends after {start + len(block)} of {values.size} values")
-        part[:] = np.frombuffer(block, np.uint8)
-    if stream.read(1):
-        raise ValueError(f"it holds more than {values.size} values")
-    return array

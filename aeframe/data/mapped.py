@@ -1,16 +1,21 @@
-"""Arrays that stay in their file: memory maps."""
+"""Arrays from files: memory maps of those that stay there, and room for those that do not."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import math
 import mmap
 import os
 import warnings
+from pathlib import Path
 from typing import IO, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+
+BLOCK = 2**20  # bytes that are read at once
 
 
 class FileMap(mmap.mmap):
@@ -71,6 +76,49 @@ def mapped(
     mapping = FileMap.of(stream)
     array = np.frombuffer(mapping, dtype, math.prod(shape), offset)
     return Mapped(array.reshape(shape, order=order), mapping)
+
+
+def room(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
+    """An array in memory, yet to be filled.
+
+    Raises MemoryError where the memory has no room for it: a small file may unpack to any size, and
+    the system grants what it does not have, only to end the process when it is used.
+    """
+    size, left = math.prod(shape) * dtype.itemsize, _memory()
+    if size > left:
+        raise MemoryError(f"{_gib(size)} of numbers, and {_gib(left)} of memory are free")
+    return np.empty(shape, dtype)
+
+
+def filled(stream: IO[bytes] | io.BufferedIOBase, shape: tuple[int, ...]) -> np.ndarray:
+    """Unsigned bytes in memory, the next ones of a stream.
+
+    Raises ValueError where it ends before, and MemoryError where there is no room.
+    """
+    array = room(shape, np.dtype(np.uint8))
+    values = array.reshape(-1)
+    for start in range(0, values.size, BLOCK):
+        part = values[start : start + BLOCK]
+        block = stream.read(part.size)
+        if len(block) < part.size:
+            raise ValueError(f"it ends after {start + len(block)} of {values.size} values")
+        part[:] = np.frombuffer(block, np.uint8)
+    return array
+
+
+def _memory() -> float:
+    """Bytes that can still be filled; infinite where the system does not say."""
+    found = [math.inf]
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        said = Path("/proc/meminfo").read_text().partition("MemAvailable:")[2]
+        found.append(1024 * int(said.split()[0]))
+    with contextlib.suppress(OSError, ValueError):  # "max" where a container has no limit
+        found.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return min(found)
+
+
+def _gib(size: float) -> str:
+    return f"{size / 2**30:,.2f} GiB"
 
 
 def tensor(array: np.ndarray) -> Tensor:

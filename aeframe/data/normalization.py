@@ -13,6 +13,8 @@ from aeframe.errors import UserError
 
 Kind = Literal["unit", "standard", "none"]
 
+TINY, MOST = torch.finfo(torch.float32).tiny, torch.finfo(torch.float32).max
+
 
 class Normalization(nn.Module):
     """(x - shift) / scale in float32, or in double precision where the model is.
@@ -131,18 +133,30 @@ def fit(kind: Kind, train: Samples) -> Fitted:
         extent = min(extent[0], seen.extent[0]), max(extent[1], seen.extent[1])
     if kind == "none":
         return Fitted(Normalization(torch.tensor(0.0), torch.tensor(1.0)), low, high, extent)
-    if low == high:
-        what = f"every value of the training data is {low:g}"
+    if not bool(_varies(torch.tensor(low), torch.tensor(high))):
+        what = f"every value of the training data is {low:g} in float32"
         raise UserError("dataset", what, "Give data that varies: there is nothing to learn in it.")
+    scaled = ((extent[0] - low) / (high - low), (extent[1] - low) / (high - low))
+    if high - low > MOST or max(map(abs, scaled)) > MOST:
+        what = f"the training data goes from {low:g} to {high:g}, all data to {extent[1]:g}"
+        remedy = "Divide it by a constant before training: float32 does not reach so far."
+        raise UserError(raw.origin, what, remedy)
     if kind == "unit":
-        scaled = ((extent[0] - low) / (high - low), (extent[1] - low) / (high - low))
         return Fitted(Normalization(torch.tensor(low), torch.tensor(high - low)), 0.0, 1.0, scaled)
     return _standard(seen, images=raw.data.ndim == 4)
 
 
+def _varies(low: Tensor, high: Tensor) -> Tensor:
+    """Where float32 tells the lowest value from the highest, even with its smallest ones taken for 0."""
+    return high.float().double() - low.float().double() >= TINY
+
+
 def _standard(seen: Statistics, *, images: bool) -> Fitted:
-    deviation = seen.variance.sqrt()
-    scale = torch.where(seen.low < seen.high, deviation, torch.ones_like(deviation))
+    deviation, varies = seen.variance.sqrt(), _varies(seen.low, seen.high)
+    if not bool(varies.any()):
+        what = f"every {'channel' if images else 'feature'} of the training data is constant"
+        raise UserError("dataset", what, "Give data that varies: there is nothing to learn in it.")
+    scale = torch.where(varies, deviation.clamp(min=TINY), torch.ones_like(deviation))
     low, high = (seen.low - seen.mean) / scale, (seen.high - seen.mean) / scale
     shape = (-1, 1, 1) if images else (-1,)
     normalization = Normalization(seen.mean.view(shape), scale.view(shape))

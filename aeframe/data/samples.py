@@ -157,9 +157,8 @@ class Samples(Dataset[Batch]):
             return data.index_select(0, rows)
         if self.raw.mapping.is_changed:
             what = f"{self.raw.mapping.path} was written into while it was in use"
-            raise TrainingError(
-                f"{self.raw.origin}: {what}. Replace files instead, and start again."
-            )
+            remedy = "Replace files instead, and start again."
+            raise TrainingError(str(Problem(self.raw.origin, what, remedy)))
         found = torch.empty((len(rows), *data.shape[1:]), dtype=data.dtype)
         each = max(NEIGHBOURS, data[0].nbytes)
         step = max(1, RESIDENT // each)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 from abc import abstractmethod
 from dataclasses import replace
 from pathlib import Path
@@ -15,8 +16,9 @@ import torch
 from aeframe.data.cifar import read_batches
 from aeframe.data.idx import read_idx
 from aeframe.data.mapped import FileMap, tensor
+from aeframe.data.mat import read_mat
 from aeframe.data.samples import CHUNK, Raw, Shape, Source
-from aeframe.errors import Problem, UserError
+from aeframe.errors import Problem, UserError, reason, unreadable
 
 
 class Digits(Source):
@@ -46,15 +48,15 @@ class Downloaded(Source):
     sample_shape: ClassVar[Shape]
 
     def __init__(self, *, root: str = "data", download: bool = True) -> None:
-        self.root, self.download = Path(root).expanduser(), download
+        self.root, self.download = Path(os.path.expanduser(root)), download
 
     def shape(self) -> Shape:
         return self.sample_shape
 
     def problems(self) -> list[Problem]:
-        if self.root.exists() and not self.root.is_dir():
+        if os.path.isfile(self.root):
             return [Problem(f"dataset.root={self.root}", "is a file, not a folder")]
-        if not self.download and not self.root.is_dir():
+        if not self.download and not os.path.isdir(self.root):
             return [Problem(f"dataset.root={self.root}", "no such folder", self._remedy())]
         return []
 
@@ -65,8 +67,7 @@ class Downloaded(Source):
         except UserError:
             raise
         except Exception as error:  # torchvision raises many kinds; all mean "not to be had"
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            what = f"{type(self).__name__} is not there and could not be had ({reason})"
+            what = f"{type(self).__name__} is not there and could not be had ({reason(error)})"
             raise UserError(f"dataset.root={self.root}", what, self._remedy()) from error
 
     def _remedy(self) -> str:
@@ -135,18 +136,17 @@ class SVHN(Downloaded):
             import torchvision
 
             torchvision.datasets.SVHN(self.root, split=split, download=self.download)
-        from scipy.io import loadmat  # type: ignore[import-untyped]
-
         try:
-            stored = loadmat(file, variable_names=("X", "y"))
+            stored = read_mat(file, ("X", "y"))
             images, labels = stored["X"], stored["y"].ravel()
-            if images.dtype != np.uint8 or images.shape != (32, 32, 3, len(labels)):
-                raise ValueError(f"it holds {images.dtype} of shape {images.shape}")
-        except Exception as error:  # a damaged file raises many kinds in scipy
-            reason = (str(error) or type(error).__name__).splitlines()[0]
+            if images.shape != (len(labels), 3, 32, 32):
+                raise ValueError(f"it holds images of {images.shape} and {len(labels)} labels")
+            if labels.min() < 1 or labels.max() > 10:
+                raise ValueError("its labels are not those of the digits, 1 to 10")
+        except Exception as error:  # a damaged file raises many kinds
             remedy = "Delete the file, so that it is fetched again."
-            raise UserError(str(file), f"cannot be read ({reason})", remedy) from error
-        images = images.T  # [N, C, W, H], brought to [N, C, H, W] in place: there is no second copy
+            raise unreadable(str(file), error, remedy) from error
+        # [N, C, W, H], brought to [N, C, H, W] in place: there is no second copy
         for rows in np.array_split(images, 1 + images.size // CHUNK):
             rows[:] = rows.swapaxes(2, 3).copy()
         return _raw(images, labels % 10)  # the file calls the digit 0 ten
