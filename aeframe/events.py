@@ -1,13 +1,27 @@
-"""Event files of a run that goes on."""
+"""Event files: where they are written, and what is left in them when a run goes on."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
+from pytorch_lightning.loggers import TensorBoardLogger
 from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.summary.writer.record_writer import RecordWriter
+
+
+class Writer(TensorBoardLogger):
+    """Writes them into a run's folder itself."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, name="", version="", default_hp_metric=False)
+        self.folder = folder
+
+    @property
+    def log_dir(self) -> str:
+        """The folder as it is called: Lightning would put variables of the environment into its name."""
+        return str(self.folder)
 
 
 def cut(folder: Path, steps: int) -> None:
