@@ -68,6 +68,10 @@ class EarlyStopping(pl.callbacks.EarlyStopping):
             return None
         return f"Stopped early: {self.monitor} had not improved in {self.patience} validations."
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take what was counted; for how long is what the configuration says."""
+        super().load_state_dict({**state_dict, "patience": self.patience})
+
     def _run_early_stopping_check(self, trainer: pl.Trainer) -> None:
         if self.may_stop and trainer.current_epoch >= self.warmup_epochs:
             before = trainer.should_stop

@@ -72,6 +72,7 @@ def report(error: UserError) -> None:
 def _train(argv: Sequence[str]) -> int:
     import hydra
 
+    from aeframe.belongings import refuse_foreign_sweep
     from aeframe.launch import CONF, Folders, is_first_process
     from aeframe.overrides import explained, parse
     from aeframe.sweep import SweepTable
@@ -85,6 +86,8 @@ def _train(argv: Sequence[str]) -> int:
     sys.argv = [sys.argv[0], *command.argv]
     SweepTable.failures = 0
     with explained(command), folders.dropped_if_empty():
+        if command.trains and command.multirun and command.sweep is not None:
+            refuse_foreign_sweep(command.sweep)
         if command.trains and not command.multirun:
             # before Hydra makes a folder or writes into an existing one
             command = _allowed(command, jobs)
@@ -138,6 +141,7 @@ def _no_run(word: str, folder: Path) -> UserError:
 
 def _allowed(command: Any, jobs: Jobs) -> Any:
     """The command line of a single run whose configuration and folder are good; no file was touched."""
+    from aeframe.belongings import refuse_foreign, refuse_foreign_sweep
     from aeframe.launch import is_first_process, refuse_used
     from aeframe.overrides import AUTOMATIC
 
@@ -146,7 +150,11 @@ def _allowed(command: Any, jobs: Jobs) -> Any:
         if command.resume not in (None, *AUTOMATIC):
             raise _sweep_named(f"resume={command.resume}")
         jobs.check(cfg, None)
+        if folder is not None:
+            refuse_foreign_sweep(folder)
         return command
+    if folder is not None:
+        refuse_foreign(folder)
     goes_on = jobs.check(cfg, folder)
     if folder is None and command.resume in AUTOMATIC:
         what = "the folder of this run is a new one, in which there is nothing to go on from"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from google.protobuf.message import DecodeError
 from pytorch_lightning.loggers import TensorBoardLogger
 from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
 from tensorboard.compat.proto.event_pb2 import Event
@@ -28,11 +29,16 @@ def cut(folder: Path, steps: int) -> None:
     """Leave in a folder's event files what was written in the first `steps` steps.
 
     The run that goes on writes the rest again; without this its curves would have points twice. A record
-    that was not written to its end goes, too.
+    that was not written to its end goes, too. What is no event file stays as it is.
     """
     for file in sorted(folder.glob("events.out.tfevents.*")):
+        if file.is_symlink() or not file.is_file():
+            continue
         records = list(RawEventFileLoader(str(file)).Load())
-        kept = [record for record in records if _is_kept(Event.FromString(record), steps)]
+        try:
+            kept = [record for record in records if _is_kept(Event.FromString(record), steps)]
+        except DecodeError:  # TensorBoard cannot read it either
+            continue
         size = sum(len(record) + 16 for record in kept)  # length, its checksum, and the record's
         if size != file.stat().st_size:
             _replace(file, kept)

@@ -105,12 +105,16 @@ class AutoencoderModule(pl.LightningModule):
     def test_dataloader(self) -> Iterable[Batch]:
         return self._batches("test", large=self.trainer.limit_test_batches == 1.0)
 
+    def optimizer_and_schedule(self, weights: list[nn.Parameter]) -> tuple[Optimizer, Any]:
+        """Of these weights, as they begin."""
+        optimizer = self._optimizer(weights)
+        return optimizer, self._scheduler and self._scheduler(optimizer)
+
     def configure_optimizers(self) -> Any:
         self.trained = [p for p in self.net.parameters() if p.requires_grad]
-        optimizer = self._optimizer(self.trained)
-        if self._scheduler is None:
+        optimizer, scheduler = self.optimizer_and_schedule(self.trained)
+        if scheduler is None:
             return optimizer
-        scheduler = self._scheduler(optimizer)
         self._check_length(scheduler)
         options = {"scheduler": scheduler, **self._scheduler_options}
         return {"optimizer": optimizer, "lr_scheduler": options}

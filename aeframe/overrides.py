@@ -58,6 +58,12 @@ class Command:
         """Whether the command line says something of this key."""
         return any(key_of(word) == key for word in self.overrides)
 
+    @property
+    def sweep(self) -> Path | None:
+        """The folder of the sweep, if the command line names one."""
+        said = [w.partition("=")[2] for w in self.overrides if key_of(w) == "hydra.sweep.dir"]
+        return Path(unquoted(said[-1])) if said else None
+
     def going_on(self, folder: Path) -> Command:
         """The same, for a run that goes on in this folder."""
         return self._with(f"hydra.run.dir={quoted(str(folder))}").writing_no_configuration()

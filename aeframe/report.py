@@ -97,10 +97,10 @@ def choices(hyperparameters: Mapping[str, Any], latent_dim: int) -> dict[str, An
         "widths": str(h["network"].get("widths")),
         "likelihood": h["likelihood"]["_target_"].rpartition(".")[2],
         "dataset": h["dataset"]["_target_"].rpartition(".")[2],
-        "batch_size": h["dataset"]["batch_size"],
+        "batch_size": h["dataset"].get("batch_size"),
         "constraint": "+".join(h["constraint"] or {}) or "free",
         "lr": h["optimizer"].get("lr"),
-        "max_epochs": h["trainer"]["max_epochs"],
+        "max_epochs": h["trainer"].get("max_epochs"),
         "seed": h["seed"],
     }
     plain = (str, int, float, bool)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-import pickle
+import os
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 
 from aeframe.checkpoints import CHECKPOINTS, LAST
+from aeframe.config.classes import keys, resolve
 from aeframe.errors import ConfigError, Problem, UserError, short
 
 HARMLESS = (
@@ -35,6 +38,9 @@ HARMLESS = (
     ),
 )
 """What changes where, how long or how fast a run trains, but not what it trains."""
+LEFT = "It is left as it is; start the run anew in another folder."
+LARGEST, DEEPEST = 10_000, 16
+"""How many values a saved configuration may have, and how deep."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +62,7 @@ class Saved:
 
     def is_done(self, node: Mapping[str, Any]) -> bool:
         """Whether there is nothing left to do, as far as a configuration says how long to train."""
-        trainer, before = node["trainer"], self.node["trainer"]
+        trainer, before = _mapping(node.get("trainer")), _mapping(self.node.get("trainer"))
         return self.value is not None and not any(
             trainer.get(key) != before.get(key) and _is_more(trainer.get(key), done)
             for key, done in (
@@ -69,7 +75,7 @@ class Saved:
 
 def _is_more(wanted: Any, done: int | None) -> bool:
     """Whether so much is more than what was done; None: no limit, or none that can be told."""
-    return wanted is None or done is None or wanted > done
+    return done is None or not isinstance(wanted, int) or wanted > done
 
 
 def saved_in(folder: Path) -> Saved | None:
@@ -78,18 +84,43 @@ def saved_in(folder: Path) -> Saved | None:
     Nothing that the file names is imported or called. Raises UserError for a file that is none of ours.
     """
     file = folder / CHECKPOINTS / LAST
-    if not file.exists():
+    if not os.path.lexists(file):
         return None
+    state = state_in(file)
+    node, epoch, steps = (state.get(k) for k in ("hyper_parameters", "epoch", "global_step"))
+    if not (isinstance(node, dict) and is_count(epoch) and is_count(steps)):
+        raise unreadable_checkpoint(file)
+    if (what := _not_plain(node)) is not None:
+        raise UserError(f"{file}: the configuration", what, LEFT)
+    return Saved(folder, node, epoch, steps, _value(folder, steps))
+
+
+def state_in(file: Path) -> dict[str, Any]:
+    """What a checkpoint holds, of tensors and plain data alone. Raises UserError."""
     try:
+        with zipfile.ZipFile(
+            file
+        ) as archive:  # torch stores as it is: no small file holds a large one
+            if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
+                raise unreadable_checkpoint(file)
         state = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
-        node, epoch, steps = state["hyper_parameters"], state["epoch"], state["global_step"]
-        if not (isinstance(node, dict) and isinstance(epoch, int) and isinstance(steps, int)):
-            raise TypeError
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, TypeError, pickle.PickleError):
-        what = "cannot be read as a checkpoint of aeframe's"
-        remedy = "It is left as it is; start the run anew in another folder."
-        raise UserError(str(file), what, remedy) from None
-    return Saved(folder, _without_interpolations(node, file), epoch, steps, _value(folder, steps))
+    except UserError:
+        raise
+    except Exception as error:  # a broken file raises many kinds
+        raise unreadable_checkpoint(file) from error
+    if not isinstance(state, dict):
+        raise unreadable_checkpoint(file)
+    return state
+
+
+def unreadable_checkpoint(file: Path) -> UserError:
+    """A file that is no checkpoint, whoever wrote it."""
+    return UserError(str(file), "cannot be read as a checkpoint of aeframe's", LEFT)
+
+
+def is_count(value: Any) -> TypeGuard[int]:
+    """Whether it is a number of things that were counted."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53
 
 
 def _value(folder: Path, steps: int) -> float | None:
@@ -97,18 +128,34 @@ def _value(folder: Path, steps: int) -> float | None:
     try:
         found = json.loads((folder / "evaluation.json").read_text())
         return float(found["optimized_metric"]["value"]) if found["steps"] == steps else None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
 
 
-def _without_interpolations(node: dict[str, Any], file: Path) -> dict[str, Any]:
-    """The configuration, which was saved with all of them resolved: another has been written by hand, and
-    could read what is none of its business.
+def _not_plain(node: Any) -> str | None:
+    """What makes a saved configuration another than a run saves, which is plain and has no interpolations:
+    those could read what is none of its business.
     """
-    for key, value in flat(node):
+    nodes = [(node, 0)]
+    for count in range(LARGEST):
+        if not nodes:
+            return None
+        value, depth = nodes.pop()
         if isinstance(value, str) and "${" in value:
-            raise UserError(f"{file}: {key}={value}", "a saved configuration has no interpolations")
-    return node
+            return f"holds {short(value, 60)}, and a run saves no interpolations"
+        if isinstance(value, str | None) or (isinstance(value, int) and abs(value) < 2**63):
+            continue
+        if isinstance(value, float):
+            continue
+        if not isinstance(value, dict | list) or depth == DEEPEST or count + len(value) > LARGEST:
+            return "is no plain data, or far too large"
+        if isinstance(value, dict):
+            if not all(isinstance(key, str) for key in value):
+                return "has keys that are no text"
+            nodes += [(key, depth + 1) for key in value]
+            value = value.values()
+        nodes += [(inner, depth + 1) for inner in value]
+    return "is no plain data, or far too large"
 
 
 def with_overrides(saved: Saved, words: Sequence[str], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -117,7 +164,7 @@ def with_overrides(saved: Saved, words: Sequence[str], given: Mapping[str, Any])
     words: of the command line. given: what they were composed to. Raises ConfigError for keys that would
     make it another run.
     """
-    node, wrong = dict(saved.node), []
+    node, wrong = _harmless_here(saved.node), []
     is_repeated = not _changed(saved, given)  # the command that the run began with
     for word in words:
         key = word.lstrip("+~").partition("=")[0]
@@ -133,15 +180,31 @@ def with_overrides(saved: Saved, words: Sequence[str], given: Mapping[str, Any])
     return node
 
 
+def _harmless_here(node: dict[str, Any]) -> dict[str, Any]:
+    """The configuration, but for what lets a dataset write elsewhere: whose run it is, is not known."""
+    dataset = node.get("dataset")
+    if not isinstance(dataset, dict):
+        return dict(node)
+    written = {key: value for key, value in dataset.items() if key != "cache" or value is None}
+    with suppress(ValueError):  # no class, which the check will refuse
+        if "download" in keys(resolve(str(dataset.get("_target_")))):
+            written["download"] = False
+    return {**node, "dataset": written}
+
+
 def _take(node: dict[str, Any], key: str, given: Mapping[str, Any]) -> None:
     """Put what was given for a key, as a whole, in the place of what was there."""
     group, _, name = key.partition(".")
     if not name:
         node[group] = given[group]
     elif isinstance(inner := given[group], Mapping):
-        node[group] = {**node[group], name: inner[name]}
+        node[group] = {**_mapping(node.get(group)), name: inner[name]}
     else:
         node[group] = inner  # which the check will refuse
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def _is_as_before(key: str, saved: Saved, given: Mapping[str, Any]) -> bool:

@@ -39,6 +39,7 @@ from aeframe.interruption import Signals
 from aeframe.launch import is_first_process, locked, one_job, used
 from aeframe.loops import FitLoop
 from aeframe.metric_names import better_is
+from aeframe.restored import check_fits
 from aeframe.resume import Saved
 
 PROFILERS: dict[str, Callable[..., Profiler]] = {
@@ -68,6 +69,8 @@ def run(
     metric = node["optimized_metric"]
     best = Best(folder, metric)
     trainer = _trainer(built, folder, metric, best)
+    if saved is not None:
+        check_fits(saved, built.module, trainer)
     if is_first_process():
         report.opening(built, node["seed"], folder, saved)
     untrained = deepcopy(built.net)
@@ -86,7 +89,7 @@ def run(
     result = {
         **card.as_dict(),
         "optimized_metric": {"name": metric, "value": value, "direction": better_is(metric)},
-        "until": {"metric": node["until"]["metric"], "reached": _until(built).reached},
+        "until": {"metric": _until(built).wanted.metric, "reached": _until(built).reached},
         "epochs": trainer.current_epoch,
         "steps": trainer.global_step,
         "seconds": round(time.perf_counter() - started, 2),
@@ -147,7 +150,7 @@ def _test(
     net: untrained. It takes what the checkpoint holds, for the trained one may be in pieces.
     """
     path = best.best_model_path
-    tested = trainer.test(built.module, ckpt_path=path, verbose=False)[0]
+    tested = trainer.test(built.module, ckpt_path=path, verbose=False, weights_only=True)[0]
     if not trainer.is_global_zero:
         return None
     metrics = {k.removeprefix("test/"): v for k, v in tested.items() if k.startswith("test/")}
@@ -179,7 +182,7 @@ def _trainer(built: Built, folder: Path, metric: str, best: Best) -> pl.Trainer:
             callbacks=[*built.callbacks, Bar(metric), last, best],
             plugins=[WholeFiles()],
             logger=events.Writer(folder),
-            default_root_dir=folder,
+            default_root_dir=os.devnull,  # where Lightning looks for checkpoints of Slurm's jobs
             use_distributed_sampler=False,
             num_sanity_val_steps=0,
             enable_progress_bar=False,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +27,13 @@ settings.load_profile("untimed")
 
 TINY = ("trainer.max_epochs=1", "trainer.limit_train_batches=2", "evaluation.images=32")
 """What makes a run as short as a run can be."""
+TRAIN = Path(__file__).parent.parent / "train.py"
+EPOCH = (
+    *("network.widths=[]", "model.latent_dim=8", "dataset.batch_size=128"),
+    *("trainer.limit_train_batches=4", "evaluation.images=32", "dashboard.images=2"),
+)
+TWO = (*EPOCH, "trainer.max_epochs=2")
+"""Two short epochs, of four steps each."""
 
 
 @pytest.fixture(autouse=True)
@@ -73,3 +83,37 @@ def aeframe(
         return int(ended.value.code or 0), out, err
 
     return run
+
+
+def contents(root: Path) -> dict[str, tuple[int, bytes]]:
+    """Every file below a folder, with its date."""
+    files = (f for f in sorted(root.rglob("*")) if f.is_file())
+    return {str(f.relative_to(root)): (f.stat().st_mtime_ns, f.read_bytes()) for f in files}
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two epochs that has finished; to be copied."""
+    root = tmp_path_factory.mktemp("trained")
+    command = [sys.executable, str(TRAIN), *TWO, "hydra.run.dir=run"]
+    subprocess.run(
+        command,
+        cwd=root,
+        check=True,
+        capture_output=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    return root / "run"
+
+
+@pytest.fixture
+def finished(trained: Path, tmp_path: Path) -> Path:
+    """A finished run in ./run."""
+    return Path(shutil.copytree(trained, tmp_path / "run"))
+
+
+@pytest.fixture
+def begun(finished: Path) -> Path:
+    """The same, of which only the end is missing."""
+    (finished / "evaluation.json").unlink()
+    return finished

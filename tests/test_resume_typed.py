@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -17,50 +16,11 @@ import pytest
 import torch
 
 from aeframe.launch import locked
+from tests.conftest import EPOCH, TRAIN, TWO, contents
 from tests.test_pace import differences
 from tests.test_resume import story
 
 Command = Callable[..., tuple[int, str, str]]
-TRAIN = Path(__file__).parent.parent / "train.py"
-SMALL = (
-    *("network.widths=[]", "model.latent_dim=8", "dataset.batch_size=128"),
-    *("trainer.limit_train_batches=4", "evaluation.images=32", "dashboard.images=2"),
-)
-TWO = (*SMALL, "trainer.max_epochs=2")
-
-
-def contents(root: Path) -> dict[str, tuple[int, bytes]]:
-    """Every file below a folder, with its date."""
-    files = (f for f in sorted(root.rglob("*")) if f.is_file())
-    return {str(f.relative_to(root)): (f.stat().st_mtime_ns, f.read_bytes()) for f in files}
-
-
-@pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of two epochs that has finished; to be copied."""
-    root = tmp_path_factory.mktemp("trained")
-    command = [sys.executable, str(TRAIN), *TWO, "hydra.run.dir=run"]
-    subprocess.run(
-        command,
-        cwd=root,
-        check=True,
-        capture_output=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    return root / "run"
-
-
-@pytest.fixture
-def finished(trained: Path, tmp_path: Path) -> Path:
-    """A finished run in ./run."""
-    return Path(shutil.copytree(trained, tmp_path / "run"))
-
-
-@pytest.fixture
-def begun(finished: Path) -> Path:
-    """The same, of which only the end is missing."""
-    (finished / "evaluation.json").unlink()
-    return finished
 
 
 def unlike(a: Path, b: Path) -> list[str]:
@@ -83,7 +43,7 @@ def test_more_epochs_equal_a_run_that_had_so_many_from_the_start(
     status, out, err = aeframe("resume=run", "trainer.max_epochs=4")
     assert (status, err) == (0, "")
     assert "It goes on after 8 steps, in epoch 2." in out.splitlines()
-    assert aeframe(*SMALL, "trainer.max_epochs=4", "hydra.run.dir=whole")[0] == 0
+    assert aeframe(*EPOCH, "trainer.max_epochs=4", "hydra.run.dir=whole")[0] == 0
     assert unlike(tmp_path / "whole", finished) == []
 
 
@@ -107,7 +67,7 @@ def test_a_script_that_says_auto_is_told_that_it_has_finished(
     aeframe: Command, finished: Path, value: str, epochs: int
 ) -> None:
     before = contents(finished)
-    words = (*SMALL, f"trainer.max_epochs={epochs}", "hydra.run.dir=run", f"resume={value}")
+    words = (*EPOCH, f"trainer.max_epochs={epochs}", "hydra.run.dir=run", f"resume={value}")
     assert aeframe(*words) == (0, f"{finished}: has finished\n", "")
     assert contents(finished) == before
 
@@ -215,7 +175,7 @@ def test_a_run_that_goes_on_keeps_what_hydra_wrote_of_its_beginning(
 ) -> None:
     before = contents(finished / ".hydra")
     assert aeframe("resume=run", "trainer.max_epochs=3")[0] == 0
-    words = (*SMALL, "trainer.max_epochs=4", "hydra.run.dir=run", "resume=auto")
+    words = (*EPOCH, "trainer.max_epochs=4", "hydra.run.dir=run", "resume=auto")
     assert aeframe(*words)[0] == 0
     assert contents(finished / ".hydra") == before
     assert steps(finished) == 16
@@ -296,9 +256,9 @@ def test_what_does_no_harm_may_be_written_beside_it(aeframe: Command, begun: Pat
 
 def test_patience_is_that_of_the_command_line(aeframe: Command, begun: Path) -> None:
     """Lightning would take it from the checkpoint."""
-    words = ("early_stopping.patience=1", "early_stopping.min_delta=9", "trainer.max_epochs=9")
+    words = ("early_stopping.patience=3", "early_stopping.min_delta=9", "trainer.max_epochs=9")
     assert aeframe("resume=run", *words)[0] == 0
-    assert json.loads((begun / "evaluation.json").read_text())["epochs"] < 6
+    assert json.loads((begun / "evaluation.json").read_text())["epochs"] == 5
 
 
 def test_a_run_goes_on_in_two_processes(begun: Path, tmp_path: Path) -> None:
@@ -446,3 +406,49 @@ def test_two_processes_that_share_a_lock_take_turns(tmp_path: Path) -> None:
     with locked(tmp_path):
         pass
     assert (tmp_path / ".lock").read_text() == "what is in it stays"
+
+
+# what every optimizer and schedule saves is its own
+
+OPTIMIZERS = [
+    "{_target_: torch.optim.SGD, lr: 0.001}",
+    "{_target_: torch.optim.SGD, lr: 0.001, momentum: 0.9, nesterov: true}",
+    "{_target_: torch.optim.Adam, lr: 0.001, amsgrad: true}",
+    "{_target_: torch.optim.Adam, lr: 0.001, fused: false}",
+    "{_target_: torch.optim.AdamW, lr: 0.001}",
+    "{_target_: torch.optim.Adagrad, lr: 0.001}",
+    "{_target_: torch.optim.Adadelta, lr: 0.001}",
+    "{_target_: torch.optim.Adafactor, lr: 0.001}",
+    "{_target_: torch.optim.Adamax, lr: 0.001}",
+    "{_target_: torch.optim.ASGD, lr: 0.001}",
+    "{_target_: torch.optim.NAdam, lr: 0.001}",
+    "{_target_: torch.optim.RAdam, lr: 0.001}",
+    "{_target_: torch.optim.RMSprop, lr: 0.001, centered: true, momentum: 0.5}",
+    "{_target_: torch.optim.Rprop, lr: 0.001}",
+]
+SCHEDULES = [
+    "{_target_: torch.optim.lr_scheduler.OneCycleLR, max_lr: 0.01, total_steps: 12, interval: step}",
+    "{_target_: torch.optim.lr_scheduler.CyclicLR, base_lr: 0.0001, max_lr: 0.01, interval: step}",
+    "{_target_: torch.optim.lr_scheduler.CosineAnnealingWarmRestarts, T_0: 3, interval: step}",
+    "{_target_: torch.optim.lr_scheduler.MultiStepLR, milestones: [1, 2]}",
+    "{_target_: torch.optim.lr_scheduler.StepLR, step_size: 1}",
+    "{_target_: torch.optim.lr_scheduler.PolynomialLR, total_iters: 3}",
+    "{_target_: torch.optim.lr_scheduler.LinearLR, total_iters: 3}",
+    "{_target_: torch.optim.lr_scheduler.ConstantLR, total_iters: 3}",
+]
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        *(f"optimizer={o}" for o in OPTIMIZERS),
+        *(f"scheduler={s}" for s in SCHEDULES),
+        *("trainer.precision=64-true", "trainer.precision=bf16-mixed", "++trainer.max_steps=99"),
+    ],
+)
+def test_no_checkpoint_of_our_own_is_refused(aeframe: Command, tmp_path: Path, word: str) -> None:
+    status, _, err = aeframe(*EPOCH, word, "hydra.run.dir=run", "trainer.max_epochs=1")
+    assert status == 0, err
+    status, _, err = aeframe("resume=run", "trainer.max_epochs=3")
+    assert (status, err) == (0, "")
+    assert steps(tmp_path / "run") == 12

@@ -247,8 +247,11 @@ def size_problems(node: dict[str, Any], parts: Parts, shape: tuple[int, ...]) ->
     network, inputs = parts.made["network"], torch.Size(shape).numel()
     if (wrong := network.problem(shape)) is not None:
         return [Problem("network", *wrong)]
-    with torch.device("meta"):  # sizes only, no memory
-        model = make_model(node, parts, shape)
+    try:
+        with torch.device("meta"):  # sizes only, no memory
+            model = make_model(node, parts, shape)
+    except RuntimeError:  # torch counts bytes in 63 bits
+        return [Problem("network", "would have more weights than can be counted")]
     found = list(model.problems())
     batch = batch_size(node)
     if found:

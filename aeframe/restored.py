@@ -1,0 +1,241 @@
+"""Whether a checkpoint fits the run that is to go on from it: nothing of it is used before that is known.
+
+What a checkpoint holds decides what optimizers and loops do, and their fast forms trust it: they would write
+beyond a tensor that is too small.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+from aeframe.checkpoints import BEST, CHECKPOINTS
+from aeframe.errors import UserError, short
+from aeframe.module import AutoencoderModule
+from aeframe.resume import LEFT, Saved, is_count, state_in
+
+CYCLED = ("lr", "momentum", "betas")
+"""What schedules change of an optimizer's options."""
+COUNTED = (
+    *("last_epoch", "_step_count", "_last_lr", "best", "num_bad_epochs", "cooldown_counter"),
+    *("T_cur", "T_i", "_get_lr_called_within_step", "_is_initial"),
+)
+"""What they count; all else of their state is their options."""
+YOUNGER = ("decoupled_weight_decay", "stopping_reason", "stopping_reason_message")
+"""What older releases of torch and Lightning did not save, and newer ones do without."""
+TEXTS = (
+    *("monitor", "dirpath", "best_model_path", "kth_best_model_path", "last_model_path"),
+    "stopping_reason_message",
+)
+"""What callbacks save that is text. Paths are not heeded."""
+
+
+class UnfitError(Exception):
+    """What of a checkpoint is not as it should be."""
+
+
+def check_fits(saved: Saved, module: AutoencoderModule, trainer: pl.Trainer) -> None:
+    """Raise UserError where one of the checkpoints in the run's folder is not of this run.
+
+    module, trainer: as they are before training.
+    """
+    for file in (saved.checkpoint, saved.folder / CHECKPOINTS / BEST):
+        if not file.exists():  # the best may not have been written yet
+            continue
+        state = state_in(file)
+        try:
+            _check(state, module, trainer)
+            if file == saved.checkpoint:  # the best is written in the midst of counting
+                _check_counts(state)
+        except UnfitError as error:
+            raise UserError(str(file), f"is no checkpoint of this run ({error})", LEFT) from None
+
+
+def _check(state: dict[str, Any], module: AutoencoderModule, trainer: pl.Trainer) -> None:
+    plugin = trainer.precision_plugin
+    like: dict[str, Any] = {
+        "epoch": 0,
+        "global_step": 0,
+        "pytorch-lightning_version": "",
+        "state_dict": dict(module.state_dict()),
+        "loops": trainer._checkpoint_connector._get_loops_state_dict(),
+        "callbacks": {c.state_key: s for c in trainer.callbacks if (s := c.state_dict())},  # type: ignore[attr-defined]
+        "optimizer_states": [],
+        "lr_schedulers": [],
+        "hparams_name": "",
+        "hyper_parameters": {},
+        "callback_metrics": {},
+        **({type(plugin).__qualname__: scaler} if (scaler := plugin.state_dict()) else {}),
+    }
+    _same_keys(like, state, "it")
+    version = state["pytorch-lightning_version"]
+    if not isinstance(version, str) or not re.fullmatch(r"2\.\d+(\.\w+)*", version):
+        raise UnfitError("it is of another Lightning's")
+    for key in ("epoch", "global_step", "state_dict", "loops"):
+        _check_like(like[key], state[key], key)
+    _check_weights(state["state_dict"], module)
+    _check_callbacks(like["callbacks"], state["callbacks"])
+    _check_optimizer(state["optimizer_states"], state["lr_schedulers"], module)
+    for name in set(like) & {type(plugin).__qualname__}:
+        _check_like(like[name], state[name], name)
+    metrics = state["callback_metrics"]
+    if not isinstance(metrics, dict) or not all(
+        isinstance(name, str) and isinstance(value, float) for name, value in metrics.items()
+    ):
+        raise UnfitError("callback_metrics")
+
+
+def _same_keys(
+    like: Mapping[str, Any], found: Any, where: str, optional: Collection[str] = ()
+) -> None:
+    if not isinstance(found, dict):
+        raise UnfitError(f"{where} is no mapping")
+    if odd := [key for key in found if key not in like]:
+        raise UnfitError(f"{where} holds {short(odd[0], 60)}")
+    if missing := [key for key in like if key not in found and key not in optional]:
+        raise UnfitError(f"{where} lacks {missing[0]}")
+
+
+def _check_like(like: Any, found: Any, where: str) -> None:
+    """Raise UnfitError unless a value has the type, the keys and the shape of another."""
+    if isinstance(like, Tensor):
+        return _check_tensor(like, found, where)
+    if isinstance(like, Mapping):
+        _same_keys(like, found, where)
+        for key, value in like.items():
+            _check_like(value, found[key], f"{where}.{key}")
+    elif isinstance(like, list | tuple):
+        if not isinstance(found, list | tuple) or len(found) != len(like):
+            raise UnfitError(f"{where} is no list of {len(like)}")
+        for i, value in enumerate(like):
+            _check_like(value, found[i], f"{where}.{i}")
+    elif isinstance(like, bool) or like is None:
+        if type(found) is not type(like):
+            raise UnfitError(where)
+    elif isinstance(like, int):
+        if not is_count(found):
+            raise UnfitError(f"{where} is no count")
+    elif isinstance(like, float):
+        if isinstance(found, bool) or not isinstance(found, int | float) or math.isnan(found):
+            raise UnfitError(f"{where} is no number")
+    elif not isinstance(found, type(like)):
+        raise UnfitError(where)
+
+
+def _check_tensor(like: Tensor, found: Any, where: str) -> None:
+    if not isinstance(found, Tensor) or found.layout != torch.strided or found.is_quantized:
+        raise UnfitError(f"{where} is no tensor of numbers")
+    if found.shape != like.shape:
+        raise UnfitError(f"{where} is of {list(found.shape)}, not {list(like.shape)}")
+    floats = found.is_floating_point() and like.is_floating_point()
+    if found.dtype != like.dtype and not floats:
+        raise UnfitError(f"{where} is of {found.dtype}, not {like.dtype}")
+    whole = found.is_contiguous() or (
+        found.dim() == 4 and found.is_contiguous(memory_format=torch.channels_last)
+    )
+    if found.device.type != "cpu" or not whole:
+        raise UnfitError(f"{where} has no memory of its own")
+
+
+def _check_weights(state: Mapping[str, Tensor], module: AutoencoderModule) -> None:
+    """What computes with a weight that is no number gives no numbers, and training then tells of its rate."""
+    trained = dict(module.named_parameters())
+    for name, value in state.items():
+        exact = name in trained or "normalization" in name or name.endswith("_extra_state")
+        bad = value.is_floating_point() and bool(
+            (~value.isfinite() if exact else value.isnan()).any()
+        )
+        if bad:
+            raise UnfitError(f"{name} is not finite")
+
+
+def _check_counts(state: Mapping[str, Any]) -> None:
+    """All counts come from the same steps."""
+    fit = state["loops"]["fit_loop"]
+    steps = fit["epoch_loop.automatic_optimization.optim_progress"]["optimizer"]["step"]
+    if steps["total"]["completed"] != state["global_step"]:
+        raise UnfitError("it counts steps in two ways")
+    if fit["epoch_progress"]["current"]["processed"] != state["epoch"]:
+        raise UnfitError("it counts epochs in two ways")
+    batches = fit["epoch_loop.batch_progress"]
+    if batches["current"]["ready"] > batches["total"]["ready"]:
+        raise UnfitError("it counts batches in two ways")
+
+
+def _check_callbacks(like: Mapping[str, Mapping[str, Any]], found: Any) -> None:
+    _same_keys(like, found, "callbacks")
+    for name, state in like.items():
+        kind = name.partition("{")[0]
+        _same_keys(state, found[name], kind, YOUNGER)
+        for key, value in found[name].items():
+            where = f"{kind}.{key}"
+            if isinstance(value, dict):  # of scores by file, which Best takes from its folder
+                continue
+            if isinstance(value, Tensor):
+                _check_tensor(torch.zeros(()), value.float(), where)
+            elif isinstance(value, str) and key not in TEXTS:
+                raise UnfitError(f"{where} is no number")
+            elif not isinstance(value, str | None) and not is_count(value):
+                raise UnfitError(f"{where} is no count")
+        if found[name].get("stopping_reason", 0) not in range(5):
+            raise UnfitError(f"{kind}.stopping_reason")
+
+
+def _check_optimizer(states: Any, schedules: Any, module: AutoencoderModule) -> None:
+    weights = [p for p in module.net.parameters() if p.requires_grad]
+    optimizer, scheduler = module.optimizer_and_schedule(weights)
+    like = [] if scheduler is None else [scheduler.state_dict()]
+    if not isinstance(schedules, list) or len(schedules) != len(like):
+        raise UnfitError("lr_schedulers")
+    for options, found in zip(like, schedules, strict=True):
+        _check_options(options, found, "lr_schedulers", COUNTED)
+    if not isinstance(states, list) or len(states) != 1:
+        raise UnfitError("optimizer_states")
+    _same_keys({"state": {}, "param_groups": []}, states[0], "optimizer_states")
+    groups, known = states[0]["param_groups"], optimizer.state_dict()["param_groups"]
+    if not isinstance(groups, list) or len(groups) != len(known):
+        raise UnfitError("optimizer_states.param_groups")
+    for options, found in zip(known, groups, strict=True):
+        _check_options(options, found, "optimizer_states.param_groups", CYCLED)
+    _check_moments(states[0]["state"], weights, module)
+
+
+def _check_options(like: dict[str, Any], found: Any, where: str, change: Sequence[str]) -> None:
+    """The options that the configuration gives, but for those that change: of these the kind."""
+    _same_keys(like, found, where, YOUNGER)
+    for key, value in found.items():
+        if key in change:
+            numbers = (int, float)
+            number = isinstance(value, numbers) and isinstance(like[key], numbers)
+            if not number or math.isnan(value):
+                _check_like(like[key], value, f"{where}.{key}")
+        elif value != like[key] or type(value) is not type(like[key]):
+            raise UnfitError(f"{where}.{key} is {short(value, 60)}, not {short(like[key], 60)}")
+
+
+def _check_moments(found: Any, weights: list[nn.Parameter], module: AutoencoderModule) -> None:
+    """What the optimizer keeps of each weight is of the kind that a first step on it makes."""
+    if not isinstance(found, dict) or not all(key in range(len(weights)) for key in found):
+        raise UnfitError("optimizer_states.state")
+    known: dict[torch.Size, dict[str, Any]] = {}
+    for number, state in found.items():
+        shape = weights[number].shape
+        if shape not in known:
+            trial = nn.Parameter(torch.zeros(shape))
+            trial.grad = torch.zeros(shape)
+            optimizer, _ = module.optimizer_and_schedule([trial])
+            optimizer.step(lambda: 0.0)
+            known[shape] = dict(optimizer.state[trial])
+        where = f"optimizer_states.state.{number}"
+        _same_keys(known[shape], state, where)
+        for key, value in known[shape].items():
+            if not isinstance(value, list):  # of LBFGS, which compares what it takes from it itself
+                _check_like(value, state[key], f"{where}.{key}")
+            if key == "step" and getattr(value, "dtype", None) != getattr(state[key], "dtype", None):
+                raise UnfitError(f"{where}.{key} is of another type")
