@@ -100,8 +100,9 @@ def locked(folder: Path) -> Iterator[None]:
 
     with (folder / ".lock").open("w") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            # not flock(), which the processes that fetch data would hold on to after a sudden end
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
             what = "another process is training in it"
             raise UserError(
                 str(folder), what, "Wait for its end, or write another folder."
