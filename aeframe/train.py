@@ -17,12 +17,11 @@ import pytorch_lightning as pl
 import torch
 from hydra.core.hydra_config import HydraConfig
 from lightning_fabric.utilities.exceptions import MisconfigurationException
-from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
 
 from aeframe import events, report
 from aeframe.callbacks import Bar, EarlyStopping, Until
-from aeframe.checkpoints import CHECKPOINTS, Best, Last, WholeFiles
+from aeframe.checkpoints import BEST, CHECKPOINTS, LAST, Best, Last, WholeFiles
 from aeframe.compute import (
     compile_network,
     computing,
@@ -33,8 +32,10 @@ from aeframe.compute import (
 )
 from aeframe.config.build import Built, build
 from aeframe.constrained import ConstrainedAutoencoder
-from aeframe.errors import TrainingError, UserError
+from aeframe.distributed import is_lost
+from aeframe.errors import MachineError, TrainingError, UserError, reason
 from aeframe.evaluate import Card
+from aeframe.files import DISK, cause, replaced
 from aeframe.interruption import Signals
 from aeframe.launch import is_first_process, locked, one_job, used
 from aeframe.loops import FitLoop
@@ -72,26 +73,28 @@ def run(
         report.opening(built, node["seed"], folder, saved)
     untrained = deepcopy(built.net)
     keep_freed_memory()
-    with _claimed(folder, node["resume"] is not None), one_job(flags), _computing(built):
-        if is_first_process():
-            events.cut(folder, saved.steps if saved else 0)
-        if built.training.compile:
-            compile_network(built.net)
-        _fit(trainer, built, best, saved)
-        card = _test(trainer, built, best, untrained)
-    value = float(best.best_model_score)  # type: ignore[arg-type]
-    if card is None:  # another rank speaks
-        return value
-    _log_choices(trainer, built, card, value)
-    result = {
-        **card.as_dict(),
-        "optimized_metric": {"name": metric, "value": value, "direction": better_is(metric)},
-        "until": {"metric": node["until"]["metric"], "reached": _until(built).reached},
-        "epochs": trainer.current_epoch,
-        "steps": trainer.global_step,
-        "seconds": round(time.perf_counter() - started, 2),
-    }
-    (folder / "evaluation.json").write_text(json.dumps(result, indent=2) + "\n")
+    with _told(folder, trainer), _claimed(folder, node["resume"] is not None):
+        with one_job(flags), _computing(built):
+            if is_first_process():
+                events.cut(folder, saved.steps if saved else 0)
+            if built.training.compile:
+                compile_network(built.net)
+            _fit(trainer, built, best, saved)
+            card = _test(trainer, built, best, untrained)
+        value = float(best.best_model_score)  # type: ignore[arg-type]
+        if card is None:  # another rank speaks
+            return value
+        _log_choices(trainer, built, card, value)
+        result = {
+            **card.as_dict(),
+            "optimized_metric": {"name": metric, "value": value, "direction": better_is(metric)},
+            "until": {"metric": node["until"]["metric"], "reached": _until(built).reached},
+            "epochs": trainer.current_epoch,
+            "steps": trainer.global_step,
+            "seconds": round(time.perf_counter() - started, 2),
+        }
+        with replaced(folder / "evaluation.json") as file:
+            file.write(f"{json.dumps(result, indent=2)}\n".encode())
     ends = (c for c in built.callbacks if isinstance(c, Until | EarlyStopping))
     report.closing(card, result, [c.said for c in ends if c.said], folder)
     return value
@@ -121,11 +124,6 @@ def _fit(trainer: pl.Trainer, built: Built, best: Best, saved: Saved | None) -> 
         if trainer.global_step or not _is_lightnings(error):
             raise
         raise UserError("trainer", str(error).strip().splitlines()[0].rstrip(".")) from error
-    except TrainingError as error:
-        last = trainer.fit_loop.epoch_loop.last.path
-        path = last if last.exists() else best.best_model_path
-        kept = f" The last good checkpoint is {path}." if path else ""
-        raise TrainingError(f"{error}{kept}") from error
     except RuntimeError as error:
         if not (built.training.compile and type(error).__module__.startswith("torch._")):
             raise
@@ -134,7 +132,7 @@ def _fit(trainer: pl.Trainer, built: Built, best: Best, saved: Saved | None) -> 
         raise UserError("trainer.compile=true", what, remedy) from error
     if best.best_model_score is None:  # it was over before the first validation was due
         trainer.validate(built.module, verbose=False)
-        best.best_model_path = f"{best.dirpath}/best.ckpt"
+        best.best_model_path = f"{best.dirpath}/{BEST}"
         best.best_model_score = trainer.callback_metrics[best.monitor or ""]
         trainer.save_checkpoint(best.best_model_path)
 
@@ -161,7 +159,7 @@ def _test(
 
 def _log_choices(trainer: pl.Trainer, built: Built, card: Card, value: float) -> None:
     """The choices and the final metrics, for TensorBoard's HParams."""
-    assert isinstance(trainer.logger, TensorBoardLogger)
+    assert isinstance(trainer.logger, events.Curves)
     chosen = report.choices(built.module.hparams, built.net.model.latent_dim)
     trainer.logger.log_hyperparams(chosen, report.headline(card, value), trainer.global_step)
     trainer.logger.save()
@@ -178,7 +176,7 @@ def _trainer(built: Built, folder: Path, metric: str, best: Best) -> pl.Trainer:
             profiler=profiler,
             callbacks=[*built.callbacks, Bar(metric), last, best],
             plugins=[WholeFiles()],
-            logger=TensorBoardLogger(folder, name="", version="", default_hp_metric=False),
+            logger=events.Curves(folder, name="", version="", default_hp_metric=False),
             default_root_dir=folder,
             use_distributed_sampler=False,
             num_sanity_val_steps=0,
@@ -188,6 +186,31 @@ def _trainer(built: Built, folder: Path, metric: str, best: Best) -> pl.Trainer:
         )
     trainer.fit_loop = FitLoop(trainer, last)
     return trainer
+
+
+@contextmanager
+def _told(folder: Path, trainer: pl.Trainer) -> Iterator[None]:
+    """What befalls a run, of its own or from outside, in one line that says what is left."""
+    try:
+        with events.failing_once():
+            yield
+    except (TrainingError, OSError, RuntimeError) as error:
+        if (told := _in_words(error, folder, trainer)) is None:
+            raise
+        kept = [file for name in (LAST, BEST) if (file := folder / CHECKPOINTS / name).exists()]
+        left = f" The last good checkpoint is {kept[0]}." if kept else ""
+        raise type(told)(f"{told}{left}") from error
+
+
+def _in_words(error: Exception, folder: Path, trainer: pl.Trainer) -> TrainingError | None:
+    if isinstance(error, TrainingError):
+        return error
+    if (why := cause(error)) is not None and why.errno in DISK:
+        file = why.filename or folder
+        return MachineError(f"{file} could not be written ({reason(why)}).")
+    if trainer.world_size > 1 and is_lost(error):
+        return MachineError(f"another process of the run has ended ({reason(error)}).")
+    return None
 
 
 @contextmanager
