@@ -40,8 +40,9 @@ def main() -> None:
 
 def train() -> None:
     """Train what sys.argv says; ends the process with 0 done, 1 failed, 2 the user's mistake."""
-    from aeframe.launch import is_first_process
+    from aeframe.launch import end_with_the_first, is_first_process
 
+    end_with_the_first()
     try:
         sys.exit(_train(sys.argv[1:]))
     except UserError as error:

@@ -185,6 +185,8 @@ def _trainer(built: Built, folder: Path, metric: str, best: Best) -> pl.Trainer:
             inference_mode=not built.net.differentiates,
         )
     trainer.fit_loop = FitLoop(trainer, last)
+    # outside of it a signal ends the process at once, where Lightning's handlers would go on
+    trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
     return trainer
 
 
