@@ -15,6 +15,7 @@ from aeframe import pace
 from aeframe.checkpoints import Last
 from aeframe.module import AutoencoderModule
 from tests.test_pace import differences, written
+from tests.torture import records
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -173,3 +174,15 @@ def test_every_option_does(compare: Callable[..., None], option: str) -> None:
 @pytest.mark.parametrize("step", [1, 5, 12, 35, 36])
 def test_a_signal_ends_a_run_where_it_goes_on(compare: Callable[..., None], step: int) -> None:
     compare("model=denoising", "trainer.steps_per_call=4", steps=(step,), how="signal")
+
+
+def test_a_run_that_lacks_its_last_file_writes_nothing_twice(
+    aeframe: Command, tmp_path: Path
+) -> None:
+    command = (*SMALL, "hydra.run.dir=run", "resume=auto")
+    assert aeframe(*command)[0] == 0
+    whole = records(tmp_path / "run")
+    assert any(tag.startswith("_hparams_") for tag, _ in whole)
+    (tmp_path / "run" / "evaluation.json").unlink()
+    assert aeframe(*command)[0] == 0
+    assert records(tmp_path / "run") == whole
