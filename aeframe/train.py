@@ -33,13 +33,14 @@ from aeframe.compute import (
 )
 from aeframe.config.build import Built, build
 from aeframe.constrained import ConstrainedAutoencoder
+from aeframe.divergence import DivergenceError
 from aeframe.errors import TrainingError, UserError
 from aeframe.evaluate import Card
 from aeframe.interruption import Signals
 from aeframe.launch import is_first_process, locked, one_job, used
 from aeframe.loops import FitLoop
 from aeframe.metric_names import better_is
-from aeframe.resume import Saved
+from aeframe.resume import Saved, good_before
 
 PROFILERS: dict[str, Callable[..., Profiler]] = {
     "simple": SimpleProfiler,
@@ -73,11 +74,13 @@ def run(
     untrained = deepcopy(built.net)
     keep_freed_memory()
     with _claimed(folder, node["resume"] is not None), one_job(flags), _computing(built):
-        if is_first_process():
-            events.cut(folder, saved.steps if saved else 0)
-        if built.training.compile:
-            compile_network(built.net)
-        _fit(trainer, built, best, saved)
+        tried = set[int]()
+        while (wrong := _fit_or_fail(trainer, built, best, saved)) is not None:
+            tried |= {saved.steps} if saved else set()
+            back, saved = built.module.guard.back + 1, good_before(folder, wrong, tried)
+            built, best = build(node), Best(folder, metric)  # all as it was before training
+            built.module.guard.back = back
+            trainer = _trainer(built, folder, metric, best)
         card = _test(trainer, built, best, untrained)
     value = float(best.best_model_score)  # type: ignore[arg-type]
     if card is None:  # another rank speaks
@@ -109,6 +112,25 @@ def _computing(built: Built) -> AbstractContextManager[None]:
     return computing(threads, built.training.precision)
 
 
+def _fit_or_fail(trainer: pl.Trainer, built: Built, best: Best, saved: Saved | None) -> int | None:
+    """Train. The step at which it went wrong, where it is to be tried once more."""
+    last, guard = trainer.fit_loop.epoch_loop.last, built.module.guard
+    if is_first_process():
+        events.cut(last.folder, saved.steps if saved else 0)
+    if built.training.compile:
+        compile_network(built.net)
+    try:
+        _fit(trainer, built, best, saved)
+    except TrainingError as error:
+        if isinstance(error, DivergenceError) and guard.may_go_back:
+            print(f"{error} Going back: {guard.back + 1} of {guard.options.retries}.", flush=True)
+            return error.step
+        path = last.path if last.path.exists() else best.best_model_path
+        kept = f" The last good checkpoint is {path}." if path else ""
+        raise TrainingError(f"{error}{kept}") from error
+    return None
+
+
 def _fit(trainer: pl.Trainer, built: Built, best: Best, saved: Saved | None) -> None:
     """Train, with Lightning's ways of ending turned into ours."""
     try:
@@ -121,11 +143,6 @@ def _fit(trainer: pl.Trainer, built: Built, best: Best, saved: Saved | None) -> 
         if trainer.global_step or not _is_lightnings(error):
             raise
         raise UserError("trainer", str(error).strip().splitlines()[0].rstrip(".")) from error
-    except TrainingError as error:
-        last = trainer.fit_loop.epoch_loop.last.path
-        path = last if last.exists() else best.best_model_path
-        kept = f" The last good checkpoint is {path}." if path else ""
-        raise TrainingError(f"{error}{kept}") from error
     except RuntimeError as error:
         if not (built.training.compile and type(error).__module__.startswith("torch._")):
             raise
@@ -171,7 +188,8 @@ def _trainer(built: Built, folder: Path, metric: str, best: Best) -> pl.Trainer:
     name = built.training.profiler
     profiler = PROFILERS[name](dirpath=folder, filename="profile") if name else None
     may_stop = any(c.may_stop for c in built.callbacks if isinstance(c, Until | EarlyStopping))
-    last = Last(folder, built.checkpoint, Signals(), may_stop=may_stop)
+    keeps = built.module.guard.options.retries > 0
+    last = Last(folder, built.checkpoint, Signals(), may_stop=may_stop, keeps_previous=keeps)
     with torch.random.fork_rng(devices=[]), _refused():  # Lightning may draw from the global stream
         trainer = pl.Trainer(
             **{k: v for k, v in built.trainer.items() if k != "profiler"},

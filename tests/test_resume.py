@@ -117,12 +117,18 @@ def killed(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, str], None]:
 
 def story(folder: Path) -> dict[str, Any]:
     """Everything that a run leaves: checkpoints, curves, pictures and results."""
-    found: dict[str, Any] = {"events": written(folder)}
+    # TensorBoard reads files of one second in the order of their names: sorted, but doubles stay
+    curves = {tag: sorted(points, key=_step) for tag, points in written(folder).items()}
+    found: dict[str, Any] = {"events": curves}
     for name in ("best", "last"):
         found[name] = torch.load(folder / "checkpoints" / f"{name}.ckpt", weights_only=True)
         del found[name]["hyper_parameters"]
     found["card"] = json.loads((folder / "evaluation.json").read_text()) | {"seconds": 0}
     return found
+
+
+def _step(point: tuple[int, Any] | int) -> int:
+    return point if isinstance(point, int) else point[0]
 
 
 @pytest.fixture
