@@ -126,3 +126,21 @@ print("\\n", int("scipy.signal" in before), *sys.modules)
     seen, modules = imported(tmp_path, code)
     assert seen == 0
     assert {"scipy.signal._signaltools", "torchmetrics"} <= modules
+
+
+@pytest.mark.parametrize("own", [None, "GOMP_SPINCOUNT", "OMP_WAIT_POLICY"])
+def test_threads_do_not_wait_at_others_cost_unless_told(tmp_path: Path, own: str | None) -> None:
+    said = {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}
+    code = "import os\n" + COMMAND.replace("*sys.modules", "os.environ.get('GOMP_SPINCOUNT')")
+    environment = {name: value for name, value in os.environ.items() if name not in said}
+    done = subprocess.run(
+        [sys.executable, "-c", code, "--version"],
+        cwd=tmp_path,
+        env={**environment, "PYTHONPATH": str(ROOT), **({own: "7"} if own else {})},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    expected = {None: "1000", "GOMP_SPINCOUNT": "7", "OMP_WAIT_POLICY": "None"}
+    assert done.stdout.split()[-1] == expected[own]
