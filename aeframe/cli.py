@@ -77,8 +77,8 @@ def _train(argv: Sequence[str]) -> int:
     from aeframe.sweep import SweepTable
 
     if not os.environ.keys() & {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}:
-        # threads that wait for each other would keep cores busy for milliseconds that another process needs, and
-        # with them the very thread that they wait for: a tenth of the speed. Read when torch is imported
+        # threads that wait for each other would hold cores for milliseconds that another process and the very
+        # thread that they wait for need: a tenth of the speed. Read when torch is imported
         os.environ["GOMP_SPINCOUNT"] = "1000"
     # Hydra would print its own advice and end the process; this way its exceptions arrive here
     os.environ["HYDRA_FULL_ERROR"] = "1"

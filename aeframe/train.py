@@ -49,6 +49,11 @@ PROFILERS: dict[str, Callable[..., Profiler]] = {
 }
 """What they find goes to files in the run's folder."""
 
+WORKER_DIED = (
+    "a process that fetched data was ended from outside, as the system does where memory runs out. "
+    "Write resume=RUN to go on, perhaps with fewer dataset.num_workers."
+)
+
 
 @without_denormals()
 def run(
@@ -144,6 +149,8 @@ def _fit(trainer: pl.Trainer, built: Built, best: Best, saved: Saved | None) -> 
             raise
         raise UserError("trainer", str(error).strip().splitlines()[0].rstrip(".")) from error
     except RuntimeError as error:
+        if "DataLoader worker" in str(error):
+            raise TrainingError(WORKER_DIED) from error
         if not (built.training.compile and type(error).__module__.startswith("torch._")):
             raise
         what = f"the network could not be translated ({str(error).strip().splitlines()[0]})"
