@@ -197,7 +197,7 @@ class Jobs:
         from aeframe.sweep import FAILED
 
         failed = folder / FAILED
-        if failed.exists() and cfg.resume == "auto":
+        if failed.exists() and cfg.resume == "auto" and self.command.multirun:
             print(f"{folder}: failed before; resume=retry tries it again", file=sys.stderr)
             return float("nan")
         node, saved = self._continued(imported("aeframe.config").plain(cfg), folder)
