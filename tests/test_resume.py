@@ -168,9 +168,9 @@ def compare(
 def test_every_variant_goes_on_as_if_nothing_had_been(
     compare: Callable[..., None], monkeypatch: pytest.MonkeyPatch, variant: str
 ) -> None:
-    """Within the first and a later epoch, and at an epoch's end."""
+    """Within an epoch, and at the end of a later one."""
     monkeypatch.setattr(pace.Pace, "interval", 1e9)
-    compare(*VARIANTS[variant], "trainer.steps_per_call=3", steps=(5, BATCHES, 2 * BATCHES - 1))
+    compare(*VARIANTS[variant], "trainer.steps_per_call=3", steps=(5, 2 * BATCHES))
 
 
 @pytest.mark.parametrize("option", OPTIONS)
