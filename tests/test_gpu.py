@@ -27,6 +27,7 @@ KINDS = {
     "batch_topk": ["model=sparse", "model.latent_dim=96", "constraint=batch_topk"],
     "threshold": ["model=sparse", "model.latent_dim=96", "constraint=[threshold,l1]"],
     "variational": ["model=variational"],
+    "orthogonal": ["constraint=orthogonal"],
     "conv": ["network=conv", "network.widths=[8,16]"],
 }
 SHORT = ("hardware=gpu", "trainer.max_epochs=2", "trainer.log_every_n_steps=1000")
