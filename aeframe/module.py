@@ -236,6 +236,10 @@ class AutoencoderModule(pl.LightningModule):
         restore_metrics(self.trainer, self._known)  # Lightning forgets them until now
         schedules = [config.scheduler for config in self.trainer.lr_scheduler_configs]
         self.guard.slow_down(self.trainer.optimizers, schedules)
+        self.pace.begin(self)
+
+    def on_train_end(self) -> None:
+        self.pace.end()
 
     def on_train_epoch_start(self) -> None:
         trainer, step = self.trainer, self.trainer.global_step
