@@ -16,7 +16,7 @@ from tests.benchmarks.stage import stage
 from tests.benchmarks.work import Trained, Work
 from tests.benchmarks.workspace import Workspace
 
-_held: Arm | None = None  # by an arm's own process
+_held: Arm | None = None  # in the process of an arm alone
 
 
 @dataclass(frozen=True)
