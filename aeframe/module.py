@@ -138,9 +138,7 @@ class AutoencoderModule(pl.LightningModule):
         noise = Noise(self.seed, "train", epoch.number, batch_idx, rank=rank, world=world)
         if self._drops:  # dropout draws from the global stream
             torch.manual_seed(mix(*noise.key, rank))
-        net = self.net
-        output = net(net.normalization(batch.x), noise=noise)
-        net.observe(output)
+        output = self.observed(batch.x, noise)
         loss = output.loss
         # the last batch of a step speaks
         if self.logs(step) and not self.trainer.fit_loop._should_accumulate():
@@ -149,12 +147,23 @@ class AutoencoderModule(pl.LightningModule):
             self._check(loss.item(), output, step, batch)
         return loss
 
+    def observed(self, x: Tensor, noise: Noise) -> Output:
+        """A training step's pass over raw x, counted by the constraints."""
+        output = self.net(self.net.normalization(x), noise=noise)
+        self.net.observe(output)
+        return output
+
     def logs(self, step: int) -> bool:
         """Whether the values of the step that is taken after `step` steps are written."""
         return (step + 1) % self.trainer.log_every_n_steps == 0  # type: ignore[attr-defined]
 
     def descend(self, loss: Tensor, optimizer: Optimizer) -> None:
         """What Lightning does with a loss where one batch is one step: backward() and step()."""
+        self.differentiate(loss, optimizer)
+        optimizer.step()
+
+    def differentiate(self, loss: Tensor, optimizer: Optimizer) -> None:
+        """Give each weight the gradient that the optimizer's step is to see."""
         for weight in self.trained:  # optimizer.zero_grad() does no more, and takes longer
             weight.grad = None
         loss.backward()
@@ -165,7 +174,6 @@ class AutoencoderModule(pl.LightningModule):
             self.clip_gradients(
                 optimizer, trainer.gradient_clip_val, trainer.gradient_clip_algorithm
             )
-        optimizer.step()
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         self.pace.start()
@@ -228,6 +236,10 @@ class AutoencoderModule(pl.LightningModule):
         restore_metrics(self.trainer, self._known)  # Lightning forgets them until now
         schedules = [config.scheduler for config in self.trainer.lr_scheduler_configs]
         self.guard.slow_down(self.trainer.optimizers, schedules)
+        self.pace.begin(self)
+
+    def on_train_end(self) -> None:
+        self.pace.end()
 
     def on_train_epoch_start(self) -> None:
         trainer, step = self.trainer, self.trainer.global_step
