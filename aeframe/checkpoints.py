@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 import time
@@ -18,7 +17,8 @@ from pytorch_lightning.trainer.states import TrainerFn
 
 from aeframe.config.callbacks import CheckpointOptions
 from aeframe.distributed import most_over_ranks
-from aeframe.errors import TrainingError
+from aeframe.errors import MachineError, TrainingError, reason
+from aeframe.files import cause, replaced
 from aeframe.interruption import Interrupted, Signals
 from aeframe.metric_names import better_is
 
@@ -34,30 +34,14 @@ class WholeFiles(TorchCheckpointIO):
         self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any = None
     ) -> None:
         target = Path(path)
-        partial = target.with_suffix(".partial")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            with partial.open("wb") as file:
+            with replaced(target) as file:
                 torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(target)
         except (OSError, RuntimeError) as error:
-            partial.unlink(missing_ok=True)
-            if (why := _of_the_disk(error)) is None:
+            if (why := cause(error)) is None:
                 raise
-            kept = " The one before it is still there." if target.exists() else ""
-            raise TrainingError(f"{target} could not be written ({why}).{kept}") from error
-
-
-def _of_the_disk(error: BaseException) -> str | None:
-    """What the operating system said, also where torch wraps it."""
-    if isinstance(error, OSError):
-        return error.strerror or str(error)
-    if "PytorchStreamWriter" in str(error) or "file write failed" in str(error):
-        inner = error.__context__
-        return (isinstance(inner, OSError) and inner.strerror) or os.strerror(errno.ENOSPC)
-    return None
+            raise MachineError(f"{target} could not be written ({reason(why)}).") from error
 
 
 class Best(ModelCheckpoint):

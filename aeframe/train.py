@@ -17,12 +17,11 @@ import pytorch_lightning as pl
 import torch
 from hydra.core.hydra_config import HydraConfig
 from lightning_fabric.utilities.exceptions import MisconfigurationException
-from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
 
 from aeframe import events, report
 from aeframe.callbacks import Bar, EarlyStopping, Until
-from aeframe.checkpoints import CHECKPOINTS, Best, Last, WholeFiles
+from aeframe.checkpoints import BEST, CHECKPOINTS, LAST, Best, Last, WholeFiles
 from aeframe.compute import (
     compile_network,
     computing,
@@ -33,9 +32,11 @@ from aeframe.compute import (
 )
 from aeframe.config.build import Built, build
 from aeframe.constrained import ConstrainedAutoencoder
+from aeframe.distributed import is_lost
 from aeframe.divergence import DivergenceError
-from aeframe.errors import TrainingError, UserError
+from aeframe.errors import MachineError, TrainingError, UserError, reason
 from aeframe.evaluate import Card
+from aeframe.files import DISK, cause, replaced
 from aeframe.interruption import Signals
 from aeframe.launch import is_first_process, locked, one_job, used
 from aeframe.loops import FitLoop
@@ -78,28 +79,30 @@ def run(
         report.opening(built, node["seed"], folder, saved)
     untrained = deepcopy(built.net)
     keep_freed_memory()
-    with _claimed(folder, node["resume"] is not None), one_job(flags), _computing(built):
-        tried = set[int]()
-        while (wrong := _fit_or_fail(trainer, built, best, saved)) is not None:
-            tried |= {saved.steps} if saved else set()
-            back, saved = built.module.guard.back + 1, good_before(folder, wrong, tried)
-            built, best = build(node), Best(folder, metric)  # all as it was before training
-            built.module.guard.back = back
-            trainer = _trainer(built, folder, metric, best)
-        card = _test(trainer, built, best, untrained)
-    value = float(best.best_model_score)  # type: ignore[arg-type]
-    if card is None:  # another rank speaks
-        return value
-    _log_choices(trainer, built, card, value)
-    result = {
-        **card.as_dict(),
-        "optimized_metric": {"name": metric, "value": value, "direction": better_is(metric)},
-        "until": {"metric": node["until"]["metric"], "reached": _until(built).reached},
-        "epochs": trainer.current_epoch,
-        "steps": trainer.global_step,
-        "seconds": round(time.perf_counter() - started, 2),
-    }
-    (folder / "evaluation.json").write_text(json.dumps(result, indent=2) + "\n")
+    with _told(folder, trainer), _claimed(folder, node["resume"] is not None):
+        with one_job(flags), _computing(built):
+            tried = set[int]()
+            while (wrong := _fit_or_fail(trainer, built, best, saved)) is not None:
+                tried |= {saved.steps} if saved else set()
+                back, saved = built.module.guard.back + 1, good_before(folder, wrong, tried)
+                built, best = build(node), Best(folder, metric)  # all as it was before training
+                built.module.guard.back = back
+                trainer = _trainer(built, folder, metric, best)
+            card = _test(trainer, built, best, untrained)
+        value = float(best.best_model_score)  # type: ignore[arg-type]
+        if card is None:  # another rank speaks
+            return value
+        _log_choices(trainer, built, card, value)
+        result = {
+            **card.as_dict(),
+            "optimized_metric": {"name": metric, "value": value, "direction": better_is(metric)},
+            "until": {"metric": node["until"]["metric"], "reached": _until(built).reached},
+            "epochs": trainer.current_epoch,
+            "steps": trainer.global_step,
+            "seconds": round(time.perf_counter() - started, 2),
+        }
+        with replaced(folder / "evaluation.json") as file:
+            file.write(f"{json.dumps(result, indent=2)}\n".encode())
     ends = (c for c in built.callbacks if isinstance(c, Until | EarlyStopping))
     report.closing(card, result, [c.said for c in ends if c.said], folder)
     return value
@@ -158,7 +161,7 @@ def _fit(trainer: pl.Trainer, built: Built, best: Best, saved: Saved | None) -> 
         raise UserError("trainer.compile=true", what, remedy) from error
     if best.best_model_score is None:  # it was over before the first validation was due
         trainer.validate(built.module, verbose=False)
-        best.best_model_path = f"{best.dirpath}/best.ckpt"
+        best.best_model_path = f"{best.dirpath}/{BEST}"
         best.best_model_score = trainer.callback_metrics[best.monitor or ""]
         trainer.save_checkpoint(best.best_model_path)
 
@@ -185,7 +188,7 @@ def _test(
 
 def _log_choices(trainer: pl.Trainer, built: Built, card: Card, value: float) -> None:
     """The choices and the final metrics, for TensorBoard's HParams."""
-    assert isinstance(trainer.logger, TensorBoardLogger)
+    assert isinstance(trainer.logger, events.Curves)
     chosen = report.choices(built.module.hparams, built.net.model.latent_dim)
     trainer.logger.log_hyperparams(chosen, report.headline(card, value), trainer.global_step)
     trainer.logger.save()
@@ -203,7 +206,7 @@ def _trainer(built: Built, folder: Path, metric: str, best: Best) -> pl.Trainer:
             profiler=profiler,
             callbacks=[*built.callbacks, Bar(metric), last, best],
             plugins=[WholeFiles()],
-            logger=TensorBoardLogger(folder, name="", version="", default_hp_metric=False),
+            logger=events.Curves(folder, name="", version="", default_hp_metric=False),
             default_root_dir=folder,
             use_distributed_sampler=False,
             num_sanity_val_steps=0,
@@ -212,7 +215,34 @@ def _trainer(built: Built, folder: Path, metric: str, best: Best) -> pl.Trainer:
             inference_mode=not built.net.differentiates,
         )
     trainer.fit_loop = FitLoop(trainer, last)
+    # outside of it a signal ends the process at once, where Lightning's handlers would go on
+    trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
     return trainer
+
+
+@contextmanager
+def _told(folder: Path, trainer: pl.Trainer) -> Iterator[None]:
+    """What befalls a run, of its own or from outside, in one line that says what is left."""
+    try:
+        with events.failing_once():
+            yield
+    except (TrainingError, OSError, RuntimeError) as error:
+        if (told := _in_words(error, folder, trainer)) is None:
+            raise
+        kept = [file for name in (LAST, BEST) if (file := folder / CHECKPOINTS / name).exists()]
+        left = f" The last good checkpoint is {kept[0]}." if kept else ""
+        raise type(told)(f"{told}{left}") from error
+
+
+def _in_words(error: Exception, folder: Path, trainer: pl.Trainer) -> TrainingError | None:
+    if isinstance(error, TrainingError):
+        return error
+    if (why := cause(error)) is not None and why.errno in DISK:
+        file = why.filename or folder
+        return MachineError(f"{file} could not be written ({reason(why)}).")
+    if trainer.world_size > 1 and is_lost(error):
+        return MachineError(f"another process of the run has ended ({reason(error)}).")
+    return None
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from aeframe import pace
 from aeframe.checkpoints import Last
 from aeframe.module import AutoencoderModule
 from tests.test_pace import differences, written
+from tests.torture import records
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -242,3 +243,15 @@ def test_the_death_of_a_process_that_fetches_is_told_and_the_run_goes_on(
     monkeypatch.setattr(AutoencoderModule, "loss", loss)
     assert aeframe(*command, "resume=auto")[0] == 0
     assert list(differences(whole, story(tmp_path / "run"))) == []
+
+
+def test_a_run_that_lacks_its_last_file_writes_nothing_twice(
+    aeframe: Command, tmp_path: Path
+) -> None:
+    command = (*SMALL, "hydra.run.dir=run", "resume=auto")
+    assert aeframe(*command)[0] == 0
+    whole = records(tmp_path / "run")
+    assert any(tag.startswith("_hparams_") for tag, _ in whole)
+    (tmp_path / "run" / "evaluation.json").unlink()
+    assert aeframe(*command)[0] == 0
+    assert records(tmp_path / "run") == whole
