@@ -509,6 +509,8 @@ def test_the_second_of_two_runs_in_one_folder_is_refused(
     [
         ("hydra.run.dir=", "hydra.run.dir: is empty. Write hydra.run.dir=FOLDER."),
         ("hydra.run.dir=file/x", "Not a directory. Write hydra.run.dir=FOLDER"),
+        ("hydra.run.dir=file", "file: File exists. Write hydra.run.dir=FOLDER"),
+        (f"hydra.run.dir={'x' * 300}", "File name too long. Write hydra.run.dir=FOLDER"),
     ],
 )
 def test_a_folder_that_cannot_be_made_is_named(

@@ -93,12 +93,14 @@ class Killed(BaseException):
 
 @pytest.fixture
 def killed(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, str], None]:
-    """Let the run end at a step: by a kill after it, in it, or by a signal."""
+    """Let the run end at a step: by a kill after it, in it, or by a signal, also in the validation."""
     loss, save, after = AutoencoderModule.loss, Last.save, Last.after_batch
+    validated = Last.on_validation_batch_end
 
     def at(step: int, how: str) -> None:
         monkeypatch.setattr(AutoencoderModule, "loss", loss)
         monkeypatch.setattr(Last, "after_batch", after)
+        monkeypatch.setattr(Last, "on_validation_batch_end", validated)
 
         def dies(module: Any, batch: Any, index: int, now: int) -> Any:
             if now == step:
@@ -110,10 +112,17 @@ def killed(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, str], None]:
                 last.signals.received = 15
             after(last, trainer)
 
+        def signalled_late(last: Last, trainer: Any, *rest: Any) -> None:
+            if trainer.global_step >= step:
+                last.signals.received = 15
+            validated(last, trainer, *rest)
+
         if how == "kill":
             monkeypatch.setattr(AutoencoderModule, "loss", dies)
         elif how == "signal":
             monkeypatch.setattr(Last, "after_batch", signalled)
+        elif how == "signal in a validation":
+            monkeypatch.setattr(Last, "on_validation_batch_end", signalled_late)
 
     assert save is Last.save
     return at
@@ -243,6 +252,11 @@ def test_the_death_of_a_process_that_fetches_is_told_and_the_run_goes_on(
     monkeypatch.setattr(AutoencoderModule, "loss", loss)
     assert aeframe(*command, "resume=auto")[0] == 0
     assert list(differences(whole, story(tmp_path / "run"))) == []
+
+
+def test_a_signal_ends_a_validation_which_is_done_anew(compare: Callable[..., None]) -> None:
+    words = ("model=denoising", "trainer.limit_val_batches=2", "++trainer.val_check_interval=6")
+    compare(*words, steps=(6, 12, 30, 36), how="signal in a validation")
 
 
 def test_a_run_that_lacks_its_last_file_writes_nothing_twice(
