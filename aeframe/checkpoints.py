@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +24,7 @@ from aeframe.metric_names import better_is
 
 CALMER = "Write a lower optimizer.lr, trainer.gradient_clip_val=1, or a smaller weight of the term."
 CHECKPOINTS, LAST, BEST = "checkpoints", "last.ckpt", "best.ckpt"
+PREVIOUS = "previous.ckpt"
 
 
 class WholeFiles(TorchCheckpointIO):
@@ -70,15 +72,22 @@ class Last(pl.Callback):
     """Keeps the newest checkpoint, from which the run can go on.
 
     It is written every so many minutes, before all that may end training, and when a signal came, which then
-    ends it. may_stop: whether a validation can end it.
+    ends it. may_stop: whether a validation can end it. keeps_previous: whether the one before it stays, too,
+    for training that went wrong before it was written.
     """
 
     def __init__(
-        self, folder: Path, options: CheckpointOptions, signals: Signals, *, may_stop: bool
+        self,
+        folder: Path,
+        options: CheckpointOptions,
+        signals: Signals,
+        *,
+        may_stop: bool,
+        keeps_previous: bool,
     ) -> None:
         self.folder, self.path = folder, folder / CHECKPOINTS / LAST
         self.seconds, self.signals, self.may_stop = options.every_minutes * 60, signals, may_stop
-        self.saved = time.monotonic()
+        self.keeps_previous, self.saved = keeps_previous, time.monotonic()
 
     def after_batch(self, trainer: pl.Trainer) -> None:
         """A batch is done: save if it is time. Raises Interrupted after a signal."""
@@ -116,6 +125,8 @@ class Last(pl.Callback):
             )
         for logger in trainer.loggers:
             logger.save()
+        if self.keeps_previous and self.path.exists():
+            _copy(self.path, self.path.with_name(PREVIOUS))
         trainer.save_checkpoint(self.path)
         self.saved = time.monotonic()
 
@@ -130,6 +141,18 @@ class Last(pl.Callback):
         return (
             final or trainer.should_stop or (self.may_stop and loop._should_check_val_fx(fetcher))
         )
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Give the file another name, under which it stays when the first gets another."""
+    partial = target.with_suffix(".partial")
+    partial.unlink(missing_ok=True)
+    try:
+        partial.hardlink_to(source)
+    except OSError:  # not every file system has links
+        shutil.copyfile(source, partial)
+    partial.replace(target)
+    partial.unlink(missing_ok=True)  # still there where both were one file already
 
 
 def metrics_of(trainer: pl.Trainer) -> dict[str, float]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from aeframe.checkpoints import CHECKPOINTS, LAST
+from aeframe.checkpoints import CHECKPOINTS, LAST, PREVIOUS
 from aeframe.errors import ConfigError, Problem, UserError
 
 HARMLESS = (
@@ -40,20 +40,16 @@ LENGTH = ("max_epochs", "max_steps", "max_time")
 
 @dataclass(frozen=True)
 class Saved:
-    """A run's last checkpoint. node: the configuration that it was trained with. value: of the optimized
+    """A run's checkpoint. node: the configuration that it was trained with. value: of the optimized
     metric, where the run has finished.
     """
 
     folder: Path
+    checkpoint: Path
     node: dict[str, Any]
     epoch: int
     steps: int
     value: float | None
-
-    @property
-    def checkpoint(self) -> Path:
-        """The file."""
-        return self.folder / CHECKPOINTS / LAST
 
     def is_done(self, node: Mapping[str, Any]) -> bool:
         """Whether there is nothing left to do, as far as a configuration says how long to train."""
@@ -61,12 +57,12 @@ class Saved:
         return self.value is not None and not longer
 
 
-def saved_in(folder: Path) -> Saved | None:
+def saved_in(folder: Path, name: str = LAST) -> Saved | None:
     """What a run's folder holds, or None where no checkpoint was written yet.
 
     Nothing that the file names is imported or called. Raises UserError for a file that is none of ours.
     """
-    file = folder / CHECKPOINTS / LAST
+    file = folder / CHECKPOINTS / name
     if not file.exists():
         return None
     try:
@@ -78,7 +74,18 @@ def saved_in(folder: Path) -> Saved | None:
         what = "cannot be read as a checkpoint of aeframe's"
         remedy = "It is left as it is; start the run anew in another folder."
         raise UserError(str(file), what, remedy) from None
-    return Saved(folder, _without_interpolations(node, file), epoch, steps, _value(folder, steps))
+    checked = _without_interpolations(node, file)
+    return Saved(folder, file, checked, epoch, steps, _value(folder, steps))
+
+
+def good_before(folder: Path, step: int, tried: Collection[int]) -> Saved | None:
+    """The newest checkpoint from which training that went wrong at a step may be tried once more.
+
+    None for the beginning. tried: the steps of those that led nowhere.
+    """
+    kept = (saved_in(folder, name) for name in (LAST, PREVIOUS))
+    good = (s for s in kept if s is not None and s.steps < step and s.steps not in tried)
+    return next(good, None)
 
 
 def _value(folder: Path, steps: int) -> float | None:

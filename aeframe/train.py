@@ -21,9 +21,8 @@ from pytorch_lightning.profilers import AdvancedProfiler, Profiler, PyTorchProfi
 
 from aeframe import events, report
 from aeframe.callbacks import Bar, EarlyStopping, Until
-from aeframe.checkpoints import BEST, CHECKPOINTS, LAST, Best, Last, WholeFiles
+from aeframe.checkpoints import CHECKPOINTS, Best, Last, WholeFiles
 from aeframe.compute import (
-    compile_network,
     computing,
     keep_freed_memory,
     parallel_jobs,
@@ -32,15 +31,15 @@ from aeframe.compute import (
 )
 from aeframe.config.build import Built, build
 from aeframe.constrained import ConstrainedAutoencoder
-from aeframe.distributed import is_lost
-from aeframe.errors import MachineError, TrainingError, UserError, reason
+from aeframe.errors import UserError
 from aeframe.evaluate import Card
-from aeframe.files import DISK, cause, replaced
+from aeframe.files import replaced
+from aeframe.fit import fit_or_fail, told
 from aeframe.interruption import Signals
 from aeframe.launch import is_first_process, locked, one_job, used
 from aeframe.loops import FitLoop
 from aeframe.metric_names import better_is
-from aeframe.resume import Saved
+from aeframe.resume import Saved, good_before
 
 PROFILERS: dict[str, Callable[..., Profiler]] = {
     "simple": SimpleProfiler,
@@ -73,13 +72,15 @@ def run(
         report.opening(built, node["seed"], folder, saved)
     untrained = deepcopy(built.net)
     keep_freed_memory()
-    with _told(folder, trainer), _claimed(folder, node["resume"] is not None):
+    with told(folder, trainer), _claimed(folder, node["resume"] is not None):
         with one_job(flags), _computing(built):
-            if is_first_process():
-                events.cut(folder, saved.steps if saved else 0)
-            if built.training.compile:
-                compile_network(built.net)
-            _fit(trainer, built, best, saved)
+            tried = set[int]()
+            while (wrong := fit_or_fail(trainer, built, best, saved)) is not None:
+                tried |= {saved.steps} if saved else set()
+                back, saved = built.module.guard.back + 1, good_before(folder, wrong, tried)
+                built, best = build(node), Best(folder, metric)  # all as it was before training
+                built.module.guard.back = back
+                trainer = _trainer(built, folder, metric, best)
             card = _test(trainer, built, best, untrained)
         value = float(best.best_model_score)  # type: ignore[arg-type]
         if card is None:  # another rank speaks
@@ -110,31 +111,6 @@ def _computing(built: Built) -> AbstractContextManager[None]:
         jobs=parallel_jobs(HydraConfig.get().launcher),
     )
     return computing(threads, built.training.precision)
-
-
-def _fit(trainer: pl.Trainer, built: Built, best: Best, saved: Saved | None) -> None:
-    """Train, with Lightning's ways of ending turned into ours."""
-    try:
-        trainer.fit(built.module, ckpt_path=saved.checkpoint if saved else None, weights_only=True)
-    except SystemExit as error:
-        if isinstance(error.__context__, KeyboardInterrupt):  # which Lightning makes status 1
-            raise KeyboardInterrupt from None
-        raise
-    except (MisconfigurationException, ValueError) as error:
-        if trainer.global_step or not _is_lightnings(error):
-            raise
-        raise UserError("trainer", str(error).strip().splitlines()[0].rstrip(".")) from error
-    except RuntimeError as error:
-        if not (built.training.compile and type(error).__module__.startswith("torch._")):
-            raise
-        what = f"the network could not be translated ({str(error).strip().splitlines()[0]})"
-        remedy = "Install a C++ compiler, or write trainer.compile=false."
-        raise UserError("trainer.compile=true", what, remedy) from error
-    if best.best_model_score is None:  # it was over before the first validation was due
-        trainer.validate(built.module, verbose=False)
-        best.best_model_path = f"{best.dirpath}/{BEST}"
-        best.best_model_score = trainer.callback_metrics[best.monitor or ""]
-        trainer.save_checkpoint(best.best_model_path)
 
 
 def _test(
@@ -169,7 +145,8 @@ def _trainer(built: Built, folder: Path, metric: str, best: Best) -> pl.Trainer:
     name = built.training.profiler
     profiler = PROFILERS[name](dirpath=folder, filename="profile") if name else None
     may_stop = any(c.may_stop for c in built.callbacks if isinstance(c, Until | EarlyStopping))
-    last = Last(folder, built.checkpoint, Signals(), may_stop=may_stop)
+    keeps = built.module.guard.options.retries > 0
+    last = Last(folder, built.checkpoint, Signals(), may_stop=may_stop, keeps_previous=keeps)
     with torch.random.fork_rng(devices=[]), _refused():  # Lightning may draw from the global stream
         trainer = pl.Trainer(
             **{k: v for k, v in built.trainer.items() if k != "profiler"},
@@ -188,31 +165,6 @@ def _trainer(built: Built, folder: Path, metric: str, best: Best) -> pl.Trainer:
     # outside of it a signal ends the process at once, where Lightning's handlers would go on
     trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
     return trainer
-
-
-@contextmanager
-def _told(folder: Path, trainer: pl.Trainer) -> Iterator[None]:
-    """What befalls a run, of its own or from outside, in one line that says what is left."""
-    try:
-        with events.failing_once():
-            yield
-    except (TrainingError, OSError, RuntimeError) as error:
-        if (told := _in_words(error, folder, trainer)) is None:
-            raise
-        kept = [file for name in (LAST, BEST) if (file := folder / CHECKPOINTS / name).exists()]
-        left = f" The last good checkpoint is {kept[0]}." if kept else ""
-        raise type(told)(f"{told}{left}") from error
-
-
-def _in_words(error: Exception, folder: Path, trainer: pl.Trainer) -> TrainingError | None:
-    if isinstance(error, TrainingError):
-        return error
-    if (why := cause(error)) is not None and why.errno in DISK:
-        file = why.filename or folder
-        return MachineError(f"{file} could not be written ({reason(why)}).")
-    if trainer.world_size > 1 and is_lost(error):
-        return MachineError(f"another process of the run has ended ({reason(error)}).")
-    return None
 
 
 @contextmanager
@@ -245,14 +197,6 @@ def _refused() -> Iterator[None]:
     except (MisconfigurationException, ValueError, TypeError) as error:
         reason = str(error).splitlines()[0].rstrip(".")
         raise UserError("hardware and trainer", f"Lightning refuses them: {reason}") from error
-
-
-def _is_lightnings(error: BaseException) -> bool:
-    """Whether Lightning raised it, of its own accord."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return trace is not None and "pytorch_lightning" in trace.tb_frame.f_code.co_filename
 
 
 def _until(built: Built) -> Until:
