@@ -5,17 +5,17 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from aeframe import __version__
-from aeframe.errors import TrainingError, UserError
+from aeframe.errors import Problem, TrainingError, UserError
 from aeframe.imports import imported
 from aeframe.interruption import Interrupted
 
-AUTOMATIC = ("auto", "retry")
 DESCRIPTION = """\
 Trains autoencoders from configuration.
 
@@ -77,7 +77,7 @@ def report(error: UserError) -> None:
 def _train(argv: Sequence[str]) -> int:
     import hydra
 
-    from aeframe.launch import CONF, Folders, is_first_process
+    from aeframe.launch import CONF, Folders
     from aeframe.overrides import explained, parse
     from aeframe.sweep import SweepTable
 
@@ -96,9 +96,8 @@ def _train(argv: Sequence[str]) -> int:
     with explained(command), folders.dropped_if_empty():
         if command.trains and not command.multirun:
             # before Hydra makes a folder or writes into an existing one
-            jobs.check(*command.compose())
-            if is_first_process():
-                folders.refuse_used(command.overrides, command.resume is not None)
+            command = _allowed(command, jobs)
+            sys.argv = [sys.argv[0], *command.argv]
         hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")(jobs)()
     if jobs.failure is not None:
         raise jobs.failure
@@ -110,20 +109,60 @@ def _train(argv: Sequence[str]) -> int:
 def _resumed(command: Any) -> Any:
     """The command line, in the folder of the run that it names."""
     from aeframe.launch import is_first_process
+    from aeframe.overrides import AUTOMATIC
 
-    if not command.trains or command.resume in (None, *AUTOMATIC) or not is_first_process():
-        return command  # another process of the run was told its folder
+    if not command.trains or command.resume in (None, *AUTOMATIC):
+        return command
     word, folder = f"resume={command.resume}", Path(command.resume)
-    if command.multirun or (folder / "multirun.yaml").exists():
-        remedy = "Write the sweep's command again, with hydra.sweep.dir=FOLDER resume=auto."
-        raise UserError(word, "a sweep cannot be named here", remedy)
-    if any(w.lstrip("+").startswith("hydra.run.dir=") for w in command.overrides):
+    if command.names("hydra.run.dir"):
+        if not is_first_process():
+            return command  # the first one told it
         raise UserError(word, "the run goes on in its own folder", "Leave hydra.run.dir out.")
-    if not folder.is_dir():
-        raise UserError(word, "there is no such folder", "Write auto, or the folder of a run.")
+    if command.multirun or (folder / "multirun.yaml").exists():
+        raise _sweep_named(word)
+    if "${" in word:
+        raise UserError(word, "Hydra would put something else in place of ${", "Rename the folder.")
     if not (folder / "checkpoints" / "last.ckpt").exists():
-        raise UserError(word, "holds no checkpoint of a run", "Start it anew.")
+        raise _no_run(word, folder)
     return command.going_on(folder)
+
+
+def _sweep_named(word: str) -> UserError:
+    remedy = "Write the sweep's command again, with hydra.sweep.dir=FOLDER resume=auto."
+    return UserError(word, "a sweep cannot be named here", remedy)
+
+
+def _no_run(word: str, folder: Path) -> UserError:
+    for above in folder.parents:  # of the checkpoint itself, which other programs want to be told
+        if (above / "checkpoints" / "last.ckpt").exists():
+            what = "is in the folder of a run, and not that folder"
+            return UserError(word, what, f"Write resume={shlex.quote(str(above))}.")
+    if not folder.is_dir():
+        what = "is no folder" if folder.exists() else "there is no such folder"
+        return UserError(word, what, "Write auto, or the folder of a run.")
+    return UserError(word, "holds no checkpoint of a run", "Start it anew.")
+
+
+def _allowed(command: Any, jobs: Jobs) -> Any:
+    """The command line of a single run whose configuration and folder are good; no file was touched."""
+    from aeframe.launch import is_first_process, refuse_used
+    from aeframe.overrides import AUTOMATIC
+
+    cfg, folder, sweeps = command.compose()
+    if sweeps:
+        if command.resume not in (None, *AUTOMATIC):
+            raise _sweep_named(f"resume={command.resume}")
+        jobs.check(cfg, None)
+        return command
+    goes_on = jobs.check(cfg, folder)
+    if folder is None and command.resume in AUTOMATIC:
+        what = "the folder of this run is a new one, in which there is nothing to go on from"
+        remedy = "Write hydra.run.dir=FOLDER as well, or resume=FOLDER."
+        print(f"Note: {Problem(f'resume={command.resume}', what, remedy)}")
+    if folder is None or not is_first_process():
+        return command
+    refuse_used(folder, cfg.get("resume") is not None)
+    return command.writing_no_configuration() if goes_on else command
 
 
 class Jobs:
@@ -134,10 +173,15 @@ class Jobs:
         self.failure: Exception | None = None
         self.started = self.mistakes = 0
 
-    def check(self, cfg: Any, folder: Path | None) -> None:
-        """Raise ConfigError with every mistake in the configuration. folder: the run's, if it is known."""
+    def check(self, cfg: Any, folder: Path | None) -> bool:
+        """Raise ConfigError with every mistake in the configuration. folder: the run's, if it is known.
+
+        Returns whether there is a checkpoint to go on from.
+        """
         config = imported("aeframe.config")
-        config.check(self._continued(config.plain(cfg), folder)[0])
+        node, saved = self._continued(config.plain(cfg), folder)
+        config.check(node)
+        return saved is not None
 
     def _continued(self, node: Any, folder: Path | None) -> tuple[Any, Any]:
         """The configuration to train with and the checkpoint to go on from, if any.
@@ -146,12 +190,17 @@ class Jobs:
         """
         if node.get("resume") is None or folder is None:
             return node, None
+        from aeframe.overrides import AUTOMATIC
+
         resume = imported("aeframe.resume")
         saved = resume.saved_in(folder)
-        if saved is not None and node["resume"] not in AUTOMATIC:
-            return resume.with_overrides(saved, self.command.overrides, node), saved
-        if saved is not None:
+        if saved is None:
+            return node, None
+        if node["resume"] in AUTOMATIC:
             resume.check_same(saved, node)
+        else:
+            node = resume.with_overrides(saved, self.command.overrides, node)
+        resume.check_length(saved, node)
         return node, saved
 
     def __call__(self, cfg: Any) -> float:
@@ -198,6 +247,7 @@ class Jobs:
 
     def _run(self, cfg: Any, folder: Path) -> float:
         """Train, but for a job that has been done, or has failed and is not to be tried again."""
+        from aeframe.overrides import AUTOMATIC
         from aeframe.sweep import FAILED
 
         failed = folder / FAILED

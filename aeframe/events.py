@@ -1,4 +1,4 @@
-"""Event files: of a run that goes on, and of one whose disk is full."""
+"""Event files: where they are written, of a run that goes on, and of one whose disk is full."""
 
 from __future__ import annotations
 
@@ -49,7 +49,16 @@ def _replace(file: Path, records: list[bytes]) -> None:
 
 
 class Curves(TensorBoardLogger):
-    """Lightning's logger, which adds nothing to what ended a run when it can write no more."""
+    """Lie in a run's folder itself, and add nothing to what ended a run when no more can be written."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, name="", version="", default_hp_metric=False)
+        self.folder = folder
+
+    @property
+    def log_dir(self) -> str:
+        """The folder as it is called: Lightning would put variables of the environment into its name."""
+        return str(self.folder)
 
     def finalize(self, status: str) -> None:
         if status != "failed":

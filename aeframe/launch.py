@@ -7,7 +7,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from itertools import count
@@ -16,7 +16,7 @@ from typing import Any
 
 from omegaconf import OmegaConf, open_dict, read_write
 
-from aeframe.errors import UserError
+from aeframe.errors import UserError, reason
 
 CONF = next(
     folder
@@ -27,6 +27,7 @@ CONF = next(
 
 FIRST = "AEFRAME_FIRST"
 """The number of the process that starts the other ranks."""
+LOCK = ".lock"
 RANK_VARIABLES = (
     FIRST,
     "LOCAL_RANK",
@@ -66,20 +67,6 @@ class Folders:
         self.made.append(path.resolve())
         return str(path)
 
-    def refuse_used(self, words: Sequence[str], goes_on: bool) -> None:
-        """Raise UserError if the command line names a run folder that cannot be one, or holds a run:
-        what is there is not to be lost. goes_on: whether it may hold one.
-        """
-        for word in words:
-            key, _, value = word.partition("=")
-            value = value.strip("\"'")
-            if key.lstrip("+") != "hydra.run.dir" or "${" in value:
-                continue
-            if not value:
-                raise UserError("hydra.run.dir", "is empty", "Write hydra.run.dir=FOLDER.")
-            if (Path(value) / "checkpoints").exists() and not goes_on:
-                raise used(word)
-
     @contextmanager
     def dropped_if_empty(self) -> Iterator[None]:
         """Where a mistake ends a sweep before its first job, its folder goes."""
@@ -90,6 +77,17 @@ class Folders:
                 if path.is_dir() and {f.name for f in path.iterdir()} <= {"multirun.yaml"}:
                     shutil.rmtree(path)
             raise
+
+
+def refuse_used(folder: Path, goes_on: bool) -> None:
+    """Raise UserError where a run cannot have this folder: it holds another, and what is there is not to be
+    lost. goes_on: whether it may hold this one, if that is not at work.
+    """
+    if (folder / "checkpoints").exists() and not goes_on:
+        raise used(f"hydra.run.dir={folder}")
+    if (folder / LOCK).exists():
+        with locked(folder):
+            pass
 
 
 def used(where: str) -> UserError:
@@ -103,7 +101,12 @@ def locked(folder: Path) -> Iterator[None]:
     """The folder for this process alone, for as long as it lives. Raises UserError where another has it."""
     import fcntl
 
-    with (folder / ".lock").open("w") as file:
+    try:
+        file = (folder / LOCK).open("a")
+    except OSError as error:
+        what = f"cannot be written ({reason(error)})"
+        raise UserError(str(folder), what, "Write another folder, or copy the run.") from error
+    with file:
         try:
             # not flock(), which the processes that fetch data would hold on to after a sudden end
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -112,6 +115,8 @@ def locked(folder: Path) -> Iterator[None]:
             raise UserError(
                 str(folder), what, "Wait for its end, or write another folder."
             ) from None
+        except OSError:  # a file system without locks
+            pass
         yield
 
 

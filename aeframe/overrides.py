@@ -37,6 +37,9 @@ FOLDER = (
     *(errno.EACCES, errno.EPERM),
 )
 """What the operating system says of a folder that is none or may not be written to."""
+
+AUTOMATIC = ("auto", "retry")
+"""Values of `resume` that are no folder."""
 QUOTING = (
     "Write KEY=VALUE; a value with spaces or any of , = ~ [ ] { } ( ) has quotes of its own inside "
     "those for the shell: 'dataset.path=\"my, file.npy\"'."
@@ -46,7 +49,7 @@ QUOTING = (
 @dataclass(frozen=True)
 class Command:
     """A command line. argv: as Hydra gets it. overrides: its GROUP=OPTION and KEY=VALUE words.
-    flags: those that say where the configuration lies.
+    flags: those that say where the configuration lies. resume: auto, retry, a run's folder, or nothing.
     """
 
     argv: list[str]
@@ -56,36 +59,47 @@ class Command:
     name: str
     multirun: bool
     trains: bool
+    resume: str | None
 
-    @property
-    def resume(self) -> str | None:
-        """What the command line says of `resume`: auto, retry, a run's folder, or nothing."""
-        said = [word.lstrip("+").partition("=")[2] for word in self.overrides if _is_resume(word)]
-        value = said[-1].strip("\"'") if said else "null"
-        return None if value in ("null", "") else value
+    def names(self, key: str) -> bool:
+        """Whether the command line says something of this key."""
+        return any(key_of(word) == key for word in self.overrides)
 
     def going_on(self, folder: Path) -> Command:
-        """The same for a run that goes on in its folder, whose configuration stays as it was written."""
-        quoted = str(folder).replace("\\", "\\\\").replace("'", "\\'")
-        words = [f"hydra.run.dir='{quoted}'", "hydra.output_subdir=null"]
-        return replace(self, argv=[*self.argv, *words], overrides=[*self.overrides, *words])
+        """The same, for a run that goes on in this folder."""
+        return self._with(f"hydra.run.dir={quoted(str(folder))}").writing_no_configuration()
 
-    def compose(self) -> tuple[Any, Path | None]:
-        """The configuration of a single run, and its folder unless that is to be a new one."""
+    def writing_no_configuration(self) -> Command:
+        """The same, where what .hydra/ says of a run that goes on stays as it is."""
+        return self._with("hydra.output_subdir=null")
+
+    def _with(self, word: str) -> Command:
+        return replace(self, argv=[*self.argv, word], overrides=[*self.overrides, word])
+
+    def compose(self) -> tuple[Any, Path | None, bool]:
+        """The configuration of a single run, its folder unless that is to be a new one, and whether it is
+        that of a sweep's jobs, as an experiment may say.
+        """
         from hydra import compose, initialize_config_dir
+        from hydra.types import RunMode
         from omegaconf import OmegaConf, open_dict
 
         extra = [f"hydra.searchpath=[{','.join(f'file://{f}' for f in self.folders[1:])}]"]
         with initialize_config_dir(str(CONF), version_base="1.3"):
             added = extra if len(self.folders) > 1 else []
             cfg = compose(self.name, [*self.overrides, *added], return_hydra_config=True)
-        run = OmegaConf.to_container(cfg.hydra.run)
-        assert isinstance(run, dict)
-        is_new = "${run_folder:" in str(run["dir"])
-        folder = None if is_new else Path(str(cfg.hydra.run.dir))
+        sweeps = cfg.hydra.mode == RunMode.MULTIRUN
+        where = cfg.hydra.sweep if sweeps else cfg.hydra.run
+        written = OmegaConf.to_container(where)
+        assert isinstance(written, dict)
+        is_new = "${run_folder:" in str(written["dir"])
+        if written["dir"] == "":
+            key = f"hydra.{'sweep' if sweeps else 'run'}.dir"
+            raise UserError(key, "is empty", f"Write {key}=FOLDER.")
+        folder = None if is_new else Path(str(where.dir))
         with open_dict(cfg):
             del cfg["hydra"]
-        return cfg, folder
+        return cfg, folder, sweeps
 
 
 def parse(argv: Sequence[str]) -> Command:
@@ -112,6 +126,8 @@ def parse(argv: Sequence[str]) -> Command:
             raise UserError(word, "unknown option", "See python train.py --help.")
         if word.startswith("="):
             raise UserError(word, "cannot be read", QUOTING)
+        if key_of(word) == "resume" and word.endswith("="):
+            raise UserError(word, "is empty", "Write resume=auto, or the folder of a run.")
         group, _, value = word.partition("=")
         is_group = any((f / group).is_dir() for f in folders)
         unnamed = r"[\d.+-]+|true|false" + ("" if group in ("experiment", "debug") else "|null")
@@ -132,15 +148,40 @@ def parse(argv: Sequence[str]) -> Command:
         name=options.config_name or "config",
         multirun=options.multirun,
         trains=not any(getattr(options, name) for name in idle),
+        resume=_resume(words),
     )
 
 
-def _is_resume(word: str) -> bool:
-    return word.lstrip("+").partition("=")[0] == "resume"
+def key_of(word: str) -> str:
+    """The key of a KEY=VALUE word."""
+    return word.lstrip("+~").partition("=")[0]
+
+
+def quoted(text: str) -> str:
+    """A text as Hydra takes it for itself, whatever is in it; but OmegaConf would still resolve ${."""
+    from hydra.core.override_parser.types import Quote, QuotedString
+
+    return QuotedString(text, Quote.single).with_quotes()
+
+
+def unquoted(value: str) -> str:
+    """What a value says that may have quotes, as Hydra wants them."""
+    quote = value[:1]
+    if len(value) > 1 and quote in ("'", '"') and value.endswith(quote):
+        return value[1:-1].replace(f"\\{quote}", quote)
+    return value
+
+
+def _resume(words: Sequence[str]) -> str | None:
+    said = [w.partition("=")[2] for w in words if key_of(w) == "resume" and not w.startswith("~")]
+    return None if not said or said[-1] == "null" else unquoted(said[-1])
 
 
 def _forced(word: str, folders: Sequence[Path]) -> str:
     key = word.partition("=")[0]
+    if key.lstrip("+") == "resume" and (run := _resume([word])) is not None:
+        # the name of a folder, which seldom is what Hydra takes for a text
+        return f"++resume={run if run in AUTOMATIC else quoted(run)}"
     group = key.partition("@")[0]
     if "=" not in word or re.match(r"[+~]|hydra[./]", word) or "@" in key or "/" in key:
         return word
@@ -241,6 +282,10 @@ def _twice(found: re.Match[str], command: Command) -> UserError:
     return UserError(first, "this group has a value already", f"Write {first.lstrip('+')} once.")
 
 
+def _nothing(found: re.Match[str], command: Command) -> UserError:
+    return UserError(f"~{found['key']}", "there is nothing to take away", "Leave it out.")
+
+
 EXPLANATIONS: dict[str, Callable[[re.Match[str], Command], UserError]] = {
     r"Could not (?:find|load) '(?P<group>[^'/]+)/(?P<option>[^']+)'": lambda found, command: (
         _no_option(found["group"], found["option"], command.folders)
@@ -249,6 +294,7 @@ EXPLANATIONS: dict[str, Callable[[re.Match[str], Command], UserError]] = {
     r"Cannot find primary config '(?P<name>[^']+)'": _no_config,
     r"Environment variable '(?P<name>[^']+)' not found": _no_variable,
     r"Ambiguous value for argument '(?P<word>[^']+)'": _several,
+    r"Could not delete from config. '(?P<key>[^']+)'": _nothing,
     r"Multiple values for (?P<group>[^. ]+)\.": _twice,
 }
 """What Hydra and OmegaConf say, and who says it better."""

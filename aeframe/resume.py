@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from aeframe.checkpoints import CHECKPOINTS, LAST, PREVIOUS
-from aeframe.errors import ConfigError, Problem, UserError
+from aeframe.errors import ConfigError, Problem, UserError, short
 
 HARMLESS = (
     "resume",
@@ -35,7 +35,6 @@ HARMLESS = (
     ),
 )
 """What changes where, how long or how fast a run trains, but not what it trains."""
-LENGTH = ("max_epochs", "max_steps", "max_time")
 
 
 @dataclass(frozen=True)
@@ -53,8 +52,20 @@ class Saved:
 
     def is_done(self, node: Mapping[str, Any]) -> bool:
         """Whether there is nothing left to do, as far as a configuration says how long to train."""
-        longer = any(node["trainer"].get(k) != self.node["trainer"].get(k) for k in LENGTH)
-        return self.value is not None and not longer
+        trainer, before = node["trainer"], self.node["trainer"]
+        return self.value is not None and not any(
+            trainer.get(key) != before.get(key) and _is_more(trainer.get(key), done)
+            for key, done in (
+                ("max_epochs", self.epoch + 1),
+                ("max_steps", self.steps),
+                ("max_time", None),
+            )
+        )
+
+
+def _is_more(wanted: Any, done: int | None) -> bool:
+    """Whether so much is more than what was done; None: no limit, or none that can be told."""
+    return wanted is None or done is None or wanted > done
 
 
 def saved_in(folder: Path, name: str = LAST) -> Saved | None:
@@ -114,34 +125,84 @@ def with_overrides(saved: Saved, words: Sequence[str], given: Mapping[str, Any])
     make it another run.
     """
     node, wrong = dict(saved.node), []
+    is_repeated = not _changed(saved, given)  # the command that the run began with
     for word in words:
         key = word.lstrip("+~").partition("=")[0]
         if key.startswith("hydra"):
             continue
-        if word.startswith("~") or not _is_harmless(key):
+        known = next((k for k in HARMLESS if key == k or key.startswith(f"{k}.")), None)
+        if known is not None and not word.startswith("~"):
+            _take(node, known, given)
+        elif word.startswith("~") or not (is_repeated or _is_as_before(key, saved, given)):
             wrong.append(_refused(word.lstrip("+"), saved))
-            continue
-        group, *rest = key.split(".")
-        if not rest:
-            node[group] = given[group]
-            continue
-        inner = node[group] = dict(node[group] or {})
-        for name in rest[:-1]:
-            inner[name] = dict(inner.get(name) or {})
-            inner = inner[name]
-        inner[rest[-1]] = _at(given, key)
     if wrong:
         raise ConfigError(wrong)
     return node
 
 
+def _take(node: dict[str, Any], key: str, given: Mapping[str, Any]) -> None:
+    """Put what was given for a key, as a whole, in the place of what was there."""
+    group, _, name = key.partition(".")
+    if not name:
+        node[group] = given[group]
+    elif isinstance(inner := given[group], Mapping):
+        node[group] = {**node[group], name: inner[name]}
+    else:
+        node[group] = inner  # which the check will refuse
+
+
+def _is_as_before(key: str, saved: Saved, given: Mapping[str, Any]) -> bool:
+    try:
+        return _at(given, key) == _at(saved.node, key)
+    except (KeyError, TypeError):
+        return False
+
+
 def check_same(saved: Saved, given: Mapping[str, Any]) -> None:
     """Raise ConfigError where a configuration is that of another run."""
+    if changed := _changed(saved, given):
+        raise ConfigError([_refused(f"{key}={value}", saved) for key, value in changed.items()])
+
+
+def _changed(saved: Saved, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What makes a configuration another run's: the keys, and what is given for them.
+
+    Of a group that was chosen anew only that is told, and not all that comes with it.
+    """
+    others = [key for key in saved.node if _choice(saved.node[key]) != _choice(given.get(key))]
+    changed = {key: _named(given.get(key)) for key in others if not _is_harmless(key)}
     before, now = dict(flat(saved.node)), dict(flat(given))
-    changed = [key for key in {**now, **before} if before.get(key) != now.get(key)]
-    wrong = [_refused(f"{key}={now.get(key)}", saved) for key in changed if not _is_harmless(key)]
-    if wrong:
-        raise ConfigError(wrong)
+    return changed | {
+        key: now.get(key)
+        for key in {**now, **before}
+        if before.get(key) != now.get(key)
+        and not _is_harmless(key)
+        and key.partition(".")[0] not in changed
+    }
+
+
+def _choice(node: Any) -> Any:
+    """What a group's option is told by: its class, or of the constraints theirs."""
+    if not isinstance(node, Mapping):
+        return None
+    if "_target_" in node:
+        return node["_target_"]
+    return [(name, _choice(part)) for name, part in node.items() if isinstance(part, Mapping)]
+
+
+def check_length(saved: Saved, node: Mapping[str, Any]) -> None:
+    """Raise UserError where a run that has not finished has trained for longer than is asked for."""
+    trainer = node.get("trainer")
+    if saved.value is not None or not isinstance(trainer, Mapping):
+        return
+    for key, done, unit in (
+        ("max_epochs", saved.epoch, "epochs"),
+        ("max_steps", saved.steps - 1, "steps"),
+    ):
+        wanted = trainer.get(key)
+        if isinstance(wanted, int) and 0 < wanted <= done:
+            what = f"the run has trained for more than {done:,} {unit} already"
+            raise UserError(f"trainer.{key}={wanted}", what, f"Write {done + 1} or more.")
 
 
 def _is_harmless(key: str) -> bool:
@@ -149,10 +210,21 @@ def _is_harmless(key: str) -> bool:
 
 
 def _refused(word: str, saved: Saved) -> Problem:
-    key = word.partition("=")[0]
-    before = dict(flat(saved.node)).get(key, "other")
-    what = f"would make another run of {saved.folder}, which was trained with {before}"
+    try:
+        before = f", which was trained with {_named(_at(saved.node, word.lstrip('~').partition('=')[0]))}"
+    except (KeyError, TypeError):
+        before = ""
+    what = f"would make another run of {saved.folder}{before}"
     return Problem(word, what, "Leave it out, or start a new run.")
+
+
+def _named(value: Any) -> str:
+    """What was chosen, in a word or two."""
+    if isinstance(value, Mapping):
+        target = value.get("_target_")
+        names = f"[{','.join(map(str, value))}]"
+        return short(str(target).rpartition(".")[2] if target else names, 60)
+    return short("null" if value is None else value, 60)
 
 
 def _at(node: Mapping[str, Any], key: str) -> Any:

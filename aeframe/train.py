@@ -153,7 +153,7 @@ def _trainer(built: Built, folder: Path, metric: str, best: Best) -> pl.Trainer:
             profiler=profiler,
             callbacks=[*built.callbacks, Bar(metric), last, best],
             plugins=[WholeFiles()],
-            logger=events.Curves(folder, name="", version="", default_hp_metric=False),
+            logger=events.Curves(folder),
             default_root_dir=folder,
             use_distributed_sampler=False,
             num_sanity_val_steps=0,
@@ -211,7 +211,7 @@ def _quiet() -> None:
         ".*does not have many workers.*",  # batches are slices of memory
         ".*LeafSpec.*",
         ".*is smaller than the logging.*",
-        ".*exists and is not empty.*",  # the folder of a run that goes on
+        "(?s).*exists and is not empty.*",  # the folder of a run that goes on
         ".*sync_dist=True.*",  # torchmetrics has already reduced what is logged
         ".*attribute of a Tensor that is not a leaf.*",  # torch.compile, of tensors that it looks at
     ):
