@@ -13,9 +13,12 @@ from aeframe.errors import UserError
 FOLDERS = (".hydra", "checkpoints")
 FILES = (
     *(".lock", "train.log", "failed.txt", "evaluation.json", "hparams.yaml"),
-    *("multirun.yaml", "sweep.csv"),
+    *("diverged.json", "multirun.yaml", "sweep.csv", ".partial", "checkpoints/.partial"),
     *(f".hydra/{name}.yaml" for name in ("config", "hydra", "overrides")),
-    *(f"checkpoints/{name}" for name in ("last.ckpt", "best.ckpt", "last.partial", "best.partial")),
+    *(
+        f"checkpoints/{name}"
+        for name in ("last.ckpt", "best.ckpt", "previous.ckpt", "previous.partial")
+    ),
 )
 PATTERNS = ("*events.out.tfevents*", "*profile*")
 
@@ -28,10 +31,8 @@ def refuse_foreign(folder: Path) -> None:
     for path, is_right, kind in _places(folder):
         try:
             mode = os.lstat(path).st_mode
-        except FileNotFoundError:
+        except OSError:  # nor can it be written
             continue
-        except OSError as error:
-            raise UserError(str(path), f"cannot be looked at ({error.strerror})") from error
         if not is_right(mode):
             found = "a link" if stat.S_ISLNK(mode) else f"no {kind}"
             what = f"is {found}, where a run has a {kind} of its own"

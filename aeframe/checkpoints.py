@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import os
+import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,16 +13,19 @@ import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.trainer.connectors.checkpoint_connector import _CheckpointConnector
 from pytorch_lightning.trainer.states import TrainerFn
 
 from aeframe.config.callbacks import CheckpointOptions
 from aeframe.distributed import most_over_ranks
-from aeframe.errors import TrainingError
+from aeframe.errors import MachineError, TrainingError, reason
+from aeframe.files import cause, replaced
 from aeframe.interruption import Interrupted, Signals
 from aeframe.metric_names import better_is
 
 CALMER = "Write a lower optimizer.lr, trainer.gradient_clip_val=1, or a smaller weight of the term."
 CHECKPOINTS, LAST, BEST = "checkpoints", "last.ckpt", "best.ckpt"
+PREVIOUS = "previous.ckpt"
 
 
 class WholeFiles(TorchCheckpointIO):
@@ -32,30 +35,22 @@ class WholeFiles(TorchCheckpointIO):
         self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any = None
     ) -> None:
         target = Path(path)
-        partial = target.with_suffix(".partial")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            with partial.open("wb") as file:
+            with replaced(target) as file:
                 torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(target)
         except (OSError, RuntimeError) as error:
-            partial.unlink(missing_ok=True)
-            if (why := _of_the_disk(error)) is None:
+            if (why := cause(error)) is None:
                 raise
-            kept = " The one before it is still there." if target.exists() else ""
-            raise TrainingError(f"{target} could not be written ({why}).{kept}") from error
+            raise MachineError(f"{target} could not be written ({reason(why)}).") from error
 
 
-def _of_the_disk(error: BaseException) -> str | None:
-    """What the operating system said, also where torch wraps it."""
-    if isinstance(error, OSError):
-        return error.strerror or str(error)
-    if "PytorchStreamWriter" in str(error) or "file write failed" in str(error):
-        inner = error.__context__
-        return (isinstance(inner, OSError) and inner.strerror) or os.strerror(errno.ENOSPC)
-    return None
+class OwnCheckpoints(_CheckpointConnector):
+    """Goes on from nothing but what it is told: in Slurm's jobs Lightning looks for a file of its own."""
+
+    @property
+    def _hpc_resume_path(self) -> None:
+        return None
 
 
 class Best(ModelCheckpoint):
@@ -86,15 +81,22 @@ class Last(pl.Callback):
     """Keeps the newest checkpoint, from which the run can go on.
 
     It is written every so many minutes, before all that may end training, and when a signal came, which then
-    ends it. may_stop: whether a validation can end it.
+    ends it. may_stop: whether a validation can end it. keeps_previous: whether the one before it stays, too,
+    for training that went wrong before it was written.
     """
 
     def __init__(
-        self, folder: Path, options: CheckpointOptions, signals: Signals, *, may_stop: bool
+        self,
+        folder: Path,
+        options: CheckpointOptions,
+        signals: Signals,
+        *,
+        may_stop: bool,
+        keeps_previous: bool,
     ) -> None:
         self.folder, self.path = folder, folder / CHECKPOINTS / LAST
         self.seconds, self.signals, self.may_stop = options.every_minutes * 60, signals, may_stop
-        self.saved = time.monotonic()
+        self.keeps_previous, self.saved = keeps_previous, time.monotonic()
 
     def after_batch(self, trainer: pl.Trainer) -> None:
         """A batch is done: save if it is time. Raises Interrupted after a signal."""
@@ -132,6 +134,8 @@ class Last(pl.Callback):
             )
         for logger in trainer.loggers:
             logger.save()
+        if self.keeps_previous and self.path.exists():
+            _copy(self.path, self.path.with_name(PREVIOUS))
         trainer.save_checkpoint(self.path)
         self.saved = time.monotonic()
 
@@ -146,6 +150,18 @@ class Last(pl.Callback):
         return (
             final or trainer.should_stop or (self.may_stop and loop._should_check_val_fx(fetcher))
         )
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Give the file another name, under which it stays when the first gets another."""
+    partial = target.with_suffix(".partial")
+    partial.unlink(missing_ok=True)
+    try:
+        partial.hardlink_to(source)
+    except OSError:  # not every file system has links
+        shutil.copyfile(source, partial)
+    partial.replace(target)
+    partial.unlink(missing_ok=True)  # still there where both were one file already
 
 
 def metrics_of(trainer: pl.Trainer) -> dict[str, float]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from aeframe import __version__
-from aeframe.errors import Problem, UserError
+from aeframe.errors import Problem, TrainingError, UserError
 from aeframe.imports import imported
 from aeframe.interruption import Interrupted
 
@@ -40,14 +40,19 @@ def main() -> None:
 
 def train() -> None:
     """Train what sys.argv says; ends the process with 0 done, 1 failed, 2 the user's mistake."""
-    from aeframe.launch import is_first_process
+    from aeframe.launch import end_with_the_first, is_first_process
 
+    end_with_the_first()
     try:
         sys.exit(_train(sys.argv[1:]))
     except UserError as error:
         if is_first_process():
             report(error)
         sys.exit(2)
+    except TrainingError as error:
+        if is_first_process():
+            print(f"aeframe: {error}", file=sys.stderr)
+        sys.exit(1)
     except Interrupted as end:
         if is_first_process():
             print(f"aeframe: {end}", file=sys.stderr)
@@ -73,10 +78,14 @@ def _train(argv: Sequence[str]) -> int:
     import hydra
 
     from aeframe.belongings import refuse_foreign_sweep
-    from aeframe.launch import CONF, Folders, is_first_process
+    from aeframe.launch import CONF, Folders
     from aeframe.overrides import explained, parse
     from aeframe.sweep import SweepTable
 
+    if not os.environ.keys() & {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}:
+        # threads that wait for each other would hold cores for milliseconds that another process and the very
+        # thread that they wait for need: a tenth of the speed. Read when torch is imported
+        os.environ["GOMP_SPINCOUNT"] = "1000"
     # Hydra would print its own advice and end the process; this way its exceptions arrive here
     os.environ["HYDRA_FULL_ERROR"] = "1"
     command = _resumed(parse(argv))
@@ -93,13 +102,11 @@ def _train(argv: Sequence[str]) -> int:
             command = _allowed(command, jobs)
             sys.argv = [sys.argv[0], *command.argv]
         hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")(jobs)()
-    if isinstance(jobs.failure, UserError):
+    if jobs.failure is not None:
         raise jobs.failure
-    if jobs.failure is not None and is_first_process():
-        print(f"aeframe: {jobs.failure}", file=sys.stderr)
     if jobs.mistakes and jobs.mistakes == jobs.started:  # no job of the sweep was ever right
         return 2
-    return int(jobs.failure is not None or SweepTable.failures > 0 or jobs.mistakes > 0)
+    return int(SweepTable.failures > 0 or jobs.mistakes > 0)
 
 
 def _resumed(command: Any) -> Any:
@@ -194,7 +201,7 @@ class Jobs:
         from aeframe.overrides import AUTOMATIC
 
         resume = imported("aeframe.resume")
-        saved = resume.saved_in(folder)
+        saved = imported("aeframe.saved").saved_in(folder)
         if saved is None:
             return node, None
         if node["resume"] in AUTOMATIC:
@@ -208,7 +215,7 @@ class Jobs:
         from hydra.core.hydra_config import HydraConfig
         from hydra.types import RunMode
 
-        from aeframe.errors import TrainingError
+        from aeframe.errors import MachineError
         from aeframe.launch import is_first_process
         from aeframe.sweep import FAILED
 
@@ -231,8 +238,9 @@ class Jobs:
         mistake = isinstance(self.failure, UserError)
         others = mistake and (folder / "checkpoints").exists()  # a run that was there before
         trained = any(folder.glob("checkpoints/*.ckpt"))
-        if is_first_process() and not others:
-            (folder / FAILED).write_text(text)
+        if is_first_process() and not others and not isinstance(self.failure, MachineError):
+            with contextlib.suppress(OSError):
+                (folder / FAILED).write_text(text)
         if hydra.mode == RunMode.MULTIRUN:  # noted for the table; the other jobs go on
             print(f"failed: {text.splitlines()[0]}", file=sys.stderr)
             self.mistakes += mistake
@@ -251,7 +259,7 @@ class Jobs:
         from aeframe.sweep import FAILED
 
         failed = folder / FAILED
-        if failed.exists() and cfg.resume == "auto":
+        if failed.exists() and cfg.resume == "auto" and self.command.multirun:
             print(f"{folder}: failed before; resume=retry tries it again", file=sys.stderr)
             return float("nan")
         node, saved = self._continued(imported("aeframe.config").plain(cfg), folder)

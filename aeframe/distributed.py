@@ -64,6 +64,11 @@ def own_rows(everyone: Tensor) -> Tensor:
     return everyone[rank() :: ranks()]
 
 
+def is_lost(error: BaseException) -> bool:
+    """Whether it says that another process cannot be reached."""
+    return isinstance(error, distributed.DistError) or "gloo/" in str(error)
+
+
 def rank() -> int:
     """Which of them this one is."""
     return distributed.get_rank() if distributed.is_initialized() else 0

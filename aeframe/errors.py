@@ -52,6 +52,10 @@ class TrainingError(Exception):
         super().__init__(text.strip().rpartition("TrainingError: ")[2])
 
 
+class MachineError(TrainingError):
+    """What befell a run from outside, such as a full disk: nothing is wrong with it, and it can go on."""
+
+
 def unreadable(where: str, error: Exception, remedy: str) -> UserError:
     """That a file cannot be read. remedy: for what is wrong in it, not with the access to it."""
     if isinstance(error, OSError) and error.errno is not None:

@@ -1,28 +1,23 @@
-"""Event files: where they are written, and what is left in them when a run goes on."""
+"""Event files: where they are written, of a run that goes on, and of one whose disk is full."""
 
 from __future__ import annotations
 
-import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from google.protobuf.message import DecodeError
 from pytorch_lightning.loggers import TensorBoardLogger
 from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
 from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.summary.writer.event_file_writer import _AsyncWriterThread
 from tensorboard.summary.writer.record_writer import RecordWriter
 
+from aeframe.files import replaced
 
-class Writer(TensorBoardLogger):
-    """Writes them into a run's folder itself."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder, name="", version="", default_hp_metric=False)
-        self.folder = folder
-
-    @property
-    def log_dir(self) -> str:
-        """The folder as it is called: Lightning would put variables of the environment into its name."""
-        return str(self.folder)
+HPARAMS = "_hparams_/"
+"""The tags of the choices, which the end of a run writes, as if in step 0."""
 
 
 def cut(folder: Path, steps: int) -> None:
@@ -45,18 +40,51 @@ def cut(folder: Path, steps: int) -> None:
 
 
 def _is_kept(event: Event, steps: int) -> bool:
-    return event.step < steps or event.HasField("file_version")
+    choices = any(value.tag.startswith(HPARAMS) for value in event.summary.value)
+    return event.HasField("file_version") or (event.step < steps and not choices)
 
 
 def _replace(file: Path, records: list[bytes]) -> None:
     if len(records) < 2:  # nothing but the version
         file.unlink()
         return
-    partial = file.with_name(f".{file.name}.partial")
-    with partial.open("wb") as opened:
+    with replaced(file) as opened:
         writer = RecordWriter(opened)
         for record in records:
             writer.write(record)
-        opened.flush()
-        os.fsync(opened.fileno())
-    partial.replace(file)
+
+
+class Curves(TensorBoardLogger):
+    """Lie in a run's folder itself, and add nothing to what ended a run when no more can be written."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, name="", version="", default_hp_metric=False)
+        self.folder = folder
+
+    @property
+    def log_dir(self) -> str:
+        """The folder as it is called: Lightning would put variables of the environment into its name."""
+        return str(self.folder)
+
+    def finalize(self, status: str) -> None:
+        if status != "failed":
+            return super().finalize(status)
+        with suppress(OSError):
+            super().finalize(status)
+
+
+@contextmanager
+def failing_once() -> Iterator[None]:
+    """Let the thread that writes events keep to itself what stops it: whoever writes next is told."""
+    before = threading.excepthook
+
+    def told(failure: threading.ExceptHookArgs) -> None:
+        of_disk = issubclass(failure.exc_type, OSError)
+        if not (of_disk and isinstance(failure.thread, _AsyncWriterThread)):
+            before(failure)
+
+    threading.excepthook = told
+    try:
+        yield
+    finally:
+        threading.excepthook = before

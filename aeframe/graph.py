@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytorch_lightning as pl
 import torch
@@ -14,7 +16,9 @@ from torch import Tensor, nn
 from aeframe.config.training import FUSED
 from aeframe.constrained import ConstrainedAutoencoder
 from aeframe.data import Batch
-from aeframe.noise import Noise, mix
+from aeframe.errors import TrainingError
+from aeframe.launch import is_first_process
+from aeframe.noise import Generators, KeptNoise
 from aeframe.schedules import Clock
 
 if TYPE_CHECKING:
@@ -23,192 +27,181 @@ if TYPE_CHECKING:
 WARM_UP = 3  # steps on the side stream before the capture, as torch's notes on CUDA graphs advise
 
 
-class _WasRead(Exception):  # noqa: N818
-    pass
-
-
-class _Unreadable(Clock):
-    """Says when somebody wants to know how far training is."""
-
-    @property
-    def step(self) -> int:
-        raise _WasRead
-
-    @property
-    def epoch(self) -> float:
-        raise _WasRead
-
-
-class Streams(Noise):
-    """A step's random numbers from generators that stay, as a graph needs them: seeded anew for each step.
-
-    The numbers are those of Noise(*key). generators: by the names that lead to the stream.
-    """
-
-    def __init__(self, path: tuple[str, ...] = (), root: Streams | None = None) -> None:
-        super().__init__()
-        self.path, self.root = path, root or self
-        self.generators: dict[tuple[str, ...], torch.Generator] = {}
-
-    def seed(self, *key: int | str) -> None:
-        """Begin the step of this key."""
-        self.key = key
-        for path, generator in self.generators.items():
-            generator.manual_seed(mix(*key, *path))
-
-    def stream(self, name: str) -> Streams:
-        return Streams((*self.path, name), self.root)
-
-    def generator(self, device: torch.device | str) -> torch.Generator:
-        root = self.root
-        if self.path not in root.generators:
-            seed = mix(*root.key, *self.path)
-            root.generators[self.path] = torch.Generator(device).manual_seed(seed)
-        return root.generators[self.path]
-
-
-def graph_for(module: AutoencoderModule, is_ahead: bool) -> Graph | None:
+def graph_for(module: AutoencoderModule, lightnings: str | None) -> Graph | None:
     """What takes a module's steps as a graph; None, and one line that says why, where that cannot be.
 
-    is_ahead: whether steps are taken between Lightning's at all.
+    lightnings: why all steps are Lightning's own, if they are.
     """
-    why = None if is_ahead else "all steps are Lightning's own"
+    why = lightnings and f"all steps are Lightning's own ({lightnings})"
     why = why or _obstacle(module.net, module.trainer)
     if why is None:
         return Graph(module)
-    _say(why)
+    say(f"{why}; steps are taken one by one")
     return None
+
+
+def say(what: str) -> None:
+    """Tell it in one line, for all processes."""
+    if is_first_process():
+        print(f"trainer.cuda_graph: {what}", file=sys.stderr)
 
 
 def _obstacle(net: ConstrainedAutoencoder, trainer: pl.Trainer) -> str | None:
-    """Why a step cannot be repeated as it is: mostly, what Python does in between."""
-    if not _is_cuda(trainer.strategy.root_device):
-        return "there is no GPU"
-    if any(isinstance(layer, nn.Dropout) for layer in net.modules()):
-        return "dropout draws from the global stream"
-    if any(c.interval == "step" for c in trainer.lr_scheduler_configs):
-        return "the learning rate changes at each step"
+    """Why a step cannot be repeated as it is, as far as that is known before one is taken."""
     optimizer = trainer.optimizers[0]
-    if type(optimizer) not in FUSED or not all(g["fused"] for g in optimizer.param_groups):
-        return f"{type(optimizer).__name__} counts its steps in Python"
-    return None
-
-
-def _held(part: nn.Module) -> dict[str, Any]:
-    """What a module holds, its buffers included."""
-    return {k: v for k, v in vars(part).items() if k != "clock"} | dict(part._buffers)
+    name = type(optimizer).__name__
+    obstacles = {
+        "training is on no CUDA device": not _is_cuda(trainer.strategy.root_device),
+        "network.dropout draws from the global stream": _drops(net),
+        "scheduler.interval=step changes the learning rate at each step": any(
+            c.interval == "step" for c in trainer.lr_scheduler_configs
+        ),
+        "trainer.detect_anomaly=true looks at each gradient": torch.is_anomaly_enabled(),
+        f"optimizer {name} is not fused": type(optimizer) not in FUSED
+        or not all(group["fused"] for group in optimizer.param_groups),
+    }
+    return next((why for why, holds in obstacles.items() if holds), None)
 
 
 def _is_cuda(device: torch.device) -> bool:
     return device.type == "cuda"
 
 
-class Graph:
-    """Takes steps, after some in the usual way by repeating one that was captured.
+def _drops(net: nn.Module) -> bool:
+    return any(isinstance(layer, nn.Dropout) for layer in net.modules())
 
-    Batches of another size, steps whose values are logged, and all after a failure are left to the usual
-    way. A new learning rate means a new capture.
+
+class _ClockWasRead(Exception):  # noqa: N818
+    pass
+
+
+class _Unreadable(Clock):
+    """Says when somebody wants to know how far training is."""
+
+    def _refuse(self, *_: Any) -> NoReturn:
+        raise _ClockWasRead
+
+    step = property(_refuse)
+    epoch = property(_refuse)
+    __getitem__ = __iter__ = _refuse
+
+
+class Graph:
+    """Takes steps: the first ones on a stream of its own, the others by repeating one that was captured.
+
+    Batches of another size and steps whose values are logged are left to the usual way. A capture makes
+    the optimizer's numbers constants: after each change of the learning rate, such as once an epoch, a
+    step is captured anew. As a tensor on the device the rate could change without that, but would be
+    rounded otherwise than in the usual way.
     """
 
     def __init__(self, module: AutoencoderModule) -> None:
         self.module, self.optimizer = module, module.trainer.optimizers[0]
-        self.x: Tensor | None = None
-        self.noise = Streams()
+        self.generators = Generators()
+        self.noise = KeptNoise(self.generators)
         self.side = torch.cuda.Stream(module.device)
+        self.x: Tensor | None = None  # the place of each step's batch
+        self.warmed_up = 0
         self.captured: torch.cuda.CUDAGraph | None = None
-        self.taken = 0
-        self.options = self._options()
-        self.broken = False
+        self.constants = self._numbers()
 
     def suits(self, batch: Batch, step: int) -> bool:
         """Whether a step on this batch, after `step` steps, can be taken so."""
-        if self.broken or self.module.logs(step):
-            return False
-        return self.x is None or batch.x.shape == self.x.shape
+        fits = self.x is None or batch.x.shape == self.x.shape
+        return fits and not self.module.logs(step)
 
-    def step(self, batch: Batch, *key: int | str) -> bool:
-        """Take one, or say why not: then False. key: of its random numbers."""
+    def step(self, batch: Batch, *key: int | str) -> str | None:
+        """Take one, or say why none can be: then nothing has changed. key: of its random numbers."""
         if self.x is None:
-            self.x = torch.empty_like(batch.x)
+            self.x = batch.x.clone()
+            if why := self._probe(*key):
+                return why
         self.x.copy_(batch.x)
-        self.noise.seed(*key)
-        if self.taken == 0 and (why := self._changing()):
-            return self._give_up(why)
-        if self.options != (options := self._options()):
-            self.captured, self.options = None, options
-        if self.captured is None and self.taken < WARM_UP:
-            with self._aside():
-                self._take()
-            self.taken += 1
-            return True
-        self.captured = self.captured or self._capture()
-        if self.captured is None:
-            return False
-        self.noise.seed(*key)
-        self.captured.replay()
-        return True
-
-    def _changing(self) -> str | None:
-        """What Python would change in each step, and a graph would make a constant."""
-        net = self.module.net
-        clock, buffers = net.clock, [(b, b.clone()) for b in net.buffers()]
-        held = {part: _held(part) for part in net.modules()}
-        try:
-            net.set_clock(_Unreadable())
-            self._observed()
-        except _WasRead:
-            return "a schedule changes the loss at each step"
-        finally:
-            net.set_clock(clock)
-            for buffer, value in buffers:  # what was observed
-                buffer.copy_(value)
-            self.noise.seed(*self.noise.key)
-        for part, before in held.items():
-            now = _held(part)
-            if now.keys() != before.keys() or any(now[key] is not before[key] for key in now):
-                return f"{type(part).__name__} keeps something new in each step"
+        if self.warmed_up < WARM_UP:
+            self._warm_up(*key)
+        else:
+            self._repeat(*key)
         return None
 
-    def _take(self) -> None:
-        module = self.module
-        with module.trainer.precision_plugin.train_step_context():
-            loss = self._observed()
-        module.descend(loss, self.optimizer)
-
-    def _observed(self) -> Tensor:
+    def _probe(self, *key: int | str) -> str | None:
+        """What makes a step another one than its repetition, if anything does. Changes nothing."""
         net = self.module.net
-        output = net(net.normalization(self.x), noise=self.noise)
-        net.observe(output)
-        return output.loss
-
-    def _capture(self) -> torch.cuda.CUDAGraph | None:
-        """Capture a step, which changes nothing. None, and one line, where it cannot be."""
-        graph = torch.cuda.CUDAGraph()
+        self.generators.seed(*key)
+        buffers = [(buffer, buffer.clone()) for buffer in net.buffers()]
+        before = {part: _held(part) for part in net.modules()}
         try:
-            for generator in self.noise.generators.values():
-                graph.register_generator_state(generator)
-            with self._capturable(), torch.cuda.graph(graph, stream=self.side):
-                self._take()
-        except (
-            Exception
-        ) as error:  # of any kind: what can be captured is up to torch and the driver
-            reason = str(error).strip().partition("\n")[0]
-            self._give_up(f"a step could not be captured ({reason})")
-            return None
-        return graph
+            return self._hindrance() or _kept(before)
+        finally:
+            for part, (attributes, named) in before.items():
+                vars(part).update(attributes)
+                part._buffers.update(named)
+            for buffer, value in buffers:
+                buffer.copy_(value)
 
-    def _give_up(self, reason: str) -> bool:
-        """Leave all to the usual way, and say so."""
-        self.broken = True
-        _say(reason)
-        return False
+    def _hindrance(self) -> str | None:
+        """What a step without its end does that cannot be captured, or would be made a constant."""
+        net, mode = self.module.net, torch.cuda.get_sync_debug_mode()
+        clock = net.clock
+        net.set_clock(_Unreadable())
+        torch.cuda.set_sync_debug_mode("error")  # within a capture it would leave torch in disorder
+        try:
+            self._differentiate()
+        except _ClockWasRead:
+            return "a schedule changes the loss at each step"
+        except RuntimeError as error:
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            reason = f"{_first_line(error)}, {Path(place.filename).name}:{place.lineno}"
+            return f"a step cannot be captured ({reason})"
+        finally:
+            torch.cuda.set_sync_debug_mode(mode)
+            net.set_clock(clock)
+            self.optimizer.zero_grad()
+        return None
 
-    def _options(self) -> list[dict[str, Any]]:
-        """The numbers that a capture makes constants."""
+    def _warm_up(self, *key: int | str) -> None:
+        """Take a step on the stream that will be captured, in turn with all others."""
+        self.generators.seed(*key)
+        self.side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self.side):
+            self._take()
+        torch.cuda.current_stream().wait_stream(self.side)
+        self.warmed_up += 1
+
+    def _repeat(self, *key: int | str) -> None:
+        numbers = self._numbers()
+        if self.captured is None or self.constants != numbers:
+            self.captured = None  # its memory goes before that of the next is taken
+            self.captured, self.constants = self._capture(), numbers
+        self.generators.seed(*key)
+        self.captured.replay()
+
+    def _numbers(self) -> list[dict[str, Any]]:
+        """What of the optimizer a capture makes constants."""
         return [
             {k: v for k, v in group.items() if k != "params"}
             for group in self.optimizer.param_groups
         ]
+
+    def _capture(self) -> torch.cuda.CUDAGraph:
+        """Capture a step, which changes nothing. Raises TrainingError: torch cannot be relied on then."""
+        graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
+        for generator in self.generators.by_path.values():
+            graph.register_generator_state(generator)
+        # a thread that pins memory may call the driver meanwhile
+        capture = torch.cuda.graph(graph, stream=self.side, capture_error_mode="thread_local")
+        try:
+            with self._capturable(), capture:
+                self._take()
+        except Exception as error:  # of any kind: it is up to torch and the driver
+            reason = _first_line(
+                error.__context__ or error
+            )  # the end of a failed capture fails, too
+            raise TrainingError(
+                f"a step could not be captured ({reason}): write trainer.cuda_graph=false."
+            ) from error
+        finally:
+            torch.cuda.set_stream(stream)  # which torch does only after a capture that succeeded
+        return graph
 
     @contextmanager
     def _capturable(self) -> Iterator[None]:
@@ -223,15 +216,31 @@ class Graph:
             for group, value in zip(groups, before, strict=True):
                 group["capturable"] = value
 
-    @contextmanager
-    def _aside(self) -> Iterator[None]:
-        """On the stream that will be captured, in turn with all others."""
-        self.side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(self.side):
-            yield
-        torch.cuda.current_stream().wait_stream(self.side)
+    def _take(self) -> None:
+        self._differentiate()
+        self.optimizer.step()
+
+    def _differentiate(self) -> None:
+        module = self.module
+        assert self.x is not None
+        with module.trainer.precision_plugin.train_step_context():
+            loss = module.observed(self.x, self.noise).loss
+        module.differentiate(loss, self.optimizer)
 
 
-def _say(reason: str) -> None:
-    """That steps are taken in the usual way, and why: one line."""
-    print(f"trainer.cuda_graph: {reason}; steps are taken one by one", file=sys.stderr)
+def _held(part: nn.Module) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a module holds, and its buffers."""
+    return dict(vars(part)), dict(part._buffers)
+
+
+def _kept(before: dict[nn.Module, tuple[dict[str, Any], dict[str, Any]]]) -> str | None:
+    """What a module holds now that it did not hold before."""
+    for part, held in before.items():
+        for old, new in zip(held, _held(part), strict=True):
+            if old.keys() != new.keys() or any(new[key] is not old[key] for key in new):
+                return f"{type(part).__name__} keeps something new in each step"
+    return None
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).partition("\n")[0]

@@ -37,7 +37,7 @@ class Signals:
 
     @contextmanager
     def heeded(self) -> Iterator[None]:
-        """Take the signals for a while. Enter this after Lightning has set its own handlers."""
+        """Take the signals for a while, in which there is something to be saved."""
         before = {number: signal.signal(number, self._note) for number in SIGNALS}
         try:
             yield

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -23,8 +25,11 @@ CONF = next(
 )
 """The configuration: inside an installed package, or beside it in a checkout."""
 
+FIRST = "AEFRAME_FIRST"
+"""The number of the process that starts the other ranks."""
 LOCK = ".lock"
 RANK_VARIABLES = (
+    FIRST,
     "LOCAL_RANK",
     "NODE_RANK",
     "GROUP_RANK",
@@ -103,8 +108,9 @@ def locked(folder: Path) -> Iterator[None]:
         raise UserError(str(folder), what, "Write another folder, or copy the run.") from error
     with file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            # not flock(), which the processes that fetch data would hold on to after a sudden end
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
             what = "another process is training in it"
             raise UserError(
                 str(folder), what, "Wait for its end, or write another folder."
@@ -140,6 +146,7 @@ def one_job(flags: tuple[str, ...] = ()) -> Iterator[None]:
         hydra.run.dir = hydra.runtime.output_dir  # resolved: not another new folder
     sys.argv = [argv[0], "train", *flags, *hydra.overrides.task, "hydra.mode=RUN"]
     main.__spec__ = find_spec("aeframe.__main__")
+    os.environ.setdefault(FIRST, str(os.getpid()))
     try:
         yield
     finally:
@@ -151,6 +158,20 @@ def one_job(flags: tuple[str, ...] = ()) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+def end_with_the_first() -> None:
+    """Let this process, if it is another rank, end when the first has ended: it would wait for ever."""
+    first = os.environ.get(FIRST)
+    if first is None or is_first_process():
+        return
+
+    def watch() -> None:
+        while os.getppid() == int(first):
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def require_devices(accelerator: str, devices: int | list[int] | str) -> None:

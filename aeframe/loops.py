@@ -6,6 +6,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.loops.fit_loop import _FitLoop
+from pytorch_lightning.loops.progress import _BatchProgress
 from pytorch_lightning.loops.training_epoch_loop import _TrainingEpochLoop
 
 from aeframe.checkpoints import Last
@@ -25,6 +26,14 @@ class EpochLoop(_TrainingEpochLoop):
         super().__init__(plain.trainer, plain.min_steps, plain.max_steps)
         self.last = last
         self.goes_on = False
+
+    def state_dict(
+        self, destination: dict[str, Any] | None = None, prefix: str = ""
+    ) -> dict[str, Any]:
+        """Without the counts of a validation, which a signal may have ended: it is done anew."""
+        state = super().state_dict(destination, prefix)
+        state[f"{prefix}val_loop.batch_progress"] = _BatchProgress().state_dict()
+        return state
 
     def reset(self) -> None:
         if not self.goes_on:  # else all counts are those of the checkpoint
@@ -67,7 +76,8 @@ class FitLoop(_FitLoop):
         super().load_state_dict(state_dict, prefix)
         for counted in (self.epoch_progress.total, self.epoch_progress.current):
             counted.reset_on_restart()
-        self.restarting = False
+        # not self.restarting, which is always true where max_steps is given
+        self._restarting = self.epoch_loop.restarting = False
         for loop in (self, self.epoch_loop, self.epoch_loop.val_loop):
             loop._loaded_from_state_dict = loop._resuming_from_checkpoint = False
         self.epoch_loop.goes_on = True

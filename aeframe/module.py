@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
@@ -12,12 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from aeframe.checkpoints import CALMER, metrics_of, restore_metrics
+from aeframe.checkpoints import metrics_of, restore_metrics
 from aeframe.constrained import ConstrainedAutoencoder
 from aeframe.constraints.base import Step
 from aeframe.dashboard import write_scalars
 from aeframe.data import Batch, DataModule
-from aeframe.errors import TrainingError, UserError
+from aeframe.divergence import Guard, diverged
+from aeframe.errors import UserError
 from aeframe.metrics import Metrics
 from aeframe.models.base import Output
 from aeframe.noise import Noise, mix
@@ -46,8 +48,8 @@ class AutoencoderModule(pl.LightningModule):
     """Trains a constrained autoencoder; knows no variant and no constraint.
 
     seed: all randomness is a function of it, the epoch, the batch and the rank. pace: how many steps one
-    call of Lightning's takes. scheduler_options: Lightning's (`interval`, `monitor`, ...).
-    hyperparameters: plain data, saved in every checkpoint.
+    call of Lightning's takes. guard: what looks at the losses. scheduler_options: Lightning's (`interval`,
+    `monitor`, ...). hyperparameters: plain data, saved in every checkpoint.
     """
 
     def __init__(
@@ -58,12 +60,13 @@ class AutoencoderModule(pl.LightningModule):
         seed: int,
         optimizer: MakeOptimizer,
         pace: Pace,
+        guard: Guard,
         scheduler: MakeScheduler | None = None,
         scheduler_options: Mapping[str, Any] | None = None,
         hyperparameters: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        self.net, self.data, self.seed, self.pace = net, data, seed, pace
+        self.net, self.data, self.seed, self.pace, self.guard = net, data, seed, pace, guard
         self.metrics = Metrics(net, data.spec.peak)
         self.epoch = Epoch(0, 1, 0, 1)
         self._optimizer, self._scheduler = optimizer, scheduler
@@ -139,16 +142,20 @@ class AutoencoderModule(pl.LightningModule):
         noise = Noise(self.seed, "train", epoch.number, batch_idx, rank=rank, world=world)
         if self._drops:  # dropout draws from the global stream
             torch.manual_seed(mix(*noise.key, rank))
-        net = self.net
-        output = net(net.normalization(batch.x), noise=noise)
-        net.observe(output)
+        output = self.observed(batch.x, noise)
         loss = output.loss
         # the last batch of a step speaks
         if self.logs(step) and not self.trainer.fit_loop._should_accumulate():
-            self._log_step(output, loss, step)
+            self._log_step(output, loss, step, batch)
         elif not loss.is_cuda:  # there it would wait for the device at each step
-            self._check_finite(output, loss, step)
+            self._check(loss.item(), output, step, batch)
         return loss
+
+    def observed(self, x: Tensor, noise: Noise) -> Output:
+        """A training step's pass over raw x, counted by the constraints."""
+        output = self.net(self.net.normalization(x), noise=noise)
+        self.net.observe(output)
+        return output
 
     def logs(self, step: int) -> bool:
         """Whether the values of the step that is taken after `step` steps are written."""
@@ -156,6 +163,11 @@ class AutoencoderModule(pl.LightningModule):
 
     def descend(self, loss: Tensor, optimizer: Optimizer) -> None:
         """What Lightning does with a loss where one batch is one step: backward() and step()."""
+        self.differentiate(loss, optimizer)
+        optimizer.step()
+
+    def differentiate(self, loss: Tensor, optimizer: Optimizer) -> None:
+        """Give each weight the gradient that the optimizer's step is to see."""
         for weight in self.trained:  # optimizer.zero_grad() does no more, and takes longer
             weight.grad = None
         loss.backward()
@@ -166,7 +178,6 @@ class AutoencoderModule(pl.LightningModule):
             self.clip_gradients(
                 optimizer, trainer.gradient_clip_val, trainer.gradient_clip_algorithm
             )
-        optimizer.step()
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         self.pace.start()
@@ -175,7 +186,7 @@ class AutoencoderModule(pl.LightningModule):
         self.pace.run_ahead(self)
 
     @torch.no_grad()
-    def _log_step(self, output: Output, loss: Tensor, step: int) -> None:
+    def _log_step(self, output: Output, loss: Tensor, step: int, batch: Batch) -> None:
         """Write the values of this very step: Lightning's own way costs more than a small network's step."""
         values = {"loss": loss}
         for name, term in output.terms.items():
@@ -184,8 +195,7 @@ class AutoencoderModule(pl.LightningModule):
             values["dormant"] = 1 - output.code.active.float().mean()
         # together: one by one each would wait for the device
         numbers = torch.stack([value.double() for value in values.values()]).tolist()
-        if not math.isfinite(numbers[0]):
-            self._check_finite(output, loss, step)
+        self._check(numbers[0], output, step, batch)
         written = {f"train/{name}": number for name, number in zip(values, numbers, strict=True)}
         before, since = self._logged
         now = time.perf_counter()
@@ -195,16 +205,11 @@ class AutoencoderModule(pl.LightningModule):
         written["train/learning_rate"] = float(self.trainer.optimizers[0].param_groups[0]["lr"])
         write_scalars(self.trainer.loggers, written, step)
 
-    def _check_finite(self, output: Output, loss: Tensor, step: int) -> None:
-        if not math.isfinite(value := loss.item()):
+    def _check(self, loss: float, output: Output, step: int, batch: Batch) -> None:
+        if complaint := self.guard.complaint(loss):
             terms = {name: term.value.item() for name, term in output.terms.items()}
-            self._refuse(value, terms, f"at step {step}")
-
-    def _refuse(self, loss: float, terms: Mapping[str, float], when: str) -> None:
-        bad = [name for name, value in terms.items() if not math.isfinite(value)]
-        raise TrainingError(
-            f"the loss became {loss} {when} (term: {', '.join(bad) or 'sum'}). {CALMER}"
-        )
+            folder = Path(self.trainer.default_root_dir) if self.global_rank == 0 else None
+            raise diverged(complaint, terms, step, "", batch.row.tolist(), folder)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         super().optimizer_step(*args, **kwargs)
@@ -225,12 +230,20 @@ class AutoencoderModule(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["callback_metrics"] = metrics_of(self.trainer)
+        checkpoint["guard"] = self.guard.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self._known = checkpoint["callback_metrics"]
+        self.guard.load_state_dict(checkpoint["guard"])
 
     def on_train_start(self) -> None:
         restore_metrics(self.trainer, self._known)  # Lightning forgets them until now
+        schedules = [config.scheduler for config in self.trainer.lr_scheduler_configs]
+        self.guard.slow_down(self.trainer.optimizers, schedules)
+        self.pace.begin(self)
+
+    def on_train_end(self) -> None:
+        self.pace.end()
 
     def on_train_epoch_start(self) -> None:
         trainer, step = self.trainer, self.trainer.global_step
@@ -272,7 +285,8 @@ class AutoencoderModule(pl.LightningModule):
         found = self.metrics.compute()
         if not math.isfinite(found["loss"]):
             terms = {name: found[name] for name in self.net.term_names}
-            self._refuse(found["loss"], terms, f"at step {self.global_step}, on the {split} split")
+            complaint, where = f"became {found['loss']}", f", on the {split} split"
+            raise diverged(complaint, terms, self.global_step, where, [], None)
         values = {f"{split}/{name}": value for name, value in found.items()}
         values["step"] = float(self.global_step)  # Lightning would write it one step earlier
         self.log_dict(values, rank_zero_only=False, sync_dist=False)

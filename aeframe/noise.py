@@ -58,3 +58,41 @@ class Noise:
         if self._generator is None:
             self._generator = torch.Generator(device).manual_seed(mix(*self.key))
         return self._generator
+
+
+class Generators:
+    """What a step's streams are drawn from, kept and seeded anew for each step, as a graph needs them.
+
+    key: of the step, as in Noise. by_path: by the names that lead to the stream.
+    """
+
+    def __init__(self) -> None:
+        self.key: tuple[int | str, ...] = ()
+        self.by_path: dict[tuple[int | str, ...], torch.Generator] = {}
+
+    def seed(self, *key: int | str) -> None:
+        """Begin the step of this key."""
+        self.key = key
+        for path, generator in self.by_path.items():
+            generator.manual_seed(mix(*key, *path))
+
+    def at(self, path: tuple[int | str, ...], device: torch.device | str) -> torch.Generator:
+        """The generator of a stream."""
+        if path not in self.by_path:
+            seed = mix(*self.key, *path)
+            self.by_path[path] = torch.Generator(device).manual_seed(seed)
+        return self.by_path[path]
+
+
+class KeptNoise(Noise):
+    """The numbers of Noise(*key) for whichever key `generators` were seeded with. path: of the stream."""
+
+    def __init__(self, generators: Generators, *path: int | str) -> None:
+        super().__init__(*path)
+        self.generators = generators
+
+    def stream(self, name: str) -> KeptNoise:
+        return KeptNoise(self.generators, *self.key, name)
+
+    def generator(self, device: torch.device | str) -> torch.Generator:
+        return self.generators.at(self.key, device)

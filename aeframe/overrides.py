@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,7 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from aeframe.errors import UserError
+from aeframe.errors import MachineError, UserError, reason
+from aeframe.files import DISK
 from aeframe.launch import CONF
 from aeframe.nearest import nearest
 
@@ -30,6 +32,11 @@ FLAGS: dict[tuple[str, ...], bool | str] = {  # Hydra's, and whether a value fol
     ("--shell-completion", "-sc"): False,
 }
 
+FOLDER = (
+    *(errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP),
+    *(errno.EACCES, errno.EPERM),
+)
+"""What the operating system says of a folder that is none or may not be written to."""
 
 AUTOMATIC = ("auto", "retry")
 """Values of `resume` that are no folder."""
@@ -198,9 +205,20 @@ def explained(command: Command) -> Iterator[None]:
         yield
     except (HydraException, OmegaConfBaseException, YAMLError) as error:
         raise _translated(error, command) from error
-    except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
+    except OSError as error:
+        where = error.filename or _folder(command)
+        if error.errno in DISK:
+            raise MachineError(f"{where} could not be written ({reason(error)}).") from error
+        if error.errno not in FOLDER:
+            raise
         remedy = "Write hydra.run.dir=FOLDER (-m: hydra.sweep.dir) where you may write."
-        raise UserError(str(error.filename), str(error.strerror), remedy) from error
+        raise UserError(str(where), reason(error), remedy) from error
+
+
+def _folder(command: Command) -> str:
+    """Where it writes, as far as it says so."""
+    said = [word.partition("=")[2] for word in command.overrides if word.startswith("hydra.")]
+    return said[-1].strip("\"'") if said else "outputs"
 
 
 def _translated(error: Exception, command: Command) -> UserError:

@@ -13,7 +13,7 @@ from pytorch_lightning.strategies import SingleDeviceStrategy
 from torch.optim import Optimizer
 
 from aeframe.data import Batch
-from aeframe.graph import Graph, graph_for
+from aeframe.graph import Graph, graph_for, say
 from aeframe.loops import EpochLoop
 
 if TYPE_CHECKING:
@@ -39,19 +39,29 @@ class Pace:
         self._graph: Graph | None = None
         self._started = 0.0
 
+    def begin(self, module: AutoencoderModule) -> None:
+        """Training begins: what an earlier one has left counts for nothing."""
+        lightnings = self._lightnings(module.trainer)
+        self._graph = graph_for(module, lightnings) if self._wants_graph else None
+
+    def end(self) -> None:
+        """Training ends: what was kept for its steps is given back."""
+        if self._graph is not None and self._graph.captured is None:
+            say(
+                "no step was repeated: all were logged (trainer.log_every_n_steps), Lightning's own "
+                "(trainer.steps_per_call) or the first few"
+            )
+        self._graph = None
+
     def start(self) -> None:
         """Lightning begins a step."""
         self._started = time.perf_counter()
 
     def run_ahead(self, module: AutoencoderModule) -> None:
         """Lightning has taken a step: take further ones."""
-        trainer = module.trainer
-        is_simple = self.steps != 1 and _is_simple(trainer)
-        if self._wants_graph:
-            self._graph, self._wants_graph = graph_for(module, is_simple), False
-        if not is_simple:
+        if self._lightnings(module.trainer) is not None:
             return
-        ahead = _Ahead(module, self._graph)
+        ahead = _Ahead(module, self)
         done, before = 1, time.perf_counter()
         latest = before - self._started
         while self._has_room(done, before - self._started + latest) and ahead.is_free():
@@ -59,26 +69,48 @@ class Pace:
             now = time.perf_counter()
             latest, before, done = now - before, now, done + 1
 
+    def repeats(self, batch: Batch, step: int, *key: int | str) -> bool:
+        """Take a step after `step` steps by the graph, and say whether that could be done.
+
+        key: of its random numbers.
+        """
+        graph = self._graph
+        if graph is None or not graph.suits(batch, step):
+            return False
+        if why := graph.step(batch, *key):
+            say(f"{why}; steps are taken one by one")
+            self._graph = None
+        return why is None
+
     def _has_room(self, done: int, seconds: float) -> bool:
         return seconds < self.interval if self.steps == "auto" else done < self.steps
 
+    def _lightnings(self, trainer: pl.Trainer) -> str | None:
+        """Why all steps are Lightning's own, if they are."""
+        return "trainer.steps_per_call=1" if self.steps == 1 else needs_lightning(trainer)
 
-def _is_simple(trainer: pl.Trainer) -> bool:
-    """Whether a step is no more than backward() and step(), on one device, and no one looks on."""
+
+def needs_lightning(trainer: pl.Trainer) -> str | None:
+    """What makes a step more than backward() and step() on one device, or has somebody look on."""
     optimizer = trainer.optimizers[0]
     closure = inspect.signature(optimizer.step).parameters.get("closure")
-    # Lightning updates these after a validation, which it would do after the steps ahead
-    late = any(c.reduce_on_plateau and c.interval == "step" for c in trainer.lr_scheduler_configs)
-    return (
-        isinstance(trainer.strategy, SingleDeviceStrategy)
-        and trainer.accumulate_grad_batches == 1
-        and getattr(trainer.precision_plugin, "scaler", None) is None
-        and isinstance(trainer.profiler, PassThroughProfiler)  # type: ignore[attr-defined]
-        and closure is not None
-        and closure.default is None
-        and type(optimizer).zero_grad is Optimizer.zero_grad
-        and not late
-    )
+    plain = closure is not None and closure.default is None
+    windows = trainer.accumulate_grad_batches
+    needs = {
+        "hardware.devices and hardware.strategy": not isinstance(
+            trainer.strategy, SingleDeviceStrategy
+        ),
+        f"trainer.accumulate_grad_batches={windows}": windows != 1,
+        "trainer.precision=16-mixed": getattr(trainer.precision_plugin, "scaler", None) is not None,
+        "trainer.profiler": not isinstance(trainer.profiler, PassThroughProfiler),  # type: ignore[attr-defined]
+        f"optimizer {type(optimizer).__name__}": not plain
+        or type(optimizer).zero_grad is not Optimizer.zero_grad,
+        # Lightning updates these after a validation, which it would do after the steps ahead
+        "scheduler.interval=step": any(
+            c.reduce_on_plateau and c.interval == "step" for c in trainer.lr_scheduler_configs
+        ),
+    }
+    return next((key for key, holds in needs.items() if holds), None)
 
 
 class _Ahead:
@@ -87,8 +119,8 @@ class _Ahead:
     What does not change between them is looked up once.
     """
 
-    def __init__(self, module: AutoencoderModule, graph: Graph | None) -> None:
-        self.module, self.trainer, self.graph = module, module.trainer, graph
+    def __init__(self, module: AutoencoderModule, pace: Pace) -> None:
+        self.module, self.trainer, self.pace = module, module.trainer, pace
         self.loop: Any = self.trainer.fit_loop.epoch_loop
         self.batches = self.loop.batch_progress
         self.optimizer, self.steps = self.trainer.optimizers[0], self.trainer.global_step
@@ -133,8 +165,7 @@ class _Ahead:
 
     def _take(self, batch: Batch, index: int) -> None:
         module = self.module
-        graph, key = self.graph, (module.seed, "train", module.epoch.number, index)
-        if graph is not None and graph.suits(batch, self.steps) and graph.step(batch, *key):
+        if self.pace.repeats(batch, self.steps, module.seed, "train", module.epoch.number, index):
             return
         with self.trainer.precision_plugin.train_step_context():
             loss = module.loss(batch, index, self.steps)

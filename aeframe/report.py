@@ -12,7 +12,7 @@ from rich.table import Table
 
 from aeframe.config.build import Built
 from aeframe.evaluate import Card
-from aeframe.resume import Saved
+from aeframe.saved import Saved
 
 ROWS = {  # metric of the test split -> what the table calls it
     "corrupted_psnr": "PSNR of the corrupted input (dB)",

@@ -15,16 +15,16 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from aeframe.checkpoints import BEST, CHECKPOINTS
+from aeframe.checkpoints import BEST, CHECKPOINTS, LAST, PREVIOUS
 from aeframe.errors import UserError, short
 from aeframe.module import AutoencoderModule
-from aeframe.resume import LEFT, Saved, is_count, state_in
+from aeframe.saved import LEFT, Saved, is_count, state_in
 
 CYCLED = ("lr", "momentum", "betas")
 """What schedules change of an optimizer's options."""
 COUNTED = (
     *("last_epoch", "_step_count", "_last_lr", "best", "num_bad_epochs", "cooldown_counter"),
-    *("T_cur", "T_i", "_get_lr_called_within_step", "_is_initial"),
+    *("base_lrs", "T_cur", "T_i", "_get_lr_called_within_step", "_is_initial"),
 )
 """What they count; all else of their state is their options."""
 YOUNGER = ("decoupled_weight_decay", "stopping_reason", "stopping_reason_message")
@@ -45,13 +45,13 @@ def check_fits(saved: Saved, module: AutoencoderModule, trainer: pl.Trainer) -> 
 
     module, trainer: as they are before training.
     """
-    for file in (saved.checkpoint, saved.folder / CHECKPOINTS / BEST):
-        if not file.exists():  # the best may not have been written yet
+    for file in (saved.folder / CHECKPOINTS / name for name in (LAST, PREVIOUS, BEST)):
+        if not file.exists():  # not every run has written all of them
             continue
         state = state_in(file)
         try:
             _check(state, module, trainer)
-            if file == saved.checkpoint:  # the best is written in the midst of counting
+            if file.name != BEST:  # which is written in the midst of counting
                 _check_counts(state)
         except UnfitError as error:
             raise UserError(str(file), f"is no checkpoint of this run ({error})", LEFT) from None
@@ -71,6 +71,7 @@ def _check(state: dict[str, Any], module: AutoencoderModule, trainer: pl.Trainer
         "hparams_name": "",
         "hyper_parameters": {},
         "callback_metrics": {},
+        "guard": {},
         **({type(plugin).__qualname__: scaler} if (scaler := plugin.state_dict()) else {}),
     }
     _same_keys(like, state, "it")
@@ -84,6 +85,10 @@ def _check(state: dict[str, Any], module: AutoencoderModule, trainer: pl.Trainer
     _check_optimizer(state["optimizer_states"], state["lr_schedulers"], module)
     for name in set(like) & {type(plugin).__qualname__}:
         _check_like(like[name], state[name], name)
+    _same_keys(module.guard.state_dict(), state["guard"], "guard")
+    first, back = state["guard"]["first"], state["guard"]["back"]
+    if not isinstance(first, float | None) or not is_count(back) or back > 1000:
+        raise UnfitError("guard")
     metrics = state["callback_metrics"]
     if not isinstance(metrics, dict) or not all(
         isinstance(name, str) and isinstance(value, float) for name, value in metrics.items()
@@ -237,5 +242,7 @@ def _check_moments(found: Any, weights: list[nn.Parameter], module: AutoencoderM
         for key, value in known[shape].items():
             if not isinstance(value, list):  # of LBFGS, which compares what it takes from it itself
                 _check_like(value, state[key], f"{where}.{key}")
-            if key == "step" and getattr(value, "dtype", None) != getattr(state[key], "dtype", None):
+            if key == "step" and getattr(value, "dtype", None) != getattr(
+                state[key], "dtype", None
+            ):
                 raise UnfitError(f"{where}.{key} is of another type")

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import os
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
-import torch
-
-from aeframe.checkpoints import CHECKPOINTS, LAST
 from aeframe.config.classes import keys, resolve
 from aeframe.errors import ConfigError, Problem, UserError, short
+from aeframe.saved import Saved, mapping
 
 HARMLESS = (
     "resume",
@@ -38,124 +31,6 @@ HARMLESS = (
     ),
 )
 """What changes where, how long or how fast a run trains, but not what it trains."""
-LEFT = "It is left as it is; start the run anew in another folder."
-LARGEST, DEEPEST = 10_000, 16
-"""How many values a saved configuration may have, and how deep."""
-
-
-@dataclass(frozen=True)
-class Saved:
-    """A run's last checkpoint. node: the configuration that it was trained with. value: of the optimized
-    metric, where the run has finished.
-    """
-
-    folder: Path
-    node: dict[str, Any]
-    epoch: int
-    steps: int
-    value: float | None
-
-    @property
-    def checkpoint(self) -> Path:
-        """The file."""
-        return self.folder / CHECKPOINTS / LAST
-
-    def is_done(self, node: Mapping[str, Any]) -> bool:
-        """Whether there is nothing left to do, as far as a configuration says how long to train."""
-        trainer, before = _mapping(node.get("trainer")), _mapping(self.node.get("trainer"))
-        return self.value is not None and not any(
-            trainer.get(key) != before.get(key) and _is_more(trainer.get(key), done)
-            for key, done in (
-                ("max_epochs", self.epoch + 1),
-                ("max_steps", self.steps),
-                ("max_time", None),
-            )
-        )
-
-
-def _is_more(wanted: Any, done: int | None) -> bool:
-    """Whether so much is more than what was done; None: no limit, or none that can be told."""
-    return done is None or not isinstance(wanted, int) or wanted > done
-
-
-def saved_in(folder: Path) -> Saved | None:
-    """What a run's folder holds, or None where no checkpoint was written yet.
-
-    Nothing that the file names is imported or called. Raises UserError for a file that is none of ours.
-    """
-    file = folder / CHECKPOINTS / LAST
-    if not os.path.lexists(file):
-        return None
-    state = state_in(file)
-    node, epoch, steps = (state.get(k) for k in ("hyper_parameters", "epoch", "global_step"))
-    if not (isinstance(node, dict) and is_count(epoch) and is_count(steps)):
-        raise unreadable_checkpoint(file)
-    if (what := _not_plain(node)) is not None:
-        raise UserError(f"{file}: the configuration", what, LEFT)
-    return Saved(folder, node, epoch, steps, _value(folder, steps))
-
-
-def state_in(file: Path) -> dict[str, Any]:
-    """What a checkpoint holds, of tensors and plain data alone. Raises UserError."""
-    try:
-        with zipfile.ZipFile(
-            file
-        ) as archive:  # torch stores as it is: no small file holds a large one
-            if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
-                raise unreadable_checkpoint(file)
-        state = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
-    except UserError:
-        raise
-    except Exception as error:  # a broken file raises many kinds
-        raise unreadable_checkpoint(file) from error
-    if not isinstance(state, dict):
-        raise unreadable_checkpoint(file)
-    return state
-
-
-def unreadable_checkpoint(file: Path) -> UserError:
-    """A file that is no checkpoint, whoever wrote it."""
-    return UserError(str(file), "cannot be read as a checkpoint of aeframe's", LEFT)
-
-
-def is_count(value: Any) -> TypeGuard[int]:
-    """Whether it is a number of things that were counted."""
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53
-
-
-def _value(folder: Path, steps: int) -> float | None:
-    """The result of a run that has finished, and not been trained further since."""
-    try:
-        found = json.loads((folder / "evaluation.json").read_text())
-        return float(found["optimized_metric"]["value"]) if found["steps"] == steps else None
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
-        return None
-
-
-def _not_plain(node: Any) -> str | None:
-    """What makes a saved configuration another than a run saves, which is plain and has no interpolations:
-    those could read what is none of its business.
-    """
-    nodes = [(node, 0)]
-    for count in range(LARGEST):
-        if not nodes:
-            return None
-        value, depth = nodes.pop()
-        if isinstance(value, str) and "${" in value:
-            return f"holds {short(value, 60)}, and a run saves no interpolations"
-        if isinstance(value, str | None) or (isinstance(value, int) and abs(value) < 2**63):
-            continue
-        if isinstance(value, float):
-            continue
-        if not isinstance(value, dict | list) or depth == DEEPEST or count + len(value) > LARGEST:
-            return "is no plain data, or far too large"
-        if isinstance(value, dict):
-            if not all(isinstance(key, str) for key in value):
-                return "has keys that are no text"
-            nodes += [(key, depth + 1) for key in value]
-            value = value.values()
-        nodes += [(inner, depth + 1) for inner in value]
-    return "is no plain data, or far too large"
 
 
 def with_overrides(saved: Saved, words: Sequence[str], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -198,13 +73,9 @@ def _take(node: dict[str, Any], key: str, given: Mapping[str, Any]) -> None:
     if not name:
         node[group] = given[group]
     elif isinstance(inner := given[group], Mapping):
-        node[group] = {**_mapping(node.get(group)), name: inner[name]}
+        node[group] = {**mapping(node.get(group)), name: inner[name]}
     else:
         node[group] = inner  # which the check will refuse
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
 
 
 def _is_as_before(key: str, saved: Saved, given: Mapping[str, Any]) -> bool:

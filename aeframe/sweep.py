@@ -54,7 +54,7 @@ def read_jobs(folder: Path) -> tuple[list[Job], str, str]:
         job = Job(overrides.parent.parent, _overrides(overrides))
         evaluation, failed = job.folder / "evaluation.json", job.folder / FAILED
         if failed.exists():
-            job.error = failed.read_text().splitlines()[0]
+            job.error = failed.read_text().partition("\n")[0] or "failed"
         elif evaluation.exists():
             card = json.loads(evaluation.read_text())
             by = card["optimized_metric"]

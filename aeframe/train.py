@@ -17,14 +17,12 @@ import pytorch_lightning as pl
 import torch
 from hydra.core.hydra_config import HydraConfig
 from lightning_fabric.utilities.exceptions import MisconfigurationException
-from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
 
 from aeframe import events, report
 from aeframe.callbacks import Bar, EarlyStopping, Until
-from aeframe.checkpoints import CHECKPOINTS, Best, Last, WholeFiles
+from aeframe.checkpoints import CHECKPOINTS, Best, Last, OwnCheckpoints, WholeFiles
 from aeframe.compute import (
-    compile_network,
     computing,
     keep_freed_memory,
     parallel_jobs,
@@ -33,14 +31,16 @@ from aeframe.compute import (
 )
 from aeframe.config.build import Built, build
 from aeframe.constrained import ConstrainedAutoencoder
-from aeframe.errors import TrainingError, UserError
+from aeframe.errors import UserError
 from aeframe.evaluate import Card
+from aeframe.files import replaced
+from aeframe.fit import fit_or_fail, told
 from aeframe.interruption import Signals
 from aeframe.launch import is_first_process, locked, one_job, used
 from aeframe.loops import FitLoop
 from aeframe.metric_names import better_is
 from aeframe.restored import check_fits
-from aeframe.resume import Saved
+from aeframe.saved import Saved, good_before
 
 PROFILERS: dict[str, Callable[..., Profiler]] = {
     "simple": SimpleProfiler,
@@ -75,26 +75,30 @@ def run(
         report.opening(built, node["seed"], folder, saved)
     untrained = deepcopy(built.net)
     keep_freed_memory()
-    with _claimed(folder, node["resume"] is not None), one_job(flags), _computing(built):
-        if is_first_process():
-            events.cut(folder, saved.steps if saved else 0)
-        if built.training.compile:
-            compile_network(built.net)
-        _fit(trainer, built, best, saved)
-        card = _test(trainer, built, best, untrained)
-    value = float(best.best_model_score)  # type: ignore[arg-type]
-    if card is None:  # another rank speaks
-        return value
-    _log_choices(trainer, built, card, value)
-    result = {
-        **card.as_dict(),
-        "optimized_metric": {"name": metric, "value": value, "direction": better_is(metric)},
-        "until": {"metric": _until(built).wanted.metric, "reached": _until(built).reached},
-        "epochs": trainer.current_epoch,
-        "steps": trainer.global_step,
-        "seconds": round(time.perf_counter() - started, 2),
-    }
-    (folder / "evaluation.json").write_text(json.dumps(result, indent=2) + "\n")
+    with told(folder, trainer), _claimed(folder, node["resume"] is not None):
+        with one_job(flags), _computing(built):
+            tried = set[int]()
+            while (wrong := fit_or_fail(trainer, built, best, saved)) is not None:
+                tried |= {saved.steps} if saved else set()
+                back, saved = built.module.guard.back + 1, good_before(folder, wrong, tried)
+                built, best = build(node), Best(folder, metric)  # all as it was before training
+                built.module.guard.back = back
+                trainer = _trainer(built, folder, metric, best)
+            card = _test(trainer, built, best, untrained)
+        value = float(best.best_model_score)  # type: ignore[arg-type]
+        if card is None:  # another rank speaks
+            return value
+        _log_choices(trainer, built, card, value)
+        result = {
+            **card.as_dict(),
+            "optimized_metric": {"name": metric, "value": value, "direction": better_is(metric)},
+            "until": {"metric": _until(built).wanted.metric, "reached": _until(built).reached},
+            "epochs": trainer.current_epoch,
+            "steps": trainer.global_step,
+            "seconds": round(time.perf_counter() - started, 2),
+        }
+        with replaced(folder / "evaluation.json") as file:
+            file.write(f"{json.dumps(result, indent=2)}\n".encode())
     ends = (c for c in built.callbacks if isinstance(c, Until | EarlyStopping))
     report.closing(card, result, [c.said for c in ends if c.said], folder)
     return value
@@ -110,36 +114,6 @@ def _computing(built: Built) -> AbstractContextManager[None]:
         jobs=parallel_jobs(HydraConfig.get().launcher),
     )
     return computing(threads, built.training.precision)
-
-
-def _fit(trainer: pl.Trainer, built: Built, best: Best, saved: Saved | None) -> None:
-    """Train, with Lightning's ways of ending turned into ours."""
-    try:
-        trainer.fit(built.module, ckpt_path=saved.checkpoint if saved else None, weights_only=True)
-    except SystemExit as error:
-        if isinstance(error.__context__, KeyboardInterrupt):  # which Lightning makes status 1
-            raise KeyboardInterrupt from None
-        raise
-    except (MisconfigurationException, ValueError) as error:
-        if trainer.global_step or not _is_lightnings(error):
-            raise
-        raise UserError("trainer", str(error).strip().splitlines()[0].rstrip(".")) from error
-    except TrainingError as error:
-        last = trainer.fit_loop.epoch_loop.last.path
-        path = last if last.exists() else best.best_model_path
-        kept = f" The last good checkpoint is {path}." if path else ""
-        raise TrainingError(f"{error}{kept}") from error
-    except RuntimeError as error:
-        if not (built.training.compile and type(error).__module__.startswith("torch._")):
-            raise
-        what = f"the network could not be translated ({str(error).strip().splitlines()[0]})"
-        remedy = "Install a C++ compiler, or write trainer.compile=false."
-        raise UserError("trainer.compile=true", what, remedy) from error
-    if best.best_model_score is None:  # it was over before the first validation was due
-        trainer.validate(built.module, verbose=False)
-        best.best_model_path = f"{best.dirpath}/best.ckpt"
-        best.best_model_score = trainer.callback_metrics[best.monitor or ""]
-        trainer.save_checkpoint(best.best_model_path)
 
 
 def _test(
@@ -164,7 +138,7 @@ def _test(
 
 def _log_choices(trainer: pl.Trainer, built: Built, card: Card, value: float) -> None:
     """The choices and the final metrics, for TensorBoard's HParams."""
-    assert isinstance(trainer.logger, TensorBoardLogger)
+    assert isinstance(trainer.logger, events.Curves)
     chosen = report.choices(built.module.hparams, built.net.model.latent_dim)
     trainer.logger.log_hyperparams(chosen, report.headline(card, value), trainer.global_step)
     trainer.logger.save()
@@ -174,15 +148,16 @@ def _trainer(built: Built, folder: Path, metric: str, best: Best) -> pl.Trainer:
     name = built.training.profiler
     profiler = PROFILERS[name](dirpath=folder, filename="profile") if name else None
     may_stop = any(c.may_stop for c in built.callbacks if isinstance(c, Until | EarlyStopping))
-    last = Last(folder, built.checkpoint, Signals(), may_stop=may_stop)
+    keeps = built.module.guard.options.retries > 0
+    last = Last(folder, built.checkpoint, Signals(), may_stop=may_stop, keeps_previous=keeps)
     with torch.random.fork_rng(devices=[]), _refused():  # Lightning may draw from the global stream
         trainer = pl.Trainer(
             **{k: v for k, v in built.trainer.items() if k != "profiler"},
             profiler=profiler,
             callbacks=[*built.callbacks, Bar(metric), last, best],
             plugins=[WholeFiles()],
-            logger=events.Writer(folder),
-            default_root_dir=os.devnull,  # where Lightning looks for checkpoints of Slurm's jobs
+            logger=events.Curves(folder),
+            default_root_dir=folder,
             use_distributed_sampler=False,
             num_sanity_val_steps=0,
             enable_progress_bar=False,
@@ -190,6 +165,9 @@ def _trainer(built: Built, folder: Path, metric: str, best: Best) -> pl.Trainer:
             inference_mode=not built.net.differentiates,
         )
     trainer.fit_loop = FitLoop(trainer, last)
+    trainer._checkpoint_connector = OwnCheckpoints(trainer)
+    # outside of it a signal ends the process at once, where Lightning's handlers would go on
+    trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
     return trainer
 
 
@@ -223,14 +201,6 @@ def _refused() -> Iterator[None]:
     except (MisconfigurationException, ValueError, TypeError) as error:
         reason = str(error).splitlines()[0].rstrip(".")
         raise UserError("hardware and trainer", f"Lightning refuses them: {reason}") from error
-
-
-def _is_lightnings(error: BaseException) -> bool:
-    """Whether Lightning raised it, of its own accord."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return trace is not None and "pytorch_lightning" in trace.tb_frame.f_code.co_filename
 
 
 def _until(built: Built) -> Until:

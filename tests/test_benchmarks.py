@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
+import inspect
 import json
 import os
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -157,17 +160,41 @@ class WhereArm(FakeArm):
 
 def test_an_arm_alone_stays_in_one_process_of_its_own() -> None:
     inner = WhereArm("where", Reading(0.0), why="not here")
-    arms = [Alone(inner), Alone(inner)]
-    readings = [[arm.run(0) for arm in arms] for _ in range(2)]
+    with closing(Alone(inner)) as one, closing(Alone(inner)) as other:
+        readings = [[arm.run(0) for arm in (one, other)] for _ in range(2)]
+        with pytest.raises(RuntimeError, match="the third time"):
+            one.run(0)
+        assert (one.name, one.missing()) == ("where", "not here")
     places = [{pair[i].value for pair in readings} for i in range(2)]
     assert [len(place) for place in places] == [1, 1]
     assert len({os.getpid(), *places[0], *places[1]}) == 3
     assert readings[1][0].faults == ("run", "run")  # what it holds, it holds between its runs
-    with pytest.raises(RuntimeError, match="the third time"):
-        arms[0].run(0)
-    assert (arms[0].name, arms[0].missing()) == ("where", "not here")
-    for arm in arms:
-        arm.close()
+
+
+def test_a_fault_in_an_arms_own_process_is_told_with_its_place() -> None:
+    arm = Alone(WhereArm("where", Reading(0.0)))
+    result = measure(Row("row", None, arm), repeats=3, warm_up=False)
+    line = inspect.getsourcelines(WhereArm.run)[1] + 3
+    assert result.faults[-1:] == [f"RuntimeError: the third time ({__file__}:{line})"]
+
+
+def test_a_file_that_is_not_finished_is_not_there(
+    space: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = space.data / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for part in ("a", "b"):
+        (raw / f"{part}-ubyte.gz").write_bytes(gzip.compress(b"1"))
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", lambda *_: 1 / 0)
+        patch.setattr(np.lib.format, "open_memmap", lambda *_: 1 / 0)
+        for make in (lambda: space.unpacked, lambda: space.array(5), lambda: space.hole(0)):
+            with pytest.raises(ZeroDivisionError):
+                make()
+    unpacked = space.unpacked / "MNIST" / "raw"
+    assert sorted(file.name for file in unpacked.iterdir()) == ["a-ubyte", "b-ubyte"]
+    assert np.load(space.array(5)).shape == (5, 784)
+    assert np.load(space.hole(0)).shape == (0, 784)
 
 
 def _row(reference: Reading, contender: Reading, log: list[str]) -> Row:

@@ -153,7 +153,7 @@ def test_a_sweeper_gets_the_best_of_the_optimized_metric(
 
     monkeypatch.setattr(cli.Jobs, "__call__", noted)
     # the second epoch is worse than the first, so that the best is not simply the last
-    worse = "scheduler={_target_: torch.optim.lr_scheduler.ExponentialLR, gamma: 1000}"
+    worse = "scheduler={_target_: torch.optim.lr_scheduler.ExponentialLR, gamma: 100}"
     argv = (f"optimized_metric={metric}", worse, "trainer.max_epochs=2", "evaluation.images=32")
     assert aeframe(*argv)[0] == 0
     folder = run_folder(tmp_path)
@@ -171,7 +171,7 @@ def test_a_sweeper_gets_the_best_of_the_optimized_metric(
 
 
 def test_best_is_the_best_epoch_and_last_the_last(aeframe: Command, tmp_path: Path) -> None:
-    worse = "scheduler={_target_: torch.optim.lr_scheduler.ExponentialLR, gamma: 1000}"
+    worse = "scheduler={_target_: torch.optim.lr_scheduler.ExponentialLR, gamma: 100}"
     assert aeframe(worse, "trainer.max_epochs=2", *TINY[1:])[0] == 0
     folder = run_folder(tmp_path) / "checkpoints"
     epochs = {
@@ -379,7 +379,9 @@ def test_a_loss_that_becomes_nan_ends_the_run_with_its_term_and_step(aeframe: Co
     assert status == 1
     (line,) = err.splitlines()
     # the first step is good and takes the weights far away
-    assert line.startswith("aeframe: the loss became nan at step 1 (term: reconstruction).")
+    assert line.startswith(
+        "aeframe: the loss became nan at step 1 (term: reconstruction), in a batch"
+    )
     assert "Write a lower optimizer.lr" in line
 
 
@@ -507,6 +509,8 @@ def test_the_second_of_two_runs_in_one_folder_is_refused(
     [
         ("hydra.run.dir=", "hydra.run.dir: is empty. Write hydra.run.dir=FOLDER."),
         ("hydra.run.dir=file/x", "Not a directory. Write hydra.run.dir=FOLDER"),
+        ("hydra.run.dir=file", "file: File exists. Write hydra.run.dir=FOLDER"),
+        (f"hydra.run.dir={'x' * 300}", "File name too long. Write hydra.run.dir=FOLDER"),
     ],
 )
 def test_a_folder_that_cannot_be_made_is_named(
@@ -523,7 +527,10 @@ def test_a_folder_that_cannot_be_made_is_named(
 def test_a_run_that_is_terminated_is_no_success(tmp_path: Path) -> None:
     train = Path(__file__).parent.parent / "train.py"
     process = subprocess.Popen(
-        [sys.executable, str(train), "trainer.max_epochs=100000", "hydra.run.dir=run"],
+        [
+            *(sys.executable, str(train), "trainer.max_epochs=100000", "hydra.run.dir=run"),
+            "checkpoint.every_minutes=0",
+        ],
         cwd=tmp_path,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

@@ -13,12 +13,14 @@ import numpy as np
 import pytest
 import torch
 from omegaconf import DictConfig
+from pytorch_lightning.profilers import PassThroughProfiler
+from pytorch_lightning.strategies import SingleDeviceStrategy
 
 from aeframe import compute
 from aeframe.config.build import build
 from aeframe.dashboard import Dashboard
 from aeframe.models import Autoencoder
-from aeframe.pace import _Ahead
+from aeframe.pace import _Ahead, needs_lightning
 from tests.conftest import TINY
 from tests.test_pairs import fit
 
@@ -211,20 +213,18 @@ def test_where_a_step_is_more_than_a_step_none_is_taken_ahead(
 
 
 def test_an_optimizer_without_a_closure_is_left_to_lightning() -> None:
-    from aeframe.pace import _is_simple
-
     class Odd:
         def step(self, *args: Any) -> None: ...
 
     trainer: Any = SimpleNamespace(
         optimizers=[Odd()],
         lr_scheduler_configs=[],
-        strategy=None,
+        strategy=object.__new__(SingleDeviceStrategy),
         accumulate_grad_batches=1,
         precision_plugin=None,
-        profiler=None,
+        profiler=PassThroughProfiler(),
     )
-    assert not _is_simple(trainer)
+    assert needs_lightning(trainer) == "optimizer Odd"
 
 
 @pytest.mark.parametrize("profiler", ["simple", "advanced"])

@@ -1,184 +1,237 @@
-"""Steps that are repeated by a graph: without a GPU, with graphs that call what was captured again."""
+"""Steps that are repeated by a graph: without a GPU, with a graph that repeats recorded operations."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from types import SimpleNamespace
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 from aeframe import graph, pace
-from aeframe.noise import Noise
-from tests.test_pace import Run, differences, quickly, trained
+from aeframe.config.build import build
+from aeframe.constraints.penalty import L2
+from aeframe.errors import TrainingError
+from tests.tape import Simulated
+from tests.test_pace import SMALL, Compose, Run, differences, quickly, trained
+from tests.test_pairs import fit
 
 __all__ = ["quickly", "trained"]  # fixtures
 
+pytestmark = pytest.mark.filterwarnings("ignore:Anomaly Detection has been enabled")
+
 Trained = Callable[..., Run]
-
-
-class Simulated:
-    """What torch.cuda offers, on the CPU. A capture takes its step and undoes it; a replay takes it again."""
-
-    def __init__(self) -> None:
-        self.captures: list[Simulated.CUDAGraph] = []
-        self.graphs: list[graph.Graph] = []
-
-    class CUDAGraph:
-        """Counts."""
-
-        def __init__(self) -> None:
-            self.generators: list[torch.Generator] = []
-            self.replays = 0
-            self.take: Callable[[], None]
-
-        def register_generator_state(self, generator: torch.Generator) -> None:
-            self.generators.append(generator)
-
-        def replay(self) -> None:
-            self.replays += 1
-            self.take()
-
-    @contextmanager
-    def graph(self, captured: CUDAGraph, stream: Any) -> Iterator[None]:
-        module, optimizer = self.graphs[-1].module, self.graphs[-1].optimizer
-        assert all(group["capturable"] for group in optimizer.param_groups)
-        before = [(t, t.clone()) for t in self._tensors(module.net, optimizer)]
-        registered, captured.take = {*captured.generators}, self.graphs[-1]._take
-        yield
-        assert {*self.graphs[-1].noise.generators.values()} == registered
-        with torch.no_grad():
-            for tensor, value in before:
-                tensor.copy_(value)
-        self.captures.append(captured)
-
-    def _tensors(
-        self, net: torch.nn.Module, optimizer: torch.optim.Optimizer
-    ) -> list[torch.Tensor]:
-        counted = [t for state in optimizer.state.values() for t in state.values()]
-        return [*net.parameters(), *net.buffers(), *counted]
+GRAPH = "trainer.cuda_graph=true"
+REPLAYS = 2 * 12 - 4 - 4 - graph.WARM_UP
+"""Of 2 x 12 steps Lightning takes an epoch's first and last, and 4 are logged."""
 
 
 @pytest.fixture
 def cuda(monkeypatch: pytest.MonkeyPatch) -> Simulated:
     made = Simulated()
-    stream = SimpleNamespace(wait_stream=lambda _: None)
-    simulated = {
-        "CUDAGraph": made.CUDAGraph,
-        "graph": made.graph,
-        "Stream": lambda _: stream,
-        "current_stream": lambda: stream,
-        "stream": lambda _: nullcontext(),
-    }
-    begin = graph.Graph.__init__
-
-    def noted(self: graph.Graph, *args: Any) -> None:
-        made.graphs.append(self)
-        begin(self, *args)
-
-    monkeypatch.setattr(graph.Graph, "__init__", noted)
-    for name, value in simulated.items():
-        monkeypatch.setattr(torch.cuda, name, value)
+    made.install(monkeypatch)
     monkeypatch.setattr(graph, "_is_cuda", lambda _: True)
     monkeypatch.setattr(pace.Pace, "interval", 1e9)
     return made
 
 
+def told(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """What was said of graphs."""
+    lines = capsys.readouterr().err.splitlines()
+    return [line for line in lines if line.startswith("trainer.cuda_graph: ")]
+
+
 VARIANTS = {
     "undercomplete": ["model.latent_dim=8"],
     "denoising": ["model=denoising", "constraint=[masking,gaussian_noise]"],
+    "salt_and_pepper": ["model=denoising", "constraint=salt_and_pepper"],
     "l1": ["model=sparse", "constraint=l1", "constraint.l1.form=unit_norm"],
+    "l1, deep": ["model=sparse", "constraint=l1", "network.widths=[16]"],
     "threshold, contractive": ["model=sparse", "constraint=[threshold,contractive]"],
     "kl_sparsity": ["model=sparse", "constraint=[sigmoid,kl_sparsity]"],
     "jump_relu": ["model=sparse", "constraint=jump_relu"],
+    "topk, active": ["model=sparse", "constraint=topk", "constraint.topk.read=active"],
     "batch_topk, auxk": [
         "model=sparse",
         "constraint=[batch_topk,auxk]",
         "constraint.auxk.after=0.1",
     ],
+    "winner_take_all": ["model=sparse", "model.latent_dim=80", "constraint=winner_take_all"],
+    "orthogonal": ["model.latent_dim=8", "constraint=orthogonal"],
     "variational": ["model=variational", "model.latent_dim=4"],
     "batch norm": ["network.widths=[16]", "model.latent_dim=8", "network.norm=batch"],
     "conv, bf16": ["network=conv", "network.widths=[4]", "trainer.precision=bf16-mixed"],
+    "64-true": ["model.latent_dim=8", "trainer.precision=64-true"],
     "clipped": ["model.latent_dim=8", "trainer.gradient_clip_val=0.1"],
+    "momentum": [
+        "model.latent_dim=8",
+        "optimizer={_target_: torch.optim.SGD, lr: 0.001, momentum: 0.9}",
+    ],
+    "AdamW": ["model.latent_dim=8", "optimizer={_target_: torch.optim.AdamW, lr: 0.001}"],
 }
 
 
 @pytest.mark.parametrize("kind", VARIANTS)
-def test_repeated_steps_are_the_usual_ones(kind: str, trained: Trained, cuda: Simulated) -> None:
+def test_repeated_steps_are_the_usual_ones(
+    kind: str, trained: Trained, cuda: Simulated, capsys: pytest.CaptureFixture[str]
+) -> None:
     usual = trained("auto", *VARIANTS[kind])
-    assert not cuda.graphs
-    repeated = trained("auto", *VARIANTS[kind], "trainer.cuda_graph=true")
+    assert not cuda.captures
+    repeated = trained("auto", *VARIANTS[kind], GRAPH)
     assert list(differences(usual.story(), repeated.story())) == []
-    (captured,) = cuda.captures
-    # of 2 x 12 steps Lightning takes an epoch's first and last, 4 are logged, and 3 warm up
-    assert captured.replays == 2 * 12 - 4 - 4 - graph.WARM_UP
+    assert [captured.replays for captured in cuda.captures] == [REPLAYS]
+    assert told(capsys) == []
 
 
 def test_a_new_learning_rate_is_captured_anew(trained: Trained, cuda: Simulated) -> None:
     rate = "scheduler={_target_: torch.optim.lr_scheduler.ExponentialLR, gamma: 0.5}"
     usual = trained("auto", "model.latent_dim=8", rate)
-    repeated = trained("auto", "model.latent_dim=8", rate, "trainer.cuda_graph=true")
+    repeated = trained("auto", "model.latent_dim=8", rate, GRAPH)
     assert list(differences(usual.story(), repeated.story())) == []
     assert len(cuda.captures) == 2
+    assert sum(captured.replays for captured in cuda.captures) == REPLAYS
 
 
-def test_a_capture_that_fails_is_told_and_changes_nothing(
+def test_each_training_has_a_graph_of_its_own_and_gives_it_back(
+    quickly: Compose, cuda: Simulated, tmp_path: Path
+) -> None:
+    weights = []
+    for words in ([], [GRAPH]):
+        built = build(quickly(*SMALL, "model=denoising", *words))
+        for _ in range(2):
+            fit(built, tmp_path)
+            assert built.module.pace._graph is None
+        weights.append(torch.cat([p.detach().flatten() for p in built.net.parameters()]))
+    assert torch.equal(*weights)
+    assert [captured.replays for captured in cuda.captures] == [REPLAYS, REPLAYS]
+
+
+def test_the_optimizer_is_capturable_while_it_is_captured(
+    trained: Trained, cuda: Simulated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[bool, bool]] = []
+    step = torch.optim.Adam.step
+
+    def noted(self: torch.optim.Adam, closure: Any = None) -> Any:
+        seen.append((cuda.current is cuda.default, self.param_groups[0]["capturable"]))
+        return step(self, closure)
+
+    monkeypatch.setattr(torch.optim.Adam, "step", noted)
+    trained("auto", "model.latent_dim=8", GRAPH)
+    assert seen.count((False, True)) == 1
+    assert seen.count((False, False)) == graph.WARM_UP
+    assert (True, True) not in seen
+
+
+def test_a_capture_that_fails_ends_the_run(
+    trained: Trained, cuda: Simulated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def failing(captured: Any, stream: Any, **_: Any) -> Iterator[None]:
+        cuda.set_stream(stream)
+        yield
+        try:
+            raise RuntimeError("operation not permitted when stream is capturing\nand more")
+        finally:
+            raise RuntimeError("the capture was invalidated")
+
+    monkeypatch.setattr(torch.cuda, "graph", failing)
+    with pytest.raises(TrainingError) as caught:
+        trained("auto", "model=denoising", GRAPH)
+    reason = "operation not permitted when stream is capturing"
+    remedy = "write trainer.cuda_graph=false."
+    assert str(caught.value) == f"a step could not be captured ({reason}): {remedy}"
+    assert cuda.current is cuda.default
+
+
+def asking(part: L2, value: torch.Tensor) -> torch.Tensor:
+    return value * bool(value > 0)
+
+
+def asking_backwards(part: L2, value: torch.Tensor) -> torch.Tensor:
+    if value.requires_grad:
+        value.register_hook(lambda gradient: gradient * bool(gradient > 0))
+    return value
+
+
+def counting(part: L2, value: torch.Tensor) -> torch.Tensor:
+    part.count = getattr(part, "count", 0) + 1
+    return value * part.count
+
+
+WAITS = "a step cannot be captured (called a synchronizing CUDA operation, "
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (asking, WAITS),
+        (asking_backwards, WAITS),
+        (counting, "L2 keeps something new in each step"),
+    ],
+)
+def test_what_a_trial_of_a_step_finds_is_told_and_the_trial_changes_nothing(
+    change: Callable[[L2, torch.Tensor], torch.Tensor],
+    reason: str,
     trained: Trained,
     cuda: Simulated,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def fails(self: graph.Graph) -> None:
-        raise RuntimeError("operation not permitted when stream is capturing\nand more")
-
-    @contextmanager
-    def failing(*_: Any, **__: Any) -> Iterator[None]:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(graph.Graph, "_take", fails)
-            yield
-
-    usual = trained("auto", *VARIANTS["denoising"])
-    monkeypatch.setattr(torch.cuda, "graph", failing)
-    run = trained("auto", *VARIANTS["denoising"], "trainer.cuda_graph=true")
+    penalty = L2.penalty
+    monkeypatch.setattr(L2, "penalty", lambda part, seen: change(part, penalty(part, seen)))
+    words = ["network.widths=[16]", "model.latent_dim=8", "network.norm=batch", "constraint=l2"]
+    usual = trained("auto", *words)
+    run = trained("auto", *words, GRAPH)
     assert list(differences(usual.story(), run.story())) == []
-    said = (
-        "a step could not be captured (operation not permitted when stream is capturing); steps are"
-    )
-    assert capsys.readouterr().err.count(said) == 1
+    (line,) = told(capsys)
+    assert reason in line
     assert not cuda.captures
+    assert cuda.mode == 0
 
 
-@pytest.mark.parametrize(
-    ("overrides", "reason"),
-    [
-        (
-            ["model=variational", "model.beta={schedule: warmup, value: 1, epochs: 1}"],
-            "a schedule changes the loss",
-        ),
-        (
-            [
-                "model=denoising",
-                "constraint.masking.fraction={schedule: linear, start: 0, end: 1, steps: 9}",
-                "network.norm=batch",
-            ],
-            "a schedule changes the loss",
-        ),
-        (
-            ["model=sparse", "model.latent_dim=80", "constraint=[topk,resampling]"],
-            "Resampling keeps something new in each step",
-        ),
-        (["network.widths=[16]", "network.dropout=0.2"], "dropout draws from the global stream"),
-        (["optimizer={_target_: torch.optim.Adagrad, lr: 0.01}"], "Adagrad counts its steps"),
-        (["optimizer.fused=false"], "Adam counts its steps"),
-        (
-            ["scheduler={_target_: torch.optim.lr_scheduler.LinearLR, interval: step}"],
-            "the learning rate changes at each step",
-        ),
-        (["trainer.accumulate_grad_batches=2"], "all steps are Lightning's own"),
-    ],
-)
+OBSTACLES = [
+    (
+        ["model=variational", "model.beta={schedule: warmup, value: 1, epochs: 1}"],
+        "a schedule changes the loss at each step",
+    ),
+    (
+        [
+            "model=denoising",
+            "constraint.masking.fraction={schedule: linear, start: 0, end: 1, steps: 9}",
+            "network.norm=batch",
+        ],
+        "a schedule changes the loss at each step",
+    ),
+    (
+        ["model=sparse", "model.latent_dim=80", "constraint=[topk,resampling]"],
+        "Resampling keeps something new in each step",
+    ),
+    (
+        ["network.widths=[16]", "network.dropout=0.2"],
+        "network.dropout draws from the global stream",
+    ),
+    (["optimizer={_target_: torch.optim.Adagrad, lr: 0.01}"], "optimizer Adagrad is not fused"),
+    (
+        ["optimizer={_target_: torch.optim.SGD, lr: 0.001, fused: false}"],
+        "optimizer SGD is not fused",
+    ),
+    (
+        ["scheduler={_target_: torch.optim.lr_scheduler.LinearLR, interval: step}"],
+        "scheduler.interval=step changes the learning rate at each step",
+    ),
+    (["trainer.detect_anomaly=true"], "trainer.detect_anomaly=true looks at each gradient"),
+    (
+        ["trainer.accumulate_grad_batches=2"],
+        "all steps are Lightning's own (trainer.accumulate_grad_batches=2)",
+    ),
+    (["trainer.profiler=simple"], "all steps are Lightning's own (trainer.profiler)"),
+]
+
+
+@pytest.mark.parametrize(("overrides", "reason"), OBSTACLES)
 def test_what_cannot_be_repeated_is_told(
     trained: Trained,
     cuda: Simulated,
@@ -187,28 +240,56 @@ def test_what_cannot_be_repeated_is_told(
     reason: str,
 ) -> None:
     usual = trained("auto", "model.latent_dim=8", *overrides)
-    run = trained("auto", "model.latent_dim=8", *overrides, "trainer.cuda_graph=true")
+    run = trained("auto", "model.latent_dim=8", *overrides, GRAPH)
     assert list(differences(usual.story(), run.story())) == []
-    lines = capsys.readouterr().err.splitlines()
-    assert len([line for line in lines if line.startswith("trainer.cuda_graph: ")]) == 1
-    assert any(reason in line and line.endswith("steps are taken one by one") for line in lines)
+    assert told(capsys) == [f"trainer.cuda_graph: {reason}; steps are taken one by one"]
     assert not cuda.captures
 
 
-def test_without_a_gpu_it_is_told(trained: Trained, capsys: pytest.CaptureFixture[str]) -> None:
-    trained("auto", "model.latent_dim=8", "trainer.cuda_graph=true")
-    assert "there is no GPU; steps are taken one by one" in capsys.readouterr().err
+def test_one_step_per_call_is_told(
+    trained: Trained, cuda: Simulated, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained(1, "model.latent_dim=8", GRAPH)
+    (line,) = told(capsys)
+    assert "all steps are Lightning's own (trainer.steps_per_call=1)" in line
 
 
-def test_streams_give_the_numbers_of_noise() -> None:
-    streams = graph.Streams()
-    for key in ((1, "train", 0, 5), (1, "train", 0, 6), (2, "train", 3, 0)):
-        streams.seed(*key)
-        expected, found = Noise(*key), streams.stream("code")
-        one, other = expected.stream("code"), found
-        for _ in range(2):
-            assert torch.equal(one.normal((4, 3)), other.normal((4, 3)))
-        inner = streams.stream("masking").stream("x").uniform((5,))
-        assert torch.equal(expected.stream("masking").stream("x").uniform((5,)), inner)
-        assert torch.equal(expected.uniform((2,)), streams.uniform((2,)))
-    assert len(streams.generators) == 3
+@pytest.mark.parametrize(
+    "overrides", [["trainer.log_every_n_steps=1"], ["trainer.limit_train_batches=3"]]
+)
+def test_that_no_step_was_repeated_is_told_at_the_end(
+    trained: Trained,
+    cuda: Simulated,
+    capsys: pytest.CaptureFixture[str],
+    overrides: list[str],
+) -> None:
+    trained("auto", "model.latent_dim=8", *overrides, GRAPH)
+    (line,) = told(capsys)
+    assert "no step was repeated" in line
+    assert not cuda.captures
+
+
+def test_without_a_gpu_the_first_process_tells(
+    trained: Trained, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained("auto", "model.latent_dim=8", GRAPH)
+    (line,) = told(capsys)
+    assert "training is on no CUDA device; steps are taken one by one" in line
+    monkeypatch.setattr(graph, "is_first_process", lambda: False)
+    trained("auto", "model.latent_dim=8", GRAPH)
+    assert told(capsys) == []
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda clock: clock.step,
+        lambda clock: clock.epoch,
+        lambda clock: clock[0],
+        lambda clock: [*clock],
+        lambda clock: clock._asdict(),
+    ],
+)
+def test_however_the_clock_is_read_it_is_noticed(read: Callable[[Any], Any]) -> None:
+    with pytest.raises(graph._ClockWasRead):
+        read(graph._Unreadable())

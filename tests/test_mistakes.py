@@ -163,7 +163,7 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["dataset=array", "dataset.path=/nowhere.npy"], "dataset.path=/nowhere.npy: no such file. Write dataset.path=FILE.npy."),
     (["dataset=mnist", "dataset.root=/nowhere", "dataset.download=false"], "dataset.root=/nowhere: no such folder. Write dataset.root=FOLDER where MNIST lies as torchvision stores it."),
     # classes
-    (["model._target_=os.system"], "model._target_=os.system: only classes of aeframe.* and torch.optim.* can be named here."),
+    (["model._target_=os.system"], "model._target_=os.system: only classes of torch.optim and of aeframe's parts can be named here."),
     (["model._target_=aeframe.models.Undercomplet"], "model._target_=aeframe.models.Undercomplet: there is no such class."),
     (["model._target_=aeframe.networks.MLP"], "model._target_=aeframe.networks.MLP: is no Autoencoder."),
     (["optimizer._target_=torch.optim.Adm"], "optimizer._target_=torch.optim.Adm: there is no such class."),

@@ -105,7 +105,7 @@ def test_a_transposed_convolution_to_one_channel_is_torchs(
 ) -> None:
     layout = torch.channels_last if last else torch.contiguous_format
     options = {"stride": 2, "padding": 1, "output_padding": missing}
-    ours = GrayConvTranspose2d(channels, 1, 3, **options).double().to(memory_format=layout)
+    ours = GrayConvTranspose2d(channels, missing).double().to(memory_format=layout)
     theirs = nn.ConvTranspose2d(channels, 1, 3, **options).double().to(memory_format=layout)
     theirs.load_state_dict(ours.state_dict())
     x = torch.randn(2, channels, height, width, dtype=torch.float64).to(memory_format=layout)
@@ -119,6 +119,18 @@ def test_a_transposed_convolution_to_one_channel_is_torchs(
         results.append([layer(inputs), *first, *second])
     for one, other in zip(*results, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
+
+
+def test_to_one_channel_in_bfloat16_it_is_torchs_bit_for_bit() -> None:
+    ours = GrayConvTranspose2d(5, (1, 0))
+    theirs = nn.ConvTranspose2d(5, 1, 3, stride=2, padding=1, output_padding=(1, 0))
+    theirs.load_state_dict(ours.state_dict())
+    x = torch.randn(2, 5, 4, 4)
+    with torch.autocast("cpu", torch.bfloat16):
+        one, other = ours(x), theirs(x)
+    assert one.dtype == other.dtype == torch.bfloat16
+    assert torch.equal(one, other)
+    assert list(ours.state_dict()) == ["weight", "bias"]
 
 
 def test_gray_images_end_in_that_layer_and_others_do_not() -> None:

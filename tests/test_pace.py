@@ -461,8 +461,9 @@ def test_the_step_whose_loss_is_not_finite_is_named_at_every_pace(
     trained: Callable[..., Run], tmp_path: Path, ahead: list[int]
 ) -> None:
     def message(steps_per_call: Pace) -> str:
+        steep = ("optimizer._target_=torch.optim.SGD", "optimizer.lr=1")
         with pytest.raises(TrainingError) as caught:
-            trained(steps_per_call, "optimizer._target_=torch.optim.SGD", "optimizer.lr=1")
+            trained(steps_per_call, *steep, "divergence.explodes_at=1e300")
         (tmp_path / "run").rename(tmp_path / f"failed at pace {steps_per_call}")
         return str(caught.value)
 

@@ -109,14 +109,14 @@ def test_a_legal_pair_takes_two_steps(
         assert f"val/{constraint}" in trainer.callback_metrics
 
 
-@pytest.mark.parametrize(("pair", "text"), ILLEGAL.items(), ids=[" ".join(p) for p in ILLEGAL])
+@pytest.mark.parametrize("pair", sorted(ILLEGAL), ids=" ".join)
 def test_an_illegal_pair_is_refused_with_what_to_write(
-    compose: Compose, pair: tuple[str, str], text: str
+    compose: Compose, pair: tuple[str, str]
 ) -> None:
     with pytest.raises(ConfigError) as caught:
         check(compose(*choice(*pair)))
     first, *more = caught.value.problems
-    assert text in first.what
+    assert ILLEGAL[pair] in first.what
     assert pair[1] in first.where
     assert first.remedy
     # auxk wants the network changed as well, but for a posterior, where nothing else matters

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ from aeframe import pace
 from aeframe.checkpoints import Last
 from aeframe.module import AutoencoderModule
 from tests.test_pace import differences, written
+from tests.torture import records
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -77,6 +81,7 @@ OPTIONS = {
         "++trainer.val_check_interval=4",
     ],
     "momentum": ["optimizer={_target_: torch.optim.SGD, lr: 0.001, momentum: 0.9}"],
+    "steps instead of epochs": ["++trainer.max_steps=30"],
     "patience": ["early_stopping.patience=2"],
     "bf16": ["trainer.precision=bf16-mixed"],
     "validation of every second epoch": ["trainer.check_val_every_n_epoch=2"],
@@ -89,12 +94,14 @@ class Killed(BaseException):
 
 @pytest.fixture
 def killed(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, str], None]:
-    """Let the run end at a step: by a kill after it, in it, or by a signal."""
+    """Let the run end at a step: by a kill after it, in it, or by a signal, also in the validation."""
     loss, save, after = AutoencoderModule.loss, Last.save, Last.after_batch
+    validated = Last.on_validation_batch_end
 
     def at(step: int, how: str) -> None:
         monkeypatch.setattr(AutoencoderModule, "loss", loss)
         monkeypatch.setattr(Last, "after_batch", after)
+        monkeypatch.setattr(Last, "on_validation_batch_end", validated)
 
         def dies(module: Any, batch: Any, index: int, now: int) -> Any:
             if now == step:
@@ -106,10 +113,17 @@ def killed(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, str], None]:
                 last.signals.received = 15
             after(last, trainer)
 
+        def signalled_late(last: Last, trainer: Any, *rest: Any) -> None:
+            if trainer.global_step >= step:
+                last.signals.received = 15
+            validated(last, trainer, *rest)
+
         if how == "kill":
             monkeypatch.setattr(AutoencoderModule, "loss", dies)
         elif how == "signal":
             monkeypatch.setattr(Last, "after_batch", signalled)
+        elif how == "signal in a validation":
+            monkeypatch.setattr(Last, "on_validation_batch_end", signalled_late)
 
     assert save is Last.save
     return at
@@ -117,12 +131,18 @@ def killed(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, str], None]:
 
 def story(folder: Path) -> dict[str, Any]:
     """Everything that a run leaves: checkpoints, curves, pictures and results."""
-    found: dict[str, Any] = {"events": written(folder)}
+    # TensorBoard reads files of one second in the order of their names: sorted, but doubles stay
+    curves = {tag: sorted(points, key=_step) for tag, points in written(folder).items()}
+    found: dict[str, Any] = {"events": curves}
     for name in ("best", "last"):
         found[name] = torch.load(folder / "checkpoints" / f"{name}.ckpt", weights_only=True)
         del found[name]["hyper_parameters"]
     found["card"] = json.loads((folder / "evaluation.json").read_text()) | {"seconds": 0}
     return found
+
+
+def _step(point: tuple[int, Any] | int) -> int:
+    return point if isinstance(point, int) else point[0]
 
 
 @pytest.fixture
@@ -159,9 +179,9 @@ def compare(
 def test_every_variant_goes_on_as_if_nothing_had_been(
     compare: Callable[..., None], monkeypatch: pytest.MonkeyPatch, variant: str
 ) -> None:
-    """Within the first and a later epoch, and at an epoch's end."""
+    """Within an epoch, and at the end of a later one."""
     monkeypatch.setattr(pace.Pace, "interval", 1e9)
-    compare(*VARIANTS[variant], "trainer.steps_per_call=3", steps=(5, BATCHES, 2 * BATCHES - 1))
+    compare(*VARIANTS[variant], "trainer.steps_per_call=3", steps=(5, 2 * BATCHES))
 
 
 @pytest.mark.parametrize("option", OPTIONS)
@@ -173,3 +193,80 @@ def test_every_option_does(compare: Callable[..., None], option: str) -> None:
 @pytest.mark.parametrize("step", [1, 5, 12, 35, 36])
 def test_a_signal_ends_a_run_where_it_goes_on(compare: Callable[..., None], step: int) -> None:
     compare("model=denoising", "trainer.steps_per_call=4", steps=(step,), how="signal")
+
+
+def test_no_sample_is_left_out_or_seen_twice(
+    aeframe: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Count the samples of all steps that are in the final weights, over many ends and beginnings."""
+    loss, rows = AutoencoderModule.loss, dict[int, list[int]]()
+    ends = [3, 4, 11, 12, 13, 20, 25, 34]
+
+    def counted(module: Any, batch: Any, index: int, step: int) -> Any:
+        if ends and step == ends[0]:
+            ends.pop(0)
+            raise Killed
+        rows[step] = batch.row.tolist()  # a step that is taken anew counts once
+        return loss(module, batch, index, step)
+
+    monkeypatch.setattr(AutoencoderModule, "loss", counted)
+    often = ("checkpoint.every_minutes=0", "trainer.steps_per_call=2")
+    for _ in range(8):
+        with pytest.raises(Killed):
+            aeframe(*SMALL, *often, "hydra.run.dir=run", "resume=auto")
+    assert aeframe(*SMALL, *often, "hydra.run.dir=run", "resume=auto")[0] == 0
+    assert sorted(rows) == list(range(3 * BATCHES))
+    epochs = [[row for i in range(BATCHES) for row in rows[e * BATCHES + i]] for e in range(3)]
+    train = set(epochs[0])
+    assert len(train) == 1437
+    for epoch in epochs:
+        assert len(epoch) == len(set(epoch))
+        assert set(epoch) == train
+    assert epochs[0] != epochs[1]
+
+
+def test_the_death_of_a_process_that_fetches_is_told_and_the_run_goes_on(
+    aeframe: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = (*SMALL, "checkpoint.every_minutes=0", "dataset.num_workers=2", "hydra.run.dir=run")
+    assert aeframe(*command)[0] == 0
+    whole = story(tmp_path / "run")
+    shutil.rmtree(tmp_path / "run")
+    loss = AutoencoderModule.loss
+
+    def murderous(module: Any, batch: Any, index: int, step: int) -> Any:
+        if step == 15:
+            for child in multiprocessing.active_children():
+                os.kill(int(child.pid or 0), signal.SIGKILL)
+                child.join()
+        return loss(module, batch, index, step)
+
+    monkeypatch.setattr(AutoencoderModule, "loss", murderous)
+    status, _, err = aeframe(*command)
+    assert status == 1
+    assert "Traceback" not in err
+    *_, line = err.splitlines()  # torch may have complained before
+    assert "a process that fetched data was ended from outside" in line
+    assert line.endswith(
+        f"last good checkpoint is {tmp_path / 'run' / 'checkpoints' / 'last.ckpt'}."
+    )
+    monkeypatch.setattr(AutoencoderModule, "loss", loss)
+    assert aeframe(*command, "resume=auto")[0] == 0
+    assert list(differences(whole, story(tmp_path / "run"))) == []
+
+
+def test_a_signal_ends_a_validation_which_is_done_anew(compare: Callable[..., None]) -> None:
+    words = ("model=denoising", "trainer.limit_val_batches=2", "++trainer.val_check_interval=6")
+    compare(*words, steps=(6, 12, 30, 36), how="signal in a validation")
+
+
+def test_a_run_that_lacks_its_last_file_writes_nothing_twice(
+    aeframe: Command, tmp_path: Path
+) -> None:
+    command = (*SMALL, "hydra.run.dir=run", "resume=auto")
+    assert aeframe(*command)[0] == 0
+    whole = records(tmp_path / "run")
+    assert any(tag.startswith("_hparams_") for tag, _ in whole)
+    (tmp_path / "run" / "evaluation.json").unlink()
+    assert aeframe(*command)[0] == 0
+    assert records(tmp_path / "run") == whole

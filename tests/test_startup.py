@@ -126,3 +126,47 @@ print("\\n", int("scipy.signal" in before), *sys.modules)
     seen, modules = imported(tmp_path, code)
     assert seen == 0
     assert {"scipy.signal._signaltools", "torchmetrics"} <= modules
+
+
+@pytest.mark.parametrize("own", [None, "GOMP_SPINCOUNT", "OMP_WAIT_POLICY"])
+def test_threads_do_not_wait_at_others_cost_unless_told(tmp_path: Path, own: str | None) -> None:
+    said = {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}
+    code = "import os\n" + COMMAND.replace("*sys.modules", "os.environ.get('GOMP_SPINCOUNT')")
+    environment = {name: value for name, value in os.environ.items() if name not in said}
+    done = subprocess.run(
+        [sys.executable, "-c", code, "--version"],
+        cwd=tmp_path,
+        env={**environment, "PYTHONPATH": str(ROOT), **({own: "7"} if own else {})},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    expected = {None: "1000", "GOMP_SPINCOUNT": "7", "OMP_WAIT_POLICY": "None"}
+    assert done.stdout.split()[-1] == expected[own]
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        "from scipy.signal import convolve as found; assert list(found([1, 2], [1, 3])) == [1, 5, 6]",
+        "import scipy.signal.windows as found; assert len(found.hann(5)) == 5",
+        "from importlib.util import find_spec; found = find_spec('scipy.signal'); assert found.origin",
+        "from scipy.signal import *; assert list(convolve([1, 2], [1, 3])) == [1, 5, 6]",
+        "import scipy.signal; found = scipy.signal.windows.hamming(3); assert len(found) == 3",
+    ],
+)
+def test_what_is_imported_may_want_scipy_signal(tmp_path: Path, wanted: str) -> None:
+    (tmp_path / "wants.py").write_text(wanted)
+    code = """
+import sys
+sys.path.insert(0, ".")
+from aeframe.imports import imported
+imported("wants")
+import scipy.signal
+assert list(scipy.signal.convolve([1, 2], [1, 3])) == [1, 5, 6]
+assert scipy.signal.windows is sys.modules["scipy.signal.windows"]
+assert type(sys.modules["scipy.signal"]).__name__ == "module"
+print("\\n", 0)
+"""
+    assert imported(tmp_path, code)[0] == 0

@@ -250,6 +250,9 @@ NONSENSE: dict[str, Callable[[State], None]] = {
     "no metrics": without("callback_metrics"),
     "text for metrics": put("callback_metrics", "x"),
     "text for a metric": put("callback_metrics|val/mse", "x"),
+    "text for a guard": put("guard", "x"),
+    "text for a first loss": put("guard|first", "x"),
+    "no more ways back": put("guard|back", -1),
     # weights
     "no weights": put("state_dict", {}),
     "a list of weights": put("state_dict", [1]),
@@ -405,9 +408,16 @@ def test_paths_in_a_checkpoint_lead_nowhere(aeframe: Command, begun: Path, tmp_p
 
 WRITTEN = [
     *(".lock", "train.log", "evaluation.json", "hparams.yaml", ".hydra", "checkpoints"),
-    *("checkpoints/last.ckpt", "checkpoints/best.ckpt", "checkpoints/last.partial"),
-    *("checkpoints/best.partial", ".hydra/config.yaml", ".hydra/overrides.yaml", "failed.txt"),
-    *("events.out.tfevents.9.x", ".events.out.tfevents.9.x.partial", "fit-profile.txt"),
+    *("checkpoints/last.ckpt", "checkpoints/best.ckpt", "checkpoints/previous.ckpt"),
+    *(
+        "checkpoints/.partial",
+        ".partial",
+        "checkpoints/previous.partial",
+        ".hydra/config.yaml",
+        ".hydra/overrides.yaml",
+        "failed.txt",
+    ),
+    *("events.out.tfevents.9.x", "fit-profile.txt"),
 ]
 
 

@@ -27,6 +27,7 @@ from aeframe.constrained import ConstrainedAutoencoder
 from aeframe.constraints import Data
 from aeframe.dashboard import Dashboard
 from aeframe.data import DataModule, Source
+from aeframe.divergence import Guard
 from aeframe.errors import ConfigError, Problem
 from aeframe.evaluate import Evaluation
 from aeframe.launch import require_devices
@@ -71,6 +72,7 @@ def build(cfg: DictConfig | Mapping[str, Any]) -> Built:
         data,
         seed=node["seed"],
         pace=Pace(training.steps_per_call, training.cuda_graph),
+        guard=Guard(parts.made["divergence"]),
         optimizer=_optimizer(node),
         scheduler=scheduler
         and partial(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from aeframe.bounds import AtLeast
+from aeframe.bounds import Above, AtLeast, Below
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +47,17 @@ class EarlyStoppingOptions:
     patience: Annotated[int, AtLeast(1)] | None = None
     min_delta: Annotated[float, AtLeast(0)] = 0.0
     warmup_epochs: Annotated[int, AtLeast(0)] = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class DivergenceOptions:
+    """What a loss does that is no number or more than explodes_at times the first step's: it ends training,
+    or, so many times as `retries`, training goes back to the last checkpoint with lr_factor of the rate.
+    """
+
+    retries: Annotated[int, AtLeast(0)] = 0
+    lr_factor: Annotated[float, Above(0), Below(1)] = 0.5
+    explodes_at: Annotated[float, Above(1)] = 1e6
 
 
 @dataclass(frozen=True, kw_only=True)

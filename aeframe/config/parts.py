@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from aeframe.config.callbacks import (
     CheckpointOptions,
     DashboardOptions,
+    DivergenceOptions,
     EarlyStoppingOptions,
     UntilOptions,
 )
@@ -40,6 +41,7 @@ PLAIN: dict[str, Any] = {
     "until": UntilOptions,
     "early_stopping": EarlyStoppingOptions,
     "checkpoint": CheckpointOptions,
+    "divergence": DivergenceOptions,
     "dashboard": DashboardOptions,
     "evaluation": Evaluation,
     "hardware": Hardware,
@@ -214,6 +216,9 @@ def _construct(node: dict[str, Any], parts: Parts) -> None:
     parts.found += pairs
     parts.notes = pair_notes(choices)
     _fractions(dataset, parts)
+    if _mapping(node["divergence"]).get("retries") and hardware.get("strategy") != "auto":
+        what = "several processes cannot go back together"
+        parts.found.append(Problem("divergence.retries", what, "Write 0, or hardware=cpu or gpu."))
     chosen = parts.made.get("hardware")
     if "dataset" in parts.made and chosen is not None and isinstance(chosen.devices, int):
         uneven = uneven_batch(batch_size(node), chosen.devices * chosen.num_nodes)

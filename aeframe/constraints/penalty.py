@@ -210,7 +210,9 @@ class Orthogonal(Penalty):
         with torch.autocast(dictionary.device.type, enabled=False):  # a difference of large numbers
             if units <= outputs:
                 gram = dictionary.t() @ dictionary
-                return (gram - torch.eye(units).to(gram)).square().sum()
+                # made where it is used: to move it there would be to wait for the device
+                identity = torch.eye(units, dtype=gram.dtype, device=gram.device)
+                return (gram - identity).square().sum()
             columns = F.normalize(dictionary, dim=0)
             # the Gram matrix of the short side has the same norm
             lengths = columns.square().sum(0)

@@ -16,7 +16,7 @@ from tests.benchmarks.stage import stage
 from tests.benchmarks.work import Trained, Work
 from tests.benchmarks.workspace import Workspace
 
-_held: Arm
+_held: Arm | None = None  # in the process of an arm alone
 
 
 @dataclass(frozen=True)
@@ -79,11 +79,19 @@ def _hold(arm: Arm) -> None:
 
 
 def _run_held(seed: int) -> Reading:
+    assert _held is not None
     return _held.run(seed)
 
 
+class Closed:
+    """An arm that keeps nothing between its runs."""
+
+    def close(self) -> None:
+        pass
+
+
 @dataclass(frozen=True)
-class Reference:
+class Reference(Closed):
     """A training by other means.
 
     name: of a module in `references`. package: on which that depends.
@@ -102,9 +110,6 @@ class Reference:
     def run(self, seed: int) -> Reading:
         return reading_of(self._train, self.work, self.space, seed)
 
-    def close(self) -> None:
-        pass
-
     def _train(self, folder: Path, seed: int) -> Trained:
         with stage():
             module = importlib.import_module(f"tests.benchmarks.references.{self.name}")
@@ -112,7 +117,7 @@ class Reference:
 
 
 @dataclass(frozen=True)
-class Aeframe:
+class Aeframe(Closed):
     """A training by aeframe.
 
     words: overrides beyond those of the work. images: of random data to train on; None is MNIST.
@@ -131,9 +136,6 @@ class Aeframe:
 
     def run(self, seed: int) -> Reading:
         return reading_of(self._train, self.work, self.space, seed)
-
-    def close(self) -> None:
-        pass
 
     def _train(self, folder: Path, seed: int) -> Trained:
         from tests.benchmarks import contender

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 import traceback
 from collections.abc import Callable
@@ -103,8 +104,7 @@ def measure(
         for number in range(-int(warm_up), min(repeats, row.most or repeats)):
             _pair(result, number, tell)
     except Exception as error:  # an arm may fail in any way; the other rows go on
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        result.faults.append(f"{type(error).__name__}: {error} ({where.filename}:{where.lineno})")
+        result.faults.append(f"{type(error).__name__}: {error} ({_place(error)})")
     finally:
         for arm, _ in result.sides:
             arm.close()
@@ -112,6 +112,13 @@ def measure(
     if apart:
         result.faults.append(apart)
     return result
+
+
+def _place(error: Exception) -> str:
+    """Where an error was raised: in the arm's own process, whose traceback is the cause, or in this one."""
+    told = re.findall(r'File "(.+)", line (\d+)', str(error.__cause__))
+    here = traceback.extract_tb(error.__traceback__)[-1]
+    return ":".join(told[-1]) if told else f"{here.filename}:{here.lineno}"
 
 
 def _pair(result: Result, number: int, tell: Callable[[str], None]) -> None:

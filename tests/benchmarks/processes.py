@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.benchmarks.arms import Reading
+from tests.benchmarks.arms import Closed, Reading
 from tests.benchmarks.workspace import Workspace
 
 CHECKOUT = Path(__file__).parents[2]
@@ -18,7 +18,7 @@ PATIENCE = 600  # seconds
 
 
 @dataclass(frozen=True)
-class Process:
+class Process(Closed):
     """A command of python, from its start to its end.
 
     arguments: of python, made for each run, with a new folder that is deleted afterwards.
@@ -47,9 +47,6 @@ class Process:
         if done.returncode:
             raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}: {done.stderr}")
         return Reading(float(done.stdout.split()[-1]) if self.printed else seconds)
-
-    def close(self) -> None:
-        pass
 
 
 def probe(name: str, *arguments: str) -> tuple[str, ...]:

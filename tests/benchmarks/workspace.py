@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gzip
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -56,19 +58,29 @@ class Workspace:
         there = any((self.data / "MNIST" / "raw").glob("train-images-idx3-ubyte*"))
         return None if there else f"no MNIST under {self.data}: give --data FOLDER"
 
+    def _whole(self, name: str, write: Callable[[Path], object]) -> Path:
+        """What lies under this name, written once for all arms: their processes see all of it or nothing."""
+        made = self.folder / name
+        if not made.exists():
+            beside = Path(tempfile.mkdtemp(prefix="unfinished_", dir=self.folder))
+            write(beside / name)
+            (beside / name).rename(made)
+            beside.rmdir()
+        return made
+
     @cached_property
     def unpacked(self) -> Path:
         """MNIST as torchvision wants to find it, which reads no packed files."""
-        raw = self.folder / "mnist" / "MNIST" / "raw"
-        if raw.exists():  # by another arm's process
-            return self.folder / "mnist"
+        return self._whole("mnist", self._unpack)
+
+    def _unpack(self, folder: Path) -> None:
+        raw = folder / "MNIST" / "raw"
         raw.mkdir(parents=True)
         for file in sorted((self.data / "MNIST" / "raw").glob("*-ubyte*")):
             packed, content = file.suffix == ".gz", file.read_bytes()
             (raw / file.name.removesuffix(".gz")).write_bytes(
                 gzip.decompress(content) if packed else content
             )
-        return self.folder / "mnist"
 
     @cached_property
     def digits(self) -> Digits:
@@ -83,22 +95,24 @@ class Workspace:
 
     def array(self, images: int) -> Path:
         """A .npy file of so many random images, uint8 [images, 784]."""
-        file = self.folder / f"random_{images}.npy"
-        if not file.exists():
-            out = np.lib.format.open_memmap(file, "w+", np.uint8, (images, PIXELS))
+
+        def write(file: Path) -> None:
+            out = _mapped(file, images)
             block = np.random.default_rng(0).integers(0, 256, (10_000, PIXELS), np.uint8)
             for start in range(0, images, len(block)):
                 out[start : start + len(block)] = block[: images - start]
-        return file
+
+        return self._whole(f"random_{images}.npy", write)
 
     def hole(self, gigabytes: int) -> Path:
         """A .npy file of zeros, uint8 [N, 784], that takes no room on most file systems."""
-        file = self.folder / f"zeros_{gigabytes}.npy"
-        if not file.exists():
-            shape = (gigabytes * 10**9 // PIXELS, PIXELS)
-            np.lib.format.open_memmap(file, "w+", np.uint8, shape)
-        return file
+        images = gigabytes * 10**9 // PIXELS
+        return self._whole(f"zeros_{gigabytes}.npy", lambda file: _mapped(file, images))
 
     def run_folder(self) -> Path:
         """A new folder for one run; the arm that wrote it lets it be deleted."""
         return Path(tempfile.mkdtemp(prefix="run_", dir=self.folder))
+
+
+def _mapped(file: Path, images: int) -> np.memmap[Any, Any]:
+    return np.lib.format.open_memmap(file, "w+", np.uint8, (images, PIXELS))

@@ -1,0 +1,104 @@
+"""Training itself, with whatever ends it in our words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytorch_lightning as pl
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+
+from aeframe import events
+from aeframe.checkpoints import BEST, CHECKPOINTS, LAST, Best
+from aeframe.compute import compile_network
+from aeframe.config.build import Built
+from aeframe.distributed import is_lost
+from aeframe.divergence import DivergenceError
+from aeframe.errors import MachineError, TrainingError, UserError, reason
+from aeframe.files import DISK, cause
+from aeframe.launch import is_first_process
+from aeframe.saved import Saved
+
+WORKER_DIED = (
+    "a process that fetched data was ended from outside, as the system does where memory runs out. "
+    "Write resume=RUN to go on, perhaps with fewer dataset.num_workers."
+)
+
+
+def fit_or_fail(trainer: pl.Trainer, built: Built, best: Best, saved: Saved | None) -> int | None:
+    """Train. The step at which it went wrong, where it is to be tried once more."""
+    last, guard = trainer.fit_loop.epoch_loop.last, built.module.guard
+    if is_first_process():
+        events.cut(last.folder, saved.steps if saved else 0)
+    if built.training.compile:
+        compile_network(built.net)
+    try:
+        _fit(trainer, built, best, saved)
+    except DivergenceError as error:
+        if not guard.may_go_back:
+            raise
+        print(f"{error} Going back: {guard.back + 1} of {guard.options.retries}.", flush=True)
+        return error.step
+    return None
+
+
+def _fit(trainer: pl.Trainer, built: Built, best: Best, saved: Saved | None) -> None:
+    """Train, with Lightning's ways of ending turned into ours."""
+    try:
+        trainer.fit(built.module, ckpt_path=saved.checkpoint if saved else None, weights_only=True)
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt):  # which Lightning makes status 1
+            raise KeyboardInterrupt from None
+        raise
+    except (MisconfigurationException, ValueError) as error:
+        if trainer.global_step or not _is_lightnings(error):
+            raise
+        raise UserError("trainer", str(error).strip().splitlines()[0].rstrip(".")) from error
+    except RuntimeError as error:
+        if "DataLoader worker" in str(error):
+            raise TrainingError(WORKER_DIED) from error
+        if not (built.training.compile and type(error).__module__.startswith("torch._")):
+            raise
+        what = f"the network could not be translated ({str(error).strip().splitlines()[0]})"
+        remedy = "Install a C++ compiler, or write trainer.compile=false."
+        raise UserError("trainer.compile=true", what, remedy) from error
+    if best.best_model_score is None:  # it was over before the first validation was due
+        trainer.validate(built.module, verbose=False)
+        best.best_model_path = f"{best.dirpath}/{BEST}"
+        best.best_model_score = trainer.callback_metrics[best.monitor or ""]
+        trainer.save_checkpoint(best.best_model_path)
+
+
+@contextmanager
+def told(folder: Path, trainer: pl.Trainer) -> Iterator[None]:
+    """What befalls a run, of its own or from outside, in one line that says what is left."""
+    try:
+        with events.failing_once():
+            yield
+    except (TrainingError, OSError, RuntimeError) as error:
+        if (words := _in_words(error, folder, trainer)) is None:
+            raise
+        kept = [file for name in (LAST, BEST) if (file := folder / CHECKPOINTS / name).exists()]
+        left = f" The last good checkpoint is {kept[0]}." if kept else ""
+        kind = MachineError if isinstance(words, MachineError) else TrainingError
+        raise kind(f"{words}{left}") from error
+
+
+def _in_words(error: Exception, folder: Path, trainer: pl.Trainer) -> TrainingError | None:
+    if isinstance(error, TrainingError):
+        return error
+    if (why := cause(error)) is not None and why.errno in DISK:
+        file = why.filename or folder
+        return MachineError(f"{file} could not be written ({reason(why)}).")
+    if trainer.world_size > 1 and is_lost(error):
+        return MachineError(f"another process of the run has ended ({reason(error)}).")
+    return None
+
+
+def _is_lightnings(error: BaseException) -> bool:
+    """Whether Lightning raised it, of its own accord."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and "pytorch_lightning" in trace.tb_frame.f_code.co_filename

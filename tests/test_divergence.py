@@ -1,0 +1,158 @@
+"""A loss that is no number, or explodes, is told with its step, term and samples; training may go back."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from aeframe.config.callbacks import DivergenceOptions
+from aeframe.data.sampler import EpochBatches
+from aeframe.divergence import Guard
+from tests.test_pace import written
+
+Command = Callable[..., tuple[int, str, str]]
+
+SHORT = (
+    *(
+        "network.widths=[]",
+        "dataset.batch_size=128",
+        "trainer.max_epochs=2",
+        "evaluation.images=32",
+    ),
+    *("dashboard.images=0", "trainer.log_every_n_steps=1", "hydra.run.dir=run"),
+)
+# each step multiplies the error
+STEEP = "optimizer={_target_: torch.optim.SGD, lr: 0.2}"
+
+
+def test_the_message_names_step_term_and_samples(aeframe: Command, tmp_path: Path) -> None:
+    status, _, err = aeframe(*SHORT, STEEP, "divergence.explodes_at=10")
+    assert status == 1
+    (line,) = err.splitlines()
+    found = json.loads((tmp_path / "run" / "diverged.json").read_text())
+    step = found["step"]
+    assert (
+        f"the loss exploded to {float(found['loss'].split()[2]):.3g} (the first step's was" in line
+    )
+    assert f"at step {step} (term: reconstruction), in a batch of samples " in line
+    assert line.count("Write a lower optimizer.lr") == 1
+    losses = dict(written(tmp_path / "run")["train/loss"])
+    assert max(losses.values()) <= 10 * losses[0] < found["terms"]["reconstruction"]
+    # every sample of that batch, by its place in the digits
+    assert len(set(found["samples"])) == 128
+    assert ", ".join(str(row) for row in found["samples"][:5]) in line
+
+
+@pytest.mark.parametrize("every", ["0", "100"])
+def test_training_goes_back_and_learns_more_slowly(
+    aeframe: Command, tmp_path: Path, every: str
+) -> None:
+    """With a checkpoint after each step, and with none before the end."""
+    words = (STEEP, "divergence.explodes_at=10", f"checkpoint.every_minutes={every}")
+    status, out, err = aeframe(*SHORT, *words, "trainer.steps_per_call=1", "divergence.retries=9")
+    assert status == 0, err
+    said = [line for line in out.splitlines() if "Going back: " in line]
+    assert [line.rpartition("Going back: ")[2] for line in said] == [
+        f"{back + 1} of 9." for back in range(len(said))
+    ]
+    assert 1 <= len(said) < 9
+    curves = written(tmp_path / "run")
+    steps = [step for step, _ in curves["train/loss"]]
+    assert steps == list(range(24))  # none twice, none missing
+    rates = [rate for _, rate in curves["train/learning_rate"]]
+    assert rates[-1] == pytest.approx(0.2 * 0.5 ** len(said))
+    assert rates == pytest.approx(
+        [rates[-1]] * 24
+    )  # the first steps lead nowhere, and are taken anew
+    last = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert last["guard"]["back"] == len(said)
+    assert last["optimizer_states"][0]["param_groups"][0]["lr"] == pytest.approx(rates[-1])
+
+
+@pytest.mark.parametrize(("often", "again"), [("0", 14), ("100", 0)])
+def test_the_steps_before_the_last_good_checkpoint_are_kept(
+    aeframe: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, often: str, again: int
+) -> None:
+    """The loss of step 15 tells of the weights that the checkpoint after 15 steps holds."""
+    losses, complaint = [], Guard.complaint
+
+    def late(self: Guard, loss: float) -> str | None:
+        losses.append(loss)
+        return "exploded" if len(losses) == 16 else complaint(self, loss)
+
+    monkeypatch.setattr(Guard, "complaint", late)
+    words = ("trainer.steps_per_call=1", f"checkpoint.every_minutes={often}")
+    status, out, err = aeframe(*SHORT, *words, "divergence.retries=1", "optimizer.lr=0.01")
+    assert status == 0, err
+    assert out.count("Going back: 1 of 1") == 1
+    curves = written(tmp_path / "run")
+    rates = [rate for _, rate in curves["train/learning_rate"]]
+    assert rates == pytest.approx([0.01] * again + [0.005] * (24 - again))
+    assert [value for _, value in curves["train/loss"]] == pytest.approx(
+        losses[:again] + losses[16:], rel=1e-6
+    )
+
+
+def test_after_the_last_retry_training_ends(aeframe: Command, tmp_path: Path) -> None:
+    words = (STEEP, "divergence.explodes_at=10", "divergence.lr_factor=0.999")
+    status, out, err = aeframe(*SHORT, *words, "divergence.retries=2")
+    assert status == 1
+    assert out.count("Going back: ") == 2
+    assert len(err.splitlines()) == 1
+    assert "the loss exploded" in err
+    assert not (tmp_path / "run" / "evaluation.json").exists()
+
+
+def test_a_schedule_goes_on_from_the_lower_rate(aeframe: Command, tmp_path: Path) -> None:
+    schedule = "scheduler={_target_: torch.optim.lr_scheduler.ExponentialLR, gamma: 0.5}"
+    words = (STEEP, schedule, "divergence.explodes_at=10", "divergence.retries=9")
+    status, out, err = aeframe(*SHORT, *words)
+    assert status == 0, err
+    backs = out.count("Going back: ")
+    rates = dict(written(tmp_path / "run")["train/learning_rate"])
+    assert rates[0] == pytest.approx(0.2 * 0.5**backs)
+    assert rates[23] == pytest.approx(0.2 * 0.5 ** (backs + 1))
+
+
+def test_a_run_that_went_back_goes_on_with_its_rate(aeframe: Command, tmp_path: Path) -> None:
+    words = (STEEP, "divergence.explodes_at=10", "divergence.retries=9")
+    status, out, _ = aeframe(*SHORT, *words)
+    assert status == 0
+    status, more, err = aeframe("resume=run", "trainer.max_epochs=3")
+    assert status == 0, err
+    assert "Going back" not in more
+    rates = [rate for _, rate in written(tmp_path / "run")["train/learning_rate"]]
+    assert len(rates) == 36
+    assert rates == pytest.approx([0.2 * 0.5 ** out.count("Going back: ")] * 36)
+
+
+def test_what_an_explosion_is() -> None:
+    guard = Guard(DivergenceOptions(explodes_at=100))
+    assert guard.complaint(5.0) is None
+    assert guard.complaint(500.0) is None
+    assert guard.complaint(501.0) == "exploded to 501 (the first step's was 5)"
+    assert guard.complaint(math.nan) == "became nan"
+    assert guard.complaint(-math.inf) == "became -inf"
+    assert guard.complaint(-1e9) is None  # a likelihood may be as good as it likes
+    small = Guard(DivergenceOptions(explodes_at=100))
+    assert small.complaint(0.001) is None
+    assert small.complaint(99.0) is None  # of a loss near 0 any other is a large multiple
+
+
+def test_the_samples_are_those_of_the_sampler() -> None:
+    batches = list(EpochBatches(10, 4, seed=1, training=True, shuffle=True))
+    assert sorted(int(i) for share in batches for i in share.positions) == list(range(10))
+
+
+def test_several_processes_do_not_go_back(aeframe: Command) -> None:
+    status, _, err = aeframe("hardware=ddp_cpu", "divergence.retries=1")
+    assert status == 2
+    assert err == (
+        "aeframe: divergence.retries: several processes cannot go back together. "
+        "Write 0, or hardware=cpu or gpu.\n"
+    )
