@@ -57,7 +57,7 @@ def _fit(trainer: pl.Trainer, built: Built, best: Best, saved: Saved | None) -> 
         raise UserError("trainer", str(error).strip().splitlines()[0].rstrip(".")) from error
     except RuntimeError as error:
         if "DataLoader worker" in str(error):
-            raise TrainingError(WORKER_DIED) from error
+            raise MachineError(WORKER_DIED) from error
         if not (built.training.compile and type(error).__module__.startswith("torch._")):
             raise
         what = f"the network could not be translated ({str(error).strip().splitlines()[0]})"

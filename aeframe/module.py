@@ -208,7 +208,8 @@ class AutoencoderModule(pl.LightningModule):
     def _check(self, loss: float, output: Output, step: int, batch: Batch) -> None:
         if complaint := self.guard.complaint(loss):
             terms = {name: term.value.item() for name, term in output.terms.items()}
-            folder = Path(self.trainer.default_root_dir) if self.global_rank == 0 else None
+            logger = self.logger if self.global_rank == 0 else None
+            folder = Path(logger.log_dir) if logger is not None and logger.log_dir else None
             raise diverged(complaint, terms, step, "", batch.row.tolist(), folder)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
