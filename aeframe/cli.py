@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,8 +13,9 @@ from typing import Any
 
 from aeframe import __version__
 from aeframe.errors import Problem, TrainingError, UserError
-from aeframe.imports import imported
-from aeframe.interruption import Interrupted
+from aeframe.interruption import REQUEUE, Interrupted, ended_by
+from aeframe.jobs import Jobs
+from aeframe.slurm import is_in_job, requeue
 
 DESCRIPTION = """\
 Trains autoencoders from configuration.
@@ -55,7 +56,8 @@ def train() -> None:
         sys.exit(1)
     except Interrupted as end:
         if is_first_process():
-            print(f"aeframe: {end}", file=sys.stderr)
+            requeued = f"; {requeue()}" if end.requeues and end.number == REQUEUE else ""
+            print(f"aeframe: {end}{requeued}", file=sys.stderr, flush=True)
         sys.exit(end.status if is_first_process() else 0)  # Lightning ends all where a rank fails
     except KeyboardInterrupt:
         print("aeframe: interrupted", file=sys.stderr)
@@ -77,7 +79,6 @@ def report(error: UserError) -> None:
 def _train(argv: Sequence[str]) -> int:
     import hydra
 
-    from aeframe.belongings import refuse_foreign_sweep
     from aeframe.launch import CONF, Folders
     from aeframe.overrides import explained, parse
     from aeframe.sweep import SweepTable
@@ -93,15 +94,22 @@ def _train(argv: Sequence[str]) -> int:
     folders.register()
     jobs = Jobs(command, folders)
     sys.argv = [sys.argv[0], *command.argv]
-    SweepTable.failures = 0
+    SweepTable.failures, SweepTable.folder = 0, None
+    sweeps = False
     with explained(command), folders.dropped_if_empty():
-        if command.trains and command.multirun and command.sweep is not None:
-            refuse_foreign_sweep(command.sweep)
-        if command.trains and not command.multirun:
+        if command.trains:
             # before Hydra makes a folder or writes into an existing one
-            command = _allowed(command, jobs)
+            command, sweeps = _allowed(command, jobs)
             sys.argv = [sys.argv[0], *command.argv]
-        hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")(jobs)()
+        ends = [
+            *([signal.SIGTERM] if sweeps else []),
+            *([REQUEUE] if sweeps or is_in_job() else []),
+        ]
+        try:
+            with ended_by(ends):
+                hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")(jobs)()
+        except (Interrupted, KeyboardInterrupt) as end:
+            raise jobs.ended(end) from None
     if jobs.failure is not None:
         raise jobs.failure
     if jobs.mistakes and jobs.mistakes == jobs.started:  # no job of the sweep was ever right
@@ -146,129 +154,41 @@ def _no_run(word: str, folder: Path) -> UserError:
     return UserError(word, "holds no checkpoint of a run", "Start it anew.")
 
 
-def _allowed(command: Any, jobs: Jobs) -> Any:
-    """The command line of a single run whose configuration and folder are good; no file was touched."""
+def _allowed(command: Any, jobs: Jobs) -> tuple[Any, bool]:
+    """The command line, whose configuration and folder are good, and whether it is a sweep's.
+
+    No file was touched. Of a sweep by -m the jobs' configurations are not known yet.
+    """
     from aeframe.belongings import refuse_foreign, refuse_foreign_sweep
     from aeframe.launch import is_first_process, refuse_used
     from aeframe.overrides import AUTOMATIC
 
-    cfg, folder, sweeps = command.compose()
+    composed: Any = (None, command.sweep, True) if command.multirun else command.compose()
+    cfg, folder, sweeps = composed
     if sweeps:
         if command.resume not in (None, *AUTOMATIC):
             raise _sweep_named(f"resume={command.resume}")
-        jobs.check(cfg, None)
-        if folder is not None:
-            refuse_foreign_sweep(folder)
-        return command
+        if cfg is not None:
+            jobs.check(cfg, None)
+        _say_where_it_can_only_begin(command, folder, "hydra.sweep.dir")
+        if folder is None:
+            return command, True
+        refuse_foreign_sweep(folder)
+        jobs.keep_configurations = True
+        return command.writing_no_configuration(), True
     if folder is not None:
         refuse_foreign(folder)
     goes_on = jobs.check(cfg, folder)
-    if folder is None and command.resume in AUTOMATIC:
-        what = "the folder of this run is a new one, in which there is nothing to go on from"
-        remedy = "Write hydra.run.dir=FOLDER as well, or resume=FOLDER."
-        print(f"Note: {Problem(f'resume={command.resume}', what, remedy)}")
+    _say_where_it_can_only_begin(command, folder, "hydra.run.dir")
     if folder is None or not is_first_process():
-        return command
+        return command, False
     refuse_used(folder, cfg.get("resume") is not None)
-    return command.writing_no_configuration() if goes_on else command
+    return command.writing_no_configuration() if goes_on else command, False
 
 
-class Jobs:
-    """What Hydra calls for each job: it trains, and takes note of what went wrong."""
+def _say_where_it_can_only_begin(command: Any, folder: Path | None, key: str) -> None:
+    from aeframe.overrides import AUTOMATIC
 
-    def __init__(self, command: Any, folders: Any) -> None:
-        self.command, self.folders = command, folders
-        self.failure: Exception | None = None
-        self.started = self.mistakes = 0
-
-    def check(self, cfg: Any, folder: Path | None) -> bool:
-        """Raise ConfigError with every mistake in the configuration. folder: the run's, if it is known.
-
-        Returns whether there is a checkpoint to go on from.
-        """
-        config = imported("aeframe.config")
-        node, saved = self._continued(config.plain(cfg), folder)
-        config.check(node)
-        return saved is not None
-
-    def _continued(self, node: Any, folder: Path | None) -> tuple[Any, Any]:
-        """The configuration to train with and the checkpoint to go on from, if any.
-
-        folder: the run's, where it is known.
-        """
-        if node.get("resume") is None or folder is None:
-            return node, None
-        from aeframe.overrides import AUTOMATIC
-
-        resume = imported("aeframe.resume")
-        saved = imported("aeframe.saved").saved_in(folder)
-        if saved is None:
-            return node, None
-        if node["resume"] in AUTOMATIC:
-            resume.check_same(saved, node)
-        else:
-            node = resume.with_overrides(saved, self.command.overrides, node)
-        resume.check_length(saved, node)
-        return node, saved
-
-    def __call__(self, cfg: Any) -> float:
-        from hydra.core.hydra_config import HydraConfig
-        from hydra.types import RunMode
-
-        from aeframe.errors import MachineError
-        from aeframe.launch import is_first_process
-        from aeframe.sweep import FAILED
-
-        hydra = HydraConfig.get()
-        folder = Path(hydra.runtime.output_dir)
-        self.started += 1
-        try:
-            return self._run(cfg, folder)
-        except (UserError, TrainingError) as error:
-            self.failure = error
-            text = str(error)
-        except Exception as error:
-            if hydra.mode != RunMode.MULTIRUN:
-                raise
-            import traceback
-
-            traceback.print_exc()
-            self.failure = error
-            text = f"{type(error).__name__}: {error}\n{traceback.format_exc()}"
-        mistake = isinstance(self.failure, UserError)
-        others = mistake and (folder / "checkpoints").exists()  # a run that was there before
-        trained = any(folder.glob("checkpoints/*.ckpt"))
-        if is_first_process() and not others and not isinstance(self.failure, MachineError):
-            with contextlib.suppress(OSError):
-                (folder / FAILED).write_text(text)
-        if hydra.mode == RunMode.MULTIRUN:  # noted for the table; the other jobs go on
-            print(f"failed: {text.splitlines()[0]}", file=sys.stderr)
-            self.mistakes += mistake
-            self.failure = None
-        elif isinstance(self.failure, UserError) and folder in self.folders.made and not trained:
-            import shutil
-
-            shutil.rmtree(folder)  # it holds nothing but the configuration of a run that was none
-            with contextlib.suppress(OSError):  # of the day's folder, where that was its first run
-                folder.parent.rmdir()
-        return float("nan")
-
-    def _run(self, cfg: Any, folder: Path) -> float:
-        """Train, but for a job that has been done, or has failed and is not to be tried again."""
-        from aeframe.overrides import AUTOMATIC
-        from aeframe.sweep import FAILED
-
-        failed = folder / FAILED
-        if failed.exists() and cfg.resume == "auto" and self.command.multirun:
-            print(f"{folder}: failed before; resume=retry tries it again", file=sys.stderr)
-            return float("nan")
-        node, saved = self._continued(imported("aeframe.config").plain(cfg), folder)
-        if saved is not None and saved.is_done(node):
-            if cfg.resume not in AUTOMATIC:
-                what = f"has finished, after {saved.steps:,} steps"
-                remedy = "Write a larger trainer.max_epochs to train on."
-                raise UserError(f"resume={cfg.resume}", what, remedy)
-            print(f"{folder}: has finished")
-            return saved.value
-        failed.unlink(missing_ok=True)
-        return imported("aeframe.train").run(node, folder, self.command.flags, saved)
+    if folder is None and command.resume in AUTOMATIC:
+        what = "the folder is a new one, in which there is nothing to go on from"
+        print(f"Note: {Problem(f'resume={command.resume}', what, f'Write {key}=FOLDER as well.')}")

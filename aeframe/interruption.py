@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shlex
 import signal
-from collections.abc import Iterator
+import threading
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -14,19 +15,39 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, REQUEUE)
 
 
 class Interrupted(BaseException):
-    """A signal ended training, after a checkpoint in the run's folder. status: what the process ends with.
+    """A signal ended the process, in training after a checkpoint. status: what it ends with.
 
+    folder: the run's, if it was known. onward: what goes on from here, if not resume=FOLDER.
+    requeues: whether Slurm's job goes on when it is started again.
     No Exception, as KeyboardInterrupt is none: nothing went wrong.
     """
 
-    def __init__(self, number: int, folder: Path) -> None:
+    def __init__(
+        self, number: int, folder: Path | None, onward: str = "", *, requeues: bool = False
+    ) -> None:
         self.number, self.folder = signal.Signals(number), folder
+        self.onward, self.requeues = onward, requeues
         self.status = 128 + number
-        super().__init__(number, folder)  # the arguments, so that it survives pickling
+        super().__init__(number, folder, onward)  # the arguments, so that it survives pickling
 
     def __str__(self) -> str:
-        run = shlex.quote(f"resume={self.folder}")
-        return f"interrupted by {self.number.name}; {run} goes on from here"
+        run = self.onward or (self.folder and shlex.quote(f"resume={self.folder}"))
+        return f"interrupted by {self.number.name}" + (f"; {run} goes on from here" if run else "")
+
+
+@contextmanager
+def ended_by(numbers: Collection[signal.Signals]) -> Iterator[None]:
+    """Raise Interrupted for these signals where nothing is to be saved. SIGINT has KeyboardInterrupt."""
+
+    def end(number: int, _: FrameType | None) -> None:
+        raise Interrupted(number, None)
+
+    before = {number: signal.signal(number, end) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class Signals:
@@ -38,7 +59,8 @@ class Signals:
     @contextmanager
     def heeded(self) -> Iterator[None]:
         """Take the signals for a while, in which there is something to be saved."""
-        before = {number: signal.signal(number, self._note) for number in SIGNALS}
+        in_main = threading.current_thread() is threading.main_thread()  # no other gets any
+        before = {n: signal.signal(n, self._note) for n in SIGNALS} if in_main else {}
         try:
             yield
         finally:

@@ -10,8 +10,10 @@ from typing import Any, ClassVar
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 from rich.table import Table
+from yaml import YAMLError
 
 FAILED = "failed.txt"
 SHOWN = ("mse", "psnr", "copied", "l0", "dead", "gain_db", "nll")
@@ -35,6 +37,12 @@ class SweepTable(Callback):
 
     failures: ClassVar[int] = 0
     """How many jobs of the last sweep of this process failed."""
+    folder: ClassVar[Path | None] = None
+    """Where this process has begun a sweep."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Hydra calls this in the process that starts the sweep."""
+        SweepTable.folder = Path(config.hydra.sweep.dir)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Hydra calls this in the process that started the sweep."""
@@ -49,18 +57,14 @@ class SweepTable(Callback):
 
 def read_jobs(folder: Path) -> tuple[list[Job], str, str]:
     """The jobs in a sweep's folder, the optimized metric's name, and `min` or `max`."""
-    jobs, optimized = [], {}
+    jobs, optimized = list[Job](), dict[str, str]()
     for overrides in sorted(folder.glob("*/.hydra/overrides.yaml")):
         job = Job(overrides.parent.parent, _overrides(overrides))
-        evaluation, failed = job.folder / "evaluation.json", job.folder / FAILED
+        failed = job.folder / FAILED
         if failed.exists():
-            job.error = failed.read_text().partition("\n")[0] or "failed"
-        elif evaluation.exists():
-            card = json.loads(evaluation.read_text())
-            by = card["optimized_metric"]
-            optimized[by["name"]], job.value = by["direction"], by["value"]
-            job.metrics = {**card["metrics"], "copied": card["copy_check"]["copied"]}
-            job.copies = not card["copy_check"]["passed"]
+            job.error = failed.read_text(errors="replace").partition("\n")[0] or "failed"
+        elif (job.folder / "evaluation.json").exists():
+            optimized |= _evaluation(job)
         else:
             job.error = "did not finish"
         jobs.append(job)
@@ -71,8 +75,26 @@ def read_jobs(folder: Path) -> tuple[list[Job], str, str]:
     return jobs, "test/mse", "min"
 
 
+def _evaluation(job: Job) -> dict[str, str]:
+    """Let the job know what its evaluation says. The metric that it optimized, and its direction."""
+    try:
+        card = json.loads((job.folder / "evaluation.json").read_text())
+        by, check = card["optimized_metric"], card["copy_check"]
+        metrics = {str(name): float(value) for name, value in card["metrics"].items()}
+        metrics["copied"] = float(check["copied"])
+        job.value, job.metrics, job.copies = float(by["value"]), metrics, not check["passed"]
+        return {str(by["name"]): str(by["direction"])}
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+        job.error = "its evaluation.json cannot be read"
+        return {}
+
+
 def _overrides(file: Path) -> dict[str, str]:
-    written = (str(line).lstrip("+~").partition("=") for line in OmegaConf.load(file))
+    try:
+        words = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
+    except (OmegaConfBaseException, YAMLError, OSError, ValueError, RecursionError):
+        return {}
+    written = (str(word).lstrip("+~").partition("=") for word in words or ())
     return {key: value for key, _, value in written}
 
 
@@ -85,7 +107,8 @@ def _order(job: Job, direction: str) -> tuple[bool, float]:
 def _varied(jobs: list[Job]) -> list[str]:
     """The keys in which the jobs differ."""
     keys = dict.fromkeys(key for job in jobs for key in job.overrides)
-    return [key for key in keys if len({job.overrides.get(key) for job in jobs}) > 1]
+    varied = [key for key in keys if len({job.overrides.get(key) for job in jobs}) > 1]
+    return [key for key in varied if key != "resume"]  # which is no choice of theirs
 
 
 def _write_csv(file: Path, jobs: list[Job], varied: list[str], metric: str) -> None:

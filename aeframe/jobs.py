@@ -1,0 +1,155 @@
+"""What Hydra calls for each job: it checks, trains, and takes note of what went wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from aeframe.errors import TrainingError, UserError
+from aeframe.imports import imported
+from aeframe.interruption import Interrupted
+
+
+class Jobs:
+    """What Hydra calls for each job.
+
+    keep_configurations: whether .hydra/ is written here, of jobs that train, and not by Hydra of all: in the
+    folder of an earlier sweep that of another job would be lost. goes_on: whether the job that runs
+    would go on in its folder if it were started again.
+    """
+
+    def __init__(self, command: Any, folders: Any) -> None:
+        self.command, self.folders = command, folders
+        self.failure: Exception | None = None
+        self.started = self.mistakes = 0
+        self.keep_configurations = self.goes_on = False
+
+    def check(self, cfg: Any, folder: Path | None) -> bool:
+        """Raise ConfigError with every mistake in the configuration. folder: the run's, if it is known.
+
+        Returns whether there is a checkpoint to go on from.
+        """
+        config = imported("aeframe.config")
+        node, saved = self._continued(config.plain(cfg), folder)
+        config.check(node)
+        return saved is not None
+
+    def _continued(self, node: Any, folder: Path | None) -> tuple[Any, Any]:
+        """The configuration to train with and the checkpoint to go on from, if any.
+
+        folder: the run's, where it is known.
+        """
+        if node.get("resume") is None or folder is None:
+            return node, None
+        from aeframe.overrides import AUTOMATIC
+
+        resume = imported("aeframe.resume")
+        saved = imported("aeframe.saved").saved_in(folder)
+        if saved is None:
+            return node, None
+        if node["resume"] in AUTOMATIC:
+            resume.check_same(saved, node)
+        else:
+            node = resume.with_overrides(saved, self.command.overrides, node)
+        resume.check_length(saved, node)
+        return node, saved
+
+    def ended(self, end: Interrupted | KeyboardInterrupt) -> BaseException:
+        """What a signal ended, with how it goes on: of a sweep that is the sweep, and not one of its jobs."""
+        from aeframe.slurm import is_in_job
+        from aeframe.sweep import SweepTable
+
+        sweep = SweepTable.folder
+        if sweep is None and isinstance(end, KeyboardInterrupt):
+            return end
+        number = end.number if isinstance(end, Interrupted) else signal.SIGINT
+        folder = end.folder if isinstance(end, Interrupted) else None
+        again = shlex.quote(f"hydra.sweep.dir={sweep}")
+        onward = f"the same command with {again} resume=auto" if sweep else ""
+        return Interrupted(number, folder, onward, requeues=self.goes_on and is_in_job())
+
+    def __call__(self, cfg: Any) -> float:
+        from hydra.core.hydra_config import HydraConfig
+        from hydra.types import RunMode
+
+        from aeframe.errors import MachineError
+        from aeframe.launch import is_first_process
+        from aeframe.sweep import FAILED
+
+        hydra = HydraConfig.get()
+        folder = Path(hydra.runtime.output_dir)
+        is_new = not {folder, *folder.parents}.isdisjoint(self.folders.made)
+        self.goes_on = cfg.get("resume") is not None and not is_new
+        self.started += 1
+        try:
+            return self._run(cfg, folder)
+        except (UserError, TrainingError) as error:
+            self.failure = error
+            text = str(error)
+        except Exception as error:
+            if hydra.mode != RunMode.MULTIRUN:
+                raise
+            import traceback
+
+            traceback.print_exc()
+            self.failure = error
+            text = f"{type(error).__name__}: {error}\n{traceback.format_exc()}"
+        mistake = isinstance(self.failure, UserError)
+        others = mistake and (folder / "checkpoints").exists()  # a run that was there before
+        trained = any(folder.glob("checkpoints/*.ckpt"))
+        if is_first_process() and not others and not isinstance(self.failure, MachineError):
+            with contextlib.suppress(OSError):
+                (folder / FAILED).write_text(text)
+        if hydra.mode == RunMode.MULTIRUN:  # noted for the table; the other jobs go on
+            print(f"failed: {text.splitlines()[0]}", file=sys.stderr)
+            self.mistakes += mistake
+            self.failure = None
+        elif isinstance(self.failure, UserError) and folder in self.folders.made and not trained:
+            import shutil
+
+            shutil.rmtree(folder)  # it holds nothing but the configuration of a run that was none
+            with contextlib.suppress(OSError):  # of the day's folder, where that was its first run
+                folder.parent.rmdir()
+        return float("nan")
+
+    def _run(self, cfg: Any, folder: Path) -> float:
+        """Train, but for a job that has been done, or has failed and is not to be tried again."""
+        from aeframe.launch import refuse_used
+        from aeframe.overrides import AUTOMATIC
+        from aeframe.sweep import FAILED
+
+        failed = folder / FAILED
+        if failed.exists() and cfg.resume == "auto" and self.command.multirun:
+            print(f"{folder}: failed before; resume=retry tries it again", file=sys.stderr)
+            return float("nan")
+        node, saved = self._continued(imported("aeframe.config").plain(cfg), folder)
+        if saved is not None and saved.is_done(node):
+            if cfg.resume not in AUTOMATIC:
+                what = f"has finished, after {saved.steps:,} steps"
+                remedy = "Write a larger trainer.max_epochs to train on."
+                raise UserError(f"resume={cfg.resume}", what, remedy)
+            print(f"{folder}: has finished")
+            return saved.value
+        if self.keep_configurations:
+            refuse_used(folder, cfg.resume is not None)
+            _write_configuration(cfg, folder / ".hydra")
+        failed.unlink(missing_ok=True)
+        return imported("aeframe.train").run(node, folder, self.command.flags, saved)
+
+
+def _write_configuration(cfg: Any, folder: Path) -> None:
+    """What Hydra writes of a job."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.core.utils import _save_config
+
+    hydra: Any = HydraConfig.instance().cfg
+    for name, part in (
+        ("config", cfg),
+        ("hydra", hydra),
+        ("overrides", hydra.hydra.overrides.task),
+    ):
+        _save_config(part, f"{name}.yaml", folder)

@@ -1,0 +1,40 @@
+"""Slurm puts a job back into its queue when its time is up."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+
+from aeframe.errors import reason
+
+SECONDS = 60  # for Slurm's answer, of the little time that is left
+
+
+def is_in_job() -> bool:
+    """Whether Slurm started this process."""
+    return "SLURM_JOB_ID" in os.environ
+
+
+def requeue() -> str:
+    """Let Slurm start this process's job again. Says what came of it."""
+    number = os.environ.get("SLURM_JOB_ID", "")
+    if "SLURM_ARRAY_JOB_ID" in os.environ:
+        array, task = (os.environ.get(f"SLURM_ARRAY_{kind}_ID", "") for kind in ("JOB", "TASK"))
+        number = f"{array}_{task}"
+    if not re.fullmatch(r"[0-9]+(_[0-9]+)?", number):
+        return f"Slurm does not start the job again, as {number!r} is no job's number"
+    try:
+        ended = subprocess.run(
+            ["scontrol", "requeue", number],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        return f"Slurm does not start job {number} again ({reason(error)})"
+    if ended.returncode:
+        said = ended.stderr.strip().splitlines() or [f"scontrol ended with {ended.returncode}"]
+        return f"Slurm does not start job {number} again ({said[0]})"
+    return f"Slurm starts job {number} again"
