@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,10 @@ from typing import Any
 import pytest
 import torch
 
-TRAIN = Path(__file__).parent.parent / "train.py"
+from aeframe.evaluate import Evaluation
+from tests.conftest import TRAIN, TWO
+from tests.test_resume_typed import unlike
+
 JOB = {
     "SLURM_JOB_ID": "77",
     "SLURM_JOB_NAME": "trial",
@@ -67,3 +72,228 @@ def test_outside_a_job_it_says_what_to_write(
     assert status == 2
     assert "environment variable SLURM_JOB_ID: is not set. hardware=slurm belongs" in err
     assert "write hardware=ddp" in err
+
+
+# when its time is up
+
+CPU = ("hardware.accelerator=cpu", "hardware.devices=2", "trainer.limit_train_batches=4")
+LONG = (*CPU, "evaluation.images=32", "trainer.steps_per_call=1", "checkpoint.every_minutes=0")
+
+
+@pytest.fixture
+def scontrol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """A program of this name that notes how it is called: (exit status) -> its notes."""
+
+    def made(status: int = 0) -> Path:
+        program, notes = tmp_path / "bin" / "scontrol", tmp_path / "scontrol.txt"
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(
+            f'#!/bin/sh\necho "$@" >> {shlex.quote(str(notes))}\n'
+            f"echo 'Requested operation is presently disabled' >&2\nexit {status}\n"
+        )
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+        return notes
+
+    return made
+
+
+def end(tasks: list[subprocess.Popen[str]]) -> None:
+    for each in tasks:
+        if each.poll() is None:
+            os.killpg(each.pid, signal.SIGKILL)
+
+
+def both(folder: Path, *overrides: str) -> list[subprocess.Popen[str]]:
+    return [task(rank, folder, *overrides) for rank in (0, 1)]
+
+
+def signalled(
+    root: Path, tasks: list[subprocess.Popen[str]], to: tuple[int, ...] = (0, 1)
+) -> list[tuple[str, str]]:
+    """What the tasks say that get SIGUSR1 when their first checkpoint is there."""
+    try:
+        for _ in range(900):
+            if list(root.glob("outputs/slurm/*/checkpoints/last.ckpt")):
+                break
+            time.sleep(0.1)
+        for rank in to:
+            tasks[rank].send_signal(signal.SIGUSR1)
+        return [each.communicate(timeout=100) for each in tasks]
+    finally:
+        end(tasks)
+
+
+@pytest.mark.parametrize("to", [(0, 1), (1,)], ids=["all", "one"])
+def test_a_job_whose_time_is_up_is_put_back_and_goes_on(
+    tmp_path: Path, scontrol: Callable[..., Path], to: tuple[int, ...]
+) -> None:
+    notes = scontrol()
+    tasks = both(tmp_path, *LONG, "trainer.max_epochs=100000")
+    said = signalled(tmp_path, tasks, to)
+    assert tasks[0].returncode == 128 + signal.SIGUSR1, said
+    assert notes.read_text() == "requeue 77\n"  # one of them asks, once
+    (line,) = said[0][1].splitlines()
+    assert line.startswith("aeframe: interrupted by SIGUSR1; resume=")
+    assert line.endswith("goes on from here; Slurm starts job 77 again")
+    (folder,) = (tmp_path / "outputs" / "slurm").iterdir()
+    assert not list(folder.rglob("hpc_ckpt*"))
+    steps = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["global_step"]
+
+    epochs = f"trainer.max_epochs={steps // 4 + 2}"
+    tasks = both(tmp_path, *LONG, epochs)  # as Slurm starts them again
+    try:
+        said = [each.communicate(timeout=150) for each in tasks]
+    finally:
+        end(tasks)
+    assert [each.returncode for each in tasks] == [0, 0], said
+    assert f"It goes on after {steps} steps" in said[0][0]
+    assert list((tmp_path / "outputs" / "slurm").iterdir()) == [folder]
+
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    tasks = both(whole, *LONG, epochs)
+    try:
+        assert [(each.communicate(timeout=150), each.returncode)[1] for each in tasks] == [0, 0]
+    finally:
+        end(tasks)
+    assert unlike(whole / "outputs" / "slurm" / folder.name, folder) == []
+
+
+def test_all_tasks_go_on_in_the_folder_of_the_run_that_is_named(
+    begun: Path, tmp_path: Path
+) -> None:
+    words = ("resume=run", "hardware.accelerator=cpu", "hardware.devices=2", "trainer.max_epochs=3")
+    tasks = both(tmp_path, *words)
+    try:
+        said = [each.communicate(timeout=150) for each in tasks]
+    finally:
+        end(tasks)
+    assert [each.returncode for each in tasks] == [0, 0], said
+    assert "It goes on after 8 steps" in said[0][0]
+    last = torch.load(begun / "checkpoints" / "last.ckpt", weights_only=True)
+    assert last["global_step"] == 12
+    assert not (tmp_path / "outputs").exists()
+
+
+def in_job(monkeypatch: pytest.MonkeyPatch, **more: str) -> None:
+    for name in [name for name in os.environ if name.startswith("SLURM_")]:
+        monkeypatch.delenv(name)
+    for name, value in more.items():
+        monkeypatch.setenv(name, value)
+
+
+RUN = (*TWO, "hydra.run.dir=run", "resume=auto", "trainer.steps_per_call=1")
+
+
+def signal_after(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    batches: list[int] = []
+
+    def act(*args: Any) -> None:
+        batches.append(1)
+        if len(batches) == step:
+            signal.raise_signal(signal.SIGUSR1)
+
+    monkeypatch.setattr("aeframe.callbacks.Bar.on_train_batch_end", act)
+
+
+@pytest.mark.parametrize(
+    ("variables", "asked", "said"),
+    [
+        ({"SLURM_JOB_ID": "12"}, "requeue 12\n", "Slurm starts job 12 again"),
+        (
+            {"SLURM_JOB_ID": "12", "SLURM_ARRAY_JOB_ID": "9", "SLURM_ARRAY_TASK_ID": "3"},
+            "requeue 9_3\n",
+            "Slurm starts job 9_3 again",
+        ),
+        ({"SLURM_JOB_ID": "12; touch owned"}, "", "'12; touch owned' is no job's number"),
+        ({"SLURM_JOB_ID": "--help"}, "", "'--help' is no job's number"),
+        ({"SLURM_JOB_ID": ""}, "", "'' is no job's number"),
+        ({"SLURM_JOB_ID": "1\n2"}, "", "is no job's number"),
+        ({"SLURM_JOB_ID": "\u0661"}, "", "is no job's number"),
+        ({"SLURM_JOB_ID": "1", "SLURM_ARRAY_JOB_ID": "9"}, "", "'9_' is no job's number"),
+        ({}, "", "goes on from here"),
+    ],
+)
+def test_the_job_that_is_put_back_is_this_one(
+    aeframe: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    scontrol: Callable[..., Path], variables: dict[str, str], asked: str, said: str,
+) -> None:  # fmt: skip
+    notes = scontrol()
+    in_job(monkeypatch, **variables)
+    signal_after(monkeypatch, 3)
+    status, _, err = aeframe(*RUN, "hardware=cpu")
+    assert status == 128 + signal.SIGUSR1
+    (line,) = err.splitlines()
+    assert said in line
+    assert (notes.read_text() if notes.exists() else "") == asked
+    assert not list(tmp_path.rglob("owned"))
+    last = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert last["global_step"] == 3
+
+
+def test_what_slurm_answers_is_told(
+    aeframe: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, scontrol: Callable[..., Path]
+) -> None:
+    scontrol(1)
+    in_job(monkeypatch, SLURM_JOB_ID="12")
+    signal_after(monkeypatch, 3)
+    status, _, err = aeframe(*RUN)
+    assert status == 128 + signal.SIGUSR1
+    (line,) = err.splitlines()
+    assert "goes on from here; Slurm does not start job 12 again (Requested operation is" in line
+
+
+def test_without_scontrol_a_job_is_told_how_to_go_on(
+    aeframe: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    in_job(monkeypatch, SLURM_JOB_ID="12")
+    signal_after(monkeypatch, 3)
+    status, _, err = aeframe(*RUN)
+    assert status == 128 + signal.SIGUSR1
+    assert "Slurm does not start job 12 again (No such file or directory)" in err
+    assert len(err.splitlines()) == 1
+
+
+def test_a_run_that_would_begin_anew_is_not_put_back(
+    aeframe: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, scontrol: Callable[..., Path]
+) -> None:
+    notes = scontrol()
+    in_job(monkeypatch, SLURM_JOB_ID="12")
+    signal_after(monkeypatch, 3)
+    status, _, err = aeframe(*TWO, "trainer.steps_per_call=1")  # in a folder of its own
+    assert status == 128 + signal.SIGUSR1
+    assert err.rstrip().endswith("goes on from here")
+    assert not notes.exists()
+
+
+def test_a_signal_before_or_after_training_puts_a_job_back_too(
+    aeframe: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, scontrol: Callable[..., Path],
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    notes = scontrol()
+    in_job(monkeypatch, SLURM_JOB_ID="12")
+    card = Evaluation.card
+    for place in ("aeframe.train.build", "aeframe.evaluate.Evaluation.card"):
+        with monkeypatch.context() as patch:
+            patch.setattr(place, lambda *_: signal.raise_signal(signal.SIGUSR1))
+            status, _, err = aeframe(*RUN)
+        assert status == 128 + signal.SIGUSR1
+        assert err == "aeframe: interrupted by SIGUSR1; Slurm starts job 12 again\n"
+    assert notes.read_text() == "requeue 12\n" * 2
+    assert Evaluation.card is card
+    assert aeframe(*RUN)[0] == 0
+    assert (tmp_path / "run" / "evaluation.json").exists()
+
+
+def test_a_checkpoint_of_lightnings_own_is_not_looked_for(
+    aeframe: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    in_job(monkeypatch, **JOB, SLURM_PROCID="0", SLURM_LOCALID="0")
+    monkeypatch.setenv("SLURM_NTASKS", "1")
+    monkeypatch.setenv("SLURM_NTASKS_PER_NODE", "1")
+    (tmp_path / "run").mkdir()
+    torch.save({"a": 1}, tmp_path / "run" / "hpc_ckpt_7.ckpt")
+    status, _, err = aeframe(*RUN, "trainer.max_epochs=1")
+    assert (status, err) == (0, "")
