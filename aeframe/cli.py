@@ -79,8 +79,9 @@ def report(error: UserError) -> None:
 def _train(argv: Sequence[str]) -> int:
     import hydra
 
+    from aeframe.explanations import explained
     from aeframe.launch import CONF, Folders
-    from aeframe.overrides import explained, parse
+    from aeframe.overrides import parse
     from aeframe.sweep import SweepTable
 
     if not os.environ.keys() & {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
 from torch.optim import Optimizer
 
 from aeframe.checkpoints import CALMER
 from aeframe.config.callbacks import DivergenceOptions
+from aeframe.data import Batch
 from aeframe.errors import TrainingError
 
+FAR = 1e9  # of normalized values, whose squares then are beyond what float32 adds to others
 SHOWN = 5  # samples in the message; the file has all
 
 
@@ -74,6 +78,21 @@ class Guard:
         self.back = max(self.back, self.applied)
 
 
+@torch.no_grad()
+def outlier(batches: Iterable[Batch], normalization: Callable[[Tensor], Tensor]) -> str | None:
+    """What to do about a sample so far from all others that no training would help, if there is one."""
+    farthest, row = 0.0, 0
+    for batch in batches:
+        reach = normalization(batch.x).abs().flatten(1).amax(1)
+        if (value := float(reach.max())) > farthest:
+            farthest, row = value, int(batch.row[reach.argmax()])
+    if farthest < FAR:
+        return None
+    return (
+        f"Sample {row} reaches {farthest:.3g} when it is normalized: correct it, or leave it out."
+    )
+
+
 def diverged(
     complaint: str,
     terms: Mapping[str, float],
@@ -81,9 +100,10 @@ def diverged(
     where: str,
     rows: Sequence[int],
     folder: Path | None,
+    remedy: str | None = None,
 ) -> DivergenceError:
     """The error. terms: of the loss, raw. where: besides the training split. rows: of the batch's samples in
-    their source. folder: where all of it is written.
+    their source. folder: where all of it is written. remedy: where it is not the rate that is to blame.
     """
     bad = [name for name, value in terms.items() if not math.isfinite(value)]
     worst = bad or [max(terms, key=lambda name: terms[name])]
@@ -92,5 +112,5 @@ def diverged(
         found = {"loss": complaint, "step": step, "terms": terms, "samples": list(rows)}
         (folder / "diverged.json").write_text(json.dumps(found, indent=2) + "\n")
     on = f", in a batch of samples {shown}, ... (diverged.json has all)" if rows else ""
-    text = f"the loss {complaint} at step {step}{where} (term: {', '.join(worst)}){on}. {CALMER}"
+    text = f"the loss {complaint} at step {step}{where} (term: {', '.join(worst)}){on}. {remedy or CALMER}"
     return DivergenceError(text, step)

@@ -18,7 +18,7 @@ from aeframe.constrained import ConstrainedAutoencoder
 from aeframe.constraints.base import Step
 from aeframe.dashboard import write_scalars
 from aeframe.data import Batch, DataModule
-from aeframe.divergence import Guard, diverged
+from aeframe.divergence import Guard, diverged, outlier
 from aeframe.errors import UserError
 from aeframe.metrics import Metrics
 from aeframe.models.base import Output
@@ -210,7 +210,8 @@ class AutoencoderModule(pl.LightningModule):
             terms = {name: term.value.item() for name, term in output.terms.items()}
             logger = self.logger if self.global_rank == 0 else None
             folder = Path(logger.log_dir) if logger is not None and logger.log_dir else None
-            raise diverged(complaint, terms, step, "", batch.row.tolist(), folder)
+            remedy = outlier([batch], self.net.normalization)
+            raise diverged(complaint, terms, step, "", batch.row.tolist(), folder, remedy)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         super().optimizer_step(*args, **kwargs)
@@ -287,7 +288,8 @@ class AutoencoderModule(pl.LightningModule):
         if not math.isfinite(found["loss"]):
             terms = {name: found[name] for name in self.net.term_names}
             complaint, where = f"became {found['loss']}", f", on the {split} split"
-            raise diverged(complaint, terms, self.global_step, where, [], None)
+            remedy = outlier(self._batches(split), self.net.normalization)
+            raise diverged(complaint, terms, self.global_step, where, [], None, remedy)
         values = {f"{split}/{name}": value for name, value in found.items()}
         values["step"] = float(self.global_step)  # Lightning would write it one step earlier
         self.log_dict(values, rank_zero_only=False, sync_dist=False)

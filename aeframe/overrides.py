@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from aeframe.errors import MachineError, UserError, reason
-from aeframe.files import DISK
+from aeframe.errors import UserError
 from aeframe.launch import CONF
 from aeframe.nearest import nearest
 
@@ -31,12 +28,6 @@ FLAGS: dict[tuple[str, ...], bool | str] = {  # Hydra's, and whether a value fol
     ("--version",): False,
     ("--shell-completion", "-sc"): False,
 }
-
-FOLDER = (
-    *(errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP),
-    *(errno.EACCES, errno.EPERM),
-)
-"""What the operating system says of a folder that is none or may not be written to."""
 
 AUTOMATIC = ("auto", "retry")
 """Values of `resume` that are no folder."""
@@ -108,19 +99,30 @@ class Command:
         return cfg, folder, sweeps
 
 
+class Flags(argparse.ArgumentParser):
+    """Hydra's flags, whose mistakes are told like all others."""
+
+    def error(self, message: str) -> NoReturn:
+        """Of a flag without its value: `argument --name/-n: expected one argument`."""
+        where, _, what = message.removeprefix("argument ").partition(": ")
+        raise UserError(where, what, "See python train.py --help.")
+
+
 def parse(argv: Sequence[str]) -> Command:
     """Divide the command line into flags and overrides.
 
     A plain KEY=VALUE is given to Hydra as ++KEY=VALUE: an unknown key then reaches our own check,
     which names the nearest one and finds all other mistakes as well, instead of stopping Hydra.
     """
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser = Flags(add_help=False, allow_abbrev=False)
     for names, value in FLAGS.items():
         if value == "?":
             parser.add_argument(*names, nargs="?", const="all")
         else:
             parser.add_argument(*names, action="store" if value else "store_true")
     options, words = parser.parse_known_args(list(argv))
+    if options.cfg not in (None, "job", "hydra", "all"):
+        raise UserError(f"--cfg {options.cfg}", "no such part", "There are job, hydra, all.")
     folders = [CONF]
     if options.config_dir:
         folders.append(Path(options.config_dir).resolve())
@@ -138,7 +140,7 @@ def parse(argv: Sequence[str]) -> Command:
         is_group = any((f / group).is_dir() for f in folders)
         unnamed = r"[\d.+-]+|true|false" + ("" if group in ("experiment", "debug") else "|null")
         if is_group and re.fullmatch(unnamed, value):
-            raise _no_option(group, value, folders)  # a name, where Hydra would look for a number
+            raise no_option(group, value, folders)  # a name, where Hydra would look for a number
     asks = options.shell_completion  # its words are no overrides
     overrides = words if asks else [_forced(word, folders) for word in words]
     flags = []
@@ -194,113 +196,10 @@ def _forced(word: str, folders: Sequence[Path]) -> str:
     return word if any((f / group).is_dir() for f in folders) else f"++{word}"
 
 
-@contextmanager
-def explained(command: Command) -> Iterator[None]:
-    """Turn Hydra's exceptions into one clear line with the nearest name."""
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
-
-    try:
-        yield
-    except (HydraException, OmegaConfBaseException, YAMLError) as error:
-        raise _translated(error, command) from error
-    except OSError as error:
-        where = error.filename or _folder(command)
-        if error.errno in DISK:
-            raise MachineError(f"{where} could not be written ({reason(error)}).") from error
-        if error.errno not in FOLDER:
-            raise
-        remedy = "Write hydra.run.dir=FOLDER (-m: hydra.sweep.dir) where you may write."
-        raise UserError(str(where), reason(error), remedy) from error
-
-
-def _folder(command: Command) -> str:
-    """Where it writes, as far as it says so."""
-    said = [word.partition("=")[2] for word in command.overrides if word.startswith("hydra.")]
-    return said[-1].strip("\"'") if said else "outputs"
-
-
-def _translated(error: Exception, command: Command) -> UserError:
-    from hydra.errors import OverrideParseException
-    from yaml import YAMLError
-
-    if isinstance(error, OverrideParseException):
-        return UserError(error.override.removeprefix("++"), "cannot be read", QUOTING)
-    if isinstance(error, YAMLError):
-        mark = getattr(error, "problem_mark", None)
-        where = f"{mark.name}, line {mark.line + 1}" if mark else "configuration"
-        return UserError(
-            where, getattr(error, "problem", None) or "is no YAML", "Correct the file."
-        )
-    text = str(error)
-    for pattern, explain in EXPLANATIONS.items():
-        if (found := re.search(pattern, text)) is not None:
-            return explain(found, command)
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    kept = [
-        line for line in lines if not line.startswith(("See ", "To ", "Set the env", "Available"))
-    ]
-    first = (kept or lines or [type(error).__name__])[0].rstrip(".")
-    return UserError("command line", first)
-
-
-def _no_variable(found: re.Match[str], command: Command) -> UserError:
-    name = found["name"]
-    remedy = f"Set {name}."
-    if name.startswith("SLURM_"):
-        remedy = "hardware=slurm belongs inside a job of Slurm's; elsewhere write hardware=ddp."
-    return UserError(f"environment variable {name}", "is not set", remedy)
-
-
-def _no_option(group: str, option: str, folders: Sequence[Path]) -> UserError:
-    known = sorted({f.stem for folder in folders for f in (folder / group).glob("*.yaml")})
+def no_option(group: str, option: str, folders: Sequence[Path]) -> UserError:
+    """An option that is not among those of its group."""
+    files = (f for folder in folders for f in (folder / group).glob("*.yaml"))
+    known = sorted({file.stem for file in files if file.is_file()})
     close = nearest(option, known)
     hint = f"Did you mean {group}={close}? " if close else ""
     return UserError(f"{group}={option}", "no such option", f"{hint}There are {', '.join(known)}.")
-
-
-def _no_group(found: re.Match[str], command: Command) -> UserError:
-    key = found["key"]
-    if key.startswith("hydra."):
-        return UserError(key, "unknown key", "See --cfg hydra for all keys.")
-    known = sorted({f.name for folder in command.folders for f in folder.iterdir() if f.is_dir()})
-    close = nearest(key, known)
-    hint = f"Did you mean {close}? " if close else ""
-    return UserError(key, "no such group", f"{hint}There are {', '.join(known)}.")
-
-
-def _no_config(found: re.Match[str], command: Command) -> UserError:
-    known = sorted(f.stem for folder in command.folders for f in folder.glob("*.yaml"))
-    where = f"--config-name {found['name']}"
-    return UserError(where, "no such file", f"There are {', '.join(known)}.")
-
-
-def _several(found: re.Match[str], command: Command) -> UserError:
-    what = "several values, which only a sweep takes"
-    return UserError(found["word"], what, "Add -m, or write [A,B] for a list.")
-
-
-def _twice(found: re.Match[str], command: Command) -> UserError:
-    group = found["group"]
-    words = [w for w in command.overrides if w.lstrip("+").startswith(f"{group}=")]
-    first = words[0] if words else group
-    return UserError(first, "this group has a value already", f"Write {first.lstrip('+')} once.")
-
-
-def _nothing(found: re.Match[str], command: Command) -> UserError:
-    return UserError(f"~{found['key']}", "there is nothing to take away", "Leave it out.")
-
-
-EXPLANATIONS: dict[str, Callable[[re.Match[str], Command], UserError]] = {
-    r"Could not (?:find|load) '(?P<group>[^'/]+)/(?P<option>[^']+)'": lambda found, command: (
-        _no_option(found["group"], found["option"], command.folders)
-    ),
-    r"Could not override '(?P<key>[^']+)'": _no_group,
-    r"Cannot find primary config '(?P<name>[^']+)'": _no_config,
-    r"Environment variable '(?P<name>[^']+)' not found": _no_variable,
-    r"Ambiguous value for argument '(?P<word>[^']+)'": _several,
-    r"Could not delete from config. '(?P<key>[^']+)'": _nothing,
-    r"Multiple values for (?P<group>[^. ]+)\.": _twice,
-}
-"""What Hydra and OmegaConf say, and who says it better."""

@@ -67,7 +67,8 @@ def closing(card: Card, result: Mapping[str, Any], said: Sequence[str], folder: 
 
 
 def _table(card: Card, result: Mapping[str, Any]) -> Table:
-    title = f"Test metrics after {result['epochs']} epochs, {result['seconds']:.0f} s"
+    epochs = f"{result['epochs']} epoch{'' if result['epochs'] == 1 else 's'}"
+    title = f"Test metrics after {epochs}, {result['seconds']:.0f} s"
     table = Table(title=title, title_justify="left")
     table.add_column("")
     table.add_column("model", justify="right", style="bold")

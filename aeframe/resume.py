@@ -123,12 +123,12 @@ def check_length(saved: Saved, node: Mapping[str, Any]) -> None:
     if saved.value is not None or not isinstance(trainer, Mapping):
         return
     for key, done, unit in (
-        ("max_epochs", saved.epoch, "epochs"),
-        ("max_steps", saved.steps - 1, "steps"),
+        ("max_epochs", saved.epoch, "epoch"),
+        ("max_steps", saved.steps - 1, "step"),
     ):
         wanted = trainer.get(key)
         if isinstance(wanted, int) and 0 < wanted <= done:
-            what = f"the run has trained for more than {done:,} {unit} already"
+            what = f"the run has trained for more than {done:,} {unit}{'' if done == 1 else 's'} already"
             raise UserError(f"trainer.{key}={wanted}", what, f"Write {done + 1} or more.")
 
 

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,14 @@ def aeframe(
         return int(ended.value.code or 0), out, err
 
     return run
+
+
+def is_installed(plugin: str) -> bool:
+    """Whether a plugin of Hydra's is."""
+    try:
+        return find_spec(f"hydra_plugins.{plugin}") is not None
+    except ModuleNotFoundError:  # none is
+        return False
 
 
 def contents(root: Path) -> dict[str, tuple[int, bytes]]:

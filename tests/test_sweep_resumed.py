@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import signal
@@ -17,7 +16,7 @@ import pytest
 
 from aeframe import cli
 from aeframe.evaluate import Evaluation
-from tests.conftest import EPOCH, TRAIN, contents
+from tests.conftest import EPOCH, TRAIN, contents, is_installed
 from tests.test_sweep import rows
 
 Command = Callable[..., tuple[int, str, str]]
@@ -252,10 +251,7 @@ def test_no_link_in_a_sweeps_folder_is_followed(
     assert contents(tmp_path) == before
 
 
-HAS_JOBLIB = importlib.util.find_spec("hydra_plugins.hydra_joblib_launcher") is not None
-
-
-@pytest.mark.skipif(not HAS_JOBLIB, reason='needs the extra "sweep"')
+@pytest.mark.skipif(not is_installed("hydra_joblib_launcher"), reason='needs the extra "sweep"')
 def test_a_parallel_sweep_is_interrupted_and_goes_on(tmp_path: Path) -> None:
     command = [
         *(sys.executable, str(TRAIN), *SWEEP[:-2], "trainer.max_epochs=300", "seed=0,1,2"),

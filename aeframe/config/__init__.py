@@ -3,6 +3,7 @@
 Nothing of this but `build` needs more than torch, so that mistakes are told soon.
 """
 
-from aeframe.config.parts import check, plain
+from aeframe.config.node import plain
+from aeframe.config.parts import check
 
 __all__ = ["check", "plain"]

@@ -15,7 +15,8 @@ from omegaconf import DictConfig
 from aeframe.callbacks import EarlyStopping, Until
 from aeframe.config.callbacks import CheckpointOptions
 from aeframe.config.classes import keys, options_of, resolve
-from aeframe.config.parts import Parts, batch_size, find, make_model, plain, size_problems
+from aeframe.config.node import plain
+from aeframe.config.parts import Parts, batch_size, find, make_model, size_problems
 from aeframe.config.training import (
     Hardware,
     SchedulerOptions,

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig
 
 from aeframe.config.callbacks import (
     CheckpointOptions,
@@ -18,9 +17,16 @@ from aeframe.config.callbacks import (
     UntilOptions,
 )
 from aeframe.config.classes import class_of, keys, options_of
+from aeframe.config.node import plain
 from aeframe.config.pairs import Choices, pair_notes, pair_problems
 from aeframe.config.signature import parameters, problems, unknown
-from aeframe.config.training import Hardware, Training, length_problems, optimizer_problems
+from aeframe.config.training import (
+    Hardware,
+    Training,
+    length_problems,
+    machine_problems,
+    optimizer_problems,
+)
 from aeframe.constraints import Constraint
 from aeframe.data import DataModule, Source, uneven_batch
 from aeframe.errors import ConfigError, Problem
@@ -79,20 +85,10 @@ def check(cfg: DictConfig | Mapping[str, Any]) -> None:
     find(plain(cfg))
 
 
-def plain(cfg: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration as dicts and lists, with interpolations resolved."""
-    try:
-        container = OmegaConf.to_container(cfg, resolve=True) if OmegaConf.is_config(cfg) else cfg
-    except OmegaConfBaseException as error:
-        where = getattr(error, "full_key", None) or "configuration"
-        raise ConfigError([Problem(where, str(error).splitlines()[0])]) from error
-    return {str(key): value for key, value in dict(container).items()}  # type: ignore[arg-type]
-
-
 def find(node: dict[str, Any]) -> Parts:
     """Everything that can be made without data. Raises ConfigError with all that is wrong."""
     parts = Parts()
-    parts.found += [unknown(key, key, ROOT) for key in node if key not in ROOT]
+    parts.found += [_odd_root(key) for key in node if key not in ROOT]
     missing = [key for key in ROOT if key not in node]
     parts.found += [Problem(key, "is missing", "Take it from conf/config.yaml.") for key in missing]
     node = {**dict.fromkeys(missing), **node}
@@ -109,6 +105,9 @@ def find(node: dict[str, Any]) -> Parts:
             if not wrong:
                 _try_make(key, target, node[key], parts)
     parts.found += length_problems(_mapping(node["trainer"]))
+    if "hardware" in parts.made:
+        precision = _mapping(node["trainer"]).get("precision")
+        parts.found += machine_problems(parts.made["hardware"], precision)
     _constraints(node, parts)
     if _is_mapping(node, "optimizer", parts) and (
         node["scheduler"] is None or _is_mapping(node, "scheduler", parts)
@@ -118,6 +117,13 @@ def find(node: dict[str, Any]) -> Parts:
     if parts.found:
         raise ConfigError(parts.found)
     return parts
+
+
+def _odd_root(key: str) -> Problem:
+    if key in ("experiment", "debug"):
+        what = "its file lacks its first line"
+        return Problem(key, what, "Write `# @package _global_` at its top.")
+    return unknown(key, key, ROOT)
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
@@ -234,6 +240,8 @@ def _construct(node: dict[str, Any], parts: Parts) -> None:
         ("until.metric", _mapping(node["until"]).get("metric")),
         ("scheduler.monitor", _mapping(node["scheduler"]).get("monitor")),
     ):
+        if metric is None and key == "optimized_metric":
+            parts.found.append(Problem(f"{key}=null", "names no metric", "Write val/mse."))
         if metric is not None and metric not in names and not (pairs or unresolved):
             parts.found.append(unknown(f"{key}={metric}", str(metric), names, "metric"))
 

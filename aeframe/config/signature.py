@@ -110,10 +110,19 @@ def _no_member(value: Any, members: tuple[Any, ...]) -> tuple[str, str] | None:
     if not complaints or any(c is None for c in complaints):
         return None
     expected = [c for c in complaints if c is not None]
-    numbers = [c for c in expected if "must be" in c[0]]
-    if numbers or len(expected) == 1:
-        return (numbers or expected)[0]
-    return " or ".join(c[0] for c in expected), expected[-1][1]
+    if isinstance(value, bool) and {str, type(None)} <= set(members):
+        return "expected text or null", "Write null for none."
+    telling = [c for c in expected if not c[0].startswith("expected ")]
+    if telling or len(expected) == 1:
+        return (telling or expected)[0]
+    return _any_of([c[0] for c in expected]), expected[-1][1]
+
+
+def _any_of(complaints: list[str]) -> str:
+    """`expected A`, `expected one of B, C` and the like as one."""
+    names = [c.removeprefix("expected ").removeprefix("one of ") for c in complaints]
+    *some, last = ", ".join(names).replace(" or ", ", ").split(", ")
+    return f"expected {', '.join(some)} or {last}" if some else f"expected {last}"
 
 
 def _out_of_bounds(value: Any, bounds: list[Bound]) -> tuple[str, str] | None:
@@ -130,7 +139,7 @@ def _out_of_bounds(value: Any, bounds: list[Bound]) -> tuple[str, str] | None:
 def _not_among(value: Any, names: list[str]) -> tuple[str, str]:
     close = nearest(str(value), names)
     remedy = f"Did you mean {close}?" if close else ""
-    return f"expected one of {', '.join(names)}", remedy
+    return f"expected {'one of ' if len(names) > 1 else ''}{', '.join(names)}", remedy
 
 
 def _bad_sequence(value: Any, args: tuple[Any, ...], origin: Any) -> tuple[str, str] | None:

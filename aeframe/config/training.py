@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from inspect import unwrap
@@ -110,6 +112,10 @@ def length_problems(trainer: Mapping[str, Any]) -> list[Problem]:
     if all(trainer.get(key) is None for key in ("max_epochs", "max_steps", "max_time")):
         what = "nothing says when training ends"
         return [Problem("trainer.max_epochs=null", what, "Write trainer.max_epochs=20.")]
+    limit = trainer.get("max_time")
+    if isinstance(limit, str) and not re.fullmatch(r"\d+(:\d{1,2}){3}", limit):
+        remedy = "Write DAYS:HOURS:MINUTES:SECONDS, e.g. '00:01:30:00' in quotes."
+        return [Problem(f"trainer.max_time={limit}", "is no length of time", remedy)]
     least = trainer.get("min_epochs")
     if isinstance(epochs, int) and isinstance(least, int) and least > epochs > 0:
         return [Problem(f"trainer.min_epochs={least}", f"is more than trainer.max_epochs={epochs}")]
@@ -118,6 +124,20 @@ def length_problems(trainer: Mapping[str, Any]) -> list[Problem]:
         remedy = f"Write {epochs} or less."
         return [Problem(f"trainer.check_val_every_n_epoch={every}", what, remedy)]
     return []
+
+
+def machine_problems(hardware: Hardware, precision: Any) -> list[Problem]:
+    """What this machine's processor cannot do, or only slowly."""
+    found, cores = [], os.cpu_count() or 1
+    if isinstance(hardware.threads, int) and hardware.threads > cores:
+        what = f"this machine has {cores} cores, for which more threads would wait"
+        where = f"hardware.threads={hardware.threads}"
+        found.append(Problem(where, what, f"Write {cores} or less, or auto."))
+    if hardware.accelerator == "cpu" and precision == "16-mixed":
+        what = "only GPUs compute in float16"
+        remedy = "Write trainer.precision=bf16-mixed, or hardware=gpu."
+        found.append(Problem("trainer.precision=16-mixed", what, remedy))
+    return found
 
 
 def optimizer_problems(

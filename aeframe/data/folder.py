@@ -78,7 +78,10 @@ class ImageFolder(Source):
                     _find(Path(os.path.expanduser(root)), f"dataset.{option}={root}")
             except UserError as error:
                 found.extend(error.problems)
-        if self.cache not in (None, "auto") and os.path.isfile(os.path.expanduser(self.cache)):
+        if self.cache in ("none", "no", "off", "false", "None", "False", ""):
+            remedy = "Write null for no cache, or ./NAME for a folder of this name."
+            found.append(Problem(f"dataset.cache={self.cache}", "is no folder", remedy))
+        elif self.cache not in (None, "auto") and os.path.isfile(os.path.expanduser(self.cache)):
             what = "is a file, not a folder"
             found.append(Problem(f"dataset.cache={self.cache}", what, "Write dataset.cache=auto."))
         return found

@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 from abc import abstractmethod
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
@@ -18,7 +19,7 @@ from aeframe.data.idx import read_idx
 from aeframe.data.mapped import FileMap, tensor
 from aeframe.data.mat import read_mat
 from aeframe.data.samples import CHUNK, Raw, Shape, Source
-from aeframe.errors import Problem, UserError, reason, unreadable
+from aeframe.errors import Problem, UserError, reason, short, unreadable
 
 
 class Digits(Source):
@@ -46,6 +47,8 @@ class Downloaded(Source):
     """
 
     sample_shape: ClassVar[Shape]
+    stored_as: ClassVar[str]
+    """A file or folder of it in its root."""
 
     def __init__(self, *, root: str = "data", download: bool = True) -> None:
         self.root, self.download = Path(os.path.expanduser(root)), download
@@ -56,18 +59,31 @@ class Downloaded(Source):
     def problems(self) -> list[Problem]:
         if os.path.isfile(self.root):
             return [Problem(f"dataset.root={self.root}", "is a file, not a folder")]
+        if not self._lies_in(self.root) and (above := self._above()) is not None:
+            what = f"is a folder of {type(self).__name__}'s, whose root is {above}"
+            return [Problem(f"dataset.root={self.root}", what, f"Write dataset.root={above}.")]
         if not self.download and not os.path.isdir(self.root):
             return [Problem(f"dataset.root={self.root}", "no such folder", self._remedy())]
         return []
 
+    def _lies_in(self, folder: Path) -> bool:
+        return os.path.exists(folder / self.stored_as)
+
+    def _above(self) -> Path | None:
+        """The folder above the root that is the right one."""
+        return next((p for p in self.root.parents[:3] if self._lies_in(p)), None)
+
     def load(self) -> Raw:
         try:
-            with contextlib.redirect_stdout(io.StringIO()):  # torchvision prints its mirrors
+            with (
+                contextlib.redirect_stdout(io.StringIO()),
+                _without_empty(self.root / self.stored_as),
+            ):
                 return replace(self._read(train=True), test=self._read(train=False))
         except UserError:
             raise
         except Exception as error:  # torchvision raises many kinds; all mean "not to be had"
-            what = f"{type(self).__name__} is not there and could not be had ({reason(error)})"
+            what = f"{type(self).__name__} is not there and could not be had ({_why(error)})"
             raise UserError(f"dataset.root={self.root}", what, self._remedy()) from error
 
     def _remedy(self) -> str:
@@ -82,6 +98,7 @@ class Downloaded(Source):
 class MNIST(Downloaded):
     """70,000 handwritten digits of 1 x 28 x 28 (LeCun et al. 1998)."""
 
+    stored_as = "MNIST/raw"
     sample_shape = (1, 28, 28)
 
     def _read(self, *, train: bool) -> Raw:
@@ -104,14 +121,19 @@ class MNIST(Downloaded):
 class FashionMNIST(MNIST):
     """70,000 articles of clothing of 1 x 28 x 28 (Xiao et al. 2017)."""
 
+    stored_as = "FashionMNIST/raw"
+
 
 class KMNIST(MNIST):
     """70,000 cursive Japanese characters of 1 x 28 x 28 (Clanuwat et al. 2018)."""
+
+    stored_as = "KMNIST/raw"
 
 
 class CIFAR10(Downloaded):
     """60,000 photographs of 3 x 32 x 32 in ten classes (Krizhevsky 2009)."""
 
+    stored_as = "cifar-10-batches-py"
     sample_shape = (3, 32, 32)
 
     def _read(self, *, train: bool) -> Raw:
@@ -127,6 +149,7 @@ class CIFAR10(Downloaded):
 class SVHN(Downloaded):
     """99,289 house numbers of 3 x 32 x 32 (Netzer et al. 2011)."""
 
+    stored_as = "train_32x32.mat"
     sample_shape = (3, 32, 32)
 
     def _read(self, *, train: bool) -> Raw:
@@ -150,6 +173,25 @@ class SVHN(Downloaded):
         for rows in np.array_split(images, 1 + images.size // CHUNK):
             rows[:] = rows.swapaxes(2, 3).copy()
         return _raw(images, labels % 10)  # the file calls the digit 0 ten
+
+
+@contextlib.contextmanager
+def _without_empty(folder: Path) -> Iterator[None]:
+    """Leave no empty folders where torchvision made some and had nothing to put into them."""
+    made = [path for path in (folder, *folder.parents) if not os.path.exists(path)]
+    try:
+        yield
+    except Exception:
+        for path in made:  # from within
+            with contextlib.suppress(OSError):
+                path.rmdir()
+        raise
+
+
+def _why(error: Exception) -> str:
+    """What torchvision says, of a download what the last mirror answered."""
+    said = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return short(f"{said[0]} {said[-1]}") if len(said) > 1 else reason(error)
 
 
 def _raw(images: np.ndarray, labels: np.ndarray, mapping: FileMap | None = None) -> Raw:

@@ -1,0 +1,26 @@
+"""The configuration as plain data."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from aeframe.errors import ConfigError, Problem
+
+
+def plain(cfg: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration as dicts and lists, with interpolations resolved."""
+    try:
+        container = OmegaConf.to_container(cfg, resolve=True) if OmegaConf.is_config(cfg) else cfg
+    except OmegaConfBaseException as error:
+        where = getattr(error, "full_key", None) or "configuration"
+        what = str(error).splitlines()[0]
+        if (lacks := re.search(r"Environment variable '([^']+)' not found", what)) is not None:
+            what = f"the environment variable {lacks[1]} is not set"
+            raise ConfigError([Problem(where, what, f"Set {lacks[1]}.")]) from error
+        raise ConfigError([Problem(where, what)]) from error
+    return {str(key): value for key, value in dict(container).items()}  # type: ignore[arg-type]

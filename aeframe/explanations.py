@@ -1,0 +1,174 @@
+"""Hydra's complaints, and those of the files that it reads, in our words."""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from aeframe.errors import MachineError, UserError, reason
+from aeframe.files import DISK
+from aeframe.nearest import nearest
+from aeframe.overrides import QUOTING, Command, no_option
+
+FOLDER = (
+    *(errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP),
+    *(errno.EACCES, errno.EPERM),
+)
+"""What the operating system says of a folder that is none or may not be written to."""
+
+EXTRAS = {
+    "joblib": "sweep",
+    "optuna": "sweep",
+    "submitit_local": "slurm",
+    "submitit_slurm": "slurm",
+}
+"""Hydra's launchers and sweepers that come as packages of their own, and the extra that brings them."""
+
+
+@contextmanager
+def explained(command: Command) -> Iterator[None]:
+    """Turn Hydra's exceptions into one clear line with the nearest name."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException, YAMLError) as error:
+        raise _translated(error, command) from error
+    except UnicodeDecodeError as error:
+        raise UserError(
+            _undecodable(command), "is no text in UTF-8", "Correct the file."
+        ) from error
+    except OSError as error:
+        where = error.filename or _folder(command)
+        if error.errno in DISK:
+            raise MachineError(f"{where} could not be written ({reason(error)}).") from error
+        if error.errno not in FOLDER:
+            raise
+        remedy = "Write hydra.run.dir=FOLDER (-m: hydra.sweep.dir) where you may write."
+        raise UserError(str(where), reason(error), remedy) from error
+
+
+def _folder(command: Command) -> str:
+    """Where it writes, as far as it says so."""
+    said = [word.partition("=")[2] for word in command.overrides if word.startswith("hydra.")]
+    return said[-1].strip("\"'") if said else "outputs"
+
+
+def _undecodable(command: Command) -> str:
+    """The first of the files that cannot be read as text."""
+    for file in (f for folder in command.folders for f in sorted(folder.rglob("*.yaml"))):
+        try:
+            file.read_text("utf-8")
+        except UnicodeDecodeError:
+            return str(file)
+        except OSError:
+            continue
+    return "configuration"
+
+
+def _translated(error: Exception, command: Command) -> UserError:
+    from hydra.errors import OverrideParseException
+    from yaml import YAMLError
+
+    if isinstance(error, OverrideParseException):
+        return UserError(error.override.removeprefix("++"), "cannot be read", QUOTING)
+    if isinstance(error, YAMLError):
+        mark = getattr(error, "problem_mark", None)
+        where = f"{mark.name}, line {mark.line + 1}" if mark else "configuration"
+        return UserError(
+            where, getattr(error, "problem", None) or "is no YAML", "Correct the file."
+        )
+    text = str(error)
+    for pattern, explain in EXPLANATIONS.items():
+        if (found := re.search(pattern, text)) is not None:
+            return explain(found, command)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    kept = [
+        line for line in lines if not line.startswith(("See ", "To ", "Set the env", "Available"))
+    ]
+    first = (kept or lines or [type(error).__name__])[0].rstrip(".")
+    return UserError("command line", first)
+
+
+def _no_variable(found: re.Match[str], command: Command) -> UserError:
+    name = found["name"]
+    remedy = f"Set {name}."
+    if name.startswith("SLURM_"):
+        remedy = "hardware=slurm belongs inside a job of Slurm's; elsewhere write hardware=ddp."
+    return UserError(f"environment variable {name}", "is not set", remedy)
+
+
+def _no_group(found: re.Match[str], command: Command) -> UserError:
+    key = found["key"]
+    if key.startswith("hydra."):
+        return UserError(key, "unknown key", "See --cfg hydra for all keys.")
+    known = sorted({f.name for folder in command.folders for f in folder.iterdir() if f.is_dir()})
+    close = nearest(key, known)
+    hint = f"Did you mean {close}? " if close else ""
+    return UserError(key, "no such group", f"{hint}There are {', '.join(known)}.")
+
+
+def _no_config(found: re.Match[str], command: Command) -> UserError:
+    known = sorted(f.stem for folder in command.folders for f in folder.glob("*.yaml"))
+    where = f"--config-name {found['name']}"
+    return UserError(where, "no such file", f"There are {', '.join(known)}.")
+
+
+def _no_plugin(found: re.Match[str], command: Command) -> UserError:
+    kind, name = found["kind"], found["name"]
+    if name in EXTRAS:
+        remedy = f'Install it: python -m pip install -e ".[{EXTRAS[name]}]".'
+        return UserError(f"hydra/{kind}={name}", "is not installed", remedy)
+    known = ["basic", *EXTRAS]
+    close = nearest(name, known)
+    hint = f"Did you mean hydra/{kind}={close}? " if close else ""
+    return UserError(f"hydra/{kind}={name}", "no such option", f"{hint}There is basic.")
+
+
+def _no_mapping(found: re.Match[str], command: Command) -> UserError:
+    return UserError(f"{found['file']}.yaml", "cannot be used", "It must hold lines of KEY: VALUE.")
+
+
+def _no_path(found: re.Match[str], command: Command) -> UserError:
+    remedy = "Write --config-dir FOLDER, which holds GROUP/OPTION.yaml."
+    return UserError(f"--config-path {found['name']}", "no such folder in aeframe", remedy)
+
+
+def _several(found: re.Match[str], command: Command) -> UserError:
+    what = "several values, which only a sweep takes"
+    return UserError(found["word"], what, "Add -m, or write [A,B] for a list.")
+
+
+def _twice(found: re.Match[str], command: Command) -> UserError:
+    group = found["group"]
+    words = [w for w in command.overrides if w.lstrip("+").startswith(f"{group}=")]
+    if not words:
+        what = "a file chooses an option of this group, which has one already"
+        return UserError(group, what, f"Write `override /{group}: OPTION` in the file's defaults.")
+    first = words[0]
+    return UserError(first, "this group has a value already", f"Write {first.lstrip('+')} once.")
+
+
+def _nothing(found: re.Match[str], command: Command) -> UserError:
+    return UserError(f"~{found['key']}", "there is nothing to take away", "Leave it out.")
+
+
+EXPLANATIONS: dict[str, Callable[[re.Match[str], Command], UserError]] = {
+    r"Could not (?:find|load) 'hydra/(?P<kind>[^'/]+)/(?P<name>[^']+)'": _no_plugin,
+    r"In '(?P<file>[^']+)': \w+ raised while composing config": _no_mapping,
+    r"Primary config module 'aeframe\.(?P<name>[^']+)' not found": _no_path,
+    r"Could not (?:find|load) '(?P<group>[^'/]+)/(?P<option>[^']+)'": lambda found, command: (
+        no_option(found["group"], found["option"], command.folders)
+    ),
+    r"Could not override '(?P<key>[^']+)'": _no_group,
+    r"Cannot find primary config '(?P<name>[^']+)'": _no_config,
+    r"Environment variable '(?P<name>[^']+)' not found": _no_variable,
+    r"Ambiguous value for argument '(?P<word>[^']+)'": _several,
+    r"Could not delete from config. '(?P<key>[^']+)'": _nothing,
+    r"Multiple values for (?P<group>[^. ]+)\.": _twice,
+}
+"""What Hydra and OmegaConf say, and who says it better."""
