@@ -188,8 +188,9 @@ def _allowed(command: Any, jobs: Jobs) -> tuple[Any, bool]:
 
 
 def _say_where_it_can_only_begin(command: Any, folder: Path | None, key: str) -> None:
+    from aeframe.launch import is_first_process
     from aeframe.overrides import AUTOMATIC
 
-    if folder is None and command.resume in AUTOMATIC:
+    if folder is None and command.resume in AUTOMATIC and is_first_process():
         what = "the folder is a new one, in which there is nothing to go on from"
         print(f"Note: {Problem(f'resume={command.resume}', what, f'Write {key}=FOLDER as well.')}")

@@ -312,8 +312,8 @@ def test_auto_says_where_it_can_only_begin(aeframe: Command) -> None:
     status, out, _ = aeframe(*TWO, "resume=auto")
     assert status == 0
     assert out.startswith(
-        "Note: resume=auto: the folder of this run is a new one, in which there is nothing to go on from. "
-        "Write hydra.run.dir=FOLDER as well, or resume=FOLDER.\n"
+        "Note: resume=auto: the folder is a new one, in which there is nothing to go on from. "
+        "Write hydra.run.dir=FOLDER as well.\n"
     )
 
 
