@@ -54,7 +54,7 @@ class OwnCheckpoints(_CheckpointConnector):
 
 
 class Best(ModelCheckpoint):
-    """Keeps the checkpoint with the best value of a metric."""
+    """Keeps the weights with the best value of a metric: no run goes on from there."""
 
     def __init__(self, folder: Path, metric: str) -> None:
         super().__init__(
@@ -63,6 +63,7 @@ class Best(ModelCheckpoint):
             monitor=metric,
             mode=better_is(metric),
             auto_insert_metric_name=False,
+            save_weights_only=True,
             enable_version_counter=False,
         )
 

@@ -67,7 +67,7 @@ def _fit(trainer: pl.Trainer, built: Built, best: Best, saved: Saved | None) -> 
         trainer.validate(built.module, verbose=False)
         best.best_model_path = f"{best.dirpath}/{BEST}"
         best.best_model_score = trainer.callback_metrics[best.monitor or ""]
-        trainer.save_checkpoint(best.best_model_path)
+        trainer.save_checkpoint(best.best_model_path, weights_only=True)
 
 
 @contextmanager

@@ -50,30 +50,43 @@ def check_fits(saved: Saved, module: AutoencoderModule, trainer: pl.Trainer) -> 
             continue
         state = state_in(file)
         try:
-            _check(state, module, trainer)
-            if file.name != BEST:  # which is written in the midst of counting
-                _check_counts(state)
+            if file.name == BEST:
+                _check(state, _weights_alone(trainer, module), module)
+                continue
+            _check(state, _whole(trainer, module), module)
+            _check_training(state, module, trainer)
         except UnfitError as error:
             raise UserError(str(file), f"is no checkpoint of this run ({error})", LEFT) from None
 
 
-def _check(state: dict[str, Any], module: AutoencoderModule, trainer: pl.Trainer) -> None:
-    plugin = trainer.precision_plugin
-    like: dict[str, Any] = {
+def _weights_alone(trainer: pl.Trainer, module: AutoencoderModule) -> dict[str, Any]:
+    """What a checkpoint of weights alone looks like."""
+    return {
         "epoch": 0,
         "global_step": 0,
         "pytorch-lightning_version": "",
         "state_dict": dict(module.state_dict()),
         "loops": trainer._checkpoint_connector._get_loops_state_dict(),
-        "callbacks": {c.state_key: s for c in trainer.callbacks if (s := c.state_dict())},  # type: ignore[attr-defined]
-        "optimizer_states": [],
-        "lr_schedulers": [],
         "hparams_name": "",
         "hyper_parameters": {},
         "callback_metrics": {},
         "guard": {},
+    }
+
+
+def _whole(trainer: pl.Trainer, module: AutoencoderModule) -> dict[str, Any]:
+    """What one looks like from which training goes on."""
+    plugin = trainer.precision_plugin
+    return {
+        **_weights_alone(trainer, module),
+        "callbacks": {c.state_key: s for c in trainer.callbacks if (s := c.state_dict())},  # type: ignore[attr-defined]
+        "optimizer_states": [],
+        "lr_schedulers": [],
         **({type(plugin).__qualname__: scaler} if (scaler := plugin.state_dict()) else {}),
     }
+
+
+def _check(state: dict[str, Any], like: dict[str, Any], module: AutoencoderModule) -> None:
     _same_keys(like, state, "it")
     version = state["pytorch-lightning_version"]
     if not isinstance(version, str) or not re.fullmatch(r"2\.\d+(\.\w+)*", version):
@@ -81,10 +94,6 @@ def _check(state: dict[str, Any], module: AutoencoderModule, trainer: pl.Trainer
     for key in ("epoch", "global_step", "state_dict", "loops"):
         _check_like(like[key], state[key], key)
     _check_weights(state["state_dict"], module)
-    _check_callbacks(like["callbacks"], state["callbacks"])
-    _check_optimizer(state["optimizer_states"], state["lr_schedulers"], module)
-    for name in set(like) & {type(plugin).__qualname__}:
-        _check_like(like[name], state[name], name)
     _same_keys(module.guard.state_dict(), state["guard"], "guard")
     first, back = state["guard"]["first"], state["guard"]["back"]
     if not isinstance(first, float | None) or not is_count(back) or back > 1000:
@@ -94,6 +103,16 @@ def _check(state: dict[str, Any], module: AutoencoderModule, trainer: pl.Trainer
         isinstance(name, str) and isinstance(value, float) for name, value in metrics.items()
     ):
         raise UnfitError("callback_metrics")
+
+
+def _check_training(state: dict[str, Any], module: AutoencoderModule, trainer: pl.Trainer) -> None:
+    """What training alone needs."""
+    like = _whole(trainer, module)
+    _check_callbacks(like["callbacks"], state["callbacks"])
+    _check_optimizer(state["optimizer_states"], state["lr_schedulers"], module)
+    if (plugin := type(trainer.precision_plugin).__qualname__) in like:
+        _check_like(like[plugin], state[plugin], plugin)
+    _check_counts(state)
 
 
 def _same_keys(
