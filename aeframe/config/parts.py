@@ -107,7 +107,8 @@ def find(node: dict[str, Any]) -> Parts:
     parts.found += length_problems(_mapping(node["trainer"]))
     if "hardware" in parts.made:
         precision = _mapping(node["trainer"]).get("precision")
-        parts.found += machine_problems(parts.made["hardware"], precision)
+        workers = _mapping(node["dataset"]).get("num_workers")
+        parts.found += machine_problems(parts.made["hardware"], precision, workers)
     _constraints(node, parts)
     if _is_mapping(node, "optimizer", parts) and (
         node["scheduler"] is None or _is_mapping(node, "scheduler", parts)
