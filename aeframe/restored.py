@@ -16,17 +16,18 @@ import torch
 from torch import Tensor, nn
 
 from aeframe.checkpoints import BEST, CHECKPOINTS, LAST, PREVIOUS
+from aeframe.divergence import PLANNED, RATES
 from aeframe.errors import UserError, short
 from aeframe.module import AutoencoderModule
-from aeframe.saved import LEFT, Saved, is_count, state_in
+from aeframe.saved import LEFT, MOST_BACK, Saved, is_count, state_in
 
 CYCLED = ("lr", "momentum", "betas")
-"""What schedules change of an optimizer's options."""
+"""What schedules change of an optimizer's options; RATES: what a run that went back does."""
 COUNTED = (
     *("last_epoch", "_step_count", "_last_lr", "best", "num_bad_epochs", "cooldown_counter"),
-    *("base_lrs", "T_cur", "T_i", "_get_lr_called_within_step", "_is_initial"),
+    *("T_cur", "T_i", "_get_lr_called_within_step", "_is_initial"),
 )
-"""What they count; all else of their state is their options."""
+"""What they count; all else of their state is their options, but for PLANNED of a run that went back."""
 YOUNGER = ("decoupled_weight_decay", "stopping_reason", "stopping_reason_message")
 """What older releases of torch and Lightning did not save, and newer ones do without."""
 TEXTS = (
@@ -96,7 +97,7 @@ def _check(state: dict[str, Any], like: dict[str, Any], module: AutoencoderModul
     _check_weights(state["state_dict"], module)
     _same_keys(module.guard.state_dict(), state["guard"], "guard")
     first, back = state["guard"]["first"], state["guard"]["back"]
-    if not isinstance(first, float | None) or not is_count(back) or back > 1000:
+    if not isinstance(first, float | None) or not is_count(back) or back > MOST_BACK:
         raise UnfitError("guard")
     metrics = state["callback_metrics"]
     if not isinstance(metrics, dict) or not all(
@@ -109,7 +110,8 @@ def _check_training(state: dict[str, Any], module: AutoencoderModule, trainer: p
     """What training alone needs."""
     like = _whole(trainer, module)
     _check_callbacks(like["callbacks"], state["callbacks"])
-    _check_optimizer(state["optimizer_states"], state["lr_schedulers"], module)
+    went_back = state["guard"]["back"] > 0
+    _check_optimizer(state["optimizer_states"], state["lr_schedulers"], module, went_back)
     if (plugin := type(trainer.precision_plugin).__qualname__) in like:
         _check_like(like[plugin], state[plugin], plugin)
     _check_counts(state)
@@ -211,14 +213,19 @@ def _check_callbacks(like: Mapping[str, Mapping[str, Any]], found: Any) -> None:
             raise UnfitError(f"{kind}.stopping_reason")
 
 
-def _check_optimizer(states: Any, schedules: Any, module: AutoencoderModule) -> None:
+def _check_optimizer(
+    states: Any, schedules: Any, module: AutoencoderModule, went_back: bool
+) -> None:
     weights = [p for p in module.net.parameters() if p.requires_grad]
+    counted, cycled = COUNTED, CYCLED
+    if went_back:
+        counted, cycled = (*COUNTED, *PLANNED), (*CYCLED, *RATES)
     optimizer, scheduler = module.optimizer_and_schedule(weights)
     like = [] if scheduler is None else [scheduler.state_dict()]
     if not isinstance(schedules, list) or len(schedules) != len(like):
         raise UnfitError("lr_schedulers")
     for options, found in zip(like, schedules, strict=True):
-        _check_options(options, found, "lr_schedulers", COUNTED)
+        _check_options(options, found, "lr_schedulers", counted)
     if not isinstance(states, list) or len(states) != 1:
         raise UnfitError("optimizer_states")
     _same_keys({"state": {}, "param_groups": []}, states[0], "optimizer_states")
@@ -226,7 +233,7 @@ def _check_optimizer(states: Any, schedules: Any, module: AutoencoderModule) -> 
     if not isinstance(groups, list) or len(groups) != len(known):
         raise UnfitError("optimizer_states.param_groups")
     for options, found in zip(known, groups, strict=True):
-        _check_options(options, found, "optimizer_states.param_groups", CYCLED)
+        _check_options(options, found, "optimizer_states.param_groups", cycled)
     _check_moments(states[0]["state"], weights, module)
 
 

@@ -7,8 +7,10 @@ from contextlib import suppress
 from typing import Any
 
 from aeframe.config.classes import keys, resolve
+from aeframe.config.node import mapping
 from aeframe.errors import ConfigError, Problem, UserError, short
-from aeframe.saved import Saved, mapping
+from aeframe.overrides import key_of
+from aeframe.saved import Saved
 
 HARMLESS = (
     "resume",
@@ -42,7 +44,7 @@ def with_overrides(saved: Saved, words: Sequence[str], given: Mapping[str, Any])
     node, wrong = _harmless_here(saved.node), []
     is_repeated = not _changed(saved, given)  # the command that the run began with
     for word in words:
-        key = word.lstrip("+~").partition("=")[0]
+        key = key_of(word)
         if key.startswith("hydra"):
             continue
         known = next((k for k in HARMLESS if key == k or key.startswith(f"{k}.")), None)
@@ -138,7 +140,7 @@ def _is_harmless(key: str) -> bool:
 
 def _refused(word: str, saved: Saved) -> Problem:
     try:
-        before = f", which was trained with {_named(_at(saved.node, word.lstrip('~').partition('=')[0]))}"
+        before = f", which was trained with {_named(_at(saved.node, key_of(word)))}"
     except (KeyError, TypeError):
         before = ""
     what = f"would make another run of {saved.folder}{before}"

@@ -40,7 +40,7 @@ from aeframe.launch import is_first_process, locked, one_job, used
 from aeframe.loops import FitLoop
 from aeframe.metric_names import better_is
 from aeframe.restored import check_fits
-from aeframe.saved import Saved, good_before
+from aeframe.saved import DIVERGED, Saved, gone_back_to, state_in, tried_in
 
 PROFILERS: dict[str, Callable[..., Profiler]] = {
     "simple": SimpleProfiler,
@@ -71,18 +71,21 @@ def run(
     trainer = _trainer(built, folder, metric, best)
     if saved is not None:
         check_fits(saved, built.module, trainer)
+    tried = () if node["resume"] is None else tried_in(folder)
+    if saved is not None and state_in(saved.checkpoint)["guard"]["back"] < len(tried):
+        saved = gone_back_to(folder, tried)  # it was written before
+    built.module.guard.tried = tried
     if is_first_process():
         report.opening(built, node["seed"], folder, saved)
     untrained = deepcopy(built.net)
     keep_freed_memory()
     with told(folder, trainer), _claimed(folder, node["resume"] is not None):
         with one_job(flags), _computing(built):
-            tried = set[int]()
-            while (wrong := fit_or_fail(trainer, built, best, saved)) is not None:
-                tried |= {saved.steps} if saved else set()
-                back, saved = built.module.guard.back + 1, good_before(folder, wrong, tried)
+            while fit_or_fail(trainer, built, best, saved):
+                tried = built.module.guard.tried
+                saved = gone_back_to(folder, tried)
                 built, best = build(node), Best(folder, metric)  # all as it was before training
-                built.module.guard.back = back
+                built.module.guard.tried = tried
                 trainer = _trainer(built, folder, metric, best)
             card = _test(trainer, built, best, untrained)
         value = float(best.best_model_score)  # type: ignore[arg-type]
@@ -186,6 +189,8 @@ def _claimed(folder: Path, goes_on: bool) -> Iterator[None]:
             checkpoints.mkdir(exist_ok=goes_on)
         except FileExistsError:
             raise used(f"hydra.run.dir={folder}") from None
+        if not goes_on:
+            (folder / DIVERGED).unlink(missing_ok=True)  # of a run that has left no checkpoint
         try:
             yield
         finally:

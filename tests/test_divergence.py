@@ -6,11 +6,14 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch.optim import Optimizer, lr_scheduler
 
 from aeframe.config.callbacks import DivergenceOptions
+from aeframe.config.training import optimizer_problems
 from aeframe.data.sampler import EpochBatches
 from aeframe.divergence import Guard
 from tests.test_pace import written
@@ -108,15 +111,86 @@ def test_after_the_last_retry_training_ends(aeframe: Command, tmp_path: Path) ->
     assert not (tmp_path / "run" / "evaluation.json").exists()
 
 
-def test_a_schedule_goes_on_from_the_lower_rate(aeframe: Command, tmp_path: Path) -> None:
-    schedule = "scheduler={_target_: torch.optim.lr_scheduler.ExponentialLR, gamma: 0.5}"
-    words = (STEEP, schedule, "divergence.explodes_at=10", "divergence.retries=9")
-    status, out, err = aeframe(*SHORT, *words)
+LR = {"_target_": "torch.optim.SGD", "lr": 0.2, "momentum": 0.9}
+SCHEDULES: dict[str, dict[str, Any]] = {
+    "StepLR": {"step_size": 5},
+    "MultiStepLR": {"milestones": [4, 12]},
+    "ConstantLR": {"factor": 0.3, "total_iters": 12},
+    "LinearLR": {"start_factor": 0.2, "total_iters": 12},
+    "ExponentialLR": {"gamma": 0.9},
+    "PolynomialLR": {"total_iters": 25, "power": 2.0},
+    "CosineAnnealingLR": {"T_max": 8, "eta_min": 0.03},
+    "CosineAnnealingWarmRestarts": {"T_0": 4, "T_mult": 2, "eta_min": 0.03},
+    "CyclicLR": {"base_lr": 0.02, "max_lr": 0.4, "step_size_up": 5, "mode": "triangular2"},
+    "OneCycleLR": {"max_lr": 0.5, "total_steps": 37, "three_phase": True},
+    "ReduceLROnPlateau": {"patience": 1, "factor": 0.5, "min_lr": 0.001, "eps": 2e-4},
+}
+
+
+def planned(name: str) -> tuple[Optimizer, Any]:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(2))], lr=0.2, momentum=0.9)
+    return optimizer, getattr(lr_scheduler, name)(optimizer, **SCHEDULES[name])
+
+
+def rates_of(optimizer: Optimizer, schedule: Any, steps: int) -> list[float]:
+    """The rate of each step, of a loss that never improves."""
+    found = []
+    for _ in range(steps):
+        found.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step(*[1.0] * isinstance(schedule, lr_scheduler.ReduceLROnPlateau))
+    return found
+
+
+@pytest.mark.parametrize("after", [0, 1, 7, 13])
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_the_lower_rate_lasts_in_every_schedule(name: str, after: int) -> None:
+    plain, (optimizer, schedule) = rates_of(*planned(name), 32), planned(name)
+    assert rates_of(optimizer, schedule, after) == plain[:after]
+    guard = Guard(DivergenceOptions(retries=3, lr_factor=0.3))
+    guard.tried = (5, 0)
+    guard.slow_down([optimizer], [schedule])
+    expected = [rate * 0.3**2 for rate in plain[after:]]
+    assert rates_of(optimizer, schedule, 32 - after) == pytest.approx(expected, rel=1e-9)
+    assert len(set(plain)) > 1
+
+
+def test_no_other_schedule_of_torch_is_taken() -> None:
+    """Those are made of functions or of other schedules; a new one of torch's has to be looked at."""
+    one = {"_target_": "torch.optim.lr_scheduler.ExponentialLR", "gamma": 0.9}
+    others: dict[str, dict[str, Any]] = {
+        "LambdaLR": {"lr_lambda": "x"},
+        "MultiplicativeLR": {"lr_lambda": "x"},
+        "SequentialLR": {"schedulers": [one, one], "milestones": [3]},
+        "ChainedScheduler": {"schedulers": [one]},
+        "LRScheduler": {},
+    }
+    assert set(lr_scheduler.__all__) == {*SCHEDULES, *others}
+    for name, options in {**SCHEDULES, **others}.items():
+        node = {"_target_": f"torch.optim.lr_scheduler.{name}", **options}
+        assert bool(optimizer_problems(LR, node)) == (name in others), name
+
+
+@pytest.mark.parametrize("name", ["ExponentialLR", "OneCycleLR", "CyclicLR"])
+def test_a_run_with_a_schedule_goes_on_with_the_lower_rate(
+    aeframe: Command, tmp_path: Path, name: str
+) -> None:
+    """Also in a later process, which has to take the checkpoint's rates for its own."""
+    node = {**SCHEDULES[name], "_target_": f"torch.optim.lr_scheduler.{name}", "interval": "step"}
+    steep = "optimizer={_target_: torch.optim.SGD, lr: 0.2, momentum: 0.9}"
+    words = (steep, "scheduler=" + json.dumps(node).replace('"', ""), "divergence.retries=20")
+    status, out, err = aeframe(*SHORT, *words, "divergence.explodes_at=10")
     assert status == 0, err
-    backs = out.count("Going back: ")
-    rates = dict(written(tmp_path / "run")["train/learning_rate"])
-    assert rates[0] == pytest.approx(0.2 * 0.5**backs)
-    assert rates[23] == pytest.approx(0.2 * 0.5 ** (backs + 1))
+    factor = 0.5 ** out.count("Going back: ")
+    assert factor < 1
+    plain = rates_of(*planned(name), 36)
+    for epochs in (2, 3):
+        # sorted: files of one second are read in the order of their names
+        rates = [rate for _, rate in sorted(written(tmp_path / "run")["train/learning_rate"])]
+        assert rates == pytest.approx([rate * factor for rate in plain[: 12 * epochs]], rel=1e-6)
+        if epochs == 2:
+            status, out, err = aeframe("resume=run", "trainer.max_epochs=3")
+            assert (status, "Going back" in out, err) == (0, False, "")
 
 
 def test_a_run_that_went_back_goes_on_with_its_rate(aeframe: Command, tmp_path: Path) -> None:

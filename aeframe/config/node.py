@@ -24,3 +24,8 @@ def plain(cfg: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
             raise ConfigError([Problem(where, what, f"Set {lacks[1]}.")]) from error
         raise ConfigError([Problem(where, what)]) from error
     return {str(key): value for key, value in dict(container).items()}  # type: ignore[arg-type]
+
+
+def mapping(value: Any) -> Mapping[str, Any]:
+    """The value, or nothing where it is none and that is said elsewhere."""
+    return value if isinstance(value, Mapping) else {}

@@ -17,7 +17,7 @@ from aeframe.config.callbacks import (
     UntilOptions,
 )
 from aeframe.config.classes import class_of, keys, options_of
-from aeframe.config.node import plain
+from aeframe.config.node import mapping, plain
 from aeframe.config.pairs import Choices, pair_notes, pair_problems
 from aeframe.config.signature import parameters, problems, unknown
 from aeframe.config.training import (
@@ -104,10 +104,10 @@ def find(node: dict[str, Any]) -> Parts:
             parts.found += wrong
             if not wrong:
                 _try_make(key, target, node[key], parts)
-    parts.found += length_problems(_mapping(node["trainer"]))
+    parts.found += length_problems(mapping(node["trainer"]))
     if "hardware" in parts.made:
-        precision = _mapping(node["trainer"]).get("precision")
-        workers = _mapping(node["dataset"]).get("num_workers")
+        precision = mapping(node["trainer"]).get("precision")
+        workers = mapping(node["dataset"]).get("num_workers")
         parts.found += machine_problems(parts.made["hardware"], precision, workers)
     _constraints(node, parts)
     if _is_mapping(node, "optimizer", parts) and (
@@ -125,11 +125,6 @@ def _odd_root(key: str) -> Problem:
         what = "its file lacks its first line"
         return Problem(key, what, "Write `# @package _global_` at its top.")
     return unknown(key, key, ROOT)
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    """The value, or nothing where it is none and that has been said."""
-    return value if isinstance(value, Mapping) else {}
 
 
 def _check_seed(seed: Any, parts: Parts) -> None:
@@ -205,7 +200,7 @@ def _construct(node: dict[str, Any], parts: Parts) -> None:
     """What shows only when the choices are put together."""
     if parts.model is None:
         return
-    dataset, hardware = _mapping(node["dataset"]), _mapping(node["hardware"])
+    dataset, hardware = mapping(node["dataset"]), mapping(node["hardware"])
     choices = Choices(
         variant=parts.model.__name__.lower(),
         model=parts.model,
@@ -215,15 +210,15 @@ def _construct(node: dict[str, Any], parts: Parts) -> None:
         likelihood=parts.made.get("likelihood"),
         normalization=str(dataset.get("normalization")),
         strategy=str(hardware.get("strategy")),
-        precision=str(_mapping(node["trainer"]).get("precision")),
+        precision=str(mapping(node["trainer"]).get("precision")),
         batch_size=batch_size(node) if "dataset" in parts.made else None,
     )
-    unresolved = len(parts.classes) < len(_mapping(node["constraint"]))
+    unresolved = len(parts.classes) < len(mapping(node["constraint"]))
     pairs = [] if unresolved else pair_problems(choices)
     parts.found += pairs
     parts.notes = pair_notes(choices)
     _fractions(dataset, parts)
-    if _mapping(node["divergence"]).get("retries") and hardware.get("strategy") != "auto":
+    if mapping(node["divergence"]).get("retries") and hardware.get("strategy") != "auto":
         what = "several processes cannot go back together"
         parts.found.append(Problem("divergence.retries", what, "Write 0, or hardware=cpu or gpu."))
     chosen = parts.made.get("hardware")
@@ -238,8 +233,8 @@ def _construct(node: dict[str, Any], parts: Parts) -> None:
     names = metric_names(parts.model, choices.constraints, node["model"])
     for key, metric in (
         ("optimized_metric", node["optimized_metric"]),
-        ("until.metric", _mapping(node["until"]).get("metric")),
-        ("scheduler.monitor", _mapping(node["scheduler"]).get("monitor")),
+        ("until.metric", mapping(node["until"]).get("metric")),
+        ("scheduler.monitor", mapping(node["scheduler"]).get("monitor")),
     ):
         if metric is None and key == "optimized_metric":
             parts.found.append(Problem(f"{key}=null", "names no metric", "Write val/mse."))
