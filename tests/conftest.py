@@ -37,6 +37,10 @@ TWO = (*EPOCH, "trainer.max_epochs=2")
 """Two short epochs, of four steps each."""
 
 
+class Killed(BaseException):
+    """What cannot be caught: only what was written before is left."""
+
+
 @pytest.fixture(autouse=True)
 def _folders() -> None:
     Folders(make=False).register()

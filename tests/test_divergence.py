@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,11 @@ from aeframe.config.callbacks import DivergenceOptions
 from aeframe.config.training import optimizer_problems
 from aeframe.data.sampler import EpochBatches
 from aeframe.divergence import Guard
-from tests.test_pace import written
+from aeframe.module import AutoencoderModule
+from aeframe.saved import tried_in
+from tests.conftest import Killed
+from tests.test_pace import differences, written
+from tests.torture import story
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -203,6 +208,110 @@ def test_a_run_that_went_back_goes_on_with_its_rate(aeframe: Command, tmp_path: 
     rates = [rate for _, rate in written(tmp_path / "run")["train/learning_rate"]]
     assert len(rates) == 36
     assert rates == pytest.approx([0.2 * 0.5 ** out.count("Going back: ")] * 36)
+
+
+DIVERGING = (STEEP, "divergence.explodes_at=10", "resume=auto", "checkpoint.every_minutes=0")
+
+
+def test_a_run_has_its_retries_once(aeframe: Command, tmp_path: Path) -> None:
+    """However often it is started."""
+    words = (*SHORT, *DIVERGING, "trainer.steps_per_call=1", "divergence.lr_factor=0.999")
+    for retries, more in ((2, 2), (2, 0), (3, 1), (0, 0)):
+        status, out, err = aeframe(*words, f"divergence.retries={retries}")
+        assert status == 1
+        assert "the loss exploded" in err
+        assert out.count("Going back: ") == more
+        assert not more or f"Going back: {retries} of {retries}." in out
+        tried = json.loads((tmp_path / "run" / "diverged.json").read_text())["went_back_to"]
+        assert len(tried) == (retries or 3)
+        assert tried_in(tmp_path / "run") == tuple(tried)
+
+
+@pytest.mark.parametrize("calls", [1, 2, 3])
+def test_a_kill_right_after_going_back_changes_nothing(
+    aeframe: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, calls: int
+) -> None:
+    """With and without a checkpoint in between: it goes on with the lower rate, and not from the bad one."""
+    words = (*SHORT, *DIVERGING, "trainer.steps_per_call=1", "divergence.retries=9")
+    status, out, err = aeframe(*words)
+    assert status == 0, err
+    backs, whole = out.count("Going back: "), story(tmp_path / "run")
+    assert backs > 1
+    shutil.rmtree(tmp_path / "run")
+    loss, slow_down = AutoencoderModule.loss, Guard.slow_down
+    left = [0]
+
+    def slows(self: Guard, *args: Any) -> None:
+        slow_down(self, *args)
+        left[0] = calls if self.back == 2 else 0
+
+    def dies(self: AutoencoderModule, *args: Any) -> Any:
+        left[0] -= 1
+        if left[0] == 0:
+            raise Killed
+        return loss(self, *args)
+
+    monkeypatch.setattr(Guard, "slow_down", slows)
+    monkeypatch.setattr(AutoencoderModule, "loss", dies)
+    with pytest.raises(Killed):
+        aeframe(*words)
+    monkeypatch.setattr(Guard, "slow_down", slow_down)
+    monkeypatch.setattr(AutoencoderModule, "loss", loss)
+    status, out, err = aeframe(*words)
+    assert status == 0, err
+    assert out.count("Going back: ") == backs  # of both
+    assert [text[:200] for text in differences(whole, story(tmp_path / "run"))] == []
+
+
+def test_a_new_run_in_the_folder_of_one_that_left_nothing_has_all_retries(
+    aeframe: Command, tmp_path: Path
+) -> None:
+    words = (*SHORT, "divergence.explodes_at=10", "divergence.retries=1")
+    assert aeframe(*words, STEEP, "divergence.lr_factor=0.999")[0] == 1
+    assert tried_in(tmp_path / "run") == (0,)
+    assert aeframe(*words)[0] == 0
+    assert tried_in(tmp_path / "run") == ()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "x", "[]", "3", "{}", "[" * 100_000, '{"went_back_to": 3}', '{"went_back_to": ["x"]}',
+     '{"went_back_to": [-1]}', '{"went_back_to": [true]}', '{"went_back_to": [0.5]}',
+     json.dumps({"went_back_to": [0] * 1001})],
+    ids=range(12),
+)  # fmt: skip
+def test_what_no_run_wrote_tells_of_no_retries(tmp_path: Path, text: str) -> None:
+    (tmp_path / "diverged.json").write_text(text)
+    assert tried_in(tmp_path) == ()
+
+
+def test_a_checkpoint_knows_how_often_where_the_file_is_gone() -> None:
+    guard = Guard(DivergenceOptions(retries=3))
+    guard.load_state_dict({"first": 1.0, "back": 2})
+    assert (guard.back, guard.may_go_back, guard.applied) == (2, True, 2)
+
+
+def test_a_gpu_tells_of_steps_that_nobody_looked_at(
+    aeframe: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There the losses between two that are logged are not waited for: any of them may have been the first."""
+    monkeypatch.setattr(AutoencoderModule, "sees_each_loss", False)
+    complaint, losses = Guard.complaint, list[float]()
+
+    def late(self: Guard, loss: float) -> str | None:
+        losses.append(loss)
+        return "exploded" if len(losses) in (2, 4) else complaint(self, loss)
+
+    monkeypatch.setattr(Guard, "complaint", late)
+    words = (*SHORT, *DIVERGING[2:], "divergence.retries=1", "trainer.steps_per_call=1")
+    status, out, err = aeframe(*words, "trainer.log_every_n_steps=6")
+    assert status == 1
+    assert "exploded at step 11, or up to 5 before it (term: reconstruction), in a batch of" in err
+    assert "... (diverged.json has all; those of step 11). Write" in err
+    assert "Going back: 1 of 1" in out
+    found = json.loads((tmp_path / "run" / "diverged.json").read_text())
+    assert (found["step"], found["unseen_steps_before"]) == (11, 5)
+    assert found["went_back_to"] == [0]  # the checkpoints of the steps right before may hold bad weights
 
 
 def test_what_an_explosion_is() -> None:
