@@ -22,13 +22,16 @@ from aeframe.saved import DIVERGED
 FAR = 1e9  # of normalized values, whose squares then are beyond what float32 adds to others
 SHOWN = 5  # samples in the message; the file has all
 RATES = ("lr", "initial_lr", "max_lr", "min_lr")
-"""Learning rates in an optimizer's group, of which schedules make others: OneCycleLR keeps all of its own here."""
+"""Learning rates in an optimizer's group: the present one, and those that a schedule keeps there."""
 PLANNED = ("base_lrs", "max_lrs", "min_lrs", "eta_min", "eps")
-"""Those in a schedule; eps: the least by which ReduceLROnPlateau lowers one."""
+"""Those in a schedule itself; eps: the least by which ReduceLROnPlateau lowers one."""
 
 
 class DivergenceError(TrainingError):
-    """The loss is of no use any more. step: after so many steps, or as few. found: all that is known of it."""
+    """The loss is of no use any more.
+
+    step: the first at which that may have begun. found: all that is known of it.
+    """
 
     def __init__(self, text: str, step: int, found: Mapping[str, Any]) -> None:
         super().__init__(text)
@@ -45,8 +48,8 @@ class Guard:
     """Looks at the losses of one run.
 
     first: the loss of its first step, of which too large a multiple is an explosion. tried: the steps of the
-    checkpoints that training went back to since the run began, also in earlier processes; 0 for its beginning.
-    applied: how often the learning rate of the loaded checkpoint was lowered for that.
+    checkpoints that training went back to, also in earlier processes; 0 for its beginning. applied: how often
+    the learning rate of the loaded checkpoint was lowered for that.
     """
 
     def __init__(self, options: DivergenceOptions) -> None:
@@ -134,8 +137,8 @@ def diverged(
     remedy: str | None = None,
 ) -> DivergenceError:
     """The error. terms: of the loss, raw. where: besides the training split. rows: of the batch's samples in
-    their source. unseen: how many steps right before were not looked at. remedy: where it is not the rate that
-    is to blame.
+    their source. unseen: how many steps right before were not looked at. remedy: where it is not the rate
+    that is to blame.
     """
     bad = [name for name, value in terms.items() if not math.isfinite(value)]
     worst = bad or [max(terms, key=lambda name: terms[name])]

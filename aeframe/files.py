@@ -15,7 +15,10 @@ DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
 @contextmanager
 def replaced(target: Path) -> Iterator[BinaryIO]:
-    """A file to be written beside its place, into which it is put when it is whole."""
+    """A file to be written beside its place, into which it is put when it is whole.
+
+    Also where the power fails: what it holds is on the disk before its name is, and that before this returns.
+    """
     partial = target.with_name(".partial")  # no name that anyone looks for
     try:
         with partial.open("wb") as file:
@@ -23,10 +26,21 @@ def replaced(target: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(target)
+        _sync(target.parent)
     except BaseException:
         with suppress(OSError):
             partial.unlink()
         raise
+
+
+def _sync(folder: Path) -> None:
+    """Put the names in a folder on the disk, where the system can: Windows opens none."""
+    with suppress(OSError):
+        opened = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
 
 
 def cause(error: BaseException) -> OSError | None:

@@ -148,10 +148,23 @@ def _check_like(like: Any, found: Any, where: str) -> None:
         if not is_count(found):
             raise UnfitError(f"{where} is no count")
     elif isinstance(like, float):
-        if isinstance(found, bool) or not isinstance(found, int | float) or math.isnan(found):
+        if not _is_number(found):
             raise UnfitError(f"{where} is no number")
     elif not isinstance(found, type(like)):
         raise UnfitError(where)
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return abs(value) < 2**63
+    return isinstance(value, float) and not math.isnan(value)
+
+
+def _as_floats(value: Any) -> Any:
+    """The same with floats for whole numbers, also those in a list: what changes may become a fraction."""
+    if isinstance(value, list):
+        return [_as_floats(inner) for inner in value]
+    return float(value) if type(value) is int else value
 
 
 def _check_tensor(like: Tensor, found: Any, where: str) -> None:
@@ -217,9 +230,7 @@ def _check_optimizer(
     states: Any, schedules: Any, module: AutoencoderModule, went_back: bool
 ) -> None:
     weights = [p for p in module.net.parameters() if p.requires_grad]
-    counted, cycled = COUNTED, CYCLED
-    if went_back:
-        counted, cycled = (*COUNTED, *PLANNED), (*CYCLED, *RATES)
+    counted, cycled = (*COUNTED, *PLANNED * went_back), (*CYCLED, *RATES * went_back)
     optimizer, scheduler = module.optimizer_and_schedule(weights)
     like = [] if scheduler is None else [scheduler.state_dict()]
     if not isinstance(schedules, list) or len(schedules) != len(like):
@@ -242,10 +253,7 @@ def _check_options(like: dict[str, Any], found: Any, where: str, change: Sequenc
     _same_keys(like, found, where, YOUNGER)
     for key, value in found.items():
         if key in change:
-            numbers = (int, float)
-            number = isinstance(value, numbers) and isinstance(like[key], numbers)
-            if not number or math.isnan(value):
-                _check_like(like[key], value, f"{where}.{key}")
+            _check_like(_as_floats(like[key]), value, f"{where}.{key}")
         elif value != like[key] or type(value) is not type(like[key]):
             raise UnfitError(f"{where}.{key} is {short(value, 60)}, not {short(like[key], 60)}")
 

@@ -16,8 +16,9 @@ from torch.optim import Optimizer, lr_scheduler
 from aeframe.config.callbacks import DivergenceOptions
 from aeframe.config.training import optimizer_problems
 from aeframe.data.sampler import EpochBatches
-from aeframe.divergence import Guard
+from aeframe.divergence import PLANNED, Guard
 from aeframe.module import AutoencoderModule
+from aeframe.restored import COUNTED, UnfitError, _check_options
 from aeframe.saved import tried_in
 from tests.conftest import Killed
 from tests.test_pace import differences, written
@@ -160,6 +161,24 @@ def test_the_lower_rate_lasts_in_every_schedule(name: str, after: int) -> None:
     assert len(set(plain)) > 1
 
 
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_lower_rates_are_a_run_s_own_only_where_it_went_back(name: str) -> None:
+    (_, plain), (optimizer, schedule) = planned(name), planned(name)
+    guard = Guard(DivergenceOptions(retries=1))
+    guard.tried = (0,)
+    guard.slow_down([optimizer], [schedule])
+    like, lower = plain.state_dict(), schedule.state_dict()
+    _check_options(like, lower, "lr_schedulers", (*COUNTED, *PLANNED))
+    if like != lower:
+        with pytest.raises(UnfitError, match=r"lr_schedulers\.\w+ is .*, not "):
+            _check_options(like, lower, "lr_schedulers", COUNTED)
+    for odd in (math.nan, "x", None, True, 10**400, [0.1, 0.2]):
+        for key in lower.keys() & set(PLANNED):
+            value = [odd] if isinstance(like[key], list) and odd != [0.1, 0.2] else odd
+            with pytest.raises(UnfitError):
+                _check_options(like, {**lower, key: value}, "lr_schedulers", (*COUNTED, *PLANNED))
+
+
 def test_no_other_schedule_of_torch_is_taken() -> None:
     """Those are made of functions or of other schedules; a new one of torch's has to be looked at."""
     one = {"_target_": "torch.optim.lr_scheduler.ExponentialLR", "gamma": 0.9}
@@ -294,7 +313,7 @@ def test_a_checkpoint_knows_how_often_where_the_file_is_gone() -> None:
 def test_a_gpu_tells_of_steps_that_nobody_looked_at(
     aeframe: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """There the losses between two that are logged are not waited for: any of them may have been the first."""
+    """There losses are not waited for but where they are logged: any of them may have been the first."""
     monkeypatch.setattr(AutoencoderModule, "sees_each_loss", False)
     complaint, losses = Guard.complaint, list[float]()
 
@@ -311,7 +330,9 @@ def test_a_gpu_tells_of_steps_that_nobody_looked_at(
     assert "Going back: 1 of 1" in out
     found = json.loads((tmp_path / "run" / "diverged.json").read_text())
     assert (found["step"], found["unseen_steps_before"]) == (11, 5)
-    assert found["went_back_to"] == [0]  # the checkpoints of the steps right before may hold bad weights
+    assert found["went_back_to"] == [
+        0
+    ]  # the checkpoints of the steps right before may hold bad weights
 
 
 def test_what_an_explosion_is() -> None:

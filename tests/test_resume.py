@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tensorboard.summary.writer import event_file_writer
+from tensorboard.summary.writer.record_writer import RecordWriter
 
 from aeframe import pace
-from aeframe.checkpoints import Last
+from aeframe.checkpoints import LAST, Last, WholeFiles
 from aeframe.module import AutoencoderModule
 from tests.conftest import Killed
 from tests.test_pace import differences
-from tests.torture import records, story
+from tests.torture import logged, records, story
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -252,6 +254,39 @@ def test_the_death_of_a_process_that_fetches_is_told_and_the_run_goes_on(
 def test_a_signal_ends_a_validation_which_is_done_anew(compare: Callable[..., None]) -> None:
     words = ("model=denoising", "trainer.limit_val_batches=2", "++trainer.val_check_interval=6")
     compare(*words, steps=(6, 12, 30, 36), how="signal in a validation")
+
+
+def test_no_checkpoint_is_ahead_of_the_curves_on_the_disk(
+    aeframe: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kill right after it would lose what the writer of events still holds, and no later step writes."""
+
+    class Holding(RecordWriter):  # as long as it may; the usual one does where the disk is slow
+        def __init__(self, writer: Any) -> None:
+            super().__init__(writer)
+            self.held: list[bytes] = []
+
+        def write(self, data: bytes) -> None:
+            self.held.append(data)
+
+        def flush(self) -> None:
+            while self.held:
+                super().write(self.held.pop(0))
+            super().flush()
+
+    save, steps = WholeFiles.save_checkpoint, list[int]()
+
+    def saves(self: WholeFiles, checkpoint: dict[str, Any], path: Any, **rest: Any) -> None:
+        if Path(path).name == LAST:
+            steps.append(checkpoint["global_step"])
+            assert logged(tmp_path / "run") == steps[-1]
+        save(self, checkpoint, path, **rest)
+
+    monkeypatch.setattr(event_file_writer, "RecordWriter", Holding)
+    monkeypatch.setattr(WholeFiles, "save_checkpoint", saves)
+    often = ("checkpoint.every_minutes=0", "trainer.log_every_n_steps=1", "trainer.max_epochs=1")
+    assert aeframe(*SMALL, *often, "trainer.steps_per_call=4", "hydra.run.dir=run")[0] == 0
+    assert steps == [4, 8, 11, 12]
 
 
 def test_a_run_that_lacks_its_last_file_writes_nothing_twice(
