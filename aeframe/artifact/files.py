@@ -25,7 +25,7 @@ from aeframe.artifact.model import Model
 from aeframe.config.net import saved_net, take_weights
 from aeframe.constrained import ConstrainedAutoencoder
 from aeframe.data import DataModule
-from aeframe.errors import UserError, reason
+from aeframe.errors import ConfigError, UserError, reason, short
 from aeframe.files import replaced
 from aeframe.saved import BEST, CHECKPOINTS, LAST, state_in
 
@@ -54,9 +54,7 @@ def load(
     try:
         read = _checkpoint if path.suffix == ".ckpt" else _artifact
         description, weights = read(path)
-        net = saved_net(description.config, description.data)
-        if description.part == "encoder":
-            without_decoder(net)
+        net = _net(description)
         take_weights(net, weights, str(path))
         found = description.identified(net.state_dict())
         if description.identity not in ("", found.identity):
@@ -64,6 +62,17 @@ def load(
     except ForeignError as error:
         raise UserError(str(path), f"is no model of aeframe's ({error})", FOREIGN) from error
     return Model(net.to(target), found, batch_size)
+
+
+def _net(description: Description) -> ConstrainedAutoencoder:
+    """Its network, still without weights."""
+    try:
+        net = saved_net(description.config, description.data)
+    except ConfigError as error:
+        raise ForeignError(short(error.problems[0]).rstrip(".")) from error
+    if description.part == "encoder":
+        without_decoder(net)
+    return net
 
 
 def save(
