@@ -45,7 +45,7 @@ def opened(words: list[str], model: Model, options: argparse.Namespace) -> Input
         return _dataset(words[0], model, options)
     paths = [Path(os.path.expanduser(word)) for word in words]
     if missing := [
-        Problem(str(path), "no such file or folder") for path in paths if not path.exists()
+        Problem(str(path), "no such file or folder") for path in paths if not os.path.exists(path)
     ]:
         raise ConfigError(missing)
     arrays = [path.suffix.lower() in ARRAYS for path in paths]
@@ -212,7 +212,7 @@ def _in_word(problem: Problem) -> Problem:
 def codes_in(word: str, key: str, model: Model) -> Input:
     """The codes that `encode` wrote."""
     path = Path(os.path.expanduser(word))
-    if not path.exists():
+    if not os.path.exists(path):
         raise UserError(word, "no such file")
     if path.suffix.lower() == ".csv":
         codes, names = _table(path)
