@@ -22,7 +22,7 @@ from aeframe.errors import MachineError, TrainingError, reason
 from aeframe.files import cause, replaced
 from aeframe.interruption import Interrupted, Signals
 from aeframe.metric_names import better_is
-from aeframe.saved import BEST, CHECKPOINTS, LAST, PREVIOUS
+from aeframe.saved import BEST, CHECKPOINTS, LAST, PREVIOUS, state_in
 
 CALMER = "Write a lower optimizer.lr, trainer.gradient_clip_val=1, or a smaller weight of the term."
 
@@ -53,7 +53,7 @@ class OwnCheckpoints(_CheckpointConnector):
 
 
 class Best(ModelCheckpoint):
-    """Keeps the checkpoint with the best value of a metric."""
+    """Keeps the weights with the best value of a metric: no run goes on from there."""
 
     def __init__(self, folder: Path, metric: str) -> None:
         super().__init__(
@@ -62,6 +62,7 @@ class Best(ModelCheckpoint):
             monitor=metric,
             mode=better_is(metric),
             auto_insert_metric_name=False,
+            save_weights_only=True,
             enable_version_counter=False,
         )
 
@@ -74,6 +75,15 @@ class Best(ModelCheckpoint):
         self.best_model_path = self.kth_best_model_path = str(file)
         self.best_model_score = self.kth_value = torch.as_tensor(score)
         self.best_k_models = {str(file): self.kth_value}
+
+    def keeps_the_best(self) -> bool:
+        """Whether the file is there, and of the best score: a run that was killed may have left a later one,
+        and then not gone on as far.
+        """
+        if self.best_model_score is None or self.best_model_path == "":
+            return False
+        score = state_in(Path(self.best_model_path))["callback_metrics"][self.monitor]
+        return score == float(self.best_model_score)
 
 
 class Last(pl.Callback):

@@ -63,11 +63,11 @@ def _fit(trainer: pl.Trainer, built: Built, best: Best, saved: Saved | None) -> 
         what = f"the network could not be translated ({str(error).strip().splitlines()[0]})"
         remedy = "Install a C++ compiler, or write trainer.compile=false."
         raise UserError("trainer.compile=true", what, remedy) from error
-    if best.best_model_score is None:  # it was over before the first validation was due
+    if not best.keeps_the_best():  # as where it was over before the first validation was due
         trainer.validate(built.module, verbose=False)
         best.best_model_path = f"{best.dirpath}/{BEST}"
         best.best_model_score = trainer.callback_metrics[best.monitor or ""]
-        trainer.save_checkpoint(best.best_model_path)
+        trainer.save_checkpoint(best.best_model_path, weights_only=True)
 
 
 @contextmanager

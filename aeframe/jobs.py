@@ -131,6 +131,8 @@ class Jobs:
             if cfg.resume not in AUTOMATIC:
                 what = f"has finished, after {saved.steps:,} steps"
                 remedy = "Write a larger trainer.max_epochs to train on."
+                if saved.ended_early:
+                    remedy = "Write other until or early_stopping keys to train on."
                 raise UserError(f"resume={cfg.resume}", what, remedy)
             print(f"{folder}: has finished")
             return saved.value

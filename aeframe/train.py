@@ -40,7 +40,7 @@ from aeframe.launch import is_first_process, locked, one_job, used
 from aeframe.loops import FitLoop
 from aeframe.metric_names import better_is
 from aeframe.restored import check_fits
-from aeframe.saved import CHECKPOINTS, Saved, good_before
+from aeframe.saved import CHECKPOINTS, LAST, Saved, good_before, stamp_of
 
 PROFILERS: dict[str, Callable[..., Profiler]] = {
     "simple": SimpleProfiler,
@@ -75,7 +75,7 @@ def run(
         report.opening(built, node["seed"], folder, saved)
     net = deepcopy(built.net)  # untrained
     keep_freed_memory()
-    with told(folder, trainer), _claimed(folder, node["resume"] is not None):
+    with told(folder, trainer), _claimed(folder, node["resume"] is not None, saved):
         with one_job(flags), _computing(built):
             tried = set[int]()
             while (wrong := fit_or_fail(trainer, built, best, saved)) is not None:
@@ -173,10 +173,10 @@ def _trainer(built: Built, folder: Path, metric: str, best: Best) -> pl.Trainer:
 
 
 @contextmanager
-def _claimed(folder: Path, goes_on: bool) -> Iterator[None]:
+def _claimed(folder: Path, goes_on: bool, saved: Saved | None) -> Iterator[None]:
     """The folder as this run's own. Raises UserError where it is another's, at work or not.
 
-    goes_on: whether it may hold this run already.
+    goes_on: whether it may hold this run already. saved: what was read of it before.
     """
     if not is_first_process():
         yield
@@ -187,6 +187,9 @@ def _claimed(folder: Path, goes_on: bool) -> Iterator[None]:
             checkpoints.mkdir(exist_ok=goes_on)
         except FileExistsError:
             raise used(f"hydra.run.dir={folder}") from None
+        if goes_on and stamp_of(checkpoints / LAST) != (saved.stamp if saved else None):
+            what = "another process trained in it since this one looked"
+            raise UserError(f"hydra.run.dir={folder}", what, "Start it again.")
         try:
             yield
         finally:

@@ -26,7 +26,8 @@ JOBS = [f"{number}_undercomplete_bottleneck_digits" for number in range(3)]
 
 @pytest.fixture(autouse=True)
 def _sigint() -> Iterator[None]:
-    handler = signal.getsignal(signal.SIGINT)
+    """As in a terminal: a shell lets what it starts in the background ignore it."""
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, handler)
 
