@@ -93,6 +93,11 @@ def save(
     write(folder, net, description)
 
 
+def export(folder: Path, model: Model) -> None:
+    """Write a loaded network into a folder."""
+    write(folder, model.net, model.description)
+
+
 def write(folder: Path, net: ConstrainedAutoencoder, description: Description) -> None:
     """Write a network and its description. Each of the two files is whole, and the first is enough."""
     weights = {name: value.cpu().contiguous() for name, value in net.state_dict().items()}
@@ -118,7 +123,7 @@ def _train_scores(net: ConstrainedAutoencoder, data: DataModule) -> tuple[float,
 
 def _file(where: Path) -> Path:
     """The file that holds the weights."""
-    if where.is_dir():
+    if os.path.isdir(where):  # pathlib raises errors of its own for odd names
         choices = (MODEL, f"{CHECKPOINTS}/{BEST}", f"{CHECKPOINTS}/{LAST}")
         found = next((where / name for name in choices if (where / name).exists()), None)
         if found is None:
@@ -127,7 +132,7 @@ def _file(where: Path) -> Path:
         where = found
     if where.name == NOTE:
         where = where.with_name(MODEL)
-    if not where.exists():
+    if not os.path.exists(where):
         raise UserError(str(where), "there is no such file or folder")
     if not where.is_file() or where.suffix not in (".ckpt", ".safetensors"):
         what = "is no model of aeframe's"
