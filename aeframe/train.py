@@ -8,7 +8,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -52,12 +52,16 @@ PROFILERS: dict[str, Callable[..., Profiler]] = {
 
 @without_denormals()
 def run(
-    node: Mapping[str, Any], folder: Path, flags: tuple[str, ...] = (), saved: Saved | None = None
+    node: Mapping[str, Any],
+    folder: Path,
+    flags: tuple[str, ...] | None = None,
+    saved: Saved | None = None,
 ) -> float:
     """Check, seed, build, fit, report. Returns the optimized metric of the best checkpoint.
 
     node: the configuration. folder: for everything that the run writes. flags: of the command line, for
-    other ranks. saved: the checkpoint in the folder to go on from.
+    other ranks; None where there is none, and no other rank. saved: the checkpoint in the folder to go on
+    from.
     Raises UserError for the user's mistakes, TrainingError where training itself failed, and Interrupted
     after a signal.
     """
@@ -76,7 +80,8 @@ def run(
     net = deepcopy(built.net)  # untrained
     keep_freed_memory()
     with told(folder, trainer), _claimed(folder, node["resume"] is not None, saved):
-        with one_job(flags), _computing(built):
+        jobs = 1 if flags is None else parallel_jobs(HydraConfig.get().launcher)
+        with nullcontext() if flags is None else one_job(flags), _computing(built, jobs):
             tried = set[int]()
             while (wrong := fit_or_fail(trainer, built, best, saved)) is not None:
                 tried |= {saved.steps} if saved else set()
@@ -105,14 +110,14 @@ def run(
     return value
 
 
-def _computing(built: Built) -> AbstractContextManager[None]:
+def _computing(built: Built, jobs: int) -> AbstractContextManager[None]:
     devices = built.hardware.devices
     threads = threads_for(
         built.hardware.threads,
         built.net.model,
         built.data.batch_size,
         processes=devices if isinstance(devices, int) else 1,
-        jobs=parallel_jobs(HydraConfig.get().launcher) if HydraConfig.initialized() else 1,
+        jobs=jobs,
     )
     return computing(threads, built.training.precision)
 

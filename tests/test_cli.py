@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -436,15 +436,6 @@ def test_whether_the_wanted_level_was_reached_is_said(
     assert card["epochs"] == epochs
 
 
-@pytest.fixture
-def _sigint() -> Iterator[None]:
-    """Lightning takes the handler away when it is interrupted; pytest wants it back."""
-    handler = signal.getsignal(signal.SIGINT)
-    yield
-    signal.signal(signal.SIGINT, handler)
-
-
-@pytest.mark.usefixtures("_sigint")
 @pytest.mark.parametrize("times", [1, 2])
 def test_an_interrupted_run_ends_with_130_and_says_so(
     aeframe: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int
