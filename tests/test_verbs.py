@@ -441,6 +441,22 @@ def test_what_is_there_stays_until_the_new_is_whole(
     assert np.load(tmp_path / codes).shape == (5, 8)
 
 
+def test_vectors_are_no_pictures(
+    work: Work, made: Callable[..., Path], vectors: Path, photos: Path, tmp_path: Path
+) -> None:
+    run = made(
+        "dataset=array", f"dataset.path={vectors}", "model.latent_dim=3", "network.widths=[]"
+    )
+    good(work("reconstruct", run, vectors, "--out", "x.npy"))
+    assert np.load(tmp_path / "x.npy").dtype == np.float32
+    status, _, err = work("reconstruct", run, vectors, "--out", "folder")
+    assert (status, err.count("\n")) == (2, 1)
+    assert "samples of 12 are no pictures. Write --out FILE.npy." in err
+    status, _, err = work("encode", run, photos, "--out", "y.npy")
+    assert (status, err.count("\n")) == (2, 1)
+    assert "samples of 12 are no images. Give an array, as .npy." in err
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_leaves_nothing_half_written(
     work: Work, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
