@@ -79,8 +79,10 @@ def told(folder: Path, trainer: pl.Trainer) -> Iterator[None]:
     except (TrainingError, OSError, RuntimeError) as error:
         if (words := _in_words(error, folder, trainer)) is None:
             raise
-        kept = [file for name in (LAST, BEST) if (file := folder / CHECKPOINTS / name).exists()]
-        left = f" The last good checkpoint is {kept[0]}." if kept else ""
+        last, best = (folder / CHECKPOINTS / name for name in (LAST, BEST))
+        left = f" The last good checkpoint is {last}." if last.exists() else ""
+        if not left and best.exists():
+            left = f" The best weights until then are in {best}."
         kind = MachineError if isinstance(words, MachineError) else TrainingError
         raise kind(f"{words}{left}") from error
 

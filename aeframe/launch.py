@@ -83,7 +83,8 @@ def refuse_used(folder: Path, goes_on: bool) -> None:
     """Raise UserError where a run cannot have this folder: it holds another, and what is there is not to be
     lost. goes_on: whether it may hold this one, if that is not at work.
     """
-    if (folder / "checkpoints").exists() and not goes_on:
+    begun = (folder / "checkpoints").exists() or any(folder.glob("events.out.tfevents.*"))
+    if begun and not goes_on:
         raise used(f"hydra.run.dir={folder}")
     if (folder / LOCK).exists():
         with locked(folder):
@@ -133,11 +134,15 @@ def one_job(flags: tuple[str, ...] = ()) -> Iterator[None]:
     Lightning starts ranks 1, 2, ... by running the command line again. In a sweep that would start the
     whole sweep again, and with a random sweeper even train other configurations. Here the command line
     becomes that of this job alone, and afterwards all is as it was, so that the next job starts anew.
-    flags: of the command line, to be kept (--config-dir and the like).
+    flags: of the command line, to be kept (--config-dir and the like). Where there is no command line,
+    nothing is done: a run from within a program has one process.
     """
     from hydra.core.hydra_config import HydraConfig
     from torch import distributed
 
+    if not HydraConfig.initialized():
+        yield
+        return
     main = sys.modules["__main__"]
     argv, spec = sys.argv, main.__spec__
     environment = {name: os.environ.get(name) for name in RANK_VARIABLES}

@@ -64,8 +64,8 @@ def check_fits(saved: Saved, module: AutoencoderModule, trainer: pl.Trainer) -> 
     for file in (saved.folder / CHECKPOINTS / name for name in (LAST, PREVIOUS, BEST)):
         if not file.exists():  # not every run has written all of them
             continue
-        state = state_in(file)
         try:
+            state = state_in(file)
             if file.name == BEST:
                 _check(state, _weights_alone(trainer, module), module)
                 continue
@@ -73,6 +73,11 @@ def check_fits(saved: Saved, module: AutoencoderModule, trainer: pl.Trainer) -> 
             _check_training(state, module, trainer)
         except UnfitError as error:
             raise UserError(str(file), f"is no checkpoint of this run ({error})", LEFT) from None
+        except UserError as error:
+            if file.name != BEST:
+                raise
+            remedy = "Delete it to go on without it: the best is then looked for anew."
+            raise UserError(str(file), error.problems[0].what, remedy) from None
         if state["data"] != module.data.as_dict():
             what = f"is not the data that the run in {saved.folder} was begun with"
             raise UserError("dataset", what, "Give that, unchanged, or start a new run.")

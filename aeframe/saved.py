@@ -110,6 +110,8 @@ def state_in(file: Path) -> dict[str, Any]:
         ) as archive:  # torch stores as it is: no small file holds a large one
             if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
                 raise unreadable_checkpoint(file)
+            if archive.testzip() is not None:  # torch does not look at the checksums
+                raise unreadable_checkpoint(file)
         state = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
     except UserError:
         raise

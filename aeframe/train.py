@@ -112,7 +112,7 @@ def _computing(built: Built) -> AbstractContextManager[None]:
         built.net.model,
         built.data.batch_size,
         processes=devices if isinstance(devices, int) else 1,
-        jobs=parallel_jobs(HydraConfig.get().launcher),
+        jobs=parallel_jobs(HydraConfig.get().launcher) if HydraConfig.initialized() else 1,
     )
     return computing(threads, built.training.precision)
 

@@ -392,7 +392,7 @@ def test_the_last_good_checkpoint_outlives_a_nan(aeframe: Command, tmp_path: Pat
     # the loss of step 2 is that of the good epoch's weights
     assert "at step 3 (term: reconstruction)" in line
     best = run_folder(tmp_path) / "checkpoints" / "best.ckpt"
-    assert line.endswith(f"The last good checkpoint is {best}.")
+    assert line.endswith(f"The best weights until then are in {best}.")
     values = weights(run_folder(tmp_path), "best").values()
     assert all(bool(torch.isfinite(value).all()) for value in values)
 
