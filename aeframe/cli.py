@@ -54,7 +54,9 @@ def _work(argv: Sequence[str]) -> int:
             formatter_class=raw,
         )
         verb.arguments(parser)
-        verb.run(parser.parse_args(argv[1:]))
+        options = parser.parse_args(argv[1:])
+        with ended_by([signal.SIGTERM]):  # what is half there goes
+            verb.run(options)
         return 0
     told = {"train": "train an autoencoder", **{v.name: v.summary for v in VERBS.values()}}
     verbs = "\n".join(f"  {name:<12} {summary}" for name, summary in told.items())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -438,6 +439,42 @@ def test_what_is_there_stays_until_the_new_is_whole(
     np.save(tmp_path / "good.npy", DIGITS[:5])
     good(work("encode", trained, "good.npy", "--out", codes, "--force"))
     assert np.load(tmp_path / codes).shape == (5, 8)
+
+
+def test_vectors_are_no_pictures(
+    work: Work, made: Callable[..., Path], vectors: Path, photos: Path, tmp_path: Path
+) -> None:
+    run = made(
+        "dataset=array", f"dataset.path={vectors}", "model.latent_dim=3", "network.widths=[]"
+    )
+    good(work("reconstruct", run, vectors, "--out", "x.npy"))
+    assert np.load(tmp_path / "x.npy").dtype == np.float32
+    status, _, err = work("reconstruct", run, vectors, "--out", "folder")
+    assert (status, err.count("\n")) == (2, 1)
+    assert "samples of 12 are no pictures. Write --out FILE.npy." in err
+    status, _, err = work("encode", run, photos, "--out", "y.npy")
+    assert (status, err.count("\n")) == (2, 1)
+    assert "samples of 12 are no images. Give an array, as .npy." in err
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_leaves_nothing_half_written(
+    work: Work, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    codes, seen = package.Model._codes, list[Any]()
+
+    def interrupted(self: package.Model, x: Any) -> Any:
+        seen.append(x)
+        if len(seen) == 3:
+            assert len(list(tmp_path.iterdir())) == 1  # under another name
+            os.kill(os.getpid(), number)
+        return codes(self, x)
+
+    monkeypatch.setattr(package.Model, "_codes", interrupted)
+    status, out, err = work("encode", trained, "digits", "--out", "codes.npy")
+    assert (status, out) == (128 + number, "")
+    assert "interrupted" in err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_is_added_to_by_force(work: Work, trained: Path, tmp_path: Path) -> None:
