@@ -15,11 +15,21 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from aeframe.checkpoints import BEST, CHECKPOINTS, LAST, PREVIOUS
 from aeframe.divergence import PLANNED, RATES
 from aeframe.errors import UserError, short
 from aeframe.module import AutoencoderModule
-from aeframe.saved import LEFT, MOST_BACK, Saved, is_count, state_in
+from aeframe.saved import (
+    BEST,
+    CHECKPOINTS,
+    LAST,
+    LEFT,
+    MOST_BACK,
+    PREVIOUS,
+    Saved,
+    is_count,
+    mapping,
+    state_in,
+)
 
 CYCLED = ("lr", "momentum", "betas")
 """What schedules change of an optimizer's options; RATES: what a run that went back does."""
@@ -30,6 +40,13 @@ COUNTED = (
 """What they count; all else of their state is their options, but for PLANNED of a run that went back."""
 YOUNGER = ("decoupled_weight_decay", "stopping_reason", "stopping_reason_message")
 """What older releases of torch and Lightning did not save, and newer ones do without."""
+HISTORY = (
+    *("func_evals", "n_iter", "d", "t", "old_dirs", "old_stps", "ro", "H_diag", "al"),
+    *("prev_flat_grad", "prev_loss"),
+)
+"""What LBFGS keeps."""
+LONGEST = 10_000
+"""Of its lists."""
 TEXTS = (
     *("monitor", "dirpath", "best_model_path", "kth_best_model_path", "last_model_path"),
     "stopping_reason_message",
@@ -49,8 +66,8 @@ def check_fits(saved: Saved, module: AutoencoderModule, trainer: pl.Trainer) -> 
     for file in (saved.folder / CHECKPOINTS / name for name in (LAST, PREVIOUS, BEST)):
         if not file.exists():  # not every run has written all of them
             continue
-        state = state_in(file)
         try:
+            state = state_in(file)
             if file.name == BEST:
                 _check(state, _weights_alone(trainer, module), module)
                 continue
@@ -58,6 +75,14 @@ def check_fits(saved: Saved, module: AutoencoderModule, trainer: pl.Trainer) -> 
             _check_training(state, module, trainer)
         except UnfitError as error:
             raise UserError(str(file), f"is no checkpoint of this run ({error})", LEFT) from None
+        except UserError as error:
+            if file.name != BEST:
+                raise
+            remedy = "Delete it to go on without it: the best is then looked for anew."
+            raise UserError(str(file), error.problems[0].what, remedy) from None
+        if state["data"] != module.data.as_dict():
+            what = f"is not the data that the run in {saved.folder} was begun with"
+            raise UserError("dataset", what, "Give that, unchanged, or start a new run.")
 
 
 def _weights_alone(trainer: pl.Trainer, module: AutoencoderModule) -> dict[str, Any]:
@@ -72,6 +97,7 @@ def _weights_alone(trainer: pl.Trainer, module: AutoencoderModule) -> dict[str, 
         "hyper_parameters": {},
         "callback_metrics": {},
         "guard": {},
+        "data": {},
     }
 
 
@@ -262,6 +288,9 @@ def _check_moments(found: Any, weights: list[nn.Parameter], module: AutoencoderM
     """What the optimizer keeps of each weight is of the kind that a first step on it makes."""
     if not isinstance(found, dict) or not all(key in range(len(weights)) for key in found):
         raise UnfitError("optimizer_states.state")
+    if module.optimizer_and_schedule(weights)[0].__class__ is torch.optim.LBFGS:
+        _check_history(found, sum(weight.numel() for weight in weights))
+        return
     known: dict[torch.Size, dict[str, Any]] = {}
     for number, state in found.items():
         shape = weights[number].shape
@@ -274,9 +303,21 @@ def _check_moments(found: Any, weights: list[nn.Parameter], module: AutoencoderM
         where = f"optimizer_states.state.{number}"
         _same_keys(known[shape], state, where)
         for key, value in known[shape].items():
-            if not isinstance(value, list):  # of LBFGS, which compares what it takes from it itself
-                _check_like(value, state[key], f"{where}.{key}")
+            _check_like(value, state[key], f"{where}.{key}")
             if key == "step" and getattr(value, "dtype", None) != getattr(
                 state[key], "dtype", None
             ):
                 raise UnfitError(f"{where}.{key} is of another type")
+
+
+def _check_history(found: dict[Any, Any], size: int) -> None:
+    """What LBFGS keeps: numbers and gradients of all weights together, which grow with the steps."""
+    for key, value in (pair for state in found.values() for pair in mapping(state).items()):
+        where = f"optimizer_states.state.{short(key, 60)}"
+        if key not in HISTORY or (isinstance(value, list) and len(value) > LONGEST):
+            raise UnfitError(where)
+        for part in value if isinstance(value, list) else [value]:
+            if isinstance(part, Tensor):
+                _check_tensor(torch.zeros(size if part.dim() else ()), part, where)
+            elif isinstance(part, bool) or not isinstance(part, int | float | None):
+                raise UnfitError(f"{where} is no number")

@@ -7,10 +7,9 @@ from contextlib import suppress
 from typing import Any
 
 from aeframe.config.classes import keys, resolve
-from aeframe.config.node import mapping
 from aeframe.errors import ConfigError, Problem, UserError, short
 from aeframe.overrides import key_of
-from aeframe.saved import Saved
+from aeframe.saved import Saved, mapping
 
 HARMLESS = (
     "resume",
@@ -41,7 +40,7 @@ def with_overrides(saved: Saved, words: Sequence[str], given: Mapping[str, Any])
     words: of the command line. given: what they were composed to. Raises ConfigError for keys that would
     make it another run.
     """
-    node, wrong = _harmless_here(saved.node), []
+    node, wrong = harmless_here(saved.node), []
     is_repeated = not _changed(saved, given)  # the command that the run began with
     for word in words:
         key = key_of(word)
@@ -57,7 +56,7 @@ def with_overrides(saved: Saved, words: Sequence[str], given: Mapping[str, Any])
     return node
 
 
-def _harmless_here(node: dict[str, Any]) -> dict[str, Any]:
+def harmless_here(node: dict[str, Any]) -> dict[str, Any]:
     """The configuration, but for what lets a dataset write elsewhere: whose run it is, is not known."""
     dataset = node.get("dataset")
     if not isinstance(dataset, dict):

@@ -8,7 +8,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,9 @@ from hydra.core.hydra_config import HydraConfig
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
 
-from aeframe import events, report
+from aeframe import artifact, events, report
 from aeframe.callbacks import Bar, EarlyStopping, Until
-from aeframe.checkpoints import CHECKPOINTS, Best, Last, OwnCheckpoints, WholeFiles
+from aeframe.checkpoints import Best, Last, OwnCheckpoints, WholeFiles
 from aeframe.compute import (
     computing,
     keep_freed_memory,
@@ -40,7 +40,16 @@ from aeframe.launch import is_first_process, locked, one_job, used
 from aeframe.loops import FitLoop
 from aeframe.metric_names import better_is
 from aeframe.restored import check_fits
-from aeframe.saved import DIVERGED, Saved, gone_back_to, state_in, tried_in
+from aeframe.saved import (
+    CHECKPOINTS,
+    DIVERGED,
+    LAST,
+    Saved,
+    gone_back_to,
+    stamp_of,
+    state_in,
+    tried_in,
+)
 
 PROFILERS: dict[str, Callable[..., Profiler]] = {
     "simple": SimpleProfiler,
@@ -52,12 +61,16 @@ PROFILERS: dict[str, Callable[..., Profiler]] = {
 
 @without_denormals()
 def run(
-    node: Mapping[str, Any], folder: Path, flags: tuple[str, ...] = (), saved: Saved | None = None
+    node: Mapping[str, Any],
+    folder: Path,
+    flags: tuple[str, ...] | None = None,
+    saved: Saved | None = None,
 ) -> float:
     """Check, seed, build, fit, report. Returns the optimized metric of the best checkpoint.
 
     node: the configuration. folder: for everything that the run writes. flags: of the command line, for
-    other ranks. saved: the checkpoint in the folder to go on from.
+    other ranks; None where there is none, and no other rank. saved: the checkpoint in the folder to go on
+    from.
     Raises UserError for the user's mistakes, TrainingError where training itself failed, and Interrupted
     after a signal.
     """
@@ -71,23 +84,24 @@ def run(
     trainer = _trainer(built, folder, metric, best)
     if saved is not None:
         check_fits(saved, built.module, trainer)
-    tried = () if node["resume"] is None else tried_in(folder)
+    begin, tried = saved, () if node["resume"] is None else tried_in(folder)
     if saved is not None and state_in(saved.checkpoint)["guard"]["back"] < len(tried):
-        saved = gone_back_to(folder, tried)  # it was written before
+        begin = gone_back_to(folder, tried)  # it was written before
     built.module.guard.tried = tried
     if is_first_process():
-        report.opening(built, node["seed"], folder, saved)
-    untrained = deepcopy(built.net)
+        report.opening(built, node["seed"], folder, begin)
+    net = deepcopy(built.net)  # untrained
     keep_freed_memory()
-    with told(folder, trainer), _claimed(folder, node["resume"] is not None):
-        with one_job(flags), _computing(built):
-            while fit_or_fail(trainer, built, best, saved):
+    with told(folder, trainer), _claimed(folder, node["resume"] is not None, saved):
+        jobs = 1 if flags is None else parallel_jobs(HydraConfig.get().launcher)
+        with nullcontext() if flags is None else one_job(flags), _computing(built, jobs):
+            while fit_or_fail(trainer, built, best, begin):
                 tried = built.module.guard.tried
-                saved = gone_back_to(folder, tried)
+                begin = gone_back_to(folder, tried)
                 built, best = build(node), Best(folder, metric)  # all as it was before training
                 built.module.guard.tried = tried
                 trainer = _trainer(built, folder, metric, best)
-            card = _test(trainer, built, best, untrained)
+            card = _test(trainer, built, best, net)
         value = float(best.best_model_score)  # type: ignore[arg-type]
         if card is None:  # another rank speaks
             return value
@@ -100,21 +114,22 @@ def run(
             "steps": trainer.global_step,
             "seconds": round(time.perf_counter() - started, 2),
         }
-        with replaced(folder / "evaluation.json") as file:
+        artifact.save(folder, net, node, built.data, card.metrics)
+        with replaced(folder / "evaluation.json") as file:  # last: it says that the run is done
             file.write(f"{json.dumps(result, indent=2)}\n".encode())
     ends = (c for c in built.callbacks if isinstance(c, Until | EarlyStopping))
     report.closing(card, result, [c.said for c in ends if c.said], folder)
     return value
 
 
-def _computing(built: Built) -> AbstractContextManager[None]:
+def _computing(built: Built, jobs: int) -> AbstractContextManager[None]:
     devices = built.hardware.devices
     threads = threads_for(
         built.hardware.threads,
         built.net.model,
         built.data.batch_size,
         processes=devices if isinstance(devices, int) else 1,
-        jobs=parallel_jobs(HydraConfig.get().launcher),
+        jobs=jobs,
     )
     return computing(threads, built.training.precision)
 
@@ -175,10 +190,10 @@ def _trainer(built: Built, folder: Path, metric: str, best: Best) -> pl.Trainer:
 
 
 @contextmanager
-def _claimed(folder: Path, goes_on: bool) -> Iterator[None]:
+def _claimed(folder: Path, goes_on: bool, saved: Saved | None) -> Iterator[None]:
     """The folder as this run's own. Raises UserError where it is another's, at work or not.
 
-    goes_on: whether it may hold this run already.
+    goes_on: whether it may hold this run already. saved: what was read of it before.
     """
     if not is_first_process():
         yield
@@ -191,6 +206,9 @@ def _claimed(folder: Path, goes_on: bool) -> Iterator[None]:
             raise used(f"hydra.run.dir={folder}") from None
         if not goes_on:
             (folder / DIVERGED).unlink(missing_ok=True)  # of a run that has left no checkpoint
+        elif stamp_of(checkpoints / LAST) != (saved.stamp if saved else None):
+            what = "another process trained in it since this one looked"
+            raise UserError(f"hydra.run.dir={folder}", what, "Start it again.")
         try:
             yield
         finally:

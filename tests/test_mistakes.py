@@ -106,6 +106,8 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["dashboard.images=-1"], "dashboard.images=-1: must be at least 0."),
     (["dashboard.every_n_epochs=0"], "dashboard.every_n_epochs=0: must be at least 1."),
     (["dataset.memory_limit=0"], "dataset.memory_limit=0: must be above 0."),
+    (["optimizer.lr=inf"], "optimizer.lr=inf: must be finite."),
+    (["optimizer.lr=nan"], "optimizer.lr=nan: must be finite."),
     (["hardware.threads=0"], "hardware.threads=0: must be at least 1."),
     (["hardware.threads=100000"], "hardware.threads=100000: this machine has"),
     (["dataset.num_workers=100000"], "dataset.num_workers=100000: this machine has"),

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from omegaconf import DictConfig
 
 from aeframe.config.callbacks import (
     CheckpointOptions,
@@ -17,7 +16,7 @@ from aeframe.config.callbacks import (
     UntilOptions,
 )
 from aeframe.config.classes import class_of, keys, options_of
-from aeframe.config.node import mapping, plain
+from aeframe.config.node import plain
 from aeframe.config.pairs import Choices, pair_notes, pair_problems
 from aeframe.config.signature import parameters, problems, unknown
 from aeframe.config.training import (
@@ -35,6 +34,10 @@ from aeframe.likelihoods import Likelihood
 from aeframe.metric_names import metric_names
 from aeframe.models import Autoencoder, Setting
 from aeframe.networks import Network
+from aeframe.saved import mapping
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 OBJECTS: dict[str, type] = {
     "network": Network,
@@ -97,7 +100,7 @@ def find(node: dict[str, Any]) -> Parts:
         remedy = "Write resume=auto, or the folder of a run."
         parts.found.append(Problem(f"resume={node['resume']}", "expected text or null", remedy))
     for key, base in OBJECTS.items():
-        _object(node, key, base, parts)
+        make_object(node, key, base, parts)
     for key, target in PLAIN.items():
         if _is_mapping(node, key, parts):
             wrong = problems(node[key], target, key, named=False)
@@ -109,7 +112,7 @@ def find(node: dict[str, Any]) -> Parts:
         precision = mapping(node["trainer"]).get("precision")
         workers = mapping(node["dataset"]).get("num_workers")
         parts.found += machine_problems(parts.made["hardware"], precision, workers)
-    _constraints(node, parts)
+    make_constraints(node, parts)
     if _is_mapping(node, "optimizer", parts) and (
         node["scheduler"] is None or _is_mapping(node, "scheduler", parts)
     ):
@@ -141,7 +144,8 @@ def _is_mapping(node: dict[str, Any], key: str, parts: Parts) -> bool:
     return False
 
 
-def _object(node: dict[str, Any], key: str, base: type, parts: Parts) -> None:
+def make_object(node: dict[str, Any], key: str, base: type, parts: Parts) -> None:
+    """What one root key names, or what is wrong with its node."""
     if not _is_mapping(node, key, parts):
         return
     cls = class_of(node[key], key, base, parts.found)
@@ -157,7 +161,8 @@ def _object(node: dict[str, Any], key: str, base: type, parts: Parts) -> None:
         _try_make(key, cls, arguments, parts)
 
 
-def _constraints(node: dict[str, Any], parts: Parts) -> None:
+def make_constraints(node: dict[str, Any], parts: Parts) -> None:
+    """The constraints, in their order, or what is wrong with their nodes."""
     given = node["constraint"] or {}
     if not isinstance(given, Mapping):
         remedy = "Write constraint=l1, constraint=[masking,topk] or constraint=[]."
@@ -201,18 +206,8 @@ def _construct(node: dict[str, Any], parts: Parts) -> None:
     if parts.model is None:
         return
     dataset, hardware = mapping(node["dataset"]), mapping(node["hardware"])
-    choices = Choices(
-        variant=parts.model.__name__.lower(),
-        model=parts.model,
-        options=node["model"],
-        constraints={**parts.classes, **parts.constraints},
-        network=parts.made.get("network"),
-        likelihood=parts.made.get("likelihood"),
-        normalization=str(dataset.get("normalization")),
-        strategy=str(hardware.get("strategy")),
-        precision=str(mapping(node["trainer"]).get("precision")),
-        batch_size=batch_size(node) if "dataset" in parts.made else None,
-    )
+    size = batch_size(node) if "dataset" in parts.made else None
+    choices = choices_of(node, parts, parts.model, size)
     unresolved = len(parts.classes) < len(mapping(node["constraint"]))
     pairs = [] if unresolved else pair_problems(choices)
     parts.found += pairs
@@ -240,6 +235,24 @@ def _construct(node: dict[str, Any], parts: Parts) -> None:
             parts.found.append(Problem(f"{key}=null", "names no metric", "Write val/mse."))
         if metric is not None and metric not in names and not (pairs or unresolved):
             parts.found.append(unknown(f"{key}={metric}", str(metric), names, "metric"))
+
+
+def choices_of(
+    node: dict[str, Any], parts: Parts, model: type[Autoencoder], size: int | None
+) -> Choices:
+    """What was picked. size: of a batch, where it is known."""
+    return Choices(
+        variant=model.__name__.lower(),
+        model=model,
+        options=node["model"],
+        constraints={**parts.classes, **parts.constraints},
+        network=parts.made.get("network"),
+        likelihood=parts.made.get("likelihood"),
+        normalization=str(mapping(node["dataset"]).get("normalization")),
+        strategy=str(mapping(node["hardware"]).get("strategy")),
+        precision=str(mapping(node["trainer"]).get("precision")),
+        batch_size=size,
+    )
 
 
 def _fractions(dataset: Mapping[str, Any], parts: Parts) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Mapping
@@ -184,6 +185,8 @@ def _library_class(
         found.append(Problem(f"{where}.lr={rate}", "expected a number", remedy))
     elif rate <= 0:
         found.append(Problem(f"{where}.lr={rate:g}", "must be above 0"))
+    elif not math.isfinite(rate):
+        found.append(Problem(f"{where}.lr={rate:g}", "must be finite"))
     return cls
 
 
