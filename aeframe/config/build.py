@@ -102,14 +102,6 @@ def build(cfg: DictConfig | Mapping[str, Any]) -> Built:
     )
 
 
-def saved_data(node: Mapping[str, Any]) -> DataModule:
-    """The data of a saved configuration, read and split as for its run. Raises UserError."""
-    parts = find(dict(node))
-    data = _data_module(dict(node), parts.made["dataset"])
-    data.setup()
-    return data
-
-
 def _optimizer(node: dict[str, Any]) -> Any:
     cls, training = resolve(node["optimizer"]["_target_"]), node["trainer"]
     mixed = training.get("precision") in ("16-mixed", "bf16-mixed")

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 import sys
-import warnings
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from itertools import compress
 from pathlib import Path
@@ -18,23 +14,14 @@ from typing import Annotated, Literal
 import numpy as np
 import PIL
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
 
 from aeframe.bounds import AtLeast, AtMost
 from aeframe.data.cache import CachedImages, Images, user_cache
+from aeframe.data.images import DECODER, ENDINGS, Color, Fit, ImageReader, strict_images
 from aeframe.data.mapped import Mapped, room, tensor
 from aeframe.data.samples import Raw, Shape, Source
 from aeframe.distributed import rank
 from aeframe.errors import Problem, UserError, reason
-
-DECODER = 2  # counts up whenever the same file gives other pixels
-
-ENDINGS = frozenset(
-    f".{e}"
-    for e in "png jpg jpeg jpe jfif bmp gif webp tif tiff ppm pgm pbm pnm tga avif jp2".split()  # noqa: SIM905
-)
-FORMATS = ("PNG", "JPEG", "MPO", "BMP", "GIF", "WEBP", "TIFF", "PPM", "AVIF", "JPEG2000")
-"""What the files may hold, whatever their endings. Pillow knows more: for some it starts programs."""
 
 
 class ImageFolder(Source):
@@ -56,8 +43,8 @@ class ImageFolder(Source):
         root: str | None = None,
         test_root: str | None = None,
         size: Annotated[int, AtLeast(1), AtMost(2**14)] = 64,
-        fit: Literal["crop", "resize"] = "crop",
-        color: Literal["rgb", "gray"] = "rgb",
+        fit: Fit = "crop",
+        color: Color = "rgb",
         cache: str | None = "auto",
         on_bad_sample: Literal["error", "skip"] = "error",
     ) -> None:
@@ -75,7 +62,7 @@ class ImageFolder(Source):
         for option, root in (("root", self.root), ("test_root", self.test_root)):
             try:
                 if root is not None:
-                    _find(Path(os.path.expanduser(root)), f"dataset.{option}={root}")
+                    find_images(Path(os.path.expanduser(root)), f"dataset.{option}={root}")
             except UserError as error:
                 found.extend(error.problems)
         if self.cache in ("none", "no", "off", "false", "None", "False", ""):
@@ -95,7 +82,7 @@ class ImageFolder(Source):
 
     def _load(self, root: str, option: str) -> Raw:
         folder = Path(os.path.expanduser(root))
-        files, classes = _find(folder, f"dataset.{option}={root}")
+        files, classes = find_images(folder, f"dataset.{option}={root}")
         (pixels, mapping), kept = self._images(folder, files)
         if not kept.all():
             _note(_left_out([file.relative_to(folder) for file in compress(files, ~kept)], root))
@@ -147,78 +134,17 @@ class ImageFolder(Source):
         Raises UserError after the last one where that must not be, or where none can.
         """
         bad: list[Problem] = []
-        with warnings.catch_warnings():  # around all threads, which share the filters
-            warnings.simplefilter("ignore")  # oddities in metadata
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            for image in _shown(self._read_all(files), len(files)):
+        reader = ImageReader((self.size, self.size), self.fit, self.color)
+        with strict_images():
+            for image in _shown(reader.read_all(files), len(files)):
                 if isinstance(image, Problem):
                     bad.append(image)
                 yield None if isinstance(image, Problem) else image
         if bad and (self.on_bad_sample == "error" or len(bad) == len(files)):
-            raise _unreadable(bad, len(files))
-
-    def _read_all(self, files: list[Path]) -> Iterator[np.ndarray | Problem]:
-        workers = os.cpu_count() or 1
-        # threads: Pillow decodes without the interpreter's lock
-        with ThreadPoolExecutor(workers) as pool:
-            ahead: deque[Future[np.ndarray | Problem]] = deque()
-            for file in files:
-                ahead.append(pool.submit(self._try, file))
-                if len(ahead) > 2 * workers:  # so many wait in memory for their turn
-                    yield ahead.popleft().result()
-            while ahead:
-                yield ahead.popleft().result()
-
-    def _try(self, file: Path) -> np.ndarray | Problem:
-        try:
-            return self._read(file)
-        except UnidentifiedImageError:
-            return Problem(str(file), "cannot be read as an image (its content is none)")
-        except Exception as error:  # broken files raise nearly anything in Pillow
-            return Problem(str(file), f"cannot be read as an image ({reason(error)})")
-
-    def _read(self, file: Path) -> np.ndarray:
-        """One image, uint8 [C, size, size]."""
-        with Image.open(file) as opened:
-            # of a .tga nothing but its ending says what it is
-            if opened.format not in (*FORMATS, file.suffix[1:].upper()):
-                raise ValueError(f"it holds {opened.format}")
-            image = _eight_bits(ImageOps.exif_transpose(opened))
-        target = (self.size, self.size)
-        if self.fit == "crop":
-            image = ImageOps.fit(image, target, Image.Resampling.BICUBIC)
-        elif image.size != target:
-            image = image.resize(target, Image.Resampling.BICUBIC)
-        pixels = np.array(image.convert("L" if self.color == "gray" else "RGB"))
-        return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+            raise unreadable_images(bad, len(files))
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """Deeper images scaled to bytes rather than clipped; transparent ones laid over white."""
-    if image.mode.startswith(("I", "F")):
-        return Image.fromarray(_scaled(image))
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    return image if image.mode == "L" else image.convert("RGB")
-
-
-def _scaled(image: Image.Image) -> np.ndarray:
-    """The bytes of a gray image of integers or floats."""
-    values = np.array(image, np.float32)
-    low, high = float(values.min()), float(values.max())
-    if not math.isfinite(high - low):
-        raise ValueError("it holds NaN or infinity")
-    if image.mode.startswith("F"):
-        return (np.clip(values / max(1.0, high), 0, 1) * 255).round().astype(np.uint8)
-    if low < 0 or high > 65535:
-        raise ValueError(f"it holds values of {low:.0f} to {high:.0f}, and 16 bits are 0 to 65535")
-    if (clear := image.info.get("transparency")) is not None:
-        values[values == clear] = 65535
-    return (values / 257).round().astype(np.uint8)
-
-
-def _find(root: Path, where: str) -> tuple[list[Path], list[str]]:
+def find_images(root: Path, where: str) -> tuple[list[Path], list[str]]:
     """The images, sorted, and the class names; none for a folder without subfolders."""
     if not os.path.isdir(root):
         what = "is a file, not a folder" if os.path.exists(root) else "no such folder"
@@ -259,7 +185,8 @@ def _state(file: Path) -> str:
     return f"{seen.st_size} {seen.st_mtime_ns} {os.access(file, os.R_OK)}"
 
 
-def _unreadable(bad: list[Problem], of: int) -> UserError:
+def unreadable_images(bad: list[Problem], of: int) -> UserError:
+    """That some of so many files cannot be decoded."""
     shown = "; ".join(f"{p.where} {p.what}" for p in bad[:5])
     more = f"; and {len(bad) - 5} more" if len(bad) > 5 else ""
     what = f"{len(bad)} unreadable image(s): {shown}{more}"

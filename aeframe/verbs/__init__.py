@@ -1,0 +1,15 @@
+"""What the command does beside training, one small file for each family of verbs.
+
+To import them is to import nothing heavy.
+"""
+
+from aeframe.verbs import codec, codes, export, runs, scores, showing
+from aeframe.verbs.base import Verb
+
+VERBS: dict[str, Verb] = {
+    verb.name: verb
+    for family in (codes, showing, scores, runs, export, codec)
+    for verb in family.VERBS
+}
+
+__all__ = ["VERBS", "Verb"]
