@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from aeframe.data import ImageFolder, Raw
-from aeframe.data.folder import FORMATS
+from aeframe.data.images import FORMATS
 from aeframe.errors import UserError
 
 RED = (200, 30, 40)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 import sys
 import warnings
+from abc import abstractmethod
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,6 +22,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from aeframe.bounds import AtLeast, AtMost
 from aeframe.data.cache import CachedImages, Images, user_cache
+from aeframe.data.images import Color, pixels_of, upright
+from aeframe.data.listing import found_images
 from aeframe.data.mapped import Mapped, room, tensor
 from aeframe.data.samples import Raw, Shape, Source
 from aeframe.distributed import rank
@@ -29,21 +31,17 @@ from aeframe.errors import Problem, UserError, reason
 
 DECODER = 2  # counts up whenever the same file gives other pixels
 
-ENDINGS = frozenset(
-    f".{e}"
-    for e in "png jpg jpeg jpe jfif bmp gif webp tif tiff ppm pgm pbm pnm tga avif jp2".split()  # noqa: SIM905
-)
-FORMATS = ("PNG", "JPEG", "MPO", "BMP", "GIF", "WEBP", "TIFF", "PPM", "AVIF", "JPEG2000")
-"""What the files may hold, whatever their endings. Pillow knows more: for some it starts programs."""
+OnBadSample = Literal["error", "skip"]
+Side = Annotated[int, AtLeast(1), AtMost(2**14)]
 
 
-class ImageFolder(Source):
-    """Every image of a folder, or of its class subfolders, as bytes of C x size x size.
+class Folder(Source):
+    """Samples from every image of a folder, or of its class subfolders.
 
-    root: the folder. size: the images' height and width after `fit`: `crop` scales the short side and
-    cuts the middle out, `resize` scales both sides. color: `rgb` or `gray`. test_root: another folder
-    for the test split. cache: the folder that keeps the decoded images, which are then memory-mapped;
-    `auto` is $XDG_CACHE_HOME/aeframe or ~/.cache/aeframe, and None decodes into memory each time.
+    root: the folder. test_root: another one for the test split. size: the samples' height and width. color:
+    `rgb` or `gray`. per_image: the samples that one image gives; they stay in one split.
+    cache: the folder that keeps the samples, which are then memory-mapped; `auto` is
+    $XDG_CACHE_HOME/aeframe or ~/.cache/aeframe, and None decodes into memory each time.
     on_bad_sample: with `skip`, files that cannot be decoded are left out; with `error` they end the run.
     Images are turned upright (EXIF), laid over white where they are transparent, and of an animation
     the first frame is taken. Colours come without their profile; 16 bits count as 0..65535, whatever
@@ -53,17 +51,26 @@ class ImageFolder(Source):
     def __init__(
         self,
         *,
-        root: str | None = None,
-        test_root: str | None = None,
-        size: Annotated[int, AtLeast(1), AtMost(2**14)] = 64,
-        fit: Literal["crop", "resize"] = "crop",
-        color: Literal["rgb", "gray"] = "rgb",
-        cache: str | None = "auto",
-        on_bad_sample: Literal["error", "skip"] = "error",
+        root: str | None,
+        test_root: str | None,
+        size: int,
+        color: Color,
+        cache: str | None,
+        on_bad_sample: OnBadSample,
+        per_image: int = 1,
     ) -> None:
         self.root, self.test_root, self.cache = root, test_root, cache
-        self.size, self.fit, self.color = size, fit, color
+        self.size, self.color, self.per_image = size, color, per_image
         self.on_bad_sample = on_bad_sample
+
+    @property
+    @abstractmethod
+    def recipe(self) -> str:
+        """All of the options that the samples of one image depend on."""
+
+    @abstractmethod
+    def samples(self, image: Image.Image, file: Path) -> np.ndarray:
+        """Those of one image of 8-bit gray or RGB, uint8 [per_image, C, size, size]."""
 
     def shape(self) -> Shape:
         return (3 if self.color == "rgb" else 1, self.size, self.size)
@@ -75,7 +82,7 @@ class ImageFolder(Source):
         for option, root in (("root", self.root), ("test_root", self.test_root)):
             try:
                 if root is not None:
-                    _find(Path(os.path.expanduser(root)), f"dataset.{option}={root}")
+                    found_images(Path(os.path.expanduser(root)), f"dataset.{option}={root}")
             except UserError as error:
                 found.extend(error.problems)
         if self.cache in ("none", "no", "off", "false", "None", "False", ""):
@@ -95,14 +102,23 @@ class ImageFolder(Source):
 
     def _load(self, root: str, option: str) -> Raw:
         folder = Path(os.path.expanduser(root))
-        files, classes = _find(folder, f"dataset.{option}={root}")
+        files, classes = found_images(folder, f"dataset.{option}={root}")
         (pixels, mapping), kept = self._images(folder, files)
         if not kept.all():
             _note(_left_out([file.relative_to(folder) for file in compress(files, ~kept)], root))
         names = [file.parent.name for file in compress(files, kept)]
         labels = torch.tensor([classes.index(name) for name in names]) if classes else None
-        data = tensor(pixels)
-        return Raw(data, labels, low=0, high=255, classes=tuple(classes), mapping=mapping)
+        if labels is not None:
+            labels = labels.repeat_interleave(self.per_image)
+        return Raw(
+            tensor(pixels).flatten(0, 1),
+            labels,
+            low=0,
+            high=255,
+            classes=tuple(classes),
+            mapping=mapping,
+            together=self.per_image,
+        )
 
     def _images(self, root: Path, files: list[Path]) -> Images:
         """Those of all files, from the cache where there is one, else decoded into memory."""
@@ -117,7 +133,8 @@ class ImageFolder(Source):
 
     def _in_memory(self, files: list[Path]) -> Images:
         try:
-            pixels = room((len(files), *self.shape()), np.dtype(np.uint8))
+            shape = (len(files), self.per_image, *self.shape())
+            pixels = room(shape, np.dtype(np.uint8))
         except MemoryError as error:
             what = f"{len(files)} images are {error}"
             remedy = "Write a smaller size, or a dataset.cache with more space."
@@ -131,11 +148,11 @@ class ImageFolder(Source):
 
     def _cached(self, cache: str, root: Path, files: list[Path]) -> CachedImages:
         folder = user_cache() if cache == "auto" else Path(os.path.expanduser(cache))
-        key = f"{str(root.resolve())!r} {self.size} {self.fit} {self.color}"
+        key = f"{str(root.resolve())!r} {self.recipe}"
         listed = hashlib.sha256(key.encode())
         for file in files:
             listed.update(f"{str(file.relative_to(root))!r} {_state(file)}\n".encode())
-        shape = (len(files), *self.shape())
+        shape = (len(files), self.per_image, *self.shape())
         made = f"aeframe decoder {DECODER}, Pillow {PIL.__version__}"
         content = f"{made}, shape {shape}, sha256 of the list of files {listed.hexdigest()}"
         complete = self.on_bad_sample == "error"
@@ -178,76 +195,49 @@ class ImageFolder(Source):
             return Problem(str(file), f"cannot be read as an image ({reason(error)})")
 
     def _read(self, file: Path) -> np.ndarray:
-        """One image, uint8 [C, size, size]."""
-        with Image.open(file) as opened:
-            # of a .tga nothing but its ending says what it is
-            if opened.format not in (*FORMATS, file.suffix[1:].upper()):
-                raise ValueError(f"it holds {opened.format}")
-            image = _eight_bits(ImageOps.exif_transpose(opened))
+        """The samples of one file, uint8 [per_image, C, size, size]."""
+        return self.samples(upright(file), file)
+
+
+class ImageFolder(Folder):
+    """Every image of a folder as one sample.
+
+    fit: how it comes to size x size: `crop` scales the short side and cuts the middle out, `resize` scales
+    both sides. The other options and what becomes of the images: see Folder.
+    """
+
+    def __init__(
+        self,
+        *,
+        root: str | None = None,
+        test_root: str | None = None,
+        size: Side = 64,
+        fit: Literal["crop", "resize"] = "crop",
+        color: Color = "rgb",
+        cache: str | None = "auto",
+        on_bad_sample: OnBadSample = "error",
+    ) -> None:
+        super().__init__(
+            root=root,
+            test_root=test_root,
+            size=size,
+            color=color,
+            cache=cache,
+            on_bad_sample=on_bad_sample,
+        )
+        self.fit = fit
+
+    @property
+    def recipe(self) -> str:
+        return f"{self.size} {self.fit} {self.color}"
+
+    def samples(self, image: Image.Image, file: Path) -> np.ndarray:
         target = (self.size, self.size)
         if self.fit == "crop":
             image = ImageOps.fit(image, target, Image.Resampling.BICUBIC)
         elif image.size != target:
             image = image.resize(target, Image.Resampling.BICUBIC)
-        pixels = np.array(image.convert("L" if self.color == "gray" else "RGB"))
-        return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
-
-
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """Deeper images scaled to bytes rather than clipped; transparent ones laid over white."""
-    if image.mode.startswith(("I", "F")):
-        return Image.fromarray(_scaled(image))
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    return image if image.mode == "L" else image.convert("RGB")
-
-
-def _scaled(image: Image.Image) -> np.ndarray:
-    """The bytes of a gray image of integers or floats."""
-    values = np.array(image, np.float32)
-    low, high = float(values.min()), float(values.max())
-    if not math.isfinite(high - low):
-        raise ValueError("it holds NaN or infinity")
-    if image.mode.startswith("F"):
-        return (np.clip(values / max(1.0, high), 0, 1) * 255).round().astype(np.uint8)
-    if low < 0 or high > 65535:
-        raise ValueError(f"it holds values of {low:.0f} to {high:.0f}, and 16 bits are 0 to 65535")
-    if (clear := image.info.get("transparency")) is not None:
-        values[values == clear] = 65535
-    return (values / 257).round().astype(np.uint8)
-
-
-def _find(root: Path, where: str) -> tuple[list[Path], list[str]]:
-    """The images, sorted, and the class names; none for a folder without subfolders."""
-    if not os.path.isdir(root):
-        what = "is a file, not a folder" if os.path.exists(root) else "no such folder"
-        raise UserError(where, what, f"Write {where.partition('=')[0]}=FOLDER.")
-    try:
-        loose = _listed(root)
-        nested = {f.name: _listed(f) for f in sorted(root.iterdir()) if f.is_dir()}
-    except OSError as error:
-        what = f"cannot be listed ({reason(error)})"
-        raise UserError(str(error.filename), what, "See that you may read it.") from error
-    nested = {name: files for name, files in nested.items() if files}
-    if loose and nested:
-        first = next(iter(nested))
-        what = f"mixes images ({loose[0].name}) with folders of images ({first})"
-        raise UserError(where, what, "Keep all images in the folder, or all in class subfolders.")
-    files = loose or [file for group in nested.values() for file in group]
-    if not files:
-        what = "holds no images, and neither do the folders in it"
-        raise UserError(where, what, f"Known endings: {' '.join(sorted(ENDINGS))}.")
-    return files, list(nested)
-
-
-def _listed(folder: Path) -> list[Path]:
-    """The image files of one folder, but for hidden ones such as macOS leaves behind.
-
-    Links that lead nowhere are among them: an image is missing there.
-    """
-    named = [f for f in folder.iterdir() if f.suffix.lower() in ENDINGS and f.name[0] != "."]
-    return sorted(f for f in named if f.is_file() or not f.exists())
+        return pixels_of(image, self.color)[None]
 
 
 def _state(file: Path) -> str:
