@@ -1,3 +1,24 @@
-"""aeframe: autoencoders trained from configuration."""
+"""aeframe: autoencoders trained from configuration.
 
+model = aeframe.load("outputs/DAY/RUN")
+codes = model.encode(images)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from aeframe.artifact import Model, load
+
+__all__ = ["Model", "__version__", "load"]
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """What needs torch is imported when it is wanted: the command line answers sooner without."""
+    if name not in ("Model", "load"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from aeframe import artifact
+
+    return getattr(artifact, name)

@@ -13,7 +13,15 @@ from aeframe.errors import UserError
 FOLDERS = (".hydra", "checkpoints")
 FILES = (
     *(".lock", "train.log", "failed.txt", "evaluation.json", "hparams.yaml"),
-    *("diverged.json", "multirun.yaml", "sweep.csv", ".partial", "checkpoints/.partial"),
+    *(
+        "model.safetensors",
+        "model.json",
+        "diverged.json",
+        "multirun.yaml",
+        "sweep.csv",
+        ".partial",
+        "checkpoints/.partial",
+    ),
     *(f".hydra/{name}.yaml" for name in ("config", "hydra", "overrides")),
     *(
         f"checkpoints/{name}"

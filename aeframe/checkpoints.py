@@ -22,10 +22,9 @@ from aeframe.errors import MachineError, TrainingError, reason
 from aeframe.files import cause, replaced
 from aeframe.interruption import Interrupted, Signals
 from aeframe.metric_names import better_is
+from aeframe.saved import BEST, CHECKPOINTS, LAST, PREVIOUS
 
 CALMER = "Write a lower optimizer.lr, trainer.gradient_clip_val=1, or a smaller weight of the term."
-CHECKPOINTS, LAST, BEST = "checkpoints", "last.ckpt", "best.ckpt"
-PREVIOUS = "previous.ckpt"
 
 
 class WholeFiles(TorchCheckpointIO):

@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from aeframe import events
-from aeframe.checkpoints import BEST, CHECKPOINTS, LAST, Best
+from aeframe.checkpoints import Best
 from aeframe.compute import compile_network
 from aeframe.config.build import Built
 from aeframe.distributed import is_lost
@@ -18,7 +18,7 @@ from aeframe.divergence import DivergenceError
 from aeframe.errors import MachineError, TrainingError, UserError, reason
 from aeframe.files import DISK, cause
 from aeframe.launch import is_first_process
-from aeframe.saved import Saved
+from aeframe.saved import BEST, CHECKPOINTS, LAST, Saved
 
 WORKER_DIED = (
     "a process that fetched data was ended from outside, as the system does where memory runs out. "

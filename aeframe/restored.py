@@ -15,10 +15,9 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from aeframe.checkpoints import BEST, CHECKPOINTS, LAST, PREVIOUS
 from aeframe.errors import UserError, short
 from aeframe.module import AutoencoderModule
-from aeframe.saved import LEFT, Saved, is_count, state_in
+from aeframe.saved import BEST, CHECKPOINTS, LAST, LEFT, PREVIOUS, Saved, is_count, state_in
 
 CYCLED = ("lr", "momentum", "betas")
 """What schedules change of an optimizer's options."""
@@ -72,9 +71,10 @@ def _check(state: dict[str, Any], module: AutoencoderModule, trainer: pl.Trainer
         "hyper_parameters": {},
         "callback_metrics": {},
         "guard": {},
+        "data": {},
         **({type(plugin).__qualname__: scaler} if (scaler := plugin.state_dict()) else {}),
     }
-    _same_keys(like, state, "it")
+    _same_keys(like, state, "it", optional=("data",))  # which older ones lack
     version = state["pytorch-lightning_version"]
     if not isinstance(version, str) or not re.fullmatch(r"2\.\d+(\.\w+)*", version):
         raise UnfitError("it is of another Lightning's")

@@ -12,9 +12,10 @@ from typing import Any, TypeGuard
 
 import torch
 
-from aeframe.checkpoints import CHECKPOINTS, LAST, PREVIOUS
 from aeframe.errors import UserError, short
 
+CHECKPOINTS, LAST, BEST = "checkpoints", "last.ckpt", "best.ckpt"
+PREVIOUS = "previous.ckpt"
 LEFT = "It is left as it is; start the run anew in another folder."
 LARGEST, DEEPEST = 10_000, 16
 """How many values a saved configuration may have, and how deep."""
@@ -63,7 +64,7 @@ def saved_in(folder: Path, name: str = LAST) -> Saved | None:
     node, epoch, steps = (state.get(k) for k in ("hyper_parameters", "epoch", "global_step"))
     if not (isinstance(node, dict) and is_count(epoch) and is_count(steps)):
         raise unreadable_checkpoint(file)
-    if (what := _not_plain(node)) is not None:
+    if (what := not_plain(node)) is not None:
         raise UserError(f"{file}: the configuration", what, LEFT)
     return Saved(folder, file, node, epoch, steps, _value(folder, steps))
 
@@ -115,7 +116,7 @@ def _value(folder: Path, steps: int) -> float | None:
         return None
 
 
-def _not_plain(node: Any) -> str | None:
+def not_plain(node: Any) -> str | None:
     """What makes a saved configuration another than a run saves, which is plain and has no interpolations:
     those could read what is none of its business.
     """

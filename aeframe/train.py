@@ -19,9 +19,9 @@ from hydra.core.hydra_config import HydraConfig
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
 
-from aeframe import events, report
+from aeframe import artifact, events, report
 from aeframe.callbacks import Bar, EarlyStopping, Until
-from aeframe.checkpoints import CHECKPOINTS, Best, Last, OwnCheckpoints, WholeFiles
+from aeframe.checkpoints import Best, Last, OwnCheckpoints, WholeFiles
 from aeframe.compute import (
     computing,
     keep_freed_memory,
@@ -40,7 +40,7 @@ from aeframe.launch import is_first_process, locked, one_job, used
 from aeframe.loops import FitLoop
 from aeframe.metric_names import better_is
 from aeframe.restored import check_fits
-from aeframe.saved import Saved, good_before
+from aeframe.saved import CHECKPOINTS, Saved, good_before
 
 PROFILERS: dict[str, Callable[..., Profiler]] = {
     "simple": SimpleProfiler,
@@ -73,7 +73,7 @@ def run(
         check_fits(saved, built.module, trainer)
     if is_first_process():
         report.opening(built, node["seed"], folder, saved)
-    untrained = deepcopy(built.net)
+    net = deepcopy(built.net)  # untrained
     keep_freed_memory()
     with told(folder, trainer), _claimed(folder, node["resume"] is not None):
         with one_job(flags), _computing(built):
@@ -84,7 +84,7 @@ def run(
                 built, best = build(node), Best(folder, metric)  # all as it was before training
                 built.module.guard.back = back
                 trainer = _trainer(built, folder, metric, best)
-            card = _test(trainer, built, best, untrained)
+            card = _test(trainer, built, best, net)
         value = float(best.best_model_score)  # type: ignore[arg-type]
         if card is None:  # another rank speaks
             return value
@@ -97,7 +97,8 @@ def run(
             "steps": trainer.global_step,
             "seconds": round(time.perf_counter() - started, 2),
         }
-        with replaced(folder / "evaluation.json") as file:
+        artifact.save(folder, net, node, built.data, card.metrics)
+        with replaced(folder / "evaluation.json") as file:  # last: it says that the run is done
             file.write(f"{json.dumps(result, indent=2)}\n".encode())
     ends = (c for c in built.callbacks if isinstance(c, Until | EarlyStopping))
     report.closing(card, result, [c.said for c in ends if c.said], folder)

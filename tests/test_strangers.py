@@ -408,6 +408,7 @@ def test_paths_in_a_checkpoint_lead_nowhere(aeframe: Command, begun: Path, tmp_p
 
 WRITTEN = [
     *(".lock", "train.log", "evaluation.json", "hparams.yaml", ".hydra", "checkpoints"),
+    *("model.safetensors", "model.json"),
     *("checkpoints/last.ckpt", "checkpoints/best.ckpt", "checkpoints/previous.ckpt"),
     *(
         "checkpoints/.partial",

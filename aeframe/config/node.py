@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
-
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from typing import TYPE_CHECKING, Any
 
 from aeframe.errors import ConfigError, Problem
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 
 def plain(cfg: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
     """The configuration as dicts and lists, with interpolations resolved."""
+    from omegaconf import OmegaConf  # which a saved configuration does without
+    from omegaconf.errors import OmegaConfBaseException
+
     try:
         container = OmegaConf.to_container(cfg, resolve=True) if OmegaConf.is_config(cfg) else cfg
     except OmegaConfBaseException as error:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from omegaconf import DictConfig
 
 from aeframe.config.callbacks import (
     CheckpointOptions,
@@ -35,6 +34,10 @@ from aeframe.likelihoods import Likelihood
 from aeframe.metric_names import metric_names
 from aeframe.models import Autoencoder, Setting
 from aeframe.networks import Network
+from aeframe.saved import mapping
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 OBJECTS: dict[str, type] = {
     "network": Network,
@@ -97,18 +100,18 @@ def find(node: dict[str, Any]) -> Parts:
         remedy = "Write resume=auto, or the folder of a run."
         parts.found.append(Problem(f"resume={node['resume']}", "expected text or null", remedy))
     for key, base in OBJECTS.items():
-        _object(node, key, base, parts)
+        make_object(node, key, base, parts)
     for key, target in PLAIN.items():
         if _is_mapping(node, key, parts):
             wrong = problems(node[key], target, key, named=False)
             parts.found += wrong
             if not wrong:
                 _try_make(key, target, node[key], parts)
-    parts.found += length_problems(_mapping(node["trainer"]))
+    parts.found += length_problems(mapping(node["trainer"]))
     if "hardware" in parts.made:
-        precision = _mapping(node["trainer"]).get("precision")
+        precision = mapping(node["trainer"]).get("precision")
         parts.found += machine_problems(parts.made["hardware"], precision)
-    _constraints(node, parts)
+    make_constraints(node, parts)
     if _is_mapping(node, "optimizer", parts) and (
         node["scheduler"] is None or _is_mapping(node, "scheduler", parts)
     ):
@@ -126,11 +129,6 @@ def _odd_root(key: str) -> Problem:
     return unknown(key, key, ROOT)
 
 
-def _mapping(value: Any) -> Mapping[str, Any]:
-    """The value, or nothing where it is none and that has been said."""
-    return value if isinstance(value, Mapping) else {}
-
-
 def _check_seed(seed: Any, parts: Parts) -> None:
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
         shown = "null" if seed is None else seed
@@ -145,7 +143,8 @@ def _is_mapping(node: dict[str, Any], key: str, parts: Parts) -> bool:
     return False
 
 
-def _object(node: dict[str, Any], key: str, base: type, parts: Parts) -> None:
+def make_object(node: dict[str, Any], key: str, base: type, parts: Parts) -> None:
+    """What one root key names, or what is wrong with its node."""
     if not _is_mapping(node, key, parts):
         return
     cls = class_of(node[key], key, base, parts.found)
@@ -161,7 +160,8 @@ def _object(node: dict[str, Any], key: str, base: type, parts: Parts) -> None:
         _try_make(key, cls, arguments, parts)
 
 
-def _constraints(node: dict[str, Any], parts: Parts) -> None:
+def make_constraints(node: dict[str, Any], parts: Parts) -> None:
+    """The constraints, in their order, or what is wrong with their nodes."""
     given = node["constraint"] or {}
     if not isinstance(given, Mapping):
         remedy = "Write constraint=l1, constraint=[masking,topk] or constraint=[]."
@@ -204,25 +204,15 @@ def _construct(node: dict[str, Any], parts: Parts) -> None:
     """What shows only when the choices are put together."""
     if parts.model is None:
         return
-    dataset, hardware = _mapping(node["dataset"]), _mapping(node["hardware"])
-    choices = Choices(
-        variant=parts.model.__name__.lower(),
-        model=parts.model,
-        options=node["model"],
-        constraints={**parts.classes, **parts.constraints},
-        network=parts.made.get("network"),
-        likelihood=parts.made.get("likelihood"),
-        normalization=str(dataset.get("normalization")),
-        strategy=str(hardware.get("strategy")),
-        precision=str(_mapping(node["trainer"]).get("precision")),
-        batch_size=batch_size(node) if "dataset" in parts.made else None,
-    )
-    unresolved = len(parts.classes) < len(_mapping(node["constraint"]))
+    dataset, hardware = mapping(node["dataset"]), mapping(node["hardware"])
+    size = batch_size(node) if "dataset" in parts.made else None
+    choices = choices_of(node, parts, parts.model, size)
+    unresolved = len(parts.classes) < len(mapping(node["constraint"]))
     pairs = [] if unresolved else pair_problems(choices)
     parts.found += pairs
     parts.notes = pair_notes(choices)
     _fractions(dataset, parts)
-    if _mapping(node["divergence"]).get("retries") and hardware.get("strategy") != "auto":
+    if mapping(node["divergence"]).get("retries") and hardware.get("strategy") != "auto":
         what = "several processes cannot go back together"
         parts.found.append(Problem("divergence.retries", what, "Write 0, or hardware=cpu or gpu."))
     chosen = parts.made.get("hardware")
@@ -237,13 +227,31 @@ def _construct(node: dict[str, Any], parts: Parts) -> None:
     names = metric_names(parts.model, choices.constraints, node["model"])
     for key, metric in (
         ("optimized_metric", node["optimized_metric"]),
-        ("until.metric", _mapping(node["until"]).get("metric")),
-        ("scheduler.monitor", _mapping(node["scheduler"]).get("monitor")),
+        ("until.metric", mapping(node["until"]).get("metric")),
+        ("scheduler.monitor", mapping(node["scheduler"]).get("monitor")),
     ):
         if metric is None and key == "optimized_metric":
             parts.found.append(Problem(f"{key}=null", "names no metric", "Write val/mse."))
         if metric is not None and metric not in names and not (pairs or unresolved):
             parts.found.append(unknown(f"{key}={metric}", str(metric), names, "metric"))
+
+
+def choices_of(
+    node: dict[str, Any], parts: Parts, model: type[Autoencoder], size: int | None
+) -> Choices:
+    """What was picked. size: of a batch, where it is known."""
+    return Choices(
+        variant=model.__name__.lower(),
+        model=model,
+        options=node["model"],
+        constraints={**parts.classes, **parts.constraints},
+        network=parts.made.get("network"),
+        likelihood=parts.made.get("likelihood"),
+        normalization=str(mapping(node["dataset"]).get("normalization")),
+        strategy=str(mapping(node["hardware"]).get("strategy")),
+        precision=str(mapping(node["trainer"]).get("precision")),
+        batch_size=size,
+    )
 
 
 def _fractions(dataset: Mapping[str, Any], parts: Parts) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor
@@ -26,7 +27,8 @@ class DataSpec:
     """What the rest of a run knows of its data.
 
     shape: of one sample. low, high: the range of normalised values. samples: in the training split.
-    extent: the range of all normalised values, where they are not standardised.
+    extent: the range of all normalised values, where they are not standardised. dtype: of stored values;
+    stored: their range, where it is known beforehand. classes: names of the labels.
     """
 
     shape: Shape
@@ -34,11 +36,28 @@ class DataSpec:
     high: float
     samples: int
     extent: tuple[float, float]
+    dtype: torch.dtype
+    stored: tuple[float, float] | None = None
+    classes: tuple[str, ...] = ()
 
     @property
     def peak(self) -> float:
         """The width of the range, for PSNR."""
         return self.high - self.low
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        wide = math.isinf(self.extent[0]) or math.isinf(self.extent[1])
+        return {
+            "shape": list(self.shape),
+            "low": float(self.low),
+            "high": float(self.high),
+            "samples": self.samples,
+            "extent": None if wide else list(self.extent),
+            "dtype": str(self.dtype).removeprefix("torch."),
+            "stored": None if self.stored is None else [float(v) for v in self.stored],
+            "classes": list(self.classes),
+        }
 
 
 class Resident:
@@ -104,7 +123,10 @@ class DataModule:
         self.splits = self._split(raw)
         self.normalization, low, high, extent = fit(self.kind, self.splits["train"])
         shape = tuple(raw.data.shape[1:])
-        self.spec = DataSpec(shape, low, high, len(self.splits["train"]), extent)
+        stored = None if raw.low is None or raw.high is None else (raw.low, raw.high)
+        count = len(self.splits["train"])
+        dtype, classes = raw.data.dtype, raw.classes
+        self.spec = DataSpec(shape, low, high, count, extent, dtype, stored, classes)
 
     def is_resident(self, size: int) -> bool:
         """Whether so many bytes of samples are kept in memory."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from aeframe.errors import Problem
+from aeframe.errors import Problem, short
 from aeframe.models.base import Autoencoder, Setting, Units
 
 
@@ -24,7 +24,7 @@ class Undercomplete(Autoencoder):
         found = []
         units = [*self.layer_sizes, self.latent_dim]
         if any(wide <= narrow for wide, narrow in pairwise(units)):
-            what = f"the encoder's layers have {units} units, code last, and must decrease"
+            what = f"the encoder's layers have {short(units)} units, code last, and must decrease"
             found.append(Problem("network.widths", what, "Write widths that decrease to the code."))
         if self.latent_dim >= self.inputs:
             what = f"the code must be smaller than the {self.inputs} inputs"

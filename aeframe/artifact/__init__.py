@@ -1,0 +1,6 @@
+"""What is left of a run: a trained network that is put to work, without Hydra and Lightning."""
+
+from aeframe.artifact.files import MODEL, NOTE, load, save
+from aeframe.artifact.model import Model
+
+__all__ = ["MODEL", "NOTE", "Model", "load", "save"]

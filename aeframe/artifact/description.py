@@ -1,0 +1,186 @@
+"""What a saved network says of itself, read from what may be anyone's file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from aeframe import __version__
+from aeframe.config.net import MADE
+from aeframe.data import DataSpec
+from aeframe.saved import is_count, mapping, not_plain
+
+FORMAT = 1
+LARGEST = 2**22  # bytes of the text
+AXES = 4
+DTYPES = {
+    str(dtype).removeprefix("torch."): dtype
+    for dtype in (
+        *(torch.uint8, torch.uint16, torch.uint32, torch.uint64),
+        *(torch.int8, torch.int16, torch.int32, torch.int64),
+        *(torch.float16, torch.float32, torch.float64),
+    )
+}
+"""What a source's samples may be stored as."""
+
+Part = Literal["autoencoder", "encoder"]
+
+
+class ForeignError(Exception):
+    """What of a description is not as it should be."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """A saved network.
+
+    config: the run's configuration. data: what it was trained on. part: what of the network is there.
+    metrics: of the test split. train_scores: the reconstruction errors of training samples at
+    percentiles that are spread evenly from 0 to 100. versions: of what trained it. identity: SHA-256 of
+    the weights and of what the configuration makes of them, as hexadecimal digits.
+    """
+
+    config: dict[str, Any]
+    data: DataSpec
+    part: Part = "autoencoder"
+    metrics: dict[str, float] = field(default_factory=dict)
+    train_scores: tuple[float, ...] = ()
+    versions: dict[str, str] = field(default_factory=dict)
+    identity: str = ""
+
+    def identified(self, weights: Mapping[str, Tensor]) -> Description:
+        """The same with the identity of these weights."""
+        function = {key: self.config.get(key) for key in MADE}
+        normalization = mapping(self.config.get("dataset")).get("normalization")
+        data = {k: v for k, v in self.data.as_dict().items() if k in ("shape", "dtype", "stored")}
+        said = [FORMAT, self.part, function, normalization, data]
+        digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
+        for name, value in sorted(weights.items()):
+            value = value.detach().cpu().contiguous()
+            digest.update(f"\n{name} {value.dtype} {list(value.shape)}\n".encode())
+            digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
+        return replace(self, identity=digest.hexdigest())
+
+    def text(self) -> str:
+        """As JSON."""
+        return json.dumps(
+            {
+                "format": FORMAT,
+                "identity": self.identity,
+                "part": self.part,
+                "data": self.data.as_dict(),
+                "metrics": {k: v for k, v in self.metrics.items() if math.isfinite(v)},
+                "versions": self.versions,
+                "config": self.config,
+                "train_scores": list(self.train_scores),
+            },
+            indent=1,
+        )
+
+
+def versions() -> dict[str, str]:
+    """Of what computes here."""
+    return {
+        "aeframe": __version__,
+        "torch": str(torch.__version__),
+        "python": platform.python_version(),
+    }
+
+
+def described(text: str) -> Description:
+    """What a text says. Raises ForeignError where it is none that aeframe wrote."""
+    if len(text) > LARGEST:
+        raise ForeignError("it is far too large")
+    try:
+        given = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ForeignError("it is no JSON") from error
+    if not isinstance(given, dict):
+        raise ForeignError("it is no mapping")
+    if given.get("format") != FORMAT:
+        said = given.get("format")
+        newer = is_count(said) and said > FORMAT
+        raise ForeignError("a newer aeframe wrote it" if newer else "it names no known format")
+    config, scores, part = given.get("config"), given.get("train_scores"), given.get("part")
+    if part not in ("autoencoder", "encoder"):
+        raise ForeignError("part is neither autoencoder nor encoder")
+    if not isinstance(scores, list) or not all(map(_is_number, scores)) or len(scores) == 1:
+        raise ForeignError("train_scores are no numbers")
+    identity = given.get("identity")
+    if not isinstance(identity, str):
+        raise ForeignError("identity is no text")
+    return Description(
+        configuration(config),
+        data_of(given.get("data")),
+        part,
+        {name: float(v) for name, v in _table(given.get("metrics"), "metrics", int | float)},
+        tuple(map(float, scores)),
+        dict(_table(given.get("versions"), "versions", str)),
+        identity,
+    )
+
+
+def configuration(given: Any) -> dict[str, Any]:
+    """A saved configuration, which is plain data. Raises ForeignError."""
+    if not isinstance(given, dict):
+        raise ForeignError("the configuration is no mapping")
+    if (what := not_plain(given)) is not None:
+        raise ForeignError(f"the configuration {what}")
+    return given
+
+
+def data_of(given: Any) -> DataSpec:
+    """What was saved of the data. Raises ForeignError."""
+    data = mapping(given)
+    shape, samples, classes = data.get("shape"), data.get("samples"), data.get("classes")
+    if not isinstance(shape, list) or not 1 <= len(shape) < AXES:
+        raise ForeignError("data.shape is no shape")
+    if not all(is_count(n) and n > 0 for n in shape) or math.prod(shape) >= 2**40:
+        raise ForeignError("data.shape is no shape")
+    if data.get("dtype") not in DTYPES:
+        raise ForeignError("data.dtype is no type of numbers")
+    if not is_count(samples) or samples == 0:
+        raise ForeignError("data.samples is no count")
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+        raise ForeignError("data.classes are no names")
+    low, high = _range([data.get("low"), data.get("high")], "data.low and data.high")
+    extent = data.get("extent")
+    stored = data.get("stored")
+    return DataSpec(
+        shape=tuple(shape),
+        low=low,
+        high=high,
+        samples=samples,
+        extent=(-math.inf, math.inf) if extent is None else _range(extent, "data.extent"),
+        dtype=DTYPES[data["dtype"]],
+        stored=None if stored is None else _range(stored, "data.stored"),
+        classes=tuple(classes),
+    )
+
+
+def _range(given: Any, where: str) -> tuple[float, float]:
+    if not isinstance(given, list) or len(given) != 2 or not all(map(_is_number, given)):
+        raise ForeignError(f"{where} are no two numbers")
+    return float(given[0]), float(given[1])
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) < 2**1000  # of integers, too, which JSON has of any length
+
+
+def _table(given: Any, where: str, kind: Any) -> list[tuple[str, Any]]:
+    if not isinstance(given, dict) or not all(isinstance(v, kind) for v in given.values()):
+        raise ForeignError(f"{where} are not what they should be")
+    if kind is not str and not all(map(_is_number, given.values())):
+        raise ForeignError(f"{where} are no numbers")
+    return list(given.items())

@@ -1,0 +1,170 @@
+"""Trained networks in files: the weights as safetensors, with all that is known of them in its header."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from aeframe.artifact.description import (
+    Description,
+    ForeignError,
+    configuration,
+    data_of,
+    described,
+    versions,
+)
+from aeframe.artifact.model import Model
+from aeframe.config.net import saved_net, take_weights
+from aeframe.constrained import ConstrainedAutoencoder
+from aeframe.data import DataModule
+from aeframe.errors import ConfigError, UserError, reason, short
+from aeframe.files import replaced
+from aeframe.saved import BEST, CHECKPOINTS, LAST, state_in
+
+MODEL, NOTE = "model.safetensors", "model.json"
+"""The network, all in one file; and what its header says, for people and other programs."""
+KEY = "aeframe"
+"""Of the description in the header."""
+TRAIN_SCORES = 10_000  # training samples whose scores are kept as percentiles
+PERCENTILES = 1001
+FOREIGN = "Take a file that aeframe wrote, and whole."
+
+
+def load(
+    where: str | os.PathLike[str], device: str | torch.device = "cpu", batch_size: int = 256
+) -> Model:
+    """A trained network, ready to be used.
+
+    where: the folder of a run (its best weights) or of an export, a `model.safetensors`, or a checkpoint.
+    device: where it computes. batch_size: samples at a time. Needs neither the data nor Hydra or Lightning;
+    nothing that the file names is imported or called outside aeframe's own parts. Raises UserError.
+    """
+    path = _file(Path(os.path.expanduser(where)))
+    target = _device(device)
+    if batch_size < 1:
+        raise UserError(f"batch_size={batch_size}", "must be at least 1")
+    try:
+        read = _checkpoint if path.suffix == ".ckpt" else _artifact
+        description, weights = read(path)
+        net = _net(description)
+        take_weights(net, weights, str(path))
+        found = description.identified(net.state_dict())
+        if description.identity not in ("", found.identity):
+            raise ForeignError("its weights are not those that were written")
+    except ForeignError as error:
+        raise UserError(str(path), f"is no model of aeframe's ({error})", FOREIGN) from error
+    return Model(net.to(target), found, batch_size)
+
+
+def _net(description: Description) -> ConstrainedAutoencoder:
+    """Its network, still without weights."""
+    try:
+        net = saved_net(description.config, description.data)
+    except ConfigError as error:
+        raise ForeignError(short(error.problems[0]).rstrip(".")) from error
+    if description.part == "encoder":
+        without_decoder(net)
+    return net
+
+
+def save(
+    folder: Path,
+    net: ConstrainedAutoencoder,
+    config: Mapping[str, Any],
+    data: DataModule,
+    metrics: Mapping[str, float],
+) -> None:
+    """Write the network that was tested into the run's folder."""
+    description = Description(
+        config=dict(config),
+        data=data.spec,
+        metrics=dict(metrics),
+        train_scores=_train_scores(net, data),
+        versions=versions(),
+    )
+    write(folder, net, description)
+
+
+def write(folder: Path, net: ConstrainedAutoencoder, description: Description) -> None:
+    """Write a network and its description. Each of the two files is whole, and the first is enough."""
+    weights = {name: value.cpu().contiguous() for name, value in net.state_dict().items()}
+    text = description.identified(weights).text()
+    with replaced(folder / MODEL) as file:
+        file.write(safetensors.torch.save(weights, {KEY: text}))
+    with replaced(folder / NOTE) as file:
+        file.write(f"{text}\n".encode())
+
+
+def without_decoder(net: ConstrainedAutoencoder) -> None:
+    """Let the encoder stay alone."""
+    del net.model.decoder
+
+
+@torch.inference_mode()
+def _train_scores(net: ConstrainedAutoencoder, data: DataModule) -> tuple[float, ...]:
+    x = data.peek("train", TRAIN_SCORES, net.normalization)
+    errors = [(net.reconstruct(part) - part).square().flatten(1).mean(1) for part in x.split(256)]
+    found = np.percentile(torch.cat(errors).double().cpu(), np.linspace(0, 100, PERCENTILES))
+    return tuple(float(f"{score:.6g}") for score in found)
+
+
+def _file(where: Path) -> Path:
+    """The file that holds the weights."""
+    if where.is_dir():
+        choices = (MODEL, f"{CHECKPOINTS}/{BEST}", f"{CHECKPOINTS}/{LAST}")
+        found = next((where / name for name in choices if (where / name).exists()), None)
+        if found is None:
+            what = "holds neither a model nor a checkpoint of aeframe's"
+            raise UserError(str(where), what, "Write the folder of a run.")
+        where = found
+    if where.name == NOTE:
+        where = where.with_name(MODEL)
+    if not where.exists():
+        raise UserError(str(where), "there is no such file or folder")
+    if not where.is_file() or where.suffix not in (".ckpt", ".safetensors"):
+        what = "is no model of aeframe's"
+        raise UserError(str(where), what, f"Write the folder of a run, or its {MODEL}.")
+    return where
+
+
+def _device(device: str | torch.device) -> torch.device:
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError) as error:
+        what = f"cannot be used ({reason(error).rstrip('.')})"
+        raise UserError(f"device={device}", what, "Write cpu.") from error
+
+
+def _artifact(file: Path) -> tuple[Description, dict[str, Tensor]]:
+    try:
+        with safetensors.safe_open(file, "pt") as opened:
+            text = (opened.metadata() or {}).get(KEY, "")
+            description = described(text)
+            weights = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    except ForeignError:
+        raise
+    except Exception as error:  # a broken file raises many kinds
+        raise ForeignError(reason(error).rstrip(".")) from error
+    if not description.identity:
+        raise ForeignError("it names no identity")
+    return description, weights
+
+
+def _checkpoint(file: Path) -> tuple[Description, dict[str, Tensor]]:
+    state = state_in(file)
+    if "data" not in state:
+        raise ForeignError("it does not say what it was trained on, as those of older versions")
+    saved = state.get("state_dict")
+    if not isinstance(saved, Mapping) or not all(isinstance(v, Tensor) for v in saved.values()):
+        raise ForeignError("it holds no weights")
+    weights = {str(k)[4:]: v for k, v in saved.items() if str(k).startswith("net.")}
+    description = Description(configuration(state.get("hyper_parameters")), data_of(state["data"]))
+    return description, weights

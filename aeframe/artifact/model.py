@@ -1,0 +1,186 @@
+"""A trained autoencoder that encodes, decodes, samples and scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from copy import deepcopy
+from typing import Any, overload
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from aeframe.artifact.description import Description
+from aeframe.artifact.stored import Array, as_stored, check_shape, check_values, rows
+from aeframe.constrained import ConstrainedAutoencoder
+from aeframe.errors import UserError
+from aeframe.models.variational import Variational
+from aeframe.noise import Noise
+
+
+class Model:
+    """A trained autoencoder. Made by `aeframe.load`.
+
+    Samples x are as the training data was stored, [N, *shape]: images as bytes [N, C, H, W], or vectors
+    [N, D]; the normalisation is inside. Codes z are [N, latent_dim]. Either is a NumPy array, a tensor, or an
+    iterable of them, such as a generator of batches: an array gives an array, a tensor a tensor on its
+    device, and an iterable an iterator with the result of each of its items, read when it is wanted.
+    All is computed batch_size samples at a time, without gradient, and is the same for the same
+    samples in whatever batches (up to float rounding). What does not fit raises UserError.
+    """
+
+    def __init__(
+        self, net: ConstrainedAutoencoder, description: Description, batch_size: int = 256
+    ) -> None:
+        self.net, self.description, self.batch_size = net.eval(), description, batch_size
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one sample: (C, H, W) or (D,)."""
+        return self.description.data.shape
+
+    @property
+    def latent_dim(self) -> int:
+        """The number of code units."""
+        return self.net.model.latent_dim
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Of the test split, as in evaluation.json; nothing for a run that has not finished."""
+        return dict(self.description.metrics)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The configuration of the run."""
+        return deepcopy(self.description.config)
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 of the weights and of what the configuration makes of them: who decodes with another
+        identity decodes something else.
+        """
+        return self.description.identity
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.net.normalization.scale.device
+
+    @overload
+    def encode(self, x: Array) -> Array: ...  # type: ignore[overload-overlap]
+    @overload
+    def encode(self, x: Iterable[Array]) -> Iterator[Array]: ...
+    def encode(self, x: Any) -> Any:
+        """The codes [N, latent_dim] of samples [N, *shape]; of a variational model the means."""
+        return self._each(x, self.shape, self._codes, "x")
+
+    @overload
+    def decode(self, z: Array) -> Array: ...  # type: ignore[overload-overlap]
+    @overload
+    def decode(self, z: Iterable[Array]) -> Iterator[Array]: ...
+    def decode(self, z: Any) -> Any:
+        """The samples [N, *shape] of codes [N, latent_dim], in the units and the type of the training data:
+        images of bytes are rounded to bytes.
+        """
+        self._need_decoder("decode")
+        return self._each(z, (self.latent_dim,), self._decoded, "z")
+
+    @overload
+    def reconstruct(self, x: Array) -> Array: ...  # type: ignore[overload-overlap]
+    @overload
+    def reconstruct(self, x: Iterable[Array]) -> Iterator[Array]: ...
+    def reconstruct(self, x: Any) -> Any:
+        """What decoding the codes of samples gives, as `decode` does, [N, *shape]."""
+        self._need_decoder("reconstruct")
+        return self._each(x, self.shape, self._reconstructed, "x")
+
+    @overload
+    def score(self, x: Array) -> Array: ...  # type: ignore[overload-overlap]
+    @overload
+    def score(self, x: Iterable[Array]) -> Iterator[Array]: ...
+    def score(self, x: Any) -> Any:
+        """The reconstruction error of each sample, [N]: the mean of its squares per element in normalised
+        units, whose mean over the test split is metrics["mse"].
+        """
+        self._need_decoder("score")
+        return self._each(x, self.shape, self._scores, "x")
+
+    def sample(self, n: int, seed: int = 0) -> np.ndarray:
+        """N new samples [n, *shape], the means of codes drawn from the prior of a variational model."""
+        self._need_decoder("sample")
+        if not isinstance(self.net.model, Variational):
+            name = type(self.net.model).__name__.lower()
+            what = f"a model of kind {name} has no distribution of codes to draw from"
+            raise UserError("sample", what, "Train model=variational.")
+        if n < 1:
+            raise UserError(f"n={n}", "is no number of samples", "Give 1 or more.")
+        return self.decode(Noise(seed, "sample").normal((n, self.latent_dim)).numpy())
+
+    def threshold(self, percentile: float) -> float:
+        """The score that this share, in percent, of the training samples does not exceed."""
+        scores = self.description.train_scores
+        if not scores:
+            what = "holds no scores of training samples"
+            raise UserError("model", what, "Load the folder of a run that has finished.")
+        if not 0 <= percentile <= 100:
+            raise UserError(f"percentile={percentile:g}", "is not of 0 to 100")
+        return float(np.interp(percentile, np.linspace(0, 100, len(scores)), scores))
+
+    def _each(
+        self, x: Any, shape: tuple[int, ...], function: Callable[[Tensor], Tensor], where: str
+    ) -> Any:
+        if isinstance(x, np.ndarray | Tensor):
+            return self._whole(x, shape, function, where)
+        if not isinstance(x, Iterable) or isinstance(x, str | bytes):
+            what = f"is {type(x).__name__}, not an array, a tensor, or an iterable of them"
+            raise UserError(where, what)
+        return (self._whole(part, shape, function, where) for part in x)
+
+    @torch.inference_mode()
+    def _whole(
+        self, x: Any, shape: tuple[int, ...], function: Callable[[Tensor], Tensor], where: str
+    ) -> Any:
+        """Of one array, so many rows at a time, each looked at when it is its turn."""
+        if not isinstance(x, np.ndarray | Tensor):
+            raise UserError(where, f"gave {type(x).__name__}, not an array or a tensor")
+        check_shape(x, shape, where)
+        given = rows(x, where)
+        made: Tensor | None = None
+        for start in range(0, len(given), self.batch_size):
+            part = given[start : start + self.batch_size]
+            result = function(part)
+            if made is None:  # of all rows at once: no list of parts is held beside it
+                made = torch.empty(
+                    len(given), *result.shape[1:], dtype=result.dtype, device=given.device
+                )
+            made[start : start + len(part)] = result
+        assert made is not None
+        return made.numpy() if isinstance(x, np.ndarray) else made
+
+    def _codes(self, x: Tensor) -> Tensor:
+        return self.net.encode(self._normalised(x)).value
+
+    def _decoded(self, z: Tensor) -> Tensor:
+        if z.is_complex() or not bool(z.isfinite().all()):
+            raise UserError("z", "holds what is no number", "Give codes as encode makes them.")
+        z = z.to(self.device, self.net.normalization.scale.dtype)
+        return self._stored(self.net.model.reconstruct(z))
+
+    def _reconstructed(self, x: Tensor) -> Tensor:
+        return self._stored(self.net.reconstruct(self._normalised(x)))
+
+    def _scores(self, x: Tensor) -> Tensor:
+        target = self._normalised(x)
+        return (self.net.reconstruct(target) - target).square().flatten(1).mean(1)
+
+    def _normalised(self, x: Tensor) -> Tensor:
+        check_values(x, self.description.data, "x")
+        return self.net.normalization(x.to(self.device))
+
+    def _stored(self, x: Tensor) -> Tensor:
+        return as_stored(self.net.normalization.inverse(x), self.description.data)
+
+    def _need_decoder(self, what: str) -> None:
+        if self.description.part == "encoder":
+            remedy = "Load the whole model."
+            raise UserError(what, "this is an encoder alone, which can only encode", remedy)

@@ -1,0 +1,82 @@
+"""Samples as they are stored, checked on the way in and made again on the way out."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from aeframe.data import DataSpec
+from aeframe.data.mapped import tensor
+from aeframe.errors import UserError
+
+Array = TypeVar("Array", np.ndarray, Tensor)
+"""What is given is what comes back."""
+
+
+def rows(x: np.ndarray | Tensor, where: str) -> Tensor:
+    """An array as a tensor over the same memory, where torch can have it so."""
+    if isinstance(x, Tensor):
+        return x.detach()
+    if x.dtype.kind not in "biuf" or x.dtype.itemsize > 8:
+        remedy = "Give integers or floats of at most 64 bits."
+        raise UserError(where, f"holds {x.dtype}, not numbers", remedy)
+    if not x.dtype.isnative or any(step < 0 for step in x.strides):
+        x = x.astype(x.dtype.newbyteorder("="), order="C")
+    return tensor(x)
+
+
+def check_shape(x: np.ndarray | Tensor, shape: tuple[int, ...], where: str) -> None:
+    """Raise UserError unless x is [N, *shape] with at least one sample."""
+    found = tuple(x.shape)
+    if len(found) == len(shape) + 1 and found[1:] == shape:
+        if found[0] == 0:
+            raise UserError(where, "holds no samples", "Give at least one.")
+        return
+    expected = f"[N, {', '.join(map(str, shape))}]"
+    remedy = f"Give an array of {expected}."
+    if found == shape:
+        remedy = f"Write {where}[None] for a single sample."
+    elif shape[0] == 1 and found[1:] == shape[1:]:
+        remedy = f"Write {where}[:, None] for images of one channel."
+    elif len(shape) == 3 and found[1:] == (*shape[1:], shape[0]):
+        remedy = "Move the channels to the front, e.g. by numpy.moveaxis(x, -1, 1)."
+    raise UserError(where, f"has shape {list(found)}, and this model takes {expected}", remedy)
+
+
+def check_values(x: Tensor, data: DataSpec, where: str) -> None:
+    """Raise UserError for samples, [N, ...], that the network was not made for."""
+    integers = not data.dtype.is_floating_point
+    name = str(data.dtype).removeprefix("torch.")
+    low, high = limits(data)
+    if x.is_complex() or (x.is_floating_point() and integers):
+        given = str(x.dtype).removeprefix("torch.")
+        remedy = f"Give them as the training data was, of {low:g} to {high:g}."
+        raise UserError(where, f"holds {given}, and this model takes {name}", remedy)
+    least, most = x.double().aminmax()  # NaN comes through both
+    if not bool(torch.isfinite(torch.stack((least, most)).float()).all()):
+        what = "holds NaN, infinity or more than float32 can"
+        raise UserError(where, what, "Remove such samples, or replace the values.")
+    if integers and (float(least) < low or float(most) > high):
+        what = f"holds values of {least:g} to {most:g}, and this model takes {low:g} to {high:g}"
+        raise UserError(where, what, "Give the values as the training data was stored.")
+
+
+def limits(data: DataSpec) -> tuple[float, float]:
+    """The least and the largest value that a stored sample can have."""
+    if data.stored is not None:
+        return data.stored
+    if data.dtype.is_floating_point:
+        return torch.finfo(data.dtype).min, torch.finfo(data.dtype).max
+    return torch.iinfo(data.dtype).min, torch.iinfo(data.dtype).max
+
+
+def as_stored(raw: Tensor, data: DataSpec) -> Tensor:
+    """Numbers in the units of stored samples in their type: integers rounded and held in their range."""
+    if data.dtype.is_floating_point:
+        return raw.to(data.dtype)
+    low, high = limits(data)
+    # in double precision, which 32 bits fit into
+    return raw.double().round_().clamp_(low, min(high, 2.0**62)).to(data.dtype)

@@ -1,0 +1,113 @@
+"""The network of a saved configuration, made without data: neither its files nor its hardware are needed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from aeframe.config.classes import keys
+from aeframe.config.pairs import pair_problems
+from aeframe.config.parts import (
+    OBJECTS,
+    ROOT,
+    Parts,
+    batch_size,
+    choices_of,
+    make_constraints,
+    make_model,
+    make_object,
+    size_problems,
+)
+from aeframe.config.signature import problems
+from aeframe.constrained import ConstrainedAutoencoder
+from aeframe.constraints import Data
+from aeframe.data import DataModule, DataSpec, Normalization
+from aeframe.errors import ConfigError, Problem
+from aeframe.saved import mapping
+
+MADE = ("network", "likelihood", "model", "constraint")
+"""The root keys that say what a network computes."""
+
+
+def saved_net(node: Mapping[str, Any], spec: DataSpec) -> ConstrainedAutoencoder:
+    """The network that a configuration describes, its shapes alone (torch's `meta` device), for weights
+    that were saved. Raises ConfigError for what no run can have been trained with.
+    """
+    node = {**dict.fromkeys(ROOT), **node}
+    parts = _parts(node, spec)
+    # where the loss is a derivative, codes are read as a whole; what shards weights is over
+    whole = any(part.differentiates != "never" for part in parts.constraints.values())
+    with torch.device("meta"), torch.no_grad():
+        model = make_model(node, parts, spec.shape)
+        batch = torch.empty(2, *spec.shape)
+        for part in parts.constraints.values():
+            part.attach(model, Data(spec.low, spec.high, spec.samples, batch, whole))
+    return ConstrainedAutoencoder(model, parts.constraints, _normalization(node, spec))
+
+
+def _parts(node: dict[str, Any], spec: DataSpec) -> Parts:
+    parts = Parts()
+    for key in ("network", "likelihood", "model"):
+        make_object(node, key, OBJECTS[key], parts)
+    make_constraints(node, parts)
+    splitting = {k: v for k, v in mapping(node["dataset"]).items() if k in keys(DataModule)}
+    parts.found += problems(splitting, DataModule, "dataset", ("source", "seed"))
+    if not parts.found and parts.model is not None:
+        node["dataset"] = splitting
+        parts.found += pair_problems(choices_of(node, parts, parts.model, batch_size(node)))
+        parts.found += size_problems(node, parts, spec.shape)
+    if parts.found:
+        raise ConfigError(parts.found)
+    return parts
+
+
+def _normalization(node: dict[str, Any], spec: DataSpec) -> Normalization:
+    """One that has the right shapes."""
+    ones = torch.ones(())
+    if node["dataset"].get("normalization") == "standard":
+        ones = torch.ones(spec.shape[0], *(1 for _ in spec.shape[1:]))
+    return Normalization(torch.zeros_like(ones), ones)
+
+
+def take_weights(net: ConstrainedAutoencoder, weights: Mapping[str, Tensor], where: str) -> None:
+    """Give the network memory, and weights to fill it with: none of it is taken before all of them fit.
+
+    Raises ConfigError for tensors that are not those of this network.
+    """
+    scale = weights.get("normalization.scale")
+    if scale is not None and scale.dtype == torch.float64:  # trainer.precision=64-true
+        net.double()
+    like = net.state_dict()
+    missing = [f"{name} is missing" for name in like if name not in weights]
+    odd = [f"{name} is none of its weights" for name in weights if name not in like]
+    wrong = [
+        what
+        for name, value in weights.items()
+        if name in like and (what := _unfit(name, value, like[name])) is not None
+    ]
+    if found := [*missing, *odd, *wrong]:
+        more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+        what = f"does not hold the weights of its own configuration ({found[0]}{more})"
+        raise ConfigError([Problem(where, what, "Take the file that the run wrote.")])
+    net.to_empty(device="cpu")  # the layout of each stays
+    net.load_state_dict(dict(weights))
+
+
+def _unfit(name: str, value: Tensor, like: Tensor) -> str | None:
+    """What is wrong with a tensor. A few bytes may pretend to be any size."""
+    if value.layout != torch.strided or value.is_quantized or value.device.type != "cpu":
+        return f"{name} is no tensor of numbers"
+    if value.shape != like.shape or value.dtype != like.dtype:
+        told = f"{str(value.dtype)[6:]} {list(value.shape)}"
+        return f"{name} is {told}, not {str(like.dtype)[6:]} {list(like.shape)}"
+    if value.untyped_storage().nbytes() < like.nbytes:
+        return f"{name} has no memory of its own"
+    exact = value.is_floating_point() and not name.startswith("constraints.")
+    if exact and not bool(value.isfinite().all()):
+        return f"{name} is not finite"
+    if name == "_extra_state" and bool((value < 0).any()):
+        return f"{name} is before the beginning"
+    return None

@@ -1,0 +1,205 @@
+"""Model files from strangers: nothing of them is run, and none of them does more than be refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import random
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+
+import aeframe as package
+from aeframe.artifact import MODEL, NOTE
+from aeframe.artifact.files import KEY
+from aeframe.errors import UserError
+
+Change = Callable[[dict[str, Any], dict[str, torch.Tensor]], Any]
+ENCODER = "model.encoder.1.weight"
+
+
+def put(path: str, value: Any) -> Change:
+    """Set the value at a path into the description."""
+
+    def change(description: dict[str, Any], weights: dict[str, torch.Tensor]) -> None:
+        *inner, last = path.split("|")
+        for key in inner:
+            description = description[key]
+        description[last] = value
+
+    return change
+
+
+def weigh(name: str, value: torch.Tensor | None) -> Change:
+    """Put a tensor in the place of another, or none."""
+
+    def change(description: dict[str, Any], weights: dict[str, torch.Tensor]) -> None:
+        weights.pop(name, None)
+        if value is not None:
+            weights[name] = value
+
+    return change
+
+
+def rewritten(file: Path, change: Change) -> None:
+    with safetensors.safe_open(file, "pt") as opened:
+        description = json.loads(opened.metadata()[KEY])
+        weights = {name: opened.get_tensor(name).clone() for name in opened.keys()}  # noqa: SIM118
+    change(description, weights)
+    file.write_bytes(safetensors.torch.save(weights, {KEY: json.dumps(description)}))
+
+
+def refused(where: Path) -> str:
+    with pytest.raises(UserError) as raised:
+        package.load(where)
+    assert len(raised.value.problems) < 5
+    return str(raised.value)
+
+
+class Evil:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, ("touch owned",)
+
+
+FOREIGN: dict[str, tuple[Change, str]] = {
+    # of the description
+    "another format": (put("format", 2), "a newer aeframe wrote it"),
+    "no format": (put("format", "x"), "it names no known format"),
+    "no configuration": (put("config", None), "the configuration is no mapping"),
+    "a configuration of text": (put("config", "x"), "the configuration is no mapping"),
+    "an interpolation": (put("config|seed", "${oc.env:HOME}"), "a run saves no interpolations"),
+    "a deep configuration": (put("config|seed", [[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]), "far too large"),
+    "a wide configuration": (put("config|seed", [0] * 20_000), "far too large"),
+    "a huge number": (put("config|model|latent_dim", 10**40), "is no plain data"),
+    "no shape": (put("data|shape", None), "data.shape is no shape"),
+    "a shape of text": (put("data|shape", ["8"]), "data.shape is no shape"),
+    "an empty shape": (put("data|shape", []), "data.shape is no shape"),
+    "a shape with nothing": (put("data|shape", [0, 8, 8]), "data.shape is no shape"),
+    "a huge shape": (put("data|shape", [2**20, 2**20, 2**20]), "data.shape is no shape"),
+    "another shape": (put("data|shape", [3, 8, 8]), "does not hold the weights"),
+    "a large shape": (put("data|shape", [3, 2**13, 2**13]), "does not hold the weights"),
+    "another type": (put("data|dtype", "object"), "data.dtype is no type of numbers"),
+    "no range": (put("data|low", "x"), "no two numbers"),
+    "classes of numbers": (put("data|classes", [1]), "data.classes are no names"),
+    "an odd part": (put("part", "decoder"), "part is neither"),
+    "the encoder only": (put("part", "encoder"), "is none of its weights"),
+    "metrics of text": (put("metrics", {"mse": "x"}), "metrics are not what they should be"),
+    "scores of text": (put("train_scores", ["x"]), "train_scores are no numbers"),
+    "a score of no number": (put("train_scores", [0.0, float("nan")]), "train_scores are no numbers"),
+    "another identity": (put("identity", "0" * 64), "its weights are not those that were written"),
+    "no identity": (put("identity", ""), "it names no identity"),
+    # of the configuration
+    "a command": (put("config|model|_target_", "os.system"), "only classes of torch.optim and of aeframe"),
+    "a module of ours": (put("config|model|_target_", "aeframe.cli.main"), "only classes"),
+    "another room": (put("config|model|_target_", "aeframe.data.Array"), "is no Autoencoder"),
+    "a class of torch": (put("config|constraint|x", {"_target_": "torch.optim.SGD"}), "is no Constraint"),
+    "an import": (put("config|network|_target_", "aeframe.networks.nothing.Here"), "there is no such class"),
+    "a huge code": (put("config|model|latent_dim", 2**23), "model.latent_dim"),
+    "a huge layer": (put("config|network|widths", [10**12]), ""),
+    "many layers": (put("config|network|widths", [9] * 2000), ""),
+    "text for a size": (put("config|model|latent_dim", "x"), "model.latent_dim=x"),
+    "text for a batch": (put("config|dataset|batch_size", "x"), "dataset.batch_size=x"),
+    "no model": (put("config|model", None), "expected the keys of a mapping"),
+    "no dataset": (put("config|dataset", None), "its weights are not those"),
+    "an odd activation": (put("config|network|activation", "eval"), "network.activation=eval"),
+    # of the weights
+    "a weight is missing": (weigh(ENCODER, None), f"{ENCODER} is missing"),
+    "an unknown weight": (weigh("x", torch.zeros(2)), "x is none of its weights"),
+    "a weight of another shape": (weigh(ENCODER, torch.zeros(2)), "is float32 [2], not float32 [8, 64]"),
+    "a weight of another type": (weigh(ENCODER, torch.zeros(8, 64).half()), "is float16"),
+    "a weight that is no number": (weigh(ENCODER, torch.full((8, 64), torch.nan)), "is not finite"),
+    "other weights": (weigh(ENCODER, torch.zeros(8, 64)), "its weights are not those"),
+    "no time": (weigh("_extra_state", torch.tensor([-1.0, 0.0]).double()), "before the beginning"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_a_foreign_description_is_refused(
+    finished: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.chdir(finished)
+    change, what = FOREIGN[kind]
+    rewritten(finished / MODEL, change)
+    said = refused(finished)
+    assert what in said, said
+    assert len(said) < 800, said
+
+
+def test_a_dataset_is_neither_made_nor_looked_for(finished: Path, tmp_path: Path) -> None:
+    for target in ("aeframe.data.ImageFolder", "os.system", None):
+        dataset = {"_target_": target, "root": str(tmp_path / "made"), "batch_size": 128}
+        rewritten(finished / MODEL, put("config|dataset", dataset))
+        assert "its weights are not those" in refused(finished)  # its normalisation is not said
+    dataset["normalization"] = "unit"
+    rewritten(finished / MODEL, put("config|dataset", dataset))
+    assert package.load(finished).latent_dim == 8
+    assert not (tmp_path / "made").exists()
+
+
+def test_a_pickle_is_not_loaded(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(finished)
+    (finished / MODEL).write_bytes(pickle.dumps(Evil()))
+    assert "is no model of aeframe's" in refused(finished)
+    torch.save({"state_dict": Evil(), "data": Evil()}, finished / "evil.ckpt")
+    assert "cannot be read as a checkpoint" in refused(finished / "evil.ckpt")
+    (finished / NOTE).write_bytes(pickle.dumps(Evil()))  # which is never read
+    assert not (finished / "owned").exists()
+
+
+CHECKPOINTS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
+    "no data": (lambda s: s.pop("data"), "does not say what it was trained on"),
+    "data of text": (lambda s: s.update(data="x"), "data.shape is no shape"),
+    "no weights": (lambda s: s.pop("state_dict"), "it holds no weights"),
+    "text for weights": (lambda s: s["state_dict"].update({f"net.{ENCODER}": "x"}), "no weights"),
+    "a weight of one number": (
+        lambda s: s["state_dict"].update({f"net.{ENCODER}": torch.zeros(1, 1).expand(8, 64)}),
+        "has no memory of its own",
+    ),
+    "a weight without memory": (
+        lambda s: s["state_dict"].update({f"net.{ENCODER}": torch.zeros(8, 64, device="meta")}),
+        "is no tensor of numbers",
+    ),
+    "a sparse weight": (
+        lambda s: s["state_dict"].update({f"net.{ENCODER}": torch.zeros(8, 64).to_sparse()}),
+        "cannot be read as a checkpoint",
+    ),
+    "no configuration": (lambda s: s.pop("hyper_parameters"), "the configuration is no mapping"),
+}
+
+
+@pytest.mark.parametrize("kind", CHECKPOINTS)
+def test_a_foreign_checkpoint_is_refused(finished: Path, kind: str) -> None:
+    change, what = CHECKPOINTS[kind]
+    file = finished / "checkpoints" / "best.ckpt"
+    state = torch.load(file, weights_only=True)
+    change(state)
+    torch.save(state, file)
+    assert what in refused(file)
+
+
+def test_a_damaged_file_is_refused_or_all_that_it_was(finished: Path) -> None:
+    file = finished / MODEL
+    whole, before = file.read_bytes(), package.load(finished)
+    drawn = random.Random(0)
+    for length in (0, 1, 7, 8, 9, 100, *(drawn.randrange(len(whole)) for _ in range(20))):
+        file.write_bytes(whole[:length])
+        assert "is no model of aeframe's" in refused(file)
+    for _ in range(150):
+        at = drawn.randrange(len(whole))
+        file.write_bytes(
+            whole[:at] + bytes([whole[at] ^ 1 << drawn.randrange(8)]) + whole[at + 1 :]
+        )
+        with suppress(UserError):
+            assert package.load(file).identity == before.identity
+
+
+def test_a_place_that_is_no_file_is_refused(finished: Path) -> None:
+    (finished / MODEL).unlink()
+    os.mkfifo(finished / MODEL)
+    assert "is no model of aeframe's" in refused(finished)
