@@ -91,7 +91,7 @@ class FullyConv(Network):
             PaddedToPatches(self.patch, self.overlap), analysis, self._residual(to), nn.Flatten()
         )
         decoder = FullyConvDecoder(
-            self._residual(code_shape[0]), synthesis, tuple(shape), code_shape, self.patch
+            self._residual(code_shape[0]), synthesis, tuple(shape), self.patch, self.overlap
         )
         for part in (encoder, decoder):  # the layout that convolutions are fastest in
             part.to(memory_format=torch.channels_last)
@@ -168,12 +168,19 @@ class FullyConvDecoder(Decoder):
         refine: Residual,
         synthesis: nn.ConvTranspose2d,
         shape: tuple[int, ...],
-        code_shape: tuple[int, ...],
         patch: int,
+        overlap: int,
     ) -> None:
         super().__init__()
         self.refine, self.synthesis = refine, synthesis
-        self.shape, self.channels, self.patch = shape, code_shape[0], patch
+        self.shape, self.patch, self.channels = shape, patch, synthesis.in_channels
+        convolutions = sum(isinstance(layer, nn.Conv2d) for layer in refine)
+        self.reach = convolutions + math.ceil(overlap / patch)
+        """How many positions away what a position holds can still be seen, either way."""
+
+    def positions(self, height: int, width: int) -> tuple[int, int]:
+        """The height and the width of the code of an image of that size."""
+        return math.ceil(height / self.patch), math.ceil(width / self.patch)
 
     def forward(self, value: Tensor | None, active: Active | None = None) -> Tensor:
         assert value is not None, "units without weights of their own are read together"
@@ -181,8 +188,8 @@ class FullyConvDecoder(Decoder):
 
     def sized(self, value: Tensor, height: int, width: int) -> Tensor:
         """The likelihood's parameters, [B, C, height, width], of the code of images of that size."""
-        rows, columns = math.ceil(height / self.patch), math.ceil(width / self.patch)
-        coefficients = self.refine(value.view(-1, self.channels, rows, columns))
+        size = self.positions(height, width)
+        coefficients = self.refine(value.view(-1, self.channels, *size))
         return self.synthesis(coefficients)[..., :height, :width]
 
     @property
