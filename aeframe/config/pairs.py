@@ -65,6 +65,7 @@ def pair_problems(choices: Choices) -> list[Problem]:
         _posterior,
         _activations,
         _unit_interval,
+        _blurred,
         _size,
         _revival,
         _sharded,
@@ -141,6 +142,15 @@ def _unit_interval(c: Choices) -> Iterator[Problem]:
             elif list(parts).index(other) > list(parts).index(name):
                 what = f"{other} comes after {name}, which would penalise other units"
                 yield Problem(c.written, what, f"Write constraint=[{other},{name}].")
+
+
+def _blurred(c: Choices) -> Iterator[Problem]:
+    for name in (name for name, part in c.possible.items() if part.blurs):
+        for other, part in c.possible.items():
+            if part.kind == "activation" or part.unit_interval == "needs":
+                what = f"{name} adds noise to each unit, and {other} says which are exactly 0 or 1"
+                remedy = f"Write constraint={name}: what it makes small is rounded to 0."
+                yield Problem(c.written, what, remedy)
 
 
 def _size(c: Choices) -> Iterator[Problem]:

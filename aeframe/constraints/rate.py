@@ -1,0 +1,65 @@
+"""Compression: what a code costs as bytes is a term of the loss."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from aeframe.bounds import Above
+from aeframe.constraints.base import Data, Pass, Penalty
+from aeframe.constraints.penalty import Weight
+from aeframe.likelihoods import held
+from aeframe.models.base import Autoencoder, Code
+from aeframe.noise import Noise
+from aeframe.schedules import Clock
+
+
+class Rate(Penalty):
+    """weight * the nats that an entropy coder needs for the code, rounded to multiples of `step`.
+
+    In training uniform noise one step wide stands in place of rounding, so that there is a gradient (Balle et
+    al. 2017, arXiv:1611.01704); elsewhere the code is rounded. The numbers of each unit are taken to be of a
+    logistic distribution, whose mean and scale are learned with the weights. With a unit-variance Gaussian
+    likelihood the weight is the squared error, halved, that a nat is worth.
+    """
+
+    deterministic = True
+    blurs = True
+    mean: nn.Parameter
+    log_scale: nn.Parameter
+
+    def __init__(self, *, weight: Weight, step: Annotated[float, Above(0)] = 1.0) -> None:
+        super().__init__(weight)
+        self.step = self.rounds_to = step
+
+    def attach(self, model: Autoencoder, data: Data) -> None:
+        self.mean = nn.Parameter(torch.zeros(model.latent_dim))
+        self.log_scale = nn.Parameter(torch.zeros(model.latent_dim))
+
+    def constrain(self, code: Code, clock: Clock) -> Code:
+        if self.training:
+            return code
+        value = code.value
+        rounded = (value / self.step).round() * self.step
+        # a term of the loss that is a derivative of the code sees the code as it was
+        return code.with_value(value + (rounded - value).detach(), floor=code.floor)
+
+    def perturb(self, code: Code, noise: Noise, clock: Clock) -> Code:
+        value = code.value
+        uniform = noise.uniform(value.shape, value.device) - 0.5
+        return code.with_value(value + self.step * uniform.to(value.dtype), floor=code.floor)
+
+    def penalty(self, seen: Pass) -> Tensor:
+        return self.nats(seen.code.value / self.step).sum(1).mean()
+
+    def nats(self, steps: Tensor) -> Tensor:
+        """-log of the probability within half a step of each number, [B, m], given in steps."""
+        inverse = torch.exp(-held(self.log_scale, -10.0, 10.0))
+        centred = steps - self.mean
+        upper, lower = (centred + 0.5) * inverse, (centred - 0.5) * inverse
+        # sigmoid(upper) - sigmoid(lower), without a difference of numbers near 1
+        width = torch.log(-torch.expm1(-inverse))
+        return -(F.logsigmoid(upper) + F.logsigmoid(-lower) + width)
