@@ -7,9 +7,9 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from aeframe import __version__
 from aeframe.errors import Problem, TrainingError, UserError
@@ -18,53 +18,102 @@ from aeframe.jobs import Jobs
 from aeframe.slurm import is_in_job, requeue
 
 DESCRIPTION = """\
-Trains autoencoders from configuration.
+Trains autoencoders from configuration, and puts them to work.
 
   aeframe train [GROUP=OPTION ...] [KEY=VALUE ...]    as `python train.py` in a checkout
   aeframe train -m model=sparse,denoising seed=0,1    a sweep
   aeframe train --help                                groups, options and all keys
+  aeframe VERB --help                                 what a verb takes, with an example
+
+verbs:
 """
+END = 'Completion of what is typed: eval "$(aeframe --completion bash)", or zsh.'
 
 
 def main() -> None:
     """The `aeframe` command."""
-    parser = argparse.ArgumentParser(
-        "aeframe", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    if sys.argv[1:2] == ["train"]:
+        sys.argv = [sys.argv[0], *sys.argv[2:]]
+        train()
+    _end_with(lambda: _work(sys.argv[1:]))
+
+
+def _work(argv: Sequence[str]) -> int:
+    """Do what a verb other than train says."""
+    from aeframe.verbs import VERBS
+    from aeframe.verbs.base import Parser
+    from aeframe.verbs.completion import SHELLS, script
+
+    if argv and argv[0] in VERBS:
+        verb = VERBS[argv[0]]
+        raw = argparse.RawDescriptionHelpFormatter
+        parser = Parser(
+            f"aeframe {verb.name}",
+            description=f"{verb.summary[0].upper()}{verb.summary[1:]}.",
+            epilog=f"example:\n  {verb.example}",
+            formatter_class=raw,
+        )
+        verb.arguments(parser)
+        verb.run(parser.parse_args(argv[1:]))
+        return 0
+    told = {"train": "train an autoencoder", **{v.name: v.summary for v in VERBS.values()}}
+    verbs = "\n".join(f"  {name:<12} {summary}" for name, summary in told.items())
+    parser = Parser(
+        "aeframe",
+        usage="aeframe VERB ...",
+        description=f"{DESCRIPTION}{verbs}",
+        epilog=END,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"aeframe {__version__}")
-    parser.add_argument("verb", choices=["train"], help="train: train an autoencoder")
-    arguments = parser.parse_args(sys.argv[1:2] or ["--help"])
-    assert arguments.verb == "train"
-    sys.argv = [sys.argv[0], *sys.argv[2:]]
-    train()
+    parser.add_argument("--completion", choices=SHELLS, help="print what the shell evaluates")
+    parser.add_argument("verb", nargs="?", choices=list(told), help=argparse.SUPPRESS)
+    options = parser.parse_args(argv[:2] if argv[:1] == ["--completion"] else argv[:1])
+    if options.completion:
+        print(script(options.completion), end="")
+    else:
+        parser.print_help()
+    return 0
 
 
 def train() -> None:
     """Train what sys.argv says; ends the process with 0 done, 1 failed, 2 the user's mistake."""
-    from aeframe.launch import end_with_the_first, is_first_process
+    from aeframe.launch import end_with_the_first
 
     end_with_the_first()
+    _end_with(lambda: _train(sys.argv[1:]))
+
+
+def _end_with(work: Callable[[], int]) -> NoReturn:
+    """End the process with the work's status, or with what went wrong in it, in words."""
     try:
-        sys.exit(_train(sys.argv[1:]))
+        sys.exit(work())
     except UserError as error:
-        if is_first_process():
+        if _speaks():
             report(error)
         sys.exit(2)
     except TrainingError as error:
-        if is_first_process():
+        if _speaks():
             print(f"aeframe: {error}", file=sys.stderr)
         sys.exit(1)
     except Interrupted as end:
-        if is_first_process():
+        if _speaks():
             requeued = f"; {requeue()}" if end.requeues and end.number == REQUEUE else ""
             print(f"aeframe: {end}{requeued}", file=sys.stderr, flush=True)
-        sys.exit(end.status if is_first_process() else 0)  # Lightning ends all where a rank fails
+        sys.exit(end.status if _speaks() else 0)  # Lightning ends all where a rank fails
     except KeyboardInterrupt:
         print("aeframe: interrupted", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:  # whoever read the output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+
+
+def _speaks() -> bool:
+    """Whether this process does, of those that train together."""
+    from aeframe.launch import is_first_process
+
+    return is_first_process()
 
 
 def report(error: UserError) -> None:

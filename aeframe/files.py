@@ -14,18 +14,21 @@ DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
 
 @contextmanager
-def replaced(target: Path) -> Iterator[BinaryIO]:
-    """A file to be written beside its place, into which it is put when it is whole."""
-    partial = target.with_name(".partial")  # no name that anyone looks for
+def replaced(target: Path, partial: str = ".partial") -> Iterator[BinaryIO]:
+    """A file to be written beside its place, into which it is put when it is whole.
+
+    partial: its name until then, which no one looks for.
+    """
+    beside = target.with_name(partial)
     try:
-        with partial.open("wb") as file:
+        with beside.open("wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        partial.replace(target)
+        beside.replace(target)
     except BaseException:
         with suppress(OSError):
-            partial.unlink()
+            beside.unlink()
         raise
 
 

@@ -39,7 +39,7 @@ def with_overrides(saved: Saved, words: Sequence[str], given: Mapping[str, Any])
     words: of the command line. given: what they were composed to. Raises ConfigError for keys that would
     make it another run.
     """
-    node, wrong = _harmless_here(saved.node), []
+    node, wrong = harmless_here(saved.node), []
     is_repeated = not _changed(saved, given)  # the command that the run began with
     for word in words:
         key = word.lstrip("+~").partition("=")[0]
@@ -55,7 +55,7 @@ def with_overrides(saved: Saved, words: Sequence[str], given: Mapping[str, Any])
     return node
 
 
-def _harmless_here(node: dict[str, Any]) -> dict[str, Any]:
+def harmless_here(node: dict[str, Any]) -> dict[str, Any]:
     """The configuration, but for what lets a dataset write elsewhere: whose run it is, is not known."""
     dataset = node.get("dataset")
     if not isinstance(dataset, dict):

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from aeframe.data import ImageFolder, Raw, cache
+from aeframe.data.images import ImageReader
 from aeframe.errors import UserError
 from tests.conftest import TINY
 
@@ -35,13 +36,13 @@ def photos(tmp_path: Path) -> Path:
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The files that are decoded from now on."""
     seen: list[str] = []
-    read = ImageFolder._read
+    read = ImageReader._read
 
-    def noted(self: ImageFolder, file: Path) -> object:
+    def noted(self: ImageReader, file: Path) -> object:
         seen.append(file.name)
         return read(self, file)
 
-    monkeypatch.setattr(ImageFolder, "_read", noted)
+    monkeypatch.setattr(ImageReader, "_read", noted)
     return seen
 
 

@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 
 from aeframe.data import ImageFolder, Raw, cache, folder
+from aeframe.data.images import ImageReader
 from aeframe.errors import UserError
 
 
@@ -42,13 +43,13 @@ def source(root: Path, **options: object) -> ImageFolder:
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The files that are decoded from now on."""
     seen: list[Path] = []
-    read = ImageFolder._read
+    read = ImageReader._read
 
-    def noted(self: ImageFolder, file: Path) -> np.ndarray:
+    def noted(self: ImageReader, file: Path) -> np.ndarray:
         seen.append(file)
         return read(self, file)
 
-    monkeypatch.setattr(ImageFolder, "_read", noted)
+    monkeypatch.setattr(ImageReader, "_read", noted)
     return seen
 
 

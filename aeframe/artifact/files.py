@@ -93,6 +93,11 @@ def save(
     write(folder, net, description)
 
 
+def export(folder: Path, model: Model) -> None:
+    """Write a loaded network into a folder."""
+    write(folder, model.net, model.description)
+
+
 def write(folder: Path, net: ConstrainedAutoencoder, description: Description) -> None:
     """Write a network and its description. Each of the two files is whole, and the first is enough."""
     weights = {name: value.cpu().contiguous() for name, value in net.state_dict().items()}

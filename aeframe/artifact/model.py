@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any, overload
 
 import numpy as np
@@ -82,7 +83,7 @@ class Model:
         """The samples [N, *shape] of codes [N, latent_dim], in the units and the type of the training data:
         images of bytes are rounded to bytes.
         """
-        self._need_decoder("decode")
+        self.require_decoder("decode")
         return self._each(z, (self.latent_dim,), self._decoded, "z")
 
     @overload
@@ -91,7 +92,7 @@ class Model:
     def reconstruct(self, x: Iterable[Array]) -> Iterator[Array]: ...
     def reconstruct(self, x: Any) -> Any:
         """What decoding the codes of samples gives, as `decode` does, [N, *shape]."""
-        self._need_decoder("reconstruct")
+        self.require_decoder("reconstruct")
         return self._each(x, self.shape, self._reconstructed, "x")
 
     @overload
@@ -102,12 +103,12 @@ class Model:
         """The reconstruction error of each sample, [N]: the mean of its squares per element in normalised
         units, whose mean over the test split is metrics["mse"].
         """
-        self._need_decoder("score")
+        self.require_decoder("score")
         return self._each(x, self.shape, self._scores, "x")
 
     def sample(self, n: int, seed: int = 0) -> np.ndarray:
         """N new samples [n, *shape], the means of codes drawn from the prior of a variational model."""
-        self._need_decoder("sample")
+        self.require_decoder("sample")
         if not isinstance(self.net.model, Variational):
             name = type(self.net.model).__name__.lower()
             what = f"a model of kind {name} has no distribution of codes to draw from"
@@ -143,7 +144,7 @@ class Model:
         """Of one array, so many rows at a time, each looked at when it is its turn."""
         if not isinstance(x, np.ndarray | Tensor):
             raise UserError(where, f"gave {type(x).__name__}, not an array or a tensor")
-        check_shape(x, shape, where)
+        check_shape(tuple(x.shape), shape, where)
         given = rows(x, where)
         made: Tensor | None = None
         for start in range(0, len(given), self.batch_size):
@@ -180,7 +181,15 @@ class Model:
     def _stored(self, x: Tensor) -> Tensor:
         return as_stored(self.net.normalization.inverse(x), self.description.data)
 
-    def _need_decoder(self, what: str) -> None:
+    def encoder(self) -> Model:
+        """The encoder alone."""
+        net = deepcopy(self.net)
+        del net.model.decoder
+        description = replace(self.description, part="encoder")
+        return Model(net, description.identified(net.state_dict()), self.batch_size)
+
+    def require_decoder(self, what: str) -> None:
+        """Raise UserError where the encoder is alone. what: would need the decoder."""
         if self.description.part == "encoder":
             remedy = "Load the whole model."
             raise UserError(what, "this is an encoder alone, which can only encode", remedy)

@@ -28,9 +28,8 @@ def rows(x: np.ndarray | Tensor, where: str) -> Tensor:
     return tensor(x)
 
 
-def check_shape(x: np.ndarray | Tensor, shape: tuple[int, ...], where: str) -> None:
-    """Raise UserError unless x is [N, *shape] with at least one sample."""
-    found = tuple(x.shape)
+def check_shape(found: tuple[int, ...], shape: tuple[int, ...], where: str) -> None:
+    """Raise UserError unless `found` is [N, *shape] with at least one sample."""
     if len(found) == len(shape) + 1 and found[1:] == shape:
         if found[0] == 0:
             raise UserError(where, "holds no samples", "Give at least one.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,7 @@ from PIL import Image
 
 from aeframe.bounds import AtLeast
 from aeframe.data.folder import Folder, OnBadSample, Side
-from aeframe.data.images import Color, pixels_of
+from aeframe.data.images import Color, ImageReader
 from aeframe.noise import mix
 
 
@@ -45,16 +46,28 @@ class PhotoCrops(Folder):
         )
 
     @property
+    def reader(self) -> ImageReader:
+        return CropReader(None, "crop", self.color, self.size, self.per_image)
+
+    @property
     def recipe(self) -> str:
         return f"{self.per_image} crops of {self.size} {self.color}"
 
-    def samples(self, image: Image.Image, file: Path) -> np.ndarray:
+
+@dataclass(frozen=True)
+class CropReader(ImageReader):
+    """Reads squares of each image, uint8 [count, C, side, side]."""
+
+    side: int
+    count: int
+
+    def made_of(self, image: Image.Image, file: Path) -> np.ndarray:
         width, height = image.size
-        if min(width, height) < self.size:
+        if min(width, height) < self.side:
             raise ValueError(
-                f"of {width} x {height} pixels, it has no room for crops of {self.size}"
+                f"of {width} x {height} pixels, it has no room for crops of {self.side}"
             )
-        pixels, size = pixels_of(image, self.color), self.size
+        pixels, side = super().made_of(image, file), self.side
         random = np.random.default_rng(mix("crops", file.name))
-        corners = random.integers((height - size + 1, width - size + 1), size=(self.per_image, 2))
-        return np.stack([pixels[:, y : y + size, x : x + size] for y, x in corners])
+        corners = random.integers((height - side + 1, width - side + 1), size=(self.count, 2))
+        return np.stack([pixels[:, y : y + side, x : x + side] for y, x in corners])

@@ -5,11 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-import warnings
 from abc import abstractmethod
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from itertools import compress
 from pathlib import Path
@@ -18,25 +15,21 @@ from typing import Annotated, Literal
 import numpy as np
 import PIL
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
 
 from aeframe.bounds import AtLeast, AtMost
 from aeframe.data.cache import CachedImages, Images, user_cache
-from aeframe.data.images import Color, pixels_of, upright
-from aeframe.data.listing import found_images
+from aeframe.data.images import DECODER, ENDINGS, Color, Fit, ImageReader, strict_images
 from aeframe.data.mapped import Mapped, room, tensor
 from aeframe.data.samples import Raw, Shape, Source
 from aeframe.distributed import rank
 from aeframe.errors import Problem, UserError, reason
-
-DECODER = 2  # counts up whenever the same file gives other pixels
 
 OnBadSample = Literal["error", "skip"]
 Side = Annotated[int, AtLeast(1), AtMost(2**14)]
 
 
 class Folder(Source):
-    """Samples from every image of a folder, or of its class subfolders.
+    """Samples from every image of a folder, or of its class subfolders, as bytes of C x size x size.
 
     root: the folder. test_root: another one for the test split. size: the samples' height and width. color:
     `rgb` or `gray`. per_image: the samples that one image gives; they stay in one split.
@@ -65,12 +58,13 @@ class Folder(Source):
 
     @property
     @abstractmethod
+    def reader(self) -> ImageReader:
+        """Makes the samples of a file, uint8 [per_image, C, size, size]; of one without the first axis."""
+
+    @property
+    @abstractmethod
     def recipe(self) -> str:
         """All of the options that the samples of one image depend on."""
-
-    @abstractmethod
-    def samples(self, image: Image.Image, file: Path) -> np.ndarray:
-        """Those of one image of 8-bit gray or RGB, uint8 [per_image, C, size, size]."""
 
     def shape(self) -> Shape:
         return (3 if self.color == "rgb" else 1, self.size, self.size)
@@ -82,7 +76,7 @@ class Folder(Source):
         for option, root in (("root", self.root), ("test_root", self.test_root)):
             try:
                 if root is not None:
-                    found_images(Path(os.path.expanduser(root)), f"dataset.{option}={root}")
+                    find_images(Path(os.path.expanduser(root)), f"dataset.{option}={root}")
             except UserError as error:
                 found.extend(error.problems)
         if self.cache in ("none", "no", "off", "false", "None", "False", ""):
@@ -102,7 +96,7 @@ class Folder(Source):
 
     def _load(self, root: str, option: str) -> Raw:
         folder = Path(os.path.expanduser(root))
-        files, classes = found_images(folder, f"dataset.{option}={root}")
+        files, classes = find_images(folder, f"dataset.{option}={root}")
         (pixels, mapping), kept = self._images(folder, files)
         if not kept.all():
             _note(_left_out([file.relative_to(folder) for file in compress(files, ~kept)], root))
@@ -164,46 +158,20 @@ class Folder(Source):
         Raises UserError after the last one where that must not be, or where none can.
         """
         bad: list[Problem] = []
-        with warnings.catch_warnings():  # around all threads, which share the filters
-            warnings.simplefilter("ignore")  # oddities in metadata
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            for image in _shown(self._read_all(files), len(files)):
+        with strict_images():
+            for image in _shown(self.reader.read_all(files), len(files)):
                 if isinstance(image, Problem):
                     bad.append(image)
                 yield None if isinstance(image, Problem) else image
         if bad and (self.on_bad_sample == "error" or len(bad) == len(files)):
-            raise _unreadable(bad, len(files))
-
-    def _read_all(self, files: list[Path]) -> Iterator[np.ndarray | Problem]:
-        workers = os.cpu_count() or 1
-        # threads: Pillow decodes without the interpreter's lock
-        with ThreadPoolExecutor(workers) as pool:
-            ahead: deque[Future[np.ndarray | Problem]] = deque()
-            for file in files:
-                ahead.append(pool.submit(self._try, file))
-                if len(ahead) > 2 * workers:  # so many wait in memory for their turn
-                    yield ahead.popleft().result()
-            while ahead:
-                yield ahead.popleft().result()
-
-    def _try(self, file: Path) -> np.ndarray | Problem:
-        try:
-            return self._read(file)
-        except UnidentifiedImageError:
-            return Problem(str(file), "cannot be read as an image (its content is none)")
-        except Exception as error:  # broken files raise nearly anything in Pillow
-            return Problem(str(file), f"cannot be read as an image ({reason(error)})")
-
-    def _read(self, file: Path) -> np.ndarray:
-        """The samples of one file, uint8 [per_image, C, size, size]."""
-        return self.samples(upright(file), file)
+            raise unreadable_images(bad, len(files))
 
 
 class ImageFolder(Folder):
     """Every image of a folder as one sample.
 
     fit: how it comes to size x size: `crop` scales the short side and cuts the middle out, `resize` scales
-    both sides. The other options and what becomes of the images: see Folder.
+    both sides. The other options, and what becomes of the images: see Folder.
     """
 
     def __init__(
@@ -212,7 +180,7 @@ class ImageFolder(Folder):
         root: str | None = None,
         test_root: str | None = None,
         size: Side = 64,
-        fit: Literal["crop", "resize"] = "crop",
+        fit: Fit = "crop",
         color: Color = "rgb",
         cache: str | None = "auto",
         on_bad_sample: OnBadSample = "error",
@@ -228,16 +196,44 @@ class ImageFolder(Folder):
         self.fit = fit
 
     @property
+    def reader(self) -> ImageReader:
+        return ImageReader((self.size, self.size), self.fit, self.color)
+
+    @property
     def recipe(self) -> str:
         return f"{self.size} {self.fit} {self.color}"
 
-    def samples(self, image: Image.Image, file: Path) -> np.ndarray:
-        target = (self.size, self.size)
-        if self.fit == "crop":
-            image = ImageOps.fit(image, target, Image.Resampling.BICUBIC)
-        elif image.size != target:
-            image = image.resize(target, Image.Resampling.BICUBIC)
-        return pixels_of(image, self.color)[None]
+
+def find_images(root: Path, where: str) -> tuple[list[Path], list[str]]:
+    """The images, sorted, and the class names; none for a folder without subfolders."""
+    if not os.path.isdir(root):
+        what = "is a file, not a folder" if os.path.exists(root) else "no such folder"
+        raise UserError(where, what, f"Write {where.partition('=')[0]}=FOLDER.")
+    try:
+        loose = _listed(root)
+        nested = {f.name: _listed(f) for f in sorted(root.iterdir()) if f.is_dir()}
+    except OSError as error:
+        what = f"cannot be listed ({reason(error)})"
+        raise UserError(str(error.filename), what, "See that you may read it.") from error
+    nested = {name: files for name, files in nested.items() if files}
+    if loose and nested:
+        first = next(iter(nested))
+        what = f"mixes images ({loose[0].name}) with folders of images ({first})"
+        raise UserError(where, what, "Keep all images in the folder, or all in class subfolders.")
+    files = loose or [file for group in nested.values() for file in group]
+    if not files:
+        what = "holds no images, and neither do the folders in it"
+        raise UserError(where, what, f"Known endings: {' '.join(sorted(ENDINGS))}.")
+    return files, list(nested)
+
+
+def _listed(folder: Path) -> list[Path]:
+    """The image files of one folder, but for hidden ones such as macOS leaves behind.
+
+    Links that lead nowhere are among them: an image is missing there.
+    """
+    named = [f for f in folder.iterdir() if f.suffix.lower() in ENDINGS and f.name[0] != "."]
+    return sorted(f for f in named if f.is_file() or not f.exists())
 
 
 def _state(file: Path) -> str:
@@ -249,7 +245,8 @@ def _state(file: Path) -> str:
     return f"{seen.st_size} {seen.st_mtime_ns} {os.access(file, os.R_OK)}"
 
 
-def _unreadable(bad: list[Problem], of: int) -> UserError:
+def unreadable_images(bad: list[Problem], of: int) -> UserError:
+    """That some of so many files cannot be decoded."""
     shown = "; ".join(f"{p.where} {p.what}" for p in bad[:5])
     more = f"; and {len(bad) - 5} more" if len(bad) > 5 else ""
     what = f"{len(bad)} unreadable image(s): {shown}{more}"

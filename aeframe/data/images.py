@@ -1,22 +1,87 @@
-"""One image file, as it is seen."""
+"""Image files as arrays of bytes, all brought to one size."""
 
 from __future__ import annotations
 
 import math
+import os
+import warnings
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
-Color = Literal["rgb", "gray"]
+from aeframe.errors import Problem, reason
 
+DECODER = 2  # counts up whenever the same file gives other pixels
+
+ENDINGS = frozenset(
+    f".{e}"
+    for e in "png jpg jpeg jpe jfif bmp gif webp tif tiff ppm pgm pbm pnm tga avif jp2".split()  # noqa: SIM905
+)
 FORMATS = ("PNG", "JPEG", "MPO", "BMP", "GIF", "WEBP", "TIFF", "PPM", "AVIF", "JPEG2000")
 """What the files may hold, whatever their endings. Pillow knows more: for some it starts programs."""
 
+Fit = Literal["crop", "resize"]
+Color = Literal["rgb", "gray"]
 
-def upright(file: Path) -> Image.Image:
-    """The image of 8 bits, gray or RGB. Broken files raise nearly anything in Pillow."""
+
+@dataclass(frozen=True)
+class ImageReader:
+    """Reads image files, uint8 [C, height, width].
+
+    size: (height, width), or None for that of each image. fit, color: see ImageFolder.
+    """
+
+    size: tuple[int, int] | None
+    fit: Fit
+    color: Color
+
+    def read_all(self, files: Iterable[Path]) -> Iterator[np.ndarray | Problem]:
+        """The images in the order of the files, several decoded at once; what is wrong with one in its
+        place. Wanted within `strict_images`.
+        """
+        workers = os.cpu_count() or 1
+        # threads: Pillow decodes without the interpreter's lock
+        with ThreadPoolExecutor(workers) as pool:
+            ahead: deque[Future[np.ndarray | Problem]] = deque()
+            for file in files:
+                ahead.append(pool.submit(self.try_read, file))
+                if len(ahead) > 2 * workers:  # so many wait in memory for their turn
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+
+    def try_read(self, file: Path) -> np.ndarray | Problem:
+        """One image, or what is wrong with it."""
+        try:
+            return self._read(file)
+        except UnidentifiedImageError:
+            return Problem(str(file), "cannot be read as an image (its content is none)")
+        except Exception as error:  # broken files raise nearly anything in Pillow
+            return Problem(str(file), f"cannot be read as an image ({reason(error)})")
+
+    def _read(self, file: Path) -> np.ndarray:
+        return self.made_of(_opened(file), file)
+
+    def made_of(self, image: Image.Image, file: Path) -> np.ndarray:
+        """What is read of an image of 8 bits, gray or RGB."""
+        if self.size is not None:
+            target = self.size[::-1]  # Pillow's order
+            if self.fit == "crop":
+                image = ImageOps.fit(image, target, Image.Resampling.BICUBIC)
+            elif image.size != target:
+                image = image.resize(target, Image.Resampling.BICUBIC)
+        pixels = np.array(image.convert("L" if self.color == "gray" else "RGB"))
+        return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+
+
+def _opened(file: Path) -> Image.Image:
     with Image.open(file) as opened:
         # of a .tga nothing but its ending says what it is
         if opened.format not in (*FORMATS, file.suffix[1:].upper()):
@@ -24,10 +89,16 @@ def upright(file: Path) -> Image.Image:
         return _eight_bits(ImageOps.exif_transpose(opened))
 
 
-def pixels_of(image: Image.Image, color: Color) -> np.ndarray:
-    """An image's bytes, uint8 [C, H, W]."""
-    pixels = np.array(image.convert("L" if color == "gray" else "RGB"))
-    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+@contextmanager
+def strict_images() -> Iterator[None]:
+    """While images are read: oddities in metadata are no one's business, and bombs are errors.
+
+    Around all threads, which share the filters.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

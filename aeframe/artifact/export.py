@@ -1,0 +1,145 @@
+"""Networks for other programs: ONNX and torch.export, each compared with the network itself."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from aeframe.artifact.model import Model
+from aeframe.artifact.stored import as_stored
+from aeframe.constraints import TopK
+from aeframe.errors import UserError, reason
+
+BATCHES = (1, 2, 5)  # sizes that are compared
+Run = Callable[[Tensor], Tensor]
+
+
+class Encoder(nn.Module):
+    """Stored samples [N, *shape] to codes [N, m]."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.net = model.net
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net.encode(self.net.normalization(x)).value
+
+
+class Decoder(nn.Module):
+    """Codes [N, m] to stored samples [N, *shape]."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.net, self.data = model.net, model.description.data
+
+    def forward(self, z: Tensor) -> Tensor:
+        x = self.net.model.reconstruct(z)
+        return as_stored(self.net.normalization.inverse(x), self.data)
+
+
+def require_onnx() -> None:
+    """Raise UserError unless all is there that an export to ONNX needs."""
+    lacking = [name for name in ("onnx", "onnxruntime", "onnxscript") if find_spec(name) is None]
+    if lacking:
+        remedy = 'Install them: python -m pip install "aeframe[onnx]".'
+        raise UserError("--onnx", f"needs {', '.join(lacking)}", remedy)
+
+
+def export_onnx(model: Model, folder: Path) -> None:
+    """Write encoder.onnx and decoder.onnx, of any number of samples at once.
+
+    Their inputs are x and z, stored samples and codes. Raises UserError where the network cannot be
+    translated, or the translation computes something else.
+    """
+    import onnxruntime
+
+    for name, part, given in _parts(model):
+        file = folder / f"{name}.onnx"
+        with _translating("ONNX", name):
+            torch.onnx.export(
+                part,
+                (given,),
+                file,
+                input_names=[_input(name)],
+                output_names=["z" if name == "encoder" else "x"],
+                dynamic_shapes=({0: torch.export.Dim("n")},),
+                dynamo=True,
+                external_data=False,
+                verbose=False,
+            )
+            session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+
+        def run(x: Tensor, session: onnxruntime.InferenceSession = session) -> Tensor:
+            return torch.from_numpy(session.run(None, {session.get_inputs()[0].name: x.numpy()})[0])
+
+        _compare("ONNX", name, part, run, given)
+
+
+def export_torch(model: Model, folder: Path) -> None:
+    """Write encoder.pt2 and decoder.pt2, which torch.export.load reads, of any number of samples."""
+    for name, part, given in _parts(model):
+        file = folder / f"{name}.pt2"
+        with _translating("torch.export", name):
+            shapes = ({0: torch.export.Dim("n")},)
+            torch.export.save(torch.export.export(part, (given,), dynamic_shapes=shapes), file)
+            program = torch.export.load(file).module()
+        _compare("torch.export", name, part, program, given)
+
+
+def _input(name: str) -> str:
+    return "x" if name == "encoder" else "z"
+
+
+def _parts(model: Model) -> Iterator[tuple[str, nn.Module, Tensor]]:
+    """The encoder and the decoder, each with samples or codes to trace and compare it with."""
+    for _, constraint in model.net.parts:
+        if isinstance(constraint, TopK):
+            constraint.reads_active = False  # whose sums other programs do not know
+    data = model.description.data
+    generator = torch.Generator().manual_seed(0)
+    uniform = torch.rand(max(BATCHES), *data.shape, generator=generator)
+    x = uniform * (data.high - data.low) + data.low
+    x = as_stored(model.net.normalization.inverse(x), data)
+    yield "encoder", Encoder(model).eval(), x
+    if model.description.part == "autoencoder":
+        yield "decoder", Decoder(model).eval(), torch.from_numpy(np.array(model.encode(x)))
+
+
+def _compare(kind: str, name: str, part: nn.Module, run: Run, given: Tensor) -> None:
+    """Raise UserError where a translation computes something else."""
+    for count in BATCHES:
+        with torch.inference_mode():
+            wanted, found = part(given[:count]), run(given[:count].contiguous())
+        same = found.shape == wanted.shape and found.dtype == wanted.dtype
+        # a value between two integers may be rounded either way
+        whole = not wanted.is_floating_point()
+        near = same and torch.allclose(
+            found.double(), wanted.double(), rtol=1e-3, atol=1.0 if whole else 1e-4
+        )
+        if not near:
+            what = f"what {kind} made of the {name} computes something else"
+            raise UserError("export", what, "Use aeframe.load instead.")
+
+
+@contextmanager
+def _translating(kind: str, name: str) -> Iterator[None]:
+    """What a translator says of what it cannot translate, in one line."""
+    level = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except Exception as error:  # it raises many kinds
+        what = f"{kind} cannot translate the {name} ({reason(error).rstrip('.')})"
+        raise UserError("export", what, "Use aeframe.load instead.") from error
+    finally:
+        logging.disable(level)

@@ -1,0 +1,13 @@
+"""What the command does beside training, one small file for each family of verbs.
+
+To import them is to import nothing heavy.
+"""
+
+from aeframe.verbs import codes, export, runs, scores, showing
+from aeframe.verbs.base import Verb
+
+VERBS: dict[str, Verb] = {
+    verb.name: verb for family in (codes, showing, scores, runs, export) for verb in family.VERBS
+}
+
+__all__ = ["VERBS", "Verb"]

@@ -1,0 +1,65 @@
+"""A loaded network measured as a run measures it at its end."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+from aeframe.artifact import Model
+from aeframe.artifact.stored import check_values, rows
+from aeframe.config.classes import keys
+from aeframe.config.parts import find
+from aeframe.data import DataModule
+from aeframe.metrics import Metrics
+from aeframe.noise import Noise
+from aeframe.resume import harmless_here
+from aeframe.verbs.inputs import opened, told_of
+from aeframe.verbs.outputs import shown
+
+
+def of_input(model: Model, options: argparse.Namespace) -> dict[str, Any]:
+    """The metrics on what the command line names."""
+    model.require_decoder("evaluate")
+    given = opened(options.input, model, options)
+    with told_of(given.where):
+        blocks = shown(given.blocks(model.batch_size), given.count, "Evaluating")
+        return {"metrics": _metrics(model, blocks), "samples": given.count}
+
+
+def of_test_split(model: Model) -> dict[str, Any]:
+    """The evaluation card on the run's own test split, whose data must be where it was."""
+    model.require_decoder("evaluate")
+    node = harmless_here(model.config)
+    parts = find(node)
+    shared = {k: v for k, v in node["dataset"].items() if k in keys(DataModule)}
+    data = DataModule(source=parts.made["dataset"], seed=node["seed"], **shared)
+    data.setup()
+    count = len(data.splits["test"])
+    metrics = _metrics(model, shown(_blocks(data, model.batch_size), count, "Evaluating"))
+    return parts.made["evaluation"].card(model.net, data, metrics).as_dict()
+
+
+def _blocks(data: DataModule, n: int) -> Iterator[np.ndarray]:
+    samples = data.splits["test"]
+    for start in range(0, len(samples), n):
+        yield samples[start : start + n].x.numpy()
+
+
+@torch.no_grad()
+def _metrics(model: Model, blocks: Iterable[np.ndarray]) -> dict[str, float]:
+    """Clean and deterministic for the reconstruction; corrupted and sampled for the loss."""
+    net, spec = model.net, model.description.data
+    metrics = Metrics(net, spec.peak).to(model.device)
+    for number, block in enumerate(blocks):
+        raw = rows(block, "x")
+        check_values(raw, spec, "x")
+        x = net.normalization(raw.to(model.device))
+        noise = Noise(model.config.get("seed", 0), "test", number)
+        clean = net(x, noise=noise, as_trained=False)
+        random = net.corrupts or net.model.stochastic
+        metrics.update(clean, net(x, noise=noise) if random else clean)
+    return metrics.compute()

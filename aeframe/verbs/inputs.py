@@ -1,0 +1,244 @@
+"""The samples that a verb is given: folders, image files, arrays or data sets, some at a time."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from aeframe import data
+from aeframe.artifact import Model
+from aeframe.artifact.stored import check_shape
+from aeframe.data.folder import find_images, unreadable_images
+from aeframe.data.images import ENDINGS, ImageReader, strict_images
+from aeframe.data.samples import Raw, Samples, rows_of
+from aeframe.errors import ConfigError, Problem, UserError, reason
+from aeframe.verbs.base import DATASETS
+
+ARRAYS = (".npy", ".npz")
+Blocks = Iterable[np.ndarray]
+
+
+@dataclass(frozen=True)
+class Input:
+    """Samples as they are stored. blocks: some at a time, [<= n, *shape], for n. names: of the files they
+    are from, where each has its own. where: for messages.
+    """
+
+    where: str
+    count: int
+    blocks: Callable[[int], Iterator[np.ndarray]]
+    names: list[str] | None = None
+
+
+def opened(words: list[str], model: Model, options: argparse.Namespace) -> Input:
+    """What some words name, for this model. Raises UserError, before much is read."""
+    if len(words) == 1 and words[0] in DATASETS:
+        return _dataset(words[0], model, options)
+    paths = [Path(os.path.expanduser(word)) for word in words]
+    if missing := [
+        Problem(str(path), "no such file or folder") for path in paths if not path.exists()
+    ]:
+        raise ConfigError(missing)
+    arrays = [path.suffix.lower() in ARRAYS for path in paths]
+    if all(arrays):
+        return _arrays(words, model, options)
+    if any(arrays):
+        where = words[arrays.index(True)]
+        raise UserError(where, "is an array among images", "Give either arrays or images.")
+    return _images(paths, model)
+
+
+@contextmanager
+def told_of(where: str) -> Iterator[None]:
+    """What the model says of an array, of the file that it is from."""
+    try:
+        yield
+    except UserError as error:
+        (problem, *others) = error.problems
+        if others or problem.where not in ("x", "z"):
+            raise
+        remedy = problem.remedy.replace(f"{problem.where}[", "the array with [")
+        raise UserError(where, problem.what, remedy) from error
+
+
+def _arrays(words: list[str], model: Model, options: argparse.Namespace) -> Input:
+    stored = model.description.config.get("dataset") or {}
+    layout = stored.get("layout", "auto") if len(model.shape) > 1 or "layout" in stored else "auto"
+    raws = [_array(word, options.key, layout, model.shape) for word in words]
+    where = ", ".join(words[:3]) + (", ..." if len(words) > 3 else "")
+    return Input(where, sum(len(raw.data) for raw in raws), lambda n: _rows(raws, n))
+
+
+def _array(word: str, key: str | None, layout: str, shape: tuple[int, ...]) -> Raw:
+    source = data.Array(path=word, key=key, layout=layout)  # type: ignore[arg-type]
+    with _in_words():
+        if found := source.problems():
+            raise ConfigError(found)
+        raw = source.load()
+    with told_of(word):
+        check_shape(tuple(raw.data.shape), shape, "x")
+    return raw
+
+
+def _dataset(name: str, model: Model, options: argparse.Namespace) -> Input:
+    classes = {
+        "digits": data.Digits,
+        "mnist": data.MNIST,
+        "fashion_mnist": data.FashionMNIST,
+        "kmnist": data.KMNIST,
+        "cifar10": data.CIFAR10,
+        "svhn": data.SVHN,
+    }
+    cls = classes[name]
+    source = data.Digits() if cls is data.Digits else cls(root=options.root, download=False)
+    with _in_words():
+        if found := source.problems():
+            raise ConfigError(found)
+        raw = source.load()
+    if options.split == "test" and raw.test is None:
+        what = f"{name} has no test split of its own"
+        raise UserError("--split test", what, "Leave it out, for all of it.")
+    chosen = raw if options.split == "train" or raw.test is None else raw.test
+    with told_of(name):
+        check_shape(tuple(chosen.data.shape), model.shape, "x")
+    return Input(name, len(chosen.data), lambda n: _rows([chosen], n))
+
+
+def _rows(raws: list[Raw], n: int) -> Iterator[np.ndarray]:
+    for raw in raws:
+        samples = Samples(raw, torch.arange(len(raw.data), dtype=rows_of(len(raw.data))))
+        for start in range(0, len(samples), n):
+            yield samples[start : start + n].x.numpy()
+
+
+def _images(paths: list[Path], model: Model) -> Input:
+    files, names = list[Path](), list[str]()
+    for path in paths:
+        found = find_images(path, str(path))[0] if path.is_dir() else [path]
+        files += found
+        names += [str(f.relative_to(path) if len(paths) == 1 and f != path else f) for f in found]
+    odd = [f for f in files if f.suffix.lower() not in ENDINGS]
+    if odd:
+        what = "is neither an image nor an array"
+        raise UserError(str(odd[0]), what, f"Known endings: {' '.join(sorted(ENDINGS))} .npy .npz.")
+    reader, scaled = _reader(model), _scale(model)
+    where = str(paths[0]) if len(paths) == 1 else f"{len(files)} images"
+    return Input(where, len(files), lambda n: _decoded(reader, scaled, files, n), names)
+
+
+def _reader(model: Model) -> ImageReader:
+    """Reads images as those were that the model was trained on."""
+    if len(model.shape) != 3 or model.shape[0] not in (1, 3):
+        shape = " x ".join(map(str, model.shape))
+        raise UserError("INPUT", f"samples of {shape} are no images", "Give an array, as .npy.")
+    fit = (model.description.config.get("dataset") or {}).get("fit", "crop")
+    color = "gray" if model.shape[0] == 1 else "rgb"
+    return ImageReader(model.shape[1:], "resize" if fit == "resize" else "crop", color)  # type: ignore[arg-type]
+
+
+def _scale(model: Model) -> Callable[[np.ndarray], np.ndarray]:
+    """From an image's bytes to the range of the stored samples."""
+    stored = model.description.data
+    if stored.stored == (0.0, 255.0):
+        return lambda images: images
+    if stored.stored is None:
+        name = str(stored.dtype).removeprefix("torch.")
+        what = f"the model was trained on arrays of {name}, which images are not"
+        raise UserError("INPUT", what, "Give arrays of the same kind, as .npy.")
+    low, high = stored.stored
+    dtype = torch.empty(0, dtype=stored.dtype).numpy().dtype
+    return lambda images: (images / 255 * (high - low) + low).round().astype(dtype)
+
+
+def _decoded(
+    reader: ImageReader, scaled: Callable[[np.ndarray], np.ndarray], files: list[Path], n: int
+) -> Iterator[np.ndarray]:
+    bad = list[Problem]()
+    with strict_images():
+        images = reader.read_all(files)
+        while block := list(islice(images, n)):
+            bad += [image for image in block if isinstance(image, Problem)]
+            if not bad:  # else the others are only looked at
+                yield scaled(np.stack([i for i in block if not isinstance(i, Problem)]))
+    if bad:
+        problem = unreadable_images(bad, len(bad)).problems[0]
+        raise UserError("INPUT", problem.what, problem.remedy)
+
+
+def one(word: str, model: Model, options: argparse.Namespace) -> np.ndarray:
+    """A single sample, [1, *shape]: an image, or the row of `--input` with this number."""
+    if not word.isdecimal():
+        found = opened([word], model, options)
+        if found.count != 1:
+            what = f"holds {found.count:,} samples"
+            raise UserError(word, what, f"Write --input {word} and the numbers of two rows.")
+        return next(found.blocks(1))
+    if options.input is None:
+        raise UserError(word, "is the number of a row, of nothing", "Write --input INPUT as well.")
+    found, row = opened([options.input], model, options), int(word)
+    if row >= found.count:
+        last = f"the last of {options.input} is {found.count - 1}"
+        raise UserError(word, f"is no row ({last})")
+    rows = chain.from_iterable(found.blocks(model.batch_size))
+    return next(islice(rows, row, None))[None]
+
+
+@contextmanager
+def _in_words() -> Iterator[None]:
+    """What sources say of a configuration's keys, in those of the command line."""
+    try:
+        yield
+    except UserError as error:
+        raise ConfigError([_in_word(problem) for problem in error.problems]) from error
+
+
+def _in_word(problem: Problem) -> Problem:
+    where = problem.where.removeprefix("dataset.path=")
+    remedy = problem.remedy
+    for key, word in (("dataset.root=", "--root "), ("dataset.key=", "--key ")):
+        where, remedy = where.replace(key, word), remedy.replace(key, word)
+    return Problem(where, problem.what, remedy.replace("dataset.layout=flat", "it as [N, ...]"))
+
+
+def codes_in(word: str, key: str, model: Model) -> Input:
+    """The codes that `encode` wrote."""
+    path = Path(os.path.expanduser(word))
+    if not path.exists():
+        raise UserError(word, "no such file")
+    if path.suffix.lower() == ".csv":
+        codes, names = _table(path)
+        with told_of(word):
+            check_shape(codes.shape, (model.latent_dim,), "z")
+        steps = range(0, len(codes))
+        return Input(
+            word, len(codes), lambda n: (codes[i : i + n] for i in steps[::n]), names or None
+        )
+    if path.suffix.lower() not in ARRAYS:
+        raise UserError(word, "ends in none of .npy .npz .csv")
+    raw = _array(word, key if path.suffix.lower() == ".npz" else None, "auto", (model.latent_dim,))
+    return Input(word, len(raw.data), lambda n: _rows([raw], n))
+
+
+def _table(path: Path) -> tuple[np.ndarray, list[str]]:
+    """The numbers of a table with a header, and the names where its first column has some."""
+    names, rows = list[str](), list[list[float]]()
+    try:
+        with path.open(newline="", errors="surrogateescape") as file:
+            reader = csv.reader(file)
+            named = next(reader, [""])[:1] == ["name"]
+            for line in reader:
+                names += line[:1] if named else []
+                rows.append([float(value) for value in line[named:]])
+        return np.array(rows, np.float32).reshape(len(rows), -1), names
+    except (OSError, ValueError, csv.Error) as error:
+        what = f"line {len(rows) + 2} cannot be read ({reason(error)})"
+        raise UserError(str(path), what, "Give a table as encode writes it.") from error

@@ -1,0 +1,202 @@
+"""The results of a verb: whole files and folders, or none; any number of rows."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import os
+import shutil
+import zipfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from itertools import chain
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.lib import format as npy
+
+from aeframe.errors import MachineError, UserError, reason
+from aeframe.files import DISK, replaced
+
+Names = Sequence[str] | None
+
+
+def free_place(out: str, endings: Sequence[str], *, force: bool, folder: bool = False) -> Path:
+    """The path that a result may have. Raises UserError where it cannot have it, before any work.
+
+    endings: of files. folder: whether it may be a folder as well, which is a path without any of them.
+    """
+    path = Path(os.path.expanduser(out))
+    known = path.suffix.lower() in endings
+    if not known and (not folder or path.is_file()):
+        other = ", or a folder" if folder else ""
+        raise UserError(f"--out {out}", f"ends in none of {' '.join(endings)}{other}")
+    if not path.absolute().parent.is_dir():
+        raise UserError(f"--out {out}", "lies in no folder that there is", "Make the folder first.")
+    if known and path.is_dir():
+        raise UserError(f"--out {out}", "is a folder", "Write another name.")
+    taken = path.exists() and (known or any(path.iterdir()))
+    if taken and not force:
+        raise UserError(f"--out {out}", "is there already", "Write --force, or another name.")
+    if path.suffix.lower() == ".parquet" and find_spec("pyarrow") is None:
+        remedy = 'Install it: python -m pip install "aeframe[parquet]".'
+        raise UserError(f"--out {out}", "needs pyarrow", remedy)
+    return path
+
+
+@contextmanager
+def whole_file(out: Path) -> Iterator[BinaryIO]:
+    """A file that is there when all of it is."""
+    with _told(out), replaced(out, f".{out.name}.{os.getpid()}.partial") as file:
+        yield file
+
+
+@contextmanager
+def whole_folder(out: Path) -> Iterator[Path]:
+    """A folder to fill, which gets its name when it is full. In a folder that is there files are replaced."""
+    partial = out.absolute().with_name(f".{out.name}.{os.getpid()}.partial")
+    with _told(out):
+        partial.mkdir()
+        try:
+            yield partial
+            if out.is_dir() and any(out.iterdir()):
+                for file in [f for f in partial.rglob("*") if f.is_file()]:
+                    target = out / file.relative_to(partial)
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    file.replace(target)
+            else:
+                partial.replace(out)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def _told(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in DISK:
+            raise MachineError(f"{out} could not be written ({reason(error)}).") from error
+        if error.filename is None or not str(error.filename).startswith(str(out.absolute().parent)):
+            raise
+        raise UserError(str(out), f"cannot be written ({reason(error)})") from error
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What is written: blocks of rows as they come, which make an array of this shape and type.
+
+    key: the array's name in an .npz, and the beginning of columns' names. names: one for each row.
+    """
+
+    blocks: Iterable[np.ndarray]
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    key: str
+    names: Names
+
+    @property
+    def columns(self) -> list[str]:
+        """Of a table."""
+        numbers = [f"{self.key}{i}" for i in range(math.prod(self.shape[1:]))]
+        return numbers if self.names is None else ["name", *numbers]
+
+
+def write_rows(
+    out: Path, blocks: Iterable[np.ndarray], count: int, key: str, names: Names = None
+) -> None:
+    """Write blocks of rows, [n, ...], as they come; `count` rows in all. key, names: see Rows."""
+    write = {".npy": _npy, ".npz": _npz, ".csv": _csv, ".parquet": _parquet}[out.suffix.lower()]
+    blocks = iter(blocks)
+    first = next(blocks)  # before there is a file
+    with whole_file(out) as file:
+        shape = (count, *first.shape[1:])
+        write(file, Rows(chain([first], blocks), shape, first.dtype, key, names))
+
+
+def _npy(file: BinaryIO, rows: Rows) -> None:
+    header = {"descr": npy.dtype_to_descr(rows.dtype), "fortran_order": False, "shape": rows.shape}
+    npy.write_array_header_1_0(file, header)
+    for block in rows.blocks:
+        file.write(block.tobytes())
+
+
+def _npz(file: BinaryIO, rows: Rows) -> None:
+    with zipfile.ZipFile(file, "w") as archive:
+        with archive.open(f"{rows.key}.npy", "w", force_zip64=True) as member:
+            _npy(member, rows)  # type: ignore[arg-type]
+        if rows.names is not None:
+            with archive.open("names.npy", "w") as member:
+                npy.write_array(member, np.array(rows.names, np.str_))
+
+
+def _csv(file: BinaryIO, rows: Rows) -> None:
+    text = io.TextIOWrapper(file, "utf-8", "surrogateescape", newline="")
+    writer, row = csv.writer(text), 0
+    writer.writerow(rows.columns)
+    digits = (
+        9 if rows.dtype.itemsize <= 4 else 17
+    )  # with which a number is the same when it is read
+    for block in rows.blocks:
+        for values in block.reshape(len(block), -1).tolist():
+            name = [] if rows.names is None else [rows.names[row]]
+            writer.writerow([*name, *(f"{value:.{digits}g}" for value in values)])
+            row += 1
+    text.flush()
+    text.detach()
+
+
+def _parquet(file: BinaryIO, rows: Rows) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    columns = rows.columns
+    text = [] if rows.names is None else [pyarrow.field("name", pyarrow.string())]
+    numbers = [pyarrow.field(c, pyarrow.from_numpy_dtype(rows.dtype)) for c in columns[len(text) :]]
+    schema, row = pyarrow.schema([*text, *numbers]), 0
+    with parquet.ParquetWriter(file, schema) as writer:
+        for block in rows.blocks:
+            arrays = [pyarrow.array(v) for v in block.reshape(len(block), -1).T]
+            if rows.names is not None:
+                said = [
+                    n.encode(errors="replace").decode() for n in rows.names[row : row + len(block)]
+                ]
+                arrays = [pyarrow.array(said), *arrays]
+            row += len(block)
+            writer.write_table(pyarrow.table(arrays, schema=schema))
+
+
+def shown(blocks: Iterator[np.ndarray], count: int, doing: str) -> Iterator[np.ndarray]:
+    """The blocks, with a progress bar and the rate on a terminal."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    console = Console(stderr=True)
+    columns = (
+        *(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()),
+        *(TextColumn("{task.fields[rate]}"), TimeRemainingColumn()),
+    )
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as progress:
+        task = progress.add_task(doing, total=count, rate="")
+        for block in blocks:
+            yield block
+            progress.advance(task, len(block))
+            speed = progress.tasks[0].finished_speed or progress.tasks[0].speed
+            progress.update(task, rate=f"{speed:,.0f}/s" if speed else "")
+
+
+def say(out: Path, what: str) -> None:
+    """The last line: where the result is."""
+    print(f"{what}: {out}")

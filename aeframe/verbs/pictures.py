@@ -1,0 +1,109 @@
+"""Samples as picture files."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from itertools import chain
+from pathlib import Path, PurePath
+
+import numpy as np
+import torch
+from PIL import Image
+
+from aeframe.artifact import Model
+from aeframe.errors import UserError
+from aeframe.verbs.outputs import Names, whole_file, whole_folder, write_rows
+
+MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+GAP = 2  # pixels between the pictures of a grid
+
+
+def write_samples(
+    out: Path, blocks: Iterable[np.ndarray], count: int, model: Model, names: Names = None
+) -> None:
+    """Write samples, [n, *shape] at a time: as .npy or .npz, a grid in .png, or a folder of pictures."""
+    if out.suffix.lower() in (".npy", ".npz"):
+        write_rows(out, blocks, count, "x", names)
+    elif out.suffix.lower() == ".png":
+        require_pictures(model)
+        write_grid(out, as_bytes(np.concatenate(list(blocks)), model))
+    else:
+        require_pictures(model)
+        _write_pictures(out, blocks, count, model, names)
+
+
+def require_pictures(model: Model) -> None:
+    """Raise UserError where samples are no pictures."""
+    if len(model.shape) != 3 or model.shape[0] not in MODES:
+        shape = " x ".join(map(str, model.shape))
+        raise UserError("--out", f"samples of {shape} are no pictures", "Write --out FILE.npy.")
+
+
+def as_bytes(x: np.ndarray, model: Model) -> np.ndarray:
+    """Stored samples as bytes: from the range that the training data has to 0..255."""
+    low, high = _range(model)
+    scaled = (x.astype(np.float64) - low) / (high - low) * 255
+    return scaled.round().clip(0, 255).astype(np.uint8)
+
+
+def _range(model: Model) -> tuple[float, float]:
+    data = model.description.data
+    if data.stored is not None:
+        return data.stored
+    normalization = model.net.normalization
+    like = normalization.scale.detach()
+    low = normalization.inverse(torch.full_like(like, data.low)).min()
+    high = normalization.inverse(torch.full_like(like, data.high)).max()
+    return float(low), float(high)
+
+
+def write_grid(out: Path, pictures: np.ndarray, columns: int | None = None) -> None:
+    """One picture of all, uint8 [N, C, H, W], row by row."""
+    count, _, height, width = pictures.shape
+    columns = columns or math.ceil(math.sqrt(count))
+    lines = math.ceil(count / columns)
+    size = (columns * (width + GAP) - GAP, lines * (height + GAP) - GAP)
+    grid = Image.new(MODES[pictures.shape[1]], size, "white")
+    for i, picture in enumerate(pictures):
+        line, column = divmod(i, columns)
+        grid.paste(_image(picture), (column * (width + GAP), line * (height + GAP)))
+    with whole_file(out) as file:
+        grid.save(file, "PNG")
+
+
+def _write_pictures(
+    out: Path, blocks: Iterable[np.ndarray], count: int, model: Model, names: Names
+) -> None:
+    places = _places(names, count)
+    blocks = iter(blocks)
+    first = next(blocks)  # before there is a folder
+    with whole_folder(out) as folder:
+        row = 0
+        for block in chain([first], blocks):
+            for picture in as_bytes(block, model):
+                target = folder / places[row]
+                target.parent.mkdir(parents=True, exist_ok=True)
+                _image(picture).save(target, "PNG")
+                row += 1
+
+
+def _places(names: Names, count: int) -> list[str]:
+    """Where in the folder each picture lies: as its file did, or by its number."""
+    if names is None:
+        return [f"{i:0{len(str(count - 1))}d}.png" for i in range(count)]
+    paths = [PurePath(name) for name in names]
+    if any(path.is_absolute() or ".." in path.parts for path in paths):
+        paths = [PurePath(path.name) for path in paths]
+    for made in (
+        [path.with_suffix(".png") for path in paths],
+        [path.with_name(f"{path.name}.png") for path in paths],
+    ):
+        if len(set(made)) == count:
+            return [str(path) for path in made]
+    return _places(None, count)  # files of the same name from several folders
+
+
+def _image(picture: np.ndarray) -> Image.Image:
+    """Of bytes [C, H, W]."""
+    return Image.fromarray(picture[0] if len(picture) == 1 else picture.transpose(1, 2, 0))

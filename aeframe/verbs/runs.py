@@ -1,0 +1,164 @@
+"""The table of the runs below a folder."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from aeframe.errors import UserError, short
+from aeframe.verbs.base import Verb
+
+LARGEST = 2**20  # bytes of a file that is read
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run's folder says. when: something was last written that counts. value: of `metric`."""
+
+    folder: str
+    when: str
+    model: str
+    constraint: str
+    dataset: str
+    status: str
+    metric: str
+    value: float | None
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", nargs="?", default="outputs", metavar="FOLDER", help="(outputs)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _runs(options: argparse.Namespace) -> None:
+    top = Path(os.path.expanduser(options.folder))
+    if not top.is_dir():
+        raise UserError(options.folder, "no such folder", "Write aeframe runs FOLDER.")
+    found = sorted((_read(folder, top) for folder in _folders(top)), key=lambda run: run.when)
+    found.reverse()
+    if options.json:
+        print(json.dumps([asdict(run) for run in found], indent=2))
+        return
+    if not found:
+        raise UserError(options.folder, "holds no runs")
+    _print(found, options.folder)
+
+
+def _folders(top: Path) -> Iterator[Path]:
+    """Those of runs, at any depth; no link is followed."""
+    for folder, inner, files in os.walk(top):
+        marks = {".hydra", "checkpoints"} & set(inner)
+        if "multirun.yaml" not in files and marks:
+            inner.clear()  # no run lies in another
+            yield Path(folder)
+
+
+def _read(folder: Path, top: Path) -> Run:
+    config = _config(folder)
+    evaluation = _json(folder / "evaluation.json")
+    by = _mapping(evaluation.get("optimized_metric"))
+    value = by.get("value")
+    last = folder / "checkpoints" / "last.ckpt"
+    if (folder / "failed.txt").exists():
+        status = "failed"
+    elif evaluation or (folder / "model.safetensors").exists():
+        status = "finished"
+    else:
+        status = "training" if _is_at_work(folder) else "interrupted"
+    dates = [f.stat().st_mtime for f in (folder / "evaluation.json", last, folder) if f.exists()]
+    return Run(
+        str(folder.relative_to(top)) if folder != top else str(folder),
+        datetime.fromtimestamp(dates[0]).strftime("%Y-%m-%d %H:%M"),
+        _named(config.get("model")),
+        "+".join(short(name, 40) for name in _mapping(config.get("constraint"))) or "free",
+        _named(config.get("dataset")),
+        status,
+        str(by.get("name") or config.get("optimized_metric") or ""),
+        float(value) if isinstance(value, int | float) else None,
+    )
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    """The run's configuration, as the model or Hydra kept it."""
+    if found := _mapping(_json(folder / "model.json").get("config")):
+        return found
+    import yaml
+
+    try:
+        return _mapping(yaml.safe_load(_text(folder / ".hydra" / "config.yaml")))
+    except (yaml.YAMLError, RecursionError, ValueError):
+        return {}
+
+
+def _json(file: Path) -> dict[str, Any]:
+    try:
+        return _mapping(json.loads(_text(file)))
+    except (ValueError, RecursionError):
+        return {}
+
+
+def _text(file: Path) -> str:
+    with suppress(OSError):
+        if file.is_file() and file.stat().st_size <= LARGEST:
+            return file.read_text(errors="replace")
+    return ""
+
+
+def _is_at_work(folder: Path) -> bool:
+    """Whether a process holds the run's lock."""
+    import fcntl
+
+    try:
+        with (folder / ".lock").open("r+") as file:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _named(node: Any) -> str:
+    return short(str(_mapping(node).get("_target_", "")).rpartition(".")[2], 40)
+
+
+def _print(found: list[Run], top: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{len(found)} runs below {top}", title_justify="left")
+    for column in ("when", "model", "constraint", "dataset", "status", "metric", "value", "folder"):
+        right = column == "value"
+        table.add_column(column, justify="right" if right else "left", no_wrap=column == "when")
+    styles = {"failed": "red", "interrupted": "yellow", "training": "cyan"}
+    for run in found:
+        value = "" if run.value is None else f"{run.value:.5g}"
+        kinds = (run.model, run.constraint, run.dataset, run.status, run.metric)
+        table.add_row(run.when, *kinds, value, run.folder, style=styles.get(run.status))
+    console = Console(highlight=False, markup=False)
+    wanted = table.__rich_measure__(console, console.options.update(width=10_000)).maximum
+    if not console.is_terminal:  # a file has no width
+        console.width = max(console.width, wanted)
+    console.print(table)
+
+
+VERBS = (
+    Verb(
+        "runs",
+        "the runs below a folder, newest first",
+        "aeframe runs outputs",
+        _arguments,
+        _runs,
+    ),
+)

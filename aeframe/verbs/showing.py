@@ -1,0 +1,105 @@
+"""Pictures of what a network does: reconstructions, samples, and what lies between two samples."""
+
+from __future__ import annotations
+
+import argparse
+
+from aeframe.errors import UserError
+from aeframe.verbs.base import Verb, add_input, add_out, add_run, add_source, loaded
+
+FILES = (".npy", ".npz")
+
+
+def _reconstruct_arguments(parser: argparse.ArgumentParser) -> None:
+    add_run(parser)
+    add_input(parser)
+    add_out(parser, "a folder for pictures, or a file in .npy or .npz")
+
+
+def _reconstruct(options: argparse.Namespace) -> None:
+    from aeframe.verbs.inputs import opened, told_of
+    from aeframe.verbs.outputs import free_place, say, shown
+    from aeframe.verbs.pictures import write_samples
+
+    out = free_place(options.out, FILES, force=options.force, folder=True)
+    model = loaded(options)
+    given = opened(options.input, model, options)
+    with told_of(given.where):
+        blocks = shown(given.blocks(model.batch_size), given.count, "Reconstructing")
+        write_samples(out, model.reconstruct(blocks), given.count, model, given.names)
+    say(out, f"Reconstructions of {given.count:,} samples")
+
+
+def _sample_arguments(parser: argparse.ArgumentParser) -> None:
+    add_run(parser)
+    parser.add_argument("--n", type=int, default=16, help="how many (16)")
+    parser.add_argument("--seed", type=int, default=0, help="another seed gives others (0)")
+    add_out(parser, "a grid in .png, a folder for pictures, or a file in .npy or .npz")
+
+
+def _sample(options: argparse.Namespace) -> None:
+    from aeframe.verbs.outputs import free_place, say
+    from aeframe.verbs.pictures import write_samples
+
+    out = free_place(options.out, (".png", *FILES), force=options.force, folder=True)
+    model = loaded(options)
+    write_samples(out, [model.sample(options.n, options.seed)], options.n, model)
+    say(out, f"{options.n:,} samples of seed {options.seed}")
+
+
+def _interpolate_arguments(parser: argparse.ArgumentParser) -> None:
+    add_run(parser)
+    parser.add_argument("a", metavar="A", help="an image, or the number of a row of --input")
+    parser.add_argument("b", metavar="B", help="another")
+    parser.add_argument("--input", metavar="INPUT", help="what rows are counted in, from 0")
+    parser.add_argument("--steps", type=int, default=8, help="pictures, with both ends (8)")
+    add_source(parser)
+    add_out(parser, "a strip in .png, a folder for pictures, or a file in .npy or .npz")
+
+
+def _interpolate(options: argparse.Namespace) -> None:
+    import numpy as np
+
+    from aeframe.verbs.inputs import one, told_of
+    from aeframe.verbs.outputs import free_place, say
+    from aeframe.verbs.pictures import as_bytes, require_pictures, write_grid, write_samples
+
+    if options.steps < 2:
+        raise UserError(f"--steps {options.steps}", "must be at least 2")
+    out = free_place(options.out, (".png", *FILES), force=options.force, folder=True)
+    model = loaded(options)
+    with told_of("INPUT"):
+        first, last = (model.encode(one(word, model, options)) for word in (options.a, options.b))
+    way = np.linspace(0, 1, options.steps, dtype=first.dtype)[:, None]
+    made = model.decode((1 - way) * first + way * last)
+    if out.suffix.lower() == ".png":
+        require_pictures(model)
+        write_grid(out, as_bytes(made, model), columns=options.steps)
+    else:
+        write_samples(out, [made], options.steps, model)
+    say(out, f"{options.steps} steps from {options.a} to {options.b}")
+
+
+VERBS = (
+    Verb(
+        "reconstruct",
+        "samples through the network and back",
+        "aeframe reconstruct outputs/DAY/RUN my_images/ --out restored/",
+        _reconstruct_arguments,
+        _reconstruct,
+    ),
+    Verb(
+        "sample",
+        "new samples of a variational model",
+        "aeframe sample outputs/DAY/RUN --n 64 --seed 1 --out grid.png",
+        _sample_arguments,
+        _sample,
+    ),
+    Verb(
+        "interpolate",
+        "what lies between two samples",
+        "aeframe interpolate outputs/DAY/RUN 3 17 --input mnist --root data --out strip.png",
+        _interpolate_arguments,
+        _interpolate,
+    ),
+)
