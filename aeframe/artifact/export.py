@@ -139,7 +139,10 @@ def _translating(kind: str, name: str) -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
     except Exception as error:  # it raises many kinds
-        what = f"{kind} cannot translate the {name} ({reason(error).rstrip('.')})"
+        first: BaseException = error
+        while first.__cause__ is not None:
+            first = first.__cause__
+        what = f"{kind} cannot translate the {name} ({reason(first).rstrip('.')})"
         raise UserError("export", what, "Use aeframe.load instead.") from error
     finally:
         logging.disable(level)

@@ -82,7 +82,8 @@ class _Calibrated(_Selection):
 
     def threshold(self) -> Tensor:
         """From it on a unit stays, outside training; infinity for a unit that training never kept."""
-        if not self.weight.any():
+        # a network that is translated has been trained, and cannot ask its numbers
+        if not torch.compiler.is_exporting() and not self.weight.any():
             raise TrainingError("the code has no threshold before its first training step.")
         return torch.where(self.weight > 0, self.average / self.weight, torch.inf).float()
 
