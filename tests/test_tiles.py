@@ -46,13 +46,13 @@ def test_pieces_are_those_of_the_whole(
     with torch.inference_mode():
         expected = net.encode(net.normalization(torch.from_numpy(image[None]))).value
     np.testing.assert_allclose(whole.ravel(), expected[0], rtol=1e-4, atol=1e-5)
-    back = tiles.image_of(net, whole, height, width)
+    back = tiles.image_of(net, whole, height, width, torch.Tensor.float)
     assert back.shape == image.shape
     monkeypatch.setattr(tiles, "TILE", 5)
     pieces = tiles.map_of(net, image)
     np.testing.assert_allclose(pieces, whole, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(
-        tiles.image_of(net, whole, height, width), back, rtol=1e-4, atol=1e-2
+        tiles.image_of(net, whole, height, width, torch.Tensor.float), back, rtol=1e-4, atol=1e-2
     )
 
 

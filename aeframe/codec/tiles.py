@@ -6,11 +6,12 @@ activations are in memory at a time.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from aeframe.constrained import ConstrainedAutoencoder
 from aeframe.networks.fully_conv import FullyConvDecoder
@@ -77,15 +78,24 @@ def map_of(net: ConstrainedAutoencoder, image: np.ndarray) -> np.ndarray:
 
 
 @torch.inference_mode()
-def image_of(net: ConstrainedAutoencoder, code: np.ndarray, height: int, width: int) -> np.ndarray:
-    """The image of a code [C, h, w], in the units of the stored data, float32 [colors, height, width]."""
+def image_of(
+    net: ConstrainedAutoencoder,
+    code: np.ndarray,
+    height: int,
+    width: int,
+    stored: Callable[[Tensor], Tensor],
+) -> np.ndarray:
+    """The image of a code [C, h, w], [colors, height, width]. stored: to the type of the stored data, of
+    numbers in its units.
+    """
     decoder = decoder_of(net)
     patch = decoder.patch
-    image = np.empty((net.model.shape[0], height, width), np.float32)
+    dtype = stored(torch.zeros(1)).numpy().dtype
+    image = np.empty((net.model.shape[0], height, width), dtype)
     for rows, columns in tiles((code.shape[1], code.shape[2]), decoder.reach):
         piece = torch.from_numpy(code[None, :, rows.whole(), columns.whole()].copy())
         parameters = decoder.sized(piece, piece.shape[2] * patch, piece.shape[3] * patch)
-        found = net.normalization.inverse(net.model.likelihood.mean(parameters))[0].numpy()
+        found = stored(net.normalization.inverse(net.model.likelihood.mean(parameters)))[0].numpy()
         place = image[
             :, rows.own(patch), columns.own(patch)
         ]  # at the image's end a part of a patch
