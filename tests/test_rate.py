@@ -16,6 +16,7 @@ from torch import Tensor
 from aeframe.codec.fitting import Counts, estimate
 from aeframe.config.build import Built, build
 from aeframe.constraints import Rate
+from aeframe.constraints.rate import QUICK
 from aeframe.likelihoods import Gaussian
 from aeframe.models import Undercomplete
 from aeframe.models.base import Setting
@@ -36,8 +37,8 @@ def rate(units: int = 3, step: float = 1.0) -> Rate:
 @given(st.floats(-40, 40), st.floats(-5, 5), st.floats(-3, 3))
 def test_nats_are_those_of_the_logistic_distribution(z: float, mean: float, scale: float) -> None:
     part = rate(1).double()
-    torch.nn.init.constant_(part.mean, mean)
-    torch.nn.init.constant_(part.log_scale, scale)
+    torch.nn.init.constant_(part.mean, mean / QUICK)
+    torch.nn.init.constant_(part.log_scale, scale / QUICK)
 
     def below(v: float) -> float:
         return 0.5 * (1 + math.tanh((v - mean) / math.exp(scale) / 2))
@@ -52,8 +53,8 @@ def test_nats_are_those_of_the_logistic_distribution(z: float, mean: float, scal
 def test_the_probabilities_of_all_whole_numbers_add_up_to_one() -> None:
     part = rate(3)
     with torch.no_grad():
-        part.mean.copy_(torch.tensor([0.0, 0.4, -2.0]))
-        part.log_scale.copy_(torch.tensor([-3.0, 0.0, 1.0]))
+        part.mean.copy_(torch.tensor([0.0, 0.4, -2.0]) / QUICK)
+        part.log_scale.copy_(torch.tensor([-3.0, 0.0, 1.0]) / QUICK)
     numbers = torch.arange(-80.0, 81.0)[:, None].expand(-1, 3)
     assert torch.allclose(part.nats(numbers).neg().exp().sum(0), torch.ones(3), atol=1e-5)
 
@@ -156,8 +157,8 @@ def test_a_channel_of_a_map_has_one_distribution_everywhere() -> None:
     # it begins with the mean and the variance of the data, and of a logistic distribution that is
     # pi^2 / 3 scale^2; that of the noise is added
     channels = autoencoder.encode(images).value.view(20, 5, 6).transpose(0, 1).flatten(1)
-    variance = part.log_scale.exp().square() * math.pi**2 / 3
-    assert torch.allclose(part.mean, channels.mean(1), atol=1e-5)
+    variance = (QUICK * part.log_scale).exp().square() * math.pi**2 / 3
+    assert torch.allclose(QUICK * part.mean, channels.mean(1), atol=1e-5)
     assert torch.allclose(variance, channels.var(1, correction=0) + 1 / 12, rtol=1e-4)
     steps = torch.randn(2, 30)
     nats = part.nats(steps)

@@ -17,6 +17,11 @@ from aeframe.models.base import Autoencoder, Code
 from aeframe.noise import Noise
 from aeframe.schedules import Clock
 
+QUICK = 5.0
+"""What the distributions' parameters are multiplied by, so that Adam moves them as many times as fast as
+weights: they have to keep up with a code that grows. Without it MNIST takes 9 % more bytes after 12 epochs.
+"""
+
 
 class Rate(Penalty):
     """weight * the nats that an entropy coder needs for the code, rounded to multiples of `step`.
@@ -41,14 +46,12 @@ class Rate(Penalty):
         self.units = model.code_shape[0]
         self.mean = nn.Parameter(torch.zeros(self.units))
         self.log_scale = nn.Parameter(torch.zeros(self.units))
-        if (
-            len(model.code_shape) > 1
-        ):  # a map begins as coefficients of the data; other codes as chance
+        if len(model.code_shape) > 1:  # a map begins as coefficients of the data
             with torch.no_grad():
                 steps = self._by_unit(model.encode(data.batch).value / self.step)
                 variance = steps.var((0, 2), correction=0) + 1 / 12  # that of the noise
-                self.mean.copy_(steps.mean((0, 2)))
-                self.log_scale.copy_((variance * 3).sqrt().div(math.pi).log())
+                self.mean.copy_(steps.mean((0, 2)) / QUICK)
+                self.log_scale.copy_((variance * 3).sqrt().div(math.pi).log() / QUICK)
 
     def constrain(self, code: Code, clock: Clock) -> Code:
         if self.training:
@@ -68,8 +71,8 @@ class Rate(Penalty):
 
     def nats(self, steps: Tensor) -> Tensor:
         """-log of the probability within half a step of each number, [B, m], given in steps."""
-        inverse = torch.exp(-held(self.log_scale, -10.0, 10.0))[:, None]
-        centred = self._by_unit(steps) - self.mean[:, None]
+        inverse = torch.exp(-held(QUICK * self.log_scale, -10.0, 10.0))[:, None]
+        centred = self._by_unit(steps) - QUICK * self.mean[:, None]
         upper, lower = (centred + 0.5) * inverse, (centred - 0.5) * inverse
         # sigmoid(upper) - sigmoid(lower), without a difference of numbers near 1
         width = torch.log(-torch.expm1(-inverse))
