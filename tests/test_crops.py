@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from omegaconf import DictConfig
 from PIL import Image
 
+from aeframe.config import check
 from aeframe.data import DataModule, ImageFolder, PhotoCrops, Raw
 from aeframe.errors import UserError
 
@@ -124,3 +127,10 @@ def test_too_few_photographs_for_three_splits(tmp_path: Path) -> None:
 
 def test_other_samples_are_split_one_by_one(photos: Path) -> None:
     assert ImageFolder(root=str(photos), size=4).load().together == 1
+
+
+def test_the_experiment_on_photographs_is_complete(
+    photos: Path, compose: Callable[..., DictConfig]
+) -> None:
+    chosen = [f"dataset.{name}={photos}" for name in ("root", "test_root")]
+    check(compose("experiment=compress_photos", *chosen))
