@@ -27,7 +27,7 @@ class Rate(Penalty):
     """weight * the nats that an entropy coder needs for the code, rounded to multiples of `step`.
 
     In training uniform noise one step wide stands in place of rounding, so that there is a gradient (Balle et
-    al. 2017, arXiv:1611.01704); elsewhere the code is rounded. The numbers of each unit, or of each channel of
+    al. 2017, arXiv:1611.01704); elsewhere the code is rounded. The numbers of each unit, or each channel of
     a map, are taken to be of a logistic distribution, whose mean and scale are learned with the weights. With
     a unit-variance Gaussian likelihood the weight is the squared error, halved, that a nat is worth; an
     orthonormal transform that is rounded to `step` has its best at a weight of step^2 / 12.
