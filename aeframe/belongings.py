@@ -13,15 +13,8 @@ from aeframe.errors import UserError
 FOLDERS = (".hydra", "checkpoints")
 FILES = (
     *(".lock", "train.log", "failed.txt", "evaluation.json", "hparams.yaml"),
-    *(
-        "model.safetensors",
-        "model.json",
-        "diverged.json",
-        "multirun.yaml",
-        "sweep.csv",
-        ".partial",
-        "checkpoints/.partial",
-    ),
+    *("model.safetensors", "model.json", "diverged.json", "multirun.yaml", "sweep.csv"),
+    *(".partial", "checkpoints/.partial"),
     *(f".hydra/{name}.yaml" for name in ("config", "hydra", "overrides")),
     *(
         f"checkpoints/{name}"
@@ -38,24 +31,29 @@ def refuse_foreign(folder: Path) -> None:
     """
     for path, is_right, kind in _places(folder):
         try:
-            mode = os.lstat(path).st_mode
+            seen = os.lstat(path)
         except OSError:  # nor can it be written
             continue
-        if not is_right(mode):
-            found = "a link" if stat.S_ISLNK(mode) else f"no {kind}"
-            what = f"is {found}, where a run has a {kind} of its own"
-            raise UserError(str(path), what, "Put a copy in its place, or use another folder.")
+        if not is_right(seen.st_mode):
+            found = "a link" if stat.S_ISLNK(seen.st_mode) else f"no {kind}"
+            raise _foreign(path, f"is {found}, where a run has a {kind} of its own")
+        # of checkpoints a run itself links two, and writes into none
+        if kind == "file" and seen.st_nlink > 1 and path.parent.name != "checkpoints":
+            raise _foreign(path, "has a second name elsewhere (a hard link), and is written into")
 
 
 def refuse_foreign_sweep(folder: Path) -> None:
     """The same of a sweep's folder and all of its jobs'."""
-    refuse_foreign(folder)
-    for job in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if job.is_symlink():
-            remedy = "Put a copy in its place, or use another folder."
-            raise UserError(str(job), "is a link, where a sweep has folders of its own", remedy)
-        if job.is_dir():
-            refuse_foreign(job)
+    for path, folders, _ in os.walk(folder):
+        refuse_foreign(Path(path))
+        folders[:] = sorted(name for name in folders if name not in FOLDERS)
+        for job in (Path(path) / name for name in folders):
+            if job.is_symlink():
+                raise _foreign(job, "is a link, where a sweep has folders of its own")
+
+
+def _foreign(path: Path, what: str) -> UserError:
+    return UserError(str(path), what, "Put a copy in its place, or use another folder.")
 
 
 def _places(folder: Path) -> Iterator[tuple[Path, Callable[[int], bool], str]]:

@@ -154,7 +154,8 @@ class Bar(pl.Callback):
         value = float(trainer.callback_metrics[self.monitor])
         rate = self._rate(trainer, pl_module)
         epoch = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
-        print(f"{epoch}  {self.monitor} {value:.4g}  {rate:,.0f} images/s", flush=True)
+        pace = f"  {rate:,.0f} images/s" if rate else ""  # none yet, of a run that goes on here
+        print(f"{epoch}  {self.monitor} {value:.4g}{pace}", flush=True)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.progress.stop()

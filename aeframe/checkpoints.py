@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,12 +18,12 @@ from pytorch_lightning.trainer.connectors.checkpoint_connector import _Checkpoin
 from pytorch_lightning.trainer.states import TrainerFn
 
 from aeframe.config.callbacks import CheckpointOptions
-from aeframe.distributed import most_over_ranks
+from aeframe.distributed import most_over_ranks, rank
 from aeframe.errors import MachineError, TrainingError, reason
 from aeframe.files import cause, replaced
 from aeframe.interruption import Interrupted, Signals
 from aeframe.metric_names import better_is
-from aeframe.saved import BEST, CHECKPOINTS, LAST, PREVIOUS
+from aeframe.saved import BEST, CHECKPOINTS, LAST, PREVIOUS, state_in
 
 CALMER = "Write a lower optimizer.lr, trainer.gradient_clip_val=1, or a smaller weight of the term."
 
@@ -53,7 +54,7 @@ class OwnCheckpoints(_CheckpointConnector):
 
 
 class Best(ModelCheckpoint):
-    """Keeps the checkpoint with the best value of a metric."""
+    """Keeps the weights with the best value of a metric: no run goes on from there."""
 
     def __init__(self, folder: Path, metric: str) -> None:
         super().__init__(
@@ -62,18 +63,37 @@ class Best(ModelCheckpoint):
             monitor=metric,
             mode=better_is(metric),
             auto_insert_metric_name=False,
+            save_weights_only=True,
             enable_version_counter=False,
         )
 
+        self.goes_on = False
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take the scores alone: the file is this folder's, whatever the state says and wherever it lay."""
-        self.current_score = state_dict.get("current_score")
+        self.goes_on, self.current_score = True, state_dict.get("current_score")
         file, score = Path(str(self.dirpath)) / BEST, state_dict.get("best_model_score")
-        if score is None or not file.exists():
+        if score is None:
+            return
+        if not file.exists():
+            if rank() == 0:
+                what = "is not there: the best is looked for anew from here"
+                print(f"aeframe: {file}: {what}.", file=sys.stderr)
             return
         self.best_model_path = self.kth_best_model_path = str(file)
         self.best_model_score = self.kth_value = torch.as_tensor(score)
         self.best_k_models = {str(file): self.kth_value}
+
+    def keeps_the_best(self) -> bool:
+        """Whether the file is there, and of the best score: a run that was killed may have left a later one,
+        and then not gone on as far.
+        """
+        if self.best_model_score is None or self.best_model_path == "":
+            return False
+        if not self.goes_on:
+            return True
+        score = state_in(Path(self.best_model_path))["callback_metrics"][self.monitor]
+        return score == float(self.best_model_score)
 
 
 class Last(pl.Callback):

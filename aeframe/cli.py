@@ -54,7 +54,9 @@ def _work(argv: Sequence[str]) -> int:
             formatter_class=raw,
         )
         verb.arguments(parser)
-        verb.run(parser.parse_args(argv[1:]))
+        options = parser.parse_args(argv[1:])
+        with ended_by([signal.SIGTERM]):  # what is half there goes
+            verb.run(options)
         return 0
     told = {"train": "train an autoencoder", **{v.name: v.summary for v in VERBS.values()}}
     verbs = "\n".join(f"  {name:<12} {summary}" for name, summary in told.items())
@@ -97,11 +99,13 @@ def _end_with(work: Callable[[], int]) -> NoReturn:
             print(f"aeframe: {error}", file=sys.stderr)
         sys.exit(1)
     except Interrupted as end:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # one more would break off the end itself
         if _speaks():
             requeued = f"; {requeue()}" if end.requeues and end.number == REQUEUE else ""
             print(f"aeframe: {end}{requeued}", file=sys.stderr, flush=True)
         sys.exit(end.status if _speaks() else 0)  # Lightning ends all where a rank fails
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         print("aeframe: interrupted", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:  # whoever read the output has seen enough
@@ -152,7 +156,7 @@ def _train(argv: Sequence[str]) -> int:
             command, sweeps = _allowed(command, jobs)
             sys.argv = [sys.argv[0], *command.argv]
         ends = [
-            *([signal.SIGTERM] if sweeps else []),
+            *([signal.SIGTERM, signal.SIGHUP] if sweeps else []),
             *([REQUEUE] if sweeps or is_in_job() else []),
         ]
         try:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from aeframe.errors import MachineError, UserError, reason
-from aeframe.files import DISK
+from aeframe.files import DISK, cause
 from aeframe.nearest import nearest
 from aeframe.overrides import QUOTING, Command, no_option
 
@@ -37,19 +37,26 @@ def explained(command: Command) -> Iterator[None]:
     try:
         yield
     except (HydraException, OmegaConfBaseException, YAMLError) as error:
+        if (why := cause(error)) is not None and why.errno in (*FOLDER, *DISK):
+            raise _unwritable(why, command) from error
         raise _translated(error, command) from error
     except UnicodeDecodeError as error:
         raise UserError(
             _undecodable(command), "is no text in UTF-8", "Correct the file."
         ) from error
     except OSError as error:
-        where = error.filename or _folder(command)
-        if error.errno in DISK:
-            raise MachineError(f"{where} could not be written ({reason(error)}).") from error
-        if error.errno not in FOLDER:
+        if error.errno not in (*FOLDER, *DISK):
             raise
-        remedy = "Write hydra.run.dir=FOLDER (-m: hydra.sweep.dir) where you may write."
-        raise UserError(str(where), reason(error), remedy) from error
+        raise _unwritable(error, command) from error
+
+
+def _unwritable(error: OSError, command: Command) -> UserError | MachineError:
+    """A run's folder that cannot be made or written into."""
+    where = error.filename or _folder(command)
+    if error.errno in DISK and error.errno != errno.EROFS:
+        return MachineError(f"{where} could not be written ({reason(error)}).")
+    remedy = "Write hydra.run.dir=FOLDER (-m: hydra.sweep.dir) where you may write."
+    return UserError(str(where), reason(error), remedy)
 
 
 def _folder(command: Command) -> str:

@@ -63,11 +63,11 @@ def _fit(trainer: pl.Trainer, built: Built, best: Best, saved: Saved | None) -> 
         what = f"the network could not be translated ({str(error).strip().splitlines()[0]})"
         remedy = "Install a C++ compiler, or write trainer.compile=false."
         raise UserError("trainer.compile=true", what, remedy) from error
-    if best.best_model_score is None:  # it was over before the first validation was due
+    if not best.keeps_the_best():  # as where it was over before the first validation was due
         trainer.validate(built.module, verbose=False)
         best.best_model_path = f"{best.dirpath}/{BEST}"
         best.best_model_score = trainer.callback_metrics[best.monitor or ""]
-        trainer.save_checkpoint(best.best_model_path)
+        trainer.save_checkpoint(best.best_model_path, weights_only=True)
 
 
 @contextmanager
@@ -79,8 +79,10 @@ def told(folder: Path, trainer: pl.Trainer) -> Iterator[None]:
     except (TrainingError, OSError, RuntimeError) as error:
         if (words := _in_words(error, folder, trainer)) is None:
             raise
-        kept = [file for name in (LAST, BEST) if (file := folder / CHECKPOINTS / name).exists()]
-        left = f" The last good checkpoint is {kept[0]}." if kept else ""
+        last, best = (folder / CHECKPOINTS / name for name in (LAST, BEST))
+        left = f" The last good checkpoint is {last}." if last.exists() else ""
+        if not left and best.exists():
+            left = f" The best weights until then are in {best}."
         kind = MachineError if isinstance(words, MachineError) else TrainingError
         raise kind(f"{words}{left}") from error
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import FrameType
 
 REQUEUE = signal.SIGUSR1
-SIGNALS = (signal.SIGINT, signal.SIGTERM, REQUEUE)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, REQUEUE)
 
 
 class Interrupted(BaseException):
@@ -60,7 +60,8 @@ class Signals:
     def heeded(self) -> Iterator[None]:
         """Take the signals for a while, in which there is something to be saved."""
         in_main = threading.current_thread() is threading.main_thread()  # no other gets any
-        before = {n: signal.signal(n, self._note) for n in SIGNALS} if in_main else {}
+        heard = [n for n in SIGNALS if signal.getsignal(n) != signal.SIG_IGN]  # as nohup has it
+        before = {n: signal.signal(n, self._note) for n in heard} if in_main else {}
         try:
             yield
         finally:

@@ -50,6 +50,7 @@ class Jobs:
         resume = imported("aeframe.resume")
         saved = imported("aeframe.saved").saved_in(folder)
         if saved is None:
+            self._begin_anew(node, folder)
             return node, None
         if node["resume"] in AUTOMATIC:
             resume.check_same(saved, node)
@@ -57,6 +58,12 @@ class Jobs:
             node = resume.with_overrides(saved, self.command.overrides, node)
         resume.check_length(saved, node)
         return node, saved
+
+    def _begin_anew(self, node: Any, folder: Path) -> None:
+        """Raise ConfigError where the folder, which has no checkpoint to go on from, holds another run."""
+        saved = imported("aeframe.saved")
+        if (best := saved.saved_in(folder, saved.BEST)) is not None:
+            imported("aeframe.resume").check_same(best, node)
 
     def ended(self, end: Interrupted | KeyboardInterrupt) -> BaseException:
         """What a signal ended, with how it goes on: of a sweep that is the sweep, and not one of its jobs."""
@@ -90,6 +97,9 @@ class Jobs:
         except (UserError, TrainingError) as error:
             self.failure = error
             text = str(error)
+        except BrokenPipeError as error:  # whoever read the output has seen enough
+            self.failure = error
+            return float("nan")
         except Exception as error:
             if hydra.mode != RunMode.MULTIRUN:
                 raise
@@ -131,6 +141,8 @@ class Jobs:
             if cfg.resume not in AUTOMATIC:
                 what = f"has finished, after {saved.steps:,} steps"
                 remedy = "Write a larger trainer.max_epochs to train on."
+                if saved.ended_early:
+                    remedy = "Write other until or early_stopping keys to train on."
                 raise UserError(f"resume={cfg.resume}", what, remedy)
             print(f"{folder}: has finished")
             return saved.value

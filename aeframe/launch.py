@@ -83,7 +83,8 @@ def refuse_used(folder: Path, goes_on: bool) -> None:
     """Raise UserError where a run cannot have this folder: it holds another, and what is there is not to be
     lost. goes_on: whether it may hold this one, if that is not at work.
     """
-    if (folder / "checkpoints").exists() and not goes_on:
+    begun = (folder / "checkpoints").exists() or any(folder.glob("events.out.tfevents.*"))
+    if begun and not goes_on:
         raise used(f"hydra.run.dir={folder}")
     if (folder / LOCK).exists():
         with locked(folder):

@@ -233,7 +233,7 @@ class AutoencoderModule(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["callback_metrics"] = metrics_of(self.trainer)
         checkpoint["guard"] = self.guard.state_dict()
-        checkpoint["data"] = self.data.spec.as_dict()
+        checkpoint["data"] = self.data.as_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self._known = checkpoint["callback_metrics"]

@@ -17,7 +17,17 @@ from torch import Tensor, nn
 
 from aeframe.errors import UserError, short
 from aeframe.module import AutoencoderModule
-from aeframe.saved import BEST, CHECKPOINTS, LAST, LEFT, PREVIOUS, Saved, is_count, state_in
+from aeframe.saved import (
+    BEST,
+    CHECKPOINTS,
+    LAST,
+    LEFT,
+    PREVIOUS,
+    Saved,
+    is_count,
+    mapping,
+    state_in,
+)
 
 CYCLED = ("lr", "momentum", "betas")
 """What schedules change of an optimizer's options."""
@@ -28,6 +38,13 @@ COUNTED = (
 """What they count; all else of their state is their options."""
 YOUNGER = ("decoupled_weight_decay", "stopping_reason", "stopping_reason_message")
 """What older releases of torch and Lightning did not save, and newer ones do without."""
+HISTORY = (
+    *("func_evals", "n_iter", "d", "t", "old_dirs", "old_stps", "ro", "H_diag", "al"),
+    *("prev_flat_grad", "prev_loss"),
+)
+"""What LBFGS keeps."""
+LONGEST = 10_000
+"""Of its lists."""
 TEXTS = (
     *("monitor", "dirpath", "best_model_path", "kth_best_model_path", "last_model_path"),
     "stopping_reason_message",
@@ -47,44 +64,61 @@ def check_fits(saved: Saved, module: AutoencoderModule, trainer: pl.Trainer) -> 
     for file in (saved.folder / CHECKPOINTS / name for name in (LAST, PREVIOUS, BEST)):
         if not file.exists():  # not every run has written all of them
             continue
-        state = state_in(file)
         try:
-            _check(state, module, trainer)
-            if file.name != BEST:  # which is written in the midst of counting
-                _check_counts(state)
+            state = state_in(file)
+            if file.name == BEST:
+                _check(state, _weights_alone(trainer, module), module)
+                continue
+            _check(state, _whole(trainer, module), module)
+            _check_training(state, module, trainer)
         except UnfitError as error:
             raise UserError(str(file), f"is no checkpoint of this run ({error})", LEFT) from None
+        except UserError as error:
+            if file.name != BEST:
+                raise
+            remedy = "Delete it to go on without it: the best is then looked for anew."
+            raise UserError(str(file), error.problems[0].what, remedy) from None
+        if state["data"] != module.data.as_dict():
+            what = f"is not the data that the run in {saved.folder} was begun with"
+            raise UserError("dataset", what, "Give that, unchanged, or start a new run.")
 
 
-def _check(state: dict[str, Any], module: AutoencoderModule, trainer: pl.Trainer) -> None:
-    plugin = trainer.precision_plugin
-    like: dict[str, Any] = {
+def _weights_alone(trainer: pl.Trainer, module: AutoencoderModule) -> dict[str, Any]:
+    """What a checkpoint of weights alone looks like."""
+    return {
         "epoch": 0,
         "global_step": 0,
         "pytorch-lightning_version": "",
         "state_dict": dict(module.state_dict()),
         "loops": trainer._checkpoint_connector._get_loops_state_dict(),
-        "callbacks": {c.state_key: s for c in trainer.callbacks if (s := c.state_dict())},  # type: ignore[attr-defined]
-        "optimizer_states": [],
-        "lr_schedulers": [],
         "hparams_name": "",
         "hyper_parameters": {},
         "callback_metrics": {},
         "guard": {},
         "data": {},
+    }
+
+
+def _whole(trainer: pl.Trainer, module: AutoencoderModule) -> dict[str, Any]:
+    """What one looks like from which training goes on."""
+    plugin = trainer.precision_plugin
+    return {
+        **_weights_alone(trainer, module),
+        "callbacks": {c.state_key: s for c in trainer.callbacks if (s := c.state_dict())},  # type: ignore[attr-defined]
+        "optimizer_states": [],
+        "lr_schedulers": [],
         **({type(plugin).__qualname__: scaler} if (scaler := plugin.state_dict()) else {}),
     }
-    _same_keys(like, state, "it", optional=("data",))  # which older ones lack
+
+
+def _check(state: dict[str, Any], like: dict[str, Any], module: AutoencoderModule) -> None:
+    _same_keys(like, state, "it")
     version = state["pytorch-lightning_version"]
     if not isinstance(version, str) or not re.fullmatch(r"2\.\d+(\.\w+)*", version):
         raise UnfitError("it is of another Lightning's")
     for key in ("epoch", "global_step", "state_dict", "loops"):
         _check_like(like[key], state[key], key)
     _check_weights(state["state_dict"], module)
-    _check_callbacks(like["callbacks"], state["callbacks"])
-    _check_optimizer(state["optimizer_states"], state["lr_schedulers"], module)
-    for name in set(like) & {type(plugin).__qualname__}:
-        _check_like(like[name], state[name], name)
     _same_keys(module.guard.state_dict(), state["guard"], "guard")
     first, back = state["guard"]["first"], state["guard"]["back"]
     if not isinstance(first, float | None) or not is_count(back) or back > 1000:
@@ -94,6 +128,16 @@ def _check(state: dict[str, Any], module: AutoencoderModule, trainer: pl.Trainer
         isinstance(name, str) and isinstance(value, float) for name, value in metrics.items()
     ):
         raise UnfitError("callback_metrics")
+
+
+def _check_training(state: dict[str, Any], module: AutoencoderModule, trainer: pl.Trainer) -> None:
+    """What training alone needs."""
+    like = _whole(trainer, module)
+    _check_callbacks(like["callbacks"], state["callbacks"])
+    _check_optimizer(state["optimizer_states"], state["lr_schedulers"], module)
+    if (plugin := type(trainer.precision_plugin).__qualname__) in like:
+        _check_like(like[plugin], state[plugin], plugin)
+    _check_counts(state)
 
 
 def _same_keys(
@@ -228,6 +272,9 @@ def _check_moments(found: Any, weights: list[nn.Parameter], module: AutoencoderM
     """What the optimizer keeps of each weight is of the kind that a first step on it makes."""
     if not isinstance(found, dict) or not all(key in range(len(weights)) for key in found):
         raise UnfitError("optimizer_states.state")
+    if module.optimizer_and_schedule(weights)[0].__class__ is torch.optim.LBFGS:
+        _check_history(found, sum(weight.numel() for weight in weights))
+        return
     known: dict[torch.Size, dict[str, Any]] = {}
     for number, state in found.items():
         shape = weights[number].shape
@@ -240,9 +287,21 @@ def _check_moments(found: Any, weights: list[nn.Parameter], module: AutoencoderM
         where = f"optimizer_states.state.{number}"
         _same_keys(known[shape], state, where)
         for key, value in known[shape].items():
-            if not isinstance(value, list):  # of LBFGS, which compares what it takes from it itself
-                _check_like(value, state[key], f"{where}.{key}")
+            _check_like(value, state[key], f"{where}.{key}")
             if key == "step" and getattr(value, "dtype", None) != getattr(
                 state[key], "dtype", None
             ):
                 raise UnfitError(f"{where}.{key} is of another type")
+
+
+def _check_history(found: dict[Any, Any], size: int) -> None:
+    """What LBFGS keeps: numbers and gradients of all weights together, which grow with the steps."""
+    for key, value in (pair for state in found.values() for pair in mapping(state).items()):
+        where = f"optimizer_states.state.{short(key, 60)}"
+        if key not in HISTORY or (isinstance(value, list) and len(value) > LONGEST):
+            raise UnfitError(where)
+        for part in value if isinstance(value, list) else [value]:
+            if isinstance(part, Tensor):
+                _check_tensor(torch.zeros(size if part.dim() else ()), part, where)
+            elif isinstance(part, bool) or not isinstance(part, int | float | None):
+                raise UnfitError(f"{where} is no number")

@@ -17,6 +17,9 @@ from aeframe.errors import UserError, short
 CHECKPOINTS, LAST, BEST = "checkpoints", "last.ckpt", "best.ckpt"
 PREVIOUS = "previous.ckpt"
 LEFT = "It is left as it is; start the run anew in another folder."
+EARLIER = ("until", "early_stopping")
+"""What may end a run before it has trained for as long as it was to."""
+Stamp = tuple[int, int, int]
 LARGEST, DEEPEST = 10_000, 16
 """How many values a saved configuration may have, and how deep."""
 
@@ -24,7 +27,7 @@ LARGEST, DEEPEST = 10_000, 16
 @dataclass(frozen=True)
 class Saved:
     """A run's checkpoint. node: the configuration that it was trained with. value: of the optimized
-    metric, where the run has finished.
+    metric, where the run has finished. stamp: of the file.
     """
 
     folder: Path
@@ -33,11 +36,12 @@ class Saved:
     epoch: int
     steps: int
     value: float | None
+    stamp: Stamp | None
 
     def is_done(self, node: Mapping[str, Any]) -> bool:
         """Whether there is nothing left to do, as far as a configuration says how long to train."""
         trainer, before = mapping(node.get("trainer")), mapping(self.node.get("trainer"))
-        return self.value is not None and not any(
+        longer = any(
             trainer.get(key) != before.get(key) and _is_more(trainer.get(key), done)
             for key, done in (
                 ("max_epochs", self.epoch + 1),
@@ -45,6 +49,15 @@ class Saved:
                 ("max_time", None),
             )
         )
+        others = any(node.get(key) != self.node.get(key) for key in EARLIER)
+        return self.value is not None and not longer and not (others and self.ended_early)
+
+    @property
+    def ended_early(self) -> bool:
+        """Whether the run ended before it had trained for as long as it was to."""
+        trainer = mapping(self.node.get("trainer"))
+        epochs, steps = trainer.get("max_epochs"), trainer.get("max_steps")
+        return _is_more(epochs, self.epoch + 1) and _is_more(steps, self.steps)
 
 
 def _is_more(wanted: Any, done: int | None) -> bool:
@@ -60,13 +73,23 @@ def saved_in(folder: Path, name: str = LAST) -> Saved | None:
     file = folder / CHECKPOINTS / name
     if not os.path.lexists(file):
         return None
+    stamp = stamp_of(file)
     state = state_in(file)
     node, epoch, steps = (state.get(k) for k in ("hyper_parameters", "epoch", "global_step"))
     if not (isinstance(node, dict) and is_count(epoch) and is_count(steps)):
         raise unreadable_checkpoint(file)
     if (what := not_plain(node)) is not None:
         raise UserError(f"{file}: the configuration", what, LEFT)
-    return Saved(folder, file, node, epoch, steps, _value(folder, steps))
+    return Saved(folder, file, node, epoch, steps, _value(folder, steps), stamp)
+
+
+def stamp_of(file: Path) -> Stamp | None:
+    """What tells a file from another in its place; None where there is none."""
+    try:
+        seen = file.stat()
+    except OSError:
+        return None
+    return seen.st_ino, seen.st_mtime_ns, seen.st_size
 
 
 def good_before(folder: Path, step: int, tried: Collection[int]) -> Saved | None:
@@ -86,6 +109,8 @@ def state_in(file: Path) -> dict[str, Any]:
             file
         ) as archive:  # torch stores as it is: no small file holds a large one
             if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
+                raise unreadable_checkpoint(file)
+            if archive.testzip() is not None:  # torch does not look at the checksums
                 raise unreadable_checkpoint(file)
         state = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
     except UserError:

@@ -58,7 +58,7 @@ class SweepTable(Callback):
 def read_jobs(folder: Path) -> tuple[list[Job], str, str]:
     """The jobs in a sweep's folder, the optimized metric's name, and `min` or `max`."""
     jobs, optimized = list[Job](), dict[str, str]()
-    for overrides in sorted(folder.glob("*/.hydra/overrides.yaml")):
+    for overrides in sorted(folder.glob("**/.hydra/overrides.yaml")):
         job = Job(overrides.parent.parent, _overrides(overrides))
         failed = job.folder / FAILED
         if failed.exists():

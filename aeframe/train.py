@@ -8,7 +8,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ from aeframe.launch import is_first_process, locked, one_job, used
 from aeframe.loops import FitLoop
 from aeframe.metric_names import better_is
 from aeframe.restored import check_fits
-from aeframe.saved import CHECKPOINTS, Saved, good_before
+from aeframe.saved import CHECKPOINTS, LAST, Saved, good_before, stamp_of
 
 PROFILERS: dict[str, Callable[..., Profiler]] = {
     "simple": SimpleProfiler,
@@ -52,12 +52,16 @@ PROFILERS: dict[str, Callable[..., Profiler]] = {
 
 @without_denormals()
 def run(
-    node: Mapping[str, Any], folder: Path, flags: tuple[str, ...] = (), saved: Saved | None = None
+    node: Mapping[str, Any],
+    folder: Path,
+    flags: tuple[str, ...] | None = None,
+    saved: Saved | None = None,
 ) -> float:
     """Check, seed, build, fit, report. Returns the optimized metric of the best checkpoint.
 
     node: the configuration. folder: for everything that the run writes. flags: of the command line, for
-    other ranks. saved: the checkpoint in the folder to go on from.
+    other ranks; None where there is none, and no other rank. saved: the checkpoint in the folder to go on
+    from.
     Raises UserError for the user's mistakes, TrainingError where training itself failed, and Interrupted
     after a signal.
     """
@@ -75,8 +79,9 @@ def run(
         report.opening(built, node["seed"], folder, saved)
     net = deepcopy(built.net)  # untrained
     keep_freed_memory()
-    with told(folder, trainer), _claimed(folder, node["resume"] is not None):
-        with one_job(flags), _computing(built):
+    with told(folder, trainer), _claimed(folder, node["resume"] is not None, saved):
+        jobs = 1 if flags is None else parallel_jobs(HydraConfig.get().launcher)
+        with nullcontext() if flags is None else one_job(flags), _computing(built, jobs):
             tried = set[int]()
             while (wrong := fit_or_fail(trainer, built, best, saved)) is not None:
                 tried |= {saved.steps} if saved else set()
@@ -107,14 +112,14 @@ def run(
     return value
 
 
-def _computing(built: Built) -> AbstractContextManager[None]:
+def _computing(built: Built, jobs: int) -> AbstractContextManager[None]:
     devices = built.hardware.devices
     threads = threads_for(
         built.hardware.threads,
         built.net.model,
         built.data.batch_size,
         processes=devices if isinstance(devices, int) else 1,
-        jobs=parallel_jobs(HydraConfig.get().launcher),
+        jobs=jobs,
     )
     return computing(threads, built.training.precision)
 
@@ -175,10 +180,10 @@ def _trainer(built: Built, folder: Path, metric: str, best: Best) -> pl.Trainer:
 
 
 @contextmanager
-def _claimed(folder: Path, goes_on: bool) -> Iterator[None]:
+def _claimed(folder: Path, goes_on: bool, saved: Saved | None) -> Iterator[None]:
     """The folder as this run's own. Raises UserError where it is another's, at work or not.
 
-    goes_on: whether it may hold this run already.
+    goes_on: whether it may hold this run already. saved: what was read of it before.
     """
     if not is_first_process():
         yield
@@ -189,6 +194,9 @@ def _claimed(folder: Path, goes_on: bool) -> Iterator[None]:
             checkpoints.mkdir(exist_ok=goes_on)
         except FileExistsError:
             raise used(f"hydra.run.dir={folder}") from None
+        if goes_on and stamp_of(checkpoints / LAST) != (saved.stamp if saved else None):
+            what = "another process trained in it since this one looked"
+            raise UserError(f"hydra.run.dir={folder}", what, "Start it again.")
         try:
             yield
         finally:

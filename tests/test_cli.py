@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -392,7 +392,7 @@ def test_the_last_good_checkpoint_outlives_a_nan(aeframe: Command, tmp_path: Pat
     # the loss of step 2 is that of the good epoch's weights
     assert "at step 3 (term: reconstruction)" in line
     best = run_folder(tmp_path) / "checkpoints" / "best.ckpt"
-    assert line.endswith(f"The last good checkpoint is {best}.")
+    assert line.endswith(f"The best weights until then are in {best}.")
     values = weights(run_folder(tmp_path), "best").values()
     assert all(bool(torch.isfinite(value).all()) for value in values)
 
@@ -436,15 +436,6 @@ def test_whether_the_wanted_level_was_reached_is_said(
     assert card["epochs"] == epochs
 
 
-@pytest.fixture
-def _sigint() -> Iterator[None]:
-    """Lightning takes the handler away when it is interrupted; pytest wants it back."""
-    handler = signal.getsignal(signal.SIGINT)
-    yield
-    signal.signal(signal.SIGINT, handler)
-
-
-@pytest.mark.usefixtures("_sigint")
 @pytest.mark.parametrize("times", [1, 2])
 def test_an_interrupted_run_ends_with_130_and_says_so(
     aeframe: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int

@@ -106,7 +106,8 @@ def test_a_run_computes_on_the_threads_that_are_written(
     step = _Ahead.step
     noted: Any = lambda ahead: (seen.append(torch.get_num_threads()), step(ahead))  # noqa: E731
     monkeypatch.setattr(_Ahead, "step", noted)
-    short = ("trainer.max_epochs=1", "evaluation.images=32")
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)  # fewer are refused
+    short = ("trainer.max_epochs=1", "trainer.steps_per_call=4", "evaluation.images=32")
     assert aeframe(*short, "hardware.threads=2", "trainer.precision=high")[0] == 0
     assert set(seen) == {2}
 

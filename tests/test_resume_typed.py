@@ -425,6 +425,7 @@ OPTIMIZERS = [
     "{_target_: torch.optim.RAdam, lr: 0.001}",
     "{_target_: torch.optim.RMSprop, lr: 0.001, centered: true, momentum: 0.5}",
     "{_target_: torch.optim.Rprop, lr: 0.001}",
+    "{_target_: torch.optim.LBFGS, lr: 0.5, max_iter: 3}",
 ]
 SCHEDULES = [
     "{_target_: torch.optim.lr_scheduler.OneCycleLR, max_lr: 0.01, total_steps: 12, interval: step}",

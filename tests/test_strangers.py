@@ -342,14 +342,20 @@ def test_nonsense_in_a_checkpoint_is_told_before_anything_is_done_with_it(
     }
 
 
-@pytest.mark.parametrize(
-    "kind", ["no weights", "an infinite weight", "a moment that is too small", "an old version"]
-)
+@pytest.mark.parametrize("kind", ["no weights", "an infinite weight", "an old version"])
 def test_nonsense_in_the_best_checkpoint_too(
     aeframe: Command, begun: Path, tmp_path: Path, kind: str
 ) -> None:
     changed(begun, NONSENSE[kind], "best")
     assert "best.ckpt: is no checkpoint of this run" in refused(aeframe, tmp_path, "resume=run")
+
+
+def test_the_best_checkpoint_holds_weights_alone(
+    aeframe: Command, begun: Path, tmp_path: Path
+) -> None:
+    changed(begun, put("optimizer_states", [{"state": {}}]), "best")
+    line = refused(aeframe, tmp_path, "resume=run")
+    assert "best.ckpt: is no checkpoint of this run (it holds optimizer_states)" in line
 
 
 def test_a_schedule_is_that_of_the_configuration(

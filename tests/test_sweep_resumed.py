@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,6 @@ from tests.test_sweep import rows
 Command = Callable[..., tuple[int, str, str]]
 SWEEP = ("-m", "seed=0,1,2", *EPOCH, "trainer.max_epochs=2", "hydra.sweep.dir=sweep")
 JOBS = [f"{number}_undercomplete_bottleneck_digits" for number in range(3)]
-
-
-@pytest.fixture(autouse=True)
-def _sigint() -> Iterator[None]:
-    handler = signal.getsignal(signal.SIGINT)
-    yield
-    signal.signal(signal.SIGINT, handler)
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -110,7 +109,7 @@ def _parts(model: Model) -> Iterator[tuple[str, nn.Module, Tensor]]:
     x = as_stored(model.net.normalization.inverse(x), data)
     yield "encoder", Encoder(model).eval(), x
     if model.description.part == "autoencoder":
-        yield "decoder", Decoder(model).eval(), torch.from_numpy(np.array(model.encode(x)))
+        yield "decoder", Decoder(model).eval(), torch.clone(model.encode(x))
 
 
 def _compare(kind: str, name: str, part: nn.Module, run: Run, given: Tensor) -> None:

@@ -25,6 +25,7 @@ from aeframe.artifact.model import Model
 from aeframe.config.net import saved_net, take_weights
 from aeframe.constrained import ConstrainedAutoencoder
 from aeframe.data import DataModule
+from aeframe.data.samples import Share
 from aeframe.errors import ConfigError, UserError, reason, short
 from aeframe.files import replaced
 from aeframe.saved import BEST, CHECKPOINTS, LAST, state_in
@@ -115,15 +116,22 @@ def without_decoder(net: ConstrainedAutoencoder) -> None:
 
 @torch.inference_mode()
 def _train_scores(net: ConstrainedAutoencoder, data: DataModule) -> tuple[float, ...]:
-    x = data.peek("train", TRAIN_SCORES, net.normalization)
-    errors = [(net.reconstruct(part) - part).square().flatten(1).mean(1) for part in x.split(256)]
+    samples, device = data.splits["train"], net.normalization.scale.device
+    spread = torch.linspace(
+        0, len(samples) - 1, min(TRAIN_SCORES, len(samples)), dtype=torch.double
+    )
+    errors = []
+    for chosen in spread.round().long().split(256):  # some at a time: they may be large
+        x = net.normalization(samples[Share(chosen, len(chosen))].x.to(device))
+        errors.append((net.reconstruct(x) - x).square().flatten(1).mean(1))
+    samples.raw.release()
     found = np.percentile(torch.cat(errors).double().cpu(), np.linspace(0, 100, PERCENTILES))
     return tuple(float(f"{score:.6g}") for score in found)
 
 
 def _file(where: Path) -> Path:
     """The file that holds the weights."""
-    if where.is_dir():
+    if os.path.isdir(where):  # pathlib raises errors of its own for odd names
         choices = (MODEL, f"{CHECKPOINTS}/{BEST}", f"{CHECKPOINTS}/{LAST}")
         found = next((where / name for name in choices if (where / name).exists()), None)
         if found is None:
@@ -132,7 +140,7 @@ def _file(where: Path) -> Path:
         where = found
     if where.name == NOTE:
         where = where.with_name(MODEL)
-    if not where.exists():
+    if not os.path.exists(where):
         raise UserError(str(where), "there is no such file or folder")
     if not where.is_file() or where.suffix not in (".ckpt", ".safetensors"):
         what = "is no model of aeframe's"

@@ -8,8 +8,8 @@ from sklearn.cluster import MiniBatchKMeans
 from aeframe.codec.rans import TOTAL, Integers
 from aeframe.codec.tables import MOST_ENTRIES, MOST_SYMBOLS, Codes, Tables
 
-CLUSTERS = (1, 16, 64, 256)
-ROUNDS = 12
+CLUSTERS = (1, 32, 256)
+ROUNDS = 6
 PRIOR = 8.0  # samples that the frequencies among all samples count as among those of a cluster
 UNSEEN = 0.1  # how often a number within the range counts as seen that never was
 

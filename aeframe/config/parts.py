@@ -110,7 +110,8 @@ def find(node: dict[str, Any]) -> Parts:
     parts.found += length_problems(mapping(node["trainer"]))
     if "hardware" in parts.made:
         precision = mapping(node["trainer"]).get("precision")
-        parts.found += machine_problems(parts.made["hardware"], precision)
+        workers = mapping(node["dataset"]).get("num_workers")
+        parts.found += machine_problems(parts.made["hardware"], precision, workers)
     make_constraints(node, parts)
     if _is_mapping(node, "optimizer", parts) and (
         node["scheduler"] is None or _is_mapping(node, "scheduler", parts)

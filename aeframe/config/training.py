@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Mapping
@@ -25,6 +26,10 @@ Precision = Literal["32-true", "high", "medium", "bf16-mixed", "16-mixed", "64-t
 FUSED = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
 MATMUL = ("high", "medium")
 """Of torch.set_float32_matmul_precision; `highest` belongs to all other precisions."""
+CLUSTERS = {"MASTER_ADDR", "SLURM_JOB_ID", "LSB_JOBID", "OMPI_COMM_WORLD_SIZE"}
+"""Variables one of which is there where processes on several machines find each other."""
+MOST_WORKERS = 8
+"""For each core: those that wait for a disk leave it to others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,8 +131,8 @@ def length_problems(trainer: Mapping[str, Any]) -> list[Problem]:
     return []
 
 
-def machine_problems(hardware: Hardware, precision: Any) -> list[Problem]:
-    """What this machine's processor cannot do, or only slowly."""
+def machine_problems(hardware: Hardware, precision: Any, workers: Any) -> list[Problem]:
+    """What this machine cannot do, or only slowly. workers: processes that fetch batches."""
     found, cores = [], os.cpu_count() or 1
     if isinstance(hardware.threads, int) and hardware.threads > cores:
         what = f"this machine has {cores} cores, for which more threads would wait"
@@ -137,6 +142,14 @@ def machine_problems(hardware: Hardware, precision: Any) -> list[Problem]:
         what = "only GPUs compute in float16"
         remedy = "Write trainer.precision=bf16-mixed, or hardware=gpu."
         found.append(Problem("trainer.precision=16-mixed", what, remedy))
+    if isinstance(workers, int) and workers > (most := MOST_WORKERS * cores):
+        what = f"this machine has {cores} cores, for which so many processes would wait"
+        where = f"dataset.num_workers={workers}"
+        found.append(Problem(where, what, f"Write {most} or less, or auto."))
+    if hardware.num_nodes > 1 and not os.environ.keys() & CLUSTERS:
+        what = "nothing says where the other machines are, for which this one would wait"
+        remedy = "Set MASTER_ADDR, and on each of them NODE_RANK, or start it by Slurm."
+        found.append(Problem(f"hardware.num_nodes={hardware.num_nodes}", what, remedy))
     return found
 
 
@@ -172,6 +185,8 @@ def _library_class(
         found.append(Problem(f"{where}.lr={rate}", "expected a number", remedy))
     elif rate <= 0:
         found.append(Problem(f"{where}.lr={rate:g}", "must be above 0"))
+    elif not math.isfinite(rate):
+        found.append(Problem(f"{where}.lr={rate:g}", "must be finite"))
     return cls
 
 

@@ -211,7 +211,8 @@ def find_images(root: Path, where: str) -> tuple[list[Path], list[str]]:
         raise UserError(where, what, f"Write {where.partition('=')[0]}=FOLDER.")
     try:
         loose = _listed(root)
-        nested = {f.name: _listed(f) for f in sorted(root.iterdir()) if f.is_dir()}
+        folders = sorted(f for f in root.iterdir() if f.is_dir() and not _is_around(f, root))
+        nested = {f.name: _listed(f) for f in folders}
     except OSError as error:
         what = f"cannot be listed ({reason(error)})"
         raise UserError(str(error.filename), what, "See that you may read it.") from error
@@ -225,6 +226,11 @@ def find_images(root: Path, where: str) -> tuple[list[Path], list[str]]:
         what = "holds no images, and neither do the folders in it"
         raise UserError(where, what, f"Known endings: {' '.join(sorted(ENDINGS))}.")
     return files, list(nested)
+
+
+def _is_around(folder: Path, root: Path) -> bool:
+    """Whether a link leads back to the root or to a folder above it."""
+    return folder.is_symlink() and root.resolve().is_relative_to(folder.resolve())
 
 
 def _listed(folder: Path) -> list[Path]:

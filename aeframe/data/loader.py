@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -20,6 +21,7 @@ from aeframe.errors import UserError
 from aeframe.noise import mix
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
+DIGESTED = 2**23  # bytes of each split that tell the data from other
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,7 @@ class DataModule:
         self._moved: dict[tuple[int, torch.device], Raw] = {}
         self.spec: DataSpec
         self.normalization: Normalization
+        self._digest: str | None = None
 
     def setup(self) -> None:
         """Read, split and measure the data, once."""
@@ -127,6 +130,19 @@ class DataModule:
         count = len(self.splits["train"])
         dtype, classes = raw.data.dtype, raw.classes
         self.spec = DataSpec(shape, low, high, count, extent, dtype, stored, classes)
+
+    def as_dict(self) -> dict[str, Any]:
+        """What tells this data from other, as plain data: its kind, and a checksum of some of each split."""
+        if self._digest is None:
+            digest = 0
+            for split, samples in self.splits.items():
+                digest = zlib.crc32(f"{split} {len(samples)}".encode(), digest)
+                some = self._spread(
+                    split, max(64, DIGESTED // samples.raw.data[0].nbytes)
+                ).contiguous()
+                digest = zlib.crc32(some.reshape(-1).view(torch.uint8).numpy().data, digest)
+            self._digest = f"{digest:08x}"
+        return {**self.spec.as_dict(), "digest": self._digest}
 
     def is_resident(self, size: int) -> bool:
         """Whether so many bytes of samples are kept in memory."""
@@ -165,12 +181,15 @@ class DataModule:
         normalization: a model's, on whose device and in whose precision they then are.
         """
         normalize = normalization or self.normalization
+        return normalize(self._spread(split, n).to(normalize.scale.device))
+
+    def _spread(self, split: str, n: int) -> Tensor:
         samples = self.splits[split]
-        spread = torch.linspace(0, len(samples) - 1, min(n, len(samples)), dtype=torch.float64)
-        spread = spread.round().long()
-        chosen = samples[Share(spread, len(spread))].x
+        rows = torch.linspace(0, len(samples) - 1, min(n, len(samples)), dtype=torch.float64)
+        rows = rows.round().long()
+        chosen = samples[Share(rows, len(rows))].x
         samples.raw.release()
-        return normalize(chosen.to(normalize.scale.device))
+        return chosen
 
     def loader(
         self,

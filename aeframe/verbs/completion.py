@@ -18,7 +18,7 @@ _aeframe() {{
     fi
     case "$verb" in
         train)
-            COMPREPLY=($(COMP_LINE="${{COMP_LINE/ train/}}" COMP_POINT=$((COMP_POINT - 6)) \\
+            COMPREPLY=($(COMP_LINE="${{COMP_LINE/ train/}}" \\
                 aeframe train --shell-completion query=bash))
             compopt -o nospace 2>/dev/null
             ;;

@@ -21,6 +21,7 @@ from aeframe.data.folder import find_images, unreadable_images
 from aeframe.data.images import ENDINGS, ImageReader, strict_images
 from aeframe.data.samples import Raw, Samples, rows_of
 from aeframe.errors import ConfigError, Problem, UserError, reason
+from aeframe.saved import mapping
 from aeframe.verbs.base import DATASETS
 
 ARRAYS = (".npy", ".npz")
@@ -50,7 +51,7 @@ def opened(
         return _dataset(words[0], model, options)
     paths = [Path(os.path.expanduser(word)) for word in words]
     if missing := [
-        Problem(str(path), "no such file or folder") for path in paths if not path.exists()
+        Problem(str(path), "no such file or folder") for path in paths if not os.path.exists(path)
     ]:
         raise ConfigError(missing)
     arrays = [path.suffix.lower() in ARRAYS for path in paths]
@@ -76,8 +77,7 @@ def told_of(where: str) -> Iterator[None]:
 
 
 def _arrays(words: list[str], model: Model, options: argparse.Namespace) -> Input:
-    stored = model.description.config.get("dataset") or {}
-    layout = stored.get("layout", "auto") if len(model.shape) > 1 or "layout" in stored else "auto"
+    layout = mapping(model.description.config.get("dataset")).get("layout", "auto")
     raws = [_array(word, options.key, layout, model.shape) for word in words]
     where = ", ".join(words[:3]) + (", ..." if len(words) > 3 else "")
     return Input(where, sum(len(raw.data) for raw in raws), lambda n: _rows(raws, n))
@@ -145,7 +145,7 @@ def _reader(model: Model, any_size: bool) -> ImageReader:
     if len(model.shape) != 3 or model.shape[0] not in (1, 3):
         shape = " x ".join(map(str, model.shape))
         raise UserError("INPUT", f"samples of {shape} are no images", "Give an array, as .npy.")
-    fit = (model.description.config.get("dataset") or {}).get("fit", "crop")
+    fit = mapping(model.description.config.get("dataset")).get("fit", "crop")
     color = "gray" if model.shape[0] == 1 else "rgb"
     size = None if any_size else model.shape[1:]
     return ImageReader(size, "resize" if fit == "resize" else "crop", color)  # type: ignore[arg-type]
@@ -218,7 +218,7 @@ def _in_word(problem: Problem) -> Problem:
 def codes_in(word: str, key: str, model: Model) -> Input:
     """The codes that `encode` wrote."""
     path = Path(os.path.expanduser(word))
-    if not path.exists():
+    if not os.path.exists(path):
         raise UserError(word, "no such file")
     if path.suffix.lower() == ".csv":
         codes, names = _table(path)

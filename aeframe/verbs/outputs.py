@@ -32,14 +32,14 @@ def free_place(out: str, endings: Sequence[str], *, force: bool, folder: bool = 
     """
     path = Path(os.path.expanduser(out))
     known = path.suffix.lower() in endings
-    if not known and (not folder or path.is_file()):
+    if not known and (not folder or os.path.isfile(path)):
         other = ", or a folder" if folder else ""
         raise UserError(f"--out {out}", f"ends in none of {' '.join(endings)}{other}")
-    if not path.absolute().parent.is_dir():
+    if not os.path.isdir(path.absolute().parent):
         raise UserError(f"--out {out}", "lies in no folder that there is", "Make the folder first.")
-    if known and path.is_dir():
+    if known and os.path.isdir(path):
         raise UserError(f"--out {out}", "is a folder", "Write another name.")
-    taken = path.exists() and (known or any(path.iterdir()))
+    taken = os.path.exists(path) and (known or any(path.iterdir()))
     if taken and not force:
         raise UserError(f"--out {out}", "is there already", "Write --force, or another name.")
     if path.suffix.lower() == ".parquet" and find_spec("pyarrow") is None:
@@ -81,9 +81,12 @@ def _told(out: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in DISK:
             raise MachineError(f"{out} could not be written ({reason(error)}).") from error
-        if error.filename is None or not str(error.filename).startswith(str(out.absolute().parent)):
+        if (
+            error.filename is None
+            or out.absolute().parent not in Path(error.filename).absolute().parents
+        ):
             raise
-        raise UserError(str(out), f"cannot be written ({reason(error)})") from error
+        raise UserError(f"--out {out}", f"cannot be written ({reason(error)})") from error
 
 
 @dataclass(frozen=True)

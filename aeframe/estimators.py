@@ -1,0 +1,157 @@
+"""Autoencoders as scikit-learn transformers: in pipelines, and in searches over their parameters."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from aeframe.artifact import Model, load
+from aeframe.errors import UserError
+
+FEWEST = 3  # samples: one to train on, one for validation, one for the test
+
+
+class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """An autoencoder whose codes are the transformed samples.
+
+    model, constraint, network, latent_dim, max_epochs: as on the command line; constraint: a name or
+    several, None: the variant's own; latent_dim: None: the variant's, but at most half as many as there
+    are features (of a sparse model: at least twice as many). normalization: `standard`, `unit`, `none`.
+    shape: of one sample, e.g. (1, 28, 28), where its features are an image's pixels. overrides: anything else
+    that the command line takes, such as ["constraint.topk.k=5", "optimizer.lr=3e-3"]. folder: where the run's
+    folder is left, with its curves and checkpoints; None: nowhere. verbose: whether the run shows itself.
+
+    A tenth of the samples picks the best epoch. What is computed after training is in double precision, so
+    that it does not depend on which samples are transformed together. model_: the trained `aeframe.Model`.
+    """
+
+    def __init__(
+        self,
+        model: str = "undercomplete",
+        *,
+        latent_dim: int | None = None,
+        constraint: str | Sequence[str] | None = None,
+        network: str = "mlp",
+        normalization: str = "standard",
+        shape: tuple[int, ...] | None = None,
+        max_epochs: int = 20,
+        overrides: Sequence[str] = (),
+        folder: str | Path | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: bool = False,
+    ) -> None:
+        self.model, self.latent_dim, self.constraint = model, latent_dim, constraint
+        self.network, self.normalization, self.shape = network, normalization, shape
+        self.max_epochs, self.overrides, self.folder = max_epochs, overrides, folder
+        self.random_state, self.verbose = random_state, verbose
+
+    def fit(self, X: Any, y: Any = None) -> AutoencoderTransformer:  # noqa: N803
+        """Train on samples [N, D]. Raises ValueError for what cannot be trained."""
+        from pytorch_lightning.utilities.seed import isolate_rng
+
+        from aeframe.interruption import Interrupted
+
+        x = validate_data(
+            self, X, dtype=np.float64, ensure_min_samples=FEWEST, ensure_min_features=2
+        )
+        said = io.StringIO()
+        with TemporaryDirectory() as scratch, isolate_rng(include_cuda=False):
+            file = Path(scratch) / "x.npy"
+            np.save(file, self._shaped(x))
+            try:
+                with contextlib.nullcontext() if self.verbose else contextlib.redirect_stdout(said):
+                    self.model_ = self._trained(file, Path(self.folder or f"{scratch}/run"))
+            except UserError as error:
+                raise ValueError(str(error)) from error
+            except Interrupted as end:
+                raise KeyboardInterrupt(str(end)) from None
+        self.model_.net.double()
+        self._n_features_out = self.model_.latent_dim
+        return self
+
+    def transform(self, X: Any) -> np.ndarray:  # noqa: N803
+        """The codes [N, latent_dim] of samples [N, D]."""
+        return self.model_.encode(self._checked(X))
+
+    def inverse_transform(self, X: Any) -> np.ndarray:  # noqa: N803
+        """The samples [N, D] of codes [N, latent_dim]."""
+        check_is_fitted(self)
+        codes = check_array(X, dtype=np.float64, input_name="X")
+        try:
+            return self.model_.decode(codes).reshape(len(codes), -1)
+        except UserError as error:
+            raise ValueError(str(error)) from error
+
+    def score(self, X: Any, y: Any = None) -> float:  # noqa: N803
+        """Minus the mean squared error of the reconstructions, per feature in normalised units: more is
+        better, as searches want it.
+        """
+        return -float(self.model_.score(self._checked(X)).mean())
+
+    def _checked(self, given: Any) -> np.ndarray:
+        check_is_fitted(self)
+        return self._shaped(validate_data(self, given, dtype=np.float64, reset=False))
+
+    def _shaped(self, x: np.ndarray) -> np.ndarray:
+        if self.shape is None:
+            return x
+        if math.prod(self.shape) != x.shape[1]:
+            raise ValueError(f"shape={tuple(self.shape)}: X has {x.shape[1]} features.")
+        return x.reshape(-1, *self.shape)
+
+    def _trained(self, file: Path, folder: Path) -> Model:
+        from aeframe.imports import imported
+
+        node = self._configuration()
+        node["dataset"] |= {"path": str(file), "layout": "flat" if self.shape is None else "chw"}
+        imported("aeframe.config").check(node)
+        if node["hardware"]["strategy"] != "auto":
+            what, remedy = "an estimator trains in one process", "Write hardware=cpu or gpu."
+            raise UserError(f"hardware.strategy={node['hardware']['strategy']}", what, remedy)
+        folder.mkdir(parents=True, exist_ok=True)
+        imported("aeframe.train").run(node, folder.resolve())
+        return load(folder)
+
+    def _configuration(self) -> dict[str, Any]:
+        """As the command line composes it."""
+        from aeframe.config import plain
+        from aeframe.explanations import explained
+        from aeframe.launch import Folders
+        from aeframe.overrides import parse
+
+        words = [f"model={self.model}", f"network={self.network}", "dataset=array"]
+        if self.constraint is not None:
+            names = [self.constraint] if isinstance(self.constraint, str) else self.constraint
+            words.append(f"constraint=[{','.join(names)}]")
+        words += [
+            f"dataset.normalization={self.normalization}",
+            f"trainer.max_epochs={self.max_epochs}",
+            f"seed={check_random_state(self.random_state).randint(2**31)}",
+            f"dataset.test_fraction={1e-9}",  # one sample: the test is the caller's
+            "evaluation.images=32",
+        ]
+        command = parse([*words, *self.overrides])
+        Folders(make=False).register()
+        with explained(command):
+            cfg, *_ = command.compose()
+        node = plain(cfg)
+        if not command.names("model.latent_dim"):
+            node["model"]["latent_dim"] = self._units(node["model"])
+        return node
+
+    def _units(self, options: Mapping[str, Any]) -> int:
+        if self.latent_dim is not None:
+            return self.latent_dim
+        if self.model == "sparse":
+            return max(options["latent_dim"], 2 * self.n_features_in_)
+        return min(options["latent_dim"], self.n_features_in_ // 2)

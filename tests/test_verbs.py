@@ -1,0 +1,547 @@
+"""The verbs that put a trained network to work."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import aeframe as package
+from aeframe import cli
+from aeframe.artifact import save
+from aeframe.config import plain
+from aeframe.config.build import build
+from aeframe.data import ImageFolder
+from aeframe.verbs import VERBS, inputs
+from aeframe.verbs.completion import options, script
+from tests.test_artifact import DIGITS
+from tests.test_startup import ROOT
+
+Work = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Work:
+    """Run `aeframe` in this process and in tmp_path: (exit status, stdout, stderr)."""
+
+    def run(*argv: str | Path) -> tuple[int, str, str]:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["aeframe", *map(str, argv)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        out, err = capfd.readouterr()
+        return int(ended.value.code or 0), out, err
+
+    return run
+
+
+@pytest.fixture
+def made(compose: Callable[..., Any], tmp_path: Path) -> Callable[..., Path]:
+    """An untrained network in ./made, with the configuration of these overrides."""
+
+    def make(*overrides: str) -> Path:
+        node = plain(compose(*overrides))
+        built = build(node)
+        (tmp_path / "made").mkdir()
+        save(tmp_path / "made", built.net.eval(), node, built.data, {})
+        return tmp_path / "made"
+
+    return make
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Twelve colour photographs of noise in two folders, in several formats."""
+    generator = np.random.default_rng(0)
+    for i in range(12):
+        folder = tmp_path / "photos" / ("a" if i < 7 else "b")
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels = generator.integers(0, 255, size=(20 + i, 30, 3), dtype=np.uint8)
+        ending = ("png", "jpg", "bmp")[i % 3]
+        Image.fromarray(pixels).save(folder / f"{i // 3}.{ending}")
+    return tmp_path / "photos"
+
+
+def table(file: Path) -> list[list[str]]:
+    with file.open(newline="") as opened:
+        return list(csv.reader(opened))
+
+
+def picture(file: Path) -> np.ndarray:
+    with Image.open(file) as opened:
+        return np.array(opened)
+
+
+def good(ended: tuple[int, str, str]) -> str:
+    """What a command that ended well said last."""
+    assert ended[0] == 0, ended
+    assert ended[2] == "", ended
+    return ended[1].splitlines()[-1]
+
+
+# encode and decode
+
+
+def test_codes_are_the_same_in_every_kind_of_file(
+    work: Work, trained: Path, tmp_path: Path
+) -> None:
+    codes = package.load(trained).encode(DIGITS)
+    for ending in ("npy", "npz", "csv"):
+        last = good(work("encode", trained, "digits", "--out", f"codes.{ending}"))
+        assert last == f"Codes of 1,797 samples, 8 units each: codes.{ending}"
+    assert np.array_equal(np.load(tmp_path / "codes.npy"), codes)
+    assert np.array_equal(np.load(tmp_path / "codes.npz")["z"], codes)
+    header, *lines = table(tmp_path / "codes.csv")
+    assert header == [f"z{i}" for i in range(8)]
+    assert np.array_equal(np.array(lines, np.float32), codes)
+    wanted = package.load(trained).decode(codes)
+    for ending in ("npy", "npz", "csv"):
+        good(work("decode", trained, f"codes.{ending}", "--out", f"x_{ending}.npy"))
+        assert np.array_equal(np.load(tmp_path / f"x_{ending}.npy"), wanted)
+
+
+def test_codes_as_parquet(
+    work: Work, made: Callable[..., Path], photos: Path, tmp_path: Path
+) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    run = made(
+        "dataset=image_folder", f"dataset.root={photos}", "dataset.size=8", "network.widths=[20]"
+    )
+    good(work("encode", run, "photos", "--out", "codes.parquet"))
+    good(work("encode", run, "photos", "--out", "codes.npz"))
+    found = parquet.read_table(tmp_path / "codes.parquet").to_pydict()
+    stored = np.load(tmp_path / "codes.npz")
+    assert found.pop("name") == stored["names"].tolist()
+    assert np.array_equal(np.array(list(found.values()), np.float32).T, stored["z"])
+
+
+def test_images_are_read_as_in_training(
+    work: Work, made: Callable[..., Path], photos: Path, tmp_path: Path
+) -> None:
+    options = ("dataset.size=8", "dataset.fit=resize", "network.widths=[20]")
+    run = made("dataset=image_folder", f"dataset.root={photos}", *options)
+    good(work("encode", run, "photos", "--out", "codes.csv", "--batch-size", "5"))
+    source = ImageFolder(root=str(photos), size=8, fit="resize", cache=None)
+    wanted = package.load(run).encode(source.load().data.numpy())
+    header, *lines = table(tmp_path / "codes.csv")
+    assert header[:2] == ["name", "z0"]
+    files = sorted(str(f.relative_to(photos)) for f in photos.rglob("*.*"))
+    assert [line[0] for line in lines] == files
+    assert np.allclose(np.array([line[1:] for line in lines], np.float32), wanted, atol=1e-5)
+    some = ["photos/a/1.png", "photos/b/3.bmp"]
+    good(work("encode", run, *some, "--out", "two.csv"))
+    assert [line[0] for line in table(tmp_path / "two.csv")[1:]] == some
+
+
+def test_images_become_what_the_model_takes(work: Work, trained: Path, tmp_path: Path) -> None:
+    # the digits have values of 0 to 16, which pictures show as 0 to 255
+    good(work("decode", trained, encoded(work, trained), "--out", "pictures"))
+    wanted = package.load(trained).reconstruct(DIGITS)
+    pictures = sorted((tmp_path / "pictures").iterdir())
+    assert [file.name for file in pictures[:2]] == ["0000.png", "0001.png"]
+    shown = np.stack([picture(file) for file in pictures])[:, None]
+    assert np.array_equal(shown, (wanted * (255 / 16)).round().astype(np.uint8))
+    good(work("encode", trained, "pictures", "--out", "again.npy"))
+    again = package.load(trained).encode(wanted)
+    assert np.allclose(np.load(tmp_path / "again.npy"), again, atol=1e-5)
+
+
+def encoded(work: Work, run: Path) -> str:
+    good(work("encode", run, "digits", "--out", "codes.npy"))
+    return "codes.npy"
+
+
+def test_several_arrays_are_one_after_the_other(work: Work, trained: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "first.npy", DIGITS[:10, 0])  # [N, H, W], as in training
+    np.savez(tmp_path / "second.npz", a=DIGITS[10:30], b=DIGITS[:3])
+    argv = ("first.npy", "second.npz", "--key", "a", "--batch-size", "7")
+    good(work("encode", trained, *argv, "--out", "codes.npy"))
+    wanted = package.load(trained).encode(DIGITS[:30])
+    assert np.allclose(np.load(tmp_path / "codes.npy"), wanted, atol=1e-5)
+
+
+def test_a_folder_is_not_read_ahead_of_its_use(
+    work: Work, made: Callable[..., Path], photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for i in range(200):
+        Image.new("RGB", (9, 9)).save(photos / "a" / f"more{i}.png")
+    run = made(
+        "dataset=image_folder", f"dataset.root={photos}", "dataset.size=8", "network.widths=[20]"
+    )
+    seen, read = list[Path](), inputs.ImageReader.try_read
+
+    def noted(self: inputs.ImageReader, file: Path) -> Any:
+        seen.append(file)
+        return read(self, file)
+
+    monkeypatch.setattr(inputs.ImageReader, "try_read", noted)
+    found = inputs.opened([str(photos)], package.load(run), None)  # type: ignore[arg-type]
+    assert found.count == 212
+    assert next(found.blocks(10)).shape == (10, 3, 8, 8)
+    assert len(seen) <= 10 + 2 * (os.cpu_count() or 1) + 1
+
+
+# pictures
+
+
+def test_reconstructions_lie_as_the_files_did(
+    work: Work, made: Callable[..., Path], photos: Path, tmp_path: Path
+) -> None:
+    run = made(
+        "dataset=image_folder", f"dataset.root={photos}", "dataset.size=8", "network.widths=[20]"
+    )
+    good(work("reconstruct", run, "photos", "--out", "restored"))
+    names = {
+        str(f.relative_to(tmp_path / "restored")) for f in (tmp_path / "restored").rglob("*.*")
+    }
+    assert names == {f"{f.relative_to(photos)}.png" for f in photos.rglob("*.*")}  # 0.png and 0.jpg
+    good(work("reconstruct", run, "photos/a/0.png", "--out", "one"))
+    one = picture(tmp_path / "one" / "photos" / "a" / "0.png")
+    assert np.array_equal(one, picture(tmp_path / "restored" / "a" / "0.png.png"))
+
+
+def test_samples_are_drawn_by_seed(work: Work, made: Callable[..., Path], tmp_path: Path) -> None:
+    run = made("model=variational", "network.widths=[20]")
+    good(work("sample", run, "--n", "5", "--seed", "3", "--out", "x.npy"))
+    assert np.array_equal(np.load(tmp_path / "x.npy"), package.load(run).sample(5, seed=3))
+    good(work("sample", run, "--n", "5", "--out", "grid.png"))
+    assert picture(tmp_path / "grid.png").shape == (2 * 8 + 2, 3 * 8 + 2 * 2)
+    good(work("sample", run, "--n", "5", "--out", "folder"))
+    assert len(list((tmp_path / "folder").iterdir())) == 5
+
+
+def test_a_way_leads_from_one_sample_to_another(work: Work, trained: Path, tmp_path: Path) -> None:
+    argv = ("interpolate", trained, "3", "17", "--input", "digits")
+    good(work(*argv, "--steps", "5", "--out", "way.npy"))
+    model = package.load(trained)
+    ends = model.reconstruct(DIGITS[[3, 17]])
+    way = np.load(tmp_path / "way.npy")
+    assert way.shape == (5, 1, 8, 8)
+    assert np.array_equal(way[[0, -1]], ends)
+    middle = model.encode(DIGITS[[3, 17]]).mean(0, keepdims=True)
+    assert np.array_equal(way[2:3], model.decode(middle))
+    good(work(*argv, "--out", "strip.png"))
+    assert picture(tmp_path / "strip.png").shape == (8, 8 * 8 + 7 * 2)
+
+
+# scores
+
+
+def test_scores_are_sorted_and_marked(work: Work, trained: Path, tmp_path: Path) -> None:
+    strange = np.random.default_rng(0).integers(0, 17, size=(3, 8, 8), dtype=np.uint8)
+    np.save(tmp_path / "x.npy", np.concatenate([DIGITS[:50, 0], strange]))
+    status, out, _ = work("score", trained, "x.npy", "--percentile", "99.9", "--out", "scores.csv")
+    assert status == 0
+    model = package.load(trained)
+    header, *lines = table(tmp_path / "scores.csv")
+    assert header == ["row", "score", "above"]
+    scores = np.array([float(line[1]) for line in lines])
+    assert (np.diff(scores) <= 0).all()
+    assert {int(line[0]) for line in lines[:3]} == {50, 51, 52}
+    wanted = model.score(np.load(tmp_path / "x.npy")[:, None])
+    assert np.allclose(scores, wanted[[int(line[0]) for line in lines]], rtol=1e-4)
+    assert [line[2] == "1" for line in lines] == (scores > model.threshold(99.9)).tolist()
+    assert "3 of 53 samples" in out
+
+
+def test_an_evaluation_is_that_of_the_run(work: Work, trained: Path) -> None:
+    status, out, err = work("evaluate", trained, "--json")
+    assert (status, err) == (0, "")
+    found, card = json.loads(out), json.loads((trained / "evaluation.json").read_text())
+    assert found["metrics"] == pytest.approx(card["metrics"], rel=1e-4)
+    assert found["copy_check"]["real"] == pytest.approx(card["copy_check"]["real"], rel=1e-4)
+    status, out, _ = work("evaluate", trained, "digits")
+    assert status == 0
+    assert "at the end of training" in out
+    metrics = json.loads(work("evaluate", trained, "digits", "--json")[1])["metrics"]
+    assert metrics["mse"] == pytest.approx(package.load(trained).score(DIGITS).mean(), rel=1e-4)
+
+
+# runs
+
+
+def test_the_table_of_runs(work: Work, finished: Path, tmp_path: Path) -> None:
+    for name in ("broken", "stopped", "evil"):
+        (tmp_path / "day" / name / ".hydra").mkdir(parents=True)
+        (tmp_path / "day" / name / "checkpoints").mkdir()
+    (tmp_path / "day" / "broken" / "failed.txt").write_text("no")
+    text = (finished / ".hydra" / "config.yaml").read_text()
+    (tmp_path / "day" / "stopped" / ".hydra" / "config.yaml").write_text(text)
+    evil = "!!python/object/apply:os.system ['touch owned']"
+    (tmp_path / "day" / "evil" / ".hydra" / "config.yaml").write_text(evil)
+    status, out, err = work("runs", ".", "--json")
+    assert (status, err) == (0, "")
+    found = {run["folder"]: run for run in json.loads(out)}
+    assert {name: run["status"] for name, run in found.items()} == {
+        "run": "finished", "day/broken": "failed", "day/stopped": "interrupted", "day/evil": "interrupted",
+    }  # fmt: skip
+    value = json.loads((finished / "evaluation.json").read_text())["optimized_metric"]["value"]
+    for name in ("run", "day/stopped"):
+        kinds = (found[name]["model"], found[name]["constraint"], found[name]["dataset"])
+        assert kinds == ("Undercomplete", "bottleneck", "Digits")
+        assert found[name]["metric"] == "val/mse"
+    assert found["run"]["value"] == value
+    assert not (tmp_path / "owned").exists()
+    status, out, _ = work("runs", ".")
+    assert status == 0
+    assert "4 runs below ." in out
+    assert f"{value:.5g}" in out
+
+
+# export
+
+
+def test_an_encoder_alone_encodes(work: Work, trained: Path, tmp_path: Path) -> None:
+    good(work("export", trained, "--encoder-only", "--out", "alone"))
+    alone = package.load(tmp_path / "alone")
+    assert np.array_equal(alone.encode(DIGITS), package.load(trained).encode(DIGITS))
+    assert alone.identity != package.load(trained).identity
+    both = [(p / "model.safetensors").stat().st_size for p in (tmp_path / "alone", trained)]
+    assert both[0] < both[1]
+    codes = encoded(work, tmp_path / "alone")
+    for argv in (
+        ("decode", "alone", codes, "--out", "x"),
+        ("reconstruct", "alone", "digits", "--out", "x"),
+        ("score", "alone", "digits", "--out", "x.csv"),
+        ("sample", "alone", "--out", "x.png"),
+        ("evaluate", "alone"),
+    ):
+        status, out, err = work(*argv)
+        assert (status, out) == (2, "")
+        assert err == (
+            f"aeframe: {argv[0]}: this is an encoder alone, which can only encode. Load the whole model.\n"
+        )
+    good(work("export", trained, "--out", "whole"))
+    assert package.load(tmp_path / "whole").identity == package.load(trained).identity
+
+
+def test_a_translation_computes_the_same(
+    work: Work, made: Callable[..., Path], tmp_path: Path
+) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    run = made("model=sparse", "dataset.normalization=standard")
+    good(work("export", run, "--onnx", "--out", "onnx"))
+    model = package.load(run)
+    parts = [
+        onnxruntime.InferenceSession(tmp_path / "onnx" / f"{n}.onnx")
+        for n in ("encoder", "decoder")
+    ]
+    for count in (1, 3, 100):
+        (codes,) = parts[0].run(None, {"x": DIGITS[:count]})
+        assert np.allclose(codes, model.encode(DIGITS[:count]), rtol=1e-3, atol=1e-4)
+        (restored,) = parts[1].run(None, {"z": codes})
+        assert restored.dtype == np.uint8
+        wanted = model.decode(codes).astype(int)
+        assert np.abs(restored.astype(int) - wanted).max() <= 1
+
+
+def test_a_program_of_torch_computes_the_same(work: Work, trained: Path, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    good(work("export", trained, "--torch", "--out", "programs"))
+    encode = torch.export.load(tmp_path / "programs" / "encoder.pt2").module()
+    codes = encode(torch.from_numpy(DIGITS[:30]))
+    wanted = package.load(trained).encode(DIGITS[:30])
+    assert np.allclose(codes.detach().numpy(), wanted, atol=1e-5)
+
+
+# mistakes
+
+MISTAKES = [
+    # the words, RUN in the place of the run, and how the one line begins
+    ("encode", "the following arguments are required: RUN, INPUT, --out"),
+    ("encode RUN digits", "the following arguments are required: --out"),
+    ("encode RUN digits --out x.txt", "--out x.txt: ends in none of .npy .npz .csv .parquet"),
+    ("encode RUN digits --out no/x.npy", "--out no/x.npy: lies in no folder that there is"),
+    ("encode RUN digits --out there.npy", "--out there.npy: is there already. Write --force"),
+    ("encode RUN digits --out full", "--out full: ends in none"),
+    ("encode nowhere digits --out x.npy", "nowhere: there is no such file or folder"),
+    ("encode RUN nowhere.png --out x.npy", "nowhere.png: no such file or folder"),
+    ("encode RUN bad.npy --out x.npy", "bad.npy: cannot be read"),
+    ("encode RUN wide.npy --out x.npy", "wide.npy: has shape [3, 1, 9, 9], and this model takes [N,"),
+    ("encode RUN floats.npy --out x.npy", "floats.npy: holds float64, and this model takes uint8"),
+    ("encode RUN two.npz --out x.npy", "two.npz: holds 2 arrays: a, b. Write --key NAME"),
+    ("encode RUN two.npz --key c --out x.npy", "--key c: is not among the arrays of two.npz"),
+    ("encode RUN there.npy full/a.png --out x.npy", "there.npy: is an array among images"),
+    ("encode RUN text.txt --out x.npy", "text.txt: is neither an image nor an array"),
+    ("encode RUN empty --out x.npy", "empty: holds no images"),
+    ("encode RUN full --out x.npy", "INPUT: 1 unreadable image(s): full/a.png"),
+    ("encode RUN mnist --root nowhere --out x.npy", "--root nowhere: no such folder"),
+    ("encode RUN digits --split test --out x.npy", "--split test: digits has no test split of its own"),
+    ("encode RUN digits --batch-size 0 --out x.npy", "batch_size=0: must be at least 1"),
+    ("encode RUN digits --device there --out x.npy", "device=there: cannot be used"),
+    ("decode RUN wide.npy --out x", "wide.npy: has shape [3, 1, 9, 9], and this model takes [N, 8]"),
+    ("decode RUN text.txt --out x", "text.txt: ends in none of .npy .npz .csv"),
+    ("decode RUN bad.csv --out x", "bad.csv: line 2 cannot be read"),
+    ("decode RUN there.npy --out full", "--out full: is there already"),
+    ("sample RUN --out x.png", "sample: a model of kind undercomplete has no distribution"),
+    ("interpolate RUN 1 2 --out x.png", "1: is the number of a row, of nothing. Write --input"),
+    ("interpolate RUN 1 9999 --input digits --out x.png", "9999: is no row"),
+    ("interpolate RUN 1 2 --input digits --steps 1 --out x.png", "--steps 1: must be at least 2"),
+    ("score RUN digits --percentile 101 --out x.csv", "percentile=101: is not of 0 to 100"),
+    ("runs nowhere", "nowhere: no such folder"),
+    ("runs empty", "empty: holds no runs"),
+    ("export RUN --out full", "--out full: is there already"),
+    (f"encode RUN digits --out {'x' * 300}.npy", "cannot be written (File name too long)"),
+    (f"encode RUN {'x' * 300} --out x.npy", "no such file or folder"),
+    (f"encode {'x' * 300} digits --out x.npy", "there is no such file or folder"),
+    ("sing", "argument verb: invalid choice: 'sing'"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("words", "beginning"), MISTAKES, ids=[m[0][:60] for m in MISTAKES])
+def test_a_mistake_is_one_line_and_leaves_all_as_it_was(
+    work: Work, trained: Path, tmp_path: Path, words: str, beginning: str
+) -> None:
+    (tmp_path / "bad.npy").write_bytes(b"no array")
+    (tmp_path / "bad.csv").write_text("z0,z1\nx,y\n")
+    (tmp_path / "text.txt").write_text("text")
+    np.save(tmp_path / "there.npy", np.zeros((2, 8), np.float32))
+    np.save(tmp_path / "wide.npy", np.zeros((3, 1, 9, 9), np.uint8))
+    np.save(tmp_path / "floats.npy", np.zeros((3, 1, 8, 8)))
+    np.savez(tmp_path / "two.npz", a=DIGITS, b=DIGITS)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "a.png").write_bytes(b"no image")
+    before = sorted(tmp_path.rglob("*"))
+    status, out, err = work(*(trained if word == "RUN" else word for word in words.split()))
+    assert (status, out) == (2, ""), err
+    (line,) = err.splitlines()
+    assert beginning in line
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_what_is_there_stays_until_the_new_is_whole(
+    work: Work, trained: Path, tmp_path: Path
+) -> None:
+    data = DIGITS.copy()
+    data[900] = 200  # in a later batch
+    np.save(tmp_path / "bad.npy", data)
+    codes = encoded(work, trained)
+    before = (tmp_path / codes).read_bytes()
+    status, _, err = work("encode", trained, "bad.npy", "--out", codes, "--force")
+    assert status == 2
+    assert "bad.npy: holds values of 0 to 200" in err
+    assert (tmp_path / codes).read_bytes() == before
+    assert {f.name for f in tmp_path.iterdir()} == {"bad.npy", codes}
+    np.save(tmp_path / "good.npy", DIGITS[:5])
+    good(work("encode", trained, "good.npy", "--out", codes, "--force"))
+    assert np.load(tmp_path / codes).shape == (5, 8)
+
+
+def test_vectors_are_no_pictures(
+    work: Work, made: Callable[..., Path], vectors: Path, photos: Path, tmp_path: Path
+) -> None:
+    run = made(
+        "dataset=array", f"dataset.path={vectors}", "model.latent_dim=3", "network.widths=[]"
+    )
+    good(work("reconstruct", run, vectors, "--out", "x.npy"))
+    assert np.load(tmp_path / "x.npy").dtype == np.float32
+    status, _, err = work("reconstruct", run, vectors, "--out", "folder")
+    assert (status, err.count("\n")) == (2, 1)
+    assert "samples of 12 are no pictures. Write --out FILE.npy." in err
+    status, _, err = work("encode", run, photos, "--out", "y.npy")
+    assert (status, err.count("\n")) == (2, 1)
+    assert "samples of 12 are no images. Give an array, as .npy." in err
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_leaves_nothing_half_written(
+    work: Work, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    codes, seen = package.Model._codes, list[Any]()
+
+    def interrupted(self: package.Model, x: Any) -> Any:
+        seen.append(x)
+        if len(seen) == 3:
+            assert len(list(tmp_path.iterdir())) == 1  # under another name
+            os.kill(os.getpid(), number)
+        return codes(self, x)
+
+    monkeypatch.setattr(package.Model, "_codes", interrupted)
+    status, out, err = work("encode", trained, "digits", "--out", "codes.npy")
+    assert (status, out) == (128 + number, "")
+    assert "interrupted" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_is_added_to_by_force(work: Work, trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("mine")
+    np.save(tmp_path / "codes.npy", np.zeros((3, 8), np.float32))
+    assert work("decode", trained, "codes.npy", "--out", "out")[0] == 2
+    good(work("decode", trained, "codes.npy", "--out", "out", "--force"))
+    names = {f.name for f in (tmp_path / "out").iterdir()}
+    assert names == {"mine.txt", "0.png", "1.png", "2.png"}
+
+
+# help and completion
+
+
+def test_every_verb_has_help_with_an_example(work: Work) -> None:
+    out = work("--help")[1]
+    for name, verb in VERBS.items():
+        assert f"\n  {name} " in out
+        status, told, err = work(name, "--help")
+        assert (status, err) == (0, "")
+        assert f"example:\n  aeframe {name} " in told
+        assert verb.example in told
+    assert work()[1] == out
+
+
+def test_the_command_answers_without_anything_heavy() -> None:
+    code = """
+import sys
+from aeframe import cli
+sys.argv[1:] = ["--help"]
+try:
+    cli.main()
+except SystemExit:
+    print(*sys.modules)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    heavy = {"torch", "numpy", "PIL", "hydra", "omegaconf", "rich", "safetensors"}
+    assert not heavy & set(done.stdout.splitlines()[-1].split())
+
+
+def test_bash_completes_verbs_options_and_what_train_takes(tmp_path: Path) -> None:
+    (tmp_path / "aeframe").write_text(f'#!/bin/sh\nexec {sys.executable} -m aeframe "$@"\n')
+    (tmp_path / "aeframe").chmod(0o755)
+    ask = """
+complete_line() {
+    COMP_LINE="$1"; read -ra COMP_WORDS <<< "$1"; COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+    export COMP_LINE; _aeframe; echo "${COMPREPLY[*]}"
+}
+complete_line "aeframe enc"
+complete_line "aeframe encode --o"
+complete_line "aeframe encode my_im"
+complete_line "aeframe train model=s"
+"""
+    done = subprocess.run(
+        ["bash", "-c", script("bash") + ask],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines() == ["encode", "--out", "", "model=sparse"]
+    assert "bashcompinit" in script("zsh")
+    assert "--percentile" in options("score")
