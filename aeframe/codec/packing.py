@@ -72,11 +72,12 @@ class Packer:
 
     def _photograph(self, x: Samples) -> Packed:
         """The sections of one image, [1, colors, H, W]."""
-        payload, bits, psnr = photographs.pack(self.codec, x[0])
+        (image,) = x
+        payload, bits, psnr = photographs.pack(self.codec, image)
         unlike = np.flatnonzero(psnr < self.limit)
         if not len(unlike) or self.on_unlike != "lossless":
             return Packed([Section(Kind.CODED, 1, payload)], psnr, bits, unlike)
-        raw = Section(Kind.STORED, 1, photographs.stored(x[0]))
+        raw = Section(Kind.STORED, 1, photographs.stored(image))
         return Packed([raw, Section(Kind.CODED, 1, b"")], np.full(1, np.inf), 0.0, unlike)
 
 
