@@ -17,7 +17,10 @@ from aeframe.codec.fitting import Counts, estimate
 from aeframe.config.build import Built, build
 from aeframe.constraints import Rate
 from aeframe.constraints.rate import QUICK
+from aeframe.likelihoods import Gaussian
 from aeframe.models import Undercomplete
+from aeframe.models.base import Setting
+from aeframe.networks import FullyConv
 from aeframe.noise import Noise
 from tests.constraint_tools import NOW, code, data, model, seen
 
@@ -142,3 +145,23 @@ def test_a_larger_weight_needs_fewer_bytes_and_the_term_is_what_they_are(compose
 def test_a_network_knows_its_step(compose: Compose) -> None:
     assert build(compose("constraint=rate", "constraint.rate.step=0.5")).net.step == 0.5
     assert build(compose("constraint=l1")).net.step is None
+
+
+def test_a_channel_of_a_map_has_one_distribution_everywhere() -> None:
+    torch.manual_seed(0)
+    network = FullyConv(widths=[3], patch=4)
+    autoencoder = Undercomplete(Setting(network, Gaussian(), (1, 8, 12)), latent_dim=5 * 6)
+    part = Rate(weight=1.0)
+    images = torch.rand(20, 1, 8, 12)
+    part.attach(autoencoder, data(images))
+    # it begins with the mean and the variance of the data, and of a logistic distribution that is
+    # pi^2 / 3 scale^2; that of the noise is added
+    channels = autoencoder.encode(images).value.view(20, 5, 6).transpose(0, 1).flatten(1)
+    variance = (QUICK * part.log_scale).exp().square() * math.pi**2 / 3
+    assert torch.allclose(QUICK * part.mean, channels.mean(1), atol=1e-5)
+    assert torch.allclose(variance, channels.var(1, correction=0) + 1 / 12, rtol=1e-4)
+    steps = torch.randn(2, 30)
+    nats = part.nats(steps)
+    assert nats.shape == steps.shape
+    moved = steps.view(2, 5, 6).flip(2).flatten(1)
+    assert torch.allclose(part.nats(moved), nats.view(2, 5, 6).flip(2).flatten(1))

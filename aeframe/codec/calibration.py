@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from aeframe.artifact import Model
-from aeframe.codec.codec import Codec, Samples, decibels, errors, restored, rounded
+from aeframe.codec.codec import Codec, Samples, decibels, errors, restored, rounded, units
 from aeframe.codec.fitting import fit
+from aeframe.codec.photographs import by_position
 from aeframe.data import DataModule
 from aeframe.errors import UserError
 
@@ -34,7 +35,9 @@ def calibrated(
         raise UserError(f"--step {step:g}", what, "Leave --step out.")
     step = own or step or step_for(model, held_out, loss)
     codes = rounded(model, held_out, step)
-    tables = fit(rounded(model, train, step), codes)
+    tables = fit(
+        by_position(rounded(model, train, step), units(model)), by_position(codes, units(model))
+    )
     worst = decibels(errors(model, held_out, restored(model, codes, step))).min()
     return Codec(model, tables, float(step), float(worst) - MARGIN)
 

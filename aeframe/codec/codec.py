@@ -39,6 +39,11 @@ class Codec:
             digest.update(table.astype(table.dtype.newbyteorder("<")).tobytes())
         return digest.digest()
 
+    @property
+    def any_size(self) -> bool:
+        """Whether the code is a map, so that samples are images of any size."""
+        return len(self.model.net.model.code_shape) > 1
+
     def codes(self, x: Samples) -> Codes:
         """The rounded codes of samples."""
         return rounded(self.model, x, self.step)
@@ -50,6 +55,11 @@ class Codec:
     def psnr(self, x: Samples, back: Samples) -> Decibels:
         """Of each sample beside what came back, in dB, [N]."""
         return decibels(errors(self.model, x, back))
+
+
+def units(model: Model) -> int:
+    """How many tables the code needs: of a map one for each channel."""
+    return model.net.model.code_shape[0]
 
 
 def rounded(model: Model, x: Samples, step: float) -> Codes:

@@ -57,7 +57,8 @@ class Kind(IntEnum):
 class Header(NamedTuple):
     """What all samples of a file have in common.
 
-    identity: 32 bytes of what decodes them. dtype: of DTYPES. shape: of one sample.
+    identity: 32 bytes of what decodes them. dtype: of DTYPES. shape: of one sample; (C, 0, 0) of images that
+    are each of another size.
     """
 
     identity: bytes
@@ -148,7 +149,8 @@ class Reader:
         if zlib.crc32(data + fixed + axes_data) != crc:
             raise ChecksumError(self.path, "is damaged in its header", AGAIN)
         shape = struct.unpack(f"<{len(axes_data) // 4}I", axes_data)
-        if kind >= len(DTYPES) or not 1 <= axes <= MOST_AXES or 0 in shape:
+        fixed_size = shape[:1] if shape[1:] == (0, 0) else shape
+        if kind >= len(DTYPES) or not 1 <= axes <= MOST_AXES or 0 in fixed_size:
             raise ContainerError(self.path, "has a header that makes no sense", AGAIN)
         if math.prod(shape) > MOST_ELEMENTS:
             raise ContainerError(self.path, "claims samples that are far too large", AGAIN)

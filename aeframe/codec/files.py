@@ -144,14 +144,16 @@ def verify(codec: Codec, file: Path, against: Iterator[Samples] | None) -> tuple
     is something to compare them with. Raises ContainerError.
     """
     samples, found = 0, [np.zeros(0)]
-    rest = np.zeros((0, *codec.model.shape), header_of(codec).dtype)
+    rest = np.zeros(0)
     for x in read(codec, file):
         samples += len(x)
         while against is not None and len(rest) < len(x):
             block = next(against, None)
             if block is None:
                 raise ContainerError(file, "holds more samples than what it is compared with")
-            rest = np.concatenate([rest, block])
+            rest = np.concatenate([rest, block]) if len(rest) else block
+        if against is not None and rest.shape[1:] != x.shape[1:]:
+            raise ContainerError(file, "holds images of another size than what it is compared with")
         if against is not None:
             found.append(errors(codec.model, rest[: len(x)], x))
             rest = rest[len(x) :]

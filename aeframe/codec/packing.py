@@ -9,8 +9,10 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from aeframe.codec import photographs
 from aeframe.codec.codec import Codec, Decibels, Samples
 from aeframe.codec.container import MOST_SAMPLES, Header, Kind, Section
+from aeframe.codec.deflated import inflated
 from aeframe.codec.errors import DamagedError
 from aeframe.codec.fitting import estimate
 
@@ -50,6 +52,8 @@ class Packer:
 
         Raises DamagedError where decoding does not give the codes.
         """
+        if self.codec.any_size:
+            return self._photograph(x)
         codes = self.codec.codes(x)
         psnr = self.codec.psnr(x, self.codec.samples(codes))
         unlike = np.flatnonzero(psnr < self.limit)
@@ -66,20 +70,35 @@ class Packer:
         bits = estimate(self.codec.tables, codes[kept]) if kept.any() else 0.0
         return Packed(sections, psnr, bits, unlike)
 
+    def _photograph(self, x: Samples) -> Packed:
+        """The sections of one image, [1, colors, H, W]."""
+        (image,) = x
+        payload, bits, psnr = photographs.pack(self.codec, image)
+        unlike = np.flatnonzero(psnr < self.limit)
+        if not len(unlike) or self.on_unlike != "lossless":
+            return Packed([Section(Kind.CODED, 1, payload)], psnr, bits, unlike)
+        raw = Section(Kind.STORED, 1, photographs.stored(image))
+        return Packed([raw, Section(Kind.CODED, 1, b"")], np.full(1, np.inf), 0.0, unlike)
+
 
 def header_of(codec: Codec) -> Header:
     """Of a file that this codec writes."""
     dtype = str(codec.model.description.data.dtype).removeprefix("torch.")
-    return Header(codec.identity, dtype, codec.model.shape)
+    shape = codec.model.shape
+    return Header(codec.identity, dtype, (shape[0], 0, 0) if codec.any_size else shape)
 
 
 def rows_at_once(shape: tuple[int, ...]) -> int:
     """How many samples make up one section."""
-    return int(np.clip(ELEMENTS // np.prod(shape), 1, MOST_SAMPLES))
+    return 1 if 0 in shape else int(np.clip(ELEMENTS // np.prod(shape), 1, MOST_SAMPLES))
 
 
 def unpack(codec: Codec, sections: Iterator[Section]) -> Iterator[Samples]:
     """The samples of a file, some at a time. Raises DamagedError."""
+    return photographs.unpack(codec, sections) if codec.any_size else _unpack(codec, sections)
+
+
+def _unpack(codec: Codec, sections: Iterator[Section]) -> Iterator[Samples]:
     stored = None
     for section in sections:
         if section.kind is Kind.STORED:
@@ -148,15 +167,3 @@ def is_name(name: str) -> bool:
     """Whether it names a file in a folder or in folders of it, and leads nowhere else."""
     plain = len(name) <= LONGEST and not any(c in "\\:" or c < " " for c in name)
     return plain and all(part and part[0] != "." for part in name.split("/"))
-
-
-def inflated(data: bytes, most: int) -> bytes:
-    """What was deflated, and is not larger than that. Raises DamagedError."""
-    try:
-        inflater = zlib.decompressobj()
-        found = inflater.decompress(data, most + 1)
-    except zlib.error:
-        raise DamagedError("cannot be inflated") from None
-    if len(found) > most or not inflater.eof or inflater.unused_data:
-        raise DamagedError("is not as long as it should be")
-    return found

@@ -50,14 +50,14 @@ class Alphabets:
         return Spans(frequency, self.ends[tables, symbols] - frequency)
 
 
-def lanes_for(symbols: int) -> int:
+def lanes_for(symbols: int, per_lane: int = PER_LANE) -> int:
     """How many coders work side by side on so many symbols: part of the format."""
-    return min(max(symbols // PER_LANE, 1), MOST_LANES)
+    return min(max(symbols // per_lane, 1), MOST_LANES)
 
 
-def encode(parts: Sequence[Spans]) -> bytes:
+def encode(parts: Sequence[Spans], per_lane: int = PER_LANE) -> bytes:
     """The bytes from which a Decoder reads the parts one after the other. All frequencies are above 0."""
-    lanes = lanes_for(sum(len(part.start) for part in parts))
+    lanes = lanes_for(sum(len(part.start) for part in parts), per_lane)
     state = np.full(lanes, LOWEST, np.int64)
     words = []
     for frequency, start in reversed([step for part in parts for step in _steps(part, lanes)]):
@@ -77,8 +77,8 @@ def _steps(part: Spans, lanes: int) -> Iterator[Spans]:
 class Decoder:
     """Reads what `encode` wrote. symbols: how many there are in all parts together."""
 
-    def __init__(self, stream: bytes, symbols: int) -> None:
-        size = 4 * lanes_for(symbols)
+    def __init__(self, stream: bytes, symbols: int, per_lane: int = PER_LANE) -> None:
+        size = 4 * lanes_for(symbols, per_lane)
         if len(stream) < size:
             raise DamagedError("is shorter than its first numbers")
         self.state = np.frombuffer(stream[:size], "<u4").astype(np.int64)

@@ -13,7 +13,7 @@ import numpy as np
 from aeframe.codec.codec import Codec, decibels, errors
 from aeframe.codec.curves import Curve, Images, Point
 from aeframe.codec.files import compress, read
-from aeframe.codec.packing import Packer, rows_at_once
+from aeframe.codec.packing import Packer, header_of, rows_at_once
 from aeframe.codec.saved import CODEC
 
 OURS = "autoencoder"
@@ -38,7 +38,7 @@ class Measured:
 
 def measured(run: str, codec: Codec, images: Images) -> Measured:
     """Compress images into a file, read it again, and compare."""
-    step = rows_at_once(codec.model.shape)
+    step = rows_at_once(header_of(codec).shape)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "x.aez"
         with file.open("wb") as opened:

@@ -13,7 +13,7 @@ import safetensors.numpy
 
 from aeframe import artifact
 from aeframe.artifact import Model
-from aeframe.codec.codec import Codec
+from aeframe.codec.codec import Codec, units
 from aeframe.codec.tables import Tables
 from aeframe.errors import UserError, reason
 from aeframe.files import replaced
@@ -66,7 +66,7 @@ def _checked(model: Model, said: Any, found: dict[str, np.ndarray]) -> Codec:
     if any(found[name].dtype != dtype for name, dtype in TYPES.items()):
         raise ValueError("its tables are of another type")
     tables = Tables(**found)
-    if tables.m != model.latent_dim:
+    if tables.m != units(model):
         raise ValueError("its tables are those of another code")
     return Codec(model, tables, step, limit)
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from aeframe.codec.errors import DamagedError
-from aeframe.codec.rans import BITS, Alphabets, Decoder, Integers, encode
+from aeframe.codec.rans import BITS, PER_LANE, Alphabets, Decoder, Integers, encode
 
 Codes = NDArray[np.int32]
 
@@ -91,18 +91,18 @@ class Tables:
         bits, clusters = zip(*(cost.min(1) for cost in costs), strict=True)
         return torch.cat(clusters).numpy(), torch.cat(bits).numpy()
 
-    def encode(self, codes: Codes) -> bytes:
-        """The bytes of whole numbers, [n, m], n > 0."""
+    def encode(self, codes: Codes, per_lane: int = PER_LANE) -> bytes:
+        """The bytes of whole numbers, [n, m], n > 0. per_lane: see lanes_for."""
         symbols = self.symbols(codes)
         clusters, _ = self.cheapest(symbols)
         of_clusters, of_units = self.alphabets
         first = of_clusters.spans(np.zeros_like(clusters), clusters)
         rest = of_units.spans(self._rows(clusters), symbols.T.ravel())
-        return encode([first, rest]) + codes[symbols == ESCAPE].astype("<i4").tobytes()
+        return encode([first, rest], per_lane) + codes[symbols == ESCAPE].astype("<i4").tobytes()
 
-    def decode(self, stream: bytes, samples: int) -> Codes:
+    def decode(self, stream: bytes, samples: int, per_lane: int = PER_LANE) -> Codes:
         """The whole numbers, [samples, m]. Raises DamagedError."""
-        decoder = Decoder(stream, samples * (self.m + 1))
+        decoder = Decoder(stream, samples * (self.m + 1), per_lane)
         of_clusters, of_units = self.alphabets
         clusters = decoder.read(of_clusters, np.zeros(samples, np.int64))
         symbols = decoder.read(of_units, self._rows(clusters)).reshape(self.m, samples).T

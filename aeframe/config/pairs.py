@@ -194,6 +194,9 @@ def _network(c: Choices) -> Iterator[Problem]:
         if part.linear_decoder and network.depth:
             what = f"{name} needs a decoder of one linear layer"
             yield Problem(c.written, what, "Write network=linear.")
+        if part.own_weights and network.shares_weights:
+            what = f"{name} needs units with weights of their own, and this network shares them"
+            yield Problem(c.written, what, "Write network=conv, or network=mlp.")
         if part.linear_mean and c.likelihood is not None and not c.likelihood.linear:
             what = f"{name} adds up reconstructions, and this likelihood's mean is not linear"
             yield Problem(c.written, what, "Write likelihood=gaussian.")

@@ -96,6 +96,8 @@ class Constraint(nn.Module):
     """Whether it writes into weights outside the optimizer."""
     linear_decoder: bool = False
     """Whether it needs a decoder of one linear layer."""
+    own_weights: bool = False
+    """Whether it needs code units with weights of their own."""
     penalises: ClassVar[bool] = False
     """Whether it adds a term to the loss."""
     weighs: bool = False

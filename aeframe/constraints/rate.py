@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
 import torch
@@ -26,9 +27,10 @@ class Rate(Penalty):
     """weight * the nats that an entropy coder needs for the code, rounded to multiples of `step`.
 
     In training uniform noise one step wide stands in place of rounding, so that there is a gradient (Balle et
-    al. 2017, arXiv:1611.01704); elsewhere the code is rounded. The numbers of each unit are taken to be of a
-    logistic distribution, whose mean and scale are learned with the weights. With a unit-variance Gaussian
-    likelihood the weight is the squared error, halved, that a nat is worth.
+    al. 2017, arXiv:1611.01704); elsewhere the code is rounded. The numbers of each unit, or each channel of
+    a map, are taken to be of a logistic distribution, whose mean and scale are learned with the weights. With
+    a unit-variance Gaussian likelihood the weight is the squared error, halved, that a nat is worth; an
+    orthonormal transform that is rounded to `step` has its best at a weight of step^2 / 12.
     """
 
     deterministic = True
@@ -41,8 +43,15 @@ class Rate(Penalty):
         self.step = self.rounds_to = step
 
     def attach(self, model: Autoencoder, data: Data) -> None:
-        self.mean = nn.Parameter(torch.zeros(model.latent_dim))
-        self.log_scale = nn.Parameter(torch.zeros(model.latent_dim))
+        self.units = model.code_shape[0]
+        self.mean = nn.Parameter(torch.zeros(self.units))
+        self.log_scale = nn.Parameter(torch.zeros(self.units))
+        if len(model.code_shape) > 1:  # a map begins as coefficients of the data
+            with torch.no_grad():
+                steps = self._by_unit(model.encode(data.batch).value / self.step)
+                variance = steps.var((0, 2), correction=0) + 1 / 12  # that of the noise
+                self.mean.copy_(steps.mean((0, 2)) / QUICK)
+                self.log_scale.copy_((variance * 3).sqrt().div(math.pi).log() / QUICK)
 
     def constrain(self, code: Code, clock: Clock) -> Code:
         if self.training:
@@ -62,9 +71,13 @@ class Rate(Penalty):
 
     def nats(self, steps: Tensor) -> Tensor:
         """-log of the probability within half a step of each number, [B, m], given in steps."""
-        inverse = torch.exp(-held(QUICK * self.log_scale, -10.0, 10.0))
-        centred = steps - QUICK * self.mean
+        inverse = torch.exp(-held(QUICK * self.log_scale, -10.0, 10.0))[:, None]
+        centred = self._by_unit(steps) - QUICK * self.mean[:, None]
         upper, lower = (centred + 0.5) * inverse, (centred - 0.5) * inverse
         # sigmoid(upper) - sigmoid(lower), without a difference of numbers near 1
         width = torch.log(-torch.expm1(-inverse))
-        return -(F.logsigmoid(upper) + F.logsigmoid(-lower) + width)
+        return -(F.logsigmoid(upper) + F.logsigmoid(-lower) + width).flatten(1)
+
+    def _by_unit(self, code: Tensor) -> Tensor:
+        """Numbers [B, m] by what shares a distribution, [B, units, positions]."""
+        return code.view(len(code), self.units, -1)

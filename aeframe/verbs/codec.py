@@ -73,15 +73,15 @@ def _compress_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _compress(options: argparse.Namespace) -> None:
     from aeframe.codec import files, saved
-    from aeframe.codec.packing import Packer, rows_at_once
+    from aeframe.codec.packing import Packer, header_of, rows_at_once
     from aeframe.verbs.inputs import opened, told_of
     from aeframe.verbs.outputs import free_place, say, shown, whole_file
 
     out = free_place(options.out, (ENDING,), force=options.force)
     codec = saved.load(options.run)
-    given = opened(options.input, codec.model, options)
+    given = opened(options.input, codec.model, options, any_size=codec.any_size)
     packer = Packer(codec, options.on_unlike, options.min_psnr)
-    blocks = shown(given.blocks(rows_at_once(codec.model.shape)), given.count, "Compressing")
+    blocks = shown(given.blocks(rows_at_once(header_of(codec).shape)), given.count, "Compressing")
     with told_of(given.where), whole_file(out) as file:
         names = None if options.no_names else given.names
         found = files.compress(packer, blocks, file, names)
@@ -114,6 +114,9 @@ def _decompress(options: argparse.Namespace) -> None:
 
     out = free_place(options.out, (".npy", ".npz"), force=options.force, folder=True)
     codec, file = saved.load(options.run), _file(options)
+    if codec.any_size and out.suffix:
+        what = "no array holds images of different sizes"
+        raise UserError(f"--out {options.out}", what, "Write a folder.")
     found = files.inspect(file)  # nothing is made of a file that is damaged anywhere
     blocks = shown(files.read(codec, file), found.samples, "Decompressing")
     names = found.names if len(found.names) == found.samples else None
@@ -126,7 +129,7 @@ def _inspect(options: argparse.Namespace) -> None:
 
     found = files.inspect(_file(options))
     kinds = "".join(f", {size:,} {kind}" for kind, size in found.kinds.items())
-    shape = " x ".join(map(str, found.header.shape))
+    shape = " x ".join(str(side or "any") for side in found.header.shape)
     print(
         f"samples: {found.samples:,} of {found.header.dtype}, {shape}; {found.stored:,} stored as they are"
     )
@@ -145,15 +148,17 @@ def _verify_arguments(parser: argparse.ArgumentParser) -> None:
 def _verify(options: argparse.Namespace) -> None:
     from aeframe.codec import files, saved
     from aeframe.codec.codec import decibels
-    from aeframe.codec.packing import rows_at_once
+    from aeframe.codec.packing import header_of, rows_at_once
     from aeframe.verbs.inputs import opened
     from aeframe.verbs.outputs import shown
 
     codec, file = saved.load(options.run), _file(options)
     against = None
     if options.against:
-        given = opened(options.against, codec.model, options)
-        against = shown(given.blocks(rows_at_once(codec.model.shape)), given.count, "Comparing")
+        given = opened(options.against, codec.model, options, any_size=codec.any_size)
+        against = shown(
+            given.blocks(rows_at_once(header_of(codec).shape)), given.count, "Comparing"
+        )
     samples, mse = files.verify(codec, file, against)
     if len(mse):
         worst = decibels(mse).min()
