@@ -63,7 +63,7 @@ def threads_for(
 @torch.no_grad()
 def operations(model: Autoencoder) -> int:
     """Floating-point operations of one sample's way through encoder and decoder."""
-    weight = model.writes_code.weight
+    weight = next(model.parameters())
     counter, training = FlopCounterMode(display=False), model.training
     model.eval()
     with counter:

@@ -13,11 +13,14 @@ from aeframe.models.base import Autoencoder, Code, Output, Term
 from aeframe.noise import Noise
 from aeframe.schedules import Clock
 
-HOOKS = ("corrupt", "constrain", "penalty", "observe", "restart", "before_step", "after_step")
+HOOKS = (
+    *("corrupt", "constrain", "perturb", "penalty"),
+    *("observe", "restart", "before_step", "after_step"),
+)
 
 
 class ConstrainedAutoencoder(nn.Module):
-    """corrupt -> encode -> constrain -> decode -> loss, for any variant and any constraints.
+    """corrupt -> encode -> constrain (-> perturb) -> decode -> loss, for any variant and any constraints.
 
     constraints: by name, applied in this order. clock: how far training is, for their schedules.
     Raw data enters through `normalization`; all else is in normalised units.
@@ -59,6 +62,11 @@ class ConstrainedAutoencoder(nn.Module):
         return any(part.sparse for _, part in self.parts)
 
     @property
+    def step(self) -> float | None:
+        """The step to whose multiples a constraint rounds the code outside training."""
+        return next((part.rounds_to for _, part in self.parts if part.rounds_to is not None), None)
+
+    @property
     def differentiates(self) -> bool:
         """Whether a term of the loss is itself a derivative, in validation as well."""
         return any(part.differentiates != "never" for _, part in self.parts)
@@ -95,6 +103,9 @@ class ConstrainedAutoencoder(nn.Module):
             corrupted, mask, weight = self._corrupt(x, noise)
         draws = as_trained and self.model.stochastic
         code = self.encode(corrupted, noise.stream("code") if draws else None)
+        if self.training:
+            for name, part in self.having("perturb"):
+                code = part.perturb(code, noise.stream(f"{name}.code"), self.clock)
         parameters = self.model.decode_code(code)
         terms = self.model.terms(x, code, parameters, weight, self.clock)
         terms |= self._penalties(x, corrupted, code, parameters, noise)

@@ -19,7 +19,7 @@ from hydra.core.hydra_config import HydraConfig
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
 
-from aeframe import artifact, events, report
+from aeframe import artifact, codec, events, report
 from aeframe.callbacks import Bar, EarlyStopping, Until
 from aeframe.checkpoints import Best, Last, OwnCheckpoints, WholeFiles
 from aeframe.compute import (
@@ -115,6 +115,8 @@ def run(
             "seconds": round(time.perf_counter() - started, 2),
         }
         artifact.save(folder, net, node, built.data, card.metrics)
+        if net.step is not None:
+            codec.save(folder, codec.calibrated(artifact.load(folder), built.data))
         with replaced(folder / "evaluation.json") as file:  # last: it says that the run is done
             file.write(f"{json.dumps(result, indent=2)}\n".encode())
     ends = (c for c in built.callbacks if isinstance(c, Until | EarlyStopping))

@@ -55,7 +55,7 @@ def _cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
 
 @pytest.fixture(autouse=True)
 def _sigint() -> Iterator[None]:
-    """As in a terminal: what is started in the background may ignore it, and Lightning takes handlers away."""
+    """As in a terminal: what starts in the background may ignore it, and Lightning takes handlers away."""
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, handler)

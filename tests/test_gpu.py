@@ -35,6 +35,7 @@ KINDS = {
     "variational": ["model=variational"],
     "contractive": ["constraint=contractive", "constraint.contractive.method=hutchinson"],
     "orthogonal": ["constraint=orthogonal"],
+    "rate": ["constraint=rate"],
     "conv": ["network=conv", "network.widths=[8,16]"],
     "batch norm": ["network.norm=batch"],
     "clipped": ["trainer.gradient_clip_val=0.1"],

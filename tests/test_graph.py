@@ -60,6 +60,7 @@ VARIANTS = {
     ],
     "winner_take_all": ["model=sparse", "model.latent_dim=80", "constraint=winner_take_all"],
     "orthogonal": ["model.latent_dim=8", "constraint=orthogonal"],
+    "rate": ["model.latent_dim=8", "constraint=rate"],
     "variational": ["model=variational", "model.latent_dim=4"],
     "batch norm": ["network.widths=[16]", "model.latent_dim=8", "network.norm=batch"],
     "conv, bf16": ["network=conv", "network.widths=[4]", "trainer.precision=bf16-mixed"],

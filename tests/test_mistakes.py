@@ -193,6 +193,8 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["model=sparse", "constraint=[masking,l2]"], f"constraint=[masking,l2]: {NEEDS_SPARSITY}"),
     (["model=variational", "constraint=topk"], f"constraint=topk: {DRAWN}"),
     (["model=variational", "constraint=[l1,auxk]"], f"constraint=auxk: {DRAWN}"),
+    (["model=sparse", "constraint=[topk,rate]"], "constraint=[topk,rate]: rate adds noise to each unit, and topk says which are exactly 0 or 1. Write constraint=rate: what it makes small is rounded to 0."),
+    (["constraint=rate", "constraint.rate.step=0"], "constraint.rate.step=0: must be above 0."),
     (["model=sparse", "constraint=[topk,jump_relu]"], "constraint=[topk,jump_relu]: topk and jump_relu each decide alone which units are dormant. Keep one of them, e.g. constraint=topk."),
     (["model=sparse", "constraint=[topk,kl_sparsity]"], "constraint=[topk,kl_sparsity]: kl_sparsity needs units in (0, 1), and topk gives others. Write constraint=kl_sparsity, or [sigmoid,kl_sparsity]."),
     (["model=sparse", "constraint=[kl_sparsity,sigmoid]"], "constraint=[kl_sparsity,sigmoid]: sigmoid comes after kl_sparsity, which would penalise other units. Write constraint=[sigmoid,kl_sparsity]."),

@@ -36,7 +36,8 @@ ILLEGAL = {
     ("sparse", "bottleneck"): "bottleneck wants fewer units than inputs, and model=sparse more",
     **{
         ("variational", name): NOT_DRAWN
-        for name in {*SPARSE, "auxk", "resampling"} - {"l1"}  # l1 has a gradient on any code
+        for name in {*SPARSE, "auxk", "resampling", "rate"}
+        - {"l1"}  # l1 has a gradient on any code
     },
 }
 
@@ -47,7 +48,8 @@ def choice(variant: str, constraint: str) -> list[str]:
     if variant == "denoising" and constraint not in CORRUPTIONS:
         names = ["masking", constraint]
     if variant == "sparse" and constraint not in SPARSE:
-        names = [constraint, "topk"] if constraint in CORRUPTIONS else ["topk", constraint]
+        sparse = "l1" if constraint == "rate" else "topk"  # which holds units at 0
+        names = [constraint, "topk"] if constraint in CORRUPTIONS else [sparse, constraint]
     sizes = {"topk": "k=4", "batch_topk": "k=4", "bottleneck": "size=15"}
     options = [f"constraint.{name}.{sizes[name]}" for name in names if name in sizes]
     return [f"model={variant}", f"constraint=[{','.join(names)}]", *options]
@@ -89,7 +91,7 @@ LEGAL = [(v, c) for v in VARIANTS for c in CONSTRAINTS if (v, c) not in ILLEGAL]
 
 def test_all_variants_and_constraints_are_looked_at() -> None:
     assert VARIANTS == ["denoising", "sparse", "undercomplete", "variational"]
-    assert len(CONSTRAINTS) == 17
+    assert len(CONSTRAINTS) == 18
     assert len(LEGAL) + len(ILLEGAL) == len(VARIANTS) * len(CONSTRAINTS)
 
 
@@ -153,6 +155,7 @@ def test_dead_units_are_revived_beside_every_sparse_constraint(
     [
         "[masking,gaussian_noise,salt_and_pepper,bottleneck,l1,l2,contractive,orthogonal]",
         "[sigmoid,kl_sparsity,bottleneck]",
+        "[masking,bottleneck,l1,l2,contractive,orthogonal,rate]",
         "[masking,batch_topk,resampling,orthogonal]",
     ],
 )

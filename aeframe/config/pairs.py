@@ -65,6 +65,7 @@ def pair_problems(choices: Choices) -> list[Problem]:
         _posterior,
         _activations,
         _unit_interval,
+        _blurred,
         _size,
         _revival,
         _sharded,
@@ -143,6 +144,15 @@ def _unit_interval(c: Choices) -> Iterator[Problem]:
                 yield Problem(c.written, what, f"Write constraint=[{other},{name}].")
 
 
+def _blurred(c: Choices) -> Iterator[Problem]:
+    for name in (name for name, part in c.possible.items() if part.blurs):
+        for other, part in c.possible.items():
+            if part.kind == "activation" or part.unit_interval == "needs":
+                what = f"{name} adds noise to each unit, and {other} says which are exactly 0 or 1"
+                remedy = f"Write constraint={name}: what it makes small is rounded to 0."
+                yield Problem(c.written, what, remedy)
+
+
 def _size(c: Choices) -> Iterator[Problem]:
     names = c.of_kind("size")
     if names and c.model.requires == "sparsity" and not c.options.get("allow_undercomplete"):
@@ -184,6 +194,9 @@ def _network(c: Choices) -> Iterator[Problem]:
         if part.linear_decoder and network.depth:
             what = f"{name} needs a decoder of one linear layer"
             yield Problem(c.written, what, "Write network=linear.")
+        if part.own_weights and network.shares_weights:
+            what = f"{name} needs units with weights of their own, and this network shares them"
+            yield Problem(c.written, what, "Write network=conv, or network=mlp.")
         if part.linear_mean and c.likelihood is not None and not c.likelihood.linear:
             what = f"{name} adds up reconstructions, and this likelihood's mean is not linear"
             yield Problem(c.written, what, "Write likelihood=gaussian.")

@@ -269,6 +269,9 @@ def size_problems(node: dict[str, Any], parts: Parts, shape: tuple[int, ...]) ->
     network, inputs = parts.made["network"], torch.Size(shape).numel()
     if (wrong := network.problem(shape)) is not None:
         return [Problem("network", *wrong)]
+    latent_dim = code_size(node, parts, shape)
+    if (wrong := network.code_problem(shape, latent_dim)) is not None:
+        return [Problem(f"model.latent_dim={latent_dim}", *wrong)]
     try:
         with torch.device("meta"):  # sizes only, no memory
             model = make_model(node, parts, shape)
@@ -292,10 +295,15 @@ def batch_size(node: dict[str, Any]) -> int:
 
 def make_model(node: dict[str, Any], parts: Parts, shape: tuple[int, ...]) -> Autoencoder:
     """The model for samples of this shape, with the code size that the constraints give it."""
-    arguments = options_of(node["model"])
-    inputs = torch.Size(shape).numel()
-    for part in parts.constraints.values():
-        arguments["latent_dim"] = part.code_size(arguments["latent_dim"], inputs)
+    arguments = options_of(node["model"]) | {"latent_dim": code_size(node, parts, shape)}
     assert parts.model is not None
     setting = Setting(parts.made["network"], parts.made["likelihood"], shape)
     return parts.model(setting, **arguments)
+
+
+def code_size(node: dict[str, Any], parts: Parts, shape: tuple[int, ...]) -> int:
+    """The number of code units that the constraints make of the model's own."""
+    latent_dim = int(node["model"]["latent_dim"])
+    for part in parts.constraints.values():
+        latent_dim = part.code_size(latent_dim, torch.Size(shape).numel())
+    return latent_dim

@@ -4,6 +4,7 @@ from aeframe.constraints.activation import JumpReLU, Sigmoid, Threshold
 from aeframe.constraints.base import Constraint, Corrupted, Data, Pass, Step
 from aeframe.constraints.corruption import GaussianNoise, Masking, SaltAndPepper
 from aeframe.constraints.penalty import L1, L2, Contractive, KLSparsity, Orthogonal
+from aeframe.constraints.rate import Rate
 from aeframe.constraints.revival import AuxK, Resampling
 from aeframe.constraints.selection import BatchTopK, TopK, WinnerTakeAll
 from aeframe.constraints.size import Bottleneck
@@ -24,6 +25,7 @@ __all__ = [
     "Masking",
     "Orthogonal",
     "Pass",
+    "Rate",
     "Resampling",
     "SaltAndPepper",
     "Sigmoid",

@@ -96,6 +96,8 @@ class Constraint(nn.Module):
     """Whether it writes into weights outside the optimizer."""
     linear_decoder: bool = False
     """Whether it needs a decoder of one linear layer."""
+    own_weights: bool = False
+    """Whether it needs code units with weights of their own."""
     penalises: ClassVar[bool] = False
     """Whether it adds a term to the loss."""
     weighs: bool = False
@@ -105,6 +107,10 @@ class Constraint(nn.Module):
     differentiates: Literal["never", "deep", "always"] = "never"
     """Whether it needs the derivative of each sample's code or output by itself, and its gradient; or
     only in networks with hidden layers."""
+    blurs: ClassVar[bool] = False
+    """Whether it adds noise to every unit of the code."""
+    rounds_to: float | None = None
+    """The step to whose multiples it rounds the code outside training."""
     fixes_norms: bool = False
     """Whether it holds the norms of the decoder's columns."""
 
@@ -133,6 +139,10 @@ class Constraint(nn.Module):
 
     def constrain(self, code: Code, clock: Clock) -> Code:
         """The code that the decoder reads."""
+        return code
+
+    def perturb(self, code: Code, noise: Noise, clock: Clock) -> Code:
+        """The code with noise, as the decoder reads it in training."""
         return code
 
     def unit_means(self, code: Code) -> Tensor | None:

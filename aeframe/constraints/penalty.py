@@ -48,10 +48,12 @@ class L1(Penalty):
 
     @torch.no_grad()
     def before_step(self, model: Autoencoder) -> None:
+        if self.form != "unit_norm":
+            return
         dictionary = model.decoder.dictionary
         tied = not isinstance(dictionary, nn.Parameter)
         stored = model.writes_code.weight.grad if tied else dictionary.grad
-        if self.form == "unit_norm" and stored is not None:
+        if stored is not None:
             grad = stored.t() if tied else stored
             # without the part along the column, which the renormalisation would undo, and which
             # would mislead Adam's moments
@@ -105,6 +107,7 @@ class KLSparsity(Penalty):
     sparse = True
     deterministic = True
     unit_interval = "needs"
+    own_weights = True
     floor = 0.1  # a logistic unit is never 0: below this it counts as dormant
 
     def __init__(self, *, weight: Weight, rho: Annotated[float, Above(0), Below(1)]) -> None:
@@ -200,6 +203,8 @@ class Orthogonal(Penalty):
 
     With more, where that cannot vanish, the sum of the squared cosines between different columns.
     """
+
+    own_weights = True
 
     def __init__(self, *, weight: Weight) -> None:
         super().__init__(weight)

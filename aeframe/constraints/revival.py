@@ -95,6 +95,7 @@ class Resampling(_Revival):
     """
 
     edits_weights = True
+    own_weights = True
     phase = 0.25  # so that it does not happen at an epoch's end, which may be that of training
 
     def __init__(

@@ -6,7 +6,7 @@ import math
 from typing import Annotated, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from aeframe.bounds import Above, AtLeast, Below
 from aeframe.constraints.base import Constraint, Data
@@ -38,6 +38,7 @@ class TopK(_Selection):
         super().__init__()
         self.k, self.read = schedule(k), read
         self.reads_active = False
+        self.own_weights = read == "active"
 
     def size_problem(self, latent_dim: int, inputs: int, batch: int) -> tuple[str, str] | None:
         return _too_many("topk", self.k.extremes, latent_dim)
@@ -45,9 +46,10 @@ class TopK(_Selection):
     def attach(self, model: Autoencoder, data: Data) -> None:
         large = model.latent_dim >= max(512, 16 * max(self.k.extremes))
         wanted = self.read == "active" or (self.read == "auto" and large)
-        self.reads_active = wanted and not data.whole_layers
-        self._writes_code = (model.writes_code,)  # in a tuple: it is no part of this
+        last = model.encoder[-1]
+        self.reads_active = wanted and not data.whole_layers and isinstance(last, nn.Linear)
         if self.reads_active:
+            self._writes_code = (model.writes_code,)  # in a tuple: it is no part of this
             model.decoder.store_by_unit()
 
     def constrain(self, code: Code, clock: Clock) -> Code:

@@ -1,6 +1,7 @@
 """Where samples come from and how they reach the device."""
 
 from aeframe.data.arrays import Array
+from aeframe.data.crops import PhotoCrops
 from aeframe.data.folder import ImageFolder
 from aeframe.data.loader import DataModule, DataSpec, uneven_batch
 from aeframe.data.normalization import Normalization
@@ -22,6 +23,7 @@ __all__ = [
     "FashionMNIST",
     "ImageFolder",
     "Normalization",
+    "PhotoCrops",
     "Raw",
     "Samples",
     "Source",

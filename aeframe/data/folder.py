@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import compress
@@ -23,14 +24,17 @@ from aeframe.data.samples import Raw, Shape, Source
 from aeframe.distributed import rank
 from aeframe.errors import Problem, UserError, reason
 
+OnBadSample = Literal["error", "skip"]
+Side = Annotated[int, AtLeast(1), AtMost(2**14)]
 
-class ImageFolder(Source):
-    """Every image of a folder, or of its class subfolders, as bytes of C x size x size.
 
-    root: the folder. size: the images' height and width after `fit`: `crop` scales the short side and
-    cuts the middle out, `resize` scales both sides. color: `rgb` or `gray`. test_root: another folder
-    for the test split. cache: the folder that keeps the decoded images, which are then memory-mapped;
-    `auto` is $XDG_CACHE_HOME/aeframe or ~/.cache/aeframe, and None decodes into memory each time.
+class Folder(Source):
+    """Samples from every image of a folder, or of its class subfolders, as bytes of C x size x size.
+
+    root: the folder. test_root: another one for the test split. size: the samples' height and width. color:
+    `rgb` or `gray`. per_image: the samples that one image gives; they stay in one split.
+    cache: the folder that keeps the samples, which are then memory-mapped; `auto` is
+    $XDG_CACHE_HOME/aeframe or ~/.cache/aeframe, and None decodes into memory each time.
     on_bad_sample: with `skip`, files that cannot be decoded are left out; with `error` they end the run.
     Images are turned upright (EXIF), laid over white where they are transparent, and of an animation
     the first frame is taken. Colours come without their profile; 16 bits count as 0..65535, whatever
@@ -40,17 +44,27 @@ class ImageFolder(Source):
     def __init__(
         self,
         *,
-        root: str | None = None,
-        test_root: str | None = None,
-        size: Annotated[int, AtLeast(1), AtMost(2**14)] = 64,
-        fit: Fit = "crop",
-        color: Color = "rgb",
-        cache: str | None = "auto",
-        on_bad_sample: Literal["error", "skip"] = "error",
+        root: str | None,
+        test_root: str | None,
+        size: int,
+        color: Color,
+        cache: str | None,
+        on_bad_sample: OnBadSample,
+        per_image: int = 1,
     ) -> None:
         self.root, self.test_root, self.cache = root, test_root, cache
-        self.size, self.fit, self.color = size, fit, color
+        self.size, self.color, self.per_image = size, color, per_image
         self.on_bad_sample = on_bad_sample
+
+    @property
+    @abstractmethod
+    def reader(self) -> ImageReader:
+        """Makes the samples of a file, uint8 [per_image, C, size, size]; of one without the first axis."""
+
+    @property
+    @abstractmethod
+    def recipe(self) -> str:
+        """All of the options that the samples of one image depend on."""
 
     def shape(self) -> Shape:
         return (3 if self.color == "rgb" else 1, self.size, self.size)
@@ -88,8 +102,17 @@ class ImageFolder(Source):
             _note(_left_out([file.relative_to(folder) for file in compress(files, ~kept)], root))
         names = [file.parent.name for file in compress(files, kept)]
         labels = torch.tensor([classes.index(name) for name in names]) if classes else None
-        data = tensor(pixels)
-        return Raw(data, labels, low=0, high=255, classes=tuple(classes), mapping=mapping)
+        if labels is not None:
+            labels = labels.repeat_interleave(self.per_image)
+        return Raw(
+            tensor(pixels).flatten(0, 1),
+            labels,
+            low=0,
+            high=255,
+            classes=tuple(classes),
+            mapping=mapping,
+            together=self.per_image,
+        )
 
     def _images(self, root: Path, files: list[Path]) -> Images:
         """Those of all files, from the cache where there is one, else decoded into memory."""
@@ -104,7 +127,8 @@ class ImageFolder(Source):
 
     def _in_memory(self, files: list[Path]) -> Images:
         try:
-            pixels = room((len(files), *self.shape()), np.dtype(np.uint8))
+            shape = (len(files), self.per_image, *self.shape())
+            pixels = room(shape, np.dtype(np.uint8))
         except MemoryError as error:
             what = f"{len(files)} images are {error}"
             remedy = "Write a smaller size, or a dataset.cache with more space."
@@ -118,11 +142,11 @@ class ImageFolder(Source):
 
     def _cached(self, cache: str, root: Path, files: list[Path]) -> CachedImages:
         folder = user_cache() if cache == "auto" else Path(os.path.expanduser(cache))
-        key = f"{str(root.resolve())!r} {self.size} {self.fit} {self.color}"
+        key = f"{str(root.resolve())!r} {self.recipe}"
         listed = hashlib.sha256(key.encode())
         for file in files:
             listed.update(f"{str(file.relative_to(root))!r} {_state(file)}\n".encode())
-        shape = (len(files), *self.shape())
+        shape = (len(files), self.per_image, *self.shape())
         made = f"aeframe decoder {DECODER}, Pillow {PIL.__version__}"
         content = f"{made}, shape {shape}, sha256 of the list of files {listed.hexdigest()}"
         complete = self.on_bad_sample == "error"
@@ -134,14 +158,50 @@ class ImageFolder(Source):
         Raises UserError after the last one where that must not be, or where none can.
         """
         bad: list[Problem] = []
-        reader = ImageReader((self.size, self.size), self.fit, self.color)
         with strict_images():
-            for image in _shown(reader.read_all(files), len(files)):
+            for image in _shown(self.reader.read_all(files), len(files)):
                 if isinstance(image, Problem):
                     bad.append(image)
                 yield None if isinstance(image, Problem) else image
         if bad and (self.on_bad_sample == "error" or len(bad) == len(files)):
             raise unreadable_images(bad, len(files))
+
+
+class ImageFolder(Folder):
+    """Every image of a folder as one sample.
+
+    fit: how it comes to size x size: `crop` scales the short side and cuts the middle out, `resize` scales
+    both sides. The other options, and what becomes of the images: see Folder.
+    """
+
+    def __init__(
+        self,
+        *,
+        root: str | None = None,
+        test_root: str | None = None,
+        size: Side = 64,
+        fit: Fit = "crop",
+        color: Color = "rgb",
+        cache: str | None = "auto",
+        on_bad_sample: OnBadSample = "error",
+    ) -> None:
+        super().__init__(
+            root=root,
+            test_root=test_root,
+            size=size,
+            color=color,
+            cache=cache,
+            on_bad_sample=on_bad_sample,
+        )
+        self.fit = fit
+
+    @property
+    def reader(self) -> ImageReader:
+        return ImageReader((self.size, self.size), self.fit, self.color)
+
+    @property
+    def recipe(self) -> str:
+        return f"{self.size} {self.fit} {self.color}"
 
 
 def find_images(root: Path, where: str) -> tuple[list[Path], list[str]]:

@@ -33,9 +33,12 @@ Color = Literal["rgb", "gray"]
 
 @dataclass(frozen=True)
 class ImageReader:
-    """Reads image files, uint8 [C, height, width]. size: (height, width). fit, color: see ImageFolder."""
+    """Reads image files, uint8 [C, height, width].
 
-    size: tuple[int, int]
+    size: (height, width), or None for that of each image. fit, color: see ImageFolder.
+    """
+
+    size: tuple[int, int] | None
     fit: Fit
     color: Color
 
@@ -64,18 +67,26 @@ class ImageReader:
             return Problem(str(file), f"cannot be read as an image ({reason(error)})")
 
     def _read(self, file: Path) -> np.ndarray:
-        with Image.open(file) as opened:
-            # of a .tga nothing but its ending says what it is
-            if opened.format not in (*FORMATS, file.suffix[1:].upper()):
-                raise ValueError(f"it holds {opened.format}")
-            image = _eight_bits(ImageOps.exif_transpose(opened))
-        target = self.size[::-1]  # Pillow's order
-        if self.fit == "crop":
-            image = ImageOps.fit(image, target, Image.Resampling.BICUBIC)
-        elif image.size != target:
-            image = image.resize(target, Image.Resampling.BICUBIC)
+        return self.made_of(_opened(file), file)
+
+    def made_of(self, image: Image.Image, file: Path) -> np.ndarray:
+        """What is read of an image of 8 bits, gray or RGB."""
+        if self.size is not None:
+            target = self.size[::-1]  # Pillow's order
+            if self.fit == "crop":
+                image = ImageOps.fit(image, target, Image.Resampling.BICUBIC)
+            elif image.size != target:
+                image = image.resize(target, Image.Resampling.BICUBIC)
         pixels = np.array(image.convert("L" if self.color == "gray" else "RGB"))
         return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+
+
+def _opened(file: Path) -> Image.Image:
+    with Image.open(file) as opened:
+        # of a .tga nothing but its ending says what it is
+        if opened.format not in (*FORMATS, file.suffix[1:].upper()):
+            raise ValueError(f"it holds {opened.format}")
+        return _eight_bits(ImageOps.exif_transpose(opened))
 
 
 @contextmanager

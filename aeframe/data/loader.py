@@ -149,22 +149,24 @@ class DataModule:
         return size <= self.memory_limit * 2**30 if self.in_memory == "auto" else self.in_memory
 
     def _split(self, raw: Raw) -> dict[str, Samples]:
-        n = len(raw.data)
+        n = len(raw.data) // raw.together
         generator = torch.Generator().manual_seed(mix(self.seed, "split"))
         order = torch.randperm(n, generator=generator, dtype=rows_of(n))
         held = 0 if raw.test is not None else max(1, round(self.test_fraction * n))
         val = max(1, round(self.val_fraction * n))
         if n - held - val < 1:
+            things = "samples" if raw.together == 1 else "images"
             raise UserError(
                 "dataset.val_fraction",
-                f"{n} samples leave none to train on beside {val} for validation and {held} for the test",
+                f"{n} {things} leave none to train on beside {val} for validation and {held} for the test",
                 "Write smaller fractions." if n > 2 else "Give at least 3 samples.",
             )
         part = torch.zeros(n, dtype=torch.uint8)
         part[order[:held]], part[order[held : held + val]] = TEST, VALIDATION
+        part = part.repeat_interleave(raw.together)
         # each split in the source's order: reads of memory-mapped data then move forwards
         train, validation, test = (
-            Samples(raw, (part == which).nonzero().flatten().to(order.dtype))
+            Samples(raw, (part == which).nonzero().flatten().to(rows_of(len(part))))
             for which in (TRAIN, VALIDATION, TEST)
         )
         if raw.test is not None:

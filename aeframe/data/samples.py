@@ -53,7 +53,8 @@ class Raw:
     data: [N, *shape], in memory or memory-mapped. labels: int64 [N], or None.
     test: the source's own test split, if it has one. low, high: the range of the values where it is
     known beforehand. classes: names of the labels. origin: the key and the file, for messages.
-    mapping: the memory map that `data` lies in, or None where it is in memory.
+    mapping: the memory map that `data` lies in, or None where it is in memory. together: so many rows, one
+    after the other, are of one thing, and stay in one split.
     """
 
     data: Tensor
@@ -64,6 +65,7 @@ class Raw:
     classes: tuple[str, ...] = ()
     origin: str = "dataset"
     mapping: FileMap | None = None
+    together: int = 1
 
     @property
     def nbytes(self) -> int:

@@ -147,11 +147,15 @@ class Autoencoder(nn.Module):
         network, self.likelihood, shape = setting
         self.shape, self.latent_dim = tuple(shape), latent_dim
         self.layer_sizes = network.layer_sizes(self.shape)
+        self.code_shape = network.code_shape(self.shape, latent_dim)
         self.encoder, self.decoder = network.build(self.shape, latent_dim, self.heads)
 
     @property
     def writes_code(self) -> nn.Linear:
-        """The encoder's last layer, one row of weights for each code unit (and head)."""
+        """The encoder's last layer, one row of weights for each code unit (and head).
+
+        Not of networks that share weights among units.
+        """
         layer = self.encoder[-1]
         assert isinstance(layer, nn.Linear)
         return layer
@@ -180,7 +184,8 @@ class Autoencoder(nn.Module):
         *layers, last = self.encoder
         for layer in layers:
             x = layer(x)
-        return Code(last(x), rectified=rectified, features=x)
+        features = x if isinstance(last, nn.Linear) else None
+        return Code(last(x), rectified=rectified, features=features)
 
     def decode(self, value: Tensor) -> Tensor:
         """The likelihood's parameters, [B, *shape], of code values."""

@@ -28,7 +28,9 @@ class Sparse(Autoencoder):
     ) -> None:
         super().__init__(setting, latent_dim=latent_dim)
         self.allow_undercomplete = allow_undercomplete
-        self.register_buffer("centre", torch.zeros(self.shape))
+        shared = setting.network.shares_weights  # by all positions
+        centre = (self.shape[0], 1, 1) if shared else self.shape
+        self.register_buffer("centre", torch.zeros(centre))
         if self.decoder.is_linear and not setting.network.tied:
             with torch.no_grad():
                 self.decoder.dictionary.copy_(
@@ -42,7 +44,7 @@ class Sparse(Autoencoder):
     @torch.no_grad()
     def start_at(self, mean: Tensor) -> None:
         super().start_at(mean)
-        self.centre.copy_(mean)
+        self.centre.copy_(mean.reshape(*self.centre.shape, -1).mean(-1))
 
     def problems(self) -> list[Problem]:
         what = f"a sparse code needs more units than the {self.inputs} inputs"

@@ -76,7 +76,7 @@ class Variational(Autoencoder):
     def sample(self, n: int, noise: Noise, device: torch.device | str = "cpu") -> Tensor:
         """N mean images of codes drawn from the prior, [n, *shape]."""
         drawn = noise.normal((n, self.latent_dim), device)
-        return self.reconstruct(drawn.to(self.writes_code.weight.dtype))
+        return self.reconstruct(drawn.to(next(self.decoder.parameters()).dtype))
 
     def problems(self) -> list[Problem]:
         if self.objective == "elbo" or self.elbo.is_plain:

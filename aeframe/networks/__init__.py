@@ -3,6 +3,17 @@
 from aeframe.networks.active import Active, write_active
 from aeframe.networks.base import Activation, Decoder, Network, Norm
 from aeframe.networks.conv import Conv
+from aeframe.networks.fully_conv import FullyConv
 from aeframe.networks.mlp import MLP
 
-__all__ = ["MLP", "Activation", "Active", "Conv", "Decoder", "Network", "Norm", "write_active"]
+__all__ = [
+    "MLP",
+    "Activation",
+    "Active",
+    "Conv",
+    "Decoder",
+    "FullyConv",
+    "Network",
+    "Norm",
+    "write_active",
+]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -71,8 +71,10 @@ class Network(ABC):
     """Builds an encoder and the decoder that mirrors it."""
 
     widths: list[int]
-    norm: Norm
+    norm: Norm = "none"
     tied: bool = False
+    shares_weights: ClassVar[bool] = False
+    """Whether a code unit's weights serve at other positions as well, so that it has none of its own."""
 
     @property
     def depth(self) -> int:
@@ -86,6 +88,16 @@ class Network(ABC):
     @abstractmethod
     def problem(self, shape: tuple[int, ...]) -> tuple[str, str] | None:
         """What is wrong with samples of this shape, and the remedy: (what, remedy)."""
+
+    def code_shape(self, shape: tuple[int, ...], latent_dim: int) -> tuple[int, ...]:
+        """The code's own shape before it is flattened: (m,), or (C, h, w) of a map whose channels mean the
+        same at each position.
+        """
+        return (latent_dim,)
+
+    def code_problem(self, shape: tuple[int, ...], latent_dim: int) -> tuple[str, str] | None:
+        """What is wrong with a code of so many units, and the remedy: (what, remedy)."""
+        return None
 
     @abstractmethod
     def build(

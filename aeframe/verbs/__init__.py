@@ -3,11 +3,10 @@
 To import them is to import nothing heavy.
 """
 
-from aeframe.verbs import codes, export, runs, scores, showing
+from aeframe.verbs import codec, codes, export, rd, runs, scores, showing
 from aeframe.verbs.base import Verb
 
-VERBS: dict[str, Verb] = {
-    verb.name: verb for family in (codes, showing, scores, runs, export) for verb in family.VERBS
-}
+FAMILIES = (codes, showing, scores, runs, export, codec, rd)
+VERBS: dict[str, Verb] = {verb.name: verb for family in FAMILIES for verb in family.VERBS}
 
 __all__ = ["VERBS", "Verb"]

@@ -70,7 +70,7 @@ def add_source(parser: argparse.ArgumentParser) -> None:
 
 def add_out(parser: argparse.ArgumentParser, what: str) -> None:
     """Where the result goes."""
-    parser.add_argument("--out", required=True, metavar="PATH", help=what)
+    parser.add_argument("-o", "--out", required=True, metavar="PATH", help=what)
     parser.add_argument("--force", action="store_true", help="replace what is there")
 
 

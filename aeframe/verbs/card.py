@@ -11,14 +11,12 @@ import torch
 
 from aeframe.artifact import Model
 from aeframe.artifact.stored import check_values, rows
-from aeframe.config.classes import keys
-from aeframe.config.parts import find
 from aeframe.data import DataModule
 from aeframe.metrics import Metrics
 from aeframe.noise import Noise
-from aeframe.resume import harmless_here
 from aeframe.verbs.inputs import opened, told_of
 from aeframe.verbs.outputs import shown
+from aeframe.verbs.own_data import own_data
 
 
 def of_input(model: Model, options: argparse.Namespace) -> dict[str, Any]:
@@ -33,11 +31,7 @@ def of_input(model: Model, options: argparse.Namespace) -> dict[str, Any]:
 def of_test_split(model: Model) -> dict[str, Any]:
     """The evaluation card on the run's own test split, whose data must be where it was."""
     model.require_decoder("evaluate")
-    node = harmless_here(model.config)
-    parts = find(node)
-    shared = {k: v for k, v in node["dataset"].items() if k in keys(DataModule)}
-    data = DataModule(source=parts.made["dataset"], seed=node["seed"], **shared)
-    data.setup()
+    parts, data = own_data(model)
     count = len(data.splits["test"])
     metrics = _metrics(model, shown(_blocks(data, model.batch_size), count, "Evaluating"))
     return parts.made["evaluation"].card(model.net, data, metrics).as_dict()

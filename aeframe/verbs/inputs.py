@@ -40,8 +40,13 @@ class Input:
     names: list[str] | None = None
 
 
-def opened(words: list[str], model: Model, options: argparse.Namespace) -> Input:
-    """What some words name, for this model. Raises UserError, before much is read."""
+def opened(
+    words: list[str], model: Model, options: argparse.Namespace, *, any_size: bool = False
+) -> Input:
+    """What some words name, for this model. Raises UserError, before much is read.
+
+    any_size: images stay as large as they are, and come one by one.
+    """
     if len(words) == 1 and words[0] in DATASETS:
         return _dataset(words[0], model, options)
     paths = [Path(os.path.expanduser(word)) for word in words]
@@ -55,7 +60,7 @@ def opened(words: list[str], model: Model, options: argparse.Namespace) -> Input
     if any(arrays):
         where = words[arrays.index(True)]
         raise UserError(where, "is an array among images", "Give either arrays or images.")
-    return _images(paths, model)
+    return _images(paths, model, any_size)
 
 
 @contextmanager
@@ -120,7 +125,7 @@ def _rows(raws: list[Raw], n: int) -> Iterator[np.ndarray]:
             yield samples[start : start + n].x.numpy()
 
 
-def _images(paths: list[Path], model: Model) -> Input:
+def _images(paths: list[Path], model: Model, any_size: bool) -> Input:
     files, names = list[Path](), list[str]()
     for path in paths:
         found = find_images(path, str(path))[0] if path.is_dir() else [path]
@@ -130,19 +135,20 @@ def _images(paths: list[Path], model: Model) -> Input:
     if odd:
         what = "is neither an image nor an array"
         raise UserError(str(odd[0]), what, f"Known endings: {' '.join(sorted(ENDINGS))} .npy .npz.")
-    reader, scaled = _reader(model), _scale(model)
+    reader, scaled = _reader(model, any_size), _scale(model)
     where = str(paths[0]) if len(paths) == 1 else f"{len(files)} images"
     return Input(where, len(files), lambda n: _decoded(reader, scaled, files, n), names)
 
 
-def _reader(model: Model) -> ImageReader:
+def _reader(model: Model, any_size: bool) -> ImageReader:
     """Reads images as those were that the model was trained on."""
     if len(model.shape) != 3 or model.shape[0] not in (1, 3):
         shape = " x ".join(map(str, model.shape))
         raise UserError("INPUT", f"samples of {shape} are no images", "Give an array, as .npy.")
     fit = mapping(model.description.config.get("dataset")).get("fit", "crop")
     color = "gray" if model.shape[0] == 1 else "rgb"
-    return ImageReader(model.shape[1:], "resize" if fit == "resize" else "crop", color)  # type: ignore[arg-type]
+    size = None if any_size else model.shape[1:]
+    return ImageReader(size, "resize" if fit == "resize" else "crop", color)  # type: ignore[arg-type]
 
 
 def _scale(model: Model) -> Callable[[np.ndarray], np.ndarray]:

@@ -1,0 +1,7 @@
+"""Codes as bytes, and back."""
+
+from aeframe.codec.calibration import calibrated
+from aeframe.codec.codec import Codec
+from aeframe.codec.saved import load, save
+
+__all__ = ["Codec", "calibrated", "load", "save"]

@@ -1,0 +1,69 @@
+"""A codec from a trained model and the data that it was trained on."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from aeframe.artifact import Model
+from aeframe.codec.codec import Codec, Samples, decibels, errors, restored, rounded, units
+from aeframe.codec.fitting import fit
+from aeframe.codec.photographs import by_position
+from aeframe.data import DataModule
+from aeframe.errors import UserError
+
+SEEN = 100_000  # training samples that tables are made from
+MARGIN = 3.0  # dB below the worst held-out sample, from which on a sample is like no training data
+HALVINGS = 12
+CHANGES = 30  # doublings of the step, at most
+
+
+def calibrated(
+    model: Model, data: DataModule, step: float | None = None, loss: float = 0.5
+) -> Codec:
+    """The codec of a model: tables of what its training split's rounded codes are.
+
+    step: what to round to; None for the model's own, or where it has none for the one at which rounding costs
+    `loss` dB of PSNR on the validation split. Raises UserError.
+    """
+    if model.net.model.stochastic:
+        what = "draws its codes from a posterior, and a codec needs those of one rounding"
+        raise UserError("model=variational", what, "Train model=undercomplete constraint=rate.")
+    train, held_out = (_stored(data, split) for split in ("train", "val"))
+    own = model.net.step
+    if own is not None and step not in (None, own):
+        what = f"this model was trained to be rounded to steps of {own:g}"
+        raise UserError(f"--step {step:g}", what, "Leave --step out.")
+    step = own or step or step_for(model, held_out, loss)
+    codes = rounded(model, held_out, step)
+    tables = fit(
+        by_position(rounded(model, train, step), units(model)), by_position(codes, units(model))
+    )
+    worst = decibels(errors(model, held_out, restored(model, codes, step))).min()
+    return Codec(model, tables, float(step), float(worst) - MARGIN)
+
+
+def step_for(model: Model, x: Samples, loss: float) -> float:
+    """The step at which rounding costs so many dB of PSNR, found by halving."""
+
+    def psnr(step: float) -> float:
+        return float(
+            decibels(errors(model, x, restored(model, rounded(model, x, step), step)).mean())
+        )
+
+    high = low = float(np.abs(model.encode(x)).std()) / 64 or 1.0
+    wanted = psnr(low) - loss
+    for _ in range(CHANGES):
+        if psnr(high) < wanted:
+            break
+        low, high = high, 2 * high
+    for _ in range(HALVINGS):
+        middle = (low * high) ** 0.5
+        low, high = (middle, high) if psnr(middle) >= wanted else (low, middle)
+    return low
+
+
+def _stored(data: DataModule, split: str) -> Samples:
+    """Samples of a split as they are stored, spread over it."""
+    samples = data.splits[split]
+    chosen = np.unique(np.linspace(0, len(samples) - 1, min(SEEN, len(samples))).round())
+    return samples.raw.data[samples.index[chosen.astype(np.int64)]].numpy()

@@ -1,0 +1,92 @@
+"""A trained autoencoder whose codes are whole numbers that a coder knows the frequencies of."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aeframe.artifact import Model
+from aeframe.codec.tables import FARTHEST, Codes, Tables
+
+Samples = NDArray[Any]
+Decibels = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Codec:
+    """Samples as they are stored, [N, *shape], to whole numbers, [N, m], and back.
+
+    step: between two numbers that a unit of the code is rounded to. limit: the PSNR in dB below which no
+    sample that is like the training data comes back.
+    """
+
+    model: Model
+    tables: Tables
+    step: float
+    limit: float
+
+    @cached_property
+    def identity(self) -> bytes:
+        """32 bytes: who decodes with another identity decodes something else."""
+        digest = hashlib.sha256(f"{self.model.identity} {self.step!r}".encode())
+        for table in (self.tables.low, self.tables.units, self.tables.clusters):
+            digest.update(f"{table.shape}".encode())
+            digest.update(table.astype(table.dtype.newbyteorder("<")).tobytes())
+        return digest.digest()
+
+    @property
+    def any_size(self) -> bool:
+        """Whether the code is a map, so that samples are images of any size."""
+        return len(self.model.net.model.code_shape) > 1
+
+    def codes(self, x: Samples) -> Codes:
+        """The rounded codes of samples."""
+        return rounded(self.model, x, self.step)
+
+    def samples(self, codes: Codes) -> Samples:
+        """What the decoder makes of rounded codes."""
+        return restored(self.model, codes, self.step)
+
+    def psnr(self, x: Samples, back: Samples) -> Decibels:
+        """Of each sample beside what came back, in dB, [N]."""
+        return decibels(errors(self.model, x, back))
+
+
+def units(model: Model) -> int:
+    """How many tables the code needs: of a map one for each channel."""
+    return model.net.model.code_shape[0]
+
+
+def rounded(model: Model, x: Samples, step: float) -> Codes:
+    """The codes of samples in steps, as whole numbers."""
+    return np.rint(np.clip(model.encode(x) / step, -FARTHEST, FARTHEST)).astype(np.int32)
+
+
+def restored(model: Model, codes: Codes, step: float) -> Samples:
+    """The samples of such numbers."""
+    return model.decode((codes * step).astype(np.float32))
+
+
+def errors(model: Model, x: Samples, back: Samples) -> NDArray[np.float64]:
+    """The mean squared error of each sample, as a share of the square of the data's range, [N]."""
+    difference = (x.astype(np.float32) - back.astype(np.float32)) / width(model)
+    flat = difference.reshape(len(x), -1)
+    return np.einsum("ij,ij->i", flat, flat, dtype=np.float64) / flat.shape[1]
+
+
+def width(model: Model) -> NDArray[np.float32]:
+    """The range of stored values: 255 of bytes; for features of other scales, of each its own."""
+    data = model.description.data
+    if data.stored is not None:
+        return np.array([data.stored[1] - data.stored[0]], np.float32)
+    return (model.net.normalization.scale * data.peak).cpu().numpy().astype(np.float32)
+
+
+def decibels(mse: NDArray[np.float64] | float) -> Decibels:
+    """The PSNR of errors that are shares of the squared range; of none, 100 dB."""
+    return -10 * np.log10(np.maximum(mse, 1e-10))

@@ -1,0 +1,188 @@
+"""The file format of compressed samples, `.aez`.
+
+    header   magic, version, the writer's identity, the type and the shape of a sample, CRC-32
+    section  kind, samples, length, CRC-32, payload; any number of them
+    end      a section without payload that counts all samples
+
+Numbers are little-endian. A section's CRC-32 goes on from that of the section before, the first one's from
+the header's: what is lost, changed, doubled or moved shows at once. Nothing is allocated that the file's
+own size does not vouch for.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+
+from aeframe.codec.errors import (
+    ChecksumError,
+    ContainerError,
+    NotAnAezError,
+    TruncatedError,
+    UnsupportedVersionError,
+)
+from aeframe.errors import unreadable
+
+MAGIC, VERSION = b"\x89AEZ", 1
+START = struct.Struct("<4sB")
+FIXED = struct.Struct("<32sBB")  # identity, type, axes
+SECTION = struct.Struct("<BII")  # kind, samples, length
+CRC = struct.Struct("<I")
+DTYPES = ("uint8", "uint16", "int16", "int32", "float32", "float64")
+"""Of samples, by number."""
+MOST_AXES = 3
+MOST_ELEMENTS = 2**31  # of a sample
+MOST_SAMPLES = 2**16  # of a section
+
+AGAIN = "Copy or make it again."
+
+
+class Kind(IntEnum):
+    """What a section holds."""
+
+    END = 0
+    CODED = 1  # samples as entropy-coded codes
+    STORED = 2  # samples of the section that follows as they are, each with its place there
+    NAMES = 3  # of the samples of the section that follows
+
+
+class Header(NamedTuple):
+    """What all samples of a file have in common.
+
+    identity: 32 bytes of what decodes them. dtype: of DTYPES. shape: of one sample; (C, 0, 0) of images that
+    are each of another size.
+    """
+
+    identity: bytes
+    dtype: str
+    shape: tuple[int, ...]
+
+    @property
+    def sample_bytes(self) -> int:
+        """Of one sample as it is stored."""
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
+
+
+class Section(NamedTuple):
+    """A part of a file. payload: its bytes."""
+
+    kind: Kind
+    samples: int
+    payload: bytes
+
+
+class Writer:
+    """Writes sections one after the other into an open file; `end` makes it whole."""
+
+    def __init__(self, file: BinaryIO, header: Header) -> None:
+        axes = struct.pack(f"<{len(header.shape)}I", *header.shape)
+        kind = DTYPES.index(header.dtype)
+        data = FIXED.pack(header.identity, kind, len(header.shape)) + axes
+        data = START.pack(MAGIC, VERSION) + data
+        self.file, self.crc, self.samples = file, zlib.crc32(data), 0
+        file.write(data + CRC.pack(self.crc))
+
+    def section(self, kind: Kind, samples: int, payload: bytes) -> None:
+        """Write a section. samples: of a coded one all those that it brings to an end."""
+        head = SECTION.pack(kind, samples, len(payload))
+        self.crc = zlib.crc32(payload, zlib.crc32(head, self.crc))
+        self.file.write(head + CRC.pack(self.crc) + payload)
+        self.samples += samples if kind is Kind.CODED else 0
+
+    def end(self) -> None:
+        """Close the last section. What lacks it has been cut off."""
+        self.section(Kind.END, 0, struct.pack("<Q", self.samples))
+
+
+@dataclass
+class Reader:
+    """Reads a file section by section, each of which is known to be whole when it is given out.
+
+    Raises ContainerError.
+    """
+
+    path: Path
+
+    def __post_init__(self) -> None:
+        try:
+            with self.path.open("rb") as file:
+                self.size = file.seek(0, 2)
+                file.seek(0)
+                self.header, self._first = self._header(file)
+                self._begin = file.tell()
+        except OSError as error:
+            raise unreadable(str(self.path), error, AGAIN) from error
+
+    def sections(self) -> Iterator[Section]:
+        """All sections but the end, in order."""
+        crc, samples = self._first, 0
+        with self.path.open("rb") as file:
+            file.seek(self._begin)
+            for number in range(1, self.size):
+                section, crc = self._section(file, crc, number)
+                if section.kind is Kind.END:
+                    self._check_end(file, section, samples)
+                    return
+                samples += section.samples if section.kind is Kind.CODED else 0
+                yield section
+
+    def _header(self, file: BinaryIO) -> tuple[Header, int]:
+        start = file.read(START.size)
+        if start[: len(MAGIC)] != MAGIC[: len(start)] or not start:
+            raise NotAnAezError(self.path, "is no .aez file", "Write one that aeframe compressed.")
+        data = start + self._read(file, START.size - len(start), "its header")
+        if data[-1] != VERSION:
+            what = f"is of version {data[-1]} of the format, and this aeframe reads {VERSION}"
+            raise UnsupportedVersionError(self.path, what, "Use the aeframe that wrote it.")
+        fixed = self._read(file, FIXED.size, "its header")
+        identity, kind, axes = FIXED.unpack(fixed)
+        axes_data = self._read(file, 4 * min(axes, MOST_AXES), "its header")
+        (crc,) = CRC.unpack(self._read(file, CRC.size, "its header"))
+        if zlib.crc32(data + fixed + axes_data) != crc:
+            raise ChecksumError(self.path, "is damaged in its header", AGAIN)
+        shape = struct.unpack(f"<{len(axes_data) // 4}I", axes_data)
+        fixed_size = shape[:1] if shape[1:] == (0, 0) else shape
+        if kind >= len(DTYPES) or not 1 <= axes <= MOST_AXES or 0 in fixed_size:
+            raise ContainerError(self.path, "has a header that makes no sense", AGAIN)
+        if math.prod(shape) > MOST_ELEMENTS:
+            raise ContainerError(self.path, "claims samples that are far too large", AGAIN)
+        return Header(identity, DTYPES[kind], shape), crc
+
+    def _section(self, file: BinaryIO, crc: int, number: int) -> tuple[Section, int]:
+        where = f"section {number}"
+        head = self._read(file, SECTION.size, where)
+        (told,) = CRC.unpack(self._read(file, CRC.size, where))
+        kind, samples, length = SECTION.unpack(head)
+        payload = self._read(file, length, where)
+        crc = zlib.crc32(payload, zlib.crc32(head, crc))
+        if crc != told:
+            raise ChecksumError(self.path, f"is damaged in {where}", AGAIN)
+        if kind not in iter(Kind) or samples > MOST_SAMPLES:
+            raise self.senseless(number)
+        return Section(Kind(kind), samples, payload), crc
+
+    def _check_end(self, file: BinaryIO, section: Section, samples: int) -> None:
+        if section.payload != struct.pack("<Q", samples) or section.samples:
+            raise ContainerError(self.path, "counts its samples wrongly", AGAIN)
+        if file.read(1):
+            raise ContainerError(self.path, "goes on behind its end", AGAIN)
+
+    def _read(self, file: BinaryIO, length: int, where: str) -> bytes:
+        """So many bytes. A length that the file has not is a flipped bit as often as a cut."""
+        left = self.size - file.tell()
+        if length > left:
+            what = f"ends in {where}: {length} bytes should follow, and {left} do"
+            raise TruncatedError(self.path, what, AGAIN)
+        return file.read(length)
+
+    def senseless(self, number: int) -> ContainerError:
+        """Of a section that is whole, and no encoder's."""
+        return ContainerError(self.path, f"has a section {number} that makes no sense", AGAIN)

@@ -1,0 +1,159 @@
+"""Rate and distortion: what a codec needs for which quality, and others on the same images.
+
+Bytes are those of files that were really written; PSNR is that of the mean squared error over all images, on
+decoded 8-bit pixels.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, features
+
+from aeframe.codec.codec import decibels
+from aeframe.codec.fitting import fit
+
+Images = NDArray[np.uint8]
+"""[N, C, H, W]; one or three channels."""
+
+
+class Point(NamedTuple):
+    """Bytes for an image, and the PSNR in dB."""
+
+    bytes: float
+    psnr: float
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Points of one method. images: how many were coded for each."""
+
+    name: str
+    points: list[Point]
+    images: int
+
+    def bytes_at(self, psnr: float) -> float | None:
+        """Bytes for an image at a PSNR, between two points in their logarithms; None beyond them."""
+        # of points as good, or better, that take more bytes, none speaks
+        best = [p for p in self.points if not any(_beats(q, p) for q in self.points)]
+        best = sorted(best, key=lambda p: p.psnr)
+        if not best or not best[0].psnr <= psnr <= best[-1].psnr:
+            return None
+        logs = np.interp(psnr, [p.psnr for p in best], [math.log(p.bytes) for p in best])
+        return float(np.exp(logs))
+
+
+def _beats(one: Point, other: Point) -> bool:
+    return one != other and one.psnr >= other.psnr and one.bytes <= other.bytes
+
+
+@dataclass(frozen=True)
+class Standard:
+    """A format of image files. options: of Pillow's save(), for one point each.
+
+    side: images are laid beside each other in squares of side x side, so that a file's header is paid for
+    by all of them; 0: all in one. most: images that are coded.
+    """
+
+    name: str
+    format: str
+    options: list[dict[str, Any]]
+    side: int = 10
+    most: int = 2000
+
+    def curve(self, images: Images) -> Curve:
+        """What it makes of images."""
+        images = images[: self.most]
+        side = self.side or math.ceil(math.sqrt(len(images)))
+        return Curve(self.name, [self._point(images, side, o) for o in self.options], len(images))
+
+    def _point(self, images: Images, side: int, options: dict[str, Any]) -> Point:
+        size, errors = 0, 0.0
+        for part in _parts(images, side * side):
+            data, pixels = self._coded(mosaic(part, side), options)
+            back = tiles(pixels, part.shape, side).astype(np.float64)
+            size, errors = size + len(data), errors + float(((back - part) ** 2).sum())
+        mse = errors / images.size / 255**2
+        return Point(size / len(images), float(decibels(mse)))
+
+    def _coded(self, pixels: Images, options: dict[str, Any]) -> tuple[bytes, Images]:
+        """A file of pixels [C, H, W], and the pixels that it holds."""
+        image = Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0))
+        stream = io.BytesIO()
+        image.save(stream, self.format, **options)
+        with Image.open(stream) as opened:
+            found = np.array(opened.convert("L" if len(pixels) == 1 else "RGB"))
+        return stream.getvalue(), found[None] if found.ndim == 2 else found.transpose(2, 0, 1)
+
+
+def standards() -> list[Standard]:
+    """Those that Pillow knows here."""
+    qualities = [{"quality": q, "optimize": True} for q in (*range(1, 20, 2), *range(20, 96, 5))]
+    steps = (6, 9, 13, 18, 25, 35, 50, 70, 90, 110, 140, 180, 220)
+    flat = [{"qtables": [[s] * 64] * 2, "optimize": True, "progressive": True} for s in steps]
+    coarse = [{"quality": q} for q in (0, 1, 5, *range(10, 100, 10))]
+    found = [
+        Standard("JPEG, a file each", "JPEG", qualities, side=1, most=500),
+        Standard("JPEG, 10 x 10 in a file", "JPEG", qualities, most=10_000),
+        Standard("JPEG, its best", "JPEG", flat, side=0, most=10_000),
+        Standard("PNG, 10 x 10 in a file", "PNG", [{"optimize": True}]),
+    ]
+    if features.check("webp"):
+        webp = [{**o, "method": 6} for o in coarse]
+        found.append(Standard("WebP, 10 x 10 in a file", "WEBP", webp))
+    if features.check("avif"):
+        found.append(Standard("AVIF, 10 x 10 in a file", "AVIF", coarse, most=500))
+    return found
+
+
+def _parts(images: Images, size: int) -> Iterator[Images]:
+    for start in range(0, len(images), size):
+        yield images[start : start + size]
+
+
+def mosaic(images: Images, side: int) -> Images:
+    """Images beside each other, row by row, [C, side * H, side * W]; black where there are too few."""
+    count, channels, height, width = images.shape
+    rows = math.ceil(count / side)
+    full = np.zeros((rows * side, channels, height, width), np.uint8)
+    full[:count] = images
+    grid = full.reshape(rows, side, channels, height, width).transpose(2, 0, 3, 1, 4)
+    return grid.reshape(channels, rows * height, side * width)
+
+
+def tiles(pixels: Images, shape: tuple[int, ...], side: int) -> Images:
+    """The images of a mosaic, [N, C, H, W] of this shape."""
+    count, channels, height, width = shape
+    grid = pixels.reshape(channels, -1, height, side, width).transpose(1, 3, 0, 2, 4)
+    return grid.reshape(-1, channels, height, width)[:count]
+
+
+def pca_curve(train: Images, held_out: Images, images: Images) -> Curve:
+    """Principal components of the training images, rounded, and coded as an autoencoder's codes are."""
+    from sklearn.decomposition import PCA
+
+    flat = [x.reshape(len(x), -1).astype(np.float32) for x in (train, held_out, images)]
+    size = min(256, *flat[0].shape)
+    pca = PCA(size, svd_solver="covariance_eigh" if flat[0].shape[1] <= 2000 else "randomized")
+    pca.set_params(random_state=0).fit(flat[0])
+    coefficients = [pca.transform(x) for x in flat]
+    points = []
+    for step in (75, 120, 180, 270, 400):
+        codes = [np.rint(c / step).astype(np.int32) for c in coefficients]
+        used = np.flatnonzero(codes[0].any(0))
+        if not len(used):
+            break
+        tables = fit(codes[0][:, used], codes[1][:, used])
+        kept = np.zeros_like(coefficients[2])
+        kept[:, used] = codes[2][:, used] * np.float32(step)
+        back = pca.inverse_transform(kept).round().clip(0, 255)
+        mse = float(((back - flat[2]) ** 2).mean(dtype=np.float64)) / 255**2
+        size = len(tables.encode(codes[2][:, used]))
+        points.append(Point(size / len(images), float(decibels(mse))))
+    return Curve("PCA, the same coder", points, len(images))

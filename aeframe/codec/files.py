@@ -1,0 +1,171 @@
+"""Files of compressed samples: written, read, looked at and compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from aeframe.codec.codec import Codec, Samples, decibels, errors
+from aeframe.codec.container import DTYPES, Header, Kind, Reader, Section, Writer
+from aeframe.codec.errors import (
+    ContainerError,
+    DamagedError,
+    ModelMismatchError,
+    UnlikeError,
+)
+from aeframe.codec.packing import Packer, header_of, is_name, named, names_in, unpack
+from aeframe.errors import UserError
+
+
+@dataclass
+class Summary:
+    """What compressing came to.
+
+    bytes: of the whole file; payload: of the coded samples in it; estimate: what their codes should take.
+    psnr: of each sample in dB, infinite where it is stored as it is.
+    """
+
+    samples: int = 0
+    bytes: int = 0
+    payload: int = 0
+    estimate: float = 0.0
+    unlike: int = 0
+    parts: list[np.ndarray] = field(default_factory=list)
+
+    @property
+    def psnr(self) -> np.ndarray:
+        """Of each sample in dB."""
+        return np.concatenate(self.parts)
+
+    @property
+    def mean_psnr(self) -> float:
+        """Of the mean error of all samples."""
+        return float(decibels(float((10 ** (-self.psnr / 10)).mean())))
+
+
+def compress(
+    packer: Packer,
+    blocks: Iterable[Samples],
+    file: BinaryIO,
+    names: Sequence[str] | None = None,
+) -> Summary:
+    """Write samples, [n, *shape] at a time, each decoded and compared before it is written.
+
+    names: of the files that they are from, one each, to be kept. Raises UserError.
+    """
+    header, found = header_of(packer.codec), Summary()
+    if header.dtype not in DTYPES:
+        what = f"samples of {header.dtype} cannot be compressed"
+        raise UserError("model", what, f"Train on one of {', '.join(DTYPES)}.")
+    keeps = names is not None and all(map(is_name, names))
+    writer = Writer(file, header)
+    for x in blocks:
+        here = slice(found.samples, found.samples + len(x))
+        packed = packer.pack(x)
+        if packer.on_unlike == "error" and len(packed.unlike):
+            place = found.samples + int(packed.psnr.argmin())
+            raise _unlike(packer, packed.psnr, f"sample {place}" if names is None else names[place])
+        own = [named(names[here])] if names is not None and keeps else []
+        for section in (*own, *packed.sections):
+            writer.section(*section)
+            found.payload += len(section.payload) * (section.kind is Kind.CODED)
+        found.samples += len(x)
+        found.estimate += packed.bits / 8
+        found.unlike += len(packed.unlike)
+        found.parts.append(packed.psnr)
+    writer.end()
+    found.bytes = file.tell()
+    return found
+
+
+def _unlike(packer: Packer, psnr: np.ndarray, where: str) -> UnlikeError:
+    what = (
+        f"comes back with {psnr.min():.1f} dB, and what is like the training data with more than"
+        f" {packer.limit:.1f} dB"
+    )
+    remedy = "Write --on-unlike lossless to store such samples as they are, or --on-unlike keep."
+    return UnlikeError(where, what, remedy)
+
+
+@dataclass
+class Contents:
+    """What a whole, undamaged file says of itself.
+
+    stored: samples that were not coded. names: of all samples, or none. kinds: bytes of each kind of section.
+    """
+
+    header: Header
+    bytes: int
+    samples: int = 0
+    stored: int = 0
+    sections: int = 0
+    names: list[str] = field(default_factory=list)
+    kinds: dict[str, int] = field(default_factory=dict)
+
+    def add(self, section: Section) -> None:
+        """Count a section."""
+        self.sections += 1
+        self.samples += section.samples * (section.kind is Kind.CODED)
+        self.stored += section.samples * (section.kind is Kind.STORED)
+        self.names += names_in(section) if section.kind is Kind.NAMES else []
+        kind = section.kind.name.lower()
+        self.kinds[kind] = self.kinds.get(kind, 0) + len(section.payload)
+
+
+def inspect(file: Path) -> Contents:
+    """Look at a file without its model. Raises ContainerError unless every byte is as it was written."""
+    reader = Reader(file)
+    found = Contents(reader.header, reader.size)
+    with _told(file):
+        for section in reader.sections():
+            found.add(section)
+    return found
+
+
+def read(codec: Codec, file: Path) -> Iterator[Samples]:
+    """The samples of a file, [n, *shape] at a time. Raises ContainerError."""
+    reader, ours = Reader(file), header_of(codec)
+    if reader.header != ours:
+        theirs, own = (header.identity.hex()[:12] for header in (reader.header, ours))
+        what = f"was compressed by model {theirs}, and this one is {own}"
+        remedy = "Name the run that compressed it, with the codec.safetensors that it had then."
+        raise ModelMismatchError(file, what, remedy)
+    with _told(file):
+        yield from unpack(codec, reader.sections())
+
+
+def verify(codec: Codec, file: Path, against: Iterator[Samples] | None) -> tuple[int, np.ndarray]:
+    """Decode a whole file; the number of its samples, and the error of each (see codec.errors) where there
+    is something to compare them with. Raises ContainerError.
+    """
+    samples, found = 0, [np.zeros(0)]
+    rest = np.zeros(0)
+    for x in read(codec, file):
+        samples += len(x)
+        while against is not None and len(rest) < len(x):
+            block = next(against, None)
+            if block is None:
+                raise ContainerError(file, "holds more samples than what it is compared with")
+            rest = np.concatenate([rest, block]) if len(rest) else block
+        if against is not None and rest.shape[1:] != x.shape[1:]:
+            raise ContainerError(file, "holds images of another size than what it is compared with")
+        if against is not None:
+            found.append(errors(codec.model, rest[: len(x)], x))
+            rest = rest[len(x) :]
+    if len(rest) or (against is not None and next(against, None) is not None):
+        raise ContainerError(file, "holds fewer samples than what it is compared with")
+    return samples, np.concatenate(found)
+
+
+@contextmanager
+def _told(file: Path) -> Iterator[None]:
+    """What is wrong with a part that is whole, of its file."""
+    try:
+        yield
+    except DamagedError as error:
+        raise ContainerError(file, f"holds a part that {error}", "Make it again.") from error

@@ -1,0 +1,89 @@
+"""Tables from codes that occurred."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from aeframe.codec.rans import TOTAL, Integers
+from aeframe.codec.tables import MOST_ENTRIES, MOST_SYMBOLS, Codes, Tables
+
+CLUSTERS = (1, 32, 256)
+ROUNDS = 6
+PRIOR = 8.0  # samples that the frequencies among all samples count as among those of a cluster
+UNSEEN = 0.1  # how often a number within the range counts as seen that never was
+
+
+def fit(codes: Codes, held_out: Codes) -> Tables:
+    """Tables for codes like these, [n, m], n > 0.
+
+    held_out: others, which say into how many clusters to part them.
+    """
+    counts = Counts(codes)
+    possible = (k for k in CLUSTERS if k <= len(codes) and k * counts.everyone.size <= MOST_ENTRIES)
+    return min((counts.tables(k) for k in possible), key=lambda tables: estimate(tables, held_out))
+
+
+def estimate(tables: Tables, codes: Codes) -> float:
+    """The bits that coding these takes, without what a file needs around them."""
+    _, bits = tables.cheapest(tables.symbols(codes))
+    return float(bits.sum(dtype=np.float64))
+
+
+class Counts:
+    """How often each number occurs in codes, [n, m]."""
+
+    def __init__(self, codes: Codes) -> None:
+        low, high = codes.min(0), codes.max(0)
+        # of a unit with more numbers than fit into a table, those around its median
+        middle = np.median(codes, axis=0).astype(np.int32) - MOST_SYMBOLS // 2
+        self.low = np.where(high - low < MOST_SYMBOLS, low, middle)
+        last = np.minimum(high - self.low + 1, MOST_SYMBOLS)
+        self.occurs = np.arange(last.max() + 1) <= last[:, None]
+        symbols = codes - self.low + 1
+        self.codes, self.symbols = codes, np.where((symbols < 1) | (symbols > last), 0, symbols)
+        everyone = self._of(np.zeros(len(codes), np.int64), 1)[0] + UNSEEN * self.occurs
+        self.everyone = everyone / everyone.sum(1, keepdims=True)
+
+    def tables(self, clusters: int) -> Tables:
+        """With so many clusters: those in which the codes cost least, found in turns with their tables.
+
+        That is Lloyd's algorithm, with the length of the code in place of the distance.
+        """
+        if clusters == 1:
+            return self._tables(np.zeros(len(self.codes), np.int64), 1)
+        from sklearn.cluster import (
+            MiniBatchKMeans,  # half a second, which only this last step needs
+        )
+
+        means = MiniBatchKMeans(clusters, random_state=0, n_init=1, max_iter=20, batch_size=4096)
+        tables = self._tables(means.fit_predict(self.codes.astype(np.float32)), clusters)
+        for _ in range(ROUNDS):
+            assigned, _ = tables.cheapest(self.symbols)
+            tables = self._tables(assigned, clusters)
+        return tables
+
+    def _of(self, assigned: Integers, clusters: int) -> Integers:
+        """How often each symbol occurs in each cluster and unit, [K, m, S]."""
+        m, symbols = self.occurs.shape
+        places = (assigned[:, None] * m + np.arange(m)) * symbols + self.symbols
+        found = np.bincount(places.ravel(), minlength=clusters * m * symbols)
+        return found.reshape(clusters, m, symbols)
+
+    def _tables(self, assigned: Integers, clusters: int) -> Tables:
+        units = self._of(assigned, clusters) + PRIOR * self.everyone
+        names = np.bincount(assigned, minlength=clusters) + UNSEEN
+        return Tables(
+            self.low.astype(np.int32),
+            frequencies(units, self.occurs).astype(np.uint16),
+            frequencies(names, np.ones(clusters, bool)).astype(np.int32),
+        )
+
+
+def frequencies(shares: np.ndarray, occurs: np.ndarray) -> Integers:
+    """Whole numbers in proportion to shares, [..., S], that add up to TOTAL; at least 1 where it occurs."""
+    free = TOTAL - occurs.sum(-1, keepdims=True)
+    found = occurs + np.floor(shares / shares.sum(-1, keepdims=True) * free).astype(np.int64)
+    most = found.argmax(-1)[..., None]
+    rest = TOTAL - found.sum(-1, keepdims=True)
+    np.put_along_axis(found, most, np.take_along_axis(found, most, -1) + rest, -1)
+    return found

@@ -1,0 +1,169 @@
+"""Samples to the sections of a file, and back."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from aeframe.codec import photographs
+from aeframe.codec.codec import Codec, Decibels, Samples
+from aeframe.codec.container import MOST_SAMPLES, Header, Kind, Section
+from aeframe.codec.deflated import inflated
+from aeframe.codec.errors import DamagedError
+from aeframe.codec.fitting import estimate
+
+OnUnlike = Literal["error", "lossless", "keep"]
+LONGEST = 200  # characters of a name
+ELEMENTS = 2**23  # of the samples that are in memory at once
+
+
+class Packed(NamedTuple):
+    """Some samples as sections of a file.
+
+    psnr: of each sample, infinite where it is stored as it is. bits: what their codes should take. unlike:
+    the places of those that come back worse than the limit.
+    """
+
+    sections: list[Section]
+    psnr: Decibels
+    bits: float
+    unlike: np.ndarray
+
+
+@dataclass(frozen=True)
+class Packer:
+    """Packs samples that a codec codes. limit: the PSNR in dB below which a sample is unlike the data."""
+
+    codec: Codec
+    on_unlike: OnUnlike = "error"
+    min_psnr: float | None = None
+
+    @property
+    def limit(self) -> float:
+        """In dB."""
+        return self.codec.limit if self.min_psnr is None else self.min_psnr
+
+    def pack(self, x: Samples) -> Packed:
+        """Sections of samples, [n, *shape]: coded, decoded again and compared.
+
+        Raises DamagedError where decoding does not give the codes.
+        """
+        if self.codec.any_size:
+            return self._photograph(x)
+        codes = self.codec.codes(x)
+        psnr = self.codec.psnr(x, self.codec.samples(codes))
+        unlike = np.flatnonzero(psnr < self.limit)
+        sections, kept = [], np.ones(len(x), bool)
+        if len(unlike) and self.on_unlike == "lossless":
+            kept[unlike], psnr[unlike] = False, np.inf
+            sections.append(_stored(x[unlike], unlike))
+        stream = self.codec.tables.encode(codes[kept]) if kept.any() else b""
+        if kept.any() and not np.array_equal(
+            self.codec.tables.decode(stream, int(kept.sum())), codes[kept]
+        ):
+            raise DamagedError("does not decode to what was coded")
+        sections.append(Section(Kind.CODED, len(x), stream))
+        bits = estimate(self.codec.tables, codes[kept]) if kept.any() else 0.0
+        return Packed(sections, psnr, bits, unlike)
+
+    def _photograph(self, x: Samples) -> Packed:
+        """The sections of one image, [1, colors, H, W]."""
+        (image,) = x
+        payload, bits, psnr = photographs.pack(self.codec, image)
+        unlike = np.flatnonzero(psnr < self.limit)
+        if not len(unlike) or self.on_unlike != "lossless":
+            return Packed([Section(Kind.CODED, 1, payload)], psnr, bits, unlike)
+        raw = Section(Kind.STORED, 1, photographs.stored(image))
+        return Packed([raw, Section(Kind.CODED, 1, b"")], np.full(1, np.inf), 0.0, unlike)
+
+
+def header_of(codec: Codec) -> Header:
+    """Of a file that this codec writes."""
+    dtype = str(codec.model.description.data.dtype).removeprefix("torch.")
+    shape = codec.model.shape
+    return Header(codec.identity, dtype, (shape[0], 0, 0) if codec.any_size else shape)
+
+
+def rows_at_once(shape: tuple[int, ...]) -> int:
+    """How many samples make up one section."""
+    return 1 if 0 in shape else int(np.clip(ELEMENTS // np.prod(shape), 1, MOST_SAMPLES))
+
+
+def unpack(codec: Codec, sections: Iterator[Section]) -> Iterator[Samples]:
+    """The samples of a file, some at a time. Raises DamagedError."""
+    return photographs.unpack(codec, sections) if codec.any_size else _unpack(codec, sections)
+
+
+def _unpack(codec: Codec, sections: Iterator[Section]) -> Iterator[Samples]:
+    stored = None
+    for section in sections:
+        if section.kind is Kind.STORED:
+            stored = section
+        elif section.kind is Kind.CODED:
+            yield _merged(codec, section, stored)
+            stored = None
+
+
+def _merged(codec: Codec, section: Section, stored: Section | None) -> Samples:
+    places, apart = _as_they_are(codec, stored)
+    coded = section.samples - len(places)
+    shape, dtype = header_of(codec).shape, header_of(codec).dtype
+    if coded < 0 or (len(places) and places[-1] >= section.samples) or section.samples == 0:
+        raise DamagedError("names places that there are not")
+    if section.samples > rows_at_once(shape):
+        raise DamagedError("holds more samples than an encoder puts together")
+    samples = np.empty((section.samples, *shape), dtype)
+    kept = np.ones(section.samples, bool)
+    kept[places] = False
+    samples[places] = apart
+    if coded:
+        samples[kept] = codec.samples(codec.tables.decode(section.payload, coded))
+    elif section.payload:
+        raise DamagedError("holds bytes of no samples")
+    return samples
+
+
+def _stored(x: Samples, places: np.ndarray) -> Section:
+    raw = zlib.compress(x.astype(x.dtype.newbyteorder("<")).tobytes(), 9)
+    return Section(Kind.STORED, len(x), places.astype("<u4").tobytes() + raw)
+
+
+def _as_they_are(codec: Codec, section: Section | None) -> tuple[np.ndarray, Samples]:
+    """The places and the samples of a section of those that were not coded."""
+    header = header_of(codec)
+    dtype = np.dtype(header.dtype).newbyteorder("<")
+    if section is None:
+        return np.zeros(0, np.int64), np.zeros((0, *header.shape), dtype)
+    size = 4 * section.samples
+    if len(section.payload) < size or section.samples > rows_at_once(header.shape):
+        raise DamagedError("is shorter than the places that it names")
+    places = np.frombuffer(section.payload[:size], "<u4").astype(np.int64)
+    raw = inflated(section.payload[size:], section.samples * header.sample_bytes)
+    if len(raw) != section.samples * header.sample_bytes or (np.diff(places) <= 0).any():
+        raise DamagedError("does not hold the samples that it names")
+    return places, np.frombuffer(raw, dtype).reshape(section.samples, *header.shape)
+
+
+def named(names: Sequence[str]) -> Section:
+    """The names of the samples of the section that follows."""
+    text = "\n".join(names).encode("utf-8", "surrogateescape")
+    return Section(Kind.NAMES, len(names), zlib.compress(text, 9))
+
+
+def names_in(section: Section) -> list[str]:
+    """Those names. Raises DamagedError."""
+    raw = inflated(section.payload, 4 * (LONGEST + 1) * section.samples)
+    names = raw.decode("utf-8", "surrogateescape").split("\n")
+    if len(names) != section.samples or not all(map(is_name, names)):
+        raise DamagedError("holds names that are none of files")
+    return names
+
+
+def is_name(name: str) -> bool:
+    """Whether it names a file in a folder or in folders of it, and leads nowhere else."""
+    plain = len(name) <= LONGEST and not any(c in "\\:" or c < " " for c in name)
+    return plain and all(part and part[0] != "." for part in name.split("/"))

@@ -1,0 +1,162 @@
+"""Photographs of any size as bytes: the rounded map of each, whose positions are samples to the coder.
+
+photograph  height, width, bands of BAND positions from the top left on (the last one may have fewer)
+band        length, what Tables.encode makes of its positions
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+import zlib
+from collections.abc import Iterator
+from itertools import pairwise
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from aeframe.artifact.stored import as_stored
+from aeframe.codec.codec import Codec, Decibels, Samples, decibels, errors
+from aeframe.codec.container import Kind, Section
+from aeframe.codec.deflated import inflated
+from aeframe.codec.errors import DamagedError
+from aeframe.codec.fitting import estimate
+from aeframe.codec.tables import FARTHEST, Codes, Tables
+from aeframe.codec.tiles import decoder_of, image_of, map_of
+from aeframe.errors import UserError
+
+SIZE, LENGTH = struct.Struct("<II"), struct.Struct("<I")
+BAND = 2**12  # positions that are coded together
+PER_LANE = 2**14  # most numbers of a map are 0 and cost little: a coder has to pay for more of them
+MOST_PIXELS = 2**27
+ROWS = 256  # of pixels that are compared at once
+
+
+def pack(codec: Codec, image: Samples) -> tuple[bytes, float, Decibels]:
+    """An image [colors, H, W] as bytes, the bits that its code should take, and its PSNR when decoded, [1].
+
+    Raises DamagedError where decoding does not give the code.
+    """
+    height, width = image.shape[1:]
+    if height * width > MOST_PIXELS:
+        what = f"an image of {width} x {height} pixels is larger than {MOST_PIXELS:,}"
+        raise UserError("INPUT", what, "Cut it into pieces.")
+    codes = rounded(codec, image)
+    payload = packed(codec.tables, codes, height, width)
+    if not np.array_equal(_unpacked(codec, payload), codes):
+        raise DamagedError("does not decode to what was coded")
+    bits = sum(estimate(codec.tables, codes[i : i + BAND]) for i in range(0, len(codes), BAND))
+    return payload, bits, decibels(error(codec, image, restored(codec, codes, height, width)))
+
+
+def unpack(codec: Codec, sections: Iterator[Section]) -> Iterator[Samples]:
+    """The images of a file, each [1, colors, H, W]. Raises DamagedError."""
+    raw = None
+    for section in sections:
+        if section.kind is Kind.STORED:
+            raw = section.payload
+        elif section.kind is Kind.CODED:
+            if section.samples != 1 or (raw is not None and section.payload):
+                raise DamagedError("holds more than one image")
+            if raw is not None:
+                yield as_it_was(codec, raw)[None]
+            else:
+                codes = _unpacked(codec, section.payload)
+                yield restored(codec, codes, *size_of(section.payload))[None]
+            raw = None
+
+
+def rounded(codec: Codec, image: Samples) -> Codes:
+    """The map of an image [colors, H, W] in steps, as whole numbers, [positions, C]."""
+    steps = np.clip(map_of(codec.model.net, image) / codec.step, -FARTHEST, FARTHEST)
+    return by_position(np.rint(steps).astype(np.int32)[None], len(steps))
+
+
+def restored(codec: Codec, codes: Codes, height: int, width: int) -> Samples:
+    """The image of such numbers, [colors, height, width], as the training data was stored."""
+    net, data = codec.model.net, codec.model.description.data
+    code = (codes.T * codec.step).astype(np.float32)
+    code = code.reshape(-1, *decoder_of(net).positions(height, width))
+    return image_of(net, code, height, width, lambda raw: as_stored(raw, data))
+
+
+def error(codec: Codec, image: Samples, back: Samples) -> NDArray[np.float64]:
+    """The mean squared error of an image, [1], as in codec.errors, a few rows at a time."""
+    ends = [*range(0, image.shape[1], ROWS), image.shape[1]]
+    parts = (
+        errors(codec.model, image[None, :, a:b], back[None, :, a:b]) * (b - a)
+        for a, b in pairwise(ends)
+    )
+    return sum(parts, start=np.zeros(1)) / image.shape[1]
+
+
+def stored(image: Samples) -> bytes:
+    """An image [colors, H, W] as it is."""
+    raw = zlib.compress(image.astype(image.dtype.newbyteorder("<")).tobytes(), 9)
+    return SIZE.pack(*image.shape[1:]) + raw
+
+
+def as_it_was(codec: Codec, payload: bytes) -> Samples:
+    """The image of such bytes. Raises DamagedError."""
+    colors = codec.model.shape[0]
+    dtype = torch.empty(0, dtype=codec.model.description.data.dtype).numpy().dtype
+    height, width = size_of(payload)
+    count = colors * height * width * dtype.itemsize
+    raw = inflated(payload[SIZE.size :], count)
+    if len(raw) != count:
+        raise DamagedError("does not hold the image that it names")
+    return np.frombuffer(raw, dtype.newbyteorder("<")).reshape(colors, height, width)
+
+
+def _unpacked(codec: Codec, payload: bytes) -> Codes:
+    return unpacked(codec.tables, payload, decoder_of(codec.model.net).patch)
+
+
+def by_position(codes: Codes, channels: int) -> Codes:
+    """Flattened maps [n, C * positions] as what the tables are of: a row for each position, [.., C].
+
+    A code that is no map has one position, and stays as it is.
+    """
+    maps = codes.reshape(len(codes), channels, -1)
+    return np.ascontiguousarray(maps.transpose(0, 2, 1).reshape(-1, channels))
+
+
+def packed(tables: Tables, codes: Codes, height: int, width: int) -> bytes:
+    """The bytes of an image's map, [positions, C]."""
+    streams = [tables.encode(codes[i : i + BAND], PER_LANE) for i in range(0, len(codes), BAND)]
+    parts = (LENGTH.pack(len(stream)) + stream for stream in streams)
+    return SIZE.pack(height, width) + b"".join(parts)
+
+
+def size_of(payload: bytes) -> tuple[int, int]:
+    """The height and the width of a packed image. Raises DamagedError."""
+    if len(payload) < SIZE.size:
+        raise DamagedError("is shorter than an image's size")
+    height, width = SIZE.unpack(payload[: SIZE.size])
+    if not 0 < height * width <= MOST_PIXELS:
+        raise DamagedError(f"claims an image of {height} x {width} pixels")
+    return height, width
+
+
+def unpacked(tables: Tables, payload: bytes, patch: int) -> Codes:
+    """The numbers that `packed` was given, [positions, C]. Raises DamagedError."""
+    height, width = size_of(payload)
+    positions = math.ceil(height / patch) * math.ceil(width / patch)
+    bands = [min(BAND, positions - i) for i in range(0, positions, BAND)]
+    parts = zip(_streams(payload, len(bands)), bands, strict=True)
+    return np.concatenate([tables.decode(stream, rows, PER_LANE) for stream, rows in parts])
+
+
+def _streams(payload: bytes, count: int) -> Iterator[bytes]:
+    """Exactly so many, with nothing behind them."""
+    start = SIZE.size
+    for _ in range(count):
+        head = payload[start : start + LENGTH.size]
+        length = LENGTH.unpack(head)[0] if len(head) == LENGTH.size else len(payload)
+        start += LENGTH.size + length
+        if start > len(payload):
+            raise DamagedError("ends within an image")
+        yield payload[start - length : start]
+    if start != len(payload):
+        raise DamagedError("goes on behind an image")

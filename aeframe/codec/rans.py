@@ -1,0 +1,114 @@
+"""Entropy coding: range asymmetric numeral systems (Duda 2013, arXiv:1311.2540), in integers alone.
+
+Many coders work side by side, each on every n-th symbol, and write into one stream (Giesen 2014,
+arXiv:1402.3392): a step of all of them is a few operations of NumPy's. What was written on one machine is
+read on any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aeframe.codec.errors import DamagedError
+
+Integers = NDArray[np.int64]
+
+BITS = 16
+"""Frequencies of a table add up to 2 to this."""
+TOTAL = 1 << BITS
+LOWEST = 1 << BITS  # a coder's state lies in [LOWEST, LOWEST << 16)
+MOST_LANES = 128
+PER_LANE = 4096  # symbols for which the bytes that one more coder costs do not matter
+
+
+class Spans(NamedTuple):
+    """The part of 0..TOTAL that is a symbol's, of many symbols, [n] each."""
+
+    frequency: Integers
+    start: Integers
+
+
+class Alphabets:
+    """Tables of frequencies, in each of which symbols are looked up.
+
+    frequencies: [tables, symbols] of whole numbers that add up to TOTAL in each row; those of 0 do not occur.
+    """
+
+    def __init__(self, frequencies: Integers) -> None:
+        self.ends = frequencies.cumsum(1).astype(np.int32)
+        self.frequencies = frequencies.astype(np.int32)
+        if (frequencies < 0).any() or (self.ends[:, -1] != TOTAL).any():
+            raise ValueError(f"the frequencies of a table do not add up to {TOTAL}")
+
+    def spans(self, tables: Integers, symbols: Integers) -> Spans:
+        """Of each symbol in the table named beside it."""
+        frequency = self.frequencies[tables, symbols].astype(np.int64)
+        return Spans(frequency, self.ends[tables, symbols] - frequency)
+
+
+def lanes_for(symbols: int, per_lane: int = PER_LANE) -> int:
+    """How many coders work side by side on so many symbols: part of the format."""
+    return min(max(symbols // per_lane, 1), MOST_LANES)
+
+
+def encode(parts: Sequence[Spans], per_lane: int = PER_LANE) -> bytes:
+    """The bytes from which a Decoder reads the parts one after the other. All frequencies are above 0."""
+    lanes = lanes_for(sum(len(part.start) for part in parts), per_lane)
+    state = np.full(lanes, LOWEST, np.int64)
+    words = []
+    for frequency, start in reversed([step for part in parts for step in _steps(part, lanes)]):
+        x = state[: len(start)]
+        full = x >= frequency << 16
+        words.append((x[full] & 0xFFFF).astype("<u2"))
+        quotient, rest = np.divmod(np.where(full, x >> 16, x), frequency)
+        state[: len(start)] = (quotient << BITS) + rest + start
+    return b"".join([state.astype("<u4").tobytes(), *(w.tobytes() for w in reversed(words))])
+
+
+def _steps(part: Spans, lanes: int) -> Iterator[Spans]:
+    for i in range(0, len(part.start), lanes):
+        yield Spans(part.frequency[i : i + lanes], part.start[i : i + lanes])
+
+
+class Decoder:
+    """Reads what `encode` wrote. symbols: how many there are in all parts together."""
+
+    def __init__(self, stream: bytes, symbols: int, per_lane: int = PER_LANE) -> None:
+        size = 4 * lanes_for(symbols, per_lane)
+        if len(stream) < size:
+            raise DamagedError("is shorter than its first numbers")
+        self.state = np.frombuffer(stream[:size], "<u4").astype(np.int64)
+        self.words = np.frombuffer(stream, "<u2", (len(stream) - size) // 2, size)
+        self.stream, self.position = stream, 0
+
+    def read(self, alphabets: Alphabets, tables: Integers) -> Integers:
+        """The next part: a symbol of each table that is named."""
+        lanes, found = len(self.state), np.empty(len(tables), np.int64)
+        for i in range(0, len(tables), lanes):
+            found[i : i + lanes] = self._step(alphabets, tables[i : i + lanes])
+        return found
+
+    def _step(self, alphabets: Alphabets, tables: Integers) -> Integers:
+        x = self.state[: len(tables)]
+        slot = x & (TOTAL - 1)
+        symbols = (alphabets.ends[tables] <= slot.astype(np.int32)[:, None]).argmin(1)
+        frequency, start = alphabets.spans(tables, symbols)
+        x = frequency * (x >> BITS) + slot - start
+        empty = np.flatnonzero(x < LOWEST)
+        words = self.words[self.position : self.position + len(empty)]
+        if len(words) < len(empty):
+            raise DamagedError("ends before its last symbol")
+        x[empty] = (x[empty] << 16) | words
+        self.state[: len(tables)] = x
+        self.position += len(empty)
+        return symbols
+
+    def finish(self) -> bytes:
+        """What lies behind the symbols, all of which have been read."""
+        if (self.state != LOWEST).any():
+            raise DamagedError("does not end as its symbols do")
+        return self.stream[4 * len(self.state) + 2 * self.position :]

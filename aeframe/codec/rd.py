@@ -1,0 +1,150 @@
+"""Trained codecs beside the formats that everyone has, at the same quality."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aeframe.codec.codec import Codec, decibels, errors
+from aeframe.codec.curves import Curve, Images, Point
+from aeframe.codec.files import compress, read
+from aeframe.codec.packing import Packer, header_of, rows_at_once
+from aeframe.codec.saved import CODEC
+
+OURS = "autoencoder"
+BEST = "JPEG, its best"
+FINENESS = 0.5  # dB from one row of the table to the next
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One codec on the images.
+
+    gap: real bytes above the estimate, as a share. decoder: bytes of what has to be there to decode.
+    stranger: the PSNR of images that are not like the training data, by what they are.
+    """
+
+    run: str
+    point: Point
+    gap: float
+    decoder: int
+    stranger: dict[str, float]
+
+
+def measured(run: str, codec: Codec, images: Images) -> Measured:
+    """Compress images into a file, read it again, and compare."""
+    step = rows_at_once(header_of(codec).shape)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "x.aez"
+        with file.open("wb") as opened:
+            blocks = (images[i : i + step] for i in range(0, len(images), step))
+            found = compress(Packer(codec, "keep"), blocks, opened)
+        back = np.concatenate(list(read(codec, file)))
+        size = file.stat().st_size
+    mse = float(errors(codec.model, images, back).mean())
+    weights = codec.model.net.model.decoder.parameters()
+    decoder = sum(w.numel() * w.element_size() for w in weights)
+    tables = (Path(run) / CODEC).stat().st_size
+    return Measured(
+        run,
+        Point(size / len(images), float(decibels(mse))),
+        found.payload / found.estimate - 1,
+        decoder + tables,
+        {name: _psnr(codec, x) for name, x in strangers(images[:2000]).items()},
+    )
+
+
+def _psnr(codec: Codec, x: Images) -> float:
+    return float(decibels(float(errors(codec.model, x, codec.samples(codec.codes(x))).mean())))
+
+
+def strangers(images: Images) -> dict[str, Images]:
+    """What an autoencoder of these images never saw: their negatives, and pixels of one from many."""
+    generator = np.random.default_rng(0)
+    flat = images.reshape(len(images), -1)
+    return {
+        "negatives": 255 - images,
+        "shuffled pixels": generator.permuted(flat, axis=0).reshape(images.shape),
+    }
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Codecs of the same data, from coarse to fine, and the curves of others."""
+
+    runs: list[Measured]
+    others: list[Curve]
+    images: int
+    pixels: int
+
+    @property
+    def ours(self) -> Curve:
+        """The codecs as one curve."""
+        return Curve(OURS, [run.point for run in self.runs], self.images)
+
+    @property
+    def levels(self) -> list[float]:
+        """The PSNR of each row of the table."""
+        found = sorted(run.point.psnr for run in self.runs)
+        first, last = np.ceil(found[0] / FINENESS), np.floor(found[-1] / FINENESS)
+        return [float(i * FINENESS) for i in np.arange(first, last + 1)] or found
+
+    def rows(self) -> list[dict[str, float | None]]:
+        """Bytes for an image at each level, by the name of the curve."""
+        curves = [self.ours, *self.others]
+        return [
+            {"psnr": level, **{c.name: c.bytes_at(level) for c in curves}} for level in self.levels
+        ]
+
+    def break_even(self, run: Measured) -> int | None:
+        """How many images pay for the decoder: from so many on it and their bytes are less than the best
+        JPEG's. None where that is no curve, or not larger.
+        """
+        best = next((c for c in self.others if c.name == BEST), None)
+        theirs = None if best is None else best.bytes_at(run.point.psnr)
+        if theirs is None or theirs <= run.point.bytes:
+            return None
+        return int(np.ceil(run.decoder / (theirs - run.point.bytes)))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON: each curve as name and results, as CompressAI has them."""
+        return {
+            "images": self.images,
+            "curves": [_curve(c, self.pixels) for c in (self.ours, *self.others)],
+            "runs": [
+                {
+                    "run": run.run,
+                    "bytes": run.point.bytes,
+                    "psnr": run.point.psnr,
+                    "bytes_above_estimate": run.gap,
+                    "decoder_bytes": run.decoder,
+                    "images_that_pay_for_it": self.break_even(run),
+                    "out_of_domain_psnr": run.stranger,
+                }
+                for run in self.runs
+            ],
+            "matched": self.rows(),
+        }
+
+
+def _curve(curve: Curve, pixels: int) -> dict[str, Any]:
+    points = sorted(curve.points)
+    results = {
+        "bytes": [p.bytes for p in points],
+        "bpp": [8 * p.bytes / pixels for p in points],
+        "psnr": [p.psnr for p in points],
+    }
+    return {"name": curve.name, "images": curve.images, "results": results}
+
+
+def compared(
+    codecs: Sequence[tuple[str, Codec]], images: Images, others: list[Curve]
+) -> Comparison:
+    """Measure codecs on images, [N, C, H, W]."""
+    runs = sorted((measured(run, codec, images) for run, codec in codecs), key=lambda m: m.point)
+    return Comparison(runs, others, len(images), images.shape[2] * images.shape[3])

@@ -1,0 +1,118 @@
+"""How often each unit of a code takes which whole number: what the entropy coder knows beforehand.
+
+One table for each unit, or, where samples fall into groups in which other numbers are frequent, one for each
+unit and group (cluster); a sample's cluster is then coded before its units.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from aeframe.codec.errors import DamagedError
+from aeframe.codec.rans import BITS, PER_LANE, Alphabets, Decoder, Integers, encode
+
+Codes = NDArray[np.int32]
+
+ESCAPE = 0  # the symbol of a number that has none; it follows behind the symbols
+ESCAPED_BITS = 32
+FARTHEST = 2**30  # from 0 that a number may be
+MOST_SYMBOLS = 2**12  # of a unit; the others are escaped
+MOST_ENTRIES = 2**24  # of all tables
+ROWS = 4096  # samples whose costs are counted at once
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Frequencies out of TOTAL. Raises ValueError for what no coder can work with.
+
+    low: of each unit the number that is symbol 1, [m]. units: of each cluster, unit and symbol, [K, m, S]; 0
+    for those that the unit has not. clusters: [K].
+    """
+
+    low: NDArray[np.int32]
+    units: NDArray[np.uint16]
+    clusters: NDArray[np.int32]
+
+    def __post_init__(self) -> None:
+        if self.units.ndim != 3 or not 0 < self.units.size <= MOST_ENTRIES:
+            raise ValueError("the tables are empty, or far too large")
+        count, m, _ = self.units.shape
+        if self.low.shape != (m,) or self.clusters.shape != (count,):
+            raise ValueError("the tables' sizes do not fit each other")
+        occurs = self.units != 0
+        if not (occurs[:, :, ESCAPE].all() and (occurs == occurs[0]).all() and self.clusters.all()):
+            raise ValueError("what may occur has no frequency")
+        if (np.abs(self.low.astype(np.int64)) > FARTHEST).any():
+            raise ValueError("the tables hold numbers that are far too large")
+        _ = self.alphabets  # which looks at the sums
+
+    @property
+    def m(self) -> int:
+        """The number of code units."""
+        return self.units.shape[1]
+
+    @cached_property
+    def alphabets(self) -> tuple[Alphabets, Alphabets]:
+        """That of the clusters, and those of the units, cluster by cluster."""
+        rows = self.units.reshape(-1, self.units.shape[2])
+        return Alphabets(self.clusters[None].astype(np.int64)), Alphabets(rows.astype(np.int64))
+
+    @cached_property
+    def _last(self) -> Integers:
+        """The last symbol of each unit, [m]."""
+        symbols = self.units.shape[2]
+        return symbols - 1 - (self.units[0, :, ::-1] != 0).argmax(1)
+
+    @cached_property
+    def _bits(self) -> tuple[Tensor, Tensor]:
+        """What each symbol of each unit costs in each cluster, [m * S, K], and the cluster itself, [K]."""
+        units = BITS - np.log2(np.maximum(self.units, 1).astype(np.float32))
+        units[:, :, ESCAPE] += ESCAPED_BITS
+        own = BITS - np.log2(self.clusters.astype(np.float32))
+        return torch.from_numpy(units.reshape(len(units), -1).T.copy()), torch.from_numpy(own)
+
+    def symbols(self, codes: Codes) -> Integers:
+        """The symbol of each number, [n, m]."""
+        symbols = codes.astype(np.int64) - self.low + 1
+        return np.where((symbols < 1) | (symbols > self._last), ESCAPE, symbols)
+
+    def cheapest(self, symbols: Integers) -> tuple[Integers, NDArray[np.float32]]:
+        """The cluster in which each sample costs least, [n], and how many bits that are with its name."""
+        units, own = self._bits
+        places = torch.from_numpy(symbols + np.arange(self.m) * self.units.shape[2])
+        costs = (F.embedding_bag(rows, units, mode="sum") + own for rows in places.split(ROWS))
+        bits, clusters = zip(*(cost.min(1) for cost in costs), strict=True)
+        return torch.cat(clusters).numpy(), torch.cat(bits).numpy()
+
+    def encode(self, codes: Codes, per_lane: int = PER_LANE) -> bytes:
+        """The bytes of whole numbers, [n, m], n > 0. per_lane: see lanes_for."""
+        symbols = self.symbols(codes)
+        clusters, _ = self.cheapest(symbols)
+        of_clusters, of_units = self.alphabets
+        first = of_clusters.spans(np.zeros_like(clusters), clusters)
+        rest = of_units.spans(self._rows(clusters), symbols.T.ravel())
+        return encode([first, rest], per_lane) + codes[symbols == ESCAPE].astype("<i4").tobytes()
+
+    def decode(self, stream: bytes, samples: int, per_lane: int = PER_LANE) -> Codes:
+        """The whole numbers, [samples, m]. Raises DamagedError."""
+        decoder = Decoder(stream, samples * (self.m + 1), per_lane)
+        of_clusters, of_units = self.alphabets
+        clusters = decoder.read(of_clusters, np.zeros(samples, np.int64))
+        symbols = decoder.read(of_units, self._rows(clusters)).reshape(self.m, samples).T
+        codes = (symbols + self.low - 1).astype(np.int32)
+        escaped, rest = symbols == ESCAPE, decoder.finish()
+        if len(rest) != 4 * np.count_nonzero(escaped):
+            raise DamagedError("does not end with its last number")
+        codes[escaped] = np.frombuffer(rest, "<i4")
+        return codes
+
+    def _rows(self, clusters: Integers) -> Integers:
+        """The table of each symbol, unit by unit, [m * n]."""
+        return (clusters * self.m + np.arange(self.m)[:, None]).ravel()

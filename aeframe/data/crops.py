@@ -1,0 +1,73 @@
+"""Samples cut from photographs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from PIL import Image
+
+from aeframe.bounds import AtLeast
+from aeframe.data.folder import Folder, OnBadSample, Side
+from aeframe.data.images import Color, ImageReader
+from aeframe.noise import mix
+
+
+class PhotoCrops(Folder):
+    """Square pieces of every image of a folder, at their own resolution.
+
+    size: height and width of a piece. crops_per_image: pieces of each image, at random places that follow
+    from the file's name and do not change with the seed. Training, validation and test data are of different
+    images: val_fraction and test_fraction are shares of the images, chosen by the seed; the images of
+    test_root are for the test alone. The other options and what becomes of the images: see Folder.
+    """
+
+    def __init__(
+        self,
+        *,
+        root: str | None = None,
+        test_root: str | None = None,
+        size: Side = 64,
+        crops_per_image: Annotated[int, AtLeast(1)] = 100,
+        color: Color = "rgb",
+        cache: str | None = "auto",
+        on_bad_sample: OnBadSample = "error",
+    ) -> None:
+        super().__init__(
+            root=root,
+            test_root=test_root,
+            size=size,
+            color=color,
+            cache=cache,
+            on_bad_sample=on_bad_sample,
+            per_image=crops_per_image,
+        )
+
+    @property
+    def reader(self) -> ImageReader:
+        return CropReader(None, "crop", self.color, self.size, self.per_image)
+
+    @property
+    def recipe(self) -> str:
+        return f"{self.per_image} crops of {self.size} {self.color}"
+
+
+@dataclass(frozen=True)
+class CropReader(ImageReader):
+    """Reads squares of each image, uint8 [count, C, side, side]."""
+
+    side: int
+    count: int
+
+    def made_of(self, image: Image.Image, file: Path) -> np.ndarray:
+        width, height = image.size
+        if min(width, height) < self.side:
+            raise ValueError(
+                f"of {width} x {height} pixels, it has no room for crops of {self.side}"
+            )
+        pixels, side = super().made_of(image, file), self.side
+        random = np.random.default_rng(mix("crops", file.name))
+        corners = random.integers((height - side + 1, width - side + 1), size=(self.count, 2))
+        return np.stack([pixels[:, y : y + side, x : x + side] for y, x in corners])

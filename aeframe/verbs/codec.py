@@ -1,0 +1,213 @@
+"""Codes as compressed files, and back."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aeframe.errors import UserError
+from aeframe.verbs.base import Verb, add_input, add_out, add_source
+
+if TYPE_CHECKING:
+    from aeframe.codec.files import Summary
+
+ENDING = ".aez"
+
+
+def _codec_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "run", metavar="RUN", help="folder of a run, whose training data is where it was"
+    )
+    parser.add_argument(
+        "--step", type=float, metavar="S", help="round the code to multiples of S (see --loss)"
+    )
+    parser.add_argument(
+        "--loss",
+        type=float,
+        default=0.5,
+        metavar="DB",
+        help="or what rounding may cost, in dB (0.5)",
+    )
+
+
+def _codec(options: argparse.Namespace) -> None:
+    from aeframe import artifact
+    from aeframe.codec import saved
+    from aeframe.codec.calibration import calibrated
+    from aeframe.verbs.own_data import own_data
+
+    folder = Path(options.run).expanduser()
+    if not folder.is_dir():
+        raise UserError(options.run, "is no folder", "Write the folder of a run.")
+    for name, value in (("--step", options.step), ("--loss", options.loss)):
+        if value is not None and not 0 < value < 1e9:
+            raise UserError(f"{name} {value:g}", "must be above 0")
+    model = artifact.load(folder, batch_size=saved.BATCH)
+    made = calibrated(model, own_data(model)[1], options.step, options.loss)
+    saved.save(folder, made)
+    clusters, units, _ = made.tables.units.shape
+    print(
+        f"Codec of {units} units in steps of {made.step:g}, {clusters} clusters: {folder / saved.CODEC}"
+    )
+
+
+def _compress_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_run(parser)
+    add_input(parser)
+    add_out(parser, f"the compressed file, {ENDING}")
+    parser.add_argument(
+        "--on-unlike",
+        choices=["error", "lossless", "keep"],
+        default="error",
+        help="samples that come back too badly: refuse all (error), store them as they are, or keep",
+    )
+    parser.add_argument(
+        "--min-psnr",
+        type=float,
+        metavar="DB",
+        help="what is too badly (3 below the worst held-out)",
+    )
+    parser.add_argument("--no-names", action="store_true", help="do not keep the names of files")
+
+
+def _compress(options: argparse.Namespace) -> None:
+    from aeframe.codec import files, saved
+    from aeframe.codec.packing import Packer, header_of, rows_at_once
+    from aeframe.verbs.inputs import opened, told_of
+    from aeframe.verbs.outputs import free_place, say, shown, whole_file
+
+    out = free_place(options.out, (ENDING,), force=options.force)
+    codec = saved.load(options.run)
+    given = opened(options.input, codec.model, options, any_size=codec.any_size)
+    packer = Packer(codec, options.on_unlike, options.min_psnr)
+    blocks = shown(given.blocks(rows_at_once(header_of(codec).shape)), given.count, "Compressing")
+    with told_of(given.where), whole_file(out) as file:
+        names = None if options.no_names else given.names
+        found = files.compress(packer, blocks, file, names)
+    _summary(found, options.on_unlike)
+    say(out, f"{found.samples:,} samples in {found.bytes:,} bytes")
+
+
+def _summary(found: Summary, on_unlike: str) -> None:
+    import numpy as np
+
+    gap = f"; {found.payload / found.estimate - 1:+.2%} to the estimate" if found.estimate else ""
+    print(f"{found.bytes / found.samples:.2f} bytes a sample{gap}")
+    low = np.percentile(found.psnr, 5, method="lower")
+    print(f"{found.mean_psnr:.2f} dB of the mean error; 95 % of the samples above {low:.2f} dB")
+    if found.unlike:
+        done = "stored as they are" if on_unlike == "lossless" else "kept as they come back"
+        print(f"{found.unlike:,} samples unlike the training data, {done}")
+
+
+def _decompress_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_run(parser)
+    _add_file(parser)
+    add_out(parser, "a folder for pictures, or a file in .npy or .npz")
+
+
+def _decompress(options: argparse.Namespace) -> None:
+    from aeframe.codec import files, saved
+    from aeframe.verbs.outputs import free_place, say, shown
+    from aeframe.verbs.pictures import write_samples
+
+    out = free_place(options.out, (".npy", ".npz"), force=options.force, folder=True)
+    codec, file = saved.load(options.run), _file(options)
+    if codec.any_size and out.suffix:
+        what = "no array holds images of different sizes"
+        raise UserError(f"--out {options.out}", what, "Write a folder.")
+    found = files.inspect(file)  # nothing is made of a file that is damaged anywhere
+    blocks = shown(files.read(codec, file), found.samples, "Decompressing")
+    names = found.names if len(found.names) == found.samples else None
+    write_samples(out, blocks, found.samples, codec.model, names)
+    say(out, f"{found.samples:,} samples")
+
+
+def _inspect(options: argparse.Namespace) -> None:
+    from aeframe.codec import files
+
+    found = files.inspect(_file(options))
+    kinds = "".join(f", {size:,} {kind}" for kind, size in found.kinds.items())
+    shape = " x ".join(str(side or "any") for side in found.header.shape)
+    print(
+        f"samples: {found.samples:,} of {found.header.dtype}, {shape}; {found.stored:,} stored as they are"
+    )
+    print(f"model:   {found.header.identity.hex()}")
+    print(f"bytes:   {found.bytes:,} in {found.sections:,} sections{kinds}")
+    print("Every checksum is right.")
+
+
+def _verify_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_run(parser)
+    _add_file(parser)
+    parser.add_argument("--against", nargs="+", metavar="INPUT", help="what was compressed")
+    add_source(parser)
+
+
+def _verify(options: argparse.Namespace) -> None:
+    from aeframe.codec import files, saved
+    from aeframe.codec.codec import decibels
+    from aeframe.codec.packing import header_of, rows_at_once
+    from aeframe.verbs.inputs import opened
+    from aeframe.verbs.outputs import shown
+
+    codec, file = saved.load(options.run), _file(options)
+    against = None
+    if options.against:
+        given = opened(options.against, codec.model, options, any_size=codec.any_size)
+        against = shown(
+            given.blocks(rows_at_once(header_of(codec).shape)), given.count, "Comparing"
+        )
+    samples, mse = files.verify(codec, file, against)
+    if len(mse):
+        worst = decibels(mse).min()
+        print(
+            f"{decibels(mse.mean()):.2f} dB of the mean error, {worst:.2f} dB of the worst sample"
+        )
+    print(f"{samples:,} samples decode, and every checksum is right: {file}")
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help="folder of a run that has a codec.safetensors")
+
+
+def _add_file(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", help=f"what compress wrote, {ENDING}")
+
+
+def _file(options: argparse.Namespace) -> Path:
+    return Path(options.file).expanduser()
+
+
+VERBS = (
+    Verb(
+        "codec",
+        "make a trained network fit for compression",
+        "aeframe codec outputs/DAY/RUN --loss 0.5",
+        _codec_arguments,
+        _codec,
+    ),
+    Verb(
+        "compress",
+        "samples to a compressed file",
+        "aeframe compress outputs/DAY/RUN my_images/ --out images.aez",
+        _compress_arguments,
+        _compress,
+    ),
+    Verb(
+        "decompress",
+        "a compressed file to samples",
+        "aeframe decompress outputs/DAY/RUN images.aez --out restored/",
+        _decompress_arguments,
+        _decompress,
+    ),
+    Verb("inspect", "what a compressed file holds", "aeframe inspect x.aez", _add_file, _inspect),
+    Verb(
+        "verify",
+        "whether a compressed file decodes, and to what it was made from",
+        "aeframe verify outputs/DAY/RUN images.aez --against my_images/",
+        _verify_arguments,
+        _verify,
+    ),
+)

@@ -1,0 +1,287 @@
+"""Compressed files: samples come back as they were compared, and all that is wrong has a name."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.numpy
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from aeframe import cli, codec
+from aeframe.codec import Codec
+from aeframe.codec.container import Kind, Reader, Writer
+from aeframe.codec.errors import ContainerError, ModelMismatchError, UnlikeError
+from aeframe.codec.files import compress, inspect, read, verify
+from aeframe.codec.packing import Packer, header_of, is_name, named
+from aeframe.codec.saved import CODEC
+from aeframe.errors import UserError
+from tests.conftest import TRAIN
+
+DIGITS = load_digits().images.astype(np.uint8)[:, None]
+Verb = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with the rate constraint, which no test may change."""
+    root = tmp_path_factory.mktemp("rate")
+    words = ["constraint=rate", "network.widths=[32]", "trainer.max_epochs=3", "optimizer.lr=0.01"]
+    subprocess.run(
+        [sys.executable, str(TRAIN), *words, "hydra.run.dir=run"],
+        cwd=root,
+        check=True,
+        capture_output=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    return root / "run"
+
+
+@pytest.fixture(scope="module")
+def made(run: Path) -> Codec:
+    return codec.load(run)
+
+
+@pytest.fixture
+def verb(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Verb:
+    """Run `aeframe VERB` in this process and in tmp_path: (exit status, stdout, stderr)."""
+
+    def work(*argv: str) -> tuple[int, str, str]:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["aeframe", *argv])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        out, err = capfd.readouterr()
+        return int(ended.value.code or 0), out, err
+
+    return work
+
+
+def written(packer: Packer, file: Path, x: np.ndarray, names: list[str] | None = None) -> bytes:
+    stream = BytesIO()
+    compress(packer, [x[: len(x) // 2], x[len(x) // 2 :]], stream, names)
+    file.write_bytes(stream.getvalue())
+    return stream.getvalue()
+
+
+def test_a_run_with_a_rate_leaves_its_tables(made: Codec) -> None:
+    assert made.step == 1.0
+    assert made.tables.m == made.model.latent_dim
+    assert 0 < made.limit < 20
+
+
+def test_what_comes_back_is_what_was_compared(made: Codec, tmp_path: Path) -> None:
+    stream = BytesIO()
+    found = compress(Packer(made), [DIGITS[:900], DIGITS[900:]], stream)
+    (tmp_path / "x.aez").write_bytes(stream.getvalue())
+    back = np.concatenate(list(read(made, tmp_path / "x.aez")))
+    assert np.array_equal(back, made.samples(made.codes(DIGITS)))
+    assert np.allclose(found.psnr, made.psnr(DIGITS, back))
+    assert found.bytes == len(stream.getvalue()) < 0.25 * DIGITS.size
+    assert found.estimate <= found.payload <= 1.01 * found.estimate + 64
+    mse = ((back.astype(float) - DIGITS) ** 2).mean()
+    assert found.mean_psnr == pytest.approx(10 * np.log10(16**2 / mse), abs=1e-3)
+    samples, errors = verify(made, tmp_path / "x.aez", iter([DIGITS[:5], DIGITS[5:]]))
+    assert samples == len(DIGITS)
+    assert errors.mean() == pytest.approx(mse / 16**2)
+
+
+def test_every_flipped_byte_and_every_cut_is_told(made: Codec, tmp_path: Path) -> None:
+    file = tmp_path / "x.aez"
+    names = [f"{i}.png" for i in range(6)]
+    whole = written(Packer(made, "lossless", min_psnr=18), file, DIGITS[:6], names)
+    assert {s.kind for s in Reader(file).sections()} == {Kind.NAMES, Kind.STORED, Kind.CODED}
+    for i in range(len(whole)):
+        for changed in (whole[:i], whole[:i] + bytes([whole[i] ^ 0x10]) + whole[i + 1 :]):
+            file.write_bytes(changed)
+            with pytest.raises(ContainerError):
+                list(read(made, file))
+            with pytest.raises(ContainerError):
+                inspect(file)
+
+
+def test_parts_whose_checksums_a_stranger_made_right_are_told(made: Codec, tmp_path: Path) -> None:
+    """Whatever the parts hold: an error with a name, or samples; never anything else."""
+    file, generator = tmp_path / "x.aez", np.random.default_rng(0)
+    written(Packer(made, "lossless", min_psnr=18), file, DIGITS[:40])
+    sections = list(Reader(file).sections())
+    told = 0
+    for _ in range(300):
+        stream, chosen = BytesIO(), int(generator.integers(len(sections)))
+        writer = Writer(stream, header_of(made))
+        for i, section in enumerate(sections):
+            payload = bytearray(section.payload)
+            if i == chosen and payload:
+                payload[generator.integers(len(payload))] = generator.integers(256)
+                payload = payload[: generator.integers(len(payload) + 1)]
+            count = int(generator.integers(70000)) if generator.random() < 0.1 else section.samples
+            writer.section(section.kind, count, bytes(payload))
+        writer.end()
+        file.write_bytes(stream.getvalue())
+        try:
+            assert all(x.shape[1:] == (1, 8, 8) for x in read(made, file))
+        except ContainerError:
+            told += 1
+    assert told > 200
+
+
+def test_samples_unlike_the_training_data_are_refused_stored_or_kept(
+    made: Codec, tmp_path: Path
+) -> None:
+    file, x = tmp_path / "x.aez", DIGITS[:50].copy()
+    x[[3, 40]] = np.random.default_rng(0).integers(0, 2, (2, 1, 8, 8), np.uint8) * 16
+    with pytest.raises(UnlikeError, match="sample 3"):
+        written(Packer(made, "error"), file, x)
+    written(Packer(made, "lossless"), file, x)
+    back = np.concatenate(list(read(made, file)))
+    assert np.array_equal(back[[3, 40]], x[[3, 40]])
+    others = np.delete(np.arange(50), [3, 40])
+    assert np.array_equal(back[others], made.samples(made.codes(x[others])))
+    assert inspect(file).stored == 2
+    written(Packer(made, "keep"), file, x)
+    assert np.array_equal(np.concatenate(list(read(made, file))), made.samples(made.codes(x)))
+    assert inspect(file).stored == 0
+
+
+def test_all_samples_may_be_stored_as_they_are(made: Codec, tmp_path: Path) -> None:
+    file = tmp_path / "x.aez"
+    written(Packer(made, "lossless", min_psnr=99), file, DIGITS[:10])
+    assert np.array_equal(np.concatenate(list(read(made, file))), DIGITS[:10])
+
+
+def test_another_model_and_other_tables_are_refused(made: Codec, tmp_path: Path) -> None:
+    file = tmp_path / "x.aez"
+    written(Packer(made), file, DIGITS[:10])
+    for other in (
+        replace(made, step=0.5),
+        replace(made, tables=replace(made.tables, low=made.tables.low + 1)),
+    ):
+        with pytest.raises(ModelMismatchError, match="was compressed by model"):
+            list(read(other, file))
+
+
+def test_comparing_with_something_else_is_told(made: Codec, tmp_path: Path) -> None:
+    file = tmp_path / "x.aez"
+    written(Packer(made), file, DIGITS[:10])
+    for other, what in ((DIGITS[:9], "more samples"), (DIGITS[:11], "fewer samples")):
+        with pytest.raises(ContainerError, match=what):
+            verify(made, file, iter([other]))
+
+
+@pytest.mark.parametrize(
+    "name", ["", "..", "a/../b", "/etc/x", "C:x", "a\\b", ".x", "a\0", "a\nb", "a//b"]
+)
+def test_names_that_lead_elsewhere_are_none(name: str, made: Codec, tmp_path: Path) -> None:
+    assert not is_name(name)
+    if "\n" not in name:
+        with (tmp_path / "x.aez").open("wb") as file:
+            writer = Writer(file, header_of(made))
+            writer.section(*named([name]))
+            writer.section(Kind.CODED, 1, made.tables.encode(made.codes(DIGITS[:1])))
+            writer.end()
+        with pytest.raises(ContainerError, match="names"):
+            inspect(tmp_path / "x.aez")
+
+
+def test_the_tables_of_a_stranger_are_looked_at(run: Path, made: Codec, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder)
+    file = folder / CODEC
+    good = file.read_bytes()
+    said = {"format": 1, "model": made.model.identity, "step": 1.0, "limit": 9.0}
+    tables = {n: getattr(made.tables, n) for n in ("low", "units", "clusters")}
+    for wrong in (
+        {"format": 2},
+        {"model": "0" * 64},
+        {"step": 0.0},
+        {"step": "1"},
+        {"limit": float("nan")},
+    ):
+        file.write_bytes(safetensors.numpy.save(tables, {"aeframe": json.dumps({**said, **wrong})}))
+        with pytest.raises(UserError, match="is no codec of this model"):
+            codec.load(folder)
+    other = {
+        "low": tables["low"][:-1],
+        "units": tables["units"].astype(np.int32),
+        "clusters": tables["clusters"] + 1,
+    }
+    for name, table in other.items():
+        file.write_bytes(
+            safetensors.numpy.save({**tables, name: table}, {"aeframe": json.dumps(said)})
+        )
+        with pytest.raises(UserError, match="is no codec of this model"):
+            codec.load(folder)
+    for length in (0, 8, 100, len(good) - 1):
+        file.write_bytes(good[:length])
+        with pytest.raises(UserError, match="is no codec of this model"):
+            codec.load(folder)
+    file.unlink()
+    with pytest.raises(UserError, match="aeframe codec"):
+        codec.load(folder)
+
+
+def test_the_verbs_do_what_their_help_says(run: Path, verb: Verb, tmp_path: Path) -> None:
+    np.save(tmp_path / "digits.npy", DIGITS[:100])
+    status, out, _ = verb("compress", str(run), "digits.npy", "-o", "x.aez")
+    assert (status, out.splitlines()[-1]) == (
+        0,
+        f"100 samples in {(tmp_path / 'x.aez').stat().st_size:,} bytes: x.aez",
+    )
+    assert verb("inspect", "x.aez")[1].startswith("samples: 100 of uint8, 1 x 8 x 8; 0 stored")
+    status, out, _ = verb("verify", str(run), "x.aez", "--against", "digits.npy")
+    assert (status, out.splitlines()[-1]) == (
+        0,
+        "100 samples decode, and every checksum is right: x.aez",
+    )
+    assert verb("decompress", str(run), "x.aez", "-o", "back.npy")[0] == 0
+    assert np.load(tmp_path / "back.npy").shape == (100, 1, 8, 8)
+    whole = (tmp_path / "x.aez").read_bytes()
+    (tmp_path / "x.aez").write_bytes(whole[:-1])
+    status, out, err = verb("decompress", str(run), "x.aez", "-o", "folder")
+    assert (status, out) == (2, "")
+    assert err.startswith("aeframe: x.aez: ends in section 2: 8 bytes should follow, and 7 do.")
+    assert not (tmp_path / "folder").exists()
+
+
+def test_pictures_come_back_by_their_names(run: Path, verb: Verb, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for i in range(3):
+        Image.fromarray(DIGITS[i, 0] * 15).save(tmp_path / "in" / f"a{i}.bmp")
+    assert verb("compress", str(run), "in", "-o", "x.aez", "--on-unlike", "keep")[0] == 0
+    assert verb("decompress", str(run), "x.aez", "-o", "out")[0] == 0
+    assert sorted(f.name for f in (tmp_path / "out").iterdir()) == ["a0.png", "a1.png", "a2.png"]
+
+
+def test_unlike_data_leaves_no_file(run: Path, verb: Verb, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 2, (9, 1, 8, 8), np.uint8) * 16
+    np.save(tmp_path / "noise.npy", noise)
+    status, _, err = verb("compress", str(run), "noise.npy", "-o", "x.aez")
+    assert status == 2
+    assert "--on-unlike lossless" in err
+    assert [f.name for f in tmp_path.iterdir()] == ["noise.npy"]
+
+
+def test_any_trained_network_becomes_a_codec(trained: Path, verb: Verb, tmp_path: Path) -> None:
+    shutil.copytree(trained, tmp_path / "run")
+    assert "aeframe codec" in verb("compress", "run", "x.npy", "-o", "x.aez")[2]
+    status, out, _ = verb("codec", "run", "--loss", "0.3")
+    assert (status, out.splitlines()[-1].rpartition(": ")[2]) == (0, f"run/{CODEC}")
+    made = codec.load(tmp_path / "run")
+    exact = made.psnr(DIGITS, made.model.reconstruct(DIGITS))
+    found = made.psnr(DIGITS, made.samples(made.codes(DIGITS)))
+    assert found.mean() > exact.mean() - 0.6
+    assert verb("codec", "run", "--step", "2")[0] == 0
+    assert codec.load(tmp_path / "run").step == 2.0
+    assert verb("codec", "run", "--step", "0")[0] == 2

@@ -1,0 +1,90 @@
+"""Rate and distortion: bytes that were written, at the same quality."""
+
+from __future__ import annotations
+
+import json
+from io import BytesIO
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from aeframe.codec.curves import Curve, Point, Standard, mosaic, pca_curve, standards, tiles
+from aeframe.codec.plot import drawn
+from aeframe.codec.rd import Comparison, Measured
+
+DIGITS = (load_digits().images * 15).astype(np.uint8)[:, None]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("count", [1, 4, 7, 9])
+def test_a_mosaic_comes_apart_again(channels: int, count: int) -> None:
+    images = np.random.default_rng(0).integers(0, 255, (count, channels, 4, 5)).astype(np.uint8)
+    pixels = mosaic(images, 3)
+    assert pixels.shape == (channels, -(-count // 3) * 4, 15)
+    assert np.array_equal(pixels[:, :4, :5], images[0])
+    assert np.array_equal(tiles(pixels, images.shape, 3), images)
+
+
+def test_bytes_are_those_of_files_and_psnr_that_of_their_pixels() -> None:
+    (point,) = Standard("j", "JPEG", [{"quality": 50}], side=0).curve(DIGITS[:4]).points
+    grid = np.block([[DIGITS[0, 0], DIGITS[1, 0]], [DIGITS[2, 0], DIGITS[3, 0]]])
+    stream = BytesIO()
+    Image.fromarray(grid).save(stream, "JPEG", quality=50)
+    mse = ((np.array(Image.open(stream), np.float64) - grid) ** 2).mean()
+    assert point.bytes == len(stream.getvalue()) / 4
+    assert point.psnr == pytest.approx(10 * np.log10(255**2 / mse))
+
+
+def test_lossless_is_a_hundred_decibels() -> None:
+    png = next(s for s in standards() if s.format == "PNG")
+    assert png.curve(DIGITS[:30]).points[0].psnr == 100
+
+
+def test_between_two_points_bytes_are_interpolated_in_logarithms() -> None:
+    curve = Curve("c", [Point(10, 20), Point(40, 22), Point(90, 21)], 1)  # the last is beaten
+    assert curve.bytes_at(20) == pytest.approx(10)
+    assert curve.bytes_at(21) == pytest.approx(20)
+    assert curve.bytes_at(22) == pytest.approx(40)
+    assert curve.bytes_at(19.9) is None
+    assert curve.bytes_at(22.1) is None
+
+
+def test_principal_components_are_coded_with_the_same_coder() -> None:
+    curve = pca_curve(DIGITS[:1200], DIGITS[1200:1400], DIGITS[1400:])
+    points = sorted(curve.points)
+    assert len(points) >= 4
+    assert all(a.psnr < b.psnr for a, b in pairwise(points))
+    assert points[0].bytes < 8 < points[-1].bytes < 64
+
+
+def test_a_comparison_says_how_many_images_pay_for_the_decoder() -> None:
+    runs = [
+        Measured("a", Point(10, 20.2), 0.01, 1000, {"negatives": 3.0}),
+        Measured("b", Point(20, 21.6), 0.01, 1001, {"negatives": 3.0}),
+    ]
+    best = Curve("JPEG, its best", [Point(30, 20), Point(60, 22)], 9)
+    found = Comparison(runs, [best], 9, 64)
+    assert found.levels == [20.5, 21.0, 21.5]
+    assert [row["psnr"] for row in found.rows()] == found.levels
+    theirs = best.bytes_at(20.2)
+    assert theirs is not None
+    assert found.break_even(runs[0]) == int(np.ceil(1000 / (theirs - 10)))
+    assert Comparison(runs[:1], [], 9, 64).levels == [20.2]
+    assert Comparison(runs, [], 9, 64).break_even(runs[0]) is None
+    told = json.loads(json.dumps(found.as_dict()))
+    assert told["curves"][0] == {
+        "name": "autoencoder",
+        "images": 9,
+        "results": {"bytes": [10, 20], "bpp": [1.25, 2.5], "psnr": [20.2, 21.6]},
+    }
+
+
+def test_a_plot_shows_the_points_of_each_curve_in_its_colour() -> None:
+    curves = [
+        Curve(name, [Point(10 * k, 20), Point(40 * k, 22)], 1) for k, name in ((1, "a"), (2, "b"))
+    ]
+    colors = {color for _, color in drawn(curves, 19, 23).getcolors(2**20) or []}
+    assert {(0xD6, 0x27, 0x28), (0x1F, 0x77, 0xB4)} <= colors

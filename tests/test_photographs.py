@@ -1,0 +1,200 @@
+"""Photographs of any size as bytes, and back."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from aeframe import cli
+from aeframe.codec import files, photographs, saved, tiles
+from aeframe.codec.errors import ContainerError, DamagedError
+from aeframe.codec.fitting import Counts, estimate
+from aeframe.codec.tables import Tables
+from tests.conftest import TRAIN
+
+PATCH = 4
+
+
+def codes_of(height: int, width: int, channels: int = 5) -> np.ndarray:
+    rows = -(-height // PATCH) * -(-width // PATCH)
+    return np.random.default_rng(rows).laplace(0, 2, (rows, channels)).round().astype(np.int32)
+
+
+@pytest.fixture(scope="module")
+def tables() -> Tables:
+    return Counts(codes_of(200, 200)).tables(16)
+
+
+@settings(max_examples=25)
+@given(height=st.integers(1, 60), width=st.integers(1, 60), band=st.integers(1, 300))
+def test_a_map_of_any_size_comes_back_as_it_was(
+    tables: Tables, height: int, width: int, band: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(photographs, "BAND", band)
+        codes = codes_of(height, width)
+        codes[0, 0] = 10_000  # that no table has
+        payload = photographs.packed(tables, codes, height, width)
+        assert photographs.size_of(payload) == (height, width)
+        assert np.array_equal(photographs.unpacked(tables, payload, PATCH), codes)
+
+
+def test_the_bytes_are_those_of_the_estimate(tables: Tables) -> None:
+    codes = codes_of(400, 600)
+    payload = photographs.packed(tables, codes, 400, 600)
+    bands = -(-len(codes) // photographs.BAND)
+    estimated = estimate(tables, codes) / 8
+    assert estimated < len(payload) < 1.002 * estimated + 8 + bands * 40
+
+
+def test_every_cut_and_every_wrong_size_has_a_name(tables: Tables) -> None:
+    payload = photographs.packed(tables, codes_of(9, 13), 9, 13)
+    for length in range(len(payload)):
+        with pytest.raises(DamagedError):
+            photographs.unpacked(tables, payload[:length], PATCH)
+    with pytest.raises(DamagedError, match="goes on behind an image"):
+        photographs.unpacked(tables, payload + b"\0", PATCH)
+    for size in ((0, 13), (2**31, 2**31), (9, 2**30)):
+        with pytest.raises(DamagedError, match="claims an image"):
+            photographs.unpacked(tables, photographs.SIZE.pack(*size) + payload[8:], PATCH)
+    for size in ((13, 13), (5, 5), (2**13, 2**13)):
+        with pytest.raises(DamagedError):
+            photographs.unpacked(tables, photographs.SIZE.pack(*size) + payload[8:], PATCH)
+
+
+def test_maps_by_position_and_back() -> None:
+    maps = np.arange(2 * 3 * 4, dtype=np.int32).reshape(2, 3 * 4)
+    rows = photographs.by_position(maps, 3)
+    assert rows.shape == (8, 3)
+    assert rows[0].tolist() == [0, 4, 8]
+    assert rows[5].tolist() == [13, 17, 21]
+    flat = np.arange(6, dtype=np.int32).reshape(2, 3)
+    assert np.array_equal(photographs.by_position(flat, 3), flat)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of a few steps on crops of color photographs, with its codec."""
+    root = tmp_path_factory.mktemp("photographs")
+    (root / "train").mkdir()
+    for i in range(5):
+        photograph(40 + i, 50, i).save(root / "train" / f"{i}.png")
+    command = [
+        *(
+            "dataset=photo_crops",
+            "dataset.root=train",
+            "dataset.size=16",
+            "dataset.crops_per_image=20",
+        ),
+        *("network=fully_conv", "network.widths=[4]", "network.patch=4", "network.overlap=2"),
+        *("constraint=rate", "constraint.rate.step=0.2", "constraint.rate.weight=0.003"),
+        *("model.latent_dim=320", "trainer.max_epochs=1", "dataset.batch_size=10"),
+        *("evaluation.images=4", "hydra.run.dir=run", "dataset.cache=null"),
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run(
+        [sys.executable, str(TRAIN), *command],
+        cwd=root,
+        check=True,
+        capture_output=True,
+        env=environment,
+    )
+    return root / "run"
+
+
+def photograph(height: int, width: int, seed: int) -> Image.Image:
+    """Something smooth with an edge."""
+    y, x = np.mgrid[:height, :width] / 10.0
+    waves = [np.sin(x * a + y * b + seed) for a, b in ((1, 0.5), (0.3, 1), (0.7, 0.7))]
+    pixels = 128 + 60 * np.stack(waves, 2) + 40 * (x > seed)[:, :, None]
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+
+
+@pytest.fixture
+def verb(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    def called(*argv: str) -> tuple[int, str, str]:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["aeframe", *argv])
+        with pytest.raises(SystemExit) as ended:
+            sys.exit(cli.main())
+        out, err = capfd.readouterr()
+        return int(ended.value.code or 0), out, err
+
+    return called
+
+
+def test_photographs_of_any_size_to_a_file_and_back(
+    run: Path,
+    verb: Callable[..., tuple[int, str, str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tiles, "TILE", 5)
+    sizes = {"a": (37, 61), "b": (9, 5), "c": (64, 64)}
+    (tmp_path / "in").mkdir()
+    for i, (name, size) in enumerate(sizes.items()):
+        photograph(*size, i).save(tmp_path / "in" / f"{name}.png")
+    status, out, err = verb("compress", str(run), "in", "--out", "x.aez", "--on-unlike", "keep")
+    assert status == 0, err
+    assert "3 samples in" in out
+    assert "3 x any x any" in verb("inspect", "x.aez")[1]
+    assert verb("decompress", str(run), "x.aez", "--out", "back")[0] == 0
+    codec = saved.load(run)
+    for name, size in sizes.items():
+        image = np.asarray(Image.open(tmp_path / "in" / f"{name}.png"))
+        back = np.asarray(Image.open(tmp_path / "back" / f"{name}.png"))
+        assert back.shape == (*size, 3)
+        codes = photographs.rounded(codec, image.transpose(2, 0, 1))
+        expected = photographs.restored(codec, codes, *size)
+        np.testing.assert_array_equal(back.transpose(2, 0, 1), expected)
+        assert np.square(image.astype(float) - back).mean() < 400
+    status, out, _ = verb("verify", str(run), "x.aez", "--against", "in")
+    assert status == 0
+    assert "dB of the worst sample" in out
+    # another size is not the same photograph
+    photograph(37, 60, 0).save(tmp_path / "in" / "a.png")
+    status, _, err = verb("verify", str(run), "x.aez", "--against", "in")
+    assert status == 2
+    assert "holds images of another size" in err
+    status, _, err = verb("decompress", str(run), "x.aez", "--out", "x.npy")
+    assert status == 2
+    assert "no array holds images of different sizes" in err
+
+
+def test_a_photograph_that_comes_back_badly_is_refused_or_stored(
+    run: Path, verb: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    photograph(30, 41, 1).save(tmp_path / "a.png")
+    command = ("compress", str(run), "a.png", "--out", "x.aez", "--min-psnr", "90")
+    status, _, err = verb(*command)
+    assert (status, (tmp_path / "x.aez").exists()) == (2, False)
+    assert "a.png" in err
+    assert verb(*command, "--on-unlike", "lossless")[0] == 0
+    assert verb("decompress", str(run), "x.aez", "--out", "back")[0] == 0
+    same = [np.asarray(Image.open(tmp_path / name)) for name in ("a.png", "back/a.png")]
+    np.testing.assert_array_equal(*same)
+
+
+def test_a_flipped_byte_anywhere_and_a_cut_have_a_name(
+    run: Path, verb: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    photograph(12, 12, 1).save(tmp_path / "a.png")
+    assert verb("compress", str(run), "a.png", "--out", "x.aez", "--on-unlike", "keep")[0] == 0
+    codec, whole = saved.load(run), (tmp_path / "x.aez").read_bytes()
+    wrong = [whole[:i] for i in range(len(whole))]
+    wrong += [whole[:i] + bytes([whole[i] ^ 16]) + whole[i + 1 :] for i in range(len(whole))]
+    for data in wrong:
+        (tmp_path / "y.aez").write_bytes(data)
+        with pytest.raises(ContainerError):
+            list(files.read(codec, tmp_path / "y.aez"))
