@@ -42,7 +42,6 @@ from aeframe.metric_names import better_is
 from aeframe.restored import check_fits
 from aeframe.saved import (
     CHECKPOINTS,
-    DIVERGED,
     LAST,
     Saved,
     gone_back_to,
@@ -206,9 +205,7 @@ def _claimed(folder: Path, goes_on: bool, saved: Saved | None) -> Iterator[None]
             checkpoints.mkdir(exist_ok=goes_on)
         except FileExistsError:
             raise used(f"hydra.run.dir={folder}") from None
-        if not goes_on:
-            (folder / DIVERGED).unlink(missing_ok=True)  # of a run that has left no checkpoint
-        elif stamp_of(checkpoints / LAST) != (saved.stamp if saved else None):
+        if goes_on and stamp_of(checkpoints / LAST) != (saved.stamp if saved else None):
             what = "another process trained in it since this one looked"
             raise UserError(f"hydra.run.dir={folder}", what, "Start it again.")
         try:

@@ -282,16 +282,6 @@ def test_a_kill_right_after_going_back_changes_nothing(
     assert [text[:200] for text in differences(whole, story(tmp_path / "run"))] == []
 
 
-def test_a_new_run_in_the_folder_of_one_that_left_nothing_has_all_retries(
-    aeframe: Command, tmp_path: Path
-) -> None:
-    words = (*SHORT, "divergence.explodes_at=10", "divergence.retries=1")
-    assert aeframe(*words, STEEP, "divergence.lr_factor=0.999")[0] == 1
-    assert tried_in(tmp_path / "run") == (0,)
-    assert aeframe(*words)[0] == 0
-    assert tried_in(tmp_path / "run") == ()
-
-
 @pytest.mark.parametrize(
     "text",
     ["", "x", "[]", "3", "{}", "[" * 100_000, '{"went_back_to": 3}', '{"went_back_to": ["x"]}',
