@@ -18,15 +18,15 @@ import torch
 from aeframe.launch import locked
 from tests.conftest import EPOCH, TRAIN, TWO, contents
 from tests.test_pace import differences
-from tests.test_resume import story
+from tests.torture import story
 
 Command = Callable[..., tuple[int, str, str]]
 
 
 def unlike(a: Path, b: Path) -> list[str]:
-    """Where the stories of two runs differ, but for the places of their files."""
+    """Where the stories of two runs differ, but for the places of their files and what they were told."""
     found = differences(story(a), story(b))
-    places = r"/(best_model_path|kth_best_model_path|best_k_models|dirpath): "
+    places = r"/(best_model_path|kth_best_model_path|best_k_models|dirpath): |/hyper_parameters/|^/files/.hydra/"
     return [text[:200] for text in found if not re.search(places, text)]
 
 
