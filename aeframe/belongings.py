@@ -44,10 +44,11 @@ def refuse_foreign(folder: Path) -> None:
 
 def refuse_foreign_sweep(folder: Path) -> None:
     """The same of a sweep's folder and all of its jobs'."""
-    for path, folders, _ in os.walk(folder):
+    for path, folders, files in os.walk(folder):
         refuse_foreign(Path(path))
         folders[:] = sorted(name for name in folders if name not in FOLDERS)
-        for job in (Path(path) / name for name in folders):
+        above = files if Path(path) == folder else []  # a job's own files have been looked at
+        for job in (Path(path) / name for name in [*folders, *above]):
             if job.is_symlink():
                 raise _foreign(job, "is a link, where a sweep has folders of its own")
 

@@ -16,30 +16,47 @@ from aeframe.checkpoints import CALMER
 from aeframe.config.callbacks import DivergenceOptions
 from aeframe.data import Batch
 from aeframe.errors import TrainingError
+from aeframe.files import replaced
+from aeframe.saved import DIVERGED
 
 FAR = 1e9  # of normalized values, whose squares then are beyond what float32 adds to others
 SHOWN = 5  # samples in the message; the file has all
+RATES = ("lr", "initial_lr", "max_lr", "min_lr")
+"""Learning rates in an optimizer's group: the present one, and those that a schedule keeps there."""
+PLANNED = ("base_lrs", "max_lrs", "min_lrs", "eta_min", "eps")
+"""Those in a schedule itself; eps: the least by which ReduceLROnPlateau lowers one."""
 
 
 class DivergenceError(TrainingError):
-    """The loss is of no use any more. step: after so many steps."""
+    """The loss is of no use any more.
 
-    def __init__(self, text: str, step: int) -> None:
+    step: the first at which that may have begun. found: all that is known of it.
+    """
+
+    def __init__(self, text: str, step: int, found: Mapping[str, Any]) -> None:
         super().__init__(text)
-        self.step = step
+        self.step, self.found = step, found
+
+    def write(self, folder: Path, tried: Sequence[int]) -> None:
+        """Put it into a run's folder. tried: see Guard."""
+        with replaced(folder / DIVERGED) as file:
+            text = json.dumps({**self.found, "went_back_to": tried}, indent=2)
+            file.write(f"{text}\n".encode())
 
 
 class Guard:
     """Looks at the losses of one run.
 
-    first: the loss of its first step, of which too large a multiple is an explosion. back: how often training
-    went back. applied: how often the learning rate of the loaded checkpoint was lowered for that.
+    first: the loss of its first step, of which too large a multiple is an explosion. tried: the steps of the
+    checkpoints that training went back to, also in earlier processes; 0 for its beginning. applied: how often
+    the learning rate of the loaded checkpoint was lowered for that.
     """
 
     def __init__(self, options: DivergenceOptions) -> None:
         self.options = options
         self.first: float | None = None
-        self.back = self.applied = 0
+        self.tried: tuple[int, ...] = ()
+        self.applied = 0
 
     def complaint(self, loss: float) -> str | None:
         """What is wrong with a training step's loss."""
@@ -52,21 +69,29 @@ class Guard:
         return None
 
     @property
+    def back(self) -> int:
+        """How often training went back."""
+        return len(self.tried)
+
+    @property
     def may_go_back(self) -> bool:
         """Whether a retry is left."""
         return self.back < self.options.retries
 
     def slow_down(self, optimizers: Sequence[Optimizer], schedules: Sequence[Any]) -> None:
-        """Lower the learning rates for the times that training went back since the checkpoint."""
+        """Lower the learning rates for the times that training went back since the checkpoint.
+
+        At every later step the rate is that of the plain schedule times one factor.
+        """
         factor = self.options.lr_factor ** (self.back - self.applied)
         self.applied = self.back
         if factor == 1:
             return
-        for group in (group for optimizer in optimizers for group in optimizer.param_groups):
-            group["lr"] *= factor
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                _multiply(group, RATES, factor)
         for schedule in schedules:
-            if hasattr(schedule, "base_lrs"):
-                schedule.base_lrs = [rate * factor for rate in schedule.base_lrs]
+            _multiply(vars(schedule), PLANNED, factor)
 
     def state_dict(self) -> dict[str, Any]:
         """What a run that goes on has to know."""
@@ -75,7 +100,16 @@ class Guard:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Know it."""
         self.first, self.applied = state["first"], state["back"]
-        self.back = max(self.back, self.applied)
+        unknown = max(self.applied - self.back, 0)  # the file that tells of them is gone
+        self.tried = (*(0,) * unknown, *self.tried)
+
+
+def _multiply(holder: dict[str, Any], names: Iterable[str], factor: float) -> None:
+    for name in names:
+        value = holder.get(name)
+        if value is not None:
+            many = isinstance(value, list)
+            holder[name] = [rate * factor for rate in value] if many else value * factor
 
 
 @torch.no_grad()
@@ -99,18 +133,20 @@ def diverged(
     step: int,
     where: str,
     rows: Sequence[int],
-    folder: Path | None,
+    unseen: int,
     remedy: str | None = None,
 ) -> DivergenceError:
     """The error. terms: of the loss, raw. where: besides the training split. rows: of the batch's samples in
-    their source. folder: where all of it is written. remedy: where it is not the rate that is to blame.
+    their source. unseen: how many steps right before were not looked at. remedy: where it is not the rate
+    that is to blame.
     """
     bad = [name for name, value in terms.items() if not math.isfinite(value)]
     worst = bad or [max(terms, key=lambda name: terms[name])]
     shown = ", ".join(str(row) for row in rows[:SHOWN])
-    if folder is not None:
-        found = {"loss": complaint, "step": step, "terms": terms, "samples": list(rows)}
-        (folder / "diverged.json").write_text(json.dumps(found, indent=2) + "\n")
-    on = f", in a batch of samples {shown}, ... (diverged.json has all)" if rows else ""
+    found = {"loss": complaint, "step": step, "terms": terms, "samples": list(rows)}
+    on = f", in a batch of samples {shown}, ... ({DIVERGED} has all)" if rows else ""
+    if rows and unseen:
+        found["unseen_steps_before"] = unseen
+        where, on = f", or up to {unseen} before it", f"{on[:-1]}; those of step {step})"
     text = f"the loss {complaint} at step {step}{where} (term: {', '.join(worst)}){on}. {remedy or CALMER}"
-    return DivergenceError(text, step)
+    return DivergenceError(text, step - unseen, found)

@@ -17,7 +17,8 @@ DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 def replaced(target: Path, partial: str = ".partial") -> Iterator[BinaryIO]:
     """A file to be written beside its place, into which it is put when it is whole.
 
-    partial: its name until then, which no one looks for.
+    Also where the power fails: what it holds is on the disk before its name is, and that before this
+    returns. partial: its name until then, which no one looks for.
     """
     beside = target.with_name(partial)
     try:
@@ -26,10 +27,21 @@ def replaced(target: Path, partial: str = ".partial") -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         beside.replace(target)
+        _sync(target.parent)
     except BaseException:
         with suppress(OSError):
             beside.unlink()
         raise
+
+
+def _sync(folder: Path) -> None:
+    """Put the names in a folder on the disk, where the system can: Windows opens none."""
+    with suppress(OSError):
+        opened = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
 
 
 def cause(error: BaseException) -> OSError | None:

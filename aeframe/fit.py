@@ -18,7 +18,7 @@ from aeframe.divergence import DivergenceError
 from aeframe.errors import MachineError, TrainingError, UserError, reason
 from aeframe.files import DISK, cause
 from aeframe.launch import is_first_process
-from aeframe.saved import BEST, CHECKPOINTS, LAST, Saved
+from aeframe.saved import BEST, CHECKPOINTS, LAST, Saved, good_before
 
 WORKER_DIED = (
     "a process that fetched data was ended from outside, as the system does where memory runs out. "
@@ -26,8 +26,8 @@ WORKER_DIED = (
 )
 
 
-def fit_or_fail(trainer: pl.Trainer, built: Built, best: Best, saved: Saved | None) -> int | None:
-    """Train. The step at which it went wrong, where it is to be tried once more."""
+def fit_or_fail(trainer: pl.Trainer, built: Built, best: Best, saved: Saved | None) -> bool:
+    """Train. Whether that went wrong and is to be tried once more, from what guard.tried says last."""
     last, guard = trainer.fit_loop.epoch_loop.last, built.module.guard
     if is_first_process():
         events.cut(last.folder, saved.steps if saved else 0)
@@ -36,11 +36,16 @@ def fit_or_fail(trainer: pl.Trainer, built: Built, best: Best, saved: Saved | No
     try:
         _fit(trainer, built, best, saved)
     except DivergenceError as error:
-        if not guard.may_go_back:
+        if again := guard.may_go_back:
+            good = good_before(last.folder, error.step, guard.tried)
+            guard.tried = (*guard.tried, good.steps if good else 0)
+        if is_first_process():
+            error.write(last.folder, guard.tried)
+        if not again:
             raise
-        print(f"{error} Going back: {guard.back + 1} of {guard.options.retries}.", flush=True)
-        return error.step
-    return None
+        print(f"{error} Going back: {guard.back} of {guard.options.retries}.", flush=True)
+        return True
+    return False
 
 
 def _fit(trainer: pl.Trainer, built: Built, best: Best, saved: Saved | None) -> None:

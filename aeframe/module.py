@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
@@ -147,9 +146,14 @@ class AutoencoderModule(pl.LightningModule):
         # the last batch of a step speaks
         if self.logs(step) and not self.trainer.fit_loop._should_accumulate():
             self._log_step(output, loss, step, batch)
-        elif not loss.is_cuda:  # there it would wait for the device at each step
+        elif self.sees_each_loss:
             self._check(loss.item(), output, step, batch)
         return loss
+
+    @property
+    def sees_each_loss(self) -> bool:
+        """Whether each loss is looked at, and not only those that are logged: a GPU would be waited for."""
+        return self.device.type != "cuda"
 
     def observed(self, x: Tensor, noise: Noise) -> Output:
         """A training step's pass over raw x, counted by the constraints."""
@@ -208,10 +212,12 @@ class AutoencoderModule(pl.LightningModule):
     def _check(self, loss: float, output: Output, step: int, batch: Batch) -> None:
         if complaint := self.guard.complaint(loss):
             terms = {name: term.value.item() for name, term in output.terms.items()}
-            logger = self.logger if self.global_rank == 0 else None
-            folder = Path(logger.log_dir) if logger is not None and logger.log_dir else None
-            remedy = outlier([batch], self.net.normalization)
-            raise diverged(complaint, terms, step, "", batch.row.tolist(), folder, remedy)
+            remedy, rows = outlier([batch], self.net.normalization), batch.row.tolist()
+            raise diverged(complaint, terms, step, "", rows, self._unseen(step), remedy)
+
+    def _unseen(self, step: int) -> int:
+        """Of how many steps right before one the losses may not have been looked at."""
+        return 0 if self.sees_each_loss else min(step, self.trainer.log_every_n_steps - 1)  # type: ignore[attr-defined]
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         super().optimizer_step(*args, **kwargs)
@@ -289,8 +295,8 @@ class AutoencoderModule(pl.LightningModule):
         if not math.isfinite(found["loss"]):
             terms = {name: found[name] for name in self.net.term_names}
             complaint, where = f"became {found['loss']}", f", on the {split} split"
-            remedy = outlier(self._batches(split), self.net.normalization)
-            raise diverged(complaint, terms, self.global_step, where, [], None, remedy)
+            remedy, step = outlier(self._batches(split), self.net.normalization), self.global_step
+            raise diverged(complaint, terms, step, where, [], self._unseen(step), remedy)
         values = {f"{split}/{name}": value for name, value in found.items()}
         values["step"] = float(self.global_step)  # Lightning would write it one step earlier
         self.log_dict(values, rank_zero_only=False, sync_dist=False)

@@ -15,6 +15,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
+from aeframe.divergence import PLANNED, RATES
 from aeframe.errors import UserError, short
 from aeframe.module import AutoencoderModule
 from aeframe.saved import (
@@ -22,6 +23,7 @@ from aeframe.saved import (
     CHECKPOINTS,
     LAST,
     LEFT,
+    MOST_BACK,
     PREVIOUS,
     Saved,
     is_count,
@@ -30,12 +32,12 @@ from aeframe.saved import (
 )
 
 CYCLED = ("lr", "momentum", "betas")
-"""What schedules change of an optimizer's options."""
+"""What schedules change of an optimizer's options; RATES: what a run that went back does."""
 COUNTED = (
     *("last_epoch", "_step_count", "_last_lr", "best", "num_bad_epochs", "cooldown_counter"),
-    *("base_lrs", "T_cur", "T_i", "_get_lr_called_within_step", "_is_initial"),
+    *("T_cur", "T_i", "_get_lr_called_within_step", "_is_initial"),
 )
-"""What they count; all else of their state is their options."""
+"""What they count; all else of their state is their options, but for PLANNED of a run that went back."""
 YOUNGER = ("decoupled_weight_decay", "stopping_reason", "stopping_reason_message")
 """What older releases of torch and Lightning did not save, and newer ones do without."""
 HISTORY = (
@@ -121,7 +123,7 @@ def _check(state: dict[str, Any], like: dict[str, Any], module: AutoencoderModul
     _check_weights(state["state_dict"], module)
     _same_keys(module.guard.state_dict(), state["guard"], "guard")
     first, back = state["guard"]["first"], state["guard"]["back"]
-    if not isinstance(first, float | None) or not is_count(back) or back > 1000:
+    if not isinstance(first, float | None) or not is_count(back) or back > MOST_BACK:
         raise UnfitError("guard")
     metrics = state["callback_metrics"]
     if not isinstance(metrics, dict) or not all(
@@ -134,7 +136,8 @@ def _check_training(state: dict[str, Any], module: AutoencoderModule, trainer: p
     """What training alone needs."""
     like = _whole(trainer, module)
     _check_callbacks(like["callbacks"], state["callbacks"])
-    _check_optimizer(state["optimizer_states"], state["lr_schedulers"], module)
+    went_back = state["guard"]["back"] > 0
+    _check_optimizer(state["optimizer_states"], state["lr_schedulers"], module, went_back)
     if (plugin := type(trainer.precision_plugin).__qualname__) in like:
         _check_like(like[plugin], state[plugin], plugin)
     _check_counts(state)
@@ -171,10 +174,23 @@ def _check_like(like: Any, found: Any, where: str) -> None:
         if not is_count(found):
             raise UnfitError(f"{where} is no count")
     elif isinstance(like, float):
-        if isinstance(found, bool) or not isinstance(found, int | float) or math.isnan(found):
+        if not _is_number(found):
             raise UnfitError(f"{where} is no number")
     elif not isinstance(found, type(like)):
         raise UnfitError(where)
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return abs(value) < 2**63
+    return isinstance(value, float) and not math.isnan(value)
+
+
+def _as_floats(value: Any) -> Any:
+    """The same with floats for whole numbers, also those in a list: what changes may become a fraction."""
+    if isinstance(value, list):
+        return [_as_floats(inner) for inner in value]
+    return float(value) if type(value) is int else value
 
 
 def _check_tensor(like: Tensor, found: Any, where: str) -> None:
@@ -236,14 +252,17 @@ def _check_callbacks(like: Mapping[str, Mapping[str, Any]], found: Any) -> None:
             raise UnfitError(f"{kind}.stopping_reason")
 
 
-def _check_optimizer(states: Any, schedules: Any, module: AutoencoderModule) -> None:
+def _check_optimizer(
+    states: Any, schedules: Any, module: AutoencoderModule, went_back: bool
+) -> None:
     weights = [p for p in module.net.parameters() if p.requires_grad]
+    counted, cycled = (*COUNTED, *PLANNED * went_back), (*CYCLED, *RATES * went_back)
     optimizer, scheduler = module.optimizer_and_schedule(weights)
     like = [] if scheduler is None else [scheduler.state_dict()]
     if not isinstance(schedules, list) or len(schedules) != len(like):
         raise UnfitError("lr_schedulers")
     for options, found in zip(like, schedules, strict=True):
-        _check_options(options, found, "lr_schedulers", COUNTED)
+        _check_options(options, found, "lr_schedulers", counted)
     if not isinstance(states, list) or len(states) != 1:
         raise UnfitError("optimizer_states")
     _same_keys({"state": {}, "param_groups": []}, states[0], "optimizer_states")
@@ -251,7 +270,7 @@ def _check_optimizer(states: Any, schedules: Any, module: AutoencoderModule) -> 
     if not isinstance(groups, list) or len(groups) != len(known):
         raise UnfitError("optimizer_states.param_groups")
     for options, found in zip(known, groups, strict=True):
-        _check_options(options, found, "optimizer_states.param_groups", CYCLED)
+        _check_options(options, found, "optimizer_states.param_groups", cycled)
     _check_moments(states[0]["state"], weights, module)
 
 
@@ -260,10 +279,7 @@ def _check_options(like: dict[str, Any], found: Any, where: str, change: Sequenc
     _same_keys(like, found, where, YOUNGER)
     for key, value in found.items():
         if key in change:
-            numbers = (int, float)
-            number = isinstance(value, numbers) and isinstance(like[key], numbers)
-            if not number or math.isnan(value):
-                _check_like(like[key], value, f"{where}.{key}")
+            _check_like(_as_floats(like[key]), value, f"{where}.{key}")
         elif value != like[key] or type(value) is not type(like[key]):
             raise UnfitError(f"{where}.{key} is {short(value, 60)}, not {short(like[key], 60)}")
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from aeframe.config.classes import keys, resolve
 from aeframe.errors import ConfigError, Problem, UserError, short
+from aeframe.overrides import key_of
 from aeframe.saved import Saved, mapping
 
 HARMLESS = (
@@ -42,7 +43,7 @@ def with_overrides(saved: Saved, words: Sequence[str], given: Mapping[str, Any])
     node, wrong = harmless_here(saved.node), []
     is_repeated = not _changed(saved, given)  # the command that the run began with
     for word in words:
-        key = word.lstrip("+~").partition("=")[0]
+        key = key_of(word)
         if key.startswith("hydra"):
             continue
         known = next((k for k in HARMLESS if key == k or key.startswith(f"{k}.")), None)
@@ -138,7 +139,7 @@ def _is_harmless(key: str) -> bool:
 
 def _refused(word: str, saved: Saved) -> Problem:
     try:
-        before = f", which was trained with {_named(_at(saved.node, word.lstrip('~').partition('=')[0]))}"
+        before = f", which was trained with {_named(_at(saved.node, key_of(word)))}"
     except (KeyError, TypeError):
         before = ""
     what = f"would make another run of {saved.folder}{before}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import zipfile
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -15,13 +15,15 @@ import torch
 from aeframe.errors import UserError, short
 
 CHECKPOINTS, LAST, BEST = "checkpoints", "last.ckpt", "best.ckpt"
-PREVIOUS = "previous.ckpt"
+PREVIOUS, DIVERGED = "previous.ckpt", "diverged.json"
 LEFT = "It is left as it is; start the run anew in another folder."
 EARLIER = ("until", "early_stopping")
 """What may end a run before it has trained for as long as it was to."""
 Stamp = tuple[int, int, int]
 LARGEST, DEEPEST = 10_000, 16
 """How many values a saved configuration may have, and how deep."""
+MOST_BACK = 1000
+"""How often a run can have gone back."""
 
 
 @dataclass(frozen=True)
@@ -95,11 +97,29 @@ def stamp_of(file: Path) -> Stamp | None:
 def good_before(folder: Path, step: int, tried: Collection[int]) -> Saved | None:
     """The newest checkpoint from which training that went wrong at a step may be tried once more.
 
-    None for the beginning. tried: the steps of those that led nowhere.
+    None for the beginning. tried: the steps of those that it went back to before.
     """
-    kept = (saved_in(folder, name) for name in (LAST, PREVIOUS))
-    good = (s for s in kept if s is not None and s.steps < step and s.steps not in tried)
-    return next(good, None)
+    return next((s for s in _kept(folder) if s.steps < step and s.steps not in tried), None)
+
+
+def gone_back_to(folder: Path, tried: Sequence[int]) -> Saved | None:
+    """The checkpoint that training went back to at last; None for the beginning."""
+    return next((saved for saved in _kept(folder) if saved.steps == tried[-1]), None)
+
+
+def _kept(folder: Path) -> Iterator[Saved]:
+    found = (saved_in(folder, name) for name in (LAST, PREVIOUS))
+    return (saved for saved in found if saved is not None)
+
+
+def tried_in(folder: Path) -> tuple[int, ...]:
+    """The steps of all checkpoints that a run went back to, as far as its folder tells."""
+    try:
+        tried = json.loads((folder / DIVERGED).read_text())["went_back_to"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return ()
+    known = isinstance(tried, list) and len(tried) <= MOST_BACK and all(map(is_count, tried))
+    return tuple(tried) if known else ()
 
 
 def state_in(file: Path) -> dict[str, Any]:

@@ -40,7 +40,16 @@ from aeframe.launch import is_first_process, locked, one_job, used
 from aeframe.loops import FitLoop
 from aeframe.metric_names import better_is
 from aeframe.restored import check_fits
-from aeframe.saved import CHECKPOINTS, LAST, Saved, good_before, stamp_of
+from aeframe.saved import (
+    CHECKPOINTS,
+    DIVERGED,
+    LAST,
+    Saved,
+    gone_back_to,
+    stamp_of,
+    state_in,
+    tried_in,
+)
 
 PROFILERS: dict[str, Callable[..., Profiler]] = {
     "simple": SimpleProfiler,
@@ -75,19 +84,22 @@ def run(
     trainer = _trainer(built, folder, metric, best)
     if saved is not None:
         check_fits(saved, built.module, trainer)
+    begin, tried = saved, () if node["resume"] is None else tried_in(folder)
+    if saved is not None and state_in(saved.checkpoint)["guard"]["back"] < len(tried):
+        begin = gone_back_to(folder, tried)  # it was written before
+    built.module.guard.tried = tried
     if is_first_process():
-        report.opening(built, node["seed"], folder, saved)
+        report.opening(built, node["seed"], folder, begin)
     net = deepcopy(built.net)  # untrained
     keep_freed_memory()
     with told(folder, trainer), _claimed(folder, node["resume"] is not None, saved):
         jobs = 1 if flags is None else parallel_jobs(HydraConfig.get().launcher)
         with nullcontext() if flags is None else one_job(flags), _computing(built, jobs):
-            tried = set[int]()
-            while (wrong := fit_or_fail(trainer, built, best, saved)) is not None:
-                tried |= {saved.steps} if saved else set()
-                back, saved = built.module.guard.back + 1, good_before(folder, wrong, tried)
+            while fit_or_fail(trainer, built, best, begin):
+                tried = built.module.guard.tried
+                begin = gone_back_to(folder, tried)
                 built, best = build(node), Best(folder, metric)  # all as it was before training
-                built.module.guard.back = back
+                built.module.guard.tried = tried
                 trainer = _trainer(built, folder, metric, best)
             card = _test(trainer, built, best, net)
         value = float(best.best_model_score)  # type: ignore[arg-type]
@@ -194,7 +206,9 @@ def _claimed(folder: Path, goes_on: bool, saved: Saved | None) -> Iterator[None]
             checkpoints.mkdir(exist_ok=goes_on)
         except FileExistsError:
             raise used(f"hydra.run.dir={folder}") from None
-        if goes_on and stamp_of(checkpoints / LAST) != (saved.stamp if saved else None):
+        if not goes_on:
+            (folder / DIVERGED).unlink(missing_ok=True)  # of a run that has left no checkpoint
+        elif stamp_of(checkpoints / LAST) != (saved.stamp if saved else None):
             what = "another process trained in it since this one looked"
             raise UserError(f"hydra.run.dir={folder}", what, "Start it again.")
         try:

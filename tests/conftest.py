@@ -38,6 +38,10 @@ TWO = (*EPOCH, "trainer.max_epochs=2")
 """Two short epochs, of four steps each."""
 
 
+class Killed(BaseException):
+    """What cannot be caught: only what was written before is left."""
+
+
 @pytest.fixture(autouse=True)
 def _folders() -> None:
     Folders(make=False).register()
@@ -51,7 +55,7 @@ def _cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
 
 @pytest.fixture(autouse=True)
 def _sigint() -> Iterator[None]:
-    """As in a terminal: what is started in the background may ignore it, and Lightning takes handlers away."""
+    """As in a terminal: what starts in the background may ignore it, and Lightning takes handlers away."""
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, handler)

@@ -12,6 +12,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from aeframe.codec.curves import Curve, Point, Standard, mosaic, pca_curve, standards, tiles
+from aeframe.codec.plot import drawn
 from aeframe.codec.rd import Comparison, Measured
 
 DIGITS = (load_digits().images * 15).astype(np.uint8)[:, None]
@@ -79,3 +80,11 @@ def test_a_comparison_says_how_many_images_pay_for_the_decoder() -> None:
         "images": 9,
         "results": {"bytes": [10, 20], "bpp": [1.25, 2.5], "psnr": [20.2, 21.6]},
     }
+
+
+def test_a_plot_shows_the_points_of_each_curve_in_its_colour() -> None:
+    curves = [
+        Curve(name, [Point(10 * k, 20), Point(40 * k, 22)], 1) for k, name in ((1, "a"), (2, "b"))
+    ]
+    colors = {color for _, color in drawn(curves, 19, 23).getcolors(2**20) or []}
+    assert {(0xD6, 0x27, 0x28), (0x1F, 0x77, 0xB4)} <= colors

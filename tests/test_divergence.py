@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch.optim import Optimizer, lr_scheduler
 
 from aeframe.config.callbacks import DivergenceOptions
+from aeframe.config.training import optimizer_problems
 from aeframe.data.sampler import EpochBatches
-from aeframe.divergence import Guard
-from tests.test_pace import written
+from aeframe.divergence import PLANNED, Guard
+from aeframe.module import AutoencoderModule
+from aeframe.restored import COUNTED, UnfitError, _check_options
+from aeframe.saved import tried_in
+from tests.conftest import Killed
+from tests.test_pace import differences, written
+from tests.torture import story
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -108,15 +117,104 @@ def test_after_the_last_retry_training_ends(aeframe: Command, tmp_path: Path) ->
     assert not (tmp_path / "run" / "evaluation.json").exists()
 
 
-def test_a_schedule_goes_on_from_the_lower_rate(aeframe: Command, tmp_path: Path) -> None:
-    schedule = "scheduler={_target_: torch.optim.lr_scheduler.ExponentialLR, gamma: 0.5}"
-    words = (STEEP, schedule, "divergence.explodes_at=10", "divergence.retries=9")
-    status, out, err = aeframe(*SHORT, *words)
+LR = {"_target_": "torch.optim.SGD", "lr": 0.2, "momentum": 0.9}
+SCHEDULES: dict[str, dict[str, Any]] = {
+    "StepLR": {"step_size": 5},
+    "MultiStepLR": {"milestones": [4, 12]},
+    "ConstantLR": {"factor": 0.3, "total_iters": 12},
+    "LinearLR": {"start_factor": 0.2, "total_iters": 12},
+    "ExponentialLR": {"gamma": 0.9},
+    "PolynomialLR": {"total_iters": 25, "power": 2.0},
+    "CosineAnnealingLR": {"T_max": 8, "eta_min": 0.03},
+    "CosineAnnealingWarmRestarts": {"T_0": 4, "T_mult": 2, "eta_min": 0.03},
+    "CyclicLR": {"base_lr": 0.02, "max_lr": 0.4, "step_size_up": 5, "mode": "triangular2"},
+    "OneCycleLR": {"max_lr": 0.5, "total_steps": 37, "three_phase": True},
+    "ReduceLROnPlateau": {"patience": 1, "factor": 0.5, "min_lr": 0.001, "eps": 2e-4},
+}
+
+
+def planned(name: str) -> tuple[Optimizer, Any]:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(2))], lr=0.2, momentum=0.9)
+    return optimizer, getattr(lr_scheduler, name)(optimizer, **SCHEDULES[name])
+
+
+def rates_of(optimizer: Optimizer, schedule: Any, steps: int) -> list[float]:
+    """The rate of each step, of a loss that never improves."""
+    found = []
+    for _ in range(steps):
+        found.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step(*[1.0] * isinstance(schedule, lr_scheduler.ReduceLROnPlateau))
+    return found
+
+
+@pytest.mark.parametrize("after", [0, 1, 7, 13])
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_the_lower_rate_lasts_in_every_schedule(name: str, after: int) -> None:
+    plain, (optimizer, schedule) = rates_of(*planned(name), 32), planned(name)
+    assert rates_of(optimizer, schedule, after) == plain[:after]
+    guard = Guard(DivergenceOptions(retries=3, lr_factor=0.3))
+    guard.tried = (5, 0)
+    guard.slow_down([optimizer], [schedule])
+    expected = [rate * 0.3**2 for rate in plain[after:]]
+    assert rates_of(optimizer, schedule, 32 - after) == pytest.approx(expected, rel=1e-9)
+    assert len(set(plain)) > 1
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_lower_rates_are_a_run_s_own_only_where_it_went_back(name: str) -> None:
+    (_, plain), (optimizer, schedule) = planned(name), planned(name)
+    guard = Guard(DivergenceOptions(retries=1))
+    guard.tried = (0,)
+    guard.slow_down([optimizer], [schedule])
+    like, lower = plain.state_dict(), schedule.state_dict()
+    _check_options(like, lower, "lr_schedulers", (*COUNTED, *PLANNED))
+    if like != lower:
+        with pytest.raises(UnfitError, match=r"lr_schedulers\.\w+ is .*, not "):
+            _check_options(like, lower, "lr_schedulers", COUNTED)
+    for odd in (math.nan, "x", None, True, 10**400, [0.1, 0.2]):
+        for key in lower.keys() & set(PLANNED):
+            value = [odd] if isinstance(like[key], list) and odd != [0.1, 0.2] else odd
+            with pytest.raises(UnfitError):
+                _check_options(like, {**lower, key: value}, "lr_schedulers", (*COUNTED, *PLANNED))
+
+
+def test_no_other_schedule_of_torch_is_taken() -> None:
+    """Those are made of functions or of other schedules; a new one of torch's has to be looked at."""
+    one = {"_target_": "torch.optim.lr_scheduler.ExponentialLR", "gamma": 0.9}
+    others: dict[str, dict[str, Any]] = {
+        "LambdaLR": {"lr_lambda": "x"},
+        "MultiplicativeLR": {"lr_lambda": "x"},
+        "SequentialLR": {"schedulers": [one, one], "milestones": [3]},
+        "ChainedScheduler": {"schedulers": [one]},
+        "LRScheduler": {},
+    }
+    assert set(lr_scheduler.__all__) == {*SCHEDULES, *others}
+    for name, options in {**SCHEDULES, **others}.items():
+        node = {"_target_": f"torch.optim.lr_scheduler.{name}", **options}
+        assert bool(optimizer_problems(LR, node)) == (name in others), name
+
+
+@pytest.mark.parametrize("name", ["ExponentialLR", "OneCycleLR", "CyclicLR"])
+def test_a_run_with_a_schedule_goes_on_with_the_lower_rate(
+    aeframe: Command, tmp_path: Path, name: str
+) -> None:
+    """Also in a later process, which has to take the checkpoint's rates for its own."""
+    node = {**SCHEDULES[name], "_target_": f"torch.optim.lr_scheduler.{name}", "interval": "step"}
+    steep = "optimizer={_target_: torch.optim.SGD, lr: 0.2, momentum: 0.9}"
+    words = (steep, "scheduler=" + json.dumps(node).replace('"', ""), "divergence.retries=20")
+    status, out, err = aeframe(*SHORT, *words, "divergence.explodes_at=10")
     assert status == 0, err
-    backs = out.count("Going back: ")
-    rates = dict(written(tmp_path / "run")["train/learning_rate"])
-    assert rates[0] == pytest.approx(0.2 * 0.5**backs)
-    assert rates[23] == pytest.approx(0.2 * 0.5 ** (backs + 1))
+    factor = 0.5 ** out.count("Going back: ")
+    assert factor < 1
+    plain = rates_of(*planned(name), 36)
+    for epochs in (2, 3):
+        # sorted: files of one second are read in the order of their names
+        rates = [rate for _, rate in sorted(written(tmp_path / "run")["train/learning_rate"])]
+        assert rates == pytest.approx([rate * factor for rate in plain[: 12 * epochs]], rel=1e-6)
+        if epochs == 2:
+            status, out, err = aeframe("resume=run", "trainer.max_epochs=3")
+            assert (status, "Going back" in out, err) == (0, False, "")
 
 
 def test_a_run_that_went_back_goes_on_with_its_rate(aeframe: Command, tmp_path: Path) -> None:
@@ -129,6 +227,112 @@ def test_a_run_that_went_back_goes_on_with_its_rate(aeframe: Command, tmp_path: 
     rates = [rate for _, rate in written(tmp_path / "run")["train/learning_rate"]]
     assert len(rates) == 36
     assert rates == pytest.approx([0.2 * 0.5 ** out.count("Going back: ")] * 36)
+
+
+DIVERGING = (STEEP, "divergence.explodes_at=10", "resume=auto", "checkpoint.every_minutes=0")
+
+
+def test_a_run_has_its_retries_once(aeframe: Command, tmp_path: Path) -> None:
+    """However often it is started."""
+    words = (*SHORT, *DIVERGING, "trainer.steps_per_call=1", "divergence.lr_factor=0.999")
+    for retries, more in ((2, 2), (2, 0), (3, 1), (0, 0)):
+        status, out, err = aeframe(*words, f"divergence.retries={retries}")
+        assert status == 1
+        assert "the loss exploded" in err
+        assert out.count("Going back: ") == more
+        assert not more or f"Going back: {retries} of {retries}." in out
+        tried = json.loads((tmp_path / "run" / "diverged.json").read_text())["went_back_to"]
+        assert len(tried) == (retries or 3)
+        assert tried_in(tmp_path / "run") == tuple(tried)
+
+
+@pytest.mark.parametrize("calls", [1, 2, 3])
+def test_a_kill_right_after_going_back_changes_nothing(
+    aeframe: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, calls: int
+) -> None:
+    """With and without a checkpoint in between: it goes on with the lower rate, and not from the bad one."""
+    words = (*SHORT, *DIVERGING, "trainer.steps_per_call=1", "divergence.retries=9")
+    status, out, err = aeframe(*words)
+    assert status == 0, err
+    backs, whole = out.count("Going back: "), story(tmp_path / "run")
+    assert backs > 1
+    shutil.rmtree(tmp_path / "run")
+    loss, slow_down = AutoencoderModule.loss, Guard.slow_down
+    left = [0]
+
+    def slows(self: Guard, *args: Any) -> None:
+        slow_down(self, *args)
+        left[0] = calls if self.back == 2 else 0
+
+    def dies(self: AutoencoderModule, *args: Any) -> Any:
+        left[0] -= 1
+        if left[0] == 0:
+            raise Killed
+        return loss(self, *args)
+
+    monkeypatch.setattr(Guard, "slow_down", slows)
+    monkeypatch.setattr(AutoencoderModule, "loss", dies)
+    with pytest.raises(Killed):
+        aeframe(*words)
+    monkeypatch.setattr(Guard, "slow_down", slow_down)
+    monkeypatch.setattr(AutoencoderModule, "loss", loss)
+    status, out, err = aeframe(*words)
+    assert status == 0, err
+    assert out.count("Going back: ") == backs  # of both
+    assert [text[:200] for text in differences(whole, story(tmp_path / "run"))] == []
+
+
+def test_a_new_run_in_the_folder_of_one_that_left_nothing_has_all_retries(
+    aeframe: Command, tmp_path: Path
+) -> None:
+    words = (*SHORT, "divergence.explodes_at=10", "divergence.retries=1")
+    assert aeframe(*words, STEEP, "divergence.lr_factor=0.999")[0] == 1
+    assert tried_in(tmp_path / "run") == (0,)
+    assert aeframe(*words)[0] == 0
+    assert tried_in(tmp_path / "run") == ()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "x", "[]", "3", "{}", "[" * 100_000, '{"went_back_to": 3}', '{"went_back_to": ["x"]}',
+     '{"went_back_to": [-1]}', '{"went_back_to": [true]}', '{"went_back_to": [0.5]}',
+     json.dumps({"went_back_to": [0] * 1001})],
+    ids=range(12),
+)  # fmt: skip
+def test_what_no_run_wrote_tells_of_no_retries(tmp_path: Path, text: str) -> None:
+    (tmp_path / "diverged.json").write_text(text)
+    assert tried_in(tmp_path) == ()
+
+
+def test_a_checkpoint_knows_how_often_where_the_file_is_gone() -> None:
+    guard = Guard(DivergenceOptions(retries=3))
+    guard.load_state_dict({"first": 1.0, "back": 2})
+    assert (guard.back, guard.may_go_back, guard.applied) == (2, True, 2)
+
+
+def test_a_gpu_tells_of_steps_that_nobody_looked_at(
+    aeframe: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There losses are not waited for but where they are logged: any of them may have been the first."""
+    monkeypatch.setattr(AutoencoderModule, "sees_each_loss", False)
+    complaint, losses = Guard.complaint, list[float]()
+
+    def late(self: Guard, loss: float) -> str | None:
+        losses.append(loss)
+        return "exploded" if len(losses) in (2, 4) else complaint(self, loss)
+
+    monkeypatch.setattr(Guard, "complaint", late)
+    words = (*SHORT, *DIVERGING[2:], "divergence.retries=1", "trainer.steps_per_call=1")
+    status, out, err = aeframe(*words, "trainer.log_every_n_steps=6")
+    assert status == 1
+    assert "exploded at step 11, or up to 5 before it (term: reconstruction), in a batch of" in err
+    assert "... (diverged.json has all; those of step 11). Write" in err
+    assert "Going back: 1 of 1" in out
+    found = json.loads((tmp_path / "run" / "diverged.json").read_text())
+    assert (found["step"], found["unseen_steps_before"]) == (11, 5)
+    assert found["went_back_to"] == [
+        0
+    ]  # the checkpoints of the steps right before may hold bad weights
 
 
 def test_what_an_explosion_is() -> None:

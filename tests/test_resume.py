@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import shutil
@@ -12,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
+from tensorboard.summary.writer import event_file_writer
+from tensorboard.summary.writer.record_writer import RecordWriter
 
 from aeframe import pace
-from aeframe.checkpoints import Last
+from aeframe.checkpoints import LAST, Last, WholeFiles
 from aeframe.module import AutoencoderModule
-from tests.test_pace import differences, written
-from tests.torture import records
+from tests.conftest import Killed
+from tests.test_pace import differences
+from tests.torture import logged, records, story
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -42,9 +43,9 @@ VARIANTS = {
         "model.latent_dim=8",
     ],
     "topk": ["model=sparse", "model.latent_dim=80", "constraint.topk.k=4"],
-    "batch_topk, auxk": [
+    "batch_topk, auxk, workers": [
         *("model=sparse", "model.latent_dim=80", "constraint=[batch_topk,auxk]"),
-        "constraint.auxk.after=0.1",
+        *("constraint.auxk.after=0.1", "dataset.num_workers=2"),
     ],
     "kl_sparsity, resampling": [
         *("model=sparse", "model.latent_dim=80", "constraint=[kl_sparsity,resampling]"),
@@ -60,6 +61,10 @@ VARIANTS = {
         "model.beta={schedule: warmup, value: 2.0, steps: 20}",
     ],
     "conv": ["network=conv", "network.widths=[4,8]"],
+    "variational, learned variance": [
+        *("model=variational", "model.latent_dim=4"),
+        *("likelihood=gaussian", "likelihood.variance=learned"),
+    ],
 }
 OPTIONS = {
     "workers": ["dataset.num_workers=2"],
@@ -82,20 +87,26 @@ OPTIONS = {
     ],
     "momentum": ["optimizer={_target_: torch.optim.SGD, lr: 0.001, momentum: 0.9}"],
     "steps instead of epochs": ["++trainer.max_steps=30"],
+    "one cycle, accumulation, validation within epochs": [
+        "scheduler={_target_: torch.optim.lr_scheduler.OneCycleLR, max_lr: 0.01, total_steps: 18, "
+        "interval: step}",
+        *("trainer.accumulate_grad_batches=2", "++trainer.val_check_interval=5"),
+    ],
+    "cycles, RMSprop": [
+        "scheduler={_target_: torch.optim.lr_scheduler.CyclicLR, base_lr: 0.0001, max_lr: 0.01, "
+        "step_size_up: 4, interval: step}",
+        "optimizer={_target_: torch.optim.RMSprop, lr: 0.001, momentum: 0.9}",
+    ],
     "patience": ["early_stopping.patience=2"],
     "bf16": ["trainer.precision=bf16-mixed"],
     "validation of every second epoch": ["trainer.check_val_every_n_epoch=2"],
 }
 
 
-class Killed(BaseException):
-    """What cannot be caught: only what was written before is left."""
-
-
 @pytest.fixture
 def killed(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, str], None]:
     """Let the run end at a step: by a kill after it, in it, or by a signal, also in the validation."""
-    loss, save, after = AutoencoderModule.loss, Last.save, Last.after_batch
+    loss, after = AutoencoderModule.loss, Last.after_batch
     validated = Last.on_validation_batch_end
 
     def at(step: int, how: str) -> None:
@@ -125,24 +136,7 @@ def killed(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, str], None]:
         elif how == "signal in a validation":
             monkeypatch.setattr(Last, "on_validation_batch_end", signalled_late)
 
-    assert save is Last.save
     return at
-
-
-def story(folder: Path) -> dict[str, Any]:
-    """Everything that a run leaves: checkpoints, curves, pictures and results."""
-    # TensorBoard reads files of one second in the order of their names: sorted, but doubles stay
-    curves = {tag: sorted(points, key=_step) for tag, points in written(folder).items()}
-    found: dict[str, Any] = {"events": curves}
-    for name in ("best", "last"):
-        found[name] = torch.load(folder / "checkpoints" / f"{name}.ckpt", weights_only=True)
-        del found[name]["hyper_parameters"]
-    found["card"] = json.loads((folder / "evaluation.json").read_text()) | {"seconds": 0}
-    return found
-
-
-def _step(point: tuple[int, Any] | int) -> int:
-    return point if isinstance(point, int) else point[0]
 
 
 @pytest.fixture
@@ -152,7 +146,8 @@ def compare(
     """Train without interruption, and with one at each step that is given; look for differences."""
 
     def compared(*overrides: str, steps: tuple[int, ...], how: str = "kill") -> None:
-        command = (*SMALL, *overrides, "hydra.run.dir=run", "checkpoint.every_minutes=0")
+        often = "checkpoint.every_minutes=0"
+        command = (*SMALL, *overrides, "hydra.run.dir=run", "resume=auto", often)
         # both write a checkpoint after each of Lightning's batches
         status, _, err = aeframe(*command)
         assert status == 0, err
@@ -166,7 +161,7 @@ def compare(
             else:
                 assert aeframe(*command)[0] == 128 + 15
             killed(step, "not")
-            status, _, err = aeframe(*command, "resume=auto")
+            status, _, err = aeframe(*command)
             assert status == 0, err
             found = list(differences(whole, story(tmp_path / "run")))
             assert [text[:200] for text in found] == [], step
@@ -186,7 +181,7 @@ def test_every_variant_goes_on_as_if_nothing_had_been(
 
 @pytest.mark.parametrize("option", OPTIONS)
 def test_every_option_does(compare: Callable[..., None], option: str) -> None:
-    steps = (2, 6, 9) if option == "accumulation" else (5, 12, 18)
+    steps = (2, 6, 9) if "accumulation" in option else (5, 12, 18)
     compare("model=denoising", *OPTIONS[option], "trainer.steps_per_call=1", steps=steps)
 
 
@@ -228,7 +223,8 @@ def test_no_sample_is_left_out_or_seen_twice(
 def test_the_death_of_a_process_that_fetches_is_told_and_the_run_goes_on(
     aeframe: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    command = (*SMALL, "checkpoint.every_minutes=0", "dataset.num_workers=2", "hydra.run.dir=run")
+    often = ("checkpoint.every_minutes=0", "dataset.num_workers=2")
+    command = (*SMALL, *often, "hydra.run.dir=run", "resume=auto")
     assert aeframe(*command)[0] == 0
     whole = story(tmp_path / "run")
     shutil.rmtree(tmp_path / "run")
@@ -251,13 +247,46 @@ def test_the_death_of_a_process_that_fetches_is_told_and_the_run_goes_on(
         f"last good checkpoint is {tmp_path / 'run' / 'checkpoints' / 'last.ckpt'}."
     )
     monkeypatch.setattr(AutoencoderModule, "loss", loss)
-    assert aeframe(*command, "resume=auto")[0] == 0
+    assert aeframe(*command)[0] == 0
     assert list(differences(whole, story(tmp_path / "run"))) == []
 
 
 def test_a_signal_ends_a_validation_which_is_done_anew(compare: Callable[..., None]) -> None:
     words = ("model=denoising", "trainer.limit_val_batches=2", "++trainer.val_check_interval=6")
     compare(*words, steps=(6, 12, 30, 36), how="signal in a validation")
+
+
+def test_no_checkpoint_is_ahead_of_the_curves_on_the_disk(
+    aeframe: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kill right after it would lose what the writer of events still holds, and no later step writes."""
+
+    class Holding(RecordWriter):  # as long as it may; the usual one does where the disk is slow
+        def __init__(self, writer: Any) -> None:
+            super().__init__(writer)
+            self.held: list[bytes] = []
+
+        def write(self, data: bytes) -> None:
+            self.held.append(data)
+
+        def flush(self) -> None:
+            while self.held:
+                super().write(self.held.pop(0))
+            super().flush()
+
+    save, steps = WholeFiles.save_checkpoint, list[int]()
+
+    def saves(self: WholeFiles, checkpoint: dict[str, Any], path: Any, **rest: Any) -> None:
+        if Path(path).name == LAST:
+            steps.append(checkpoint["global_step"])
+            assert logged(tmp_path / "run") == steps[-1]
+        save(self, checkpoint, path, **rest)
+
+    monkeypatch.setattr(event_file_writer, "RecordWriter", Holding)
+    monkeypatch.setattr(WholeFiles, "save_checkpoint", saves)
+    often = ("checkpoint.every_minutes=0", "trainer.log_every_n_steps=1", "trainer.max_epochs=1")
+    assert aeframe(*SMALL, *often, "trainer.steps_per_call=4", "hydra.run.dir=run")[0] == 0
+    assert steps == [4, 8, 11, 12]
 
 
 def test_a_run_that_lacks_its_last_file_writes_nothing_twice(

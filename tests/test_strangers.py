@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from aeframe import events
+from aeframe.belongings import FILES, FOLDERS, PATTERNS
 from aeframe.config.classes import resolve
 from tests.conftest import TWO, contents
 
@@ -304,6 +305,8 @@ NONSENSE: dict[str, Callable[[State], None]] = {
     "other weights in it": put(f"{GROUP}|params", [0, 0, 0, 0]),
     "text for a rate": put(f"{GROUP}|lr", "x"),
     "a rate that is none": put(f"{GROUP}|lr", float("nan")),
+    "a rate beyond all floats": put(f"{GROUP}|lr", 10**400),
+    "a truth for a rate": put(f"{GROUP}|lr", True),
     "a rate of many": put(f"{GROUP}|lr", torch.zeros(3)),
     "another form": put(f"{GROUP}|fused", None),
     "another direction": put(f"{GROUP}|maximize", True),
@@ -412,30 +415,17 @@ def test_paths_in_a_checkpoint_lead_nowhere(aeframe: Command, begun: Path, tmp_p
     assert best["epoch"] == 3
 
 
-WRITTEN = [
-    *(".lock", "train.log", "evaluation.json", "hparams.yaml", ".hydra", "checkpoints"),
-    *("model.safetensors", "model.json"),
-    *("checkpoints/last.ckpt", "checkpoints/best.ckpt", "checkpoints/previous.ckpt"),
-    *(
-        "checkpoints/.partial",
-        ".partial",
-        "checkpoints/previous.partial",
-        ".hydra/config.yaml",
-        ".hydra/overrides.yaml",
-        "failed.txt",
-    ),
-    *("events.out.tfevents.9.x", "fit-profile.txt"),
-]
+LIKE_PATTERNS = ("events.out.tfevents.9.x", "fit-profile.txt")
 
 
 @both
 @pytest.mark.parametrize("kind", ["link", "dangling", "pipe", "folder"])
-@pytest.mark.parametrize("name", WRITTEN)
+@pytest.mark.parametrize("name", [*FOLDERS, *FILES, *LIKE_PATTERNS])
 def test_only_files_are_in_the_place_of_files(
     aeframe: Command, begun: Path, tmp_path: Path, name: str, kind: str, how: tuple[str, ...]
 ) -> None:
     path, outside = begun / name, tmp_path / "outside"
-    if kind == "folder" and name in (".hydra", "checkpoints"):
+    if kind == "folder" and name in FOLDERS:
         return
     if path.is_dir():
         path.rename(outside)
@@ -445,7 +435,7 @@ def test_only_files_are_in_the_place_of_files(
     else:
         outside.mkdir()
         (outside / "precious").write_text("do not lose me")
-    target = outside if name in (".hydra", "checkpoints") else outside / "precious"
+    target = outside if name in FOLDERS else outside / "precious"
     if kind == "link":
         path.symlink_to(target)
     elif kind == "dangling":
@@ -458,9 +448,41 @@ def test_only_files_are_in_the_place_of_files(
     status, out, err = aeframe(*how)
     assert (status, out) == (2, "")
     (line,) = err.splitlines()
-    if "no checkpoint of a run" not in line:
+    if "no checkpoint of a run" not in line and "a sweep cannot be named here" not in line:
         assert f"{name}: is " in line, line
     assert (contents(outside), set(os.listdir(outside))) == before
+
+
+def test_all_that_runs_write_is_looked_at(
+    aeframe: Command, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a run that is done, one that went back and failed, one with a profile, a sweep, and what stays of none."""
+    names = {"run": _names(finished), "partial": set[str]()}
+    replace = Path.replace
+
+    def replaced(self: Path, target: Path) -> Path:
+        root = next(p for p in self.parents if p.parent in (tmp_path, tmp_path / "sweep"))
+        names["partial"].add(str(self.relative_to(root)))
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", replaced)
+    often = (*TWO, "checkpoint.every_minutes=0", "trainer.steps_per_call=1")
+    steep = "optimizer={_target_: torch.optim.SGD, lr: 0.2}"
+    words = (steep, "divergence.explodes_at=1.5", "divergence.lr_factor=0.999")
+    assert aeframe(*often, *words, "divergence.retries=1", "hydra.run.dir=failed")[0] == 1
+    assert aeframe(*often, "trainer.profiler=simple", "hydra.run.dir=profiled")[0] == 0
+    assert aeframe("-m", *TWO, "seed=1", "hydra.sweep.dir=sweep")[0] == 0
+    for folder in (tmp_path / "failed", tmp_path / "profiled", tmp_path / "sweep"):
+        names[folder.name] = _names(folder)
+    assert {"diverged.json", "failed.txt", "checkpoints/last.ckpt"} <= names["failed"]
+    (job,) = (p.name for p in (tmp_path / "sweep").iterdir() if p.is_dir())
+    found = {name.removeprefix(f"{job}/") for some in names.values() for name in some}
+    odd = {n for n in found if not any(Path(n).match(pattern) for pattern in PATTERNS)}
+    assert odd - {job} == {*FOLDERS, *FILES}
+
+
+def _names(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
 
 
 def test_a_run_may_be_reached_by_a_link(aeframe: Command, begun: Path, tmp_path: Path) -> None:
@@ -526,8 +548,10 @@ def test_what_hydra_wrote_is_never_read(aeframe: Command, begun: Path, tmp_path:
 def test_data_is_neither_fetched_nor_stored_where_a_stranger_says(
     aeframe: Command, begun: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    asked = list[bool]()
+
     def fetched(*args: Any, download: bool = False, **kwargs: Any) -> None:
-        assert not download
+        asked.append(download)
         raise RuntimeError("Dataset not found.")
 
     monkeypatch.setattr("torchvision.datasets.MNIST", fetched)
@@ -538,6 +562,7 @@ def test_data_is_neither_fetched_nor_stored_where_a_stranger_says(
         changed(begun, lambda s, d=mnist: s["hyper_parameters"].update(dataset=d))  # type: ignore[misc]
         line = refused(aeframe, tmp_path, "resume=run")
         assert "MNIST is not there" in line
+    assert asked == [False, False]
     assert not list((tmp_path / "home").iterdir())
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from sklearn.cluster import MiniBatchKMeans
 
 from aeframe.codec.rans import TOTAL, Integers
 from aeframe.codec.tables import MOST_ENTRIES, MOST_SYMBOLS, Codes, Tables
@@ -52,6 +51,10 @@ class Counts:
         """
         if clusters == 1:
             return self._tables(np.zeros(len(self.codes), np.int64), 1)
+        from sklearn.cluster import (
+            MiniBatchKMeans,  # half a second, which only this last step needs
+        )
+
         means = MiniBatchKMeans(clusters, random_state=0, n_init=1, max_iter=20, batch_size=4096)
         tables = self._tables(means.fit_predict(self.codes.astype(np.float32)), clusters)
         for _ in range(ROUNDS):

@@ -52,7 +52,8 @@ class EarlyStoppingOptions:
 @dataclass(frozen=True, kw_only=True)
 class DivergenceOptions:
     """What a loss does that is no number or more than explodes_at times the first step's: it ends training,
-    or, so many times as `retries`, training goes back to the last checkpoint with lr_factor of the rate.
+    or, so many times as `retries` in a run's whole life, training goes back to the last checkpoint with
+    lr_factor of the rate, whatever schedule it has.
     """
 
     retries: Annotated[int, AtLeast(0)] = 0

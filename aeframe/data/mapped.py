@@ -21,7 +21,9 @@ BLOCK = 2**20  # bytes that are read at once
 class FileMap(mmap.mmap):
     """A whole file in memory; it knows when the file was written into.
 
-    A file that was deleted or replaced stays what it was for those who have mapped it.
+    A file that was deleted or replaced stays what it was for those who have mapped it. One that is cut ends
+    the process that reads where nothing is any more (SIGBUS), which no look at its size can rule out: it may
+    be cut between the look and the read.
     """
 
     path: str

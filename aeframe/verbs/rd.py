@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,9 +23,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         "--data", choices=["test", "val"], default="test", help="split of their data (test)"
     )
     parser.add_argument("--most", type=int, default=10_000, metavar="N", help="images (10000)")
-    parser.add_argument(
-        "-o", "--out", metavar="FOLDER", help="for rd.json and, with matplotlib, rd.png"
-    )
+    parser.add_argument("-o", "--out", metavar="FOLDER", help="for rd.json and rd.png")
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -90,42 +87,20 @@ def _show(found: Comparison) -> None:
 def _cell(size: float | None, own: float | None) -> str:
     if size is None:
         return "-"
-    return f"{size:.1f}" if own is None else f"{size:.1f} ({size / own:.2f} x)"
+    return f"{size:.1f}" if own is None else f"{size:.1f}\n{size / own:.2f} x"
 
 
 def _write(folder: Path, found: Comparison) -> None:
+    from aeframe.codec.plot import drawn
     from aeframe.files import replaced
 
     folder.mkdir(parents=True, exist_ok=True)
     with replaced(folder / "rd.json") as file:
         file.write(f"{json.dumps(found.as_dict(), indent=1)}\n".encode())
-    if find_spec("matplotlib") is None:
-        print('No rd.png without matplotlib: python -m pip install "aeframe[plot]"')
-    else:
-        _plot(folder / "rd.png", found)
+    picture = drawn((found.ours, *found.others), min(found.levels) - 2, max(found.levels) + 4)
+    with replaced(folder / "rd.png") as file:
+        picture.save(file, "PNG")
     print(f"Rate and distortion: {folder}")
-
-
-def _plot(target: Path, found: Comparison) -> None:
-    from matplotlib.figure import Figure
-
-    from aeframe.files import replaced
-
-    figure = Figure(figsize=(8, 5), layout="constrained")
-    axes = figure.subplots()
-    low = min(found.levels) - 2
-    high = max(found.levels) + 4
-    for curve in (found.ours, *found.others):
-        points = sorted(p for p in curve.points if low <= p.psnr <= high)
-        if points:
-            width = 2.5 if curve is found.ours or curve.name == found.ours.name else 1.2
-            axes.plot(*zip(*points, strict=True), marker="o", ms=3, lw=width, label=curve.name)
-    axes.set_xscale("log")
-    axes.set(xlabel="bytes for an image", ylabel="PSNR (dB)", ylim=(low, high))
-    axes.grid(alpha=0.3, which="both")
-    axes.legend()
-    with replaced(target) as file:
-        figure.savefig(file, format="png", dpi=120)
 
 
 VERBS = (
