@@ -139,3 +139,20 @@ def begun(finished: Path) -> Path:
     """The same, of which only the end is missing."""
     (finished / "evaluation.json").unlink()
     return finished
+
+
+@pytest.fixture
+def verb(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """Run `aeframe VERB` in this process and in tmp_path: (exit status, stdout, stderr)."""
+
+    def run(*argv: str | Path) -> tuple[int, str, str]:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["aeframe", *map(str, argv)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        out, err = capfd.readouterr()
+        return int(ended.value.code or 0), out, err
+
+    return run

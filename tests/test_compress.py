@@ -18,7 +18,7 @@ import safetensors.numpy
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from aeframe import cli, codec
+from aeframe import codec
 from aeframe.codec import Codec
 from aeframe.codec.container import Kind, Reader, Writer
 from aeframe.codec.errors import ContainerError, ModelMismatchError, UnlikeError
@@ -50,23 +50,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def made(run: Path) -> Codec:
     return codec.load(run)
-
-
-@pytest.fixture
-def verb(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Verb:
-    """Run `aeframe VERB` in this process and in tmp_path: (exit status, stdout, stderr)."""
-
-    def work(*argv: str) -> tuple[int, str, str]:
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(sys, "argv", ["aeframe", *argv])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        out, err = capfd.readouterr()
-        return int(ended.value.code or 0), out, err
-
-    return work
 
 
 def written(packer: Packer, file: Path, x: np.ndarray, names: list[str] | None = None) -> bytes:

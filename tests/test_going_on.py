@@ -210,17 +210,18 @@ def test_a_closed_terminal_ends_a_run_where_it_can_go_on(
 ) -> None:
     end = lambda *_: signal.raise_signal(signal.SIGHUP)  # noqa: E731
     words = (*EPOCH, "hydra.run.dir=run", "trainer.steps_per_call=1", "trainer.max_epochs=1")
-    with monkeypatch.context() as patch:
-        patch.setattr("aeframe.callbacks.Bar.on_train_batch_end", end)
-        status, _, err = aeframe(*words)
-        assert status == 129
-        assert "interrupted by SIGHUP" in err
-        assert state(tmp_path / "run")["global_step"] == 1
-        before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup has it
-        try:
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr("aeframe.callbacks.Bar.on_train_batch_end", end)
+            status, _, err = aeframe(*words)
+            assert status == 129
+            assert "interrupted by SIGHUP" in err
+            assert state(tmp_path / "run")["global_step"] == 1
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup has it
             assert aeframe("resume=run")[0] == 0
-        finally:
-            signal.signal(signal.SIGHUP, before)
+    finally:
+        signal.signal(signal.SIGHUP, before)
     assert state(tmp_path / "run")["global_step"] == 4
 
 

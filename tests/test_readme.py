@@ -16,6 +16,7 @@ import pytest
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from PIL import Image
+from sklearn.datasets import load_digits
 
 from aeframe.config import check
 from aeframe.config.build import build
@@ -86,7 +87,8 @@ def test_the_shown_mistakes_are_those_that_are_made(aeframe: Callable[..., Any])
 def test_the_example_of_a_constraint_trains(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (code,), (yaml,) = blocks("python"), blocks("yaml")
+    code = next(block for block in blocks("python") if "class Halving" in block)
+    (yaml,) = blocks("yaml")
     name = "aeframe.constraints.halving"
     assert f"`{name.replace('.', '/')}.py`" in README
     module = types.ModuleType(name)
@@ -103,6 +105,60 @@ def test_the_example_of_a_constraint_trains(
     active = built.net.encode(built.data.peek("test", 20)).active
     assert active.float().mean() <= 0.5
     assert importlib.import_module(name) is module
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> np.ndarray:
+    """Digits as picture files where the README has them."""
+    digits = load_digits().images.astype(np.uint8)[:120] * 15
+    for folder in ("my_images", "images"):
+        (tmp_path / folder).mkdir()
+        for number, digit in enumerate(digits):
+            Image.fromarray(digit).save(tmp_path / folder / f"{number:03}.png")
+    return digits[:, None]
+
+
+def verbs(section: str) -> list[list[str]]:
+    """The commands of a section."""
+    part = README.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
+    lines = "".join(re.findall(r"```bash\n(.*?)```", part, re.DOTALL)).splitlines()
+    found = [shlex.split(line, comments=True) for line in lines if line.startswith("aeframe ")]
+    assert len(found) >= 5
+    return found
+
+
+IMAGES = ("dataset=image_folder", "dataset.size=8", "dataset.color=gray", "trainer.max_epochs=1")
+
+
+def test_a_trained_network_is_put_to_work(
+    aeframe: Callable[..., Any], verb: Callable[..., Any], pictures: np.ndarray, tmp_path: Path
+) -> None:
+    words = (*IMAGES, "dataset.root=my_images", "model=variational", "evaluation.images=32")
+    assert aeframe(*words, "hydra.run.dir=outputs/DAY/RUN")[0] == 0
+    code = next(block for block in blocks("python") if "import aeframe" in block)
+    names: dict[str, Any] = {"images": pictures}
+    exec(code, names)
+    assert names["codes"].shape == (120, 16)
+    assert names["images"].shape == (120, 1, 8, 8)
+    assert names["scores"].shape == (120,)
+    for command in verbs("Put to work"):
+        status, _, err = verb(*command[1:])
+        assert status == 0, (command, err)
+    assert np.load(tmp_path / "codes.npy").shape == (120, 16)
+    assert len(list((tmp_path / "restored").iterdir())) == 120
+
+
+@pytest.mark.usefixtures("pictures")
+def test_compressed_files_are_made_and_read(
+    aeframe: Callable[..., Any], verb: Callable[..., Any], tmp_path: Path
+) -> None:
+    words = (*IMAGES, "dataset.root=images", "constraint=rate", "evaluation.images=32")
+    assert aeframe(*words, "hydra.run.dir=outputs/digits")[0] == 0
+    for command in verbs("Compress"):
+        status, _, err = verb(*(word for word in command[1:] if word != "RUN..."))
+        assert status == 0, (command, err)
+    assert len(list((tmp_path / "restored").iterdir())) == 120
+    assert (tmp_path / "rd" / "rd.json").exists()
 
 
 def test_the_tables_name_what_there_is() -> None:

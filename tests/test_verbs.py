@@ -17,7 +17,6 @@ import pytest
 from PIL import Image
 
 import aeframe as package
-from aeframe import cli
 from aeframe.artifact import save
 from aeframe.config import plain
 from aeframe.config.build import build
@@ -27,24 +26,7 @@ from aeframe.verbs.completion import options, script
 from tests.test_artifact import DIGITS
 from tests.test_startup import ROOT
 
-Work = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def work(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Work:
-    """Run `aeframe` in this process and in tmp_path: (exit status, stdout, stderr)."""
-
-    def run(*argv: str | Path) -> tuple[int, str, str]:
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(sys, "argv", ["aeframe", *map(str, argv)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        out, err = capfd.readouterr()
-        return int(ended.value.code or 0), out, err
-
-    return run
+Verb = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
@@ -95,11 +77,11 @@ def good(ended: tuple[int, str, str]) -> str:
 
 
 def test_codes_are_the_same_in_every_kind_of_file(
-    work: Work, trained: Path, tmp_path: Path
+    verb: Verb, trained: Path, tmp_path: Path
 ) -> None:
     codes = package.load(trained).encode(DIGITS)
     for ending in ("npy", "npz", "csv"):
-        last = good(work("encode", trained, "digits", "--out", f"codes.{ending}"))
+        last = good(verb("encode", trained, "digits", "--out", f"codes.{ending}"))
         assert last == f"Codes of 1,797 samples, 8 units each: codes.{ending}"
     assert np.array_equal(np.load(tmp_path / "codes.npy"), codes)
     assert np.array_equal(np.load(tmp_path / "codes.npz")["z"], codes)
@@ -108,19 +90,19 @@ def test_codes_are_the_same_in_every_kind_of_file(
     assert np.array_equal(np.array(lines, np.float32), codes)
     wanted = package.load(trained).decode(codes)
     for ending in ("npy", "npz", "csv"):
-        good(work("decode", trained, f"codes.{ending}", "--out", f"x_{ending}.npy"))
+        good(verb("decode", trained, f"codes.{ending}", "--out", f"x_{ending}.npy"))
         assert np.array_equal(np.load(tmp_path / f"x_{ending}.npy"), wanted)
 
 
 def test_codes_as_parquet(
-    work: Work, made: Callable[..., Path], photos: Path, tmp_path: Path
+    verb: Verb, made: Callable[..., Path], photos: Path, tmp_path: Path
 ) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
     run = made(
         "dataset=image_folder", f"dataset.root={photos}", "dataset.size=8", "network.widths=[20]"
     )
-    good(work("encode", run, "photos", "--out", "codes.parquet"))
-    good(work("encode", run, "photos", "--out", "codes.npz"))
+    good(verb("encode", run, "photos", "--out", "codes.parquet"))
+    good(verb("encode", run, "photos", "--out", "codes.npz"))
     found = parquet.read_table(tmp_path / "codes.parquet").to_pydict()
     stored = np.load(tmp_path / "codes.npz")
     assert found.pop("name") == stored["names"].tolist()
@@ -128,11 +110,11 @@ def test_codes_as_parquet(
 
 
 def test_images_are_read_as_in_training(
-    work: Work, made: Callable[..., Path], photos: Path, tmp_path: Path
+    verb: Verb, made: Callable[..., Path], photos: Path, tmp_path: Path
 ) -> None:
     options = ("dataset.size=8", "dataset.fit=resize", "network.widths=[20]")
     run = made("dataset=image_folder", f"dataset.root={photos}", *options)
-    good(work("encode", run, "photos", "--out", "codes.csv", "--batch-size", "5"))
+    good(verb("encode", run, "photos", "--out", "codes.csv", "--batch-size", "5"))
     source = ImageFolder(root=str(photos), size=8, fit="resize", cache=None)
     wanted = package.load(run).encode(source.load().data.numpy())
     header, *lines = table(tmp_path / "codes.csv")
@@ -141,39 +123,39 @@ def test_images_are_read_as_in_training(
     assert [line[0] for line in lines] == files
     assert np.allclose(np.array([line[1:] for line in lines], np.float32), wanted, atol=1e-5)
     some = ["photos/a/1.png", "photos/b/3.bmp"]
-    good(work("encode", run, *some, "--out", "two.csv"))
+    good(verb("encode", run, *some, "--out", "two.csv"))
     assert [line[0] for line in table(tmp_path / "two.csv")[1:]] == some
 
 
-def test_images_become_what_the_model_takes(work: Work, trained: Path, tmp_path: Path) -> None:
+def test_images_become_what_the_model_takes(verb: Verb, trained: Path, tmp_path: Path) -> None:
     # the digits have values of 0 to 16, which pictures show as 0 to 255
-    good(work("decode", trained, encoded(work, trained), "--out", "pictures"))
+    good(verb("decode", trained, encoded(verb, trained), "--out", "pictures"))
     wanted = package.load(trained).reconstruct(DIGITS)
     pictures = sorted((tmp_path / "pictures").iterdir())
     assert [file.name for file in pictures[:2]] == ["0000.png", "0001.png"]
     shown = np.stack([picture(file) for file in pictures])[:, None]
     assert np.array_equal(shown, (wanted * (255 / 16)).round().astype(np.uint8))
-    good(work("encode", trained, "pictures", "--out", "again.npy"))
+    good(verb("encode", trained, "pictures", "--out", "again.npy"))
     again = package.load(trained).encode(wanted)
     assert np.allclose(np.load(tmp_path / "again.npy"), again, atol=1e-5)
 
 
-def encoded(work: Work, run: Path) -> str:
-    good(work("encode", run, "digits", "--out", "codes.npy"))
+def encoded(verb: Verb, run: Path) -> str:
+    good(verb("encode", run, "digits", "--out", "codes.npy"))
     return "codes.npy"
 
 
-def test_several_arrays_are_one_after_the_other(work: Work, trained: Path, tmp_path: Path) -> None:
+def test_several_arrays_are_one_after_the_other(verb: Verb, trained: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "first.npy", DIGITS[:10, 0])  # [N, H, W], as in training
     np.savez(tmp_path / "second.npz", a=DIGITS[10:30], b=DIGITS[:3])
     argv = ("first.npy", "second.npz", "--key", "a", "--batch-size", "7")
-    good(work("encode", trained, *argv, "--out", "codes.npy"))
+    good(verb("encode", trained, *argv, "--out", "codes.npy"))
     wanted = package.load(trained).encode(DIGITS[:30])
     assert np.allclose(np.load(tmp_path / "codes.npy"), wanted, atol=1e-5)
 
 
 def test_a_folder_is_not_read_ahead_of_its_use(
-    work: Work, made: Callable[..., Path], photos: Path, monkeypatch: pytest.MonkeyPatch
+    verb: Verb, made: Callable[..., Path], photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for i in range(200):
         Image.new("RGB", (9, 9)).save(photos / "a" / f"more{i}.png")
@@ -197,34 +179,34 @@ def test_a_folder_is_not_read_ahead_of_its_use(
 
 
 def test_reconstructions_lie_as_the_files_did(
-    work: Work, made: Callable[..., Path], photos: Path, tmp_path: Path
+    verb: Verb, made: Callable[..., Path], photos: Path, tmp_path: Path
 ) -> None:
     run = made(
         "dataset=image_folder", f"dataset.root={photos}", "dataset.size=8", "network.widths=[20]"
     )
-    good(work("reconstruct", run, "photos", "--out", "restored"))
+    good(verb("reconstruct", run, "photos", "--out", "restored"))
     names = {
         str(f.relative_to(tmp_path / "restored")) for f in (tmp_path / "restored").rglob("*.*")
     }
     assert names == {f"{f.relative_to(photos)}.png" for f in photos.rglob("*.*")}  # 0.png and 0.jpg
-    good(work("reconstruct", run, "photos/a/0.png", "--out", "one"))
+    good(verb("reconstruct", run, "photos/a/0.png", "--out", "one"))
     one = picture(tmp_path / "one" / "photos" / "a" / "0.png")
     assert np.array_equal(one, picture(tmp_path / "restored" / "a" / "0.png.png"))
 
 
-def test_samples_are_drawn_by_seed(work: Work, made: Callable[..., Path], tmp_path: Path) -> None:
+def test_samples_are_drawn_by_seed(verb: Verb, made: Callable[..., Path], tmp_path: Path) -> None:
     run = made("model=variational", "network.widths=[20]")
-    good(work("sample", run, "--n", "5", "--seed", "3", "--out", "x.npy"))
+    good(verb("sample", run, "--n", "5", "--seed", "3", "--out", "x.npy"))
     assert np.array_equal(np.load(tmp_path / "x.npy"), package.load(run).sample(5, seed=3))
-    good(work("sample", run, "--n", "5", "--out", "grid.png"))
+    good(verb("sample", run, "--n", "5", "--out", "grid.png"))
     assert picture(tmp_path / "grid.png").shape == (2 * 8 + 2, 3 * 8 + 2 * 2)
-    good(work("sample", run, "--n", "5", "--out", "folder"))
+    good(verb("sample", run, "--n", "5", "--out", "folder"))
     assert len(list((tmp_path / "folder").iterdir())) == 5
 
 
-def test_a_way_leads_from_one_sample_to_another(work: Work, trained: Path, tmp_path: Path) -> None:
+def test_a_way_leads_from_one_sample_to_another(verb: Verb, trained: Path, tmp_path: Path) -> None:
     argv = ("interpolate", trained, "3", "17", "--input", "digits")
-    good(work(*argv, "--steps", "5", "--out", "way.npy"))
+    good(verb(*argv, "--steps", "5", "--out", "way.npy"))
     model = package.load(trained)
     ends = model.reconstruct(DIGITS[[3, 17]])
     way = np.load(tmp_path / "way.npy")
@@ -232,17 +214,17 @@ def test_a_way_leads_from_one_sample_to_another(work: Work, trained: Path, tmp_p
     assert np.array_equal(way[[0, -1]], ends)
     middle = model.encode(DIGITS[[3, 17]]).mean(0, keepdims=True)
     assert np.array_equal(way[2:3], model.decode(middle))
-    good(work(*argv, "--out", "strip.png"))
+    good(verb(*argv, "--out", "strip.png"))
     assert picture(tmp_path / "strip.png").shape == (8, 8 * 8 + 7 * 2)
 
 
 # scores
 
 
-def test_scores_are_sorted_and_marked(work: Work, trained: Path, tmp_path: Path) -> None:
+def test_scores_are_sorted_and_marked(verb: Verb, trained: Path, tmp_path: Path) -> None:
     strange = np.random.default_rng(0).integers(0, 17, size=(3, 8, 8), dtype=np.uint8)
     np.save(tmp_path / "x.npy", np.concatenate([DIGITS[:50, 0], strange]))
-    status, out, _ = work("score", trained, "x.npy", "--percentile", "99.9", "--out", "scores.csv")
+    status, out, _ = verb("score", trained, "x.npy", "--percentile", "99.9", "--out", "scores.csv")
     assert status == 0
     model = package.load(trained)
     header, *lines = table(tmp_path / "scores.csv")
@@ -256,23 +238,23 @@ def test_scores_are_sorted_and_marked(work: Work, trained: Path, tmp_path: Path)
     assert "3 of 53 samples" in out
 
 
-def test_an_evaluation_is_that_of_the_run(work: Work, trained: Path) -> None:
-    status, out, err = work("evaluate", trained, "--json")
+def test_an_evaluation_is_that_of_the_run(verb: Verb, trained: Path) -> None:
+    status, out, err = verb("evaluate", trained, "--json")
     assert (status, err) == (0, "")
     found, card = json.loads(out), json.loads((trained / "evaluation.json").read_text())
     assert found["metrics"] == pytest.approx(card["metrics"], rel=1e-4)
     assert found["copy_check"]["real"] == pytest.approx(card["copy_check"]["real"], rel=1e-4)
-    status, out, _ = work("evaluate", trained, "digits")
+    status, out, _ = verb("evaluate", trained, "digits")
     assert status == 0
     assert "at the end of training" in out
-    metrics = json.loads(work("evaluate", trained, "digits", "--json")[1])["metrics"]
+    metrics = json.loads(verb("evaluate", trained, "digits", "--json")[1])["metrics"]
     assert metrics["mse"] == pytest.approx(package.load(trained).score(DIGITS).mean(), rel=1e-4)
 
 
 # runs
 
 
-def test_the_table_of_runs(work: Work, finished: Path, tmp_path: Path) -> None:
+def test_the_table_of_runs(verb: Verb, finished: Path, tmp_path: Path) -> None:
     for name in ("broken", "stopped", "evil"):
         (tmp_path / "day" / name / ".hydra").mkdir(parents=True)
         (tmp_path / "day" / name / "checkpoints").mkdir()
@@ -281,7 +263,7 @@ def test_the_table_of_runs(work: Work, finished: Path, tmp_path: Path) -> None:
     (tmp_path / "day" / "stopped" / ".hydra" / "config.yaml").write_text(text)
     evil = "!!python/object/apply:os.system ['touch owned']"
     (tmp_path / "day" / "evil" / ".hydra" / "config.yaml").write_text(evil)
-    status, out, err = work("runs", ".", "--json")
+    status, out, err = verb("runs", ".", "--json")
     assert (status, err) == (0, "")
     found = {run["folder"]: run for run in json.loads(out)}
     assert {name: run["status"] for name, run in found.items()} == {
@@ -294,7 +276,7 @@ def test_the_table_of_runs(work: Work, finished: Path, tmp_path: Path) -> None:
         assert found[name]["metric"] == "val/mse"
     assert found["run"]["value"] == value
     assert not (tmp_path / "owned").exists()
-    status, out, _ = work("runs", ".")
+    status, out, _ = verb("runs", ".")
     assert status == 0
     assert "4 runs below ." in out
     assert f"{value:.5g}" in out
@@ -303,14 +285,14 @@ def test_the_table_of_runs(work: Work, finished: Path, tmp_path: Path) -> None:
 # export
 
 
-def test_an_encoder_alone_encodes(work: Work, trained: Path, tmp_path: Path) -> None:
-    good(work("export", trained, "--encoder-only", "--out", "alone"))
+def test_an_encoder_alone_encodes(verb: Verb, trained: Path, tmp_path: Path) -> None:
+    good(verb("export", trained, "--encoder-only", "--out", "alone"))
     alone = package.load(tmp_path / "alone")
     assert np.array_equal(alone.encode(DIGITS), package.load(trained).encode(DIGITS))
     assert alone.identity != package.load(trained).identity
     both = [(p / "model.safetensors").stat().st_size for p in (tmp_path / "alone", trained)]
     assert both[0] < both[1]
-    codes = encoded(work, tmp_path / "alone")
+    codes = encoded(verb, tmp_path / "alone")
     for argv in (
         ("decode", "alone", codes, "--out", "x"),
         ("reconstruct", "alone", "digits", "--out", "x"),
@@ -318,22 +300,22 @@ def test_an_encoder_alone_encodes(work: Work, trained: Path, tmp_path: Path) -> 
         ("sample", "alone", "--out", "x.png"),
         ("evaluate", "alone"),
     ):
-        status, out, err = work(*argv)
+        status, out, err = verb(*argv)
         assert (status, out) == (2, "")
         assert err == (
             f"aeframe: {argv[0]}: this is an encoder alone, which can only encode. Load the whole model.\n"
         )
-    good(work("export", trained, "--out", "whole"))
+    good(verb("export", trained, "--out", "whole"))
     assert package.load(tmp_path / "whole").identity == package.load(trained).identity
 
 
 def test_a_translation_computes_the_same(
-    work: Work, made: Callable[..., Path], tmp_path: Path
+    verb: Verb, made: Callable[..., Path], tmp_path: Path
 ) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
     run = made("model=sparse", "dataset.normalization=standard")
-    good(work("export", run, "--onnx", "--out", "onnx"))
+    good(verb("export", run, "--onnx", "--out", "onnx"))
     model = package.load(run)
     parts = [
         onnxruntime.InferenceSession(tmp_path / "onnx" / f"{n}.onnx")
@@ -348,9 +330,9 @@ def test_a_translation_computes_the_same(
         assert np.abs(restored.astype(int) - wanted).max() <= 1
 
 
-def test_a_program_of_torch_computes_the_same(work: Work, trained: Path, tmp_path: Path) -> None:
+def test_a_program_of_torch_computes_the_same(verb: Verb, trained: Path, tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
-    good(work("export", trained, "--torch", "--out", "programs"))
+    good(verb("export", trained, "--torch", "--out", "programs"))
     encode = torch.export.load(tmp_path / "programs" / "encoder.pt2").module()
     codes = encode(torch.from_numpy(DIGITS[:30]))
     wanted = package.load(trained).encode(DIGITS[:30])
@@ -362,7 +344,7 @@ def test_a_program_of_torch_computes_the_same(work: Work, trained: Path, tmp_pat
 MISTAKES = [
     # the words, RUN in the place of the run, and how the one line begins
     ("encode", "the following arguments are required: RUN, INPUT, --out"),
-    ("encode RUN digits", "the following arguments are required: --out"),
+    ("encode RUN digits", "the following arguments are required: -o/--out"),
     ("encode RUN digits --out x.txt", "--out x.txt: ends in none of .npy .npz .csv .parquet"),
     ("encode RUN digits --out no/x.npy", "--out no/x.npy: lies in no folder that there is"),
     ("encode RUN digits --out there.npy", "--out there.npy: is there already. Write --force"),
@@ -403,7 +385,7 @@ MISTAKES = [
 
 @pytest.mark.parametrize(("words", "beginning"), MISTAKES, ids=[m[0][:60] for m in MISTAKES])
 def test_a_mistake_is_one_line_and_leaves_all_as_it_was(
-    work: Work, trained: Path, tmp_path: Path, words: str, beginning: str
+    verb: Verb, trained: Path, tmp_path: Path, words: str, beginning: str
 ) -> None:
     (tmp_path / "bad.npy").write_bytes(b"no array")
     (tmp_path / "bad.csv").write_text("z0,z1\nx,y\n")
@@ -416,7 +398,7 @@ def test_a_mistake_is_one_line_and_leaves_all_as_it_was(
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "a.png").write_bytes(b"no image")
     before = sorted(tmp_path.rglob("*"))
-    status, out, err = work(*(trained if word == "RUN" else word for word in words.split()))
+    status, out, err = verb(*(trained if word == "RUN" else word for word in words.split()))
     assert (status, out) == (2, ""), err
     (line,) = err.splitlines()
     assert beginning in line
@@ -424,42 +406,42 @@ def test_a_mistake_is_one_line_and_leaves_all_as_it_was(
 
 
 def test_what_is_there_stays_until_the_new_is_whole(
-    work: Work, trained: Path, tmp_path: Path
+    verb: Verb, trained: Path, tmp_path: Path
 ) -> None:
     data = DIGITS.copy()
     data[900] = 200  # in a later batch
     np.save(tmp_path / "bad.npy", data)
-    codes = encoded(work, trained)
+    codes = encoded(verb, trained)
     before = (tmp_path / codes).read_bytes()
-    status, _, err = work("encode", trained, "bad.npy", "--out", codes, "--force")
+    status, _, err = verb("encode", trained, "bad.npy", "--out", codes, "--force")
     assert status == 2
     assert "bad.npy: holds values of 0 to 200" in err
     assert (tmp_path / codes).read_bytes() == before
     assert {f.name for f in tmp_path.iterdir()} == {"bad.npy", codes}
     np.save(tmp_path / "good.npy", DIGITS[:5])
-    good(work("encode", trained, "good.npy", "--out", codes, "--force"))
+    good(verb("encode", trained, "good.npy", "--out", codes, "--force"))
     assert np.load(tmp_path / codes).shape == (5, 8)
 
 
 def test_vectors_are_no_pictures(
-    work: Work, made: Callable[..., Path], vectors: Path, photos: Path, tmp_path: Path
+    verb: Verb, made: Callable[..., Path], vectors: Path, photos: Path, tmp_path: Path
 ) -> None:
     run = made(
         "dataset=array", f"dataset.path={vectors}", "model.latent_dim=3", "network.widths=[]"
     )
-    good(work("reconstruct", run, vectors, "--out", "x.npy"))
+    good(verb("reconstruct", run, vectors, "--out", "x.npy"))
     assert np.load(tmp_path / "x.npy").dtype == np.float32
-    status, _, err = work("reconstruct", run, vectors, "--out", "folder")
+    status, _, err = verb("reconstruct", run, vectors, "--out", "folder")
     assert (status, err.count("\n")) == (2, 1)
     assert "samples of 12 are no pictures. Write --out FILE.npy." in err
-    status, _, err = work("encode", run, photos, "--out", "y.npy")
+    status, _, err = verb("encode", run, photos, "--out", "y.npy")
     assert (status, err.count("\n")) == (2, 1)
     assert "samples of 12 are no images. Give an array, as .npy." in err
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_leaves_nothing_half_written(
-    work: Work, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+    verb: Verb, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     codes, seen = package.Model._codes, list[Any]()
 
@@ -471,18 +453,18 @@ def test_a_signal_leaves_nothing_half_written(
         return codes(self, x)
 
     monkeypatch.setattr(package.Model, "_codes", interrupted)
-    status, out, err = work("encode", trained, "digits", "--out", "codes.npy")
+    status, out, err = verb("encode", trained, "digits", "--out", "codes.npy")
     assert (status, out) == (128 + number, "")
     assert "interrupted" in err
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_is_added_to_by_force(work: Work, trained: Path, tmp_path: Path) -> None:
+def test_a_folder_is_added_to_by_force(verb: Verb, trained: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("mine")
     np.save(tmp_path / "codes.npy", np.zeros((3, 8), np.float32))
-    assert work("decode", trained, "codes.npy", "--out", "out")[0] == 2
-    good(work("decode", trained, "codes.npy", "--out", "out", "--force"))
+    assert verb("decode", trained, "codes.npy", "--out", "out")[0] == 2
+    good(verb("decode", trained, "codes.npy", "--out", "out", "--force"))
     names = {f.name for f in (tmp_path / "out").iterdir()}
     assert names == {"mine.txt", "0.png", "1.png", "2.png"}
 
@@ -490,15 +472,15 @@ def test_a_folder_is_added_to_by_force(work: Work, trained: Path, tmp_path: Path
 # help and completion
 
 
-def test_every_verb_has_help_with_an_example(work: Work) -> None:
-    out = work("--help")[1]
-    for name, verb in VERBS.items():
+def test_every_verb_has_help_with_an_example(verb: Verb) -> None:
+    out = verb("--help")[1]
+    for name, known in VERBS.items():
         assert f"\n  {name} " in out
-        status, told, err = work(name, "--help")
+        status, told, err = verb(name, "--help")
         assert (status, err) == (0, "")
         assert f"example:\n  aeframe {name} " in told
-        assert verb.example in told
-    assert work()[1] == out
+        assert known.example in told
+    assert verb()[1] == out
 
 
 def test_the_command_answers_without_anything_heavy() -> None:
