@@ -343,7 +343,7 @@ def test_a_program_of_torch_computes_the_same(verb: Verb, trained: Path, tmp_pat
 
 MISTAKES = [
     # the words, RUN in the place of the run, and how the one line begins
-    ("encode", "the following arguments are required: RUN, INPUT, --out"),
+    ("encode", "the following arguments are required: RUN, INPUT, -o/--out"),
     ("encode RUN digits", "the following arguments are required: -o/--out"),
     ("encode RUN digits --out x.txt", "--out x.txt: ends in none of .npy .npz .csv .parquet"),
     ("encode RUN digits --out no/x.npy", "--out no/x.npy: lies in no folder that there is"),
