@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from io import BytesIO
@@ -176,6 +177,56 @@ def test_names_that_lead_elsewhere_are_none(name: str, made: Codec, tmp_path: Pa
             writer.end()
         with pytest.raises(ContainerError, match="names"):
             inspect(tmp_path / "x.aez")
+
+
+def sealed(made: Codec, file: Path, kinds: str, payload: bytes = b"", samples: int = 1) -> None:
+    """A file of such sections, whose checksums are right: N(ames), S(tored) and C(oded)."""
+    with file.open("wb") as stream:
+        writer = Writer(stream, header_of(made))
+        for kind in kinds:
+            if kind == "C":
+                writer.section(Kind.CODED, 1, made.tables.encode(made.codes(DIGITS[:1])))
+            else:
+                writer.section({"N": Kind.NAMES, "S": Kind.STORED}[kind], samples, payload)
+        writer.end()
+
+
+@pytest.mark.parametrize("kinds", ["S", "N", "CS", "CN", "SSC", "NNC", "NSNC", "CNS"])
+def test_sections_that_belong_to_no_coded_one_are_told(
+    made: Codec, tmp_path: Path, kinds: str
+) -> None:
+    sealed(made, tmp_path / "x.aez", kinds, named(["a"]).payload)
+    for look in (inspect, lambda file: list(read(made, file))):
+        with pytest.raises(ContainerError, match="makes no sense"):
+            look(tmp_path / "x.aez")
+
+
+@pytest.mark.parametrize("kinds", ["NC", "SC"])
+def test_names_and_stored_samples_are_those_of_the_section_that_follows(
+    made: Codec, tmp_path: Path, kinds: str
+) -> None:
+    sealed(made, tmp_path / "x.aez", kinds, named(["a", "b"]).payload, 2)
+    with pytest.raises(ContainerError, match="makes no sense"):
+        inspect(tmp_path / "x.aez")
+
+
+def test_names_without_samples_take_no_memory(made: Codec, tmp_path: Path) -> None:
+    sealed(made, tmp_path / "x.aez", "N" * 400, named(["a" * 200] * 2**16).payload, 2**16)
+    tracemalloc.start()
+    with pytest.raises(ContainerError, match="makes no sense"):
+        inspect(tmp_path / "x.aez")
+    assert tracemalloc.get_traced_memory()[1] < 2**24
+    tracemalloc.stop()
+
+
+def test_a_file_of_no_samples_is_told(run: Path, made: Codec, verb: Verb, tmp_path: Path) -> None:
+    sealed(made, tmp_path / "x.aez", "")
+    for out in ("back", "back.npy"):
+        status, _, err = verb("decompress", str(run), "x.aez", "-o", out)
+        assert (status, err) == (2, "aeframe: x.aez: holds no samples.\n")
+    assert verb("inspect", "x.aez")[0] == 0
+    with pytest.raises(UserError, match="no samples"):
+        compress(Packer(made), [], BytesIO())
 
 
 def test_the_tables_of_a_stranger_are_looked_at(run: Path, made: Codec, tmp_path: Path) -> None:

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from aeframe.artifact.stored import as_stored
 from aeframe.codec.codec import Codec, Decibels, Samples, decibels, errors
-from aeframe.codec.container import Kind, Section
 from aeframe.codec.deflated import inflated
 from aeframe.codec.errors import DamagedError
 from aeframe.codec.fitting import estimate
+from aeframe.codec.parts import Part
 from aeframe.codec.tables import FARTHEST, Codes, Tables
 from aeframe.codec.tiles import decoder_of, image_of, map_of
 from aeframe.errors import UserError
@@ -50,21 +50,14 @@ def pack(codec: Codec, image: Samples) -> tuple[bytes, float, Decibels]:
     return payload, bits, decibels(error(codec, image, restored(codec, codes, height, width)))
 
 
-def unpack(codec: Codec, sections: Iterator[Section]) -> Iterator[Samples]:
-    """The images of a file, each [1, colors, H, W]. Raises DamagedError."""
-    raw = None
-    for section in sections:
-        if section.kind is Kind.STORED:
-            raw = section.payload
-        elif section.kind is Kind.CODED:
-            if section.samples != 1 or (raw is not None and section.payload):
-                raise DamagedError("holds more than one image")
-            if raw is not None:
-                yield as_it_was(codec, raw)[None]
-            else:
-                codes = _unpacked(codec, section.payload)
-                yield restored(codec, codes, *size_of(section.payload))[None]
-            raw = None
+def unpack(codec: Codec, part: Part) -> Samples:
+    """The one image of a part, [1, colors, H, W]. Raises DamagedError."""
+    payload, stored = part.coded.payload, part.stored
+    if part.coded.samples != 1 or (stored is not None and payload):
+        raise DamagedError("holds more than one image")
+    if stored is not None:
+        return as_it_was(codec, stored.payload)[None]
+    return restored(codec, _unpacked(codec, payload), *size_of(payload))[None]
 
 
 def rounded(codec: Codec, image: Samples) -> Codes:

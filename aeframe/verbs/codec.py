@@ -118,9 +118,10 @@ def _decompress(options: argparse.Namespace) -> None:
         what = "no array holds images of different sizes"
         raise UserError(f"--out {options.out}", what, "Write a folder.")
     found = files.inspect(file)  # nothing is made of a file that is damaged anywhere
+    if not found.samples:
+        raise UserError(options.file, "holds no samples")
     blocks = shown(files.read(codec, file), found.samples, "Decompressing")
-    names = found.names if len(found.names) == found.samples else None
-    write_samples(out, blocks, found.samples, codec.model, names)
+    write_samples(out, blocks, found.samples, codec.model, files.names(file, found))
     say(out, f"{found.samples:,} samples")
 
 
