@@ -24,7 +24,7 @@ from aeframe.codec import Codec
 from aeframe.codec.container import Kind, Reader, Writer
 from aeframe.codec.errors import ContainerError, ModelMismatchError, UnlikeError
 from aeframe.codec.files import compress, inspect, read, verify
-from aeframe.codec.packing import Packer, header_of, is_name, named
+from aeframe.codec.packing import Packer, header_of, is_name, kept_names, named
 from aeframe.codec.saved import CODEC
 from aeframe.errors import UserError
 from tests.conftest import TRAIN
@@ -296,6 +296,51 @@ def test_pictures_come_back_by_their_names(run: Path, verb: Verb, tmp_path: Path
     assert verb("compress", str(run), "in", "-o", "x.aez", "--on-unlike", "keep")[0] == 0
     assert verb("decompress", str(run), "x.aez", "-o", "out")[0] == 0
     assert sorted(f.name for f in (tmp_path / "out").iterdir()) == ["a0.png", "a1.png", "a2.png"]
+
+
+def test_pictures_that_lie_elsewhere_keep_their_names(
+    run: Path, verb: Verb, tmp_path: Path
+) -> None:
+    for place in ("a/0", "a/b/1", "c/0"):
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(DIGITS[0, 0] * 15).save(tmp_path / f"{place}.png")
+    few, many = [str(tmp_path / "a/b/1.png")], ["a/../a/0.png", str(tmp_path / "c/0.png")]
+    for i, (given, kept) in enumerate(((few, ["1.png"]), (many, ["a/0.png", "c/0.png"]))):
+        command = ("compress", str(run), *given, "-o", f"{i}.aez", "--on-unlike", "keep")
+        status, out, err = verb(*command)
+        assert (status, "not kept" in out) == (0, False), err
+        assert verb("decompress", str(run), f"{i}.aez", "-o", f"out{i}")[0] == 0
+        folder = tmp_path / f"out{i}"
+        assert sorted(str(f.relative_to(folder)) for f in folder.rglob("*.png")) == kept
+
+
+def test_names_that_cannot_be_kept_are_told(run: Path, verb: Verb, tmp_path: Path) -> None:
+    Image.fromarray(DIGITS[0, 0] * 15).save(tmp_path / "a:b.png")
+    command = ("compress", str(run), "a:b.png", "-o", "x.aez", "--on-unlike", "keep")
+    status, out, _ = verb(*command)
+    assert (status, "names are not kept" in out) == (0, True)
+    assert "names" not in verb("inspect", "x.aez")[1]
+    assert "not kept" not in verb(*command, "--no-names", "--force")[1]
+    assert verb("decompress", str(run), "x.aez", "-o", "out")[0] == 0
+    assert [f.name for f in (tmp_path / "out").iterdir()] == ["0.png"]
+
+
+@pytest.mark.parametrize(
+    ("files", "kept"),
+    [
+        ([], None),
+        (["b/a.png", "a.png"], ["b/a.png", "a.png"]),
+        (["/x/y/a.png"], ["a.png"]),
+        (["/x/y/a.png", "/x/z/a.png"], ["y/a.png", "z/a.png"]),
+        (["/x/a.png", "/x/z/a.png"], ["a.png", "z/a.png"]),
+        (["../p/a.png", "../q/a.png"], ["p/a.png", "q/a.png"]),
+        (["/x/.y/a.png", "/x/.y/b.png"], ["a.png", "b.png"]),
+        (["/x/.y/a.png", "/x/b.png"], None),
+        (["a\nb.png"], None),
+    ],
+)
+def test_names_are_kept_from_the_common_folder_on(files: list[str], kept: list[str] | None) -> None:
+    assert kept_names(files) == kept
 
 
 def test_unlike_data_leaves_no_file(run: Path, verb: Verb, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from aeframe.codec.packing import (
     MOST_NAMES,
     Packer,
     header_of,
-    is_name,
+    kept_names,
     named,
     names_in,
     unpack,
@@ -36,7 +36,7 @@ class Summary:
     """What compressing came to.
 
     bytes: of the whole file; payload: of the coded samples in it; estimate: what their codes should take.
-    psnr: of each sample in dB, infinite where it is stored as it is.
+    psnr: of each sample in dB, infinite where it is stored as it is. named: whether their names are kept.
     """
 
     samples: int = 0
@@ -44,6 +44,7 @@ class Summary:
     payload: int = 0
     estimate: float = 0.0
     unlike: int = 0
+    named: bool = False
     parts: list[np.ndarray] = field(default_factory=list)
 
     @property
@@ -65,13 +66,14 @@ def compress(
 ) -> Summary:
     """Write samples, [n, *shape] at a time, each decoded and compared before it is written.
 
-    names: of the files that they are from, one each, to be kept. Raises UserError.
+    names: of the files that they are from, one each, to be kept (see kept_names). Raises UserError.
     """
     header, found = header_of(packer.codec), Summary()
     if header.dtype not in DTYPES:
         what = f"samples of {header.dtype} cannot be compressed"
         raise UserError("model", what, f"Train on one of {', '.join(DTYPES)}.")
-    keeps = names is not None and all(map(is_name, names))
+    kept = None if names is None else kept_names(names)
+    found.named = kept is not None
     writer = Writer(file, header)
     for x in blocks:
         here = slice(found.samples, found.samples + len(x))
@@ -79,7 +81,7 @@ def compress(
         if packer.on_unlike == "error" and len(packed.unlike):
             place = found.samples + int(packed.psnr.argmin())
             raise _unlike(packer, packed.psnr, f"sample {place}" if names is None else names[place])
-        own = [named(names[here])] if names is not None and keeps else []
+        own = [] if kept is None else [named(kept[here])]
         for section in (*own, *packed.sections):
             writer.section(*section)
             found.payload += len(section.payload) * (section.kind is Kind.CODED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -158,6 +159,20 @@ def names_in(section: Section) -> list[str]:
     if not names or not all(map(is_name, names)):
         raise DamagedError("holds names that are none of files")
     return names
+
+
+def kept_names(files: Sequence[str]) -> list[str] | None:
+    """The names that a file keeps of files: as they are, or from the folder on that all lie in. None where
+    it cannot keep all.
+    """
+    if not files or len(files) > MOST_NAMES:
+        return None
+    if all(map(is_name, files)):
+        return list(files)
+    paths = [os.path.abspath(file) for file in files]
+    parent = os.path.commonpath([os.path.dirname(path) for path in paths])
+    found = [os.path.relpath(path, parent) for path in paths]
+    return found if all(map(is_name, found)) else None
 
 
 def is_name(name: str) -> bool:

@@ -86,6 +86,10 @@ def _compress(options: argparse.Namespace) -> None:
         names = None if options.no_names else given.names
         found = files.compress(packer, blocks, file, names)
     _summary(found, options.on_unlike)
+    if names is not None and not found.named:
+        print(
+            "The files' names are not kept: hidden, too long, odd characters, or too many of them"
+        )
     say(out, f"{found.samples:,} samples in {found.bytes:,} bytes")
 
 
