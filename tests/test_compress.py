@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from io import BytesIO
@@ -23,7 +24,7 @@ from aeframe.codec import Codec
 from aeframe.codec.container import Kind, Reader, Writer
 from aeframe.codec.errors import ContainerError, ModelMismatchError, UnlikeError
 from aeframe.codec.files import compress, inspect, read, verify
-from aeframe.codec.packing import Packer, header_of, is_name, named
+from aeframe.codec.packing import Packer, header_of, is_name, kept_names, named
 from aeframe.codec.saved import CODEC
 from aeframe.errors import UserError
 from tests.conftest import TRAIN
@@ -178,6 +179,56 @@ def test_names_that_lead_elsewhere_are_none(name: str, made: Codec, tmp_path: Pa
             inspect(tmp_path / "x.aez")
 
 
+def sealed(made: Codec, file: Path, kinds: str, payload: bytes = b"", samples: int = 1) -> None:
+    """A file of such sections, whose checksums are right: N(ames), S(tored) and C(oded)."""
+    with file.open("wb") as stream:
+        writer = Writer(stream, header_of(made))
+        for kind in kinds:
+            if kind == "C":
+                writer.section(Kind.CODED, 1, made.tables.encode(made.codes(DIGITS[:1])))
+            else:
+                writer.section({"N": Kind.NAMES, "S": Kind.STORED}[kind], samples, payload)
+        writer.end()
+
+
+@pytest.mark.parametrize("kinds", ["S", "N", "CS", "CN", "SSC", "NNC", "NSNC", "CNS"])
+def test_sections_that_belong_to_no_coded_one_are_told(
+    made: Codec, tmp_path: Path, kinds: str
+) -> None:
+    sealed(made, tmp_path / "x.aez", kinds, named(["a"]).payload)
+    for look in (inspect, lambda file: list(read(made, file))):
+        with pytest.raises(ContainerError, match="makes no sense"):
+            look(tmp_path / "x.aez")
+
+
+@pytest.mark.parametrize("kinds", ["NC", "SC"])
+def test_names_and_stored_samples_are_those_of_the_section_that_follows(
+    made: Codec, tmp_path: Path, kinds: str
+) -> None:
+    sealed(made, tmp_path / "x.aez", kinds, named(["a", "b"]).payload, 2)
+    with pytest.raises(ContainerError, match="makes no sense"):
+        inspect(tmp_path / "x.aez")
+
+
+def test_names_without_samples_take_no_memory(made: Codec, tmp_path: Path) -> None:
+    sealed(made, tmp_path / "x.aez", "N" * 400, named(["a" * 200] * 2**16).payload, 2**16)
+    tracemalloc.start()
+    with pytest.raises(ContainerError, match="makes no sense"):
+        inspect(tmp_path / "x.aez")
+    assert tracemalloc.get_traced_memory()[1] < 2**24
+    tracemalloc.stop()
+
+
+def test_a_file_of_no_samples_is_told(run: Path, made: Codec, verb: Verb, tmp_path: Path) -> None:
+    sealed(made, tmp_path / "x.aez", "")
+    for out in ("back", "back.npy"):
+        status, _, err = verb("decompress", str(run), "x.aez", "-o", out)
+        assert (status, err) == (2, "aeframe: x.aez: holds no samples.\n")
+    assert verb("inspect", "x.aez")[0] == 0
+    with pytest.raises(UserError, match="no samples"):
+        compress(Packer(made), [], BytesIO())
+
+
 def test_the_tables_of_a_stranger_are_looked_at(run: Path, made: Codec, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     shutil.copytree(run, folder)
@@ -245,6 +296,51 @@ def test_pictures_come_back_by_their_names(run: Path, verb: Verb, tmp_path: Path
     assert verb("compress", str(run), "in", "-o", "x.aez", "--on-unlike", "keep")[0] == 0
     assert verb("decompress", str(run), "x.aez", "-o", "out")[0] == 0
     assert sorted(f.name for f in (tmp_path / "out").iterdir()) == ["a0.png", "a1.png", "a2.png"]
+
+
+def test_pictures_that_lie_elsewhere_keep_their_names(
+    run: Path, verb: Verb, tmp_path: Path
+) -> None:
+    for place in ("a/0", "a/b/1", "c/0"):
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(DIGITS[0, 0] * 15).save(tmp_path / f"{place}.png")
+    few, many = [str(tmp_path / "a/b/1.png")], ["a/../a/0.png", str(tmp_path / "c/0.png")]
+    for i, (given, kept) in enumerate(((few, ["1.png"]), (many, ["a/0.png", "c/0.png"]))):
+        command = ("compress", str(run), *given, "-o", f"{i}.aez", "--on-unlike", "keep")
+        status, out, err = verb(*command)
+        assert (status, "not kept" in out) == (0, False), err
+        assert verb("decompress", str(run), f"{i}.aez", "-o", f"out{i}")[0] == 0
+        folder = tmp_path / f"out{i}"
+        assert sorted(str(f.relative_to(folder)) for f in folder.rglob("*.png")) == kept
+
+
+def test_names_that_cannot_be_kept_are_told(run: Path, verb: Verb, tmp_path: Path) -> None:
+    Image.fromarray(DIGITS[0, 0] * 15).save(tmp_path / "a:b.png")
+    command = ("compress", str(run), "a:b.png", "-o", "x.aez", "--on-unlike", "keep")
+    status, out, _ = verb(*command)
+    assert (status, "names are not kept" in out) == (0, True)
+    assert "names" not in verb("inspect", "x.aez")[1]
+    assert "not kept" not in verb(*command, "--no-names", "--force")[1]
+    assert verb("decompress", str(run), "x.aez", "-o", "out")[0] == 0
+    assert [f.name for f in (tmp_path / "out").iterdir()] == ["0.png"]
+
+
+@pytest.mark.parametrize(
+    ("files", "kept"),
+    [
+        ([], None),
+        (["b/a.png", "a.png"], ["b/a.png", "a.png"]),
+        (["/x/y/a.png"], ["a.png"]),
+        (["/x/y/a.png", "/x/z/a.png"], ["y/a.png", "z/a.png"]),
+        (["/x/a.png", "/x/z/a.png"], ["a.png", "z/a.png"]),
+        (["../p/a.png", "../q/a.png"], ["p/a.png", "q/a.png"]),
+        (["/x/.y/a.png", "/x/.y/b.png"], ["a.png", "b.png"]),
+        (["/x/.y/a.png", "/x/b.png"], None),
+        (["a\nb.png"], None),
+    ],
+)
+def test_names_are_kept_from_the_common_folder_on(files: list[str], kept: list[str] | None) -> None:
+    assert kept_names(files) == kept
 
 
 def test_unlike_data_leaves_no_file(run: Path, verb: Verb, tmp_path: Path) -> None:

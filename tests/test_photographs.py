@@ -71,6 +71,35 @@ def test_every_cut_and_every_wrong_size_has_a_name(tables: Tables) -> None:
             photographs.unpacked(tables, photographs.SIZE.pack(*size) + payload[8:], PATCH)
 
 
+@pytest.mark.parametrize("size", [(2**27, 1), (1, 2**27), (2**16, 8), (2**14, 2**13)])
+def test_a_size_that_takes_too_much_memory_is_told(tables: Tables, size: tuple[int, int]) -> None:
+    with pytest.raises(DamagedError, match="claims an image"):
+        photographs.unpacked(tables, photographs.SIZE.pack(*size), PATCH)
+
+
+def test_a_map_of_too_many_numbers_is_told(tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
+    codes = codes_of(40, 60)
+    payload = photographs.packed(tables, codes, 40, 60)
+    monkeypatch.setattr(photographs, "MOST_NUMBERS", codes.size)
+    assert np.array_equal(photographs.unpacked(tables, payload, PATCH), codes)
+    monkeypatch.setattr(photographs, "MOST_NUMBERS", codes.size - 1)
+    with pytest.raises(DamagedError, match="claims an image of 40 x 60"):
+        photographs.unpacked(tables, payload, PATCH)
+    monkeypatch.undo()
+    assert not photographs.fits(2**13, 2**13, channels=320, patch=16)
+    assert photographs.fits(6000, 8000, channels=320, patch=16)
+
+
+def test_an_image_that_takes_too_much_memory_is_refused(
+    run: Path, verb: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    Image.new("RGB", (photographs.MOST_SIDE + 1, 1)).save(tmp_path / "a.png")
+    status, _, err = verb("compress", str(run), "a.png", "--out", "x.aez")
+    assert status == 2
+    assert "an image of 32769 x 1 pixels is too large for this codec" in err
+    assert [f.name for f in tmp_path.iterdir()] == ["a.png"]
+
+
 def test_maps_by_position_and_back() -> None:
     maps = np.arange(2 * 3 * 4, dtype=np.int32).reshape(2, 3 * 4)
     rows = photographs.by_position(maps, 3)

@@ -11,14 +11,23 @@ from typing import BinaryIO
 import numpy as np
 
 from aeframe.codec.codec import Codec, Samples, decibels, errors
-from aeframe.codec.container import DTYPES, Header, Kind, Reader, Section, Writer
+from aeframe.codec.container import DTYPES, Header, Kind, Reader, Writer
 from aeframe.codec.errors import (
     ContainerError,
     DamagedError,
     ModelMismatchError,
     UnlikeError,
 )
-from aeframe.codec.packing import Packer, header_of, is_name, named, names_in, unpack
+from aeframe.codec.packing import (
+    MOST_NAMES,
+    Packer,
+    header_of,
+    kept_names,
+    named,
+    names_in,
+    unpack,
+)
+from aeframe.codec.parts import Part, parts
 from aeframe.errors import UserError
 
 
@@ -27,7 +36,7 @@ class Summary:
     """What compressing came to.
 
     bytes: of the whole file; payload: of the coded samples in it; estimate: what their codes should take.
-    psnr: of each sample in dB, infinite where it is stored as it is.
+    psnr: of each sample in dB, infinite where it is stored as it is. named: whether their names are kept.
     """
 
     samples: int = 0
@@ -35,6 +44,7 @@ class Summary:
     payload: int = 0
     estimate: float = 0.0
     unlike: int = 0
+    named: bool = False
     parts: list[np.ndarray] = field(default_factory=list)
 
     @property
@@ -56,13 +66,14 @@ def compress(
 ) -> Summary:
     """Write samples, [n, *shape] at a time, each decoded and compared before it is written.
 
-    names: of the files that they are from, one each, to be kept. Raises UserError.
+    names: of the files that they are from, one each, to be kept (see kept_names). Raises UserError.
     """
     header, found = header_of(packer.codec), Summary()
     if header.dtype not in DTYPES:
         what = f"samples of {header.dtype} cannot be compressed"
         raise UserError("model", what, f"Train on one of {', '.join(DTYPES)}.")
-    keeps = names is not None and all(map(is_name, names))
+    kept = None if names is None else kept_names(names)
+    found.named = kept is not None
     writer = Writer(file, header)
     for x in blocks:
         here = slice(found.samples, found.samples + len(x))
@@ -70,7 +81,7 @@ def compress(
         if packer.on_unlike == "error" and len(packed.unlike):
             place = found.samples + int(packed.psnr.argmin())
             raise _unlike(packer, packed.psnr, f"sample {place}" if names is None else names[place])
-        own = [named(names[here])] if names is not None and keeps else []
+        own = [] if kept is None else [named(kept[here])]
         for section in (*own, *packed.sections):
             writer.section(*section)
             found.payload += len(section.payload) * (section.kind is Kind.CODED)
@@ -78,6 +89,8 @@ def compress(
         found.estimate += packed.bits / 8
         found.unlike += len(packed.unlike)
         found.parts.append(packed.psnr)
+    if not found.samples:
+        raise UserError("INPUT", "holds no samples")
     writer.end()
     found.bytes = file.tell()
     return found
@@ -96,7 +109,7 @@ def _unlike(packer: Packer, psnr: np.ndarray, where: str) -> UnlikeError:
 class Contents:
     """What a whole, undamaged file says of itself.
 
-    stored: samples that were not coded. names: of all samples, or none. kinds: bytes of each kind of section.
+    stored: samples that were not coded. named: those that have names. kinds: bytes of each kind of section.
     """
 
     header: Header
@@ -104,17 +117,18 @@ class Contents:
     samples: int = 0
     stored: int = 0
     sections: int = 0
-    names: list[str] = field(default_factory=list)
+    named: int = 0
     kinds: dict[str, int] = field(default_factory=dict)
 
-    def add(self, section: Section) -> None:
-        """Count a section."""
-        self.sections += 1
-        self.samples += section.samples * (section.kind is Kind.CODED)
-        self.stored += section.samples * (section.kind is Kind.STORED)
-        self.names += names_in(section) if section.kind is Kind.NAMES else []
-        kind = section.kind.name.lower()
-        self.kinds[kind] = self.kinds.get(kind, 0) + len(section.payload)
+    def add(self, part: Part) -> None:
+        """Count what belongs together. Its names are looked at, and forgotten."""
+        self.samples += part.coded.samples
+        self.stored += part.stored.samples if part.stored else 0
+        self.named += len(names_in(part.names)) if part.names else 0
+        for section in filter(None, (part.names, part.stored, part.coded)):
+            self.sections += 1
+            kind = section.kind.name.lower()
+            self.kinds[kind] = self.kinds.get(kind, 0) + len(section.payload)
 
 
 def inspect(file: Path) -> Contents:
@@ -122,9 +136,18 @@ def inspect(file: Path) -> Contents:
     reader = Reader(file)
     found = Contents(reader.header, reader.size)
     with _told(file):
-        for section in reader.sections():
-            found.add(section)
+        for part in parts(reader.sections()):
+            found.add(part)
     return found
+
+
+def names(file: Path, found: Contents) -> list[str] | None:
+    """Of all samples of a file that was looked at; None unless each has one. Raises ContainerError."""
+    if found.named != found.samples or found.samples > MOST_NAMES:
+        return None
+    with _told(file):
+        named = (part.names for part in parts(Reader(file).sections()))
+        return [name for section in named if section for name in names_in(section)]
 
 
 def read(codec: Codec, file: Path) -> Iterator[Samples]:

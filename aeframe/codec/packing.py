@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,9 +16,11 @@ from aeframe.codec.container import MOST_SAMPLES, Header, Kind, Section
 from aeframe.codec.deflated import inflated
 from aeframe.codec.errors import DamagedError
 from aeframe.codec.fitting import estimate
+from aeframe.codec.parts import parts
 
 OnUnlike = Literal["error", "lossless", "keep"]
 LONGEST = 200  # characters of a name
+MOST_NAMES = 2**21  # that a file keeps: all of them are in memory at once
 ELEMENTS = 2**23  # of the samples that are in memory at once
 
 
@@ -95,17 +98,11 @@ def rows_at_once(shape: tuple[int, ...]) -> int:
 
 def unpack(codec: Codec, sections: Iterator[Section]) -> Iterator[Samples]:
     """The samples of a file, some at a time. Raises DamagedError."""
-    return photographs.unpack(codec, sections) if codec.any_size else _unpack(codec, sections)
-
-
-def _unpack(codec: Codec, sections: Iterator[Section]) -> Iterator[Samples]:
-    stored = None
-    for section in sections:
-        if section.kind is Kind.STORED:
-            stored = section
-        elif section.kind is Kind.CODED:
-            yield _merged(codec, section, stored)
-            stored = None
+    for part in parts(sections):
+        if codec.any_size:
+            yield photographs.unpack(codec, part)
+        else:
+            yield _merged(codec, part.coded, part.stored)
 
 
 def _merged(codec: Codec, section: Section, stored: Section | None) -> Samples:
@@ -157,10 +154,25 @@ def named(names: Sequence[str]) -> Section:
 def names_in(section: Section) -> list[str]:
     """Those names. Raises DamagedError."""
     raw = inflated(section.payload, 4 * (LONGEST + 1) * section.samples)
-    names = raw.decode("utf-8", "surrogateescape").split("\n")
-    if len(names) != section.samples or not all(map(is_name, names)):
+    counted = raw.count(b"\n") + 1 == section.samples  # before each of them takes memory
+    names = raw.decode("utf-8", "surrogateescape").split("\n") if counted else []
+    if not names or not all(map(is_name, names)):
         raise DamagedError("holds names that are none of files")
     return names
+
+
+def kept_names(files: Sequence[str]) -> list[str] | None:
+    """The names that a file keeps of files: as they are, or from the folder on that all lie in. None where
+    it cannot keep all.
+    """
+    if not files or len(files) > MOST_NAMES:
+        return None
+    if all(map(is_name, files)):
+        return list(files)
+    paths = [os.path.abspath(file) for file in files]
+    parent = os.path.commonpath([os.path.dirname(path) for path in paths])
+    found = [os.path.relpath(path, parent) for path in paths]
+    return found if all(map(is_name, found)) else None
 
 
 def is_name(name: str) -> bool:

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from aeframe.artifact.stored import as_stored
 from aeframe.codec.codec import Codec, Decibels, Samples, decibels, errors
-from aeframe.codec.container import Kind, Section
 from aeframe.codec.deflated import inflated
 from aeframe.codec.errors import DamagedError
 from aeframe.codec.fitting import estimate
+from aeframe.codec.parts import Part
 from aeframe.codec.tables import FARTHEST, Codes, Tables
 from aeframe.codec.tiles import decoder_of, image_of, map_of
 from aeframe.errors import UserError
@@ -29,7 +29,8 @@ from aeframe.errors import UserError
 SIZE, LENGTH = struct.Struct("<II"), struct.Struct("<I")
 BAND = 2**12  # positions that are coded together
 PER_LANE = 2**14  # most numbers of a map are 0 and cost little: a coder has to pay for more of them
-MOST_PIXELS = 2**27
+MOST_SIDE, MOST_PIXELS = 2**15, 2**26
+MOST_NUMBERS = 2**26  # of a map; each takes up to 16 bytes on its way
 ROWS = 256  # of pixels that are compared at once
 
 
@@ -39,8 +40,9 @@ def pack(codec: Codec, image: Samples) -> tuple[bytes, float, Decibels]:
     Raises DamagedError where decoding does not give the code.
     """
     height, width = image.shape[1:]
-    if height * width > MOST_PIXELS:
-        what = f"an image of {width} x {height} pixels is larger than {MOST_PIXELS:,}"
+    patch = decoder_of(codec.model.net).patch
+    if not fits(height, width, codec.tables.m, patch):
+        what = f"an image of {width} x {height} pixels is too large for this codec"
         raise UserError("INPUT", what, "Cut it into pieces.")
     codes = rounded(codec, image)
     payload = packed(codec.tables, codes, height, width)
@@ -50,21 +52,14 @@ def pack(codec: Codec, image: Samples) -> tuple[bytes, float, Decibels]:
     return payload, bits, decibels(error(codec, image, restored(codec, codes, height, width)))
 
 
-def unpack(codec: Codec, sections: Iterator[Section]) -> Iterator[Samples]:
-    """The images of a file, each [1, colors, H, W]. Raises DamagedError."""
-    raw = None
-    for section in sections:
-        if section.kind is Kind.STORED:
-            raw = section.payload
-        elif section.kind is Kind.CODED:
-            if section.samples != 1 or (raw is not None and section.payload):
-                raise DamagedError("holds more than one image")
-            if raw is not None:
-                yield as_it_was(codec, raw)[None]
-            else:
-                codes = _unpacked(codec, section.payload)
-                yield restored(codec, codes, *size_of(section.payload))[None]
-            raw = None
+def unpack(codec: Codec, part: Part) -> Samples:
+    """The one image of a part, [1, colors, H, W]. Raises DamagedError."""
+    payload, stored = part.coded.payload, part.stored
+    if part.coded.samples != 1 or (stored is not None and payload):
+        raise DamagedError("holds more than one image")
+    if stored is not None:
+        return as_it_was(codec, stored.payload)[None]
+    return restored(codec, _unpacked(codec, payload), *size_of(payload))[None]
 
 
 def rounded(codec: Codec, image: Samples) -> Codes:
@@ -129,12 +124,24 @@ def packed(tables: Tables, codes: Codes, height: int, width: int) -> bytes:
     return SIZE.pack(height, width) + b"".join(parts)
 
 
+def positions_of(height: int, width: int, patch: int) -> int:
+    """Of the map of an image."""
+    return math.ceil(height / patch) * math.ceil(width / patch)
+
+
+def fits(height: int, width: int, channels: int = 0, patch: int = 1) -> bool:
+    """Whether an image and its map take at most about 2 GB."""
+    numbers = channels * positions_of(height, width, patch)
+    pixels = height * width
+    return max(height, width) <= MOST_SIDE and 0 < pixels <= MOST_PIXELS and numbers <= MOST_NUMBERS
+
+
 def size_of(payload: bytes) -> tuple[int, int]:
     """The height and the width of a packed image. Raises DamagedError."""
     if len(payload) < SIZE.size:
         raise DamagedError("is shorter than an image's size")
     height, width = SIZE.unpack(payload[: SIZE.size])
-    if not 0 < height * width <= MOST_PIXELS:
+    if not fits(height, width):
         raise DamagedError(f"claims an image of {height} x {width} pixels")
     return height, width
 
@@ -142,7 +149,9 @@ def size_of(payload: bytes) -> tuple[int, int]:
 def unpacked(tables: Tables, payload: bytes, patch: int) -> Codes:
     """The numbers that `packed` was given, [positions, C]. Raises DamagedError."""
     height, width = size_of(payload)
-    positions = math.ceil(height / patch) * math.ceil(width / patch)
+    if not fits(height, width, tables.m, patch):
+        raise DamagedError(f"claims an image of {height} x {width} pixels")
+    positions = positions_of(height, width, patch)
     bands = [min(BAND, positions - i) for i in range(0, positions, BAND)]
     parts = zip(_streams(payload, len(bands)), bands, strict=True)
     return np.concatenate([tables.decode(stream, rows, PER_LANE) for stream, rows in parts])

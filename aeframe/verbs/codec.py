@@ -86,6 +86,10 @@ def _compress(options: argparse.Namespace) -> None:
         names = None if options.no_names else given.names
         found = files.compress(packer, blocks, file, names)
     _summary(found, options.on_unlike)
+    if names is not None and not found.named:
+        print(
+            "The files' names are not kept: hidden, too long, odd characters, or too many of them"
+        )
     say(out, f"{found.samples:,} samples in {found.bytes:,} bytes")
 
 
@@ -118,9 +122,10 @@ def _decompress(options: argparse.Namespace) -> None:
         what = "no array holds images of different sizes"
         raise UserError(f"--out {options.out}", what, "Write a folder.")
     found = files.inspect(file)  # nothing is made of a file that is damaged anywhere
+    if not found.samples:
+        raise UserError(options.file, "holds no samples")
     blocks = shown(files.read(codec, file), found.samples, "Decompressing")
-    names = found.names if len(found.names) == found.samples else None
-    write_samples(out, blocks, found.samples, codec.model, names)
+    write_samples(out, blocks, found.samples, codec.model, files.names(file, found))
     say(out, f"{found.samples:,} samples")
 
 
