@@ -29,7 +29,8 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     are features (of a sparse model: at least twice as many). normalization: `standard`, `unit`, `none`.
     shape: of one sample, e.g. (1, 28, 28), where its features are an image's pixels. overrides: anything else
     that the command line takes, such as ["constraint.topk.k=5", "optimizer.lr=3e-3"]. folder: where the run's
-    folder is left, with its curves and checkpoints; None: nowhere. verbose: whether the run shows itself.
+    folder is left, with its curves and checkpoints, for one fit (a second one raises ValueError);
+    None: nowhere. verbose: whether the run shows itself.
 
     A tenth of the samples picks the best epoch. What is computed after training is in double precision, so
     that it does not depend on which samples are transformed together. model_: the trained `aeframe.Model`.
@@ -60,10 +61,13 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         from pytorch_lightning.utilities.seed import isolate_rng
 
         from aeframe.interruption import Interrupted
+        from aeframe.launch import holds_run
 
         x = validate_data(
             self, X, dtype=np.float64, ensure_min_samples=FEWEST, ensure_min_features=2
         )
+        if self.folder is not None and holds_run(Path(self.folder)):
+            raise ValueError(f"folder={self.folder}: holds a run already; give another, or None")
         said = io.StringIO()
         with TemporaryDirectory() as scratch, isolate_rng(include_cuda=False):
             file = Path(scratch) / "x.npy"

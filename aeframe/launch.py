@@ -83,12 +83,16 @@ def refuse_used(folder: Path, goes_on: bool) -> None:
     """Raise UserError where a run cannot have this folder: it holds another, and what is there is not to be
     lost. goes_on: whether it may hold this one, if that is not at work.
     """
-    begun = (folder / "checkpoints").exists() or any(folder.glob("events.out.tfevents.*"))
-    if begun and not goes_on:
+    if holds_run(folder) and not goes_on:
         raise used(f"hydra.run.dir={folder}")
     if (folder / LOCK).exists():
         with locked(folder):
             pass
+
+
+def holds_run(folder: Path) -> bool:
+    """Whether a run was begun in a folder."""
+    return (folder / "checkpoints").exists() or any(folder.glob("events.out.tfevents.*"))
 
 
 def used(where: str) -> UserError:

@@ -27,7 +27,7 @@ from aeframe.codec.files import compress, inspect, read, verify
 from aeframe.codec.packing import Packer, header_of, is_name, kept_names, named
 from aeframe.codec.saved import CODEC
 from aeframe.errors import UserError
-from tests.conftest import TRAIN
+from tests.conftest import TRAIN, contents
 
 DIGITS = load_digits().images.astype(np.uint8)[:, None]
 Verb = Callable[..., tuple[int, str, str]]
@@ -352,6 +352,15 @@ def test_unlike_data_leaves_no_file(run: Path, verb: Verb, tmp_path: Path) -> No
     assert [f.name for f in tmp_path.iterdir()] == ["noise.npy"]
 
 
+def test_what_is_unlike_has_to_be_a_number(run: Path, verb: Verb, tmp_path: Path) -> None:
+    np.save(tmp_path / "digits.npy", DIGITS[:9])
+    for value in ("nan", "inf"):
+        words = ("compress", str(run), "digits.npy", "-o", "x.aez", "--min-psnr", value)
+        status, _, err = verb(*words)
+        assert (status, err) == (2, f"aeframe: --min-psnr {value}: is no finite number of dB.\n")
+    assert not (tmp_path / "x.aez").exists()
+
+
 def test_any_trained_network_becomes_a_codec(trained: Path, verb: Verb, tmp_path: Path) -> None:
     shutil.copytree(trained, tmp_path / "run")
     assert "aeframe codec" in verb("compress", "run", "x.npy", "-o", "x.aez")[2]
@@ -361,6 +370,11 @@ def test_any_trained_network_becomes_a_codec(trained: Path, verb: Verb, tmp_path
     exact = made.psnr(DIGITS, made.model.reconstruct(DIGITS))
     found = made.psnr(DIGITS, made.samples(made.codes(DIGITS)))
     assert found.mean() > exact.mean() - 0.6
-    assert verb("codec", "run", "--step", "2")[0] == 0
+    before = contents(tmp_path)
+    status, _, err = verb("codec", "run", "--step", "2")
+    assert (status, err.count("\n")) == (2, 1)
+    assert f"run/{CODEC}: is there already, and what was compressed with it" in err
+    assert contents(tmp_path) == before
+    assert verb("codec", "run", "--step", "2", "--force")[0] == 0
     assert codec.load(tmp_path / "run").step == 2.0
     assert verb("codec", "run", "--step", "0")[0] == 2

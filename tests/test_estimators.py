@@ -117,6 +117,8 @@ def test_the_folder_of_the_run_stays_where_it_is_wanted(
     assert capsys.readouterr().out == ""
     loaded = aeframe.load(tmp_path / "run")
     assert np.allclose(loaded.encode(x), network.transform(x), atol=1e-5)
+    with pytest.raises(ValueError, match=r"folder=.*: holds a run already; give another, or None"):
+        network.fit(x)
     linear(max_epochs=1, verbose=True).fit(x)
     assert "Copy check" in capsys.readouterr().out
 

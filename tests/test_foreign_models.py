@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import random
+import resource
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -129,6 +130,30 @@ def test_a_foreign_description_is_refused(
     said = refused(finished)
     assert what in said, said
     assert len(said) < 800, said
+
+
+HUGE: dict[str, tuple[list[int], dict[str, Any], int]] = {
+    "features": ([2**29], {"_target_": "aeframe.networks.MLP", "widths": []}, 8),
+    "features beyond all memory": ([2**39], {"_target_": "aeframe.networks.MLP", "widths": []}, 8),
+    "channels": ([2_000_000, 1, 1], {"_target_": "aeframe.networks.FullyConv", "widths": []}, 8),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", HUGE)
+def test_what_a_file_claims_takes_no_memory(finished: Path, kind: str) -> None:
+    shape, network, size = HUGE[kind]
+
+    def change(description: dict[str, Any], weights: dict[str, torch.Tensor]) -> None:
+        description["data"]["shape"] = shape
+        config = description["config"]
+        config["network"], config["model"]["latent_dim"] = network, size
+        config["dataset"]["normalization"] = "standard"
+
+    rewritten(finished / MODEL, change)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert "does not hold the weights" in refused(finished)
+    taken = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert taken < 200_000  # KiB
 
 
 def test_a_dataset_is_neither_made_nor_looked_for(finished: Path, tmp_path: Path) -> None:

@@ -20,14 +20,12 @@ CHANGES = 30  # doublings of the step, at most
 def calibrated(
     model: Model, data: DataModule, step: float | None = None, loss: float = 0.5
 ) -> Codec:
-    """The codec of a model: tables of what its training split's rounded codes are.
+    """The codec of a model: tables of what its training split's rounded codes are (of a variational model,
+    of its posteriors' means).
 
     step: what to round to; None for the model's own, or where it has none for the one at which rounding costs
     `loss` dB of PSNR on the validation split. Raises UserError.
     """
-    if model.net.model.stochastic:
-        what = "draws its codes from a posterior, and a codec needs those of one rounding"
-        raise UserError("model=variational", what, "Train model=undercomplete constraint=rate.")
     train, held_out = (_stored(data, split) for split in ("train", "val"))
     own = model.net.step
     if own is not None and step not in (None, own):

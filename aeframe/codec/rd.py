@@ -14,7 +14,7 @@ from aeframe.codec.codec import Codec, decibels, errors
 from aeframe.codec.curves import Curve, Images, Point
 from aeframe.codec.files import compress, read
 from aeframe.codec.packing import Packer, header_of, rows_at_once
-from aeframe.codec.saved import CODEC
+from aeframe.codec.saved import file_of
 
 OURS = "autoencoder"
 BEST = "JPEG, its best"
@@ -49,7 +49,7 @@ def measured(run: str, codec: Codec, images: Images) -> Measured:
     mse = float(errors(codec.model, images, back).mean())
     weights = codec.model.net.model.decoder.parameters()
     decoder = sum(w.numel() * w.element_size() for w in weights)
-    tables = (Path(run) / CODEC).stat().st_size
+    tables = file_of(run).stat().st_size
     return Measured(
         run,
         Point(size / len(images), float(decibels(mse))),

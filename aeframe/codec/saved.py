@@ -34,11 +34,16 @@ def save(folder: Path, codec: Codec) -> None:
         file.write(safetensors.numpy.save(tables, {KEY: text}))
 
 
+def file_of(run: Path | str) -> Path:
+    """Where the tables of a run's folder, or of a model's file in it, lie."""
+    where = Path(run).expanduser()
+    return (where if where.is_dir() else where.parent) / CODEC
+
+
 def load(run: Path | str, device: str = "cpu") -> Codec:
     """The codec of a run's folder. Raises UserError."""
     model = artifact.load(run, device, BATCH)
-    file = Path(run).expanduser()
-    file = (file if file.is_dir() else file.parent) / CODEC
+    file = file_of(run)
     if not file.exists():
         what = "there is no such file: this run has no tables for its codes yet"
         raise UserError(str(file), what, f"Write: aeframe codec {run}")
@@ -50,7 +55,7 @@ def load(run: Path | str, device: str = "cpu") -> Codec:
             found = {name: opened.get_tensor(name) for name in TYPES}
         return _checked(model, said, found)
     except Exception as error:  # a broken file raises many kinds
-        remedy = f"Write: aeframe codec {run}"
+        remedy = f"Write: aeframe codec {run} --force"
         what = f"is no codec of this model ({reason(error).rstrip('.')})"
         raise UserError(str(file), what, remedy) from error
 

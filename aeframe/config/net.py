@@ -45,7 +45,7 @@ def saved_net(node: Mapping[str, Any], spec: DataSpec) -> ConstrainedAutoencoder
         batch = torch.empty(2, *spec.shape)
         for part in parts.constraints.values():
             part.attach(model, Data(spec.low, spec.high, spec.samples, batch, whole))
-    return ConstrainedAutoencoder(model, parts.constraints, _normalization(node, spec))
+        return ConstrainedAutoencoder(model, parts.constraints, _normalization(node, spec))
 
 
 def _parts(node: dict[str, Any], spec: DataSpec) -> Parts:

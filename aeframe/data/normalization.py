@@ -41,7 +41,7 @@ class Normalization(nn.Module):
 
     def _note_shift(self, *_: object) -> None:
         """Whether there is anything to subtract, which for bytes there is not."""
-        self.shifts = bool(self.shift.any())
+        self.shifts = self.shift.is_meta or bool(self.shift.any())  # meta: not known yet
 
     def inverse(self, x: Tensor) -> Tensor:
         """Normalised values in the units of the stored ones."""

@@ -114,20 +114,14 @@ def cosine_kernels(colors: int, patch: int, channels: int) -> Tensor:
     Cosines in both directions, of the mean of the colors and of their differences; these come at half the
     resolution: their frequencies count twice.
     """
-    across = _cosines(patch)
-    of_colors = _cosines(colors)
-    order = sorted(
-        ((u + v) * (2 if c else 1), c, u, v)
-        for c in range(colors)
-        for u in range(patch)
-        for v in range(patch)
-    )
-    return torch.stack(
-        [
-            of_colors[c][:, None, None] * across[u][:, None] * across[v]
-            for _, c, u, v in order[:channels]
-        ]
-    )
+    across, of_colors = _cosines(patch), _cosines(colors)
+    color = torch.arange(colors)[:, None, None]
+    down, right = torch.arange(patch)[:, None], torch.arange(patch)
+    frequency = ((down + right) * (1 + (color > 0))).flatten()
+    first = frequency.argsort(stable=True)[:channels]
+    c, u, v = first // patch**2, first // patch % patch, first % patch
+    kernels = of_colors[c][:, :, None, None] * across[u][:, None, :, None]
+    return kernels * across[v][:, None, None, :]
 
 
 def _cosines(n: int) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,7 @@ def _codec_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DB",
         help="or what rounding may cost, in dB (0.5)",
     )
+    parser.add_argument("--force", action="store_true", help="replace the codec that is there")
 
 
 def _codec(options: argparse.Namespace) -> None:
@@ -43,6 +45,10 @@ def _codec(options: argparse.Namespace) -> None:
     for name, value in (("--step", options.step), ("--loss", options.loss)):
         if value is not None and not 0 < value < 1e9:
             raise UserError(f"{name} {value:g}", "must be above 0")
+    if (folder / saved.CODEC).exists() and not options.force:
+        what = "is there already, and what was compressed with it can be read with no other"
+        remedy = "Write --force to replace it, or keep a copy of the run's folder."
+        raise UserError(str(folder / saved.CODEC), what, remedy)
     model = artifact.load(folder, batch_size=saved.BATCH)
     made = calibrated(model, own_data(model)[1], options.step, options.loss)
     saved.save(folder, made)
@@ -78,6 +84,8 @@ def _compress(options: argparse.Namespace) -> None:
     from aeframe.verbs.outputs import free_place, say, shown, whole_file
 
     out = free_place(options.out, (ENDING,), force=options.force)
+    if options.min_psnr is not None and not math.isfinite(options.min_psnr):
+        raise UserError(f"--min-psnr {options.min_psnr:g}", "is no finite number of dB")
     codec = saved.load(options.run)
     given = opened(options.input, codec.model, options, any_size=codec.any_size)
     packer = Packer(codec, options.on_unlike, options.min_psnr)

@@ -32,6 +32,8 @@ def free_place(out: str, endings: Sequence[str], *, force: bool, folder: bool = 
     """
     path = Path(os.path.expanduser(out))
     known = path.suffix.lower() in endings
+    if not endings and os.path.isfile(path):
+        raise UserError(f"--out {out}", "is a file", "Write the name of a folder.")
     if not known and (not folder or os.path.isfile(path)):
         other = ", or a folder" if folder else ""
         raise UserError(f"--out {out}", f"ends in none of {' '.join(endings)}{other}")

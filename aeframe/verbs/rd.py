@@ -24,14 +24,21 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--most", type=int, default=10_000, metavar="N", help="images (10000)")
     parser.add_argument("-o", "--out", metavar="FOLDER", help="for rd.json and rd.png")
+    parser.add_argument("--force", action="store_true", help="replace what is there")
 
 
 def _run(options: argparse.Namespace) -> None:
     from aeframe.codec import saved
     from aeframe.codec.curves import pca_curve, standards
     from aeframe.codec.rd import compared
+    from aeframe.verbs.outputs import free_place
     from aeframe.verbs.own_data import own_data
 
+    if options.most < 1:
+        raise UserError(f"--most {options.most}", "must be at least 1")
+    out = None
+    if options.out is not None:
+        out = free_place(options.out, (), force=options.force, folder=True)
     codecs = [(run, saved.load(run)) for run in options.runs]
     _check(codecs)
     _, data = own_data(codecs[0][1].model)
@@ -42,8 +49,8 @@ def _run(options: argparse.Namespace) -> None:
     others = [*(s.curve(images) for s in standards()), pca_curve(train, held_out, images)]
     found = compared(codecs, images, others)
     _show(found)
-    if options.out is not None:
-        _write(Path(options.out).expanduser(), found)
+    if out is not None:
+        _write(out, found)
 
 
 def _check(codecs: list[tuple[str, Codec]]) -> None:
@@ -68,8 +75,12 @@ def _show(found: Comparison) -> None:
     rows = found.rows()
     names = [name for name in rows[0] if name != "psnr" and any(row[name] for row in rows)]
     table = Table(title=f"Bytes for an image at the same PSNR ({found.images:,} images)")
-    for name in ("PSNR (dB)", *names):
-        table.add_column(name, justify="right")
+    table.add_column("PSNR (dB)", justify="right")
+    counts = {curve.name: curve.images for curve in found.others}
+    for name in names:
+        fewer = counts.get(name, found.images) < found.images
+        head = f"{name}\n({counts[name]:,} images)" if fewer else name
+        table.add_column(head, justify="right")
     for row in rows:
         own = row[names[0]]
         cells = [_cell(row[name], own if name != names[0] else None) for name in names]

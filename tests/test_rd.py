@@ -1,0 +1,64 @@
+"""`aeframe rd` and `aeframe codec` on a variational run of small pictures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from aeframe import codec
+from aeframe.codec import curves
+from aeframe.codec.codec import rounded
+
+DIGITS = load_digits().images.astype(np.uint8)[:120] * 15
+Verb = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(aeframe: Callable[..., Any], verb: Verb, tmp_path: Path) -> str:
+    """A variational model of pictures, made a codec."""
+    (tmp_path / "images").mkdir()
+    for number, digit in enumerate(DIGITS):
+        Image.fromarray(digit).save(tmp_path / "images" / f"{number:03}.png")
+    words = ("dataset=image_folder", "dataset.root=images", "dataset.size=8", "dataset.color=gray")
+    words += ("model=variational", "network.widths=[16]", "trainer.max_epochs=1")
+    assert aeframe(*words, "evaluation.images=32", "hydra.run.dir=run")[0] == 0
+    assert verb("codec", "run")[0] == 0
+    return "run"
+
+
+def test_the_means_of_a_variational_model_are_rounded_and_compared_with_other_formats(
+    run: str, verb: Verb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, x = codec.load(tmp_path / run), DIGITS[:, None]
+    means = made.model.encode(x)
+    assert np.array_equal(means, made.model.encode(x))
+    assert np.array_equal(rounded(made.model, x, made.step), np.rint(means / made.step))
+    few = [curves.Standard("few", "PNG", [{}], most=5), curves.Standard("all", "PNG", [{}])]
+    monkeypatch.setattr(curves, "standards", lambda: few)
+    monkeypatch.setattr(curves.Curve, "bytes_at", lambda self, psnr: 7.0)
+    status, out, err = verb("rd", f"{run}/model.safetensors", "-o", "rd", "--data", "val")
+    assert status == 0, err
+    assert "(5 images)" in out
+    told = json.loads((tmp_path / "rd" / "rd.json").read_text())
+    assert {c["name"]: c["images"] for c in told["curves"]}["few"] == 5
+    assert (tmp_path / "rd" / "rd.png").exists()
+
+    def nothing() -> None:
+        raise AssertionError("it computes before it refuses")
+
+    monkeypatch.setattr(curves, "standards", nothing)
+    (tmp_path / "file").touch()
+    for words, what in (
+        (("--most", "0"), "--most 0: must be at least 1."),
+        (("-o", "file"), "--out file: is a file. Write the name of a folder."),
+        (("-o", "rd"), "--out rd: is there already. Write --force, or another name."),
+    ):
+        status, _, err = verb("rd", run, *words)
+        assert (status, err) == (2, f"aeframe: {what}\n")
