@@ -20,7 +20,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from aeframe import codec
-from aeframe.codec import Codec
+from aeframe.codec import Codec, files
 from aeframe.codec.container import Kind, Reader, Writer
 from aeframe.codec.errors import ContainerError, ModelMismatchError, UnlikeError
 from aeframe.codec.files import compress, inspect, read, verify
@@ -219,6 +219,16 @@ def test_names_without_samples_take_no_memory(made: Codec, tmp_path: Path) -> No
     tracemalloc.stop()
 
 
+def test_more_names_than_a_file_keeps_are_told(
+    made: Codec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sealed(made, tmp_path / "x.aez", "NCNC", named(["a"]).payload)
+    assert files.names(tmp_path / "x.aez", inspect(tmp_path / "x.aez")) == ["a", "a"]
+    monkeypatch.setattr(files, "MOST_NAMES", 1)
+    with pytest.raises(ContainerError, match="more names than a file keeps"):
+        inspect(tmp_path / "x.aez")
+
+
 def test_a_file_of_no_samples_is_told(run: Path, made: Codec, verb: Verb, tmp_path: Path) -> None:
     sealed(made, tmp_path / "x.aez", "")
     for out in ("back", "back.npy"):
@@ -326,7 +336,7 @@ def test_names_that_cannot_be_kept_are_told(run: Path, verb: Verb, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("files", "kept"),
+    ("given", "kept"),
     [
         ([], None),
         (["b/a.png", "a.png"], ["b/a.png", "a.png"]),
@@ -339,8 +349,8 @@ def test_names_that_cannot_be_kept_are_told(run: Path, verb: Verb, tmp_path: Pat
         (["a\nb.png"], None),
     ],
 )
-def test_names_are_kept_from_the_common_folder_on(files: list[str], kept: list[str] | None) -> None:
-    assert kept_names(files) == kept
+def test_names_are_kept_from_the_common_folder_on(given: list[str], kept: list[str] | None) -> None:
+    assert kept_names(given) == kept
 
 
 def test_unlike_data_leaves_no_file(run: Path, verb: Verb, tmp_path: Path) -> None:

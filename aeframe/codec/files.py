@@ -124,7 +124,11 @@ class Contents:
         """Count what belongs together. Its names are looked at, and forgotten."""
         self.samples += part.coded.samples
         self.stored += part.stored.samples if part.stored else 0
-        self.named += len(names_in(part.names)) if part.names else 0
+        if part.names:
+            self.named += part.names.samples
+            if self.named > MOST_NAMES:
+                raise DamagedError("makes no sense: it holds more names than a file keeps")
+            names_in(part.names)
         for section in filter(None, (part.names, part.stored, part.coded)):
             self.sections += 1
             kind = section.kind.name.lower()
@@ -143,7 +147,7 @@ def inspect(file: Path) -> Contents:
 
 def names(file: Path, found: Contents) -> list[str] | None:
     """Of all samples of a file that was looked at; None unless each has one. Raises ContainerError."""
-    if found.named != found.samples or found.samples > MOST_NAMES:
+    if found.named != found.samples:
         return None
     with _told(file):
         named = (part.names for part in parts(Reader(file).sections()))
