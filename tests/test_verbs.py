@@ -84,7 +84,8 @@ def test_codes_are_the_same_in_every_kind_of_file(
         last = good(verb("encode", trained, "digits", "--out", f"codes.{ending}"))
         assert last == f"Codes of 1,797 samples, 8 units each: codes.{ending}"
     assert np.array_equal(np.load(tmp_path / "codes.npy"), codes)
-    assert np.array_equal(np.load(tmp_path / "codes.npz")["z"], codes)
+    with np.load(tmp_path / "codes.npz") as stored:
+        assert np.array_equal(stored["z"], codes)
     header, *lines = table(tmp_path / "codes.csv")
     assert header == [f"z{i}" for i in range(8)]
     assert np.array_equal(np.array(lines, np.float32), codes)
@@ -104,9 +105,9 @@ def test_codes_as_parquet(
     good(verb("encode", run, "photos", "--out", "codes.parquet"))
     good(verb("encode", run, "photos", "--out", "codes.npz"))
     found = parquet.read_table(tmp_path / "codes.parquet").to_pydict()
-    stored = np.load(tmp_path / "codes.npz")
-    assert found.pop("name") == stored["names"].tolist()
-    assert np.array_equal(np.array(list(found.values()), np.float32).T, stored["z"])
+    with np.load(tmp_path / "codes.npz") as stored:
+        assert found.pop("name") == stored["names"].tolist()
+        assert np.array_equal(np.array(list(found.values()), np.float32).T, stored["z"])
 
 
 def test_images_are_read_as_in_training(
