@@ -6,15 +6,15 @@ beyond a tensor that is too small.
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
+from aeframe.alike import UnfitError, as_floats, check_like, check_tensor, same_keys
 from aeframe.divergence import PLANNED, RATES
 from aeframe.errors import UserError, short
 from aeframe.module import AutoencoderModule
@@ -52,10 +52,6 @@ TEXTS = (
     "stopping_reason_message",
 )
 """What callbacks save that is text. Paths are not heeded."""
-
-
-class UnfitError(Exception):
-    """What of a checkpoint is not as it should be."""
 
 
 def check_fits(saved: Saved, module: AutoencoderModule, trainer: pl.Trainer) -> None:
@@ -114,14 +110,14 @@ def _whole(trainer: pl.Trainer, module: AutoencoderModule) -> dict[str, Any]:
 
 
 def _check(state: dict[str, Any], like: dict[str, Any], module: AutoencoderModule) -> None:
-    _same_keys(like, state, "it")
+    same_keys(like, state, "it")
     version = state["pytorch-lightning_version"]
     if not isinstance(version, str) or not re.fullmatch(r"2\.\d+(\.\w+)*", version):
         raise UnfitError("it is of another Lightning's")
     for key in ("epoch", "global_step", "state_dict", "loops"):
-        _check_like(like[key], state[key], key)
+        check_like(like[key], state[key], key)
     _check_weights(state["state_dict"], module)
-    _same_keys(module.guard.state_dict(), state["guard"], "guard")
+    same_keys(module.guard.state_dict(), state["guard"], "guard")
     first, back = state["guard"]["first"], state["guard"]["back"]
     if not isinstance(first, float | None) or not is_count(back) or back > MOST_BACK:
         raise UnfitError("guard")
@@ -139,73 +135,8 @@ def _check_training(state: dict[str, Any], module: AutoencoderModule, trainer: p
     went_back = state["guard"]["back"] > 0
     _check_optimizer(state["optimizer_states"], state["lr_schedulers"], module, went_back)
     if (plugin := type(trainer.precision_plugin).__qualname__) in like:
-        _check_like(like[plugin], state[plugin], plugin)
+        check_like(like[plugin], state[plugin], plugin)
     _check_counts(state)
-
-
-def _same_keys(
-    like: Mapping[str, Any], found: Any, where: str, optional: Collection[str] = ()
-) -> None:
-    if not isinstance(found, dict):
-        raise UnfitError(f"{where} is no mapping")
-    if odd := [key for key in found if key not in like]:
-        raise UnfitError(f"{where} holds {short(odd[0], 60)}")
-    if missing := [key for key in like if key not in found and key not in optional]:
-        raise UnfitError(f"{where} lacks {missing[0]}")
-
-
-def _check_like(like: Any, found: Any, where: str) -> None:
-    """Raise UnfitError unless a value has the type, the keys and the shape of another."""
-    if isinstance(like, Tensor):
-        return _check_tensor(like, found, where)
-    if isinstance(like, Mapping):
-        _same_keys(like, found, where)
-        for key, value in like.items():
-            _check_like(value, found[key], f"{where}.{key}")
-    elif isinstance(like, list | tuple):
-        if not isinstance(found, list | tuple) or len(found) != len(like):
-            raise UnfitError(f"{where} is no list of {len(like)}")
-        for i, value in enumerate(like):
-            _check_like(value, found[i], f"{where}.{i}")
-    elif isinstance(like, bool) or like is None:
-        if type(found) is not type(like):
-            raise UnfitError(where)
-    elif isinstance(like, int):
-        if not is_count(found):
-            raise UnfitError(f"{where} is no count")
-    elif isinstance(like, float):
-        if not _is_number(found):
-            raise UnfitError(f"{where} is no number")
-    elif not isinstance(found, type(like)):
-        raise UnfitError(where)
-
-
-def _is_number(value: Any) -> bool:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return abs(value) < 2**63
-    return isinstance(value, float) and not math.isnan(value)
-
-
-def _as_floats(value: Any) -> Any:
-    """The same with floats for whole numbers, also those in a list: what changes may become a fraction."""
-    if isinstance(value, list):
-        return [_as_floats(inner) for inner in value]
-    return float(value) if type(value) is int else value
-
-
-def _check_tensor(like: Tensor, found: Any, where: str) -> None:
-    if not isinstance(found, Tensor) or found.layout != torch.strided or found.is_quantized:
-        raise UnfitError(f"{where} is no tensor of numbers")
-    if found.shape != like.shape:
-        raise UnfitError(f"{where} is of {list(found.shape)}, not {list(like.shape)}")
-    floats = found.is_floating_point() and like.is_floating_point()
-    if found.dtype != like.dtype and not floats:
-        raise UnfitError(f"{where} is of {found.dtype}, not {like.dtype}")
-    whole = found.is_contiguous() or (
-        found.dim() == 4 and found.is_contiguous(memory_format=torch.channels_last)
-    )
-    if found.device.type != "cpu" or not whole:
-        raise UnfitError(f"{where} has no memory of its own")
 
 
 def _check_weights(state: Mapping[str, Tensor], module: AutoencoderModule) -> None:
@@ -234,16 +165,16 @@ def _check_counts(state: Mapping[str, Any]) -> None:
 
 
 def _check_callbacks(like: Mapping[str, Mapping[str, Any]], found: Any) -> None:
-    _same_keys(like, found, "callbacks")
+    same_keys(like, found, "callbacks")
     for name, state in like.items():
         kind = name.partition("{")[0]
-        _same_keys(state, found[name], kind, YOUNGER)
+        same_keys(state, found[name], kind, YOUNGER)
         for key, value in found[name].items():
             where = f"{kind}.{key}"
             if isinstance(value, dict):  # of scores by file, which Best takes from its folder
                 continue
             if isinstance(value, Tensor):
-                _check_tensor(torch.zeros(()), value.float(), where)
+                check_tensor(torch.zeros(()), value.float(), where)
             elif isinstance(value, str) and key not in TEXTS:
                 raise UnfitError(f"{where} is no number")
             elif not isinstance(value, str | None) and not is_count(value):
@@ -265,7 +196,7 @@ def _check_optimizer(
         _check_options(options, found, "lr_schedulers", counted)
     if not isinstance(states, list) or len(states) != 1:
         raise UnfitError("optimizer_states")
-    _same_keys({"state": {}, "param_groups": []}, states[0], "optimizer_states")
+    same_keys({"state": {}, "param_groups": []}, states[0], "optimizer_states")
     groups, known = states[0]["param_groups"], optimizer.state_dict()["param_groups"]
     if not isinstance(groups, list) or len(groups) != len(known):
         raise UnfitError("optimizer_states.param_groups")
@@ -276,10 +207,10 @@ def _check_optimizer(
 
 def _check_options(like: dict[str, Any], found: Any, where: str, change: Sequence[str]) -> None:
     """The options that the configuration gives, but for those that change: of these the kind."""
-    _same_keys(like, found, where, YOUNGER)
+    same_keys(like, found, where, YOUNGER)
     for key, value in found.items():
         if key in change:
-            _check_like(_as_floats(like[key]), value, f"{where}.{key}")
+            check_like(as_floats(like[key]), value, f"{where}.{key}")
         elif value != like[key] or type(value) is not type(like[key]):
             raise UnfitError(f"{where}.{key} is {short(value, 60)}, not {short(like[key], 60)}")
 
@@ -301,9 +232,9 @@ def _check_moments(found: Any, weights: list[nn.Parameter], module: AutoencoderM
             optimizer.step(lambda: 0.0)
             known[shape] = dict(optimizer.state[trial])
         where = f"optimizer_states.state.{number}"
-        _same_keys(known[shape], state, where)
+        same_keys(known[shape], state, where)
         for key, value in known[shape].items():
-            _check_like(value, state[key], f"{where}.{key}")
+            check_like(value, state[key], f"{where}.{key}")
             if key == "step" and getattr(value, "dtype", None) != getattr(
                 state[key], "dtype", None
             ):
@@ -318,6 +249,6 @@ def _check_history(found: dict[Any, Any], size: int) -> None:
             raise UnfitError(where)
         for part in value if isinstance(value, list) else [value]:
             if isinstance(part, Tensor):
-                _check_tensor(torch.zeros(size if part.dim() else ()), part, where)
+                check_tensor(torch.zeros(size if part.dim() else ()), part, where)
             elif isinstance(part, bool) or not isinstance(part, int | float | None):
                 raise UnfitError(f"{where} is no number")

@@ -13,12 +13,13 @@ import pytest
 import torch
 from torch.optim import Optimizer, lr_scheduler
 
+from aeframe.alike import UnfitError
 from aeframe.config.callbacks import DivergenceOptions
 from aeframe.config.training import optimizer_problems
 from aeframe.data.sampler import EpochBatches
 from aeframe.divergence import PLANNED, Guard
 from aeframe.module import AutoencoderModule
-from aeframe.restored import COUNTED, UnfitError, _check_options
+from aeframe.restored import COUNTED, _check_options
 from aeframe.saved import tried_in
 from tests.conftest import Killed
 from tests.test_pace import differences, written

@@ -40,9 +40,9 @@ def file_of(run: Path | str) -> Path:
     return (where if where.is_dir() else where.parent) / CODEC
 
 
-def load(run: Path | str, device: str = "cpu") -> Codec:
+def load(run: Path | str) -> Codec:
     """The codec of a run's folder. Raises UserError."""
-    model = artifact.load(run, device, BATCH)
+    model = artifact.load(run, batch_size=BATCH)
     file = file_of(run)
     if not file.exists():
         what = "there is no such file: this run has no tables for its codes yet"

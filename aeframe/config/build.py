@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 from aeframe.callbacks import EarlyStopping, Until
 from aeframe.config.callbacks import CheckpointOptions
 from aeframe.config.classes import keys, options_of, resolve
+from aeframe.config.data import data_module
 from aeframe.config.node import plain
 from aeframe.config.parts import Parts, batch_size, find, make_model, size_problems
 from aeframe.config.training import (
@@ -27,7 +28,7 @@ from aeframe.config.training import (
 from aeframe.constrained import ConstrainedAutoencoder
 from aeframe.constraints import Data
 from aeframe.dashboard import Dashboard
-from aeframe.data import DataModule, Source
+from aeframe.data import DataModule
 from aeframe.divergence import Guard
 from aeframe.errors import ConfigError, Problem
 from aeframe.evaluate import Evaluation
@@ -62,7 +63,7 @@ def build(cfg: DictConfig | Mapping[str, Any]) -> Built:
     require_devices(hardware.accelerator, hardware.devices)
     pl.seed_everything(node["seed"], verbose=False)
     source = parts.made["dataset"]
-    data = _data_module(node, source)
+    data = data_module(node, source)
     data.setup()
     net = _net(node, parts, data)
     scheduler = node["scheduler"]
@@ -107,11 +108,6 @@ def _optimizer(node: dict[str, Any]) -> Any:
     mixed = training.get("precision") in ("16-mixed", "bf16-mixed")
     clips_mixed = mixed and bool(training.get("gradient_clip_val"))
     return partial(cls, **optimizer_arguments(node["optimizer"], cls, clips_mixed))
-
-
-def _data_module(node: dict[str, Any], source: Source) -> DataModule:
-    shared = {k: v for k, v in node["dataset"].items() if k in keys(DataModule)}
-    return DataModule(source=source, seed=node["seed"], **shared)
 
 
 def _net(node: dict[str, Any], parts: Parts, data: DataModule) -> ConstrainedAutoencoder:

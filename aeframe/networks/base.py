@@ -106,3 +106,11 @@ class Network(ABC):
         """Encoder [B, *shape] -> [B, heads * latent_dim], whose last layer is linear, and decoder
         [B, latent_dim] -> [B, *shape].
         """
+
+
+def not_images(shape: tuple[int, ...]) -> tuple[str, str] | None:
+    """What is wrong with samples that are no images, for a network of convolutions: (what, remedy)."""
+    if len(shape) == 3:
+        return None
+    what = f"convolutions need images of C x H x W, and the samples are vectors of {shape[0]}"
+    return what, "Write network=mlp."

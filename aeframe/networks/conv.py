@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from aeframe.bounds import AtLeast
-from aeframe.networks.base import ACTIVATIONS, Activation, Decoder, Network, Norm
+from aeframe.networks.base import ACTIVATIONS, Activation, Decoder, Network, Norm, not_images
 
 Size = tuple[int, int]
 
@@ -38,12 +38,7 @@ class Conv(Network):
         return [c * h * w for c, (h, w) in zip(self.widths, sizes, strict=True)]
 
     def problem(self, shape: tuple[int, ...]) -> tuple[str, str] | None:
-        if len(shape) == 3:
-            return None
-        return (
-            f"convolutions need images of C x H x W, and the samples are vectors of {shape[0]}",
-            "Write network=mlp.",
-        )
+        return not_images(shape)
 
     def build(
         self, shape: tuple[int, ...], latent_dim: int, heads: int

@@ -12,7 +12,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from aeframe.bounds import AtLeast, AtMost
 from aeframe.networks.active import Active
-from aeframe.networks.base import ACTIVATIONS, Activation, Decoder, Network
+from aeframe.networks.base import ACTIVATIONS, Activation, Decoder, Network, not_images
 
 
 class FullyConv(Network):
@@ -49,12 +49,7 @@ class FullyConv(Network):
         return []  # the hidden layers lie beside the way to the code: it need not narrow through them
 
     def problem(self, shape: tuple[int, ...]) -> tuple[str, str] | None:
-        if len(shape) == 3:
-            return None
-        return (
-            f"convolutions need images of C x H x W, and the samples are vectors of {shape[0]}",
-            "Write network=mlp.",
-        )
+        return not_images(shape)
 
     def code_shape(self, shape: tuple[int, ...], latent_dim: int) -> tuple[int, ...]:
         height, width = (math.ceil(side / self.patch) for side in shape[1:])

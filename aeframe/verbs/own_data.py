@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from aeframe.artifact import Model
-from aeframe.config.classes import keys
+from aeframe.config.data import data_module
 from aeframe.config.parts import Parts, find
 from aeframe.data import DataModule
 from aeframe.resume import harmless_here
@@ -13,7 +13,6 @@ def own_data(model: Model) -> tuple[Parts, DataModule]:
     """What the run was made of, and its data, read and split as for it. Raises UserError."""
     node = harmless_here(model.config)
     parts = find(node)
-    shared = {k: v for k, v in node["dataset"].items() if k in keys(DataModule)}
-    data = DataModule(source=parts.made["dataset"], seed=node["seed"], **shared)
+    data = data_module(node, parts.made["dataset"])
     data.setup()
     return parts, data
