@@ -6,7 +6,6 @@ import io
 import os
 import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from copy import deepcopy
@@ -27,6 +26,7 @@ from omegaconf import DictConfig
 
 from aeframe import cli
 from aeframe.launch import CONF, Folders
+from tests.forks import Server
 
 torch.set_num_threads(1)
 settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
@@ -164,17 +164,19 @@ def contents(root: Path) -> dict[str, tuple[int, bytes]]:
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def server() -> Iterator[Server]:
+    """What runs are forked from, each of which would take seconds to import what it needs."""
+    with Server() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def trained(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two epochs that has finished; to be copied."""
     root = tmp_path_factory.mktemp("trained")
-    command = [sys.executable, str(TRAIN), *TWO, "hydra.run.dir=run"]
-    subprocess.run(
-        command,
-        cwd=root,
-        check=True,
-        capture_output=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
+    said = root / "said"
+    run = server.start([*TWO, "hydra.run.dir=run"], root, said)
+    assert run.wait(100) == 0, said.read_text()
     return root / "run"
 
 
