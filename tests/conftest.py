@@ -170,14 +170,18 @@ def server() -> Iterator[Server]:
         yield started
 
 
+def trained_in(server: Server, root: Path, *words: str) -> Path:
+    """The folder of a run that a fixture starts in `root`."""
+    said = root / "said"
+    assert server.start([*words, "hydra.run.dir=run"], root, said).wait(200) == 0, said.read_text()
+    return root / "run"
+
+
 @pytest.fixture(scope="session")
 def trained(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two epochs that has finished; to be copied."""
     root = tmp_path_factory.mktemp("trained")
-    said = root / "said"
-    run = server.start([*TWO, "hydra.run.dir=run"], root, said)
-    assert run.wait(100) == 0, said.read_text()
-    return root / "run"
+    return trained_in(server, root, *TWO)
 
 
 @pytest.fixture
