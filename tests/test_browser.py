@@ -1,0 +1,43 @@
+"""TensorBoard's tabs in a real browser show what runs write."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.browser import browser, missing, tensorboard, words
+from tests.conftest import trained_in
+from tests.forks import Server
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(missing() is not None, reason=str(missing())),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),  # of the driver's connections
+]
+EXPECTED = {
+    "scalars": ("train/loss", "train/learning_rate", "val/psnr", "val/kl"),
+    "images": ("val/reconstruction", "val/samples", "filters/decoder"),
+    "histograms": ("val/code",),
+    "text": ("run/card", "run/command", "run/configuration"),
+    "hparams": ("latent_dim", "test/psnr"),
+    "projector": ("Points: 180", "code, 16 of 16 units"),
+}
+
+
+@pytest.fixture(scope="module")
+def shown(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Any]]:
+    """The address of a run's TensorBoard, and a browser."""
+    root = tmp_path_factory.mktemp("shown")
+    run: Path = trained_in(server, root, "model=variational", "trainer.max_epochs=2")
+    with tensorboard(run) as address, browser() as driver:
+        yield address, driver
+
+
+@pytest.mark.parametrize("tab", EXPECTED)
+def test_a_tab_shows_what_it_is_for(shown: tuple[str, Any], tab: str) -> None:
+    said = words(*reversed(shown), tab, EXPECTED[tab])
+    for word in EXPECTED[tab]:
+        assert word in said
