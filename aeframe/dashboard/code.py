@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageColor
 from torch import Tensor
 
 from aeframe.dashboard.page import Page
 from aeframe.dashboard.painting import LINE, write
 from aeframe.dashboard.view import View
 
-FITTED = 300  # samples that principal components are fitted to: of wide codes more would take long
+FITTED = 200  # samples that principal components are fitted to: of wide codes more would take long
 POINTS = 400  # of t-SNE, which takes a second,
 LONG = 10_000  # and so is drawn after so many steps of training
-WIDTH, LEGEND, EDGE, DOT = 420, 110, 12, 3  # pixels
+WIDTH, LEGEND, EDGE, DOT = 420, 110, 12, 4  # pixels
 TABLEAU = (  # ten colours that are easily told apart
     *("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd"),
     *("#8c564b", "#e377c2", "#7f7f7f", "#bcbd22", "#17becf"),
@@ -81,7 +81,7 @@ def scatter(points: Tensor, labels: Tensor | None, classes: tuple[str, ...]) -> 
     span = (high - low).max().clamp(min=1e-12)  # one scale for both
     place = (points - (low + high) / 2) / span + 0.5
     x, y = (EDGE + place * (WIDTH - 2 * EDGE)).round().int().T.tolist()
-    colours = np.array([_rgb(c) for c in TABLEAU], np.uint8)
+    colours = np.array([ImageColor.getrgb(colour) for colour in TABLEAU], np.uint8)
     which = [0] * len(points) if labels is None else (labels % len(colours)).tolist()
     canvas = np.full((WIDTH, WIDTH, 3), 255, np.uint8)
     for column, row, label in zip(x, y, which, strict=True):
@@ -92,13 +92,10 @@ def scatter(points: Tensor, labels: Tensor | None, classes: tuple[str, ...]) -> 
     picture = Image.new("RGB", (WIDTH + LEGEND, WIDTH), "white")
     picture.paste(Image.fromarray(canvas))
     for i, label in enumerate(known):
-        name = classes[label] if classes else str(label)
-        write(picture, (WIDTH, EDGE + i * (LINE + 3)), f"\u25cf {name[:16]}", TABLEAU[label % 10])
+        name, top = classes[label] if classes else str(label), EDGE + i * (LINE + 3)
+        picture.paste(TABLEAU[label % 10], (WIDTH, top + 2, WIDTH + 9, top + 11))
+        write(picture, (WIDTH + 14, top), name[:14])
     return picture
-
-
-def _rgb(colour: str) -> tuple[int, ...]:
-    return tuple(bytes.fromhex(colour[1:]))
 
 
 def _colours(labels: Tensor | None) -> str:

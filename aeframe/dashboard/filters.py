@@ -7,7 +7,7 @@ import math
 from torch import Tensor, nn
 
 from aeframe.dashboard.page import Page
-from aeframe.dashboard.painting import Pictures, lines, sheet
+from aeframe.dashboard.painting import SIDE, SMALL, Pictures, grid, lines, picture_of
 from aeframe.dashboard.view import View
 
 MOST = 64  # filters
@@ -25,9 +25,10 @@ def filters(view: View, page: Page) -> None:
             continue
         # a convolution's are small images whatever the samples are
         paint = view.paint if weights.shape[1:] == model.shape else Pictures(0, 1)
-        tiles = paint.weights(weights[:MOST])
+        side = SMALL if len(weights) > COLUMNS else SIDE
+        tiles = paint.weights(weights[:MOST], side)
         said = f"{said}: the first {len(tiles)} of {len(weights)}, each set by itself; grey is 0."
-        page.picture(f"filters/{name}", sheet(lines(tiles, COLUMNS)), said)
+        page.picture(f"filters/{name}", picture_of(grid(lines(tiles, COLUMNS), seam=1)), said)
 
 
 def encoder_filters(encoder: nn.Module, shape: tuple[int, ...]) -> Tensor | None:

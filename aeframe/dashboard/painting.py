@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ SIDE = 56  # pixels that the longer side of a small picture has at least, and th
 SMALL = 28  # the same where there are many of them
 GAP = 2  # pixels between them
 GREY = 0.5  # and their brightness
-MARGIN = 100  # pixels for the names of the rows
+MARGIN = 90  # pixels for the names of the rows
 LINE = 13  # pixels for a line of text
 SCALE = 0.5  # the error that has the brightest colour, as a share of the data's range
 
@@ -135,14 +136,14 @@ def lines(tiles: Tensor, columns: int) -> list[Tensor]:
     return list(torch.cat([tiles, blank]).split(columns))
 
 
-def grid(rows: Sequence[Tensor]) -> Tensor:
+def grid(rows: Sequence[Tensor], seam: float = GREY) -> Tensor:
     """Rows of tiles of one size, with seams between and around them, [1 or 3, H, W]."""
     colours = max(row.shape[1] for row in rows)
     lines = [
-        F.pad(row, (0, GAP, 0, GAP), value=GREY).expand(-1, colours, -1, -1).permute(1, 2, 0, 3)
+        F.pad(row, (0, GAP, 0, GAP), value=seam).expand(-1, colours, -1, -1).permute(1, 2, 0, 3)
         for row in rows
     ]
-    return F.pad(torch.cat([line.flatten(2) for line in lines], 1), (GAP, 0, GAP, 0), value=GREY)
+    return F.pad(torch.cat([line.flatten(2) for line in lines], 1), (GAP, 0, GAP, 0), value=seam)
 
 
 def sheet(
@@ -166,11 +167,15 @@ def sheet(
     return whole
 
 
-def write(picture: Image.Image, place: tuple[int, int], text: str, colour: str = "black") -> None:
+def write(picture: Image.Image, place: tuple[int, int], text: str) -> None:
     """Put small text into a picture, its upper left corner at the place."""
-    ImageDraw.Draw(picture).multiline_text(
-        place, text, colour, ImageFont.load_default(LINE - 2), spacing=1
-    )
+    ImageDraw.Draw(picture).multiline_text(place, text, "black", font(), spacing=1)
+
+
+@cache
+def font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Pillow's own."""
+    return ImageFont.load_default(LINE - 2)
 
 
 def picture_of(pixels: Tensor) -> Image.Image:

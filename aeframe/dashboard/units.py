@@ -22,7 +22,7 @@ def units(view: View, page: Page) -> None:
         return
     strongest = codes[:, used].argsort(dim=0, descending=True, stable=True)[: view.columns]
     rows = [view.paint.show(view.samples.many[chosen]) for chosen in strongest.T]
-    names = [f"unit {unit}\n{share[unit]:.1%}" for unit in used]
+    names = [f"unit {unit}\nactive {share[unit]:.1%}" for unit in used]
     said = (
         "The units that are active for the largest shares of the validation samples, and for each the "
         "samples that excite it most, strongest first."

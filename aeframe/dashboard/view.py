@@ -17,7 +17,7 @@ from aeframe.models.base import Output
 from aeframe.models.variational import gaussian_kl
 from aeframe.noise import Noise
 
-MANY = 2000  # validation samples that are looked at, at most,
+MANY = 1000  # validation samples that are looked at, at most,
 NUMBERS = 2**22  # and elements or code units of all of them together
 CHUNK = 256  # samples that are passed through the network at once
 
@@ -76,14 +76,15 @@ class View:
     @cached_property
     def passed(self) -> Passed:
         """The many samples' pass."""
-        parts = [self._pass(x) for x in self.samples.many.split(CHUNK)]
-        codes, active, error = (torch.cat([p[i] for p in parts]) for i in range(3))
-        nats = [p[3] for p in parts if p[3] is not None]
-        return Passed(codes, active, error, torch.cat(nats).mean(0) if nats else None)
-
-    def _pass(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-        model, code = self.net.model, self.net.encode(x)
-        restored = model.likelihood.mean(model.decode_code(code))
-        error = (restored - x).flatten(1).square().mean(1)
-        kl = None if code.posterior is None else gaussian_kl(code.posterior)
-        return code.value, code.active, error, kl
+        model = self.net.model
+        codes, active, error, nats = (list[Tensor]() for _ in range(4))
+        for x in self.samples.many.split(CHUNK):
+            code = self.net.encode(x)
+            restored = model.likelihood.mean(model.decode_code(code))
+            codes.append(code.value)
+            active.append(code.active)
+            error.append((restored - x).flatten(1).square().mean(1))
+            if code.posterior is not None:
+                nats.append(gaussian_kl(code.posterior))
+        kl = torch.cat(nats).mean(0) if nats else None
+        return Passed(torch.cat(codes), torch.cat(active), torch.cat(error), kl)
