@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,9 +15,10 @@ from torch.utils.tensorboard import SummaryWriter
 
 from aeframe.config.build import build
 from aeframe.dashboard import DRAWN, LAST
-from aeframe.dashboard.code import LONG
 from aeframe.dashboard.page import Page
 from aeframe.dashboard.view import Samples, View
+
+EVERY = [name for name, _ in [*DRAWN, *LAST]]
 
 
 class Drawn(NamedTuple):
@@ -25,6 +26,16 @@ class Drawn(NamedTuple):
 
     view: View
     page: Page
+
+    @classmethod
+    def of(cls, view: View, writer: SummaryWriter, parts: Iterable[str], step: int = 0) -> Drawn:
+        """The parts of these names, drawn after so many steps."""
+        page, wanted = Page(writer, step), set(parts)
+        with torch.no_grad():
+            for name, part in [*DRAWN, *LAST]:
+                if name in wanted:
+                    part(view, page)
+        return cls(view, page)
 
     @property
     def pictures(self) -> dict[str, np.ndarray]:
@@ -52,22 +63,18 @@ def decoded(png: bytes) -> np.ndarray:
 
 @pytest.fixture
 def drawn(compose: Callable[..., Any], tmp_path: Path) -> Iterator[Callable[..., Drawn]]:
-    """All parts of what these overrides make, after so many steps, or those that are named."""
+    """The parts of these names, or all, of what these overrides make."""
     writer = SummaryWriter(str(tmp_path / "drawn"))
 
-    def draw(*overrides: str, columns: int = 8, parts: tuple[str, ...] = ()) -> Drawn:
+    def draw(
+        *overrides: str, columns: int = 8, parts: Iterable[str] = EVERY, step: int = 0
+    ) -> Drawn:
         built = build(compose(*overrides))
         net, spec = built.net.eval(), built.data.spec
-        page = Page(writer, LONG)
-        with torch.no_grad():
-            if built.trainer.get("precision") == "64-true":
-                net.double()
-            samples = Samples.of(built.data, net, columns)
-            view = View(net, samples, spec.low, spec.high)
-            for name, part in [*DRAWN, *LAST]:
-                if not parts or name in parts:
-                    part(view, page)
-        return Drawn(view, page)
+        if built.trainer.get("precision") == "64-true":
+            net.double()
+        samples = Samples.of(built.data, net, columns)
+        return Drawn.of(View(net, samples, spec.low, spec.high), writer, parts, step)
 
     yield draw
     writer.close()

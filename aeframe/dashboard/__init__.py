@@ -15,34 +15,28 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 
 from aeframe.config.callbacks import DashboardOptions
 from aeframe.constrained import ConstrainedAutoencoder
-from aeframe.dashboard.code import code, projection, tsne
-from aeframe.dashboard.filters import filters
-from aeframe.dashboard.grids import corruptions, extremes, reconstructions
-from aeframe.dashboard.latent import interpolation, kl, samples, traversal
+from aeframe.dashboard import code, filters, grids, latent, projector, text, units
 from aeframe.dashboard.page import Page
-from aeframe.dashboard.projector import projector
-from aeframe.dashboard.text import write_beginning, write_card
-from aeframe.dashboard.units import units
 from aeframe.dashboard.view import Samples, View
 from aeframe.data import DataModule
 from aeframe.evaluate import Card
 
 Part = Callable[[View, Page], None]
 DRAWN: list[tuple[str, Part]] = [
-    ("reconstructions", reconstructions),
-    ("extremes", extremes),
-    ("corruptions", corruptions),
-    ("samples", samples),
-    ("traversal", traversal),
-    ("interpolation", interpolation),
-    ("kl", kl),
-    ("units", units),
-    ("code", code),
-    ("projection", projection),
-    ("filters", filters),
+    ("reconstructions", grids.reconstructions),
+    ("extremes", grids.extremes),
+    ("corruptions", grids.corruptions),
+    ("samples", latent.samples),
+    ("traversal", latent.traversal),
+    ("interpolation", latent.interpolation),
+    ("kl", latent.kl),
+    ("units", units.most_used),
+    ("code", code.values),
+    ("projection", code.principal),
+    ("filters", filters.outermost),
 ]
 """What is drawn each time, each with the option that turns it off."""
-LAST: list[tuple[str, Part]] = [("projection", tsne), ("projector", projector)]
+LAST: list[tuple[str, Part]] = [("projection", code.tsne), ("projector", projector.write)]
 """What is made at the end of training, because it takes longer."""
 
 
@@ -80,7 +74,7 @@ class Dashboard(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if "text" in self.wanted and trainer.is_global_zero and not trainer.global_step:
             page = _page(trainer)
-            write_beginning(page)
+            text.write_beginning(page)
             page.write()
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -119,7 +113,7 @@ class Dashboard(pl.Callback):
         """Show what came of it, beside the configuration."""
         if "text" in self.wanted:
             page = _page(trainer)
-            write_card(page, card)
+            text.write_card(page, card)
             page.write()
 
 

@@ -21,13 +21,13 @@ TABLEAU = (  # ten colours that are easily told apart
 )
 
 
-def code(view: View, page: Page) -> None:
+def values(view: View, page: Page) -> None:
     """The values of all units."""
     said = "The values of all units of the first few validation samples' codes."
     page.histogram("val/code", view.output.code.value, said)
 
 
-def projection(view: View, page: Page) -> None:
+def principal(view: View, page: Page) -> None:
     """Two principal components of the codes."""
     codes = view.passed.codes.float().cpu().flatten(1)
     points, explained = principal_components(codes)

@@ -14,7 +14,7 @@ MOST = 64  # filters
 COLUMNS = 16
 
 
-def filters(view: View, page: Page) -> None:
+def outermost(view: View, page: Page) -> None:
     """Of the encoder's first layer and the decoder's last."""
     model = view.net.model
     for name, weights, said in (

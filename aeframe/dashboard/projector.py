@@ -21,7 +21,7 @@ CONFIG, FOLDER = "projector_config.pbtxt", "projector"
 CODE, SAMPLES, SPRITE = (f"{FOLDER}/{name}" for name in ("code.tsv", "samples.tsv", "sprite.png"))
 
 
-def projector(view: View, page: Page) -> None:
+def write(view: View, page: Page) -> None:
     """The codes of validation samples, with the label, the error and a picture of each.
 
     The files are named from the run's folder, so that it can be moved.

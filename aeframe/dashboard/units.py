@@ -9,7 +9,7 @@ from aeframe.dashboard.view import View
 ROWS = 10  # units
 
 
-def units(view: View, page: Page) -> None:
+def most_used(view: View, page: Page) -> None:
     """The most used units, each with the samples that excite it most, and how often all are active."""
     if not view.net.is_sparse:
         return
