@@ -18,7 +18,8 @@ def write_beginning(page: Page) -> None:
     noted = page.folder / ".hydra"
     if not (noted / "config.yaml").is_file() or not (noted / "overrides.yaml").is_file():
         return
-    words = map(str, OmegaConf.load(noted / "overrides.yaml"))
+    overrides = OmegaConf.to_container(OmegaConf.load(noted / "overrides.yaml"), resolve=False)
+    words = [str(word).removeprefix("++") for word in overrides or ()]  # aeframe put ++ there
     page.text("run/command", _block(shlex.join(["python", "train.py", *words]), "bash"))
     page.text("run/configuration", _block((noted / "config.yaml").read_text("utf-8"), "yaml"))
 
