@@ -9,19 +9,20 @@ from aeframe.evaluate import Card
 
 
 def write_beginning(page: Page) -> None:
-    """The command and the configuration, as Hydra noted them: variables of the environment by their names.
+    """The command and the configuration as they were typed: variables of the environment by their names.
 
     A run that another program began without Hydra has neither.
     """
+    from hydra.core.hydra_config import HydraConfig
     from omegaconf import OmegaConf
 
-    noted = page.folder / ".hydra"
-    if not (noted / "config.yaml").is_file() or not (noted / "overrides.yaml").is_file():
+    noted = page.folder / ".hydra" / "config.yaml"
+    if not HydraConfig.initialized() or not noted.is_file():
         return
-    overrides = OmegaConf.to_container(OmegaConf.load(noted / "overrides.yaml"), resolve=False)
+    overrides = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
     words = [str(word).removeprefix("++") for word in overrides or ()]  # aeframe put ++ there
     page.text("run/command", _block(shlex.join(["python", "train.py", *words]), "bash"))
-    page.text("run/configuration", _block((noted / "config.yaml").read_text("utf-8"), "yaml"))
+    page.text("run/configuration", _block(noted.read_text("utf-8", "replace"), "yaml"))
 
 
 def write_card(page: Page, card: Card) -> None:
