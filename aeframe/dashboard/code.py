@@ -13,7 +13,7 @@ from aeframe.dashboard.view import View
 
 FITTED = 200  # samples that principal components are fitted to: of wide codes more would take long
 POINTS = 400  # of t-SNE, which takes a second,
-LONG = 10_000  # and so is drawn after so many steps of training
+LONG = 5_000  # and so is drawn after so many steps of training
 WIDTH, LEGEND, EDGE, DOT = 420, 110, 12, 4  # pixels
 TABLEAU = (  # ten colours that are easily told apart
     *("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd"),
