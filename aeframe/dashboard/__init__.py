@@ -72,7 +72,8 @@ class Dashboard(pl.Callback):
         self.epoch, self.step = state_dict["epoch"], state_dict["step"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if "text" in self.wanted and trainer.is_global_zero and not trainer.global_step:
+        begins = trainer.is_global_zero and not trainer.global_step
+        if begins and "text" in self.wanted and isinstance(trainer.logger, TensorBoardLogger):
             page = _page(trainer)
             text.write_beginning(page)
             page.write()
