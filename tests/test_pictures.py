@@ -128,7 +128,7 @@ def test_each_part_draws_its_own(drawn: Draw) -> None:
                 "likelihood=gaussian",
             ],
         ),
-        ((30, 1, 300, 200), ["network.widths=[8]", "model.latent_dim=2"]),
+        ((30, 1, 150, 40), ["network.widths=[8]", "model.latent_dim=2"]),
         ((3, 6), ["model.latent_dim=1"]),
         (
             (30, 1, 5, 5),
@@ -179,6 +179,15 @@ def test_the_worst_and_the_best_are_those(drawn: Draw) -> None:
     for i in range(8):
         assert is_near(tile(found.pictures["val/worst"], 0, i, top=LINE), x[order[i]])
         assert is_near(tile(found.pictures["val/best"], 0, i, top=LINE), x[order[-1 - i]])
+
+
+def test_many_large_images_are_drawn_smaller(drawn: Draw, tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 256, (20, 1, 100, 50)).astype(np.uint8)
+    np.save(tmp_path / "large.npy", values)
+    data = ("dataset=array", f"dataset.path={tmp_path / 'large.npy'}", "network=linear")
+    found = drawn(*data, "model=variational", "model.latent_dim=2", columns=2)
+    assert found.pictures["val/traversal"].shape == (LINE + GAP + 2 * 66, MARGIN + GAP + 9 * 34, 3)
+    assert found.pictures["val/reconstruction"].shape[0] == GAP + 3 * (100 + GAP)
 
 
 def test_no_more_samples_than_there_are_or_than_fit(drawn: Draw, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def samples(view: View, page: Page) -> None:
         return
     noise = view.noise.stream("prior")
     drawn = model.sample(4 * view.columns, noise, view.samples.few.device)
-    rows = lines(view.paint.show(drawn), 8)
+    rows = lines(view.paint.show(drawn, view.side), 8)
     said = "Mean images of codes drawn from the prior, the same codes each time."
     page.picture("val/samples", sheet(rows), said)
     if model.latent_dim == 2:
@@ -50,7 +50,7 @@ def traversal(view: View, page: Page) -> None:
     codes = base.repeat(len(units) * STEPS, 1)
     for row, unit in enumerate(units):
         codes[row * STEPS : (row + 1) * STEPS, unit] = values.to(base)
-    rows = view.paint.show(view.net.model.reconstruct(codes)).split(STEPS)
+    rows = view.paint.show(view.net.model.reconstruct(codes), view.side).split(STEPS)
     names = [f"unit {unit}\n{kl[unit]:.2f} nats" for unit in units]
     said = (
         "The first validation sample's code with one unit at other values, in standard deviations of the "
@@ -71,7 +71,8 @@ def interpolation(view: View, page: Page) -> None:
     rows = []
     for i in range(pairs):
         between = net.model.reconstruct((1 - way) * a[i] + way * b[i])
-        rows.append(view.paint.show(torch.cat([first[i : i + 1], between, last[i : i + 1]])))
+        line = torch.cat([first[i : i + 1], between, last[i : i + 1]])
+        rows.append(view.paint.show(line, view.side))
     said = "Two validation samples, left and right, and images of the codes on the line between theirs."
     page.picture("val/interpolation", sheet(rows), said)
 

@@ -21,7 +21,7 @@ def most_used(view: View, page: Page) -> None:
     if not used:
         return
     strongest = codes[:, used].argsort(dim=0, descending=True, stable=True)[: view.columns]
-    rows = [view.paint.show(view.samples.many[chosen]) for chosen in strongest.T]
+    rows = [view.paint.show(view.samples.many[chosen], view.side) for chosen in strongest.T]
     names = [f"unit {unit}\nactive {share[unit]:.1%}" for unit in used]
     said = (
         "The units that are active for the largest shares of the validation samples, and for each the "

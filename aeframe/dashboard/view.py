@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from aeframe.constrained import ConstrainedAutoencoder
-from aeframe.dashboard.painting import Painter, painter
+from aeframe.dashboard.painting import SIDE, SMALL, Painter, Pictures, painter
 from aeframe.data import DataModule
 from aeframe.models.base import Output
 from aeframe.models.variational import gaussian_kl
@@ -19,6 +19,7 @@ from aeframe.noise import Noise
 
 MANY = 1000  # validation samples that are looked at, at most,
 NUMBERS = 2**22  # and elements or code units of all of them together
+SHARP = 64  # pixels of an image's side, beyond which many beside each other are drawn smaller
 CHUNK = 256  # samples that are passed through the network at once
 
 
@@ -66,6 +67,8 @@ class View:
         self.net, self.samples = net, samples
         self.columns = len(samples.few)
         self.paint: Painter = painter(net.model.shape, low, high)
+        large = isinstance(self.paint, Pictures) and max(net.model.shape[1:]) > SHARP
+        self.side = SMALL if large else SIDE  # where there are many samples
         self.noise = Noise("dashboard")
 
     @cached_property
