@@ -10,12 +10,16 @@ from pathlib import Path
 
 from aeframe.errors import UserError
 
-FOLDERS = (".hydra", "checkpoints")
+FOLDERS = (".hydra", "checkpoints", "projector")
 FILES = (
     *(".lock", "train.log", "failed.txt", "evaluation.json", "hparams.yaml"),
     *("model.safetensors", "model.json", "diverged.json", "multirun.yaml", "sweep.csv"),
     *(".partial", "checkpoints/.partial"),
     *(f".hydra/{name}.yaml" for name in ("config", "hydra", "overrides")),
+    *(
+        "projector_config.pbtxt",
+        *(f"projector/{n}" for n in ("code.tsv", "samples.tsv", "sprite.png")),
+    ),
     *(
         f"checkpoints/{name}"
         for name in ("last.ckpt", "best.ckpt", "previous.ckpt", "previous.partial")

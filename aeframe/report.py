@@ -26,6 +26,8 @@ ROWS = {  # metric of the test split -> what the table calls it
     "kl": "KL (nats)",
     "active_units": "active units",
 }
+MOST_CHOICES = 24
+"""Columns of TensorBoard's HParams."""
 
 
 def opening(built: Built, seed: int, folder: Path, saved: Saved | None) -> None:
@@ -104,13 +106,17 @@ def choices(hyperparameters: Mapping[str, Any], latent_dim: int) -> dict[str, An
         "max_epochs": h["trainer"].get("max_epochs"),
         "seed": h["seed"],
     }
-    plain = (str, int, float, bool)
-    for name, options in (
-        h["constraint"] or {}
-    ).items():  # and what is swept: k, weight, rate, beta
-        found |= {f"{name}.{k}": v for k, v in options.items() if isinstance(v, (int, float))}
     if "beta" in h["model"]:
         found["beta"] = h["model"]["beta"]
+    of_constraints = [  # and what is swept: k, weight, rate; a constraint's first key is what it is about
+        (place, f"{name}.{key}", value)
+        for name, options in (h["constraint"] or {}).items()
+        for place, (key, value) in enumerate(options.items())
+        if isinstance(value, (int, float))
+    ]
+    of_constraints.sort(key=lambda one: one[0])
+    found |= {key: value for _, key, value in of_constraints[: MOST_CHOICES - len(found)]}
+    plain = (str, int, float, bool)
     return {name: v if isinstance(v, plain) else str(v) for name, v in found.items()}
 
 

@@ -31,6 +31,7 @@ from aeframe.compute import (
 )
 from aeframe.config.build import Built, build
 from aeframe.constrained import ConstrainedAutoencoder
+from aeframe.dashboard import Dashboard
 from aeframe.errors import UserError
 from aeframe.evaluate import Card
 from aeframe.files import replaced
@@ -156,10 +157,12 @@ def _test(
 
 
 def _log_choices(trainer: pl.Trainer, built: Built, card: Card, value: float) -> None:
-    """The choices and the final metrics, for TensorBoard's HParams."""
+    """The choices and the final metrics, for TensorBoard's HParams, and the card as text."""
     assert isinstance(trainer.logger, events.Curves)
     chosen = report.choices(built.module.hparams, built.net.model.latent_dim)
     trainer.logger.log_hyperparams(chosen, report.headline(card, value), trainer.global_step)
+    for dashboard in (c for c in built.callbacks if isinstance(c, Dashboard)):
+        dashboard.write_card(trainer, card)
     trainer.logger.save()
 
 

@@ -15,13 +15,14 @@ import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator, ImageEvent
 from tensorboard.plugins.hparams import api_pb2, plugin_data_pb2
-from torch import Tensor
 
+from aeframe import report
 from aeframe.config.build import build
-from aeframe.dashboard import reconstruction_grid
+from aeframe.config.callbacks import DashboardOptions
+from aeframe.config.node import plain
+from aeframe.dashboard import Dashboard
+from aeframe.dashboard.painting import MARGIN
 from aeframe.metric_names import metric_names
-from aeframe.models import Code, Output
-from tests.constraint_tools import identity
 
 Command = Callable[..., Any]
 SMALL = ("network=linear", "evaluation.images=20", "evaluation.importance_samples=2")
@@ -196,9 +197,14 @@ SIDE, GAP = 56, 2  # digits are enlarged sevenfold
 
 
 def cells(picture: np.ndarray, columns: int = 8) -> np.ndarray:
-    """The samples of a picture as [rows, columns, 8, 8], in [0, 1]; its seams are grey."""
-    height, width, _ = picture.shape
-    assert width == columns * (SIDE + GAP) + GAP
+    """The samples of a picture as [rows, columns, 8, 8], in [0, 1]; its seams are grey.
+
+    Left of them are their names, or nothing.
+    """
+    left = picture.shape[1] - (columns * (SIDE + GAP) + GAP)
+    assert left in (0, MARGIN)
+    picture = picture[:, left:]
+    height = len(picture)
     rows, rest = divmod(height - GAP, SIDE + GAP)
     assert rest == 0
     assert (picture[:GAP] == picture[0, 0]).all()
@@ -210,9 +216,14 @@ def cells(picture: np.ndarray, columns: int = 8) -> np.ndarray:
     return blocks[:, :, :, 0, :, 0] / 255
 
 
-def near(a: np.ndarray, b: np.ndarray) -> bool:
+def near(a: np.ndarray, b: np.ndarray, steps: float = 2.5) -> bool:
     """Equal as far as bytes tell."""
-    return bool(np.abs(a - b).max() < 2.5 / 255)
+    return bool(np.abs(a - b).max() < steps / 255)
+
+
+def is_error(row: np.ndarray, restored: np.ndarray, x: np.ndarray) -> bool:
+    """Whether a row's red is that of the errors, which is full at a third of half the data's range."""
+    return near(row, (6 * np.abs(restored - x)).clip(0, 1), 9)
 
 
 def test_the_picture_shows_input_reconstruction_and_error(
@@ -226,7 +237,7 @@ def test_the_picture_shows_input_reconstruction_and_error(
     for picture in pictures.values():
         x, restored, error = cells(picture)
         assert near(x, data)
-        assert near(error, np.abs(restored - x))
+        assert is_error(error, restored, x)
     first, second = pictures.values()
     assert (cells(first)[0] == cells(second)[0]).all()
     assert not near(cells(first)[1], cells(second)[1])  # it has learned meanwhile
@@ -258,7 +269,7 @@ def test_the_corrupted_input_has_its_own_row(run: Callable[..., Events]) -> None
         hidden = (corrupted == 0).mean((1, 2))
         assert (hidden >= 0.5).all()  # half are masked, and others are black anyway
         assert (~kept).any(axis=(1, 2)).all()
-        assert near(error, np.abs(restored - x))  # of the clean input
+        assert is_error(error, restored, x)  # of the clean input
     assert (first[:2] == second[:2]).all()  # the same samples, equally corrupted
 
 
@@ -272,6 +283,7 @@ def test_as_many_columns_as_images(run: Callable[..., Events], images: int, colu
 def test_no_images_are_none(run: Callable[..., Events]) -> None:
     events = run(*SHORT, "trainer.max_epochs=1", "dashboard.images=0")
     assert events.tags("images") == events.tags("histograms") == set()
+    assert not (events.folder / "projector_config.pbtxt").exists()
 
 
 def test_pictures_come_every_few_epochs_and_at_the_end(run: Callable[..., Events]) -> None:
@@ -304,6 +316,15 @@ def test_the_end_is_shown_also_where_steps_end_it(run: Callable[..., Events]) ->
     assert list(events.images("val/reconstruction")) == [STEPS, 3 * STEPS]
 
 
+def test_later_pictures_come_when_half_as_many_epochs_again_are_done() -> None:
+    dashboard, drawn = Dashboard(DashboardOptions(every_n_epochs=5)), []
+    for epoch in range(1000):
+        if dashboard._is_due(epoch):
+            dashboard.epoch = epoch
+            drawn.append(epoch)
+    assert drawn == [0, 5, 10, 15, 22, 33, 49, 73, 109, 163, 244, 366, 549, 823]
+
+
 def test_pictures_do_not_depend_on_how_rare_validation_is(run: Callable[..., Events]) -> None:
     """Validated after epochs 2, 4, 6 and 8: each is the first in its two epochs."""
     events = run(
@@ -329,10 +350,6 @@ def test_samples_of_the_variational_model_are_drawn_alike_each_time(
     assert (pictures[0] == pictures[1]).all()
 
 
-def test_only_the_variational_model_has_samples(run: Callable[..., Events]) -> None:
-    assert run(*SHORT, "trainer.max_epochs=1").tags("images") == {"val/reconstruction"}
-
-
 def test_the_codes_histogram_counts_every_unit_of_every_sample(
     run: Callable[..., Events],
 ) -> None:
@@ -349,14 +366,12 @@ def test_the_codes_histogram_counts_every_unit_of_every_sample(
     assert 0 < positive <= 8 * 6  # the others are dormant
 
 
-def test_vectors_have_a_histogram_and_no_pictures(
-    run: Callable[..., Events], vectors: Path
-) -> None:
+def test_vectors_have_a_histogram_and_curves(run: Callable[..., Events], vectors: Path) -> None:
     events = run(
         *(*SHORT, "trainer.max_epochs=1", "dataset=array", f"dataset.path={vectors}"),
         "model.latent_dim=3",
     )
-    assert events.tags("images") == set()
+    assert {"val/reconstruction", "filters/encoder"} <= events.tags("images")
     (event,) = events.read.Histograms("val/code")
     assert event.histogram_value.num == 6 * 3  # no more samples than the split has
 
@@ -391,72 +406,13 @@ def test_hparams_have_the_choices_and_the_final_metrics(run: Callable[..., Event
     assert events.hparams("session_end_info").status == api_pb2.STATUS_SUCCESS
 
 
-# ------------------------------------------------------------------------------------------- the grid
-
-
-def output(x: Tensor, restored: Tensor, corrupted: Tensor | None = None) -> Output:
-    code = Code(torch.zeros(len(x), 1), torch.zeros(len(x), 1))
-    seen = x if corrupted is None else corrupted
-    return Output(x, seen, None, code, restored, identity, {})
-
-
-def colours(n: int, side: int = 56, channels: int = 3, seed: int = 0) -> Tensor:
-    """Values in [-1, 1]."""
-    generator = torch.Generator().manual_seed(seed)
-    return torch.rand(n, channels, side, side, generator=generator) * 2 - 1
-
-
-def cut(grid: Tensor, row: int, column: int, side: int = 56) -> Tensor:
-    top, left = GAP + row * (side + GAP), GAP + column * (side + GAP)
-    return grid[:, top : top + side, left : left + side]
-
-
-def test_a_grid_of_colours_on_the_datas_own_scale() -> None:
-    x, restored, corrupted = colours(2), colours(2, seed=1), colours(2, seed=2)
-    grid = reconstruction_grid(output(x, restored, corrupted), True, -1.0, 1.0)
-    assert grid.shape == (3, 4 * 58 + 2, 2 * 58 + 2)
-    assert (grid[:, :2] == 0.5).all()
-    for i in range(2):
-        assert torch.allclose(cut(grid, 0, i), (x[i] + 1) / 2)
-        assert torch.allclose(cut(grid, 1, i), (corrupted[i] + 1) / 2)
-        assert torch.allclose(cut(grid, 2, i), (restored[i] + 1) / 2)
-        assert torch.allclose(cut(grid, 3, i), (restored[i] - x[i]).abs() / 2, atol=1e-6)
-
-
-def test_without_corruption_there_is_no_row_for_it() -> None:
-    x = colours(2)
-    grid = reconstruction_grid(output(x, x), False, -1.0, 1.0)
-    assert grid.shape == (3, 3 * 58 + 2, 2 * 58 + 2)
-    assert (cut(grid, 2, 1) == 0).all()  # no error is black
-
-
-def test_of_several_drawn_codes_the_first_is_shown() -> None:
-    x, first, second = colours(2), colours(2, seed=1), colours(2, seed=2)
-    grid = reconstruction_grid(output(x, torch.cat([first, second])), False, -1.0, 1.0)
-    assert grid.shape[1] == 3 * 58 + 2
-    assert torch.allclose(cut(grid, 1, 1), (first[1] + 1) / 2)
-
-
-def test_values_out_of_range_are_clipped() -> None:
-    x = torch.full((1, 3, 56, 56), 0.5)
-    grid = reconstruction_grid(output(x, x + 9), False, 0.0, 1.0)
-    assert (cut(grid, 1, 0) == 1).all()
-    assert (cut(grid, 2, 0) == 1).all()
-
-
-def test_large_images_keep_their_size_and_small_ones_grow_by_whole_pixels() -> None:
-    large = reconstruction_grid(output(colours(1, 64), colours(1, 64)), False, -1.0, 1.0)
-    assert large.shape == (3, 3 * 66 + 2, 68)
-    x = colours(1, 20)
-    small = reconstruction_grid(output(x, x), False, -1.0, 1.0)
-    assert small.shape == (3, 3 * 42 + 2, 44)
-    assert torch.allclose(cut(small, 0, 0, 40)[:, ::2, ::2], (x[0] + 1) / 2)
-    assert torch.equal(cut(small, 0, 0, 40)[:, 1::2, 1::2], cut(small, 0, 0, 40)[:, ::2, ::2])
-
-
-def test_channels_that_are_no_colours_are_averaged() -> None:
-    x = colours(1, channels=5)
-    grid = reconstruction_grid(output(x, x), False, -1.0, 1.0)
-    expected = (x[0].mean(0) + 1) / 2
-    for channel in cut(grid, 0, 0):
-        assert torch.allclose(channel, expected, atol=1e-6)
+def test_hparams_do_not_grow_with_the_constraints(compose: Callable[..., Any]) -> None:
+    """Of many constraints' keys the first of each stays: what it is about."""
+    names = "masking,gaussian_noise,salt_and_pepper,jump_relu,auxk,l1,l2,orthogonal,resampling"
+    cfg = compose("model=sparse", f"constraint=[{names}]")
+    chosen = report.choices(plain(cfg), 1024)
+    assert len(chosen) == report.MOST_CHOICES == 24
+    abouts = {"masking.fraction", "gaussian_noise.sigma", "jump_relu.weight", "l2.weight"}
+    assert {*abouts, "model", "latent_dim", "constraint", "lr", "seed"} <= chosen.keys()
+    for variant in ("undercomplete", "denoising", "sparse", "variational"):
+        assert len(report.choices(plain(compose(f"model={variant}")), 16)) <= 16

@@ -72,9 +72,32 @@ class CheckpointOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class DashboardOptions:
-    """images: how many validation samples are drawn; 0 for none. every_n_epochs: how often; and at the
-    end.
+    """images: how many validation samples have a column each; 0 for no pictures at all. every_n_epochs: how
+    often they are drawn at first; later whenever half as many epochs again are done; and at the end.
+
+    Each of the others is a part that can be turned off, and is drawn where it means something:
+    reconstructions: input, corrupted input, reconstruction and error of the same samples each time.
+    extremes: the same of the samples that are reconstructed worst and best. corruptions: each of several
+    alone, with its restoration. filters: weights of the first and the last layer.
+    samples, traversal, interpolation, kl: of a code with a posterior: images from the prior, what each unit
+    changes, what lies between two samples, and how many nats each unit takes.
+    units: of a sparse code, the most used units with what excites each most, and how often all are active.
+    code: histograms of its values. projection: its principal components and, of a long training, t-SNE,
+    coloured by label. projector: files for TensorBoard's projector. text: configuration, command, results.
     """
 
     images: Annotated[int, AtLeast(0)] = 8
     every_n_epochs: Annotated[int, AtLeast(1)] = 5
+    reconstructions: bool = True
+    extremes: bool = True
+    corruptions: bool = True
+    filters: bool = True
+    samples: bool = True
+    traversal: bool = True
+    interpolation: bool = True
+    kl: bool = True
+    units: bool = True
+    code: bool = True
+    projection: bool = True
+    projector: bool = True
+    text: bool = True

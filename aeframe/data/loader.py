@@ -183,13 +183,21 @@ class DataModule:
         normalize = normalization or self.normalization
         return normalize(self._spread(split, n).to(normalize.scale.device))
 
-    def _spread(self, split: str, n: int) -> Tensor:
+    def labels(self, split: str, n: int) -> Tensor | None:
+        """Those of the samples that `peek` gives, int64 [<= n], where the source has any."""
         samples = self.splits[split]
-        rows = torch.linspace(0, len(samples) - 1, min(n, len(samples)), dtype=torch.float64)
-        rows = rows.round().long()
+        known = samples.raw.labels
+        return None if known is None else known[samples.index[self._spread_rows(split, n)].long()]
+
+    def _spread(self, split: str, n: int) -> Tensor:
+        samples, rows = self.splits[split], self._spread_rows(split, n)
         chosen = samples[Share(rows, len(rows))].x
         samples.raw.release()
         return chosen
+
+    def _spread_rows(self, split: str, n: int) -> Tensor:
+        count = len(self.splits[split])
+        return torch.linspace(0, count - 1, min(n, count), dtype=torch.float64).round().long()
 
     def loader(
         self,

@@ -1,0 +1,123 @@
+"""What TensorBoard shows besides scalars: pictures, histograms, the projector's files and texts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.loggers import Logger, TensorBoardLogger
+from pytorch_lightning.strategies import FSDPStrategy
+from pytorch_lightning.utilities import rank_zero_only
+from tensorboard.compat.proto.summary_pb2 import Summary
+
+from aeframe.config.callbacks import DashboardOptions
+from aeframe.constrained import ConstrainedAutoencoder
+from aeframe.dashboard import code, filters, grids, latent, projector, text, units
+from aeframe.dashboard.page import Page
+from aeframe.dashboard.view import Samples, View
+from aeframe.data import DataModule
+from aeframe.evaluate import Card
+
+Part = Callable[[View, Page], None]
+DRAWN: list[tuple[str, Part]] = [
+    ("reconstructions", grids.reconstructions),
+    ("extremes", grids.extremes),
+    ("corruptions", grids.corruptions),
+    ("samples", latent.samples),
+    ("traversal", latent.traversal),
+    ("interpolation", latent.interpolation),
+    ("kl", latent.kl),
+    ("units", units.most_used),
+    ("code", code.values),
+    ("projection", code.principal),
+    ("filters", filters.outermost),
+]
+"""What is drawn each time, each with the option that turns it off."""
+LAST: list[tuple[str, Part]] = [("projection", code.tsne), ("projector", projector.write)]
+"""What is made at the end of training, because it takes longer."""
+
+
+@rank_zero_only
+def write_scalars(loggers: Iterable[Logger], values: Mapping[str, float], step: int) -> None:
+    """All values of one step as one event, which costs a fraction of one event for each."""
+    summary = Summary(value=[Summary.Value(tag=k, simple_value=v) for k, v in values.items()])
+    for logger in loggers:
+        assert isinstance(logger, TensorBoardLogger)
+        assert logger.experiment.file_writer is not None
+        logger.experiment.file_writer.add_summary(summary, step)
+
+
+class Dashboard(pl.Callback):
+    """Lets each part that is wanted draw the network, every few epochs and at the end.
+
+    TensorBoard keeps ten pictures of a tag: the first come every few epochs, later ones whenever half as many
+    epochs again are done. That depends on no clock, so that a run that goes on shows the same.
+    Nothing is drawn where weights are sharded: one rank alone cannot pass anything through them.
+    """
+
+    def __init__(self, options: DashboardOptions) -> None:
+        self.images, self.every = options.images, options.every_n_epochs
+        self.wanted = {f.name for f in fields(options) if getattr(options, f.name) is True}
+        self.samples: Samples | None = None
+        self.epoch: int | None = None  # of the last drawing, and its step
+        self.step: int | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"epoch": self.epoch, "step": self.step}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.epoch, self.step = state_dict["epoch"], state_dict["step"]
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        begins = trainer.is_global_zero and not trainer.global_step
+        if begins and "text" in self.wanted and isinstance(trainer.logger, TensorBoardLogger):
+            page = _page(trainer)
+            text.write_beginning(page)
+            page.write()
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if not trainer.sanity_checking and self._is_due(trainer.current_epoch):
+            self._draw(trainer, pl_module, DRAWN)
+
+    def _is_due(self, epoch: int) -> bool:
+        return self.epoch is None or epoch - self.epoch >= max(self.every, self.epoch // 2)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        drawn = self.step == trainer.global_step
+        pl_module.eval()
+        self._draw(trainer, pl_module, LAST if drawn else [*DRAWN, *LAST])
+        pl_module.train()
+
+    @torch.no_grad()
+    def _draw(
+        self, trainer: pl.Trainer, module: pl.LightningModule, parts: Iterable[tuple[str, Part]]
+    ) -> None:
+        sharded = isinstance(trainer.strategy, FSDPStrategy)
+        if sharded or not self.images or not trainer.is_global_zero:
+            return
+        net, data = module.net, module.data
+        assert isinstance(net, ConstrainedAutoencoder)
+        assert isinstance(data, DataModule)
+        self.epoch, self.step = trainer.current_epoch, trainer.global_step
+        if self.samples is None:
+            self.samples = Samples.of(data, net, self.images)
+        view, page = View(net, self.samples, data.spec.low, data.spec.high), _page(trainer)
+        for name, part in parts:
+            if name in self.wanted:
+                part(view, page)
+        page.write()
+
+    def write_card(self, trainer: pl.Trainer, card: Card) -> None:
+        """Show what came of it, beside the configuration."""
+        if "text" in self.wanted:
+            page = _page(trainer)
+            text.write_card(page, card)
+            page.write()
+
+
+def _page(trainer: pl.Trainer) -> Page:
+    assert isinstance(trainer.logger, TensorBoardLogger)
+    return Page(trainer.logger.experiment, trainer.global_step)

@@ -1,0 +1,120 @@
+"""A code that is drawn from a posterior: what the prior, and each unit of it, stands for."""
+
+from __future__ import annotations
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from aeframe.dashboard.page import Page
+from aeframe.dashboard.painting import MARGIN, SMALL, lines, sheet, write
+from aeframe.dashboard.view import View
+from aeframe.models.variational import Variational
+
+ROWS = 10  # units that are traversed
+STEPS = 9  # values that each takes,
+REACH = 3.0  # from so many of the prior's standard deviations below 0 to as many above
+PAIRS = 4  # of samples with others between them
+SIZE = 15  # of a manifold's grid, each way
+BARS = 256  # units whose nats are drawn
+ACTIVE = 0.01  # nats of a unit that says anything
+
+
+def samples(view: View, page: Page) -> None:
+    """Images of codes drawn from the prior, and, of two units, from all over it."""
+    model = view.net.model
+    if not isinstance(model, Variational):
+        return
+    noise = view.noise.stream("prior")
+    drawn = model.sample(4 * view.columns, noise, view.samples.few.device)
+    rows = lines(view.paint.show(drawn, view.side), 8)
+    said = "Mean images of codes drawn from the prior, the same codes each time."
+    page.picture("val/samples", sheet(rows), said)
+    if model.latent_dim == 2:
+        rows = view.paint.show(model.reconstruct(_like(view, quantiles())), SMALL).split(SIZE)
+        said = (
+            f"Images of codes at {SIZE} x {SIZE} quantiles of the prior: the first unit grows to the "
+            "right, the second upwards."
+        )
+        page.picture("val/manifold", sheet(rows), said)
+
+
+def traversal(view: View, page: Page) -> None:
+    """What changes when one unit changes, of the units with the most nats, most first."""
+    kl = view.passed.kl
+    if kl is None:
+        return
+    units = kl.argsort(descending=True, stable=True)[:ROWS].tolist()
+    values = torch.linspace(-REACH, REACH, STEPS)
+    base = view.net.encode(view.samples.few[:1]).value
+    codes = base.repeat(len(units) * STEPS, 1)
+    for row, unit in enumerate(units):
+        codes[row * STEPS : (row + 1) * STEPS, unit] = values.to(base)
+    rows = view.paint.show(view.net.model.reconstruct(codes), view.side).split(STEPS)
+    names = [f"unit {unit}\n{kl[unit]:.2f} nats" for unit in units]
+    said = (
+        "The first validation sample's code with one unit at other values, in standard deviations of the "
+        "prior. The units with the most nats (KL) first."
+    )
+    page.picture("val/traversal", sheet(rows, names, [f"{v:+.2g}" for v in values.tolist()]), said)
+
+
+def interpolation(view: View, page: Page) -> None:
+    """What lies between two validation samples."""
+    x, net = view.samples.few, view.net
+    pairs = min(PAIRS, len(x) // 2)
+    if not net.model.stochastic or not pairs:
+        return
+    first, last = x[0 : 2 * pairs : 2], x[1 : 2 * pairs : 2]
+    a, b = (net.encode(end).value for end in (first, last))
+    way = torch.linspace(0, 1, STEPS - 1).to(a)[:, None]
+    rows = []
+    for i in range(pairs):
+        between = net.model.reconstruct((1 - way) * a[i] + way * b[i])
+        line = torch.cat([first[i : i + 1], between, last[i : i + 1]])
+        rows.append(view.paint.show(line, view.side))
+    said = "Two validation samples, left and right, and images of the codes on the line between theirs."
+    page.picture("val/interpolation", sheet(rows), said)
+
+
+def kl(view: View, page: Page) -> None:
+    """How many nats each unit takes."""
+    nats = view.passed.kl
+    if nats is None:
+        return
+    said = (
+        "Nats of each unit (KL of posterior and prior, averaged over validation samples), most first. A unit "
+        f"with less than {ACTIVE} says nothing."
+    )
+    page.picture("val/kl_of_units", bars(nats.float().cpu()), said)
+
+
+def bars(nats: Tensor) -> Image.Image:
+    """One bar for each unit, the largest first, and in words what they sum up to."""
+    height, order = 160, nats.argsort(descending=True, stable=True)
+    shown, most = order[:BARS], max(float(nats.max()), 1e-12)
+    width = max(2, min(24, 640 // len(shown)))
+    levels = (nats[shown] / most * height).round().clamp(min=1)
+    rows = torch.arange(height, 0, -1)[:, None]
+    filled = (rows <= levels).repeat_interleave(width, 1)
+    filled[:, width - 1 :: width] = False  # seams
+    picture = Image.new("RGB", (MARGIN + filled.shape[1], height + 18), "white")
+    steel = Image.new("RGB", (filled.shape[1], height), (70, 130, 180))
+    picture.paste(steel, (MARGIN, 0), Image.fromarray(filled.byte().mul(255).numpy()))
+    active = int((nats > ACTIVE).sum())
+    total = f"largest\n{most:.2f} nats\n\nsum\n{nats.sum():.1f} nats\n\n{active} of {len(nats)}\nunits active"
+    write(picture, (4, 2), total)
+    for i, unit in enumerate(shown.tolist() if width == 24 else []):
+        write(picture, (MARGIN + i * width + 4, height + 2), str(unit))
+    return picture
+
+
+def quantiles() -> Tensor:
+    """Codes of two units on a grid that has as much of the prior between any two, [SIZE**2, 2]."""
+    each = torch.special.ndtri((torch.arange(SIZE, dtype=torch.float64) + 0.5) / SIZE)
+    second, first = torch.meshgrid(each.flip(0), each, indexing="ij")
+    return torch.stack([first.flatten(), second.flatten()], 1)
+
+
+def _like(view: View, codes: Tensor) -> Tensor:
+    return codes.to(next(view.net.model.decoder.parameters()))

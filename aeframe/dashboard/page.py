@@ -1,0 +1,56 @@
+"""All that is shown of one moment, as one event."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from PIL import Image
+from tensorboard.compat.proto.summary_pb2 import Summary
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard.summary import histogram, text
+
+
+class Page:
+    """Pictures, histograms and texts at one step, each with a sentence that says what it shows.
+
+    folder: of the run, for what is no event.
+    """
+
+    def __init__(self, writer: SummaryWriter, step: int) -> None:
+        self.writer, self.step = writer, step
+        self.folder = Path(writer.log_dir)
+        self.summary = Summary()
+
+    def picture(self, tag: str, picture: Image.Image, said: str) -> None:
+        """Add a picture."""
+        file = io.BytesIO()
+        picture.save(
+            file, "PNG", compress_level=3
+        )  # half the time of the usual 6, a tenth more bytes
+        image = Summary.Image(
+            height=picture.height, width=picture.width, encoded_image_string=file.getvalue()
+        )
+        self._add(Summary.Value(tag=tag, image=image), said, "images")
+
+    def histogram(self, tag: str, values: Tensor, said: str) -> None:
+        """Add a histogram of all values."""
+        numbers = values.detach().flatten().float().cpu().numpy()
+        made = histogram(tag, numbers, self.writer.default_bins)
+        self._add(made.value[0], said, "histograms")
+
+    def text(self, tag: str, markdown: str) -> None:
+        """Add a text."""
+        self.summary.value.extend(text(tag, markdown).value)
+
+    def _add(self, value: Summary.Value, said: str, plugin: str) -> None:
+        value.metadata.summary_description = said
+        value.metadata.plugin_data.plugin_name = plugin
+        self.summary.value.append(value)
+
+    def write(self) -> None:
+        """Put all of it into the event file."""
+        if self.summary.value:
+            assert self.writer.file_writer is not None
+            self.writer.file_writer.add_summary(self.summary, self.step)

@@ -1,0 +1,70 @@
+"""Files for TensorBoard's projector, which turns and searches the codes in the browser."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import torch
+from google.protobuf import text_format
+from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
+from torch import Tensor
+
+from aeframe.dashboard.page import Page
+from aeframe.dashboard.painting import GREY, SMALL, picture_of
+from aeframe.dashboard.view import View
+from aeframe.files import replaced
+
+POINTS = 1000  # samples,
+UNITS = 128  # and units of each, those that vary most: the files are text
+CONFIG, FOLDER = "projector_config.pbtxt", "projector"
+CODE, SAMPLES, SPRITE = (f"{FOLDER}/{name}" for name in ("code.tsv", "samples.tsv", "sprite.png"))
+
+
+def write(view: View, page: Page) -> None:
+    """The codes of validation samples, with the label, the error and a picture of each.
+
+    The files are named from the run's folder, so that it can be moved.
+    """
+    passed, run = view.passed, page.folder
+    every = -(-len(passed.codes) // POINTS)
+    codes = passed.codes[::every].flatten(1)
+    varying = codes.var(0, correction=0).argsort(descending=True, stable=True)[:UNITS]
+    units = varying.sort().values
+    (run / FOLDER).mkdir(exist_ok=True)
+    _write_rows(run / CODE, [[f"{v:.5g}" for v in row] for row in codes[:, units].tolist()])
+    _write_rows(run / SAMPLES, _described(view, every))
+    tiles = view.paint.show(view.samples.many[::every], SMALL)
+    picture_of(square(tiles)).save(run / SPRITE)
+    config = ProjectorConfig()
+    named = f"code, {len(units)} of {codes.shape[1]} units"
+    shown = config.embeddings.add(tensor_name=named, tensor_path=CODE, metadata_path=SAMPLES)
+    shown.sprite.image_path = SPRITE
+    shown.sprite.single_image_dim.extend([tiles.shape[-1], tiles.shape[-2]])
+    with replaced(run / CONFIG) as file:  # last: it says that the others are there
+        file.write(text_format.MessageToString(config).encode())
+
+
+def square(tiles: Tensor) -> Tensor:
+    """Tiles without seams in as many rows as columns, row by row, [1 or 3, H, W]."""
+    side = math.ceil(math.sqrt(len(tiles)))
+    blank = tiles.new_full((side**2 - len(tiles), *tiles.shape[1:]), GREY)
+    _, channels, height, width = tiles.shape
+    whole = torch.cat([tiles, blank]).view(side, side, channels, height, width)
+    return whole.permute(2, 0, 3, 1, 4).reshape(channels, side * height, side * width)
+
+
+def _described(view: View, every: int) -> list[list[str]]:
+    """A line of names, and one for each sample."""
+    errors = view.passed.error[::every].tolist()
+    columns = {"sample": [str(i * every) for i in range(len(errors))]}
+    if view.samples.labels is not None:
+        known, classes = view.samples.labels[::every].tolist(), view.samples.classes
+        # a folder's name may hold anything
+        columns["label"] = [" ".join(classes[n].split()) if classes else str(n) for n in known]
+    columns["error"] = [f"{error:.5g}" for error in errors]
+    return [list(columns), *map(list, zip(*columns.values(), strict=True))]
+
+
+def _write_rows(file: Path, rows: list[list[str]]) -> None:
+    file.write_text("".join("\t".join(row) + "\n" for row in rows), encoding="utf-8")

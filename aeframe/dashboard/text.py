@@ -1,0 +1,54 @@
+"""What TensorBoard shows as text: what was asked for, and what came of it."""
+
+from __future__ import annotations
+
+import shlex
+
+from aeframe.dashboard.page import Page
+from aeframe.evaluate import Card
+
+
+def write_beginning(page: Page) -> None:
+    """The command and the configuration as they were typed: variables of the environment by their names.
+
+    A run that another program began without Hydra has neither.
+    """
+    from hydra.core.hydra_config import HydraConfig
+    from omegaconf import OmegaConf
+
+    noted = page.folder / ".hydra" / "config.yaml"
+    if not HydraConfig.initialized() or not noted.is_file():
+        return
+    overrides = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
+    words = [str(word).removeprefix("++") for word in overrides or ()]  # aeframe put ++ there
+    page.text("run/command", _block(shlex.join(["python", "train.py", *words]), "bash"))
+    page.text("run/configuration", _block(noted.read_text("utf-8", "replace"), "yaml"))
+
+
+def write_card(page: Page, card: Card) -> None:
+    """The test metrics beside the baselines, and the copy check."""
+    page.text("run/card", markdown(card))
+
+
+def markdown(card: Card) -> str:
+    """The card as a table."""
+    metrics, others = card.metrics, card.baselines
+    rows = [
+        ["test metric", "model", *(b.name for b in others)],
+        ["---", *["---:"] * (1 + len(others))],
+        ["MSE per pixel", f"{metrics['mse']:.5f}", *(f"{b.mse:.5f}" for b in others)],
+        ["PSNR (dB)", f"{metrics['psnr']:.2f}", *(f"{b.psnr:.2f}" for b in others)],
+        *(
+            [name, f"{value:.5g}", *[""] * len(others)]
+            for name, value in metrics.items()
+            if name not in ("mse", "psnr")
+        ),
+    ]
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    check = card.copy_check
+    ratio = f"Copy check: noise is reconstructed {check.ratio:.1f} times worse than data."
+    return f"{table}\n\n{ratio} {check.sentence}\n"
+
+
+def _block(text: str, language: str) -> str:
+    return f"```{language}\n{text.strip()}\n```"

@@ -1,0 +1,30 @@
+"""A sparse code: which units are in use, and what for."""
+
+from __future__ import annotations
+
+from aeframe.dashboard.page import Page
+from aeframe.dashboard.painting import sheet
+from aeframe.dashboard.view import View
+
+ROWS = 10  # units
+
+
+def most_used(view: View, page: Page) -> None:
+    """The most used units, each with the samples that excite it most, and how often all are active."""
+    if not view.net.is_sparse:
+        return
+    codes, active = view.passed.codes, view.passed.active
+    share = active.double().mean(0)
+    said = "The share of validation samples that each unit is active for, over the units."
+    page.histogram("val/activation_frequency", share, said)
+    used = [u for u in share.argsort(descending=True, stable=True)[:ROWS].tolist() if share[u] > 0]
+    if not used:
+        return
+    strongest = codes[:, used].argsort(dim=0, descending=True, stable=True)[: view.columns]
+    rows = [view.paint.show(view.samples.many[chosen], view.side) for chosen in strongest.T]
+    names = [f"unit {unit}\nactive {share[unit]:.1%}" for unit in used]
+    said = (
+        "The units that are active for the largest shares of the validation samples, and for each the "
+        "samples that excite it most, strongest first."
+    )
+    page.picture("val/units", sheet(rows, names), said)

@@ -1,0 +1,93 @@
+"""The network at one moment, and the samples that it is looked at with, which are the same each time."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from aeframe.constrained import ConstrainedAutoencoder
+from aeframe.dashboard.painting import SIDE, SMALL, Painter, Pictures, painter
+from aeframe.data import DataModule
+from aeframe.models.base import Output
+from aeframe.models.variational import gaussian_kl
+from aeframe.noise import Noise
+
+MANY = 1000  # validation samples that are looked at, at most,
+NUMBERS = 2**22  # and elements or code units of all of them together
+SHARP = 64  # pixels of an image's side, beyond which many beside each other are drawn smaller
+CHUNK = 256  # samples that are passed through the network at once
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Normalised validation samples, spread evenly over the split.
+
+    few: those with a column each, [n, *shape]. many: [N, *shape]. labels: of these, int64 [N], or None.
+    classes: the labels' names.
+    """
+
+    few: Tensor
+    many: Tensor
+    labels: Tensor | None
+    classes: tuple[str, ...]
+
+    @classmethod
+    def of(cls, data: DataModule, net: ConstrainedAutoencoder, columns: int) -> Samples:
+        """Those for so many columns."""
+        each = max(math.prod(data.spec.shape), net.model.latent_dim)
+        count = min(MANY, max(columns, NUMBERS // each))
+        few, many = (data.peek("val", n, net.normalization) for n in (columns, count))
+        return cls(few, many, data.labels("val", count), data.spec.classes)
+
+
+class Passed(NamedTuple):
+    """What the network makes of many samples, without corruption or sampling.
+
+    codes: [N, m]. active: which units are not dormant, bool [N, m]. error: mean square of each, [N].
+    kl: nats of each unit, averaged over the samples, [m], where the code has a posterior.
+    """
+
+    codes: Tensor
+    active: Tensor
+    error: Tensor
+    kl: Tensor | None
+
+
+class View:
+    """A network that is looked at. columns: how many samples are beside each other."""
+
+    def __init__(
+        self, net: ConstrainedAutoencoder, samples: Samples, low: float, high: float
+    ) -> None:
+        self.net, self.samples = net, samples
+        self.columns = len(samples.few)
+        self.paint: Painter = painter(net.model.shape, low, high)
+        large = isinstance(self.paint, Pictures) and max(net.model.shape[1:]) > SHARP
+        self.side = SMALL if large else SIDE  # where there are many samples
+        self.noise = Noise("dashboard")
+
+    @cached_property
+    def output(self) -> Output:
+        """The few samples' pass as in training."""
+        return self.net(self.samples.few, noise=self.noise)
+
+    @cached_property
+    def passed(self) -> Passed:
+        """The many samples' pass."""
+        model = self.net.model
+        codes, active, error, nats = (list[Tensor]() for _ in range(4))
+        for x in self.samples.many.split(CHUNK):
+            code = self.net.encode(x)
+            restored = model.likelihood.mean(model.decode_code(code))
+            codes.append(code.value)
+            active.append(code.active)
+            error.append((restored - x).flatten(1).square().mean(1))
+            if code.posterior is not None:
+                nats.append(gaussian_kl(code.posterior))
+        kl = torch.cat(nats).mean(0) if nats else None
+        return Passed(torch.cat(codes), torch.cat(active), torch.cat(error), kl)

@@ -1,0 +1,80 @@
+"""The dashboard's parts, drawn of a network without training it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.tensorboard import SummaryWriter
+
+from aeframe.config.build import build
+from aeframe.dashboard import DRAWN, LAST
+from aeframe.dashboard.page import Page
+from aeframe.dashboard.view import Samples, View
+
+EVERY = [name for name, _ in [*DRAWN, *LAST]]
+
+
+class Drawn(NamedTuple):
+    """What was drawn, and of what."""
+
+    view: View
+    page: Page
+
+    @classmethod
+    def of(cls, view: View, writer: SummaryWriter, parts: Iterable[str], step: int = 0) -> Drawn:
+        """The parts of these names, drawn after so many steps."""
+        page, wanted = Page(writer, step), set(parts)
+        with torch.no_grad():
+            for name, part in [*DRAWN, *LAST]:
+                if name in wanted:
+                    part(view, page)
+        return cls(view, page)
+
+    @property
+    def pictures(self) -> dict[str, np.ndarray]:
+        """By tag, [H, W, 3]."""
+        values = [v for v in self.page.summary.value if v.HasField("image")]
+        return {v.tag: decoded(v.image.encoded_image_string) for v in values}
+
+    @property
+    def said(self) -> dict[str, str]:
+        """What is said of each picture and histogram."""
+        return {v.tag: v.metadata.summary_description for v in self.page.summary.value}
+
+    @property
+    def histograms(self) -> dict[str, Any]:
+        """By tag."""
+        return {v.tag: v.histo for v in self.page.summary.value if v.HasField("histo")}
+
+
+def decoded(png: bytes) -> np.ndarray:
+    """Of a picture's file, [H, W, 3]."""
+    with Image.open(io.BytesIO(png)) as image:
+        assert image.format == "PNG"
+        return np.array(image.convert("RGB"))
+
+
+@pytest.fixture
+def drawn(compose: Callable[..., Any], tmp_path: Path) -> Iterator[Callable[..., Drawn]]:
+    """The parts of these names, or all, of what these overrides make."""
+    writer = SummaryWriter(str(tmp_path / "drawn"))
+
+    def draw(
+        *overrides: str, columns: int = 8, parts: Iterable[str] = EVERY, step: int = 0
+    ) -> Drawn:
+        built = build(compose(*overrides))
+        net, spec = built.net.eval(), built.data.spec
+        if built.trainer.get("precision") == "64-true":
+            net.double()
+        samples = Samples.of(built.data, net, columns)
+        return Drawn.of(View(net, samples, spec.low, spec.high), writer, parts, step)
+
+    yield draw
+    writer.close()
