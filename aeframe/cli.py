@@ -130,9 +130,13 @@ def report(error: UserError) -> None:
 
 
 def _train(argv: Sequence[str]) -> int:
+    from aeframe.completion import FLAG, completions
     from aeframe.launch import CONF, Folders
     from aeframe.overrides import parse
 
+    if argv[:1] == [FLAG]:
+        print("\n".join(completions(argv[1], int(argv[2]))))
+        return 0
     command = parse(argv)
     if command.asks:
         from aeframe.menu import help_text

@@ -12,12 +12,14 @@ from aeframe.overrides import quoted
 
 WORDS = ("null", "true", "false", "nan", "inf")
 """Which are no texts unless they are quoted."""
+NO_CHOICES = ("resume", "hydra")
+"""Keys that say nothing of what is trained."""
 
 
 def differences(node: Mapping[str, Any]) -> list[str]:
     """The words that make this configuration of the default one: GROUP=OPTION, then KEY=VALUE.
 
-    An experiment is not named: what it chooses is. `resume` is none of a run's choices.
+    An experiment is not named: what it chooses is.
     """
     said = Choice()
     for group in ("model", "constraint", "dataset", "network", "likelihood", "hardware"):
@@ -43,7 +45,7 @@ def _changed(usual: Mapping[str, Any], node: Mapping[str, Any], above: str = "")
     """KEY=VALUE where they differ. What was to be looked up when the run began is no difference."""
     for key in dict.fromkeys([*usual, *node]):
         before, now = usual.get(key), node.get(key)
-        if before == now or f"{above}{key}" == "resume":
+        if before == now or f"{above}{key}" in NO_CHOICES:
             continue
         if isinstance(before, str) and "${" in before:
             continue
