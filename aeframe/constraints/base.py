@@ -126,6 +126,12 @@ class Constraint(nn.Module):
         """What is legal with batches of this size, but works badly."""
         return None
 
+    def active_units(self, latent_dim: int) -> float | None:
+        """How many of so many units are active at once, on average, where that is said beforehand; of a
+        schedule, where it ends.
+        """
+        return None
+
     def attach(self, model: Autoencoder, data: Data) -> None:
         """Create what depends on sizes or on data. Called once, before the optimizer is made."""
 
