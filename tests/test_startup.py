@@ -59,7 +59,6 @@ def imported(folder: Path, code: str, *argv: str, **environment: str) -> tuple[i
 @pytest.mark.parametrize(
     ("argv", "status"),
     [
-        (["--help"], 0),
         (["--hydra-help"], 0),
         (["--version"], 0),
         (["--cfg", "job"], 0),
@@ -81,6 +80,14 @@ def test_what_hydra_answers_imports_nothing_heavy(
     assert ended == status
     assert {"aeframe.cli", "hydra"} <= modules
     assert not modules & HEAVY
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["--complete", "train.py dataset=mnist data", "27"]])
+def test_help_and_completion_import_not_even_hydra(tmp_path: Path, argv: list[str]) -> None:
+    ended, modules = imported(tmp_path, COMMAND, *argv)
+    assert ended == 0
+    assert {"aeframe.menu", "yaml"} <= modules
+    assert not modules & (HEAVY | {"hydra", "omegaconf", "rich"})
 
 
 @pytest.mark.parametrize(
