@@ -103,7 +103,7 @@ def progress(console: Console, disable: bool) -> Progress:
         TextColumn("{task.percentage:>3.0f}%"),
         RateColumn(Column(no_wrap=True)),
         MetricsColumn(),
-        TimeRemainingColumn(table_column=Column(no_wrap=True)),
+        TimeRemainingColumn(compact=True, table_column=Column(no_wrap=True)),
         console=console,
         disable=disable or not console.is_terminal,
         transient=True,
