@@ -22,7 +22,8 @@ def completions(line: str, point: int) -> list[str]:
     elif word.startswith("-"):
         found = [name for names in FLAGS for name in names if name.startswith("--")]
     elif "=" in word:
-        found = list(_values(*word.split("=", 1), composed(_choice(before))))
+        key, _, value = word.partition("=")
+        found = list(_values(key, value, composed(_choice(before))))
     else:
         found = list(_keys(word, composed(_choice(before))))
     return [text for text in found if text.startswith(word)]

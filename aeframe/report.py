@@ -71,7 +71,11 @@ def sizes(net: ConstrainedAutoencoder) -> str:
 
 
 def closing(
-    card: Card, result: Mapping[str, Any], said: Sequence[str], folder: Path, onward: Mapping[str, str]
+    card: Card,
+    result: Mapping[str, Any],
+    said: Sequence[str],
+    folder: Path,
+    onward: Mapping[str, str],
 ) -> None:
     """The table of test metrics, the copy check, the folder, and what to type next.
 
