@@ -145,6 +145,7 @@ def _train(argv: Sequence[str]) -> int:
         return 0
     import hydra
 
+    from aeframe.composed import composed_once
     from aeframe.explanations import explained
     from aeframe.sweep import SweepTable
 
@@ -161,7 +162,7 @@ def _train(argv: Sequence[str]) -> int:
     sys.argv = [sys.argv[0], *command.argv]
     SweepTable.failures, SweepTable.folder = 0, None
     sweeps = False
-    with explained(command), folders.dropped_if_empty():
+    with explained(command), folders.dropped_if_empty(), composed_once():
         if command.trains:
             # before Hydra makes a folder or writes into an existing one
             command, sweeps = _allowed(command, jobs)

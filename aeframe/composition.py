@@ -64,7 +64,7 @@ def _read(file: Path) -> tuple[str | None, dict[str, Any]]:
 
     text = file.read_text("utf-8")
     package = re.match(r"# @package (\S+)", text)
-    content = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    content = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     return package and package[1], content or {}
 
 
