@@ -41,8 +41,8 @@ def composed_once() -> Iterator[None]:
             known[key] = cfg
         return deepcopy(known[key])
 
-    ConfigLoaderImpl.load_configuration = once
+    ConfigLoaderImpl.load_configuration = once  # type: ignore[method-assign]
     try:
         yield
     finally:
-        ConfigLoaderImpl.load_configuration = compose
+        ConfigLoaderImpl.load_configuration = compose  # type: ignore[method-assign]

@@ -69,13 +69,13 @@ def _parsed_once() -> Iterator[None]:
     """Hydra parses each file anew for each configuration; here it gets what the same text gave before."""
     load, known = yaml.load, dict[str, Any]()
 
-    def once(file: Any, **loader: Any) -> Any:
+    def once(file: Any, Loader: Any) -> Any:  # noqa: N803
         if not isinstance(file, io.TextIOBase) or file.tell():
-            return load(file, **loader)
+            return load(file, Loader)
         text = file.read()
         if text not in known:
             file.seek(0)  # a mistake is told with the file's name
-            known[text] = load(file, **loader)
+            known[text] = load(file, Loader)
         return deepcopy(known[text])
 
     yaml.load = once
