@@ -78,8 +78,10 @@ def check_tensor(like: Tensor, found: Any, where: str) -> None:
     floats = found.is_floating_point() and like.is_floating_point()
     if found.dtype != like.dtype and not floats:
         raise UnfitError(f"{where} is of {found.dtype}, not {like.dtype}")
-    whole = found.is_contiguous() or (
-        found.dim() == 4 and found.is_contiguous(memory_format=torch.channels_last)
+    whole = (
+        found.is_contiguous()
+        or (found.dim() == 4 and found.is_contiguous(memory_format=torch.channels_last))
+        or (found.dim() == 2 and found.t().is_contiguous())  # a dictionary that lies unit by unit
     )
     if found.device.type != "cpu" or not whole:
         raise UnfitError(f"{where} has no memory of its own")

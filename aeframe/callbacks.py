@@ -9,6 +9,7 @@ import pytorch_lightning as pl
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.table import Column
 from rich.text import Text
 
 from aeframe.config.callbacks import EarlyStoppingOptions, UntilOptions
@@ -87,6 +88,29 @@ class RateColumn(ProgressColumn):
         return Text(f"{task.fields['rate']:,.0f} images/s", style="cyan")
 
 
+class MetricsColumn(ProgressColumn):
+    """The loss and the monitored metric, cut where there is no room."""
+
+    def render(self, task: Task) -> Text:
+        return Text(task.fields["shown"], no_wrap=True, overflow="ellipsis")
+
+
+def progress(console: Console, disable: bool) -> Progress:
+    """One line, however narrow the terminal: the bar has what the others leave, and metrics are cut."""
+    return Progress(
+        TextColumn("epoch {task.fields[epoch]}"),
+        BarColumn(bar_width=None, table_column=Column(ratio=1, max_width=40)),
+        TextColumn("{task.percentage:>3.0f}%"),
+        RateColumn(Column(no_wrap=True)),
+        MetricsColumn(),
+        TimeRemainingColumn(compact=True, table_column=Column(no_wrap=True)),
+        console=console,
+        disable=disable or not console.is_terminal,
+        transient=True,
+        expand=True,
+    )
+
+
 class Bar(pl.Callback):
     """One bar over all epochs with images/s, the loss and the monitored metric, redrawn by time.
 
@@ -103,17 +127,7 @@ class Bar(pl.Callback):
         self.started = self.last = self.spoke = time.perf_counter()
         self.first = trainer.global_step
         total = trainer.estimated_stepping_batches * trainer.accumulate_grad_batches
-        self.progress = Progress(
-            TextColumn("epoch {task.fields[epoch]}"),
-            BarColumn(),
-            TextColumn("{task.percentage:>3.0f}%"),
-            RateColumn(),
-            TextColumn("{task.fields[shown]}"),
-            TimeRemainingColumn(),
-            console=self.console,
-            disable=not self.console.is_terminal or trainer.global_rank > 0,
-            transient=True,
-        )
+        self.progress = progress(self.console, trainer.global_rank > 0)
         finite = total if total != float("inf") else None
         self.task = self.progress.add_task("", total=finite, epoch="", rate=0.0, shown="")
         self.progress.start()

@@ -130,12 +130,23 @@ def report(error: UserError) -> None:
 
 
 def _train(argv: Sequence[str]) -> int:
+    from aeframe.completion import FLAG, completions
+    from aeframe.launch import CONF, Folders
+    from aeframe.overrides import parse
+
+    if argv[:1] == [FLAG]:
+        print("\n".join(completions(argv[1], int(argv[2]))))
+        return 0
+    command = parse(argv)
+    if command.asks:
+        from aeframe.menu import help_text
+
+        print(help_text(command.folders), end="")
+        return 0
     import hydra
 
     from aeframe.composed import composed_once
     from aeframe.explanations import explained
-    from aeframe.launch import CONF, Folders
-    from aeframe.overrides import parse
     from aeframe.sweep import SweepTable
 
     if not os.environ.keys() & {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}:
@@ -144,7 +155,7 @@ def _train(argv: Sequence[str]) -> int:
         os.environ["GOMP_SPINCOUNT"] = "1000"
     # Hydra would print its own advice and end the process; this way its exceptions arrive here
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    command = _resumed(parse(argv))
+    command = _resumed(command)
     folders = Folders(make=command.trains)
     folders.register()
     jobs = Jobs(command, folders)

@@ -57,7 +57,11 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         self.random_state, self.verbose = random_state, verbose
 
     def fit(self, X: Any, y: Any = None) -> AutoencoderTransformer:  # noqa: N803
-        """Train on samples [N, D]. Raises ValueError for what cannot be trained."""
+        """Train on samples [N, D] of at least 3 x 2 numbers; y is not looked at.
+
+        Raises ValueError for samples or parameters that cannot be trained, and TrainingError where the loss
+        becomes no number.
+        """
         from pytorch_lightning.utilities.seed import isolate_rng
 
         from aeframe.interruption import Interrupted
@@ -84,11 +88,15 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         return self
 
     def transform(self, X: Any) -> np.ndarray:  # noqa: N803
-        """The codes [N, latent_dim] of samples [N, D]."""
+        """The codes [N, latent_dim], float64, of samples [N, D]; of a variational model the means. Raises
+        NotFittedError before `fit`, and ValueError for samples of another D or with NaN.
+        """
         return self.model_.encode(self._checked(X))
 
     def inverse_transform(self, X: Any) -> np.ndarray:  # noqa: N803
-        """The samples [N, D] of codes [N, latent_dim]."""
+        """The samples [N, D], in the units of those that it was fitted to, of codes [N, latent_dim]. Raises
+        as `transform` does.
+        """
         check_is_fitted(self)
         codes = check_array(X, dtype=np.float64, input_name="X")
         try:

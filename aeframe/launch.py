@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import sys
 import threading
@@ -13,8 +14,6 @@ from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 from typing import Any
-
-from omegaconf import OmegaConf, open_dict, read_write
 
 from aeframe.errors import UserError, reason
 
@@ -41,6 +40,21 @@ RANK_VARIABLES = (
 )
 
 
+def called() -> str:
+    """How training was called, as one would type it again."""
+    script = Path(sys.argv[0])
+    return f"python {shlex.quote(here(script))}" if script.name == "train.py" else "aeframe train"
+
+
+def here(path: Path) -> str:
+    """A path as one would type it: from the current folder, where that is shorter."""
+    absolute = os.path.abspath(path)
+    try:
+        return min(os.path.relpath(absolute), absolute, key=len)
+    except OSError:  # the current folder is no longer there
+        return absolute
+
+
 class Folders:
     """Gives each run a folder of its own."""
 
@@ -49,6 +63,8 @@ class Folders:
 
     def register(self) -> None:
         """Make `run_folder` and `run_name` known to the configuration."""
+        from omegaconf import OmegaConf
+
         OmegaConf.register_new_resolver("run_folder", self.folder, use_cache=True, replace=True)
         OmegaConf.register_new_resolver("run_name", run_name, replace=True)
 
@@ -141,6 +157,7 @@ def one_job(flags: tuple[str, ...] = ()) -> Iterator[None]:
     flags: of the command line, to be kept (--config-dir and the like).
     """
     from hydra.core.hydra_config import HydraConfig
+    from omegaconf import open_dict, read_write
     from torch import distributed
 
     main = sys.modules["__main__"]

@@ -22,7 +22,7 @@ LIMIT = 14.0  # of a log-variance; -14 is a deviation of 1e-3, below which float
 
 
 class Likelihood(nn.Module, ABC):
-    """p(x | parameters), independent over elements."""
+    """p(x | parameters), independent over elements; both are [B, *shape], x in normalised units."""
 
     support: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
     """The values that x may take."""
@@ -48,11 +48,13 @@ class Likelihood(nn.Module, ABC):
 
     @abstractmethod
     def mean(self, parameters: Tensor) -> Tensor:
-        """The reconstruction: E[x | parameters]."""
+        """The reconstruction: E[x | parameters], [B, *shape]."""
 
     @abstractmethod
     def initial_output(self, mean: Tensor) -> Tensor:
-        """The decoder's output whose mean is `mean`: where its last bias starts."""
+        """The decoder's output whose mean is `mean` [*shape], as the training data's: where its last bias
+        starts.
+        """
 
 
 class Bernoulli(Likelihood):

@@ -41,6 +41,7 @@ QUOTING = (
 class Command:
     """A command line. argv: as Hydra gets it. overrides: its GROUP=OPTION and KEY=VALUE words.
     flags: those that say where the configuration lies. resume: auto, retry, a run's folder, or nothing.
+    asks: whether it is for help.
     """
 
     argv: list[str]
@@ -51,6 +52,7 @@ class Command:
     multirun: bool
     trains: bool
     resume: str | None
+    asks: bool
 
     def names(self, key: str) -> bool:
         """Whether the command line says something of this key."""
@@ -141,8 +143,8 @@ def parse(argv: Sequence[str]) -> Command:
         unnamed = r"[\d.+-]+|true|false" + ("" if group in ("experiment", "debug") else "|null")
         if is_group and re.fullmatch(unnamed, value):
             raise no_option(group, value, folders)  # a name, where Hydra would look for a number
-    asks = options.shell_completion  # its words are no overrides
-    overrides = words if asks else [_forced(word, folders) for word in words]
+    completes = options.shell_completion  # its words are no overrides
+    overrides = words if completes else [_forced(word, folders) for word in words]
     flags = []
     for name in ("config_name", "config_dir", "config_path"):
         if (value := getattr(options, name)) is not None:
@@ -157,6 +159,7 @@ def parse(argv: Sequence[str]) -> Command:
         multirun=options.multirun,
         trains=not any(getattr(options, name) for name in idle),
         resume=_resume(words),
+        asks=options.help,
     )
 
 

@@ -11,7 +11,10 @@ from rich.console import Console
 from rich.table import Table
 
 from aeframe.config.build import Built
+from aeframe.constrained import ConstrainedAutoencoder
+from aeframe.differences import differences
 from aeframe.evaluate import Card
+from aeframe.launch import here
 from aeframe.saved import Saved
 
 ROWS = {  # metric of the test split -> what the table calls it
@@ -28,32 +31,58 @@ ROWS = {  # metric of the test split -> what the table calls it
 }
 MOST_CHOICES = 24
 """Columns of TensorBoard's HParams."""
+MOST_WORDS = 12
+"""That are not the defaults."""
 
 
-def opening(built: Built, seed: int, folder: Path, saved: Saved | None) -> None:
-    """What is being trained, on what, where. saved: what it goes on from."""
-    model, spec = built.net.model, built.data.spec
-    weights = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    shape = " x ".join(str(n) for n in spec.shape)
+def opening(built: Built, node: Mapping[str, Any], folder: Path, saved: Saved | None) -> None:
+    """What is being trained, on what, where, and what of it is not the default.
+
+    saved: what it goes on from.
+    """
+    net, spec = built.net, built.data.spec
+    weights = sum(p.numel() for p in net.model.parameters() if p.requires_grad)
     device = built.trainer.get("accelerator", "cpu")
-    constraints = " + ".join(built.net.constraints) or "no constraint"
+    constraints = " + ".join(net.constraints) or "no constraint"
     console = Console(soft_wrap=True, highlight=False)
     console.print(
-        f"{type(model).__name__} autoencoder with {constraints}: {shape} -> {model.latent_dim} units, "
-        f"{weights:,} weights; {type(built.data.source).__name__}, {spec.samples:,} training samples; "
-        f"{device}, seed {seed}"
+        f"{type(net.model).__name__} autoencoder with {constraints}: {sizes(net)}; {weights:,} weights; "
+        f"{type(built.data.source).__name__}, {spec.samples:,} training samples; "
+        f"{device}, seed {node['seed']}"
     )
     for note in built.notes:
         console.print(f"Note: {note}", markup=False, style="yellow")
     if saved is not None:
         console.print(f"It goes on after {saved.steps:,} steps, in epoch {saved.epoch + 1}.")
-    console.print(f"Run folder: {folder}", markup=False)
+    console.print(f"Run folder: {here(folder)}", markup=False)
+    if words := differences(node):
+        more = f" and {len(words) - MOST_WORDS} more" if len(words) > MOST_WORDS else ""
+        shown = " ".join(map(shlex.quote, words[:MOST_WORDS]))
+        console.print(f"Not the defaults: {shown}{more}", markup=False)
 
 
-def closing(card: Card, result: Mapping[str, Any], said: Sequence[str], folder: Path) -> None:
-    """The table of test metrics, the copy check, the folder and how to look at it.
+def sizes(net: ConstrainedAutoencoder) -> str:
+    """From the shape of a sample to that of its code, and how many times fewer numbers that is."""
+    model = net.model
+    told = [part.active_units(model.latent_dim) for _, part in net.parts]
+    active = min((number for number in told if number is not None), default=None)
+    ratio = model.inputs / (active or model.latent_dim)
+    fewer = f"{ratio:.1f} times fewer" if ratio >= 1 else f"{1 / ratio:.1f} times more"
+    shape, code = (" x ".join(map(str, n)) for n in (model.shape, model.code_shape))
+    some = f", {active:,.0f} of them active" if active else ""
+    return f"{shape} -> {code} units{some}, {fewer} numbers than the input's {model.inputs:,}"
 
-    said: why training ended.
+
+def closing(
+    card: Card,
+    result: Mapping[str, Any],
+    said: Sequence[str],
+    folder: Path,
+    onward: Mapping[str, str],
+) -> None:
+    """The table of test metrics, the copy check, the folder, and what to type next.
+
+    said: why training ended. onward: commands, by what they do.
     """
     console = Console(soft_wrap=True, highlight=False)
     console.print(_table(card, result))
@@ -64,8 +93,8 @@ def closing(card: Card, result: Mapping[str, Any], said: Sequence[str], folder: 
     )
     for sentence in said:
         console.print(sentence, markup=False)
-    console.print(f"Run folder:  {folder}", markup=False)
-    console.print(f"TensorBoard: tensorboard --logdir {shlex.quote(str(folder))}", markup=False)
+    for what, text in {"Run folder": here(folder), **onward}.items():
+        console.print(f"{f'{what}:':<12} {text}", markup=False)
 
 
 def _table(card: Card, result: Mapping[str, Any]) -> Table:

@@ -19,7 +19,7 @@ PREVIOUS, DIVERGED = "previous.ckpt", "diverged.json"
 LEFT = "It is left as it is; start the run anew in another folder."
 EARLIER = ("until", "early_stopping")
 """What may end a run before it has trained for as long as it was to."""
-Stamp = tuple[int, int, int]
+Stamp = tuple[int, ...]
 LARGEST, DEEPEST = 10_000, 16
 """How many values a saved configuration may have, and how deep."""
 MOST_BACK = 1000
@@ -91,7 +91,7 @@ def stamp_of(file: Path) -> Stamp | None:
         seen = file.stat()
     except OSError:
         return None
-    return seen.st_ino, seen.st_mtime_ns, seen.st_size
+    return seen.st_ino, seen.st_ctime_ns, seen.st_mtime_ns, seen.st_size
 
 
 def good_before(folder: Path, step: int, tried: Collection[int]) -> Saved | None:

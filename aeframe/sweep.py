@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -139,7 +140,8 @@ def _print(jobs: list[Job], varied: list[str], metric: str, folder: Path) -> Non
         note = "  (but it copies its input)" if jobs[0].copies else ""
         console.print(f"Best run: {jobs[0].folder}{note}", markup=False, highlight=False)
     console.print(f"Table:    {folder / 'sweep.csv'}", markup=False, highlight=False)
-    console.print(f"Compare:  tensorboard --logdir {folder}", markup=False, highlight=False)
+    look = f"tensorboard --logdir {shlex.quote(str(folder))}"
+    console.print(f"Compare:  {look}", markup=False, highlight=False)
 
 
 def _table(jobs: list[Job], varied: list[str], metric: str, present: list[str]) -> Table:

@@ -40,6 +40,7 @@ from aeframe.interruption import Signals
 from aeframe.launch import is_first_process, locked, one_job, used
 from aeframe.loops import FitLoop
 from aeframe.metric_names import better_is
+from aeframe.onward import commands
 from aeframe.restored import check_fits
 from aeframe.saved import (
     CHECKPOINTS,
@@ -89,7 +90,7 @@ def run(
         begin = gone_back_to(folder, tried)  # it was written before
     built.module.guard.tried = tried
     if is_first_process():
-        report.opening(built, node["seed"], folder, begin)
+        report.opening(built, node, folder, begin)
     net = deepcopy(built.net)  # untrained
     keep_freed_memory()
     with told(folder, trainer), _claimed(folder, node["resume"] is not None, saved):
@@ -120,7 +121,8 @@ def run(
         with replaced(folder / "evaluation.json") as file:  # last: it says that the run is done
             file.write(f"{json.dumps(result, indent=2)}\n".encode())
     ends = (c for c in built.callbacks if isinstance(c, Until | EarlyStopping))
-    report.closing(card, result, [c.said for c in ends if c.said], folder)
+    onward = commands(node, result, folder, net.step is not None)
+    report.closing(card, result, [c.said for c in ends if c.said], folder, onward)
     return value
 
 

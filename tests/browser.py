@@ -89,7 +89,12 @@ def browser() -> Iterator[Any]:
 
     options = webdriver.ChromeOptions()
     options.binary_location = str(shutil.which("chromium"))
-    for word in ("headless=new", "no-sandbox", "disable-dev-shm-usage", "enable-unsafe-swiftshader"):
+    for word in (
+        "headless=new",
+        "no-sandbox",
+        "disable-dev-shm-usage",
+        "enable-unsafe-swiftshader",
+    ):
         options.add_argument(f"--{word}")
     options.add_argument(f"--window-size={SIZE[0]},{SIZE[1]}")
     service = webdriver.ChromeService(str(shutil.which("chromedriver")))

@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from aeframe import callbacks
-from aeframe.callbacks import Bar, Until
+from aeframe.callbacks import Bar, Until, progress
 from aeframe.config.build import Built, build
 from aeframe.config.callbacks import UntilOptions
 from aeframe.errors import TrainingError
@@ -226,6 +226,7 @@ def test_without_a_terminal_a_line_for_every_tenth_of_the_epochs(
     assert [int(line[0]) for line in lines] == shown
     assert {(line[1], line[2]) for line in lines} == {(str(epochs), "val/mse")}
     assert err == ""  # no bar
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f]", out)  # and nothing that moves a cursor
 
 
 def test_the_lines_show_the_monitored_metric(compose: Compose, capsys: Any) -> None:
@@ -277,6 +278,26 @@ def test_on_a_terminal_a_bar_and_no_lines(compose: Compose, capsys: Any) -> None
     assert task.fields["rate"] > 0
     assert re.fullmatch(r"loss \S+  val/mse \S+", task.fields["shown"])
     assert "images/s" in screen.getvalue()
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+@pytest.mark.parametrize(
+    "shown", ["", "loss 0.1  val/mse 0.2", f"loss 1.234e+05  val/{'long_' * 9}"]
+)
+def test_the_bar_is_one_line_however_narrow_the_terminal(width: int, shown: str) -> None:
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=width, color_system=None)
+    bar = progress(console, disable=False)
+    fields = {"epoch": "112/200", "rate": 1_123_456.0, "shown": shown}
+    bar.add_task("", total=1000, completed=560, **fields)
+    console.print(bar.get_renderable())
+    (line,) = screen.getvalue().splitlines()
+    assert len(line) <= width
+    if width >= 60:
+        for part in ("epoch 112/200", "56%", "1,123,456 images/s", shown[:5], "--:--"):
+            assert part in line
+    if width >= 120:
+        assert shown[:30] in line
 
 
 def test_the_bar_leaves_the_terminal_when_training_fails(compose: Compose) -> None:

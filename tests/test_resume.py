@@ -43,6 +43,10 @@ VARIANTS = {
         "model.latent_dim=8",
     ],
     "topk": ["model=sparse", "model.latent_dim=80", "constraint.topk.k=4"],
+    "topk by its active units": [
+        *("model=sparse", "model.latent_dim=80"),
+        *("constraint.topk.k=4", "constraint.topk.read=active"),
+    ],
     "batch_topk, auxk, workers": [
         *("model=sparse", "model.latent_dim=80", "constraint=[batch_topk,auxk]"),
         *("constraint.auxk.after=0.1", "dataset.num_workers=2"),

@@ -71,7 +71,6 @@ def imported(folder: Path, code: str, *argv: str, **environment: str) -> tuple[i
 @pytest.mark.parametrize(
     ("argv", "status"),
     [
-        (["--help"], 0),
         (["--hydra-help"], 0),
         (["--version"], 0),
         (["--cfg", "job"], 0),
@@ -81,7 +80,6 @@ def imported(folder: Path, code: str, *argv: str, **environment: str) -> tuple[i
         (["modle@x=sparse"], 2),
         (["hydra.job.nam=x"], 2),
         (["seed=["], 2),
-        (["--halp"], 2),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -93,6 +91,20 @@ def test_what_hydra_answers_imports_nothing_heavy(
     assert ended == status
     assert {"aeframe.cli", "hydra"} <= modules
     assert not modules & HEAVY
+
+
+@pytest.mark.parametrize(
+    ("argv", "status"),
+    [(["--help"], 0), (["--complete", "train.py dataset=mnist data", "27"], 0), (["--halp"], 2)],
+    ids=["help", "completion", "an unknown flag"],
+)
+def test_what_is_answered_at_once_imports_not_even_hydra(
+    tmp_path: Path, argv: list[str], status: int
+) -> None:
+    ended, modules = imported(tmp_path, COMMAND, *argv)
+    assert ended == status
+    assert "aeframe.cli" in modules
+    assert not modules & (HEAVY | {"hydra", "omegaconf", "rich"})
 
 
 MISTAKES = [

@@ -44,9 +44,15 @@ def load(
 ) -> Model:
     """A trained network, ready to be used.
 
+        model = aeframe.load("outputs/DAY/RUN")
+        codes = model.encode(images)                # [N, *model.shape] -> [N, model.latent_dim]
+
     where: the folder of a run (its best weights) or of an export, a `model.safetensors`, or a checkpoint.
-    device: where it computes. batch_size: samples at a time. Needs neither the data nor Hydra or Lightning;
-    nothing that the file names is imported or called outside aeframe's own parts. Raises UserError.
+    device: where it computes, such as "cuda". batch_size: samples that are computed at a time.
+
+    Needs neither the data nor Hydra or Lightning; nothing that the file names is imported or called outside
+    aeframe's own parts, so that a stranger's file may be loaded. Raises UserError, with what to do, where
+    there is no such file, where it is no model of aeframe's or not whole, and where the device is not there.
     """
     path = _file(Path(os.path.expanduser(where)))
     target = _device(device)

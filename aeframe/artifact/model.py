@@ -47,12 +47,14 @@ class Model:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """Of the test split, as in evaluation.json; nothing for a run that has not finished."""
+        """Of the test split, as in evaluation.json: `mse` per element in normalised units, `psnr` in dB,
+        terms of the loss in nats; nothing for a run that has not finished.
+        """
         return dict(self.description.metrics)
 
     @property
     def config(self) -> dict[str, Any]:
-        """The configuration of the run."""
+        """The configuration of the run, as in .hydra/config.yaml, with all that it refers to: a copy."""
         return deepcopy(self.description.config)
 
     @property
@@ -91,7 +93,9 @@ class Model:
     @overload
     def reconstruct(self, x: Iterable[Array]) -> Iterator[Array]: ...
     def reconstruct(self, x: Any) -> Any:
-        """What decoding the codes of samples gives, as `decode` does, [N, *shape]."""
+        """What decoding the codes of samples [N, *shape] gives, [N, *shape], in the units and the type that
+        `decode` gives.
+        """
         self.require_decoder("reconstruct")
         return self._each(x, self.shape, self._reconstructed, "x")
 
@@ -107,7 +111,9 @@ class Model:
         return self._each(x, self.shape, self._scores, "x")
 
     def sample(self, n: int, seed: int = 0) -> np.ndarray:
-        """N new samples [n, *shape], the means of codes drawn from the prior of a variational model."""
+        """N new samples [n, *shape], the means of codes drawn from the prior of a variational model; the same
+        for the same seed. Raises UserError for other models.
+        """
         self.require_decoder("sample")
         if not isinstance(self.net.model, Variational):
             name = type(self.net.model).__name__.lower()
@@ -118,7 +124,9 @@ class Model:
         return self.decode(Noise(seed, "sample").normal((n, self.latent_dim)).numpy())
 
     def threshold(self, percentile: float) -> float:
-        """The score that this share, in percent, of the training samples does not exceed."""
+        """The score (see `score`) that this share of the training samples, 0 to 100 percent, does not exceed:
+        what scores more is unlike them. Raises UserError where the run has not finished.
+        """
         scores = self.description.train_scores
         if not scores:
             what = "holds no scores of training samples"

@@ -45,11 +45,11 @@ class Codec:
         return len(self.model.net.model.code_shape) > 1
 
     def codes(self, x: Samples) -> Codes:
-        """The rounded codes of samples."""
+        """The codes of samples [N, *shape], in steps and rounded: int32 [N, m]."""
         return rounded(self.model, x, self.step)
 
     def samples(self, codes: Codes) -> Samples:
-        """What the decoder makes of rounded codes."""
+        """What the decoder makes of such codes, [N, *shape], in units and type as the training data."""
         return restored(self.model, codes, self.step)
 
     def psnr(self, x: Samples, back: Samples) -> Decibels:
@@ -63,12 +63,12 @@ def units(model: Model) -> int:
 
 
 def rounded(model: Model, x: Samples, step: float) -> Codes:
-    """The codes of samples in steps, as whole numbers."""
+    """The codes of samples [N, *shape] in steps, as whole numbers: int32 [N, m]."""
     return np.rint(np.clip(model.encode(x) / step, -FARTHEST, FARTHEST)).astype(np.int32)
 
 
 def restored(model: Model, codes: Codes, step: float) -> Samples:
-    """The samples of such numbers."""
+    """The samples [N, *shape] of such numbers."""
     return model.decode((codes * step).astype(np.float32))
 
 

@@ -41,7 +41,9 @@ def file_of(run: Path | str) -> Path:
 
 
 def load(run: Path | str) -> Codec:
-    """The codec of a run's folder. Raises UserError."""
+    """The codec of a run's folder, or of a model's file in it. Raises UserError where there is none, and
+    where it was made for other weights.
+    """
     model = artifact.load(run, batch_size=BATCH)
     file = file_of(run)
     if not file.exists():

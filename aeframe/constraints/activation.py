@@ -80,6 +80,9 @@ class Threshold(_Homeostatic):
             raise ValueError("write either theta or rate, and leave the other null")
         self.given, self.form = theta, form
 
+    def active_units(self, latent_dim: int) -> float | None:
+        return self.rate * latent_dim if self.rate and self.adapt else None
+
     def initial(self, pre: Tensor) -> Tensor:
         if self.rate is None:
             return torch.full_like(pre[0], float(self.given or 0.0))

@@ -76,9 +76,12 @@ class Step(NamedTuple):
 
 
 class Constraint(nn.Module):
-    """Does nothing; a subclass overrides the hooks that it is about.
+    """Does nothing; a subclass overrides the hooks that it is about, and has a file in conf/constraint/.
 
-    kind: where it acts.
+    kind: where it acts. In a training step they are called in this order: `corrupt` the input x [B, *shape],
+    `constrain` and `perturb` its code [B, m], `penalty`; `observe` what came of it; `before_step` and
+    `after_step` of the optimizer. Outside training only `constrain` is, and `penalty` in validation.
+    Random numbers come from the noise that a hook is given, and schedules are asked with its clock.
     Everything that a constraint counts is a buffer, so that it is saved, and is only changed by
     `observe` and `after_step`, never by `constrain` or `penalty`.
     """
@@ -115,7 +118,7 @@ class Constraint(nn.Module):
     """Whether it holds the norms of the decoder's columns."""
 
     def code_size(self, latent_dim: int, inputs: int) -> int:
-        """The number of code units, given the model's own and the number of inputs."""
+        """The number of code units, given the model's own and the number of inputs of a sample."""
         return latent_dim
 
     def size_problem(self, latent_dim: int, inputs: int, batch: int) -> tuple[str, str] | None:
@@ -126,19 +129,27 @@ class Constraint(nn.Module):
         """What is legal with batches of this size, but works badly."""
         return None
 
+    def active_units(self, latent_dim: int) -> float | None:
+        """How many of so many units are active at once, on average, where that is said beforehand; of a
+        schedule, where it ends.
+        """
+        return None
+
     def attach(self, model: Autoencoder, data: Data) -> None:
         """Create what depends on sizes or on data. Called once, before the optimizer is made."""
 
     def corrupt(self, x: Tensor, noise: Noise, clock: Clock) -> Corrupted | None:
-        """A corrupted copy of x; x itself stays as it is."""
+        """A corrupted copy of x [B, *shape], which itself stays as it is; None: no change."""
         return None
 
     def emphasis(self, mask: Tensor) -> Tensor | None:
-        """The weight of each element in the reconstruction term, or None for ones."""
+        """The weight of each element in the reconstruction term, [B, *shape], given which are corrupted, or
+        None for ones.
+        """
         return None
 
     def constrain(self, code: Code, clock: Clock) -> Code:
-        """The code that the decoder reads."""
+        """The code that the decoder reads, [B, m]; in training and outside of it."""
         return code
 
     def perturb(self, code: Code, noise: Noise, clock: Clock) -> Code:

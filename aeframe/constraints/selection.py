@@ -43,6 +43,9 @@ class TopK(_Selection):
     def size_problem(self, latent_dim: int, inputs: int, batch: int) -> tuple[str, str] | None:
         return _too_many("topk", self.k.extremes, latent_dim)
 
+    def active_units(self, latent_dim: int) -> float:
+        return self.k.extremes[-1]
+
     def attach(self, model: Autoencoder, data: Data) -> None:
         large = model.latent_dim >= max(512, 16 * max(self.k.extremes))
         wanted = self.read == "active" or (self.read == "auto" and large)
@@ -113,6 +116,9 @@ class BatchTopK(_Calibrated):
     def size_problem(self, latent_dim: int, inputs: int, batch: int) -> tuple[str, str] | None:
         return _too_many("batch_topk", self.k.extremes, latent_dim)
 
+    def active_units(self, latent_dim: int) -> float:
+        return self.k.extremes[-1]
+
     def constrain(self, code: Code, clock: Clock) -> Code:
         value = code.value
         if not self.training:
@@ -149,6 +155,9 @@ class WinnerTakeAll(_Calibrated):
 
     def size_problem(self, latent_dim: int, inputs: int, batch: int) -> tuple[str, str] | None:
         return None if int(self.rate * batch) >= 1 else _no_winner(self.rate, batch)
+
+    def active_units(self, latent_dim: int) -> float:
+        return self.rate * latent_dim
 
     def attach(self, model: Autoencoder, data: Data) -> None:
         self._count_from((model.latent_dim,))

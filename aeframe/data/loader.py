@@ -117,7 +117,7 @@ class DataModule:
         self._digest: str | None = None
 
     def setup(self) -> None:
-        """Read, split and measure the data, once."""
+        """Read, split and measure the data, once. Raises UserError that names the file, and what to do."""
         if self.splits:
             return
         raw = self.source.load()
@@ -209,9 +209,12 @@ class DataModule:
         world: int = 1,
         device: torch.device | None = None,
     ) -> Resident | DataLoader[Batch]:
-        """The batches of a split that one rank gets.
+        """The batches of a split, `train`, `val` or `test`, that one rank of `world` gets: samples as they
+        are stored, [B, *shape].
 
-        most: rows of a batch into which several are put together. device: where they are used.
+        training: whether they are shuffled (if `shuffle` says so), and all ranks get equally many. most: rows
+        of a batch into which several are put together. device: where they are used. Raises UserError where
+        the ranks cannot share the batches.
         """
         if (uneven := uneven_batch(self.batch_size, world)) is not None:
             raise UserError(*uneven)

@@ -130,9 +130,10 @@ class Setting(NamedTuple):
 
 
 class Autoencoder(nn.Module):
-    """encode(x) -> Code, decode(code) -> the likelihood's parameters.
+    """encode(x) -> Code, decode(code) -> the likelihood's parameters; x [B, *shape] is in normalised units.
 
-    latent_dim: the number of code units m. A variant's own options follow it.
+    latent_dim: the number of code units m. A variant is a subclass in aeframe/models/ and a file in
+    conf/model/; its own options follow latent_dim, and their type hints are what they are checked by.
     """
 
     stochastic: ClassVar[bool] = False
@@ -176,11 +177,15 @@ class Autoencoder(nn.Module):
         self.decoder.start_at(self.likelihood.initial_output(mean))
 
     def encode(self, x: Tensor, noise: Noise | None = None) -> Code:
-        """The code of x. Deterministic without `noise`."""
+        """The code [B, m] of normalised x [B, *shape]. Deterministic without `noise`; with it a stochastic
+        model draws from the posterior.
+        """
         return self.write_code(x)
 
     def write_code(self, x: Tensor, *, rectified: bool = False) -> Code:
-        """What the encoder makes of x."""
+        """What the encoder makes of x [B, *shape], before any constraint. rectified: whether units below zero
+        are dormant.
+        """
         *layers, last = self.encoder
         for layer in layers:
             x = layer(x)
@@ -188,7 +193,7 @@ class Autoencoder(nn.Module):
         return Code(last(x), rectified=rectified, features=features)
 
     def decode(self, value: Tensor) -> Tensor:
-        """The likelihood's parameters, [B, *shape], of code values."""
+        """The likelihood's parameters, [B, *shape], of code values [B, m]."""
         return self.decoder(value)
 
     def decode_code(self, code: Code) -> Tensor:
@@ -196,13 +201,18 @@ class Autoencoder(nn.Module):
         return self.decode(code.value) if code.kept is None else self.decoder(None, code.kept)
 
     def reconstruct(self, value: Tensor) -> Tensor:
-        """The mean image of a code value, [B, *shape]."""
+        """The mean images, [B, *shape] in normalised units, of code values [B, m]."""
         return self.likelihood.mean(self.decode(value))
 
     def terms(
         self, x: Tensor, code: Code, parameters: Tensor, weight: Tensor | None, clock: Clock
     ) -> dict[str, Term]:
-        """The model's own summands of the loss. weight: of each element of x, or None for ones."""
+        """The model's own summands of the loss, in nats, summed over elements and units and averaged over the
+        batch.
+
+        x: the clean target, [B, *shape]. parameters: the decoder's output for it. weight: of each element of
+        x, or None for ones.
+        """
         return {"reconstruction": Term(self.likelihood.loss(parameters, x, weight))}
 
     def problems(self) -> list[Problem]:

@@ -37,10 +37,10 @@ class Decoder(nn.Module, ABC):
 
     @abstractmethod
     def rest(self, read: Tensor) -> Tensor:
-        """What the other layers make of that one's output."""
+        """What the other layers make of that one's output [B, out]: parameters [B, *shape]."""
 
     def forward(self, value: Tensor | None, active: Active | None = None) -> Tensor:
-        """The likelihood's parameters, of a code by its values or by its active units alone."""
+        """The likelihood's parameters [B, *shape], of a code by its values [B, m] or active units alone."""
         read = self.reader(value) if active is None else read_active(self.reader, active)
         return self.rest(read)
 
@@ -68,7 +68,11 @@ class Decoder(nn.Module, ABC):
 
 
 class Network(ABC):
-    """Builds an encoder and the decoder that mirrors it."""
+    """Builds an encoder and the decoder that mirrors it, from the shape of a sample: (C, H, W) or (D,).
+
+    widths: of the hidden layers, from the input on. norm: between them. tied: whether the decoder's weights
+    are the encoder's, transposed.
+    """
 
     widths: list[int]
     norm: Norm = "none"

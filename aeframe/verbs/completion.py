@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from aeframe.completion import FLAG
 from aeframe.verbs import VERBS
 from aeframe.verbs.base import Parser
 
@@ -18,14 +19,26 @@ _aeframe() {{
     fi
     case "$verb" in
         train)
-            COMPREPLY=($(COMP_LINE="${{COMP_LINE/ train/}}" \\
-                aeframe train --shell-completion query=bash))
-            compopt -o nospace 2>/dev/null
+            _aeframe_train
             ;;
 {cases}
     esac
 }}
-complete -o default -F _aeframe aeframe
+_aeframe_train() {{
+    local IFS=$'\\n' typed="${{COMP_LINE:0:$COMP_POINT}}" i
+    typed="${{typed##* }}"
+    COMPREPLY=($(aeframe train {flag} "$COMP_LINE" "$COMP_POINT" 2>/dev/null))
+    case "${{COMPREPLY[0]}}" in
+        *[=.] | *\\[*) compopt -o nospace 2>/dev/null ;;
+    esac
+    # bash puts what it gets behind the last = of the word
+    if [[ "$COMP_WORDBREAKS" == *=* && "$typed" == *=* ]]; then
+        for i in "${{!COMPREPLY[@]}}"; do
+            COMPREPLY[i]="${{COMPREPLY[i]#"${{typed%=*}}="}}"
+        done
+    fi
+}}
+complete -o default {own}-F _aeframe aeframe
 """
 CASE = """\
         {name})
@@ -42,8 +55,10 @@ autoload -Uz bashcompinit && bashcompinit
 def script(shell: str) -> str:
     """What the shell is to evaluate."""
     cases = [CASE.format(name=name, options=" ".join(options(name))) for name in VERBS]
-    bash = BASH.format(verbs=" ".join(["train", *VERBS]), cases="\n".join(cases))
-    return bash if shell == "bash" else f"{ZSH}{bash}"
+    verbs = " ".join(["train", *VERBS])
+    own = "-o nospace " if shell == "zsh" else ""  # which has no compopt, to decide it each time
+    text = BASH.format(verbs=verbs, cases="\n".join(cases), flag=FLAG, own=own)
+    return text if shell == "bash" else f"{ZSH}{text}"
 
 
 def options(name: str) -> list[str]:

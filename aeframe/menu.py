@@ -1,0 +1,59 @@
+"""What there is to choose: the groups in conf/ and their options; read without Hydra."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from aeframe.composition import chosen
+from aeframe.launch import CONF, called
+
+ORDER = ("model", "constraint", "dataset", "network", "likelihood", "hardware", "experiment")
+HELP = """\
+aeframe trains autoencoders from configuration.
+
+  {called} [GROUP=OPTION ...] [KEY=VALUE ...]
+  {called} model=sparse constraint=[topk,masking] trainer.max_epochs=50
+
+{options}
+
+* is the default. Each file in conf/ says when to use it, with a command to try.
+
+  model=sparse --cfg job               shows all keys and their values
+  -m model=sparse,denoising seed=0,1   a sweep: every pair, ending in a table
+  hydra.run.dir=FOLDER resume=auto     begins, or goes on: the same command
+  resume=FOLDER trainer.max_epochs=40  trains a finished run on
+  --config-dir FOLDER                  your own FOLDER/GROUP/OPTION.yaml as well
+  aeframe --help                       puts a trained network to work
+  aeframe --completion bash            completes all of this in your shell
+"""
+
+
+def groups(folders: Sequence[Path] = (CONF,)) -> dict[str, dict[str, Path]]:
+    """Each group's options and their files, in the order in which one chooses."""
+    found = dict[str, dict[str, Path]]()
+    for file in sorted(f for folder in folders for f in folder.glob("*/*.yaml") if f.is_file()):
+        found.setdefault(file.parent.name, {})[file.stem] = file
+    place = {name: number for number, name in enumerate(ORDER)}
+    return {
+        name: dict(sorted(found[name].items()))
+        for name in sorted(found, key=lambda name: (place.get(name, len(ORDER)), name))
+    }
+
+
+def summary(file: Path) -> str:
+    """What an option is: the first line of comment in its file."""
+    comments = (line[2:] for line in file.read_text("utf-8").splitlines() if line[:2] == "# ")
+    return next((line for line in comments if not line.startswith("@package")), "")
+
+
+def help_text(folders: Sequence[Path] = (CONF,)) -> str:
+    """What --help prints: every option in one line."""
+    default, lines = chosen({}), list[str]()
+    for group, options in groups(folders).items():
+        name = group
+        for option, file in options.items():
+            mark = "*" if option in default.get(group, ()) else " "
+            lines.append(f"{name:<10} {mark}{option:<15} {summary(file)}".rstrip())
+            name = ""
+    return HELP.format(called=called(), options="\n".join(lines))

@@ -1,0 +1,53 @@
+"""What to type after a run: each a command that can be pasted."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from aeframe.composition import composed
+from aeframe.launch import called, here
+from aeframe.verbs.base import DATASETS
+
+
+def commands(
+    node: Mapping[str, Any], result: Mapping[str, Any], folder: Path, compresses: bool
+) -> dict[str, str]:
+    """The commands, by what they do: to look, to put the network to work, to train on.
+
+    result: as in evaluation.json. compresses: whether the network is a codec.
+    """
+    run = shlex.quote(here(folder))
+    found = {"TensorBoard": f"tensorboard --logdir {run}"}
+    if samples := _samples(node["dataset"]):
+        verb, out = ("compress", "samples.aez") if compresses else ("encode", "codes.npy")
+        found[verb.capitalize()] = f"aeframe {verb} {run} {samples} --out {out}"
+    if longer := _longer(node, result):
+        resume = shlex.quote(f"resume={here(folder)}")
+        found["Train on"] = f"{called()} {resume} {' '.join(longer)}"
+    return found
+
+
+def _samples(dataset: Mapping[str, Any]) -> str:
+    """What a verb takes as INPUT to mean the data of this run; empty where it cannot be named."""
+    words = [dataset.get("path") or dataset.get("root") or ""]
+    for name in DATASETS:
+        if composed({"dataset": [name]})["dataset"]["_target_"] == dataset["_target_"]:
+            words = [name, "--root", words[0]] if words[0] else [name]
+    words += ["--key", dataset["key"]] if dataset.get("key") else []
+    return shlex.join(words) if words[0] else ""
+
+
+def _longer(node: Mapping[str, Any], result: Mapping[str, Any]) -> list[str]:
+    """What lets a run that has finished go on: twice as long, or past what ended it early."""
+    for key, done in (("max_steps", result["steps"]), ("max_epochs", result["epochs"])):
+        most = node["trainer"].get(key)
+        if isinstance(most, int) and 0 < most <= done:
+            return [f"trainer.{key}={2 * most}"]
+    if result["until"]["reached"]:
+        return [f"until.{key}=null" for key, value in node["until"].items() if value is not None]
+    if node["early_stopping"]["patience"] is not None:
+        return ["early_stopping.patience=null"]
+    return []

@@ -1,0 +1,189 @@
+"""What there is to choose: told by --help and by each file's header; and what it brings."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from omegaconf import DictConfig, OmegaConf
+
+from aeframe.completion import completions
+from aeframe.composition import Choice, chosen, composed
+from aeframe.differences import differences
+from aeframe.launch import CONF
+from aeframe.menu import groups, help_text, summary
+from aeframe.overrides import parse
+
+Command = Callable[..., tuple[int, str, str]]
+Compose = Callable[..., DictConfig]
+
+OPTIONS = [(group, option) for group, options in groups().items() for option in options]
+FILES = [file for options in groups().values() for file in options.values()]
+SHORT = 51  # characters of a summary, with which a line of --help has at most 80
+
+
+def plain(cfg: DictConfig) -> dict[str, Any]:
+    """The configuration with its interpolations as they are written."""
+    found = OmegaConf.to_container(cfg, resolve=False)
+    assert isinstance(found, dict)
+    return {str(key): value for key, value in found.items()}
+
+
+def header(file: Path) -> list[str]:
+    """The lines of comment that a file opens with, without Hydra's own; continued ones are one."""
+    found = re.match(r"(?:# @package .*\n)?((?:#.*\n)+)", file.read_text())
+    assert found is not None, file
+    return found[1].replace("\\\n#", " ").replace("# ", "").splitlines()
+
+
+def test_the_groups_are_the_folders_of_the_configuration() -> None:
+    found = {f"{group}/{option}.yaml" for group, option in OPTIONS}
+    assert found == {f.relative_to(CONF).as_posix() for f in CONF.glob("*/*.yaml")}
+    assert next(iter(groups())) == "model"
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_a_file_opens_with_what_it_is_when_to_use_it_and_a_command(
+    compose: Compose, file: Path
+) -> None:
+    what, when, *others = header(file)
+    assert what == summary(file)
+    assert re.fullmatch(r"\S.*\.", what)
+    assert len(what) <= SHORT
+    assert re.match(r"[A-Z0-9x]", when)
+    command = next(line for line in others if "python train.py" in line)
+    words = shlex.split(command.partition("python train.py ")[2].rstrip('"'))
+    if "-m" in words:  # the first of a sweep's jobs
+        words = [word.partition(",")[0] for word in words if word != "-m"]
+    node = plain(compose(*parse(words).overrides))
+    # and what these options bring is what Hydra composes, but for the values
+    said = Choice()
+    for group, _, value in (word.partition("=") for word in words):
+        if group in groups():
+            said[group] = value.strip("[]").split(",")
+    choice = chosen(said)
+    assert file.stem in choice[file.parent.name]
+    mine = OmegaConf.create(composed(choice))
+    for key, _, value in (word.partition("=") for word in words):
+        if key not in groups() and not key.startswith("hydra."):
+            OmegaConf.update(mine, key, yaml.safe_load(re.sub(r"^(\d+)e", r"\1.0e", value)))
+    assert {key: value for key, value in plain(mine).items() if key != "hydra"} == node
+
+
+@pytest.mark.parametrize("group", ["model", "constraint", "dataset", "network", "hardware"])
+def test_an_option_alone_is_all_that_differs(group: str) -> None:
+    for option in groups()[group]:
+        node = composed(chosen({group: [option]}))
+        is_default = option in chosen({})[group]
+        assert differences(node) == ([] if is_default else [f"{group}={option}"])
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ([], []),
+        (["resume=auto"], []),
+        (["model=sparse", "constraint=topk"], ["model=sparse"]),
+        (["model=sparse", "network=mlp", "network.widths=[64]"], ["model=sparse", "network.widths=[64]"]),
+        (["constraint=[]"], ["constraint=[]"]),
+        (["dataset=array", "dataset.path='a b,c.npy'"], None),
+        (["dataset=array", "dataset.path='null'"], None),
+        (["constraint=[masking,l2]", "constraint.l2.weight={schedule: warmup, value: 0.1, epochs: 2}"], None),
+        (["optimizer={_target_: torch.optim.SGD, lr: 0.1}", "optimizer.momentum=0.9"],
+         ["optimizer._target_=torch.optim.SGD", "optimizer.lr=0.1", "optimizer.momentum=0.9"]),
+        (["until.metric=val/mse", "until.at_most=1e-3", "trainer.compile=true"],
+         ["trainer.compile=true", "until.metric=val/mse", "until.at_most=0.001"]),
+        (["experiment=vae_mnist"],
+         ["model=variational", "dataset=mnist", "dataset.val_fraction=0.02", "trainer.max_epochs=10",
+          "network.widths=[400]", "model.latent_dim=20"]),
+    ],
+)  # fmt: skip
+def test_what_differs_from_the_defaults_is_what_one_would_type(
+    compose: Compose, words: list[str], told: list[str] | None
+) -> None:
+    node = plain(compose(*parse(words).overrides))
+    found = differences(node)
+    assert found == (words if told is None else told)
+    again = plain(compose(*parse(found).overrides))
+    assert again | {"resume": node["resume"]} == node
+
+
+# --help
+
+
+def test_help_has_a_line_for_every_option(aeframe: Command, tmp_path: Path) -> None:
+    status, out, err = aeframe("--help")
+    assert (status, err) == (0, "")
+    assert list(tmp_path.iterdir()) == []
+    lines = out.splitlines()
+    assert len(lines) <= 68
+    assert max(map(len, lines)) <= 80
+    group, found = "", {}
+    for line in lines:
+        if (match := re.fullmatch(r"(\w*) +(\*?)(\w+) +(\S.*)", line)) and not line.startswith(
+            "  "
+        ):
+            group = match[1] or group
+        elif not (match := re.fullmatch(r"( {11}) ?(\*?)(\w+) +(\S.*)", line)):
+            continue
+        found[group, match[3]] = (match[4], bool(match[2]))
+    for name, option in OPTIONS:
+        told, is_default = found[name, option]
+        assert told == summary(CONF / name / f"{option}.yaml")
+        assert is_default == (option in chosen({})[name])
+    for way in ("--cfg job", "-m model=", "resume=auto", "--config-dir", "aeframe --help"):
+        assert way in out
+
+
+def test_help_names_the_command_that_was_typed(verb: Command, aeframe: Command) -> None:
+    assert "\n  aeframe train [GROUP=OPTION" in verb("train", "--help")[1]
+    assert "\n  python train.py [GROUP=OPTION" in aeframe("--help")[1]
+
+
+def test_help_lists_options_of_ones_own(tmp_path: Path) -> None:
+    (tmp_path / "network").mkdir()
+    (tmp_path / "network" / "own.yaml").write_text("# Layers of mine.\nwidths: [3]\n")
+    assert "            own             Layers of mine.\n" in help_text((CONF, tmp_path))
+
+
+# completion of the training command
+
+
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [
+        ("mod", ["model=", "model."]),
+        ("model=s", ["model=sparse"]),
+        ("-m model=sparse,den", ["model=sparse,denoising"]),
+        ("constraint=[l1,top", ["constraint=[l1,topk"]),
+        ("constraint=[topk,top", []),  # it is there already
+        ("trainer.max_e", ["trainer.max_epochs="]),
+        ("dataset.r", []),
+        ("dataset=mnist dataset.r", ["dataset.root="]),
+        ("constraint.", ["constraint.bottleneck."]),
+        ("model=sparse constraint.", ["constraint.topk."]),
+        ("constraint=[l1,auxk] constraint.a", ["constraint.auxk."]),
+        ("constraint=l1,auxk constraint.l1.", ["constraint.l1.weight=", "constraint.l1.form="]),
+        ("experiment=vae_mnist dataset.r", ["dataset.root="]),
+        ("optimizer._", ["optimizer._target_="]),
+        ("hydra.run.d", ["hydra.run.dir="]),
+        ("resume=", ["resume=auto", "resume=retry"]),
+        ("trainer.compile=", ["trainer.compile=true", "trainer.compile=false"]),
+        ("trainer.max_epochs=", []),
+        ("nothing.like.thi", []),
+        ("seed.x", []),
+        ("--cf", ["--cfg"]),
+        ("--cfg j", ["job"]),
+    ],
+)
+def test_words_are_completed(typed: str, completed: list[str]) -> None:
+    line = f"aeframe train {typed}"
+    assert completions(line, len(line)) == completed
+    assert (
+        completions(f"{line} seed=1", len(line)) == completed
+    )  # the cursor may stand in the middle

@@ -1,0 +1,123 @@
+"""What a run says first, and what it says can be typed next."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from omegaconf import DictConfig
+
+from aeframe.config.build import build
+from aeframe.launch import here
+from aeframe.onward import commands
+from aeframe.report import sizes
+
+Command = Callable[..., tuple[int, str, str]]
+Compose = Callable[..., DictConfig]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ([], "1 x 8 x 8 -> 16 units, 4.0 times fewer numbers than the input's 64"),
+        (["model.latent_dim=64", "model.allow_overcomplete=true", "constraint=[]"],
+         "1 x 8 x 8 -> 64 units, 1.0 times fewer numbers than the input's 64"),
+        (["model=sparse", "constraint=l1"],
+         "1 x 8 x 8 -> 1024 units, 16.0 times more numbers than the input's 64"),
+        (["model=sparse", "constraint.topk.k={schedule: linear, start: 100, end: 8, epochs: 2}"],
+         "1 x 8 x 8 -> 1024 units, 8 of them active, 8.0 times fewer numbers than the input's 64"),
+        (["model=sparse", "constraint=batch_topk", "constraint.batch_topk.k=32"],
+         "1 x 8 x 8 -> 1024 units, 32 of them active, 2.0 times fewer numbers than the input's 64"),
+        (["model=sparse", "constraint=winner_take_all"],
+         "1 x 8 x 8 -> 1024 units, 51 of them active, 1.2 times fewer numbers than the input's 64"),
+        (["model=sparse", "constraint=threshold", "constraint.threshold.rate=0.125"],
+         "1 x 8 x 8 -> 1024 units, 128 of them active, 2.0 times more numbers than the input's 64"),
+        (["model=variational", "model.latent_dim=2"],
+         "1 x 8 x 8 -> 2 units, 32.0 times fewer numbers than the input's 64"),
+        (["network=fully_conv", "network.widths=[4]", "network.patch=4", "network.overlap=0"],
+         "1 x 8 x 8 -> 4 x 2 x 2 units, 4.0 times fewer numbers than the input's 64"),
+    ],
+    ids=["small", "equal", "l1", "schedule", "batch_topk", "wta", "threshold", "variational", "map"],
+)  # fmt: skip
+def test_the_code_is_told_beside_the_input(compose: Compose, words: list[str], told: str) -> None:
+    assert sizes(build(compose(*words)).net) == told
+
+
+def test_a_path_is_written_as_one_would_type_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "deep" / "down").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "deep")
+    assert here(tmp_path / "deep" / "outputs" / "run") == "outputs/run"
+    assert here(Path("/a")) == "/a"  # not ../../../a
+
+
+DONE = {"epochs": 20, "steps": 900, "until": {"reached": None}}
+
+
+@pytest.mark.parametrize(
+    ("words", "result", "longer"),
+    [
+        ([], {}, "trainer.max_epochs=40"),
+        (["++trainer.max_steps=900"], {"epochs": 3}, "trainer.max_steps=1800"),
+        (["until.metric=val/mse", "until.at_most=0.1"], {"epochs": 3, "until": {"reached": True}},
+         "until.metric=null until.at_most=null"),
+        (["early_stopping.patience=2"], {"epochs": 3}, "early_stopping.patience=null"),
+        (["++trainer.max_time='00:00:01:00'"], {"epochs": 3}, None),
+    ],
+    ids=["epochs", "steps", "until", "patience", "time"],
+)  # fmt: skip
+def test_a_finished_run_is_told_how_it_goes_on(
+    compose: Compose, words: list[str], result: dict[str, Any], longer: str | None
+) -> None:
+    found = commands(compose(*words), DONE | result, Path("my runs/1"), compresses=False)
+    assert found["TensorBoard"] == "tensorboard --logdir 'my runs/1'"
+    if longer is None:
+        assert "Train on" not in found
+    else:
+        assert found["Train on"].endswith(f" 'resume=my runs/1' {longer}")
+
+
+@pytest.mark.parametrize(
+    ("words", "compresses", "command"),
+    [
+        (["dataset=digits"], False, "aeframe encode run digits --out codes.npy"),
+        (["dataset=digits"], True, "aeframe compress run digits --out samples.aez"),
+        (["dataset=mnist"], False, "aeframe encode run mnist --root data --out codes.npy"),
+        (["dataset=image_folder", "dataset.root='my photos'"], False,
+         "aeframe encode run 'my photos' --out codes.npy"),
+        (["dataset=array", "dataset.path=x.npz", "dataset.key=a"], False,
+         "aeframe encode run x.npz --key a --out codes.npy"),
+    ],
+    ids=["digits", "codec", "mnist", "folder", "array"],
+)  # fmt: skip
+def test_the_network_is_put_to_work_on_the_runs_own_data(
+    compose: Compose, words: list[str], compresses: bool, command: str
+) -> None:
+    found = commands(compose(*words), DONE, Path("run"), compresses)
+    assert found["Compress" if compresses else "Encode"] == command
+
+
+def test_what_is_told_can_be_pasted(
+    aeframe: Command, verb: Command, vectors: Path, tmp_path: Path
+) -> None:
+    os.rename(vectors, tmp_path / "my numbers.npy")
+    words = ("dataset=array", "dataset.path='my numbers.npy'", "model.latent_dim=3")
+    status, out, err = aeframe(*words, "trainer.max_epochs=1", "hydra.run.dir='a run'")
+    assert status == 0, err
+    told = dict(line.split(":", 1) for line in out.splitlines()[-3:])
+    encode, longer = shlex.split(told["Encode"]), shlex.split(told["Train on"])
+    assert encode[0] == "aeframe"
+    assert verb(*encode[1:])[0] == 0
+    assert np.load(tmp_path / "codes.npy").shape == (64, 3)
+    assert longer[:2] == ["python", "train.py"]
+    status, out, err = aeframe(*longer[2:])
+    assert status == 0, err
+    assert "Test metrics after 2 epochs" in out
+    again = next(line for line in out.splitlines() if line.startswith("Not the defaults: "))
+    assert "'dataset.path='\"'\"'my numbers.npy'\"'\"''" in again  # those of the run that goes on
