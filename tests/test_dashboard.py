@@ -156,6 +156,8 @@ def test_all_validation_metrics_once_for_each_epoch(
     net = build(cfg).net
     names = metric_names(type(net.model), dict(net.parts), vars(net.model))
     assert set(names) <= events.tags()
+    # of a picture that is called like a scalar TensorBoard shows nothing
+    assert events.tags().isdisjoint(events.tags("images") | events.tags("histograms"))
     series = {name: events.scalars(name) for name in names}
     steps = [list(values) for values in series.values()]
     assert all(found == steps[0] for found in steps)
@@ -170,7 +172,7 @@ def test_what_was_validated_after_a_step_is_shown_at_that_step(run: Callable[...
     """Scalars, pictures and histograms of one validation stand at one step: the steps done by then."""
     events = run(*SHORT, *TWICE)
     done = [STEPS, 2 * STEPS]
-    assert list(events.images("val/reconstruction")) == done
+    assert list(events.images("val/reconstructions")) == done
     assert [event.step for event in events.read.Histograms("val/code")] == done
     assert list(events.scalars("val/mse")) == done
 
@@ -231,7 +233,7 @@ def test_the_picture_shows_input_reconstruction_and_error(
 ) -> None:
     # Bernoulli's means stay within what a picture can show, so that the rows can be compared
     overrides = (*SHORT, *TWICE, "likelihood=bernoulli")
-    pictures = run(*overrides).images("val/reconstruction")
+    pictures = run(*overrides).images("val/reconstructions")
     assert len(pictures) == 2
     data = build(compose(*overrides)).data.peek("val", 8).squeeze(1).numpy()
     for picture in pictures.values():
@@ -252,7 +254,7 @@ def test_the_picture_is_of_the_network_as_it_is_by_then(
     built.module.load_state_dict(checkpoint["state_dict"])
     with torch.no_grad():
         restored = built.net.eval().reconstruct(built.data.peek("val", 8)).squeeze(1).numpy()
-    *_, last = events.images("val/reconstruction").values()
+    *_, last = events.images("val/reconstructions").values()
     assert near(cells(last)[1], restored.clip(0, 1))
 
 
@@ -261,7 +263,7 @@ def test_the_corrupted_input_has_its_own_row(run: Callable[..., Events]) -> None
         *(*SHORT, *TWICE, "model=denoising", "model.latent_dim=16", "likelihood=bernoulli"),
         "constraint.masking.fraction=0.5",
     )
-    first, second = (cells(p) for p in events.images("val/reconstruction").values())
+    first, second = (cells(p) for p in events.images("val/reconstructions").values())
     for found in (first, second):
         x, corrupted, restored, error = found
         kept = corrupted == x
@@ -276,7 +278,7 @@ def test_the_corrupted_input_has_its_own_row(run: Callable[..., Events]) -> None
 @pytest.mark.parametrize(("images", "columns"), [(1, 1), (3, 3)])
 def test_as_many_columns_as_images(run: Callable[..., Events], images: int, columns: int) -> None:
     events = run(*SHORT, "trainer.max_epochs=1", f"dashboard.images={images}")
-    (picture,) = events.images("val/reconstruction").values()
+    (picture,) = events.images("val/reconstructions").values()
     assert cells(picture, columns).shape[:2] == (3, columns)
 
 
@@ -288,7 +290,7 @@ def test_no_images_are_none(run: Callable[..., Events]) -> None:
 
 def test_pictures_come_every_few_epochs_and_at_the_end(run: Callable[..., Events]) -> None:
     events = run(*SHORT, "trainer.max_epochs=6", "dashboard.every_n_epochs=2")
-    epochs = [step / STEPS for step in events.images("val/reconstruction")]
+    epochs = [step / STEPS for step in events.images("val/reconstructions")]
     assert epochs == [1, 3, 5, 6]
     assert [e.step / STEPS for e in events.read.Histograms("val/code")] == epochs
 
@@ -305,7 +307,7 @@ def test_the_end_is_shown_also_where_it_comes_early(
     run: Callable[..., Events], stops: list[str]
 ) -> None:
     events = run(*SHORT, "trainer.max_epochs=9", "dashboard.every_n_epochs=4", *stops)
-    assert list(events.images("val/reconstruction"))[-1] == events.report()["steps"]
+    assert list(events.images("val/reconstructions"))[-1] == events.report()["steps"]
 
 
 def test_the_end_is_shown_also_where_steps_end_it(run: Callable[..., Events]) -> None:
@@ -313,7 +315,7 @@ def test_the_end_is_shown_also_where_steps_end_it(run: Callable[..., Events]) ->
         *(*SHORT, "trainer.max_epochs=9", f"+trainer.max_steps={3 * STEPS}"),
         "dashboard.every_n_epochs=4",
     )
-    assert list(events.images("val/reconstruction")) == [STEPS, 3 * STEPS]
+    assert list(events.images("val/reconstructions")) == [STEPS, 3 * STEPS]
 
 
 def test_later_pictures_come_when_half_as_many_epochs_again_are_done() -> None:
@@ -331,7 +333,7 @@ def test_pictures_do_not_depend_on_how_rare_validation_is(run: Callable[..., Eve
         *(*SHORT, "trainer.max_epochs=8", "trainer.check_val_every_n_epoch=2"),
         "dashboard.every_n_epochs=2",
     )
-    epochs = [step / STEPS for step in events.images("val/reconstruction")]
+    epochs = [step / STEPS for step in events.images("val/reconstructions")]
     assert epochs == [2, 4, 6, 8]
 
 
@@ -346,7 +348,7 @@ def test_samples_of_the_variational_model_are_drawn_alike_each_time(
     assert (samples[0] == samples[1]).all()
     flat = samples[0].reshape(32, 64)
     assert len(np.unique(flat, axis=0)) == 32  # each of another code
-    pictures = [cells(picture) for picture in events.images("val/reconstruction").values()]
+    pictures = [cells(picture) for picture in events.images("val/reconstructions").values()]
     assert (pictures[0] == pictures[1]).all()
 
 
@@ -371,7 +373,7 @@ def test_vectors_have_a_histogram_and_curves(run: Callable[..., Events], vectors
         *(*SHORT, "trainer.max_epochs=1", "dataset=array", f"dataset.path={vectors}"),
         "model.latent_dim=3",
     )
-    assert {"val/reconstruction", "filters/encoder"} <= events.tags("images")
+    assert {"val/reconstructions", "filters/encoder"} <= events.tags("images")
     (event,) = events.read.Histograms("val/code")
     assert event.histogram_value.num == 6 * 3  # no more samples than the split has
 

@@ -26,7 +26,7 @@ __all__ = ["drawn"]
 Draw = Callable[..., Drawn]
 
 EACH = {
-    "val/reconstruction",
+    "val/reconstructions",
     "val/worst",
     "val/best",
     "val/pca",
@@ -82,7 +82,7 @@ def test_every_part_has_an_option_and_every_option_a_part() -> None:
 
 
 TAGS = {
-    "reconstructions": {"val/reconstruction"},
+    "reconstructions": {"val/reconstructions"},
     "extremes": {"val/worst", "val/best"},
     "filters": {"filters/encoder", "filters/decoder"},
     "samples": {"val/samples"},
@@ -161,7 +161,7 @@ def test_odd_shapes_are_drawn(
     np.save(tmp_path / "data.npy", values)
     data = ("dataset=array", f"dataset.path={tmp_path / 'data.npy'}", "dataset.batch_size=8")
     found = drawn(*data, *overrides)
-    assert {"val/reconstruction", "val/worst", "val/pca"} <= found.pictures.keys()
+    assert {"val/reconstructions", "val/worst", "val/pca"} <= found.pictures.keys()
     assert {"filters/encoder", "filters/decoder"} <= found.pictures.keys()
     assert all(p.shape[0] * p.shape[1] < 1_500_000 for p in found.pictures.values())
 
@@ -187,7 +187,7 @@ def test_many_large_images_are_drawn_smaller(drawn: Draw, tmp_path: Path) -> Non
     data = ("dataset=array", f"dataset.path={tmp_path / 'large.npy'}", "network=linear")
     found = drawn(*data, "model=variational", "model.latent_dim=2", columns=2)
     assert found.pictures["val/traversal"].shape == (LINE + GAP + 2 * 66, MARGIN + GAP + 9 * 34, 3)
-    assert found.pictures["val/reconstruction"].shape[0] == GAP + 3 * (100 + GAP)
+    assert found.pictures["val/reconstructions"].shape[0] == GAP + 3 * (100 + GAP)
 
 
 def test_no_more_samples_than_there_are_or_than_fit(drawn: Draw, tmp_path: Path) -> None:

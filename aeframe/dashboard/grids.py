@@ -17,7 +17,7 @@ def reconstructions(view: View, page: Page) -> None:
     output, corrupts = view.output, view.net.corrupts
     rows, names = comparison(output, corrupts, view.paint)
     said = f"The same validation samples each time. {_said(view)}"
-    page.picture("val/reconstruction", sheet(rows, names), said)
+    page.picture("val/reconstructions", sheet(rows, names), said)
 
 
 def extremes(view: View, page: Page) -> None:

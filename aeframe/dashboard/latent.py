@@ -46,7 +46,7 @@ def traversal(view: View, page: Page) -> None:
         return
     units = kl.argsort(descending=True, stable=True)[:ROWS].tolist()
     values = torch.linspace(-REACH, REACH, STEPS)
-    base = view.net.encode(view.samples.few[:1]).value
+    base = view.passed.codes[:1]
     codes = base.repeat(len(units) * STEPS, 1)
     for row, unit in enumerate(units):
         codes[row * STEPS : (row + 1) * STEPS, unit] = values.to(base)
@@ -65,13 +65,12 @@ def interpolation(view: View, page: Page) -> None:
     pairs = min(PAIRS, len(x) // 2)
     if not net.model.stochastic or not pairs:
         return
-    first, last = x[0 : 2 * pairs : 2], x[1 : 2 * pairs : 2]
-    a, b = (net.encode(end).value for end in (first, last))
-    way = torch.linspace(0, 1, STEPS - 1).to(a)[:, None]
+    codes = net.encode(x).value
+    way = torch.linspace(0, 1, STEPS - 1).to(codes)[:, None]
     rows = []
-    for i in range(pairs):
-        between = net.model.reconstruct((1 - way) * a[i] + way * b[i])
-        line = torch.cat([first[i : i + 1], between, last[i : i + 1]])
+    for i in range(0, 2 * pairs, 2):
+        between = net.model.reconstruct((1 - way) * codes[i] + way * codes[i + 1])
+        line = torch.cat([x[i : i + 1], between, x[i + 1 : i + 2]])
         rows.append(view.paint.show(line, view.side))
     said = "Two validation samples, left and right, and images of the codes on the line between theirs."
     page.picture("val/interpolation", sheet(rows), said)

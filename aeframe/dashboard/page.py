@@ -6,7 +6,11 @@ import io
 from pathlib import Path
 
 from PIL import Image
-from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.compat.proto.summary_pb2 import (
+    DATA_CLASS_BLOB_SEQUENCE,
+    DATA_CLASS_TENSOR,
+    Summary,
+)
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import histogram, text
@@ -32,20 +36,23 @@ class Page:
         image = Summary.Image(
             height=picture.height, width=picture.width, encoded_image_string=file.getvalue()
         )
-        self._add(Summary.Value(tag=tag, image=image), said, "images")
+        self._add(Summary.Value(tag=tag, image=image), said, "images", DATA_CLASS_BLOB_SEQUENCE)
 
     def histogram(self, tag: str, values: Tensor, said: str) -> None:
         """Add a histogram of all values."""
         numbers = values.detach().flatten().float().cpu().numpy()
         made = histogram(tag, numbers, self.writer.default_bins)
-        self._add(made.value[0], said, "histograms")
+        self._add(made.value[0], said, "histograms", DATA_CLASS_TENSOR)
 
     def text(self, tag: str, markdown: str) -> None:
         """Add a text."""
         self.summary.value.extend(text(tag, markdown).value)
 
-    def _add(self, value: Summary.Value, said: str, plugin: str) -> None:
+    def _add(self, value: Summary.Value, said: str, plugin: str, data_class: int) -> None:
         value.metadata.summary_description = said
+        value.metadata.data_class = (
+            data_class  # without it TensorBoard's fast reader drops the sentence
+        )
         value.metadata.plugin_data.plugin_name = plugin
         self.summary.value.append(value)
 
