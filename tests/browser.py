@@ -1,6 +1,7 @@
 """TensorBoard in a real browser: a picture of each tab.
 
-python -m tests.browser outputs/DAY/RUN --out FOLDER. Needs Chromium and its driver (Debian: apt install chromium chromium-driver) and the extra "browser".
+python -m tests.browser outputs/DAY/RUN --out FOLDER. Needs Chromium and its driver (Debian: apt install
+chromium chromium-driver) and the extra "browser".
 """
 
 from __future__ import annotations

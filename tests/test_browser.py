@@ -19,11 +19,11 @@ pytestmark = [
 ]
 EXPECTED = {
     "scalars": ("optimized_metric", "test/psnr", "test/kl"),  # the groups that are open at first
-    "images": ("val/reconstruction", "val/samples", "filters/decoder"),
+    "images": ("val/best", "val/interpolation", "filters/decoder", "Rows: input, reconstruction"),
     "histograms": ("val/code",),
     "text": ("run/card", "run/command", "run/configuration"),
     "hparams": ("latent_dim", "test/psnr"),
-    "projector": ("Points: 180", "code, 16 of 16 units"),
+    "projector": ("1 tensor found", "Points:", "180"),
 }
 
 
