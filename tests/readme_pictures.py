@@ -1,6 +1,6 @@
-"""The README's pictures, from a sweep over the variants.
+r"""The README's pictures, from a sweep over the variants.
 
-python train.py -m model=undercomplete,denoising,sparse,variational dataset=mnist dataset.root=FOLDER \\
+python train.py -m model=undercomplete,denoising,sparse,variational dataset=mnist dataset.root=FOLDER \
     trainer.max_epochs=10 hydra.sweep.dir=outputs/pictures
 python -m tests.readme_pictures outputs/pictures
 """
