@@ -114,12 +114,13 @@ def run(
             "seconds": round(time.perf_counter() - started, 2),
         }
         artifact.save(folder, net, node, built.data, card.metrics)
+        changed = None
         if net.step is not None:
-            codec.save(folder, codec.calibrated(artifact.load(folder), built.data))
+            changed = codec.save(folder, codec.calibrated(artifact.load(folder), built.data))
         with replaced(folder / "evaluation.json") as file:  # last: it says that the run is done
             file.write(f"{json.dumps(result, indent=2)}\n".encode())
     ends = (c for c in built.callbacks if isinstance(c, Until | EarlyStopping))
-    report.closing(card, result, [c.said for c in ends if c.said], folder)
+    report.closing(card, result, [s for s in (*(c.said for c in ends), changed) if s], folder)
     return value
 
 

@@ -63,7 +63,7 @@ def written(packer: Packer, file: Path, x: np.ndarray, names: list[str] | None =
 def test_a_run_with_a_rate_leaves_its_tables(made: Codec) -> None:
     assert made.step == 1.0
     assert made.tables.m == made.model.latent_dim
-    assert 0 < made.limit < 20
+    assert 0 < made.likeness.limit < 20
 
 
 def test_what_comes_back_is_what_was_compared(made: Codec, tmp_path: Path) -> None:

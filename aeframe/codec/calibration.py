@@ -6,13 +6,13 @@ import numpy as np
 
 from aeframe.artifact import Model
 from aeframe.codec.codec import Codec, Samples, decibels, errors, restored, rounded, units
-from aeframe.codec.fitting import fit
+from aeframe.codec.fitting import bits_of, fit
+from aeframe.codec.likeness import MARGIN, Likeness, likeness_of
 from aeframe.codec.photographs import by_position
 from aeframe.data import DataModule
 from aeframe.errors import UserError
 
 SEEN = 100_000  # training samples that tables are made from
-MARGIN = 3.0  # dB below the worst held-out sample, from which on a sample is like no training data
 HALVINGS = 12
 CHANGES = 30  # doublings of the step, at most
 
@@ -36,8 +36,10 @@ def calibrated(
     tables = fit(
         by_position(rounded(model, train, step), units(model)), by_position(codes, units(model))
     )
-    worst = decibels(errors(model, held_out, restored(model, codes, step))).min()
-    return Codec(model, tables, float(step), float(worst) - MARGIN)
+    psnr = decibels(errors(model, held_out, restored(model, codes, step)))
+    if len(model.net.model.code_shape) > 1:
+        return Codec(model, tables, float(step), Likeness(float(psnr.min()) - MARGIN))
+    return Codec(model, tables, float(step), likeness_of(psnr, bits_of(tables, codes)))
 
 
 def step_for(model: Model, x: Samples, loss: float) -> float:
