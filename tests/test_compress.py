@@ -20,12 +20,14 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from aeframe import codec
-from aeframe.codec import Codec, files
+from aeframe.codec import Codec, files, packing
 from aeframe.codec.container import Kind, Reader, Writer
 from aeframe.codec.errors import ContainerError, ModelMismatchError, UnlikeError
 from aeframe.codec.files import compress, inspect, read, verify
 from aeframe.codec.packing import Packer, header_of, is_name, kept_names, named
+from aeframe.codec.rans import TOTAL
 from aeframe.codec.saved import CODEC
+from aeframe.codec.tables import Tables
 from aeframe.errors import UserError
 from tests.conftest import TRAIN, contents
 
@@ -143,6 +145,29 @@ def test_all_samples_may_be_stored_as_they_are(made: Codec, tmp_path: Path) -> N
     file = tmp_path / "x.aez"
     written(Packer(made, "lossless", min_psnr=99), file, DIGITS[:10])
     assert np.array_equal(np.concatenate(list(read(made, file))), DIGITS[:10])
+
+
+def test_sections_are_bounded_by_the_code_too_and_larger_ones_of_older_files_are_read(
+    made: Codec, run: Path, verb: Verb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert packing.most_rows((1, 28, 28)) == 2**23 // 784
+    for units, rows in ((2**16, 64), (64, 2**23 // 784)):
+        tables = Tables(
+            np.zeros(units, np.int32),
+            np.full((1, units, 2), TOTAL // 2, np.uint16),
+            np.full(1, TOTAL, np.int32),
+        )
+        assert packing.most_coded(tables, (1, 28, 28)) == rows
+    written(Packer(made), tmp_path / "old.aez", DIGITS[:200])
+    np.save(tmp_path / "x.npy", DIGITS[:200])
+    monkeypatch.setattr(packing, "NUMBERS", 10 * made.tables.m)
+    assert verb("compress", str(run), "x.npy", "-o", "new.aez")[0] == 0
+    counts = [s.samples for s in Reader(tmp_path / "new.aez").sections()]
+    assert counts == [10] * 20
+    assert [s.samples for s in Reader(tmp_path / "old.aez").sections()] == [100, 100]
+    back = [np.concatenate(list(read(made, tmp_path / f"{name}.aez"))) for name in ("old", "new")]
+    assert np.array_equal(*back)
+    assert verb("verify", str(run), "old.aez", "--against", "x.npy")[0] == 0
 
 
 def test_another_model_and_other_tables_are_refused(made: Codec, tmp_path: Path) -> None:

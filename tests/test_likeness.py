@@ -131,7 +131,7 @@ def test_a_group_that_is_unlike_is_refused_stored_whole_or_kept(
         np.random.default_rng(0).permuted(x[700:].reshape(100, 64), axis=1).reshape(-1, 1, 8, 8)
     )
     packed(judge, x[:700], file, "error")
-    with pytest.raises(UnlikeError, match="samples 700 to 799: [0-9]+ of these 100 come"):
+    with pytest.raises(UnlikeError, match=r"samples 700 to 799: [0-9]+ of these 100 come"):
         packed(judge, x, file, "error")
     packed(judge, x, file, "lossless")
     back = np.concatenate(list(read(judge, file)))

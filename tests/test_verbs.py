@@ -98,6 +98,7 @@ def test_codes_are_the_same_in_every_kind_of_file(
 def test_codes_as_parquet(
     verb: Verb, made: Callable[..., Path], photos: Path, tmp_path: Path
 ) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")
     run = made(
         "dataset=image_folder", f"dataset.root={photos}", "dataset.size=8", "network.widths=[20]"
@@ -108,6 +109,27 @@ def test_codes_as_parquet(
     with np.load(tmp_path / "codes.npz") as stored:
         assert found.pop("name") == stored["names"].tolist()
         assert np.array_equal(np.array(list(found.values()), np.float32).T, stored["z"])
+    for ending in ("parquet", "npz"):
+        good(verb("decode", run, f"codes.{ending}", "--out", f"from_{ending}.npz"))
+    both = [np.load(tmp_path / f"from_{ending}.npz") for ending in ("parquet", "npz")]
+    assert np.array_equal(both[0]["x"], both[1]["x"])
+    assert both[0]["names"].tolist() == found_names(tmp_path / "codes.npz")
+    for other, what in (
+        ({"z0": [1.0, 2.0]}, "has shape [2, 1], and this model takes [N, 8]"),
+        ({f"z{i}": ["a"] for i in range(8)}, "cannot be read (could not convert string to float"),
+    ):
+        parquet.write_table(pyarrow.table(other), tmp_path / "other.parquet")
+        status, _, err = verb("decode", run, "other.parquet", "--out", "x.npy")
+        assert (status, err.startswith(f"aeframe: other.parquet: {what}")) == (2, True), err
+    (tmp_path / "other.parquet").write_bytes(b"PAR1")
+    status, _, err = verb("decode", run, "other.parquet", "--out", "x.npy")
+    assert (status, err.startswith("aeframe: other.parquet: cannot be read (")) == (2, True), err
+
+
+def found_names(file: Path) -> list[str]:
+    """Those that an .npz of codes holds."""
+    with np.load(file) as stored:
+        return stored["names"].tolist()
 
 
 def test_images_are_read_as_in_training(

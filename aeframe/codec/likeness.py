@@ -37,8 +37,8 @@ class Likeness:
     """What held-out samples of the training data were like.
 
     limit: the PSNR in dB, and most_bits: the bits, beyond which no sample is like them. low_psnr, high_bits:
-    of the `rank`-th worst and the `rank`-th most expensive of so many held-out ones. Of photographs, whose bits
-    say more of their content than of their kind, and in old files, there is the limit alone.
+    of the `rank`-th worst and the `rank`-th most expensive of so many held-out ones. Of photographs, whose
+    bits say more of their content than of their kind, and in old files, there is the limit alone.
     """
 
     limit: float

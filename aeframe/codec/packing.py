@@ -19,6 +19,7 @@ from aeframe.codec.errors import DamagedError
 from aeframe.codec.fitting import bits_of
 from aeframe.codec.likeness import Finding, Likeness
 from aeframe.codec.parts import parts
+from aeframe.codec.tables import Tables
 
 OnUnlike = Literal["error", "lossless", "keep"]
 LONGEST = 200  # characters of a name
@@ -112,7 +113,12 @@ def header_of(codec: Codec) -> Header:
 
 def rows_at_once(codec: Codec) -> int:
     """How many samples an encoder puts into one section."""
-    return int(np.clip(NUMBERS // codec.tables.m, 1, most_rows(header_of(codec).shape)))
+    return most_coded(codec.tables, header_of(codec).shape)
+
+
+def most_coded(tables: Tables, shape: tuple[int, ...]) -> int:
+    """The same, of samples of this shape."""
+    return int(np.clip(NUMBERS // tables.m, 1, most_rows(shape)))
 
 
 def most_rows(shape: tuple[int, ...]) -> int:

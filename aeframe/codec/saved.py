@@ -67,6 +67,15 @@ def file_of(run: Path | str) -> Path:
     return (where if where.is_dir() else where.parent) / CODEC
 
 
+def beside(run: Path | str, folder: Path) -> None:
+    """Take the codec of a run along, where it has one, into a folder that has its model."""
+    file = file_of(run)
+    if file.exists():
+        load(run)  # whether it is this model's
+        with replaced(folder / CODEC) as copied:
+            copied.write(file.read_bytes())
+
+
 def load(run: Path | str, device: str | torch.device = "cpu", batch_size: int = BATCH) -> Codec:
     """The codec of a run's folder. device, batch_size: see artifact.load. Raises UserError."""
     model = artifact.load(run, device, batch_size)
@@ -105,8 +114,9 @@ def _likeness(said: dict[str, Any]) -> Likeness:
     held_out, rank = said["held_out"], said.get("rank")
     if type(held_out) is not int or type(rank) is not int or not 0 < rank <= held_out < 2**31:
         raise ValueError("it counts its held-out samples wrongly")
-    beyond = (_number(said.get(name)) for name in ("limit", "most_bits", "low_psnr", "high_bits"))
-    return Likeness(*beyond, rank, held_out)
+    names = ("limit", "most_bits", "low_psnr", "high_bits")
+    limit, most_bits, low_psnr, high_bits = (_number(said.get(name)) for name in names)
+    return Likeness(limit, most_bits, low_psnr, high_bits, rank, held_out)
 
 
 def _number(value: Any) -> float:
