@@ -29,7 +29,7 @@ from aeframe.codec.rans import TOTAL
 from aeframe.codec.saved import CODEC
 from aeframe.codec.tables import Tables
 from aeframe.errors import UserError
-from tests.conftest import TRAIN, contents
+from tests.conftest import TRAIN, TWO, contents
 
 DIGITS = load_digits().images.astype(np.uint8)[:, None]
 Verb = Callable[..., tuple[int, str, str]]
@@ -322,6 +322,45 @@ def test_the_verbs_do_what_their_help_says(run: Path, verb: Verb, tmp_path: Path
     assert (status, out) == (2, "")
     assert err.startswith("aeframe: x.aez: ends in section 2: 8 bytes should follow, and 7 do.")
     assert not (tmp_path / "folder").exists()
+
+
+def test_an_export_with_its_decoder_takes_the_codec_along(
+    run: Path, made: Codec, verb: Verb, tmp_path: Path
+) -> None:
+    assert verb("export", str(run), "-o", "whole")[0] == 0
+    assert codec.load(tmp_path / "whole").identity == made.identity
+    np.save(tmp_path / "digits.npy", DIGITS[:100])
+    assert verb("compress", str(run), "digits.npy", "-o", "x.aez")[0] == 0
+    assert verb("decompress", "whole", "x.aez", "-o", "back.npy", "--batch-size", "7")[0] == 0
+    assert np.array_equal(np.load(tmp_path / "back.npy"), made.samples(made.codes(DIGITS[:100])))
+    assert verb("export", str(run), "--encoder-only", "-o", "encoder")[0] == 0
+    assert not (tmp_path / "encoder" / CODEC).exists()
+
+
+@pytest.mark.parametrize(
+    "words", ["compress RUN x.npy -o x.aez", "verify RUN x.aez", "codec RUN --force", "rd RUN"]
+)
+def test_where_a_codec_computes_is_told_as_of_other_verbs(
+    run: Path, verb: Verb, words: str
+) -> None:
+    argv = words.replace("RUN", str(run)).split()
+    assert "device=nowhere: cannot be used" in verb(*argv, "--device", "nowhere")[2]
+    assert "batch_size=0: must be at least 1" in verb(*argv, "--batch-size", "0")[2]
+
+
+def test_going_on_with_a_run_says_that_its_codec_is_another(
+    aeframe: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    words = (*TWO, "constraint=rate", "hydra.run.dir=run", "resume=auto")
+    status, out, err = aeframe(*words)
+    assert (status, "compressed" in out) == (0, False), err
+    old = codec.load(tmp_path / "run").identity.hex()[:12]
+    status, out, err = aeframe(*words, "trainer.max_epochs=3")
+    assert status == 0, err
+    new = codec.load(tmp_path / "run").identity.hex()[:12]
+    assert new != old
+    line = f"{CODEC}: {old} -> {new}; what {old} compressed, this codec does not decompress"
+    assert line in out.splitlines()
 
 
 def test_pictures_come_back_by_their_names(run: Path, verb: Verb, tmp_path: Path) -> None:

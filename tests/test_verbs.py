@@ -14,12 +14,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import aeframe as package
 from aeframe.artifact import save
+from aeframe.artifact.export import near as is_near
+from aeframe.artifact.export import parts as parts_of
 from aeframe.config import plain
 from aeframe.config.build import build
+from aeframe.constraints import TopK
 from aeframe.data import ImageFolder
 from aeframe.verbs import VERBS, inputs
 from aeframe.verbs.completion import options, script
@@ -111,12 +115,16 @@ def test_codes_as_parquet(
         assert np.array_equal(np.array(list(found.values()), np.float32).T, stored["z"])
     for ending in ("parquet", "npz"):
         good(verb("decode", run, f"codes.{ending}", "--out", f"from_{ending}.npz"))
-    both = [np.load(tmp_path / f"from_{ending}.npz") for ending in ("parquet", "npz")]
-    assert np.array_equal(both[0]["x"], both[1]["x"])
-    assert both[0]["names"].tolist() == found_names(tmp_path / "codes.npz")
+    with (
+        np.load(tmp_path / "codes.npz") as codes,
+        np.load(tmp_path / "from_npz.npz") as wanted,
+        np.load(tmp_path / "from_parquet.npz") as restored,
+    ):
+        assert np.array_equal(restored["x"], wanted["x"])
+        assert np.array_equal(restored["names"], codes["names"])
     for other, what in (
-        ({"z0": [1.0, 2.0]}, "has shape [2, 1], and this model takes [N, 8]"),
-        ({f"z{i}": ["a"] for i in range(8)}, "cannot be read (could not convert string to float"),
+        ({"z0": [1.0, 2.0]}, "has shape [2, 1], and this model takes [N, 16]"),
+        ({f"z{i}": ["a"] for i in range(16)}, "cannot be read (could not convert string to float"),
     ):
         parquet.write_table(pyarrow.table(other), tmp_path / "other.parquet")
         status, _, err = verb("decode", run, "other.parquet", "--out", "x.npy")
@@ -124,12 +132,6 @@ def test_codes_as_parquet(
     (tmp_path / "other.parquet").write_bytes(b"PAR1")
     status, _, err = verb("decode", run, "other.parquet", "--out", "x.npy")
     assert (status, err.startswith("aeframe: other.parquet: cannot be read (")) == (2, True), err
-
-
-def found_names(file: Path) -> list[str]:
-    """Those that an .npz of codes holds."""
-    with np.load(file) as stored:
-        return stored["names"].tolist()
 
 
 def test_images_are_read_as_in_training(
@@ -353,8 +355,31 @@ def test_a_translation_computes_the_same(
         assert np.abs(restored.astype(int) - wanted).max() <= 1
 
 
+def test_an_export_leaves_the_model_as_it_was(made: Callable[..., Path]) -> None:
+    model = package.load(made("model=sparse", "constraint.topk.read=active"))
+    selections = [part for _, part in model.net.parts if isinstance(part, TopK)]
+    before = [part.reads_active for part in selections]
+    assert [name for name, _, _ in parts_of(model)] == ["encoder", "decoder"]
+    assert [part.reads_active for part in selections] == before == [True]
+
+
+def test_whole_numbers_may_be_apart_only_where_rounding_makes_them() -> None:
+    exact = torch.tensor([10.2, 99.5, 3.499999, 250.0])
+    wanted = exact.round().to(torch.uint8)
+    for other, near in (
+        ([10, 100, 3, 250], True),
+        ([10, 99, 4, 250], True),
+        ([11, 100, 3, 250], False),
+        ([10, 98, 3, 250], False),
+        ([10, 100, 3, 249], False),
+    ):
+        assert is_near(torch.tensor(other, dtype=torch.uint8), wanted, exact) is near
+    assert is_near(exact * (1 + 5e-5), exact, exact)
+    assert not is_near(exact + 0.05, exact, exact)
+    assert not is_near(exact + torch.nan, exact, exact)
+
+
 def test_a_program_of_torch_computes_the_same(verb: Verb, trained: Path, tmp_path: Path) -> None:
-    torch = pytest.importorskip("torch")
     good(verb("export", trained, "--torch", "--out", "programs"))
     encode = torch.export.load(tmp_path / "programs" / "encoder.pt2").module()
     codes = encode(torch.from_numpy(DIGITS[:30]))

@@ -65,7 +65,7 @@ def export_onnx(model: Model, folder: Path) -> None:
     """
     import onnxruntime
 
-    for name, part, given in _parts(model):
+    for name, part, given in parts(model):
         file = folder / f"{name}.onnx"
         with _translating("ONNX", name):
             torch.onnx.export(
@@ -89,7 +89,7 @@ def export_onnx(model: Model, folder: Path) -> None:
 
 def export_torch(model: Model, folder: Path) -> None:
     """Write encoder.pt2 and decoder.pt2, which torch.export.load reads, of any number of samples."""
-    for name, part, given in _parts(model):
+    for name, part, given in parts(model):
         file = folder / f"{name}.pt2"
         with _translating("torch.export", name):
             shapes = ({0: torch.export.Dim("n")},)
@@ -102,7 +102,7 @@ def _input(name: str) -> str:
     return "x" if name == "encoder" else "z"
 
 
-def _parts(model: Model) -> Iterator[tuple[str, nn.Module, Tensor]]:
+def parts(model: Model) -> Iterator[tuple[str, nn.Module, Tensor]]:
     """The encoder and the decoder, each with samples or codes to trace and compare it with."""
     net = deepcopy(model.net).cpu()
     for _, constraint in net.parts:
@@ -127,12 +127,12 @@ def _compare(kind: str, name: str, part: nn.Module, run: Run, given: Tensor) -> 
             wanted, found = part(x), run(x)
             exact = part.raw(x) if isinstance(part, Decoder) else wanted
         same = found.shape == wanted.shape and found.dtype == wanted.dtype
-        if not (same and _near(found, wanted, exact)):
+        if not (same and near(found, wanted, exact)):
             what = f"what {kind} made of the {name} computes something else"
             raise UserError("export", what, "Use aeframe.load instead.")
 
 
-def _near(found: Tensor, wanted: Tensor, exact: Tensor) -> bool:
+def near(found: Tensor, wanted: Tensor, exact: Tensor) -> bool:
     """Whether floats are the same but for their last digits; whole numbers may differ only where what they
     are rounded from, `exact`, lies as close to the middle of two.
     """
