@@ -58,6 +58,9 @@ def test_principal_components_are_coded_with_the_same_coder() -> None:
     assert len(points) >= 4
     assert all(a.psnr < b.psnr for a, b in pairwise(points))
     assert points[0].rate < 8 < points[-1].rate < 64
+    # a whole file, as ours is: header, two sections' heads and the count are there for one image, too
+    alone = pca_curve(DIGITS[:1200], DIGITS[1200:1400], DIGITS[1400:1401]).points
+    assert all(p.rate > (5 + 34 + 12 + 4) + 2 * (9 + 4) + 8 for p in alone)
 
 
 def test_a_comparison_says_how_many_images_pay_for_the_decoder() -> None:
