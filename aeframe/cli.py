@@ -132,6 +132,7 @@ def report(error: UserError) -> None:
 def _train(argv: Sequence[str]) -> int:
     import hydra
 
+    from aeframe.composed import composed_once
     from aeframe.explanations import explained
     from aeframe.launch import CONF, Folders
     from aeframe.overrides import parse
@@ -150,7 +151,7 @@ def _train(argv: Sequence[str]) -> int:
     sys.argv = [sys.argv[0], *command.argv]
     SweepTable.failures, SweepTable.folder = 0, None
     sweeps = False
-    with explained(command), folders.dropped_if_empty():
+    with explained(command), folders.dropped_if_empty(), composed_once():
         if command.trains:
             # before Hydra makes a folder or writes into an existing one
             command, sweeps = _allowed(command, jobs)

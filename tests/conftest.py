@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import settings
 from omegaconf import DictConfig
 
 from aeframe import cli
 from aeframe.launch import CONF, Folders
+from tests.forks import Server
 
 torch.set_num_threads(1)
 settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
@@ -54,6 +59,31 @@ def _cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
 
 
 @pytest.fixture(autouse=True)
+def _power(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test takes the power away, so that no file of theirs has to reach the disk."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _parsed_once() -> Iterator[None]:
+    """Hydra parses each file anew for each configuration; here it gets what the same text gave before."""
+    load, known = yaml.load, dict[str, Any]()
+
+    def once(file: Any, **loader: Any) -> Any:
+        if not isinstance(file, io.TextIOBase) or file.tell():
+            return load(file, **loader)
+        text = file.read()
+        if text not in known:
+            file.seek(0)  # a mistake is told with the file's name
+            known[text] = load(file, **loader)
+        return deepcopy(known[text])
+
+    yaml.load = once
+    yield
+    yaml.load = load
+
+
+@pytest.fixture(autouse=True)
 def _sigint() -> Iterator[None]:
     """As in a terminal: what starts in the background may ignore it, and Lightning takes handlers away."""
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -61,15 +91,35 @@ def _sigint() -> Iterator[None]:
     signal.signal(signal.SIGINT, handler)
 
 
+COMPOSED: dict[tuple[str, ...], DictConfig] = {}
+
+
 @pytest.fixture
 def compose() -> Callable[..., DictConfig]:
-    """A configuration from overrides, as the command line composes it."""
+    """A configuration from overrides, as the command line composes it.
+
+    The choice of groups is composed once, and values are put in by what Hydra puts them in with: to look
+    for files takes ten times as long.
+    """
 
     def composed(*overrides: str) -> DictConfig:
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            return hydra_compose("config", list(overrides))
+        groups = tuple(word for word in overrides if _chooses(word))
+        values = [word for word in overrides if not _chooses(word)]
+        if groups not in COMPOSED:
+            with initialize_config_dir(str(CONF), version_base="1.3"):
+                COMPOSED[groups] = hydra_compose("config", list(groups))
+        cfg = deepcopy(COMPOSED[groups])
+        parsed = OverridesParser.create().parse_overrides(values)
+        ConfigLoaderImpl._apply_overrides_to_config(parsed, cfg)
+        return cfg
 
     return composed
+
+
+def _chooses(word: str) -> bool:
+    """Whether a word of the command line says which files are read."""
+    key = word.partition("=")[0].lstrip("+~").partition("@")[0]
+    return key.startswith("hydra") or (CONF / key).is_dir()
 
 
 @pytest.fixture
@@ -114,18 +164,24 @@ def contents(root: Path) -> dict[str, tuple[int, bytes]]:
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def server() -> Iterator[Server]:
+    """What runs are forked from, each of which would take seconds to import what it needs."""
+    with Server() as started:
+        yield started
+
+
+def trained_in(server: Server, root: Path, *words: str) -> Path:
+    """The folder of a run that a fixture starts in `root`."""
+    said = root / "said"
+    assert server.start([*words, "hydra.run.dir=run"], root, said).wait(200) == 0, said.read_text()
+    return root / "run"
+
+
+@pytest.fixture(scope="session")
+def trained(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two epochs that has finished; to be copied."""
     root = tmp_path_factory.mktemp("trained")
-    command = [sys.executable, str(TRAIN), *TWO, "hydra.run.dir=run"]
-    subprocess.run(
-        command,
-        cwd=root,
-        check=True,
-        capture_output=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    return root / "run"
+    return trained_in(server, root, *TWO)
 
 
 @pytest.fixture

@@ -59,11 +59,9 @@ class Real:
 class Forked:
     """The same, from a server."""
 
-    def __init__(
-        self, server: Connection, argv: Sequence[str], folder: Path, said: Path, limit: int | None
-    ) -> None:
+    def __init__(self, server: Connection, argv: Sequence[str], folder: Path, **how: Any) -> None:
         self.server = server
-        server.send((list(argv), str(folder), str(said), limit))
+        server.send((list(argv), folder, how))
         self.pid: int = server.recv()
         self.status: int | None = None
 
@@ -74,7 +72,7 @@ class Forked:
 
 
 class Server:
-    """Starts runs, one after the other. limit: of a file's bytes."""
+    """Starts runs, one after the other."""
 
     def __enter__(self) -> Server:
         self.connection, other = Pipe()
@@ -93,9 +91,18 @@ class Server:
         self.process.wait()
 
     def start(
-        self, argv: Sequence[str], folder: Path, said: Path, limit: int | None = None
+        self,
+        argv: Sequence[str],
+        folder: Path,
+        said: Path,
+        *,
+        out: Path = Path(os.devnull),
+        limit: int | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> Forked:
-        return Forked(self.connection, argv, folder, said, limit)
+        """said, out: the files for its stderr and stdout. limit: of a file's bytes."""
+        how = {"said": said, "out": out, "limit": limit, "environment": environment or {}}
+        return Forked(self.connection, argv, folder, **how)
 
 
 def processes() -> dict[int, tuple[str, str, int, int]]:
@@ -147,22 +154,30 @@ def serve(client: Connection) -> None:
     client.send("ready")
     with contextlib.suppress(EOFError):
         while True:
-            argv, folder, said, limit = client.recv()
+            argv, folder, how = client.recv()
             pid = os.fork()
             if pid == 0:
                 client.close()
-                _become(argv, Path(folder), said, limit)
+                _become(argv, folder, **how)
             client.send(pid)
             client.send(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 
 
-def _become(argv: list[str], folder: Path, said: str, limit: int | None) -> None:
+def _become(
+    argv: list[str],
+    folder: Path,
+    *,
+    said: Path,
+    out: Path,
+    limit: int | None,
+    environment: Mapping[str, str],
+) -> None:
     """Let the process be the run, and nothing else."""
     with _exits():
         from aeframe.cli import train
 
         os.setsid()
-        for number, file in ((1, os.devnull), (2, said)):
+        for number, file in ((1, out), (2, said)):
             opened = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             os.dup2(opened, number)
             os.close(opened)
@@ -171,6 +186,7 @@ def _become(argv: list[str], folder: Path, said: str, limit: int | None) -> None
 
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
         os.chdir(folder)
+        os.environ.update(environment)
         if "hardware=ddp_cpu" in argv:
             _let_ranks_be_forked()
         sys.argv = [str(TRAIN), *argv]

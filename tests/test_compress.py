@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
@@ -29,25 +26,19 @@ from aeframe.codec.rans import TOTAL
 from aeframe.codec.saved import CODEC
 from aeframe.codec.tables import Tables
 from aeframe.errors import UserError
-from tests.conftest import TRAIN, TWO, contents
+from tests.conftest import TWO, contents, trained_in
+from tests.forks import Server
 
 DIGITS = load_digits().images.astype(np.uint8)[:, None]
 Verb = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run with the rate constraint, which no test may change."""
     root = tmp_path_factory.mktemp("rate")
     words = ["constraint=rate", "network.widths=[32]", "trainer.max_epochs=3", "optimizer.lr=0.01"]
-    subprocess.run(
-        [sys.executable, str(TRAIN), *words, "hydra.run.dir=run"],
-        cwd=root,
-        check=True,
-        capture_output=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    return root / "run"
+    return trained_in(server, root, *words)
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ from omegaconf import DictConfig
 from aeframe.config import check
 from aeframe.errors import ConfigError
 from aeframe.launch import CONF
+from tests.forks import Server
 
 Command = Callable[..., tuple[int, str, str]]
 Compose = Callable[..., DictConfig]
@@ -90,29 +91,38 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
     return root / "run", out, err
 
 
+@pytest.fixture(scope="module")
+def one(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the same run in one process."""
+    root = tmp_path_factory.mktemp("one")
+    return forked(server, root, *NONLINEAR, "hydra.run.dir=run") / "run"
+
+
+def forked(server: Server, root: Path, *argv: str) -> Path:
+    """A run that has nothing to import; the folder in which it was started."""
+    assert server.start(argv, root, root / "said").wait(LIMIT) == 0, (root / "said").read_text()
+    return root
+
+
 def card(folder: Path) -> dict[str, Any]:
     return dict(json.loads((folder / "evaluation.json").read_text()))
 
 
 def test_two_processes_train_what_one_trains(
-    aeframe: Command, tmp_path: Path, two: tuple[Path, str, str]
+    server: Server, tmp_path: Path, one: Path, two: tuple[Path, str, str]
 ) -> None:
-    assert aeframe(*NONLINEAR, "hydra.run.dir=one")[0] == 0
-    assert largest_difference(tmp_path / "one", two[0]) < 1e-6
-    assert card(tmp_path / "one")["steps"] == card(two[0])["steps"] == 30
+    assert largest_difference(one, two[0]) < 1e-6
+    assert card(one)["steps"] == card(two[0])["steps"] == 30
     # and the comparison can fail: another seed gives other weights
-    assert aeframe(*NONLINEAR, "seed=1", "hydra.run.dir=other")[0] == 0
-    assert largest_difference(tmp_path / "other", two[0]) > 1e-3
+    other = forked(server, tmp_path, *NONLINEAR, "seed=1", "hydra.run.dir=other") / "other"
+    assert largest_difference(other, two[0]) > 1e-3
 
 
-def test_two_processes_measure_what_one_measures(
-    aeframe: Command, tmp_path: Path, two: tuple[Path, str, str]
-) -> None:
-    assert aeframe(*NONLINEAR, "hydra.run.dir=one")[0] == 0
-    one, other = card(tmp_path / "one"), card(two[0])
-    assert other["metrics"] == pytest.approx(one["metrics"], rel=1e-5)
-    assert other["copy_check"]["real"] == pytest.approx(one["copy_check"]["real"], rel=1e-5)
-    values = [c["optimized_metric"]["value"] for c in (one, other)]
+def test_two_processes_measure_what_one_measures(one: Path, two: tuple[Path, str, str]) -> None:
+    alone, other = card(one), card(two[0])
+    assert other["metrics"] == pytest.approx(alone["metrics"], rel=1e-5)
+    assert other["copy_check"]["real"] == pytest.approx(alone["copy_check"]["real"], rel=1e-5)
+    values = [c["optimized_metric"]["value"] for c in (alone, other)]
     assert values[1] == pytest.approx(values[0], rel=1e-5)
 
 
@@ -125,7 +135,9 @@ def test_one_process_speaks_for_both(two: tuple[Path, str, str]) -> None:
     assert err == ""  # no warnings that a single process does not give
 
 
-def test_no_rank_waits_for_one_that_has_nothing_to_do(aeframe: Command, tmp_path: Path) -> None:
+def test_no_rank_waits_for_one_that_has_nothing_to_do(
+    aeframe: Command, server: Server, tmp_path: Path
+) -> None:
     # 161 validation samples in batches of 32: the last batch is one sample, and the second rank has
     # none of it; pictures are drawn by the first rank alone; free bits need the mean over both
     argv = (
@@ -136,8 +148,7 @@ def test_no_rank_waits_for_one_that_has_nothing_to_do(aeframe: Command, tmp_path
         "trainer.max_epochs=1",
         "evaluation.images=32",
     )
-    status, _, err = train(tmp_path, *argv, "hardware=ddp_cpu", "hydra.run.dir=two")
-    assert status == 0, err
+    forked(server, tmp_path, *argv, "hardware=ddp_cpu", "hydra.run.dir=two")
     assert aeframe(*argv, "hydra.run.dir=one")[0] == 0
     assert largest_difference(tmp_path / "one", tmp_path / "two") < 1e-5
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Callable
 from io import BytesIO
@@ -26,7 +24,8 @@ from aeframe.codec.tables import Tables
 from aeframe.data import DataModule, Digits, PhotoCrops
 from aeframe.errors import UserError
 from aeframe.verbs.own_data import whole_files
-from tests.conftest import TRAIN
+from tests.conftest import trained_in
+from tests.forks import Server
 
 PATCH = 4
 
@@ -118,7 +117,7 @@ def test_maps_by_position_and_back() -> None:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of a few steps on crops of color photographs, with its codec."""
     root = tmp_path_factory.mktemp("photographs")
     (root / "train").mkdir()
@@ -134,17 +133,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         *("network=fully_conv", "network.widths=[4]", "network.patch=4", "network.overlap=2"),
         *("constraint=rate", "constraint.rate.step=0.2", "constraint.rate.weight=0.003"),
         *("model.latent_dim=320", "trainer.max_epochs=1", "dataset.batch_size=10"),
-        *("evaluation.images=4", "hydra.run.dir=run", "dataset.cache=null"),
+        *("evaluation.images=4", "dataset.cache=null"),
     ]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run(
-        [sys.executable, str(TRAIN), *command],
-        cwd=root,
-        check=True,
-        capture_output=True,
-        env=environment,
-    )
-    return root / "run"
+    return trained_in(server, root, *command)
 
 
 def photograph(height: int, width: int, seed: int) -> Image.Image:

@@ -16,7 +16,8 @@ import pytest
 import torch
 
 from aeframe.launch import locked
-from tests.conftest import EPOCH, TRAIN, TWO, contents
+from tests.conftest import EPOCH, TWO, contents
+from tests.forks import Server
 from tests.test_pace import differences
 from tests.torture import story
 
@@ -261,12 +262,11 @@ def test_patience_is_that_of_the_command_line(aeframe: Command, begun: Path) -> 
     assert json.loads((begun / "evaluation.json").read_text())["epochs"] == 5
 
 
-def test_a_run_goes_on_in_two_processes(begun: Path, tmp_path: Path) -> None:
-    command = [sys.executable, str(TRAIN), "resume=run", "hardware=ddp_cpu", "trainer.max_epochs=3"]
-    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200)
-    assert ended.returncode == 0, ended.stderr
+def test_a_run_goes_on_in_two_processes(server: Server, begun: Path, tmp_path: Path) -> None:
+    words, said = ["resume=run", "hardware=ddp_cpu", "trainer.max_epochs=3"], tmp_path / "said"
+    assert server.start(words, tmp_path, said).wait(200) == 0, said.read_text()
     assert steps(begun) == 12
-    assert {f.name for f in tmp_path.iterdir()} == {"run"}
+    assert {f.name for f in tmp_path.iterdir()} == {"run", "said"}
 
 
 # auto

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import torch
 
 from aeframe.evaluate import Evaluation
 from tests.conftest import TRAIN, TWO
+from tests.forks import Server
 from tests.test_resume_typed import unlike
 
 JOB = {
@@ -32,23 +33,24 @@ JOB = {
 SHORT = ("trainer.max_epochs=1", "trainer.limit_train_batches=4", "evaluation.images=32")
 
 
-def task(rank: int, folder: Path, *overrides: str) -> subprocess.Popen[str]:
-    """One of the job's tasks; its output is small enough for a pipe."""
-    place = {"SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank)}
-    return subprocess.Popen(
-        [sys.executable, str(TRAIN), "hardware=slurm", *overrides],
-        cwd=folder,
-        env={**os.environ, **JOB, **place, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+def place(rank: int) -> dict[str, str]:
+    return {**JOB, "SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank)}
 
 
 def test_two_tasks_train_together_in_one_folder(tmp_path: Path) -> None:
     cpu = ("hardware.accelerator=cpu", "hardware.devices=2", *SHORT)
-    tasks = [task(rank, tmp_path, *cpu) for rank in (0, 1)]
+    tasks = [
+        subprocess.Popen(
+            [sys.executable, str(TRAIN), "hardware=slurm", *cpu],
+            cwd=tmp_path,
+            env={**os.environ, **place(rank), "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,  # for so little a pipe is enough
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        for rank in (0, 1)
+    ]
     try:
         said = [each.communicate(timeout=150) for each in tasks]
     finally:
@@ -98,42 +100,59 @@ def scontrol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., P
     return made
 
 
-def end(tasks: list[subprocess.Popen[str]]) -> None:
-    for each in tasks:
-        if each.poll() is None:
-            os.killpg(each.pid, signal.SIGKILL)
+class Task:
+    """One of a job's tasks, from a server."""
+
+    def __init__(self, server: Server, rank: int, folder: Path, *overrides: str) -> None:
+        self.out, self.err = (folder / f"task{rank}.{name}" for name in ("out", "err"))
+        self.run = server.start(
+            ["hardware=slurm", *overrides],
+            folder,
+            self.err,
+            out=self.out,
+            environment={**place(rank), "PATH": os.environ["PATH"]},
+        )
+
+    def ended(self, seconds: float = 150) -> tuple[int | None, str, str]:
+        """The exit status, and what was said; nothing of it is left behind."""
+        status = self.run.wait(seconds)
+        if status is None:
+            os.killpg(self.run.pid, signal.SIGKILL)
+            self.run.wait(seconds)
+        return status, self.out.read_text(), self.err.read_text()
 
 
-def both(folder: Path, *overrides: str) -> list[subprocess.Popen[str]]:
-    return [task(rank, folder, *overrides) for rank in (0, 1)]
+Both = Callable[..., list[Task]]
 
 
-def signalled(
-    root: Path, tasks: list[subprocess.Popen[str]], to: tuple[int, ...] = (0, 1)
-) -> list[tuple[str, str]]:
-    """What the tasks say that get SIGUSR1 when their first checkpoint is there."""
-    try:
-        for _ in range(900):
-            if list(root.glob("outputs/slurm/*/checkpoints/last.ckpt")):
-                break
-            time.sleep(0.1)
-        for rank in to:
-            tasks[rank].send_signal(signal.SIGUSR1)
-        return [each.communicate(timeout=100) for each in tasks]
-    finally:
-        end(tasks)
+@pytest.fixture(scope="module")
+def both(server: Server) -> Iterator[Both]:
+    """Two tasks in a folder, from as many servers: each waits for the end of what it has started."""
+    with Server() as second:
+        servers = (server, second)
+        yield lambda *words: [Task(each, rank, *words) for rank, each in enumerate(servers)]
+
+
+def statuses(tasks: list[Task]) -> list[int | None]:
+    return [each.ended()[0] for each in tasks]
 
 
 @pytest.mark.parametrize("to", [(0, 1), (1,)], ids=["all", "one"])
 def test_a_job_whose_time_is_up_is_put_back_and_goes_on(
-    tmp_path: Path, scontrol: Callable[..., Path], to: tuple[int, ...]
+    tmp_path: Path, scontrol: Callable[..., Path], to: tuple[int, ...], both: Both
 ) -> None:
     notes = scontrol()
     tasks = both(tmp_path, *LONG, "trainer.max_epochs=100000")
-    said = signalled(tmp_path, tasks, to)
-    assert tasks[0].returncode == 128 + signal.SIGUSR1, said
+    for _ in range(900):
+        if list(tmp_path.glob("outputs/slurm/*/checkpoints/last.ckpt")):
+            break
+        time.sleep(0.1)
+    for rank in to:
+        os.kill(tasks[rank].run.pid, signal.SIGUSR1)
+    (status, _, err), _ = (each.ended() for each in tasks)
+    assert status == 128 + signal.SIGUSR1, err
     assert notes.read_text() == "requeue 77\n"  # one of them asks, once
-    (line,) = said[0][1].splitlines()
+    (line,) = err.splitlines()
     assert line.startswith("aeframe: interrupted by SIGUSR1; resume=")
     assert line.endswith("goes on from here; Slurm starts job 77 again")
     (folder,) = (tmp_path / "outputs" / "slurm").iterdir()
@@ -141,36 +160,27 @@ def test_a_job_whose_time_is_up_is_put_back_and_goes_on(
     steps = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["global_step"]
 
     epochs = f"trainer.max_epochs={steps // 4 + 2}"
-    tasks = both(tmp_path, *LONG, epochs)  # as Slurm starts them again
-    try:
-        said = [each.communicate(timeout=150) for each in tasks]
-    finally:
-        end(tasks)
-    assert [each.returncode for each in tasks] == [0, 0], said
-    assert f"It goes on after {steps} steps" in said[0][0]
+    (status, out, err), (other, *_) = (
+        each.ended()
+        for each in both(tmp_path, *LONG, epochs)  # as Slurm starts them again
+    )
+    assert (status, other) == (0, 0), err
+    assert f"It goes on after {steps} steps" in out
     assert list((tmp_path / "outputs" / "slurm").iterdir()) == [folder]
 
     whole = tmp_path / "whole"
     whole.mkdir()
-    tasks = both(whole, *LONG, epochs)
-    try:
-        assert [(each.communicate(timeout=150), each.returncode)[1] for each in tasks] == [0, 0]
-    finally:
-        end(tasks)
+    assert statuses(both(whole, *LONG, epochs)) == [0, 0]
     assert unlike(whole / "outputs" / "slurm" / folder.name, folder) == []
 
 
 def test_all_tasks_go_on_in_the_folder_of_the_run_that_is_named(
-    begun: Path, tmp_path: Path
+    begun: Path, tmp_path: Path, both: Both
 ) -> None:
     words = ("resume=run", "hardware.accelerator=cpu", "hardware.devices=2", "trainer.max_epochs=3")
-    tasks = both(tmp_path, *words)
-    try:
-        said = [each.communicate(timeout=150) for each in tasks]
-    finally:
-        end(tasks)
-    assert [each.returncode for each in tasks] == [0, 0], said
-    assert "It goes on after 8 steps" in said[0][0]
+    (status, out, err), (other, *_) = (each.ended() for each in both(tmp_path, *words))
+    assert (status, other) == (0, 0), err
+    assert "It goes on after 8 steps" in out
     last = torch.load(begun / "checkpoints" / "last.ckpt", weights_only=True)
     assert last["global_step"] == 12
     assert not (tmp_path / "outputs").exists()

@@ -17,12 +17,6 @@ TIMES = int(os.environ.get("AEFRAME_TORTURE", "1"))  # as many runs
 SHORT = "trainer.max_epochs=6"
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with Server() as started:
-        yield started
-
-
 @pytest.fixture(autouse=True)
 def _all_forked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torture, "REAL", 0.0)

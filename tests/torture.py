@@ -186,7 +186,7 @@ class Torture:
         self.real = real
         if real:
             return Real(self.words, self.folder, self.said)
-        return self.server.start(self.words, self.folder, self.said, limit)
+        return self.server.start(self.words, self.folder, self.said, limit=limit)
 
     def forget(self) -> None:
         shutil.rmtree(self.run)

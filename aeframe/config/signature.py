@@ -6,6 +6,7 @@ import inspect
 import math
 import types
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from aeframe.bounds import Bound
@@ -82,7 +83,8 @@ def mismatch(value: Any, hint: Any) -> tuple[str, str] | None:
     return _wrong_scalar(value, hint)
 
 
-def parameters(target: Target) -> dict[str, tuple[Any, Any]]:
+@cache  # a check of one configuration asks some fifty times
+def parameters(target: Target) -> Mapping[str, tuple[Any, Any]]:
     """Name -> (default, type hint) of what can be written in YAML."""
     function = target.__init__ if inspect.isclass(target) else target
     try:
