@@ -13,12 +13,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from aeframe.codec.tables import ESCAPED_BITS
+
 Floats = NDArray[np.floating]
 
 MARGIN = (
     3.0  # dB below the worst held-out sample, from which on a single one is unlike: twice the error
 )
-STRETCH = 1.5  # times the bits of the most expensive held-out sample, likewise
+STRETCH = (
+    1.5  # times the bits of the most expensive held-out one, likewise, and a number no table knows
+)
 SHARE = 0.02  # of the held-out samples that come back worst, and of those that take the most bits
 TOLERANCE = 3  # times as many may be expected: data sorted by class is still like the training data
 CHANCE = 1e-6  # of so many in a group or more, from which on the group is unlike as a whole
@@ -104,7 +108,7 @@ def likeness_of(psnr: Floats, bits: Floats) -> Likeness:
     rank = max(1, round(SHARE * len(psnr)))
     return Likeness(
         float(psnr.min()) - MARGIN,
-        float(bits.max()) * STRETCH,
+        float(bits.max()) * STRETCH + ESCAPED_BITS,
         float(np.sort(psnr)[rank - 1]),
         float(np.sort(bits)[-rank]),
         rank,
