@@ -116,13 +116,14 @@ def run(
             "seconds": round(time.perf_counter() - started, 2),
         }
         artifact.save(folder, net, node, built.data, card.metrics)
+        changed = None
         if net.step is not None:
-            codec.save(folder, codec.calibrated(artifact.load(folder), built.data))
+            changed = codec.save(folder, codec.calibrated(artifact.load(folder), built.data))
         with replaced(folder / "evaluation.json") as file:  # last: it says that the run is done
             file.write(f"{json.dumps(result, indent=2)}\n".encode())
     ends = (c for c in built.callbacks if isinstance(c, Until | EarlyStopping))
-    onward = commands(node, result, folder, net.step is not None)
-    report.closing(card, result, [c.said for c in ends if c.said], folder, onward)
+    said = [text for text in (*(c.said for c in ends), changed) if text]
+    report.closing(card, result, said, folder, commands(node, result, folder, net.step is not None))
     return value
 
 

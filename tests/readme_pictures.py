@@ -46,7 +46,9 @@ def main() -> None:
     for variant, tag in SHOWN.items():
         (run,) = options.sweep.glob(f"*_{variant}_*")
         picture = last(run, tag)
-        height = min(picture.height, int(picture.width * 0.5))  # the rows that matter most are first
+        height = min(
+            picture.height, int(picture.width * 0.5)
+        )  # the rows that matter most are first
         picture = picture.crop((0, 0, picture.width, height))
         picture.thumbnail((WIDTH, WIDTH), Image.Resampling.LANCZOS)
         picture.quantize(64).save(PLACE / f"{variant}.png", optimize=True)

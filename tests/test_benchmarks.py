@@ -239,6 +239,8 @@ def test_a_goal_is_of_the_ratio_or_of_the_value() -> None:
     assert not Goal(1.3, "at_most").met(1.4)
     row = replace(_row(Reading(10.0), Reading(20.0), []), goal=Goal(15.0, "at_most", "value"))
     assert measure(row, repeats=1, warm_up=False).verdict == "not met"
+    alone = replace(row, reference=None, goal=None)
+    assert measure(alone, repeats=1, warm_up=False).verdict == ""
 
 
 def test_each_goal_is_of_a_row_and_no_name_comes_twice(space: Workspace) -> None:

@@ -17,14 +17,16 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from aeframe import codec
-from aeframe.codec import Codec, files
+from aeframe.codec import Codec, files, packing
 from aeframe.codec.container import Kind, Reader, Writer
 from aeframe.codec.errors import ContainerError, ModelMismatchError, UnlikeError
 from aeframe.codec.files import compress, inspect, read, verify
 from aeframe.codec.packing import Packer, header_of, is_name, kept_names, named
+from aeframe.codec.rans import TOTAL
 from aeframe.codec.saved import CODEC
+from aeframe.codec.tables import Tables
 from aeframe.errors import UserError
-from tests.conftest import contents, trained_in
+from tests.conftest import TWO, contents, trained_in
 from tests.forks import Server
 
 DIGITS = load_digits().images.astype(np.uint8)[:, None]
@@ -54,7 +56,7 @@ def written(packer: Packer, file: Path, x: np.ndarray, names: list[str] | None =
 def test_a_run_with_a_rate_leaves_its_tables(made: Codec) -> None:
     assert made.step == 1.0
     assert made.tables.m == made.model.latent_dim
-    assert 0 < made.limit < 20
+    assert 0 < made.likeness.limit < 20
 
 
 def test_what_comes_back_is_what_was_compared(made: Codec, tmp_path: Path) -> None:
@@ -134,6 +136,29 @@ def test_all_samples_may_be_stored_as_they_are(made: Codec, tmp_path: Path) -> N
     file = tmp_path / "x.aez"
     written(Packer(made, "lossless", min_psnr=99), file, DIGITS[:10])
     assert np.array_equal(np.concatenate(list(read(made, file))), DIGITS[:10])
+
+
+def test_sections_are_bounded_by_the_code_too_and_larger_ones_of_older_files_are_read(
+    made: Codec, run: Path, verb: Verb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert packing.most_rows((1, 28, 28)) == 2**23 // 784
+    for units, rows in ((2**16, 64), (64, 2**23 // 784)):
+        tables = Tables(
+            np.zeros(units, np.int32),
+            np.full((1, units, 2), TOTAL // 2, np.uint16),
+            np.full(1, TOTAL, np.int32),
+        )
+        assert packing.most_coded(tables, (1, 28, 28)) == rows
+    written(Packer(made), tmp_path / "old.aez", DIGITS[:200])
+    np.save(tmp_path / "x.npy", DIGITS[:200])
+    monkeypatch.setattr(packing, "NUMBERS", 10 * made.tables.m)
+    assert verb("compress", str(run), "x.npy", "-o", "new.aez")[0] == 0
+    counts = [s.samples for s in Reader(tmp_path / "new.aez").sections()]
+    assert counts == [10] * 20
+    assert [s.samples for s in Reader(tmp_path / "old.aez").sections()] == [100, 100]
+    back = [np.concatenate(list(read(made, tmp_path / f"{name}.aez"))) for name in ("old", "new")]
+    assert np.array_equal(*back)
+    assert verb("verify", str(run), "old.aez", "--against", "x.npy")[0] == 0
 
 
 def test_another_model_and_other_tables_are_refused(made: Codec, tmp_path: Path) -> None:
@@ -288,6 +313,45 @@ def test_the_verbs_do_what_their_help_says(run: Path, verb: Verb, tmp_path: Path
     assert (status, out) == (2, "")
     assert err.startswith("aeframe: x.aez: ends in section 2: 8 bytes should follow, and 7 do.")
     assert not (tmp_path / "folder").exists()
+
+
+def test_an_export_with_its_decoder_takes_the_codec_along(
+    run: Path, made: Codec, verb: Verb, tmp_path: Path
+) -> None:
+    assert verb("export", str(run), "-o", "whole")[0] == 0
+    assert codec.load(tmp_path / "whole").identity == made.identity
+    np.save(tmp_path / "digits.npy", DIGITS[:100])
+    assert verb("compress", str(run), "digits.npy", "-o", "x.aez")[0] == 0
+    assert verb("decompress", "whole", "x.aez", "-o", "back.npy", "--batch-size", "7")[0] == 0
+    assert np.array_equal(np.load(tmp_path / "back.npy"), made.samples(made.codes(DIGITS[:100])))
+    assert verb("export", str(run), "--encoder-only", "-o", "encoder")[0] == 0
+    assert not (tmp_path / "encoder" / CODEC).exists()
+
+
+@pytest.mark.parametrize(
+    "words", ["compress RUN x.npy -o x.aez", "verify RUN x.aez", "codec RUN --force", "rd RUN"]
+)
+def test_where_a_codec_computes_is_told_as_of_other_verbs(
+    run: Path, verb: Verb, words: str
+) -> None:
+    argv = words.replace("RUN", str(run)).split()
+    assert "device=nowhere: cannot be used" in verb(*argv, "--device", "nowhere")[2]
+    assert "batch_size=0: must be at least 1" in verb(*argv, "--batch-size", "0")[2]
+
+
+def test_going_on_with_a_run_says_that_its_codec_is_another(
+    aeframe: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    words = (*TWO, "constraint=rate", "hydra.run.dir=run", "resume=auto")
+    status, out, err = aeframe(*words)
+    assert (status, "compressed" in out) == (0, False), err
+    old = codec.load(tmp_path / "run").identity.hex()[:12]
+    status, out, err = aeframe(*words, "trainer.max_epochs=3")
+    assert status == 0, err
+    new = codec.load(tmp_path / "run").identity.hex()[:12]
+    assert new != old
+    line = f"{CODEC}: {old} -> {new}; what {old} compressed, this codec does not decompress"
+    assert line in out.splitlines()
 
 
 def test_pictures_come_back_by_their_names(run: Path, verb: Verb, tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def test_bytes_are_those_of_files_and_psnr_that_of_their_pixels() -> None:
     stream = BytesIO()
     Image.fromarray(grid).save(stream, "JPEG", quality=50)
     mse = ((np.array(Image.open(stream), np.float64) - grid) ** 2).mean()
-    assert point.bytes == len(stream.getvalue()) / 4
+    assert point.rate == len(stream.getvalue()) / 4
     assert point.psnr == pytest.approx(10 * np.log10(255**2 / mse))
 
 
@@ -44,12 +44,12 @@ def test_lossless_is_a_hundred_decibels() -> None:
 
 
 def test_between_two_points_bytes_are_interpolated_in_logarithms() -> None:
-    curve = Curve("c", [Point(10, 20), Point(40, 22), Point(90, 21)], 1)  # the last is beaten
-    assert curve.bytes_at(20) == pytest.approx(10)
-    assert curve.bytes_at(21) == pytest.approx(20)
-    assert curve.bytes_at(22) == pytest.approx(40)
-    assert curve.bytes_at(19.9) is None
-    assert curve.bytes_at(22.1) is None
+    curve = Curve("c", [Point(10, 20), Point(40, 22), Point(90, 21)])  # the last is beaten
+    assert curve.rate_at(20) == pytest.approx(10)
+    assert curve.rate_at(21) == pytest.approx(20)
+    assert curve.rate_at(22) == pytest.approx(40)
+    assert curve.rate_at(19.9) is None
+    assert curve.rate_at(22.1) is None
 
 
 def test_principal_components_are_coded_with_the_same_coder() -> None:
@@ -57,7 +57,10 @@ def test_principal_components_are_coded_with_the_same_coder() -> None:
     points = sorted(curve.points)
     assert len(points) >= 4
     assert all(a.psnr < b.psnr for a, b in pairwise(points))
-    assert points[0].bytes < 8 < points[-1].bytes < 64
+    assert points[0].rate < 8 < points[-1].rate < 64
+    # a whole file, as ours is: header, two sections' heads and the count are there for one image, too
+    alone = pca_curve(DIGITS[:1200], DIGITS[1200:1400], DIGITS[1400:1401]).points
+    assert all(p.rate > (5 + 34 + 12 + 4) + 2 * (9 + 4) + 8 for p in alone)
 
 
 def test_a_comparison_says_how_many_images_pay_for_the_decoder() -> None:
@@ -65,11 +68,11 @@ def test_a_comparison_says_how_many_images_pay_for_the_decoder() -> None:
         Measured("a", Point(10, 20.2), 0.01, 1000, {"negatives": 3.0}),
         Measured("b", Point(20, 21.6), 0.01, 1001, {"negatives": 3.0}),
     ]
-    best = Curve("JPEG, its best", [Point(30, 20), Point(60, 22)], 9)
+    best = Curve("JPEG, its best", [Point(30, 20), Point(60, 22)])
     found = Comparison(runs, [best], 9, 64)
     assert found.levels == [20.5, 21.0, 21.5]
     assert [row["psnr"] for row in found.rows()] == found.levels
-    theirs = best.bytes_at(20.2)
+    theirs = best.rate_at(20.2)
     assert theirs is not None
     assert found.break_even(runs[0]) == int(np.ceil(1000 / (theirs - 10)))
     assert Comparison(runs[:1], [], 9, 64).levels == [20.2]
@@ -84,7 +87,7 @@ def test_a_comparison_says_how_many_images_pay_for_the_decoder() -> None:
 
 def test_a_plot_shows_the_points_of_each_curve_in_its_colour() -> None:
     curves = [
-        Curve(name, [Point(10 * k, 20), Point(40 * k, 22)], 1) for k, name in ((1, "a"), (2, "b"))
+        Curve(name, [Point(10 * k, 20), Point(40 * k, 22)]) for k, name in ((1, "a"), (2, "b"))
     ]
     colors = {color for _, color in drawn(curves, 19, 23).getcolors(2**20) or []}
     assert {(0xD6, 0x27, 0x28), (0x1F, 0x77, 0xB4)} <= colors

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from aeframe.data import ImageFolder
+from aeframe.data import ImageFolder, images
 from aeframe.data.samples import Raw
 from aeframe.errors import UserError
 
@@ -163,3 +164,26 @@ def test_reading_leaves_the_warning_filters_as_they_were(tmp_path: Path) -> None
     before = list(warnings.filters)
     load(tmp_path)
     assert warnings.filters == before
+
+
+def test_large_images_are_read_ahead_as_far_as_they_have_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for i in range(9):
+        Image.new("L", (100, 100), i).save(tmp_path / f"{i}.png")
+    pulled = []
+
+    def files() -> Iterator[Path]:
+        for i in range(9):
+            pulled.append(i)
+            yield tmp_path / f"{i}.png"
+
+    monkeypatch.setattr(images, "AHEAD", 25_000)
+    monkeypatch.setattr(images.os, "cpu_count", lambda: 4)
+    for size, first in ((None, 3), ((100, 100), 10)):
+        pulled.clear()
+        with images.strict_images():
+            found = images.ImageReader(size, "crop", "gray").read_all(files())
+            assert int(next(found)[0, 0, 0]) == 0  # type: ignore[index]
+            assert len(pulled) == min(first, 9)
+            assert [int(image[0, 0, 0]) for image in found] == list(range(1, 9))  # type: ignore[index]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,10 +16,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from aeframe import cli
-from aeframe.codec import files, photographs, saved, tiles
+from aeframe.codec import files, photographs, rd_photographs, saved, tiles
 from aeframe.codec.errors import ContainerError, DamagedError
 from aeframe.codec.fitting import Counts, estimate
+from aeframe.codec.packing import Packer
 from aeframe.codec.tables import Tables
+from aeframe.data import DataModule, Digits, PhotoCrops
+from aeframe.errors import UserError
+from aeframe.verbs.own_data import whole_files
 from tests.conftest import trained_in
 from tests.forks import Server
 
@@ -218,3 +225,82 @@ def test_a_flipped_byte_anywhere_and_a_cut_have_a_name(
         (tmp_path / "y.aez").write_bytes(data)
         with pytest.raises(ContainerError):
             list(files.read(codec, tmp_path / "y.aez"))
+
+
+def test_gray_photographs_to_a_file_and_back_and_beside_other_formats(
+    aeframe: Callable[..., Any],
+    verb: Callable[..., tuple[int, str, str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for folder, count, size in (("train", 4, (40, 50)), ("odd", 3, (23, 37))):
+        (tmp_path / folder).mkdir()
+        for i in range(count):
+            photograph(size[0] + i, size[1], i).convert("L").save(tmp_path / folder / f"{i}.png")
+    words = ("experiment=compress_photos", "dataset.root=train", "dataset.color=gray", "seed=1")
+    words += ("dataset.size=16", "dataset.crops_per_image=5", "dataset.cache=null")
+    words += ("network.widths=[4]", "network.patch=4", "network.overlap=2", "model.latent_dim=160")
+    words += ("trainer.max_epochs=1", "evaluation.images=4", "scheduler.total_steps=2")
+    assert (
+        aeframe(*words, "optimizer.lr=1e-6", "scheduler.max_lr=1e-6", "hydra.run.dir=run")[0] == 0
+    )
+    assert verb("compress", "run", "odd", "-o", "x.aez", "--on-unlike", "keep")[0] == 0
+    assert verb("verify", "run", "x.aez", "--against", "odd")[0] == 0
+    assert verb("decompress", "run", "x.aez", "-o", "back")[0] == 0
+    images = [Image.open(tmp_path / "odd" / f"{i}.png") for i in range(3)]
+    for i, image in enumerate(images):
+        back = Image.open(tmp_path / "back" / f"{i}.png")
+        assert (back.mode, back.size) == ("L", image.size)
+        assert np.square(np.asarray(back, float) - np.asarray(image)).mean() < 400
+
+    jpeg = rd_photographs.Format("JPEG", "JPEG", [{"quality": 20}, {"quality": 95}])
+    monkeypatch.setattr(rd_photographs, "formats", lambda: [jpeg])
+    status, out, err = verb("rd", "run", "--data", "odd", "-o", "rd")
+    assert status == 0, err
+    assert "Bits per pixel at the same PSNR (3 images)" in " ".join(out.split())
+    told = json.loads((tmp_path / "rd" / "rd.json").read_text())
+    ours, theirs = (curve["results"] for curve in told["curves"])
+    bpp, psnr = zip(*(one_jpeg(image, 20) for image in images), strict=True)
+    assert theirs["bpp"][0] == pytest.approx(np.mean(bpp))
+    assert theirs["psnr"][0] == pytest.approx(np.mean(psnr), abs=1e-4)
+    codec, sizes = saved.load(tmp_path / "run"), []
+    for image in images:
+        stream = BytesIO()
+        files.compress(Packer(codec, "keep"), [np.asarray(image)[None, None]], stream)
+        sizes.append(8 * len(stream.getvalue()) / (image.width * image.height))
+    assert ours["bpp"] == pytest.approx([np.mean(sizes)])
+    # of the images that the test crops are cut from
+    assert "(1 images)" in verb("rd", "run")[1]
+
+
+def one_jpeg(image: Image.Image, quality: int) -> tuple[float, float]:
+    """Bits per pixel and PSNR of a file of its own."""
+    stream = BytesIO()
+    image.save(stream, "JPEG", quality=quality)
+    mse = np.square(np.asarray(Image.open(stream), float) - np.asarray(image)).mean()
+    return 8 * len(stream.getvalue()) / (image.width * image.height), 10 * np.log10(255**2 / mse)
+
+
+def test_the_files_of_crops_are_those_of_their_split(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        for i in range(5):
+            photograph(20, 20, i).save(tmp_path / folder / f"{i}.png")
+    crops = {"root": str(tmp_path / "a"), "size": 8, "crops_per_image": 3, "cache": None}
+    for test_root, folder in ((None, "a"), (str(tmp_path / "b"), "b")):
+        data = DataModule(source=PhotoCrops(**crops, test_root=test_root), seed=3)
+        data.setup()
+        found = whole_files(data, "test")
+        assert len(found) * 3 == len(data.splits["test"])
+        for file, crop in zip(found, data.splits["test"][::3].x.numpy(), strict=True):
+            assert Path(file).parent.name == folder
+            pixels = np.asarray(Image.open(file)).transpose(2, 0, 1)
+            windows = np.lib.stride_tricks.sliding_window_view(pixels, (8, 8), (1, 2))
+            assert (windows == crop[:, None, None]).all((0, 3, 4)).any()
+    (tmp_path / "b" / "9.png").write_bytes(b"")
+    with pytest.raises(UserError, match="was cut from some of the files only"):
+        whole_files(data, "test")
+    digits = DataModule(source=Digits(), seed=0)
+    digits.setup()
+    with pytest.raises(UserError, match="is of no image files"):
+        whole_files(digits, "val")

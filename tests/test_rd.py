@@ -15,6 +15,8 @@ from sklearn.datasets import load_digits
 from aeframe import codec
 from aeframe.codec import curves
 from aeframe.codec.codec import rounded
+from aeframe.codec.files import compress
+from aeframe.codec.packing import Packer
 
 DIGITS = load_digits().images.astype(np.uint8)[:120] * 15
 Verb = Callable[..., tuple[int, str, str]]
@@ -40,15 +42,27 @@ def test_the_means_of_a_variational_model_are_rounded_and_compared_with_other_fo
     means = made.model.encode(x)
     assert np.array_equal(means, made.model.encode(x))
     assert np.array_equal(rounded(made.model, x, made.step), np.rint(means / made.step))
-    few = [curves.Standard("few", "PNG", [{}], most=5), curves.Standard("all", "PNG", [{}])]
-    monkeypatch.setattr(curves, "standards", lambda: few)
-    monkeypatch.setattr(curves.Curve, "bytes_at", lambda self, psnr: 7.0)
+    standards = [curves.Standard("PNG", "PNG", [{}], side=1)]
+    monkeypatch.setattr(curves, "standards", lambda: standards)
+    monkeypatch.setattr(curves.Curve, "rate_at", lambda self, psnr: 7.0)
     status, out, err = verb("rd", f"{run}/model.safetensors", "-o", "rd", "--data", "val")
     assert status == 0, err
-    assert "(5 images)" in out
+    assert "(12 images)" in out
+    assert "the PSNR of the mean error of all" in out
     told = json.loads((tmp_path / "rd" / "rd.json").read_text())
-    assert {c["name"]: c["images"] for c in told["curves"]}["few"] == 5
+    assert {c["name"]: c["images"] for c in told["curves"]} == dict.fromkeys(
+        ("autoencoder", "PNG", "PCA, the same coder"), 12
+    )
     assert (tmp_path / "rd" / "rd.png").exists()
+    status, _, err = verb("rd", run, "--data", "images", "-o", "all", "--most", "100")
+    assert status == 0, err
+    told = json.loads((tmp_path / "all" / "rd.json").read_text())
+    by_name = {c["name"]: c["results"] for c in told["curves"]}
+    sizes = [(tmp_path / "images" / f"{i:03}.png").stat().st_size for i in range(100)]
+    assert by_name["PNG"]["bytes"] == [np.mean(sizes)]
+    with (tmp_path / "x.aez").open("wb") as stream:
+        compress(Packer(made, "keep"), [x[:100]], stream)
+    assert by_name["autoencoder"]["bytes"] == [(tmp_path / "x.aez").stat().st_size / 100]
 
     def nothing() -> None:
         raise AssertionError("it computes before it refuses")
@@ -57,6 +71,10 @@ def test_the_means_of_a_variational_model_are_rounded_and_compared_with_other_fo
     (tmp_path / "file").touch()
     for words, what in (
         (("--most", "0"), "--most 0: must be at least 1."),
+        (
+            ("--data", "no"),
+            "--data no: is neither a split nor a folder. Write test, val, or a folder of images.",
+        ),
         (("-o", "file"), "--out file: is a file. Write the name of a folder."),
         (("-o", "rd"), "--out rd: is there already. Write --force, or another name."),
     ):

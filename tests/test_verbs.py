@@ -16,12 +16,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import aeframe as package
 from aeframe.artifact import save
+from aeframe.artifact.export import near as is_near
+from aeframe.artifact.export import parts as parts_of
 from aeframe.config import plain
 from aeframe.config.build import build
+from aeframe.constraints import TopK
 from aeframe.data import ImageFolder
 from aeframe.verbs import VERBS, inputs
 from aeframe.verbs.completion import options, script
@@ -100,6 +104,7 @@ def test_codes_are_the_same_in_every_kind_of_file(
 def test_codes_as_parquet(
     verb: Verb, made: Callable[..., Path], photos: Path, tmp_path: Path
 ) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")
     run = made(
         "dataset=image_folder", f"dataset.root={photos}", "dataset.size=8", "network.widths=[20]"
@@ -110,6 +115,25 @@ def test_codes_as_parquet(
     with np.load(tmp_path / "codes.npz") as stored:
         assert found.pop("name") == stored["names"].tolist()
         assert np.array_equal(np.array(list(found.values()), np.float32).T, stored["z"])
+    for ending in ("parquet", "npz"):
+        good(verb("decode", run, f"codes.{ending}", "--out", f"from_{ending}.npz"))
+    with (
+        np.load(tmp_path / "codes.npz") as codes,
+        np.load(tmp_path / "from_npz.npz") as wanted,
+        np.load(tmp_path / "from_parquet.npz") as restored,
+    ):
+        assert np.array_equal(restored["x"], wanted["x"])
+        assert np.array_equal(restored["names"], codes["names"])
+    for other, what in (
+        ({"z0": [1.0, 2.0]}, "has shape [2, 1], and this model takes [N, 16]"),
+        ({f"z{i}": ["a"] for i in range(16)}, "cannot be read (could not convert string to float"),
+    ):
+        parquet.write_table(pyarrow.table(other), tmp_path / "other.parquet")
+        status, _, err = verb("decode", run, "other.parquet", "--out", "x.npy")
+        assert (status, err.startswith(f"aeframe: other.parquet: {what}")) == (2, True), err
+    (tmp_path / "other.parquet").write_bytes(b"PAR1")
+    status, _, err = verb("decode", run, "other.parquet", "--out", "x.npy")
+    assert (status, err.startswith("aeframe: other.parquet: cannot be read (")) == (2, True), err
 
 
 def test_images_are_read_as_in_training(
@@ -333,8 +357,31 @@ def test_a_translation_computes_the_same(
         assert np.abs(restored.astype(int) - wanted).max() <= 1
 
 
+def test_an_export_leaves_the_model_as_it_was(made: Callable[..., Path]) -> None:
+    model = package.load(made("model=sparse", "constraint.topk.read=active"))
+    selections = [part for _, part in model.net.parts if isinstance(part, TopK)]
+    before = [part.reads_active for part in selections]
+    assert [name for name, _, _ in parts_of(model)] == ["encoder", "decoder"]
+    assert [part.reads_active for part in selections] == before == [True]
+
+
+def test_whole_numbers_may_be_apart_only_where_rounding_makes_them() -> None:
+    exact = torch.tensor([10.2, 99.5, 3.499999, 250.0])
+    wanted = exact.round().to(torch.uint8)
+    for other, near in (
+        ([10, 100, 3, 250], True),
+        ([10, 99, 4, 250], True),
+        ([11, 100, 3, 250], False),
+        ([10, 98, 3, 250], False),
+        ([10, 100, 3, 249], False),
+    ):
+        assert is_near(torch.tensor(other, dtype=torch.uint8), wanted, exact) is near
+    assert is_near(exact * (1 + 5e-5), exact, exact)
+    assert not is_near(exact + 0.05, exact, exact)
+    assert not is_near(exact + torch.nan, exact, exact)
+
+
 def test_a_program_of_torch_computes_the_same(verb: Verb, trained: Path, tmp_path: Path) -> None:
-    torch = pytest.importorskip("torch")
     good(verb("export", trained, "--torch", "--out", "programs"))
     encode = torch.export.load(tmp_path / "programs" / "encoder.pt2").module()
     codes = encode(torch.from_numpy(DIGITS[:30]))

@@ -6,13 +6,13 @@ import numpy as np
 
 from aeframe.artifact import Model
 from aeframe.codec.codec import Codec, Samples, decibels, errors, restored, rounded, units
-from aeframe.codec.fitting import fit
+from aeframe.codec.fitting import bits_of, fit
+from aeframe.codec.likeness import MARGIN, Likeness, likeness_of
 from aeframe.codec.photographs import by_position
 from aeframe.data import DataModule
 from aeframe.errors import UserError
 
-SEEN = 100_000  # training samples that tables are made from
-MARGIN = 3.0  # dB below the worst held-out sample, from which on a sample is like no training data
+SEEN = 100_000  # samples of a split that tables are made from
 HALVINGS = 12
 CHANGES = 30  # doublings of the step, at most
 
@@ -26,7 +26,7 @@ def calibrated(
     step: what to round to; None for the model's own, or where it has none for the one at which rounding costs
     `loss` dB of PSNR on the validation split. Raises UserError.
     """
-    train, held_out = (_stored(data, split) for split in ("train", "val"))
+    train, held_out = (spread(data, split, SEEN) for split in ("train", "val"))
     own = model.net.step
     if own is not None and step not in (None, own):
         what = f"this model was trained to be rounded to steps of {own:g}"
@@ -36,8 +36,10 @@ def calibrated(
     tables = fit(
         by_position(rounded(model, train, step), units(model)), by_position(codes, units(model))
     )
-    worst = decibels(errors(model, held_out, restored(model, codes, step))).min()
-    return Codec(model, tables, float(step), float(worst) - MARGIN)
+    psnr = decibels(errors(model, held_out, restored(model, codes, step)))
+    if len(model.net.model.code_shape) > 1:
+        return Codec(model, tables, float(step), Likeness(float(psnr.min()) - MARGIN))
+    return Codec(model, tables, float(step), likeness_of(psnr, bits_of(tables, codes)))
 
 
 def step_for(model: Model, x: Samples, loss: float) -> float:
@@ -60,8 +62,8 @@ def step_for(model: Model, x: Samples, loss: float) -> float:
     return low
 
 
-def _stored(data: DataModule, split: str) -> Samples:
-    """Samples of a split as they are stored, spread over it."""
+def spread(data: DataModule, split: str, most: int) -> Samples:
+    """So many samples of a split at most, as they are stored, spread over it."""
     samples = data.splits[split]
-    chosen = np.unique(np.linspace(0, len(samples) - 1, min(SEEN, len(samples))).round())
+    chosen = np.unique(np.linspace(0, len(samples) - 1, min(most, len(samples))).round())
     return samples.raw.data[samples.index[chosen.astype(np.int64)]].numpy()

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aeframe.artifact import Model
+from aeframe.codec.likeness import Likeness
 from aeframe.codec.tables import FARTHEST, Codes, Tables
 
 Samples = NDArray[Any]
@@ -21,23 +22,19 @@ Decibels = NDArray[np.float64]
 class Codec:
     """Samples as they are stored, [N, *shape], to whole numbers, [N, m], and back.
 
-    step: between two numbers that a unit of the code is rounded to. limit: the PSNR in dB below which no
-    sample that is like the training data comes back.
+    step: between two numbers that a unit of the code is rounded to. likeness: what tells other data from
+    the training data.
     """
 
     model: Model
     tables: Tables
     step: float
-    limit: float
+    likeness: Likeness
 
     @cached_property
     def identity(self) -> bytes:
         """32 bytes: who decodes with another identity decodes something else."""
-        digest = hashlib.sha256(f"{self.model.identity} {self.step!r}".encode())
-        for table in (self.tables.low, self.tables.units, self.tables.clusters):
-            digest.update(f"{table.shape}".encode())
-            digest.update(table.astype(table.dtype.newbyteorder("<")).tobytes())
-        return digest.digest()
+        return identity_of(self.model.identity, self.step, self.tables)
 
     @property
     def any_size(self) -> bool:
@@ -55,6 +52,15 @@ class Codec:
     def psnr(self, x: Samples, back: Samples) -> Decibels:
         """Of each sample beside what came back, in dB, [N]."""
         return decibels(errors(self.model, x, back))
+
+
+def identity_of(model: str, step: float, tables: Tables) -> bytes:
+    """See Codec. model: the identity of the model."""
+    digest = hashlib.sha256(f"{model} {step!r}".encode())
+    for table in (tables.low, tables.units, tables.clusters):
+        digest.update(f"{table.shape}".encode())
+        digest.update(table.astype(table.dtype.newbyteorder("<")).tobytes())
+    return digest.digest()
 
 
 def units(model: Model) -> int:

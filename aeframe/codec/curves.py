@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import io
 import math
+import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -17,40 +19,42 @@ from numpy.typing import NDArray
 from PIL import Image, features
 
 from aeframe.codec.codec import decibels
+from aeframe.codec.container import Header, Kind, Writer
 from aeframe.codec.fitting import fit
+from aeframe.codec.packing import most_coded
+from aeframe.codec.tables import Codes, Tables
 
 Images = NDArray[np.uint8]
 """[N, C, H, W]; one or three channels."""
 
 
 class Point(NamedTuple):
-    """Bytes for an image, and the PSNR in dB."""
+    """What an image takes, in bytes, or of photographs in bits per pixel; and the PSNR in dB."""
 
-    bytes: float
+    rate: float
     psnr: float
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Points of one method. images: how many were coded for each."""
+    """Points of one method."""
 
     name: str
     points: list[Point]
-    images: int
 
-    def bytes_at(self, psnr: float) -> float | None:
-        """Bytes for an image at a PSNR, between two points in their logarithms; None beyond them."""
-        # of points as good, or better, that take more bytes, none speaks
+    def rate_at(self, psnr: float) -> float | None:
+        """The rate at a PSNR, between two points in their logarithms; None beyond them."""
+        # of points as good, or better, that take more, none speaks
         best = [p for p in self.points if not any(_beats(q, p) for q in self.points)]
         best = sorted(best, key=lambda p: p.psnr)
         if not best or not best[0].psnr <= psnr <= best[-1].psnr:
             return None
-        logs = np.interp(psnr, [p.psnr for p in best], [math.log(p.bytes) for p in best])
+        logs = np.interp(psnr, [p.psnr for p in best], [math.log(p.rate) for p in best])
         return float(np.exp(logs))
 
 
 def _beats(one: Point, other: Point) -> bool:
-    return one != other and one.psnr >= other.psnr and one.bytes <= other.bytes
+    return one != other and one.psnr >= other.psnr and one.rate <= other.rate
 
 
 @dataclass(frozen=True)
@@ -58,38 +62,40 @@ class Standard:
     """A format of image files. options: of Pillow's save(), for one point each.
 
     side: images are laid beside each other in squares of side x side, so that a file's header is paid for
-    by all of them; 0: all in one. most: images that are coded.
+    by all of them; 0: all in one.
     """
 
     name: str
     format: str
     options: list[dict[str, Any]]
     side: int = 10
-    most: int = 2000
 
     def curve(self, images: Images) -> Curve:
         """What it makes of images."""
-        images = images[: self.most]
         side = self.side or math.ceil(math.sqrt(len(images)))
-        return Curve(self.name, [self._point(images, side, o) for o in self.options], len(images))
+        with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow codes without the lock
+            points = list(pool.map(lambda o: self._point(images, side, o), self.options))
+        return Curve(self.name, points)
 
     def _point(self, images: Images, side: int, options: dict[str, Any]) -> Point:
         size, errors = 0, 0.0
         for part in _parts(images, side * side):
-            data, pixels = self._coded(mosaic(part, side), options)
+            taken, pixels = coded(mosaic(part, side), self.format, options)
             back = tiles(pixels, part.shape, side).astype(np.float64)
-            size, errors = size + len(data), errors + float(((back - part) ** 2).sum())
+            size, errors = size + taken, errors + float(((back - part) ** 2).sum())
         mse = errors / images.size / 255**2
         return Point(size / len(images), float(decibels(mse)))
 
-    def _coded(self, pixels: Images, options: dict[str, Any]) -> tuple[bytes, Images]:
-        """A file of pixels [C, H, W], and the pixels that it holds."""
-        image = Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0))
-        stream = io.BytesIO()
-        image.save(stream, self.format, **options)
-        with Image.open(stream) as opened:
-            found = np.array(opened.convert("L" if len(pixels) == 1 else "RGB"))
-        return stream.getvalue(), found[None] if found.ndim == 2 else found.transpose(2, 0, 1)
+
+def coded(pixels: Images, kind: str, options: dict[str, Any]) -> tuple[int, Images]:
+    """The bytes of a file of pixels [C, H, W], and the pixels that it holds. kind: Pillow's format."""
+    image = Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0))
+    stream = io.BytesIO()
+    image.save(stream, kind, **options)
+    with Image.open(stream) as opened:
+        found = np.array(opened.convert("L" if len(pixels) == 1 else "RGB"))
+    back = found[None] if found.ndim == 2 else found.transpose(2, 0, 1)
+    return len(stream.getvalue()), back
 
 
 def standards() -> list[Standard]:
@@ -99,22 +105,22 @@ def standards() -> list[Standard]:
     flat = [{"qtables": [[s] * 64] * 2, "optimize": True, "progressive": True} for s in steps]
     coarse = [{"quality": q} for q in (0, 1, 5, *range(10, 100, 10))]
     found = [
-        Standard("JPEG, a file each", "JPEG", qualities, side=1, most=500),
-        Standard("JPEG, 10 x 10 in a file", "JPEG", qualities, most=10_000),
-        Standard("JPEG, its best", "JPEG", flat, side=0, most=10_000),
+        Standard("JPEG, a file each", "JPEG", qualities, side=1),
+        Standard("JPEG, 10 x 10 in a file", "JPEG", qualities),
+        Standard("JPEG, its best", "JPEG", flat, side=0),
         Standard("PNG, 10 x 10 in a file", "PNG", [{"optimize": True}]),
     ]
     if features.check("webp"):
         webp = [{**o, "method": 6} for o in coarse]
         found.append(Standard("WebP, 10 x 10 in a file", "WEBP", webp))
     if features.check("avif"):
-        found.append(Standard("AVIF, 10 x 10 in a file", "AVIF", coarse, most=500))
+        found.append(Standard("AVIF, 10 x 10 in a file", "AVIF", coarse))
     return found
 
 
-def _parts(images: Images, size: int) -> Iterator[Images]:
-    for start in range(0, len(images), size):
-        yield images[start : start + size]
+def _parts(rows: NDArray[Any], size: int) -> Iterator[NDArray[Any]]:
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]
 
 
 def mosaic(images: Images, side: int) -> Images:
@@ -135,7 +141,9 @@ def tiles(pixels: Images, shape: tuple[int, ...], side: int) -> Images:
 
 
 def pca_curve(train: Images, held_out: Images, images: Images) -> Curve:
-    """Principal components of the training images, rounded, and coded as an autoencoder's codes are."""
+    """Principal components of the training images, rounded, and coded as an autoencoder's codes are: in
+    sections of a file with a header, the components and the tables counting as its decoder.
+    """
     from sklearn.decomposition import PCA
 
     flat = [x.reshape(len(x), -1).astype(np.float32) for x in (train, held_out, images)]
@@ -154,6 +162,16 @@ def pca_curve(train: Images, held_out: Images, images: Images) -> Curve:
         kept[:, used] = codes[2][:, used] * np.float32(step)
         back = pca.inverse_transform(kept).round().clip(0, 255)
         mse = float(((back - flat[2]) ** 2).mean(dtype=np.float64)) / 255**2
-        size = len(tables.encode(codes[2][:, used]))
+        size = _file_size(images.shape[1:], tables, codes[2][:, used])
         points.append(Point(size / len(images), float(decibels(mse))))
-    return Curve("PCA, the same coder", points, len(images))
+    return Curve("PCA, the same coder", points)
+
+
+def _file_size(shape: tuple[int, ...], tables: Tables, codes: Codes) -> int:
+    """Of the .aez file of codes, [n, m], of images of this shape."""
+    stream = io.BytesIO()
+    writer = Writer(stream, Header(bytes(32), "uint8", shape))
+    for part in _parts(codes, most_coded(tables, shape)):
+        writer.section(Kind.CODED, len(part), tables.encode(part))
+    writer.end()
+    return stream.tell()

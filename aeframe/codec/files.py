@@ -18,6 +18,7 @@ from aeframe.codec.errors import (
     ModelMismatchError,
     UnlikeError,
 )
+from aeframe.codec.likeness import Finding
 from aeframe.codec.packing import (
     MOST_NAMES,
     Packer,
@@ -78,9 +79,8 @@ def compress(
     for x in blocks:
         here = slice(found.samples, found.samples + len(x))
         packed = packer.pack(x)
-        if packer.on_unlike == "error" and len(packed.unlike):
-            place = found.samples + int(packed.psnr.argmin())
-            raise _unlike(packer, packed.psnr, f"sample {place}" if names is None else names[place])
+        if packer.on_unlike == "error" and packed.findings:
+            raise _unlike(packed.findings[0], found.samples, names)
         own = [] if kept is None else [named(kept[here])]
         for section in (*own, *packed.sections):
             writer.section(*section)
@@ -96,13 +96,16 @@ def compress(
     return found
 
 
-def _unlike(packer: Packer, psnr: np.ndarray, where: str) -> UnlikeError:
-    what = (
-        f"comes back with {psnr.min():.1f} dB, and what is like the training data with more than"
-        f" {packer.limit:.1f} dB"
+def _unlike(finding: Finding, before: int, names: Sequence[str] | None) -> UnlikeError:
+    """before: samples of earlier sections."""
+    first, last = (before + int(place) for place in finding.places[[0, -1]])
+    where = " to ".join(
+        f"{place}" if names is None else names[place] for place in sorted({first, last})
     )
+    if names is None:
+        where = f"sample{'s' if last > first else ''} {where}"
     remedy = "Write --on-unlike lossless to store such samples as they are, or --on-unlike keep."
-    return UnlikeError(where, what, remedy)
+    return UnlikeError(where, finding.what, remedy)
 
 
 @dataclass

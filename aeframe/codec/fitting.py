@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from aeframe.codec.rans import TOTAL, Integers
 from aeframe.codec.tables import MOST_ENTRIES, MOST_SYMBOLS, Codes, Tables
@@ -25,8 +26,12 @@ def fit(codes: Codes, held_out: Codes) -> Tables:
 
 def estimate(tables: Tables, codes: Codes) -> float:
     """The bits that coding these takes, without what a file needs around them."""
-    _, bits = tables.cheapest(tables.symbols(codes))
-    return float(bits.sum(dtype=np.float64))
+    return float(bits_of(tables, codes).sum(dtype=np.float64))
+
+
+def bits_of(tables: Tables, codes: Codes) -> NDArray[np.float32]:
+    """Those of each, [n]."""
+    return tables.cheapest(tables.symbols(codes))[1]
 
 
 class Counts:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -15,40 +16,54 @@ from aeframe.codec.codec import Codec, Decibels, Samples
 from aeframe.codec.container import MOST_SAMPLES, Header, Kind, Section
 from aeframe.codec.deflated import inflated
 from aeframe.codec.errors import DamagedError
-from aeframe.codec.fitting import estimate
+from aeframe.codec.fitting import bits_of
+from aeframe.codec.likeness import Finding, Likeness
 from aeframe.codec.parts import parts
+from aeframe.codec.tables import Tables
 
 OnUnlike = Literal["error", "lossless", "keep"]
 LONGEST = 200  # characters of a name
 MOST_NAMES = 2**21  # that a file keeps: all of them are in memory at once
 ELEMENTS = 2**23  # of the samples that are in memory at once
+NUMBERS = 2**22  # of their codes: each passes through the coder as several of 8 bytes
 
 
 class Packed(NamedTuple):
     """Some samples as sections of a file.
 
-    psnr: of each sample, infinite where it is stored as it is. bits: what their codes should take. unlike:
-    the places of those that come back worse than the limit.
+    psnr: of each sample, infinite where it is stored as it is. bits: what their codes should take.
+    findings: which of them are unlike the training data.
     """
 
     sections: list[Section]
     psnr: Decibels
     bits: float
-    unlike: np.ndarray
+    findings: list[Finding]
+
+    @property
+    def unlike(self) -> np.ndarray:
+        """The places that the findings name, each once."""
+        return _places(self.findings)
 
 
 @dataclass(frozen=True)
 class Packer:
-    """Packs samples that a codec codes. limit: the PSNR in dB below which a sample is unlike the data."""
+    """Packs samples that a codec codes.
+
+    on_unlike: what becomes of samples unlike the training data, singly or as a group: `error` is for who
+    writes the file to raise, `lossless` stores them as they are (of a group all), `keep` codes them all the
+    same. min_psnr: in dB, in place of the codec's own limit for a single sample.
+    """
 
     codec: Codec
     on_unlike: OnUnlike = "error"
     min_psnr: float | None = None
 
-    @property
-    def limit(self) -> float:
-        """In dB."""
-        return self.codec.limit if self.min_psnr is None else self.min_psnr
+    @cached_property
+    def likeness(self) -> Likeness:
+        """What tells them."""
+        own = self.codec.likeness
+        return own if self.min_psnr is None else replace(own, limit=self.min_psnr)
 
     def pack(self, x: Samples) -> Packed:
         """Sections of samples, [n, *shape]: coded, decoded again and compared.
@@ -59,7 +74,9 @@ class Packer:
             return self._photograph(x)
         codes = self.codec.codes(x)
         psnr = self.codec.psnr(x, self.codec.samples(codes))
-        unlike = np.flatnonzero(psnr < self.limit)
+        bits = bits_of(self.codec.tables, codes)
+        findings = self.likeness.findings(psnr, bits)
+        unlike = _places(findings)
         sections, kept = [], np.ones(len(x), bool)
         if len(unlike) and self.on_unlike == "lossless":
             kept[unlike], psnr[unlike] = False, np.inf
@@ -70,18 +87,21 @@ class Packer:
         ):
             raise DamagedError("does not decode to what was coded")
         sections.append(Section(Kind.CODED, len(x), stream))
-        bits = estimate(self.codec.tables, codes[kept]) if kept.any() else 0.0
-        return Packed(sections, psnr, bits, unlike)
+        return Packed(sections, psnr, float(bits[kept].sum(dtype=np.float64)), findings)
 
     def _photograph(self, x: Samples) -> Packed:
         """The sections of one image, [1, colors, H, W]."""
         (image,) = x
         payload, bits, psnr = photographs.pack(self.codec, image)
-        unlike = np.flatnonzero(psnr < self.limit)
-        if not len(unlike) or self.on_unlike != "lossless":
-            return Packed([Section(Kind.CODED, 1, payload)], psnr, bits, unlike)
+        findings = self.likeness.findings(psnr, np.array([bits]))
+        if not findings or self.on_unlike != "lossless":
+            return Packed([Section(Kind.CODED, 1, payload)], psnr, bits, findings)
         raw = Section(Kind.STORED, 1, photographs.stored(image))
-        return Packed([raw, Section(Kind.CODED, 1, b"")], np.full(1, np.inf), 0.0, unlike)
+        return Packed([raw, Section(Kind.CODED, 1, b"")], np.full(1, np.inf), 0.0, findings)
+
+
+def _places(findings: list[Finding]) -> np.ndarray:
+    return np.unique(np.concatenate([np.zeros(0, np.int64), *(f.places for f in findings)]))
 
 
 def header_of(codec: Codec) -> Header:
@@ -91,8 +111,18 @@ def header_of(codec: Codec) -> Header:
     return Header(codec.identity, dtype, (shape[0], 0, 0) if codec.any_size else shape)
 
 
-def rows_at_once(shape: tuple[int, ...]) -> int:
-    """How many samples make up one section."""
+def rows_at_once(codec: Codec) -> int:
+    """How many samples an encoder puts into one section."""
+    return most_coded(codec.tables, header_of(codec).shape)
+
+
+def most_coded(tables: Tables, shape: tuple[int, ...]) -> int:
+    """The same, of samples of this shape."""
+    return int(np.clip(NUMBERS // tables.m, 1, most_rows(shape)))
+
+
+def most_rows(shape: tuple[int, ...]) -> int:
+    """How many a section may have, which older encoders put together whatever their codes' size."""
     return 1 if 0 in shape else int(np.clip(ELEMENTS // np.prod(shape), 1, MOST_SAMPLES))
 
 
@@ -111,7 +141,7 @@ def _merged(codec: Codec, section: Section, stored: Section | None) -> Samples:
     shape, dtype = header_of(codec).shape, header_of(codec).dtype
     if coded < 0 or (len(places) and places[-1] >= section.samples) or section.samples == 0:
         raise DamagedError("names places that there are not")
-    if section.samples > rows_at_once(shape):
+    if section.samples > most_rows(shape):
         raise DamagedError("holds more samples than an encoder puts together")
     samples = np.empty((section.samples, *shape), dtype)
     kept = np.ones(section.samples, bool)
@@ -136,7 +166,7 @@ def _as_they_are(codec: Codec, section: Section | None) -> tuple[np.ndarray, Sam
     if section is None:
         return np.zeros(0, np.int64), np.zeros((0, *header.shape), dtype)
     size = 4 * section.samples
-    if len(section.payload) < size or section.samples > rows_at_once(header.shape):
+    if len(section.payload) < size or section.samples > most_rows(header.shape):
         raise DamagedError("is shorter than the places that it names")
     places = np.frombuffer(section.payload[:size], "<u4").astype(np.int64)
     raw = inflated(section.payload[size:], section.samples * header.sample_bytes)

@@ -1,4 +1,4 @@
-"""A picture of curves: PSNR over bytes, drawn with Pillow, which is there."""
+"""A picture of curves: PSNR over the rate, drawn with Pillow, which is there."""
 
 from __future__ import annotations
 
@@ -12,20 +12,22 @@ from aeframe.codec.curves import Curve, Point
 COLORS = ("#d62728", "#1f77b4", "#2ca02c", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f", "#17becf")
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 960, 620, 70, 560, 20
 TICKS = (1, 2, 5)
-"""Of each power of ten, on the axis of bytes."""
+"""Of each power of ten, on the axis of rates."""
 
 
-def drawn(curves: Sequence[Curve], low: float, high: float) -> Image.Image:
-    """The points between two PSNR in dB, bytes in logarithms; the first curve thickest."""
+def drawn(
+    curves: Sequence[Curve], low: float, high: float, unit: str = "bytes for an image"
+) -> Image.Image:
+    """The points between two PSNR in dB, rates in logarithms; the first curve thickest. unit: of rates."""
     kept = [(c.name, sorted(p for p in c.points if low <= p.psnr <= high)) for c in curves]
     kept = [(name, points) for name, points in kept if points]
-    sizes = [math.log10(p.bytes) for _, points in kept for p in points]
+    sizes = [math.log10(p.rate) for _, points in kept for p in points]
     first, last = min(sizes) - 0.05, max(sizes) + 0.05
     picture = Image.new("RGB", (WIDTH, HEIGHT), "white")
     draw, font = ImageDraw.Draw(picture), ImageFont.load_default(14)
 
     def at(point: Point) -> tuple[float, float]:
-        x = LEFT + (math.log10(point.bytes) - first) / (last - first) * (WIDTH - LEFT - 20)
+        x = LEFT + (math.log10(point.rate) - first) / (last - first) * (WIDTH - LEFT - 20)
         return x, BOTTOM - (point.psnr - low) / (high - low) * (BOTTOM - TOP)
 
     for level in range(math.ceil(low), math.floor(high) + 1):
@@ -37,7 +39,7 @@ def drawn(curves: Sequence[Curve], low: float, high: float) -> Image.Image:
             x = at(Point(size, low))[0]
             draw.line([(x, TOP), (x, BOTTOM)], "#dddddd")
             draw.text((x, BOTTOM + 6), f"{size:g}", "black", font, anchor="mt")
-    draw.text((WIDTH / 2, HEIGHT - 10), "bytes for an image", "black", font, anchor="mb")
+    draw.text((WIDTH / 2, HEIGHT - 10), unit, "black", font, anchor="mb")
     draw.text((8, TOP), "dB", "black", font, anchor="lt")
     for i, (name, points) in enumerate(kept):
         color, places = COLORS[i % len(COLORS)], [at(p) for p in points]

@@ -6,18 +6,18 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from aeframe.codec.codec import Codec, decibels, errors
 from aeframe.codec.curves import Curve, Images, Point
 from aeframe.codec.files import compress, read
-from aeframe.codec.packing import Packer, header_of, rows_at_once
+from aeframe.codec.packing import Packer, rows_at_once
 from aeframe.codec.saved import file_of
 
 OURS = "autoencoder"
-BEST = "JPEG, its best"
+BEST = ("JPEG, its best", "JPEG, progressive")
 FINENESS = 0.5  # dB from one row of the table to the next
 
 
@@ -38,7 +38,7 @@ class Measured:
 
 def measured(run: str, codec: Codec, images: Images) -> Measured:
     """Compress images into a file, read it again, and compare."""
-    step = rows_at_once(header_of(codec).shape)
+    step = rows_at_once(codec)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "x.aez"
         with file.open("wb") as opened:
@@ -47,16 +47,19 @@ def measured(run: str, codec: Codec, images: Images) -> Measured:
         back = np.concatenate(list(read(codec, file)))
         size = file.stat().st_size
     mse = float(errors(codec.model, images, back).mean())
-    weights = codec.model.net.model.decoder.parameters()
-    decoder = sum(w.numel() * w.element_size() for w in weights)
-    tables = file_of(run).stat().st_size
     return Measured(
         run,
         Point(size / len(images), float(decibels(mse))),
         found.payload / found.estimate - 1,
-        decoder + tables,
+        decoder_bytes(run, codec),
         {name: _psnr(codec, x) for name, x in strangers(images[:2000]).items()},
     )
+
+
+def decoder_bytes(run: str, codec: Codec) -> int:
+    """Of the decoder's weights and the codec's tables."""
+    weights = codec.model.net.model.decoder.parameters()
+    return sum(w.numel() * w.element_size() for w in weights) + file_of(run).stat().st_size
 
 
 def _psnr(codec: Codec, x: Images) -> float:
@@ -75,17 +78,21 @@ def strangers(images: Images) -> dict[str, Images]:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Codecs of the same data, from coarse to fine, and the curves of others."""
+    """Codecs of the same data, from coarse to fine, and the curves of others.
+
+    pixels: of an image, or of photographs the mean. unit: of rates, bytes for an image or bits per pixel.
+    """
 
     runs: list[Measured]
     others: list[Curve]
     images: int
-    pixels: int
+    pixels: float
+    unit: Literal["bytes", "bpp"] = "bytes"
 
     @property
     def ours(self) -> Curve:
         """The codecs as one curve."""
-        return Curve(OURS, [run.point for run in self.runs], self.images)
+        return Curve(OURS, [run.point for run in self.runs])
 
     @property
     def levels(self) -> list[float]:
@@ -95,31 +102,34 @@ class Comparison:
         return [float(i * FINENESS) for i in np.arange(first, last + 1)] or found
 
     def rows(self) -> list[dict[str, float | None]]:
-        """Bytes for an image at each level, by the name of the curve."""
+        """The rate at each level, by the name of the curve."""
         curves = [self.ours, *self.others]
         return [
-            {"psnr": level, **{c.name: c.bytes_at(level) for c in curves}} for level in self.levels
+            {"psnr": level, **{c.name: c.rate_at(level) for c in curves}} for level in self.levels
         ]
 
     def break_even(self, run: Measured) -> int | None:
         """How many images pay for the decoder: from so many on it and their bytes are less than the best
         JPEG's. None where that is no curve, or not larger.
         """
-        best = next((c for c in self.others if c.name == BEST), None)
-        theirs = None if best is None else best.bytes_at(run.point.psnr)
-        if theirs is None or theirs <= run.point.bytes:
+        best = next((c for c in self.others if c.name in BEST), None)
+        theirs = None if best is None else best.rate_at(run.point.psnr)
+        if theirs is None or theirs <= run.point.rate:
             return None
-        return int(np.ceil(run.decoder / (theirs - run.point.bytes)))
+        less = theirs - run.point.rate
+        return int(
+            np.ceil(run.decoder / (less if self.unit == "bytes" else less * self.pixels / 8))
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, for JSON: each curve as name and results, as CompressAI has them."""
         return {
             "images": self.images,
-            "curves": [_curve(c, self.pixels) for c in (self.ours, *self.others)],
+            "curves": [self._curve(curve) for curve in (self.ours, *self.others)],
             "runs": [
                 {
                     "run": run.run,
-                    "bytes": run.point.bytes,
+                    self.unit: run.point.rate,
                     "psnr": run.point.psnr,
                     "bytes_above_estimate": run.gap,
                     "decoder_bytes": run.decoder,
@@ -131,15 +141,12 @@ class Comparison:
             "matched": self.rows(),
         }
 
-
-def _curve(curve: Curve, pixels: int) -> dict[str, Any]:
-    points = sorted(curve.points)
-    results = {
-        "bytes": [p.bytes for p in points],
-        "bpp": [8 * p.bytes / pixels for p in points],
-        "psnr": [p.psnr for p in points],
-    }
-    return {"name": curve.name, "images": curve.images, "results": results}
+    def _curve(self, curve: Curve) -> dict[str, Any]:
+        points = sorted(curve.points)
+        results = {self.unit: [p.rate for p in points], "psnr": [p.psnr for p in points]}
+        if self.unit == "bytes":
+            results["bpp"] = [8 * p.rate / self.pixels for p in points]
+        return {"name": curve.name, "images": self.images, "results": results}
 
 
 def compared(

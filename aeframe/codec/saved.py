@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import safetensors
 import safetensors.numpy
+import torch
 
 from aeframe import artifact
 from aeframe.artifact import Model
-from aeframe.codec.codec import Codec, units
+from aeframe.codec.codec import Codec, identity_of, units
+from aeframe.codec.likeness import Likeness
 from aeframe.codec.tables import Tables
 from aeframe.errors import UserError, reason
 from aeframe.files import replaced
@@ -22,16 +25,40 @@ CODEC = "codec.safetensors"
 KEY, FORMAT = "aeframe", 1
 LARGEST = 2**28  # bytes
 TYPES = {"low": np.dtype(np.int32), "units": np.dtype(np.uint16), "clusters": np.dtype(np.int32)}
-BATCH = 1024  # samples that pass through the network at once
+BATCH = 1024
 
 
-def save(folder: Path, codec: Codec) -> None:
-    """Write the file into the folder of the codec's run."""
+def save(folder: Path, codec: Codec) -> str | None:
+    """Write the file into the folder of the codec's run; a line to tell where it replaces another codec."""
+    before = _identity(folder / CODEC)
+    like = codec.likeness
     said = {"format": FORMAT, "model": codec.model.identity, "step": codec.step}
+    said |= asdict(like) if like.held_out else {"limit": like.limit}  # JSON has no infinity
     tables = {name: np.ascontiguousarray(getattr(codec.tables, name)) for name in TYPES}
-    text = json.dumps({**said, "limit": codec.limit})
+    text = json.dumps(said)
     with replaced(folder / CODEC) as file:
         file.write(safetensors.numpy.save(tables, {KEY: text}))
+    if before in (None, codec.identity):
+        return None
+    old, new = (identity.hex()[:12] for identity in (before, codec.identity))
+    return f"{CODEC}: {old} -> {new}; what {old} compressed, this codec does not decompress"
+
+
+def _identity(file: Path) -> bytes | None:
+    """That of the codec that a file holds; None where there is none that could have compressed."""
+    try:
+        said, found = _read(file)
+        return identity_of(said["model"], said["step"], Tables(**found))
+    except Exception:  # as in load
+        return None
+
+
+def _read(file: Path) -> tuple[Any, dict[str, np.ndarray]]:
+    if file.stat().st_size > LARGEST:
+        raise ValueError("it is far too large")
+    with safetensors.safe_open(file, "np") as opened:
+        said = json.loads((opened.metadata() or {}).get(KEY, "{}"))
+        return said, {name: opened.get_tensor(name) for name in TYPES}
 
 
 def file_of(run: Path | str) -> Path:
@@ -40,22 +67,27 @@ def file_of(run: Path | str) -> Path:
     return (where if where.is_dir() else where.parent) / CODEC
 
 
-def load(run: Path | str) -> Codec:
-    """The codec of a run's folder, or of a model's file in it. Raises UserError where there is none, and
-    where it was made for other weights.
+def beside(run: Path | str, folder: Path) -> None:
+    """Take the codec of a run along, where it has one, into a folder that has its model."""
+    file = file_of(run)
+    if file.exists():
+        load(run)  # whether it is this model's
+        with replaced(folder / CODEC) as copied:
+            copied.write(file.read_bytes())
+
+
+def load(run: Path | str, device: str | torch.device = "cpu", batch_size: int = BATCH) -> Codec:
+    """The codec of a run's folder, or of a model's file in it. device, batch_size: see artifact.load.
+
+    Raises UserError where there is none, and where it was made for other weights.
     """
-    model = artifact.load(run, batch_size=BATCH)
+    model = artifact.load(run, device, batch_size)
     file = file_of(run)
     if not file.exists():
         what = "there is no such file: this run has no tables for its codes yet"
         raise UserError(str(file), what, f"Write: aeframe codec {run}")
     try:
-        if file.stat().st_size > LARGEST:
-            raise ValueError("it is far too large")
-        with safetensors.safe_open(file, "np") as opened:
-            said = json.loads((opened.metadata() or {}).get(KEY, "{}"))
-            found = {name: opened.get_tensor(name) for name in TYPES}
-        return _checked(model, said, found)
+        return _checked(model, *_read(file))
     except Exception as error:  # a broken file raises many kinds
         remedy = f"Write: aeframe codec {run} --force"
         what = f"is no codec of this model ({reason(error).rstrip('.')})"
@@ -67,7 +99,7 @@ def _checked(model: Model, said: Any, found: dict[str, np.ndarray]) -> Codec:
         raise ValueError("it names no known format")
     if said.get("model") != model.identity:
         raise ValueError("it was made for other weights")
-    step, limit = _number(said.get("step")), _number(said.get("limit"))
+    step = _number(said.get("step"))
     if step <= 0:
         raise ValueError("its step is none")
     if any(found[name].dtype != dtype for name, dtype in TYPES.items()):
@@ -75,10 +107,22 @@ def _checked(model: Model, said: Any, found: dict[str, np.ndarray]) -> Codec:
     tables = Tables(**found)
     if tables.m != units(model):
         raise ValueError("its tables are those of another code")
-    return Codec(model, tables, step, limit)
+    return Codec(model, tables, step, _likeness(said))
+
+
+def _likeness(said: dict[str, Any]) -> Likeness:
+    """Files of older versions say no more than the limit."""
+    if "held_out" not in said:
+        return Likeness(_number(said.get("limit")))
+    held_out, rank = said["held_out"], said.get("rank")
+    if type(held_out) is not int or type(rank) is not int or not 0 < rank <= held_out < 2**31:
+        raise ValueError("it counts its held-out samples wrongly")
+    names = ("limit", "most_bits", "low_psnr", "high_bits")
+    limit, most_bits, low_psnr, high_bits = (_number(said.get(name)) for name in names)
+    return Likeness(limit, most_bits, low_psnr, high_bits, rank, held_out)
 
 
 def _number(value: Any) -> float:
     if not isinstance(value, float) or not math.isfinite(value):
-        raise ValueError("its step or its limit is no number")
+        raise ValueError("its step or a limit is no number")
     return value

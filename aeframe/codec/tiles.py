@@ -65,15 +65,15 @@ def decoder_of(net: ConstrainedAutoencoder) -> FullyConvDecoder:
 def map_of(net: ConstrainedAutoencoder, image: np.ndarray) -> np.ndarray:
     """The code of one image, float32 [C, h, w]. image: as the training data was stored, [colors, H, W]."""
     decoder = decoder_of(net)
-    size = decoder.positions(image.shape[1], image.shape[2])
+    size, device = decoder.positions(image.shape[1], image.shape[2]), net.normalization.scale.device
     code = np.empty((decoder.channels, *size), np.float32)
     for rows, columns in tiles(size, decoder.reach):
         piece = image[None, :, rows.whole(decoder.patch), columns.whole(decoder.patch)]
-        x = net.normalization(torch.from_numpy(piece.copy()))
+        x = net.normalization(torch.from_numpy(piece.copy()).to(device))
         found = net.encode(x).value.view(
             len(code), rows.end - rows.first, columns.end - columns.first
         )
-        code[:, rows.own(), columns.own()] = found[:, rows.inner(), columns.inner()]
+        code[:, rows.own(), columns.own()] = found[:, rows.inner(), columns.inner()].cpu()
     return code
 
 
@@ -89,13 +89,14 @@ def image_of(
     numbers in its units.
     """
     decoder = decoder_of(net)
-    patch = decoder.patch
+    patch, device = decoder.patch, net.normalization.scale.device
     dtype = stored(torch.zeros(1)).numpy().dtype
     image = np.empty((net.model.shape[0], height, width), dtype)
     for rows, columns in tiles((code.shape[1], code.shape[2]), decoder.reach):
-        piece = torch.from_numpy(code[None, :, rows.whole(), columns.whole()].copy())
+        piece = torch.from_numpy(code[None, :, rows.whole(), columns.whole()].copy()).to(device)
         parameters = decoder.sized(piece, piece.shape[2] * patch, piece.shape[3] * patch)
-        found = stored(net.normalization.inverse(net.model.likelihood.mean(parameters)))[0].numpy()
+        raw = net.normalization.inverse(net.model.likelihood.mean(parameters))
+        found = stored(raw)[0].cpu().numpy()
         place = image[
             :, rows.own(patch), columns.own(patch)
         ]  # at the image's end a part of a patch

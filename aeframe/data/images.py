@@ -18,6 +18,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from aeframe.errors import Problem, reason
 
+AHEAD = 2**28  # bytes of images that wait for their turn, or one image
 DECODER = 2  # counts up whenever the same file gives other pixels
 
 ENDINGS = frozenset(
@@ -49,13 +50,28 @@ class ImageReader:
         workers = os.cpu_count() or 1
         # threads: Pillow decodes without the interpreter's lock
         with ThreadPoolExecutor(workers) as pool:
-            ahead: deque[Future[np.ndarray | Problem]] = deque()
+            ahead: deque[tuple[int, Future[np.ndarray | Problem]]] = deque()
             for file in files:
-                ahead.append(pool.submit(self.try_read, file))
-                if len(ahead) > 2 * workers:  # so many wait in memory for their turn
-                    yield ahead.popleft().result()
+                size = self.bytes_of(file)
+                while ahead and (
+                    len(ahead) > 2 * workers or size + sum(n for n, _ in ahead) > AHEAD
+                ):
+                    yield ahead.popleft()[1].result()
+                ahead.append((size, pool.submit(self.try_read, file)))
             while ahead:
-                yield ahead.popleft().result()
+                yield ahead.popleft()[1].result()
+
+    def bytes_of(self, file: Path) -> int:
+        """About what an image takes in memory, without decoding it; nothing of one that cannot be read, and
+        of images of one size, which are small.
+        """
+        if self.size is not None:
+            return 0
+        try:
+            with Image.open(file) as opened:
+                return math.prod(opened.size) * (1 if self.color == "gray" else 3)
+        except Exception:  # try_read says what is wrong
+            return 0
 
     def try_read(self, file: Path) -> np.ndarray | Problem:
         """One image, or what is wrong with it."""

@@ -40,9 +40,18 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "run", metavar="RUN", help="folder of a run or an export, model.safetensors, or checkpoint"
     )
+    add_compute(parser)
+
+
+def add_compute(parser: argparse.ArgumentParser, batch_size: int = 256) -> None:
+    """Where the network computes, and how much at once."""
     parser.add_argument("--device", default="cpu", help="where to compute, e.g. cuda (cpu)")
     parser.add_argument(
-        "--batch-size", type=int, default=256, metavar="N", help="samples at a time (256)"
+        "--batch-size",
+        type=int,
+        default=batch_size,
+        metavar="N",
+        help=f"samples at a time ({batch_size})",
     )
 
 

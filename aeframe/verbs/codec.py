@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aeframe.errors import UserError
-from aeframe.verbs.base import Verb, add_input, add_out, add_source
+from aeframe.verbs.base import Verb, add_compute, add_input, add_out, add_source
 
 if TYPE_CHECKING:
+    from aeframe.codec.codec import Codec
     from aeframe.codec.files import Summary
 
 ENDING = ".aez"
+BATCH = 1024  # samples that pass through the network at once
 
 
 def _codec_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,6 +33,7 @@ def _codec_arguments(parser: argparse.ArgumentParser) -> None:
         help="or what rounding may cost, in dB (0.5)",
     )
     parser.add_argument("--force", action="store_true", help="replace the codec that is there")
+    add_compute(parser, BATCH)
 
 
 def _codec(options: argparse.Namespace) -> None:
@@ -49,9 +52,10 @@ def _codec(options: argparse.Namespace) -> None:
         what = "is there already, and what was compressed with it can be read with no other"
         remedy = "Write --force to replace it, or keep a copy of the run's folder."
         raise UserError(str(folder / saved.CODEC), what, remedy)
-    model = artifact.load(folder, batch_size=saved.BATCH)
+    model = artifact.load(folder, options.device, options.batch_size)
     made = calibrated(model, own_data(model)[1], options.step, options.loss)
-    saved.save(folder, made)
+    if replaced := saved.save(folder, made):
+        print(replaced)
     clusters, units, _ = made.tables.units.shape
     print(
         f"Codec of {units} units in steps of {made.step:g}, {clusters} clusters: {folder / saved.CODEC}"
@@ -66,30 +70,31 @@ def _compress_arguments(parser: argparse.ArgumentParser) -> None:
         "--on-unlike",
         choices=["error", "lossless", "keep"],
         default="error",
-        help="samples that come back too badly: refuse all (error), store them as they are, or keep",
+        help="samples unlike the training data, singly or as a group: refuse the file (error), store them "
+        "as they are, or keep what comes back of them",
     )
     parser.add_argument(
         "--min-psnr",
         type=float,
         metavar="DB",
-        help="what is too badly (3 below the worst held-out)",
+        help="a sample that comes back worse is unlike (3 below the worst held-out)",
     )
     parser.add_argument("--no-names", action="store_true", help="do not keep the names of files")
 
 
 def _compress(options: argparse.Namespace) -> None:
-    from aeframe.codec import files, saved
-    from aeframe.codec.packing import Packer, header_of, rows_at_once
+    from aeframe.codec import files
+    from aeframe.codec.packing import Packer, rows_at_once
     from aeframe.verbs.inputs import opened, told_of
     from aeframe.verbs.outputs import free_place, say, shown, whole_file
 
     out = free_place(options.out, (ENDING,), force=options.force)
     if options.min_psnr is not None and not math.isfinite(options.min_psnr):
         raise UserError(f"--min-psnr {options.min_psnr:g}", "is no finite number of dB")
-    codec = saved.load(options.run)
+    codec = _loaded(options)
     given = opened(options.input, codec.model, options, any_size=codec.any_size)
     packer = Packer(codec, options.on_unlike, options.min_psnr)
-    blocks = shown(given.blocks(rows_at_once(header_of(codec).shape)), given.count, "Compressing")
+    blocks = shown(given.blocks(rows_at_once(codec)), given.count, "Compressing")
     with told_of(given.where), whole_file(out) as file:
         names = None if options.no_names else given.names
         found = files.compress(packer, blocks, file, names)
@@ -120,12 +125,12 @@ def _decompress_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _decompress(options: argparse.Namespace) -> None:
-    from aeframe.codec import files, saved
+    from aeframe.codec import files
     from aeframe.verbs.outputs import free_place, say, shown
     from aeframe.verbs.pictures import write_samples
 
     out = free_place(options.out, (".npy", ".npz"), force=options.force, folder=True)
-    codec, file = saved.load(options.run), _file(options)
+    codec, file = _loaded(options), _file(options)
     if codec.any_size and out.suffix:
         what = "no array holds images of different sizes"
         raise UserError(f"--out {options.out}", what, "Write a folder.")
@@ -159,19 +164,17 @@ def _verify_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _verify(options: argparse.Namespace) -> None:
-    from aeframe.codec import files, saved
+    from aeframe.codec import files
     from aeframe.codec.codec import decibels
-    from aeframe.codec.packing import header_of, rows_at_once
+    from aeframe.codec.packing import rows_at_once
     from aeframe.verbs.inputs import opened
     from aeframe.verbs.outputs import shown
 
-    codec, file = saved.load(options.run), _file(options)
+    codec, file = _loaded(options), _file(options)
     against = None
     if options.against:
         given = opened(options.against, codec.model, options, any_size=codec.any_size)
-        against = shown(
-            given.blocks(rows_at_once(header_of(codec).shape)), given.count, "Comparing"
-        )
+        against = shown(given.blocks(rows_at_once(codec)), given.count, "Comparing")
     samples, mse = files.verify(codec, file, against)
     if len(mse):
         worst = decibels(mse).min()
@@ -183,6 +186,14 @@ def _verify(options: argparse.Namespace) -> None:
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="folder of a run that has a codec.safetensors")
+    add_compute(parser, BATCH)
+
+
+def _loaded(options: argparse.Namespace) -> Codec:
+    """The codec that a command names."""
+    from aeframe.codec import saved
+
+    return saved.load(options.run, options.device, options.batch_size)
 
 
 def _add_file(parser: argparse.ArgumentParser) -> None:

@@ -31,9 +31,7 @@ def _encode(options: argparse.Namespace) -> None:
 
 def _decode_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
-    parser.add_argument(
-        "codes", metavar="CODES", help=f"what encode wrote: {', '.join(TABLES[:3])}"
-    )
+    parser.add_argument("codes", metavar="CODES", help=f"what encode wrote: {', '.join(TABLES)}")
     parser.add_argument("--key", metavar="NAME", default="z", help="the array in an .npz (z)")
     add_out(parser, "a folder for pictures, or a file in .npy or .npz")
 

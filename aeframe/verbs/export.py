@@ -24,6 +24,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 def _export(options: argparse.Namespace) -> None:
     from aeframe.artifact.export import export_onnx, export_torch, require_onnx
     from aeframe.artifact.files import export
+    from aeframe.codec.saved import beside
     from aeframe.verbs.outputs import free_place, say, whole_folder
 
     if options.onnx:
@@ -39,6 +40,8 @@ def _export(options: argparse.Namespace) -> None:
             export_torch(model, folder)
         if not (options.onnx or options.torch):
             export(folder, model)
+            if not options.encoder_only:
+                beside(options.run, folder)
         files = sorted(file.name for file in folder.iterdir())
     say(out, f"{', '.join(files)} in")
 
@@ -46,7 +49,7 @@ def _export(options: argparse.Namespace) -> None:
 VERBS = (
     Verb(
         "export",
-        "the network, or its encoder, in a folder of its own",
+        "the network with its codec, or its encoder, in a folder of its own",
         "aeframe export outputs/DAY/RUN --encoder-only --out encoder/\n"
         "  aeframe export outputs/DAY/RUN --onnx --out onnx/",
         _arguments,

@@ -23,6 +23,7 @@ from aeframe.data.samples import Raw, Samples, rows_of
 from aeframe.errors import ConfigError, Problem, UserError, reason
 from aeframe.saved import mapping
 from aeframe.verbs.base import DATASETS
+from aeframe.verbs.outputs import require_parquet
 
 ARRAYS = (".npy", ".npz")
 Blocks = Iterable[np.ndarray]
@@ -220,8 +221,8 @@ def codes_in(word: str, key: str, model: Model) -> Input:
     path = Path(os.path.expanduser(word))
     if not os.path.exists(path):
         raise UserError(word, "no such file")
-    if path.suffix.lower() == ".csv":
-        codes, names = _table(path)
+    if path.suffix.lower() in (".csv", ".parquet"):
+        codes, names = (_table if path.suffix.lower() == ".csv" else _columns)(path)
         with told_of(word):
             check_shape(codes.shape, (model.latent_dim,), "z")
         steps = range(0, len(codes))
@@ -229,7 +230,7 @@ def codes_in(word: str, key: str, model: Model) -> Input:
             word, len(codes), lambda n: (codes[i : i + n] for i in steps[::n]), names or None
         )
     if path.suffix.lower() not in ARRAYS:
-        raise UserError(word, "ends in none of .npy .npz .csv")
+        raise UserError(word, "ends in none of .npy .npz .csv .parquet")
     raw = _array(word, key if path.suffix.lower() == ".npz" else None, "auto", (model.latent_dim,))
     return Input(word, len(raw.data), lambda n: _rows([raw], n))
 
@@ -247,4 +248,23 @@ def _table(path: Path) -> tuple[np.ndarray, list[str]]:
         return np.array(rows, np.float32).reshape(len(rows), -1), names
     except (OSError, ValueError, csv.Error) as error:
         what = f"line {len(rows) + 2} cannot be read ({reason(error)})"
+        raise UserError(str(path), what, "Give a table as encode writes it.") from error
+
+
+def _columns(path: Path) -> tuple[np.ndarray, list[str]]:
+    """The same of a table in Parquet."""
+    require_parquet(str(path))
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        table = parquet.read_table(path)
+        columns = dict(zip(table.column_names, table.columns, strict=True))
+        names = [str(name) for name in columns.pop("name", [])]
+        codes = np.empty((table.num_rows, len(columns)), np.float32)
+        for i, column in enumerate(columns.values()):
+            codes[:, i] = column.to_numpy()
+        return codes, names
+    except (OSError, ValueError, TypeError, pyarrow.ArrowException) as error:
+        what = f"cannot be read ({reason(error).rstrip('.')})"
         raise UserError(str(path), what, "Give a table as encode writes it.") from error

@@ -44,10 +44,16 @@ def free_place(out: str, endings: Sequence[str], *, force: bool, folder: bool = 
     taken = os.path.exists(path) and (known or any(path.iterdir()))
     if taken and not force:
         raise UserError(f"--out {out}", "is there already", "Write --force, or another name.")
-    if path.suffix.lower() == ".parquet" and find_spec("pyarrow") is None:
-        remedy = 'Install it: python -m pip install "aeframe[parquet]".'
-        raise UserError(f"--out {out}", "needs pyarrow", remedy)
+    if path.suffix.lower() == ".parquet":
+        require_parquet(f"--out {out}")
     return path
+
+
+def require_parquet(where: str) -> None:
+    """Raise UserError unless what reads and writes Parquet is there. where: is in that format."""
+    if find_spec("pyarrow") is None:
+        remedy = 'Install it: python -m pip install "aeframe[parquet]".'
+        raise UserError(where, "needs pyarrow", remedy)
 
 
 @contextmanager

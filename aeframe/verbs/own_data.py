@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from aeframe.artifact import Model
 from aeframe.config.data import data_module
 from aeframe.config.parts import Parts, find
 from aeframe.data import DataModule
+from aeframe.data.folder import Folder, find_images
+from aeframe.errors import UserError
 from aeframe.resume import harmless_here
 
 
@@ -16,3 +20,18 @@ def own_data(model: Model) -> tuple[Parts, DataModule]:
     data = data_module(node, parts.made["dataset"])
     data.setup()
     return parts, data
+
+
+def whole_files(data: DataModule, split: str) -> list[str]:
+    """The image files that a split's samples are of, or are cut from. Raises UserError."""
+    source, samples = data.source, data.splits[split]
+    if not isinstance(source, Folder):
+        remedy = "Write --data FOLDER, of whole images."
+        raise UserError(f"--data {split}", "is of no image files", remedy)
+    own = split == "test" and source.test_root is not None
+    root = str(source.test_root if own else source.root)
+    files, _ = find_images(Path(root).expanduser(), root)
+    if len(files) * source.per_image != len(samples.raw.data):
+        what = "was cut from some of the files only: others cannot be read"
+        raise UserError(f"--data {split}", what, "Write --data FOLDER, of whole images.")
+    return [str(files[i]) for i in (samples.index // source.per_image).unique().tolist()]

@@ -4,15 +4,31 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aeframe.errors import UserError
-from aeframe.verbs.base import Verb
+from aeframe.verbs.base import Verb, add_compute
 
 if TYPE_CHECKING:
     from aeframe.codec.codec import Codec
     from aeframe.codec.rd import Comparison
+    from aeframe.verbs.inputs import Input
+
+    Codecs = list[tuple[str, Codec]]
+
+SPLITS = ("test", "val")
+BATCH = 1024  # samples that pass through the network at once
+FOR_PCA = 20_000  # training images, spread over the split
+UNITS = {"bytes": "bytes for an image", "bpp": "bits per pixel"}
+AVERAGED = {
+    "bytes": "Bytes of whole files over the number of images, and the PSNR of the mean error of all; "
+    "networks, components and tables are there beforehand, and count for none of it.",
+    "bpp": "Means over the images of bits per pixel and of PSNR, of a whole file for each image in every "
+    "format; networks and tables are there beforehand, and count for none of it.",
+}
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,41 +36,83 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         "runs", nargs="+", metavar="RUN", help="folders of runs on the same data, coarse and fine"
     )
     parser.add_argument(
-        "--data", choices=["test", "val"], default="test", help="split of their data (test)"
+        "--data",
+        default="test",
+        metavar="SPLIT",
+        help="test or val of their data, or a folder of images (test)",
     )
     parser.add_argument("--most", type=int, default=10_000, metavar="N", help="images (10000)")
+    add_compute(parser, BATCH)
     parser.add_argument("-o", "--out", metavar="FOLDER", help="for rd.json and rd.png")
     parser.add_argument("--force", action="store_true", help="replace what is there")
 
 
 def _run(options: argparse.Namespace) -> None:
     from aeframe.codec import saved
-    from aeframe.codec.curves import pca_curve, standards
-    from aeframe.codec.rd import compared
     from aeframe.verbs.outputs import free_place
-    from aeframe.verbs.own_data import own_data
 
     if options.most < 1:
         raise UserError(f"--most {options.most}", "must be at least 1")
     out = None
     if options.out is not None:
         out = free_place(options.out, (), force=options.force, folder=True)
-    codecs = [(run, saved.load(run)) for run in options.runs]
-    _check(codecs)
-    _, data = own_data(codecs[0][1].model)
-    train, held_out, images = (
-        data.splits[split][:count].x.numpy()
-        for split, count in (("train", None), ("val", None), (options.data, options.most))
-    )
-    others = [*(s.curve(images) for s in standards()), pca_curve(train, held_out, images)]
-    found = compared(codecs, images, others)
+    codecs = [(run, saved.load(run, options.device, options.batch_size)) for run in options.runs]
+    _check(codecs, options.data)
+    any_size = codecs[0][1].any_size
+    found = _of_photographs(codecs, options) if any_size else _of_images(codecs, options)
     _show(found)
     if out is not None:
         _write(out, found)
 
 
-def _check(codecs: list[tuple[str, Codec]]) -> None:
-    """Raise UserError unless all are of the same images."""
+def _of_images(codecs: Codecs, options: argparse.Namespace) -> Comparison:
+    """All of one size: so many to a file."""
+    import numpy as np
+
+    from aeframe.codec.calibration import spread
+    from aeframe.codec.curves import pca_curve, standards
+    from aeframe.codec.rd import compared
+    from aeframe.verbs.own_data import own_data
+
+    model = codecs[0][1].model
+    _, data = own_data(model)
+    if options.data in SPLITS:
+        images = data.splits[options.data][: options.most].x.numpy()
+    else:
+        given = _opened([options.data], codecs[0][1])
+        blocks = islice(given.blocks(BATCH), math.ceil(options.most / BATCH))
+        images = np.concatenate(list(blocks))[: options.most]
+    train, held_out = (spread(data, split, FOR_PCA) for split in ("train", "val"))
+    others = [*(s.curve(images) for s in standards()), pca_curve(train, held_out, images)]
+    return compared(codecs, images, others)
+
+
+def _of_photographs(codecs: Codecs, options: argparse.Namespace) -> Comparison:
+    """Whole images, whatever the size of the crops that the network was trained on."""
+    from aeframe.codec.rd_photographs import compared
+    from aeframe.verbs.outputs import shown
+    from aeframe.verbs.own_data import own_data, whole_files
+
+    words = [options.data]
+    if options.data in SPLITS:
+        words = whole_files(own_data(codecs[0][1].model)[1], options.data)
+    given = _opened(words, codecs[0][1])
+    count = min(given.count, options.most)
+    return compared(codecs, shown(islice(given.blocks(1), count), count, "Comparing"))
+
+
+def _opened(words: list[str], codec: Codec) -> Input:
+    from aeframe.verbs.inputs import opened
+
+    nothing_else = argparse.Namespace(key=None, root="data", split=None)
+    return opened(words, codec.model, nothing_else, any_size=codec.any_size)
+
+
+def _check(codecs: Codecs, data: str) -> None:
+    """Raise UserError unless all are of the same images. data: what they are measured on."""
+    if data not in SPLITS and not Path(data).expanduser().exists():
+        what = "is neither a split nor a folder"
+        raise UserError(f"--data {data}", what, "Write test, val, or a folder of images.")
     first = codecs[0][1].model
     if (
         len(first.shape) != 3
@@ -66,6 +124,9 @@ def _check(codecs: list[tuple[str, Codec]]) -> None:
     for run, codec in codecs:
         if codec.model.config["dataset"] != first.config["dataset"]:
             raise UserError(run, f"was trained on other data than {codecs[0][0]}", "Leave it out.")
+        if codec.any_size != codecs[0][1].any_size:
+            what = "takes images of one size or of any, and the others do not"
+            raise UserError(run, what, "Leave it out.")
 
 
 def _show(found: Comparison) -> None:
@@ -74,31 +135,33 @@ def _show(found: Comparison) -> None:
 
     rows = found.rows()
     names = [name for name in rows[0] if name != "psnr" and any(row[name] for row in rows)]
-    table = Table(title=f"Bytes for an image at the same PSNR ({found.images:,} images)")
+    unit = UNITS[found.unit]
+    title = f"{unit[0].upper()}{unit[1:]} at the same PSNR ({found.images:,} images)"
+    table = Table(title=title)
     table.add_column("PSNR (dB)", justify="right")
-    counts = {curve.name: curve.images for curve in found.others}
     for name in names:
-        fewer = counts.get(name, found.images) < found.images
-        head = f"{name}\n({counts[name]:,} images)" if fewer else name
-        table.add_column(head, justify="right")
+        table.add_column(name, justify="right")
+    digits = 1 if found.unit == "bytes" else 3
     for row in rows:
         own = row[names[0]]
-        cells = [_cell(row[name], own if name != names[0] else None) for name in names]
+        cells = [_cell(row[name], own if name != names[0] else None, digits) for name in names]
         table.add_row(f"{row['psnr']:.2f}", *cells)
     Console().print(table)
+    print(AVERAGED[found.unit])
     for run in found.runs:
         even, point = found.break_even(run), run.point
         pays = "" if even is None else f", paid for by {even:,} images (beside the best JPEG)"
         strange = ", ".join(f"{name} {psnr:.1f}" for name, psnr in run.stranger.items())
-        print(f"{run.run}: {point.bytes:.2f} bytes, {point.psnr:.2f} dB")
+        print(f"{run.run}: {point.rate:.{digits + 1}f} {found.unit}, {point.psnr:.2f} dB")
         print(f"  {run.gap:+.2%} to the estimate; decoder of {run.decoder:,} bytes{pays}")
-        print(f"  images unlike the training data, dB: {strange}")
+        if strange:
+            print(f"  images unlike the training data, dB: {strange}")
 
 
-def _cell(size: float | None, own: float | None) -> str:
-    if size is None:
+def _cell(rate: float | None, own: float | None, digits: int) -> str:
+    if rate is None:
         return "-"
-    return f"{size:.1f}" if own is None else f"{size:.1f}\n{size / own:.2f} x"
+    return f"{rate:.{digits}f}" if own is None else f"{rate:.{digits}f}\n{rate / own:.2f} x"
 
 
 def _write(folder: Path, found: Comparison) -> None:
@@ -108,7 +171,8 @@ def _write(folder: Path, found: Comparison) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with replaced(folder / "rd.json") as file:
         file.write(f"{json.dumps(found.as_dict(), indent=1)}\n".encode())
-    picture = drawn((found.ours, *found.others), min(found.levels) - 2, max(found.levels) + 4)
+    low, high = min(found.levels) - 2, max(found.levels) + 4
+    picture = drawn((found.ours, *found.others), low, high, UNITS[found.unit])
     with replaced(folder / "rd.png") as file:
         picture.save(file, "PNG")
     print(f"Rate and distortion: {folder}")
@@ -118,7 +182,8 @@ VERBS = (
     Verb(
         "rd",
         "rate and distortion beside JPEG, WebP, AVIF, PNG and PCA",
-        "aeframe rd outputs/DAY/RUN_* --data test --out rd/",
+        "aeframe rd outputs/DAY/RUN_* --data test --out rd/\n"
+        "  aeframe rd outputs/DAY/PHOTOS_* --data photos/test/ --out rd/",
         _arguments,
         _run,
     ),

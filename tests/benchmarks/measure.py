@@ -72,8 +72,9 @@ class Result:
 
     @property
     def judged(self) -> float | None:
-        """The number that the goal is about."""
-        of_value = self.row.goal is not None and self.row.goal.of == "value"
+        """The number that the goal is about, or would be."""
+        goal, alone = self.row.goal, self.row.reference is None
+        of_value = alone if goal is None else goal.of == "value"
         values = [reading.value for reading in self.contender] if of_value else self.ratios
         return statistics.median(values) if values else None
 

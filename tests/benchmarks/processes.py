@@ -22,7 +22,7 @@ class Process(Closed):
     """A command of python, from its start to its end.
 
     arguments: of python, made for each run, with a new folder that is deleted afterwards.
-    printed: whether the reading is the last word that it prints, in MiB; else it is its seconds.
+    printed: whether the reading is the last word that it prints, in the row's unit; else it is its seconds.
     lacking: why it cannot run here, found when asked.
     """
 

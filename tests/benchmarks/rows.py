@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from tests.benchmarks.arms import Aeframe, Alone, Arm, Reference
-from tests.benchmarks.measure import Goal, Row
+from tests.benchmarks.measure import Goal, Row, Unit
 from tests.benchmarks.networks import CONV, SMALL, TOPK, WIDE
 from tests.benchmarks.probes.peak import measurable
 from tests.benchmarks.processes import Process, probe
@@ -60,6 +60,9 @@ WORKS = (
 )
 """A few seconds each."""
 
+MEASURED: dict[str, Unit] = {"speed": "images/s", "memory": "MiB"}
+"""Of a codec's work: the row's unit."""
+
 PEERS = ("disent", "autoencoders")  # on the small network, without a goal
 SIZES = (60_000, 240_000, 960_000)  # images
 MAPPED = (1, 10)  # GB
@@ -78,6 +81,7 @@ def rows(space: Workspace, quick: bool) -> list[Row]:
         *_topk(space, quick),
         *_start(space),
         *_memory(space, quick),
+        *_codec(space),
         *_scaling(space, quick),
     ]
     return [replace(_apart(row), goal=GOALS.get(row.name)) for row in every]
@@ -158,6 +162,28 @@ def _memory(space: Workspace, quick: bool) -> list[Row]:
         Row("memory mnist", None, mnist, unit="MiB"),
         Row("memory mapped", small, large, unit="MiB", most=3),
     ]
+
+
+def _codec(space: Workspace) -> list[Row]:
+    """10,000 images each, without anything to compare with."""
+    found = []
+    for what in ("encode", "compress", "decompress"):
+        for of, unit in MEASURED.items():
+            arm = Process(
+                "aeframe",
+                partial(_probed, space, what, of),
+                space,
+                printed=True,
+                lacking=lambda of=of: (
+                    space.lacks_mnist() or (measurable() if of == "memory" else None)
+                ),  # type: ignore[misc]
+            )
+            found.append(Row(f"codec {what} {of}", None, arm, unit=unit))
+    return found
+
+
+def _probed(space: Workspace, what: str, of: str, folder: Path) -> tuple[str, ...]:
+    return probe("codec", what, of, str(space.codec), str(space.unpacked))
 
 
 def _of_gigabytes(size: int, space: Workspace) -> Process:

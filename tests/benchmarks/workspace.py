@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -81,6 +83,17 @@ class Workspace:
             (raw / file.name.removesuffix(".gz")).write_bytes(
                 gzip.decompress(content) if packed else content
             )
+
+    @cached_property
+    def codec(self) -> Path:
+        """A run whose codes are rounded: the network of experiment=compress_mnist, hardly trained."""
+        return self._whole("codec", self._train)
+
+    def _train(self, folder: Path) -> None:
+        words = ("experiment=compress_mnist", f"dataset.root={self.unpacked}")
+        short = ("trainer.max_epochs=1", "trainer.limit_train_batches=40", "evaluation.images=32")
+        command = [sys.executable, "train.py", *words, *short, f"hydra.run.dir={folder}"]
+        subprocess.run(command, cwd=Path(__file__).parents[2], check=True, capture_output=True)
 
     @cached_property
     def digits(self) -> Digits:

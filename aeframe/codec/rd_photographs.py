@@ -1,0 +1,98 @@
+"""Trained codecs of images of any size, beside the formats that everyone has, on whole photographs.
+
+Each image is a file of its own in every format, ours included. A point of a curve is the mean of the images'
+bits per pixel and the mean of their PSNR in dB, for all formats alike.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import features
+
+from aeframe.codec.codec import Codec, decibels
+from aeframe.codec.curves import Curve, Images, Point, coded
+from aeframe.codec.files import compress
+from aeframe.codec.packing import Packer
+from aeframe.codec.rd import Comparison, Measured, decoder_bytes
+from aeframe.errors import UserError
+
+Results = list[list[Point]]
+"""Of each image, in the order of what was tried."""
+
+
+class Format(NamedTuple):
+    """A format of image files. kind: Pillow's name. options: of its save(), for one point each."""
+
+    name: str
+    kind: str
+    options: list[dict[str, Any]]
+
+
+def formats() -> list[Format]:
+    """Those that Pillow knows here."""
+    qualities = [{"quality": q} for q in (*range(5, 50, 5), *range(50, 91, 10), 95)]
+    progressive = [{**o, "optimize": True, "progressive": True} for o in qualities]
+    coarse = [{"quality": q} for q in (0, 2, 5, *range(10, 100, 10))]
+    found = [Format("JPEG, progressive", "JPEG", progressive), Format("JPEG", "JPEG", qualities)]
+    if features.check("webp"):
+        found.append(Format("WebP", "WEBP", [{**o, "method": 6} for o in coarse]))
+    if features.check("avif"):
+        found.append(Format("AVIF", "AVIF", coarse))
+    return [*found, Format("PNG", "PNG", [{"optimize": True}])]
+
+
+def compared(codecs: Sequence[tuple[str, Codec]], photographs: Iterable[Images]) -> Comparison:
+    """Measure codecs and formats on photographs, [1, C, H, W] each, read once and one at a time."""
+    known = formats()
+    tried = [(f.kind, options) for f in known for options in f.options]
+    theirs, ours, pixels = Results(), Results(), list[int]()
+    payload, estimate = np.zeros(len(codecs)), np.zeros(len(codecs))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow codes without the lock
+        for x in photographs:
+            found = pool.map(lambda way, x=x: _of_format(x[0], *way), tried)
+            points = []
+            for i, (_, codec) in enumerate(codecs):
+                point, sizes = _of_codec(codec, x)
+                points.append(point)
+                payload[i], estimate[i] = payload[i] + sizes[0], estimate[i] + sizes[1]
+            ours.append(points)
+            theirs.append(list(found))
+            pixels.append(x[0, 0].size)
+    if not pixels:
+        raise UserError("--data", "holds no images")
+    gaps = payload / estimate - 1
+    runs = [
+        Measured(run, point, float(gap), decoder_bytes(run, codec), {})
+        for (run, codec), point, gap in zip(codecs, _means(ours), gaps, strict=True)
+    ]
+    means = iter(_means(theirs))
+    others = [Curve(f.name, list(islice(means, len(f.options)))) for f in known]
+    runs.sort(key=lambda measured: measured.point)
+    return Comparison(runs, others, len(pixels), float(np.mean(pixels)), "bpp")
+
+
+def _of_format(image: Images, kind: str, options: dict[str, Any]) -> Point:
+    size, back = coded(image, kind, options)
+    mse = float(np.square(back.astype(np.float32) - image).mean(dtype=np.float64)) / 255**2
+    return Point(8 * size / image[0].size, float(decibels(mse)))
+
+
+def _of_codec(codec: Codec, x: Images) -> tuple[Point, tuple[float, float]]:
+    """Of the .aez file of one image, which is decoded as it is written; the bytes of its code, and what they
+    should be.
+    """
+    found = compress(Packer(codec, "keep"), [x], io.BytesIO())
+    point = Point(8 * found.bytes / x[0, 0].size, found.mean_psnr)
+    return point, (found.payload, found.estimate)
+
+
+def _means(results: Results) -> list[Point]:
+    """Over the images, of each thing that was tried."""
+    return [Point(float(rate), float(psnr)) for rate, psnr in np.mean(results, axis=0)]
