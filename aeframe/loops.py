@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytorch_lightning as pl
@@ -57,7 +58,12 @@ class EpochLoop(_TrainingEpochLoop):
 
 
 class FitLoop(_FitLoop):
-    """Over epochs, of which the first may have begun in an earlier process."""
+    """Over epochs, of which the first may have begun in an earlier process.
+
+    waited: seconds of this process in which training waited for a batch.
+    """
+
+    waited = 0.0
 
     def __init__(self, trainer: pl.Trainer, last: Last) -> None:
         plain = trainer.fit_loop
@@ -71,6 +77,14 @@ class FitLoop(_FitLoop):
         (signal,) = most_over_ranks((signals.received,), self.trainer.strategy.root_device)
         if signal:  # it came behind the last batch
             raise Interrupted(signal, self.epoch_loop.last.folder)
+
+    def _on_before_fetch(self) -> None:
+        super()._on_before_fetch()
+        self._asked = time.perf_counter()
+
+    def _on_after_fetch(self) -> None:
+        self.waited += time.perf_counter() - self._asked
+        super()._on_after_fetch()
 
     def load_state_dict(self, state_dict: dict[str, Any], prefix: str = "") -> None:
         super().load_state_dict(state_dict, prefix)

@@ -13,6 +13,7 @@ import torch
 from omegaconf import DictConfig
 
 from aeframe.callbacks import EarlyStopping, Until
+from aeframe.charts import Charts
 from aeframe.config.callbacks import CheckpointOptions
 from aeframe.config.classes import keys, options_of, resolve
 from aeframe.config.data import data_module
@@ -88,6 +89,7 @@ def build(cfg: DictConfig | Mapping[str, Any]) -> Built:
         Until(made["until"]),
         EarlyStopping(node["optimized_metric"], made["early_stopping"]),
         Dashboard(made["dashboard"]),
+        Charts(),
     ]
     return Built(
         net,
