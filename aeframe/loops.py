@@ -17,7 +17,8 @@ from aeframe.interruption import Interrupted
 
 class EpochLoop(_TrainingEpochLoop):
     """Lets `last` be saved at one kind of moment: a batch is done with all its counts, and what may follow
-    it (a validation, schedules that wait for its metrics) has not begun.
+    it (a validation, schedules that wait for its metrics) has not begun. waited: seconds of this process in
+    which training waited for a batch.
 
     A run that goes on begins with what may follow. Lightning's own restart would leave out some of that, and
     begin the epoch's batches anew.
@@ -27,6 +28,7 @@ class EpochLoop(_TrainingEpochLoop):
         super().__init__(plain.trainer, plain.min_steps, plain.max_steps)
         self.last = last
         self.goes_on = False
+        self.waited = 0.0
 
     def state_dict(
         self, destination: dict[str, Any] | None = None, prefix: str = ""
@@ -56,14 +58,17 @@ class EpochLoop(_TrainingEpochLoop):
         self.last.after_batch(self.trainer)
         super().on_advance_end(data_fetcher)
 
+    def _on_before_fetch(self) -> None:
+        super()._on_before_fetch()
+        self._asked = time.perf_counter()
+
+    def _on_after_fetch(self) -> None:
+        self.waited += time.perf_counter() - self._asked
+        super()._on_after_fetch()
+
 
 class FitLoop(_FitLoop):
-    """Over epochs, of which the first may have begun in an earlier process.
-
-    waited: seconds of this process in which training waited for a batch.
-    """
-
-    waited = 0.0
+    """Over epochs, of which the first may have begun in an earlier process."""
 
     def __init__(self, trainer: pl.Trainer, last: Last) -> None:
         plain = trainer.fit_loop
@@ -77,14 +82,6 @@ class FitLoop(_FitLoop):
         (signal,) = most_over_ranks((signals.received,), self.trainer.strategy.root_device)
         if signal:  # it came behind the last batch
             raise Interrupted(signal, self.epoch_loop.last.folder)
-
-    def _on_before_fetch(self) -> None:
-        super()._on_before_fetch()
-        self._asked = time.perf_counter()
-
-    def _on_after_fetch(self) -> None:
-        self.waited += time.perf_counter() - self._asked
-        super()._on_after_fetch()
 
     def load_state_dict(self, state_dict: dict[str, Any], prefix: str = "") -> None:
         super().load_state_dict(state_dict, prefix)

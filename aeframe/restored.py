@@ -14,7 +14,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from aeframe.alike import UnfitError, as_floats, check_like, check_tensor, same_keys
+from aeframe.alike import UnfitError, as_floats, check_like, check_tensor, is_number, same_keys
 from aeframe.divergence import PLANNED, RATES
 from aeframe.errors import UserError, short
 from aeframe.module import AutoencoderModule
@@ -52,6 +52,9 @@ TEXTS = (
     "stopping_reason_message",
 )
 """What callbacks save that is text. Paths are not heeded."""
+
+MEASURED = "Doctor"
+"""The callback that saves any numbers; others count."""
 
 
 def check_fits(saved: Saved, module: AutoencoderModule, trainer: pl.Trainer) -> None:
@@ -177,6 +180,8 @@ def _check_callbacks(like: Mapping[str, Mapping[str, Any]], found: Any) -> None:
                 check_tensor(torch.zeros(()), value.float(), where)
             elif isinstance(value, str) and key not in TEXTS:
                 raise UnfitError(f"{where} is no number")
+            elif kind == MEASURED and is_number(value):
+                continue
             elif not isinstance(value, str | None) and not is_count(value):
                 raise UnfitError(f"{where} is no count")
         if found[name].get("stopping_reason", 0) not in range(5):

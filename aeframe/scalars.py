@@ -14,7 +14,7 @@ from torch.nn.utils import get_total_norm
 from aeframe.dashboard import write_scalars
 from aeframe.data import Batch
 from aeframe.distributed import sum_over_ranks
-from aeframe.loops import FitLoop
+from aeframe.loops import EpochLoop
 from aeframe.models.base import Output
 
 if TYPE_CHECKING:
@@ -99,5 +99,5 @@ def norm(tensors: Iterable[Tensor], *, sharded: bool = False) -> Tensor:
 
 def _waited(module: AutoencoderModule) -> float:
     """Seconds of this process until now in which a batch was waited for."""
-    loop = module.trainer.fit_loop
-    return loop.waited if isinstance(loop, FitLoop) else 0.0
+    loop = module.trainer.fit_loop.epoch_loop
+    return loop.waited if isinstance(loop, EpochLoop) else 0.0

@@ -31,6 +31,7 @@ from aeframe.compute import (
 )
 from aeframe.config.build import Built, build
 from aeframe.constrained import ConstrainedAutoencoder
+from aeframe.doctor import Doctor
 from aeframe.errors import UserError
 from aeframe.evaluate import Card
 from aeframe.files import replaced
@@ -104,11 +105,13 @@ def run(
         value = float(best.best_model_score)  # type: ignore[arg-type]
         if card is None:  # another rank speaks
             return value
+        found = _doctor(built).read(card, trainer)
         _log_choices(trainer, built, card, value)
         result = {
             **card.as_dict(),
             "optimized_metric": {"name": metric, "value": value, "direction": better_is(metric)},
             "until": {"metric": _until(built).wanted.metric, "reached": _until(built).reached},
+            "doctor": [finding.as_dict() for finding in found],
             "epochs": trainer.current_epoch,
             "steps": trainer.global_step,
             "seconds": round(time.perf_counter() - started, 2),
@@ -119,7 +122,8 @@ def run(
         with replaced(folder / "evaluation.json") as file:  # last: it says that the run is done
             file.write(f"{json.dumps(result, indent=2)}\n".encode())
     ends = (c for c in built.callbacks if isinstance(c, Until | EarlyStopping))
-    report.closing(card, result, [c.said for c in ends if c.said], folder)
+    said = [*(c.said for c in ends if c.said), *map(str, found)]
+    report.closing(card, result, said, folder)
     return value
 
 
@@ -227,6 +231,10 @@ def _refused() -> Iterator[None]:
 
 def _until(built: Built) -> Until:
     return next(c for c in built.callbacks if isinstance(c, Until))
+
+
+def _doctor(built: Built) -> Doctor:
+    return next(c for c in built.callbacks if isinstance(c, Doctor))
 
 
 def _quiet() -> None:

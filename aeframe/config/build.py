@@ -31,6 +31,8 @@ from aeframe.constraints import Data
 from aeframe.dashboard import Dashboard
 from aeframe.data import DataModule
 from aeframe.divergence import Guard
+from aeframe.doctor import Doctor
+from aeframe.doctor.base import Patient
 from aeframe.errors import ConfigError, Problem
 from aeframe.evaluate import Evaluation
 from aeframe.launch import require_devices
@@ -90,6 +92,7 @@ def build(cfg: DictConfig | Mapping[str, Any]) -> Built:
         EarlyStopping(node["optimized_metric"], made["early_stopping"]),
         Dashboard(made["dashboard"]),
         Charts(),
+        Doctor(Patient(node, net, data), on=node["doctor"]),
     ]
     return Built(
         net,
