@@ -76,13 +76,14 @@ class Patient:
 class Vitals(NamedTuple):
     """What is known at the end of a validation.
 
-    epoch: from 1. val: the validation's metrics. start: the loss of the first step of all, that of the mean
-    image. loss, gradient_norm: means of what was logged since the validation before; None where nothing
-    was. waiting: likewise, the share of time; waited: the seconds in all.
-    saturated: see aeframe/doctor/saturation.py. others: whether another rule has spoken.
+    epoch: from 1. steps: of the optimizer. val: the validation's metrics. start: the loss of the first step
+    of all, that of the mean image. loss, gradient_norm: means of what was logged since the validation
+    before; None where nothing was. waiting: likewise, the share of time; waited: the seconds in all.
+    saturated: see aeframe/doctor/saturation.py. told: the rules that have spoken.
     """
 
     epoch: int
+    steps: int
     val: Mapping[str, float]
     start: float | None = None
     loss: float | None = None
@@ -90,7 +91,12 @@ class Vitals(NamedTuple):
     waiting: float | None = None
     waited: float = 0.0
     saturated: Mapping[str, float] = {}
-    others: bool = False
+    told: frozenset[str] = frozenset()
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether there were epochs and steps enough for something to be learned."""
+        return self.epoch >= 3 and self.steps >= 100
 
 
 class Rule(ABC):

@@ -15,7 +15,6 @@ class Collapse(Rule):
     """
 
     name = "posterior_collapse"
-    first = 3  # epoch: units come alive one after the other
 
     def __init__(self, patient: Patient) -> None:
         super().__init__(patient)
@@ -23,7 +22,7 @@ class Collapse(Rule):
 
     def shows(self, vitals: Vitals) -> bool:
         active = vitals.val.get("active_units")
-        if active is None or vitals.epoch < self.first:
+        if active is None or not vitals.has_begun:  # units come alive one after the other
             return False
         self.active = round(active)
         return self.active < max(1, self.patient.units / 4)

@@ -22,7 +22,7 @@ from aeframe.loops import EpochLoop
 from aeframe.module import AutoencoderModule
 
 RULES: tuple[type[Rule], ...] = (
-    *(Collapse, DeadUnits, LearningRate, SaturatedOutput, SaturatedUnits),
+    *(Collapse, DeadUnits, SaturatedOutput, SaturatedUnits, LearningRate),
     *(MeanImage, Overfitting, DataWaiting),
 )
 """In this order: of one cause the first speaks."""
@@ -88,7 +88,7 @@ class Doctor(pl.Callback):
                 finding = rule.finding()
                 assert finding is not None
                 self.say(finding, trainer)
-                vitals = vitals._replace(others=True)
+                vitals = vitals._replace(told=vitals.told | {rule.name})
 
     def _vitals(self, trainer: pl.Trainer, module: AutoencoderModule) -> Vitals:
         metrics = trainer.callback_metrics.items()
@@ -99,6 +99,7 @@ class Doctor(pl.Callback):
         means = {name: mean.taken() for name, mean in self.sums.items()}
         return Vitals(
             epoch=trainer.current_epoch + 1,
+            steps=trainer.global_step,
             val={k.removeprefix("val/"): float(v) for k, v in metrics if k.startswith("val/")},
             start=module.guard.first,
             loss=means["loss"],
@@ -106,7 +107,7 @@ class Doctor(pl.Callback):
             waiting=self.waiting.taken(),
             waited=loop.waited if isinstance(loop, EpochLoop) else 0.0,
             saturated={} if sharded else saturated(self.patient),
-            others=any(rule.spoke is not None for rule in self.rules),
+            told=frozenset(rule.name for rule in self.rules if rule.spoke is not None),
         )
 
     def say(self, finding: Finding, trainer: pl.Trainer) -> None:

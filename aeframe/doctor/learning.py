@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from aeframe.doctor.base import Patient, Rule, Vitals
 from aeframe.doctor.overrides import Override
 
+UNRELATED = {"overfitting", "data_waiting"}
+"""What is no reason to learn nothing."""
+
 
 class LearningRate(Rule):
     """A learning rate that is too high: the network gets worse than the mean image, with which it began;
@@ -21,7 +24,9 @@ class LearningRate(Rule):
 
     def __init__(self, patient: Patient) -> None:
         super().__init__(patient)
-        self.fell = 0  # times that explained_variance fell by a jump
+        self.fell = self.falling = (
+            0  # times that explained_variance fell by a jump; and did so last
+        )
         self.first_fall = 0
         self.explained = self.best = (
             0.0  # at the last validation, and ever; at first the mean image's
@@ -31,12 +36,15 @@ class LearningRate(Rule):
     def shows(self, vitals: Vitals) -> bool:
         before, self.explained = self.explained, vitals.val["explained_variance"]
         self.best = max(self.best, self.explained)
-        if self.explained < before - self.jump:
+        falls = self.explained < before - self.jump
+        if falls and not self.falling:  # not what sinks for long, as under a heavy penalty
             self.fell += 1
             self.first_fall = self.first_fall or vitals.epoch
+        self.falling = int(falls)
         self.norm = vitals.gradient_norm or self.norm
         self.least_norm = min(self.least_norm, self.norm) if self.least_norm else self.norm
-        return self._worse(vitals) or self.fell >= self.jumps or self._explodes
+        shown = self._worse(vitals) or self.fell >= self.jumps or self._explodes
+        return shown and "saturated_output" not in vitals.told
 
     def _worse(self, vitals: Vitals) -> bool:
         """Than the mean image, and than the loss was with it: else the rate is too low."""
@@ -76,7 +84,7 @@ class MeanImage(Rule):
     """
 
     name = "mean_image"
-    first, least = 3, 0.05  # epoch, explained_variance
+    least = 0.05  # explained_variance
 
     def __init__(self, patient: Patient) -> None:
         super().__init__(patient)
@@ -85,8 +93,8 @@ class MeanImage(Rule):
     def shows(self, vitals: Vitals) -> bool:
         self.explained = vitals.val["explained_variance"]
         varies = vitals.val["mse"] > 1e-9
-        learned = self.explained > self.least or vitals.epoch < self.first
-        return varies and not learned and not vitals.others
+        learned = self.explained > self.least
+        return varies and vitals.has_begun and not learned and not vitals.told - UNRELATED
 
     def seen(self) -> str:
         return (
@@ -101,7 +109,7 @@ class MeanImage(Rule):
             self.patient.scaled(f"constraint.{name}.weight", 0.1) for name in self.patient.penalties
         ]
         return self.patient.remedy(
-            self.patient.scaled("optimizer.lr", 10.0) if rate < 3e-4 else None,
+            Override("optimizer.lr", 1e-3) if rate < 3e-4 else None,
             slower(self.patient) if usual else None,
             *weights,
             slower(self.patient) if rate > 3e-3 else None,

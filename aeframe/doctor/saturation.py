@@ -62,6 +62,7 @@ class SaturatedOutput(Rule):
     """The reconstruction is black and white where the data is grey."""
 
     name = "saturated_output"
+    patience = 2
     least, more = 0.9, 0.2  # of the output; than of the data
 
     def __init__(self, patient: Patient) -> None:
@@ -72,7 +73,8 @@ class SaturatedOutput(Rule):
         if "output" not in vitals.saturated:
             return False
         self.output, self.data = vitals.saturated["output"], vitals.saturated["data"]
-        return self.output > self.least and self.output > self.data + self.more
+        shown = self.output > self.least and self.output > self.data + self.more
+        return shown and "learning_rate" not in vitals.told  # one cause, told once
 
     def seen(self) -> str:
         return (
