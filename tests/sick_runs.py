@@ -63,7 +63,7 @@ SICK = {
     "a heavy L1 penalty": Sick(
         (
             *("model=sparse", "constraint=l1", "constraint.l1.weight=1000"),
-            *("trainer.max_epochs=16", "trainer.limit_train_batches=null"),
+            "optimizer.lr=0.01",
         ),
         "mean_image",
         "constraint.l1.weight=100",
@@ -107,8 +107,7 @@ SICK = {
     "nothing in the way of copying": Sick(
         (
             *("constraint=[]", "model.allow_overcomplete=true", "model.latent_dim=128"),
-            *("network=linear", "optimizer.lr=0.003", "trainer.max_epochs=20"),
-            "trainer.limit_train_batches=null",
+            *("network=linear", "optimizer.lr=0.01"),
         ),
         "copying",
         "model.latent_dim=16",

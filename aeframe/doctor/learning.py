@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from aeframe.doctor.base import Patient, Rule, Vitals
 from aeframe.doctor.overrides import Override
 
-UNRELATED = {"overfitting", "data_waiting"}
+UNRELATED = {"data_waiting"}
 """What is no reason to learn nothing."""
 
 
@@ -140,7 +140,9 @@ class Overfitting(Rule):
         if vitals.loss is not None:
             self.train = vitals.loss if self.train is None else (self.train + vitals.loss) / 2
         if self.best is None or self.val < self.best:
-            self.best, self.best_epoch, self.train_at_best = self.val, vitals.epoch, self.train
+            self.best, self.best_epoch = self.val, vitals.epoch
+            losses = [loss for loss in (vitals.loss, self.train) if loss is not None]
+            self.train_at_best = min(losses, default=None)  # an average lags behind what falls
         if self.train is None or self.train_at_best is None or vitals.start is None:
             return False
         margin = self.share * (vitals.start - self.best)
