@@ -42,11 +42,8 @@ class Scalars:
     def __init__(self) -> None:
         self.listeners: list[Listener] = []
         self.noted: Noted | None = None
-        self._last = (
-            0,
-            time.perf_counter(),
-            0.0,
-        )  # the last step, when, and all waiting until then
+        # the last step, when, and all waiting until then
+        self._last = (0, time.perf_counter(), 0.0)
 
     def begin(self, module: AutoencoderModule, step: int) -> None:
         """An epoch begins: what lay between it and the one before is no training."""

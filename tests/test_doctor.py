@@ -245,6 +245,9 @@ def test_a_long_decline_is_no_jump(patient: Callable[..., Patient]) -> None:
     rule = LearningRate(patient())
     assert shown(rule, jumping) == 7
     assert "jumps: 3 times since epoch 2" in rule.seen()
+    beta = "model.beta={schedule: cyclic, value: 1.0, epochs: 2}"
+    cyclic = LearningRate(patient("model=variational", beta))
+    assert shown(cyclic, [{"explained_variance": v} for v in (0.9, 0.7) * 5]) is None
 
 
 def test_a_gradient_that_explodes_is_told_when_the_error_grows(

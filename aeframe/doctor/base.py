@@ -10,6 +10,7 @@ from typing import Any, ClassVar, NamedTuple
 from aeframe.constrained import ConstrainedAutoencoder
 from aeframe.data import DataModule
 from aeframe.doctor.overrides import Override, first_valid
+from aeframe.resume import flat
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,13 @@ class Patient:
 
     @property
     def penalties(self) -> list[str]:
-        """The constraints whose weight can be written."""
-        given = self.node["constraint"] or {}
-        return [name for name, options in given.items() if "weight" in options]
+        """The constraints that hold the network back by a term of the loss."""
+        return [n for n, part in self.net.parts if part.penalises and part.kind != "revival"]
+
+    @property
+    def cycles(self) -> bool:
+        """Whether a weight of the loss goes up and down by itself."""
+        return any(key.endswith(".schedule") and v == "cyclic" for key, v in flat(self.node))
 
 
 class Vitals(NamedTuple):

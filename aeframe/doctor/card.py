@@ -15,7 +15,7 @@ PLAIN = ("val/mse", "val/psnr", "val/explained_variance")
 
 def of_card(card: Card, patient: Patient, epochs: int, others: bool) -> Iterator[Finding]:
     """What its numbers say. epochs: of training. others: whether something was said before."""
-    check, size = card.copy_check, patient.units
+    check = card.copy_check
     if not check.passed:
         seen = f"the network copies its input: it brings back {check.copied:.0%} of pure noise"
         yield Finding("copying", epochs, seen, _tighter(patient))
@@ -27,7 +27,7 @@ def of_card(card: Card, patient: Patient, epochs: int, others: bool) -> Iterator
             f"the error of {card.metrics['mse']:.3g} per pixel is no better than that of "
             f"{pca.name}, {pca.mse:.3g}, though the code is as large, after {epochs} epochs"
         )
-        yield Finding("pca", epochs, seen, _longer(patient, size))
+        yield Finding("pca", epochs, seen, _longer(patient))
 
 
 def _tighter(patient: Patient) -> str | None:
@@ -47,7 +47,7 @@ def _tighter(patient: Patient) -> str | None:
     )
 
 
-def _longer(patient: Patient, size: int) -> str | None:
+def _longer(patient: Patient) -> str | None:
     """One linear layer each way is PCA at best; else it has not learned all that it can."""
     linear = not patient.net.model.layer_sizes and not patient.net.is_sparse
     return patient.remedy(

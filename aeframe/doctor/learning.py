@@ -24,13 +24,11 @@ class LearningRate(Rule):
 
     def __init__(self, patient: Patient) -> None:
         super().__init__(patient)
-        self.fell = self.falling = (
-            0  # times that explained_variance fell by a jump; and did so last
-        )
+        # times that explained_variance fell by a jump; whether it did so last
+        self.fell = self.falling = 0
         self.first_fall = 0
-        self.explained = self.best = (
-            0.0  # at the last validation, and ever; at first the mean image's
-        )
+        # at the last validation, and the most ever; at first the mean image's
+        self.explained = self.best = 0.0
         self.norm = self.least_norm = 0.0  # of the gradient, likewise
 
     def shows(self, vitals: Vitals) -> bool:
@@ -43,7 +41,8 @@ class LearningRate(Rule):
         self.falling = int(falls)
         self.norm = vitals.gradient_norm or self.norm
         self.least_norm = min(self.least_norm, self.norm) if self.least_norm else self.norm
-        shown = self._worse(vitals) or self.fell >= self.jumps or self._explodes
+        jumps = self.fell >= self.jumps and not self.patient.cycles
+        shown = self._worse(vitals) or jumps or self._explodes
         return shown and "saturated_output" not in vitals.told
 
     def _worse(self, vitals: Vitals) -> bool:

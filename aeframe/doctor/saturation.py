@@ -25,7 +25,7 @@ def saturated(patient: Patient) -> dict[str, float]:
     output, data: of a likelihood with ends, the reconstruction's and the data's. units: of hidden layers
     whose activation has ends.
     """
-    net, found = patient.net, {}
+    net, found = patient.net, dict[str, float]()
     ends = net.model.likelihood.support
     layers = [layer for layer in net.model.modules() if type(layer) in ENDS]
     bounded = all(abs(end) < float("inf") for end in ends)
