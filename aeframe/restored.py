@@ -54,7 +54,7 @@ TEXTS = (
 """What callbacks save that is text. Paths are not heeded."""
 
 MEASURED = "Doctor"
-"""The callback that saves any numbers; others count."""
+"""The callback that saves numbers of any kind, where others count."""
 
 
 def check_fits(saved: Saved, module: AutoencoderModule, trainer: pl.Trainer) -> None:
@@ -174,14 +174,16 @@ def _check_callbacks(like: Mapping[str, Mapping[str, Any]], found: Any) -> None:
         same_keys(state, found[name], kind, YOUNGER)
         for key, value in found[name].items():
             where = f"{kind}.{key}"
+            if kind == MEASURED:
+                if not (is_number(value) or value is state[key] is None):
+                    raise UnfitError(f"{where} is no number")
+                continue
             if isinstance(value, dict):  # of scores by file, which Best takes from its folder
                 continue
             if isinstance(value, Tensor):
                 check_tensor(torch.zeros(()), value.float(), where)
             elif isinstance(value, str) and key not in TEXTS:
                 raise UnfitError(f"{where} is no number")
-            elif kind == MEASURED and is_number(value):
-                continue
             elif not isinstance(value, str | None) and not is_count(value):
                 raise UnfitError(f"{where} is no count")
         if found[name].get("stopping_reason", 0) not in range(5):

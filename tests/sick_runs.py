@@ -112,7 +112,9 @@ SICK = {
         "copying",
         "model.latent_dim=16",
     ),
-    "one linear layer each way": Sick(("network=linear",), "pca", "network=mlp"),
+    "one linear layer each way": Sick(
+        ("network=linear", "trainer.max_epochs=10"), "pca", "network=mlp"
+    ),
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -196,6 +197,19 @@ def test_a_run_that_goes_on_does_not_say_it_again(
     assert told["epoch"] == 7
     events = Events(tmp_path / "run").read
     assert len(events.Tensors("doctor/mean_image/text_summary")) == 1
+
+
+@pytest.mark.parametrize("odd", ["text", {"a": 1}, [1], None, math.nan])
+def test_a_checkpoint_with_anything_but_numbers_of_it_is_refused(
+    aeframe: Command, begun: Path, odd: Any
+) -> None:
+    last = begun / "checkpoints" / "last.ckpt"
+    state = torch.load(last, weights_only=True)
+    state["callbacks"]["Doctor"]["dead_units.dead"] = odd
+    torch.save(state, last)
+    status, _, err = aeframe("resume=run", "trainer.max_epochs=3")
+    assert status == 2
+    assert "(Doctor.dead_units.dead is no number)" in err
 
 
 # ---------------------------------------------------------------------------------------- rules alone

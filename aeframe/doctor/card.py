@@ -8,7 +8,7 @@ from aeframe.doctor.base import Finding, Patient
 from aeframe.doctor.overrides import Override
 from aeframe.evaluate import Card
 
-ENOUGH = 5  # epochs, of which more than an attempt can be expected
+ENOUGH = 10  # epochs, of which more than an attempt can be expected
 PLAIN = ("val/mse", "val/psnr", "val/explained_variance")
 """The metrics of a run that is after the squared error alone, as PCA is."""
 
