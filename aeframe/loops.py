@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytorch_lightning as pl
@@ -16,7 +17,8 @@ from aeframe.interruption import Interrupted
 
 class EpochLoop(_TrainingEpochLoop):
     """Lets `last` be saved at one kind of moment: a batch is done with all its counts, and what may follow
-    it (a validation, schedules that wait for its metrics) has not begun.
+    it (a validation, schedules that wait for its metrics) has not begun. waited: seconds of this process in
+    which training waited for a batch.
 
     A run that goes on begins with what may follow. Lightning's own restart would leave out some of that, and
     begin the epoch's batches anew.
@@ -26,6 +28,7 @@ class EpochLoop(_TrainingEpochLoop):
         super().__init__(plain.trainer, plain.min_steps, plain.max_steps)
         self.last = last
         self.goes_on = False
+        self.waited = 0.0
 
     def state_dict(
         self, destination: dict[str, Any] | None = None, prefix: str = ""
@@ -54,6 +57,14 @@ class EpochLoop(_TrainingEpochLoop):
     def on_advance_end(self, data_fetcher: Any) -> None:
         self.last.after_batch(self.trainer)
         super().on_advance_end(data_fetcher)
+
+    def _on_before_fetch(self) -> None:
+        super()._on_before_fetch()
+        self._asked = time.perf_counter()
+
+    def _on_after_fetch(self) -> None:
+        self.waited += time.perf_counter() - self._asked
+        super()._on_after_fetch()
 
 
 class FitLoop(_FitLoop):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -15,7 +14,6 @@ from torch.optim import Optimizer
 from aeframe.checkpoints import metrics_of, restore_metrics
 from aeframe.constrained import ConstrainedAutoencoder
 from aeframe.constraints.base import Step
-from aeframe.dashboard import write_scalars
 from aeframe.data import Batch, DataModule
 from aeframe.divergence import Guard, diverged, outlier
 from aeframe.errors import UserError
@@ -23,6 +21,7 @@ from aeframe.metrics import Metrics
 from aeframe.models.base import Output
 from aeframe.noise import Noise, mix
 from aeframe.pace import Pace
+from aeframe.scalars import Noted, Scalars
 from aeframe.schedules import Clock
 
 LARGE = 2**19  # elements of a layer's output for a batch that no gradient is made for
@@ -72,7 +71,7 @@ class AutoencoderModule(pl.LightningModule):
         self._scheduler_options = dict(scheduler_options or {})
         self._drops = any(isinstance(layer, nn.Dropout) for layer in net.modules())
         self._known: Mapping[str, float] = {}  # the last validation's metrics in an earlier process
-        self._logged = (0, time.perf_counter())  # the last step that was, and when
+        self.scalars = Scalars()
         self.save_hyperparameters(dict(hyperparameters or {}), logger=False)
 
     def noise(self, *key: int | str, rows: int | None = None) -> Noise:
@@ -143,11 +142,11 @@ class AutoencoderModule(pl.LightningModule):
             torch.manual_seed(mix(*noise.key, rank))
         output = self.observed(batch.x, noise)
         loss = output.loss
+        if self.sees_each_loss:
+            self.check(loss.item(), output, step, batch)
         # the last batch of a step speaks
         if self.logs(step) and not self.trainer.fit_loop._should_accumulate():
-            self._log_step(output, loss, step, batch)
-        elif self.sees_each_loss:
-            self._check(loss.item(), output, step, batch)
+            self.scalars.noted = Noted(output, loss, step, batch)
         return loss
 
     @property
@@ -175,7 +174,7 @@ class AutoencoderModule(pl.LightningModule):
         for weight in self.trained:  # optimizer.zero_grad() does no more, and takes longer
             weight.grad = None
         loss.backward()
-        if self.net.having("before_step"):
+        if self.net.having("before_step") or self.scalars.noted is not None:
             self.on_before_optimizer_step(optimizer)
         trainer = self.trainer
         if trainer.gradient_clip_val:
@@ -189,27 +188,8 @@ class AutoencoderModule(pl.LightningModule):
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         self.pace.run_ahead(self)
 
-    @torch.no_grad()
-    def _log_step(self, output: Output, loss: Tensor, step: int, batch: Batch) -> None:
-        """Write the values of this very step: Lightning's own way costs more than a small network's step."""
-        values = {"loss": loss}
-        for name, term in output.terms.items():
-            values |= {name: term.value, f"{name}_weighted": term.weighted}
-        if self.net.is_sparse:
-            values["dormant"] = 1 - output.code.active.float().mean()
-        # together: one by one each would wait for the device
-        numbers = torch.stack([value.double() for value in values.values()]).tolist()
-        self._check(numbers[0], output, step, batch)
-        written = {f"train/{name}": number for name, number in zip(values, numbers, strict=True)}
-        before, since = self._logged
-        now = time.perf_counter()
-        self._logged = step, now
-        images = (step - before) * self.data.batch_size * self.trainer.accumulate_grad_batches
-        written["train/images_per_second"] = images / (now - since)
-        written["train/learning_rate"] = float(self.trainer.optimizers[0].param_groups[0]["lr"])
-        write_scalars(self.trainer.loggers, written, step)
-
-    def _check(self, loss: float, output: Output, step: int, batch: Batch) -> None:
+    def check(self, loss: float, output: Output, step: int, batch: Batch) -> None:
+        """Raise DivergenceError for a loss that is of no use any more."""
         if complaint := self.guard.complaint(loss):
             terms = {name: term.value.item() for name, term in output.terms.items()}
             remedy, rows = outlier([batch], self.net.normalization), batch.row.tolist()
@@ -235,6 +215,7 @@ class AutoencoderModule(pl.LightningModule):
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         for _, part in self.net.having("before_step"):
             part.before_step(self.net.model)
+        self.scalars.write(self)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["callback_metrics"] = metrics_of(self.trainer)
@@ -262,7 +243,7 @@ class AutoencoderModule(pl.LightningModule):
             trainer.current_epoch, max(steps, 1), trainer.global_rank, trainer.world_size
         )
         self.net.set_clock(Clock(step, step / self.epoch.steps))
-        self._logged = step - 1, time.perf_counter()
+        self.scalars.begin(self, step)
 
     def on_validation_epoch_start(self) -> None:
         self.metrics.reset("val")

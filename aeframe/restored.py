@@ -14,7 +14,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from aeframe.alike import UnfitError, as_floats, check_like, check_tensor, same_keys
+from aeframe.alike import UnfitError, as_floats, check_like, check_tensor, is_number, same_keys
 from aeframe.divergence import PLANNED, RATES
 from aeframe.errors import UserError, short
 from aeframe.module import AutoencoderModule
@@ -52,6 +52,9 @@ TEXTS = (
     "stopping_reason_message",
 )
 """What callbacks save that is text. Paths are not heeded."""
+
+MEASURED = "Doctor"
+"""The callback that saves numbers of any kind, where others count."""
 
 
 def check_fits(saved: Saved, module: AutoencoderModule, trainer: pl.Trainer) -> None:
@@ -171,6 +174,10 @@ def _check_callbacks(like: Mapping[str, Mapping[str, Any]], found: Any) -> None:
         same_keys(state, found[name], kind, YOUNGER)
         for key, value in found[name].items():
             where = f"{kind}.{key}"
+            if kind == MEASURED:
+                if not (is_number(value) or value is state[key] is None):
+                    raise UnfitError(f"{where} is no number")
+                continue
             if isinstance(value, dict):  # of scores by file, which Best takes from its folder
                 continue
             if isinstance(value, Tensor):

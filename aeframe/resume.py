@@ -19,6 +19,7 @@ HARMLESS = (
     "early_stopping",
     "divergence",
     "dashboard",
+    "doctor",
     "evaluation",
     *(f"dataset.{key}" for key in ("root", "path", "test_path", "download", "cache")),
     *(f"dataset.{key}" for key in ("in_memory", "memory_limit", "num_workers")),

@@ -32,6 +32,7 @@ from aeframe.compute import (
 from aeframe.config.build import Built, build
 from aeframe.constrained import ConstrainedAutoencoder
 from aeframe.dashboard import Dashboard
+from aeframe.doctor import Doctor
 from aeframe.errors import UserError
 from aeframe.evaluate import Card
 from aeframe.files import replaced
@@ -106,11 +107,13 @@ def run(
         value = float(best.best_model_score)  # type: ignore[arg-type]
         if card is None:  # another rank speaks
             return value
+        found = _doctor(built).read(card, trainer)
         _log_choices(trainer, built, card, value)
         result = {
             **card.as_dict(),
             "optimized_metric": {"name": metric, "value": value, "direction": better_is(metric)},
             "until": {"metric": _until(built).wanted.metric, "reached": _until(built).reached},
+            "doctor": [finding.as_dict() for finding in found],
             "epochs": trainer.current_epoch,
             "steps": trainer.global_step,
             "seconds": round(time.perf_counter() - started, 2),
@@ -123,6 +126,7 @@ def run(
             file.write(f"{json.dumps(result, indent=2)}\n".encode())
     ends = (c for c in built.callbacks if isinstance(c, Until | EarlyStopping))
     said = [text for text in (*(c.said for c in ends), changed) if text]
+    said += map(str, found)
     report.closing(card, result, said, folder, commands(node, result, folder, net.step is not None))
     return value
 
@@ -233,6 +237,10 @@ def _refused() -> Iterator[None]:
 
 def _until(built: Built) -> Until:
     return next(c for c in built.callbacks if isinstance(c, Until))
+
+
+def _doctor(built: Built) -> Doctor:
+    return next(c for c in built.callbacks if isinstance(c, Doctor))
 
 
 def _quiet() -> None:

@@ -13,6 +13,7 @@ import torch
 from omegaconf import DictConfig
 
 from aeframe.callbacks import EarlyStopping, Until
+from aeframe.charts import Charts
 from aeframe.config.callbacks import CheckpointOptions
 from aeframe.config.classes import keys, options_of, resolve
 from aeframe.config.data import data_module
@@ -30,6 +31,8 @@ from aeframe.constraints import Data
 from aeframe.dashboard import Dashboard
 from aeframe.data import DataModule
 from aeframe.divergence import Guard
+from aeframe.doctor import Doctor
+from aeframe.doctor.base import Patient
 from aeframe.errors import ConfigError, Problem
 from aeframe.evaluate import Evaluation
 from aeframe.launch import require_devices
@@ -88,6 +91,8 @@ def build(cfg: DictConfig | Mapping[str, Any]) -> Built:
         Until(made["until"]),
         EarlyStopping(node["optimized_metric"], made["early_stopping"]),
         Dashboard(made["dashboard"]),
+        Charts(),
+        Doctor(Patient(node, net, data), on=node["doctor"]),
     ]
     return Built(
         net,

@@ -67,6 +67,7 @@ ROOT = (
     "scheduler",
     "seed",
     "optimized_metric",
+    "doctor",
     "resume",
 )
 
@@ -99,6 +100,8 @@ def find(node: dict[str, Any]) -> Parts:
     if not isinstance(node["resume"], str | None):
         remedy = "Write resume=auto, or the folder of a run."
         parts.found.append(Problem(f"resume={node['resume']}", "expected text or null", remedy))
+    if not isinstance(node["doctor"], bool):
+        parts.found.append(Problem(f"doctor={node['doctor']}", "expected true or false"))
     for key, base in OBJECTS.items():
         make_object(node, key, base, parts)
     for key, target in PLAIN.items():

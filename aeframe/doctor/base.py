@@ -1,0 +1,158 @@
+"""What a rule sees of a run, and what it answers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+from aeframe.constrained import ConstrainedAutoencoder
+from aeframe.data import DataModule
+from aeframe.doctor.overrides import Override, first_valid
+from aeframe.resume import flat
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one rule has to say. seen: with its numbers, and since when. epoch: in which it was said.
+
+    remedy: the override to try, as it is typed, where one is valid for this run.
+    """
+
+    rule: str
+    epoch: int
+    seen: str
+    remedy: str | None
+
+    def __str__(self) -> str:
+        return f"Doctor: {self.seen}." + (f" Try: {self.remedy}" if self.remedy else "")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        return {"rule": self.rule, "epoch": self.epoch, "seen": self.seen, "try": self.remedy}
+
+
+@dataclass(frozen=True)
+class Patient:
+    """What does not change in a run. node: its configuration."""
+
+    node: Mapping[str, Any]
+    net: ConstrainedAutoencoder
+    data: DataModule
+
+    @property
+    def units(self) -> int:
+        """Of the code."""
+        return self.net.model.latent_dim
+
+    def remedy(self, *candidates: Override | None) -> str | None:
+        """The first of these that the configuration's check accepts for this run, as it is typed."""
+        found = first_valid(self.node, [c for c in candidates if c is not None])
+        return None if found is None else str(found)
+
+    def scaled(self, key: str, factor: float) -> Override | None:
+        """That key with its present value times the factor; None where it has no number."""
+        value: Any = self.node
+        for name in key.split("."):
+            value = value.get(name) if isinstance(value, Mapping) else None
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return None
+        scaled = value * factor
+        whole = isinstance(value, int)
+        return Override(key, max(1, round(scaled)) if whole else float(f"{scaled:.2g}"))
+
+    def more_constraints(self, *names: str) -> Override:
+        """The run's constraints and these."""
+        given = list(self.node["constraint"] or {})
+        return Override("constraint", [*given, *(name for name in names if name not in given)])
+
+    @property
+    def penalties(self) -> list[str]:
+        """The constraints that hold the network back by a term of the loss."""
+        return [n for n, part in self.net.parts if part.penalises and part.kind != "revival"]
+
+    @property
+    def cycles(self) -> bool:
+        """Whether a weight of the loss goes up and down by itself."""
+        return any(key.endswith(".schedule") and v == "cyclic" for key, v in flat(self.node))
+
+
+class Vitals(NamedTuple):
+    """What is known at the end of a validation.
+
+    epoch: from 1. steps: of the optimizer. val: the validation's metrics. start: the loss of the first step
+    of all, that of the mean image. loss, gradient_norm: means of what was logged since the validation
+    before; None where nothing was. waiting: likewise, the share of time; waited: the seconds in all.
+    saturated: see aeframe/doctor/saturation.py. told: the rules that have spoken.
+    """
+
+    epoch: int
+    steps: int
+    val: Mapping[str, float]
+    start: float | None = None
+    loss: float | None = None
+    gradient_norm: float | None = None
+    waiting: float | None = None
+    waited: float = 0.0
+    saturated: Mapping[str, float] = {}
+    told: frozenset[str] = frozenset()
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether there were epochs and steps enough for something to be learned."""
+        return self.epoch >= 3 and self.steps >= 100
+
+
+class Rule(ABC):
+    """One thing that may ail a run, told once when `patience` validations in a row have shown it.
+
+    Its attributes but the patient are numbers or None, and what it says follows from them: a checkpoint
+    keeps them.
+    """
+
+    name: ClassVar[str]
+    patience: ClassVar[int] = 3
+
+    def __init__(self, patient: Patient) -> None:
+        self.patient = patient
+        self.since: int | None = None  # the epoch in which it began
+        self.shown = 0  # in so many validations
+        self.spoke: int | None = None  # the epoch
+
+    def look(self, vitals: Vitals) -> bool:
+        """Whether there is something to say now."""
+        if self.spoke is not None:
+            return False
+        if not self.shows(vitals):
+            self.since, self.shown = None, 0
+            return False
+        if self.since is None:
+            self.since = vitals.epoch
+        self.shown += 1
+        if self.shown < self.patience:
+            return False
+        self.spoke = vitals.epoch
+        return True
+
+    def finding(self) -> Finding | None:
+        """What was said, if anything."""
+        if self.spoke is None:
+            return None
+        return Finding(self.name, self.spoke, self.seen(), self.remedy())
+
+    def state_dict(self) -> dict[str, float | None]:
+        """What it remembers, by name."""
+        return {name: value for name, value in vars(self).items() if name != "patient"}
+
+    @abstractmethod
+    def shows(self, vitals: Vitals) -> bool:
+        """Whether this validation shows it."""
+
+    @abstractmethod
+    def seen(self) -> str:
+        """What was seen: a sentence without its full stop."""
+
+    @abstractmethod
+    def remedy(self) -> str | None:
+        """The override to try."""

@@ -1,0 +1,109 @@
+"""What may ail the code: units that carry nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from aeframe.doctor.base import Patient, Rule, Vitals
+from aeframe.doctor.overrides import Override
+
+
+class Collapse(Rule):
+    """Posterior collapse: less than a quarter of a variational model's units carry anything about x
+    (active_units, Burda et al. 2016).
+    """
+
+    name = "posterior_collapse"
+
+    def __init__(self, patient: Patient) -> None:
+        super().__init__(patient)
+        self.active = 0
+
+    def shows(self, vitals: Vitals) -> bool:
+        active = vitals.val.get("active_units")
+        if active is None or not vitals.has_begun:  # units come alive one after the other
+            return False
+        self.active = round(active)
+        return self.active < max(1, self.patient.units / 4)
+
+    def seen(self) -> str:
+        units = self.patient.units
+        return (
+            f"the posterior has collapsed: {units - self.active} of {units} code units say nothing of the "
+            f"input, since epoch {self.since}"
+        )
+
+    def remedy(self) -> str | None:
+        model = self.patient.node["model"]
+        beta, epochs = model.get("beta"), self.patient.node["trainer"].get("max_epochs") or 20
+        warmup = {"schedule": "warmup", "value": beta, "epochs": max(1, epochs // 2)}
+        fixed = self.patient.node["likelihood"].get("variance", "learned") != "learned"
+        is_number = not isinstance(beta, Mapping)
+        return self.patient.remedy(
+            Override("model.beta", 1.0) if is_number and beta and beta > 1 else None,
+            Override("likelihood.variance", "learned") if fixed else None,
+            Override("model.beta", warmup) if is_number else None,
+            Override("model.free_bits", 0.25) if not model.get("free_bits") else None,
+            Override("model.latent_dim", max(1, self.active)),
+        )
+
+
+class DeadUnits(Rule):
+    """Units that no validation sample activates: many more than chance leaves, and growing in number, or
+    more than half.
+    """
+
+    name = "dead_units"
+    share, growth, most = 0.3, 0.1, 0.5
+
+    def __init__(self, patient: Patient) -> None:
+        super().__init__(patient)
+        self.least: float | None = None
+        self.least_epoch = 0
+        self.dead = 0.0
+
+    def shows(self, vitals: Vitals) -> bool:
+        if "dead" not in vitals.val:
+            return False
+        self.dead, l0 = vitals.val["dead"], vitals.val["l0"]
+        if self.least is None or self.dead < self.least:
+            self.least, self.least_epoch = self.dead, vitals.epoch
+        # as many units as would get nothing if all were equally likely: few samples do not reach all
+        samples = len(self.patient.data.splits["val"])
+        chance = math.exp(-l0 * samples / self.patient.units) if l0 else 0.0
+        beyond = (self.dead - chance) / max(1 - chance, 1e-9)
+        return beyond >= self.most or (beyond >= self.share and self._has_grown)
+
+    @property
+    def _has_grown(self) -> bool:
+        return self.dead - (self.least or 0.0) >= self.growth
+
+    def seen(self) -> str:
+        least = self.least or 0.0
+        grown = f" ({least:.0%} after epoch {self.least_epoch})" if self._has_grown else ""
+        return (
+            f"{self.dead:.0%} of {self.patient.units} code units are dead{grown}, active for no validation "
+            f"sample, since epoch {self.since}"
+        )
+
+    def remedy(self) -> str | None:
+        silent = self.dead > 0.9  # nothing is left that could revive the others
+        weights = [
+            self.patient.scaled(f"constraint.{name}.weight", 0.1) for name in self.patient.penalties
+        ]
+        revive = [
+            self.patient.more_constraints("auxk"),
+            self.patient.more_constraints("resampling"),
+        ]
+        larger = [self.patient.scaled(f"constraint.{n}.k", 4) for n in ("topk", "batch_topk")]
+        return self.patient.remedy(
+            *(weights if silent else []),
+            *([] if _has_revival(self.patient) else revive),
+            *larger,
+            self.patient.scaled("optimizer.lr", 1 / 3),
+        )
+
+
+def _has_revival(patient: Patient) -> bool:
+    return bool({"auxk", "resampling"} & set(patient.node["constraint"] or {}))

@@ -1,0 +1,148 @@
+"""The callback: looks at each validation, and says what its rules find."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.strategies import FSDPStrategy
+from pytorch_lightning.trainer.states import TrainerFn
+
+from aeframe.doctor.base import Finding, Patient, Rule, Vitals
+from aeframe.doctor.card import of_card
+from aeframe.doctor.code import Collapse, DeadUnits
+from aeframe.doctor.learning import LearningRate, MeanImage, Overfitting
+from aeframe.doctor.saturation import SaturatedOutput, SaturatedUnits, saturated
+from aeframe.doctor.waiting import DataWaiting
+from aeframe.evaluate import Card
+from aeframe.loops import EpochLoop
+from aeframe.module import AutoencoderModule
+
+RULES: tuple[type[Rule], ...] = (
+    *(Collapse, DeadUnits, SaturatedOutput, SaturatedUnits, LearningRate),
+    *(MeanImage, Overfitting, DataWaiting),
+)
+"""In this order: of one cause the first speaks."""
+EXACT = ("loss", "gradient_norm")
+"""What is averaged between validations, and kept for a run that goes on; not what depends on time."""
+
+
+class Doctor(pl.Callback):
+    """Each rule speaks once in a run, in the terminal and in TensorBoard; it costs nothing in a step.
+
+    findings: all that was said. on: whether it says anything at all.
+    """
+
+    def __init__(self, patient: Patient, *, on: bool) -> None:
+        self.patient, self.on = patient, on
+        self.rules = [rule(patient) for rule in RULES]
+        self.sums = {name: Mean() for name in EXACT}
+        self.waiting = Mean()
+        self.last: list[Finding] = []  # of the card
+
+    @property
+    def findings(self) -> list[Finding]:
+        """What was said, in the order in which it was."""
+        found = [finding for rule in self.rules if (finding := rule.finding()) is not None]
+        return sorted(found, key=lambda finding: finding.epoch) + self.last
+
+    def state_dict(self) -> dict[str, Any]:
+        state = {
+            f"{rule.name}.{name}": value
+            for rule in self.rules
+            for name, value in rule.state_dict().items()
+        }
+        for name, mean in self.sums.items():
+            state |= {f"{name}.total": mean.total, f"{name}.count": mean.count}
+        return state
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        for rule in self.rules:
+            for name in rule.state_dict():
+                setattr(rule, name, state_dict[f"{rule.name}.{name}"])
+        for name, mean in self.sums.items():
+            mean.total, mean.count = state_dict[f"{name}.total"], state_dict[f"{name}.count"]
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, AutoencoderModule)
+        if self.on and trainer.is_global_zero:
+            pl_module.scalars.listeners.append(self.hear)
+
+    def hear(self, values: Mapping[str, float]) -> None:
+        """A step's values were logged."""
+        for name, mean in self.sums.items():
+            mean.add(values[f"train/{name}"])
+        self.waiting.add(values["train/data_waiting"])
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        fits = trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking
+        if not (fits and self.on and trainer.is_global_zero):
+            return
+        assert isinstance(pl_module, AutoencoderModule)
+        vitals = self._vitals(trainer, pl_module)
+        for rule in self.rules:
+            if rule.look(vitals):
+                finding = rule.finding()
+                assert finding is not None
+                self.say(finding, trainer)
+                vitals = vitals._replace(told=vitals.told | {rule.name})
+
+    def _vitals(self, trainer: pl.Trainer, module: AutoencoderModule) -> Vitals:
+        metrics = trainer.callback_metrics.items()
+        loop = trainer.fit_loop.epoch_loop
+        sharded = isinstance(
+            trainer.strategy, FSDPStrategy
+        )  # one rank alone passes nothing through
+        means = {name: mean.taken() for name, mean in self.sums.items()}
+        return Vitals(
+            epoch=trainer.current_epoch + 1,
+            steps=trainer.global_step,
+            val={k.removeprefix("val/"): float(v) for k, v in metrics if k.startswith("val/")},
+            start=module.guard.first,
+            loss=means["loss"],
+            gradient_norm=means["gradient_norm"],
+            waiting=self.waiting.taken(),
+            waited=loop.waited if isinstance(loop, EpochLoop) else 0.0,
+            saturated={} if sharded else saturated(self.patient),
+            told=frozenset(rule.name for rule in self.rules if rule.spoke is not None),
+        )
+
+    def say(self, finding: Finding, trainer: pl.Trainer) -> None:
+        """In the terminal, where a bar makes room for it, and in TensorBoard."""
+        print(finding, flush=True)
+        self._write(finding, trainer)
+
+    def _write(self, finding: Finding, trainer: pl.Trainer) -> None:
+        for logger in trainer.loggers:
+            assert isinstance(logger, TensorBoardLogger)
+            logger.experiment.add_text(f"doctor/{finding.rule}", str(finding), trainer.global_step)
+
+    def read(self, card: Card, trainer: pl.Trainer) -> list[Finding]:
+        """All that was said in the run, with what the card says; that is left to the closing lines."""
+        if self.on:
+            before = bool(self.findings)
+            self.last = list(of_card(card, self.patient, trainer.current_epoch, before))
+            for finding in self.last:
+                self._write(finding, trainer)
+        return self.findings if self.on else []
+
+
+class Mean:
+    """Of the finite numbers that were added since it was taken."""
+
+    def __init__(self) -> None:
+        self.total, self.count = 0.0, 0
+
+    def add(self, value: float) -> None:
+        """One more."""
+        if math.isfinite(value):
+            self.total, self.count = self.total + value, self.count + 1
+
+    def taken(self) -> float | None:
+        """The mean, if there is one; it begins anew."""
+        mean = self.total / self.count if self.count else None
+        self.total, self.count = 0.0, 0
+        return mean

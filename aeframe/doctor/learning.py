@@ -1,0 +1,173 @@
+"""What may ail learning itself: too fast, not at all, or by heart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from aeframe.doctor.base import Patient, Rule, Vitals
+from aeframe.doctor.overrides import Override
+
+UNRELATED = {"data_waiting"}
+"""What is no reason to learn nothing."""
+
+
+class LearningRate(Rule):
+    """A learning rate that is too high: the network gets worse than the mean image, with which it began;
+    or the error jumps up again and again; or gradients explode while it grows.
+
+    Jumps are told by explained_variance, which no weight or schedule of the loss changes.
+    """
+
+    name = "learning_rate"
+    patience = 2
+    worse, jump, jumps, explosion = 0.1, 0.1, 3, 100.0
+
+    def __init__(self, patient: Patient) -> None:
+        super().__init__(patient)
+        # times that explained_variance fell by a jump; whether it did so last
+        self.fell = self.falling = 0
+        self.first_fall = 0
+        # at the last validation, and the most ever; at first the mean image's
+        self.explained = self.best = 0.0
+        self.norm = self.least_norm = 0.0  # of the gradient, likewise
+
+    def shows(self, vitals: Vitals) -> bool:
+        before, self.explained = self.explained, vitals.val["explained_variance"]
+        self.best = max(self.best, self.explained)
+        falls = self.explained < before - self.jump
+        if falls and not self.falling:  # not what sinks for long, as under a heavy penalty
+            self.fell += 1
+            self.first_fall = self.first_fall or vitals.epoch
+        self.falling = int(falls)
+        self.norm = vitals.gradient_norm or self.norm
+        self.least_norm = min(self.least_norm, self.norm) if self.least_norm else self.norm
+        jumps = self.fell >= self.jumps and not self.patient.cycles
+        shown = self._worse(vitals) or jumps or self._explodes
+        return shown and "saturated_output" not in vitals.told
+
+    def _worse(self, vitals: Vitals) -> bool:
+        """Than the mean image, and than the loss was with it: else the rate is too low."""
+        loss, start = vitals.loss, vitals.start
+        rises = loss is not None and start is not None and loss > start
+        return rises and self.explained < -self.worse
+
+    @property
+    def _explodes(self) -> bool:
+        grows = self.explained < self.best - self.jump
+        return grows and self.norm > self.explosion * self.least_norm
+
+    def seen(self) -> str:
+        error = 1 - self.explained
+        if error > 1 + self.worse:
+            return (
+                f"training makes the error grow: since epoch {self.since} it is above that of the mean "
+                f"image, now {error:.3g} times as large"
+            )
+        if self.fell >= self.jumps:
+            return (
+                f"the validation error jumps: {self.fell} times since epoch {self.first_fall} it rose by "
+                "more than a tenth of the data's variance"
+            )
+        return (
+            f"the gradient's norm explodes: {self.norm:.3g} since epoch {self.since}, after "
+            f"{self.least_norm:.3g}, and the error grows"
+        )
+
+    def remedy(self) -> str | None:
+        return self.patient.remedy(slower(self.patient), Override("trainer.gradient_clip_val", 1.0))
+
+
+class MeanImage(Rule):
+    """Nothing is learned: the reconstruction is no better than the mean image, whose squared error is the
+    variance of the data. What another rule has told explains it already.
+    """
+
+    name = "mean_image"
+    least = 0.05  # explained_variance
+
+    def __init__(self, patient: Patient) -> None:
+        super().__init__(patient)
+        self.explained = 0.0
+
+    def shows(self, vitals: Vitals) -> bool:
+        self.explained = vitals.val["explained_variance"]
+        varies = vitals.val["mse"] > 1e-9
+        learned = self.explained > self.least
+        return varies and vitals.has_begun and not learned and not vitals.told - UNRELATED
+
+    def seen(self) -> str:
+        return (
+            f"nothing is learned: the reconstruction explains {max(self.explained, 0.0):.1%} of the "
+            f"variance, no more than the mean image would, since epoch {self.since}"
+        )
+
+    def remedy(self) -> str | None:
+        rate = self.patient.node["optimizer"].get("lr", 1e-3)
+        usual = rate > 3e-3 and not self.patient.penalties
+        weights = [
+            self.patient.scaled(f"constraint.{name}.weight", 0.1) for name in self.patient.penalties
+        ]
+        return self.patient.remedy(
+            Override("optimizer.lr", 1e-3) if rate < 3e-4 else None,
+            slower(self.patient) if usual else None,
+            *weights,
+            slower(self.patient) if rate > 3e-3 else None,
+            self.patient.scaled("trainer.max_epochs", 3),
+            self.patient.scaled("optimizer.lr", 10.0),
+        )
+
+
+class Overfitting(Rule):
+    """Training and validation drift apart: the validation loss has risen above its best by a twentieth of
+    all that was won until then, while the training loss fell on by as much.
+    """
+
+    name = "overfitting"
+    patience = 5
+    share = 0.05
+
+    def __init__(self, patient: Patient) -> None:
+        super().__init__(patient)
+        self.best: float | None = None
+        self.best_epoch = 0
+        self.train_at_best: float | None = None
+        self.train: float | None = None  # averaged over the last validations, half as much for each
+        self.val = 0.0
+
+    def shows(self, vitals: Vitals) -> bool:
+        self.val = vitals.val["loss"]
+        if vitals.loss is not None:
+            self.train = vitals.loss if self.train is None else (self.train + vitals.loss) / 2
+        if self.best is None or self.val < self.best:
+            self.best, self.best_epoch = self.val, vitals.epoch
+            losses = [loss for loss in (vitals.loss, self.train) if loss is not None]
+            self.train_at_best = min(losses, default=None)  # an average lags behind what falls
+        if self.train is None or self.train_at_best is None or vitals.start is None:
+            return False
+        margin = self.share * (vitals.start - self.best)
+        rises = self.val > self.best + margin
+        return margin > 0 and rises and self.train < self.train_at_best - margin
+
+    def seen(self) -> str:
+        return (
+            f"it learns by heart: since epoch {self.best_epoch} the validation loss rose from "
+            f"{self.best or 0.0:.5g} to {self.val:.5g} nats, while the training loss fell from "
+            f"{self.train_at_best or 0.0:.5g} to {self.train or 0.0:.5g}"
+        )
+
+    def remedy(self) -> str | None:
+        stops = self.patient.node["early_stopping"].get("patience") is not None
+        return self.patient.remedy(
+            None if stops else Override("early_stopping.patience", 5),
+            self.patient.more_constraints("masking"),
+            self.patient.scaled("model.latent_dim", 0.5),
+            self.patient.more_constraints("l2"),
+        )
+
+
+def slower(patient: Patient) -> Override | None:
+    """A third of the learning rate, or of the highest that a schedule gives."""
+    schedule = patient.node["scheduler"]
+    if isinstance(schedule, Mapping) and isinstance(schedule.get("max_lr"), float):
+        return patient.scaled("scheduler.max_lr", 1 / 3)
+    return patient.scaled("optimizer.lr", 1 / 3)

@@ -1,0 +1,78 @@
+"""Overrides to try: only such as the configuration's check accepts for the run at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from aeframe.config.parts import check
+from aeframe.errors import UserError
+from aeframe.launch import CONF
+
+
+@dataclass(frozen=True)
+class Override:
+    """One KEY=VALUE of the command line. value: of a group, the name of its option, or their list."""
+
+    key: str
+    value: Any
+
+    def __str__(self) -> str:
+        """As it is typed in a shell."""
+        if isinstance(self.value, Mapping):
+            inner = ", ".join(f"{key}: {_written(value)}" for key, value in self.value.items())
+            return f"{self.key}='{{{inner}}}'"
+        if isinstance(self.value, list):
+            return f"{self.key}=[{','.join(self.value)}]"
+        return f"{self.key}={_written(self.value)}"
+
+    def applied(self, node: Mapping[str, Any]) -> dict[str, Any] | None:
+        """What it makes of a configuration; None where that has no such key."""
+        changed = deepcopy(dict(node))
+        if self.key == "constraint":
+            given = changed["constraint"] or {}
+            changed["constraint"] = {
+                name: given.get(name) or _option("constraint", name) for name in self.value
+            }
+        elif self.key == "network":
+            changed["network"] = _option("network", self.value)
+        else:
+            *path, last = self.key.split(".")
+            inner = changed
+            for name in path:
+                inner = inner[name]
+            if last not in inner:
+                return None
+            inner[last] = self.value
+        return changed
+
+
+def first_valid(node: Mapping[str, Any], candidates: Iterable[Override]) -> Override | None:
+    """The first that changes the configuration into another valid one."""
+    return next((candidate for candidate in candidates if _is_valid(node, candidate)), None)
+
+
+def _is_valid(node: Mapping[str, Any], override: Override) -> bool:
+    try:
+        changed = override.applied(node)
+        if changed is None or changed == node:
+            return False
+        check(changed)
+    except (UserError, KeyError, TypeError):  # a part of the path is not there, or is no mapping
+        return False
+    return True
+
+
+def _option(group: str, name: str) -> Any:
+    """A group's option as its file has it."""
+    return OmegaConf.to_container(OmegaConf.load(CONF / group / f"{name}.yaml"))
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)

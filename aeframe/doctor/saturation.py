@@ -1,0 +1,111 @@
+"""What may ail values that have ends: all of them lie there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from aeframe.doctor.base import Patient, Rule, Vitals
+from aeframe.doctor.learning import slower
+from aeframe.doctor.overrides import Override
+
+ENDS: dict[type[nn.Module], tuple[float, float]] = {nn.Sigmoid: (0.0, 1.0), nn.Tanh: (-1.0, 1.0)}
+NEAR = 0.01  # of the range: so close to an end is at the end
+SAMPLES = 64
+
+
+@torch.no_grad()
+def saturated(patient: Patient) -> dict[str, float]:
+    """Shares of values at the ends of their range, on some validation samples.
+
+    output, data: of a likelihood with ends, the reconstruction's and the data's. units: of hidden layers
+    whose activation has ends.
+    """
+    net, found = patient.net, dict[str, float]()
+    ends = net.model.likelihood.support
+    layers = [layer for layer in net.model.modules() if type(layer) in ENDS]
+    bounded = all(abs(end) < float("inf") for end in ends)
+    if not bounded and not layers:
+        return {}
+    x = patient.data.peek("val", SAMPLES, net.normalization)
+    shares: list[Tensor] = []
+    with ExitStack() as stack:
+        for layer in layers:
+            handle = layer.register_forward_hook(_noting(shares, ENDS[type(layer)]))
+            stack.callback(handle.remove)
+        restored = net.reconstruct(x)
+    if bounded:
+        found = {"output": float(_at_ends(restored, ends)), "data": float(_at_ends(x, ends))}
+    if shares:
+        found["units"] = float(torch.stack(shares).mean())
+    return found
+
+
+def _noting(shares: list[Tensor], ends: tuple[float, float]) -> Callable[..., None]:
+    def note(layer: nn.Module, arguments: Any, output: Tensor) -> None:
+        shares.append(_at_ends(output, ends))
+
+    return note
+
+
+def _at_ends(values: Tensor, ends: tuple[float, float]) -> Tensor:
+    low, high = ends
+    near = NEAR * (high - low)
+    return ((values < low + near) | (values > high - near)).float().mean()
+
+
+class SaturatedOutput(Rule):
+    """The reconstruction is black and white where the data is grey."""
+
+    name = "saturated_output"
+    patience = 2
+    least, more = 0.9, 0.2  # of the output; than of the data
+
+    def __init__(self, patient: Patient) -> None:
+        super().__init__(patient)
+        self.output = self.data = 0.0
+
+    def shows(self, vitals: Vitals) -> bool:
+        if "output" not in vitals.saturated:
+            return False
+        self.output, self.data = vitals.saturated["output"], vitals.saturated["data"]
+        shown = self.output > self.least and self.output > self.data + self.more
+        return shown and "learning_rate" not in vitals.told  # one cause, told once
+
+    def seen(self) -> str:
+        return (
+            f"the output is saturated: {self.output:.0%} of the reconstruction lies at the ends of its "
+            f"range, and {self.data:.0%} of the data, since epoch {self.since}"
+        )
+
+    def remedy(self) -> str | None:
+        return self.patient.remedy(slower(self.patient), Override("trainer.gradient_clip_val", 1.0))
+
+
+class SaturatedUnits(Rule):
+    """Sigmoid or tanh units lie at their ends, where they have no gradient."""
+
+    name = "saturated_units"
+    least = 0.9
+
+    def __init__(self, patient: Patient) -> None:
+        super().__init__(patient)
+        self.share = 0.0
+
+    def shows(self, vitals: Vitals) -> bool:
+        self.share = vitals.saturated.get("units", 0.0)
+        return self.share > self.least
+
+    def seen(self) -> str:
+        activation = self.patient.node["network"].get("activation")
+        return (
+            f"{self.share:.0%} of the {activation} units' values lie at their ends, where no gradient "
+            f"passes, since epoch {self.since}"
+        )
+
+    def remedy(self) -> str | None:
+        return self.patient.remedy(Override("network.activation", "silu"), slower(self.patient))

@@ -1,0 +1,42 @@
+"""What may ail a run's pace: batches that come too late."""
+
+from __future__ import annotations
+
+import os
+
+from aeframe.doctor.base import Patient, Rule, Vitals
+from aeframe.doctor.overrides import Override
+
+
+class DataWaiting(Rule):
+    """Much of the time goes by in waiting for batches that are fetched from files."""
+
+    name = "data_waiting"
+    patience = 2
+    share, seconds = 0.3, 10.0  # of the time; that were lost at least
+
+    def __init__(self, patient: Patient) -> None:
+        super().__init__(patient)
+        self.waiting = 0.0
+
+    def shows(self, vitals: Vitals) -> bool:
+        if _at_hand(self.patient) or vitals.waiting is None or vitals.epoch < 2:
+            return False  # the first epoch starts the processes that fetch
+        self.waiting = vitals.waiting
+        return self.waiting > self.share and vitals.waited > self.seconds
+
+    def seen(self) -> str:
+        return f"{self.waiting:.0%} of the time is spent waiting for data, since epoch {self.since}"
+
+    def remedy(self) -> str | None:
+        workers, cores = self.patient.node["dataset"].get("num_workers"), os.cpu_count() or 1
+        more = 0 if workers == "auto" else int(workers or 0)
+        return self.patient.remedy(
+            Override("dataset.num_workers", cores) if cores > more else None,
+            Override("dataset.in_memory", True),
+        )
+
+
+def _at_hand(patient: Patient) -> bool:
+    """Whether samples are in memory, and only the batches are put together."""
+    return patient.data.is_resident(patient.data.splits["train"].raw.nbytes)

@@ -1,0 +1,100 @@
+"""What is written of a training step: its loss, what its gradients and weights measure, its pace."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from pytorch_lightning.strategies import FSDPStrategy
+from torch import Tensor
+from torch.nn.utils import get_total_norm
+
+from aeframe.dashboard import write_scalars
+from aeframe.data import Batch
+from aeframe.distributed import sum_over_ranks
+from aeframe.loops import EpochLoop
+from aeframe.models.base import Output
+
+if TYPE_CHECKING:
+    from aeframe.module import AutoencoderModule
+
+Listener = Callable[[Mapping[str, float]], None]
+
+
+class Noted(NamedTuple):
+    """A step whose loss is known, and its gradients not yet."""
+
+    output: Output
+    loss: Tensor
+    step: int
+    batch: Batch
+
+
+class Scalars:
+    """Writes the values of every so-manieth step: Lightning's own way costs more than a small network's
+    step.
+
+    listeners: who is told of them, too, by their tags.
+    """
+
+    def __init__(self) -> None:
+        self.listeners: list[Listener] = []
+        self.noted: Noted | None = None
+        # the last step, when, and all waiting until then
+        self._last = (0, time.perf_counter(), 0.0)
+
+    def begin(self, module: AutoencoderModule, step: int) -> None:
+        """An epoch begins: what lay between it and the one before is no training."""
+        self._last = step - 1, time.perf_counter(), _waited(module)
+
+    @torch.no_grad()
+    def write(self, module: AutoencoderModule) -> None:
+        """Write the step that was noted. Its gradients are there, and are not clipped."""
+        if self.noted is None:
+            return
+        (output, loss, step, batch), self.noted = self.noted, None
+        values = {"loss": loss}
+        for name, term in output.terms.items():
+            values |= {name: term.value, f"{name}_weighted": term.weighted}
+        if module.net.is_sparse:
+            active = output.code.active.float()
+            values |= {"l0": active.sum(1).mean(), "dormant": 1 - active.mean()}
+        sharded = isinstance(module.trainer.strategy, FSDPStrategy)
+        gradients = (w.grad for w in module.trained if w.grad is not None)
+        values["gradient_norm"] = norm(gradients, sharded=sharded)
+        values["parameter_norm"] = norm(module.trained, sharded=sharded)
+        # together: one by one each would wait for the device
+        numbers = torch.stack([value.double() for value in values.values()]).tolist()
+        if not module.sees_each_loss:
+            module.check(numbers[0], output, step, batch)
+        written = {f"train/{name}": number for name, number in zip(values, numbers, strict=True)}
+        written |= self._pace(module, step)
+        written["train/learning_rate"] = float(module.trainer.optimizers[0].param_groups[0]["lr"])
+        write_scalars(module.trainer.loggers, written, step)
+        for told in self.listeners:
+            told(written)
+
+    def _pace(self, module: AutoencoderModule, step: int) -> dict[str, float]:
+        """Since the last step that was written, or the epoch's beginning."""
+        before, since, waited = self._last
+        now, waiting = time.perf_counter(), _waited(module)
+        self._last = step, now, waiting
+        images = (step - before) * module.data.batch_size * module.trainer.accumulate_grad_batches
+        return {
+            "train/images_per_second": images / (now - since),
+            "train/data_waiting": min(1.0, (waiting - waited) / (now - since)),
+        }
+
+
+def norm(tensors: Iterable[Tensor], *, sharded: bool = False) -> Tensor:
+    """The L2 norm of all elements together. sharded: whether each rank holds some of them only."""
+    whole = get_total_norm([tensor.detach() for tensor in tensors])
+    return sum_over_ranks(whole.square()).sqrt() if sharded else whole
+
+
+def _waited(module: AutoencoderModule) -> float:
+    """Seconds of this process until now in which a batch was waited for."""
+    loop = module.trainer.fit_loop.epoch_loop
+    return loop.waited if isinstance(loop, EpochLoop) else 0.0

@@ -1,0 +1,334 @@
+"""The doctor: each rule speaks of a run that was made sick, once, and of no healthy one."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from omegaconf import DictConfig
+from rich.console import Console
+
+from aeframe.alike import UnfitError
+from aeframe.callbacks import Bar
+from aeframe.checkpoints import Last
+from aeframe.config.build import Built, build
+from aeframe.config.callbacks import CheckpointOptions
+from aeframe.config.parts import check
+from aeframe.doctor import Doctor, Finding
+from aeframe.doctor.base import Patient, Rule, Vitals
+from aeframe.doctor.code import Collapse, DeadUnits
+from aeframe.doctor.learning import LearningRate, MeanImage, Overfitting
+from aeframe.doctor.overrides import Override, first_valid
+from aeframe.errors import UserError
+from aeframe.interruption import Signals
+from aeframe.loops import FitLoop
+from aeframe.module import AutoencoderModule
+from aeframe.restored import _check_callbacks
+from tests import sick_runs
+from tests.conftest import Killed
+from tests.sick_runs import SHORT, SICK, files
+from tests.test_dashboard import Events
+
+Compose = Callable[..., DictConfig]
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    files(folder)
+    return folder
+
+
+def doctor_of(built: Built) -> Doctor:
+    return next(c for c in built.callbacks if isinstance(c, Doctor))
+
+
+def fitted(built: Built, *more: pl.Callback, **options: Any) -> tuple[Doctor, pl.Trainer]:
+    """A training without files."""
+    trainer = pl.Trainer(
+        **{**built.trainer, **options},
+        callbacks=[*built.callbacks, *more],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+    )
+    never = CheckpointOptions(every_minutes=1e9)
+    last = Last(Path("/nowhere"), never, Signals(), may_stop=False, keeps_previous=False)
+    last.after_batch = lambda trainer: None  # type: ignore[method-assign]
+    trainer.fit_loop = FitLoop(trainer, last)
+    trainer.fit(built.module)
+    return doctor_of(built), trainer
+
+
+def carded(built: Built, doctor: Doctor, trainer: pl.Trainer) -> list[Finding]:
+    """All that is said, with that of the card."""
+    tested = trainer.test(built.module, verbose=False)[0]
+    metrics = {name.removeprefix("test/"): value for name, value in tested.items()}
+    return doctor.read(built.evaluation.card(built.net, built.data, metrics), trainer)
+
+
+# ------------------------------------------------------------------------------------ sick and healthy
+
+
+@pytest.mark.parametrize("name", {sick.rule: name for name, sick in SICK.items()}.values())
+def test_a_sick_run_is_told_once_and_with_a_valid_override(
+    compose: Compose,
+    data: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+) -> None:
+    sick = SICK[name]
+    if sick.rule == "data_waiting":
+        monkeypatch.setattr(sick_runs.Samples, "_gathered", sick_runs.Samples._gathered)
+        monkeypatch.setattr(sick_runs.DataWaiting, "seconds", 10.0)
+        sick_runs.slow_disk()
+    command = [*SHORT, *(word.format(folder=data) for word in sick.words)]
+    built = build(compose(*command))
+    doctor, trainer = fitted(built)
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Doctor: ")]
+    at_end = sick.rule in ("copying", "pca")  # which is left to the closing lines
+    assert len(said) == 0 if at_end else len(said) == 1
+    if at_end:
+        said = [str(finding) for finding in carded(built, doctor, trainer)]
+    (finding,) = doctor.findings
+    assert said == [str(finding)]
+    assert finding.rule == sick.rule
+    assert finding.remedy is not None
+    assert finding.remedy.startswith(sick.remedy)
+    assert any(character.isdigit() for character in finding.seen)
+    check(compose(*command, *shlex.split(finding.remedy)))
+
+
+@pytest.mark.parametrize("model", ["undercomplete", "denoising", "sparse", "variational"])
+def test_the_defaults_are_healthy(compose: Compose, model: str, capsys: Any) -> None:
+    """After so many epochs as each rule takes to speak."""
+    built = build(compose(f"model={model}", "trainer.max_epochs=6", "dashboard.images=0"))
+    doctor, _ = fitted(built)
+    assert "Doctor" not in capsys.readouterr().out
+    assert doctor.findings == []
+
+
+def test_it_is_turned_off(compose: Compose, capsys: Any) -> None:
+    built = build(compose(*SHORT, "optimizer.lr=1e-6", "doctor=false"))
+    doctor, trainer = fitted(built)
+    assert carded(built, doctor, trainer) == []
+    assert "Doctor" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("value", ["null", "1", "yes please"])
+def test_the_switch_is_true_or_false(compose: Compose, value: str) -> None:
+    with pytest.raises(UserError, match="expected true or false"):
+        check(compose(f"doctor='{value}'" if " " in value else f"doctor={value}"))
+
+
+# ------------------------------------------------------------------------------------- where it is said
+
+
+def test_it_is_said_above_the_bar(compose: Compose) -> None:
+    bar, screen = Bar("val/mse"), io.StringIO()
+    bar.console = Console(file=screen, force_terminal=True, width=200, color_system=None)
+    bar.interval = 0.0
+    built = build(compose(*SHORT, "optimizer.lr=1e-6"))
+    doctor, _ = fitted(built, bar)
+    (finding,) = doctor.findings
+    (line,) = [line for line in screen.getvalue().splitlines() if "Doctor: " in line]
+    assert str(finding)[:150] in line  # a whole line of its own, which the bar follows
+    assert "images/s" not in line
+
+
+def test_it_is_left_in_all_places_and_a_run_that_goes_on_does_not_say_it_again(
+    aeframe: Command,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    words = (*SHORT, "optimizer.lr=1e-6", "hydra.run.dir=run", "resume=auto")
+    often = ("checkpoint.every_minutes=0", "trainer.steps_per_call=10")
+    loss = AutoencoderModule.loss
+
+    def dies(module: Any, batch: Any, index: int, step: int) -> Any:
+        if step == 155:  # in the eighth epoch: it was said after the seventh
+            raise Killed
+        return loss(module, batch, index, step)
+
+    monkeypatch.setattr(AutoencoderModule, "loss", dies)
+    with pytest.raises(Killed):
+        aeframe(*words, *often)
+    (first,) = [x for x in capfd.readouterr().out.splitlines() if x.startswith("Doctor: ")]
+    monkeypatch.setattr(AutoencoderModule, "loss", loss)
+    last = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert last["callbacks"]["Doctor"]["mean_image.spoke"] == 7
+    status, out, err = aeframe(*words, *often)
+    assert (status, err) == (0, "")
+    lines = out.splitlines()
+    assert lines.count(first) == 1
+    table = next(i for i, line in enumerate(lines) if "Test metrics" in line)
+    assert lines.index(first) > table  # in the closing lines alone
+    (told,) = json.loads((tmp_path / "run" / "evaluation.json").read_text())["doctor"]
+    assert (told["rule"], told["epoch"], told["try"]) == ("mean_image", 7, "optimizer.lr=0.001")
+    assert "since epoch 5" in told["seen"]
+    assert first == f"Doctor: {told['seen']}. Try: {told['try']}"
+    (written,) = Events(tmp_path / "run").read.Tensors("doctor/mean_image/text_summary")
+    assert written.step == 7 * 20
+    assert written.tensor_proto.string_val[0].decode() == first
+
+
+@pytest.mark.parametrize("odd", ["text", {"a": 1}, [1], None, math.nan])
+def test_a_checkpoint_with_anything_but_numbers_of_it_is_refused(odd: Any) -> None:
+    like = {"Doctor": {"dead_units.dead": 0.0, "dead_units.since": None}}
+    _check_callbacks(like, {"Doctor": {"dead_units.dead": 0.5, "dead_units.since": 3}})
+    with pytest.raises(UnfitError, match=r"Doctor\.dead_units\.dead is no number"):
+        _check_callbacks(like, {"Doctor": {"dead_units.dead": odd, "dead_units.since": None}})
+
+
+# ---------------------------------------------------------------------------------------- rules alone
+
+
+PATIENTS: dict[tuple[str, ...], Patient] = {}
+
+
+@pytest.fixture
+def patient(compose: Compose) -> Callable[..., Patient]:
+    """Of a configuration; rules do not change one, so that it is made once."""
+
+    def made(*words: str) -> Patient:
+        if words not in PATIENTS:
+            PATIENTS[words] = doctor_of(build(compose(*words))).patient
+        return PATIENTS[words]
+
+    return made
+
+
+def shown(rule: Rule, series: list[dict[str, Any]]) -> int | None:
+    """The epoch in which the rule speaks. series: what each validation shows, and Vitals' other fields."""
+    for epoch, values in enumerate(series, start=1):
+        fields = {key: values.pop(key) for key in list(values) if key in Vitals._fields}
+        if rule.look(Vitals(epoch=epoch, steps=epoch * 100, val=values, **fields)):
+            return epoch
+    return None
+
+
+def test_what_passes_is_not_told(patient: Callable[..., Patient]) -> None:
+    rule = Collapse(patient("model=variational"))
+    assert shown(rule, [{"active_units": n} for n in (0, 0, 0, 3, 4, 0, 0, 5, 9, 9)]) is None
+    assert shown(rule, [{"active_units": n} for n in (9, 9, 9, 3, 3, 3, 3)]) == 6
+    assert (rule.since, rule.active) == (4, 3)
+
+
+def test_few_samples_do_not_reach_all_units(patient: Callable[..., Patient]) -> None:
+    """180 samples with one active unit each leave at least 82 % of 1024 inactive, with ten 17 %."""
+    sparse = patient("model=sparse")
+    assert len(sparse.data.splits["val"]) == 180
+    assert shown(DeadUnits(sparse), [{"dead": 0.84, "l0": 1.0}] * 9) is None
+    assert shown(DeadUnits(sparse), [{"dead": 0.84, "l0": 10.0}] * 9) == 3
+    assert (
+        shown(DeadUnits(sparse), [{"dead": 0.26, "l0": 16.0}] * 9) is None
+    )  # MNIST's, not growing
+    growing = [{"dead": 0.2 + 0.05 * epoch, "l0": 16.0} for epoch in range(9)]
+    assert shown(DeadUnits(sparse), growing) == 6
+
+
+def test_a_long_decline_is_no_jump(patient: Callable[..., Patient]) -> None:
+    sinking = [{"explained_variance": v} for v in (0.9, 0.7, 0.5, 0.3, 0.1, 0.0, 0.0)]
+    assert shown(LearningRate(patient()), sinking) is None
+    jumping = [{"explained_variance": v} for v in (0.9, 0.7, 0.8, 0.6, 0.8, 0.5, 0.9, 0.9)]
+    rule = LearningRate(patient())
+    assert shown(rule, jumping) == 7
+    assert "jumps: 3 times since epoch 2" in rule.seen()
+    beta = "model.beta={schedule: cyclic, value: 1.0, epochs: 2}"
+    cyclic = LearningRate(patient("model=variational", beta))
+    assert shown(cyclic, [{"explained_variance": v} for v in (0.9, 0.7) * 5]) is None
+
+
+def test_a_gradient_that_explodes_is_told_when_the_error_grows(
+    patient: Callable[..., Patient],
+) -> None:
+    def series(end: float) -> list[dict[str, Any]]:
+        norms, explained = (1.0, 2.0, 50.0, 300.0, 400.0), (0.5, 0.6, 0.7, end, end)
+        return [
+            {"explained_variance": e, "gradient_norm": n}
+            for n, e in zip(norms, explained, strict=True)
+        ]
+
+    assert shown(LearningRate(patient()), series(0.75)) is None
+    rule = LearningRate(patient())
+    assert shown(rule, series(0.5)) == 5
+    assert "the gradient's norm explodes: 400 since epoch 4, after 1" in rule.seen()
+
+
+def test_a_mean_image_is_explained_by_what_was_told(patient: Callable[..., Patient]) -> None:
+    nothing = {"explained_variance": 0.0, "mse": 0.1}
+    assert shown(MeanImage(patient()), [{**nothing} for _ in range(6)]) == 5
+    told = [{**nothing, "told": frozenset({"posterior_collapse"})} for _ in range(6)]
+    assert shown(MeanImage(patient()), told) is None
+    told = [{**nothing, "told": frozenset({"data_waiting"})} for _ in range(6)]
+    assert shown(MeanImage(patient()), told) == 5
+    assert shown(MeanImage(patient()), [{"explained_variance": 0.0, "mse": 0.0}] * 6) is None
+
+
+def test_over_fitting_is_a_rise_in_one_loss_and_a_fall_in_the_other(
+    patient: Callable[..., Patient],
+) -> None:
+    """Start at 10, best 6: a twentieth of the way is 0.2."""
+
+    def series(val: list[float], train: list[float]) -> list[dict[str, Any]]:
+        # "loss" is both a metric of the validation and a field of Vitals, so the rule is called directly
+        rule, spoke = Overfitting(patient()), []
+        for epoch, (v, t) in enumerate(zip(val, train, strict=True), start=1):
+            vitals = Vitals(epoch=epoch, steps=100, val={"loss": v}, start=10.0, loss=t)
+            spoke += [epoch] if rule.look(vitals) else []
+        return spoke
+
+    best = [8.0, 7.0, 6.0]
+    falls = [8.0, 7.0, 6.0, 5.5, 5.0, 4.5, 4.0, 3.5, 3.0]
+    assert series([*best, *[6.3] * 6], falls) == [9]
+    assert series([*best, *[6.1] * 6], falls) == []
+    assert series([*best, *[6.3] * 6], [*best, *[6.2] * 6]) == []
+    assert series([*best, 6.3, 6.3, 6.3, 6.3, 6.0, 6.3], falls) == []
+
+
+# ------------------------------------------------------------------------------------------ overrides
+
+
+def test_an_override_is_written_as_it_is_typed() -> None:
+    warmup = {"schedule": "warmup", "value": 1.0, "epochs": 5}
+    written = "model.beta='{schedule: warmup, value: 1, epochs: 5}'"
+    assert str(Override("model.beta", warmup)) == written
+    assert str(Override("constraint", ["topk", "auxk"])) == "constraint=[topk,auxk]"
+    assert str(Override("optimizer.lr", 1e-5)) == "optimizer.lr=1e-05"
+    assert str(Override("dataset.in_memory", True)) == "dataset.in_memory=true"
+
+
+def test_what_the_check_refuses_is_not_suggested(patient: Callable[..., Patient]) -> None:
+    sparse = patient("model=sparse")
+    overrides = [
+        Override("model.beta", 1.0),  # a sparse model has none
+        Override("constraint", ["topk", "jump_relu"]),  # each decides alone
+        Override("model.latent_dim", 1024),  # as it is
+        Override("constraint.l1.weight", 0.1),  # not chosen
+        Override("constraint", ["topk", "auxk"]),
+    ]
+    assert first_valid(sparse.node, overrides) == overrides[-1]
+    assert first_valid(sparse.node, overrides[:-1]) is None
+    deep = patient("model=sparse", "network=mlp")
+    assert first_valid(deep.node, [overrides[-1]]) is None  # auxk needs a linear decoder
+    rule = DeadUnits(deep)
+    rule.dead, rule.spoke = 0.6, 3
+    assert rule.finding() is not None
+    assert rule.remedy() == "constraint=[topk,resampling]"
+
+
+def test_without_a_remedy_it_is_told_all_the_same() -> None:
+    assert str(Finding("x", 1, "something is odd", None)) == "Doctor: something is odd."

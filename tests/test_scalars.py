@@ -1,0 +1,213 @@
+"""Scalars of a step beside its loss, and TensorBoard's charts that put together what belongs together."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
+from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
+from tensorboard.context import RequestContext
+from tensorboard.plugins import base_plugin
+from tensorboard.plugins.custom_scalar import layout_pb2
+
+from aeframe import scalars
+from aeframe.charts import layout
+from aeframe.config.build import build
+from aeframe.module import AutoencoderModule
+from aeframe.scalars import norm
+from tests.conftest import Killed
+from tests.test_dashboard import Events
+
+Command = Callable[..., tuple[int, str, str]]
+SHORT = (
+    *("network.widths=[]", "dataset.batch_size=128", "trainer.max_epochs=1", "hydra.run.dir=run"),
+    *("trainer.log_every_n_steps=3", "evaluation.images=16", "dashboard.images=0"),
+)
+LAYOUT = "custom_scalars__config__"
+
+
+def test_a_norm_is_that_of_all_elements() -> None:
+    assert float(norm([torch.tensor([3.0, 0.0]), torch.tensor([[4.0], [12.0]])])) == 13.0
+    assert float(norm([torch.tensor([3.0, 4.0])], sharded=True)) == 5.0  # of one rank
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        (),
+        ("trainer.steps_per_call=4",),
+        ("trainer.accumulate_grad_batches=2",),
+        ("trainer.precision=bf16-mixed",),
+        ("model=sparse", "model.latent_dim=80", "constraint=l1", "constraint.l1.form=unit_norm"),
+    ],
+    ids=["lightning", "ahead", "accumulated", "bf16", "projected"],
+)
+def test_norms_are_those_of_the_step_before_clipping(
+    aeframe: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
+) -> None:
+    """By brute force, from what clipping is given; what it leaves has the norm 0.001."""
+    seen: dict[int, tuple[float, float]] = {}
+    clip = AutoencoderModule.clip_gradients
+
+    def looked(module: AutoencoderModule, *args: Any, **kwargs: Any) -> None:
+        weights = [p for p in module.net.parameters() if p.grad is not None]
+        squares = sum(float(p.grad.double().square().sum()) for p in weights if p.grad is not None)
+        all_squares = sum(float(p.detach().double().square().sum()) for p in module.trained)
+        seen[len(seen)] = math.sqrt(squares), math.sqrt(all_squares)
+        clip(module, *args, **kwargs)
+
+    monkeypatch.setattr(AutoencoderModule, "clip_gradients", looked)
+    clips = "trainer.gradient_clip_val=0.001"
+    assert aeframe(*SHORT, "trainer.steps_per_call=1", *options, clips)[0] == 0
+    events = Events(tmp_path / "run")
+    gradients = events.scalars("train/gradient_norm")
+    assert list(gradients) == list(range(2, len(seen), 3))
+    for step, value in gradients.items():
+        assert value == pytest.approx(seen[step][0], rel=1e-5)
+        assert value > 0.001
+        parameters = events.scalars("train/parameter_norm")[step]
+        assert parameters == pytest.approx(seen[step][1], rel=1e-5)
+
+
+def test_active_units_are_counted_in_training(aeframe: Command, tmp_path: Path) -> None:
+    words = ("model=sparse", "model.latent_dim=80", "constraint.topk.k=4")
+    assert aeframe(*SHORT, *words)[0] == 0
+    events = Events(tmp_path / "run")
+    active, dormant = events.scalars("train/l0"), events.scalars("train/dormant")
+    assert set(active) == {2, 5, 8, 11}
+    for step, value in active.items():
+        assert 0 < value <= 4
+        assert dormant[step] == pytest.approx(1 - value / 80, rel=1e-5)
+
+
+def test_waiting_is_the_share_of_the_time_between_logged_steps(
+    aeframe: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a clock that only fetching and logging move: 1 s for each batch, 6 s for each that is logged."""
+    now = 0.0
+
+    def ticking() -> Iterator[float]:
+        while True:
+            yield now
+
+    from aeframe import loops
+    from aeframe.data.loader import Resident
+
+    batches, write = Resident.__iter__, scalars.Scalars.write
+
+    def slow(self: Resident) -> Iterator[Any]:
+        nonlocal now
+        for batch in batches(self):
+            now += 1.0
+            yield batch
+
+    def slowly(self: scalars.Scalars, module: AutoencoderModule) -> None:
+        nonlocal now
+        now += 6.0 if self.noted is not None else 0.0
+        write(self, module)
+
+    clock = SimpleNamespace(perf_counter=lambda: next(ticking()))
+    for room in (loops, scalars):
+        monkeypatch.setattr(room, "time", clock)
+    monkeypatch.setattr(Resident, "__iter__", slow)
+    monkeypatch.setattr(scalars.Scalars, "write", slowly)
+    assert aeframe(*SHORT, "trainer.steps_per_call=5")[0] == 0
+    found = Events(tmp_path / "run").scalars("train/data_waiting")
+    assert found == {step: pytest.approx(3 / 9) for step in (2, 5, 8, 11)}
+
+
+# --------------------------------------------------------------------------------------------- charts
+
+
+def charts_of(events: Events) -> dict[str, dict[str, list[str]]]:
+    """The layout that was written, and that it was written once."""
+    (written,) = events.read.Tensors(LAYOUT)
+    found = layout_pb2.Layout.FromString(written.tensor_proto.string_val[0])
+    return {
+        category.title: {chart.title: list(chart.multiline.tag) for chart in category.chart}
+        for category in found.category
+    }
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("model.latent_dim=8",),
+        ("model=denoising", "constraint=[masking,l2]"),
+        ("model=sparse", "model.latent_dim=80", "constraint=[l1,resampling]"),
+        ("model=variational", "model.latent_dim=4"),
+        ("model=variational", "model.objective=importance_weighted", "model.k=2"),
+    ],
+    ids=["undercomplete", "denoising", "sparse", "variational", "importance weighted"],
+)
+def test_tensorboard_finds_each_curve_of_each_chart(
+    aeframe: Command, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    """Asked as TensorBoard's page asks its plugin: every tag has its points, and no chart has others."""
+    assert aeframe(*SHORT, *words)[0] == 0
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # its own imports
+        from tensorboard.plugins.custom_scalar.custom_scalars_plugin import CustomScalarsPlugin
+
+    multiplexer = EventMultiplexer().AddRunsFromDirectory(str(tmp_path / "run"))
+    multiplexer.Reload()
+    provider = MultiplexerDataProvider(multiplexer, str(tmp_path))
+    values = SimpleNamespace(scalars_impl=lambda context, tag, *rest: ([tag], "text/plain"))
+    context = base_plugin.TBContext(
+        data_provider=provider, plugin_name_to_instance={"scalars": values}
+    )
+    plugin = CustomScalarsPlugin(context)
+    events = Events(tmp_path / "run")
+    charts = charts_of(events)
+    assert charts
+    shown = set()
+    for patterns in (chart for category in charts.values() for chart in category.values()):
+        assert patterns
+        for pattern in patterns:
+            found = plugin.scalars_impl(RequestContext(), ".", pattern, "")["tag_to_events"]
+            assert len(found) == 1, pattern
+            shown |= set(found)
+    written = {tag for tag in events.read.Tags()["scalars"] if tag.startswith(("train/", "val/"))}
+    alone = {"val/explained_variance", "val/gain_db", "val/denoised_mse"}
+    assert written - shown <= alone
+
+
+def test_charts_are_of_what_a_run_has(compose: Callable[..., Any]) -> None:
+    plain = layout(build(compose("model.latent_dim=8")).net)
+    assert plain["loss"]["training and validation"] == ["train/loss", "val/loss"]
+    assert plain["loss"]["terms"] == ["train/reconstruction"]
+    assert plain["reconstruction"] == {"MSE per pixel": ["val/mse"], "PSNR": ["val/psnr"]}
+    assert not {"sparsity", "evidence lower bound"} & plain.keys()
+    drawn = layout(build(compose("model=variational", "model.latent_dim=8")).net)
+    bound = drawn["evidence lower bound"]["its parts"]
+    assert {"val/negative_elbo", "train/gaussian_kl", "val/kl"} <= set(bound)
+    sparse = layout(build(compose("model=sparse", "constraint=l1")).net)
+    assert sparse["sparsity"]["active units per sample"] == ["train/l0", "val/l0"]
+    assert sparse["sparsity"]["dormant and dead"] == ["train/dormant", "val/dormant", "val/dead"]
+    weighted = ["train/reconstruction_weighted", "train/l1_weighted"]
+    assert sparse["loss"]["terms, weighted"] == weighted
+
+
+def test_a_run_that_goes_on_has_its_charts_once(
+    aeframe: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = (*SHORT, "resume=auto", "checkpoint.every_minutes=0", "trainer.steps_per_call=2")
+    loss = AutoencoderModule.loss
+
+    def dies(module: Any, batch: Any, index: int, step: int) -> Any:
+        if step == 6:
+            raise Killed
+        return loss(module, batch, index, step)
+
+    monkeypatch.setattr(AutoencoderModule, "loss", dies)
+    with pytest.raises(Killed):
+        aeframe(*words)
+    monkeypatch.setattr(AutoencoderModule, "loss", loss)
+    assert aeframe(*words)[0] == 0
+    assert charts_of(Events(tmp_path / "run"))["norms"]["gradient"] == ["train/gradient_norm$"]
