@@ -19,8 +19,8 @@ from tests.browser import browser, missing, tensorboard, words
 
 PLACE = Path(__file__).parent.parent / ".github" / "pictures"
 SHOWN = {
-    "undercomplete": "val/reconstruction",
-    "denoising": "val/reconstruction",
+    "undercomplete": "val/reconstructions",
+    "denoising": "val/reconstructions",
     "sparse": "val/units",
     "variational": "val/traversal",
 }

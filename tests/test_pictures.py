@@ -62,7 +62,7 @@ def is_near(found: np.ndarray, wanted: Tensor) -> bool:
         (("model=variational",), LATENT),
         (("model=variational", "model.latent_dim=2"), {*LATENT, "val/manifold"}),
     ],
-    ids=str,
+    ids=lambda value: " ".join(sorted(value)) if isinstance(value, set) else str(value),
 )
 def test_each_variant_has_its_own_pictures(
     drawn: Draw, overrides: tuple[str, ...], more: set[str]
