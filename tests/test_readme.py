@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 import shlex
 import sys
@@ -13,17 +12,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hydra import compose as hydra_compose
-from hydra import initialize_config_dir
+import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from aeframe import load
 from aeframe.config import check
-from aeframe.config.build import build
 from aeframe.launch import CONF
+from aeframe.models.base import Code
+from aeframe.schedules import Clock
 from tests.conftest import TINY
 from tests.test_data import write_idx
-from tests.test_pairs import fit
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 COMMANDS = [
@@ -84,27 +83,45 @@ def test_the_shown_mistakes_are_those_that_are_made(aeframe: Callable[..., Any])
     assert err.splitlines() == expected
 
 
-def test_the_example_of_a_constraint_trains(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def own_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The README's own classes and files, where it says that they lie; the classes' modules."""
     code = next(block for block in blocks("python") if "class Halving" in block)
-    (yaml,) = blocks("yaml")
-    name = "aeframe.constraints.halving"
-    assert f"`{name.replace('.', '/')}.py`" in README
-    module = types.ModuleType(name)
-    exec(code, vars(module))
-    monkeypatch.setitem(sys.modules, name, module)
-    (tmp_path / "constraint").mkdir()
-    (tmp_path / "constraint" / "halving.yaml").write_text(yaml)
-    overrides = ["model=sparse", "constraint=halving", "trainer.max_epochs=1"]
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = hydra_compose("config", [f"hydra.searchpath=[file://{tmp_path}]", *overrides])
-    built = build(cfg)
-    fit(built, tmp_path)
-    built.net.eval()
-    active = built.net.encode(built.data.peek("test", 20)).active
-    assert active.float().mean() <= 0.5
-    assert importlib.import_module(name) is module
+    imports, *classes = re.split(r"# (aeframe/\w+/\w+)\.py\n", code)
+    names = []
+    for path, text in zip(classes[::2], classes[1::2], strict=True):
+        module = types.ModuleType(path.replace("/", "."))
+        exec(f"{imports}\n{text}", vars(module))
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        names.append(module.__name__)
+    (files,) = blocks("yaml")
+    for text in files.split("--- "):
+        place = re.search(r"# conf/(\S+\.yaml)", text)
+        first = re.search(r"first line is: (# @package \S+)", text)
+        assert place
+        file = tmp_path / "own" / place[1]
+        file.parent.mkdir(parents=True)
+        file.write_text(f"{first[1] if first else ''}\n{text}")
+    return names
+
+
+def test_own_parts_train(aeframe: Callable[..., Any], own_parts: list[str], tmp_path: Path) -> None:
+    command = next(c for c in re.findall(r"`python train.py ([^`]*)`", README) if "waves" in c)
+    status, out, err = aeframe(*command.split(), "--config-dir", "own", *TINY, "hydra.run.dir=run")
+    assert (status, err) == (0, "")
+    assert "Bounded autoencoder with bottleneck + halving" in out
+    assert "Waves" in out
+    node = load(tmp_path / "run").config
+    (names,) = [[node[g]["_target_"] for g in ("model", "dataset")]]
+    halving = node["constraint"]["halving"]["_target_"]
+    assert {name.rpartition(".")[0] for name in (*names, halving)} == set(own_parts)
+
+
+def test_the_weaker_half_rests(own_parts: list[str]) -> None:
+    halving = vars(sys.modules["aeframe.constraints.halving"])["Halving"]()
+    value = torch.tensor([[1.0, 2.0, 3.0, 4.0], [-4.0, -3.0, -2.0, -1.0]])
+    constrained = halving.constrain(Code(value), Clock(0, 0.0)).value
+    assert constrained.tolist() == [[0, 0, 3, 4], [0, 0, -2, -1]]
 
 
 @pytest.fixture

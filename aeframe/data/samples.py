@@ -180,9 +180,9 @@ class Source(ABC):
     def shape(self) -> Shape | None:
         """Of one sample, found without reading the samples; None where that is impossible."""
 
-    @abstractmethod
     def problems(self) -> list[Problem]:
         """What can be seen to be wrong without reading the samples."""
+        return []
 
     @abstractmethod
     def load(self) -> Raw:

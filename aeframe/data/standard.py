@@ -28,9 +28,6 @@ class Digits(Source):
     def shape(self) -> Shape:
         return (1, 8, 8)
 
-    def problems(self) -> list[Problem]:
-        return []
-
     def load(self) -> Raw:
         from sklearn.datasets import load_digits
 
