@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import shutil
 import signal
@@ -16,10 +15,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import ConfigRepository
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import settings
 from omegaconf import DictConfig
@@ -64,23 +63,46 @@ def _power(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 
+OWN = {str(CONF), "pkg://hydra.conf", "hydra.conf", "structured://", ""}
+"""Where Hydra finds what no test changes."""
+
+
 @pytest.fixture(autouse=True, scope="session")
-def _parsed_once() -> Iterator[None]:
-    """Hydra parses each file anew for each configuration; here it gets what the same text gave before."""
-    load, known = yaml.load, dict[str, Any]()
+def _composed_once() -> Iterator[None]:
+    """Configurations of the project's own files are made once of the same words: most of a short test."""
+    loader, repository = ConfigLoaderImpl, ConfigRepository
+    with pytest.MonkeyPatch.context() as patch:
+        for kind, name in (
+            (repository, "load_config"),
+            (loader, "_compose_config_from_defaults_list"),
+            (loader, "_load_configuration_impl"),
+        ):
+            patch.setattr(kind, name, once(getattr(kind, name)))
+        yield
 
-    def once(file: Any, *loader: Any, **named: Any) -> Any:
-        if loader or not isinstance(file, io.TextIOBase) or file.tell():
-            return load(file, *loader, **named)
-        text = file.read()
-        if text not in known:
-            file.seek(0)  # a mistake is told with the file's name
-            known[text] = load(file, **named)
-        return deepcopy(known[text])
 
-    yaml.load = once
-    yield
-    yaml.load = load
+def once(make: Callable[..., Any]) -> Callable[..., Any]:
+    """The same method of Hydra's, which gives copies of what the same arguments gave before."""
+    known: dict[str, Any] = {}
+
+    def made(self: Any, *args: Any, **named: Any) -> Any:
+        repository = named.get("repo", self)
+        sources = (
+            repository.config_search_path.get_path()
+            if isinstance(repository, ConfigLoaderImpl)
+            else repository.get_sources()
+        )
+        key = f"{args} { {k: v for k, v in named.items() if k != 'repo'} }"
+        if not {source.path for source in sources} <= OWN or "searchpath" in key:
+            return make(self, *args, **named)
+        if key not in known:
+            known[key] = deepcopy(make(self, *args, **named))
+        found = deepcopy(known[key])
+        if isinstance(repository, ConfigLoaderImpl):
+            found.hydra.runtime.cwd = os.getcwd()
+        return found
+
+    return made
 
 
 @pytest.fixture(autouse=True)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import pickle
 import zipfile
@@ -456,13 +457,15 @@ def test_only_files_are_in_the_place_of_files(
 def test_all_that_runs_write_is_looked_at(
     aeframe: Command, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of a run that is done, one that went back and failed, one with a profile, a sweep, and what stays of none."""
+    """Of a run that is done, one that went back and failed, one with a profile, a sweep, and what stays of none; and
+    of all that something is logged in."""
     names = {"run": _names(finished), "partial": set[str]()}
     replace = Path.replace
 
     def replaced(self: Path, target: Path) -> Path:
         root = next(p for p in self.parents if p.parent in (tmp_path, tmp_path / "sweep"))
         names["partial"].add(str(self.relative_to(root)))
+        logging.getLogger("another's").warning("a word")  # what Hydra keeps in train.log
         return replace(self, target)
 
     monkeypatch.setattr(Path, "replace", replaced)

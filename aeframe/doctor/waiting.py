@@ -22,8 +22,10 @@ class DataWaiting(Rule):
     def shows(self, vitals: Vitals) -> bool:
         if _at_hand(self.patient) or vitals.waiting is None or vitals.epoch < 2:
             return False  # the first epoch starts the processes that fetch
-        self.waiting = vitals.waiting
-        return self.waiting > self.share and vitals.waited > self.seconds
+        shown = vitals.waiting > self.share and vitals.waited > self.seconds
+        if shown:  # what a clock says of a healthy run is in no checkpoint
+            self.waiting = vitals.waiting
+        return shown
 
     def seen(self) -> str:
         return f"{self.waiting:.0%} of the time is spent waiting for data, since epoch {self.since}"
