@@ -458,7 +458,8 @@ def test_all_that_runs_write_is_looked_at(
     aeframe: Command, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of a run that is done, one that went back and failed, one with a profile, a sweep, and what stays of none; and
-    of all that something is logged in."""
+    of all that something is logged in.
+    """
     names = {"run": _names(finished), "partial": set[str]()}
     replace = Path.replace
 
