@@ -31,12 +31,15 @@ torch.set_num_threads(1)
 settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
 settings.load_profile("untimed")
 
-TINY = ("trainer.max_epochs=1", "trainer.limit_train_batches=2", "evaluation.images=32")
+TINY = (
+    *("trainer.max_epochs=1", "trainer.limit_train_batches=2", "evaluation.images=32"),
+    "dashboard.images=0",
+)
 """What makes a run as short as a run can be."""
 TRAIN = Path(__file__).parent.parent / "train.py"
 EPOCH = (
     *("network.widths=[]", "model.latent_dim=8", "dataset.batch_size=128"),
-    *("trainer.limit_train_batches=4", "evaluation.images=32", "dashboard.images=2"),
+    *("trainer.limit_train_batches=4", "evaluation.images=32", "dashboard.images=0"),
 )
 TWO = (*EPOCH, "trainer.max_epochs=2")
 """Two short epochs, of four steps each."""

@@ -67,7 +67,7 @@ def test_a_run_says_first_what_it_trains_and_last_where_it_is(
     assert lines[1] == f"Run folder: {shown}"
     assert lines[2] == (
         "Not the defaults: model=sparse 'constraint=[topk,masking]' seed=7 trainer.max_epochs=1 "
-        "trainer.limit_train_batches=2 evaluation.images=32"
+        "trainer.limit_train_batches=2 dashboard.images=0 evaluation.images=32"
     )
     assert lines[-4:] == [
         f"Run folder:  {shown}",

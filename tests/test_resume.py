@@ -31,8 +31,9 @@ SMALL = (
         "trainer.max_epochs=3",
         "evaluation.images=32",
     ),
-    *("dashboard.images=2", "dashboard.every_n_epochs=1", "trainer.log_every_n_steps=5"),
+    *("dashboard.images=0", "dashboard.every_n_epochs=1", "trainer.log_every_n_steps=5"),
 )
+PICTURES = "dashboard.images=2"
 VARIANTS = {
     "undercomplete": ["model.latent_dim=8"],
     "denoising": ["model=denoising", "constraint=[masking,gaussian_noise]"],
@@ -180,7 +181,7 @@ def test_every_variant_goes_on_as_if_nothing_had_been(
 ) -> None:
     """Within an epoch, and at the end of a later one."""
     monkeypatch.setattr(pace.Pace, "interval", 1e9)
-    compare(*VARIANTS[variant], "trainer.steps_per_call=3", steps=(5, 2 * BATCHES))
+    compare(*VARIANTS[variant], PICTURES, "trainer.steps_per_call=3", steps=(5, 2 * BATCHES))
 
 
 @pytest.mark.parametrize("option", OPTIONS)
@@ -191,7 +192,7 @@ def test_every_option_does(compare: Callable[..., None], option: str) -> None:
 
 @pytest.mark.parametrize("step", [1, 5, 12, 35, 36])
 def test_a_signal_ends_a_run_where_it_goes_on(compare: Callable[..., None], step: int) -> None:
-    compare("model=denoising", "trainer.steps_per_call=4", steps=(step,), how="signal")
+    compare("model=denoising", PICTURES, "trainer.steps_per_call=4", steps=(step,), how="signal")
 
 
 def test_no_sample_is_left_out_or_seen_twice(
