@@ -63,9 +63,11 @@ def missing() -> str | None:
 @contextmanager
 def tensorboard(folder: Path) -> Iterator[str]:
     """The address of a TensorBoard of these runs, which has read them."""
-    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(folder), "--port", "0"]
+    place = folder.resolve()  # of which the pages show no more than its name
+    command = [sys.executable, "-m", "tensorboard.main", "--logdir", place.name, "--port", "0"]
     process = subprocess.Popen(
         [*command, "--load_fast", "false", "--reload_interval", "1"],
+        cwd=place.parent,
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,
