@@ -12,7 +12,7 @@ from aeframe.overrides import quoted
 
 WORDS = ("null", "true", "false", "nan", "inf")
 """Which are no texts unless they are quoted."""
-NO_CHOICES = ("resume", "hydra")
+NO_CHOICES = ("resume", "hydra", "dataset.cache", "dataset.download")
 """Keys that say nothing of what is trained."""
 
 

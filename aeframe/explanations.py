@@ -82,7 +82,9 @@ def _translated(error: Exception, command: Command) -> UserError:
     from yaml import YAMLError
 
     if isinstance(error, OverrideParseException):
-        return UserError(error.override.removeprefix("++"), "cannot be read", QUOTING)
+        word = error.override.removeprefix("++")
+        cut = " A list has no spaces: [A,B]." if word.count("[") > word.count("]") else ""
+        return UserError(word, "cannot be read", QUOTING + cut)
     if isinstance(error, YAMLError):
         mark = getattr(error, "problem_mark", None)
         where = f"{mark.name}, line {mark.line + 1}" if mark else "configuration"

@@ -25,7 +25,7 @@ aeframe trains autoencoders from configuration.
   resume=FOLDER trainer.max_epochs=40  trains a finished run on
   --config-dir FOLDER                  your own FOLDER/GROUP/OPTION.yaml as well
   aeframe --help                       puts a trained network to work
-  aeframe --completion bash            completes all of this in your shell
+  aeframe --completion bash            completes aeframe train in your shell
 """
 
 

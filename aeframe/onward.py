@@ -37,6 +37,7 @@ def _samples(dataset: Mapping[str, Any]) -> str:
         if composed({"dataset": [name]})["dataset"]["_target_"] == dataset["_target_"]:
             words = [name, "--root", words[0]] if words[0] else [name]
     words += ["--key", dataset["key"]] if dataset.get("key") else []
+    words += ["--on-bad-sample", "skip"] if dataset.get("on_bad_sample") == "skip" else []
     return shlex.join(words) if words[0] else ""
 
 

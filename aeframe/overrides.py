@@ -193,6 +193,9 @@ def _forced(word: str, folders: Sequence[Path]) -> str:
     if key.lstrip("+") == "resume" and (run := _resume([word])) is not None:
         # the name of a folder, which seldom is what Hydra takes for a text
         return f"++resume={run if run in AUTOMATIC else quoted(run)}"
+    value = word.partition("=")[2]
+    if not value.isascii() and not re.search(r"[][,=~(){}'\"$]", value):
+        word = f"{key}={quoted(value)}"  # Hydra knows no letters but those of English
     group = key.partition("@")[0]
     if "=" not in word or re.match(r"[+~]|hydra[./]", word) or "@" in key or "/" in key:
         return word

@@ -305,6 +305,10 @@ def test_the_verbs_do_what_their_help_says(run: Path, verb: Verb, tmp_path: Path
         0,
         "100 samples decode, and every checksum is right: x.aez",
     )
+    np.save(tmp_path / "some.npy", DIGITS[:70])
+    status, _, err = verb("verify", str(run), "x.aez", "--against", "some.npy")
+    told = "x.aez: holds more samples than the 70 that it is compared with. Name all that was"
+    assert (status, told in err) == (2, True), err
     assert verb("decompress", str(run), "x.aez", "-o", "back.npy")[0] == 0
     assert np.load(tmp_path / "back.npy").shape == (100, 1, 8, 8)
     whole = (tmp_path / "x.aez").read_bytes()

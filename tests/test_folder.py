@@ -105,6 +105,20 @@ def test_class_subfolders_give_labels_and_hidden_files_are_passed_over(tmp_path:
     assert raw.data[:, 0, 0, 0].tolist() == [10, 11, 200, 201]
 
 
+def test_images_that_lie_too_deep_are_told_of_and_hidden_ones_are_not(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("cat/a.png", "dog/b.png", "dog/young/c.png", ".thumbnails/d.png", "cat/.e/f.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        image().save(tmp_path / name)
+    (tmp_path / "cat" / "notes").mkdir()
+    raw = load(tmp_path)
+    assert (raw.classes, len(raw.data)) == (("cat", "dog"), 2)
+    what = f"images two folders down are left out: {tmp_path}/dog/young"
+    remedy = "Move them into the folder or its subfolders."
+    assert capfd.readouterr().err == f"aeframe: dataset.root={tmp_path}: {what}. {remedy}\n"
+
+
 def truncated(path: Path) -> None:
     image(size=(200, 200)).save(path)
     path.write_bytes(path.read_bytes()[:120])

@@ -105,6 +105,8 @@ def test_a_code_that_is_no_map_is_told_the_next_number(compose: Compose) -> None
         "model.latent_dim=14: the code has 1 to 16 channels at each of 2 x 2 positions: a multiple of 4, "
         "64 at most. Write model.latent_dim=16 for 4 channels."
     )
+    with pytest.raises(ConfigError, match=r"Write model\.latent_dim=4 for 1 channel\."):
+        check(compose(*options("model.latent_dim=3")))
     check(compose(*options("model.latent_dim=16")))
     with pytest.raises(ConfigError, match=r"Write model\.latent_dim=64 for 16 channels"):
         check(compose(*options("model=sparse", "constraint=l1", "model.latent_dim=256")))

@@ -17,7 +17,9 @@ from aeframe.composition import Choice, chosen, composed
 from aeframe.differences import differences
 from aeframe.launch import CONF
 from aeframe.menu import groups, help_text, summary
+from aeframe.onward import commands
 from aeframe.overrides import parse
+from aeframe.resume import harmless_here
 
 Command = Callable[..., tuple[int, str, str]]
 Compose = Callable[..., DictConfig]
@@ -111,6 +113,20 @@ def test_what_differs_from_the_defaults_is_what_one_would_type(
     assert found == (words if told is None else told)
     again = plain(compose(*parse(found).overrides))
     assert again | {"resume": node["resume"]} == node
+
+
+def test_what_a_resumed_run_may_not_write_is_no_difference(compose: Compose) -> None:
+    words = ["dataset=image_folder", "dataset.root=photos", "dataset.on_bad_sample=skip"]
+    assert differences(harmless_here(plain(compose(*parse(words).overrides)))) == words
+
+
+def test_what_to_type_next_leaves_out_what_the_run_did(compose: Compose) -> None:
+    words = ["dataset=image_folder", "dataset.root=my photos", "dataset.on_bad_sample=skip"]
+    result = {"steps": 1, "epochs": 1, "until": {"reached": False}}
+    found = commands(plain(compose(*words[::2], f"++{words[1]}")), result, Path("run"), False)
+    assert found["Encode"] == (
+        "aeframe encode run 'my photos' --on-bad-sample skip --out codes.npy"
+    )
 
 
 # --help

@@ -258,6 +258,7 @@ def test_gray_photographs_to_a_file_and_back_and_beside_other_formats(
     status, out, err = verb("rd", "run", "--data", "odd", "-o", "rd")
     assert status == 0, err
     assert "Bits per pixel at the same PSNR (3 images)" in " ".join(out.split())
+    assert "At none of these PSNRs: JPEG." in out.splitlines()
     told = json.loads((tmp_path / "rd" / "rd.json").read_text())
     ours, theirs = (curve["results"] for curve in told["curves"])
     bpp, psnr = zip(*(one_jpeg(image, 20) for image in images), strict=True)

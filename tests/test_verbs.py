@@ -10,6 +10,7 @@ import pty
 import signal
 import subprocess
 import sys
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -196,10 +197,33 @@ def test_a_folder_is_not_read_ahead_of_its_use(
         return read(self, file)
 
     monkeypatch.setattr(inputs.ImageReader, "try_read", noted)
-    found = inputs.opened([str(photos)], package.load(run), None)  # type: ignore[arg-type]
+    found = inputs.opened([str(photos)], package.load(run), Namespace(on_bad_sample="error"))
     assert found.count == 212
     assert next(found.blocks(10)).shape == (10, 3, 8, 8)
     assert len(seen) <= 10 + 2 * (os.cpu_count() or 1) + 1
+
+
+def test_images_that_cannot_be_read_are_left_out_where_one_says_so(
+    verb: Verb, made: Callable[..., Path], photos: Path, tmp_path: Path
+) -> None:
+    run = made(
+        "dataset=image_folder", f"dataset.root={photos}", "dataset.size=8", "network.widths=[20]"
+    )
+    good(verb("encode", run, "photos", "--out", "whole.csv"))
+    (photos / "a" / "1.bmp").write_bytes(b"no image")
+    status, _, err = verb("encode", run, "photos", "--out", "some.csv")
+    assert status == 2
+    assert err.endswith("Remove or replace them, or write --on-bad-sample skip.\n")
+    skips = ("--on-bad-sample", "skip")
+    status, out, err = verb("encode", run, "photos", "--out", "some.csv", *skips)
+    assert (status, out) == (0, "Codes of 11 samples, 16 units each: some.csv\n")
+    left = "1 image(s) of photos cannot be read and are left out: photos/a/1.bmp."
+    assert err == f"aeframe: --on-bad-sample skip: {left}\n"
+    others = [row for row in table(tmp_path / "whole.csv") if row[0] != "a/1.bmp"]
+    assert table(tmp_path / "some.csv") == others
+    status, _, err = verb("encode", run, "photos/a/1.bmp", "--out", "none.csv", *skips)
+    assert status == 2
+    assert err.endswith("Remove or replace them.\n")
 
 
 # pictures
@@ -563,7 +587,7 @@ complete_line() {  # divided at = as bash itself divides it
     COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _aeframe; echo "${COMPREPLY[*]}"
 }
 complete_line "aeframe enc"
-complete_line "aeframe encode --o"
+complete_line "aeframe encode --ou"
 complete_line "aeframe encode my_im"
 complete_line "aeframe train model=s"
 complete_line "aeframe train constraint=[l1,top"

@@ -180,7 +180,9 @@ def verify(codec: Codec, file: Path, against: Iterator[Samples] | None) -> tuple
         while against is not None and len(rest) < len(x):
             block = next(against, None)
             if block is None:
-                raise ContainerError(file, "holds more samples than what it is compared with")
+                given = samples - len(x) + len(rest)
+                what = f"holds more samples than the {given:,} that it is compared with"
+                raise ContainerError(file, what, "Name all that was compressed, in the same order.")
             rest = np.concatenate([rest, block]) if len(rest) else block
         if against is not None and rest.shape[1:] != x.shape[1:]:
             raise ContainerError(file, "holds images of another size than what it is compared with")

@@ -33,6 +33,7 @@ from aeframe.evaluate import Evaluation
 from aeframe.likelihoods import Likelihood
 from aeframe.metric_names import metric_names
 from aeframe.models import Autoencoder, Setting
+from aeframe.nearest import nearest
 from aeframe.networks import Network
 from aeframe.saved import mapping
 
@@ -92,7 +93,7 @@ def check(cfg: DictConfig | Mapping[str, Any]) -> None:
 def find(node: dict[str, Any]) -> Parts:
     """Everything that can be made without data. Raises ConfigError with all that is wrong."""
     parts = Parts()
-    parts.found += [_odd_root(key) for key in node if key not in ROOT]
+    parts.found += [_odd_root(key, node) for key in node if key not in ROOT]
     missing = [key for key in ROOT if key not in node]
     parts.found += [Problem(key, "is missing", "Take it from conf/config.yaml.") for key in missing]
     node = {**dict.fromkeys(missing), **node}
@@ -126,11 +127,18 @@ def find(node: dict[str, Any]) -> Parts:
     return parts
 
 
-def _odd_root(key: str) -> Problem:
+def _odd_root(key: str, node: Mapping[str, Any]) -> Problem:
+    """A key that stands nowhere, or without the group that it lies in, such as lr."""
     if key in ("experiment", "debug"):
         what = "its file lacks its first line"
         return Problem(key, what, "Write `# @package _global_` at its top.")
-    return unknown(key, key, ROOT)
+    inside = {
+        name: f"{group}.{name}" for group in reversed(ROOT) for name in mapping(node.get(group))
+    }
+    close = nearest(key, inside) if key in inside or not nearest(key, ROOT) else None
+    if close is None:
+        return unknown(key, key, ROOT)
+    return Problem(key, "unknown key", f"Did you mean {inside[close]}?")
 
 
 def _check_seed(seed: Any, parts: Parts) -> None:

@@ -25,6 +25,7 @@ from aeframe.distributed import rank
 from aeframe.errors import Problem, UserError, reason
 
 OnBadSample = Literal["error", "skip"]
+SKIP = "dataset.on_bad_sample=skip"
 Side = Annotated[int, AtLeast(1), AtMost(2**14)]
 
 
@@ -97,9 +98,11 @@ class Folder(Source):
     def _load(self, root: str, option: str) -> Raw:
         folder = Path(os.path.expanduser(root))
         files, classes = find_images(folder, f"dataset.{option}={root}")
+        tell_of_deeper(folder, f"dataset.{option}={root}")
         (pixels, mapping), kept = self._images(folder, files)
         if not kept.all():
-            _note(_left_out([file.relative_to(folder) for file in compress(files, ~kept)], root))
+            bad = [file.relative_to(folder) for file in compress(files, ~kept)]
+            note(left_out(bad, root, SKIP))
         names = [file.parent.name for file in compress(files, kept)]
         labels = torch.tensor([classes.index(name) for name in names]) if classes else None
         if labels is not None:
@@ -121,7 +124,7 @@ class Folder(Source):
                 return self._cached(self.cache, root, files).get(lambda: self._decoded(files))
             except (OSError, RuntimeError) as error:  # RuntimeError: a user without a home
                 what = f"cannot be used ({reason(error)}); the images are decoded into memory"
-                _note(Problem(f"dataset.cache={self.cache}", what))
+                note(Problem(f"dataset.cache={self.cache}", what))
                 self.cache = None  # said once
         return self._in_memory(files)
 
@@ -164,7 +167,7 @@ class Folder(Source):
                     bad.append(image)
                 yield None if isinstance(image, Problem) else image
         if bad and (self.on_bad_sample == "error" or len(bad) == len(files)):
-            raise unreadable_images(bad, len(files))
+            raise unreadable_images(bad, len(files), "dataset.root", SKIP)
 
 
 class ImageFolder(Folder):
@@ -211,7 +214,7 @@ def find_images(root: Path, where: str) -> tuple[list[Path], list[str]]:
         raise UserError(where, what, f"Write {where.partition('=')[0]}=FOLDER.")
     try:
         loose = _listed(root)
-        folders = sorted(f for f in root.iterdir() if f.is_dir() and not _is_around(f, root))
+        folders = [f for f in _folders(root) if not _is_around(f, root)]
         nested = {f.name: _listed(f) for f in folders}
     except OSError as error:
         what = f"cannot be listed ({reason(error)})"
@@ -228,9 +231,26 @@ def find_images(root: Path, where: str) -> tuple[list[Path], list[str]]:
     return files, list(nested)
 
 
+def tell_of_deeper(root: Path, where: str) -> None:
+    """Images in folders of the subfolders, which find_images does not look into."""
+    inner = [f for folder in _folders(root) for f in _folders(folder) if not f.is_symlink()]
+    if deeper := [f for f in inner if os.access(f, os.R_OK | os.X_OK) and _listed(f)]:
+        what = f"images two folders down are left out: {_some(deeper)}"
+        note(Problem(where, what, "Move them into the folder or its subfolders."))
+
+
 def _is_around(folder: Path, root: Path) -> bool:
     """Whether a link leads back to the root or to a folder above it."""
     return folder.is_symlink() and root.resolve().is_relative_to(folder.resolve())
+
+
+def _folders(folder: Path) -> list[Path]:
+    """The folders in a folder, but for hidden ones; of its files, which may be many, none is opened."""
+    with os.scandir(folder) as entries:
+        shown = [entry for entry in entries if entry.name[0] != "."]
+        # asked of the operating system only where it is a link, which may lead in a circle
+        named = [e.name for e in shown if (os.path.isdir(e) if e.is_symlink() else e.is_dir())]
+    return sorted(folder / name for name in named)
 
 
 def _listed(folder: Path) -> list[Path]:
@@ -251,22 +271,28 @@ def _state(file: Path) -> str:
     return f"{seen.st_size} {seen.st_mtime_ns} {os.access(file, os.R_OK)}"
 
 
-def unreadable_images(bad: list[Problem], of: int) -> UserError:
-    """That some of so many files cannot be decoded."""
+def unreadable_images(bad: list[Problem], of: int, where: str, remedy: str) -> UserError:
+    """That some of so many files cannot be decoded. remedy: what to write to leave them out."""
     shown = "; ".join(f"{p.where} {p.what}" for p in bad[:5])
     more = f"; and {len(bad) - 5} more" if len(bad) > 5 else ""
     what = f"{len(bad)} unreadable image(s): {shown}{more}"
-    skip = ", or write dataset.on_bad_sample=skip" if len(bad) < of else ""
-    return UserError("dataset.root", what, f"Remove or replace them{skip}.")
+    skip = f", or write {remedy}" if len(bad) < of else ""
+    return UserError(where, what, f"Remove or replace them{skip}.")
 
 
-def _left_out(bad: list[Path], root: str) -> Problem:
-    shown = ", ".join(map(str, bad[:3])) + (f" and {len(bad) - 3} more" if len(bad) > 3 else "")
-    what = f"{len(bad)} image(s) of {root} cannot be read and are left out: {shown}"
-    return Problem("dataset.on_bad_sample=skip", what)
+def left_out(bad: list[Path], root: str, why: str) -> Problem:
+    """That some files cannot be decoded, and need not be. why: what was written for that."""
+    what = f"{len(bad)} image(s) of {root} cannot be read and are left out: {_some(bad)}"
+    return Problem(why, what)
 
 
-def _note(problem: Problem) -> None:
+def _some(paths: list[Path]) -> str:
+    """The first of them, and how many more there are."""
+    more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
+    return ", ".join(map(str, paths[:3])) + more
+
+
+def note(problem: Problem) -> None:
     """What the user ought to know of a run that goes on."""
     if rank() == 0:
         print(f"aeframe: {problem}", file=sys.stderr)

@@ -65,7 +65,8 @@ class FullyConv(Network):
             f"the code has 1 to {most} channels at each of {height} x {width} positions: a multiple of "
             f"{positions}, {most * positions} at most"
         )
-        return what, f"Write model.latent_dim={wanted * positions} for {wanted} channels."
+        some = f"{wanted} channel{'' if wanted == 1 else 's'}"
+        return what, f"Write model.latent_dim={wanted * positions} for {some}."
 
     def build(
         self, shape: tuple[int, ...], latent_dim: int, heads: int

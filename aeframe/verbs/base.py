@@ -75,6 +75,17 @@ def add_source(parser: argparse.ArgumentParser) -> None:
         choices=["train", "test"],
         help="of a dataset (test, where it has one, else all of it)",
     )
+    add_on_bad_sample(parser)
+
+
+def add_on_bad_sample(parser: argparse.ArgumentParser) -> None:
+    """What becomes of images that cannot be decoded; the key of a dataset has the same name."""
+    parser.add_argument(
+        "--on-bad-sample",
+        choices=["error", "skip"],
+        default="error",
+        help="skip leaves out images that cannot be read, and names them (error)",
+    )
 
 
 def add_out(parser: argparse.ArgumentParser, what: str) -> None:

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain, compress, islice
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ import torch
 from aeframe import data
 from aeframe.artifact import Model
 from aeframe.artifact.stored import check_shape
-from aeframe.data.folder import find_images, unreadable_images
+from aeframe.data.folder import find_images, left_out, note, tell_of_deeper, unreadable_images
 from aeframe.data.images import ENDINGS, ImageReader, strict_images
 from aeframe.data.samples import Raw, Samples, rows_of
 from aeframe.errors import ConfigError, Problem, UserError, reason
@@ -26,6 +26,7 @@ from aeframe.verbs.base import DATASETS
 from aeframe.verbs.outputs import require_parquet
 
 ARRAYS = (".npy", ".npz")
+SKIP = "--on-bad-sample skip"
 Blocks = Iterable[np.ndarray]
 
 
@@ -61,7 +62,7 @@ def opened(
     if any(arrays):
         where = words[arrays.index(True)]
         raise UserError(where, "is an array among images", "Give either arrays or images.")
-    return _images(paths, model, any_size)
+    return _images(paths, model, any_size, skips=options.on_bad_sample == "skip")
 
 
 @contextmanager
@@ -126,11 +127,13 @@ def _rows(raws: list[Raw], n: int) -> Iterator[np.ndarray]:
             yield samples[start : start + n].x.numpy()
 
 
-def _images(paths: list[Path], model: Model, any_size: bool) -> Input:
+def _images(paths: list[Path], model: Model, any_size: bool, *, skips: bool) -> Input:
     files, names = list[Path](), list[str]()
     for path in paths:
         found = find_images(path, str(path))[0] if path.is_dir() else [path]
         files += found
+        if path.is_dir():
+            tell_of_deeper(path, str(path))
         names += [str(f.relative_to(path) if len(paths) == 1 and f != path else f) for f in found]
     odd = [f for f in files if f.suffix.lower() not in ENDINGS]
     if odd:
@@ -138,6 +141,9 @@ def _images(paths: list[Path], model: Model, any_size: bool) -> Input:
         raise UserError(str(odd[0]), what, f"Known endings: {' '.join(sorted(ENDINGS))} .npy .npz.")
     reader, scaled = _reader(model, any_size), _scale(model)
     where = str(paths[0]) if len(paths) == 1 else f"{len(files)} images"
+    if skips:
+        readable = _readable(reader, files, where)
+        files, names = list(compress(files, readable)), list(compress(names, readable))
     return Input(where, len(files), lambda n: _decoded(reader, scaled, files, n), names)
 
 
@@ -166,6 +172,21 @@ def _scale(model: Model) -> Callable[[np.ndarray], np.ndarray]:
     return lambda images: (images / 255 * (high - low) + low).round().astype(dtype)
 
 
+def _readable(reader: ImageReader, files: list[Path], where: str) -> list[bool]:
+    """Of each file whether it can be decoded: they have to be counted before the first is used.
+
+    The others are named. Raises UserError where none can.
+    """
+    with strict_images():
+        bad = [image if isinstance(image, Problem) else None for image in reader.read_all(files)]
+    found = list(filter(None, bad))
+    if len(found) == len(files):
+        raise unreadable_images(found, len(files), "INPUT", SKIP)
+    if found:
+        note(left_out([file for file, one in zip(files, bad, strict=True) if one], where, SKIP))
+    return [problem is None for problem in bad]
+
+
 def _decoded(
     reader: ImageReader, scaled: Callable[[np.ndarray], np.ndarray], files: list[Path], n: int
 ) -> Iterator[np.ndarray]:
@@ -177,8 +198,7 @@ def _decoded(
             if not bad:  # else the others are only looked at
                 yield scaled(np.stack([i for i in block if not isinstance(i, Problem)]))
     if bad:
-        problem = unreadable_images(bad, len(bad)).problems[0]
-        raise UserError("INPUT", problem.what, problem.remedy)
+        raise unreadable_images(bad, len(files), "INPUT", SKIP)
 
 
 def one(word: str, model: Model, options: argparse.Namespace) -> np.ndarray:

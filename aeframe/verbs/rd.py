@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aeframe.errors import UserError
-from aeframe.verbs.base import Verb, add_compute
+from aeframe.verbs.base import Verb, add_compute, add_on_bad_sample
 
 if TYPE_CHECKING:
     from aeframe.codec.codec import Codec
@@ -42,6 +42,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         help="test or val of their data, or a folder of images (test)",
     )
     parser.add_argument("--most", type=int, default=10_000, metavar="N", help="images (10000)")
+    add_on_bad_sample(parser)
     add_compute(parser, BATCH)
     parser.add_argument("-o", "--out", metavar="FOLDER", help="for rd.json and rd.png")
     parser.add_argument("--force", action="store_true", help="replace what is there")
@@ -79,7 +80,7 @@ def _of_images(codecs: Codecs, options: argparse.Namespace) -> Comparison:
     if options.data in SPLITS:
         images = data.splits[options.data][: options.most].x.numpy()
     else:
-        given = _opened([options.data], codecs[0][1])
+        given = _opened([options.data], codecs[0][1], options.on_bad_sample)
         blocks = islice(given.blocks(BATCH), math.ceil(options.most / BATCH))
         images = np.concatenate(list(blocks))[: options.most]
     train, held_out = (spread(data, split, FOR_PCA) for split in ("train", "val"))
@@ -96,16 +97,16 @@ def _of_photographs(codecs: Codecs, options: argparse.Namespace) -> Comparison:
     words = [options.data]
     if options.data in SPLITS:
         words = whole_files(own_data(codecs[0][1].model)[1], options.data)
-    given = _opened(words, codecs[0][1])
+    given = _opened(words, codecs[0][1], options.on_bad_sample)
     count = min(given.count, options.most)
     return compared(codecs, shown(islice(given.blocks(1), count), count, "Comparing"))
 
 
-def _opened(words: list[str], codec: Codec) -> Input:
+def _opened(words: list[str], codec: Codec, on_bad_sample: str) -> Input:
     from aeframe.verbs.inputs import opened
 
-    nothing_else = argparse.Namespace(key=None, root="data", split=None)
-    return opened(words, codec.model, nothing_else, any_size=codec.any_size)
+    others = argparse.Namespace(key=None, root="data", split=None, on_bad_sample=on_bad_sample)
+    return opened(words, codec.model, others, any_size=codec.any_size)
 
 
 def _check(codecs: Codecs, data: str) -> None:
@@ -147,6 +148,8 @@ def _show(found: Comparison) -> None:
         cells = [_cell(row[name], own if name != names[0] else None, digits) for name in names]
         table.add_row(f"{row['psnr']:.2f}", *cells)
     Console().print(table)
+    if absent := [name for name in rows[0] if name not in ("psnr", *names)]:
+        print(f"At none of these PSNRs: {'; '.join(absent)}.")
     print(AVERAGED[found.unit])
     for run in found.runs:
         even, point = found.break_even(run), run.point
