@@ -182,7 +182,7 @@ def baselines(data: DataModule, size: int) -> list[Baseline]:
         errors += [((x - pca.mean_) ** 2).sum(), ((x - restored) ** 2).sum()]
         data.splits["test"].raw.release()
     mean, components = errors / (count * train.shape[1])
-    names = ("mean image", f"PCA, {size} components")
+    names = ("mean image", f"PCA, {size} component{'s' if size > 1 else ''}")
     return [
         Baseline(name, float(mse), float(10 * np.log10(data.spec.peak**2 / max(mse, 1e-12))))
         for name, mse in zip(names, (mean, components), strict=True)

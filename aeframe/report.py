@@ -67,10 +67,12 @@ def sizes(net: ConstrainedAutoencoder) -> str:
     told = [part.active_units(model.latent_dim) for _, part in net.parts]
     active = min((number for number in told if number is not None), default=None)
     ratio = model.inputs / (active or model.latent_dim)
-    fewer = f"{ratio:.1f} times fewer" if ratio >= 1 else f"{1 / ratio:.1f} times more"
+    how = f"{max(ratio, 1 / ratio):.1f}"
+    fewer = "as many" if how == "1.0" else f"{how} times {'fewer' if ratio > 1 else 'more'}"
+    beside = "as" if how == "1.0" else "than"
     shape, code = (" x ".join(map(str, n)) for n in (model.shape, model.code_shape))
     some = f", {active:,.0f} of them active" if active else ""
-    return f"{shape} -> {code} units{some}, {fewer} numbers than the input's {model.inputs:,}"
+    return f"{shape} -> {code} units{some}, {fewer} numbers {beside} the input's {model.inputs:,}"
 
 
 def closing(

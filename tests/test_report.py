@@ -26,7 +26,7 @@ Compose = Callable[..., DictConfig]
     [
         ([], "1 x 8 x 8 -> 16 units, 4.0 times fewer numbers than the input's 64"),
         (["model.latent_dim=64", "model.allow_overcomplete=true", "constraint=[]"],
-         "1 x 8 x 8 -> 64 units, 1.0 times fewer numbers than the input's 64"),
+         "1 x 8 x 8 -> 64 units, as many numbers as the input's 64"),
         (["model=sparse", "constraint=l1"],
          "1 x 8 x 8 -> 1024 units, 16.0 times more numbers than the input's 64"),
         (["model=sparse", "constraint.topk.k={schedule: linear, start: 100, end: 8, epochs: 2}"],
