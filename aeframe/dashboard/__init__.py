@@ -105,9 +105,11 @@ class Dashboard(pl.Callback):
         if self.samples is None:
             self.samples = Samples.of(data, net, self.images)
         view, page = View(net, self.samples, data.spec.low, data.spec.high), _page(trainer)
-        for name, part in parts:
-            if name in self.wanted:
-                part(view, page)
+        wanted = [(name, part) for name, part in parts if name in self.wanted]
+        if not wanted or not view.is_finite:
+            return
+        for _, part in wanted:
+            part(view, page)
         page.write()
 
     def write_card(self, trainer: pl.Trainer, card: Card) -> None:
