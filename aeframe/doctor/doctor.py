@@ -11,6 +11,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.strategies import FSDPStrategy
 from pytorch_lightning.trainer.states import TrainerFn
 
+from aeframe.data import DataModule
 from aeframe.doctor.base import Finding, Patient, Rule, Vitals
 from aeframe.doctor.card import of_card
 from aeframe.doctor.code import Collapse, DeadUnits
@@ -107,6 +108,7 @@ class Doctor(pl.Callback):
             waiting=self.waiting.taken(),
             waited=loop.waited if isinstance(loop, EpochLoop) else 0.0,
             saturated={} if sharded else saturated(self.patient),
+            samples=_validated(trainer, module.data),
             told=frozenset(rule.name for rule in self.rules if rule.spoke is not None),
         )
 
@@ -128,6 +130,14 @@ class Doctor(pl.Callback):
             for finding in self.last:
                 self._write(finding, trainer)
         return self.findings if self.on else []
+
+
+def _validated(trainer: pl.Trainer, data: DataModule) -> int:
+    """How many samples a validation sees: a limit counts batches of the usual size."""
+    samples = len(data.splits["val"])
+    if trainer.limit_val_batches == 1.0:
+        return samples
+    return min(samples, int(sum(trainer.num_val_batches)) * data.batch_size)
 
 
 class Mean:
