@@ -174,6 +174,7 @@ def test_help_lists_options_of_ones_own(tmp_path: Path) -> None:
         ("constraint=l1,auxk constraint.l1.", ["constraint.l1.weight=", "constraint.l1.form="]),
         ("experiment=vae_mnist dataset.r", ["dataset.root="]),
         ("optimizer._", ["optimizer._target_="]),
+        ("constraint=[batch_topk,to", ["constraint=[batch_topk,topk"]),
         ("hydra.run.d", ["hydra.run.dir="]),
         ("resume=", ["resume=auto", "resume=retry"]),
         ("trainer.compile=", ["trainer.compile=true", "trainer.compile=false"]),
@@ -190,3 +191,8 @@ def test_words_are_completed(typed: str, completed: list[str]) -> None:
     assert (
         completions(f"{line} seed=1", len(line)) == completed
     )  # the cursor may stand in the middle
+
+
+def test_a_completion_of_nothing_is_a_mistake(aeframe: Command) -> None:
+    status, _, err = aeframe("--complete")
+    assert (status, err) == (2, "aeframe: --complete: unknown option. See python train.py --help.\n")
