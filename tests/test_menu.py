@@ -195,4 +195,7 @@ def test_words_are_completed(typed: str, completed: list[str]) -> None:
 
 def test_a_completion_of_nothing_is_a_mistake(aeframe: Command) -> None:
     status, _, err = aeframe("--complete")
-    assert (status, err) == (2, "aeframe: --complete: unknown option. See python train.py --help.\n")
+    assert (status, err) == (
+        2,
+        "aeframe: --complete: unknown option. See python train.py --help.\n",
+    )

@@ -51,9 +51,7 @@ def markdown(card: Card) -> str:
         ),
     ]
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    check = card.copy_check
-    ratio = f"Copy check: noise is reconstructed {check.ratio:.1f} times worse than data."
-    return f"{table}\n\n{ratio} {check.sentence}\n"
+    return f"{table}\n\n{card.copy_check.told}\n"
 
 
 def _block(text: str, language: str) -> str:
