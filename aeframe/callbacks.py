@@ -7,6 +7,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.trainer.states import TrainerFn
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.table import Column
@@ -162,7 +163,8 @@ class Bar(pl.Callback):
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         every = max(1, (trainer.max_epochs or 10) // 10)
         due = (trainer.current_epoch + 1) % every == 0 or time.perf_counter() - self.spoke > 30
-        if self.console.is_terminal or trainer.global_rank or not due:
+        fits = trainer.state.fn == TrainerFn.FITTING  # and not what is validated after it
+        if self.console.is_terminal or trainer.global_rank or not (due and fits):
             return
         self.spoke = time.perf_counter()
         value = float(trainer.callback_metrics[self.monitor])

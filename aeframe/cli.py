@@ -134,7 +134,7 @@ def _train(argv: Sequence[str]) -> int:
     from aeframe.launch import CONF, Folders
     from aeframe.overrides import parse
 
-    if argv[:1] == [FLAG]:
+    if argv[:1] == [FLAG] and len(argv) == 3:
         print("\n".join(completions(argv[1], int(argv[2]))))
         return 0
     command = parse(argv)
@@ -145,7 +145,7 @@ def _train(argv: Sequence[str]) -> int:
         return 0
     import hydra
 
-    from aeframe.composed import composed_once
+    from aeframe.composed_once import composed_once
     from aeframe.explanations import explained
     from aeframe.sweep import SweepTable
 

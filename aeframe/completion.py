@@ -45,7 +45,8 @@ def _values(key: str, value: str, node: Any) -> Iterator[str]:
     if (options := groups().get(key)) is not None:
         written = re.match(r"(?:.*[\[,])?", value)
         before = written[0] if written else ""
-        yield from (f"{key}={before}{name}" for name in options if name not in before)
+        taken = re.findall(r"\w+", before)
+        yield from (f"{key}={before}{name}" for name in options if name not in taken)
         return
     for name in key.split("."):
         node = node.get(name) if isinstance(node, dict) else None

@@ -12,6 +12,8 @@ from aeframe.overrides import quoted
 
 WORDS = ("null", "true", "false", "nan", "inf")
 """Which are no texts unless they are quoted."""
+PLAIN, NUMBER = r"[\w./][\w./+-]*", r"[\d_.]+(e[+-]?[\d_]+)?"
+"""Texts that need no quotes, but for those that would be numbers."""
 NO_CHOICES = ("resume", "hydra", "dataset.cache", "dataset.download")
 """Keys that say nothing of what is trained."""
 
@@ -64,5 +66,8 @@ def _written(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return "null" if value is None else str(value).lower()
     text = str(value)
-    plain = not isinstance(value, str) or re.fullmatch(r"[A-Za-z_./][\w./+-]*", text)
-    return text if plain and text.lower() not in WORDS else quoted(text)
+    if not isinstance(value, str):
+        return text
+    low = text.lower()
+    plain = re.fullmatch(PLAIN, text, re.ASCII) and not re.fullmatch(NUMBER, low)
+    return text if plain and low not in WORDS else quoted(text)

@@ -67,6 +67,12 @@ class CopyCheck:
         return self.copied < self.limit or self.samples < self.fewest
 
     @property
+    def told(self) -> str:
+        """Its line of a report."""
+        compared = f"noise is reconstructed {self.ratio:.1f} times worse than data"
+        return f"Copy check: {compared}. {self.sentence}"
+
+    @property
     def sentence(self) -> str:
         """What it means, in plain words."""
         if self.samples < self.fewest:

@@ -50,6 +50,8 @@ def fit_or_fail(trainer: pl.Trainer, built: Built, best: Best, saved: Saved | No
 
 def _fit(trainer: pl.Trainer, built: Built, best: Best, saved: Saved | None) -> None:
     """Train, with Lightning's ways of ending turned into ours."""
+    # Lightning does so behind a checkpoint's weights, which single precision would round
+    trainer.precision_plugin.convert_module(built.module)
     try:
         trainer.fit(built.module, ckpt_path=saved.checkpoint if saved else None, weights_only=True)
     except SystemExit as error:

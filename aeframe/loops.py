@@ -67,6 +67,12 @@ class EpochLoop(_TrainingEpochLoop):
         super()._on_after_fetch()
 
 
+def waited(trainer: pl.Trainer) -> float:
+    """Seconds of this process until now in which training waited for a batch."""
+    loop = trainer.fit_loop.epoch_loop
+    return loop.waited if isinstance(loop, EpochLoop) else 0.0
+
+
 class FitLoop(_FitLoop):
     """Over epochs, of which the first may have begun in an earlier process."""
 

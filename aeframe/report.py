@@ -89,10 +89,7 @@ def closing(
     console = Console(soft_wrap=True, highlight=False)
     console.print(_table(card, result))
     check = card.copy_check
-    console.print(
-        f"Copy check: noise is reconstructed {check.ratio:.1f} times worse than data. {check.sentence}",
-        style=None if check.passed else "bold red",
-    )
+    console.print(check.told, style=None if check.passed else "bold red")
     for sentence in said:
         console.print(sentence, markup=False)
     for what, text in {"Run folder": here(folder), **onward}.items():

@@ -7,14 +7,13 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-from pytorch_lightning.strategies import FSDPStrategy
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 
 from aeframe.dashboard import write_scalars
 from aeframe.data import Batch
-from aeframe.distributed import sum_over_ranks
-from aeframe.loops import EpochLoop
+from aeframe.distributed import is_sharded, sum_over_ranks
+from aeframe.loops import waited
 from aeframe.models.base import Output
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ class Scalars:
 
     def begin(self, module: AutoencoderModule, step: int) -> None:
         """An epoch begins: what lay between it and the one before is no training."""
-        self._last = step - 1, time.perf_counter(), _waited(module)
+        self._last = step - 1, time.perf_counter(), waited(module.trainer)
 
     @torch.no_grad()
     def write(self, module: AutoencoderModule) -> None:
@@ -61,7 +60,7 @@ class Scalars:
         if module.net.is_sparse:
             active = output.code.active.float()
             values |= {"l0": active.sum(1).mean(), "dormant": 1 - active.mean()}
-        sharded = isinstance(module.trainer.strategy, FSDPStrategy)
+        sharded = is_sharded(module.trainer)
         gradients = (w.grad for w in module.trained if w.grad is not None)
         values["gradient_norm"] = norm(gradients, sharded=sharded)
         values["parameter_norm"] = norm(module.trained, sharded=sharded)
@@ -78,13 +77,13 @@ class Scalars:
 
     def _pace(self, module: AutoencoderModule, step: int) -> dict[str, float]:
         """Since the last step that was written, or the epoch's beginning."""
-        before, since, waited = self._last
-        now, waiting = time.perf_counter(), _waited(module)
+        before, since, waiting_before = self._last
+        now, waiting = time.perf_counter(), waited(module.trainer)
         self._last = step, now, waiting
         images = (step - before) * module.data.batch_size * module.trainer.accumulate_grad_batches
         return {
             "train/images_per_second": images / (now - since),
-            "train/data_waiting": min(1.0, (waiting - waited) / (now - since)),
+            "train/data_waiting": min(1.0, (waiting - waiting_before) / (now - since)),
         }
 
 
@@ -92,9 +91,3 @@ def norm(tensors: Iterable[Tensor], *, sharded: bool = False) -> Tensor:
     """The L2 norm of all elements together. sharded: whether each rank holds some of them only."""
     whole = get_total_norm([tensor.detach() for tensor in tensors])
     return sum_over_ranks(whole.square()).sqrt() if sharded else whole
-
-
-def _waited(module: AutoencoderModule) -> float:
-    """Seconds of this process until now in which a batch was waited for."""
-    loop = module.trainer.fit_loop.epoch_loop
-    return loop.waited if isinstance(loop, EpochLoop) else 0.0

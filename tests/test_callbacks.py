@@ -229,6 +229,12 @@ def test_without_a_terminal_a_line_for_every_tenth_of_the_epochs(
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f]", out)  # and nothing that moves a cursor
 
 
+def test_what_is_validated_after_training_is_no_further_epoch(aeframe: Callable[..., Any]) -> None:
+    _, out, err = aeframe(*SMALL, "trainer.max_steps=1", "hydra.run.dir=run")
+    assert (LINE.findall(out), err) == ([], "")
+    assert "Test metrics after 1 epoch" in out
+
+
 def test_the_lines_show_the_monitored_metric(compose: Compose, capsys: Any) -> None:
     bar = Bar("val/psnr")
     fitted = Fitted(compose, "trainer.max_epochs=3", more=(bar,))

@@ -58,6 +58,13 @@ def test_the_message_names_step_term_and_samples(aeframe: Command, tmp_path: Pat
     assert ", ".join(str(row) for row in found["samples"][:5]) in line
 
 
+def test_what_the_last_step_broke_is_told_and_not_drawn(aeframe: Command) -> None:
+    words = ("trainer.max_steps=1", "optimizer.lr=1e30", "hydra.run.dir=run")
+    status, _, err = aeframe(*words)
+    assert status == 1
+    assert "aeframe: the loss became nan at step 1, on the val split" in err
+
+
 @pytest.mark.parametrize("every", ["0", "100"])
 def test_training_goes_back_and_learns_more_slowly(
     aeframe: Command, tmp_path: Path, every: str

@@ -25,8 +25,10 @@ from aeframe.config.parts import check
 from aeframe.doctor import Doctor, Finding
 from aeframe.doctor.base import Patient, Rule, Vitals
 from aeframe.doctor.code import Collapse, DeadUnits
+from aeframe.doctor.doctor import _validated
 from aeframe.doctor.learning import LearningRate, MeanImage, Overfitting
 from aeframe.doctor.overrides import Override, first_valid
+from aeframe.doctor.saturation import SAMPLES, saturated
 from aeframe.errors import UserError
 from aeframe.interruption import Signals
 from aeframe.loops import FitLoop
@@ -230,14 +232,27 @@ def test_what_passes_is_not_told(patient: Callable[..., Patient]) -> None:
 def test_few_samples_do_not_reach_all_units(patient: Callable[..., Patient]) -> None:
     """180 samples with one active unit each leave at least 82 % of 1024 inactive, with ten 17 %."""
     sparse = patient("model=sparse")
-    assert len(sparse.data.splits["val"]) == 180
-    assert shown(DeadUnits(sparse), [{"dead": 0.84, "l0": 1.0}] * 9) is None
-    assert shown(DeadUnits(sparse), [{"dead": 0.84, "l0": 10.0}] * 9) == 3
-    assert (
-        shown(DeadUnits(sparse), [{"dead": 0.26, "l0": 16.0}] * 9) is None
-    )  # MNIST's, not growing
-    growing = [{"dead": 0.2 + 0.05 * epoch, "l0": 16.0} for epoch in range(9)]
-    assert shown(DeadUnits(sparse), growing) == 6
+
+    def spoke(series: list[dict[str, Any]], samples: int = 180) -> int | None:
+        return shown(DeadUnits(sparse), [{**one, "samples": samples} for one in series])
+
+    assert spoke([{"dead": 0.84, "l0": 1.0}] * 9) is None
+    assert spoke([{"dead": 0.84, "l0": 10.0}] * 9) == 3
+    assert spoke([{"dead": 0.84, "l0": 10.0}] * 9, samples=18) is None
+    assert spoke([{"dead": 0.26, "l0": 16.0}] * 9) is None  # MNIST's, not growing
+    assert spoke([{"dead": 0.2 + 0.05 * epoch, "l0": 16.0} for epoch in range(9)]) == 6
+
+
+def test_samples_are_those_that_a_validation_sees(compose: Compose) -> None:
+    words = ("trainer.max_epochs=1", "network=linear", "dataset.batch_size=32")
+    words += ("doctor=false", "dashboard.text=false", "dashboard.images=0")
+    limits = {"trainer.limit_val_batches=2": 64, "trainer.limit_val_batches=0.5": 3 * 32}
+    for word, samples in {**limits, "trainer.limit_val_batches=null": 180}.items():
+        built = build(compose(*words, word, "trainer.limit_train_batches=2"))
+        _, trainer = fitted(built)
+        assert len(built.data.splits["val"]) == 180
+        assert _validated(trainer, built.data) == samples
+        assert int(built.module.metrics.terms["reconstruction"].samples) == samples  # were seen
 
 
 def test_a_long_decline_is_no_jump(patient: Callable[..., Patient]) -> None:
@@ -328,6 +343,33 @@ def test_what_the_check_refuses_is_not_suggested(patient: Callable[..., Patient]
     rule.dead, rule.spoke = 0.6, 3
     assert rule.finding() is not None
     assert rule.remedy() == "constraint=[topk,resampling]"
+
+
+def test_a_key_is_scaled_as_its_type_is_and_what_ends_training_is_made_longer(
+    patient: Callable[..., Patient],
+) -> None:
+    typed = patient("model=sparse", "constraint=[topk,l1]", "constraint.l1.weight=1")
+    assert str(typed.scaled("constraint.l1.weight", 0.1)) == "constraint.l1.weight=0.1"
+    assert str(typed.scaled("model.latent_dim", 1 / 3)) == "model.latent_dim=341"
+    assert str(typed.scaled("constraint.topk.k", 0.5)) == "constraint.topk.k=8"
+    assert str(typed.scaled("optimizer.lr", 1 / 3)) == "optimizer.lr=0.00033"
+    assert typed.scaled("scheduler.max_lr", 2) is typed.scaled("model._target_", 2) is None
+    assert str(typed.longer(3)) == "trainer.max_epochs=60"
+    assert str(patient("++trainer.max_steps=150").longer(3)) == "trainer.max_steps=450"
+
+
+def test_what_saturates_is_seen_also_in_a_compiled_network(compose: Compose) -> None:
+    built = build(compose("network.activation=tanh", "trainer.compile=true", "network.widths=[32]"))
+    patient, model = doctor_of(built).patient, built.net.eval().model
+    for layer in (model.encoder[1], model.decoder.reader):
+        layer.weight.data *= 1e3
+    wanted = saturated(patient)
+    assert wanted["units"] > 0.9
+    model.write_code = torch.compile(model.write_code, backend="eager")
+    model.decoder.compile(backend="eager")
+    with torch.no_grad():
+        built.net.reconstruct(patient.data.peek("val", SAMPLES, built.net.normalization))
+    assert saturated(patient) == wanted
 
 
 def test_without_a_remedy_it_is_told_all_the_same() -> None:

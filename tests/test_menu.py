@@ -95,6 +95,9 @@ def test_an_option_alone_is_all_that_differs(group: str) -> None:
         (["constraint=[]"], ["constraint=[]"]),
         (["dataset=array", "dataset.path='a b,c.npy'"], None),
         (["dataset=array", "dataset.path='null'"], None),
+        (["dataset=array", "dataset.path=2024-01-01/x"], None),
+        (["dataset=array", "dataset.path='1e5'"], None),
+        (["trainer.precision=64-true"], None),
         (["constraint=[masking,l2]", "constraint.l2.weight={schedule: warmup, value: 0.1, epochs: 2}"], None),
         (["optimizer={_target_: torch.optim.SGD, lr: 0.1}", "optimizer.momentum=0.9"],
          ["optimizer._target_=torch.optim.SGD", "optimizer.lr=0.1", "optimizer.momentum=0.9"]),
@@ -187,6 +190,7 @@ def test_help_lists_options_of_ones_own(tmp_path: Path) -> None:
         ("constraint=l1,auxk constraint.l1.", ["constraint.l1.weight=", "constraint.l1.form="]),
         ("experiment=vae_mnist dataset.r", ["dataset.root="]),
         ("optimizer._", ["optimizer._target_="]),
+        ("constraint=[batch_topk,to", ["constraint=[batch_topk,topk"]),
         ("hydra.run.d", ["hydra.run.dir="]),
         ("resume=", ["resume=auto", "resume=retry"]),
         ("trainer.compile=", ["trainer.compile=true", "trainer.compile=false"]),
@@ -203,3 +207,11 @@ def test_words_are_completed(typed: str, completed: list[str]) -> None:
     assert (
         completions(f"{line} seed=1", len(line)) == completed
     )  # the cursor may stand in the middle
+
+
+def test_a_completion_of_nothing_is_a_mistake(aeframe: Command) -> None:
+    status, _, err = aeframe("--complete")
+    assert (status, err) == (
+        2,
+        "aeframe: --complete: unknown option. See python train.py --help.\n",
+    )

@@ -274,6 +274,12 @@ def test_gray_photographs_to_a_file_and_back_and_beside_other_formats(
     assert "(1 images)" in verb("rd", "run")[1]
 
 
+def test_an_image_that_is_too_large_for_a_format_is_told() -> None:
+    wide = np.zeros((1, 2, 65501), np.uint8)  # JPEG ends at 65500
+    with pytest.raises(UserError, match="--data: has an image of 65501 x 2 pixels, which JPEG"):
+        rd_photographs._of_format(wide, "JPEG", {"quality": 5})
+
+
 def one_jpeg(image: Image.Image, quality: int) -> tuple[float, float]:
     """Bits per pixel and PSNR of a file of its own."""
     stream = BytesIO()

@@ -104,6 +104,7 @@ OPTIONS = {
     ],
     "patience": ["early_stopping.patience=2"],
     "bf16": ["trainer.precision=bf16-mixed"],
+    "double precision": ["trainer.precision=64-true"],
     "validation of every second epoch": ["trainer.check_val_every_n_epoch=2"],
 }
 

@@ -79,7 +79,12 @@ def compared(codecs: Sequence[tuple[str, Codec]], photographs: Iterable[Images])
 
 
 def _of_format(image: Images, kind: str, options: dict[str, Any]) -> Point:
-    size, back = coded(image, kind, options)
+    try:
+        size, back = coded(image, kind, options)
+    except (OSError, RuntimeError, ValueError) as error:  # each format has a largest size
+        _, height, width = image.shape
+        what = f"has an image of {width} x {height} pixels, which {kind} cannot hold"
+        raise UserError("--data", what, "Leave it out.") from error
     mse = float(np.square(back.astype(np.float32) - image).mean(dtype=np.float64)) / 255**2
     return Point(8 * size / image[0].size, float(decibels(mse)))
 

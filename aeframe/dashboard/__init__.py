@@ -9,7 +9,6 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
-from pytorch_lightning.strategies import FSDPStrategy
 from pytorch_lightning.utilities import rank_zero_only
 from tensorboard.compat.proto.summary_pb2 import Summary
 
@@ -19,6 +18,7 @@ from aeframe.dashboard import code, filters, grids, latent, projector, text, uni
 from aeframe.dashboard.page import Page
 from aeframe.dashboard.view import Samples, View
 from aeframe.data import DataModule
+from aeframe.distributed import is_sharded
 from aeframe.evaluate import Card
 
 Part = Callable[[View, Page], None]
@@ -95,8 +95,7 @@ class Dashboard(pl.Callback):
     def _draw(
         self, trainer: pl.Trainer, module: pl.LightningModule, parts: Iterable[tuple[str, Part]]
     ) -> None:
-        sharded = isinstance(trainer.strategy, FSDPStrategy)
-        if sharded or not self.images or not trainer.is_global_zero:
+        if is_sharded(trainer) or not self.images or not trainer.is_global_zero:
             return
         net, data = module.net, module.data
         assert isinstance(net, ConstrainedAutoencoder)
@@ -105,9 +104,11 @@ class Dashboard(pl.Callback):
         if self.samples is None:
             self.samples = Samples.of(data, net, self.images)
         view, page = View(net, self.samples, data.spec.low, data.spec.high), _page(trainer)
-        for name, part in parts:
-            if name in self.wanted:
-                part(view, page)
+        wanted = [(name, part) for name, part in parts if name in self.wanted]
+        if not wanted or not view.is_finite:
+            return
+        for _, part in wanted:
+            part(view, page)
         page.write()
 
     def write_card(self, trainer: pl.Trainer, card: Card) -> None:

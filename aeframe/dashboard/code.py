@@ -82,18 +82,19 @@ def scatter(points: Tensor, labels: Tensor | None, classes: tuple[str, ...]) -> 
     place = (points - (low + high) / 2) / span + 0.5
     x, y = (EDGE + place * (WIDTH - 2 * EDGE)).round().int().T.tolist()
     colours = np.array([ImageColor.getrgb(colour) for colour in TABLEAU], np.uint8)
-    which = [0] * len(points) if labels is None else (labels % len(colours)).tolist()
+    none = torch.zeros(len(points), dtype=torch.int64)
+    known, which = (none if labels is None else labels).unique(return_inverse=True)
     canvas = np.full((WIDTH, WIDTH, 3), 255, np.uint8)
-    for column, row, label in zip(x, y, which, strict=True):
-        canvas[WIDTH - row - 1 : WIDTH - row - 1 + DOT, column : column + DOT] = colours[label]
-    known = [] if labels is None else sorted(set(labels.tolist()))
+    for column, row, number in zip(x, y, which.tolist(), strict=True):
+        dot = canvas[WIDTH - row - 1 : WIDTH - row - 1 + DOT, column : column + DOT]
+        dot[:] = colours[number % len(colours)]
     if not 1 < len(known) <= len(colours):
         return Image.fromarray(canvas)
     picture = Image.new("RGB", (WIDTH + LEGEND, WIDTH), "white")
     picture.paste(Image.fromarray(canvas))
-    for i, label in enumerate(known):
-        name, top = classes[label] if classes else str(label), EDGE + i * (LINE + 3)
-        picture.paste(TABLEAU[label % 10], (WIDTH, top + 2, WIDTH + 9, top + 11))
+    for number, label in enumerate(known.tolist()):
+        name, top = classes[label] if classes else str(label), EDGE + number * (LINE + 3)
+        picture.paste(TABLEAU[number], (WIDTH, top + 2, WIDTH + 9, top + 11))
         write(picture, (WIDTH + 14, top), name[:14])
     return picture
 

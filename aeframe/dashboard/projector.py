@@ -60,11 +60,11 @@ def _described(view: View, every: int) -> list[list[str]]:
     columns = {"sample": [str(i * every) for i in range(len(errors))]}
     if view.samples.labels is not None:
         known, classes = view.samples.labels[::every].tolist(), view.samples.classes
-        # a folder's name may hold anything
+        # a folder's name may hold anything, also what is no text in UTF-8
         columns["label"] = [" ".join(classes[n].split()) if classes else str(n) for n in known]
     columns["error"] = [f"{error:.5g}" for error in errors]
     return [list(columns), *map(list, zip(*columns.values(), strict=True))]
 
 
 def _write_rows(file: Path, rows: list[list[str]]) -> None:
-    file.write_text("".join("\t".join(row) + "\n" for row in rows), encoding="utf-8")
+    file.write_text("".join("\t".join(row) + "\n" for row in rows), "utf-8", "replace")

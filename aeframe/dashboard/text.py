@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 
 from aeframe.dashboard.page import Page
 from aeframe.evaluate import Card
+from aeframe.launch import called, here
 
 
 def write_beginning(page: Page) -> None:
@@ -19,9 +21,13 @@ def write_beginning(page: Page) -> None:
     noted = page.folder / ".hydra" / "config.yaml"
     if not HydraConfig.initialized() or not noted.is_file():
         return
-    overrides = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
-    words = [str(word).removeprefix("++") for word in overrides or ()]  # aeframe put ++ there
-    page.text("run/command", _block(shlex.join(["python", "train.py", *words]), "bash"))
+    hydra = HydraConfig.get()
+    overrides = OmegaConf.to_container(hydra.overrides.task, resolve=False)
+    sources = hydra.runtime.config_sources
+    words = [f"--config-dir={here(Path(s.path))}" for s in sources if s.provider == "command-line"]
+    words += [f"--config-name={hydra.job.config_name}"] * (hydra.job.config_name != "config")
+    words += [str(word).removeprefix("++") for word in overrides or ()]  # aeframe put ++ there
+    page.text("run/command", _block(f"{called()} {shlex.join(words)}".strip(), "bash"))
     page.text("run/configuration", _block(noted.read_text("utf-8", "replace"), "yaml"))
 
 
@@ -45,9 +51,7 @@ def markdown(card: Card) -> str:
         ),
     ]
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    check = card.copy_check
-    ratio = f"Copy check: noise is reconstructed {check.ratio:.1f} times worse than data."
-    return f"{table}\n\n{ratio} {check.sentence}\n"
+    return f"{table}\n\n{card.copy_check.told}\n"
 
 
 def _block(text: str, language: str) -> str:

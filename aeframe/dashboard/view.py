@@ -76,6 +76,13 @@ class View:
         """The few samples' pass as in training."""
         return self.net(self.samples.few, noise=self.noise)
 
+    @property
+    def is_finite(self) -> bool:
+        """Whether there is something to draw: the last step of all may have broken the network."""
+        passed, output = self.passed, self.output
+        seen = (passed.codes, passed.error, passed.kl, output.code.value, output.reconstruction)
+        return all(bool(one.isfinite().all()) for one in seen if one is not None)
+
     @cached_property
     def passed(self) -> Passed:
         """The many samples' pass."""

@@ -52,15 +52,25 @@ class Patient:
         return None if found is None else str(found)
 
     def scaled(self, key: str, factor: float) -> Override | None:
-        """That key with its present value times the factor; None where it has no number."""
+        """That key with its present value times the factor; None where it has no number.
+
+        Rounded to a whole number where the key takes no other, and not where 1 was typed for 1.0.
+        """
         value: Any = self.node
         for name in key.split("."):
             value = value.get(name) if isinstance(value, Mapping) else None
         if isinstance(value, bool) or not isinstance(value, int | float):
             return None
-        scaled = value * factor
-        whole = isinstance(value, int)
-        return Override(key, max(1, round(scaled)) if whole else float(f"{scaled:.2g}"))
+        scaled = Override(key, float(f"{value * factor:.2g}"))
+        if isinstance(value, int) and first_valid(self.node, [scaled]) is None:
+            return Override(key, max(1, round(value * factor)))
+        return scaled
+
+    def longer(self, factor: float) -> Override | None:
+        """So many times as much training, in what ends it."""
+        steps = self.node["trainer"].get("max_steps")
+        is_limit = isinstance(steps, int) and steps > 0
+        return self.scaled(f"trainer.{'max_steps' if is_limit else 'max_epochs'}", factor)
 
     def more_constraints(self, *names: str) -> Override:
         """The run's constraints and these."""
@@ -84,7 +94,8 @@ class Vitals(NamedTuple):
     epoch: from 1. steps: of the optimizer. val: the validation's metrics. start: the loss of the first step
     of all, that of the mean image. loss, gradient_norm: means of what was logged since the validation
     before; None where nothing was. waiting: likewise, the share of time; waited: the seconds in all.
-    saturated: see aeframe/doctor/saturation.py. told: the rules that have spoken.
+    saturated: see aeframe/doctor/saturation.py. samples: how many were validated. told: the rules that have
+    spoken.
     """
 
     epoch: int
@@ -96,6 +107,7 @@ class Vitals(NamedTuple):
     waiting: float | None = None
     waited: float = 0.0
     saturated: Mapping[str, float] = {}
+    samples: int = 0
     told: frozenset[str] = frozenset()
 
     @property

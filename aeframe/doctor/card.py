@@ -52,5 +52,5 @@ def _longer(patient: Patient) -> str | None:
     linear = not patient.net.model.layer_sizes and not patient.net.is_sparse
     return patient.remedy(
         Override("network", "mlp") if linear else None,
-        patient.scaled("trainer.max_epochs", 3),
+        patient.longer(3),
     )

@@ -70,8 +70,7 @@ class DeadUnits(Rule):
         if self.least is None or self.dead < self.least:
             self.least, self.least_epoch = self.dead, vitals.epoch
         # as many units as would get nothing if all were equally likely: few samples do not reach all
-        samples = len(self.patient.data.splits["val"])
-        chance = math.exp(-l0 * samples / self.patient.units) if l0 else 0.0
+        chance = math.exp(-l0 * vitals.samples / self.patient.units) if l0 else 0.0
         beyond = (self.dead - chance) / max(1 - chance, 1e-9)
         return beyond >= self.most or (beyond >= self.share and self._has_grown)
 

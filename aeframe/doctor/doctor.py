@@ -8,9 +8,10 @@ from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.loggers import TensorBoardLogger
-from pytorch_lightning.strategies import FSDPStrategy
 from pytorch_lightning.trainer.states import TrainerFn
 
+from aeframe.data import DataModule
+from aeframe.distributed import is_sharded
 from aeframe.doctor.base import Finding, Patient, Rule, Vitals
 from aeframe.doctor.card import of_card
 from aeframe.doctor.code import Collapse, DeadUnits
@@ -18,7 +19,7 @@ from aeframe.doctor.learning import LearningRate, MeanImage, Overfitting
 from aeframe.doctor.saturation import SaturatedOutput, SaturatedUnits, saturated
 from aeframe.doctor.waiting import DataWaiting
 from aeframe.evaluate import Card
-from aeframe.loops import EpochLoop
+from aeframe.loops import waited
 from aeframe.module import AutoencoderModule
 
 RULES: tuple[type[Rule], ...] = (
@@ -92,10 +93,6 @@ class Doctor(pl.Callback):
 
     def _vitals(self, trainer: pl.Trainer, module: AutoencoderModule) -> Vitals:
         metrics = trainer.callback_metrics.items()
-        loop = trainer.fit_loop.epoch_loop
-        sharded = isinstance(
-            trainer.strategy, FSDPStrategy
-        )  # one rank alone passes nothing through
         means = {name: mean.taken() for name, mean in self.sums.items()}
         return Vitals(
             epoch=trainer.current_epoch + 1,
@@ -105,8 +102,9 @@ class Doctor(pl.Callback):
             loss=means["loss"],
             gradient_norm=means["gradient_norm"],
             waiting=self.waiting.taken(),
-            waited=loop.waited if isinstance(loop, EpochLoop) else 0.0,
-            saturated={} if sharded else saturated(self.patient),
+            waited=waited(trainer),
+            saturated={} if is_sharded(trainer) else saturated(self.patient),
+            samples=_validated(trainer, module.data),
             told=frozenset(rule.name for rule in self.rules if rule.spoke is not None),
         )
 
@@ -128,6 +126,14 @@ class Doctor(pl.Callback):
             for finding in self.last:
                 self._write(finding, trainer)
         return self.findings if self.on else []
+
+
+def _validated(trainer: pl.Trainer, data: DataModule) -> int:
+    """How many samples a validation sees: a limit counts batches of the usual size."""
+    samples = len(data.splits["val"])
+    if trainer.limit_val_batches == 1.0:
+        return samples
+    return min(samples, int(sum(trainer.num_val_batches)) * data.batch_size)
 
 
 class Mean:

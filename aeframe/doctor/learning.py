@@ -112,7 +112,7 @@ class MeanImage(Rule):
             slower(self.patient) if usual else None,
             *weights,
             slower(self.patient) if rate > 3e-3 else None,
-            self.patient.scaled("trainer.max_epochs", 3),
+            self.patient.longer(3),
             self.patient.scaled("optimizer.lr", 10.0),
         )
 

@@ -34,6 +34,9 @@ def saturated(patient: Patient) -> dict[str, float]:
     x = patient.data.peek("val", SAMPLES, net.normalization)
     shares: list[Tensor] = []
     with ExitStack() as stack:
+        if layers and patient.node["trainer"].get("compile"):
+            # what was translated knows of no hook
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
         for layer in layers:
             handle = layer.register_forward_hook(_noting(shares, ENDS[type(layer)]))
             stack.callback(handle.remove)
