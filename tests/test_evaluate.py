@@ -322,7 +322,9 @@ def test_a_sparse_codes_size_is_its_number_of_active_units(
     built = build(compose("model=sparse", "model.latent_dim=80"))
     card = Evaluation(images=10).card(built.net, built.data, {"l0": l0})
     assert card.code_size == size
-    assert card.baselines[1].name == f"PCA, {size} components"  # compared at an equal size
+    assert (
+        card.baselines[1].name == f"PCA, {size} component{'s' * (size > 1)}"
+    )  # compared at an equal size
 
 
 def test_another_codes_size_is_its_number_of_units(compose: Compose) -> None:

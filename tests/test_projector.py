@@ -25,8 +25,9 @@ from aeframe.config.build import build
 from aeframe.dashboard.projector import POINTS, UNITS
 from aeframe.dashboard.text import markdown
 from aeframe.evaluate import Baseline, Card, CopyCheck
-from tests.conftest import TINY
+from tests.conftest import TINY, TWO, trained_in
 from tests.drawing import Drawn, drawn
+from tests.forks import Server
 
 __all__ = ["drawn"]
 Draw = Callable[..., Drawn]
@@ -58,12 +59,18 @@ def texts(folder: Path) -> dict[str, tuple[int, str]]:
 # ------------------------------------------------------------------------------------------ the projector
 
 
+@pytest.fixture(scope="module")
+def with_files(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that wrote the projector's files."""
+    return trained_in(server, tmp_path_factory.mktemp("files"), *TWO, "dashboard.images=2")
+
+
 @pytest.mark.parametrize("parent", [False, True], ids=["run", "parent folder"])
 def test_tensorboard_finds_the_codes_also_where_the_run_was_moved(
-    finished: Path, tmp_path: Path, parent: bool
+    with_files: Path, tmp_path: Path, parent: bool
 ) -> None:
-    """`finished` is a copy, in another folder than it was trained in."""
-    moved = Path(shutil.move(finished, tmp_path / "outputs" / "day" / "run"))
+    """A copy, in another folder than it was trained in."""
+    moved = Path(shutil.copytree(with_files, tmp_path / "outputs" / "day" / "run"))
     plugin = projector(tmp_path / "outputs" if parent else moved)
     name = "day/run" if parent else "."
     (info,) = plugin._configs[name].embeddings

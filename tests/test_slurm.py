@@ -6,8 +6,6 @@ import json
 import os
 import shlex
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +15,7 @@ import pytest
 import torch
 
 from aeframe.evaluate import Evaluation
-from tests.conftest import TRAIN, TWO
+from tests.conftest import TWO
 from tests.forks import Server
 from tests.test_resume_typed import unlike
 
@@ -35,35 +33,6 @@ SHORT = ("trainer.max_epochs=1", "trainer.limit_train_batches=4", "evaluation.im
 
 def place(rank: int) -> dict[str, str]:
     return {**JOB, "SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank)}
-
-
-def test_two_tasks_train_together_in_one_folder(tmp_path: Path) -> None:
-    cpu = ("hardware.accelerator=cpu", "hardware.devices=2", *SHORT)
-    tasks = [
-        subprocess.Popen(
-            [sys.executable, str(TRAIN), "hardware=slurm", *cpu],
-            cwd=tmp_path,
-            env={**os.environ, **place(rank), "OMP_NUM_THREADS": "1"},
-            stdout=subprocess.PIPE,  # for so little a pipe is enough
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        for rank in (0, 1)
-    ]
-    try:
-        said = [each.communicate(timeout=150) for each in tasks]
-    finally:
-        for each in tasks:
-            if each.poll() is None:
-                os.killpg(each.pid, signal.SIGKILL)
-    assert [each.returncode for each in tasks] == [0, 0], said
-    (folder,) = (tmp_path / "outputs" / "slurm").iterdir()
-    assert folder.name == "77_undercomplete_bottleneck_digits"
-    assert json.loads((folder / "evaluation.json").read_text())["steps"] == 4
-    assert "Run folder:" in said[0][0]
-    assert said[1][0] == ""  # one task speaks
-    torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
 
 
 def test_outside_a_job_it_says_what_to_write(
@@ -135,6 +104,18 @@ def both(server: Server) -> Iterator[Both]:
 
 def statuses(tasks: list[Task]) -> list[int | None]:
     return [each.ended()[0] for each in tasks]
+
+
+def test_two_tasks_train_together_in_one_folder(tmp_path: Path, both: Both) -> None:
+    cpu = ("hardware.accelerator=cpu", "hardware.devices=2", *SHORT)
+    said = [each.ended() for each in both(tmp_path, *cpu)]
+    assert [status for status, *_ in said] == [0, 0], said
+    (folder,) = (tmp_path / "outputs" / "slurm").iterdir()
+    assert folder.name == "77_undercomplete_bottleneck_digits"
+    assert json.loads((folder / "evaluation.json").read_text())["steps"] == 4
+    assert "Run folder:" in said[0][1]
+    assert said[1][1] == ""  # one task speaks
+    torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
 
 
 @pytest.mark.parametrize("to", [(0, 1), (1,)], ids=["all", "one"])
