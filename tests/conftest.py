@@ -10,6 +10,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,10 @@ import pytest
 import torch
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
+from hydra._internal import config_loader_impl
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import ConfigRepository
+from hydra._internal.defaults_list import DefaultsList
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import settings
 from omegaconf import DictConfig
@@ -51,6 +54,7 @@ def pytest_collection_finish() -> None:
     """What was imported is not looked through again each time that garbage is collected."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 NUMBERS = itertools.count()
@@ -93,7 +97,31 @@ def _composed_once() -> Iterator[None]:
             (loader, "_load_configuration_impl"),
         ):
             patch.setattr(kind, name, once(getattr(kind, name)))
+        lists = config_loader_impl.create_defaults_list
+        patch.setattr(config_loader_impl, "create_defaults_list", listed_once(lists))
         yield
+
+
+def listed_once(make: Callable[..., DefaultsList]) -> Callable[..., DefaultsList]:
+    """The same function of Hydra's, which looks for the same options once: values choose no files."""
+    known: dict[str, DefaultsList] = {}
+
+    def made(repo: Any, config_name: str, overrides_list: list[Any], **named: Any) -> DefaultsList:
+        def chooses(word: Any) -> bool:
+            if word.is_sweep_override():
+                return True
+            return repo.group_exists(word.key_or_group) and not isinstance(word.value(), dict)
+
+        choices = [word for word in overrides_list if chooses(word)]
+        values = [word for word in overrides_list if not chooses(word)]
+        key = f"{config_name} {[word.input_line for word in choices]} {named}"
+        if not {source.path for source in repo.get_sources()} <= OWN:
+            return make(repo=repo, config_name=config_name, overrides_list=overrides_list, **named)
+        if key not in known:
+            known[key] = make(repo=repo, config_name=config_name, overrides_list=choices, **named)
+        return replace(known[key], config_overrides=values)
+
+    return made
 
 
 def once(make: Callable[..., Any]) -> Callable[..., Any]:

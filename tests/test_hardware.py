@@ -83,12 +83,13 @@ NONLINEAR = (
 
 
 @pytest.fixture(scope="module")
-def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
+def two(server: Server, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
     """The folder of a run of two processes, and its stdout and stderr."""
-    root = tmp_path_factory.mktemp("two")
-    status, out, err = train(root, *NONLINEAR, "hardware=ddp_cpu", "hydra.run.dir=run")
-    assert status == 0, err
-    return root / "run", out, err
+    root, said = tmp_path_factory.mktemp("two"), tmp_path_factory.mktemp("said")
+    words = [*NONLINEAR, "hardware=ddp_cpu", "hydra.run.dir=run"]
+    run = server.start(words, root, said / "err", out=said / "out")
+    assert run.wait(LIMIT) == 0, (said / "err").read_text()
+    return root / "run", (said / "out").read_text(), (said / "err").read_text()
 
 
 @pytest.fixture(scope="module")
