@@ -54,10 +54,10 @@ def pytest_collection_finish() -> None:
     """What was imported is not looked through again each time that garbage is collected."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
 
 
 NUMBERS = itertools.count()
+"""Of the tests, for folders of their own."""
 
 
 class Killed(BaseException):
