@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -32,21 +32,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not chosen:
             console.print("no such row; there are:", *(row.name for row in every), sep="\n  ")
             return 1
-        results = _measured(chosen, 1 if arguments.quick else arguments.repeats, arguments.quick)
+        results: list[Result] = []
+        repeats = 1 if arguments.quick else arguments.repeats
+        for result in _measured(chosen, repeats, arguments.quick):
+            results.append(result)
+            if arguments.json is not None:  # after each: what was measured outlives an interruption
+                arguments.json.write_text(json.dumps(as_dict(results, on), indent=2) + "\n")
     console.print(table(results, on), *remarks(results), sep="\n")
-    if arguments.json is not None:
-        arguments.json.write_text(json.dumps(as_dict(results, on), indent=2) + "\n")
     return int(any(result.faults for result in results))
 
 
-def _measured(chosen: list[Row], repeats: int, quick: bool) -> list[Result]:
+def _measured(chosen: list[Row], repeats: int, quick: bool) -> Iterator[Result]:
     columns = (
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TextColumn("{task.description}"),
     )
-    results = []
     # drawn between runs only, and not by a thread: that would take time from what is measured
     with Progress(
         *columns,
@@ -61,9 +63,8 @@ def _measured(chosen: list[Row], repeats: int, quick: bool) -> list[Result]:
             def tell(what: str, row: Row = row) -> None:
                 progress.update(task, description=f"{row.name}: {what}", refresh=True)
 
-            results.append(measure(row, repeats, warm_up=not quick, tell=tell))
+            yield measure(row, repeats, warm_up=not quick, tell=tell)
             progress.advance(task)
-    return results
 
 
 def _parser() -> argparse.ArgumentParser:
