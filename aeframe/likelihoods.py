@@ -116,7 +116,7 @@ class Gaussian(Likelihood):
     def loss(self, parameters: Tensor, x: Tensor, weight: Tensor | None = None) -> Tensor:
         if weight is not None or self.fixed is None:
             return super().loss(parameters, x, weight)
-        constant = 0.5 * x[0].numel() * math.log(2 * math.pi * self.fixed)
+        constant = 0.5 * (x.numel() // len(x)) * math.log(2 * math.pi * self.fixed)
         return _SquaredError.apply(parameters, x, 0.5 / (self.fixed * len(x)), constant)
 
     @property

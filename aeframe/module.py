@@ -164,11 +164,6 @@ class AutoencoderModule(pl.LightningModule):
         """Whether the values of the step that is taken after `step` steps are written."""
         return (step + 1) % self.trainer.log_every_n_steps == 0  # type: ignore[attr-defined]
 
-    def descend(self, loss: Tensor, optimizer: Optimizer) -> None:
-        """What Lightning does with a loss where one batch is one step: backward() and step()."""
-        self.differentiate(loss, optimizer)
-        optimizer.step()
-
     def differentiate(self, loss: Tensor, optimizer: Optimizer) -> None:
         """Give each weight the gradient that the optimizer's step is to see."""
         for weight in self.trained:  # optimizer.zero_grad() does no more, and takes longer

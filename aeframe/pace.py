@@ -5,14 +5,17 @@ from __future__ import annotations
 import inspect
 import sys
 import time
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytorch_lightning as pl
+from pytorch_lightning.plugins import Precision
 from pytorch_lightning.profilers import PassThroughProfiler
 from pytorch_lightning.strategies import SingleDeviceStrategy
 from torch.optim import Optimizer
 
 from aeframe.data import Batch
+from aeframe.fused import step_of
 from aeframe.graph import Graph, graph_for, say
 from aeframe.loops import EpochLoop
 
@@ -124,6 +127,10 @@ class _Ahead:
         self.loop: Any = self.trainer.fit_loop.epoch_loop
         self.batches = self.loop.batch_progress
         self.optimizer, self.steps = self.trainer.optimizers[0], self.trainer.global_step
+        self.descend = step_of(self.optimizer)
+        plugin = self.trainer.precision_plugin
+        plain = type(plugin) is Precision  # whose context is none, but takes its time
+        self.context = nullcontext if plain else plugin.train_step_context
         counted = self.loop.automatic_optimization.optim_progress.optimizer
         self.counter, self.zeroed = counted.step, counted.zero_grad
         self.fetcher: Any = self.trainer.fit_loop._data_fetcher
@@ -167,9 +174,10 @@ class _Ahead:
         module = self.module
         if self.pace.repeats(batch, self.steps, module.seed, "train", module.epoch.number, index):
             return
-        with self.trainer.precision_plugin.train_step_context():
+        with self.context():
             loss = module.loss(batch, index, self.steps)
-        module.descend(loss, self.optimizer)
+        module.differentiate(loss, self.optimizer)
+        self.descend()
 
     def _count_gradients(self) -> None:
         self.zeroed.increment_ready()

@@ -64,6 +64,7 @@ class Dashboard(pl.Callback):
         self.samples: Samples | None = None
         self.epoch: int | None = None  # of the last drawing, and its step
         self.step: int | None = None
+        self._view: View | None = None  # what was drawn then
 
     def state_dict(self) -> dict[str, Any]:
         return {"epoch": self.epoch, "step": self.step}
@@ -100,10 +101,12 @@ class Dashboard(pl.Callback):
         net, data = module.net, module.data
         assert isinstance(net, ConstrainedAutoencoder)
         assert isinstance(data, DataModule)
-        self.epoch, self.step = trainer.current_epoch, trainer.global_step
         if self.samples is None:
             self.samples = Samples.of(data, net, self.images)
-        view, page = View(net, self.samples, data.spec.low, data.spec.high), _page(trainer)
+        if self._view is None or self.step != trainer.global_step:
+            self._view = View(net, self.samples, data.spec.low, data.spec.high)
+        self.epoch, self.step = trainer.current_epoch, trainer.global_step
+        view, page = self._view, _page(trainer)
         wanted = [(name, part) for name, part in parts if name in self.wanted]
         if not wanted or not view.is_finite:
             return

@@ -1,0 +1,98 @@
+"""The shorter way to take a step of fused Adam gives the optimizer's own weights and state, bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, Adam, AdamW, Optimizer
+from torch.optim.lr_scheduler import ExponentialLR
+
+from aeframe.fused import step_of
+
+Make = Callable[[list[nn.Parameter]], Optimizer]
+MADE: dict[str, Make] = {
+    "Adam": lambda weights: Adam(weights, lr=0.01, fused=True),
+    "AdamW": lambda weights: AdamW(weights, lr=0.01, weight_decay=0.3, fused=True),
+    "decay": lambda weights: Adam(weights, lr=0.01, weight_decay=0.3, fused=True),
+    "amsgrad": lambda weights: Adam(weights, amsgrad=True, betas=(0.5, 0.7), eps=0.1, fused=True),
+    "maximize": lambda weights: AdamW(weights, maximize=True, fused=True),
+    "groups": lambda weights: Adam(
+        [
+            {"params": weights[:1], "lr": 0.1, "betas": (0.3, 0.9)},
+            {"params": weights[1:], "weight_decay": 0.5, "amsgrad": True},
+        ],
+        fused=True,
+    ),
+}
+
+
+def trained(make: Make, step: Callable[[Optimizer], Callable[[], object]]) -> list[Tensor]:
+    """Weights and state after 8 steps, the rate of the last ones halved.
+
+    The third weight has a gradient for the first time in the third step, and none in the sixth.
+    """
+    generator = torch.Generator().manual_seed(0)
+    weights = [nn.Parameter(torch.randn(5, 3, generator=generator)) for _ in range(3)]
+    optimizer = make(weights)
+    optimizer.step()  # without any gradient
+    take = step(optimizer)
+    for number in range(8):
+        for weight in weights:
+            weight.grad = torch.randn(5, 3, generator=generator)
+        if number < 2 or number == 5:
+            weights[2].grad = None
+        if number == 4:
+            for group in optimizer.param_groups:
+                group["lr"] /= 2
+        take()
+    states = [optimizer.state[weight] for weight in weights]
+    return [*weights, *(value for state in states for _, value in sorted(state.items()))]
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_steps_are_those_of_the_optimizer(name: str) -> None:
+    taken = trained(MADE[name], step_of)
+    own = trained(MADE[name], lambda optimizer: optimizer.step)
+    assert len(taken) == len(own) >= 3 + 3 * 3
+    assert all(torch.equal(a, b) for a, b in zip(taken, own, strict=True))
+
+
+def test_the_shorter_way_is_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the comparison above would be of the same."""
+    optimizer = Adam([weight := nn.Parameter(torch.ones(2))], fused=True)
+    weight.grad = torch.ones(2)
+    optimizer.step()
+    monkeypatch.setattr(Adam, "step", lambda *_: pytest.fail("the optimizer's own step was taken"))
+    before = weight.detach().clone()
+    step_of(optimizer)()
+    assert (weight < before).all()
+
+
+class Own(Adam):
+    """With a step of its own, perhaps."""
+
+
+@pytest.mark.parametrize("kind", ["SGD", "not fused", "subclass", "schedule", "hook", "any hook"])
+def test_what_is_not_plain_takes_its_own_step(kind: str) -> None:
+    weights: list[Any] = [nn.Parameter(torch.ones(2))]
+    cls = {"SGD": SGD, "subclass": Own}.get(kind, Adam)
+    optimizer = cls(weights, lr=0.1, fused=kind != "not fused")
+    seen: list[Optimizer] = []
+    if kind == "schedule":  # which counts the steps
+        ExponentialLR(optimizer, 0.5)
+    hooks = [optimizer.register_step_post_hook(lambda one, *_: seen.append(one))]
+    if kind == "any hook":
+        from torch.optim.optimizer import register_optimizer_step_post_hook
+
+        hooks.append(register_optimizer_step_post_hook(lambda one, *_: seen.append(one)))
+    if kind != "hook":
+        hooks.pop(0).remove()
+    try:
+        assert step_of(optimizer) == optimizer.step
+    finally:
+        for hook in hooks:
+            hook.remove()
