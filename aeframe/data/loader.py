@@ -77,8 +77,8 @@ class Resident:
         return len(self.sampler)
 
     def __iter__(self) -> Iterator[Batch]:
-        for share in self.sampler:
-            yield self.samples[share]
+        for rows, total in self.sampler.shares_of(self.samples.index):
+            yield self.samples.batch(rows, total)
 
 
 class DataModule:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
+from torch import Tensor
 from torch.utils.data import Sampler
 
 from aeframe.data.samples import Share, rows_of
@@ -51,12 +52,18 @@ class EpochBatches(Sampler[Share]):
         return len(self._starts())
 
     def __iter__(self) -> Iterator[Share]:
+        return self.shares_of(None)
+
+    def shares_of(self, index: Tensor | None) -> Iterator[Share]:
+        """The same, with what stands in `index`, [n], at each position: looked up once for all batches."""
         dtype = rows_of(self.total)
         order = torch.arange(self.total, dtype=dtype)
         if self.shuffle:
             generator = torch.Generator().manual_seed(mix(self.seed, "order", self.epoch))
             order = torch.randperm(self.total, generator=generator, dtype=dtype)
         order = order.to(self.device)  # once, where batches are gathered
+        if index is not None:
+            order = index.index_select(0, order)
         begun, done = self.begun
         first = done if self.epoch == begun else 0
         for batch in order[: self.n].split(self.batch_size)[first : len(self)]:

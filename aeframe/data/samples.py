@@ -148,9 +148,11 @@ class Samples(Dataset[Batch]):
     def __getitem__(self, chosen: Share | slice) -> Batch:
         if isinstance(chosen, slice):
             rows = self.index[chosen]
-        else:
-            rows = self.index.index_select(0, chosen.positions)
-        total = len(rows) if isinstance(chosen, slice) else chosen.total
+            return self.batch(rows, len(rows))
+        return self.batch(self.index.index_select(0, chosen.positions), chosen.total)
+
+    def batch(self, rows: Tensor, total: int) -> Batch:
+        """Rows of the common tensor. total: see `Batch`."""
         return Batch(self._gathered(rows), rows, total)
 
     def _gathered(self, rows: Tensor) -> Tensor:
