@@ -14,6 +14,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from types import SimpleNamespace
@@ -99,9 +100,11 @@ class Server:
         out: Path = Path(os.devnull),
         limit: int | None = None,
         environment: Mapping[str, str] | None = None,
+        entry: str = "aeframe.cli:train",
     ) -> Forked:
-        """said, out: the files for its stderr and stdout. limit: of a file's bytes."""
+        """said, out: the files for its stderr and stdout. limit: of a file's bytes. entry: what it calls."""
         how = {"said": said, "out": out, "limit": limit, "environment": environment or {}}
+        how["entry"] = entry
         return Forked(self.connection, argv, folder, **how)
 
 
@@ -171,11 +174,12 @@ def _become(
     out: Path,
     limit: int | None,
     environment: Mapping[str, str],
+    entry: str,
 ) -> None:
     """Let the process be the run, and nothing else."""
     with _exits():
-        from aeframe.cli import train
-
+        module, _, function = entry.partition(":")
+        run = getattr(import_module(module), function)
         os.setsid()
         for number, file in ((1, out), (2, said)):
             opened = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -190,7 +194,7 @@ def _become(
         if "hardware=ddp_cpu" in argv:
             _let_ranks_be_forked()
         sys.argv = [str(TRAIN), *argv]
-        train()
+        run()
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ import inspect
 import json
 import os
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +15,17 @@ import pytest
 import torch
 
 from tests.benchmarks import contender
-from tests.benchmarks.arms import Alone, Reading, reading_of
+from tests.benchmarks.arms import Alone, Reading
 from tests.benchmarks.losses import LEAST, MOST, UNKNOWN, disagreement, tolerance
 from tests.benchmarks.measure import Goal, Row, measure
 from tests.benchmarks.networks import CONV, SMALL, WIDE, Network, TopK
 from tests.benchmarks.references import bare
 from tests.benchmarks.rows import GOALS, rows
 from tests.benchmarks.stage import stage
+from tests.benchmarks.trainings import reading_of
 from tests.benchmarks.work import Work
 from tests.benchmarks.workspace import Digits, Workspace, scaled
+from tests.fake_arms import FakeArm, WhereArm
 
 SPARSE = TopK("sparse", 800, 32)
 IMAGES = 50
@@ -128,36 +130,6 @@ def test_the_tolerance_follows_the_scatter_within_limits() -> None:
     assert tolerance([(0.99, 1.01), (0.99, 1.01)]) == pytest.approx(by_hand)
 
 
-@dataclass
-class FakeArm:
-    """Gives one reading again and again, and writes down when."""
-
-    name: str
-    reading: Reading
-    log: list[str] = field(default_factory=list)
-    why: str | None = None
-
-    def missing(self) -> str | None:
-        return self.why
-
-    def run(self, seed: int) -> Reading:
-        self.log.append(f"{self.name}{seed}")
-        return self.reading
-
-    def close(self) -> None:
-        self.log.append(f"{self.name} closed")
-
-
-class WhereArm(FakeArm):
-    """Reads the number of its process; the third run fails."""
-
-    def run(self, seed: int) -> Reading:
-        self.log.append("run")
-        if len(self.log) == 3:
-            raise RuntimeError("the third time")
-        return Reading(float(os.getpid()), faults=(*self.log,))
-
-
 def test_an_arm_alone_stays_in_one_process_of_its_own() -> None:
     inner = WhereArm("where", Reading(0.0), why="not here")
     with closing(Alone(inner)) as one, closing(Alone(inner)) as other:
@@ -175,7 +147,9 @@ def test_a_fault_in_an_arms_own_process_is_told_with_its_place() -> None:
     arm = Alone(WhereArm("where", Reading(0.0)))
     result = measure(Row("row", None, arm), repeats=3, warm_up=False)
     line = inspect.getsourcelines(WhereArm.run)[1] + 3
-    assert result.faults[-1:] == [f"RuntimeError: the third time ({__file__}:{line})"]
+    assert result.faults[-1:] == [
+        f"RuntimeError: the third time ({inspect.getfile(WhereArm)}:{line})"
+    ]
 
 
 def test_a_file_that_is_not_finished_is_not_there(

@@ -32,6 +32,7 @@ SHORT = (
     "model.latent_dim=96",
     "trainer.limit_train_batches=15",  # whole batches: a rest of odd size is cut for two ranks
     "evaluation.images=32",
+    "dashboard.images=0",
 )
 STARTS = """\
 import json, os, sys

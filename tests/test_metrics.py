@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import sys
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 from pathlib import Path
@@ -14,7 +16,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import DictConfig
-from torch import Tensor, multiprocessing
+from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
 from aeframe.config.build import build
@@ -29,6 +31,7 @@ from aeframe.models.variational import ELBO
 from aeframe.noise import Noise
 from aeframe.schedules import schedule
 from tests.constraint_tools import identity, model
+from tests.forks import Server
 
 Compose = Callable[..., DictConfig]
 INPUTS, UNITS = 6, 9
@@ -367,11 +370,23 @@ def _rank(rank: int, folder: str) -> None:
     torch.distributed.destroy_process_group()
 
 
+def both() -> None:
+    """The first rank, in the process that is started for it, and the second beside it."""
+    (folder,) = sys.argv[1:]
+    second = os.fork()
+    _rank(int(second == 0), folder)
+    if second == 0:
+        os._exit(0)
+    assert os.waitpid(second, 0)[1] == 0
+
+
 @pytest.fixture(scope="module")
-def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
+def two_ranks(server: Server, tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
     """What each of two processes computed: of a split of both, and of one that only the first saw."""
     folder = tmp_path_factory.mktemp("ranks")
-    multiprocessing.spawn(_rank, (str(folder),), nprocs=2)
+    said = folder / "said"
+    started = server.start([str(folder)], folder, said, entry="tests.test_metrics:both")
+    assert started.wait(100) == 0, said.read_text()
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
 
 

@@ -28,7 +28,10 @@ JOB = {
     "SLURM_NODEID": "0",
     "SLURM_NODELIST": "127.0.0.1",
 }
-SHORT = ("trainer.max_epochs=1", "trainer.limit_train_batches=4", "evaluation.images=32")
+SHORT = (
+    *("trainer.max_epochs=1", "trainer.limit_train_batches=4", "evaluation.images=32"),
+    "dashboard.images=0",
+)
 
 
 def place(rank: int) -> dict[str, str]:
@@ -48,7 +51,10 @@ def test_outside_a_job_it_says_what_to_write(
 # when its time is up
 
 CPU = ("hardware.accelerator=cpu", "hardware.devices=2", "trainer.limit_train_batches=4")
-LONG = (*CPU, "evaluation.images=32", "trainer.steps_per_call=1", "checkpoint.every_minutes=0")
+LONG = (
+    *(*CPU, "evaluation.images=32", "dashboard.images=0"),
+    *("trainer.steps_per_call=1", "checkpoint.every_minutes=0"),
+)
 
 
 @pytest.fixture

@@ -56,8 +56,11 @@ def test_no_rank_stays_behind(server: Server, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("where", ["file system", "file"])
-def test_no_room_is_one_line_and_loses_nothing(server: Server, tmp_path: Path, where: str) -> None:
+def test_no_room_is_one_line_and_loses_nothing(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
     chance = random.Random(where)
+    monkeypatch.setattr(torture, "WIDE", (*torture.WIDE, SHORT))
     with torture.small_disk(tmp_path / "disk") as mounted:
         if where == "file system" and not mounted:
             pytest.skip("mounting one is not allowed")

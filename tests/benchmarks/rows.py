@@ -7,11 +7,12 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from tests.benchmarks.arms import Aeframe, Alone, Arm, Reference
+from tests.benchmarks.arms import Alone, Arm
 from tests.benchmarks.measure import Goal, Row, Unit
 from tests.benchmarks.networks import CONV, SMALL, TOPK, WIDE
 from tests.benchmarks.probes.peak import measurable
 from tests.benchmarks.processes import Process, probe
+from tests.benchmarks.trainings import Aeframe, Reference
 from tests.benchmarks.work import Work
 from tests.benchmarks.workspace import Workspace
 
