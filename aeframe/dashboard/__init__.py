@@ -79,6 +79,9 @@ class Dashboard(pl.Callback):
             text.write_beginning(page)
             page.write()
 
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._view = None  # the weights change
+
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not trainer.sanity_checking and self._is_due(trainer.current_epoch):
             self._draw(trainer, pl_module, DRAWN)
