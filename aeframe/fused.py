@@ -1,4 +1,4 @@
-"""Torch's fused Adam, without what its step() does around it: a tenth of a small network's step."""
+"""Torch's fused Adam, without what its step() does around it: some 7 % of a small network's step."""
 
 from __future__ import annotations
 
