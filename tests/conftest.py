@@ -10,8 +10,6 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
-from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -21,18 +19,15 @@ import pytest
 import torch
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
-from hydra._internal import config_loader_impl
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.config_repository import ConfigRepository
-from hydra._internal.defaults_list import DefaultsList
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import settings
 from omegaconf import DictConfig
-from sklearn import datasets
 
 from aeframe import cli
 from aeframe.launch import CONF, Folders
 from tests.forks import Server
+from tests.made_once import made_once
 
 torch.set_num_threads(1)
 settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
@@ -84,94 +79,11 @@ def _power(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 
-OWN = {str(CONF), "pkg://hydra.conf", "hydra.conf", "structured://", ""}
-"""Where Hydra finds what no test changes."""
-
-
 @pytest.fixture(autouse=True, scope="session")
-def _composed_once() -> Iterator[None]:
-    """Configurations of the project's own files are made once of the same words: most of a short test."""
-    loader, repository = ConfigLoaderImpl, ConfigRepository
-    with pytest.MonkeyPatch.context() as patch:
-        for kind, name in (
-            (repository, "load_config"),
-            (loader, "_compose_config_from_defaults_list"),
-            (loader, "_load_configuration_impl"),
-        ):
-            patch.setattr(kind, name, once(getattr(kind, name)))
-        lists = config_loader_impl.create_defaults_list
-        patch.setattr(config_loader_impl, "create_defaults_list", listed_once(lists))
+def _made_once() -> Iterator[None]:
+    """No test looks anew for what another has found."""
+    with made_once():
         yield
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _digits() -> Iterator[None]:
-    """The digits of most tests are parsed once: 1,797 lines of text."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(datasets, "load_digits", cache(datasets.load_digits))
-        yield
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _copied_by_bytes() -> Iterator[None]:
-    """A configuration that is no part of another is copied as pickle does, in a fifth of the time."""
-    deeply = DictConfig.__deepcopy__
-
-    def copied(self: DictConfig, memo: dict[int, Any]) -> DictConfig:
-        if self._get_parent() is not None:
-            return deeply(self, memo)
-        memo[id(self)] = new = pickle.loads(pickle.dumps(self))
-        return new
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(DictConfig, "__deepcopy__", copied)
-        yield
-
-
-def listed_once(make: Callable[..., DefaultsList]) -> Callable[..., DefaultsList]:
-    """The same function of Hydra's, which looks for the same options once: values choose no files."""
-    known: dict[str, DefaultsList] = {}
-
-    def made(repo: Any, config_name: str, overrides_list: list[Any], **named: Any) -> DefaultsList:
-        def chooses(word: Any) -> bool:
-            if word.is_sweep_override():
-                return True
-            return repo.group_exists(word.key_or_group) and not isinstance(word.value(), dict)
-
-        choices = [word for word in overrides_list if chooses(word)]
-        values = [word for word in overrides_list if not chooses(word)]
-        key = f"{config_name} {[word.input_line for word in choices]} {named}"
-        if not {source.path for source in repo.get_sources()} <= OWN:
-            return make(repo=repo, config_name=config_name, overrides_list=overrides_list, **named)
-        if key not in known:
-            known[key] = make(repo=repo, config_name=config_name, overrides_list=choices, **named)
-        return replace(known[key], config_overrides=values)
-
-    return made
-
-
-def once(make: Callable[..., Any]) -> Callable[..., Any]:
-    """The same method of Hydra's, which gives copies of what the same arguments gave before."""
-    known: dict[str, bytes] = {}
-
-    def made(self: Any, *args: Any, **named: Any) -> Any:
-        repository = named.get("repo", self)
-        sources = (
-            repository.config_search_path.get_path()
-            if isinstance(repository, ConfigLoaderImpl)
-            else repository.get_sources()
-        )
-        key = f"{args} { {k: v for k, v in named.items() if k != 'repo'} }"
-        if not {source.path for source in sources} <= OWN or "searchpath" in key:
-            return make(self, *args, **named)
-        if key not in known:
-            known[key] = pickle.dumps(make(self, *args, **named))
-        found = pickle.loads(known[key])  # as deepcopy() makes, in a fifth of its time
-        if isinstance(repository, ConfigLoaderImpl):
-            found.hydra.runtime.cwd = os.getcwd()
-        return found
-
-    return made
 
 
 @pytest.fixture(autouse=True)

@@ -22,6 +22,7 @@ from aeframe.config.callbacks import DashboardOptions
 from aeframe.config.node import plain
 from aeframe.dashboard import Dashboard
 from aeframe.dashboard.painting import MARGIN
+from aeframe.dashboard.view import View
 from aeframe.metric_names import metric_names
 
 Command = Callable[..., Any]
@@ -418,3 +419,24 @@ def test_hparams_do_not_grow_with_the_constraints(compose: Callable[..., Any]) -
     assert {*abouts, "model", "latent_dim", "constraint", "lr", "seed"} <= chosen.keys()
     for variant in ("undercomplete", "denoising", "sparse", "variational"):
         assert len(report.choices(plain(compose(f"model={variant}")), 16)) <= 16
+
+
+@pytest.mark.parametrize("words", [TWICE, TWICE[:1]], ids=["after each epoch", "after the first"])
+def test_what_is_drawn_at_the_end_is_not_passed_again(
+    run: Callable[..., Events], monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    """Drawn after both epochs, or after the first and at the end: with new weights each time."""
+    seen: list[torch.Tensor] = []
+
+    class Counted(View):
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args)
+            seen.append(self.passed.codes)
+
+    monkeypatch.setattr("aeframe.dashboard.View", Counted)
+    monkeypatch.setattr("aeframe.dashboard.code.LONG", 0)
+    events = run(*SHORT, *words, "dashboard.images=2")
+    assert len(seen) == 2
+    assert not torch.equal(*seen)
+    assert (events.folder / "projector" / "code.tsv").exists()
+    assert list(events.images("val/tsne")) == [2 * STEPS]

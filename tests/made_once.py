@@ -1,0 +1,103 @@
+"""What tests make again and again, made once: most of a short run is the making of its configuration."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import pytest
+from hydra._internal import config_loader_impl
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import ConfigRepository
+from hydra._internal.defaults_list import DefaultsList
+from omegaconf import DictConfig
+from sklearn import datasets
+
+from aeframe.launch import CONF
+
+OWN = {str(CONF), "pkg://hydra.conf", "hydra.conf", "structured://", ""}
+"""Where Hydra finds what no test changes."""
+
+
+@contextmanager
+def made_once() -> Iterator[None]:
+    """Configurations of the project's own files, from the same words; their copies; the digits."""
+    loader, repository = ConfigLoaderImpl, ConfigRepository
+    with pytest.MonkeyPatch.context() as patch:
+        for kind, name in (
+            (repository, "load_config"),
+            (loader, "_compose_config_from_defaults_list"),
+            (loader, "_load_configuration_impl"),
+        ):
+            patch.setattr(kind, name, once(getattr(kind, name)))
+        lists = config_loader_impl.create_defaults_list
+        patch.setattr(config_loader_impl, "create_defaults_list", listed_once(lists))
+        patch.setattr(DictConfig, "__deepcopy__", copied_by_bytes(DictConfig.__deepcopy__))
+        patch.setattr(datasets, "load_digits", cache(datasets.load_digits))
+        yield
+
+
+Copy = Callable[[DictConfig, dict[int, Any]], DictConfig]
+
+
+def copied_by_bytes(deeply: Copy) -> Copy:
+    """The same copy of a configuration that is no part of another, in a fifth of the time."""
+
+    def copied(self: DictConfig, memo: dict[int, Any]) -> DictConfig:
+        if self._get_parent() is not None:
+            return deeply(self, memo)
+        memo[id(self)] = new = pickle.loads(pickle.dumps(self))
+        return new
+
+    return copied
+
+
+def listed_once(make: Callable[..., DefaultsList]) -> Callable[..., DefaultsList]:
+    """The same function of Hydra's, which looks for the same options once: values choose no files."""
+    known: dict[str, DefaultsList] = {}
+
+    def made(repo: Any, config_name: str, overrides_list: list[Any], **named: Any) -> DefaultsList:
+        def chooses(word: Any) -> bool:
+            if word.is_sweep_override():
+                return True
+            return repo.group_exists(word.key_or_group) and not isinstance(word.value(), dict)
+
+        choices = [word for word in overrides_list if chooses(word)]
+        values = [word for word in overrides_list if not chooses(word)]
+        key = f"{config_name} {[word.input_line for word in choices]} {named}"
+        if not {source.path for source in repo.get_sources()} <= OWN:
+            return make(repo=repo, config_name=config_name, overrides_list=overrides_list, **named)
+        if key not in known:
+            known[key] = make(repo=repo, config_name=config_name, overrides_list=choices, **named)
+        return replace(known[key], config_overrides=values)
+
+    return made
+
+
+def once(make: Callable[..., Any]) -> Callable[..., Any]:
+    """The same method of Hydra's, which gives copies of what the same arguments gave before."""
+    known: dict[str, bytes] = {}
+
+    def made(self: Any, *args: Any, **named: Any) -> Any:
+        repository = named.get("repo", self)
+        sources = (
+            repository.config_search_path.get_path()
+            if isinstance(repository, ConfigLoaderImpl)
+            else repository.get_sources()
+        )
+        key = f"{args} { {k: v for k, v in named.items() if k != 'repo'} }"
+        if not {source.path for source in sources} <= OWN or "searchpath" in key:
+            return make(self, *args, **named)
+        if key not in known:
+            known[key] = pickle.dumps(make(self, *args, **named))
+        found = pickle.loads(known[key])  # as deepcopy() makes, in a fifth of its time
+        if isinstance(repository, ConfigLoaderImpl):
+            found.hydra.runtime.cwd = os.getcwd()
+        return found
+
+    return made
