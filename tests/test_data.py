@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import gzip
 import operator
+import pickle
 from collections.abc import Callable
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aeframe.data import CIFAR10, MNIST, SVHN, Array, DataModule, Digits, EpochBatches, Source
+from aeframe.data.samples import Share
 from aeframe.errors import UserError
 
 
@@ -205,3 +208,13 @@ def test_the_extent_counts_held_out_samples_too(tmp_path: Path) -> None:
     spec = module(Array(**paths), normalization="none").spec
     assert spec.extent == (-1.0, 2.0)
     assert spec.high <= 1.0
+
+
+def test_a_share_goes_to_another_process_by_its_numbers() -> None:
+    """Not as shared memory, whose handing over complains where that process has been killed."""
+    share = Share(torch.arange(1000)[3:9:2], 7)
+    sent = bytes(ForkingPickler.dumps(share))
+    assert b"torch.multiprocessing" not in sent
+    assert b"torch.multiprocessing" in bytes(ForkingPickler.dumps(share.positions))
+    positions, total = pickle.loads(sent)
+    assert (positions.tolist(), total) == ([3, 5, 7], 7)

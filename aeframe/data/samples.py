@@ -34,6 +34,14 @@ class Share(NamedTuple):
     positions: Tensor
     total: int
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """By its numbers: a tensor is handed to another process by a thread that complains if that dies."""
+        return _share, (self.positions.numpy(), self.total)
+
+
+def _share(positions: np.ndarray, total: int) -> Share:
+    return Share(tensor(positions), total)
+
 
 class Batch(NamedTuple):
     """x [B, *shape] as stored, and the row of each in the source, [B].
