@@ -7,12 +7,10 @@ from typing import Annotated
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
 
 from aeframe.bounds import AtLeast
 from aeframe.networks.base import ACTIVATIONS, Activation, Decoder, Network, Norm, not_images
-
-Size = tuple[int, int]
+from aeframe.networks.doubling import Doubling, Size
 
 
 class Conv(Network):
@@ -63,7 +61,7 @@ class Conv(Network):
                 _missing(sizes[i][0], sizes[i - 1][0]),
                 _missing(sizes[i][1], sizes[i - 1][1]),
             )
-            up = _transposed(channels[i], channels[i - 1], padding)
+            up = Doubling(channels[i], channels[i - 1], padding)
             ups.append(up if i == 1 else self._stage(up, channels[i - 1]))
         before: nn.Module = ACTIVATIONS[self.activation]() if ups else nn.Identity()
         return nn.Sequential(before, *ups)
@@ -80,39 +78,9 @@ class Conv(Network):
         return sizes
 
 
-def _transposed(channels: int, to: int, output_padding: Size) -> nn.Module:
-    """The transposed convolution that doubles the size."""
-    if to == 1:
-        return GrayConvTranspose2d(channels, output_padding)
-    return nn.ConvTranspose2d(channels, to, 3, stride=2, padding=1, output_padding=output_padding)
-
-
 def _missing(small: int, large: int) -> int:
     """The output padding with which stride 2 leads from `small` back to `large` pixels."""
     return large - (2 * small - 1)
-
-
-class GrayConvTranspose2d(nn.ConvTranspose2d):
-    """A 3 x 3 transposed convolution with stride 2 to one channel, [B, C, H, W] -> [B, 1, H', W'].
-
-    On the CPU as a matrix product whose parts are added where they belong: with so few sums torch's own
-    way takes a third more time for both passes, and three times as much for the first. In bfloat16 it is
-    as fast, and rounds once where the parts would be rounded one by one.
-    """
-
-    def __init__(self, channels: int, output_padding: Size) -> None:
-        super().__init__(channels, 1, 3, stride=2, padding=1, output_padding=output_padding)
-
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]  # the size is output_padding's
-        if x.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
-            return super().forward(x)
-        height, width = (
-            2 * side - 1 + missing
-            for side, missing in zip(x.shape[-2:], self.output_padding, strict=True)
-        )
-        parts = self.weight.flatten(1).t() @ x.flatten(2)  # [B, 9, H W]
-        assert self.bias is not None
-        return F.fold(parts, (height, width), 3, padding=1, stride=2) + self.bias
 
 
 class ConvDecoder(Decoder):
@@ -128,7 +96,8 @@ class ConvDecoder(Decoder):
         return self.read
 
     def rest(self, read: Tensor) -> Tensor:
-        return self.ups(read.view(-1, *self.inner))
+        image = read.view(-1, *self.inner)
+        return self.ups(image.contiguous(memory_format=torch.channels_last))
 
     @property
     def output_bias(self) -> nn.Parameter:
