@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import pytorch_lightning as pl
+from pytorch_lightning.loops.fetchers import _DataFetcher, _PrefetchDataFetcher
 from pytorch_lightning.loops.fit_loop import _FitLoop
 from pytorch_lightning.loops.progress import _BatchProgress
 from pytorch_lightning.loops.training_epoch_loop import _TrainingEpochLoop
@@ -73,6 +74,34 @@ def waited(trainer: pl.Trainer) -> float:
     return loop.waited if isinstance(loop, EpochLoop) else 0.0
 
 
+class Fetcher(_DataFetcher):
+    """One loader's batches. Lightning's own layers around it, for several loaders and for those whose end is
+    not known, take as long as fetching a small batch from memory.
+
+    begun: Lightning's, whose iterator goes on here.
+    """
+
+    def __init__(self, begun: _DataFetcher) -> None:
+        super().__init__()
+        self.setup(begun.combined_loader)
+        self.iterator = begun.iterator
+        self.reset()
+
+    def __next__(self) -> tuple[Any, int, int]:
+        if self.done:
+            raise StopIteration
+        iterator: Any = self.iterator
+        (batches,) = iterator._iterator.iterators
+        self._start_profiler()
+        try:
+            batch = next(batches)
+        finally:
+            self._stop_profiler()
+        self.fetched += 1
+        self.done = self.fetched >= (self.length or 0)
+        return batch, self.fetched - 1, 0
+
+
 class FitLoop(_FitLoop):
     """Over epochs, of which the first may have begun in an earlier process."""
 
@@ -80,6 +109,11 @@ class FitLoop(_FitLoop):
         plain = trainer.fit_loop
         super().__init__(trainer, plain.min_epochs, plain.max_epochs)
         self.epoch_loop: EpochLoop = EpochLoop(plain.epoch_loop, last)
+
+    def setup_data(self) -> None:
+        super().setup_data()
+        if isinstance(self._data_fetcher, _PrefetchDataFetcher):  # it was made just now
+            self._data_fetcher = Fetcher(self._data_fetcher)
 
     def run(self) -> None:
         signals = self.epoch_loop.last.signals
