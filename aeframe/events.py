@@ -14,6 +14,7 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.summary.writer.event_file_writer import _AsyncWriterThread
 from tensorboard.summary.writer.record_writer import RecordWriter
 
+from aeframe import checksum
 from aeframe.files import replaced
 
 HPARAMS = "_hparams_/"
@@ -59,6 +60,7 @@ class Curves(TensorBoardLogger):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, name="", version="", default_hp_metric=False)
+        checksum.install()
         self.folder = folder
 
     @property

@@ -35,7 +35,7 @@ class Pace:
     are taken as a CUDA graph where that can be done.
     """
 
-    interval = 0.25
+    interval = 0.5
 
     def __init__(self, steps: int | Literal["auto"], graph: bool = False) -> None:
         self.steps, self._wants_graph = steps, graph

@@ -30,9 +30,7 @@ class Page:
     def picture(self, tag: str, picture: Image.Image, said: str) -> None:
         """Add a picture."""
         file = io.BytesIO()
-        picture.save(
-            file, "PNG", compress_level=3
-        )  # half the time of the usual 6, a tenth more bytes
+        picture.save(file, "PNG", compress_level=1)  # a third of the usual 6's time, a tenth more
         image = Summary.Image(
             height=picture.height, width=picture.width, encoded_image_string=file.getvalue()
         )
