@@ -181,7 +181,10 @@ class AutoencoderModule(pl.LightningModule):
         self.pace.start()
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        self.pace.run_ahead(self)
+        try:
+            self.pace.run_ahead(self)
+        finally:
+            self.scalars.send(self.trainer.loggers)
 
     def check(self, loss: float, output: Output, step: int, batch: Batch) -> None:
         """Raise DivergenceError for a loss that is of no use any more."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
+from pytorch_lightning.loggers import Logger
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 
@@ -35,12 +36,14 @@ class Scalars:
     """Writes the values of every so-manieth step: Lightning's own way costs more than a small network's
     step.
 
-    listeners: who is told of them, too, by their tags.
+    listeners: who is told of them, too, by their tags. The thread that writes to the file is given several
+    steps at once: each time it interrupts training.
     """
 
     def __init__(self) -> None:
         self.listeners: list[Listener] = []
         self.noted: Noted | None = None
+        self._unsent: list[tuple[Mapping[str, float], int, float]] = []
         # the last step, when, and all waiting until then
         self._last = (0, time.perf_counter(), 0.0)
 
@@ -50,7 +53,7 @@ class Scalars:
 
     @torch.no_grad()
     def write(self, module: AutoencoderModule) -> None:
-        """Write the step that was noted. Its gradients are there, and are not clipped."""
+        """Write down the step that was noted. Its gradients are there, and are not clipped."""
         if self.noted is None:
             return
         (output, loss, step, batch), self.noted = self.noted, None
@@ -71,9 +74,15 @@ class Scalars:
         written = {f"train/{name}": number for name, number in zip(values, numbers, strict=True)}
         written |= self._pace(module, step)
         written["train/learning_rate"] = float(module.trainer.optimizers[0].param_groups[0]["lr"])
-        write_scalars(module.trainer.loggers, written, step)
+        self._unsent.append((written, step, time.time()))
         for told in self.listeners:
             told(written)
+
+    def send(self, loggers: Iterable[Logger]) -> None:
+        """Give away what was written down."""
+        for values, step, now in self._unsent:
+            write_scalars(loggers, values, step, now)
+        self._unsent.clear()
 
     def _pace(self, module: AutoencoderModule, step: int) -> dict[str, float]:
         """Since the last step that was written, or the epoch's beginning."""
