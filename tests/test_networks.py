@@ -153,6 +153,35 @@ def test_a_doubling_convolution_under_autocast(to: int, dtype: torch.dtype) -> N
     torch.testing.assert_close(*gradients, rtol=0.05, atol=0.2)
 
 
+@settings(max_examples=30)
+@given(
+    channels=st.integers(1, 5),
+    to=st.integers(1, 5),
+    height=st.integers(1, 9),
+    width=st.integers(1, 9),
+    missing=st.tuples(st.integers(0, 1), st.integers(0, 1)),
+)
+def test_its_way_back_in_bfloat16_is_torchs(
+    channels: int, to: int, height: int, width: int, missing: tuple[int, int]
+) -> None:
+    """In double precision, and with the derivatives of what it gives."""
+    layer = _both(channels, to, missing)[1].double()
+    x = torch.randn(2, channels, height, width, dtype=torch.float64, requires_grad=True)
+    out = layer(x)
+    grad = torch.randn_like(out).requires_grad_()
+    weights = layer.weight, layer.bias
+    theirs = torch.autograd.grad(out, [x, *weights], grad, create_graph=True)
+    ours = doubling._by_columns(grad, x, layer.weight)
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
+    second = [
+        torch.autograd.grad(sum(g.square().sum() for g in first), [x, layer.weight, grad])
+        for first in (ours, theirs)
+    ]
+    for one, other in zip(*second, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
+
+
 def _both(channels: int, to: int, missing: tuple[int, int]) -> tuple[Doubling, nn.ConvTranspose2d]:
     ours = Doubling(channels, to, missing)
     theirs = nn.ConvTranspose2d(channels, to, 3, stride=2, padding=1, output_padding=missing)
