@@ -16,6 +16,8 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.loops.fetchers import _DataFetcher, _PrefetchDataFetcher
+from pytorch_lightning.utilities.combined_loader import CombinedLoader
 from torch import Tensor
 
 from aeframe import interruption, pace
@@ -24,6 +26,7 @@ from aeframe.config.build import Built, build
 from aeframe.data import Batch
 from aeframe.errors import TrainingError
 from aeframe.likelihoods import Bernoulli, Gaussian, Likelihood
+from aeframe.loops import Fetcher
 from aeframe.module import AutoencoderModule
 from aeframe.train import _trainer
 from tests.test_dashboard import Events
@@ -589,6 +592,45 @@ def test_the_command_writes_the_values_of_the_very_step(
 
 
 # --------------------------------------------------------------------------------------- the batches
+
+
+@pytest.mark.parametrize("count", [0, 1, 4])
+def test_batches_come_as_from_lightnings_fetcher(count: int) -> None:
+    def begun() -> _PrefetchDataFetcher:
+        fetcher = _PrefetchDataFetcher()
+        fetcher.setup(CombinedLoader(range(count), "max_size_cycle"))
+        iter(fetcher)
+        return fetcher
+
+    def epochs(fetcher: _DataFetcher) -> list[Any]:
+        found: list[Any] = []
+        for _ in range(2):
+            found.append([(batch, fetcher.fetched, fetcher.done) for batch in fetcher])
+            with pytest.raises(StopIteration):
+                next(fetcher)
+        return found
+
+    plain, ours = begun(), Fetcher(begun())
+    assert epochs(ours) == epochs(plain)
+    assert len(epochs(ours)[0]) == count
+    first, second = Fetcher(begun()), begun()
+    if count:
+        assert next(first) == next(second)  # of the epoch that was begun
+
+
+def test_training_gets_its_batches_from_ours(
+    trained: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetched, fetch = [], Fetcher.__next__
+
+    def noted(self: Fetcher) -> tuple[Any, int, int]:
+        fetched.append(self.fetched)
+        return fetch(self)
+
+    monkeypatch.setattr(Fetcher, "__next__", noted)
+    trained("auto")
+    assert fetched == 2 * list(range(BATCHES))
+
 
 PLACES = {
     "in memory": [],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -87,6 +88,14 @@ def test_active_units_are_counted_in_training(aeframe: Command, tmp_path: Path) 
         assert dormant[step] == pytest.approx(1 - value / 80, rel=1e-5)
 
 
+def test_what_was_written_before_training_fails_is_kept(aeframe: Command, tmp_path: Path) -> None:
+    steep = ("optimizer._target_=torch.optim.SGD", "optimizer.lr=1", "divergence.explodes_at=1e300")
+    status, _, said = aeframe(*SHORT, *steep, "trainer.log_every_n_steps=1")
+    assert status == 1
+    (failed,) = re.findall(r"at step (\d+)", said)
+    assert list(Events(tmp_path / "run").scalars("train/loss")) == list(range(int(failed)))
+
+
 def test_waiting_is_the_share_of_the_time_between_logged_steps(
     aeframe: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,14 +122,18 @@ def test_waiting_is_the_share_of_the_time_between_logged_steps(
         now += 6.0 if self.noted is not None else 0.0
         write(self, module)
 
-    clock = SimpleNamespace(perf_counter=lambda: next(ticking()))
+    clock = SimpleNamespace(perf_counter=lambda: next(ticking()), time=lambda: 1e9 + now)
     for room in (loops, scalars):
         monkeypatch.setattr(room, "time", clock)
     monkeypatch.setattr(Resident, "__iter__", slow)
     monkeypatch.setattr(scalars.Scalars, "write", slowly)
     assert aeframe(*SHORT, "trainer.steps_per_call=5")[0] == 0
-    found = Events(tmp_path / "run").scalars("train/data_waiting")
+    events = Events(tmp_path / "run")
+    found = events.scalars("train/data_waiting")
     assert found == {step: pytest.approx(3 / 9) for step in (2, 5, 8, 11)}
+    # several steps are given to the file's thread at once, each with its own time
+    times = [event.wall_time - 1e9 for event in events.read.Scalars("train/loss")]
+    assert times == pytest.approx([9, 18, 27, 36])
 
 
 # --------------------------------------------------------------------------------------------- charts

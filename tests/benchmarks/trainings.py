@@ -46,7 +46,6 @@ class Aeframe(Closed):
     """A training by aeframe.
 
     words: overrides beyond those of the work. images: of random data to train on; None is MNIST.
-    lacking: why it cannot run yet, for settings that aeframe does not have yet.
     """
 
     work: Work
@@ -54,10 +53,9 @@ class Aeframe(Closed):
     words: tuple[str, ...] = ()
     images: int | None = None
     name: str = "aeframe"
-    lacking: str | None = None
 
     def missing(self) -> str | None:
-        return self.lacking or (self.space.lacks_mnist() if self.images is None else None)
+        return self.space.lacks_mnist() if self.images is None else None
 
     def run(self, seed: int) -> Reading:
         return reading_of(self._train, self.work, self.space, seed)
