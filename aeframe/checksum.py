@@ -16,7 +16,7 @@ Registers = NDArray[np.uint32]
 
 BLOCK = 256  # bytes that follow each other
 SHORT = 32 * BLOCK  # bytes for which one by one is as fast
-NONE = 0xFFFFFFFF
+ONES = 0xFFFFFFFF
 TABLE: Registers = np.array(pywrap_tensorflow.CRC_TABLE, np.uint32)
 _one_by_one = pywrap_tensorflow.crc32c
 
@@ -41,7 +41,7 @@ def crc32c(data: bytes) -> int:
     while len(registers) > 1:
         registers = _after(registers[::2], zeros) ^ registers[1::2]
         zeros *= 2
-    return int(registers[0]) ^ NONE
+    return int(registers[0]) ^ ONES
 
 
 def _after(registers: Registers, zeros: int) -> Registers:

@@ -17,6 +17,7 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 from aeframe import checksum
 from aeframe.files import replaced
 
+QUEUE = 1000  # events that may wait for the thread that writes them before training does
 HPARAMS = "_hparams_/"
 """The tags of the choices, which the end of a run writes, as if in step 0."""
 
@@ -59,7 +60,7 @@ class Curves(TensorBoardLogger):
     """Lie in a run's folder itself, and add nothing to what ended a run when no more can be written."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(folder, name="", version="", default_hp_metric=False)
+        super().__init__(folder, name="", version="", default_hp_metric=False, max_queue=QUEUE)
         checksum.install()
         self.folder = folder
 

@@ -95,10 +95,14 @@ class Fetcher(_DataFetcher):
         self._start_profiler()
         try:
             batch = next(batches)
+        except StopIteration:
+            self.done = True
+            raise
         finally:
             self._stop_profiler()
         self.fetched += 1
-        self.done = self.fetched >= (self.length or 0)
+        assert self.length is not None
+        self.done = self.fetched >= self.length
         return batch, self.fetched - 1, 0
 
 
@@ -112,8 +116,9 @@ class FitLoop(_FitLoop):
 
     def setup_data(self) -> None:
         super().setup_data()
-        if isinstance(self._data_fetcher, _PrefetchDataFetcher):  # it was made just now
-            self._data_fetcher = Fetcher(self._data_fetcher)
+        begun = self._data_fetcher
+        if isinstance(begun, _PrefetchDataFetcher) and begun.length is not None:  # made just now
+            self._data_fetcher = Fetcher(begun)
 
     def run(self) -> None:
         signals = self.epoch_loop.last.signals

@@ -131,7 +131,7 @@ class Metrics(nn.Module):
 
 
 class SquaredError(Metric):
-    """The mean over samples and elements; the sums of the samples are added up in float64."""
+    """The mean over samples and elements, summed in float64 like what it is compared with."""
 
     total: Tensor
     elements: Tensor
@@ -142,9 +142,10 @@ class SquaredError(Metric):
             self.add_state(name, torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
 
     def update(self, restored: Tensor, x: Tensor) -> None:
-        """Both of one shape, [B, features]."""
-        self.total += (restored - x).square_().sum(1).double().sum()
-        self.elements += x.numel()
+        """Both of one shape."""
+        error = (restored.double() - x).flatten()
+        self.total += error.dot(error)
+        self.elements += error.numel()
 
     def compute(self) -> Tensor:
         return self.total / self.elements

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
@@ -183,8 +184,11 @@ class AutoencoderModule(pl.LightningModule):
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         try:
             self.pace.run_ahead(self)
-        finally:
-            self.scalars.send(self.trainer.loggers)
+        except BaseException:
+            with suppress(OSError):  # what ended training is told, not that the disk is full
+                self.scalars.send(self.trainer.loggers)
+            raise
+        self.scalars.send(self.trainer.loggers)
 
     def check(self, loss: float, output: Output, step: int, batch: Batch) -> None:
         """Raise DivergenceError for a loss that is of no use any more."""

@@ -26,6 +26,7 @@ from aeframe.compute import (
     computing,
     keep_freed_memory,
     parallel_jobs,
+    rounding_for,
     threads_for,
     without_denormals,
 )
@@ -140,7 +141,13 @@ def _computing(built: Built, jobs: int) -> AbstractContextManager[None]:
         processes=devices if isinstance(devices, int) else 1,
         jobs=jobs,
     )
-    return computing(threads, built.training.precision)
+    rounding = rounding_for(
+        built.training.precision,
+        built.net.model,
+        built.data.batch_size,
+        accelerator=built.hardware.accelerator,
+    )
+    return computing(threads, rounding)
 
 
 def _test(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 from collections.abc import Callable
@@ -15,6 +16,7 @@ import torch
 from omegaconf import DictConfig
 from pytorch_lightning.profilers import PassThroughProfiler
 from pytorch_lightning.strategies import SingleDeviceStrategy
+from torch import nn
 
 from aeframe import compute
 from aeframe.config.build import build
@@ -94,7 +96,7 @@ def test_afterwards_all_is_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (torch.get_num_threads(), torch.get_float32_matmul_precision()) == before
     assert "OMP_NUM_THREADS" not in os.environ
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    with compute.computing(1, "32-true"):
+    with compute.computing(1, "highest"):
         assert torch.get_float32_matmul_precision() == "highest"
     assert os.environ["OMP_NUM_THREADS"] == "7"
 
@@ -135,6 +137,54 @@ def test_gradients_are_clipped_in_every_precision(
         moved = [p.detach() - b for p, b in zip(built.net.parameters(), before, strict=True)]
         largest = max(float(m.abs().max()) for m in moved)
         assert 0 < largest < most * 1.01
+
+
+@pytest.mark.parametrize(
+    ("precision", "widths", "batch", "accelerator", "amd", "exact", "expected"),
+    [
+        ("32-true", (1000, 500), 128, "cpu", True, True, "medium"),
+        (None, (1000, 500), 128, "cpu", True, True, "medium"),
+        ("32-true", (128, 64), 128, "cpu", True, True, "highest"),
+        ("32-true", (128, 64), 1024, "cpu", True, True, "medium"),
+        ("32-true", (1000, 500), 128, "gpu", True, True, "highest"),
+        ("32-true", (1000, 500), 128, "cpu", False, True, "highest"),
+        ("32-true", (1000, 500), 128, "cpu", True, False, "highest"),
+        ("64-true", (1000, 500), 128, "cpu", True, True, "highest"),
+        ("bf16-mixed", (1000, 500), 128, "cpu", True, True, "highest"),
+        ("medium", (4,), 1, "cpu", False, False, "medium"),
+        ("high", (1000, 500), 128, "cpu", True, True, "high"),
+    ],
+)
+def test_which_products_a_run_takes(
+    monkeypatch: pytest.MonkeyPatch,
+    precision: str | None,
+    widths: tuple[int, ...],
+    batch: int,
+    accelerator: str,
+    amd: bool,
+    exact: bool,
+    expected: str,
+) -> None:
+    monkeypatch.setattr(compute, "_is_amd", lambda: amd)
+    monkeypatch.setattr(compute, "_medium_is_exact", lambda: exact)
+    sizes = (784, *widths, 32)
+    model = nn.Sequential(*(nn.Linear(a, b) for a, b in itertools.pairwise(sizes)))
+    found = compute.rounding_for(precision, model, batch, accelerator=accelerator)
+    assert found == expected
+    flat = nn.Sequential(nn.Flatten())
+    assert compute.rounding_for("32-true", flat, batch, accelerator="cpu") == "highest"
+
+
+def test_products_that_count_as_exact_are_those_of_float32() -> None:
+    compute._medium_is_exact.cache_clear()
+    before = torch.get_float32_matmul_precision()
+    exact = compute._medium_is_exact()
+    assert torch.get_float32_matmul_precision() == before
+    a, b = torch.randn(128, 784), torch.randn(784, 1000)
+    wanted = a.double() @ b.double()
+    with compute.computing(1, "medium"):
+        error = float(((a @ b).double() - wanted).norm() / wanted.norm())
+    assert exact == (error < 1e-6)
 
 
 # ---------------------------------------------------------------------------------------- compilation

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from unittest.mock import patch
 
 import pytest
@@ -102,7 +103,7 @@ def test_conv_refuses_vectors() -> None:
     width=st.integers(1, 9),
     missing=st.tuples(st.integers(0, 1), st.integers(0, 1)),
     last=st.booleans(),
-    at_once=st.sampled_from([1, 200, 2**18]),
+    taps=st.sampled_from([1, 200, 2**18]),
 )
 def test_the_doubling_convolution_is_torchs(
     channels: int,
@@ -111,7 +112,7 @@ def test_the_doubling_convolution_is_torchs(
     width: int,
     missing: tuple[int, int],
     last: bool,
-    at_once: int,
+    taps: int,
 ) -> None:
     layout = torch.channels_last if last else torch.contiguous_format
     ours, theirs = (
@@ -119,7 +120,7 @@ def test_the_doubling_convolution_is_torchs(
     )
     x = torch.randn(3, channels, height, width, dtype=torch.float64).to(memory_format=layout)
     results = []
-    with patch.object(doubling, "AT_ONCE", at_once):
+    with patch.object(doubling, "TAPS", taps):
         for layer in (ours, theirs):
             inputs = x.clone().requires_grad_()
             first = torch.autograd.grad(
@@ -133,24 +134,81 @@ def test_the_doubling_convolution_is_torchs(
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.parametrize("columns", [1, 2**22])
+@pytest.mark.parametrize("missing", [(1, 0), (1, 1)])
 @pytest.mark.parametrize(
     ("to", "dtype"), [(1, torch.float32), (3, torch.float32), (4, torch.bfloat16)]
 )
-def test_a_doubling_convolution_under_autocast(to: int, dtype: torch.dtype) -> None:
-    """To few channels nothing is rounded but the input; to more it is torch's in bfloat16."""
-    ours, theirs = _both(5, to, (1, 0))
-    x = torch.randn(2, 5, 4, 4).bfloat16()
-    with torch.autocast("cpu", torch.bfloat16):
-        one, other = ours(x), theirs(x)
-    assert one.dtype == dtype
-    if dtype == torch.float32:
-        torch.testing.assert_close(one, theirs(x.float()))
-    torch.testing.assert_close(one.bfloat16(), other, rtol=0.02, atol=0.02)
-    gradients = []
-    for out, layer in ((one, ours), (other, theirs)):
-        gradients.append(torch.autograd.grad(out.float().square().sum(), layer.weight)[0])
-    assert gradients[0].dtype == torch.float32
-    torch.testing.assert_close(*gradients, rtol=0.05, atol=0.2)
+def test_a_doubling_convolution_under_autocast(
+    to: int,
+    dtype: torch.dtype,
+    missing: tuple[int, int],
+    columns: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """To few channels nothing is rounded but the input; to more, gradients are matrix products."""
+    monkeypatch.setattr(doubling, "COLUMNS", columns)
+    ways, by_columns = [], doubling._by_columns
+    monkeypatch.setattr(
+        doubling, "_by_columns", lambda *args: ways.append(None) or by_columns(*args)
+    )
+    ours, theirs = _both(5, to, missing)
+    results = []
+    for layer, mixed in ((ours, True), (theirs, False)):
+        x = torch.linspace(-1, 1, 160).view(2, 5, 4, 4).bfloat16().float().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+            out = layer(x)
+        gradients = torch.autograd.grad(out.float().square().sum(), [x, *layer.parameters()])
+        results.append([out, *gradients])
+    assert results[0][0].dtype == dtype
+    assert bool(ways) == (dtype == torch.bfloat16)
+    allowed = 0.01 if ways else 1e-6
+    for one, other in zip(*results, strict=True):
+        assert float((one - other).detach().norm() / other.detach().norm()) < allowed
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("wanted", list(itertools.product([False, True], repeat=3))[1:])
+@pytest.mark.parametrize("to", [1, 4])
+def test_gradients_that_nobody_wants(dtype: torch.dtype, wanted: list[bool], to: int) -> None:
+    ours, theirs = (layer.to(dtype) for layer in _both(2, to, (0, 1)))
+    results = []
+    for layer in (ours, theirs):
+        x = torch.linspace(-1, 1, 24, dtype=dtype).view(2, 2, 3, 2)
+        tensors = [x, layer.weight, layer.bias]
+        for tensor, needed in zip(tensors, wanted, strict=True):
+            tensor.requires_grad_(needed)
+        layer(x).float().square().sum().backward()
+        results.append([None if tensor.grad is None else tensor.grad.float() for tensor in tensors])
+    for one, other, needed in zip(*results, wanted, strict=True):
+        assert (one is not None) == (other is not None) == needed
+        if one is not None:
+            torch.testing.assert_close(
+                one, other, rtol=0.03, atol=0.1 if dtype.itemsize == 2 else 1e-5
+            )
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("to", [1, 4])
+def test_no_samples_are_doubled(dtype: torch.dtype, to: int) -> None:
+    layer = _both(2, to, (0, 1))[0].to(dtype)
+    x = torch.zeros(0, 2, 3, 3, dtype=dtype, requires_grad=True)
+    out = layer(x)
+    assert out.shape == (0, to, 5, 6)
+    out.sum().backward()
+    assert x.grad is not None
+    assert not layer.weight.grad.any()  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("to", [1, 4])
+def test_jacobians_of_a_doubling_convolution(to: int) -> None:
+    """Of a decoder, say, with respect to its code."""
+    ours, theirs = (layer.double() for layer in _both(2, to, (0, 1)))
+    x = torch.randn(3, 2, 3, 3, dtype=torch.float64)
+    one, other = (torch.func.jacrev(layer)(x) for layer in (ours, theirs))
+    torch.testing.assert_close(one, other)
+    one, other = (torch.func.vmap(torch.func.jacrev(layer))(x[:, None]) for layer in (ours, theirs))
+    torch.testing.assert_close(one, other)
 
 
 @settings(max_examples=30)
@@ -171,7 +229,7 @@ def test_its_way_back_in_bfloat16_is_torchs(
     grad = torch.randn_like(out).requires_grad_()
     weights = layer.weight, layer.bias
     theirs = torch.autograd.grad(out, [x, *weights], grad, create_graph=True)
-    ours = doubling._by_columns(grad, x, layer.weight)
+    ours = doubling._by_columns(grad, x, layer.weight, (True, True, True))
     for one, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
     second = [

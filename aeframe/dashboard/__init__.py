@@ -42,17 +42,17 @@ LAST: list[tuple[str, Part]] = [("projection", code.tsne), ("projector", project
 
 @rank_zero_only
 def write_scalars(
-    loggers: Iterable[Logger], values: Mapping[str, float], step: int, now: float
+    loggers: Iterable[Logger], values: Mapping[str, float], step: int, when: float
 ) -> None:
     """All values of one step as one event, which costs a fraction of one event for each.
 
-    now: when that was, in seconds since 1970.
+    when: in seconds since 1970.
     """
     summary = Summary(value=[Summary.Value(tag=k, simple_value=v) for k, v in values.items()])
     for logger in loggers:
         assert isinstance(logger, TensorBoardLogger)
         assert logger.experiment.file_writer is not None
-        logger.experiment.file_writer.add_summary(summary, step, now)
+        logger.experiment.file_writer.add_summary(summary, step, when)
 
 
 class Dashboard(pl.Callback):

@@ -96,7 +96,9 @@ class ConvDecoder(Decoder):
         return self.read
 
     def rest(self, read: Tensor) -> Tensor:
-        image = read.view(-1, *self.inner)
+        image = read.view(
+            -1, *self.inner
+        )  # else gradients would come in another layout than values
         return self.ups(image.contiguous(memory_format=torch.channels_last))
 
     @property
