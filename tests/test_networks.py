@@ -12,6 +12,13 @@ from torch import nn
 from aeframe.networks import MLP, Conv, Network, doubling
 from aeframe.networks.doubling import Doubling
 
+DOUBLED = {
+    **{name: st.integers(1, 5) for name in ("channels", "to")},
+    **{name: st.integers(1, 9) for name in ("height", "width")},
+    "missing": st.tuples(st.integers(0, 1), st.integers(0, 1)),
+}
+"""Of a doubling convolution and what it is given."""
+
 
 def passed(network: Network, shape: tuple[int, ...], latent_dim: int = 3, heads: int = 1) -> None:
     encoder, decoder = network.build(shape, latent_dim, heads)
@@ -97,11 +104,7 @@ def test_conv_refuses_vectors() -> None:
 
 @settings(max_examples=60)
 @given(
-    channels=st.integers(1, 5),
-    to=st.integers(1, 5),
-    height=st.integers(1, 9),
-    width=st.integers(1, 9),
-    missing=st.tuples(st.integers(0, 1), st.integers(0, 1)),
+    **DOUBLED,
     last=st.booleans(),
     taps=st.sampled_from([1, 200, 2**18]),
 )
@@ -212,13 +215,7 @@ def test_jacobians_of_a_doubling_convolution(to: int) -> None:
 
 
 @settings(max_examples=30)
-@given(
-    channels=st.integers(1, 5),
-    to=st.integers(1, 5),
-    height=st.integers(1, 9),
-    width=st.integers(1, 9),
-    missing=st.tuples(st.integers(0, 1), st.integers(0, 1)),
-)
+@given(**DOUBLED)
 def test_its_way_back_in_bfloat16_is_torchs(
     channels: int, to: int, height: int, width: int, missing: tuple[int, int]
 ) -> None:
