@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -69,6 +70,12 @@ def _is_cuda(device: torch.device) -> bool:
 
 def _drops(net: nn.Module) -> bool:
     return any(isinstance(layer, nn.Dropout) for layer in net.modules())
+
+
+def _refuse_to_wait() -> None:
+    """Let whatever would wait for the device raise a RuntimeError."""
+    with warnings.catch_warnings(action="ignore", category=UserWarning):  # "a prototype feature"
+        torch.cuda.set_sync_debug_mode("error")
 
 
 class _ClockWasRead(Exception):  # noqa: N818
@@ -143,8 +150,8 @@ class Graph:
         net, mode = self.module.net, torch.cuda.get_sync_debug_mode()
         clock = net.clock
         net.set_clock(_Unreadable())
-        torch.cuda.set_sync_debug_mode("error")  # within a capture it would leave torch in disorder
         try:
+            _refuse_to_wait()  # within a capture it would leave torch in disorder
             self._differentiate()
         except _ClockWasRead:
             return "a schedule changes the loss at each step"
@@ -185,8 +192,9 @@ class Graph:
     def _capture(self) -> torch.cuda.CUDAGraph:
         """Capture a step, which changes nothing. Raises TrainingError: torch cannot be relied on then."""
         graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
-        for generator in self.generators.by_path.values():
-            graph.register_generator_state(generator)
+        if torch.__version__ < "2.14":  # later a capture finds them itself
+            for generator in self.generators.by_path.values():
+                graph.register_generator_state(generator)
         # a thread that pins memory may call the driver meanwhile
         capture = torch.cuda.graph(graph, stream=self.side, capture_error_mode="thread_local")
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
@@ -143,7 +144,9 @@ class AutoencoderModule(pl.LightningModule):
             torch.manual_seed(mix(*noise.key, rank))
         output = self.observed(batch.x, noise)
         loss = output.loss
-        if self.sees_each_loss:
+        if (
+            self.sees_each_loss or self.guard.first is None
+        ):  # the first is what others are compared with
             self.check(loss.item(), output, step, batch)
         # the last batch of a step speaks
         if self.logs(step) and not self.trainer.fit_loop._should_accumulate():
@@ -278,7 +281,9 @@ class AutoencoderModule(pl.LightningModule):
         if not math.isfinite(found["loss"]):
             terms = {name: found[name] for name in self.net.term_names}
             complaint, where = f"became {found['loss']}", f", on the {split} split"
-            remedy, step = outlier(self._batches(split), self.net.normalization), self.global_step
+            to_device = partial(self.trainer.strategy.batch_to_device, dataloader_idx=0)
+            batches, step = map(to_device, self._batches(split)), self.global_step
+            remedy = outlier(batches, self.net.normalization)
             raise diverged(complaint, terms, step, where, [], self._unseen(step), remedy)
         values = {f"{split}/{name}": value for name, value in found.items()}
         values["step"] = float(self.global_step)  # Lightning would write it one step earlier

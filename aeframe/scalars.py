@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
+import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import Logger
 from torch import Tensor
@@ -67,7 +68,7 @@ class Scalars:
             values |= {"l0": active.sum(1).mean(), "dormant": 1 - active.mean()}
         sharded = is_sharded(module.trainer)
         gradients = (w.grad for w in module.trained if w.grad is not None)
-        values["gradient_norm"] = norm(gradients, sharded=sharded)
+        values["gradient_norm"] = norm(gradients, sharded=sharded) / _scale(module.trainer)
         values["parameter_norm"] = norm(module.trained, sharded=sharded)
         # together: one by one each would wait for the device
         numbers = torch.stack([value.double() for value in values.values()]).tolist()
@@ -99,6 +100,13 @@ class Scalars:
             "train/images_per_second": images / (now - since),
             "train/data_waiting": min(1.0, (waiting - waiting_before) / (now - since)),
         }
+
+
+def _scale(trainer: pl.Trainer) -> float:
+    """By how much gradients are too large: with 16-mixed a fused optimizer divides them in its own step."""
+    scaler = getattr(trainer.precision_plugin, "scaler", None)
+    divides = getattr(trainer.optimizers[0], "_step_supports_amp_scaling", False)
+    return float(scaler.get_scale()) if scaler is not None and divides else 1.0
 
 
 def norm(tensors: Iterable[Tensor], *, sharded: bool = False) -> Tensor:

@@ -262,5 +262,7 @@ def _quiet() -> None:
         "(?s).*exists and is not empty.*",  # the folder of a run that goes on
         ".*sync_dist=True.*",  # torchmetrics has already reduced what is logged
         ".*attribute of a Tensor that is not a leaf.*",  # torch.compile, of tensors that it looks at
+        ".*TensorFloat32 tensor cores.*",  # torch.compile's advice: trainer.precision says what is rounded
+        ".*GPU available but not used.*",  # hardware=cpu was asked for
     ):
         warnings.filterwarnings("ignore", pattern)

@@ -317,12 +317,13 @@ def test_a_gpu_tells_of_steps_that_nobody_looked_at(
 
     def late(self: Guard, loss: float) -> str | None:
         losses.append(loss)
-        return "exploded" if len(losses) in (2, 4) else complaint(self, loss)
+        return "exploded" if len(losses) in (3, 6) else complaint(self, loss)
 
     monkeypatch.setattr(Guard, "complaint", late)
     words = (*SHORT, *DIVERGING[2:], "divergence.retries=1", "trainer.steps_per_call=1")
     status, out, err = aeframe(*words, "trainer.log_every_n_steps=6")
     assert status == 1
+    assert losses[0] > losses[1] > losses[2]  # of steps 0, 5 and 11: the first is always looked at
     assert "exploded at step 11, or up to 5 before it (term: reconstruction), in a batch of" in err
     assert "... (diverged.json has all; those of step 11). Write" in err
     assert "Going back: 1 of 1" in out

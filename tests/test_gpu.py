@@ -11,9 +11,10 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from aeframe.compute import compile_network
+from aeframe.compute import compile_network, computing, rounding_for
 from aeframe.config.build import Built, build
 from aeframe.constraints.penalty import L2
+from aeframe.divergence import DivergenceError
 from aeframe.graph import WARM_UP
 from aeframe.pace import Pace, _Ahead
 from tests.test_pairs import fit
@@ -24,6 +25,7 @@ Train = Callable[..., Tensor]
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+    pytest.mark.filterwarnings("ignore:Synchronization debug mode"),
 ]
 
 KINDS = {
@@ -188,5 +190,18 @@ def test_the_data_is_placed_on_the_device(compose: Compose, tmp_path: Path) -> N
 @pytest.mark.parametrize("precision", ["high", "medium", "bf16-mixed", "16-mixed"])
 def test_other_precisions_train(compose: Compose, tmp_path: Path, precision: str) -> None:
     built = build(compose(*SHORT, f"trainer.precision={precision}"))
-    _, losses = fit(built, tmp_path)
+    rounding = rounding_for(precision, built.net, built.data.batch_size, accelerator="gpu")
+    with computing(1, rounding):
+        _, losses = fit(built, tmp_path)
     assert losses[-1] < losses[0]
+
+
+def test_data_that_is_not_on_the_device_is_looked_at_there(
+    compose: Compose, tmp_path: Path
+) -> None:
+    built = build(compose(*SHORT, "dataset.in_memory=false", "model.latent_dim=8"))
+    with torch.no_grad():
+        next(built.net.model.decoder.parameters()).fill_(float("nan"))
+    built.module.guard.first = 1.0  # the first step's loss is not looked at
+    with pytest.raises(DivergenceError, match="became nan at step 45, on the val split"):
+        fit(built, tmp_path)

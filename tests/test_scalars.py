@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from pytorch_lightning.plugins.precision import MixedPrecision
 from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
 from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
 from tensorboard.context import RequestContext
@@ -25,6 +26,7 @@ from aeframe.module import AutoencoderModule
 from aeframe.scalars import norm
 from tests.conftest import Killed
 from tests.test_dashboard import Events
+from tests.test_pairs import fit
 
 Command = Callable[..., tuple[int, str, str]]
 SHORT = (
@@ -75,6 +77,28 @@ def test_norms_are_those_of_the_step_before_clipping(
         assert value > 0.001
         parameters = events.scalars("train/parameter_norm")[step]
         assert parameters == pytest.approx(seen[step][1], rel=1e-5)
+
+
+@pytest.mark.parametrize("clipped", [False, True], ids=["fused", "clipped"])
+def test_norms_of_gradients_that_were_scaled_are_true(
+    compose: Callable[..., Any], tmp_path: Path, clipped: bool
+) -> None:
+    """Of float16 on a CPU, which is slow but scaled as on a GPU. Clipped, the optimizer is not fused."""
+    seen = []
+    for scaled in (False, True):
+        words = ("model.latent_dim=8", "trainer.log_every_n_steps=1")
+        apart = ("+optimizer.fused=false", "trainer.gradient_clip_val=0.001") if clipped else ()
+        built = build(compose(*words, *apart))
+        told: list[float] = []
+        built.module.scalars.listeners.append(
+            lambda values, told=told: told.append(values["train/gradient_norm"])
+        )
+        plugin = MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu", init_scale=1024.0))
+        options = {"precision": None, "plugins": plugin} if scaled else {}
+        fit(built, tmp_path, max_epochs=1, limit_train_batches=5, limit_val_batches=1, **options)
+        seen.append(told)
+    assert len(seen[0]) == 5
+    assert seen[1] == pytest.approx(seen[0], rel=0.02)
 
 
 def test_active_units_are_counted_in_training(aeframe: Command, tmp_path: Path) -> None:

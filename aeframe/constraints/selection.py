@@ -126,7 +126,7 @@ class BatchTopK(_Calibrated):
         everyone = rows_of_all_ranks(value)
         kept = everyone.flatten().topk(round(self.k(clock) * len(everyone)), sorted=False).indices
         mask = torch.zeros_like(everyone, dtype=torch.bool)
-        mask.view(-1)[kept] = True
+        mask.view(-1).index_fill_(0, kept, True)  # mask[kept] = True would wait for a GPU
         return code.with_value(value * own_rows(mask), floor=code.floor)
 
     def observe(self, output: Output, clock: Clock) -> None:
