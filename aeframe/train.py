@@ -164,7 +164,7 @@ def _test(
     metrics = {k.removeprefix("test/"): v for k, v in tested.items() if k.startswith("test/")}
     saved = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
     state = {k.removeprefix("net."): v for k, v in saved.items() if k.startswith("net.")}
-    net.to(state["normalization.scale"].dtype)
+    trainer.precision_plugin.convert_module(net)  # as the trained one was
     net.load_state_dict(state)
     net.to(trainer.strategy.root_device)
     return built.evaluation.card(net, built.data, metrics)

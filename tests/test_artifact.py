@@ -24,6 +24,7 @@ from aeframe.config import plain
 from aeframe.config.build import build
 from aeframe.data import DataSpec
 from aeframe.errors import UserError
+from tests.test_pairs import CONSTRAINTS, ILLEGAL, VARIANTS, choice
 from tests.test_startup import ROOT
 
 DIGITS = load_digits().images.astype(np.uint8)[:, None]
@@ -123,6 +124,22 @@ def test_a_checkpoint_is_loaded_too_and_is_the_same_network(trained: Path) -> No
     assert np.array_equal(best.encode(DIGITS), whole.encode(DIGITS))
     assert best.metrics == {}
     assert "no scores of training samples" in refused(lambda: best.threshold(99))
+
+
+@pytest.mark.parametrize("constraint", CONSTRAINTS)
+def test_a_run_with_any_constraint_can_be_loaded(
+    aeframe: Callable[..., Any], tmp_path: Path, constraint: str
+) -> None:
+    """Which some give buffers of another precision than the weights'."""
+    variant = next(v for v in VARIANTS[1:] if (v, constraint) not in ILLEGAL)
+    length = ("trainer.max_epochs=1", "trainer.limit_train_batches=3", "evaluation.images=32")
+    quick = (*length, "dashboard.images=0", "doctor=false", "hydra.run.dir=run", "network.widths=[]")
+    status, _, said = aeframe(*choice(variant, constraint), *quick)
+    assert status == 0, said
+    run, best = package.load(tmp_path / "run"), tmp_path / "run" / "checkpoints" / "best.ckpt"
+    codes = run.encode(DIGITS[:20])
+    assert np.isfinite(codes).all()
+    assert np.array_equal(codes, package.load(best).encode(DIGITS[:20]))
 
 
 def test_a_run_that_has_not_finished_gives_its_best_checkpoint(finished: Path) -> None:
