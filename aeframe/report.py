@@ -44,21 +44,21 @@ def opening(built: Built, node: Mapping[str, Any], folder: Path, saved: Saved | 
     weights = sum(p.numel() for p in net.model.parameters() if p.requires_grad)
     device = built.trainer.get("accelerator", "cpu")
     constraints = " + ".join(net.constraints) or "no constraint"
-    console = Console(soft_wrap=True, highlight=False)
+    console = Console(soft_wrap=True, highlight=False, markup=False)
     console.print(
         f"{type(net.model).__name__} autoencoder with {constraints}: {sizes(net)}; {weights:,} weights; "
         f"{type(built.data.source).__name__}, {spec.samples:,} training samples; "
         f"{device}, seed {node['seed']}"
     )
     for note in built.notes:
-        console.print(f"Note: {note}", markup=False, style="yellow")
+        console.print(f"Note: {note}", style="yellow")
     if saved is not None:
         console.print(f"It goes on after {saved.steps:,} steps, in epoch {saved.epoch + 1}.")
-    console.print(f"Run folder: {here(folder)}", markup=False)
+    console.print(f"Run folder: {here(folder)}")
     if words := differences(node):
         more = f" and {len(words) - MOST_WORDS} more" if len(words) > MOST_WORDS else ""
         shown = " ".join(map(shlex.quote, words[:MOST_WORDS]))
-        console.print(f"Not the defaults: {shown}{more}", markup=False)
+        console.print(f"Not the defaults: {shown}{more}")
 
 
 def sizes(net: ConstrainedAutoencoder) -> str:
@@ -86,14 +86,14 @@ def closing(
 
     said: why training ended. onward: commands, by what they do.
     """
-    console = Console(soft_wrap=True, highlight=False)
+    console = Console(soft_wrap=True, highlight=False, markup=False)
     console.print(_table(card, result))
     check = card.copy_check
     console.print(check.told, style=None if check.passed else "bold red")
     for sentence in said:
-        console.print(sentence, markup=False)
+        console.print(sentence)
     for what, text in {"Run folder": here(folder), **onward}.items():
-        console.print(f"{f'{what}:':<12} {text}", markup=False)
+        console.print(f"{f'{what}:':<12} {text}")
 
 
 def _table(card: Card, result: Mapping[str, Any]) -> Table:

@@ -28,6 +28,7 @@ class Job:
     folder: Path
     overrides: dict[str, str]
     value: float | None = None
+    error_in_validation: float | None = None
     metrics: dict[str, float] = field(default_factory=dict)
     error: str = ""
     copies: bool = False
@@ -72,8 +73,8 @@ def read_jobs(folder: Path) -> tuple[list[Job], str, str]:
     if len(optimized) == 1:
         return jobs, *optimized.popitem()
     for job in jobs:  # they optimized different things, of which no order can be made
-        job.value = job.metrics.get("mse")
-    return jobs, "test/mse", "min"
+        job.value = job.error_in_validation
+    return jobs, "val/mse", "min"
 
 
 def _evaluation(job: Job) -> dict[str, str]:
@@ -83,7 +84,8 @@ def _evaluation(job: Job) -> dict[str, str]:
         by, check = card["optimized_metric"], card["copy_check"]
         metrics = {str(name): float(value) for name, value in card["metrics"].items()}
         metrics["copied"] = float(check["copied"])
-        job.value, job.metrics, job.copies = float(by["value"]), metrics, not check["passed"]
+        job.value, job.error_in_validation = float(by["value"]), float(card["validation"]["mse"])
+        job.metrics, job.copies = metrics, not check["passed"]
         return {str(by["name"]): str(by["direction"])}
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         job.error = "its evaluation.json cannot be read"
@@ -127,7 +129,7 @@ def _write_csv(file: Path, jobs: list[Job], varied: list[str], metric: str) -> N
 
 
 def _print(jobs: list[Job], varied: list[str], metric: str, folder: Path) -> None:
-    console = Console(soft_wrap=True)
+    console = Console(soft_wrap=True, markup=False)
     present = [name for name in SHOWN if any(name in job.metrics for job in jobs)]
     table = _table(jobs, varied, metric, present)
     while present and table.__rich_measure__(console, console.options).maximum > console.width:
@@ -135,13 +137,13 @@ def _print(jobs: list[Job], varied: list[str], metric: str, folder: Path) -> Non
     console.print(table)
     for job in jobs:
         if job.value is None:
-            console.print(f"failed: {job.folder}: {job.error}", style="red", markup=False)
+            console.print(f"failed: {job.folder}: {job.error}", style="red")
     if jobs and jobs[0].value is not None:
         note = "  (but it copies its input)" if jobs[0].copies else ""
-        console.print(f"Best run: {jobs[0].folder}{note}", markup=False, highlight=False)
-    console.print(f"Table:    {folder / 'sweep.csv'}", markup=False, highlight=False)
+        console.print(f"Best run: {jobs[0].folder}{note}", highlight=False)
+    console.print(f"Table:    {folder / 'sweep.csv'}", highlight=False)
     look = f"tensorboard --logdir {shlex.quote(str(folder))}"
-    console.print(f"Compare:  {look}", markup=False, highlight=False)
+    console.print(f"Compare:  {look}", highlight=False)
 
 
 def _table(jobs: list[Job], varied: list[str], metric: str, present: list[str]) -> Table:

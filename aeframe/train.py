@@ -104,14 +104,16 @@ def run(
                 built, best = build(node), Best(folder, metric)  # all as it was before training
                 built.module.guard.tried = tried
                 trainer = _trainer(built, folder, metric, best)
-            card = _test(trainer, built, best, net)
+            tested = _test(trainer, built, best, net)
         value = float(best.best_model_score)  # type: ignore[arg-type]
-        if card is None:  # another rank speaks
+        if tested is None:  # another rank speaks
             return value
+        card, validation = tested
         found = _doctor(built).read(card, trainer)
         _log_choices(trainer, built, card, value)
         result = {
             **card.as_dict(),
+            "validation": validation,
             "optimized_metric": {"name": metric, "value": value, "direction": better_is(metric)},
             "until": {"metric": _until(built).wanted.metric, "reached": _until(built).reached},
             "doctor": [finding.as_dict() for finding in found],
@@ -152,8 +154,9 @@ def _computing(built: Built, jobs: int) -> AbstractContextManager[None]:
 
 def _test(
     trainer: pl.Trainer, built: Built, best: Best, net: ConstrainedAutoencoder
-) -> Card | None:
-    """Measure the best checkpoint on the test split; the card on the first rank only.
+) -> tuple[Card, dict[str, float]] | None:
+    """Measure the best checkpoint on the test split: the card, and the metrics that it had in validation.
+    On the first rank only.
 
     net: untrained. It takes what the checkpoint holds, for the trained one may be in pieces.
     """
@@ -161,13 +164,17 @@ def _test(
     tested = trainer.test(built.module, ckpt_path=path, verbose=False, weights_only=True)[0]
     if not trainer.is_global_zero:
         return None
-    metrics = {k.removeprefix("test/"): v for k, v in tested.items() if k.startswith("test/")}
-    saved = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-    state = {k.removeprefix("net."): v for k, v in saved.items() if k.startswith("net.")}
+    saved = torch.load(path, map_location="cpu", weights_only=True)
+    state = _below("net.", saved["state_dict"])
     trainer.precision_plugin.convert_module(net)  # as the trained one was
     net.load_state_dict(state)
     net.to(trainer.strategy.root_device)
-    return built.evaluation.card(net, built.data, metrics)
+    card = built.evaluation.card(net, built.data, _below("test/", tested))
+    return card, _below("val/", saved["callback_metrics"])
+
+
+def _below(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    return {k.removeprefix(prefix): v for k, v in values.items() if k.startswith(prefix)}
 
 
 def _log_choices(trainer: pl.Trainer, built: Built, card: Card, value: float) -> None:

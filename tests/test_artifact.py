@@ -133,7 +133,13 @@ def test_a_run_with_any_constraint_can_be_loaded(
     """Which some give buffers of another precision than the weights'."""
     variant = next(v for v in VARIANTS[1:] if (v, constraint) not in ILLEGAL)
     length = ("trainer.max_epochs=1", "trainer.limit_train_batches=3", "evaluation.images=32")
-    quick = (*length, "dashboard.images=0", "doctor=false", "hydra.run.dir=run", "network.widths=[]")
+    quick = (
+        *length,
+        "dashboard.images=0",
+        "doctor=false",
+        "hydra.run.dir=run",
+        "network.widths=[]",
+    )
     status, _, said = aeframe(*choice(variant, constraint), *quick)
     assert status == 0, said
     run, best = package.load(tmp_path / "run"), tmp_path / "run" / "checkpoints" / "best.ckpt"

@@ -22,6 +22,7 @@ from aeframe.evaluate import Card, Evaluation
 from aeframe.launch import CONF, Folders, run_name
 from aeframe.sweep import SweepTable
 from tests.conftest import TINY
+from tests.test_dashboard import Events
 
 Command = Callable[..., tuple[int, str, str]]
 Compose = Callable[..., DictConfig]
@@ -121,6 +122,7 @@ def test_a_sweep_without_failures_ends_with_0_and_one_folder_for_each_job(
         "1_sparse_topk+masking_digits",
     }
     assert [path.name for path in (tmp_path / "outputs").iterdir()] == ["sweeps"]
+    assert [cells[1] for cells in table(out)] == [row["constraint"] for row in rows(folder)]
     values = [float(row["val/psnr"]) for row in rows(folder)]
     assert values == sorted(values, reverse=True)  # of PSNR, more is better
     assert "failed" not in out
@@ -167,7 +169,8 @@ def job(
     if value is None:
         return
     card = {
-        "metrics": {"mse": mse},
+        "metrics": {"mse": 2 * mse},
+        "validation": {"mse": mse},
         "copy_check": {"copied": 0.25, "passed": value != 0.0},
         "optimized_metric": {"name": metric, "value": value, "direction": direction},
     }
@@ -214,7 +217,7 @@ def test_a_best_run_that_copies_its_input_is_said_to(
     assert line in capfd.readouterr().out.splitlines()
 
 
-def test_jobs_that_optimized_different_things_are_sorted_by_the_test_error(
+def test_jobs_that_optimized_different_things_are_sorted_by_the_error_in_validation(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     # by their own values the order would be 0, 1, 2
@@ -224,8 +227,9 @@ def test_jobs_that_optimized_different_things_are_sorted_by_the_test_error(
     end(tmp_path)
     found = rows(tmp_path)
     assert [row["model"] for row in found] == ["denoising", "variational", "sparse"]
-    assert [float(row["test/mse"]) for row in found] == [0.1, 0.2, 0.3]
-    assert "3 jobs by test/mse" in capfd.readouterr().out
+    assert [float(row["val/mse"]) for row in found] == [0.1, 0.2, 0.3]
+    assert [float(row["test/mse"]) for row in found] == [0.2, 0.4, 0.6]
+    assert "3 jobs by val/mse" in capfd.readouterr().out
 
 
 def test_only_keys_that_differ_are_columns(tmp_path: Path) -> None:
@@ -244,10 +248,13 @@ def test_variants_that_optimize_different_metrics_end_in_one_table(
     status, out, _ = aeframe("-m", "model=undercomplete,denoising,variational", *TINY)
     assert status == 0
     found = rows(sweep_folder(tmp_path))
-    errors = [float(row["test/mse"]) for row in found]
+    errors = [float(row["val/mse"]) for row in found]
     assert errors == sorted(errors)
     assert {row["model"] for row in found} == {"undercomplete", "denoising", "variational"}
-    assert "3 jobs by test/mse" in out
+    assert "3 jobs by val/mse" in out
+    for row in found:
+        curve = Events(sweep_folder(tmp_path) / row["folder"]).scalars("val/mse")
+        assert float(row["val/mse"]) in list(curve.values())
 
 
 def test_the_sparsity_sweep_runs_every_way_to_make_a_code_sparse(

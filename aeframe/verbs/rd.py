@@ -147,7 +147,7 @@ def _show(found: Comparison) -> None:
         own = row[names[0]]
         cells = [_cell(row[name], own if name != names[0] else None, digits) for name in names]
         table.add_row(f"{row['psnr']:.2f}", *cells)
-    Console().print(table)
+    Console(markup=False).print(table)
     if absent := [name for name in rows[0] if name not in ("psnr", *names)]:
         print(f"At none of these PSNRs: {'; '.join(absent)}.")
     print(AVERAGED[found.unit])

@@ -89,7 +89,7 @@ def _print(found: dict[str, Any], before: dict[str, float]) -> None:
     for name, value in found["metrics"].items():
         known = f"{before[name]:.5g}" if name in before else ""
         table.add_row(name, f"{value:.5g}", known)
-    console = Console(soft_wrap=True, highlight=False)
+    console = Console(soft_wrap=True, highlight=False, markup=False)
     console.print(table)
     for name, baseline in found.get("baselines", {}).items():
         console.print(f"{name}: mse {baseline['mse']:.5g}, psnr {baseline['psnr']:.4g} dB")
