@@ -156,9 +156,8 @@ class Bar(pl.Callback):
 
     def _rate(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> float:
         """Images per second since training began, over all processes."""
-        batches = (trainer.global_step - self.first) * trainer.accumulate_grad_batches
-        size: Any = pl_module.data.batch_size  # type: ignore[union-attr]
-        return batches * size / (time.perf_counter() - self.started)
+        steps: Any = trainer.global_step - self.first
+        return steps * pl_module.epoch.images / (time.perf_counter() - self.started)  # type: ignore[union-attr]
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         every = max(1, (trainer.max_epochs or 10) // 10)

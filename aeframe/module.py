@@ -35,11 +35,12 @@ MakeScheduler = Callable[[Optimizer], Any]
 class Epoch(NamedTuple):
     """What stays as it is for one epoch, and takes Lightning longer to find out than a small step.
 
-    steps: of the optimizer. number: from 0.
+    number: from 0. steps: of the optimizer. images: for each step, over all ranks and on the average.
     """
 
     number: int
     steps: int
+    images: float
     rank: int
     world: int
 
@@ -68,7 +69,7 @@ class AutoencoderModule(pl.LightningModule):
         super().__init__()
         self.net, self.data, self.seed, self.pace, self.guard = net, data, seed, pace, guard
         self.metrics = Metrics(net, data.spec.peak)
-        self.epoch = Epoch(0, 1, 0, 1)
+        self.epoch = Epoch(0, 1, 0.0, 0, 1)
         self._optimizer, self._scheduler = optimizer, scheduler
         self._scheduler_options = dict(scheduler_options or {})
         self._drops = any(isinstance(layer, nn.Dropout) for layer in net.modules())
@@ -138,7 +139,7 @@ class AutoencoderModule(pl.LightningModule):
 
     def loss(self, batch: Batch, batch_idx: int, step: int) -> Tensor:
         """The loss of the batch that the optimizer's next step is to be taken on, after `step` steps."""
-        _, _, rank, world = epoch = self.epoch
+        *_, rank, world = epoch = self.epoch
         noise = Noise(self.seed, "train", epoch.number, batch_idx, rank=rank, world=world)
         if self._drops:  # dropout draws from the global stream
             torch.manual_seed(mix(*noise.key, rank))
@@ -243,10 +244,11 @@ class AutoencoderModule(pl.LightningModule):
     def on_train_epoch_start(self) -> None:
         trainer, step = self.trainer, self.trainer.global_step
         # Lightning steps on what is left of the last window of an epoch, too
-        steps = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
-        self.epoch = Epoch(
-            trainer.current_epoch, max(steps, 1), trainer.global_rank, trainer.world_size
-        )
+        batches = trainer.num_training_batches
+        steps = max(math.ceil(batches / trainer.accumulate_grad_batches), 1)
+        images = min(batches * self.data.batch_size, len(self.data.splits["train"])) / steps
+        ranks = trainer.global_rank, trainer.world_size
+        self.epoch = Epoch(trainer.current_epoch, steps, images, *ranks)
         self.net.set_clock(Clock(step, step / self.epoch.steps))
         self.scalars.begin(self, step)
 

@@ -95,7 +95,7 @@ class Scalars:
         before, since, waiting_before = self._last
         now, waiting = time.perf_counter(), waited(module.trainer)
         self._last = step, now, waiting
-        images = (step - before) * module.data.batch_size * module.trainer.accumulate_grad_batches
+        images = (step - before) * module.epoch.images
         return {
             "train/images_per_second": images / (now - since),
             "train/data_waiting": min(1.0, (waiting - waiting_before) / (now - since)),

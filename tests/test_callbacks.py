@@ -257,6 +257,18 @@ def test_the_rate_is_images_by_seconds_since_training_began(
     assert rates == ["50", "100", "150"]  # 4 batches of 25 in each epoch, over 2 seconds
 
 
+@pytest.mark.parametrize(
+    "words", [("dataset.batch_size=1000000",), ("trainer.accumulate_grad_batches=1000",)]
+)
+def test_the_rate_counts_the_images_that_there_are(
+    aeframe: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    clock = iter([100.0, *[102.0] * 100])
+    monkeypatch.setattr(callbacks, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    _, out, _ = aeframe("trainer.max_epochs=1", "hydra.run.dir=run", "dashboard.images=0", *words)
+    assert [line[4] for line in LINE.findall(out)] == ["718"]  # 1,437 in 2 seconds
+
+
 def test_rates_have_separators_for_thousands(
     compose: Compose, capsys: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

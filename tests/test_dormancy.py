@@ -156,7 +156,7 @@ def test_sigmoid_has_the_wanted_mean_at_initialisation(rate: float) -> None:
     constrained = part.constrain(autoencoder.encode(X), NOW)
     assert torch.allclose(constrained.value.mean(0), torch.full((9,), rate), atol=1e-4)
     assert constrained.in_unit_interval
-    assert torch.equal(constrained.active, constrained.value > 0.1)
+    assert torch.equal(constrained.active, constrained.value > rate)
 
 
 def test_jump_relu_values() -> None:

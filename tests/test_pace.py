@@ -210,7 +210,7 @@ VARIANTS = {
         "constraint.auxk.after=0.1",
     ],
     "resampling": [
-        *("model=sparse", "constraint=[kl_sparsity,resampling]", "constraint.kl_sparsity.rho=0.01"),
+        *("model=sparse", "constraint=[topk,resampling]", "constraint.topk.k=1"),
         *("constraint.resampling.every=0.4", "constraint.resampling.after=0.1"),
     ],
     "jump_relu": ["model=sparse", "constraint=jump_relu"],

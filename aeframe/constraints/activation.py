@@ -100,12 +100,12 @@ class Threshold(_Homeostatic):
 class Sigmoid(_Homeostatic):
     """A steep logistic unit 1 / (1 + exp(-gain * (z - theta))) that rests near 0 and saturates at 1.
 
-    rate: the mean of each unit over the data, from which its centre theta is set at initialisation.
+    rate: the mean of each unit over the data, from which its centre theta is set at initialisation. A unit is
+    never 0: it counts as dormant where it is not above this.
     adapt: how fast the centre then follows the unit's activity.
     """
 
     unit_interval = "gives"
-    floor = 0.1  # a logistic unit is never 0: below this it counts as dormant
 
     def __init__(self, *, gain: Annotated[float, Above(0)], rate: Rate, adapt: Adapt = 0.3) -> None:
         super().__init__(rate, adapt)
@@ -126,7 +126,7 @@ class Sigmoid(_Homeostatic):
 
     def constrain(self, code: Code, clock: Clock) -> Code:
         value = (self.gain * (code.pre - self.theta)).sigmoid()
-        return code.with_value(value, floor=self.floor, in_unit_interval=True)
+        return code.with_value(value, floor=self.mean, in_unit_interval=True)
 
 
 class JumpReLU(Penalty):

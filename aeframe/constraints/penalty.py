@@ -100,15 +100,14 @@ class L2(Penalty):
 class KLSparsity(Penalty):
     """weight * sum_j KL(Bernoulli(rho) || Bernoulli(mean of unit j over the batch)) (Ng 2011, CS294A).
 
-    The code's units are logistic, and begin with a mean near rho. The mean is taken before the
-    divergence, over all ranks' rows.
+    The code's units are logistic, and begin with a mean near rho. None is ever 0: a unit counts as dormant
+    where it is not above rho. The mean is taken before the divergence, over all ranks' rows.
     """
 
     sparse = True
     deterministic = True
     unit_interval = "needs"
     own_weights = True
-    floor = 0.1  # a logistic unit is never 0: below this it counts as dormant
 
     def __init__(self, *, weight: Weight, rho: Annotated[float, Above(0), Below(1)]) -> None:
         super().__init__(weight)
@@ -126,8 +125,9 @@ class KLSparsity(Penalty):
         return what if batch < wanted else None
 
     def constrain(self, code: Code, clock: Clock) -> Code:
-        logistic = code.with_value(code.pre.sigmoid(), floor=self.floor, in_unit_interval=True)
-        return code if code.in_unit_interval else logistic
+        if code.in_unit_interval:
+            return code
+        return code.with_value(code.pre.sigmoid(), floor=self.rho, in_unit_interval=True)
 
     def unit_means(self, code: Code) -> Tensor:
         return code.value.float().mean(0)

@@ -131,11 +131,11 @@ def fit(kind: Kind, train: Samples) -> Fitted:
         seen = Statistics(train)
         low, high = float(seen.low.min()), float(seen.high.max())
         extent = min(extent[0], seen.extent[0]), max(extent[1], seen.extent[1])
-    if kind == "none":
-        return Fitted(Normalization(torch.tensor(0.0), torch.tensor(1.0)), low, high, extent)
     if not bool(_varies(torch.tensor(low), torch.tensor(high))):
         what = f"every value of the training data is {low:g} in float32"
         raise UserError("dataset", what, "Give data that varies: there is nothing to learn in it.")
+    if kind == "none":
+        return Fitted(Normalization(torch.tensor(0.0), torch.tensor(1.0)), low, high, extent)
     scaled = ((extent[0] - low) / (high - low), (extent[1] - low) / (high - low))
     if high - low > MOST or max(map(abs, scaled)) > MOST:
         what = f"the training data goes from {low:g} to {high:g}, all data to {extent[1]:g}"
