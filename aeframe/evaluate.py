@@ -83,7 +83,9 @@ class CopyCheck:
         if self.passed:
             kept = 1 - self.real / max(self.mean_image, 1e-12)
             how = "learned" if kept >= 0.5 else "began to learn"
-            return f"The network {how} this data: it brings back {kept:.0%} of it, and only {share}."
+            return (
+                f"The network {how} this data: it brings back {kept:.0%} of it, and only {share}."
+            )
         return f"The network copies its input: it brings back {share}; constrain it more."
 
 

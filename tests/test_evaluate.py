@@ -111,7 +111,9 @@ def test_a_known_ratio() -> None:
         "The network learned this data: it brings back 75% of it, and only 25% of pure noise."
     )
     half = replace(found, real=0.3)
-    assert half.sentence.startswith("The network began to learn this data: it brings back 25% of it,")
+    assert half.sentence.startswith(
+        "The network began to learn this data: it brings back 25% of it,"
+    )
 
 
 def test_shuffled_keeps_each_pixels_values_and_permuted_each_samples() -> None:

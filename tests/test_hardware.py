@@ -78,7 +78,8 @@ def largest_difference(one: Path, other: Path) -> float:
 # noise that is drawn for each sample, a penalty that is not linear in the batch's mean, and units that
 # start anew from the worst samples of the whole batch
 NONLINEAR = (
-    *(*SHORT, "trainer.max_epochs=2", "constraint=[masking,kl_sparsity,resampling]"),
+    *(*SHORT, "trainer.max_epochs=2", "constraint=[masking,sigmoid,kl_sparsity,resampling]"),
+    *("constraint.sigmoid.rate=0.5", "constraint.sigmoid.gain=1.0", "constraint.sigmoid.adapt=0"),
     *("constraint.resampling.every=0.3", "constraint.resampling.after=0.05"),
 )
 
@@ -130,7 +131,7 @@ def test_two_processes_measure_what_one_measures(one: Path, two: tuple[Path, str
 
 def test_one_process_speaks_for_both(two: tuple[Path, str, str]) -> None:
     folder, out, err = two
-    assert out.count("Sparse autoencoder with masking + kl_sparsity") == 1
+    assert out.count("Sparse autoencoder with masking + sigmoid + kl_sparsity") == 1
     assert out.count("TensorBoard: tensorboard --logdir") == 1
     assert [path.name for path in folder.parent.iterdir()] == ["run"]  # and no run was begun beside
     assert len(list(folder.glob("checkpoints/*.ckpt"))) == 2

@@ -210,7 +210,13 @@ VARIANTS = {
         "constraint.auxk.after=0.1",
     ],
     "resampling": [
-        *("model=sparse", "constraint=[topk,resampling]", "constraint.topk.k=1"),
+        *("model=sparse", "constraint=[sigmoid,kl_sparsity,resampling]"),
+        *(
+            "constraint.sigmoid.rate=0.5",
+            "constraint.sigmoid.gain=1.0",
+            "constraint.sigmoid.adapt=0",
+        ),
+        "constraint.kl_sparsity.rho=0.01",  # pulled from 0.5 to it, no unit is active any more
         *("constraint.resampling.every=0.4", "constraint.resampling.after=0.1"),
     ],
     "jump_relu": ["model=sparse", "constraint=jump_relu"],

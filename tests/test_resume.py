@@ -53,7 +53,12 @@ VARIANTS = {
         *("constraint.auxk.after=0.1", "dataset.num_workers=2"),
     ],
     "kl_sparsity, resampling": [
-        *("model=sparse", "model.latent_dim=80", "constraint=[kl_sparsity,resampling]"),
+        *("model=sparse", "model.latent_dim=80", "constraint=[sigmoid,kl_sparsity,resampling]"),
+        *(
+            "constraint.sigmoid.rate=0.5",
+            "constraint.sigmoid.gain=1.0",
+            "constraint.sigmoid.adapt=0",
+        ),
         *("constraint.kl_sparsity.rho=0.01", "constraint.resampling.every=0.4"),
         "constraint.resampling.after=0.1",
     ],

@@ -64,7 +64,12 @@ CONFIGURATIONS: dict[str, tuple[str, ...]] = {
     ),
     "sparse, topk, auxk": (*CODE, "constraint=[topk,auxk]", "constraint.auxk.after=1.0"),
     "sparse, kl_sparsity, resampling": (
-        *(*CODE, "constraint=[kl_sparsity,resampling]", "constraint.kl_sparsity.rho=0.01"),
+        *(*CODE, "constraint=[sigmoid,kl_sparsity,resampling]", "constraint.kl_sparsity.rho=0.01"),
+        *(
+            "constraint.sigmoid.rate=0.5",
+            "constraint.sigmoid.gain=1.0",
+            "constraint.sigmoid.adapt=0",
+        ),
         *("constraint.resampling.every=0.4", "constraint.resampling.after=0.1"),
         "trainer.steps_per_call=1",
     ),
