@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytorch_lightning as pl
+import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from aeframe import events
@@ -24,6 +25,8 @@ WORKER_DIED = (
     "a process that fetched data was ended from outside, as the system does where memory runs out. "
     "Write resume=RUN to go on, perhaps with fewer dataset.num_workers."
 )
+OUT_OF_MEMORY = (MemoryError, torch.OutOfMemoryError)
+LESS_MEMORY = "A smaller dataset.batch_size, network or model.k needs less."
 
 
 def fit_or_fail(trainer: pl.Trainer, built: Built, best: Best, saved: Saved | None) -> bool:
@@ -83,7 +86,7 @@ def told(folder: Path, trainer: pl.Trainer) -> Iterator[None]:
     try:
         with events.failing_once():
             yield
-    except (TrainingError, OSError, RuntimeError) as error:
+    except (TrainingError, OSError, RuntimeError, MemoryError) as error:
         if (words := _in_words(error, folder, trainer)) is None:
             raise
         last, best = (folder / CHECKPOINTS / name for name in (LAST, BEST))
@@ -100,6 +103,9 @@ def _in_words(error: Exception, folder: Path, trainer: pl.Trainer) -> TrainingEr
     if (why := cause(error)) is not None and why.errno in DISK:
         file = why.filename or folder
         return MachineError(f"{file} could not be written ({reason(why)}).")
+    if isinstance(error, OUT_OF_MEMORY) or "DefaultCPUAllocator" in str(error):
+        what = str(error).strip().splitlines()[0].rstrip(".")
+        return MachineError(f"memory ran out ({what}). {LESS_MEMORY}")
     if trainer.world_size > 1 and is_lost(error):
         return MachineError(f"another process of the run has ended ({reason(error)}).")
     return None

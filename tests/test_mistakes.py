@@ -114,6 +114,8 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["trainer.steps_per_call=0"], "trainer.steps_per_call=0: must be at least 1."),
     (["dataset=image_folder", "dataset.root=conf", "dataset.size=0"], "dataset.size=0: must be at least 1."),
     (["network.widths=[4611686018427387904]", "constraint=[]"], "network"),
+    (["network.widths=[10000000000000000000000]", "constraint=[]"], "network"),
+    (["network.widths=[100000000000]"], "network: 16,200,000,000,081 weights and their gradients take 120,699 GiB, and there are"),
     (["early_stopping.min_delta=-1"], "early_stopping.min_delta=-1: must be at least 0."),
     (["early_stopping.warmup_epochs=-1"], "early_stopping.warmup_epochs=-1: must be at least 0."),
     (["model.latent_dim=-3"], "model.latent_dim=-3: must be at least 1."),

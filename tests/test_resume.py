@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from tensorboard.summary.writer import event_file_writer
 from tensorboard.summary.writer.record_writer import RecordWriter
 
@@ -229,6 +230,28 @@ def test_no_sample_is_left_out_or_seen_twice(
         assert len(epoch) == len(set(epoch))
         assert set(epoch) == train
     assert epochs[0] != epochs[1]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 bytes.\nSee the notes."),
+        MemoryError("Unable to allocate 9 bytes"),
+    ],
+    ids=["torch", "cuda", "numpy"],
+)
+def test_that_memory_ran_out_is_told(
+    aeframe: Command, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def greedy(*_: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(AutoencoderModule, "loss", greedy)
+    status, _, err = aeframe(*SMALL, "hydra.run.dir=run")
+    assert status == 1
+    (line,) = err.splitlines()
+    assert line.startswith(f"aeframe: memory ran out ({str(error).splitlines()[0].rstrip('.')}). A")
 
 
 def test_the_death_of_a_process_that_fetches_is_told_and_the_run_goes_on(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +59,8 @@ PLAIN: dict[str, Any] = {
     "trainer": Training,
 }
 """Root keys whose node is the options of one class."""
+MEMORY = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")  # bytes
+SMALLER = "Write smaller network.widths or model.latent_dim."
 PROVIDED = {"model": ("setting",), "dataset": ("source", "seed")}
 """Arguments that the framework passes itself."""
 ROOT = (
@@ -286,9 +289,9 @@ def size_problems(node: dict[str, Any], parts: Parts, shape: tuple[int, ...]) ->
     try:
         with torch.device("meta"):  # sizes only, no memory
             model = make_model(node, parts, shape)
-    except RuntimeError:  # torch counts bytes in 63 bits
-        return [Problem("network", "would have more weights than can be counted")]
-    found = list(model.problems())
+    except (RuntimeError, TypeError):  # torch counts bytes in 63 bits
+        return [Problem("network", "would have more weights than can be counted", SMALLER)]
+    found = [*_too_large(model), *model.problems()]
     batch = batch_size(node)
     if found:
         return found  # a constraint on the size would only say it again
@@ -296,6 +299,14 @@ def size_problems(node: dict[str, Any], parts: Parts, shape: tuple[int, ...]) ->
         if (wrong := part.size_problem(model.latent_dim, inputs, batch)) is not None:
             found.append(Problem(f"constraint.{name}", *wrong))
     return found
+
+
+def _too_large(model: Autoencoder) -> Iterator[Problem]:
+    weights = sum(weight.numel() for weight in model.parameters())
+    needed, there = (size / 2**30 for size in (8 * weights, MEMORY))  # in float32, with gradients
+    if needed > there:
+        what = f"{weights:,} weights and their gradients take {needed:,.0f} GiB, and there are {there:.0f}"
+        yield Problem("network", what, SMALLER)
 
 
 def batch_size(node: dict[str, Any]) -> int:
