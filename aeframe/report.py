@@ -104,8 +104,8 @@ def _table(card: Card, result: Mapping[str, Any]) -> Table:
     table.add_column("model", justify="right", style="bold")
     for baseline in card.baselines:
         table.add_column(baseline.name, justify="right")
-    m = card.metrics
-    table.add_row("MSE per pixel", f"{m['mse']:.5f}", *(f"{b.mse:.5f}" for b in card.baselines))
+    m, errors = card.metrics, [baseline.mse for baseline in card.baselines]
+    table.add_row("MSE per pixel", *(_error(mse) for mse in (m["mse"], *errors)))
     table.add_row("PSNR (dB)", f"{m['psnr']:.2f}", *(f"{b.psnr:.2f}" for b in card.baselines))
     for name, label in ROWS.items():
         if name in m:
@@ -113,6 +113,10 @@ def _table(card: Card, result: Mapping[str, Any]) -> Table:
     if "nll" in m:
         table.add_row(f"NLL of {card.images} images (nats)", f"{m['nll']:.2f}")
     return table
+
+
+def _error(mse: float) -> str:
+    return f"{mse:.5f}" if mse >= 1e-3 else f"{mse:.3g}"
 
 
 def choices(hyperparameters: Mapping[str, Any], latent_dim: int) -> dict[str, Any]:

@@ -20,6 +20,11 @@ FAILED = "failed.txt"
 SHOWN = ("mse", "psnr", "copied", "l0", "dead", "gain_db", "nll")
 """Test metrics in the table's columns, where any job has them; the CSV file has all."""
 
+UNITS = (
+    "{} is in units of dataset.normalization, which the jobs do not share. Write "
+    "optimized_metric=val/psnr to compare them."
+)
+
 
 @dataclass
 class Job:
@@ -141,6 +146,8 @@ def _print(jobs: list[Job], varied: list[str], metric: str, folder: Path) -> Non
     if jobs and jobs[0].value is not None:
         note = "  (but it copies its input)" if jobs[0].copies else ""
         console.print(f"Best run: {jobs[0].folder}{note}", highlight=False)
+    if "dataset.normalization" in varied and metric != "val/psnr":
+        console.print(f"Note:     {UNITS.format(metric)}", highlight=False)
     console.print(f"Table:    {folder / 'sweep.csv'}", highlight=False)
     look = f"tensorboard --logdir {shlex.quote(str(folder))}"
     console.print(f"Compare:  {look}", highlight=False)

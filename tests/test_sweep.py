@@ -232,6 +232,17 @@ def test_jobs_that_optimized_different_things_are_sorted_by_the_error_in_validat
     assert "3 jobs by val/mse" in capfd.readouterr().out
 
 
+@pytest.mark.parametrize("metric", ["val/mse", "val/psnr"])
+def test_errors_in_different_units_are_said_to_be(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], metric: str
+) -> None:
+    for number, kind in enumerate(("unit", "standard")):
+        job(tmp_path, number, [f"dataset.normalization={kind}"], 0.1 * number, metric)
+    end(tmp_path)
+    said = "val/mse is in units of dataset.normalization, which the jobs do not share."
+    assert (said in capfd.readouterr().out) == (metric == "val/mse")
+
+
 def test_only_keys_that_differ_are_columns(tmp_path: Path) -> None:
     job(tmp_path, 0, ["model=sparse", "++seed=0", "++trainer.max_epochs=1"], 0.1)
     job(tmp_path, 1, ["model=sparse", "++seed=1", "++trainer.max_epochs=1"], 0.2)
