@@ -226,7 +226,7 @@ def _allowed(command: Any, jobs: Jobs) -> tuple[Any, bool]:
     No file was touched. Of a sweep by -m the jobs' configurations are not known yet.
     """
     from aeframe.belongings import refuse_foreign, refuse_foreign_sweep
-    from aeframe.launch import is_first_process, refuse_used
+    from aeframe.launch import is_first_process, refuse_run, refuse_used
     from aeframe.overrides import AUTOMATIC
 
     composed: Any = (None, command.sweep, True) if command.multirun else command.compose()
@@ -240,6 +240,7 @@ def _allowed(command: Any, jobs: Jobs) -> tuple[Any, bool]:
         if folder is None:
             return command, True
         refuse_foreign_sweep(folder)
+        refuse_run(folder)
         jobs.keep_configurations = True
         return command.writing_no_configuration(), True
     if folder is not None:

@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from aeframe import __version__, cli
-from tests.conftest import TINY
+from tests.conftest import TINY, contents
 
 Command = Callable[..., tuple[int, str, str]]
 Compose = Callable[..., DictConfig]
@@ -491,6 +491,40 @@ def test_a_folder_that_holds_a_run_is_left_as_it_is(
         "Write resume=auto to go on with it, another folder, or delete it.\n"
     )
     assert before == {f: f.read_bytes() for f in (tmp_path / "run").rglob("*") if f.is_file()}
+
+
+@pytest.mark.parametrize("resume", ["null", "auto"])
+@pytest.mark.parametrize("name", ["model.safetensors", "evaluation.json", "hparams.yaml"])
+def test_what_a_run_would_overwrite_is_left_as_it_is(
+    aeframe: Command, tmp_path: Path, name: str, resume: str
+) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / name).write_text("exported")
+    status, out, err = aeframe(*TINY, "hydra.run.dir=mine", f"resume={resume}")
+    assert (status, out) == (2, "")
+    what = f"holds {name} already, which a run would overwrite. Write another folder."
+    assert err == f"aeframe: hydra.run.dir=mine: {what}\n"
+    (file,) = (tmp_path / "mine").iterdir()
+    assert file.read_text() == "exported"
+
+
+def test_a_folder_with_other_files_may_be_used(aeframe: Command, tmp_path: Path) -> None:
+    (tmp_path / "mine" / ".hydra").mkdir(parents=True)  # as after a mistake in the data
+    (tmp_path / "mine" / "notes.txt").write_text("keep")
+    assert aeframe(*TINY, "hydra.run.dir=mine")[0] == 0
+    assert (tmp_path / "mine" / "notes.txt").read_text() == "keep"
+
+
+@pytest.mark.parametrize("how", [("-m",), ("-m", "resume=auto"), ("hydra.mode=MULTIRUN",)])
+def test_a_sweep_does_not_move_in_with_a_run(
+    aeframe: Command, finished: Path, how: tuple[str, ...]
+) -> None:
+    before = contents(finished)
+    status, out, err = aeframe(*TINY, *how, "hydra.sweep.dir=run")
+    assert (status, out) == (2, "")
+    what = "holds a run, and a sweep has a folder of its own. Write another folder."
+    assert err == f"aeframe: hydra.sweep.dir=run: {what}\n"
+    assert contents(finished) == before
 
 
 def test_the_second_of_two_runs_in_one_folder_is_refused(
