@@ -225,7 +225,7 @@ def _allowed(command: Any, jobs: Jobs) -> tuple[Any, bool]:
 
     No file was touched. Of a sweep by -m the jobs' configurations are not known yet.
     """
-    from aeframe.belongings import refuse_foreign, refuse_foreign_sweep
+    from aeframe.belongings import Beginning, refuse_foreign, refuse_foreign_sweep
     from aeframe.launch import is_first_process, refuse_run, refuse_used
     from aeframe.overrides import AUTOMATIC
 
@@ -250,7 +250,10 @@ def _allowed(command: Any, jobs: Jobs) -> tuple[Any, bool]:
     if folder is None or not is_first_process():
         return command, False
     refuse_used(folder, cfg.get("resume") is not None)
-    return command.writing_no_configuration() if goes_on else command, False
+    if goes_on:
+        return command.writing_no_configuration(), False
+    jobs.beginning = Beginning(folder)
+    return command, False
 
 
 def _say_where_it_can_only_begin(command: Any, folder: Path | None, key: str) -> None:

@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from aeframe import __version__, cli
+from aeframe.belongings import Beginning
 from tests.conftest import TINY, contents
 
 Command = Callable[..., tuple[int, str, str]]
@@ -307,6 +308,34 @@ def test_a_mistake_never_deletes_what_was_there(aeframe: Command, tmp_path: Path
     assert aeframe(*broken_data(tmp_path), "hydra.run.dir=mine")[0] == 2
     assert aeframe("seed=x", "hydra.run.dir=mine")[0] == 2
     assert notes.read_text() == "do not lose me"
+
+
+LATE = "scheduler={_target_: torch.optim.lr_scheduler.OneCycleLR, max_lr: 0.1, total_steps: 1}"
+"""A mistake that shows when training begins."""
+
+
+@pytest.mark.parametrize("folder", ["mine", "new/er"])
+def test_a_late_mistake_leaves_the_folder_to_the_corrected_command(
+    aeframe: Command, tmp_path: Path, folder: str
+) -> None:
+    notes = tmp_path / "mine" / "notes.txt"
+    notes.parent.mkdir()
+    notes.write_text("do not lose me")
+    before = sorted(tmp_path.rglob("*"))
+    where = f"hydra.run.dir={folder}"
+    status, _, err = aeframe(*TINY, LATE, where, "trainer.max_epochs=2")
+    assert status == 2
+    assert "aeframe: scheduler.total_steps: ends after 1 of" in err
+    assert sorted(tmp_path.rglob("*")) == before
+    assert aeframe(*TINY, where)[0] == 0
+
+
+def test_a_late_mistake_takes_nothing_from_a_run_at_work(aeframe: Command, tmp_path: Path) -> None:
+    beginning = Beginning(tmp_path)
+    (tmp_path / "events.out.tfevents.1").write_text("another's")
+    (tmp_path / "checkpoints").mkdir()  # as it makes it when it begins
+    beginning.restore()
+    assert (tmp_path / "events.out.tfevents.1").exists()
 
 
 # other ways to call it
