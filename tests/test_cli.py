@@ -617,9 +617,17 @@ def test_a_run_that_is_terminated_is_no_success(tmp_path: Path) -> None:
     ("words", "message"),
     [
         (
-            ["++trainer.val_check_interval=100000"],
-            "aeframe: trainer: `val_check_interval` (100000)",
+            ["debug=fast", "trainer.val_check_interval=5000"],
+            "aeframe: trainer.val_check_interval=5000: no validation would come, as an epoch has "
+            "1 batch. Write trainer.val_check_interval=1 or less.",
         ),
+        (
+            ["trainer.limit_train_batches=0.0001"],
+            "aeframe: trainer.limit_train_batches=0.0001: leaves none of the 45 batches. "
+            "Write trainer.limit_train_batches=1 for one batch, or a larger share.",
+        ),
+        (["trainer.limit_val_batches=0.000001"], "limit_val_batches=1e-06: leaves none of the 6"),
+        (["trainer.limit_test_batches=0.1"], "limit_test_batches=0.1: leaves none of the 6"),
         (["dataset.batch_size=1436", "network.norm=batch"], "the last batch has one"),
     ],
 )

@@ -23,6 +23,7 @@ from aeframe.config.training import (
     Hardware,
     SchedulerOptions,
     Training,
+    batch_problems,
     optimizer_arguments,
     trainer_arguments,
 )
@@ -117,7 +118,8 @@ def _optimizer(node: dict[str, Any]) -> Any:
 
 def _net(node: dict[str, Any], parts: Parts, data: DataModule) -> ConstrainedAutoencoder:
     spec = data.spec
-    found = size_problems(node, parts, spec.shape)
+    found = batch_problems(parts.made["trainer"], data.batches)
+    found += size_problems(node, parts, spec.shape)
     low, high = parts.made["likelihood"].support
     first, last = spec.extent
     if first < low or last > high:

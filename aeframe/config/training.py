@@ -131,6 +131,25 @@ def length_problems(trainer: Mapping[str, Any]) -> list[Problem]:
     return []
 
 
+def batch_problems(training: Training, batches: Mapping[str, int]) -> list[Problem]:
+    """What leaves no batch of a split, or no validation. batches: how many each split has."""
+    found, steps = [], batches["train"]
+    for split, count in batches.items():
+        limit = getattr(training, key := f"limit_{split}_batches")
+        if isinstance(limit, float) and count * limit < 1:
+            what = f"leaves none of the {count} batches"
+            remedy = f"Write trainer.{key}=1 for one batch, or a larger share."
+            found.append(Problem(f"trainer.{key}={limit:g}", what, remedy))
+        elif split == "train" and limit is not None:
+            steps = min(count, limit) if isinstance(limit, int) else int(count * limit)
+    every = training.val_check_interval
+    if isinstance(every, int) and every > steps:
+        what = f"no validation would come, as an epoch has {steps} batch{'es' * (steps > 1)}"
+        remedy = f"Write trainer.val_check_interval={steps} or less."
+        found.append(Problem(f"trainer.val_check_interval={every}", what, remedy))
+    return found
+
+
 def machine_problems(hardware: Hardware, precision: Any, workers: Any) -> list[Problem]:
     """What this machine cannot do, or only slowly. workers: processes that fetch batches."""
     found, cores = [], os.cpu_count() or 1
