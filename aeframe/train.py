@@ -266,6 +266,7 @@ def _quiet() -> None:
         ".*LeafSpec.*",
         ".*is smaller than the logging.*",
         ".*could not find the monitored key.*",  # steps ended before the first validation, which comes then
+        ".*ReduceLROnPlateau conditioned on.*",  # the same
         "(?s).*exists and is not empty.*",  # the folder of a run that goes on
         ".*sync_dist=True.*",  # torchmetrics has already reduced what is logged
         ".*attribute of a Tensor that is not a leaf.*",  # torch.compile, of tensors that it looks at

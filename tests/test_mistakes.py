@@ -16,6 +16,7 @@ from aeframe.config.build import build
 from aeframe.errors import ConfigError, UserError
 
 Compose = Callable[..., DictConfig]
+PLATEAU = "scheduler={_target_: torch.optim.lr_scheduler.ReduceLROnPlateau}"
 SPARSE = "topk, batch_topk, winner_take_all, jump_relu, threshold, sigmoid, l1 or kl_sparsity"
 NEEDS_CORRUPTION = (
     "model=denoising needs a corrupted input, and nothing corrupts it. "
@@ -153,6 +154,9 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["scheduler={_target_: torch.optim.lr_scheduler.StepLR, step_size: 0}"], "scheduler: does not work (integer modulo by zero)."),
     (["scheduler={_target_: torch.optim.lr_scheduler.StepLR}"], "scheduler.step_size: is missing. Write scheduler.step_size=VALUE."),
     (["scheduler={_target_: torch.optim.lr_scheduler.StepLR, step_size: 1, frequency: 0}"], "scheduler.frequency=0: must be at least 1."),
+    ([PLATEAU, "+scheduler.frequency=3", "trainer.check_val_every_n_epoch=2"], "scheduler.frequency=3: ReduceLROnPlateau waits for validations, which come after 2 epochs. Write scheduler.frequency=2, or leave it out."),
+    ([PLATEAU, "+scheduler.interval=step"], "scheduler.interval=step: ReduceLROnPlateau waits for validations, which do not come after a number of steps. Write scheduler.interval=epoch."),
+    ([PLATEAU, "+scheduler.interval=step", "+scheduler.frequency=6", "++trainer.val_check_interval=4"], "scheduler.frequency=6: ReduceLROnPlateau waits for validations, which come after 4 steps. Write scheduler.frequency=4, or leave it out."),
     (["trainer.max_epochs=null"], "trainer.max_epochs=null: nothing says when training ends. Write trainer.max_epochs=20."),
     (["trainer.max_epochs=2", "trainer.check_val_every_n_epoch=3"], "trainer.check_val_every_n_epoch=3: of 2 epochs none would end with a validation. Write 2 or less."),
     (["optimized_metric=null"], "optimized_metric=null: names no metric. Write val/mse."),

@@ -25,6 +25,7 @@ from aeframe.config.training import (
     Training,
     batch_problems,
     optimizer_arguments,
+    scheduler_options,
     trainer_arguments,
 )
 from aeframe.constrained import ConstrainedAutoencoder
@@ -71,8 +72,6 @@ def build(cfg: DictConfig | Mapping[str, Any]) -> Built:
     data.setup()
     net = _net(node, parts, data)
     scheduler = node["scheduler"]
-    options = {k: v for k, v in (scheduler or {}).items() if k in keys(SchedulerOptions)}
-    options.setdefault("monitor", node["optimized_metric"])
     module = AutoencoderModule(
         net,
         data,
@@ -84,7 +83,8 @@ def build(cfg: DictConfig | Mapping[str, Any]) -> Built:
         and partial(
             resolve(scheduler["_target_"]), **options_of(scheduler, keys(SchedulerOptions))
         ),
-        scheduler_options=options,
+        scheduler_options=scheduler
+        and scheduler_options(scheduler, node["trainer"], node["optimized_metric"]),
         hyperparameters=node,
     )
     made = parts.made
