@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from aeframe import __version__
 from aeframe.errors import Problem, TrainingError, UserError
-from aeframe.interruption import REQUEUE, Interrupted, ended_by
+from aeframe.interruption import REQUEUE, Interrupted, ended_by, held_back
 from aeframe.jobs import Jobs
 from aeframe.slurm import is_in_job, requeue
 
@@ -143,11 +143,12 @@ def _train(argv: Sequence[str]) -> int:
 
         print(help_text(command.folders), end="")
         return 0
-    import hydra
+    with held_back():
+        import hydra
 
-    from aeframe.composed_once import composed_once
-    from aeframe.explanations import explained
-    from aeframe.sweep import SweepTable
+        from aeframe.composed_once import composed_once
+        from aeframe.explanations import explained
+        from aeframe.sweep import SweepTable
 
     if not os.environ.keys() & {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}:
         # threads that wait for each other would hold cores for milliseconds that another process and the very
