@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from aeframe import __version__
-from aeframe.errors import Problem, TrainingError, UserError
+from aeframe.errors import Problem, TrainingError, UserError, unreadable
 from aeframe.interruption import REQUEUE, Interrupted, ended_by, held_back
 from aeframe.jobs import Jobs
 from aeframe.slurm import is_in_job, requeue
@@ -196,12 +196,16 @@ def _resumed(command: Any) -> Any:
         if not is_first_process():
             return command  # the first one told it
         raise UserError(word, "the run goes on in its own folder", "Leave hydra.run.dir out.")
-    if command.multirun or (folder / "multirun.yaml").exists():
-        raise _sweep_named(word)
-    if "${" in word:
-        raise UserError(word, "Hydra would put something else in place of ${", "Rename the folder.")
-    if not (folder / "checkpoints" / "last.ckpt").exists():
-        raise _no_run(word, folder)
+    try:
+        if command.multirun or (folder / "multirun.yaml").exists():
+            raise _sweep_named(word)
+        if "${" in word:
+            what = "Hydra would put something else in place of ${"
+            raise UserError(word, what, "Rename the folder.")
+        if not (folder / "checkpoints" / "last.ckpt").exists():
+            raise _no_run(word, folder)
+    except OSError as error:
+        raise unreadable(word, error, "") from error
     return command.going_on(folder)
 
 

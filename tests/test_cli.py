@@ -567,6 +567,41 @@ def test_the_second_of_two_runs_in_one_folder_is_refused(
 
 
 @pytest.mark.parametrize(
+    "words", [("resume=locked/x",), ("resume=locked",), ("--config-dir", "locked/x")]
+)
+def test_a_folder_that_may_not_be_looked_into_is_one_line(
+    aeframe: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    seen = os.stat
+
+    def refuses(path: Any, *rest: Any, **more: Any) -> os.stat_result:
+        if "locked/" in str(path):  # as root may look everywhere
+            raise PermissionError(13, "Permission denied", str(path))
+        return seen(path, *rest, **more)
+
+    monkeypatch.setattr(os, "stat", refuses)
+    status, out, err = aeframe(*words)
+    assert (status, out) == (2, "")
+    what = (
+        "cannot be read (Permission denied). See that you may read it, and that its disk is well."
+    )
+    assert err == f"aeframe: {' '.join(words)}: {what}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--resolve"], "--resolve: belongs to --cfg. Write --cfg job --resolve."),
+        (["--cfg", "job", "-m"], "--multirun --cfg: do not go together. Write one of them."),
+    ],
+)
+def test_flags_that_do_not_go_together_are_one_line(
+    aeframe: Command, words: list[str], message: str
+) -> None:
+    assert aeframe(*words, "debug=fast") == (2, "", f"aeframe: {message}\n")
+
+
+@pytest.mark.parametrize(
     ("word", "what"),
     [
         ("hydra.run.dir=", "hydra.run.dir: is empty. Write hydra.run.dir=FOLDER."),
