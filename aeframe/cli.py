@@ -16,6 +16,7 @@ from aeframe.errors import Problem, TrainingError, UserError, unreadable
 from aeframe.interruption import REQUEUE, Interrupted, ended_by, held_back
 from aeframe.jobs import Jobs
 from aeframe.slurm import is_in_job, requeue
+from aeframe.standard_output import heard
 
 DESCRIPTION = """\
 Trains autoencoders from configuration, and puts them to work.
@@ -89,7 +90,9 @@ def train() -> None:
 def _end_with(work: Callable[[], int]) -> NoReturn:
     """End the process with the work's status, or with what went wrong in it, in words."""
     try:
-        sys.exit(work())
+        with heard():
+            status = work()
+        sys.exit(status)
     except UserError as error:
         if _speaks():
             report(error)

@@ -505,6 +505,33 @@ def test_a_failure_of_the_program_keeps_its_traceback(
         aeframe(*TINY)
 
 
+# where what is printed does not arrive
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+@pytest.mark.parametrize("words", [TINY, ("--help",), ("--cfg", "job")])
+def test_an_output_that_is_full_is_told_as_such(
+    aeframe: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        status, _, err = aeframe(*words)
+    assert status == 1
+    what = "standard output could not be written (No space left on device)."
+    assert err.startswith(f"aeframe: {what}")
+    assert len(err.splitlines()) == 1
+    assert not list(tmp_path.rglob("failed.txt"))
+
+
+@pytest.mark.parametrize("words", [TINY, ("--help",), ("--cfg", "job")])
+def test_an_output_that_is_closed_is_told_as_such(
+    aeframe: Command, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    what = "standard output could not be written (Bad file descriptor)."
+    assert aeframe(*words) == (1, "", f"aeframe: {what}\n")
+
+
 # folders that hold a run
 
 
