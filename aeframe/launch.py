@@ -111,6 +111,9 @@ def refuse_used(folder: Path, goes_on: bool) -> None:
     elif (name := held(folder)) is not None:
         what = f"holds {name} already, which a run would overwrite"
         raise UserError(where, what, "Write another folder.")
+    if folder.is_dir() and not os.access(folder, os.W_OK | os.X_OK):
+        where, what = str(folder), "may not be written into"
+        raise UserError(where, what, "Copy the run." if goes_on else "Write another folder.")
     if (folder / LOCK).exists():
         with locked(folder):
             pass
