@@ -123,9 +123,11 @@ def length_problems(trainer: Mapping[str, Any]) -> list[Problem]:
     if isinstance(limit, str) and not re.fullmatch(r"\d+(:\d{1,2}){3}", limit):
         remedy = "Write DAYS:HOURS:MINUTES:SECONDS, e.g. '00:01:30:00' in quotes."
         return [Problem(f"trainer.max_time={limit}", "is no length of time", remedy)]
-    least = trainer.get("min_epochs")
-    if isinstance(epochs, int) and isinstance(least, int) and least > epochs > 0:
-        return [Problem(f"trainer.min_epochs={least}", f"is more than trainer.max_epochs={epochs}")]
+    for unit in ("epochs", "steps"):
+        least, most = (trainer.get(f"{which}_{unit}") for which in ("min", "max"))
+        if isinstance(most, int) and isinstance(least, int) and least > most > 0:
+            what = f"is more than trainer.max_{unit}={most}"
+            return [Problem(f"trainer.min_{unit}={least}", what)]
     if isinstance(epochs, int) and isinstance(every, int) and every > epochs > 0:
         what = f"of {epochs} epochs none would end with a validation"
         remedy = f"Write {epochs} or less."
