@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from fnmatch import fnmatch
 from itertools import chain
 from pathlib import Path
 
 from aeframe.errors import UserError
+from aeframe.launch import locked
 
 FOLDERS = (".hydra", "checkpoints", "projector")
 FILES = (
@@ -55,6 +59,32 @@ def refuse_foreign_sweep(folder: Path) -> None:
         for job in (Path(path) / name for name in [*folders, *above]):
             if job.is_symlink():
                 raise _foreign(job, "is a link, where a sweep has folders of its own")
+
+
+class Beginning:
+    """What lies in a folder before a run begins in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+        self.made = [path for path in (folder, *folder.parents) if not path.exists()]
+
+    def restore(self) -> None:
+        """Take away what the run itself has written since, so that the corrected one may have the folder."""
+        with suppress(OSError, UserError):  # another process is at work in it
+            with locked(self.folder):
+                if (self.folder / "checkpoints").exists():
+                    return
+                for path in self.folder.iterdir():
+                    if path.name not in self.names and _is_a_runs(path.name):
+                        shutil.rmtree(path) if path.is_dir() else path.unlink()
+            for path in self.made:
+                path.rmdir()
+
+
+def _is_a_runs(name: str) -> bool:
+    """Whether a run writes a file or folder of this name."""
+    return name in (*FOLDERS, *FILES) or any(fnmatch(name, pattern) for pattern in PATTERNS)
 
 
 def _foreign(path: Path, what: str) -> UserError:

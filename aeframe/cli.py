@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from aeframe import __version__
-from aeframe.errors import Problem, TrainingError, UserError
-from aeframe.interruption import REQUEUE, Interrupted, ended_by
+from aeframe.errors import Problem, TrainingError, UserError, unreadable
+from aeframe.interruption import REQUEUE, Interrupted, ended_by, held_back
 from aeframe.jobs import Jobs
 from aeframe.slurm import is_in_job, requeue
+from aeframe.standard_output import heard
 
 DESCRIPTION = """\
 Trains autoencoders from configuration, and puts them to work.
@@ -89,7 +90,9 @@ def train() -> None:
 def _end_with(work: Callable[[], int]) -> NoReturn:
     """End the process with the work's status, or with what went wrong in it, in words."""
     try:
-        sys.exit(work())
+        with heard():
+            status = work()
+        sys.exit(status)
     except UserError as error:
         if _speaks():
             report(error)
@@ -143,11 +146,12 @@ def _train(argv: Sequence[str]) -> int:
 
         print(help_text(command.folders), end="")
         return 0
-    import hydra
+    with held_back():
+        import hydra
 
-    from aeframe.composed_once import composed_once
-    from aeframe.explanations import explained
-    from aeframe.sweep import SweepTable
+        from aeframe.composed_once import composed_once
+        from aeframe.explanations import explained
+        from aeframe.sweep import SweepTable
 
     if not os.environ.keys() & {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}:
         # threads that wait for each other would hold cores for milliseconds that another process and the very
@@ -195,12 +199,16 @@ def _resumed(command: Any) -> Any:
         if not is_first_process():
             return command  # the first one told it
         raise UserError(word, "the run goes on in its own folder", "Leave hydra.run.dir out.")
-    if command.multirun or (folder / "multirun.yaml").exists():
-        raise _sweep_named(word)
-    if "${" in word:
-        raise UserError(word, "Hydra would put something else in place of ${", "Rename the folder.")
-    if not (folder / "checkpoints" / "last.ckpt").exists():
-        raise _no_run(word, folder)
+    try:
+        if command.multirun or (folder / "multirun.yaml").exists():
+            raise _sweep_named(word)
+        if "${" in word:
+            what = "Hydra would put something else in place of ${"
+            raise UserError(word, what, "Rename the folder.")
+        if not (folder / "checkpoints" / "last.ckpt").exists():
+            raise _no_run(word, folder)
+    except OSError as error:
+        raise unreadable(word, error, "") from error
     return command.going_on(folder)
 
 
@@ -225,8 +233,8 @@ def _allowed(command: Any, jobs: Jobs) -> tuple[Any, bool]:
 
     No file was touched. Of a sweep by -m the jobs' configurations are not known yet.
     """
-    from aeframe.belongings import refuse_foreign, refuse_foreign_sweep
-    from aeframe.launch import is_first_process, refuse_used
+    from aeframe.belongings import Beginning, refuse_foreign, refuse_foreign_sweep
+    from aeframe.launch import is_first_process, refuse_run, refuse_used
     from aeframe.overrides import AUTOMATIC
 
     composed: Any = (None, command.sweep, True) if command.multirun else command.compose()
@@ -240,6 +248,7 @@ def _allowed(command: Any, jobs: Jobs) -> tuple[Any, bool]:
         if folder is None:
             return command, True
         refuse_foreign_sweep(folder)
+        refuse_run(folder)
         jobs.keep_configurations = True
         return command.writing_no_configuration(), True
     if folder is not None:
@@ -249,7 +258,10 @@ def _allowed(command: Any, jobs: Jobs) -> tuple[Any, bool]:
     if folder is None or not is_first_process():
         return command, False
     refuse_used(folder, cfg.get("resume") is not None)
-    return command.writing_no_configuration() if goes_on else command, False
+    if goes_on:
+        return command.writing_no_configuration(), False
+    jobs.beginning = Beginning(folder)
+    return command, False
 
 
 def _say_where_it_can_only_begin(command: Any, folder: Path | None, key: str) -> None:

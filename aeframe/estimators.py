@@ -65,13 +65,14 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         from pytorch_lightning.utilities.seed import isolate_rng
 
         from aeframe.interruption import Interrupted
-        from aeframe.launch import holds_run
+        from aeframe.launch import held, holds_run
 
         x = validate_data(
             self, X, dtype=np.float64, ensure_min_samples=FEWEST, ensure_min_features=2
         )
-        if self.folder is not None and holds_run(Path(self.folder)):
-            raise ValueError(f"folder={self.folder}: holds a run already; give another, or None")
+        folder = None if self.folder is None else Path(self.folder)
+        if folder is not None and (name := "a run" if holds_run(folder) else held(folder)):
+            raise ValueError(f"folder={folder}: holds {name} already; give another, or None")
         said = io.StringIO()
         with TemporaryDirectory() as scratch, isolate_rng(include_cuda=False):
             file = Path(scratch) / "x.npy"

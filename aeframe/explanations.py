@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -148,8 +149,13 @@ def _no_path(found: re.Match[str], command: Command) -> UserError:
 
 
 def _several(found: re.Match[str], command: Command) -> UserError:
-    what = "several values, which only a sweep takes"
-    return UserError(found["word"], what, "Add -m, or write [A,B] for a list.")
+    word = found["word"].removeprefix("++")
+    key, _, value = word.partition("=")
+    remedy = "Add -m, or write [A,B] for a list."
+    if key.endswith(("path", "root", "dir", "cache")):
+        quoted = shlex.quote(f'{key}="{value}"')
+        remedy = f"Add -m, or write {quoted} for a name with a comma."
+    return UserError(word, "several values, which only a sweep takes", remedy)
 
 
 def _twice(found: re.Match[str], command: Command) -> UserError:

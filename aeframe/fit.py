@@ -62,7 +62,7 @@ def _fit(trainer: pl.Trainer, built: Built, best: Best, saved: Saved | None) -> 
             raise KeyboardInterrupt from None
         raise
     except (MisconfigurationException, ValueError) as error:
-        if trainer.global_step or not _is_lightnings(error):
+        if trainer.global_step or not is_lightnings(error):
             raise
         raise UserError("trainer", str(error).strip().splitlines()[0].rstrip(".")) from error
     except RuntimeError as error:
@@ -111,9 +111,10 @@ def _in_words(error: Exception, folder: Path, trainer: pl.Trainer) -> TrainingEr
     return None
 
 
-def _is_lightnings(error: BaseException) -> bool:
+def is_lightnings(error: BaseException) -> bool:
     """Whether Lightning raised it, of its own accord."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    return trace is not None and "pytorch_lightning" in trace.tb_frame.f_code.co_filename
+    raised_in = "" if trace is None else trace.tb_frame.f_globals.get("__name__", "")
+    return raised_in.partition(".")[0] in ("pytorch_lightning", "lightning_fabric")

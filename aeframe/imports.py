@@ -12,6 +12,8 @@ from importlib.machinery import PathFinder
 from types import ModuleType
 from typing import Any
 
+from aeframe.interruption import held_back
+
 SIGNAL = "scipy.signal"
 
 
@@ -24,7 +26,7 @@ def imported(module: str) -> Any:
     """
     gc.disable()
     try:
-        with _without_signal():
+        with held_back(), _without_signal():
             return importlib.import_module(module)
     finally:
         gc.freeze()

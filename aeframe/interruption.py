@@ -50,6 +50,23 @@ def ended_by(numbers: Collection[signal.Signals]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
+@contextmanager
+def held_back() -> Iterator[None]:
+    """Let SIGINT wait: libraries swallow what is raised while they are imported, and are left in pieces."""
+    handler = signal.getsignal(signal.SIGINT)
+    if not callable(handler) or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[FrameType | None] = []
+    signal.signal(signal.SIGINT, lambda _, frame: came.append(frame))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        if came:
+            handler(signal.SIGINT, came[0])
+
+
 class Signals:
     """Remembers the first signal, for whoever can stop; a second SIGINT stops at once."""
 

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from aeframe.belongings import Beginning
 from aeframe.errors import TrainingError, UserError
 from aeframe.imports import imported
 from aeframe.interruption import Interrupted
@@ -19,7 +20,7 @@ class Jobs:
 
     keep_configurations: whether .hydra/ is written here, of jobs that train, and not by Hydra of all: in the
     folder of an earlier sweep that of another job would be lost. goes_on: whether the job that runs
-    would go on in its folder if it were started again.
+    would go on in its folder if it were started again. beginning: of a run in a folder that was named.
     """
 
     def __init__(self, command: Any, folders: Any) -> None:
@@ -27,6 +28,7 @@ class Jobs:
         self.failure: Exception | None = None
         self.started = self.mistakes = 0
         self.keep_configurations = self.goes_on = False
+        self.beginning: Beginning | None = None
 
     def check(self, cfg: Any, folder: Path | None) -> bool:
         """Raise ConfigError with every mistake in the configuration. folder: the run's, if it is known.
@@ -118,7 +120,9 @@ class Jobs:
             print(f"failed: {text.splitlines()[0]}", file=sys.stderr)
             self.mistakes += mistake
             self.failure = None
-        elif isinstance(self.failure, UserError) and folder in self.folders.made and not trained:
+        elif mistake and self.beginning is not None:
+            self.beginning.restore()
+        elif mistake and folder in self.folders.made and not trained:
             import shutil
 
             shutil.rmtree(folder)  # it holds nothing but the configuration of a run that was none

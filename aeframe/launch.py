@@ -27,6 +27,11 @@ CONF = next(
 FIRST = "AEFRAME_FIRST"
 """The number of the process that starts the other ranks."""
 LOCK = ".lock"
+RESULTS = (
+    *("model.safetensors", "model.json", "codec.safetensors", "evaluation.json", "hparams.yaml"),
+    *("diverged.json", "projector", "projector_config.pbtxt"),
+)
+"""What a run writes beside its checkpoints and events."""
 RANK_VARIABLES = (
     FIRST,
     "LOCAL_RANK",
@@ -99,8 +104,16 @@ def refuse_used(folder: Path, goes_on: bool) -> None:
     """Raise UserError where a run cannot have this folder: it holds another, and what is there is not to be
     lost. goes_on: whether it may hold this one, if that is not at work.
     """
-    if holds_run(folder) and not goes_on:
-        raise used(f"hydra.run.dir={folder}")
+    where = f"hydra.run.dir={folder}"
+    if holds_run(folder):
+        if not goes_on:
+            raise used(where)
+    elif (name := held(folder)) is not None:
+        what = f"holds {name} already, which a run would overwrite"
+        raise UserError(where, what, "Write another folder.")
+    if folder.is_dir() and not os.access(folder, os.W_OK | os.X_OK):
+        where, what = str(folder), "may not be written into"
+        raise UserError(where, what, "Copy the run." if goes_on else "Write another folder.")
     if (folder / LOCK).exists():
         with locked(folder):
             pass
@@ -109,6 +122,18 @@ def refuse_used(folder: Path, goes_on: bool) -> None:
 def holds_run(folder: Path) -> bool:
     """Whether a run was begun in a folder."""
     return (folder / "checkpoints").exists() or any(folder.glob("events.out.tfevents.*"))
+
+
+def refuse_run(folder: Path) -> None:
+    """Raise UserError where a sweep cannot have this folder: as a sweep's, the run in it could not go on."""
+    if holds_run(folder) and not (folder / "multirun.yaml").exists():
+        what = "holds a run, and a sweep has a folder of its own"
+        raise UserError(f"hydra.sweep.dir={folder}", what, "Write another folder.")
+
+
+def held(folder: Path) -> str | None:
+    """The first of what a run would overwrite in a folder that holds none, such as an exported model."""
+    return next((name for name in RESULTS if (folder / name).exists()), None)
 
 
 def used(where: str) -> UserError:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-from aeframe.errors import UserError
+from aeframe.errors import UserError, unreadable
 from aeframe.launch import CONF
 from aeframe.nearest import nearest
 
@@ -125,12 +125,10 @@ def parse(argv: Sequence[str]) -> Command:
     options, words = parser.parse_known_args(list(argv))
     if options.cfg not in (None, "job", "hydra", "all"):
         raise UserError(f"--cfg {options.cfg}", "no such part", "There are job, hydra, all.")
+    _refuse_pairs(options)
     folders = [CONF]
     if options.config_dir:
-        folders.append(Path(options.config_dir).resolve())
-        if not folders[-1].is_dir():
-            remedy = "Write --config-dir FOLDER, which holds GROUP/OPTION.yaml."
-            raise UserError(f"--config-dir {options.config_dir}", "no such folder", remedy)
+        folders.append(_own_folder(options.config_dir))
     for word in words:
         if word.startswith("-"):
             raise UserError(word, "unknown option", "See python train.py --help.")
@@ -161,6 +159,30 @@ def parse(argv: Sequence[str]) -> Command:
         resume=_resume(words),
         asks=options.help,
     )
+
+
+def _refuse_pairs(options: argparse.Namespace) -> None:
+    """Raise UserError for flags that Hydra does not take together."""
+    if options.resolve and not (options.cfg or options.help):
+        raise UserError("--resolve", "belongs to --cfg", "Write --cfg job --resolve.")
+    asked = ("run", "multirun", "cfg", "info", "shell_completion")
+    given = [f"--{name.replace('_', '-')}" for name in asked if getattr(options, name)]
+    if len(given) > 1 and not (options.help or options.hydra_help):
+        raise UserError(" ".join(given), "do not go together", "Write one of them.")
+
+
+def _own_folder(name: str) -> Path:
+    """The user's own configuration. Raises UserError where it cannot be looked into."""
+    folder, where = Path(name).resolve(), f"--config-dir {name}"
+    try:
+        if not folder.is_dir():
+            remedy = "Write --config-dir FOLDER, which holds GROUP/OPTION.yaml."
+            raise UserError(where, "no such folder", remedy)
+        for path in folder.iterdir():
+            path.is_dir()
+    except OSError as error:
+        raise unreadable(where, error, "") from error
+    return folder
 
 
 def key_of(word: str) -> str:

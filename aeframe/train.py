@@ -37,7 +37,7 @@ from aeframe.doctor import Doctor
 from aeframe.errors import UserError
 from aeframe.evaluate import Card
 from aeframe.files import replaced
-from aeframe.fit import fit_or_fail, told
+from aeframe.fit import fit_or_fail, is_lightnings, told
 from aeframe.interruption import Signals
 from aeframe.launch import is_first_process, locked, one_job, used
 from aeframe.loops import FitLoop
@@ -244,7 +244,9 @@ def _refused() -> Iterator[None]:
     """What Lightning says of a combination of hardware and trainer keys, as the user's mistake."""
     try:
         yield
-    except (MisconfigurationException, ValueError, TypeError) as error:
+    except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not is_lightnings(error):
+            raise
         reason = str(error).splitlines()[0].rstrip(".")
         raise UserError("hardware and trainer", f"Lightning refuses them: {reason}") from error
 
@@ -266,6 +268,7 @@ def _quiet() -> None:
         ".*LeafSpec.*",
         ".*is smaller than the logging.*",
         ".*could not find the monitored key.*",  # steps ended before the first validation, which comes then
+        ".*ReduceLROnPlateau conditioned on.*",  # the same
         "(?s).*exists and is not empty.*",  # the folder of a run that goes on
         ".*sync_dist=True.*",  # torchmetrics has already reduced what is logged
         ".*attribute of a Tensor that is not a leaf.*",  # torch.compile, of tensors that it looks at

@@ -20,7 +20,8 @@ from omegaconf import DictConfig, OmegaConf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from aeframe import __version__, cli
-from tests.conftest import TINY
+from aeframe.belongings import Beginning
+from tests.conftest import TINY, contents
 
 Command = Callable[..., tuple[int, str, str]]
 Compose = Callable[..., DictConfig]
@@ -309,6 +310,34 @@ def test_a_mistake_never_deletes_what_was_there(aeframe: Command, tmp_path: Path
     assert notes.read_text() == "do not lose me"
 
 
+LATE = "scheduler={_target_: torch.optim.lr_scheduler.OneCycleLR, max_lr: 0.1, total_steps: 1}"
+"""A mistake that shows when training begins."""
+
+
+@pytest.mark.parametrize("folder", ["mine", "new/er"])
+def test_a_late_mistake_leaves_the_folder_to_the_corrected_command(
+    aeframe: Command, tmp_path: Path, folder: str
+) -> None:
+    notes = tmp_path / "mine" / "notes.txt"
+    notes.parent.mkdir()
+    notes.write_text("do not lose me")
+    before = sorted(tmp_path.rglob("*"))
+    where = f"hydra.run.dir={folder}"
+    status, _, err = aeframe(*TINY, LATE, where, "trainer.max_epochs=2")
+    assert status == 2
+    assert "aeframe: scheduler.total_steps: ends after 1 of" in err
+    assert sorted(tmp_path.rglob("*")) == before
+    assert aeframe(*TINY, where)[0] == 0
+
+
+def test_a_late_mistake_takes_nothing_from_a_run_at_work(aeframe: Command, tmp_path: Path) -> None:
+    beginning = Beginning(tmp_path)
+    (tmp_path / "events.out.tfevents.1").write_text("another's")
+    (tmp_path / "checkpoints").mkdir()  # as it makes it when it begins
+    beginning.restore()
+    assert (tmp_path / "events.out.tfevents.1").exists()
+
+
 # other ways to call it
 
 
@@ -476,6 +505,33 @@ def test_a_failure_of_the_program_keeps_its_traceback(
         aeframe(*TINY)
 
 
+# where what is printed does not arrive
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+@pytest.mark.parametrize("words", [TINY, ("--help",), ("--cfg", "job")])
+def test_an_output_that_is_full_is_told_as_such(
+    aeframe: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        status, _, err = aeframe(*words)
+    assert status == 1
+    what = "standard output could not be written (No space left on device)."
+    assert err.startswith(f"aeframe: {what}")
+    assert len(err.splitlines()) == 1
+    assert not list(tmp_path.rglob("failed.txt"))
+
+
+@pytest.mark.parametrize("words", [TINY, ("--help",), ("--cfg", "job")])
+def test_an_output_that_is_closed_is_told_as_such(
+    aeframe: Command, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    what = "standard output could not be written (Bad file descriptor)."
+    assert aeframe(*words) == (1, "", f"aeframe: {what}\n")
+
+
 # folders that hold a run
 
 
@@ -493,6 +549,40 @@ def test_a_folder_that_holds_a_run_is_left_as_it_is(
     assert before == {f: f.read_bytes() for f in (tmp_path / "run").rglob("*") if f.is_file()}
 
 
+@pytest.mark.parametrize("resume", ["null", "auto"])
+@pytest.mark.parametrize("name", ["model.safetensors", "evaluation.json", "hparams.yaml"])
+def test_what_a_run_would_overwrite_is_left_as_it_is(
+    aeframe: Command, tmp_path: Path, name: str, resume: str
+) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / name).write_text("exported")
+    status, out, err = aeframe(*TINY, "hydra.run.dir=mine", f"resume={resume}")
+    assert (status, out) == (2, "")
+    what = f"holds {name} already, which a run would overwrite. Write another folder."
+    assert err == f"aeframe: hydra.run.dir=mine: {what}\n"
+    (file,) = (tmp_path / "mine").iterdir()
+    assert file.read_text() == "exported"
+
+
+def test_a_folder_with_other_files_may_be_used(aeframe: Command, tmp_path: Path) -> None:
+    (tmp_path / "mine" / ".hydra").mkdir(parents=True)  # as after a mistake in the data
+    (tmp_path / "mine" / "notes.txt").write_text("keep")
+    assert aeframe(*TINY, "hydra.run.dir=mine")[0] == 0
+    assert (tmp_path / "mine" / "notes.txt").read_text() == "keep"
+
+
+@pytest.mark.parametrize("how", [("-m",), ("-m", "resume=auto"), ("hydra.mode=MULTIRUN",)])
+def test_a_sweep_does_not_move_in_with_a_run(
+    aeframe: Command, finished: Path, how: tuple[str, ...]
+) -> None:
+    before = contents(finished)
+    status, out, err = aeframe(*TINY, *how, "hydra.sweep.dir=run")
+    assert (status, out) == (2, "")
+    what = "holds a run, and a sweep has a folder of its own. Write another folder."
+    assert err == f"aeframe: hydra.sweep.dir=run: {what}\n"
+    assert contents(finished) == before
+
+
 def test_the_second_of_two_runs_in_one_folder_is_refused(
     aeframe: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -501,6 +591,41 @@ def test_the_second_of_two_runs_in_one_folder_is_refused(
     assert "same: holds a run already" in err
     (card,) = tmp_path.rglob("evaluation.json")
     assert not card.with_name("failed.txt").exists()  # the first is none the worse for it
+
+
+@pytest.mark.parametrize(
+    "words", [("resume=locked/x",), ("resume=locked",), ("--config-dir", "locked/x")]
+)
+def test_a_folder_that_may_not_be_looked_into_is_one_line(
+    aeframe: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    seen = os.stat
+
+    def refuses(path: Any, *rest: Any, **more: Any) -> os.stat_result:
+        if "locked/" in str(path):  # as root may look everywhere
+            raise PermissionError(13, "Permission denied", str(path))
+        return seen(path, *rest, **more)
+
+    monkeypatch.setattr(os, "stat", refuses)
+    status, out, err = aeframe(*words)
+    assert (status, out) == (2, "")
+    what = (
+        "cannot be read (Permission denied). See that you may read it, and that its disk is well."
+    )
+    assert err == f"aeframe: {' '.join(words)}: {what}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--resolve"], "--resolve: belongs to --cfg. Write --cfg job --resolve."),
+        (["--cfg", "job", "-m"], "--multirun --cfg: do not go together. Write one of them."),
+    ],
+)
+def test_flags_that_do_not_go_together_are_one_line(
+    aeframe: Command, words: list[str], message: str
+) -> None:
+    assert aeframe(*words, "debug=fast") == (2, "", f"aeframe: {message}\n")
 
 
 @pytest.mark.parametrize(
@@ -554,9 +679,17 @@ def test_a_run_that_is_terminated_is_no_success(tmp_path: Path) -> None:
     ("words", "message"),
     [
         (
-            ["++trainer.val_check_interval=100000"],
-            "aeframe: trainer: `val_check_interval` (100000)",
+            ["debug=fast", "trainer.val_check_interval=5000"],
+            "aeframe: trainer.val_check_interval=5000: no validation would come, as an epoch has "
+            "1 batch. Write trainer.val_check_interval=1 or less.",
         ),
+        (
+            ["trainer.limit_train_batches=0.0001"],
+            "aeframe: trainer.limit_train_batches=0.0001: leaves none of the 45 batches. "
+            "Write trainer.limit_train_batches=1 for one batch, or a larger share.",
+        ),
+        (["trainer.limit_val_batches=0.000001"], "limit_val_batches=1e-06: leaves none of the 6"),
+        (["trainer.limit_test_batches=0.1"], "limit_test_batches=0.1: leaves none of the 6"),
         (["dataset.batch_size=1436", "network.norm=batch"], "the last batch has one"),
     ],
 )

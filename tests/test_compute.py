@@ -240,7 +240,7 @@ def test_a_network_that_cannot_be_translated_is_one_line(
         (
             [
                 "scheduler={_target_: torch.optim.lr_scheduler.ReduceLROnPlateau, interval: step, "
-                "frequency: 6, patience: 0, threshold: 9}",
+                "frequency: 5, patience: 0, threshold: 9}",
                 "+trainer.val_check_interval=5",
             ],
             False,

@@ -119,6 +119,10 @@ def test_the_folder_of_the_run_stays_where_it_is_wanted(
     assert np.allclose(loaded.encode(x), network.transform(x), atol=1e-5)
     with pytest.raises(ValueError, match=r"folder=.*: holds a run already; give another, or None"):
         network.fit(x)
+    (tmp_path / "exported").mkdir()
+    (tmp_path / "exported" / "model.json").write_text("")
+    with pytest.raises(ValueError, match=r"holds model.json already; give another, or None"):
+        linear(max_epochs=1, folder=tmp_path / "exported").fit(x)
     linear(max_epochs=1, verbose=True).fit(x)
     assert "Copy check" in capsys.readouterr().out
 

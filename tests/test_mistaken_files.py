@@ -73,6 +73,8 @@ WORDS: list[tuple[list[str], str]] = [
     (["hydra.run.dir="], "hydra.run.dir: is empty. Write hydra.run.dir=FOLDER."),
     (["hydra.run.dir=${oc.env:NOT_SET_AT_ALL}"], "environment variable NOT_SET_AT_ALL: is not set. Set NOT_SET_AT_ALL."),
     (["hydra.sweep.dir=a", "seed=1,2"], "seed=1,2: several values, which only a sweep takes. Add -m"),
+    (["network.widths=8,4"], "aeframe: network.widths=8,4: several values, which only a sweep takes. Add -m, or write [A,B] for a list."),
+    (["dataset.path=a,b.npy"], """Add -m, or write 'dataset.path="a,b.npy"' for a name with a comma."""),
     (["experiment=vae_mnst"], "experiment=vae_mnst: no such option. Did you mean experiment=vae_mnist?"),
     (["debug=fst"], "debug=fst: no such option. Did you mean debug=fast?"),
     (["network=cnv"], "network=cnv: no such option. Did you mean network=conv?"),

@@ -16,6 +16,11 @@ from aeframe.config.build import build
 from aeframe.errors import ConfigError, UserError
 
 Compose = Callable[..., DictConfig]
+ONE = (
+    "constraint.bottleneck: a code of 1 units is no bottleneck for 1 inputs. "
+    "Write constraint=[], or leave bottleneck out: nothing is smaller than one."
+)
+PLATEAU = "scheduler={_target_: torch.optim.lr_scheduler.ReduceLROnPlateau}"
 SPARSE = "topk, batch_topk, winner_take_all, jump_relu, threshold, sigmoid, l1 or kl_sparsity"
 NEEDS_CORRUPTION = (
     "model=denoising needs a corrupted input, and nothing corrupts it. "
@@ -155,6 +160,13 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["scheduler={_target_: torch.optim.lr_scheduler.StepLR, step_size: 0}"], "scheduler: does not work (integer modulo by zero)."),
     (["scheduler={_target_: torch.optim.lr_scheduler.StepLR}"], "scheduler.step_size: is missing. Write scheduler.step_size=VALUE."),
     (["scheduler={_target_: torch.optim.lr_scheduler.StepLR, step_size: 1, frequency: 0}"], "scheduler.frequency=0: must be at least 1."),
+    ([PLATEAU, "+scheduler.frequency=3", "trainer.check_val_every_n_epoch=2"], "scheduler.frequency=3: ReduceLROnPlateau waits for validations, which come after 2 epochs. Write scheduler.frequency=2, or leave it out."),
+    ([PLATEAU, "+scheduler.interval=step"], "scheduler.interval=step: ReduceLROnPlateau waits for validations, which do not come after a number of steps. Write scheduler.interval=epoch."),
+    ([PLATEAU, "+scheduler.interval=step", "+scheduler.frequency=6", "++trainer.val_check_interval=4"], "scheduler.frequency=6: ReduceLROnPlateau waits for validations, which come after 4 steps. Write scheduler.frequency=4, or leave it out."),
+    (["++trainer.max_steps=3", "++trainer.min_steps=9"], "trainer.min_steps=9: is more than trainer.max_steps=3."),
+    (["dataset=image_folder", "dataset.root=''"], "dataset.root: is empty. Write dataset.root=FOLDER."),
+    (["dataset=mnist", "dataset.root=''"], "dataset.root: is empty. Write dataset.root=FOLDER."),
+    (["model=variational", "constraint=rate"], f"constraint=rate: {DRAWN.replace('=sparse', '=undercomplete')}"),
     (["trainer.max_epochs=null"], "trainer.max_epochs=null: nothing says when training ends. Write trainer.max_epochs=20."),
     (["trainer.max_epochs=2", "trainer.check_val_every_n_epoch=3"], "trainer.check_val_every_n_epoch=3: of 2 epochs none would end with a validation. Write 2 or less."),
     (["optimized_metric=null"], "optimized_metric=null: names no metric. Write val/mse."),
@@ -341,8 +353,10 @@ def test_checking_reads_no_data_and_touches_no_device(
         (np.random.default_rng(0).normal(size=(100, 4)), ["model.latent_dim=4"], "model.latent_dim=4: the code must be smaller than the 4 inputs."),
         (np.random.default_rng(0).normal(size=(100, 4)), ["model.latent_dim=2", "network=conv"], "network: convolutions need images of C x H x W, and the samples are vectors of 4. Write network=mlp."),
         (np.random.default_rng(0).normal(size=(2, 4)), ["model.latent_dim=2"], "2 samples leave none to train on"),
+        (np.random.default_rng(0).normal(size=(100, 1)), ["model.latent_dim=1", "model.allow_overcomplete=true", "constraint=bottleneck"], ONE),
+        (np.random.default_rng(0).normal(size=(100, 1)), ["model=variational", "model.latent_dim=1", "likelihood=gaussian", "constraint=bottleneck"], ONE),
     ],
-    ids=["range", "nan", "size", "conv", "few"],
+    ids=["range", "nan", "size", "conv", "few", "one column", "one column, variational"],
 )  # fmt: skip
 def test_mistakes_that_only_the_data_shows(
     compose: Compose, tmp_path: Path, values: np.ndarray, overrides: list[str], message: str

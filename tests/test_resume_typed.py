@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -399,6 +400,28 @@ def test_a_folder_that_cannot_be_written_is_one_line(
         "aeframe: run: cannot be written (Permission denied). "
         "Write another folder, or copy the run.\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("how", "remedy"),
+    [(("resume=run",), "Copy the run."), (("hydra.run.dir=empty",), "Write another folder.")],
+)
+def test_a_read_only_folder_is_one_line_whose_advice_is_taken(
+    aeframe: Command,
+    begun: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    how: tuple[str, ...],
+    remedy: str,
+) -> None:
+    (tmp_path / "empty").mkdir()
+    before = contents(tmp_path)
+    monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK)  # as root may write
+    status, out, err = aeframe(*how)
+    assert (status, out) == (2, "")
+    folder = how[0].partition("=")[2]
+    assert err == f"aeframe: {folder}: may not be written into. {remedy}\n"
+    assert contents(tmp_path) == before
 
 
 def test_two_processes_that_share_a_lock_take_turns(tmp_path: Path) -> None:

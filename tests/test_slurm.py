@@ -294,3 +294,18 @@ def test_a_checkpoint_of_lightnings_own_is_not_looked_for(
     torch.save({"a": 1}, tmp_path / "run" / "hpc_ckpt_7.ckpt")
     status, _, err = aeframe(*RUN, "trainer.max_epochs=1")
     assert (status, err) == (0, "")
+
+
+def test_tasks_that_are_not_of_a_node_are_one_line(
+    aeframe: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name, value in (("JOB_ID", "7"), ("NTASKS", "2"), ("JOB_NAME", "train")):
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    status, _, err = aeframe(*SHORT)
+    assert status == 2
+    (line,) = err.splitlines()
+    assert line.startswith(
+        "aeframe: hardware and trainer: Lightning refuses them: You set `--ntasks=2`"
+    )
+    assert "Use `--ntasks-per-node=2` instead" in line
+    assert not list(tmp_path.glob("outputs/*/*"))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from aeframe import imports
 
 ROOT = Path(__file__).parent.parent
 TRAINING = {
@@ -132,6 +135,26 @@ def test_the_first_step_does_not_wait_for_what_only_the_end_needs(
     _, modules = imported(tmp_path, FIRST_STEP, *argv)
     assert {"pytorch_lightning", "aeframe.train", "aeframe.evaluate"} <= modules
     assert not modules & {"sklearn", "matplotlib", "scipy.signal"}
+
+
+def test_an_interruption_waits_for_an_import_that_would_swallow_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = """
+import os, signal
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+    whole = True
+except KeyboardInterrupt:
+    whole = False
+"""
+    (tmp_path / "swallowing.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        imports.imported("swallowing")
+    assert sys.modules.pop("swallowing").whole
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_scipy_signal_is_there_for_whoever_wants_it(tmp_path: Path) -> None:

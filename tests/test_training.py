@@ -14,6 +14,7 @@ from torch import Tensor
 from aeframe.config.build import Built, build
 from aeframe.noise import Noise
 from aeframe.report import choices
+from aeframe.train import _quiet
 from tests.test_pairs import fit
 
 Compose = Callable[..., DictConfig]
@@ -137,6 +138,30 @@ def test_a_schedule_is_followed_step_by_step(compose: Compose, tmp_path: Path) -
     built.module.loss = noted  # type: ignore[method-assign]
     fit(built, tmp_path, limit_train_batches=6)
     assert weights == pytest.approx([0.0, 0.5, 1.0, 1.5, 2.0, 2.0])
+
+
+PLATEAU = "torch.optim.lr_scheduler.ReduceLROnPlateau, patience: 0, threshold: 9"
+
+
+@pytest.mark.parametrize(
+    ("words", "steps"),
+    [
+        (["trainer.check_val_every_n_epoch=2"], 2),
+        (["trainer.check_val_every_n_epoch=3"], 1),
+        (["trainer.check_val_every_n_epoch=2", "+scheduler.frequency=4"], 1),
+        (["++trainer.val_check_interval=2", "+scheduler.interval=step"], 4),
+        (["++trainer.max_steps=1"], 0),  # training ends before the first validation
+    ],
+)
+def test_a_plateau_is_looked_for_where_a_validation_was(
+    compose: Compose, tmp_path: Path, words: list[str], steps: int
+) -> None:
+    words = [f"scheduler={{_target_: {PLATEAU}}}", *words, "trainer.max_epochs=4"]
+    built = build(compose(*words, "network.widths=[]"))
+    _quiet()
+    trainer, _ = fit(built, tmp_path, limit_train_batches=2)
+    (schedule,) = trainer.lr_scheduler_configs
+    assert schedule.scheduler.last_epoch == steps
 
 
 def test_the_same_seed_trains_the_same_and_another_does_not(

@@ -23,7 +23,9 @@ from aeframe.config.training import (
     Hardware,
     SchedulerOptions,
     Training,
+    batch_problems,
     optimizer_arguments,
+    scheduler_options,
     trainer_arguments,
 )
 from aeframe.constrained import ConstrainedAutoencoder
@@ -70,8 +72,6 @@ def build(cfg: DictConfig | Mapping[str, Any]) -> Built:
     data.setup()
     net = _net(node, parts, data)
     scheduler = node["scheduler"]
-    options = {k: v for k, v in (scheduler or {}).items() if k in keys(SchedulerOptions)}
-    options.setdefault("monitor", node["optimized_metric"])
     module = AutoencoderModule(
         net,
         data,
@@ -83,7 +83,8 @@ def build(cfg: DictConfig | Mapping[str, Any]) -> Built:
         and partial(
             resolve(scheduler["_target_"]), **options_of(scheduler, keys(SchedulerOptions))
         ),
-        scheduler_options=options,
+        scheduler_options=scheduler
+        and scheduler_options(scheduler, node["trainer"], node["optimized_metric"]),
         hyperparameters=node,
     )
     made = parts.made
@@ -117,7 +118,8 @@ def _optimizer(node: dict[str, Any]) -> Any:
 
 def _net(node: dict[str, Any], parts: Parts, data: DataModule) -> ConstrainedAutoencoder:
     spec = data.spec
-    found = size_problems(node, parts, spec.shape)
+    found = batch_problems(parts.made["trainer"], data.batches)
+    found += size_problems(node, parts, spec.shape)
     low, high = parts.made["likelihood"].support
     first, last = spec.extent
     if first < low or last > high:

@@ -117,8 +117,9 @@ def _posterior(c: Choices) -> Iterator[Problem]:
             what = (
                 f"acts on a code that is not drawn from a posterior, and model={c.variant} draws it"
             )
+            model = "sparse" if part.sparse or part.kind == "revival" else "undercomplete"
             remedy = (
-                f"Write model=sparse, or one of bottleneck, l1, l2, contractive, {CORRUPTIONS}."
+                f"Write model={model}, or one of bottleneck, l1, l2, contractive, {CORRUPTIONS}."
             )
             yield Problem(f"constraint={name}", what, remedy)
 

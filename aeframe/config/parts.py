@@ -123,7 +123,8 @@ def find(node: dict[str, Any]) -> Parts:
     if _is_mapping(node, "optimizer", parts) and (
         node["scheduler"] is None or _is_mapping(node, "scheduler", parts)
     ):
-        parts.found += optimizer_problems(node["optimizer"], node["scheduler"])
+        trainer = mapping(node["trainer"])
+        parts.found += optimizer_problems(node["optimizer"], node["scheduler"], trainer)
     _construct(node, parts)
     if parts.found:
         raise ConfigError(parts.found)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from inspect import unwrap
 from typing import Annotated, Any, Literal
@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from aeframe.bounds import Above, AtLeast, AtMost
-from aeframe.config.classes import class_of, keys, options_of
+from aeframe.config.classes import class_of, keys, options_of, resolve
 from aeframe.config.signature import problems
 from aeframe.errors import Problem
 
@@ -80,7 +80,9 @@ class Training:
 
 @dataclass(frozen=True, kw_only=True)
 class SchedulerOptions:
-    """The keys of `scheduler` that are Lightning's, not the class's; monitor: for ReduceLROnPlateau."""
+    """The keys of `scheduler` that are Lightning's, not the class's; monitor: for ReduceLROnPlateau, whose
+    frequency is by default that of the validations.
+    """
 
     interval: Literal["epoch", "step"] = "epoch"
     frequency: Count = 1
@@ -121,14 +123,35 @@ def length_problems(trainer: Mapping[str, Any]) -> list[Problem]:
     if isinstance(limit, str) and not re.fullmatch(r"\d+(:\d{1,2}){3}", limit):
         remedy = "Write DAYS:HOURS:MINUTES:SECONDS, e.g. '00:01:30:00' in quotes."
         return [Problem(f"trainer.max_time={limit}", "is no length of time", remedy)]
-    least = trainer.get("min_epochs")
-    if isinstance(epochs, int) and isinstance(least, int) and least > epochs > 0:
-        return [Problem(f"trainer.min_epochs={least}", f"is more than trainer.max_epochs={epochs}")]
+    for unit in ("epochs", "steps"):
+        least, most = (trainer.get(f"{which}_{unit}") for which in ("min", "max"))
+        if isinstance(most, int) and isinstance(least, int) and least > most > 0:
+            what = f"is more than trainer.max_{unit}={most}"
+            return [Problem(f"trainer.min_{unit}={least}", what)]
     if isinstance(epochs, int) and isinstance(every, int) and every > epochs > 0:
         what = f"of {epochs} epochs none would end with a validation"
         remedy = f"Write {epochs} or less."
         return [Problem(f"trainer.check_val_every_n_epoch={every}", what, remedy)]
     return []
+
+
+def batch_problems(training: Training, batches: Mapping[str, int]) -> list[Problem]:
+    """What leaves no batch of a split, or no validation. batches: how many each split has."""
+    found, steps = [], batches["train"]
+    for split, count in batches.items():
+        limit = getattr(training, key := f"limit_{split}_batches")
+        if isinstance(limit, float) and count * limit < 1:
+            what = f"leaves none of the {count} batches"
+            remedy = f"Write trainer.{key}=1 for one batch, or a larger share."
+            found.append(Problem(f"trainer.{key}={limit:g}", what, remedy))
+        elif split == "train" and limit is not None:
+            steps = min(count, limit) if isinstance(limit, int) else int(count * limit)
+    every = training.val_check_interval
+    if isinstance(every, int) and every > steps:
+        what = f"no validation would come, as an epoch has {steps} batch{'es' * (steps > 1)}"
+        remedy = f"Write trainer.val_check_interval={steps} or less."
+        found.append(Problem(f"trainer.val_check_interval={every}", what, remedy))
+    return found
 
 
 def machine_problems(hardware: Hardware, precision: Any, workers: Any) -> list[Problem]:
@@ -153,8 +176,50 @@ def machine_problems(hardware: Hardware, precision: Any, workers: Any) -> list[P
     return found
 
 
+def scheduler_options(
+    scheduler: Mapping[str, Any], trainer: Mapping[str, Any], metric: str
+) -> dict[str, Any]:
+    """What Lightning gets beside the schedule. metric: what it looks at unless it says so itself."""
+    given = {k: v for k, v in scheduler.items() if k in keys(SchedulerOptions)}
+    if resolve(scheduler["_target_"]) is not ReduceLROnPlateau:
+        return {"monitor": metric, **given}
+    # not strict: a limit of steps or time may end training before the first validation
+    return {
+        "monitor": metric,
+        "frequency": _between_validations(given, trainer),
+        "strict": False,
+        **given,
+    }
+
+
+def _between_validations(scheduler: Mapping[str, Any], trainer: Mapping[str, Any]) -> int | None:
+    """Of the schedule's intervals, epochs or steps; None where validations come at no such moment."""
+    epochs: Any = trainer.get("check_val_every_n_epoch", 1)
+    steps: Any = trainer.get("val_check_interval")
+    if scheduler.get("interval", "epoch") == "epoch":
+        return epochs
+    return steps if isinstance(steps, int) and epochs == 1 else None
+
+
+def _plateau_problems(
+    scheduler: Mapping[str, Any], trainer: Mapping[str, Any]
+) -> Iterator[Problem]:
+    """What would let a ReduceLROnPlateau look at a metric that no validation has just measured."""
+    every, frequency = _between_validations(scheduler, trainer), scheduler.get("frequency")
+    if every is None:
+        what = "ReduceLROnPlateau waits for validations, which do not come after a number of steps"
+        yield Problem("scheduler.interval=step", what, "Write scheduler.interval=epoch.")
+    elif frequency is not None and isinstance(every, int) and frequency % every:
+        unit = scheduler.get("interval", "epoch")
+        what = f"ReduceLROnPlateau waits for validations, which come after {every} {unit}s"
+        remedy = f"Write scheduler.frequency={every}, or leave it out."
+        yield Problem(f"scheduler.frequency={frequency}", what, remedy)
+
+
 def optimizer_problems(
-    optimizer: Mapping[str, Any], scheduler: Mapping[str, Any] | None
+    optimizer: Mapping[str, Any],
+    scheduler: Mapping[str, Any] | None,
+    trainer: Mapping[str, Any],
 ) -> list[Problem]:
     """What is wrong with either node, or with the two together."""
     found: list[Problem] = []
@@ -167,6 +232,8 @@ def optimizer_problems(
         schedule = options_of(scheduler, own)
         named = {k: v for k, v in scheduler.items() if k not in own}
         planned = _library_class(named, "scheduler", LRScheduler, "optimizer", found)
+        if planned is ReduceLROnPlateau and not found:
+            found += _plateau_problems(scheduler, trainer)
     if found or made is None:
         return found
     problem = try_optimizer(made, options_of(optimizer), planned, schedule)

@@ -39,7 +39,7 @@ class Bottleneck(Constraint):
         if latent_dim < inputs:
             return None
         what = f"a code of {latent_dim} units is no bottleneck for {inputs} inputs"
-        return (
-            what,
-            f"Write constraint.bottleneck.size={max(1, inputs // 4)}, or another constraint.",
-        )
+        remedy = f"Write constraint.bottleneck.size={max(1, inputs // 4)}, or another constraint."
+        if inputs == 1:
+            remedy = "Write constraint=[], or leave bottleneck out: nothing is smaller than one."
+        return what, remedy

@@ -76,6 +76,10 @@ class Folder(Source):
         found: list[Problem] = []
         for option, root in (("root", self.root), ("test_root", self.test_root)):
             try:
+                if root == "":
+                    raise UserError(
+                        f"dataset.{option}", "is empty", f"Write dataset.{option}=FOLDER."
+                    )
                 if root is not None:
                     find_images(Path(os.path.expanduser(root)), f"dataset.{option}={root}")
             except UserError as error:

@@ -131,6 +131,11 @@ class DataModule:
         dtype, classes = raw.data.dtype, raw.classes
         self.spec = DataSpec(shape, low, high, count, extent, dtype, stored, classes)
 
+    @property
+    def batches(self) -> dict[str, int]:
+        """How many each split has."""
+        return {split: -(-len(rows) // self.batch_size) for split, rows in self.splits.items()}
+
     def as_dict(self) -> dict[str, Any]:
         """What tells this data from other, as plain data: its kind, and a checksum of some of each split."""
         if self._digest is None:

@@ -49,11 +49,14 @@ class Downloaded(Source):
 
     def __init__(self, *, root: str = "data", download: bool = True) -> None:
         self.root, self.download = Path(os.path.expanduser(root)), download
+        self.is_named = root != ""
 
     def shape(self) -> Shape:
         return self.sample_shape
 
     def problems(self) -> list[Problem]:
+        if not self.is_named:
+            return [Problem("dataset.root", "is empty", "Write dataset.root=FOLDER.")]
         if os.path.isfile(self.root):
             return [Problem(f"dataset.root={self.root}", "is a file, not a folder")]
         if not self._lies_in(self.root) and (above := self._above()) is not None:
