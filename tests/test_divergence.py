@@ -200,7 +200,7 @@ def test_no_other_schedule_of_torch_is_taken() -> None:
     assert set(lr_scheduler.__all__) == {*SCHEDULES, *others}
     for name, options in {**SCHEDULES, **others}.items():
         node = {"_target_": f"torch.optim.lr_scheduler.{name}", **options}
-        assert bool(optimizer_problems(LR, node)) == (name in others), name
+        assert bool(optimizer_problems(LR, node, {})) == (name in others), name
 
 
 @pytest.mark.parametrize("name", ["ExponentialLR", "OneCycleLR", "CyclicLR"])

@@ -18,7 +18,8 @@ from aeframe.config.callbacks import CheckpointOptions
 from aeframe.config.classes import keys, options_of, resolve
 from aeframe.config.data import data_module
 from aeframe.config.node import plain
-from aeframe.config.parts import Parts, batch_size, find, make_model, size_problems
+from aeframe.config.parts import Parts, find
+from aeframe.config.sizes import batch_size, make_model, size_problems
 from aeframe.config.training import (
     Hardware,
     SchedulerOptions,

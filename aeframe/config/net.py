@@ -14,14 +14,12 @@ from aeframe.config.parts import (
     OBJECTS,
     ROOT,
     Parts,
-    batch_size,
     choices_of,
     make_constraints,
-    make_model,
     make_object,
-    size_problems,
 )
 from aeframe.config.signature import problems
+from aeframe.config.sizes import batch_size, make_model, size_problems
 from aeframe.constrained import ConstrainedAutoencoder
 from aeframe.constraints import Data
 from aeframe.data import DataModule, DataSpec, Normalization

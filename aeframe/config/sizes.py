@@ -1,0 +1,74 @@
+"""How large the network and its code are, before either is made."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from aeframe.config.classes import options_of
+from aeframe.config.signature import parameters
+from aeframe.data import DataModule
+from aeframe.errors import Problem
+from aeframe.models import Autoencoder, Setting
+
+if TYPE_CHECKING:
+    from aeframe.config.parts import Parts
+
+MEMORY = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")  # bytes
+SMALLER = "Write smaller network.widths or model.latent_dim."
+
+
+def size_problems(node: dict[str, Any], parts: Parts, shape: tuple[int, ...]) -> list[Problem]:
+    """What is wrong with the network's and the code's size for samples of this shape."""
+    network, inputs = parts.made["network"], torch.Size(shape).numel()
+    if (wrong := network.problem(shape)) is not None:
+        return [Problem("network", *wrong)]
+    latent_dim = code_size(node, parts, shape)
+    if (wrong := network.code_problem(shape, latent_dim)) is not None:
+        return [Problem(f"model.latent_dim={latent_dim}", *wrong)]
+    try:
+        with torch.device("meta"):  # sizes only, no memory
+            model = make_model(node, parts, shape)
+    except (RuntimeError, TypeError):  # torch counts bytes in 63 bits
+        return [Problem("network", "would have more weights than can be counted", SMALLER)]
+    found = [*_too_large(model), *model.problems()]
+    batch = batch_size(node)
+    if found:
+        return found  # a constraint on the size would only say it again
+    for name, part in parts.constraints.items():
+        if (wrong := part.size_problem(model.latent_dim, inputs, batch)) is not None:
+            found.append(Problem(f"constraint.{name}", *wrong))
+    return found
+
+
+def _too_large(model: Autoencoder) -> Iterator[Problem]:
+    weights = sum(weight.numel() for weight in model.parameters())
+    needed, there = (size / 2**30 for size in (8 * weights, MEMORY))  # in float32, with gradients
+    if needed > there:
+        what = f"{weights:,} weights and their gradients take {needed:,.0f} GiB, and there are {there:.0f}"
+        yield Problem("network", what, SMALLER)
+
+
+def batch_size(node: dict[str, Any]) -> int:
+    """Of all devices together."""
+    default, _ = parameters(DataModule)["batch_size"]
+    return int(node["dataset"].get("batch_size", default))
+
+
+def make_model(node: dict[str, Any], parts: Parts, shape: tuple[int, ...]) -> Autoencoder:
+    """The model for samples of this shape, with the code size that the constraints give it."""
+    arguments = options_of(node["model"]) | {"latent_dim": code_size(node, parts, shape)}
+    assert parts.model is not None
+    setting = Setting(parts.made["network"], parts.made["likelihood"], shape)
+    return parts.model(setting, **arguments)
+
+
+def code_size(node: dict[str, Any], parts: Parts, shape: tuple[int, ...]) -> int:
+    """The number of code units that the constraints make of the model's own."""
+    latent_dim = int(node["model"]["latent_dim"])
+    for part in parts.constraints.values():
+        latent_dim = part.code_size(latent_dim, torch.Size(shape).numel())
+    return latent_dim
