@@ -367,6 +367,23 @@ def test_pictures_come_back_by_their_names(run: Path, verb: Verb, tmp_path: Path
     assert sorted(f.name for f in (tmp_path / "out").iterdir()) == ["a0.png", "a1.png", "a2.png"]
 
 
+def test_pictures_that_had_to_shrink_are_told(run: Path, verb: Verb, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    noise = np.random.default_rng(0).integers(0, 256, (3, 20, 30, 3), np.uint8)
+    for i, pixels in enumerate(noise):
+        Image.fromarray(pixels).save(tmp_path / "in" / f"{i}.png")
+    size = "brought to 8 x 8 pixels, gray"
+    note = f"aeframe: in: 3 images were {size}, as the model's data was.\n"
+    words = ("compress", str(run), "in", "--min-psnr", "50", "-o")
+    status, out, err = verb(*words, "x.aez", "--on-unlike", "lossless")
+    assert (status, err) == (0, note)
+    assert "95 % of the samples come back exactly\n" in out
+    assert f"3 samples unlike the training data, stored as they are once {size}\n" in out
+    assert verb("verify", str(run), "x.aez", "--against", "in")[2] == note
+    status, _, err = verb(*words, "y.aez")
+    assert (status, err.startswith(note)) == (2, True)
+
+
 def test_pictures_that_lie_elsewhere_keep_their_names(
     run: Path, verb: Verb, tmp_path: Path
 ) -> None:

@@ -63,6 +63,11 @@ def photos(tmp_path: Path) -> Path:
     return tmp_path / "photos"
 
 
+def brought(where: str, count: str, to: str = "8 x 8 pixels") -> str:
+    """What is said of images that the model does not take as they are."""
+    return f"aeframe: {where}: {count} brought to {to}, as the model's data was.\n"
+
+
 def table(file: Path) -> list[list[str]]:
     with file.open(newline="") as opened:
         return list(csv.reader(opened))
@@ -73,10 +78,10 @@ def picture(file: Path) -> np.ndarray:
         return np.array(opened)
 
 
-def good(ended: tuple[int, str, str]) -> str:
-    """What a command that ended well said last."""
+def good(ended: tuple[int, str, str], note: str = "") -> str:
+    """What a command that ended well said last. note: what it said besides."""
     assert ended[0] == 0, ended
-    assert ended[2] == "", ended
+    assert ended[2] == note, ended
     return ended[1].splitlines()[-1]
 
 
@@ -110,8 +115,9 @@ def test_codes_as_parquet(
     run = made(
         "dataset=image_folder", f"dataset.root={photos}", "dataset.size=8", "network.widths=[20]"
     )
-    good(verb("encode", run, "photos", "--out", "codes.parquet"))
-    good(verb("encode", run, "photos", "--out", "codes.npz"))
+    note = brought("photos", "12 images were")
+    good(verb("encode", run, "photos", "--out", "codes.parquet"), note)
+    good(verb("encode", run, "photos", "--out", "codes.npz"), note)
     found = parquet.read_table(tmp_path / "codes.parquet").to_pydict()
     with np.load(tmp_path / "codes.npz") as stored:
         assert found.pop("name") == stored["names"].tolist()
@@ -142,7 +148,8 @@ def test_images_are_read_as_in_training(
 ) -> None:
     options = ("dataset.size=8", "dataset.fit=resize", "network.widths=[20]")
     run = made("dataset=image_folder", f"dataset.root={photos}", *options)
-    good(verb("encode", run, "photos", "--out", "codes.csv", "--batch-size", "5"))
+    note = brought("photos", "12 images were")
+    good(verb("encode", run, "photos", "--out", "codes.csv", "--batch-size", "5"), note)
     source = ImageFolder(root=str(photos), size=8, fit="resize", cache=None)
     wanted = package.load(run).encode(source.load().data.numpy())
     header, *lines = table(tmp_path / "codes.csv")
@@ -151,7 +158,7 @@ def test_images_are_read_as_in_training(
     assert [line[0] for line in lines] == files
     assert np.allclose(np.array([line[1:] for line in lines], np.float32), wanted, atol=1e-5)
     some = ["photos/a/1.png", "photos/b/3.bmp"]
-    good(verb("encode", run, *some, "--out", "two.csv"))
+    good(verb("encode", run, *some, "--out", "two.csv"), brought("2 images", "2 images were"))
     assert [line[0] for line in table(tmp_path / "two.csv")[1:]] == some
 
 
@@ -166,6 +173,25 @@ def test_images_become_what_the_model_takes(verb: Verb, trained: Path, tmp_path:
     good(verb("encode", trained, "pictures", "--out", "again.npy"))
     again = package.load(trained).encode(wanted)
     assert np.allclose(np.load(tmp_path / "again.npy"), again, atol=1e-5)
+
+
+def test_images_that_are_made_others_are_counted(verb: Verb, trained: Path, tmp_path: Path) -> None:
+    """Only those: of another size, or in colour where the model knows gray."""
+    gray = np.full((8, 8, 3), 90, np.uint8)
+    for name, pixels in (
+        ("gray", gray[..., 0]),
+        ("gray_as_rgb", gray),
+        ("colour", gray * np.array([1, 2, 1], np.uint8)),
+        ("large", np.zeros((16, 9), np.uint8)),
+    ):
+        (tmp_path / "some").mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(tmp_path / "some" / f"{name}.png")
+    note = brought("some", "2 images were", "8 x 8 pixels, gray")
+    good(verb("encode", trained, "some", "--out", "x.npy"), note)
+    good(verb("reconstruct", trained, "some", "--out", "x"), note)
+    good(verb("score", trained, "some", "--out", "x.csv"), note)
+    good(verb("evaluate", trained, "some"), note)
+    good(verb("encode", trained, "some/gray.png", "some/gray_as_rgb.png", "--out", "y.npy"))
 
 
 def encoded(verb: Verb, run: Path) -> str:
@@ -209,7 +235,7 @@ def test_images_that_cannot_be_read_are_left_out_where_one_says_so(
     run = made(
         "dataset=image_folder", f"dataset.root={photos}", "dataset.size=8", "network.widths=[20]"
     )
-    good(verb("encode", run, "photos", "--out", "whole.csv"))
+    good(verb("encode", run, "photos", "--out", "whole.csv"), brought("photos", "12 images were"))
     (photos / "a" / "1.bmp").write_bytes(b"no image")
     status, _, err = verb("encode", run, "photos", "--out", "some.csv")
     assert status == 2
@@ -218,7 +244,8 @@ def test_images_that_cannot_be_read_are_left_out_where_one_says_so(
     status, out, err = verb("encode", run, "photos", "--out", "some.csv", *skips)
     assert (status, out) == (0, "Codes of 11 samples, 16 units each: some.csv\n")
     left = "1 image(s) of photos cannot be read and are left out: photos/a/1.bmp."
-    assert err == f"aeframe: --on-bad-sample skip: {left}\n"
+    note = brought("photos", "11 images were")
+    assert err == f"aeframe: --on-bad-sample skip: {left}\n{note}"
     others = [row for row in table(tmp_path / "whole.csv") if row[0] != "a/1.bmp"]
     assert table(tmp_path / "some.csv") == others
     status, _, err = verb("encode", run, "photos/a/1.bmp", "--out", "none.csv", *skips)
@@ -235,12 +262,14 @@ def test_reconstructions_lie_as_the_files_did(
     run = made(
         "dataset=image_folder", f"dataset.root={photos}", "dataset.size=8", "network.widths=[20]"
     )
-    good(verb("reconstruct", run, "photos", "--out", "restored"))
+    note = brought("photos", "12 images were")
+    good(verb("reconstruct", run, "photos", "--out", "restored"), note)
     names = {
         str(f.relative_to(tmp_path / "restored")) for f in (tmp_path / "restored").rglob("*.*")
     }
     assert names == {f"{f.relative_to(photos)}.png" for f in photos.rglob("*.*")}  # 0.png and 0.jpg
-    good(verb("reconstruct", run, "photos/a/0.png", "--out", "one"))
+    note = brought("photos/a/0.png", "1 image was")
+    good(verb("reconstruct", run, "photos/a/0.png", "--out", "one"), note)
     one = picture(tmp_path / "one" / "photos" / "a" / "0.png")
     assert np.array_equal(one, picture(tmp_path / "restored" / "a" / "0.png.png"))
 

@@ -14,7 +14,7 @@ from aeframe.artifact.stored import check_values, rows
 from aeframe.data import DataModule
 from aeframe.metrics import Metrics
 from aeframe.noise import Noise
-from aeframe.verbs.inputs import opened, told_of
+from aeframe.verbs.inputs import opened, reading
 from aeframe.verbs.outputs import shown
 from aeframe.verbs.own_data import own_data
 
@@ -23,7 +23,7 @@ def of_input(model: Model, options: argparse.Namespace) -> dict[str, Any]:
     """The metrics on what the command line names."""
     model.require_decoder("evaluate")
     given = opened(options.input, model, options)
-    with told_of(given.where):
+    with reading(given):
         blocks = shown(given.blocks(model.batch_size), given.count, "Evaluating")
         return {"metrics": _metrics(model, blocks), "samples": given.count}
 

@@ -13,6 +13,7 @@ from aeframe.verbs.base import Verb, add_compute, add_input, add_out, add_source
 if TYPE_CHECKING:
     from aeframe.codec.codec import Codec
     from aeframe.codec.files import Summary
+    from aeframe.verbs.inputs import Input
 
 ENDING = ".aez"
 BATCH = 1024  # samples that pass through the network at once
@@ -85,7 +86,7 @@ def _compress_arguments(parser: argparse.ArgumentParser) -> None:
 def _compress(options: argparse.Namespace) -> None:
     from aeframe.codec import files
     from aeframe.codec.packing import Packer, rows_at_once
-    from aeframe.verbs.inputs import opened, told_of
+    from aeframe.verbs.inputs import opened, reading
     from aeframe.verbs.outputs import free_place, say, shown, whole_file
 
     out = free_place(options.out, (ENDING,), force=options.force)
@@ -95,10 +96,10 @@ def _compress(options: argparse.Namespace) -> None:
     given = opened(options.input, codec.model, options, any_size=codec.any_size)
     packer = Packer(codec, options.on_unlike, options.min_psnr)
     blocks = shown(given.blocks(rows_at_once(codec)), given.count, "Compressing")
-    with told_of(given.where), whole_file(out) as file:
+    with reading(given), whole_file(out) as file:
         names = None if options.no_names else given.names
         found = files.compress(packer, blocks, file, names)
-    _summary(found, options.on_unlike)
+    _summary(found, options.on_unlike, given)
     if names is not None and not found.named:
         print(
             "The files' names are not kept: hidden, too long, odd characters, or too many of them"
@@ -106,15 +107,18 @@ def _compress(options: argparse.Namespace) -> None:
     say(out, f"{found.samples:,} samples in {found.bytes:,} bytes")
 
 
-def _summary(found: Summary, on_unlike: str) -> None:
+def _summary(found: Summary, on_unlike: str, given: Input) -> None:
     import numpy as np
 
     gap = f"; {found.payload / found.estimate - 1:+.2%} to the estimate" if found.estimate else ""
     print(f"{found.bytes / found.samples:.2f} bytes a sample{gap}")
     low = np.percentile(found.psnr, 5, method="lower")
-    print(f"{found.mean_psnr:.2f} dB of the mean error; 95 % of the samples above {low:.2f} dB")
+    most = "come back exactly" if np.isinf(low) else f"above {low:.2f} dB"
+    print(f"{found.mean_psnr:.2f} dB of the mean error; 95 % of the samples {most}")
     if found.unlike:
         done = "stored as they are" if on_unlike == "lossless" else "kept as they come back"
+        if given.changed and on_unlike == "lossless":
+            done += f" once brought to {given.brought}"
         print(f"{found.unlike:,} samples unlike the training data, {done}")
 
 
@@ -167,15 +171,17 @@ def _verify(options: argparse.Namespace) -> None:
     from aeframe.codec import files
     from aeframe.codec.codec import decibels
     from aeframe.codec.packing import rows_at_once
-    from aeframe.verbs.inputs import opened
+    from aeframe.verbs.inputs import opened, reading
     from aeframe.verbs.outputs import shown
 
     codec, file = _loaded(options), _file(options)
-    against = None
-    if options.against:
+    if not options.against:
+        samples, mse = files.verify(codec, file, None)
+    else:
         given = opened(options.against, codec.model, options, any_size=codec.any_size)
         against = shown(given.blocks(rows_at_once(codec)), given.count, "Comparing")
-    samples, mse = files.verify(codec, file, against)
+        with reading(given):
+            samples, mse = files.verify(codec, file, against)
     if len(mse):
         worst = decibels(mse).min()
         print(

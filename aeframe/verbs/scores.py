@@ -29,14 +29,14 @@ def _score(options: argparse.Namespace) -> None:
 
     import numpy as np
 
-    from aeframe.verbs.inputs import opened, told_of
+    from aeframe.verbs.inputs import opened, reading
     from aeframe.verbs.outputs import free_place, say, shown, whole_file
 
     out = free_place(options.out, (".csv",), force=options.force)
     model = loaded(options)
     limit = model.threshold(options.percentile)
     given = opened(options.input, model, options)
-    with told_of(given.where):
+    with reading(given):
         blocks = shown(given.blocks(model.batch_size), given.count, "Scoring")
         scores = np.concatenate(list(model.score(blocks)))
     order = np.argsort(-scores, kind="stable")

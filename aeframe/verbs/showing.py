@@ -17,14 +17,14 @@ def _reconstruct_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _reconstruct(options: argparse.Namespace) -> None:
-    from aeframe.verbs.inputs import opened, told_of
+    from aeframe.verbs.inputs import opened, reading
     from aeframe.verbs.outputs import free_place, say, shown
     from aeframe.verbs.pictures import write_samples
 
     out = free_place(options.out, FILES, force=options.force, folder=True)
     model = loaded(options)
     given = opened(options.input, model, options)
-    with told_of(given.where):
+    with reading(given):
         blocks = shown(given.blocks(model.batch_size), given.count, "Reconstructing")
         write_samples(out, model.reconstruct(blocks), given.count, model, given.names)
     say(out, f"Reconstructions of {given.count:,} samples")
