@@ -208,6 +208,22 @@ def test_several_arrays_are_one_after_the_other(verb: Verb, trained: Path, tmp_p
     assert np.allclose(np.load(tmp_path / "codes.npy"), wanted, atol=1e-5)
 
 
+def test_an_array_comes_back_as_it_was_laid_out(
+    verb: Verb, trained: Path, made: Callable[..., Path], tmp_path: Path
+) -> None:
+    some = DIGITS[:9]
+    wanted = package.load(trained).reconstruct(some)
+    for take in (np.asarray, lambda x: x[:, 0], lambda x: np.moveaxis(x, 1, -1)):
+        np.save(tmp_path / "x.npy", take(some))
+        good(verb("reconstruct", trained, "x.npy", "--out", "y.npy", "--force"))
+        assert np.array_equal(np.load(tmp_path / "y.npy"), take(wanted))
+        good(verb("reconstruct", trained, "x.npy", "--out", "y", "--force"))
+        assert picture(tmp_path / "y" / "0.png").shape == (8, 8)
+    run = made("dataset=array", "dataset.path=x.npy", "dataset.layout=flat", "model.latent_dim=4")
+    good(verb("reconstruct", run, "x.npy", "--out", "flat.npy"))
+    assert np.load(tmp_path / "flat.npy").shape == (9, 8, 8, 1)
+
+
 def test_a_folder_is_not_read_ahead_of_its_use(
     verb: Verb, made: Callable[..., Path], photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

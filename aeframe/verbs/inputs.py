@@ -35,7 +35,7 @@ Blocks = Iterable[np.ndarray]
 class Input:
     """Samples as they are stored. blocks: some at a time, [<= n, *shape], for n. names: of the files they
     are from, where each has its own. where: for messages. changed: the images that had to become others, as
-    far as they were read. brought: what to.
+    far as they were read. brought: what to. as_given: lays samples out as those of the (first) array are.
     """
 
     where: str
@@ -44,6 +44,7 @@ class Input:
     names: list[str] | None = None
     changed: set[Path] = field(default_factory=set)
     brought: str = ""
+    as_given: Callable[[np.ndarray], np.ndarray] = np.asarray
 
 
 def opened(
@@ -97,13 +98,15 @@ def reading(given: Input) -> Iterator[None]:
 
 def _arrays(words: list[str], model: Model, options: argparse.Namespace) -> Input:
     layout = mapping(model.description.config.get("dataset")).get("layout", "auto")
-    raws = [_array(word, options.key, layout, model.shape) for word in words]
+    sources = [data.Array(path=word, key=options.key, layout=layout) for word in words]
+    raws = [_array(source, model.shape) for source in sources]
     where = ", ".join(words[:3]) + (", ..." if len(words) > 3 else "")
-    return Input(where, sum(len(raw.data) for raw in raws), lambda n: _rows(raws, n))
+    count = sum(len(raw.data) for raw in raws)
+    return Input(where, count, lambda n: _rows(raws, n), as_given=sources[0].as_given)
 
 
-def _array(word: str, key: str | None, layout: str, shape: tuple[int, ...]) -> Raw:
-    source = data.Array(path=word, key=key, layout=layout)  # type: ignore[arg-type]
+def _array(source: data.Array, shape: tuple[int, ...]) -> Raw:
+    word = str(source.path)
     with _in_words():
         if found := source.problems():
             raise ConfigError(found)
@@ -297,5 +300,6 @@ def codes_in(word: str, key: str, model: Model) -> Input:
         )
     if path.suffix.lower() not in ARRAYS:
         raise UserError(word, "ends in none of .npy .npz .csv .parquet")
-    raw = _array(word, key if path.suffix.lower() == ".npz" else None, "auto", (model.latent_dim,))
+    source = data.Array(path=word, key=key if path.suffix.lower() == ".npz" else None)
+    raw = _array(source, (model.latent_dim,))
     return Input(word, len(raw.data), lambda n: _rows([raw], n))

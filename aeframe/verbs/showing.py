@@ -26,7 +26,10 @@ def _reconstruct(options: argparse.Namespace) -> None:
     given = opened(options.input, model, options)
     with reading(given):
         blocks = shown(given.blocks(model.batch_size), given.count, "Reconstructing")
-        write_samples(out, model.reconstruct(blocks), given.count, model, given.names)
+        made = model.reconstruct(blocks)
+        if out.suffix.lower() in FILES:
+            made = map(given.as_given, made)
+        write_samples(out, made, given.count, model, given.names)
     say(out, f"Reconstructions of {given.count:,} samples")
 
 
