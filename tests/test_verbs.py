@@ -7,6 +7,7 @@ import csv
 import json
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import sys
@@ -30,6 +31,8 @@ from aeframe.constraints import TopK
 from aeframe.data import ImageFolder
 from aeframe.verbs import VERBS, inputs
 from aeframe.verbs.completion import options, script
+from tests.conftest import EPOCH, trained_in
+from tests.forks import Server
 from tests.test_artifact import DIGITS
 from tests.test_startup import ROOT
 
@@ -345,6 +348,26 @@ def test_an_evaluation_is_that_of_the_run(verb: Verb, trained: Path) -> None:
     assert "at the end of training" in out
     metrics = json.loads(verb("evaluate", trained, "digits", "--json")[1])["metrics"]
     assert metrics["mse"] == pytest.approx(package.load(trained).score(DIGITS).mean(), rel=1e-4)
+
+
+def test_the_data_is_found_from_where_training_was_started(
+    verb: Verb, aeframe: Verb, server: Server, tmp_path: Path
+) -> None:
+    (tmp_path / "start").mkdir()
+    np.save(tmp_path / "start" / "x.npy", np.random.default_rng(0).random((60, 12), np.float32))
+    words = (*EPOCH, "model.latent_dim=3", "dataset=array", "dataset.path=x.npy")
+    run = trained_in(server, tmp_path / "start", *words, "trainer.max_epochs=1")
+    card = json.loads((run / "evaluation.json").read_text())
+    shutil.copy(run / "model.safetensors", tmp_path / "alone.safetensors")
+    for loaded in (run, "start/run/model.safetensors", run / "checkpoints" / "best.ckpt"):
+        status, out, err = verb("evaluate", loaded, "--json")
+        assert (status, err) == (0, "")
+        assert json.loads(out)["metrics"] == pytest.approx(card["metrics"], rel=1e-4)
+    assert aeframe("resume=start/run", "trainer.max_epochs=2")[0] == 0
+    status, _, err = verb("evaluate", "alone.safetensors")
+    remedy = "The run's data has to be what and where it was in training; or write:"
+    said = f"dataset.path=x.npy: no such file. {remedy} aeframe evaluate RUN INPUT."
+    assert (status, err) == (2, f"aeframe: {said}\n")
 
 
 # runs

@@ -28,10 +28,10 @@ def of_input(model: Model, options: argparse.Namespace) -> dict[str, Any]:
         return {"metrics": _metrics(model, blocks), "samples": given.count}
 
 
-def of_test_split(model: Model) -> dict[str, Any]:
-    """The evaluation card on the run's own test split, whose data must be where it was."""
+def of_test_split(model: Model, run: str) -> dict[str, Any]:
+    """The evaluation card on the run's own test split, whose data must be where it was. run: its folder."""
     model.require_decoder("evaluate")
-    parts, data = own_data(model)
+    parts, data = own_data(model, run, "; or write: aeframe evaluate RUN INPUT")
     count = len(data.splits["test"])
     metrics = _metrics(model, shown(_blocks(data, model.batch_size), count, "Evaluating"))
     return parts.made["evaluation"].card(model.net, data, metrics).as_dict()

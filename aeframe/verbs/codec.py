@@ -54,7 +54,7 @@ def _codec(options: argparse.Namespace) -> None:
         remedy = "Write --force to replace it, or keep a copy of the run's folder."
         raise UserError(str(folder / saved.CODEC), what, remedy)
     model = artifact.load(folder, options.device, options.batch_size)
-    made = calibrated(model, own_data(model)[1], options.step, options.loss)
+    made = calibrated(model, own_data(model, options.run)[1], options.step, options.loss)
     if replaced := saved.save(folder, made):
         print(replaced)
     clusters, units, _ = made.tables.units.shape

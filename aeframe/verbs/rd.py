@@ -77,7 +77,7 @@ def _of_images(codecs: Codecs, options: argparse.Namespace) -> Comparison:
     from aeframe.verbs.own_data import own_data
 
     model = codecs[0][1].model
-    _, data = own_data(model)
+    _, data = own_data(model, codecs[0][0])
     if options.data in SPLITS:
         images = data.splits[options.data][: options.most].x.numpy()
     else:
@@ -99,7 +99,7 @@ def _of_photographs(codecs: Codecs, options: argparse.Namespace) -> Comparison:
 
     words = [options.data]
     if options.data in SPLITS:
-        words = whole_files(own_data(codecs[0][1].model)[1], options.data)
+        words = whole_files(own_data(codecs[0][1].model, codecs[0][0])[1], options.data)
     given = _opened(words, codecs[0][1], options.on_bad_sample)
     count = min(given.count, options.most)
     with reading(given):

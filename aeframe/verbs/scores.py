@@ -71,7 +71,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     from aeframe.verbs.card import of_input, of_test_split
 
     model = loaded(options)
-    found = of_input(model, options) if options.input else of_test_split(model)
+    found = of_input(model, options) if options.input else of_test_split(model, options.run)
     if options.json:
         print(json.dumps(found, indent=2))
     else:
