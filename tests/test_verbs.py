@@ -350,6 +350,17 @@ def test_an_evaluation_is_that_of_the_run(verb: Verb, trained: Path) -> None:
     assert metrics["mse"] == pytest.approx(package.load(trained).score(DIGITS).mean(), rel=1e-4)
 
 
+def test_an_evaluation_draws_the_noise_that_training_drew(
+    verb: Verb, server: Server, tmp_path: Path
+) -> None:
+    words = ("model=variational", "constraint=[masking]", "dataset.batch_size=32")
+    run = trained_in(server, tmp_path, *EPOCH, *words, "trainer.max_epochs=1")
+    card = json.loads((run / "evaluation.json").read_text())
+    status, out, _ = verb("evaluate", run, "--json", "--batch-size", "50")
+    assert status == 0
+    assert json.loads(out)["metrics"] == pytest.approx(card["metrics"], rel=1e-5)
+
+
 def test_the_data_is_found_from_where_training_was_started(
     verb: Verb, aeframe: Verb, server: Server, tmp_path: Path
 ) -> None:

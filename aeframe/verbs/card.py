@@ -33,7 +33,9 @@ def of_test_split(model: Model, run: str) -> dict[str, Any]:
     model.require_decoder("evaluate")
     parts, data = own_data(model, run, "; or write: aeframe evaluate RUN INPUT")
     count = len(data.splits["test"])
-    metrics = _metrics(model, shown(_blocks(data, model.batch_size), count, "Evaluating"))
+    # the batches of training's own test: to each belongs other noise
+    blocks = _blocks(data, data.together(model.net.most_rows))
+    metrics = _metrics(model, shown(blocks, count, "Evaluating"))
     return parts.made["evaluation"].card(model.net, data, metrics).as_dict()
 
 

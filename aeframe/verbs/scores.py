@@ -60,6 +60,10 @@ def _score(options: argparse.Namespace) -> None:
 
 
 def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        f"{parser.description}\n\nIts own test split comes in training's batches, and so with the same noise "
+        "(on a device\nof the same kind); --batch-size is for other samples."
+    )
     add_run(parser)
     add_input(parser, count="*")
     parser.add_argument("--json", action="store_true", help="print JSON")
