@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tracemalloc
 from collections.abc import Callable
@@ -447,7 +448,9 @@ def test_what_is_unlike_has_to_be_a_number(run: Path, verb: Verb, tmp_path: Path
     assert not (tmp_path / "x.aez").exists()
 
 
-def test_any_trained_network_becomes_a_codec(trained: Path, verb: Verb, tmp_path: Path) -> None:
+def test_any_trained_network_becomes_a_codec(
+    trained: Path, verb: Verb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shutil.copytree(trained, tmp_path / "run")
     assert "aeframe codec" in verb("compress", "run", "x.npy", "-o", "x.aez")[2]
     status, out, _ = verb("codec", "run", "--loss", "0.3")
@@ -463,4 +466,20 @@ def test_any_trained_network_becomes_a_codec(trained: Path, verb: Verb, tmp_path
     assert contents(tmp_path) == before
     assert verb("codec", "run", "--step", "2", "--force")[0] == 0
     assert codec.load(tmp_path / "run").step == 2.0
-    assert verb("codec", "run", "--step", "0")[0] == 2
+    for words, what in (
+        (("--step", "0"), "--step 0: must be above 0 and below 1e9."),
+        (("--step", "1e30"), "--step 1e+30: must be above 0 and below 1e9."),
+        (("--step", "1e-30"), "--step 1e-30: is too small for this code, whose numbers go up to "),
+        (("--step", "1", "--loss", "1"), "--step and --loss: each say how coarse it is. "),
+    ):
+        status, out, err = verb("codec", "run", *words, "--force")
+        assert (status, out) == (2, "")
+        assert err.startswith(f"aeframe: {what}")
+        assert err.count("\n") == 1
+    monkeypatch.setattr(
+        os, "access", lambda place, mode: False
+    )  # as of a folder that may only be read
+    status, _, err = verb("codec", "run", "--step", "1", "--force")
+    what = "cannot be written (Permission denied). See that you may."
+    assert (status, err) == (2, f"aeframe: run: {what}\n")
+    assert codec.load(tmp_path / "run").step == 2.0

@@ -29,8 +29,10 @@ from aeframe.config import plain
 from aeframe.config.build import build
 from aeframe.constraints import TopK
 from aeframe.data import ImageFolder
+from aeframe.errors import UserError
 from aeframe.verbs import VERBS, inputs
 from aeframe.verbs.completion import options, script
+from aeframe.verbs.outputs import free_place
 from tests.conftest import EPOCH, trained_in
 from tests.forks import Server
 from tests.test_artifact import DIGITS
@@ -556,6 +558,17 @@ def test_a_mistake_is_one_line_and_leaves_all_as_it_was(
     (line,) = err.splitlines()
     assert beginning in line
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_working_folder_that_is_gone_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(UserError, match="current folder, which is no longer there"):
+        free_place("x.npy", (".npy",), force=False)
+    assert free_place(f"{tmp_path}/x.npy", (".npy",), force=False) == tmp_path / "x.npy"
 
 
 def test_what_is_there_stays_until_the_new_is_whole(

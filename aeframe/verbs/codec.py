@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from aeframe.verbs.inputs import Input
 
 ENDING = ".aez"
+LOSS = 0.5  # dB that rounding may cost
 BATCH = 1024  # samples that pass through the network at once
 
 
@@ -29,9 +30,8 @@ def _codec_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--loss",
         type=float,
-        default=0.5,
         metavar="DB",
-        help="or what rounding may cost, in dB (0.5)",
+        help=f"or what rounding may cost, in dB ({LOSS})",
     )
     parser.add_argument("--force", action="store_true", help="replace the codec that is there")
     add_compute(parser, BATCH)
@@ -41,6 +41,7 @@ def _codec(options: argparse.Namespace) -> None:
     from aeframe import artifact
     from aeframe.codec import saved
     from aeframe.codec.calibration import calibrated
+    from aeframe.verbs.outputs import require_writable
     from aeframe.verbs.own_data import own_data
 
     folder = Path(options.run).expanduser()
@@ -48,13 +49,16 @@ def _codec(options: argparse.Namespace) -> None:
         raise UserError(options.run, "is no folder", "Write the folder of a run.")
     for name, value in (("--step", options.step), ("--loss", options.loss)):
         if value is not None and not 0 < value < 1e9:
-            raise UserError(f"{name} {value:g}", "must be above 0")
+            raise UserError(f"{name} {value:g}", "must be above 0 and below 1e9")
+    if options.step is not None and options.loss is not None:
+        raise UserError("--step and --loss", "each say how coarse it is", "Leave one of them out.")
     if (folder / saved.CODEC).exists() and not options.force:
         what = "is there already, and what was compressed with it can be read with no other"
         remedy = "Write --force to replace it, or keep a copy of the run's folder."
         raise UserError(str(folder / saved.CODEC), what, remedy)
+    require_writable(folder, options.run)
     model = artifact.load(folder, options.device, options.batch_size)
-    made = calibrated(model, own_data(model, options.run)[1], options.step, options.loss)
+    made = calibrated(model, own_data(model, options.run)[1], options.step, options.loss or LOSS)
     if replaced := saved.save(folder, made):
         print(replaced)
     clusters, units, _ = made.tables.units.shape

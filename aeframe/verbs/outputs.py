@@ -37,16 +37,28 @@ def free_place(out: str, endings: Sequence[str], *, force: bool, folder: bool = 
     if not known and (not folder or os.path.isfile(path)):
         other = ", or a folder" if folder else ""
         raise UserError(f"--out {out}", f"ends in none of {' '.join(endings)}{other}")
-    if not os.path.isdir(path.absolute().parent):
+    try:
+        parent = path.absolute().parent
+    except FileNotFoundError as error:
+        what = "begins at the current folder, which is no longer there"
+        raise UserError(f"--out {out}", what, "Change to another folder.") from error
+    if not os.path.isdir(parent):
         raise UserError(f"--out {out}", "lies in no folder that there is", "Make the folder first.")
     if known and os.path.isdir(path):
         raise UserError(f"--out {out}", "is a folder", "Write another name.")
+    require_writable(path if os.path.isdir(path) else parent, f"--out {out}")
     taken = os.path.exists(path) and (known or any(path.iterdir()))
     if taken and not force:
         raise UserError(f"--out {out}", "is there already", "Write --force, or another name.")
     if path.suffix.lower() == ".parquet":
         require_parquet(f"--out {out}")
     return path
+
+
+def require_writable(folder: Path, where: str) -> None:
+    """Raise UserError where no file can be made in a folder: before any work. where: for the message."""
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UserError(where, "cannot be written (Permission denied)", "See that you may.")
 
 
 def require_parquet(where: str) -> None:
