@@ -314,9 +314,10 @@ def test_what_cannot_be_loaded_is_named(trained: Path, tmp_path: Path) -> None:
     assert "there is no such file or folder" in refused(lambda: package.load(tmp_path / "no"))
     assert "holds neither a model nor a checkpoint" in refused(lambda: package.load(tmp_path))
     assert "is no model of aeframe's" in refused(lambda: package.load(tmp_path / "x.onnx"))
-    assert "device=nowhere: cannot be used" in refused(
-        lambda: package.load(trained, device="nowhere")
-    )
+    for device in ("nowhere", "meta"):
+        assert f"device={device}: cannot be used" in refused(
+            lambda device=device: package.load(trained, device=device)  # type: ignore[misc]
+        )
     assert "batch_size=0" in refused(lambda: package.load(trained, batch_size=0))
 
 

@@ -305,6 +305,21 @@ def test_samples_are_drawn_by_seed(verb: Verb, made: Callable[..., Path], tmp_pa
     assert len(list((tmp_path / "folder").iterdir())) == 5
 
 
+def test_more_samples_than_the_memory_holds_are_told(
+    verb: Verb, made: Callable[..., Path], tmp_path: Path
+) -> None:
+    run = made("model=variational", "network.widths=[20]")
+    many = 10**15
+    for words, where in (
+        (("sample", run, "--n", many), "--n"),
+        (("interpolate", run, "0", "1", "--input", "digits", "--steps", many), "--steps"),
+    ):
+        status, _, err = verb(*words, "--out", "x.npy")
+        assert (status, err.count("\n")) == (2, 1)
+        assert err.startswith(f"aeframe: {where} {many}: is ")
+        assert err.endswith(" GiB of memory are free. Write a smaller number.\n")
+
+
 def test_a_way_leads_from_one_sample_to_another(verb: Verb, trained: Path, tmp_path: Path) -> None:
     argv = ("interpolate", trained, "3", "17", "--input", "digits")
     good(verb(*argv, "--steps", "5", "--out", "way.npy"))
