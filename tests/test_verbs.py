@@ -378,6 +378,17 @@ def test_an_evaluation_draws_the_noise_that_training_drew(
     assert json.loads(out)["metrics"] == pytest.approx(card["metrics"], rel=1e-5)
 
 
+def test_what_json_has_no_word_for_is_null(
+    verb: Verb, made: Callable[..., Path], vectors: Path, tmp_path: Path
+) -> None:
+    run = made("dataset=array", f"dataset.path={vectors}", "model.latent_dim=3")
+    np.save(tmp_path / "x.npy", np.load(vectors)[:5] * np.float32(1e30))
+    status, out, _ = verb("evaluate", run, "x.npy", "--json")
+    assert status == 0
+    found = json.loads(out, parse_constant=lambda word: pytest.fail(word))
+    assert None in found["metrics"].values()
+
+
 def test_the_data_is_found_from_where_training_was_started(
     verb: Verb, aeframe: Verb, server: Server, tmp_path: Path
 ) -> None:
@@ -519,6 +530,8 @@ MISTAKES = [
     ("encode RUN digits --out no/x.npy", "--out no/x.npy: lies in no folder that there is"),
     ("encode RUN digits --out there.npy", "--out there.npy: is there already. Write --force"),
     ("encode RUN digits --out full", "--out full: ends in none"),
+    ("sample RUN --out s.jpg", "--out s.jpg: ends in none of .png .npy .npz, or a folder"),
+    ("decode RUN codes.npy --out d.csv", "--out d.csv: ends in none of .npy .npz, or a folder"),
     ("encode nowhere digits --out x.npy", "nowhere: there is no such file or folder"),
     ("encode RUN nowhere.png --out x.npy", "nowhere.png: no such file or folder"),
     ("encode RUN bad.npy --out x.npy", "bad.npy: cannot be read"),

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from aeframe.errors import UserError, short
-from aeframe.verbs.base import Verb
+from aeframe.verbs.base import Verb, print_json
 
 LARGEST = 2**20  # bytes of a file that is read
 
@@ -44,7 +44,7 @@ def _runs(options: argparse.Namespace) -> None:
     found = sorted((_read(folder, top) for folder in _folders(top)), key=lambda run: run.when)
     found.reverse()
     if options.json:
-        print(json.dumps([asdict(run) for run in found], indent=2))
+        print_json([asdict(run) for run in found])
         return
     if not found:
         raise UserError(options.folder, "holds no runs")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from aeframe.verbs.base import Verb, add_input, add_out, add_run, loaded
+from aeframe.verbs.base import Verb, add_input, add_out, add_run, loaded, print_json
 
 LISTED = 5  # samples that are shown
 
@@ -70,14 +70,12 @@ def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    import json
-
     from aeframe.verbs.card import of_input, of_test_split
 
     model = loaded(options)
     found = of_input(model, options) if options.input else of_test_split(model, options.run)
     if options.json:
-        print(json.dumps(found, indent=2))
+        print_json(found)
     else:
         _print(found, model.metrics)
 
