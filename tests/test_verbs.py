@@ -352,6 +352,12 @@ def test_scores_are_sorted_and_marked(verb: Verb, trained: Path, tmp_path: Path)
     assert np.allclose(scores, wanted[[int(line[0]) for line in lines]], rtol=1e-4)
     assert [line[2] == "1" for line in lines] == (scores > model.threshold(99.9)).tolist()
     assert "3 of 53 samples" in out
+    above = [line.endswith("  above") for line in out.splitlines()[:5]]
+    assert above == [True, True, True, False, False]
+    np.save(tmp_path / "known.npy", DIGITS[:50, 0])
+    out = verb("score", trained, "known.npy", "--percentile", "100", "--out", "known.csv")[1]
+    best = table(tmp_path / "known.csv")[1]
+    assert out.splitlines()[0] == f"{float(best[1]):.5g}  {best[0]}"
 
 
 def test_an_evaluation_is_that_of_the_run(verb: Verb, trained: Path) -> None:
@@ -438,6 +444,10 @@ def test_the_table_of_runs(verb: Verb, finished: Path, tmp_path: Path) -> None:
     assert status == 0
     assert "4 runs below ." in out
     assert f"{value:.5g}" in out
+    shutil.copytree(finished, tmp_path / "outputs" / "one")
+    out = verb("runs", "outputs")[1]
+    assert "1 run below outputs" in out
+    assert "outputs/one" in out
 
 
 # export

@@ -50,8 +50,8 @@ def _score(options: argparse.Namespace) -> None:
         text.flush()
         text.detach()
     above = int((scores > limit).sum())
-    for i in order[: min(LISTED, above)]:
-        print(f"{scores[i]:.5g}  {names[i]}")
+    for i in order[:LISTED]:
+        print(f"{scores[i]:.5g}  {names[i]}{'  above' if scores[i] > limit else ''}")
     print(
         f"{above:,} of {given.count:,} samples ({above / given.count:.1%}) are above {limit:.5g}, "
         f"as {100 - options.percentile:.4g}% of the training samples are"
