@@ -374,7 +374,7 @@ def test_pictures_that_had_to_shrink_are_told(run: Path, verb: Verb, tmp_path: P
     for i, pixels in enumerate(noise):
         Image.fromarray(pixels).save(tmp_path / "in" / f"{i}.png")
     size = "brought to 8 x 8 pixels, gray"
-    note = f"aeframe: in: 3 images were {size}, as the model's data was.\n"
+    note = f"aeframe: in: 3 images were {size}, as the model takes them.\n"
     words = ("compress", str(run), "in", "--min-psnr", "50", "-o")
     status, out, err = verb(*words, "x.aez", "--on-unlike", "lossless")
     assert (status, err) == (0, note)

@@ -70,7 +70,7 @@ def photos(tmp_path: Path) -> Path:
 
 def brought(where: str, count: str, to: str = "8 x 8 pixels") -> str:
     """What is said of images that the model does not take as they are."""
-    return f"aeframe: {where}: {count} brought to {to}, as the model's data was.\n"
+    return f"aeframe: {where}: {count} brought to {to}, as the model takes them.\n"
 
 
 def table(file: Path) -> list[list[str]]:

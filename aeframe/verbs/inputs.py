@@ -92,7 +92,7 @@ def reading(given: Input) -> Iterator[None]:
     finally:
         if count := len(given.changed):
             were = "image was" if count == 1 else "images were"
-            what = f"{count:,} {were} brought to {given.brought}, as the model's data was"
+            what = f"{count:,} {were} brought to {given.brought}, as the model takes them"
             note(Problem(given.where, what))
 
 
