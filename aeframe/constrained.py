@@ -13,6 +13,7 @@ from aeframe.models.base import Autoencoder, Code, Output, Term
 from aeframe.noise import Noise
 from aeframe.schedules import Clock
 
+LARGE = 2**19  # elements of a layer's output for a batch that no gradient is made for
 HOOKS = (
     *("corrupt", "constrain", "perturb", "penalty"),
     *("observe", "restart", "before_step", "after_step"),
@@ -70,6 +71,13 @@ class ConstrainedAutoencoder(nn.Module):
     def differentiates(self) -> bool:
         """Whether a term of the loss is itself a derivative, in validation as well."""
         return any(part.differentiates != "never" for _, part in self.parts)
+
+    @property
+    def most_rows(self) -> int:
+        """Of a batch that no gradient is made for: as many as small tensors have in each layer."""
+        model = self.model
+        widest = max(model.inputs, model.latent_dim, *model.layer_sizes) * getattr(model, "k", 1)
+        return 0 if self.differentiates else LARGE // widest
 
     @property
     def term_names(self) -> list[str]:

@@ -91,13 +91,16 @@ class CopyCheck:
 
 @dataclass(frozen=True)
 class Card:
-    """All that is known of a trained network. metrics: on the test split."""
+    """All that is known of a trained network. metrics: on the test split, of so many samples. images: of
+    them for the copy check and the likelihood.
+    """
 
     metrics: dict[str, float]
     baselines: list[Baseline]
     copy_check: CopyCheck
     code_size: int
     images: int
+    samples: int
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, for JSON."""
@@ -109,6 +112,7 @@ class Card:
             "copy_check": {**asdict(check), **derived, "sentence": check.sentence},
             "code_size": self.code_size,
             "images": self.images,
+            "samples": self.samples,
         }
 
 
@@ -141,7 +145,8 @@ class Evaluation:
             metrics = {**metrics, "nll": float(nll)}
         mean = data.peek("train", PCA_SAMPLES, net.normalization).mean(0)
         check = copy_check(net, x, mean)
-        return Card(metrics, baselines(data, size), check, size, len(x))
+        count = len(data.splits["test"])
+        return Card(metrics, baselines(data, size), check, size, len(x), count)
 
 
 @torch.no_grad()

@@ -26,8 +26,6 @@ from aeframe.pace import Pace
 from aeframe.scalars import Noted, Scalars
 from aeframe.schedules import Clock
 
-LARGE = 2**19  # elements of a layer's output for a batch that no gradient is made for
-
 MakeOptimizer = Callable[[Any], Optimizer]
 MakeScheduler = Callable[[Optimizer], Any]
 
@@ -88,17 +86,11 @@ class AutoencoderModule(pl.LightningModule):
         return self.data.loader(
             split,
             training=training,
-            most=self._most_rows() if large else 0,
+            most=self.net.most_rows if large else 0,
             rank=self.global_rank,
             world=self.trainer.world_size,
             device=self.device,
         )
-
-    def _most_rows(self) -> int:
-        """Of a batch that no gradient is made for: as many as small tensors have in each layer."""
-        model = self.net.model
-        widest = max(model.inputs, model.latent_dim, *model.layer_sizes) * getattr(model, "k", 1)
-        return 0 if self.net.differentiates else LARGE // widest
 
     def train_dataloader(self) -> Iterable[Batch]:
         return self._batches("train", training=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 from aeframe.config.classes import keys, resolve
 from aeframe.errors import ConfigError, Problem, UserError, short
+from aeframe.origin import with_data_found
 from aeframe.overrides import key_of
 from aeframe.saved import Saved, mapping
 
@@ -21,7 +22,8 @@ HARMLESS = (
     "dashboard",
     "doctor",
     "evaluation",
-    *(f"dataset.{key}" for key in ("root", "path", "test_path", "download", "cache")),
+    *(f"dataset.{key}" for key in ("root", "test_root", "path", "test_path")),
+    *(f"dataset.{key}" for key in ("download", "cache")),
     *(f"dataset.{key}" for key in ("in_memory", "memory_limit", "num_workers")),
     *(
         f"trainer.{key}"
@@ -41,7 +43,7 @@ def with_overrides(saved: Saved, words: Sequence[str], given: Mapping[str, Any])
     words: of the command line. given: what they were composed to. Raises ConfigError for keys that would
     make it another run.
     """
-    node, wrong = harmless_here(saved.node), []
+    node, wrong = with_data_found(harmless_here(saved.node), saved.folder), []
     is_repeated = not _changed(saved, given)  # the command that the run began with
     for word in words:
         key = key_of(word)

@@ -202,6 +202,17 @@ def test_arrays_give_arrays_and_tensors_tensors(model: package.Model) -> None:
     assert model.decode(model.encode(torch.from_numpy(DIGITS))).dtype == torch.uint8
 
 
+def test_images_may_lack_the_channel_or_have_it_last(model: package.Model) -> None:
+    codes, restored, scores = (f(DIGITS) for f in (model.encode, model.reconstruct, model.score))
+    for take in (lambda x: x[:, 0], lambda x: np.moveaxis(x, 1, -1)):
+        given = take(DIGITS)
+        assert np.array_equal(model.encode(given), codes)
+        assert np.array_equal(model.score(given), scores)
+        again = model.reconstruct(given)
+        assert np.array_equal(again, take(restored))
+        assert np.array_equal(model.reconstruct(torch.from_numpy(given)).numpy(), again)
+
+
 def test_an_iterable_is_read_when_it_is_wanted(model: package.Model) -> None:
     read = []
 
@@ -220,16 +231,15 @@ def test_an_iterable_is_read_when_it_is_wanted(model: package.Model) -> None:
 
 
 WRONG = {
-    "one sample": (DIGITS[0], "has shape [1, 8, 8]", "x[None]"),
-    "no channel": (DIGITS[:, 0], "takes [N, 1, 8, 8]", "x[:, None]"),
+    "one sample": (DIGITS[0, 0], "has shape [8, 8]", "[N, 1, 8, 8]"),
     "another size": (DIGITS[..., :7], "takes [N, 1, 8, 8]", "[N, 1, 8, 8]"),
-    "channels last": (np.zeros((5, 8, 8, 1), np.uint8), "has shape [5, 8, 8, 1]", "moveaxis"),
+    "more channels": (np.zeros((5, 8, 8, 3), np.uint8), "has shape [5, 8, 8, 3]", "[N, 1, 8, 8]"),
     "none": (DIGITS[:0], "holds no samples", "at least one"),
     "floats": (DIGITS / 16, "holds float64, and this model takes uint8", "0 to 16"),
     "too large": (DIGITS + 200, "holds values of 200 to 216", "as the training data"),
     "negative": (DIGITS.astype(np.int8) - 1, "holds values of -1", "as the training data"),
     "complex": (torch.zeros(2, 1, 8, 8, dtype=torch.complex64), "holds complex64", "0 to 16"),
-    "text": (np.array([["a"]]), "has shape", ""),
+    "text": (np.array([["a"]]), "holds <U1, not numbers", "integers or floats"),
     "objects": (np.empty((2, 1, 8, 8), object), "holds object, not numbers", "integers or floats"),
     "a word": ("x.npy", "is str", ""),
     "a number": (3, "is int", ""),
@@ -304,9 +314,10 @@ def test_what_cannot_be_loaded_is_named(trained: Path, tmp_path: Path) -> None:
     assert "there is no such file or folder" in refused(lambda: package.load(tmp_path / "no"))
     assert "holds neither a model nor a checkpoint" in refused(lambda: package.load(tmp_path))
     assert "is no model of aeframe's" in refused(lambda: package.load(tmp_path / "x.onnx"))
-    assert "device=nowhere: cannot be used" in refused(
-        lambda: package.load(trained, device="nowhere")
-    )
+    for device in ("nowhere", "meta"):
+        assert f"device={device}: cannot be used" in refused(
+            lambda device=device: package.load(trained, device=device)  # type: ignore[misc]
+        )
     assert "batch_size=0" in refused(lambda: package.load(trained, batch_size=0))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tracemalloc
 from collections.abc import Callable
@@ -367,6 +368,23 @@ def test_pictures_come_back_by_their_names(run: Path, verb: Verb, tmp_path: Path
     assert sorted(f.name for f in (tmp_path / "out").iterdir()) == ["a0.png", "a1.png", "a2.png"]
 
 
+def test_pictures_that_had_to_shrink_are_told(run: Path, verb: Verb, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    noise = np.random.default_rng(0).integers(0, 256, (3, 20, 30, 3), np.uint8)
+    for i, pixels in enumerate(noise):
+        Image.fromarray(pixels).save(tmp_path / "in" / f"{i}.png")
+    size = "brought to 8 x 8 pixels, gray"
+    note = f"aeframe: in: 3 images were {size}, as the model takes them.\n"
+    words = ("compress", str(run), "in", "--min-psnr", "50", "-o")
+    status, out, err = verb(*words, "x.aez", "--on-unlike", "lossless")
+    assert (status, err) == (0, note)
+    assert "95 % of the samples come back exactly\n" in out
+    assert f"3 samples unlike the training data, stored as they are once {size}\n" in out
+    assert verb("verify", str(run), "x.aez", "--against", "in")[2] == note
+    status, _, err = verb(*words, "y.aez")
+    assert (status, err.startswith(note)) == (2, True)
+
+
 def test_pictures_that_lie_elsewhere_keep_their_names(
     run: Path, verb: Verb, tmp_path: Path
 ) -> None:
@@ -430,7 +448,9 @@ def test_what_is_unlike_has_to_be_a_number(run: Path, verb: Verb, tmp_path: Path
     assert not (tmp_path / "x.aez").exists()
 
 
-def test_any_trained_network_becomes_a_codec(trained: Path, verb: Verb, tmp_path: Path) -> None:
+def test_any_trained_network_becomes_a_codec(
+    trained: Path, verb: Verb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shutil.copytree(trained, tmp_path / "run")
     assert "aeframe codec" in verb("compress", "run", "x.npy", "-o", "x.aez")[2]
     status, out, _ = verb("codec", "run", "--loss", "0.3")
@@ -446,4 +466,20 @@ def test_any_trained_network_becomes_a_codec(trained: Path, verb: Verb, tmp_path
     assert contents(tmp_path) == before
     assert verb("codec", "run", "--step", "2", "--force")[0] == 0
     assert codec.load(tmp_path / "run").step == 2.0
-    assert verb("codec", "run", "--step", "0")[0] == 2
+    for words, what in (
+        (("--step", "0"), "--step 0: must be above 0 and below 1e9."),
+        (("--step", "1e30"), "--step 1e+30: must be above 0 and below 1e9."),
+        (("--step", "1e-30"), "--step 1e-30: is too small for this code, whose numbers go up to "),
+        (("--step", "1", "--loss", "1"), "--step and --loss: each say how coarse it is. "),
+    ):
+        status, out, err = verb("codec", "run", *words, "--force")
+        assert (status, out) == (2, "")
+        assert err.startswith(f"aeframe: {what}")
+        assert err.count("\n") == 1
+    monkeypatch.setattr(
+        os, "access", lambda place, mode: False
+    )  # as of a folder that may only be read
+    status, _, err = verb("codec", "run", "--step", "1", "--force")
+    what = "cannot be written (Permission denied). See that you may."
+    assert (status, err) == (2, f"aeframe: run: {what}\n")
+    assert codec.load(tmp_path / "run").step == 2.0

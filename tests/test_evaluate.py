@@ -318,7 +318,7 @@ def test_only_a_stochastic_model_has_a_likelihood(compose: Compose) -> None:
     built = build(compose("network=linear"))
     card = Evaluation(images=20).card(built.net, built.data, {"mse": 0.1})
     assert card.metrics == {"mse": 0.1}
-    assert card.images == 20
+    assert (card.images, card.samples) == (20, 180)
 
 
 @pytest.mark.parametrize(("l0", "size"), [(7.6, 8), (0.0, 1), (20.0, 20)])
@@ -367,7 +367,7 @@ def test_a_card_is_plain_data(compose: Compose) -> None:
 
 
 def test_a_perfect_copy_is_plain_data_too() -> None:
-    card = Card({}, [], checked(lambda x: x), 1, len(X))
+    card = Card({}, [], checked(lambda x: x), 1, len(X), len(X))
     assert json.loads(json.dumps(card.as_dict(), allow_nan=False)) == card.as_dict()
 
 

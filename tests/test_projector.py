@@ -193,7 +193,7 @@ def test_a_part_that_there_is_not_is_refused(aeframe: Command) -> None:
 def test_the_card_is_a_table() -> None:
     check = CopyCheck(0.01, 0.05, 0.05, 0.07, 0.06, 100)
     card = Card(
-        {"mse": 0.01, "psnr": 20.0, "kl": 3.25}, [Baseline("mean", 0.06, 12.2)], check, 4, 100
+        {"mse": 0.01, "psnr": 20.0, "kl": 3.25}, [Baseline("mean", 0.06, 12.2)], check, 4, 100, 100
     )
     assert markdown(card).splitlines()[:5] == [
         "| test metric | model | mean |",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -80,3 +81,7 @@ def test_the_means_of_a_variational_model_are_rounded_and_compared_with_other_fo
     ):
         status, _, err = verb("rd", run, *words)
         assert (status, err) == (2, f"aeframe: {what}\n")
+    monkeypatch.setattr(os, "access", lambda place, mode: False)  # as of folders of others
+    status, _, err = verb("rd", run, "-o", "new")
+    what = "--out new: cannot be written (Permission denied). See that you may."
+    assert (status, err) == (2, f"aeframe: {what}\n")

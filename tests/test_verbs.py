@@ -7,6 +7,7 @@ import csv
 import json
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import sys
@@ -28,8 +29,12 @@ from aeframe.config import plain
 from aeframe.config.build import build
 from aeframe.constraints import TopK
 from aeframe.data import ImageFolder
+from aeframe.errors import UserError
 from aeframe.verbs import VERBS, inputs
 from aeframe.verbs.completion import options, script
+from aeframe.verbs.outputs import free_place
+from tests.conftest import EPOCH, trained_in
+from tests.forks import Server
 from tests.test_artifact import DIGITS
 from tests.test_startup import ROOT
 
@@ -63,6 +68,11 @@ def photos(tmp_path: Path) -> Path:
     return tmp_path / "photos"
 
 
+def brought(where: str, count: str, to: str = "8 x 8 pixels") -> str:
+    """What is said of images that the model does not take as they are."""
+    return f"aeframe: {where}: {count} brought to {to}, as the model takes them.\n"
+
+
 def table(file: Path) -> list[list[str]]:
     with file.open(newline="") as opened:
         return list(csv.reader(opened))
@@ -73,10 +83,10 @@ def picture(file: Path) -> np.ndarray:
         return np.array(opened)
 
 
-def good(ended: tuple[int, str, str]) -> str:
-    """What a command that ended well said last."""
+def good(ended: tuple[int, str, str], note: str = "") -> str:
+    """What a command that ended well said last. note: what it said besides."""
     assert ended[0] == 0, ended
-    assert ended[2] == "", ended
+    assert ended[2] == note, ended
     return ended[1].splitlines()[-1]
 
 
@@ -110,8 +120,9 @@ def test_codes_as_parquet(
     run = made(
         "dataset=image_folder", f"dataset.root={photos}", "dataset.size=8", "network.widths=[20]"
     )
-    good(verb("encode", run, "photos", "--out", "codes.parquet"))
-    good(verb("encode", run, "photos", "--out", "codes.npz"))
+    note = brought("photos", "12 images were")
+    good(verb("encode", run, "photos", "--out", "codes.parquet"), note)
+    good(verb("encode", run, "photos", "--out", "codes.npz"), note)
     found = parquet.read_table(tmp_path / "codes.parquet").to_pydict()
     with np.load(tmp_path / "codes.npz") as stored:
         assert found.pop("name") == stored["names"].tolist()
@@ -142,7 +153,8 @@ def test_images_are_read_as_in_training(
 ) -> None:
     options = ("dataset.size=8", "dataset.fit=resize", "network.widths=[20]")
     run = made("dataset=image_folder", f"dataset.root={photos}", *options)
-    good(verb("encode", run, "photos", "--out", "codes.csv", "--batch-size", "5"))
+    note = brought("photos", "12 images were")
+    good(verb("encode", run, "photos", "--out", "codes.csv", "--batch-size", "5"), note)
     source = ImageFolder(root=str(photos), size=8, fit="resize", cache=None)
     wanted = package.load(run).encode(source.load().data.numpy())
     header, *lines = table(tmp_path / "codes.csv")
@@ -151,7 +163,7 @@ def test_images_are_read_as_in_training(
     assert [line[0] for line in lines] == files
     assert np.allclose(np.array([line[1:] for line in lines], np.float32), wanted, atol=1e-5)
     some = ["photos/a/1.png", "photos/b/3.bmp"]
-    good(verb("encode", run, *some, "--out", "two.csv"))
+    good(verb("encode", run, *some, "--out", "two.csv"), brought("2 images", "2 images were"))
     assert [line[0] for line in table(tmp_path / "two.csv")[1:]] == some
 
 
@@ -168,6 +180,25 @@ def test_images_become_what_the_model_takes(verb: Verb, trained: Path, tmp_path:
     assert np.allclose(np.load(tmp_path / "again.npy"), again, atol=1e-5)
 
 
+def test_images_that_are_made_others_are_counted(verb: Verb, trained: Path, tmp_path: Path) -> None:
+    """Only those: of another size, or in colour where the model knows gray."""
+    gray = np.full((8, 8, 3), 90, np.uint8)
+    for name, pixels in (
+        ("gray", gray[..., 0]),
+        ("gray_as_rgb", gray),
+        ("colour", gray * np.array([1, 2, 1], np.uint8)),
+        ("large", np.zeros((16, 9), np.uint8)),
+    ):
+        (tmp_path / "some").mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(tmp_path / "some" / f"{name}.png")
+    note = brought("some", "2 images were", "8 x 8 pixels, gray")
+    good(verb("encode", trained, "some", "--out", "x.npy"), note)
+    good(verb("reconstruct", trained, "some", "--out", "x"), note)
+    good(verb("score", trained, "some", "--out", "x.csv"), note)
+    good(verb("evaluate", trained, "some"), note)
+    good(verb("encode", trained, "some/gray.png", "some/gray_as_rgb.png", "--out", "y.npy"))
+
+
 def encoded(verb: Verb, run: Path) -> str:
     good(verb("encode", run, "digits", "--out", "codes.npy"))
     return "codes.npy"
@@ -180,6 +211,22 @@ def test_several_arrays_are_one_after_the_other(verb: Verb, trained: Path, tmp_p
     good(verb("encode", trained, *argv, "--out", "codes.npy"))
     wanted = package.load(trained).encode(DIGITS[:30])
     assert np.allclose(np.load(tmp_path / "codes.npy"), wanted, atol=1e-5)
+
+
+def test_an_array_comes_back_as_it_was_laid_out(
+    verb: Verb, trained: Path, made: Callable[..., Path], tmp_path: Path
+) -> None:
+    some = DIGITS[:9]
+    wanted = package.load(trained).reconstruct(some)
+    for take in (np.asarray, lambda x: x[:, 0], lambda x: np.moveaxis(x, 1, -1)):
+        np.save(tmp_path / "x.npy", take(some))
+        good(verb("reconstruct", trained, "x.npy", "--out", "y.npy", "--force"))
+        assert np.array_equal(np.load(tmp_path / "y.npy"), take(wanted))
+        good(verb("reconstruct", trained, "x.npy", "--out", "y", "--force"))
+        assert picture(tmp_path / "y" / "0.png").shape == (8, 8)
+    run = made("dataset=array", "dataset.path=x.npy", "dataset.layout=flat", "model.latent_dim=4")
+    good(verb("reconstruct", run, "x.npy", "--out", "flat.npy"))
+    assert np.load(tmp_path / "flat.npy").shape == (9, 8, 8, 1)
 
 
 def test_a_folder_is_not_read_ahead_of_its_use(
@@ -209,7 +256,7 @@ def test_images_that_cannot_be_read_are_left_out_where_one_says_so(
     run = made(
         "dataset=image_folder", f"dataset.root={photos}", "dataset.size=8", "network.widths=[20]"
     )
-    good(verb("encode", run, "photos", "--out", "whole.csv"))
+    good(verb("encode", run, "photos", "--out", "whole.csv"), brought("photos", "12 images were"))
     (photos / "a" / "1.bmp").write_bytes(b"no image")
     status, _, err = verb("encode", run, "photos", "--out", "some.csv")
     assert status == 2
@@ -218,7 +265,8 @@ def test_images_that_cannot_be_read_are_left_out_where_one_says_so(
     status, out, err = verb("encode", run, "photos", "--out", "some.csv", *skips)
     assert (status, out) == (0, "Codes of 11 samples, 16 units each: some.csv\n")
     left = "1 image(s) of photos cannot be read and are left out: photos/a/1.bmp."
-    assert err == f"aeframe: --on-bad-sample skip: {left}\n"
+    note = brought("photos", "11 images were")
+    assert err == f"aeframe: --on-bad-sample skip: {left}\n{note}"
     others = [row for row in table(tmp_path / "whole.csv") if row[0] != "a/1.bmp"]
     assert table(tmp_path / "some.csv") == others
     status, _, err = verb("encode", run, "photos/a/1.bmp", "--out", "none.csv", *skips)
@@ -235,12 +283,14 @@ def test_reconstructions_lie_as_the_files_did(
     run = made(
         "dataset=image_folder", f"dataset.root={photos}", "dataset.size=8", "network.widths=[20]"
     )
-    good(verb("reconstruct", run, "photos", "--out", "restored"))
+    note = brought("photos", "12 images were")
+    good(verb("reconstruct", run, "photos", "--out", "restored"), note)
     names = {
         str(f.relative_to(tmp_path / "restored")) for f in (tmp_path / "restored").rglob("*.*")
     }
     assert names == {f"{f.relative_to(photos)}.png" for f in photos.rglob("*.*")}  # 0.png and 0.jpg
-    good(verb("reconstruct", run, "photos/a/0.png", "--out", "one"))
+    note = brought("photos/a/0.png", "1 image was")
+    good(verb("reconstruct", run, "photos/a/0.png", "--out", "one"), note)
     one = picture(tmp_path / "one" / "photos" / "a" / "0.png")
     assert np.array_equal(one, picture(tmp_path / "restored" / "a" / "0.png.png"))
 
@@ -253,6 +303,21 @@ def test_samples_are_drawn_by_seed(verb: Verb, made: Callable[..., Path], tmp_pa
     assert picture(tmp_path / "grid.png").shape == (2 * 8 + 2, 3 * 8 + 2 * 2)
     good(verb("sample", run, "--n", "5", "--out", "folder"))
     assert len(list((tmp_path / "folder").iterdir())) == 5
+
+
+def test_more_samples_than_the_memory_holds_are_told(
+    verb: Verb, made: Callable[..., Path], tmp_path: Path
+) -> None:
+    run = made("model=variational", "network.widths=[20]")
+    many = 10**15
+    for words, where in (
+        (("sample", run, "--n", many), "--n"),
+        (("interpolate", run, "0", "1", "--input", "digits", "--steps", many), "--steps"),
+    ):
+        status, _, err = verb(*words, "--out", "x.npy")
+        assert (status, err.count("\n")) == (2, 1)
+        assert err.startswith(f"aeframe: {where} {many}: is ")
+        assert err.endswith(" GiB of memory are free. Write a smaller number.\n")
 
 
 def test_a_way_leads_from_one_sample_to_another(verb: Verb, trained: Path, tmp_path: Path) -> None:
@@ -287,6 +352,12 @@ def test_scores_are_sorted_and_marked(verb: Verb, trained: Path, tmp_path: Path)
     assert np.allclose(scores, wanted[[int(line[0]) for line in lines]], rtol=1e-4)
     assert [line[2] == "1" for line in lines] == (scores > model.threshold(99.9)).tolist()
     assert "3 of 53 samples" in out
+    above = [line.endswith("  above") for line in out.splitlines()[:5]]
+    assert above == [True, True, True, False, False]
+    np.save(tmp_path / "known.npy", DIGITS[:50, 0])
+    out = verb("score", trained, "known.npy", "--percentile", "100", "--out", "known.csv")[1]
+    best = table(tmp_path / "known.csv")[1]
+    assert out.splitlines()[0] == f"{float(best[1]):.5g}  {best[0]}"
 
 
 def test_an_evaluation_is_that_of_the_run(verb: Verb, trained: Path) -> None:
@@ -300,6 +371,48 @@ def test_an_evaluation_is_that_of_the_run(verb: Verb, trained: Path) -> None:
     assert "at the end of training" in out
     metrics = json.loads(verb("evaluate", trained, "digits", "--json")[1])["metrics"]
     assert metrics["mse"] == pytest.approx(package.load(trained).score(DIGITS).mean(), rel=1e-4)
+
+
+def test_an_evaluation_draws_the_noise_that_training_drew(
+    verb: Verb, server: Server, tmp_path: Path
+) -> None:
+    words = ("model=variational", "constraint=[masking]", "dataset.batch_size=32")
+    run = trained_in(server, tmp_path, *EPOCH, *words, "trainer.max_epochs=1")
+    card = json.loads((run / "evaluation.json").read_text())
+    status, out, _ = verb("evaluate", run, "--json", "--batch-size", "50")
+    assert status == 0
+    assert json.loads(out)["metrics"] == pytest.approx(card["metrics"], rel=1e-5)
+
+
+def test_what_json_has_no_word_for_is_null(
+    verb: Verb, made: Callable[..., Path], vectors: Path, tmp_path: Path
+) -> None:
+    run = made("dataset=array", f"dataset.path={vectors}", "model.latent_dim=3")
+    np.save(tmp_path / "x.npy", np.load(vectors)[:5] * np.float32(1e30))
+    status, out, _ = verb("evaluate", run, "x.npy", "--json")
+    assert status == 0
+    found = json.loads(out, parse_constant=lambda word: pytest.fail(word))
+    assert None in found["metrics"].values()
+
+
+def test_the_data_is_found_from_where_training_was_started(
+    verb: Verb, aeframe: Verb, server: Server, tmp_path: Path
+) -> None:
+    (tmp_path / "start").mkdir()
+    np.save(tmp_path / "start" / "x.npy", np.random.default_rng(0).random((60, 12), np.float32))
+    words = (*EPOCH, "model.latent_dim=3", "dataset=array", "dataset.path=x.npy")
+    run = trained_in(server, tmp_path / "start", *words, "trainer.max_epochs=1")
+    card = json.loads((run / "evaluation.json").read_text())
+    shutil.copy(run / "model.safetensors", tmp_path / "alone.safetensors")
+    for loaded in (run, "start/run/model.safetensors", run / "checkpoints" / "best.ckpt"):
+        status, out, err = verb("evaluate", loaded, "--json")
+        assert (status, err) == (0, "")
+        assert json.loads(out)["metrics"] == pytest.approx(card["metrics"], rel=1e-4)
+    assert aeframe("resume=start/run", "trainer.max_epochs=2")[0] == 0
+    status, _, err = verb("evaluate", "alone.safetensors")
+    remedy = "The run's data has to be what and where it was in training; or write:"
+    said = f"dataset.path=x.npy: no such file. {remedy} aeframe evaluate RUN INPUT."
+    assert (status, err) == (2, f"aeframe: {said}\n")
 
 
 # runs
@@ -331,6 +444,10 @@ def test_the_table_of_runs(verb: Verb, finished: Path, tmp_path: Path) -> None:
     assert status == 0
     assert "4 runs below ." in out
     assert f"{value:.5g}" in out
+    shutil.copytree(finished, tmp_path / "outputs" / "one")
+    out = verb("runs", "outputs")[1]
+    assert "1 run below outputs" in out
+    assert "outputs/one" in out
 
 
 # export
@@ -423,6 +540,8 @@ MISTAKES = [
     ("encode RUN digits --out no/x.npy", "--out no/x.npy: lies in no folder that there is"),
     ("encode RUN digits --out there.npy", "--out there.npy: is there already. Write --force"),
     ("encode RUN digits --out full", "--out full: ends in none"),
+    ("sample RUN --out s.jpg", "--out s.jpg: ends in none of .png .npy .npz, or a folder"),
+    ("decode RUN codes.npy --out d.csv", "--out d.csv: ends in none of .npy .npz, or a folder"),
     ("encode nowhere digits --out x.npy", "nowhere: there is no such file or folder"),
     ("encode RUN nowhere.png --out x.npy", "nowhere.png: no such file or folder"),
     ("encode RUN bad.npy --out x.npy", "bad.npy: cannot be read"),
@@ -477,6 +596,17 @@ def test_a_mistake_is_one_line_and_leaves_all_as_it_was(
     (line,) = err.splitlines()
     assert beginning in line
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_working_folder_that_is_gone_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(UserError, match="current folder, which is no longer there"):
+        free_place("x.npy", (".npy",), force=False)
+    assert free_place(f"{tmp_path}/x.npy", (".npy",), force=False) == tmp_path / "x.npy"
 
 
 def test_what_is_there_stays_until_the_new_is_whole(

@@ -156,7 +156,9 @@ def _file(where: Path) -> Path:
 
 def _device(device: str | torch.device) -> torch.device:
     try:
-        return torch.empty(0, device=device).device
+        found = torch.zeros(1, device=device)
+        found.cpu()  # from a device without numbers, such as meta, nothing comes back
+        return found.device
     except (RuntimeError, AssertionError) as error:
         what = f"cannot be used ({reason(error).rstrip('.')})"
         raise UserError(f"device={device}", what, "Write cpu.") from error

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from aeframe.artifact.description import Description
-from aeframe.artifact.stored import Array, as_stored, check_shape, check_values, rows
+from aeframe.artifact.stored import Array, as_stored, check_shape, check_values, rows, with_channels
 from aeframe.constrained import ConstrainedAutoencoder
 from aeframe.errors import UserError
 from aeframe.models.variational import Variational
@@ -22,12 +22,13 @@ from aeframe.noise import Noise
 class Model:
     """A trained autoencoder. Made by `aeframe.load`.
 
-    Samples x are as the training data was stored, [N, *shape]: images as bytes [N, C, H, W], or vectors
-    [N, D]; the normalisation is inside. Codes z are [N, latent_dim]. Either is a NumPy array, a tensor, or an
-    iterable of them, such as a generator of batches: an array gives an array, a tensor a tensor on its
-    device, and an iterable an iterator with the result of each of its items, read when it is wanted.
-    All is computed batch_size samples at a time, without gradient, and is the same for the same
-    samples in whatever batches (up to float rounding). What does not fit raises UserError.
+    Samples x are as the training data was stored, [N, *shape]: images as bytes [N, C, H, W], for which
+    [N, H, W] or [N, H, W, C] will do, or vectors [N, D]; the normalisation is inside. Codes z are
+    [N, latent_dim]. Either is a NumPy array, a tensor, or an iterable of them, such as a generator of
+    batches: an array gives an array, a tensor a tensor on its device, and an iterable an iterator with the
+    result of each of its items, read when it is wanted. All is computed batch_size samples at a time,
+    without gradient, and is the same for the same samples in whatever batches (up to float rounding).
+    What does not fit raises UserError.
     """
 
     def __init__(
@@ -93,8 +94,8 @@ class Model:
     @overload
     def reconstruct(self, x: Iterable[Array]) -> Iterator[Array]: ...
     def reconstruct(self, x: Any) -> Any:
-        """What decoding the codes of samples [N, *shape] gives, [N, *shape], in the units and the type that
-        `decode` gives.
+        """What decoding the codes of samples [N, *shape] gives, laid out as they are, in the units and the
+        type that `decode` gives.
         """
         self.require_decoder("reconstruct")
         return self._each(x, self.shape, self._reconstructed, "x")
@@ -152,11 +153,11 @@ class Model:
         """Of one array, so many rows at a time, each looked at when it is its turn."""
         if not isinstance(x, np.ndarray | Tensor):
             raise UserError(where, f"gave {type(x).__name__}, not an array or a tensor")
-        check_shape(tuple(x.shape), shape, where)
-        given = rows(x, where)
+        given, laid_out = with_channels(rows(x, where), shape)
+        check_shape(tuple(given.shape), shape, where)
         made: Tensor | None = None
         for start in range(0, len(given), self.batch_size):
-            part = given[start : start + self.batch_size]
+            part = given[start : start + self.batch_size].contiguous()
             result = function(part)
             if made is None:  # of all rows at once: no list of parts is held beside it
                 made = torch.empty(
@@ -164,6 +165,8 @@ class Model:
                 )
             made[start : start + len(part)] = result
         assert made is not None
+        if made.shape[1:] == shape:  # samples of samples
+            made = laid_out(made)
         return made.numpy() if isinstance(x, np.ndarray) else made
 
     def _codes(self, x: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TypeVar
 
 import numpy as np
@@ -28,6 +29,20 @@ def rows(x: np.ndarray | Tensor, where: str) -> Tensor:
     return tensor(x)
 
 
+def with_channels(x: Tensor, shape: tuple[int, ...]) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """Images [N, H, W] or [N, H, W, C] as [N, C, H, W], as `shape` is, and what lays such out as before.
+
+    All else is left as it is: an array that has the model's shape, too, where C, H and W are the same.
+    """
+    if len(shape) != 3 or x.shape[1:] == shape:
+        return x, lambda made: made
+    if shape[0] == 1 and x.shape[1:] == shape[1:]:
+        return x[:, None], lambda made: made[:, 0]
+    if x.shape[1:] == (*shape[1:], shape[0]):
+        return x.movedim(-1, 1), lambda made: made.movedim(1, -1)
+    return x, lambda made: made
+
+
 def check_shape(found: tuple[int, ...], shape: tuple[int, ...], where: str) -> None:
     """Raise UserError unless `found` is [N, *shape] with at least one sample."""
     if len(found) == len(shape) + 1 and found[1:] == shape:
@@ -38,10 +53,6 @@ def check_shape(found: tuple[int, ...], shape: tuple[int, ...], where: str) -> N
     remedy = f"Give an array of {expected}."
     if found == shape:
         remedy = f"Write {where}[None] for a single sample."
-    elif shape[0] == 1 and found[1:] == shape[1:]:
-        remedy = f"Write {where}[:, None] for images of one channel."
-    elif len(shape) == 3 and found[1:] == (*shape[1:], shape[0]):
-        remedy = "Move the channels to the front, e.g. by numpy.moveaxis(x, -1, 1)."
     raise UserError(where, f"has shape {list(found)}, and this model takes {expected}", remedy)
 
 

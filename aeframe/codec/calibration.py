@@ -9,6 +9,7 @@ from aeframe.codec.codec import Codec, Samples, decibels, errors, restored, roun
 from aeframe.codec.fitting import bits_of, fit
 from aeframe.codec.likeness import MARGIN, Likeness, likeness_of
 from aeframe.codec.photographs import by_position
+from aeframe.codec.tables import FARTHEST
 from aeframe.data import DataModule
 from aeframe.errors import UserError
 
@@ -31,6 +32,9 @@ def calibrated(
     if own is not None and step not in (None, own):
         what = f"this model was trained to be rounded to steps of {own:g}"
         raise UserError(f"--step {step:g}", what, "Leave --step out.")
+    if step is not None and (most := float(np.abs(model.encode(held_out)).max())) > step * FARTHEST:
+        what = f"is too small for this code, whose numbers go up to {most:g}"
+        raise UserError(f"--step {step:g}", what, f"Write more than {most / FARTHEST:.2g}.")
     step = own or step or step_for(model, held_out, loss)
     codes = rounded(model, held_out, step)
     tables = fit(

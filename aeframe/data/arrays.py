@@ -96,6 +96,12 @@ class Array(Source):
             return raw
         return replace(raw, test=self._raw("test_path", self.test_path))
 
+    def as_given(self, x: np.ndarray) -> np.ndarray:
+        """Samples [n, *sample] in the layout that those of the file have."""
+        assert self.path is not None, "see problems()"
+        shape = self._described("path", self.path)[0].shape
+        return np.moveaxis(x, 1, -1) if self._channels_last(shape) else x.reshape(-1, *shape[1:])
+
     def _raw(self, option: str, path: str) -> Raw:
         where, file = _where(option, path), Path(os.path.expanduser(path))
         header, sample = self._described(option, path)

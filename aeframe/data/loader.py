@@ -229,7 +229,7 @@ class DataModule:
             raise UserError("hardware.devices", what, "Write a larger dataset.val_fraction.")
         batches = EpochBatches(
             len(samples),
-            self.batch_size * max(1, most // self.batch_size),
+            self.together(most),
             seed=self.seed,
             training=training,
             shuffle=training and self.shuffle,
@@ -250,6 +250,10 @@ class DataModule:
             pin_memory=device is not None and device.type == "cuda",
             generator=torch.Generator().manual_seed(mix(self.seed, split, rank)),
         )
+
+    def together(self, most: int) -> int:
+        """The rows of a batch into which several are put together, at most so many if more than one."""
+        return self.batch_size * max(1, most // self.batch_size)
 
     def _placed(self, split: str, device: torch.device | None) -> Samples:
         """The split, on the GPU that trains on it where that has room."""

@@ -86,10 +86,15 @@ def room(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
     Raises MemoryError where the memory has no room for it: a small file may unpack to any size, and
     the system grants what it does not have, only to end the process when it is used.
     """
-    size, left = math.prod(shape) * dtype.itemsize, _memory()
+    require_room(math.prod(shape) * dtype.itemsize)
+    return np.empty(shape, dtype)
+
+
+def require_room(size: int) -> None:
+    """Raise MemoryError where the memory has no room for so many bytes."""
+    left = _memory()
     if size > left:
         raise MemoryError(f"{_gib(size)} of numbers, and {_gib(left)} of memory are free")
-    return np.empty(shape, dtype)
 
 
 def filled(stream: IO[bytes] | io.BufferedIOBase, shape: tuple[int, ...]) -> np.ndarray:

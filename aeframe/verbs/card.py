@@ -14,7 +14,7 @@ from aeframe.artifact.stored import check_values, rows
 from aeframe.data import DataModule
 from aeframe.metrics import Metrics
 from aeframe.noise import Noise
-from aeframe.verbs.inputs import opened, told_of
+from aeframe.verbs.inputs import opened, reading
 from aeframe.verbs.outputs import shown
 from aeframe.verbs.own_data import own_data
 
@@ -23,17 +23,19 @@ def of_input(model: Model, options: argparse.Namespace) -> dict[str, Any]:
     """The metrics on what the command line names."""
     model.require_decoder("evaluate")
     given = opened(options.input, model, options)
-    with told_of(given.where):
+    with reading(given):
         blocks = shown(given.blocks(model.batch_size), given.count, "Evaluating")
         return {"metrics": _metrics(model, blocks), "samples": given.count}
 
 
-def of_test_split(model: Model) -> dict[str, Any]:
-    """The evaluation card on the run's own test split, whose data must be where it was."""
+def of_test_split(model: Model, run: str) -> dict[str, Any]:
+    """The evaluation card on the run's own test split, whose data must be where it was. run: its folder."""
     model.require_decoder("evaluate")
-    parts, data = own_data(model)
+    parts, data = own_data(model, run, "; or write: aeframe evaluate RUN INPUT")
     count = len(data.splits["test"])
-    metrics = _metrics(model, shown(_blocks(data, model.batch_size), count, "Evaluating"))
+    # the batches of training's own test: to each belongs other noise
+    blocks = _blocks(data, data.together(model.net.most_rows))
+    metrics = _metrics(model, shown(blocks, count, "Evaluating"))
     return parts.made["evaluation"].card(model.net, data, metrics).as_dict()
 
 

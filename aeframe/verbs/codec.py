@@ -13,8 +13,10 @@ from aeframe.verbs.base import Verb, add_compute, add_input, add_out, add_source
 if TYPE_CHECKING:
     from aeframe.codec.codec import Codec
     from aeframe.codec.files import Summary
+    from aeframe.verbs.inputs import Input
 
 ENDING = ".aez"
+LOSS = 0.5  # dB that rounding may cost
 BATCH = 1024  # samples that pass through the network at once
 
 
@@ -28,9 +30,8 @@ def _codec_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--loss",
         type=float,
-        default=0.5,
         metavar="DB",
-        help="or what rounding may cost, in dB (0.5)",
+        help=f"or what rounding may cost, in dB ({LOSS})",
     )
     parser.add_argument("--force", action="store_true", help="replace the codec that is there")
     add_compute(parser, BATCH)
@@ -40,6 +41,7 @@ def _codec(options: argparse.Namespace) -> None:
     from aeframe import artifact
     from aeframe.codec import saved
     from aeframe.codec.calibration import calibrated
+    from aeframe.verbs.outputs import require_writable
     from aeframe.verbs.own_data import own_data
 
     folder = Path(options.run).expanduser()
@@ -47,13 +49,16 @@ def _codec(options: argparse.Namespace) -> None:
         raise UserError(options.run, "is no folder", "Write the folder of a run.")
     for name, value in (("--step", options.step), ("--loss", options.loss)):
         if value is not None and not 0 < value < 1e9:
-            raise UserError(f"{name} {value:g}", "must be above 0")
+            raise UserError(f"{name} {value:g}", "must be above 0 and below 1e9")
+    if options.step is not None and options.loss is not None:
+        raise UserError("--step and --loss", "each say how coarse it is", "Leave one of them out.")
     if (folder / saved.CODEC).exists() and not options.force:
         what = "is there already, and what was compressed with it can be read with no other"
         remedy = "Write --force to replace it, or keep a copy of the run's folder."
         raise UserError(str(folder / saved.CODEC), what, remedy)
+    require_writable(folder, options.run)
     model = artifact.load(folder, options.device, options.batch_size)
-    made = calibrated(model, own_data(model)[1], options.step, options.loss)
+    made = calibrated(model, own_data(model, options.run)[1], options.step, options.loss or LOSS)
     if replaced := saved.save(folder, made):
         print(replaced)
     clusters, units, _ = made.tables.units.shape
@@ -85,7 +90,7 @@ def _compress_arguments(parser: argparse.ArgumentParser) -> None:
 def _compress(options: argparse.Namespace) -> None:
     from aeframe.codec import files
     from aeframe.codec.packing import Packer, rows_at_once
-    from aeframe.verbs.inputs import opened, told_of
+    from aeframe.verbs.inputs import opened, reading
     from aeframe.verbs.outputs import free_place, say, shown, whole_file
 
     out = free_place(options.out, (ENDING,), force=options.force)
@@ -95,10 +100,10 @@ def _compress(options: argparse.Namespace) -> None:
     given = opened(options.input, codec.model, options, any_size=codec.any_size)
     packer = Packer(codec, options.on_unlike, options.min_psnr)
     blocks = shown(given.blocks(rows_at_once(codec)), given.count, "Compressing")
-    with told_of(given.where), whole_file(out) as file:
+    with reading(given), whole_file(out) as file:
         names = None if options.no_names else given.names
         found = files.compress(packer, blocks, file, names)
-    _summary(found, options.on_unlike)
+    _summary(found, options.on_unlike, given)
     if names is not None and not found.named:
         print(
             "The files' names are not kept: hidden, too long, odd characters, or too many of them"
@@ -106,15 +111,18 @@ def _compress(options: argparse.Namespace) -> None:
     say(out, f"{found.samples:,} samples in {found.bytes:,} bytes")
 
 
-def _summary(found: Summary, on_unlike: str) -> None:
+def _summary(found: Summary, on_unlike: str, given: Input) -> None:
     import numpy as np
 
     gap = f"; {found.payload / found.estimate - 1:+.2%} to the estimate" if found.estimate else ""
     print(f"{found.bytes / found.samples:.2f} bytes a sample{gap}")
     low = np.percentile(found.psnr, 5, method="lower")
-    print(f"{found.mean_psnr:.2f} dB of the mean error; 95 % of the samples above {low:.2f} dB")
+    most = "come back exactly" if np.isinf(low) else f"above {low:.2f} dB"
+    print(f"{found.mean_psnr:.2f} dB of the mean error; 95 % of the samples {most}")
     if found.unlike:
         done = "stored as they are" if on_unlike == "lossless" else "kept as they come back"
+        if given.changed and on_unlike == "lossless":
+            done += f" once brought to {given.brought}"
         print(f"{found.unlike:,} samples unlike the training data, {done}")
 
 
@@ -167,15 +175,17 @@ def _verify(options: argparse.Namespace) -> None:
     from aeframe.codec import files
     from aeframe.codec.codec import decibels
     from aeframe.codec.packing import rows_at_once
-    from aeframe.verbs.inputs import opened
+    from aeframe.verbs.inputs import opened, reading
     from aeframe.verbs.outputs import shown
 
     codec, file = _loaded(options), _file(options)
-    against = None
-    if options.against:
+    if not options.against:
+        samples, mse = files.verify(codec, file, None)
+    else:
         given = opened(options.against, codec.model, options, any_size=codec.any_size)
         against = shown(given.blocks(rows_at_once(codec)), given.count, "Comparing")
-    samples, mse = files.verify(codec, file, against)
+        with reading(given):
+            samples, mse = files.verify(codec, file, against)
     if len(mse):
         worst = decibels(mse).min()
         print(

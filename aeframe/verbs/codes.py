@@ -17,13 +17,13 @@ def _encode_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _encode(options: argparse.Namespace) -> None:
-    from aeframe.verbs.inputs import opened, told_of
+    from aeframe.verbs.inputs import opened, reading
     from aeframe.verbs.outputs import free_place, say, shown, write_rows
 
     out = free_place(options.out, TABLES, force=options.force)
     model = loaded(options)
     given = opened(options.input, model, options)
-    with told_of(given.where):
+    with reading(given):
         codes = model.encode(shown(given.blocks(model.batch_size), given.count, "Encoding"))
         write_rows(out, codes, given.count, "z", given.names)
     say(out, f"Codes of {given.count:,} samples, {model.latent_dim} units each")
@@ -37,14 +37,14 @@ def _decode_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _decode(options: argparse.Namespace) -> None:
-    from aeframe.verbs.inputs import codes_in, told_of
+    from aeframe.verbs.inputs import codes_in, reading
     from aeframe.verbs.outputs import free_place, say, shown
     from aeframe.verbs.pictures import write_samples
 
     out = free_place(options.out, (".npy", ".npz"), force=options.force, folder=True)
     model = loaded(options)
     given = codes_in(options.codes, options.key, model)
-    with told_of(given.where):
+    with reading(given):
         blocks: Any = shown(given.blocks(model.batch_size), given.count, "Decoding")
         write_samples(out, model.decode(blocks), given.count, model, given.names)
     say(out, f"{given.count:,} samples")

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain, compress, islice
 from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 
 from aeframe import data
 from aeframe.artifact import Model
@@ -20,10 +21,10 @@ from aeframe.artifact.stored import check_shape
 from aeframe.data.folder import find_images, left_out, note, tell_of_deeper, unreadable_images
 from aeframe.data.images import ENDINGS, ImageReader, strict_images
 from aeframe.data.samples import Raw, Samples, rows_of
-from aeframe.errors import ConfigError, Problem, UserError, reason
+from aeframe.errors import ConfigError, Problem, UserError
 from aeframe.saved import mapping
 from aeframe.verbs.base import DATASETS
-from aeframe.verbs.outputs import require_parquet
+from aeframe.verbs.tables import rows_of_csv, rows_of_parquet
 
 ARRAYS = (".npy", ".npz")
 SKIP = "--on-bad-sample skip"
@@ -33,13 +34,17 @@ Blocks = Iterable[np.ndarray]
 @dataclass(frozen=True)
 class Input:
     """Samples as they are stored. blocks: some at a time, [<= n, *shape], for n. names: of the files they
-    are from, where each has its own. where: for messages.
+    are from, where each has its own. where: for messages. changed: the images that had to become others, as
+    far as they were read. brought: what to. as_given: lays samples out as those of the (first) array are.
     """
 
     where: str
     count: int
     blocks: Callable[[int], Iterator[np.ndarray]]
     names: list[str] | None = None
+    changed: set[Path] = field(default_factory=set)
+    brought: str = ""
+    as_given: Callable[[np.ndarray], np.ndarray] = np.asarray
 
 
 def opened(
@@ -78,15 +83,30 @@ def told_of(where: str) -> Iterator[None]:
         raise UserError(where, problem.what, remedy) from error
 
 
+@contextmanager
+def reading(given: Input) -> Iterator[None]:
+    """While samples are used: what is wrong with them is told, and at the end which are not as they were."""
+    try:
+        with told_of(given.where):
+            yield
+    finally:
+        if count := len(given.changed):
+            were = "image was" if count == 1 else "images were"
+            what = f"{count:,} {were} brought to {given.brought}, as the model takes them"
+            note(Problem(given.where, what))
+
+
 def _arrays(words: list[str], model: Model, options: argparse.Namespace) -> Input:
     layout = mapping(model.description.config.get("dataset")).get("layout", "auto")
-    raws = [_array(word, options.key, layout, model.shape) for word in words]
+    sources = [data.Array(path=word, key=options.key, layout=layout) for word in words]
+    raws = [_array(source, model.shape) for source in sources]
     where = ", ".join(words[:3]) + (", ..." if len(words) > 3 else "")
-    return Input(where, sum(len(raw.data) for raw in raws), lambda n: _rows(raws, n))
+    count = sum(len(raw.data) for raw in raws)
+    return Input(where, count, lambda n: _rows(raws, n), as_given=sources[0].as_given)
 
 
-def _array(word: str, key: str | None, layout: str, shape: tuple[int, ...]) -> Raw:
-    source = data.Array(path=word, key=key, layout=layout)  # type: ignore[arg-type]
+def _array(source: data.Array, shape: tuple[int, ...]) -> Raw:
+    word = str(source.path)
     with _in_words():
         if found := source.problems():
             raise ConfigError(found)
@@ -144,10 +164,37 @@ def _images(paths: list[Path], model: Model, any_size: bool, *, skips: bool) -> 
     if skips:
         readable = _readable(reader, files, where)
         files, names = list(compress(files, readable)), list(compress(names, readable))
-    return Input(where, len(files), lambda n: _decoded(reader, scaled, files, n), names)
+    blocks = partial(_decoded, reader, scaled, files)
+    return Input(where, len(files), blocks, names, reader.changed, reader.described)
 
 
-def _reader(model: Model, any_size: bool) -> ImageReader:
+@dataclass(frozen=True)
+class Noticing(ImageReader):
+    """Also notes in `changed` the images that cannot come back as they were: of another size, or in colour
+    where gray is wanted.
+    """
+
+    changed: set[Path]
+
+    def made_of(self, image: Image.Image, file: Path) -> np.ndarray:
+        pixels = super().made_of(image, file)
+        if pixels.shape[:0:-1] != image.size or (self.color == "gray" and _is_coloured(image)):
+            self.changed.add(file)
+        return pixels
+
+    @property
+    def described(self) -> str:
+        """What all images are brought to."""
+        size = [] if self.size is None else [f"{self.size[1]} x {self.size[0]} pixels"]
+        return ", ".join([*size, *(["gray"] if self.color == "gray" else [])])
+
+
+def _is_coloured(image: Image.Image) -> bool:
+    pixels = np.asarray(image)
+    return pixels.ndim == 3 and bool((pixels != pixels[..., :1]).any())
+
+
+def _reader(model: Model, any_size: bool) -> Noticing:
     """Reads images as those were that the model was trained on."""
     if len(model.shape) != 3 or model.shape[0] not in (1, 3):
         shape = " x ".join(map(str, model.shape))
@@ -155,7 +202,7 @@ def _reader(model: Model, any_size: bool) -> ImageReader:
     fit = mapping(model.description.config.get("dataset")).get("fit", "crop")
     color = "gray" if model.shape[0] == 1 else "rgb"
     size = None if any_size else model.shape[1:]
-    return ImageReader(size, "resize" if fit == "resize" else "crop", color)  # type: ignore[arg-type]
+    return Noticing(size, "resize" if fit == "resize" else "crop", color, set())  # type: ignore[arg-type]
 
 
 def _scale(model: Model) -> Callable[[np.ndarray], np.ndarray]:
@@ -208,7 +255,8 @@ def one(word: str, model: Model, options: argparse.Namespace) -> np.ndarray:
         if found.count != 1:
             what = f"holds {found.count:,} samples"
             raise UserError(word, what, f"Write --input {word} and the numbers of two rows.")
-        return next(found.blocks(1))
+        with reading(found):
+            return next(found.blocks(1))
     if options.input is None:
         raise UserError(word, "is the number of a row, of nothing", "Write --input INPUT as well.")
     found, row = opened([options.input], model, options), int(word)
@@ -242,7 +290,8 @@ def codes_in(word: str, key: str, model: Model) -> Input:
     if not os.path.exists(path):
         raise UserError(word, "no such file")
     if path.suffix.lower() in (".csv", ".parquet"):
-        codes, names = (_table if path.suffix.lower() == ".csv" else _columns)(path)
+        read = rows_of_csv if path.suffix.lower() == ".csv" else rows_of_parquet
+        codes, names = read(path)
         with told_of(word):
             check_shape(codes.shape, (model.latent_dim,), "z")
         steps = range(0, len(codes))
@@ -251,40 +300,6 @@ def codes_in(word: str, key: str, model: Model) -> Input:
         )
     if path.suffix.lower() not in ARRAYS:
         raise UserError(word, "ends in none of .npy .npz .csv .parquet")
-    raw = _array(word, key if path.suffix.lower() == ".npz" else None, "auto", (model.latent_dim,))
+    source = data.Array(path=word, key=key if path.suffix.lower() == ".npz" else None)
+    raw = _array(source, (model.latent_dim,))
     return Input(word, len(raw.data), lambda n: _rows([raw], n))
-
-
-def _table(path: Path) -> tuple[np.ndarray, list[str]]:
-    """The numbers of a table with a header, and the names where its first column has some."""
-    names, rows = list[str](), list[list[float]]()
-    try:
-        with path.open(newline="", errors="surrogateescape") as file:
-            reader = csv.reader(file)
-            named = next(reader, [""])[:1] == ["name"]
-            for line in reader:
-                names += line[:1] if named else []
-                rows.append([float(value) for value in line[named:]])
-        return np.array(rows, np.float32).reshape(len(rows), -1), names
-    except (OSError, ValueError, csv.Error) as error:
-        what = f"line {len(rows) + 2} cannot be read ({reason(error)})"
-        raise UserError(str(path), what, "Give a table as encode writes it.") from error
-
-
-def _columns(path: Path) -> tuple[np.ndarray, list[str]]:
-    """The same of a table in Parquet."""
-    require_parquet(str(path))
-    import pyarrow
-    from pyarrow import parquet
-
-    try:
-        table = parquet.read_table(path)
-        columns = dict(zip(table.column_names, table.columns, strict=True))
-        names = [str(name) for name in columns.pop("name", [])]
-        codes = np.empty((table.num_rows, len(columns)), np.float32)
-        for i, column in enumerate(columns.values()):
-            codes[:, i] = column.to_numpy()
-        return codes, names
-    except (OSError, ValueError, TypeError, pyarrow.ArrowException) as error:
-        what = f"cannot be read ({reason(error).rstrip('.')})"
-        raise UserError(str(path), what, "Give a table as encode writes it.") from error

@@ -23,30 +23,51 @@ from aeframe.errors import MachineError, UserError, reason
 from aeframe.files import DISK, replaced
 
 Names = Sequence[str] | None
+KINDS = (".npy", ".npz", ".csv", ".parquet", ".aez", ".json", ".txt", ".zip", ".pdf", ".svg")
 
 
 def free_place(out: str, endings: Sequence[str], *, force: bool, folder: bool = False) -> Path:
     """The path that a result may have. Raises UserError where it cannot have it, before any work.
 
-    endings: of files. folder: whether it may be a folder as well, which is a path without any of them.
+    endings: of files. folder: whether it may be a folder as well, which is a path with no known ending.
     """
     path = Path(os.path.expanduser(out))
     known = path.suffix.lower() in endings
-    if not endings and os.path.isfile(path):
+    is_file = os.path.isfile(path) or (_is_of_file(path) and not os.path.isdir(path))
+    if not endings and is_file:
         raise UserError(f"--out {out}", "is a file", "Write the name of a folder.")
-    if not known and (not folder or os.path.isfile(path)):
+    if not known and (not folder or is_file):
         other = ", or a folder" if folder else ""
         raise UserError(f"--out {out}", f"ends in none of {' '.join(endings)}{other}")
-    if not os.path.isdir(path.absolute().parent):
+    try:
+        parent = path.absolute().parent
+    except FileNotFoundError as error:
+        what = "begins at the current folder, which is no longer there"
+        raise UserError(f"--out {out}", what, "Change to another folder.") from error
+    if not os.path.isdir(parent):
         raise UserError(f"--out {out}", "lies in no folder that there is", "Make the folder first.")
     if known and os.path.isdir(path):
         raise UserError(f"--out {out}", "is a folder", "Write another name.")
+    require_writable(path if os.path.isdir(path) else parent, f"--out {out}")
     taken = os.path.exists(path) and (known or any(path.iterdir()))
     if taken and not force:
         raise UserError(f"--out {out}", "is there already", "Write --force, or another name.")
     if path.suffix.lower() == ".parquet":
         require_parquet(f"--out {out}")
     return path
+
+
+def _is_of_file(path: Path) -> bool:
+    """Whether a name is that of a file, which no one means a folder by."""
+    from aeframe.data.images import ENDINGS
+
+    return path.suffix.lower() in {*ENDINGS, *KINDS}
+
+
+def require_writable(folder: Path, where: str) -> None:
+    """Raise UserError where no file can be made in a folder: before any work. where: for the message."""
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UserError(where, "cannot be written (Permission denied)", "See that you may.")
 
 
 def require_parquet(where: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from aeframe.artifact import Model
@@ -9,17 +10,31 @@ from aeframe.config.data import data_module
 from aeframe.config.parts import Parts, find
 from aeframe.data import DataModule
 from aeframe.data.folder import Folder, find_images
-from aeframe.errors import UserError
+from aeframe.errors import ConfigError, Problem, UserError
+from aeframe.origin import with_data_found
 from aeframe.resume import harmless_here
 
 
-def own_data(model: Model) -> tuple[Parts, DataModule]:
-    """What the run was made of, and its data, read and split as for it. Raises UserError."""
-    node = harmless_here(model.config)
-    parts = find(node)
-    data = data_module(node, parts.made["dataset"])
-    data.setup()
+def own_data(model: Model, run: str, instead: str = "") -> tuple[Parts, DataModule]:
+    """What the run was made of, and its data, read and split as for it. Raises UserError.
+
+    run: what the model was loaded from. instead: what else to write where the data is not there.
+    """
+    node = with_data_found(harmless_here(model.config), Path(run).expanduser().absolute())
+    try:
+        parts = find(node)
+        data = data_module(node, parts.made["dataset"])
+        data.setup()
+    except UserError as error:
+        remedy = f"The run's data has to be what and where it was in training{instead}."
+        # whoever asks this cannot write keys
+        said = [replace(p, remedy=remedy) if _is_of_data(p) else p for p in error.problems]
+        raise ConfigError(said) from error
     return parts, data
+
+
+def _is_of_data(problem: Problem) -> bool:
+    return problem.where.startswith("dataset.")
 
 
 def whole_files(data: DataModule, split: str) -> list[str]:

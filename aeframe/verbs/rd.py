@@ -73,16 +73,18 @@ def _of_images(codecs: Codecs, options: argparse.Namespace) -> Comparison:
     from aeframe.codec.calibration import spread
     from aeframe.codec.curves import pca_curve, standards
     from aeframe.codec.rd import compared
+    from aeframe.verbs.inputs import reading
     from aeframe.verbs.own_data import own_data
 
     model = codecs[0][1].model
-    _, data = own_data(model)
+    _, data = own_data(model, codecs[0][0])
     if options.data in SPLITS:
         images = data.splits[options.data][: options.most].x.numpy()
     else:
         given = _opened([options.data], codecs[0][1], options.on_bad_sample)
         blocks = islice(given.blocks(BATCH), math.ceil(options.most / BATCH))
-        images = np.concatenate(list(blocks))[: options.most]
+        with reading(given):
+            images = np.concatenate(list(blocks))[: options.most]
     train, held_out = (spread(data, split, FOR_PCA) for split in ("train", "val"))
     others = [*(s.curve(images) for s in standards()), pca_curve(train, held_out, images)]
     return compared(codecs, images, others)
@@ -91,15 +93,17 @@ def _of_images(codecs: Codecs, options: argparse.Namespace) -> Comparison:
 def _of_photographs(codecs: Codecs, options: argparse.Namespace) -> Comparison:
     """Whole images, whatever the size of the crops that the network was trained on."""
     from aeframe.codec.rd_photographs import compared
+    from aeframe.verbs.inputs import reading
     from aeframe.verbs.outputs import shown
     from aeframe.verbs.own_data import own_data, whole_files
 
     words = [options.data]
     if options.data in SPLITS:
-        words = whole_files(own_data(codecs[0][1].model)[1], options.data)
+        words = whole_files(own_data(codecs[0][1].model, codecs[0][0])[1], options.data)
     given = _opened(words, codecs[0][1], options.on_bad_sample)
     count = min(given.count, options.most)
-    return compared(codecs, shown(islice(given.blocks(1), count), count, "Comparing"))
+    with reading(given):
+        return compared(codecs, shown(islice(given.blocks(1), count), count, "Comparing"))
 
 
 def _opened(words: list[str], codec: Codec, on_bad_sample: str) -> Input:

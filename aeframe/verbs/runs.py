@@ -13,14 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from aeframe.errors import UserError, short
-from aeframe.verbs.base import Verb
+from aeframe.verbs.base import Verb, print_json
 
 LARGEST = 2**20  # bytes of a file that is read
 
 
 @dataclass(frozen=True)
 class Run:
-    """What a run's folder says. when: something was last written that counts. value: of `metric`."""
+    """What a run's folder says.
+
+    folder: as one would type it. when: something was last written that counts. value: of `metric`.
+    """
 
     folder: str
     when: str
@@ -41,10 +44,10 @@ def _runs(options: argparse.Namespace) -> None:
     top = Path(os.path.expanduser(options.folder))
     if not top.is_dir():
         raise UserError(options.folder, "no such folder", "Write aeframe runs FOLDER.")
-    found = sorted((_read(folder, top) for folder in _folders(top)), key=lambda run: run.when)
+    found = sorted((_read(folder) for folder in _folders(top)), key=lambda run: run.when)
     found.reverse()
     if options.json:
-        print(json.dumps([asdict(run) for run in found], indent=2))
+        print_json([asdict(run) for run in found])
         return
     if not found:
         raise UserError(options.folder, "holds no runs")
@@ -60,7 +63,7 @@ def _folders(top: Path) -> Iterator[Path]:
             yield Path(folder)
 
 
-def _read(folder: Path, top: Path) -> Run:
+def _read(folder: Path) -> Run:
     config = _config(folder)
     evaluation = _json(folder / "evaluation.json")
     by = _mapping(evaluation.get("optimized_metric"))
@@ -74,7 +77,7 @@ def _read(folder: Path, top: Path) -> Run:
         status = "training" if _is_at_work(folder) else "interrupted"
     dates = [f.stat().st_mtime for f in (folder / "evaluation.json", last, folder) if f.exists()]
     return Run(
-        str(folder.relative_to(top)) if folder != top else str(folder),
+        str(folder),
         datetime.fromtimestamp(dates[0]).strftime("%Y-%m-%d %H:%M"),
         _named(config.get("model")),
         "+".join(short(name, 40) for name in _mapping(config.get("constraint"))) or "free",
@@ -137,7 +140,8 @@ def _print(found: list[Run], top: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=f"{len(found)} runs below {top}", title_justify="left")
+    count = f"{len(found)} run{'' if len(found) == 1 else 's'}"
+    table = Table(title=f"{count} below {top}", title_justify="left")
     for column in ("when", "model", "constraint", "dataset", "status", "metric", "value", "folder"):
         right = column == "value"
         table.add_column(column, justify="right" if right else "left", no_wrap=column == "when")

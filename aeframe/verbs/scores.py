@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from aeframe.verbs.base import Verb, add_input, add_out, add_run, loaded
+from aeframe.verbs.base import Verb, add_input, add_out, add_run, loaded, print_json
 
 LISTED = 5  # samples that are shown
 
@@ -29,14 +29,14 @@ def _score(options: argparse.Namespace) -> None:
 
     import numpy as np
 
-    from aeframe.verbs.inputs import opened, told_of
+    from aeframe.verbs.inputs import opened, reading
     from aeframe.verbs.outputs import free_place, say, shown, whole_file
 
     out = free_place(options.out, (".csv",), force=options.force)
     model = loaded(options)
     limit = model.threshold(options.percentile)
     given = opened(options.input, model, options)
-    with told_of(given.where):
+    with reading(given):
         blocks = shown(given.blocks(model.batch_size), given.count, "Scoring")
         scores = np.concatenate(list(model.score(blocks)))
     order = np.argsort(-scores, kind="stable")
@@ -50,8 +50,8 @@ def _score(options: argparse.Namespace) -> None:
         text.flush()
         text.detach()
     above = int((scores > limit).sum())
-    for i in order[: min(LISTED, above)]:
-        print(f"{scores[i]:.5g}  {names[i]}")
+    for i in order[:LISTED]:
+        print(f"{scores[i]:.5g}  {names[i]}{'  above' if scores[i] > limit else ''}")
     print(
         f"{above:,} of {given.count:,} samples ({above / given.count:.1%}) are above {limit:.5g}, "
         f"as {100 - options.percentile:.4g}% of the training samples are"
@@ -60,20 +60,22 @@ def _score(options: argparse.Namespace) -> None:
 
 
 def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        f"{parser.description}\n\nIts own test split comes in training's batches, and so with the same noise "
+        "(on a device\nof the same kind); --batch-size is for other samples."
+    )
     add_run(parser)
     add_input(parser, count="*")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    import json
-
     from aeframe.verbs.card import of_input, of_test_split
 
     model = loaded(options)
-    found = of_input(model, options) if options.input else of_test_split(model)
+    found = of_input(model, options) if options.input else of_test_split(model, options.run)
     if options.json:
-        print(json.dumps(found, indent=2))
+        print_json(found)
     else:
         _print(found, model.metrics)
 

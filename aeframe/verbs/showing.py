@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import math
+from typing import TYPE_CHECKING
 
 from aeframe.errors import UserError
 from aeframe.verbs.base import Verb, add_input, add_out, add_run, add_source, loaded
+
+if TYPE_CHECKING:
+    from aeframe.artifact import Model
 
 FILES = (".npy", ".npz")
 
@@ -17,16 +22,19 @@ def _reconstruct_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _reconstruct(options: argparse.Namespace) -> None:
-    from aeframe.verbs.inputs import opened, told_of
+    from aeframe.verbs.inputs import opened, reading
     from aeframe.verbs.outputs import free_place, say, shown
     from aeframe.verbs.pictures import write_samples
 
     out = free_place(options.out, FILES, force=options.force, folder=True)
     model = loaded(options)
     given = opened(options.input, model, options)
-    with told_of(given.where):
+    with reading(given):
         blocks = shown(given.blocks(model.batch_size), given.count, "Reconstructing")
-        write_samples(out, model.reconstruct(blocks), given.count, model, given.names)
+        made = model.reconstruct(blocks)
+        if out.suffix.lower() in FILES:
+            made = map(given.as_given, made)
+        write_samples(out, made, given.count, model, given.names)
     say(out, f"Reconstructions of {given.count:,} samples")
 
 
@@ -43,6 +51,7 @@ def _sample(options: argparse.Namespace) -> None:
 
     out = free_place(options.out, (".png", *FILES), force=options.force, folder=True)
     model = loaded(options)
+    _require_room(model, options.n, f"--n {options.n}")
     write_samples(out, [model.sample(options.n, options.seed)], options.n, model)
     say(out, f"{options.n:,} samples of seed {options.seed}")
 
@@ -68,6 +77,7 @@ def _interpolate(options: argparse.Namespace) -> None:
         raise UserError(f"--steps {options.steps}", "must be at least 2")
     out = free_place(options.out, (".png", *FILES), force=options.force, folder=True)
     model = loaded(options)
+    _require_room(model, options.steps, f"--steps {options.steps}")
     with told_of("INPUT"):
         first, last = (model.encode(one(word, model, options)) for word in (options.a, options.b))
     way = np.linspace(0, 1, options.steps, dtype=first.dtype)[:, None]
@@ -78,6 +88,18 @@ def _interpolate(options: argparse.Namespace) -> None:
     else:
         write_samples(out, [made], options.steps, model)
     say(out, f"{options.steps} steps from {options.a} to {options.b}")
+
+
+def _require_room(model: Model, count: int, where: str) -> None:
+    """Raise UserError where so many samples, which are made at once, are more than the memory holds."""
+    from aeframe.data.mapped import require_room
+
+    of_code = 4 * model.latent_dim
+    of_sample = math.prod(model.shape) * model.description.data.dtype.itemsize
+    try:
+        require_room(count * (3 * of_code + of_sample))  # codes are made of parts of their size
+    except MemoryError as error:
+        raise UserError(where, f"is {error}", "Write a smaller number.") from error
 
 
 VERBS = (

@@ -1,0 +1,54 @@
+"""Where a run was started: from there its configuration's relative paths lead to its data."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from aeframe.saved import mapping
+
+PATHS = ("root", "test_root", "path", "test_path")
+LARGEST = 2**20  # bytes of the file, which may be anyone's
+
+
+def started_in(run: Path) -> Path | None:
+    """The folder from which a run was started, as Hydra kept it in the run's. run: that, or a file in it.
+
+    None where nothing tells, as for an export.
+    """
+    for folder in (run, *run.parents[:2]):
+        file = folder / ".hydra" / "hydra.yaml"
+        try:
+            if file.stat().st_size > LARGEST:
+                return None
+            hydra = mapping(yaml.safe_load(file.read_text())).get("hydra")
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except (OSError, ValueError, yaml.YAMLError, RecursionError):
+            return None
+        said = mapping(mapping(hydra).get("runtime")).get("cwd")
+        return Path(said) if isinstance(said, str) and os.path.isabs(said) else None
+    return None
+
+
+def with_data_found(node: dict[str, Any], run: Path) -> dict[str, Any]:
+    """A run's configuration, with those paths of its data that lead nowhere from here taken from where the
+    run was started, if they lead somewhere from there.
+    """
+    dataset = node.get("dataset")
+    if not isinstance(dataset, dict):
+        return node
+    strays = {
+        key: path
+        for key in PATHS
+        if isinstance(path := dataset.get(key), str)
+        and not os.path.exists(os.path.expanduser(path))
+    }
+    origin = started_in(run) if strays else None
+    if origin is None:
+        return node
+    found = {key: str(origin / path) for key, path in strays.items() if (origin / path).exists()}
+    return {**node, "dataset": {**dataset, **found}}

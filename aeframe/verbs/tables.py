@@ -1,0 +1,46 @@
+"""The tables that `encode` writes, read again."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+
+from aeframe.errors import UserError, reason
+from aeframe.verbs.outputs import require_parquet
+
+
+def rows_of_csv(path: Path) -> tuple[np.ndarray, list[str]]:
+    """The numbers of a table with a header, and the names where its first column has some."""
+    names, rows = list[str](), list[list[float]]()
+    try:
+        with path.open(newline="", errors="surrogateescape") as file:
+            reader = csv.reader(file)
+            named = next(reader, [""])[:1] == ["name"]
+            for line in reader:
+                names += line[:1] if named else []
+                rows.append([float(value) for value in line[named:]])
+        return np.array(rows, np.float32).reshape(len(rows), -1), names
+    except (OSError, ValueError, csv.Error) as error:
+        what = f"line {len(rows) + 2} cannot be read ({reason(error)})"
+        raise UserError(str(path), what, "Give a table as encode writes it.") from error
+
+
+def rows_of_parquet(path: Path) -> tuple[np.ndarray, list[str]]:
+    """The same of a table in Parquet."""
+    require_parquet(str(path))
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        table = parquet.read_table(path)
+        columns = dict(zip(table.column_names, table.columns, strict=True))
+        names = [str(name) for name in columns.pop("name", [])]
+        codes = np.empty((table.num_rows, len(columns)), np.float32)
+        for i, column in enumerate(columns.values()):
+            codes[:, i] = column.to_numpy()
+        return codes, names
+    except (OSError, ValueError, TypeError, pyarrow.ArrowException) as error:
+        what = f"cannot be read ({reason(error).rstrip('.')})"
+        raise UserError(str(path), what, "Give a table as encode writes it.") from error
