@@ -37,7 +37,7 @@ def run(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that was made a codec, which no test may change."""
     folder = Path(shutil.copytree(trained, tmp_path_factory.mktemp("like") / "run"))
     model = artifact.load(folder)
-    codec.save(folder, codec.calibrated(model, own_data(model)[1], step=1.0))
+    codec.save(folder, codec.calibrated(model, own_data(model, str(folder))[1], step=1.0))
     return folder
 
 

@@ -56,7 +56,7 @@ def _parts(node: dict[str, Any], spec: DataSpec) -> Parts:
     if not parts.found and parts.model is not None:
         node["dataset"] = splitting
         parts.found += pair_problems(choices_of(node, parts, parts.model, batch_size(node)))
-        parts.found += size_problems(node, parts, spec.shape)
+        parts.found += size_problems(node, parts, spec.shape, trains=False)
     if parts.found:
         raise ConfigError(parts.found)
     return parts

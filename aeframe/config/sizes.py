@@ -21,8 +21,13 @@ MEMORY = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")  # bytes
 SMALLER = "Write smaller network.widths or model.latent_dim."
 
 
-def size_problems(node: dict[str, Any], parts: Parts, shape: tuple[int, ...]) -> list[Problem]:
-    """What is wrong with the network's and the code's size for samples of this shape."""
+def size_problems(
+    node: dict[str, Any], parts: Parts, shape: tuple[int, ...], *, trains: bool = True
+) -> list[Problem]:
+    """What is wrong with the network's and the code's size for samples of this shape.
+
+    trains: whether the memory has to hold it.
+    """
     network, inputs = parts.made["network"], torch.Size(shape).numel()
     if (wrong := network.problem(shape)) is not None:
         return [Problem("network", *wrong)]
@@ -34,7 +39,7 @@ def size_problems(node: dict[str, Any], parts: Parts, shape: tuple[int, ...]) ->
             model = make_model(node, parts, shape)
     except (RuntimeError, TypeError):  # torch counts bytes in 63 bits
         return [Problem("network", "would have more weights than can be counted", SMALLER)]
-    found = [*_too_large(model), *model.problems()]
+    found = [*(_too_large(model) if trains else ()), *model.problems()]
     batch = batch_size(node)
     if found:
         return found  # a constraint on the size would only say it again
