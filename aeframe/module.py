@@ -131,7 +131,7 @@ class AutoencoderModule(pl.LightningModule):
 
     def loss(self, batch: Batch, batch_idx: int, step: int) -> Tensor:
         """The loss of the batch that the optimizer's next step is to be taken on, after `step` steps."""
-        *_, rank, world = epoch = self.epoch
+        _, _, _, rank, world = epoch = self.epoch
         noise = Noise(self.seed, "train", epoch.number, batch_idx, rank=rank, world=world)
         if self._drops:  # dropout draws from the global stream
             torch.manual_seed(mix(*noise.key, rank))
