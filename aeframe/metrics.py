@@ -131,7 +131,9 @@ class Metrics(nn.Module):
 
 
 class SquaredError(Metric):
-    """The mean over samples and elements, summed in float64 like what it is compared with."""
+    """The mean over samples and elements: each sample's sum in its own precision, at least float32, those of
+    all samples in float64.
+    """
 
     total: Tensor
     elements: Tensor
@@ -142,9 +144,9 @@ class SquaredError(Metric):
             self.add_state(name, torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
 
     def update(self, restored: Tensor, x: Tensor) -> None:
-        """Both of one shape."""
-        error = (restored.double() - x).flatten()
-        self.total += error.dot(error)
+        """Both [B, elements]."""
+        error = restored.to(torch.promote_types(restored.dtype, torch.float32)) - x
+        self.total += error.square_().sum(1).double().sum()
         self.elements += error.numel()
 
     def compute(self) -> Tensor:

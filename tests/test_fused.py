@@ -18,6 +18,9 @@ MADE: dict[str, Make] = {
     "Adam": lambda weights: Adam(weights, lr=0.01, fused=True),
     "AdamW": lambda weights: AdamW(weights, lr=0.01, weight_decay=0.3, fused=True),
     "decay": lambda weights: Adam(weights, lr=0.01, weight_decay=0.3, fused=True),
+    "decoupled": lambda weights: Adam(
+        weights, weight_decay=0.3, decoupled_weight_decay=True, fused=True
+    ),
     "amsgrad": lambda weights: Adam(weights, amsgrad=True, betas=(0.5, 0.7), eps=0.1, fused=True),
     "maximize": lambda weights: AdamW(weights, maximize=True, fused=True),
     "groups": lambda weights: Adam(
@@ -31,7 +34,7 @@ MADE: dict[str, Make] = {
 
 
 def trained(make: Make, step: Callable[[Optimizer], Callable[[], object]]) -> list[Tensor]:
-    """Weights and state after 8 steps, the rate of the last ones halved.
+    """Weights and state after 8 steps, taken two by two, the rate of the last ones halved.
 
     The third weight has a gradient for the first time in the third step, and none in the sixth.
     """
@@ -39,8 +42,9 @@ def trained(make: Make, step: Callable[[Optimizer], Callable[[], object]]) -> li
     weights = [nn.Parameter(torch.randn(5, 3, generator=generator)) for _ in range(3)]
     optimizer = make(weights)
     optimizer.step()  # without any gradient
-    take = step(optimizer)
     for number in range(8):
+        if number % 2 == 0:
+            take = step(optimizer)
         for weight in weights:
             weight.grad = torch.randn(5, 3, generator=generator)
         if number < 2 or number == 5:
@@ -76,11 +80,17 @@ class Own(Adam):
     """With a step of its own, perhaps."""
 
 
-@pytest.mark.parametrize("kind", ["SGD", "not fused", "subclass", "schedule", "hook", "any hook"])
+@pytest.mark.parametrize(
+    "kind",
+    ["SGD", "not fused", "subclass", "schedule", "hook", "any hook", "rate", "double"],
+)
 def test_what_is_not_plain_takes_its_own_step(kind: str) -> None:
     weights: list[Any] = [nn.Parameter(torch.ones(2))]
+    if kind == "double":  # one of two
+        weights.append(nn.Parameter(torch.ones(2).double()))
     cls = {"SGD": SGD, "subclass": Own}.get(kind, Adam)
-    optimizer = cls(weights, lr=0.1, fused=kind != "not fused")
+    rate: Any = torch.tensor(0.1) if kind == "rate" else 0.1
+    optimizer = cls(weights, lr=rate, fused=kind != "not fused")
     seen: list[Optimizer] = []
     if kind == "schedule":  # which counts the steps
         ExponentialLR(optimizer, 0.5)
