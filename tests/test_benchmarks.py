@@ -5,21 +5,24 @@ from __future__ import annotations
 import gzip
 import inspect
 import json
+import math
 import os
 from contextlib import closing
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from tests.benchmarks import contender
+from tests.benchmarks import contender, gpu
 from tests.benchmarks.arms import Alone, Reading
+from tests.benchmarks.floor import Floor, needed
 from tests.benchmarks.losses import LEAST, MOST, UNKNOWN, disagreement, tolerance
 from tests.benchmarks.measure import Goal, Row, measure
 from tests.benchmarks.networks import CONV, SMALL, WIDE, Network, TopK
-from tests.benchmarks.references import bare
+from tests.benchmarks.references import bare, lightning_on_device
 from tests.benchmarks.rows import GOALS, rows
 from tests.benchmarks.stage import stage
 from tests.benchmarks.trainings import reading_of
@@ -167,7 +170,7 @@ def test_a_file_that_is_not_finished_is_not_there(
                 make()
     unpacked = space.unpacked / "MNIST" / "raw"
     assert sorted(file.name for file in unpacked.iterdir()) == ["a-ubyte", "b-ubyte"]
-    assert np.load(space.array(5)).shape == (5, 784)
+    assert np.load(space.array(5)).shape == (5, 1, 28, 28)
     assert np.load(space.hole(0)).shape == (0, 784)
 
 
@@ -217,8 +220,58 @@ def test_a_goal_is_of_the_ratio_or_of_the_value() -> None:
     assert measure(alone, repeats=1, warm_up=False).verdict == ""
 
 
+@pytest.mark.parametrize("network", [WIDE, CONV], ids=lambda n: n.name)
+def test_the_floor_is_of_what_a_step_cannot_do_without(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if network is WIDE:
+        sizes = (784, 1000, 500, 250, 30, 250, 500, 1000, 784)
+        products = [a * b for a, b in pairwise(sizes)]
+        units, first = sum(sizes[1:]), products[0]
+        weights = sum(products) + units
+    else:  # each unit of a 3 x 3 convolution, or each that a transposed one reads, is nine products
+        maps = ((1, 16, 14), (16, 32, 7), (32, 64, 4))
+        convolved = [9 * a * b * side**2 for a, b, side in maps]
+        products = 2 * [*convolved, 1024 * 32]
+        units = 16 * 14**2 + 32 * 7**2 + 1024 + 32 + 1024 + 32 * 7**2 + 16 * 14**2 + 784
+        first = convolved[0]
+        shared = sum(9 * a * b for a, b, _ in maps)
+        weights = 2 * (shared + 1024 * 32) + 16 + 32 + 64 + 32 + 1024 + 32 + 16 + 1
+    operations = 2 * (3 * sum(products) - first)  # nobody wants the input's gradient
+    moved = 8 * 4 * (5 * units + 4 * 784) + 8 * 784 + 4 * 7 * weights
+    assert needed(Work(network, 8)) == (8 * operations, moved)
+
+    monkeypatch.setattr(Floor, "_seconds", lambda *_: 0.5)
+    for side, copied in ((8, 2**20), (512, 16)):
+        slower = max(8 * operations / (4 * side**3), moved / (4 * copied))
+        assert Floor(Work(network, 8), side, copied).run(0).value == pytest.approx(8 / slower)
+
+
+def test_a_floor_is_measured() -> None:
+    assert 0 < Floor(Work(SMALL), 64, 2**12).run(0).value < math.inf
+
+
+def test_lightning_trains_where_the_images_are(space: Workspace, tmp_path: Path) -> None:
+    work = replace(_work(SMALL), epochs=30)
+    with stage():
+        trained = lightning_on_device.train(work, space, 0, tmp_path)
+    assert trained.steps == work.steps == 90
+    assert trained.seconds > 0
+    assert trained.network is not None
+    begun = SMALL.build()
+    begun.start_at(space.digits.mean)
+    assert space.digits.mse(trained.network) < space.digits.mse(begun)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_rows_of_a_gpu_say_that_there_is_none(space: Workspace) -> None:
+    results = [measure(row, 1, warm_up=False) for row in gpu.rows(space, quick=True)]
+    assert [result.row.name for result in results] == list(gpu.GOALS)
+    assert {result.skipped for result in results} == {"there is no CUDA device"}
+
+
 def test_each_goal_is_of_a_row_and_no_name_comes_twice(space: Workspace) -> None:
-    names = [row.name for row in rows(space, quick=False)]
+    names = [row.name for row in (*rows(space, quick=False), *gpu.rows(space, quick=False))]
     assert len(names) == len(set(names))
     assert set(GOALS) <= set(names)
 

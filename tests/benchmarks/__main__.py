@@ -1,4 +1,4 @@
-"""python -m tests.benchmarks [--data FOLDER] [--rows PATTERN ...] [--repeats N] [--json FILE] [--quick]."""
+"""python -m tests.benchmarks [--data FOLDER] [--gpu] [--rows PATTERN ...] [--repeats N] [--json FILE] ..."""
 
 import os
 import sys
@@ -9,7 +9,8 @@ if __name__ == "__main__":
     os.environ["OMP_NUM_THREADS"] = "1"
     # Lightning has torch look for devices at each optimizer step, which costs both arms, and the
     # faster one the more, wherever a build for GPUs runs without one
-    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    if "--gpu" not in sys.argv:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
     from tests.benchmarks.command import main
 
     sys.exit(main())

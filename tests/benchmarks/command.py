@@ -13,6 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from tests.benchmarks import gpu
 from tests.benchmarks.measure import Result, Row, measure
 from tests.benchmarks.report import as_dict, machine, remarks, table
 from tests.benchmarks.rows import rows
@@ -27,7 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     on = machine()
     console = Console(width=None if sys.stdout.isatty() else WIDTH)
     with tempfile.TemporaryDirectory() as folder:
-        every = rows(Workspace(arguments.data, Path(folder)), arguments.quick)
+        space = Workspace(arguments.data, Path(folder))
+        every = (gpu.rows if arguments.gpu else rows)(space, arguments.quick)
         chosen = [row for row in every if any(fnmatch(row.name, p) for p in arguments.rows)]
         if not chosen:
             console.print("no such row; there are:", *(row.name for row in every), sep="\n  ")
@@ -68,13 +70,16 @@ def _measured(chosen: list[Row], repeats: int, quick: bool) -> Iterator[Result]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("python -m tests.benchmarks", description=__doc__)
+    parser = argparse.ArgumentParser(
+        "python -m tests.benchmarks", description=__doc__, allow_abbrev=False
+    )
     parser.add_argument(
         "--data", type=Path, default=Path("data"), help="folder of MNIST in torchvision's layout"
     )
     parser.add_argument(
         "--rows", nargs="+", default=["*"], metavar="PATTERN", help="names, e.g. 'bare*' '*wide*'"
     )
+    parser.add_argument("--gpu", action="store_true", help="the rows that train on a CUDA device")
     parser.add_argument("--repeats", type=int, default=5, help="pairs of each row")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every reading there")
     parser.add_argument("--quick", action="store_true", help="once, shortly: does each row work?")

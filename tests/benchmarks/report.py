@@ -27,7 +27,8 @@ def table(results: list[Result], on: dict[str, Any]) -> Table:
     """One line for each row. on: the machine, as it was when the first began."""
     shown = Table("row", "reference", title="ratio: aeframe / reference, median of pairs [min-max]")
     load = on["load"] and f", load average {on['load'][0]:.1f} when it began"
-    shown.caption = f"{on['cpu']}, {on['cores']} cores{load or ''}; {on['threads']} thread"
+    places = [f"{on['cpu']}, {on['cores']} cores{load or ''}; {on['threads']} thread", *on["gpus"]]
+    shown.caption = "; ".join(places)
     for heading in ("aeframe", "reference", "unit", "ratio", "goal"):
         shown.add_column(heading, justify="right", no_wrap=True)
     shown.add_column("", no_wrap=True)
@@ -66,6 +67,7 @@ def machine() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "load": os.getloadavg() if hasattr(os, "getloadavg") else None,
         "threads": torch.get_num_threads(),
+        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
         "commit": _git("rev-parse", "HEAD"),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.benchmarks.arms import Closed, Reading
 from tests.benchmarks.stage import stage
-from tests.benchmarks.work import Trained, Work
+from tests.benchmarks.work import Trained, Work, lacks
 from tests.benchmarks.workspace import Workspace
 
 
@@ -30,7 +30,7 @@ class Reference(Closed):
     def missing(self) -> str | None:
         if find_spec(self.package) is None:
             return f"{self.package} is not installed"
-        return self.space.lacks_mnist()
+        return lacks(self.work.device) or self.space.lacks_mnist()
 
     def run(self, seed: int) -> Reading:
         return reading_of(self._train, self.work, self.space, seed)
@@ -55,7 +55,8 @@ class Aeframe(Closed):
     name: str = "aeframe"
 
     def missing(self) -> str | None:
-        return self.space.lacks_mnist() if self.images is None else None
+        lacking = lacks(self.work.device)
+        return lacking or (self.space.lacks_mnist() if self.images is None else None)
 
     def run(self, seed: int) -> Reading:
         return reading_of(self._train, self.work, self.space, seed)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
+
+import torch
 
 from tests.benchmarks.networks import Autoencoder, Network
+
+Device = Literal["cpu", "cuda"]
 
 RATE = 1e-3
 """Adam's learning rate in every arm."""
@@ -18,7 +22,7 @@ class Work:
 
     batch: images. limit: batches of an epoch, or None for all. val: images held out, which pass through the
     network once after each epoch, in batches of any size. total: images of the data, `test` of which neither
-    trains nor validates.
+    trains nor validates. device: where both arms train.
     """
 
     network: Network
@@ -28,6 +32,7 @@ class Work:
     val: int = 6_000
     total: int = 60_000
     test: int = 0
+    device: Device = "cpu"
 
     @property
     def name(self) -> str:
@@ -68,6 +73,12 @@ class Trained:
     steps: int
     network: Autoencoder | None
     faults: tuple[str, ...] = ()
+
+
+def lacks(device: Device) -> str | None:
+    """What to tell where there is no such device."""
+    missing = device == "cuda" and not torch.cuda.is_available()
+    return "there is no CUDA device" if missing else None
 
 
 def adam_steps(state: dict[str, Any]) -> int:

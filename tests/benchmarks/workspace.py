@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tests.benchmarks.networks import PIXELS, Autoencoder
+from tests.benchmarks.networks import IMAGE, PIXELS, Autoencoder
 
 HELD_OUT = 6_000  # of MNIST's 60,000, as many as aeframe holds out by default
 
@@ -107,11 +107,11 @@ class Workspace:
         return Digits(train, val, test, scaled(train).mean(0))
 
     def array(self, images: int) -> Path:
-        """A .npy file of so many random images, uint8 [images, 784]."""
+        """A .npy file of so many random images, uint8 [images, 1, 28, 28]."""
 
         def write(file: Path) -> None:
-            out = _mapped(file, images)
-            block = np.random.default_rng(0).integers(0, 256, (10_000, PIXELS), np.uint8)
+            out = _mapped(file, (images, *IMAGE))
+            block = np.random.default_rng(0).integers(0, 256, (10_000, *IMAGE), np.uint8)
             for start in range(0, images, len(block)):
                 out[start : start + len(block)] = block[: images - start]
 
@@ -120,12 +120,12 @@ class Workspace:
     def hole(self, gigabytes: int) -> Path:
         """A .npy file of zeros, uint8 [N, 784], that takes no room on most file systems."""
         images = gigabytes * 10**9 // PIXELS
-        return self._whole(f"zeros_{gigabytes}.npy", lambda file: _mapped(file, images))
+        return self._whole(f"zeros_{gigabytes}.npy", lambda file: _mapped(file, (images, PIXELS)))
 
     def run_folder(self) -> Path:
         """A new folder for one run; the arm that wrote it lets it be deleted."""
         return Path(tempfile.mkdtemp(prefix="run_", dir=self.folder))
 
 
-def _mapped(file: Path, images: int) -> np.memmap[Any, Any]:
-    return np.lib.format.open_memmap(file, "w+", np.uint8, (images, PIXELS))
+def _mapped(file: Path, shape: tuple[int, ...]) -> np.memmap[Any, Any]:
+    return np.lib.format.open_memmap(file, "w+", np.uint8, shape)
