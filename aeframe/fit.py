@@ -12,7 +12,7 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from aeframe import events
 from aeframe.checkpoints import Best
-from aeframe.compute import compile_network
+from aeframe.compute import compile_network, keep_narrow_layers_exact
 from aeframe.config.build import Built
 from aeframe.distributed import is_lost
 from aeframe.divergence import DivergenceError
@@ -36,6 +36,13 @@ def fit_or_fail(trainer: pl.Trainer, built: Built, best: Best, saved: Saved | No
         events.cut(last.folder, saved.steps if saved else 0)
     if built.training.compile:
         compile_network(built.net)
+    else:
+        keep_narrow_layers_exact(
+            built.training.precision,
+            built.net.model,
+            built.data.batch_size,
+            accelerator=built.hardware.accelerator,
+        )
     try:
         _fit(trainer, built, best, saved)
     except DivergenceError as error:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
+import json
 import math
 import os
 from collections.abc import Callable
@@ -173,6 +175,51 @@ def test_which_products_a_run_takes(
     assert found == expected
     flat = nn.Sequential(nn.Flatten())
     assert compute.rounding_for("32-true", flat, batch, accelerator="cpu") == "highest"
+
+
+@pytest.mark.parametrize(
+    ("precision", "accelerator", "batch", "rounded"),
+    [
+        ("bf16-mixed", "cpu", 128, [True, False, False, False]),  # 2^24, 2^21 - 2^14, 2^14, 2^17
+        ("bf16-mixed", "cpu", 130, [True, True, False, False]),
+        ("bf16-mixed", "cpu", 1, [False, False, False, False]),
+        ("bf16-mixed", "gpu", 128, [True, True, True, True]),
+        ("medium", "cpu", 128, [True, True, True, True]),
+    ],
+)
+def test_narrow_layers_are_not_rounded_on_a_cpu(
+    precision: str, accelerator: str, batch: int, rounded: list[bool]
+) -> None:
+    sizes = (1024, 128, 127, 1, 1024)
+    layers = [nn.Linear(a, b) for a, b in itertools.pairwise(sizes)]
+    plain = copy.deepcopy(layers)
+    compute.keep_narrow_layers_exact(
+        precision, nn.Sequential(*layers), batch, accelerator=accelerator
+    )
+    for layer, other, is_rounded in zip(copy.deepcopy(layers), plain, rounded, strict=True):
+        x = torch.randn(3, layer.in_features)
+        for given in (x, x.bfloat16()):
+            with torch.autocast("cpu", torch.bfloat16):
+                found, after = layer(given), layer.weight @ x.t()
+            exact = found.dtype == torch.float32
+            assert exact != is_rounded
+            with torch.autocast("cpu", torch.bfloat16, enabled=is_rounded):
+                assert found.equal(other(given if is_rounded else given.float()))
+            assert after.dtype == torch.bfloat16  # autocast goes on behind the layer
+
+
+@pytest.mark.parametrize("network", ["mlp", "linear"])
+def test_a_network_of_narrow_layers_trains_in_bf16_mixed_as_in_float32(
+    aeframe: Command, tmp_path: Path, network: str
+) -> None:
+    results = []
+    for precision in ("32-true", "bf16-mixed"):
+        run = f"hydra.run.dir={precision}"
+        words = (*TINY, f"network={network}", f"trainer.precision={precision}", run)
+        assert aeframe(*words)[0] == 0
+        results.append(json.loads((tmp_path / precision / "evaluation.json").read_text()))
+    assert results[0]["validation"] == results[1]["validation"]
+    assert results[0]["metrics"] == results[1]["metrics"]
 
 
 def test_products_that_count_as_exact_are_those_of_float32() -> None:
