@@ -12,6 +12,9 @@ class Bound(ABC):
 
     limit: float
 
+    def __str__(self) -> str:
+        return f"{self.limit}" if isinstance(self.limit, int) else f"{self.limit:g}"
+
     @abstractmethod
     def problem(self, value: float) -> str | None:
         """What is wrong with the value, or None."""
@@ -21,25 +24,25 @@ class AtLeast(Bound):
     """value >= limit"""
 
     def problem(self, value: float) -> str | None:
-        return None if value >= self.limit else f"must be at least {self.limit:g}"
+        return None if value >= self.limit else f"must be at least {self}"
 
 
 class Above(Bound):
     """value > limit"""
 
     def problem(self, value: float) -> str | None:
-        return None if value > self.limit else f"must be above {self.limit:g}"
+        return None if value > self.limit else f"must be above {self}"
 
 
 class AtMost(Bound):
     """value <= limit"""
 
     def problem(self, value: float) -> str | None:
-        return None if value <= self.limit else f"must be at most {self.limit:g}"
+        return None if value <= self.limit else f"must be at most {self}"
 
 
 class Below(Bound):
     """value < limit"""
 
     def problem(self, value: float) -> str | None:
-        return None if value < self.limit else f"must be below {self.limit:g}"
+        return None if value < self.limit else f"must be below {self}"

@@ -107,7 +107,7 @@ def progress(console: Console, disable: bool) -> Progress:
         TimeRemainingColumn(compact=True, table_column=Column(no_wrap=True)),
         console=console,
         auto_refresh=False,  # a thread that draws takes 1 % of training's time
-        disable=disable or not console.is_terminal,
+        disable=disable or not console.is_interactive,
         transient=True,
         expand=True,
     )
@@ -116,7 +116,7 @@ def progress(console: Console, disable: bool) -> Progress:
 class Bar(pl.Callback):
     """One bar over all epochs with images/s, the loss and the monitored metric, redrawn by time.
 
-    Without a terminal: a line for every tenth of the epochs, and at least every 30 seconds.
+    Without a terminal, or on a dumb one: a line for every tenth of the epochs, and at least every 30 seconds.
     """
 
     interval = 0.2  # seconds between refreshes: a step may take less than a millisecond
@@ -165,7 +165,7 @@ class Bar(pl.Callback):
         every = max(1, (trainer.max_epochs or 10) // 10)
         due = (trainer.current_epoch + 1) % every == 0 or time.perf_counter() - self.spoke > 30
         fits = trainer.state.fn == TrainerFn.FITTING  # and not what is validated after it
-        if self.console.is_terminal or trainer.global_rank or not (due and fits):
+        if self.console.is_interactive or trainer.global_rank or not (due and fits):
             return
         self.spoke = time.perf_counter()
         value = float(trainer.callback_metrics[self.monitor])

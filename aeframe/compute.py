@@ -18,13 +18,15 @@ from torch.utils.flop_counter import FlopCounterMode
 from aeframe.config.training import MATMUL
 from aeframe.constrained import ConstrainedAutoencoder
 from aeframe.models import Autoencoder
+from aeframe.networks.mlp import TiedLinear
 
 # floating-point operations of a batch's forward pass: with fewer, threads wait more than they help
 SMALL = 2**25
 # multiplications of a batch with a linear layer's weights, on the average: with fewer, oneDNN's calls take
 # more time than its products save
 WIDE = 2**24
-# the same: with fewer, bfloat16 on a CPU takes more time than it saves, at 32 rows as at 1,024
+# the same, of all ranks together, so that these round alike: with fewer, bfloat16 takes more time than it
+# saves (avx512_bf16, 32 to 1,024 rows)
 NARROW = 2**21
 THREADS = "OMP_NUM_THREADS"
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
@@ -89,26 +91,25 @@ def rounding_for(
 def keep_narrow_layers_exact(
     precision: str | None, model: nn.Module, batch_size: int, *, accelerator: str
 ) -> None:
-    """Let `bf16-mixed` on a CPU leave linear layers in float32 that would take longer in bfloat16, up to twice
-    as long.
+    """Let `bf16-mixed` on a CPU leave those linear layers in float32 that would take longer in bfloat16, up
+    to twice as long.
     """
     if precision != "bf16-mixed" or accelerator != "cpu":
         return
     for part in model.modules():
-        if isinstance(part, nn.Linear) and batch_size * part.weight.numel() < NARROW:
-            part.forward = _InFloat32(part.forward)  # type: ignore[assignment]
+        linear = type(part) in (nn.Linear, TiedLinear)
+        if linear and batch_size * part.weight.numel() < NARROW:  # type: ignore[operator]
+            part.forward = _InFloat32(part.forward)
 
 
 class _InFloat32:
     """A layer's forward pass that autocast leaves alone."""
 
-    exact = torch.autocast("cpu", enabled=False)
-
     def __init__(self, forward: Callable[[Tensor], Tensor]) -> None:
         self.forward = forward
 
     def __call__(self, x: Tensor) -> Tensor:
-        with self.exact:
+        with torch.autocast("cpu", enabled=False):
             return self.forward(x.float())
 
 

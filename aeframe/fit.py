@@ -34,15 +34,14 @@ def fit_or_fail(trainer: pl.Trainer, built: Built, best: Best, saved: Saved | No
     last, guard = trainer.fit_loop.epoch_loop.last, built.module.guard
     if is_first_process():
         events.cut(last.folder, saved.steps if saved else 0)
+    keep_narrow_layers_exact(
+        built.training.precision,
+        built.net.model,
+        built.data.batch_size,
+        accelerator=built.hardware.accelerator,
+    )
     if built.training.compile:
         compile_network(built.net)
-    else:
-        keep_narrow_layers_exact(
-            built.training.precision,
-            built.net.model,
-            built.data.batch_size,
-            accelerator=built.hardware.accelerator,
-        )
     try:
         _fit(trainer, built, best, saved)
     except DivergenceError as error:

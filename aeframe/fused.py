@@ -18,13 +18,15 @@ def step_of(optimizer: Optimizer) -> Callable[[], object]:
     """What computes the same as the optimizer's next steps, as long as nobody else takes part in them or puts
     other tensors into its state.
 
-    That is step() itself, unless the optimizer is a fused Adam or AdamW and as torch made it.
+    That is step() itself, unless the optimizer is a fused Adam or AdamW, as torch made it, and nothing scales
+    gradients.
     """
     watched = (
         *(optimizer._optimizer_step_pre_hooks, optimizer._optimizer_step_post_hooks),
         *(optimizers._global_optimizer_pre_hooks, optimizers._global_optimizer_post_hooks),
     )
     plain = type(optimizer) in (Adam, AdamW) and "step" not in vars(optimizer) and not any(watched)
+    plain = plain and not hasattr(optimizer, "grad_scale")
     if not plain or not all(map(_is_plain, optimizer.param_groups)):
         return optimizer.step
     return _Steps(optimizer)
@@ -38,11 +40,14 @@ def _is_plain(group: dict[str, Any]) -> bool:
 
 
 class _Steps:
-    """Steps of weights that all have a gradient, and have had one before; else they are the optimizer's."""
+    """Steps of weights that all have a gradient, and have had one before; the few others are the optimizer's,
+    which looks at each weight.
+    """
 
     def __init__(self, optimizer: Optimizer) -> None:
         self.optimizer, self.groups = optimizer, optimizer.param_groups
-        states = [[optimizer.state[w] for w in group["params"]] for group in self.groups]
+        known = optimizer.state.get  # not by [], which would note a state for each weight
+        states = [[known(weight, {}) for weight in group["params"]] for group in self.groups]
         self.begun = all(map(all, states))
         self.memories = [
             [[state[name] for state in of_group if name in state] for name in MEMORIES]

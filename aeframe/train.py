@@ -46,6 +46,7 @@ from aeframe.onward import commands
 from aeframe.restored import check_fits
 from aeframe.saved import (
     CHECKPOINTS,
+    DIVERGED,
     LAST,
     Saved,
     gone_back_to,
@@ -96,6 +97,8 @@ def run(
     net = deepcopy(built.net)  # untrained
     keep_freed_memory()
     with told(folder, trainer), _claimed(folder, node["resume"] is not None, saved):
+        if begin is None and not tried and is_first_process():
+            (folder / DIVERGED).unlink(missing_ok=True)  # of an attempt that left nothing else
         jobs = 1 if flags is None else parallel_jobs(HydraConfig.get().launcher)
         with nullcontext() if flags is None else one_job(flags), _computing(built, jobs):
             while fit_or_fail(trainer, built, best, begin):

@@ -25,7 +25,7 @@ from tests.benchmarks.networks import CONV, SMALL, WIDE, Network, TopK
 from tests.benchmarks.references import bare, lightning_on_device
 from tests.benchmarks.rows import GOALS, rows
 from tests.benchmarks.stage import stage
-from tests.benchmarks.trainings import reading_of
+from tests.benchmarks.trainings import Aeframe, reading_of
 from tests.benchmarks.work import Work
 from tests.benchmarks.workspace import Digits, Workspace, scaled
 from tests.fake_arms import FakeArm, WhereArm
@@ -251,6 +251,14 @@ def test_a_floor_is_measured() -> None:
     assert 0 < Floor(Work(SMALL), 64, 2**12).run(0).value < math.inf
 
 
+def test_a_work_of_random_images_is_split_as_it_says(space: Workspace) -> None:
+    work = Work(SMALL, 16, total=2_000, val=20, test=40)
+    assert work.steps == 122  # with the usual tenth for the test it would be 112
+    reading = Aeframe(work, space, images=2_000).run(0)
+    assert reading.faults == ()
+    assert reading.value > 0
+
+
 def test_lightning_trains_where_the_images_are(space: Workspace, tmp_path: Path) -> None:
     work = replace(_work(SMALL), epochs=30)
     with stage():
@@ -271,9 +279,11 @@ def test_rows_of_a_gpu_say_that_there_is_none(space: Workspace) -> None:
 
 
 def test_each_goal_is_of_a_row_and_no_name_comes_twice(space: Workspace) -> None:
-    names = [row.name for row in (*rows(space, quick=False), *gpu.rows(space, quick=False))]
-    assert len(names) == len(set(names))
+    names = [row.name for row in rows(space, quick=False)]
+    names_on_gpu = [row.name for row in gpu.rows(space, quick=False)]
+    assert len({*names, *names_on_gpu}) == len(names) + len(names_on_gpu)
     assert set(GOALS) <= set(names)
+    assert list(gpu.GOALS) == names_on_gpu
 
 
 def test_work_counts_what_is_trained() -> None:

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import active_count
 from types import SimpleNamespace
 from typing import Any
 
@@ -296,6 +297,23 @@ def test_on_a_terminal_a_bar_and_no_lines(compose: Compose, capsys: Any) -> None
     assert task.fields["rate"] > 0
     assert re.fullmatch(r"loss \S+  val/mse \S+", task.fields["shown"])
     assert "images/s" in screen.getvalue()
+
+
+def test_on_a_dumb_terminal_lines_and_no_bar(
+    compose: Compose, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    bar, screen = on_a_terminal("val/mse")
+    Fitted(compose, "trainer.max_epochs=2", more=(bar,))
+    assert len(LINE.findall(capsys.readouterr().out)) == 2
+    assert screen.getvalue() == ""
+
+
+def test_no_thread_draws_the_bar() -> None:
+    """It would take time from training."""
+    bar, threads = progress(Console(file=io.StringIO(), force_terminal=True), False), active_count()
+    with bar:
+        assert active_count() == threads
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 120])

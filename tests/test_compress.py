@@ -480,6 +480,6 @@ def test_any_trained_network_becomes_a_codec(
         os, "access", lambda place, mode: False
     )  # as of a folder that may only be read
     status, _, err = verb("codec", "run", "--step", "1", "--force")
-    what = "cannot be written (Permission denied). See that you may."
+    what = "may not be written into. Write another place, or see that it may."
     assert (status, err) == (2, f"aeframe: run: {what}\n")
     assert codec.load(tmp_path / "run").step == 2.0

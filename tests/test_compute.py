@@ -208,14 +208,14 @@ def test_narrow_layers_are_not_rounded_on_a_cpu(
             assert after.dtype == torch.bfloat16  # autocast goes on behind the layer
 
 
-@pytest.mark.parametrize("network", ["mlp", "linear"])
+@pytest.mark.parametrize("network", ["mlp", "linear", "mlp network.tied=true"])
 def test_a_network_of_narrow_layers_trains_in_bf16_mixed_as_in_float32(
     aeframe: Command, tmp_path: Path, network: str
 ) -> None:
     results = []
     for precision in ("32-true", "bf16-mixed"):
         run = f"hydra.run.dir={precision}"
-        words = (*TINY, f"network={network}", f"trainer.precision={precision}", run)
+        words = (*TINY, *f"network={network}".split(), f"trainer.precision={precision}", run)
         assert aeframe(*words)[0] == 0
         results.append(json.loads((tmp_path / precision / "evaluation.json").read_text()))
     assert results[0]["validation"] == results[1]["validation"]

@@ -254,6 +254,14 @@ def test_a_run_has_its_retries_once(aeframe: Command, tmp_path: Path) -> None:
         assert tried_in(tmp_path / "run") == tuple(tried)
 
 
+def test_what_an_attempt_left_is_no_result_of_the_next(aeframe: Command, tmp_path: Path) -> None:
+    words = (*SHORT, "resume=auto", "optimizer={_target_: torch.optim.SGD}")
+    assert aeframe(*words, "optimizer.lr=1e30")[0] == 1
+    assert (tmp_path / "run" / "diverged.json").exists()
+    assert aeframe(*words, "optimizer.lr=1e-6")[0] == 0
+    assert not (tmp_path / "run" / "diverged.json").exists()
+
+
 @pytest.mark.parametrize("calls", [1, 2, 3])
 def test_a_kill_right_after_going_back_changes_nothing(
     aeframe: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, calls: int

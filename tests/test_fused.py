@@ -33,6 +33,16 @@ MADE: dict[str, Make] = {
 }
 
 
+def test_a_weight_without_a_gradient_has_no_state() -> None:
+    """Else a checkpoint of it would be refused."""
+    weights = [nn.Parameter(torch.ones(2)) for _ in range(2)]
+    optimizer = Adam(weights, fused=True)
+    weights[0].grad = torch.ones(2)
+    for _ in range(3):
+        step_of(optimizer)()
+    assert optimizer.state_dict()["state"].keys() == {0}
+
+
 def trained(make: Make, step: Callable[[Optimizer], Callable[[], object]]) -> list[Tensor]:
     """Weights and state after 8 steps, taken two by two, the rate of the last ones halved.
 
@@ -53,14 +63,17 @@ def trained(make: Make, step: Callable[[Optimizer], Callable[[], object]]) -> li
             for group in optimizer.param_groups:
                 group["lr"] /= 2
         take()
-    states = [optimizer.state[weight] for weight in weights]
-    return [*weights, *(value for state in states for _, value in sorted(state.items()))]
+    states = optimizer.state_dict()["state"]
+    assert states.keys() == {0, 1, 2}
+    return [*weights, *(value for state in states.values() for _, value in sorted(state.items()))]
 
 
 @pytest.mark.parametrize("name", MADE)
 def test_steps_are_those_of_the_optimizer(name: str) -> None:
     taken = trained(MADE[name], step_of)
     own = trained(MADE[name], lambda optimizer: optimizer.step)
+    plain = MADE[name]([nn.Parameter(torch.ones(2)) for _ in range(2)])
+    assert step_of(plain) != plain.step
     assert len(taken) == len(own) >= 3 + 3 * 3
     assert all(torch.equal(a, b) for a, b in zip(taken, own, strict=True))
 
@@ -82,7 +95,7 @@ class Own(Adam):
 
 @pytest.mark.parametrize(
     "kind",
-    ["SGD", "not fused", "subclass", "schedule", "hook", "any hook", "rate", "double"],
+    ["SGD", "not fused", "subclass", "schedule", "hook", "any hook", "rate", "double", "scaled"],
 )
 def test_what_is_not_plain_takes_its_own_step(kind: str) -> None:
     weights: list[Any] = [nn.Parameter(torch.ones(2))]
@@ -91,6 +104,8 @@ def test_what_is_not_plain_takes_its_own_step(kind: str) -> None:
     cls = {"SGD": SGD, "subclass": Own}.get(kind, Adam)
     rate: Any = torch.tensor(0.1) if kind == "rate" else 0.1
     optimizer = cls(weights, lr=rate, fused=kind != "not fused")
+    if kind == "scaled":  # as a GradScaler leaves it
+        optimizer.grad_scale = torch.ones(())  # type: ignore[attr-defined]
     seen: list[Optimizer] = []
     if kind == "schedule":  # which counts the steps
         ExponentialLR(optimizer, 0.5)

@@ -83,5 +83,5 @@ def test_the_means_of_a_variational_model_are_rounded_and_compared_with_other_fo
         assert (status, err) == (2, f"aeframe: {what}\n")
     monkeypatch.setattr(os, "access", lambda place, mode: False)  # as of folders of others
     status, _, err = verb("rd", run, "-o", "new")
-    what = "--out new: cannot be written (Permission denied). See that you may."
+    what = "--out new: may not be written into. Write another place, or see that it may."
     assert (status, err) == (2, f"aeframe: {what}\n")

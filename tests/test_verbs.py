@@ -11,7 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,8 +32,8 @@ from aeframe.data import ImageFolder
 from aeframe.errors import UserError
 from aeframe.verbs import VERBS, inputs
 from aeframe.verbs.completion import options, script
-from aeframe.verbs.outputs import free_place
-from tests.conftest import EPOCH, trained_in
+from aeframe.verbs.outputs import READ, free_place
+from tests.conftest import EPOCH, contents, trained_in
 from tests.forks import Server
 from tests.test_artifact import DIGITS
 from tests.test_startup import ROOT
@@ -598,6 +598,65 @@ def test_a_mistake_is_one_line_and_leaves_all_as_it_was(
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.parametrize(
+    ("words", "read"),
+    [
+        ("encode RUN x.npy --out x.npy", "x.npy"),
+        ("encode RUN x.npy --out link.npy", "x.npy"),
+        ("encode RUN y.npy x.npy --out ./x.npy", "x.npy"),
+        ("decode RUN codes.npy --out codes.npy", "codes.npy"),
+        ("reconstruct RUN images --out images", "images"),
+        ("reconstruct RUN images/0.png images/1.png --out images/", "images/0.png"),
+        ("interpolate RUN x.npy images/0.png --out images", "images/0.png"),
+        ("interpolate RUN 1 2 --input x.npy --out x.npy", "x.npy"),
+        ("export copy --out copy", "copy"),
+        ("export copy/model.safetensors --out copy", "copy/model.safetensors"),
+    ],
+)
+def test_what_is_read_is_not_overwritten(
+    verb: Verb, trained: Path, tmp_path: Path, words: str, read: str
+) -> None:
+    for name in ("x.npy", "y.npy"):
+        np.save(tmp_path / name, DIGITS[:2])
+    np.save(tmp_path / "codes.npy", np.zeros((2, 8), np.float32))
+    (tmp_path / "link.npy").symlink_to("x.npy")
+    (tmp_path / "images").mkdir()
+    for number in range(2):
+        Image.fromarray(DIGITS[number, 0]).save(tmp_path / "images" / f"{number}.png")
+    shutil.copytree(trained, tmp_path / "copy")
+    before = contents(tmp_path)
+    status, out, err = verb(
+        *(trained if word == "RUN" else word for word in words.split()), "--force"
+    )
+    place = words.rpartition(" ")[2]
+    what = f"--out {place}: is where {read} is read from. Write another name."
+    assert (status, out, err) == (2, "", f"aeframe: {what}\n")
+    assert contents(tmp_path) == before
+
+
+def test_every_argument_that_names_a_file_is_known_for_one() -> None:
+    """Of the commands that write somewhere."""
+    read = set()
+    for each in VERBS.values():
+        each.arguments(parser := ArgumentParser())
+        actions = {action.dest: action for action in parser._actions}
+        if "out" in actions:
+            read |= {name for name, action in actions.items() if not action.option_strings}
+            read |= {"input", "data"} & actions.keys()
+    assert read == set(READ)
+
+
+def test_results_may_lie_beside_what_is_read(verb: Verb, trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    Image.fromarray(DIGITS[0, 0]).save(tmp_path / "images" / "0.png")
+    for _ in range(2):
+        good(verb("encode", trained, "images", "--out", "images/codes.npy", "--force"))
+        good(verb("reconstruct", trained, "images", "--out", "images/restored", "--force"))
+        shutil.rmtree(tmp_path / "images" / "restored")
+        good(verb("reconstruct", trained, "digits", "--out", "digits", "--force"))
+        good(verb("interpolate", trained, "1", "2", "--input", "digits", "--out", "1", "--force"))
+
+
 def test_a_working_folder_that_is_gone_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -605,8 +664,9 @@ def test_a_working_folder_that_is_gone_is_told(
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
     with pytest.raises(UserError, match="current folder, which is no longer there"):
-        free_place("x.npy", (".npy",), force=False)
-    assert free_place(f"{tmp_path}/x.npy", (".npy",), force=False) == tmp_path / "x.npy"
+        free_place(Namespace(out="x.npy"), (".npy",))
+    there = Namespace(out=f"{tmp_path}/x.npy")
+    assert free_place(there, (".npy",)) == tmp_path / "x.npy"
 
 
 def test_what_is_there_stays_until_the_new_is_whole(

@@ -134,7 +134,10 @@ class Array(Source):
         """The file's header, and the shape of one sample."""
         where, file = _where(option, path), Path(os.path.expanduser(path))
         if not os.path.isfile(file):
-            raise UserError(where, "no such file", f"Write dataset.{option}=FILE.npy.")
+            remedy, is_folder = f"Write dataset.{option}=FILE.npy", os.path.isdir(file)
+            if is_folder and option == "path":
+                remedy += f", or dataset=image_folder dataset.root={path}"
+            raise UserError(where, "is a folder" if is_folder else "no such file", f"{remedy}.")
         with _reading(where), self._opened(file, where) as (stream, size):
             header = _read_header(stream)
         if header.dtype.kind not in "biuf":

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+from torch import nn
+
 from aeframe.errors import Problem, short
 from aeframe.models.base import Autoencoder, Setting, Units
 
@@ -24,8 +26,13 @@ class Undercomplete(Autoencoder):
         found = []
         units = [*self.layer_sizes, self.latent_dim]
         if any(wide <= narrow for wide, narrow in pairwise(units)):
-            what = f"the encoder's layers have {short(units)} units, code last, and must decrease"
-            found.append(Problem("network.widths", what, "Write widths that decrease to the code."))
+            convolves = any(isinstance(layer, nn.Conv2d) for layer in self.encoder.modules())
+            of = " (channels x pixels)" if convolves else ""
+            what = (
+                f"the encoder's layers have {short(units)} units{of}, code last, and must decrease"
+            )
+            better = "fewer or smaller widths" if convolves else "widths that decrease to the code"
+            found.append(Problem("network.widths", what, f"Write {better}."))
         if self.latent_dim >= self.inputs:
             what = f"the code must be smaller than the {self.inputs} inputs"
             smaller = f"Write model.latent_dim={max(1, self.inputs // 4)}, or model=sparse."

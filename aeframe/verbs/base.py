@@ -12,6 +12,8 @@ from aeframe.errors import UserError
 
 DATASETS = ("digits", "mnist", "fashion_mnist", "kmnist", "cifar10", "svhn")
 """What may be written as INPUT by its name."""
+SPLITS = ("test", "val")
+"""What `rd` takes for the run's own data."""
 
 
 @dataclass(frozen=True)

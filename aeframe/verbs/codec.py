@@ -93,7 +93,7 @@ def _compress(options: argparse.Namespace) -> None:
     from aeframe.verbs.inputs import opened, reading
     from aeframe.verbs.outputs import free_place, say, shown, whole_file
 
-    out = free_place(options.out, (ENDING,), force=options.force)
+    out = free_place(options, (ENDING,))
     if options.min_psnr is not None and not math.isfinite(options.min_psnr):
         raise UserError(f"--min-psnr {options.min_psnr:g}", "is no finite number of dB")
     codec = _loaded(options)
@@ -137,7 +137,7 @@ def _decompress(options: argparse.Namespace) -> None:
     from aeframe.verbs.outputs import free_place, say, shown
     from aeframe.verbs.pictures import write_samples
 
-    out = free_place(options.out, (".npy", ".npz"), force=options.force, folder=True)
+    out = free_place(options, (".npy", ".npz"), folder=True)
     codec, file = _loaded(options), _file(options)
     if codec.any_size and out.suffix:
         what = "no array holds images of different sizes"

@@ -20,7 +20,7 @@ def _encode(options: argparse.Namespace) -> None:
     from aeframe.verbs.inputs import opened, reading
     from aeframe.verbs.outputs import free_place, say, shown, write_rows
 
-    out = free_place(options.out, TABLES, force=options.force)
+    out = free_place(options, TABLES)
     model = loaded(options)
     given = opened(options.input, model, options)
     with reading(given):
@@ -41,7 +41,7 @@ def _decode(options: argparse.Namespace) -> None:
     from aeframe.verbs.outputs import free_place, say, shown
     from aeframe.verbs.pictures import write_samples
 
-    out = free_place(options.out, (".npy", ".npz"), force=options.force, folder=True)
+    out = free_place(options, (".npy", ".npz"), folder=True)
     model = loaded(options)
     given = codes_in(options.codes, options.key, model)
     with reading(given):

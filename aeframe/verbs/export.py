@@ -29,7 +29,7 @@ def _export(options: argparse.Namespace) -> None:
 
     if options.onnx:
         require_onnx()
-    out = free_place(options.out, (), force=options.force, folder=True)
+    out = free_place(options, (), folder=True)
     model = loaded(options)
     if options.encoder_only:
         model = model.encoder()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import io
 import math
@@ -21,16 +22,24 @@ from numpy.lib import format as npy
 
 from aeframe.errors import MachineError, UserError, reason
 from aeframe.files import DISK, replaced
+from aeframe.verbs.base import DATASETS, SPLITS
 
 Names = Sequence[str] | None
 KINDS = (".npy", ".npz", ".csv", ".parquet", ".aez", ".json", ".txt", ".zip", ".pdf", ".svg")
 
 
-def free_place(out: str, endings: Sequence[str], *, force: bool, folder: bool = False) -> Path:
-    """The path that a result may have. Raises UserError where it cannot have it, before any work.
+READ = ("run", "runs", "input", "codes", "file", "data", "a", "b")
+"""Arguments that name what a command reads."""
+
+
+def free_place(
+    options: argparse.Namespace, endings: Sequence[str], *, folder: bool = False
+) -> Path:
+    """The path that a command's result may have. Raises UserError where it cannot have it, before any work.
 
     endings: of files. folder: whether it may be a folder as well, which is a path with no known ending.
     """
+    out = options.out
     path = Path(os.path.expanduser(out))
     known = path.suffix.lower() in endings
     is_file = os.path.isfile(path) or (_is_of_file(path) and not os.path.isdir(path))
@@ -49,12 +58,29 @@ def free_place(out: str, endings: Sequence[str], *, force: bool, folder: bool = 
     if known and os.path.isdir(path):
         raise UserError(f"--out {out}", "is a folder", "Write another name.")
     require_writable(path if os.path.isdir(path) else parent, f"--out {out}")
+    if os.path.exists(path) and (word := _read_there(path, options)) is not None:
+        raise UserError(f"--out {out}", f"is where {word} is read from", "Write another name.")
     taken = os.path.exists(path) and (known or any(path.iterdir()))
-    if taken and not force:
+    if taken and not options.force:
         raise UserError(f"--out {out}", "is there already", "Write --force, or another name.")
     if path.suffix.lower() == ".parquet":
         require_parquet(f"--out {out}")
     return path
+
+
+def _read_there(path: Path, options: argparse.Namespace) -> str | None:
+    """The first word of a command whose file or folder a result at this path would overwrite, or fill."""
+    given = [getattr(options, name, None) or [] for name in READ]
+    for word in chain.from_iterable([one] if isinstance(one, str) else one for one in given):
+        if word in (*DATASETS, *SPLITS) or word.isdecimal():  # no place, but a name or a row
+            continue
+        place = os.path.expanduser(word)
+        places = (
+            [place, os.path.dirname(os.path.abspath(place))] if os.path.isfile(place) else [place]
+        )
+        if any(os.path.exists(place) and path.samefile(place) for place in places):
+            return str(word)
+    return None
 
 
 def _is_of_file(path: Path) -> bool:
@@ -67,7 +93,9 @@ def _is_of_file(path: Path) -> bool:
 def require_writable(folder: Path, where: str) -> None:
     """Raise UserError where no file can be made in a folder: before any work. where: for the message."""
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise UserError(where, "cannot be written (Permission denied)", "See that you may.")
+        raise UserError(
+            where, "may not be written into", "Write another place, or see that it may."
+        )
 
 
 def require_parquet(where: str) -> None:
@@ -219,7 +247,10 @@ def shown(blocks: Iterator[np.ndarray], count: int, doing: str) -> Iterator[np.n
         *(TextColumn("{task.fields[rate]}"), TimeRemainingColumn()),
     )
     with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
+        *columns,
+        console=console,
+        transient=True,
+        disable=not console.is_interactive,
     ) as progress:
         task = progress.add_task(doing, total=count, rate="")
         for block in blocks:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aeframe.errors import UserError
-from aeframe.verbs.base import Verb, add_compute, add_on_bad_sample
+from aeframe.verbs.base import SPLITS, Verb, add_compute, add_on_bad_sample
 
 if TYPE_CHECKING:
     from aeframe.codec.codec import Codec
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     Codecs = list[tuple[str, Codec]]
 
-SPLITS = ("test", "val")
 BATCH = 1024  # samples that pass through the network at once
 FOR_PCA = 20_000  # training images, spread over the split
 UNITS = {"bytes": "bytes for an image", "bpp": "bits per pixel"}
@@ -56,7 +55,7 @@ def _run(options: argparse.Namespace) -> None:
         raise UserError(f"--most {options.most}", "must be at least 1")
     out = None
     if options.out is not None:
-        out = free_place(options.out, (), force=options.force, folder=True)
+        out = free_place(options, (), folder=True)
     codecs = [(run, saved.load(run, options.device, options.batch_size)) for run in options.runs]
     _check(codecs, options.data)
     any_size = codecs[0][1].any_size

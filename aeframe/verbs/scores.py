@@ -32,7 +32,7 @@ def _score(options: argparse.Namespace) -> None:
     from aeframe.verbs.inputs import opened, reading
     from aeframe.verbs.outputs import free_place, say, shown, whole_file
 
-    out = free_place(options.out, (".csv",), force=options.force)
+    out = free_place(options, (".csv",))
     model = loaded(options)
     limit = model.threshold(options.percentile)
     given = opened(options.input, model, options)

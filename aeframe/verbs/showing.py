@@ -26,7 +26,7 @@ def _reconstruct(options: argparse.Namespace) -> None:
     from aeframe.verbs.outputs import free_place, say, shown
     from aeframe.verbs.pictures import write_samples
 
-    out = free_place(options.out, FILES, force=options.force, folder=True)
+    out = free_place(options, FILES, folder=True)
     model = loaded(options)
     given = opened(options.input, model, options)
     with reading(given):
@@ -49,7 +49,7 @@ def _sample(options: argparse.Namespace) -> None:
     from aeframe.verbs.outputs import free_place, say
     from aeframe.verbs.pictures import write_samples
 
-    out = free_place(options.out, (".png", *FILES), force=options.force, folder=True)
+    out = free_place(options, (".png", *FILES), folder=True)
     model = loaded(options)
     _require_room(model, options.n, f"--n {options.n}")
     write_samples(out, [model.sample(options.n, options.seed)], options.n, model)
@@ -75,7 +75,7 @@ def _interpolate(options: argparse.Namespace) -> None:
 
     if options.steps < 2:
         raise UserError(f"--steps {options.steps}", "must be at least 2")
-    out = free_place(options.out, (".png", *FILES), force=options.force, folder=True)
+    out = free_place(options, (".png", *FILES), folder=True)
     model = loaded(options)
     _require_room(model, options.steps, f"--steps {options.steps}")
     with told_of("INPUT"):

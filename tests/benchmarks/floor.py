@@ -1,4 +1,4 @@
-"""The least time that a device needs for a training step: the roofline (Williams et al. 2009)."""
+"""About the least time that a device needs for a training step: the roofline (Williams et al. 2009)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.benchmarks.arms import Closed, Reading
-from tests.benchmarks.networks import IMAGE, PIXELS
+from tests.benchmarks.networks import IMAGE, PIXELS, Conv
 from tests.benchmarks.references.bare import loss_of
 from tests.benchmarks.stage import stage
 from tests.benchmarks.work import Work, lacks
@@ -32,7 +32,8 @@ PIXEL = 4
 @dataclass(frozen=True)
 class Floor(Closed):
     """Images/s at which either the operations of a step's products take the whole time, at the rate of one
-    large product, or what is read and written, at the rate of one large copy; in float32.
+    large product, or what is read and written, at the rate of one large copy; in float32, and where the
+    network has convolutions, which cuDNN may round to TF32 by default, as that.
 
     rows: of the square matrices that are multiplied. copied: bytes of the tensor that is.
     """
@@ -47,6 +48,8 @@ class Floor(Closed):
 
     def run(self, seed: int) -> Reading:
         with stage():
+            if isinstance(self.work.network, Conv):
+                torch.set_float32_matmul_precision("high")
             operations, moved = needed(self.work)
             seconds = max(operations / self._multiplied(), moved / self._copied())
         return Reading(self.work.batch / seconds)

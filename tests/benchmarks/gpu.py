@@ -7,7 +7,7 @@ from tests.benchmarks.floor import Floor
 from tests.benchmarks.measure import Goal, Row
 from tests.benchmarks.networks import CONV, SMALL, WIDE
 from tests.benchmarks.trainings import Aeframe, Reference
-from tests.benchmarks.work import Device, Work
+from tests.benchmarks.work import Work
 from tests.benchmarks.workspace import Workspace
 
 GOALS: dict[str, Goal] = {
@@ -21,29 +21,25 @@ GOALS: dict[str, Goal] = {
 
 IMAGES = 960_000
 """Random ones, of which the large batches are made: an epoch of MNIST would have seven."""
-WORDS: dict[Device, tuple[str, ...]] = {
-    "cpu": (),
-    "cuda": ("hardware=gpu", "trainer.cuda_graph=true"),
-}
-"""aeframe's overrides. The CPU is for the tests."""
+WORDS = ("hardware=gpu", "trainer.cuda_graph=true")
+"""aeframe's overrides."""
 
 
-def rows(space: Workspace, quick: bool, device: Device = "cuda") -> list[Row]:
+def rows(space: Workspace, quick: bool) -> list[Row]:
     """quick: with as little work as proves that a row works."""
     length = {"epochs": 1, "limit": 20, "val": 600} if quick else {"epochs": 10}
-    small = [Work(n, device=device, **length) for n in (SMALL, WIDE, CONV)]
+    small = [Work(n, device="cuda", **length) for n in (SMALL, WIDE, CONV)]
     total = IMAGES // (40 if quick else 1)
     held = total // 100
     large = [
-        Work(network, 8192, 1 if quick else 4, total=total, val=held, test=held, device=device)
+        Work(network, 8192, 1 if quick else 4, total=total, val=held, test=held, device="cuda")
         for network in (WIDE, CONV)
     ]
-    words = WORDS[device]
     found = [
         Row(
             f"gpu-lightning {work.name}",
             Alone(Reference("lightning_on_device", work, space)),
-            Alone(Aeframe(work, space, words)),
+            Alone(Aeframe(work, space, WORDS)),
             goal=GOALS[f"gpu-lightning {work.name}"],
         )
         for work in small
@@ -52,7 +48,7 @@ def rows(space: Workspace, quick: bool, device: Device = "cuda") -> list[Row]:
         Row(
             f"gpu-floor {work.name}",
             Alone(Floor(work)),
-            Alone(Aeframe(work, space, words, images=total)),
+            Alone(Aeframe(work, space, WORDS, images=total)),
             goal=GOALS[f"gpu-floor {work.name}"],
         )
         for work in large

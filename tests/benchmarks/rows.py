@@ -110,8 +110,8 @@ def _fastest_precision(network: str) -> str:
     """With which aeframe is fastest on this processor, and still trains to the same error.
 
     With AMX little beats float32 on the small network: a step of the bare loop takes 1.83 ms, with products
-    rounded (medium) 1.77, in bfloat16 2.06, compiled 2.2. Without it, on a processor with avx512_bf16, 2.24 in
-    float32, 2.02 in bfloat16, and 1.86 where that is only the two wide layers, as in bf16-mixed.
+    rounded (medium) 1.77, in bfloat16 2.06, compiled 2.2. Without it, on a processor with avx512_bf16, 2.24
+    in float32, 2.02 in bfloat16, and 1.86 where that is only the two wide layers, as in bf16-mixed.
     """
     if torch.cpu._is_amx_tile_supported():
         return {"small": "32-true", "wide": "medium", "conv": "bf16-mixed"}[network]

@@ -66,7 +66,8 @@ class Aeframe(Closed):
 
         data = ("dataset=mnist", f"dataset.root={self.space.data}")
         if self.images is not None:
-            data = ("dataset=array", f"dataset.path={self.space.array(self.images)}")
+            held = f"dataset.test_fraction={self.work.test / self.work.total}"
+            data = ("dataset=array", f"dataset.path={self.space.array(self.images)}", held)
         words, compared = (*data, *self.words), self.images is None
         with stage() as screen:
             return contender.train(self.work, words, seed, folder, screen, compared=compared)
