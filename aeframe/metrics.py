@@ -131,9 +131,7 @@ class Metrics(nn.Module):
 
 
 class SquaredError(Metric):
-    """The mean over samples and elements: each sample's sum in its own precision, at least float32, those of
-    all samples in float64.
-    """
+    """The mean over samples and elements: a sample's sum in the data's precision, all others in float64."""
 
     total: Tensor
     elements: Tensor
@@ -145,7 +143,7 @@ class SquaredError(Metric):
 
     def update(self, restored: Tensor, x: Tensor) -> None:
         """Both [B, elements]."""
-        error = restored.to(torch.promote_types(restored.dtype, torch.float32)) - x
+        error = restored - x  # x is float32 or wider, whatever the network computed in
         self.total += error.square_().sum(1).double().sum()
         self.elements += error.numel()
 

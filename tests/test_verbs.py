@@ -606,6 +606,10 @@ def test_a_mistake_is_one_line_and_leaves_all_as_it_was(
         ("encode RUN y.npy x.npy --out ./x.npy", "x.npy"),
         ("decode RUN codes.npy --out codes.npy", "codes.npy"),
         ("reconstruct RUN images --out images", "images"),
+        ("reconstruct RUN test --out test", "test"),  # as a split is called,
+        ("reconstruct RUN 1 --out 1", "1"),  # or a row
+        ("reconstruct RUN digits images --out digits", "digits"),  # beside others it is a folder
+        ("export digits --out digits", "digits"),
         ("reconstruct RUN images/0.png images/1.png --out images/", "images/0.png"),
         ("interpolate RUN x.npy images/0.png --out images", "images/0.png"),
         ("interpolate RUN 1 2 --input x.npy --out x.npy", "x.npy"),
@@ -623,7 +627,10 @@ def test_what_is_read_is_not_overwritten(
     (tmp_path / "images").mkdir()
     for number in range(2):
         Image.fromarray(DIGITS[number, 0]).save(tmp_path / "images" / f"{number}.png")
-    shutil.copytree(trained, tmp_path / "copy")
+    for name in ("test", "1"):
+        shutil.copytree(tmp_path / "images", tmp_path / name)
+    for name in ("copy", "digits"):
+        shutil.copytree(trained, tmp_path / name)
     before = contents(tmp_path)
     status, out, err = verb(
         *(trained if word == "RUN" else word for word in words.split()), "--force"

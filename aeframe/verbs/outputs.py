@@ -28,8 +28,13 @@ Names = Sequence[str] | None
 KINDS = (".npy", ".npz", ".csv", ".parquet", ".aez", ".json", ".txt", ".zip", ".pdf", ".svg")
 
 
-READ = ("run", "runs", "input", "codes", "file", "data", "a", "b")
-"""Arguments that name what a command reads."""
+READ: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("run", "runs", "codes", "file"), ()),
+    **dict.fromkeys(("input", "a", "b"), DATASETS),
+    "data": (*DATASETS, *SPLITS),
+}
+"""Arguments that name what a command reads, each with the words that are no place where they are alone."""
+ROWS = ("a", "b")  # those that may be a row's number
 
 
 def free_place(
@@ -70,10 +75,7 @@ def free_place(
 
 def _read_there(path: Path, options: argparse.Namespace) -> str | None:
     """The first word of a command whose file or folder a result at this path would overwrite, or fill."""
-    given = [getattr(options, name, None) or [] for name in READ]
-    for word in chain.from_iterable([one] if isinstance(one, str) else one for one in given):
-        if word in (*DATASETS, *SPLITS) or word.isdecimal():  # no place, but a name or a row
-            continue
+    for word in _words_read(options):
         place = os.path.expanduser(word)
         places = (
             [place, os.path.dirname(os.path.abspath(place))] if os.path.isfile(place) else [place]
@@ -81,6 +83,15 @@ def _read_there(path: Path, options: argparse.Namespace) -> str | None:
         if any(os.path.exists(place) and path.samefile(place) for place in places):
             return str(word)
     return None
+
+
+def _words_read(options: argparse.Namespace) -> Iterator[str]:
+    """Those that name a place."""
+    for name, known in READ.items():
+        given = getattr(options, name, None) or []
+        words = [given] if isinstance(given, str) else given
+        is_name = len(words) == 1 and (words[0] in known or (name in ROWS and words[0].isdecimal()))
+        yield from () if is_name else words
 
 
 def _is_of_file(path: Path) -> bool:
