@@ -6,6 +6,7 @@ import os
 import pickle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -51,7 +52,10 @@ def copied_by_bytes(deeply: Copy) -> Copy:
     def copied(self: DictConfig, memo: dict[int, Any]) -> DictConfig:
         if self._get_parent() is not None:
             return deeply(self, memo)
-        memo[id(self)] = new = pickle.loads(pickle.dumps(self))
+        try:
+            memo[id(self)] = new = pickle.loads(pickle.dumps(self))
+        except pickle.PicklingError:  # see `copies`
+            return deeply(self, memo)
         return new
 
     return copied
@@ -79,9 +83,21 @@ def listed_once(make: Callable[..., DefaultsList]) -> Callable[..., DefaultsList
     return made
 
 
+def copies(original: Any) -> Callable[[], Any]:
+    """Return a function that copies the original, as deepcopy() does but in a fifth of its time.
+
+    Hydra loads some plug-ins twice: a class of the first load is in its store, and cannot be pickled.
+    """
+    try:
+        written = pickle.dumps(original)
+    except pickle.PicklingError:
+        return lambda: deepcopy(original)
+    return lambda: pickle.loads(written)
+
+
 def once(make: Callable[..., Any]) -> Callable[..., Any]:
     """The same method of Hydra's, which gives copies of what the same arguments gave before."""
-    known: dict[str, bytes] = {}
+    known: dict[str, Callable[[], Any]] = {}
 
     def made(self: Any, *args: Any, **named: Any) -> Any:
         repository = named.get("repo", self)
@@ -94,8 +110,8 @@ def once(make: Callable[..., Any]) -> Callable[..., Any]:
         if not {source.path for source in sources} <= OWN or "searchpath" in key:
             return make(self, *args, **named)
         if key not in known:
-            known[key] = pickle.dumps(make(self, *args, **named))
-        found = pickle.loads(known[key])  # as deepcopy() makes, in a fifth of its time
+            known[key] = copies(make(self, *args, **named))
+        found = known[key]()
         if isinstance(repository, ConfigLoaderImpl):
             found.hydra.runtime.cwd = os.getcwd()
         return found
