@@ -63,6 +63,17 @@ def test_principal_components_are_coded_with_the_same_coder() -> None:
     assert all(p.rate > (5 + 34 + 12 + 4) + 2 * (9 + 4) + 8 for p in alone)
 
 
+def test_jpeg_is_tuned_for_the_squared_error_that_it_is_compared_by() -> None:
+    jpeg = next(s for s in standards() if s.name == "JPEG, 10 x 10 in a file")
+    usual = Standard("as it comes", "JPEG", [o for o in jpeg.options if "quality" in o])
+    tuned, plain = jpeg.curve(DIGITS[:200]), usual.curve(DIGITS[:200])
+    for psnr in (20, 25, 30):
+        better, worse = tuned.rate_at(psnr), plain.rate_at(psnr)
+        assert better is not None
+        assert worse is not None
+        assert better < 0.98 * worse
+
+
 def test_a_comparison_says_how_many_images_pay_for_the_decoder() -> None:
     runs = [
         Measured("a", Point(10, 20.2), 0.01, 1000, {"negatives": 3.0}),

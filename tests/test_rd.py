@@ -55,6 +55,8 @@ def test_the_means_of_a_variational_model_are_rounded_and_compared_with_other_fo
         ("autoencoder", "PNG", "PCA, the same coder"), 12
     )
     assert (tmp_path / "rd" / "rd.png").exists()
+    needed = [tmp_path / run / name for name in ("model.safetensors", "codec.safetensors")]
+    assert told["runs"][0]["decoder_bytes"] == sum(file.stat().st_size for file in needed)
     status, _, err = verb("rd", run, "--data", "images", "-o", "all", "--most", "100")
     assert status == 0, err
     told = json.loads((tmp_path / "all" / "rd.json").read_text())

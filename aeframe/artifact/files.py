@@ -54,7 +54,7 @@ def load(
     aeframe's own parts, so that a stranger's file may be loaded. Raises UserError, with what to do, where
     there is no such file, where it is no model of aeframe's or not whole, and where the device is not there.
     """
-    path = _file(Path(os.path.expanduser(where)))
+    path = model_file(where)
     target = _device(device)
     if batch_size < 1:
         raise UserError(f"batch_size={batch_size}", "must be at least 1")
@@ -135,8 +135,12 @@ def _train_scores(net: ConstrainedAutoencoder, data: DataModule) -> tuple[float,
     return tuple(float(f"{score:.6g}") for score in found)
 
 
-def _file(where: Path) -> Path:
-    """The file that holds the weights."""
+def model_file(run: str | os.PathLike[str]) -> Path:
+    """Find the file that holds the weights of a run's folder, an export's, or a file that is named.
+
+    Raises UserError where there is none.
+    """
+    where = Path(os.path.expanduser(run))
     if os.path.isdir(where):  # pathlib raises errors of its own for odd names
         choices = (MODEL, f"{CHECKPOINTS}/{BEST}", f"{CHECKPOINTS}/{LAST}")
         found = next((where / name for name in choices if (where / name).exists()), None)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from aeframe.artifact import model_file
 from aeframe.codec.codec import Codec, decibels, errors
 from aeframe.codec.curves import Curve, Images, Point
 from aeframe.codec.files import compress, read
@@ -25,7 +26,7 @@ FINENESS = 0.5  # dB from one row of the table to the next
 class Measured:
     """One codec on the images.
 
-    gap: real bytes above the estimate, as a share. decoder: bytes of what has to be there to decode.
+    gap: real bytes above the estimate, as a share. decoder: bytes of the files that decoding needs.
     stranger: the PSNR of images that are not like the training data, by what they are.
     """
 
@@ -51,15 +52,14 @@ def measured(run: str, codec: Codec, images: Images) -> Measured:
         run,
         Point(size / len(images), float(decibels(mse))),
         found.payload / found.estimate - 1,
-        decoder_bytes(run, codec),
+        decoder_bytes(run),
         {name: _psnr(codec, x) for name, x in strangers(images[:2000]).items()},
     )
 
 
-def decoder_bytes(run: str, codec: Codec) -> int:
-    """Of the decoder's weights and the codec's tables."""
-    weights = codec.model.net.model.decoder.parameters()
-    return sum(w.numel() * w.element_size() for w in weights) + file_of(run).stat().st_size
+def decoder_bytes(run: str) -> int:
+    """Bytes of the two files without which nothing is decoded: the model's and the codec's."""
+    return model_file(run).stat().st_size + file_of(run).stat().st_size
 
 
 def _psnr(codec: Codec, x: Images) -> float:

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import features
 
 from aeframe.codec.codec import Codec, decibels
-from aeframe.codec.curves import Curve, Images, Point, coded
+from aeframe.codec.curves import Curve, Images, Point, coded, flat_tables
 from aeframe.codec.files import compress
 from aeframe.codec.packing import Packer
 from aeframe.codec.rd import Comparison, Measured, decoder_bytes
@@ -36,9 +36,11 @@ class Format(NamedTuple):
 
 
 def formats() -> list[Format]:
-    """Those that Pillow knows here."""
+    """The formats that Pillow can write here."""
     qualities = [{"quality": q} for q in (*range(5, 50, 5), *range(50, 91, 10), 95)]
-    progressive = [{**o, "optimize": True, "progressive": True} for o in qualities]
+    progressive = [
+        {**o, "optimize": True, "progressive": True} for o in (*qualities, *flat_tables())
+    ]
     coarse = [{"quality": q} for q in (0, 2, 5, *range(10, 100, 10))]
     found = [Format("JPEG, progressive", "JPEG", progressive), Format("JPEG", "JPEG", qualities)]
     if features.check("webp"):
@@ -69,8 +71,8 @@ def compared(codecs: Sequence[tuple[str, Codec]], photographs: Iterable[Images])
         raise UserError("--data", "holds no images")
     gaps = payload / estimate - 1
     runs = [
-        Measured(run, point, float(gap), decoder_bytes(run, codec), {})
-        for (run, codec), point, gap in zip(codecs, _means(ours), gaps, strict=True)
+        Measured(run, point, float(gap), decoder_bytes(run), {})
+        for (run, _), point, gap in zip(codecs, _means(ours), gaps, strict=True)
     ]
     means = iter(_means(theirs))
     others = [Curve(f.name, list(islice(means, len(f.options)))) for f in known]
