@@ -139,14 +139,21 @@ class Evaluation:
         if net.is_sparse and exact_zeros:  # such a code has as many numbers as units are active
             size = max(1, round(metrics.get("l0", size)))
         if isinstance(net.model, Variational):
-            estimate = partial(log_likelihood, net.model, k=self.importance_samples)
-            noise = Noise("evaluate")  # one stream: other numbers for each chunk
-            nll = -_in_chunks(partial(estimate, noise=noise), x).mean()
-            metrics = {**metrics, "nll": float(nll)}
+            metrics = {**metrics, **self._likelihood(net.model, x)}
         mean = data.peek("train", PCA_SAMPLES, net.normalization).mean(0)
         check = copy_check(net, x, mean)
         count = len(data.splits["test"])
         return Card(metrics, baselines(data, size), check, size, len(x), count)
+
+    def _likelihood(self, model: Variational, x: Tensor) -> dict[str, float]:
+        """The mean of -log p(x) in nats, and the standard error that it has as the mean of these samples."""
+        noise = Noise("evaluate")  # one stream: other numbers for each chunk
+        estimate = partial(log_likelihood, model, k=self.importance_samples, noise=noise)
+        nll = -_in_chunks(estimate, x).double()
+        found = {"nll": float(nll.mean())}
+        if len(x) > 1:
+            found["nll_standard_error"] = float(nll.std() / len(x) ** 0.5)
+        return found
 
 
 @torch.no_grad()

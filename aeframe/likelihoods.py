@@ -17,6 +17,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F  # noqa: N812
 
 from aeframe.bounds import Above
+from aeframe.precision import widen
 
 LIMIT = 14.0  # of a log-variance; -14 is a deviation of 1e-3, below which floats give out
 
@@ -77,7 +78,7 @@ class Bernoulli(Likelihood):
         return F.binary_cross_entropy_with_logits(parameters, x, reduction="sum") / len(x)
 
     def mean(self, parameters: Tensor) -> Tensor:
-        return parameters.sigmoid()
+        return widen(parameters).sigmoid()
 
     def initial_output(self, mean: Tensor) -> Tensor:
         # clipped as in Burda et al. 2016: pixels that are always black would start at -inf

@@ -38,11 +38,11 @@ class Noise:
         return Noise(*self.key, name, rank=self.rank, world=self.world, rows=self.rows)
 
     def uniform(self, shape: Sequence[int], device: torch.device | str = "cpu") -> Tensor:
-        """Numbers in [0, 1) of shape [rows, ...], where rows are this rank's."""
+        """Numbers in [0, 1) of shape [rows, ...], float32, where rows are this rank's."""
         return self._draw(torch.rand, shape, device)
 
     def normal(self, shape: Sequence[int], device: torch.device | str = "cpu") -> Tensor:
-        """Standard normal numbers of shape [rows, ...], where rows are this rank's."""
+        """Standard normal numbers of shape [rows, ...], float32, where rows are this rank's."""
         return self._draw(torch.randn, shape, device)
 
     def _draw(self, draw: Draw, shape: Sequence[int], device: torch.device | str) -> Tensor:
@@ -50,7 +50,14 @@ class Noise:
         everyone = rows * self.world
         if self.rows is not None and len(range(self.rank, self.rows, self.world)) == rows:
             everyone = self.rows
-        drawn = draw(everyone, *rest, generator=self.generator(device), device=device)
+        # in one type: a stream of float64 numbers, the default in 64-true, would be another
+        drawn = draw(
+            everyone,
+            *rest,
+            generator=self.generator(device),
+            device=device,
+            dtype=torch.float32,
+        )
         return drawn[self.rank :: self.world]
 
     def generator(self, device: torch.device | str) -> torch.Generator:

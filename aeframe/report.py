@@ -111,7 +111,9 @@ def _table(card: Card, result: Mapping[str, Any]) -> Table:
         if name in m:
             table.add_row(label, f"{m[name]:.4g}")
     if "nll" in m:
-        table.add_row(f"NLL of {card.images} images (nats)", f"{m['nll']:.2f}")
+        error = m.get("nll_standard_error")
+        beside = "" if error is None else f" ± {error:.2f}"
+        table.add_row(f"NLL of {card.images} images (nats)", f"{m['nll']:.2f}{beside}")
     return table
 
 

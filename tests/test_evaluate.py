@@ -296,11 +296,13 @@ def test_the_cards_likelihood_is_the_exact_one_where_that_is_known(compose: Comp
         weight, bias = model.decoder.dictionary, model.decoder.output_bias
         exact = MultivariateNormal(bias, weight @ weight.t() + torch.eye(64))
         x = built.data.peek("test", 150).flatten(1)
-        expected = -exact.log_prob(x).mean().item()
+        each = -exact.log_prob(x)
     given = {"mse": 0.5}
     card = built.evaluation.card(built.net, built.data, given)
     assert card.images == 150
-    assert card.metrics["nll"] == pytest.approx(expected, abs=0.02)
+    assert card.metrics["nll"] == pytest.approx(each.mean().item(), abs=0.02)
+    error = each.std().item() / 150**0.5
+    assert card.metrics["nll_standard_error"] == pytest.approx(error, rel=0.02)
     assert card.metrics["mse"] == 0.5
     assert given == {"mse": 0.5}
 

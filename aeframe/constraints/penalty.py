@@ -14,6 +14,7 @@ from aeframe.constraints.base import Data, Pass, Penalty, Step
 from aeframe.distributed import mean_over_ranks
 from aeframe.likelihoods import held
 from aeframe.models.base import Autoencoder, Code
+from aeframe.precision import widen
 from aeframe.schedules import Clock, Scheduled
 
 Weight = Annotated[Scheduled, AtLeast(0)]
@@ -38,7 +39,7 @@ class L1(Penalty):
         self.differentiates = "deep" if form == "norm_weighted" else "never"
 
     def penalty(self, seen: Pass) -> Tensor:
-        value, decoder = seen.code.value, seen.model.decoder
+        value, decoder = widen(seen.code.value), seen.model.decoder
         if self.form == "unit_norm":
             return value.abs().sum(1).mean()
         if decoder.is_linear:
@@ -75,7 +76,7 @@ def column_norms(value: Tensor, seen: Pass) -> Tensor:
     output = seen.model.decode(value)
     probe = seen.noise.normal(output.shape, output.device).to(output.dtype)
     (product,) = torch.autograd.grad((output * probe).sum(), value, create_graph=True)
-    return product.abs() * math.sqrt(math.pi / 2)
+    return widen(product).abs() * math.sqrt(math.pi / 2)
 
 
 class L2(Penalty):
@@ -130,7 +131,7 @@ class KLSparsity(Penalty):
         return code.with_value(code.pre.sigmoid(), floor=self.rho, in_unit_interval=True)
 
     def unit_means(self, code: Code) -> Tensor:
-        return code.value.float().mean(0)
+        return widen(code.value).mean(0)
 
     def penalty_of(self, means: Tensor) -> Tensor:
         return kl_of_rates(self.rho, means)
@@ -178,7 +179,7 @@ class Contractive(Penalty):
         code = seen.code if seen.code.pre.requires_grad else seen.encode(seen.corrupted)
         (slope,) = torch.autograd.grad(code.value.sum(), code.pre, create_graph=True)
         weight = seen.model.writes_code.weight
-        return (slope.square() * weight.square().sum(1)).sum(1).mean()
+        return (widen(slope).square() * weight.square().sum(1)).sum(1).mean()
 
     def _hutchinson(self, seen: Pass) -> Tensor:
         x = seen.corrupted.detach().requires_grad_()
@@ -188,7 +189,7 @@ class Contractive(Penalty):
             uniform = seen.noise.uniform(value.shape, value.device)
             signs = torch.where(uniform < 0.5, -1.0, 1.0).to(value.dtype)
             (product,) = torch.autograd.grad((value * signs).sum(), x, create_graph=True)
-            total = total + product.square().flatten(1).sum(1).mean()
+            total = total + widen(product).square().flatten(1).sum(1).mean()
         return total / self.probes
 
 

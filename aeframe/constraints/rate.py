@@ -15,6 +15,7 @@ from aeframe.constraints.penalty import Weight
 from aeframe.likelihoods import held
 from aeframe.models.base import Autoencoder, Code
 from aeframe.noise import Noise
+from aeframe.precision import widen
 from aeframe.schedules import Clock
 
 QUICK = 5.0
@@ -56,13 +57,13 @@ class Rate(Penalty):
     def constrain(self, code: Code, clock: Clock) -> Code:
         if self.training:
             return code
-        value = code.value
+        value = widen(code.value)
         rounded = (value / self.step).round() * self.step
         # a term of the loss that is a derivative of the code sees the code as it was
         return code.with_value(value + (rounded - value).detach(), floor=code.floor)
 
     def perturb(self, code: Code, noise: Noise, clock: Clock) -> Code:
-        value = code.value
+        value = widen(code.value)  # in bfloat16 noise of one step is lost on large numbers
         uniform = noise.uniform(value.shape, value.device) - 0.5
         return code.with_value(value + self.step * uniform.to(value.dtype), floor=code.floor)
 

@@ -16,6 +16,7 @@ from aeframe.errors import Problem
 from aeframe.likelihoods import held
 from aeframe.models.base import Autoencoder, Code, Posterior, Setting, Term, Units
 from aeframe.noise import Noise
+from aeframe.precision import widen
 from aeframe.schedules import Clock, Schedule, Scheduled, schedule
 
 IWAE = "importance_weighted"
@@ -53,7 +54,7 @@ class Variational(Autoencoder):
         return ELBO.names if options.get("objective") != IWAE else (NEGATIVE_BOUND,)
 
     def encode(self, x: Tensor, noise: Noise | None = None) -> Code:
-        mean, log_variance = self.write_code(x).pre.chunk(2, dim=1)
+        mean, log_variance = widen(self.write_code(x).pre).chunk(2, dim=1)
         posterior = Posterior(mean, held(log_variance, -14.0, 14.0))
         value = mean if noise is None else draw(posterior, self.k, noise)
         return Code(mean, value, posterior=posterior)
@@ -148,7 +149,8 @@ def repeated(x: Tensor, k: int) -> Tensor:
 def gaussian_kl(posterior: Posterior) -> Tensor:
     """KL(q || N(0, I)) of each unit in nats, [B, m] (Kingma & Welling 2014, appendix B)."""
     mean, log_variance = posterior
-    return 0.5 * (mean**2 + log_variance.exp() - 1.0 - log_variance)
+    # expm1: near the prior exp(v) - 1 would be rounding alone
+    return 0.5 * (mean**2 + torch.expm1(log_variance) - log_variance)
 
 
 def log_weights(log_p: Tensor, z: Tensor, posterior: Posterior) -> Tensor:
