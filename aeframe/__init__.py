@@ -22,3 +22,8 @@ def __getattr__(name: str) -> Any:
     from aeframe import artifact
 
     return getattr(artifact, name)
+
+
+def __dir__() -> list[str]:
+    """What is public, whether it is imported yet or not."""
+    return [*__all__, "__doc__", "__file__", "__name__"]

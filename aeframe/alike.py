@@ -85,3 +85,14 @@ def check_tensor(like: Tensor, found: Any, where: str) -> None:
     )
     if found.device.type != "cpu" or not whole:
         raise UnfitError(f"{where} has no memory of its own")
+
+
+def with_floats(found: Mapping[str, Any], like: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Replace the whole numbers that older versions saved where a constraint has two floats."""
+
+    def is_old(name: str, value: Any) -> bool:
+        kept = like.get(name) if name.endswith(".extremes") else None
+        whole = isinstance(value, Tensor) and value.dtype == torch.int64
+        return kept is not None and whole and value.shape == kept.shape
+
+    return {k: v.to(like[k].dtype) if is_old(k, v) else v for k, v in found.items()}

@@ -19,18 +19,22 @@ from aeframe.artifact import Model, load
 from aeframe.errors import UserError
 
 FEWEST = 3  # samples: one to train on, one for validation, one for the test
+GAUSSIAN = ("likelihood=gaussian", "likelihood.variance=learned")
+ROUNDING = 1e-6  # what values may be off by
+SIZE = "model.latent_dim="
 
 
 class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """An autoencoder whose codes are the transformed samples.
 
-    model, constraint, network, latent_dim, max_epochs: as on the command line; constraint: a name or
-    several, None: the variant's own; latent_dim: None: the variant's, but at most half as many as there
-    are features (of a sparse model: at least twice as many). normalization: `standard`, `unit`, `none`.
+    model, constraint, network, normalization, max_epochs: as on the command line; None: what the variant,
+    or else the configuration brings. constraint: a name or several. latent_dim: None: the variant's own, or,
+    where that does not suit the number of features, half or twice as many. The likelihood is the variant's as
+    well, but that a table with values which it cannot take has a Gaussian one with a learned variance.
     shape: of one sample, e.g. (1, 28, 28), where its features are an image's pixels. overrides: anything else
     that the command line takes, such as ["constraint.topk.k=5", "optimizer.lr=3e-3"]. folder: where the run's
     folder is left, with its curves and checkpoints, for one fit (a second one raises ValueError);
-    None: nowhere. verbose: whether the run shows itself.
+    None: nowhere. verbose: whether the run shows its progress.
 
     A tenth of the samples picks the best epoch. What is computed after training is in double precision, so
     that it does not depend on which samples are transformed together. model_: the trained `aeframe.Model`.
@@ -42,8 +46,8 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         *,
         latent_dim: int | None = None,
         constraint: str | Sequence[str] | None = None,
-        network: str = "mlp",
-        normalization: str = "standard",
+        network: str | None = None,
+        normalization: str | None = None,
         shape: tuple[int, ...] | None = None,
         max_epochs: int = 20,
         overrides: Sequence[str] = (),
@@ -76,10 +80,10 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         said = io.StringIO()
         with TemporaryDirectory() as scratch, isolate_rng(include_cuda=False):
             file = Path(scratch) / "x.npy"
-            np.save(file, self._shaped(x))
             try:
                 with contextlib.nullcontext() if self.verbose else contextlib.redirect_stdout(said):
-                    self.model_ = self._trained(file, Path(self.folder or f"{scratch}/run"))
+                    run = Path(self.folder or f"{scratch}/run")
+                    self.model_ = self._trained(self._shaped(x), file, run)
             except UserError as error:
                 raise ValueError(str(error)) from error
             except Interrupted as end:
@@ -122,11 +126,15 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             raise ValueError(f"shape={tuple(self.shape)}: X has {x.shape[1]} features.")
         return x.reshape(-1, *self.shape)
 
-    def _trained(self, file: Path, folder: Path) -> Model:
+    def _trained(self, x: np.ndarray, file: Path, folder: Path) -> Model:
         from aeframe.imports import imported
 
+        np.save(file, x)
         node = self._configuration()
+        if self.shape is None and self._is_outside_support(x, node):
+            node = self._configuration(*GAUSSIAN)
         node["dataset"] |= {"path": str(file), "layout": "flat" if self.shape is None else "chw"}
+        self._choose_size(node)
         imported("aeframe.config").check(node)
         if node["hardware"]["strategy"] != "auto":
             what, remedy = "an estimator trains in one process", "Write hardware=cpu or gpu."
@@ -135,36 +143,53 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         imported("aeframe.train").run(node, folder.resolve())
         return load(folder)
 
-    def _configuration(self) -> dict[str, Any]:
-        """As the command line composes it."""
+    def _configuration(self, *more: str) -> dict[str, Any]:
+        """Compose the configuration as the command line does. more: words before the overrides."""
         from aeframe.config import plain
         from aeframe.explanations import explained
         from aeframe.launch import Folders
         from aeframe.overrides import parse
 
-        words = [f"model={self.model}", f"network={self.network}", "dataset=array"]
+        said = {
+            "network": self.network,
+            "dataset.normalization": self.normalization,
+            "model.latent_dim": self.latent_dim,
+        }
+        words = [f"model={self.model}", "dataset=array"]
         if self.constraint is not None:
             names = [self.constraint] if isinstance(self.constraint, str) else self.constraint
             words.append(f"constraint=[{','.join(names)}]")
+        words += [f"{key}={value}" for key, value in said.items() if value is not None]
         words += [
-            f"dataset.normalization={self.normalization}",
             f"trainer.max_epochs={self.max_epochs}",
             f"seed={check_random_state(self.random_state).randint(2**31)}",
             f"dataset.test_fraction={1e-9}",  # one sample: the test is the caller's
             "evaluation.images=32",
         ]
-        command = parse([*words, *self.overrides])
+        command = parse([*words, *more, *self.overrides])
         Folders(make=False).register()
         with explained(command):
             cfg, *_ = command.compose()
-        node = plain(cfg)
-        if not command.names("model.latent_dim"):
-            node["model"]["latent_dim"] = self._units(node["model"])
-        return node
+        return plain(cfg)
 
-    def _units(self, options: Mapping[str, Any]) -> int:
-        if self.latent_dim is not None:
-            return self.latent_dim
-        if self.model == "sparse":
-            return max(options["latent_dim"], 2 * self.n_features_in_)
-        return min(options["latent_dim"], self.n_features_in_ // 2)
+    def _is_outside_support(self, x: np.ndarray, node: Mapping[str, Any]) -> bool:
+        """Whether the likelihood cannot take these values, and nobody asked for it."""
+        from aeframe.config.classes import resolve
+
+        if any(word.partition("=")[0].startswith("likelihood") for word in self.overrides):
+            return False
+        low, high = resolve(node["likelihood"]["_target_"]).support
+        return bool(x.min() < low - ROUNDING or x.max() > high + ROUNDING)
+
+    def _choose_size(self, node: dict[str, Any]) -> None:
+        """Where the variant's own code size does not suit the features, take half or twice as many."""
+        from aeframe.config import check
+
+        own, count = node["model"]["latent_dim"], self.n_features_in_
+        if self.latent_dim is not None or any(w.startswith(SIZE) for w in self.overrides):
+            return
+        for size in (own, max(1, count // 2), 2 * count):
+            node["model"]["latent_dim"] = size
+            with contextlib.suppress(UserError):
+                return check(node)
+        node["model"]["latent_dim"] = own  # of which the caller is then told

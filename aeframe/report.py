@@ -35,9 +35,12 @@ MOST_WORDS = 12
 """That are not the defaults."""
 
 
-def opening(built: Built, node: Mapping[str, Any], folder: Path, saved: Saved | None) -> None:
+def opening(
+    built: Built, node: Mapping[str, Any], folder: Path | None, saved: Saved | None
+) -> None:
     """What is being trained, on what, where, and what of it is not the default.
 
+    folder: None where no command began the run, for which neither the folder nor keys to type are told.
     saved: what it goes on from.
     """
     net, spec = built.net, built.data.spec
@@ -54,6 +57,8 @@ def opening(built: Built, node: Mapping[str, Any], folder: Path, saved: Saved | 
         console.print(f"Note: {note}", style="yellow")
     if saved is not None:
         console.print(f"It goes on after {saved.steps:,} steps, in epoch {saved.epoch + 1}.")
+    if folder is None:
+        return
     console.print(f"Run folder: {here(folder)}")
     if words := differences(node):
         more = f" and {len(words) - MOST_WORDS} more" if len(words) > MOST_WORDS else ""
@@ -90,10 +95,16 @@ def closing(
     console.print(_table(card, result))
     check = card.copy_check
     console.print(check.told, style=None if check.passed else "bold red")
-    for sentence in said:
-        console.print(sentence)
+    ending(said)
     for what, text in {"Run folder": here(folder), **onward}.items():
         console.print(f"{f'{what}:':<12} {text}")
+
+
+def ending(said: Sequence[str]) -> None:
+    """Why training ended, and what the doctor found."""
+    console = Console(soft_wrap=True, highlight=False, markup=False)
+    for sentence in said:
+        console.print(sentence)
 
 
 def _table(card: Card, result: Mapping[str, Any]) -> Table:

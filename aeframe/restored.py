@@ -14,7 +14,15 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from aeframe.alike import UnfitError, as_floats, check_like, check_tensor, is_number, same_keys
+from aeframe.alike import (
+    UnfitError,
+    as_floats,
+    check_like,
+    check_tensor,
+    is_number,
+    same_keys,
+    with_floats,
+)
 from aeframe.divergence import PLANNED, RATES
 from aeframe.errors import UserError, short
 from aeframe.module import AutoencoderModule
@@ -117,6 +125,8 @@ def _check(state: dict[str, Any], like: dict[str, Any], module: AutoencoderModul
     version = state["pytorch-lightning_version"]
     if not isinstance(version, str) or not re.fullmatch(r"2\.\d+(\.\w+)*", version):
         raise UnfitError("it is of another Lightning's")
+    if isinstance(weights := state["state_dict"], dict):
+        state["state_dict"] = with_floats(weights, like["state_dict"])
     for key in ("epoch", "global_step", "state_dict", "loops"):
         check_like(like[key], state[key], key)
     _check_weights(state["state_dict"], module)

@@ -93,7 +93,7 @@ def run(
         begin = gone_back_to(folder, tried)  # it was written before
     built.module.guard.tried = tried
     if is_first_process():
-        report.opening(built, node, folder, begin)
+        report.opening(built, node, None if flags is None else folder, begin)
     net = deepcopy(built.net)  # untrained
     keep_freed_memory()
     with told(folder, trainer), _claimed(folder, node["resume"] is not None, saved):
@@ -133,6 +133,9 @@ def run(
     ends = (c for c in built.callbacks if isinstance(c, Until | EarlyStopping))
     said = [text for text in (*(c.said for c in ends), changed) if text]
     said += map(str, found)
+    if flags is None:  # from Python, where the folder may go and the test is the caller's
+        report.ending(said)
+        return value
     report.closing(card, result, said, folder, commands(node, result, folder, net.step is not None))
     return value
 

@@ -213,7 +213,7 @@ def test_images_may_lack_the_channel_or_have_it_last(model: package.Model) -> No
         assert np.array_equal(model.reconstruct(torch.from_numpy(given)).numpy(), again)
 
 
-def test_an_iterable_is_read_when_it_is_wanted(model: package.Model) -> None:
+def test_an_iterator_is_read_when_it_is_wanted(model: package.Model) -> None:
     read = []
 
     def batches() -> Iterator[np.ndarray]:
@@ -226,7 +226,7 @@ def test_an_iterable_is_read_when_it_is_wanted(model: package.Model) -> None:
     assert next(codes).shape == (100, 8)
     assert read == [0]
     assert np.allclose(np.concatenate(list(codes)), model.encode(DIGITS[100:300]), atol=1e-5)
-    pair = list(model.score([torch.from_numpy(DIGITS[:3]), DIGITS[3:5]]))
+    pair = list(model.score(iter([torch.from_numpy(DIGITS[:3]), DIGITS[3:5]])))
     assert (type(pair[0]), type(pair[1])) == (torch.Tensor, np.ndarray)
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import random
 import re
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from omegaconf import DictConfig
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
@@ -21,7 +23,9 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
 import aeframe
+from aeframe.config import plain
 from aeframe.estimators import AutoencoderTransformer
+from tests.test_pairs import VARIANTS
 
 
 @pytest.fixture
@@ -33,7 +37,8 @@ def x() -> np.ndarray:
 
 def linear(**options: Any) -> AutoencoderTransformer:
     """Three linear units, trained until they are about as good as they can be."""
-    chosen = {"network": "linear", "latent_dim": 3, "max_epochs": 60, "random_state": 0} | options
+    chosen = {"network": "linear", "latent_dim": 3, "max_epochs": 60, "random_state": 0}
+    chosen |= {"normalization": "standard"} | options
     return AutoencoderTransformer(**chosen, overrides=["optimizer.lr=0.02"])
 
 
@@ -123,8 +128,93 @@ def test_the_folder_of_the_run_stays_where_it_is_wanted(
     (tmp_path / "exported" / "model.json").write_text("")
     with pytest.raises(ValueError, match=r"holds model.json already; give another, or None"):
         linear(max_epochs=1, folder=tmp_path / "exported").fit(x)
-    linear(max_epochs=1, verbose=True).fit(x)
-    assert "Copy check" in capsys.readouterr().out
+
+
+def test_what_it_shows_has_no_commands_and_no_verdict_of_one_row(
+    x: np.ndarray, capsys: pytest.CaptureFixture[str]
+) -> None:
+    linear(max_epochs=10, verbose=True).fit(x)  # enough for the doctor to compare it with PCA
+    out = capsys.readouterr().out
+    assert "Undercomplete autoencoder with bottleneck: 12 -> 3 units" in out
+    assert "epoch 10/10" in out
+    for word in ("/tmp", "x.npy", "aeframe ", "Run folder", "Copy check", "MSE", "PCA", "Doctor"):
+        assert word not in out
+
+
+WORDS: list[tuple[str, Any, list[str]]] = [
+    *((variant, None, []) for variant in VARIANTS),
+    *(("sparse", c, []) for c in ("l1", ["batch_topk", "auxk"], ["masking", "jump_relu"])),
+    ("sparse", "topk", ["constraint.topk.k=5", "network=mlp", "network.widths=[9]"]),
+    ("denoising", "gaussian_noise", ["constraint.gaussian_noise.sigma=0.5"]),
+    ("variational", [], ["likelihood=gaussian", "model.beta=2", "dataset.normalization=none"]),
+    ("undercomplete", "rate", ["optimizer.lr=0.1", "trainer.precision=64-true"]),
+]
+
+
+@pytest.mark.parametrize(("model", "constraint", "words"), WORDS)
+def test_the_same_words_make_the_same_model_as_on_the_command_line(
+    compose: Callable[..., DictConfig], model: str, constraint: Any, words: list[str]
+) -> None:
+    made = AutoencoderTransformer(model, constraint=constraint, overrides=words)._configuration()
+    names = [constraint] if isinstance(constraint, str) else constraint
+    chosen = [] if constraint is None else [f"constraint=[{','.join(names)}]"]
+    typed = plain(compose(f"model={model}", "dataset=array", *chosen, *words))
+    for key in typed:
+        if key not in ("seed", "evaluation", "dataset"):
+            assert made[key] == typed[key], key
+    own = {"test_fraction"}
+    assert {k: v for k, v in made["dataset"].items() if k not in own} == {
+        k: v for k, v in typed["dataset"].items() if k not in own
+    }
+
+
+def test_the_size_of_the_code_is_the_variants_where_that_suits_the_features() -> None:
+    sizes = {
+        ("undercomplete", 17): 16, ("undercomplete", 16): 8, ("undercomplete", 2): 1,
+        ("variational", 17): 16, ("variational", 9): 4, ("denoising", 12): 64,
+        ("sparse", 384): 1024, ("sparse", 1024): 2048,
+    }  # fmt: skip
+    for (model, features), units in sizes.items():
+        network = AutoencoderTransformer(model)
+        network.n_features_in_ = features
+        node = network._configuration()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("aeframe.data.Array.shape", lambda _, n=features: (n,))
+            patch.setattr("aeframe.data.Array.problems", lambda _: [])
+            network._choose_size(node)
+        assert node["model"]["latent_dim"] == units, (model, features)
+
+
+def test_the_example_of_the_readme_is_a_linear_sparse_model(x: np.ndarray) -> None:
+    network = AutoencoderTransformer(
+        model="sparse", constraint="topk", overrides=["constraint.topk.k=5"], max_epochs=1
+    ).fit(x)
+    model = network.model_.net.model
+    assert (type(model).__name__, model.layer_sizes, model.latent_dim) == ("Sparse", [], 1024)
+    assert int((network.transform(x) != 0).sum(1).max()) == 5
+
+
+def test_a_variational_one_takes_any_table_by_default() -> None:
+    generator = np.random.default_rng(0)
+    table = generator.normal(size=(40, 6)) * 10.0 ** np.arange(-3, 3) - 7
+    network = AutoencoderTransformer("variational", max_epochs=2, random_state=0).fit(table)
+    likelihood = network.model_.net.model.likelihood
+    assert type(likelihood).__name__ == "Gaussian"
+    assert likelihood.log_variance.requires_grad
+    assert network.transform(table).shape == (40, 3)
+    assert np.isfinite(network.score(table))
+
+
+def test_a_likelihood_that_suits_the_values_or_was_asked_for_stays() -> None:
+    table = np.random.default_rng(0).uniform(size=(40, 6))
+    network = AutoencoderTransformer("variational")
+    node = network._configuration()
+    assert not network._is_outside_support(table, node)
+    scaled = (table - table.min(0)) / np.ptp(table, 0)  # as MinMaxScaler does, up to rounding
+    assert not network._is_outside_support(scaled * (1 + 1e-15) - 1.6e-22, node)
+    assert network._is_outside_support(table - 1, node)
+    asked = AutoencoderTransformer("variational", overrides=["likelihood=bernoulli"])
+    assert not asked._is_outside_support(table - 1, node)
 
 
 @pytest.mark.parametrize(

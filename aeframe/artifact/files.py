@@ -63,7 +63,7 @@ def load(
         description, weights = read(path)
         net = _net(description)
         take_weights(net, weights, str(path))
-        found = description.identified(net.state_dict())
+        found = description.identified(weights)  # as they were written
         if description.identity not in ("", found.identity):
             raise ForeignError("its weights are not those that were written")
     except ForeignError as error:

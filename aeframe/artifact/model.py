@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from typing import Any, overload
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
+from aeframe.artifact.containers import TAKEN, as_array
 from aeframe.artifact.description import Description
 from aeframe.artifact.stored import Array, as_stored, check_shape, check_values, rows, with_channels
 from aeframe.constrained import ConstrainedAutoencoder
@@ -24,17 +26,26 @@ class Model:
 
     Samples x are as the training data was stored, [N, *shape]: images as bytes [N, C, H, W], for which
     [N, H, W] or [N, H, W, C] will do, or vectors [N, D]; the normalisation is inside. Codes z are
-    [N, latent_dim]. Either is a NumPy array, a tensor, or an iterable of them, such as a generator of
-    batches: an array gives an array, a tensor a tensor on its device, and an iterable an iterator with the
-    result of each of its items, read when it is wanted. All is computed batch_size samples at a time,
-    without gradient, and is the same for the same samples in whatever batches (up to float rounding).
-    What does not fit raises UserError.
+    [N, latent_dim]. Either is an array, a tensor, a DataFrame, or a list of them (samples or batches), and
+    gives an array; tensors give a tensor on their device. An iterator over batches, such as a generator,
+    gives an iterator with the result of each, computed when it is read. All is computed batch_size samples
+    at a time, without gradient, and is the same for the same samples in whatever batches (up to float
+    rounding). What does not fit raises UserError.
     """
 
     def __init__(
         self, net: ConstrainedAutoencoder, description: Description, batch_size: int = 256
     ) -> None:
         self.net, self.description, self.batch_size = net.eval(), description, batch_size
+
+    def __repr__(self) -> str:
+        """What it is: variant, sample shape, code size, and the error on the test split."""
+        kind, part = type(self.net.model).__name__.lower(), self.description.part
+        shape = " x ".join(map(str, self.shape))
+        constraints = "+".join(name for name, _ in self.net.parts) or "free"
+        error = f", test mse {self.metrics['mse']:.4g}" if "mse" in self.metrics else ""
+        alone = ", encoder alone" if part == "encoder" else ""
+        return f"<aeframe.Model {kind} ({constraints}): {shape} -> {self.latent_dim} units{error}{alone}>"
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -71,17 +82,21 @@ class Model:
         return self.net.normalization.scale.device
 
     @overload
-    def encode(self, x: Array) -> Array: ...  # type: ignore[overload-overlap]
+    def encode(self, x: Array | Sequence[Array]) -> Array: ...
     @overload
-    def encode(self, x: Iterable[Array]) -> Iterator[Array]: ...
+    def encode(self, x: Iterator[Array]) -> Iterator[Array]: ...
+    @overload
+    def encode(self, x: ArrayLike) -> np.ndarray: ...
     def encode(self, x: Any) -> Any:
         """The codes [N, latent_dim] of samples [N, *shape]; of a variational model the means."""
         return self._each(x, self.shape, self._codes, "x")
 
     @overload
-    def decode(self, z: Array) -> Array: ...  # type: ignore[overload-overlap]
+    def decode(self, z: Array | Sequence[Array]) -> Array: ...
     @overload
-    def decode(self, z: Iterable[Array]) -> Iterator[Array]: ...
+    def decode(self, z: Iterator[Array]) -> Iterator[Array]: ...
+    @overload
+    def decode(self, z: ArrayLike) -> np.ndarray: ...
     def decode(self, z: Any) -> Any:
         """The samples [N, *shape] of codes [N, latent_dim], in the units and the type of the training data:
         images of bytes are rounded to bytes.
@@ -90,9 +105,11 @@ class Model:
         return self._each(z, (self.latent_dim,), self._decoded, "z")
 
     @overload
-    def reconstruct(self, x: Array) -> Array: ...  # type: ignore[overload-overlap]
+    def reconstruct(self, x: Array | Sequence[Array]) -> Array: ...
     @overload
-    def reconstruct(self, x: Iterable[Array]) -> Iterator[Array]: ...
+    def reconstruct(self, x: Iterator[Array]) -> Iterator[Array]: ...
+    @overload
+    def reconstruct(self, x: ArrayLike) -> np.ndarray: ...
     def reconstruct(self, x: Any) -> Any:
         """What decoding the codes of samples [N, *shape] gives, laid out as they are, in the units and the
         type that `decode` gives.
@@ -101,9 +118,11 @@ class Model:
         return self._each(x, self.shape, self._reconstructed, "x")
 
     @overload
-    def score(self, x: Array) -> Array: ...  # type: ignore[overload-overlap]
+    def score(self, x: Array | Sequence[Array]) -> Array: ...
     @overload
-    def score(self, x: Iterable[Array]) -> Iterator[Array]: ...
+    def score(self, x: Iterator[Array]) -> Iterator[Array]: ...
+    @overload
+    def score(self, x: ArrayLike) -> np.ndarray: ...
     def score(self, x: Any) -> Any:
         """The reconstruction error of each sample, [N]: the mean of its squares per element in normalised
         units, whose mean over the test split is metrics["mse"].
@@ -139,20 +158,27 @@ class Model:
     def _each(
         self, x: Any, shape: tuple[int, ...], function: Callable[[Tensor], Tensor], where: str
     ) -> Any:
-        if isinstance(x, np.ndarray | Tensor):
-            return self._whole(x, shape, function, where)
-        if not isinstance(x, Iterable) or isinstance(x, str | bytes):
-            what = f"is {type(x).__name__}, not an array, a tensor, or an iterable of them"
-            raise UserError(where, what)
-        return (self._whole(part, shape, function, where) for part in x)
+        given = as_array(x, shape, where)
+        if given is None:
+            return (self._each(part, shape, function, where) for part in self._batches(x, where))
+        return self._whole(given, shape, function, where)
+
+    @staticmethod
+    def _batches(x: Iterator[Any], where: str) -> Iterator[Any]:
+        for part in x:
+            if isinstance(part, Iterator):
+                raise UserError(where, "is an iterator over iterators", TAKEN)
+            yield part
 
     @torch.inference_mode()
     def _whole(
-        self, x: Any, shape: tuple[int, ...], function: Callable[[Tensor], Tensor], where: str
-    ) -> Any:
-        """Of one array, so many rows at a time, each looked at when it is its turn."""
-        if not isinstance(x, np.ndarray | Tensor):
-            raise UserError(where, f"gave {type(x).__name__}, not an array or a tensor")
+        self,
+        x: np.ndarray | Tensor,
+        shape: tuple[int, ...],
+        function: Callable[[Tensor], Tensor],
+        where: str,
+    ) -> np.ndarray | Tensor:
+        """The results of one array, computed batch_size rows at a time."""
         given, laid_out = with_channels(rows(x, where), shape)
         check_shape(tuple(given.shape), shape, where)
         made: Tensor | None = None

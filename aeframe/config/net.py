@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from aeframe.alike import with_floats
 from aeframe.config.classes import keys
 from aeframe.config.pairs import pair_problems
 from aeframe.config.parts import (
@@ -79,6 +80,7 @@ def take_weights(net: ConstrainedAutoencoder, weights: Mapping[str, Tensor], whe
     if scale is not None and scale.dtype == torch.float64:  # trainer.precision=64-true
         net.double()
     like = net.state_dict()
+    weights = with_floats(weights, like)
     missing = [f"{name} is missing" for name in like if name not in weights]
     odd = [f"{name} is none of its weights" for name in weights if name not in like]
     wrong = [
@@ -91,7 +93,7 @@ def take_weights(net: ConstrainedAutoencoder, weights: Mapping[str, Tensor], whe
         what = f"does not hold the weights of its own configuration ({found[0]}{more})"
         raise ConfigError([Problem(where, what, "Take the file that the run wrote.")])
     net.to_empty(device="cpu")  # the layout of each stays
-    net.load_state_dict(dict(weights))
+    net.load_state_dict(weights)
 
 
 def _unfit(name: str, value: Tensor, like: Tensor) -> str | None:

@@ -92,7 +92,8 @@ class SaltAndPepper(_Choosing):
         self.register_buffer("extremes", torch.tensor([0.0, 1.0]))
 
     def attach(self, model: Autoencoder, data: Data) -> None:
-        self.extremes = torch.tensor([data.low, data.high])
+        # the range of a source may be whole numbers
+        self.extremes = torch.tensor([data.low, data.high], dtype=data.batch.dtype)
 
     def corrupt(self, x: Tensor, noise: Noise, clock: Clock) -> Corrupted:
         fraction = self.fraction(clock)

@@ -20,6 +20,7 @@ def of_card(card: Card, patient: Patient, epochs: int, others: bool) -> Iterator
         seen = f"the network copies its input: it brings back {check.copied:.0%} of pure noise"
         yield Finding("copying", epochs, seen, _tighter(patient))
     compares = patient.node["optimized_metric"] in PLAIN and not patient.net.corrupts
+    compares = compares and check.samples >= check.fewest
     if not compares or epochs < ENOUGH or others:
         return
     for pca in card.baselines[1:]:  # none for a code that is no smaller than the input

@@ -1,0 +1,80 @@
+"""Containers of samples: arrays, tables, lists and iterators, as a model is given them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from aeframe.errors import UserError, reason
+
+TAKEN = "Give an array, a tensor, a DataFrame, a list of them, or an iterator over batches."
+
+
+def as_array(x: Any, shape: tuple[int, ...], where: str) -> np.ndarray | Tensor | None:
+    """Bring samples of `shape` into one array or tensor; None for an iterator, which is read later.
+
+    Lists and tuples hold samples, which are stacked, or batches, which are joined. where: for messages.
+    Raises UserError for anything else.
+    """
+    if isinstance(x, np.ndarray | Tensor):
+        return x
+    if isinstance(x, Iterator):
+        return None
+    if isinstance(x, Sequence) and not isinstance(x, str | bytes):
+        return _joined(list(x), shape, where)
+    if _is_array_like(x):
+        return _numbers(x, where)
+    raise UserError(where, f"is {type(x).__name__}, not samples", _remedy(x, where))
+
+
+def _joined(parts: list[Any], shape: tuple[int, ...], where: str) -> np.ndarray | Tensor:
+    if not parts:
+        raise UserError(where, "holds no samples", "Give at least one.")
+    if not any(_is_array_like(part) for part in parts):
+        return _numbers(parts, where)  # lists of numbers
+    batches = _are_batches(tuple(np.shape(parts[0])), shape)
+    try:
+        if all(isinstance(part, Tensor) for part in parts):
+            return torch.cat(parts) if batches else torch.stack(parts)
+        arrays = [_numbers(part, where) for part in parts]
+        return np.concatenate(arrays) if batches else np.stack(arrays)
+    except (ValueError, RuntimeError) as error:  # of other shapes, or on other devices
+        what = f"holds what does not fit together ({reason(error).rstrip('.')})"
+        raise UserError(where, what, "Give samples of one shape.") from error
+
+
+def _are_batches(found: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    """Whether arrays of this shape hold samples in rows, where they are no samples themselves."""
+    layouts = [shape, (*shape[1:], shape[0])] + ([shape[1:]] if shape[0] == 1 else [])
+    return found not in layouts and found[1:] in layouts
+
+
+def _is_array_like(x: Any) -> bool:
+    """Whether NumPy knows a way to its numbers: DataFrames, images, and arrays of other packages."""
+    return any(hasattr(x, name) for name in ("__array__", "__array_interface__"))
+
+
+def _numbers(x: Any, where: str) -> np.ndarray:
+    """The numbers as NumPy reads them; columns of several types as floats."""
+    try:
+        found = np.asarray(x.detach().cpu() if isinstance(x, Tensor) else x)
+        return found.astype(np.float64) if found.dtype == object else found
+    except (TypeError, ValueError, RuntimeError) as error:
+        what = f"holds what is no number ({reason(error).rstrip('.')})"
+        raise UserError(
+            where, what, "Leave out columns of text, and give rows of one length."
+        ) from error
+
+
+def _remedy(x: Any, where: str) -> str:
+    if isinstance(x, str | bytes):
+        return "Load the file first, e.g. with numpy.load."
+    if hasattr(x, "toarray"):  # SciPy's sparse matrices
+        return f"Write {where}.toarray()."
+    if hasattr(x, "keys"):
+        return "Give one of its entries."
+    return f"Write iter({where}) to go through its batches." if isinstance(x, Iterable) else TAKEN
