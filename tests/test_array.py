@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Literal
 
@@ -35,6 +36,11 @@ def setup(path: Path, **options: object) -> DataModule:
         ((30, 8, 6, 5), "hwc", (5, 8, 6)),
         ((30, 8, 6, 3), "flat", (144,)),
         ((30, 2, 2, 2, 2), "flat", (16,)),
+        ((30, 3, 128), "flat", (384,)),
+        ((30, 3, 128), "gray", (1, 3, 128)),
+        ((30, 1, 8, 6), "gray", (1, 8, 6)),
+        ((30, 8, 6, 1), "gray", (1, 8, 6)),
+        ((30, 40, 150), "auto", (1, 40, 150)),
     ],
 )
 def test_layouts(
@@ -51,6 +57,69 @@ def test_layouts(
     channels_last = len(shape) == 4 and expected[0] == shape[-1] and layout != "flat"
     wanted = values[0].transpose(2, 0, 1) if channels_last else values[0]
     assert np.array_equal(first.numpy().ravel(), wanted.ravel())
+
+
+@pytest.mark.parametrize("sides", [(3, 128), (1, 128), (128, 9), (1, 8), (12, 5000), (32, 128)])
+def test_signals_with_channels_are_no_images_unless_it_is_said(
+    tmp_path: Path, sides: tuple[int, int]
+) -> None:
+    np.save(tmp_path / "a.npy", np.zeros((4, *sides), np.float32))
+    (problem,) = Array(path=str(tmp_path / "a.npy")).problems()
+    assert problem.what.startswith(f"has shape {(4, *sides)}: signals of several channels")
+    assert "dataset.layout=flat for signals, dataset.layout=gray for images" in problem.remedy
+    for layout in ("flat", "gray"):
+        assert Array(path=str(tmp_path / "a.npy"), layout=layout).problems() == []  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("shape", "layout", "said"),
+    [
+        ((30, 7), "auto", "vectors of 7 numbers"),
+        ((30, 3, 128), "flat", "vectors of 384 numbers (3 x 128 in a row)"),
+        ((30, 8, 6), "auto", "gray images of 8 x 6"),
+        ((30, 8, 6, 3), "auto", "images of 8 x 6, 3 channels last"),
+        ((30, 3, 8, 6), "auto", "images of 8 x 6, 3 channels first"),
+    ],
+)
+def test_the_layout_is_said(tmp_path: Path, shape: tuple[int, ...], layout: str, said: str) -> None:
+    np.save(tmp_path / "a.npy", np.zeros(shape, np.float32))
+    source = Array(path=str(tmp_path / "a.npy"), layout=layout)  # type: ignore[arg-type]
+    assert source.description() == f"Array of {said}"
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("ending", ["npy", "npz"])
+def test_bfloat16_is_read_as_it_is(tmp_path: Path, order: str, ending: str) -> None:
+    values = torch.randn(30, 4, generator=torch.Generator().manual_seed(0)).bfloat16()
+    bits = np.asarray(values.view(torch.uint16).numpy(), order=order)  # type: ignore[call-overload]
+    content = {
+        "descr": "<V2",
+        "fortran_order": order == "F",
+        "shape": (30, 4),
+    }  # as ml_dtypes has it
+    file = tmp_path / "a.npy"
+    with file.open("wb") as stream:
+        np.lib.format.write_array_header_1_0(stream, content)
+        stream.write(bits.tobytes("A"))
+    if ending == "npz":
+        with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+            archive.write(file, "a.npy")
+    made = setup(tmp_path / f"a.{ending}", normalization="none")
+    raw = made.splits["train"].raw
+    assert raw.data.dtype == torch.bfloat16
+    assert torch.equal(raw.data, values)
+    assert made.spec.dtype == torch.float32
+    for batch in made.loader("val"):
+        assert batch.x.dtype == torch.float32
+        assert torch.equal(batch.x, values[batch.row.long()].float())
+
+
+def test_two_bytes_of_no_type_may_be_bfloat16(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.zeros((9, 4), "V2"))
+    (problem,) = Array(path=str(tmp_path / "a.npy")).problems()
+    assert problem.what == "holds |V2, not numbers"
+    remedy = "If they are bfloat16, save x.view(ml_dtypes.bfloat16).astype('float32')."
+    assert problem.remedy == remedy
 
 
 @pytest.mark.parametrize(
@@ -280,6 +349,33 @@ def test_nan_and_infinity_are_refused_with_their_row(tmp_path: Path, value: floa
     )
     with pytest.raises(UserError, match=r"sample 17 \(from 0\) holds NaN, infinity or more"):
         made.setup()
+
+
+def refusal(tmp_path: Path, values: np.ndarray) -> str:
+    np.save(tmp_path / "a.npy", values)
+    with pytest.raises(UserError) as caught:
+        setup(tmp_path / "a.npy")
+    return str(caught.value).partition("a.npy: ")[2]
+
+
+def test_columns_of_nan_are_named_where_dropping_rows_would_leave_none(tmp_path: Path) -> None:
+    values, kind = np.random.default_rng(0).normal(size=(4000, 300)), "NaN, infinity or more"
+    values[:, 3] = np.nan  # in all of two chunks
+    said = refusal(tmp_path, values)
+    assert said.startswith(f"column 3 (from 0) holds {kind} than float32 can in every sample.")
+    assert said.endswith("Drop it: x = numpy.delete(x, [3], axis=1).")
+    values[:2500, 7] = np.inf
+    assert f"columns 3, 7 (from 0) hold {kind}" in refusal(tmp_path, values)
+    assert "in most samples. Drop them: x = numpy.delete(x, [3, 7]" in refusal(tmp_path, values)
+    values = np.random.default_rng(0).normal(size=(40, 30))
+    values[3, 1] = values[9, 2] = np.nan
+    said = refusal(tmp_path, values)
+    assert said.startswith(
+        "sample 3 (from 0) holds NaN, infinity or more than float32 can, as one other does."
+    )
+    assert said.endswith("Remove such samples or replace the values before training.")
+    values[np.arange(40), np.arange(40) % 30] = np.nan  # everywhere some
+    assert "as 39 others of 40 do. Replace the values" in refusal(tmp_path, values)
 
 
 def test_constant_data_and_unlike_test_samples_are_refused(tmp_path: Path) -> None:

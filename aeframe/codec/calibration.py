@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 
 from aeframe.artifact import Model
 from aeframe.codec.codec import Codec, Samples, decibels, errors, restored, rounded, units
@@ -11,6 +12,7 @@ from aeframe.codec.likeness import MARGIN, Likeness, likeness_of
 from aeframe.codec.photographs import by_position
 from aeframe.codec.tables import FARTHEST
 from aeframe.data import DataModule
+from aeframe.data.samples import Share
 from aeframe.errors import UserError
 
 SEEN = 100_000  # samples of a split that tables are made from
@@ -70,4 +72,5 @@ def spread(data: DataModule, split: str, most: int) -> Samples:
     """So many samples of a split at most, as they are stored, spread over it."""
     samples = data.splits[split]
     chosen = np.unique(np.linspace(0, len(samples) - 1, min(most, len(samples))).round())
-    return samples.raw.data[samples.index[chosen.astype(np.int64)]].numpy()
+    rows = torch.from_numpy(chosen.astype(np.int64))
+    return samples[Share(rows, len(rows))].x.numpy()

@@ -106,7 +106,7 @@ def build(cfg: DictConfig | Mapping[str, Any]) -> Built:
         callbacks,
         made["checkpoint"],
         made["evaluation"],
-        parts.notes,
+        [*parts.notes, *data.notes],
     )
 
 

@@ -3,55 +3,57 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import math
 import os
-import sys
-import warnings
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any, NamedTuple
 
 import numpy as np
+import torch
 
+from aeframe.data.header import Header, read_header
+from aeframe.data.layouts import (
+    Layout,
+    LayoutError,
+    describe,
+    is_channels_last,
+    resolved,
+    sample_shape,
+)
 from aeframe.data.mapped import Mapped, mapped, room, tensor
+from aeframe.data.ranges import range_problem, require_within
 from aeframe.data.samples import CHUNK, Raw, Shape, Source
 from aeframe.errors import Problem, UserError, short, unreadable
 
-Layout = Literal["auto", "chw", "hwc", "flat"]
 Opened = tuple[IO[bytes], int]
-
-LONGEST = 2**14  # bytes of a header; numpy writes some hundred and believes 10,000
-AXES = 64  # of an array, numpy's limit
+BFLOAT16 = "x.view(ml_dtypes.bfloat16)"
 
 
-@dataclass(frozen=True)
-class Header:
-    """What the file of an array says before the numbers begin.
+class Described(NamedTuple):
+    """An array's header, its layout (not `auto`), and the shape of one sample."""
 
-    shape: [N, ...]. order: in which the numbers lie, C or Fortran's. offset: where they begin.
-    """
-
-    shape: Shape
-    dtype: np.dtype[Any]
-    order: Literal["C", "F"]
-    offset: int
+    header: Header
+    layout: Layout
+    sample: Shape
 
     @property
-    def size(self) -> int:
-        """Bytes of the whole file."""
-        return self.offset + math.prod(self.shape) * self.dtype.itemsize
+    def is_channels_last(self) -> bool:
+        """Check that the channels come last in the file."""
+        return is_channels_last(self.layout, self.header.shape)
 
 
 class Array(Source):
     """A `.npy` file (memory-mapped) or one array of an `.npz` file, samples first.
 
     path: the file. test_path: another for the test split. key: the array's name in an `.npz`.
-    layout: of the samples; `auto` reads [N, D] as vectors, [N, H, W] as grey images, and four axes as
-    channels last where the last has 1, 3 or 4 entries, else as channels first.
-    Bytes count as 0..255 and 16 unsigned bits as 0..65535, whatever the file makes use of.
+    layout: of the samples; `auto` reads [N, D] as vectors, [N, H, W] as gray images unless one side is that
+    of a few channels, and four axes as channels last where the last has 1, 3 or 4 entries, else as channels
+    first. range: the lowest and the highest value that samples can have; without it bytes count as 0..255 and
+    16 unsigned bits as 0..65535, whatever the file makes use of, and other types have the range of the
+    training split.
     """
 
     def __init__(
@@ -61,28 +63,34 @@ class Array(Source):
         test_path: str | None = None,
         key: str | None = None,
         layout: Layout = "auto",
+        range: list[float] | None = None,
     ) -> None:
         self.path, self.test_path = path, test_path
-        self.key, self.layout = key, layout
+        self.key, self.layout, self.range = key, layout, range
 
     def shape(self) -> Shape | None:
         try:
-            return None if self.path is None else self._described("path", self.path)[1]
+            return None if self.path is None else self._described("path", self.path).sample
         except UserError:
             return None
+
+    def description(self) -> str:
+        assert self.path is not None, "see problems()"
+        header, layout, _ = self._described("path", self.path)
+        return f"Array of {describe(layout, header.shape)}"
 
     def problems(self) -> list[Problem]:
         if self.path is None:
             return [Problem("dataset.path", "no file given", "Write dataset.path=FILE.npy.")]
-        found: list[Problem] = []
-        described: list[tuple[Header, Shape]] = []
+        found = [] if (wrong := range_problem(self.range)) is None else [wrong]
+        described: list[Described] = []
         for option, path in (("path", self.path), ("test_path", self.test_path)):
             try:
                 if path is not None:
                     described.append(self._described(option, path))
             except UserError as error:
                 found.extend(error.problems)
-        kinds = [_kind(*one) for one in described]
+        kinds = [_kind(one) for one in described]
         if len(kinds) == 2 and kinds[0] != kinds[1]:
             what = f"holds {kinds[1]}, dataset.path holds {kinds[0]}"
             remedy = "Give the test split the shape and the scale of the training data."
@@ -92,46 +100,44 @@ class Array(Source):
     def load(self) -> Raw:
         assert self.path is not None, "see problems()"
         raw = self._raw("path", self.path)
-        if self.test_path is None:
-            return raw
-        return replace(raw, test=self._raw("test_path", self.test_path))
+        test = None if self.test_path is None else self._raw("test_path", self.test_path)
+        if raw.low is None or raw.high is None:
+            return replace(raw, test=test)
+        known = (raw.low, raw.high)
+        if self.range is not None:
+            require_within(raw, known, "dataset.range")
+        if test is not None and (self.range is not None or (test.low, test.high) != known):
+            require_within(test, known, "the range of the training data")
+        return replace(raw, test=test)
 
     def as_given(self, x: np.ndarray) -> np.ndarray:
         """Samples [n, *sample] in the layout that those of the file have."""
         assert self.path is not None, "see problems()"
-        shape = self._described("path", self.path)[0].shape
-        return np.moveaxis(x, 1, -1) if self._channels_last(shape) else x.reshape(-1, *shape[1:])
+        one = self._described("path", self.path)
+        if one.is_channels_last:
+            return np.moveaxis(x, 1, -1)
+        return x.reshape(-1, *one.header.shape[1:])
 
     def _raw(self, option: str, path: str) -> Raw:
         where, file = _where(option, path), Path(os.path.expanduser(path))
-        header, sample = self._described(option, path)
+        one = self._described(option, path)
         with _reading(where), self._opened(file, where) as (stream, _):
-            if file.suffix.lower() == ".npy" and _as_it_is(header, sample):
-                array, mapping = self._mapped(stream, header, sample)
+            if file.suffix.lower() == ".npy" and _as_it_is(one):
+                array, mapping = _mapped(stream, one)
             else:
-                array, mapping = self._read(stream, header, sample), None
-        low, high = _known_range(header.dtype)
-        raw = Raw(tensor(array), low=low, high=high, origin=where, mapping=mapping)
-        if header.dtype.kind == "b":
+                array, mapping = _read(stream, one), None
+        data = tensor(array).view(torch.bfloat16) if one.header.bfloat16 else tensor(array)
+        low, high = (None, None) if one.header.bfloat16 else _known_range(one.header.dtype)
+        raw = Raw(data, low=low, high=high, origin=where, mapping=mapping, assumed=low is not None)
+        if one.header.dtype.kind == "b":
             _refuse_other_bits(raw)
+            raw = replace(raw, assumed=False)
+        if self.range is not None:
+            raw = replace(raw, low=self.range[0], high=self.range[1], assumed=False)
         return raw
 
-    def _mapped(self, stream: IO[bytes], header: Header, sample: Shape) -> Mapped:
-        dtype, offset = _torch_dtype(header.dtype), header.offset
-        array, mapping = mapped(stream, dtype, header.shape, offset=offset, order=header.order)
-        if self._channels_last(header.shape):
-            array = np.moveaxis(array, -1, 1)
-        return Mapped(array.reshape(len(array), *sample), mapping)
-
-    def _read(self, stream: IO[bytes], header: Header, sample: Shape) -> np.ndarray:
-        array = room((header.shape[0], *sample), _torch_dtype(header.dtype))
-        last = self._channels_last(header.shape)
-        as_stored = np.moveaxis(array, 1, -1) if last else array.reshape(header.shape)
-        _fill(as_stored, stream, header)
-        return array
-
-    def _described(self, option: str, path: str) -> tuple[Header, Shape]:
-        """The file's header, and the shape of one sample."""
+    def _described(self, option: str, path: str) -> Described:
+        """Read the file's header, and settle the layout."""
         where, file = _where(option, path), Path(os.path.expanduser(path))
         if not os.path.isfile(file):
             remedy, is_folder = f"Write dataset.{option}=FILE.npy", os.path.isdir(file)
@@ -139,10 +145,12 @@ class Array(Source):
                 remedy += f", or dataset=image_folder dataset.root={path}"
             raise UserError(where, "is a folder" if is_folder else "no such file", f"{remedy}.")
         with _reading(where), self._opened(file, where) as (stream, size):
-            header = _read_header(stream)
+            header = read_header(stream)
         if header.dtype.kind not in "biuf":
-            what = f"holds {short(header.dtype)}, not numbers"
-            raise UserError(where, what, "Save it with a dtype of integers or floats.")
+            remedy = "Save it with a dtype of integers or floats."
+            if header.dtype == np.dtype("V2"):
+                remedy = f"If they are bfloat16, save {BFLOAT16}.astype('float32')."
+            raise UserError(where, f"holds {short(header.dtype)}, not numbers", remedy)
         if len(header.shape) < 2 or min(header.shape) < 1:
             remedy = "Give at least one sample, samples first: [N, D] or images."
             raise UserError(where, f"has shape {header.shape}", remedy)
@@ -151,7 +159,11 @@ class Array(Source):
             raise UserError(
                 where, f"cannot be read (it {what})", "Save one array in it, and whole."
             )
-        return header, self._sample_shape(header.shape, where)
+        try:
+            layout = resolved(self.layout, header.shape)
+        except LayoutError as error:
+            raise UserError(where, error.what, error.remedy) from error
+        return Described(header, layout, sample_shape(layout, header.shape))
 
     @contextlib.contextmanager
     def _opened(self, file: Path, where: str) -> Iterator[Opened]:
@@ -178,20 +190,6 @@ class Array(Source):
             with archive.open(member) as stream:
                 yield stream, archive.getinfo(member).file_size
 
-    def _sample_shape(self, shape: Shape, where: str) -> Shape:
-        if self.layout == "flat" or (self.layout == "auto" and len(shape) == 2):
-            return (math.prod(shape[1:]),)
-        if len(shape) == 3:
-            return (1, *shape[1:])
-        if len(shape) == 4:
-            return (shape[3], *shape[1:3]) if self._channels_last(shape) else shape[1:]
-        what = f"has shape {shape}, which dataset.layout={self.layout} cannot be"
-        raise UserError(where, what, "Write dataset.layout=flat.")
-
-    def _channels_last(self, shape: Shape) -> bool:
-        automatic = self.layout == "auto" and shape[-1] in (1, 3, 4)
-        return len(shape) == 4 and (self.layout == "hwc" or automatic)
-
 
 def _where(option: str, path: str) -> str:
     return f"dataset.{option}={path}"
@@ -211,26 +209,29 @@ def _reading(where: str) -> Iterator[None]:
         raise unreadable(where, error, "Save plain numbers with numpy.save.") from error
 
 
-def _read_header(stream: IO[bytes]) -> Header:
-    """Raises nearly anything for a header that numpy did not write; none of it is executed."""
-    head = io.BytesIO(stream.read(LONGEST))  # whatever length it claims
-    version = np.lib.format.read_magic(head)
-    if version not in ((1, 0), (2, 0), (3, 0)):
-        raise ValueError(f"numpy has no format {version[0]}.{version[1]}")
-    first = np.lib.format.read_array_header_1_0
-    read = first if version == (1, 0) else np.lib.format.read_array_header_2_0
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what Python 2 wrote, and of odd types
-        shape, fortran, dtype = read(head)
-    if len(shape) > AXES or max(map(abs, shape), default=0) > sys.maxsize:
-        raise ValueError("no array has so large a shape")
-    return Header(tuple(map(int, shape)), dtype, "F" if fortran else "C", head.tell())
-
-
-def _kind(header: Header, sample: Shape) -> str:
+def _kind(one: Described) -> str:
     """What two splits must have in common."""
-    numbers = "floats" if header.dtype.kind == "f" else "integers"
-    return f"{numbers} of shape {sample}"
+    return f"{'floats' if one.header.is_float else 'integers'} of shape {one.sample}"
+
+
+def _mapped(stream: IO[bytes], one: Described) -> Mapped:
+    """The samples in a memory map, [N, *sample]."""
+    header = one.header
+    dtype, offset = _torch_dtype(header.dtype), header.offset
+    array, mapping = mapped(stream, dtype, header.shape, offset=offset, order=header.order)
+    if one.is_channels_last:
+        array = np.moveaxis(array, -1, 1)
+    return Mapped(array.reshape(len(array), *one.sample), mapping)
+
+
+def _read(stream: IO[bytes], one: Described) -> np.ndarray:
+    """The samples in memory, [N, *sample]."""
+    header = one.header
+    array = room((header.shape[0], *one.sample), _torch_dtype(header.dtype))
+    last = one.is_channels_last
+    as_stored = np.moveaxis(array, 1, -1) if last else array.reshape(header.shape)
+    _fill(as_stored, stream, header)
+    return array
 
 
 def _known_range(dtype: np.dtype[Any]) -> tuple[float | None, float | None]:
@@ -253,9 +254,10 @@ def _torch_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return np.dtype(np.float64) if dtype.itemsize > 8 else dtype.newbyteorder("=")
 
 
-def _as_it_is(header: Header, sample: Shape) -> bool:
+def _as_it_is(one: Described) -> bool:
     """Whether a tensor can lie over the numbers as they are stored."""
-    flattened = len(sample) < len(header.shape) - 1
+    header = one.header
+    flattened = len(one.sample) < len(header.shape) - 1
     same = header.dtype.isnative and header.dtype.itemsize <= 8
     aligned = header.offset % header.dtype.itemsize == 0
     return same and aligned and not (flattened and header.order == "F")

@@ -15,9 +15,10 @@ from torch.utils.data import DataLoader
 
 from aeframe.bounds import Above, AtLeast, AtMost, Below
 from aeframe.data.normalization import Normalization, fit
+from aeframe.data.ranges import narrow_notes
 from aeframe.data.sampler import EpochBatches
-from aeframe.data.samples import Batch, Raw, Samples, Shape, Share, Source, rows_of
-from aeframe.errors import UserError
+from aeframe.data.samples import CHUNK, Batch, Raw, Samples, Shape, Share, Source, rows_of
+from aeframe.errors import Problem, UserError
 from aeframe.noise import mix
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
@@ -114,6 +115,7 @@ class DataModule:
         self._moved: dict[tuple[int, torch.device], Raw] = {}
         self.spec: DataSpec
         self.normalization: Normalization
+        self.notes: list[Problem] = []
         self._digest: str | None = None
 
     def setup(self) -> None:
@@ -128,8 +130,11 @@ class DataModule:
         shape = tuple(raw.data.shape[1:])
         stored = None if raw.low is None or raw.high is None else (raw.low, raw.high)
         count = len(self.splits["train"])
-        dtype, classes = raw.data.dtype, raw.classes
+        dtype, classes = self.splits["train"].dtype, raw.classes
         self.spec = DataSpec(shape, low, high, count, extent, dtype, stored, classes)
+        if raw.assumed:
+            some = self._spread("train", max(64, CHUNK // raw.data[0].numel()))
+            self.notes += narrow_notes(raw, some)
 
     @property
     def batches(self) -> dict[str, int]:

@@ -8,7 +8,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from aeframe.data.samples import Samples
+from aeframe.data.finite import extent_of
+from aeframe.data.samples import Raw, Samples
 from aeframe.errors import UserError
 
 Kind = Literal["unit", "standard", "none"]
@@ -64,7 +65,7 @@ class Statistics:
         offset = low = high = None
         self.extent = (math.inf, -math.inf)
         for start, chunk in raw.chunks():
-            self.extent = widened(self.extent, chunk, start, raw.origin)
+            self.extent = widened(self.extent, chunk, raw)
             rows = chunk[used[start : start + len(chunk)]]
             if not len(rows):
                 continue
@@ -87,22 +88,10 @@ class Statistics:
         self.variance = (squares / n - (total / n).square()).clamp(min=0)
 
 
-def widened(
-    extent: tuple[float, float], chunk: Tensor, start: int, where: str
-) -> tuple[float, float]:
-    """The extent with a chunk's values.
-
-    Raises UserError that names the first row (counted from `start`) with NaN or infinity.
-    """
-    wide = chunk.dtype in (torch.uint16, torch.uint32, torch.uint64)  # torch does not compare these
-    low, high = (chunk.double() if wide else chunk).aminmax()
-    if not bool(torch.isfinite(torch.stack((low, high)).float()).all()):  # NaN comes through both
-        rows = torch.isfinite(chunk.float()).flatten(1).all(1)
-        row = start + int(rows.logical_not().nonzero()[0])
-        what = f"sample {row} (from 0) holds NaN, infinity or more than float32 can"
-        remedy = "Remove such samples or replace the values before training."
-        raise UserError(where, what, remedy)
-    return min(extent[0], float(low)), max(extent[1], float(high))
+def widened(extent: tuple[float, float], chunk: Tensor, raw: Raw) -> tuple[float, float]:
+    """The extent with the values of a chunk of `raw`. Raises UserError for NaN and infinity."""
+    low, high = extent_of(chunk, raw)
+    return min(extent[0], low), max(extent[1], high)
 
 
 class Fitted(NamedTuple):
@@ -123,8 +112,8 @@ def fit(kind: Kind, train: Samples) -> Fitted:
     known = None if raw.low is None or raw.high is None else (raw.low, raw.high)
     known = None if kind == "standard" else known
     if raw.test is not None and (known is None or raw.test.data.is_floating_point()):
-        for start, chunk in raw.test.chunks():
-            extent = widened(extent, chunk, start, raw.test.origin)
+        for _, chunk in raw.test.chunks():
+            extent = widened(extent, chunk, raw.test)
     if known is not None:
         low, high = extent = known  # nothing to look for in the data
     else:

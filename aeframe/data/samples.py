@@ -62,7 +62,8 @@ class Raw:
     test: the source's own test split, if it has one. low, high: the range of the values where it is
     known beforehand. classes: names of the labels. origin: the key and the file, for messages.
     mapping: the memory map that `data` lies in, or None where it is in memory. together: so many rows, one
-    after the other, are of one thing, and stay in one split.
+    after the other, are of one thing, and stay in one split. assumed: low and high are those of the storage
+    type, and nobody has said them.
     """
 
     data: Tensor
@@ -74,6 +75,7 @@ class Raw:
     origin: str = "dataset"
     mapping: FileMap | None = None
     together: int = 1
+    assumed: bool = False
 
     @property
     def nbytes(self) -> int:
@@ -160,8 +162,15 @@ class Samples(Dataset[Batch]):
         return self.batch(self.index.index_select(0, chosen.positions), chosen.total)
 
     def batch(self, rows: Tensor, total: int) -> Batch:
-        """Rows of the common tensor. total: see `Batch`."""
-        return Batch(self._gathered(rows), rows, total)
+        """Rows of the common tensor, bfloat16 as float32. total: see `Batch`."""
+        x = self._gathered(rows)
+        return Batch(x.float() if x.dtype == torch.bfloat16 else x, rows, total)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of a batch's numbers: that of the stored ones, where NumPy has it."""
+        stored = self.raw.data.dtype
+        return torch.float32 if stored == torch.bfloat16 else stored
 
     def _gathered(self, rows: Tensor) -> Tensor:
         data = self.raw.data
@@ -189,6 +198,10 @@ class Source(ABC):
     @abstractmethod
     def shape(self) -> Shape | None:
         """Of one sample, found without reading the samples; None where that is impossible."""
+
+    def description(self) -> str:
+        """The name of the source, and how its samples were read, in a few words."""
+        return type(self).__name__
 
     def problems(self) -> list[Problem]:
         """What can be seen to be wrong without reading the samples."""

@@ -24,6 +24,7 @@ from aeframe.data.samples import Raw, Samples, rows_of
 from aeframe.errors import ConfigError, Problem, UserError
 from aeframe.saved import mapping
 from aeframe.verbs.base import DATASETS
+from aeframe.verbs.own_data import layout_of
 from aeframe.verbs.tables import rows_of_csv, rows_of_parquet
 
 ARRAYS = (".npy", ".npz")
@@ -97,7 +98,7 @@ def reading(given: Input) -> Iterator[None]:
 
 
 def _arrays(words: list[str], model: Model, options: argparse.Namespace) -> Input:
-    layout = mapping(model.description.config.get("dataset")).get("layout", "auto")
+    layout = layout_of(model)
     sources = [data.Array(path=word, key=options.key, layout=layout) for word in words]
     raws = [_array(source, model.shape) for source in sources]
     where = ", ".join(words[:3]) + (", ..." if len(words) > 3 else "")
@@ -281,7 +282,9 @@ def _in_word(problem: Problem) -> Problem:
     remedy = problem.remedy
     for key, word in (("dataset.root=", "--root "), ("dataset.key=", "--key ")):
         where, remedy = where.replace(key, word), remedy.replace(key, word)
-    return Problem(where, problem.what, remedy.replace("dataset.layout=flat", "it as [N, ...]"))
+    if "dataset.layout=" in remedy:
+        remedy = "Give an array of the shape that the model takes."
+    return Problem(where, problem.what, remedy)
 
 
 def codes_in(word: str, key: str, model: Model) -> Input:

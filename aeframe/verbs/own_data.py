@@ -4,15 +4,27 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 from aeframe.artifact import Model
 from aeframe.config.data import data_module
 from aeframe.config.parts import Parts, find
 from aeframe.data import DataModule
 from aeframe.data.folder import Folder, find_images
+from aeframe.data.layouts import Layout, is_like_signal
 from aeframe.errors import ConfigError, Problem, UserError
 from aeframe.origin import with_data_found
 from aeframe.resume import harmless_here
+from aeframe.saved import mapping
+
+
+def layout_of(model: Model) -> Layout:
+    """The layout of the arrays that a model was trained on; `auto` asks about some that it once read."""
+    layout = mapping(model.description.config.get("dataset")).get("layout", "auto")
+    is_gray = len(model.shape) == 3 and model.shape[0] == 1 and is_like_signal(model.shape[1:])
+    if layout == "auto" and is_gray:
+        return "gray"
+    return layout if layout in get_args(Layout) else "auto"
 
 
 def own_data(model: Model, run: str, instead: str = "") -> tuple[Parts, DataModule]:
@@ -21,6 +33,8 @@ def own_data(model: Model, run: str, instead: str = "") -> tuple[Parts, DataModu
     run: what the model was loaded from. instead: what else to write where the data is not there.
     """
     node = with_data_found(harmless_here(model.config), Path(run).expanduser().absolute())
+    if "layout" in (dataset := mapping(node.get("dataset"))):
+        node["dataset"] = {**dataset, "layout": layout_of(model)}
     try:
         parts = find(node)
         data = data_module(node, parts.made["dataset"])

@@ -1,0 +1,59 @@
+"""Samples with NaN or infinity: which rows and which columns they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from aeframe.data.samples import Raw
+from aeframe.errors import UserError
+
+UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)  # torch does not compare these
+NAMED = 3  # columns of a message
+
+
+def extent_of(chunk: Tensor, raw: Raw) -> tuple[float, float]:
+    """The least and the largest value of some samples of `raw`.
+
+    Raises UserError that names its rows or columns with what float32 cannot hold, NaN and infinity.
+    """
+    low, high = (chunk.double() if chunk.dtype in UNSIGNED else chunk).aminmax()
+    if not bool(torch.isfinite(torch.stack((low, high)).float()).all()):  # NaN comes through both
+        what, remedy, _ = unfinite(raw.chunks())
+        raise UserError(raw.origin, what, remedy)
+    return float(low), float(high)
+
+
+def unfinite(chunks: Iterable[tuple[int, Tensor]]) -> tuple[str, str, int]:
+    """Describe samples of which some are not finite: (what, remedy, the first such row).
+
+    chunks: all of the samples [n, *shape], each part with the row that it starts at.
+    """
+    total = bad = 0
+    first, columns = -1, torch.zeros(())
+    for start, chunk in chunks:
+        found = torch.isfinite(chunk.float()).logical_not().flatten(1)
+        rows = found.any(1)
+        if first < 0 and bool(rows.any()):
+            first = start + int(rows.nonzero()[0])
+        total, bad = total + len(chunk), bad + int(rows.sum())
+        columns = columns + found.sum(0)
+        is_table = chunk.ndim == 2
+    kind = "NaN, infinity or more than float32 can"
+    mostly = (columns >= total / 2).nonzero().flatten().tolist() if is_table else []
+    if mostly and bad > total / 2 and total > 1 and len(mostly) < len(columns):
+        said = ", ".join(map(str, mostly[:NAMED])) + (", ..." if len(mostly) > NAMED else "")
+        share = "every sample" if int(columns[mostly].min()) == total else "most samples"
+        verb = "column {} (from 0) holds" if len(mostly) == 1 else "columns {} (from 0) hold"
+        them = "it" if len(mostly) == 1 else "them"
+        remedy = f"Drop {them}: x = numpy.delete(x, {mostly}, axis=1)."
+        if len(mostly) > NAMED:
+            remedy = f"Drop these {len(mostly)} columns: numpy.delete(x, COLUMNS, axis=1)."
+        return f"{verb.format(said)} {kind} in {share}", remedy, first
+    others = {1: "", 2: ", as one other does"}.get(bad, f", as {bad - 1:,} others of {total:,} do")
+    remedy = "Remove such samples or replace the values before training."
+    if bad > total / 2:
+        remedy = "Replace the values, for example with scikit-learn's SimpleImputer."
+    return f"sample {first} (from 0) holds {kind}{others}", remedy, first

@@ -1,0 +1,90 @@
+"""Layouts of samples in an array: vectors, gray images, channels first or last."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from aeframe.data.samples import Shape
+
+Layout = Literal["auto", "gray", "chw", "hwc", "flat"]
+
+NARROW, LONG = (
+    32,
+    4,
+)  # sides of what is rather a signal: at most so many channels, so many times as long
+
+
+class LayoutError(Exception):
+    """An array's shape does not fit its layout. what, remedy: for the user."""
+
+    def __init__(self, what: str, remedy: str) -> None:
+        super().__init__(what)
+        self.what, self.remedy = what, remedy
+
+
+def resolved(layout: Layout, shape: Shape) -> Layout:
+    """The layout of an array [N, ...]: `auto` is settled by the axes. Raises LayoutError."""
+    axes = len(shape)
+    if layout == "auto":
+        return _automatic(shape)
+    fits = {
+        "flat": axes >= 2,
+        "gray": axes == 3 or (axes == 4 and 1 in (shape[1], shape[3])),
+        "chw": axes == 4,
+        "hwc": axes == 4,
+    }
+    if not fits[layout]:
+        what = f"has shape {shape}, which dataset.layout={layout} cannot be"
+        raise LayoutError(what, "Write dataset.layout=flat.")
+    return layout
+
+
+def _automatic(shape: Shape) -> Layout:
+    if len(shape) == 2:
+        return "flat"
+    if len(shape) == 3:
+        if is_like_signal(shape[1:]):
+            what = f"has shape {shape}: signals of several channels, or very narrow gray images"
+            raise LayoutError(
+                what, "Write dataset.layout=flat for signals, dataset.layout=gray for images."
+            )
+        return "gray"
+    if len(shape) == 4:
+        return "hwc" if shape[3] in (1, 3, 4) else "chw"
+    what = f"has shape {shape}, which dataset.layout=auto cannot be"
+    raise LayoutError(what, "Write dataset.layout=flat.")
+
+
+def is_like_signal(sides: Shape) -> bool:
+    """Check that two sides are rather those of a signal with channels, in either order, than an image's."""
+    short, long = sorted(sides)
+    return short <= NARROW and long >= LONG * short
+
+
+def is_channels_last(layout: Layout, shape: Shape) -> bool:
+    """Check that the channels of an array come last. layout: resolved."""
+    return layout == "hwc" or (layout == "gray" and len(shape) == 4 and shape[1] != 1)
+
+
+def sample_shape(layout: Layout, shape: Shape) -> Shape:
+    """The shape of one sample, (D,) or (C, H, W). layout: resolved."""
+    if layout == "flat":
+        return (math.prod(shape[1:]),)
+    if len(shape) == 3:
+        return (1, *shape[1:])
+    return (shape[3], *shape[1:3]) if is_channels_last(layout, shape) else shape[1:]
+
+
+def describe(layout: Layout, shape: Shape) -> str:
+    """Name a layout in a few words. layout: resolved."""
+    if layout == "flat":
+        numbers = math.prod(shape[1:])
+        if len(shape) == 2:
+            return f"vectors of {numbers:,} numbers"
+        return f"vectors of {numbers:,} numbers ({' x '.join(map(str, shape[1:]))} in a row)"
+    channels, height, width = sample_shape(layout, shape)
+    if channels == 1:
+        return f"gray images of {height} x {width}"
+    order = "last" if is_channels_last(layout, shape) else "first"
+    return f"images of {height} x {width}, {channels} channels {order}"

@@ -1,0 +1,107 @@
+"""The range of stored values: 0 and 1 of normalization=unit, and what PSNR is relative to."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from aeframe.data.finite import extent_of
+from aeframe.data.samples import Raw
+from aeframe.errors import Problem, UserError
+
+Range = tuple[float, float]
+
+TOLERANCE = 1e-6  # of the range, for the rounding of floats
+DEPTHS = (1, 2, 4, 8, 10, 12, 14, 16)  # bits that cameras and converters give
+SHARE = 8  # a type's range is suspect where data uses less than one part in so many
+
+
+def range_problem(given: Any) -> Problem | None:
+    """Say what is wrong with dataset.range; None where nothing is."""
+    if given is None:
+        return None
+    where = f"dataset.range={_typed(given)}"
+    if not isinstance(given, Sequence) or len(given) != 2 or not all(map(_is_number, given)):
+        return Problem(where, "is not two numbers", "Write dataset.range=[0,4095].")
+    if not given[0] < given[1]:
+        return Problem(where, "does not rise", f"Write dataset.range=[{given[1]:g},{given[0]:g}].")
+    return None
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) < 2**127 and math.isfinite(value)
+
+
+def extent(raw: Raw) -> Range:
+    """The least and the largest of all samples. Raises UserError for NaN and infinity."""
+    ends = [extent_of(chunk, raw) for _, chunk in raw.chunks()]
+    return min(low for low, _ in ends), max(high for _, high in ends)
+
+
+def require_within(raw: Raw, given: Range, name: str) -> None:
+    """Raise UserError that names the first sample outside of a range, and the range that would do.
+
+    name: of the range, in messages.
+    """
+    low, high = given
+    room = TOLERANCE * (high - low) if raw.data.is_floating_point() else 0.0
+    first, last = extent(raw)
+    if low - room <= first and last <= high + room:
+        return
+    row, value = _first_outside(raw, low - room, high + room)
+    what = f"sample {row} (from 0) holds {value:.9g}, outside of {name}, {shown(given)}"
+    wider = shown((min(low, first), max(high, last)))
+    raise UserError(raw.origin, what, f"Mend the data, or write dataset.range={wider}.")
+
+
+def _first_outside(raw: Raw, low: float, high: float) -> tuple[int, float]:
+    """The row and the value of the first that lies outside."""
+    for start, chunk in raw.chunks():
+        values = chunk.double().flatten(1)
+        outside = ((values < low) | (values > high)).nonzero()
+        if len(outside):
+            row, column = outside[0].tolist()
+            return start + row, float(values[row, column])
+    raise AssertionError("all lie inside")
+
+
+def shown(given: Range) -> str:
+    """A range as it is typed."""
+    return f"[{given[0]:.9g},{given[1]:.9g}]"
+
+
+def _typed(given: Any) -> str:
+    return f"[{','.join(map(str, given))}]" if isinstance(given, list) else str(given)
+
+
+def narrow_notes(raw: Raw, some: Tensor) -> list[Problem]:
+    """Note that samples use less than an eighth of the range that was assumed for their type.
+
+    some: of them, [n, *shape]. The others are looked at only where these are narrow.
+    """
+    assert raw.low is not None
+    assert raw.high is not None
+    known = (raw.low, raw.high)
+    if not _is_narrow(extent_of(some, raw), known) or not _is_narrow(used := extent(raw), known):
+        return []
+    what = f"values are {used[0]:g} to {used[1]:g}, and count as {known[0]:g} to {known[1]:g}"
+    remedy = f"If they can be no others, write dataset.range={shown(likely_range(used))}."
+    return [Problem(raw.origin, what, remedy)]
+
+
+def _is_narrow(used: Range, known: Range) -> bool:
+    return 0 < used[1] - used[0] < (known[1] - known[0]) / SHARE
+
+
+def likely_range(used: Range) -> Range:
+    """The range that values probably have: of so many bits, or that which they use."""
+    low, high = used
+    depths = [2.0**bits - 1 for bits in DEPTHS if 2.0 ** (bits - 1) - 1 < high <= 2.0**bits - 1]
+    if 0 <= low <= high / 2:
+        return 0.0, depths[0] if depths and high > 16 else high
+    return low, high
