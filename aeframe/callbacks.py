@@ -146,7 +146,7 @@ class Bar(pl.Callback):
         if now - self.last < self.interval:
             return
         self.last = now
-        loss = outputs["loss"] if isinstance(outputs, dict) else outputs
+        loss = outputs.get("unweighted", outputs["loss"]) if isinstance(outputs, dict) else outputs
         shown = f"loss {float(loss):.4g}" if isinstance(loss, torch.Tensor) else ""
         if self.monitor in trainer.callback_metrics:
             shown += f"  {self.monitor} {float(trainer.callback_metrics[self.monitor]):.4g}"

@@ -23,9 +23,40 @@ def ranks() -> int:
     return distributed.get_world_size() if distributed.is_initialized() else 1
 
 
+class _GlobalBatch:
+    """The batch that the ranks share at the moment. rows: of all ranks together; None: equally many each."""
+
+    rows: int | None = None
+
+
+def begin_batch(rows: int) -> None:
+    """Share a batch of so many rows: rank r has rows r, r + world, ... of it.
+
+    A rank with none of them is given the first row, for which nothing here counts.
+    """
+    _GlobalBatch.rows = rows
+
+
+def own_rows_of(rows: int, rank: int, world: int) -> int:
+    """How many rows of a batch of all ranks one of them has."""
+    return len(range(rank, rows, world))
+
+
+def rows_of_batch(own: int) -> int:
+    """How many rows the batch of all ranks has, of which this rank was given `own`."""
+    if ranks() == 1:
+        return own
+    return own * ranks() if _GlobalBatch.rows is None else _GlobalBatch.rows
+
+
 def mean_over_ranks(value: Tensor) -> Tensor:
-    """The mean over the ranks, with its gradient: of batch means, when the ranks' batches are equal."""
-    return value if ranks() == 1 else _Sum.apply(value) / ranks()
+    """The mean over the rows of all ranks, with its gradient, of the mean over this rank's rows."""
+    if ranks() == 1:
+        return value
+    rows = _GlobalBatch.rows
+    share = 1 / ranks() if rows is None else own_rows_of(rows, rank(), ranks()) / rows
+    total: Tensor = _Sum.apply(value * share)
+    return total
 
 
 class _Sum(torch.autograd.Function):
@@ -57,21 +88,33 @@ def most_over_ranks(numbers: tuple[int, ...], device: torch.device) -> list[int]
     return [int(number) for number in most.tolist()]
 
 
+def of_all_ranks(value: Tensor) -> list[Tensor]:
+    """The values that the ranks have, of one shape, without gradient."""
+    if ranks() == 1:
+        return [value.detach()]
+    gathered = [torch.empty_like(value) for _ in range(ranks())]
+    distributed.all_gather(gathered, value.detach().contiguous())
+    return gathered
+
+
 def rows_of_all_ranks(value: Tensor) -> Tensor:
-    """The global batch: rows of equal batches of all ranks, [world * B, ...], without gradient.
+    """The global batch, without gradient, from what each rank has of it, [B, ...].
 
     In the order in which one process would have them: rank r has rows r, r + world, ...
     """
     if ranks() == 1:
         return value.detach()
-    gathered = [torch.empty_like(value) for _ in range(ranks())]
-    distributed.all_gather(gathered, value.detach().contiguous())
-    return torch.stack(gathered, dim=1).flatten(0, 1)
+    total, world = rows_of_batch(len(value)), ranks()
+    own, most = own_rows_of(total, rank(), world), own_rows_of(total, 0, world)
+    if own < most:  # all send equally many; the rest is cut off
+        value = torch.cat([value[:own], value.new_zeros((most - own, *value.shape[1:]))])
+    return torch.stack(of_all_ranks(value), dim=1).flatten(0, 1)[:total]
 
 
 def own_rows(everyone: Tensor) -> Tensor:
-    """The part of this rank in what rows_of_all_ranks gathered."""
-    return everyone[rank() :: ranks()]
+    """The part that this rank was given of what rows_of_all_ranks gathered."""
+    own = everyone[rank() :: ranks()]
+    return own if len(own) else everyone[:1]
 
 
 def is_lost(error: BaseException) -> bool:

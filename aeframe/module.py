@@ -17,6 +17,7 @@ from aeframe.checkpoints import metrics_of, restore_metrics
 from aeframe.constrained import ConstrainedAutoencoder
 from aeframe.constraints.base import Step
 from aeframe.data import Batch, DataModule
+from aeframe.distributed import begin_batch, own_rows_of
 from aeframe.divergence import Guard, diverged, outlier
 from aeframe.errors import UserError
 from aeframe.metrics import Metrics
@@ -126,13 +127,34 @@ class AutoencoderModule(pl.LightningModule):
                 "scheduler.total_steps", what, f"Write scheduler.total_steps={steps:g}."
             )
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        return self.loss(batch, batch_idx, self.trainer.global_step)
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor | dict[str, Tensor]:
+        loss = self.loss(batch, batch_idx, self.trainer.global_step)
+        if self.trainer.world_size == self.trainer.accumulate_grad_batches == 1:
+            return loss
+        weight = self.weight_of(batch, batch_idx)
+        return {"loss": loss if weight == 1 else loss * weight, "unweighted": loss.detach()}
+
+    def weight_of(self, batch: Batch, batch_idx: int) -> float:
+        """By how much a batch's loss counts more than the average over ranks and over the batches of a step,
+        which is what becomes of it: so that each row counts alike.
+        """
+        rank, world = self.global_rank, self.trainer.world_size
+        together, size = self.trainer.accumulate_grad_batches, self.data.batch_size
+        first = batch_idx - batch_idx % together
+        last = min(first + together, int(self.trainer.num_training_batches))
+        rows = min(last * size, len(self.data.splits["train"])) - first * size
+        return own_rows_of(batch.total, rank, world) * world * together / rows
 
     def loss(self, batch: Batch, batch_idx: int, step: int) -> Tensor:
         """The loss of the batch that the optimizer's next step is to be taken on, after `step` steps."""
         _, _, _, rank, world = epoch = self.epoch
-        noise = Noise(self.seed, "train", epoch.number, batch_idx, rank=rank, world=world)
+        if world > 1:
+            begin_batch(batch.total)
+            rank = (
+                rank if rank < batch.total else 0
+            )  # without a row of its own it is given the first
+        key = (self.seed, "train", epoch.number, batch_idx)
+        noise = Noise(*key, rank=rank, world=world, rows=batch.total)
         if self._drops:  # dropout draws from the global stream
             torch.manual_seed(mix(*noise.key, rank))
         output = self.observed(batch.x, noise)

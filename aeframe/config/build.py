@@ -128,10 +128,12 @@ def _net(node: dict[str, Any], parts: Parts, data: DataModule) -> ConstrainedAut
         what = f"takes values in [{low:g}, {high:g}], the data is in [{first:g}, {last:g}]"
         remedy = "Write dataset.normalization=unit, or likelihood=gaussian."
         found.append(Problem(f"likelihood={name}", what, remedy))
-    size = batch_size(node)
-    if parts.made["network"].norm == "batch" and spec.samples % size == 1:
-        what = f"of {spec.samples} samples the last batch has one, and norm=batch no variance of it"
-        remedy = f"Write dataset.batch_size={size + 1}, or network.norm=layer."
+    size, devices = batch_size(node), parts.made["hardware"].processes or 1
+    rest = spec.samples % size
+    if parts.made["network"].norm == "batch" and 0 < rest < 2 * devices:
+        each = "one" if devices == 1 else f"{rest}, not two for each process"
+        what = f"of {spec.samples} samples the last batch has {each}, and norm=batch no variance of one"
+        remedy = f"Write dataset.batch_size={size + devices}, or network.norm=layer."
         found.append(Problem(f"dataset.batch_size={size}", what, remedy))
     if found:
         raise ConfigError(found)

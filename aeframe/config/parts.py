@@ -228,8 +228,8 @@ def _construct(node: dict[str, Any], parts: Parts) -> None:
         what = "several processes cannot go back together"
         parts.found.append(Problem("divergence.retries", what, "Write 0, or hardware=cpu or gpu."))
     chosen = parts.made.get("hardware")
-    if "dataset" in parts.made and chosen is not None and isinstance(chosen.devices, int):
-        uneven = uneven_batch(batch_size(node), chosen.devices * chosen.num_nodes)
+    if "dataset" in parts.made and chosen is not None and chosen.processes is not None:
+        uneven = uneven_batch(batch_size(node), chosen.processes)
         parts.found += [Problem(*uneven)] if uneven is not None else []
     if not {"network", "likelihood"} <= parts.made.keys():
         return

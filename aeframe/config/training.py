@@ -45,6 +45,11 @@ class Hardware:
     sync_batchnorm: bool = False
     threads: Count | Literal["auto"] = "auto"
 
+    @property
+    def processes(self) -> int | None:
+        """How many train together, where that is written."""
+        return self.devices * self.num_nodes if isinstance(self.devices, int) else None
+
 
 @dataclass(frozen=True, kw_only=True)
 class Training:

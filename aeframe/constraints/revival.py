@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from aeframe.bounds import Above, AtLeast
 from aeframe.constraints.base import Constraint, Data, Pass, Step
-from aeframe.distributed import ranks, rows_of_all_ranks, sum_over_ranks
+from aeframe.distributed import rows_of_all_ranks, rows_of_batch, sum_over_ranks
 from aeframe.models.base import Autoencoder, Output
 from aeframe.noise import Noise
 from aeframe.schedules import Clock, Scheduled, schedule
@@ -38,7 +38,7 @@ class _Revival(Constraint):
 
     def observe(self, output: Output, clock: Clock) -> None:
         fired = sum_over_ranks(output.code.active.any(0).int()) > 0
-        rows = len(output.code.value) * ranks()
+        rows = rows_of_batch(len(output.code.value))
         self.idle.copy_(torch.where(fired, 0, self.idle + rows))
 
     @property

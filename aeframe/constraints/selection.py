@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from aeframe.bounds import Above, AtLeast, Below
 from aeframe.constraints.base import Constraint, Data
-from aeframe.distributed import own_rows, rows_of_all_ranks
+from aeframe.distributed import of_all_ranks, own_rows, rows_of_all_ranks
 from aeframe.errors import TrainingError
 from aeframe.models.base import Autoencoder, Code, Output
 from aeframe.networks import Active, write_active
@@ -132,7 +132,7 @@ class BatchTopK(_Calibrated):
     def observe(self, output: Output, clock: Clock) -> None:
         value = output.code.value
         smallest = torch.where(value > 0, value, torch.inf).min()
-        self._follow(rows_of_all_ranks(smallest[None]).min())
+        self._follow(torch.stack(of_all_ranks(smallest)).min())
 
 
 class WinnerTakeAll(_Calibrated):
@@ -175,7 +175,7 @@ class WinnerTakeAll(_Calibrated):
     def observe(self, output: Output, clock: Clock) -> None:
         value = output.code.value
         smallest = torch.where(value > 0, value, torch.inf).amin(0)
-        self._follow(rows_of_all_ranks(smallest[None]).amin(0))
+        self._follow(torch.stack(of_all_ranks(smallest)).amin(0))
 
 
 def _no_winner(rate: float, batch: int) -> tuple[str, str]:

@@ -16,10 +16,10 @@ class EpochBatches(Sampler[Share]):
     """One rank's shares of batches of positions in [0, n).
 
     A global batch has `batch_size` samples; rank r takes its rows r, r + world, ..., so that the ranks
-    together see what one process would have seen. In training (`shuffle`) every rank gets equally many
-    rows of each batch, for which at most world - 1 samples of the last one are left out, others in each
-    epoch. In evaluation none is left out and none is seen twice. device: where the positions are.
-    begun: an epoch that an earlier process began, and its batches that are done.
+    together see what one process would have seen. In training all ranks have equally many batches: a rank
+    without a row of the last one is given its first row, which then counts for nothing. In evaluation such
+    a rank has one batch fewer. device: where the positions are. begun: an epoch that an earlier process
+    began, and its batches that are done.
     """
 
     def __init__(
@@ -34,9 +34,9 @@ class EpochBatches(Sampler[Share]):
         world: int = 1,
         device: torch.device | None = None,
     ) -> None:
-        self.n = n - n % world if training else n
+        self.n, self.training = n, training
         self.batch_size, self.seed, self.shuffle = batch_size, seed, shuffle
-        self.total, self.rank, self.world = n, rank, world
+        self.rank, self.world = rank, world
         self.epoch, self.begun = 0, (0, 0)
         self.device = device
 
@@ -45,8 +45,8 @@ class EpochBatches(Sampler[Share]):
         self.epoch = epoch
 
     def _starts(self) -> range:
-        # a rank whose share of the last batch is empty has one batch fewer
-        return range(0, max(self.n - self.rank, 0), self.batch_size)
+        rows = self.n if self.training else max(self.n - self.rank, 0)
+        return range(0, rows, self.batch_size)
 
     def __len__(self) -> int:
         return len(self._starts())
@@ -56,15 +56,16 @@ class EpochBatches(Sampler[Share]):
 
     def shares_of(self, index: Tensor | None) -> Iterator[Share]:
         """The same, with what stands in `index`, [n], at each position: looked up once for all batches."""
-        dtype = rows_of(self.total)
-        order = torch.arange(self.total, dtype=dtype)
+        dtype = rows_of(self.n)
+        order = torch.arange(self.n, dtype=dtype)
         if self.shuffle:
             generator = torch.Generator().manual_seed(mix(self.seed, "order", self.epoch))
-            order = torch.randperm(self.total, generator=generator, dtype=dtype)
+            order = torch.randperm(self.n, generator=generator, dtype=dtype)
         order = order.to(self.device)  # once, where batches are gathered
         if index is not None:
             order = index.index_select(0, order)
         begun, done = self.begun
         first = done if self.epoch == begun else 0
-        for batch in order[: self.n].split(self.batch_size)[first : len(self)]:
-            yield Share(batch if self.world == 1 else batch[self.rank :: self.world], len(batch))
+        for batch in order.split(self.batch_size)[first : len(self)]:
+            own = batch if self.world == 1 else batch[self.rank :: self.world]
+            yield Share(own if len(own) else batch[:1], len(batch))
