@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from aeframe.data import Batch
 from aeframe.errors import TrainingError
 from aeframe.files import replaced
 from aeframe.saved import DIVERGED
+from aeframe.strict_json import as_json
 
 FAR = 1e9  # of normalized values, whose squares then are beyond what float32 adds to others
 SHOWN = 5  # samples in the message; the file has all
@@ -40,7 +40,7 @@ class DivergenceError(TrainingError):
     def write(self, folder: Path, tried: Sequence[int]) -> None:
         """Put it into a run's folder. tried: see Guard."""
         with replaced(folder / DIVERGED) as file:
-            text = json.dumps({**self.found, "went_back_to": tried}, indent=2)
+            text = as_json({**self.found, "went_back_to": tried})
             file.write(f"{text}\n".encode())
 
 

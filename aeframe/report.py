@@ -16,6 +16,7 @@ from aeframe.differences import differences
 from aeframe.evaluate import Card
 from aeframe.launch import here
 from aeframe.saved import Saved
+from aeframe.strict_json import cell
 
 ROWS = {  # metric of the test split -> what the table calls it
     "corrupted_psnr": "PSNR of the corrupted input (dB)",
@@ -117,10 +118,11 @@ def _table(card: Card, result: Mapping[str, Any]) -> Table:
         table.add_column(baseline.name, justify="right")
     m, errors = card.metrics, [baseline.mse for baseline in card.baselines]
     table.add_row("MSE per pixel", *(_error(mse) for mse in (m["mse"], *errors)))
-    table.add_row("PSNR (dB)", f"{m['psnr']:.2f}", *(f"{b.psnr:.2f}" for b in card.baselines))
+    levels = [m["psnr"], *(baseline.psnr for baseline in card.baselines)]
+    table.add_row("PSNR (dB)", *(cell(level, ".2f") for level in levels))
     for name, label in ROWS.items():
         if name in m:
-            table.add_row(label, f"{m[name]:.4g}")
+            table.add_row(label, cell(m[name], ".4g"))
     if "nll" in m:
         error = m.get("nll_standard_error")
         beside = "" if error is None else f" ± {error:.2f}"

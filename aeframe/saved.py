@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import zipfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -13,6 +14,7 @@ from typing import Any, TypeGuard
 import torch
 
 from aeframe.errors import UserError, short
+from aeframe.strict_json import finite
 
 CHECKPOINTS, LAST, BEST = "checkpoints", "last.ckpt", "best.ckpt"
 PREVIOUS, DIVERGED = "previous.ckpt", "diverged.json"
@@ -156,7 +158,10 @@ def _value(folder: Path, steps: int) -> float | None:
     """The result of a run that has finished, and not been trained further since."""
     try:
         found = json.loads((folder / "evaluation.json").read_text())
-        return float(found["optimized_metric"]["value"]) if found["steps"] == steps else None
+        if found["steps"] != steps:
+            return None
+        value = finite(found["optimized_metric"]["value"])
+        return math.nan if value is None else value  # a result all the same
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
 

@@ -16,6 +16,8 @@ from rich.console import Console
 from rich.table import Table
 from yaml import YAMLError
 
+from aeframe.strict_json import cell, finite
+
 FAILED = "failed.txt"
 SHOWN = ("mse", "psnr", "copied", "l0", "dead", "gain_db", "nll")
 """Test metrics in the table's columns, where any job has them; the CSV file has all."""
@@ -28,7 +30,10 @@ UNITS = (
 
 @dataclass
 class Job:
-    """One job of a sweep, as its folder tells it. value: of the optimized metric, None if it failed."""
+    """One job of a sweep, as its folder tells it.
+
+    value: of the optimized metric; None if it failed, or if it is infinite. error: why it failed.
+    """
 
     folder: Path
     overrides: dict[str, str]
@@ -59,7 +64,7 @@ class SweepTable(Callback):
         varied = _varied(jobs)
         _write_csv(folder / "sweep.csv", jobs, varied, metric)
         _print(jobs, varied, metric, folder)
-        SweepTable.failures = sum(job.value is None for job in jobs)
+        SweepTable.failures = sum(bool(job.error) for job in jobs)
 
 
 def read_jobs(folder: Path) -> tuple[list[Job], str, str]:
@@ -87,9 +92,10 @@ def _evaluation(job: Job) -> dict[str, str]:
     try:
         card = json.loads((job.folder / "evaluation.json").read_text())
         by, check = card["optimized_metric"], card["copy_check"]
-        metrics = {str(name): float(value) for name, value in card["metrics"].items()}
+        found = {str(name): finite(value) for name, value in card["metrics"].items()}
+        metrics = {name: value for name, value in found.items() if value is not None}
         metrics["copied"] = float(check["copied"])
-        job.value, job.error_in_validation = float(by["value"]), float(card["validation"]["mse"])
+        job.value, job.error_in_validation = finite(by["value"]), finite(card["validation"]["mse"])
         job.metrics, job.copies = metrics, not check["passed"]
         return {str(by["name"]): str(by["direction"])}
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
@@ -106,10 +112,10 @@ def _overrides(file: Path) -> dict[str, str]:
     return {key: value for key, _, value in written}
 
 
-def _order(job: Job, direction: str) -> tuple[bool, float]:
-    if job.value is None:
-        return True, 0.0
-    return False, job.value if direction == "min" else -job.value
+def _order(job: Job, direction: str) -> tuple[bool, bool, float]:
+    """Best first, then what has no number, then what failed."""
+    value = 0.0 if job.value is None else job.value
+    return bool(job.error), job.value is None, value if direction == "min" else -value
 
 
 def _varied(jobs: list[Job]) -> list[str]:
@@ -141,7 +147,7 @@ def _print(jobs: list[Job], varied: list[str], metric: str, folder: Path) -> Non
         table = _table(jobs, varied, metric, present := present[:-1])
     console.print(table)
     for job in jobs:
-        if job.value is None:
+        if job.error:
             console.print(f"failed: {job.folder}: {job.error}", style="red")
     if jobs and jobs[0].value is not None:
         note = "  (but it copies its input)" if jobs[0].copies else ""
@@ -160,9 +166,9 @@ def _table(jobs: list[Job], varied: list[str], metric: str, present: list[str]) 
     for rank, job in enumerate(jobs, 1):
         chosen = [job.overrides.get(key, "") for key in varied]
         number = job.folder.name.partition("_")[0]
-        if job.value is None:
+        if job.error:
             table.add_row("-", *chosen, "failed", *[""] * len(present), number, style="red")
             continue
-        shown = [f"{job.metrics[n]:.4g}" if n in job.metrics else "" for n in present]
-        table.add_row(str(rank), *chosen, f"{job.value:.5g}", *shown, number)
+        shown = [cell(job.metrics.get(name), ".4g") for name in present]
+        table.add_row(str(rank), *chosen, cell(job.value, ".5g"), *shown, number)
     return table

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import time
@@ -54,6 +53,7 @@ from aeframe.saved import (
     state_in,
     tried_in,
 )
+from aeframe.strict_json import as_json
 
 PROFILERS: dict[str, Callable[..., Profiler]] = {
     "simple": SimpleProfiler,
@@ -129,7 +129,7 @@ def run(
         if net.step is not None:
             changed = codec.save(folder, codec.calibrated(artifact.load(folder), built.data))
         with replaced(folder / "evaluation.json") as file:  # last: it says that the run is done
-            file.write(f"{json.dumps(result, indent=2)}\n".encode())
+            file.write(f"{as_json(result)}\n".encode())
     ends = (c for c in built.callbacks if isinstance(c, Until | EarlyStopping))
     said = [text for text in (*(c.said for c in ends), changed) if text]
     said += map(str, found)

@@ -17,6 +17,7 @@ from aeframe import __version__
 from aeframe.config.net import MADE
 from aeframe.data import DataSpec
 from aeframe.saved import is_count, mapping, not_plain
+from aeframe.strict_json import as_json
 
 FORMAT = 1
 LARGEST = 2**22  # bytes of the text
@@ -71,7 +72,7 @@ class Description:
 
     def text(self) -> str:
         """As JSON."""
-        return json.dumps(
+        return as_json(
             {
                 "format": FORMAT,
                 "identity": self.identity,

@@ -20,6 +20,7 @@ from aeframe.codec.likeness import Likeness
 from aeframe.codec.tables import Tables
 from aeframe.errors import UserError, reason
 from aeframe.files import replaced
+from aeframe.strict_json import as_json
 
 CODEC = "codec.safetensors"
 KEY, FORMAT = "aeframe", 1
@@ -35,7 +36,7 @@ def save(folder: Path, codec: Codec) -> str | None:
     said = {"format": FORMAT, "model": codec.model.identity, "step": codec.step}
     said |= asdict(like) if like.held_out else {"limit": like.limit}  # JSON has no infinity
     tables = {name: np.ascontiguousarray(getattr(codec.tables, name)) for name in TYPES}
-    text = json.dumps(said)
+    text = as_json(said, indent=None)
     with replaced(folder / CODEC) as file:
         file.write(safetensors.numpy.save(tables, {KEY: text}))
     if before in (None, codec.identity):

@@ -8,6 +8,7 @@ from pathlib import Path
 from aeframe.dashboard.page import Page
 from aeframe.evaluate import Card
 from aeframe.launch import called, here
+from aeframe.strict_json import cell
 
 
 def write_beginning(page: Page) -> None:
@@ -43,9 +44,9 @@ def markdown(card: Card) -> str:
         ["test metric", "model", *(b.name for b in others)],
         ["---", *["---:"] * (1 + len(others))],
         ["MSE per pixel", f"{metrics['mse']:.5f}", *(f"{b.mse:.5f}" for b in others)],
-        ["PSNR (dB)", f"{metrics['psnr']:.2f}", *(f"{b.psnr:.2f}" for b in others)],
+        ["PSNR (dB)", *(cell(v, ".2f") for v in (metrics["psnr"], *(b.psnr for b in others)))],
         *(
-            [name, f"{value:.5g}", *[""] * len(others)]
+            [name, cell(value, ".5g"), *[""] * len(others)]
             for name, value in metrics.items()
             if name not in ("mse", "psnr")
         ),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -95,21 +94,6 @@ def add_out(parser: argparse.ArgumentParser, what: str) -> None:
     """Where the result goes."""
     parser.add_argument("-o", "--out", required=True, metavar="PATH", help=what)
     parser.add_argument("--force", action="store_true", help="replace what is there")
-
-
-def print_json(found: Any) -> None:
-    """Print plain data; null stands for what is no number, or infinite, which JSON has no words for."""
-    import json
-
-    print(json.dumps(_finite(found), indent=2, allow_nan=False))
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_finite(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def loaded(options: argparse.Namespace) -> Any:

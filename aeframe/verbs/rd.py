@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aeframe.errors import UserError
+from aeframe.strict_json import as_json
 from aeframe.verbs.base import SPLITS, Verb, add_compute, add_on_bad_sample
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def _write(folder: Path, found: Comparison) -> None:
 
     folder.mkdir(parents=True, exist_ok=True)
     with replaced(folder / "rd.json") as file:
-        file.write(f"{json.dumps(found.as_dict(), indent=1)}\n".encode())
+        file.write(f"{as_json(found.as_dict(), indent=1)}\n".encode())
     low, high = min(found.levels) - 2, max(found.levels) + 4
     picture = drawn((found.ours, *found.others), low, high, UNITS[found.unit])
     with replaced(folder / "rd.png") as file:

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from aeframe.errors import UserError, short
-from aeframe.verbs.base import Verb, print_json
+from aeframe.strict_json import as_json, cell
+from aeframe.verbs.base import Verb
 
 LARGEST = 2**20  # bytes of a file that is read
 
@@ -47,7 +48,7 @@ def _runs(options: argparse.Namespace) -> None:
     found = sorted((_read(folder) for folder in _folders(top)), key=lambda run: run.when)
     found.reverse()
     if options.json:
-        print_json([asdict(run) for run in found])
+        print(as_json([asdict(run) for run in found]))
         return
     if not found:
         raise UserError(options.folder, "holds no runs")
@@ -147,7 +148,7 @@ def _print(found: list[Run], top: str) -> None:
         table.add_column(column, justify="right" if right else "left", no_wrap=column == "when")
     styles = {"failed": "red", "interrupted": "yellow", "training": "cyan"}
     for run in found:
-        value = "" if run.value is None else f"{run.value:.5g}"
+        value = cell(run.value, ".5g") if run.status == "finished" else ""
         kinds = (run.model, run.constraint, run.dataset, run.status, run.metric)
         table.add_row(run.when, *kinds, value, run.folder, style=styles.get(run.status))
     console = Console(highlight=False, markup=False)

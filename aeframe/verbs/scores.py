@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from aeframe.verbs.base import Verb, add_input, add_out, add_run, loaded, print_json
+from aeframe.strict_json import as_json, cell
+from aeframe.verbs.base import Verb, add_input, add_out, add_run, loaded
 
 LISTED = 5  # samples that are shown
 
@@ -75,7 +76,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     model = loaded(options)
     found = of_input(model, options) if options.input else of_test_split(model, options.run)
     if options.json:
-        print_json(found)
+        print(as_json(found))
     else:
         _print(found, model.metrics)
 
@@ -89,12 +90,13 @@ def _print(found: dict[str, Any], before: dict[str, float]) -> None:
     table.add_column("now", justify="right", style="bold")
     table.add_column("at the end of training", justify="right")
     for name, value in found["metrics"].items():
-        known = f"{before[name]:.5g}" if name in before else ""
-        table.add_row(name, f"{value:.5g}", known)
+        known = cell(before[name], ".5g") if name in before else ""
+        table.add_row(name, cell(value, ".5g"), known)
     console = Console(soft_wrap=True, highlight=False, markup=False)
     console.print(table)
     for name, baseline in found.get("baselines", {}).items():
-        console.print(f"{name}: mse {baseline['mse']:.5g}, psnr {baseline['psnr']:.4g} dB")
+        psnr = cell(baseline["psnr"], ".4g")
+        console.print(f"{name}: mse {baseline['mse']:.5g}, psnr {psnr} dB")
     if "copy_check" in found:
         check = found["copy_check"]
         ratio = f"noise is reconstructed {check['ratio']:.1f} times worse than data"

@@ -1,0 +1,35 @@
+"""Numbers for readers: JSON as its standard has it, and a table's cells."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+
+def as_json(value: Any, indent: int | None = 2) -> str:
+    """Write plain data as JSON, with null for NaN and infinity, which JSON has no words for."""
+    return json.dumps(_finite(value), indent=indent, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def finite(value: Any) -> float | None:
+    """Read a number from JSON; None for null and for what an older version wrote as Infinity or NaN.
+
+    Raises TypeError or ValueError for anything else.
+    """
+    number = math.nan if value is None else float(value)
+    return number if math.isfinite(number) else None
+
+
+def cell(value: float | None, form: str) -> str:
+    """Format a number for a table; a dash where there is none, or no finite one."""
+    return "-" if value is None or not math.isfinite(value) else format(value, form)
