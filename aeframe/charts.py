@@ -9,67 +9,87 @@ import pytorch_lightning as pl
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from aeframe.constrained import ConstrainedAutoencoder
-from aeframe.metric_names import metric_names
+from aeframe.metric_names import METRICS, SPARSE, metric_names
 
+STEP = (
+    *("loss", "gradient_norm", "parameter_norm", "images_per_second", "data_waiting"),
+    *("learning_rate", "l0", "dormant"),
+)
+"""What is written of a training step beside the terms of the loss."""
 Layout = dict[str, dict[str, list[str]]]
-"""The tags of each chart, by its category and its title."""
+"""The curves of each chart, as regular expressions of tags, by its category and its title."""
 
 
 def layout(net: ConstrainedAutoencoder) -> Layout:
-    """The charts of a run, of those tags only that it writes."""
-    terms = net.term_names
-    each = [*terms, *(f"{name}_weighted" for name in terms)]
-    measured = ["loss", "gradient_norm", "parameter_norm", "images_per_second", "data_waiting"]
-    sparse = ["l0", "dormant"] if net.is_sparse else []
-    tags = {f"train/{name}" for name in (*each, *measured, *sparse, "learning_rate")}
-    model = net.model
-    tags |= set(metric_names(type(model), dict(net.parts), vars(model)))
+    """Choose the charts of a run: those whose first curve it writes.
+
+    Each chart is the same in all runs, whatever else a run writes: TensorBoard shows charts of several runs
+    once only where they are equal.
+    """
+    terms, model = net.term_names, net.model
+    measured = (name for name in STEP if net.is_sparse or name not in SPARSE)
+    written = [*(f"train/{name}" for name in (*measured, *terms))]
+    written += [f"train/{name}_weighted" for name in terms]
+    written += metric_names(type(model), dict(net.parts), vars(model))
     found = {
-        category: {title: [tag for tag in chart if tag in tags] for title, chart in charts.items()}
-        for category, charts in _charts(terms, stochastic=model.stochastic).items()
+        category: {
+            title: chart
+            for title, chart in charts.items()
+            if any(re.match(chart[0], tag) for tag in written)
+        }
+        for category, charts in CHARTS.items()
     }
-    filled = {
-        c: {title: chart for title, chart in charts.items() if chart} for c, charts in found.items()
-    }
-    return {category: charts for category, charts in filled.items() if charts}
+    return {category: charts for category, charts in found.items() if charts}
 
 
-def _charts(terms: Iterable[str], *, stochastic: bool) -> Layout:
-    """All charts that there are. terms: of the loss."""
-    bound = ["val/negative_elbo", *_both("reconstruction"), "train/gaussian_kl", "val/kl"]
-    return {
-        "loss": {
-            "training and validation": _both("loss"),
-            "terms": [f"train/{name}" for name in terms],
-            "terms, weighted": [f"train/{name}_weighted" for name in terms],
-            "terms in validation": [f"val/{name}" for name in terms],
-        },
-        "evidence lower bound": {
-            "its parts": bound if stochastic else [],
-            "active units": ["val/active_units"],
-        },
-        "reconstruction": {
-            "MSE per pixel": ["val/mse", "val/denoised_mse"],
-            "PSNR": ["val/psnr", "val/corrupted_psnr", "val/denoised_psnr"],
-        },
-        "sparsity": {
-            "active units per sample": _both("l0"),
-            "dormant and dead": [*_both("dormant"), "val/dead"],
-        },
-        "norms": {
-            "gradient": ["train/gradient_norm"],
-            "parameters": ["train/parameter_norm"],
-        },
-        "speed": {
-            "images per second": ["train/images_per_second"],
-            "share of time waiting for data": ["train/data_waiting"],
-            "learning rate": ["train/learning_rate"],
-        },
-    }
+def _tags(*tags: str) -> list[str]:
+    # TensorBoard takes tags for regular expressions, which need only match a beginning
+    return [f"{re.escape(tag)}$" for tag in tags]
 
 
 def _both(name: str) -> list[str]:
-    return [f"train/{name}", f"val/{name}"]
+    return _tags(f"train/{name}", f"val/{name}")
+
+
+def _terms(split: str, others: Iterable[str]) -> list[str]:
+    """The summands of the loss, whatever a constraint calls its own: all but these others."""
+    return [f"{split}/(?!(?:{'|'.join(others)})$)(?!.*_weighted$)[^/]+$"]
+
+
+CHARTS: Layout = {
+    "loss": {
+        "training and validation": _both("loss"),
+        "terms": _terms("train", STEP),
+        "terms, weighted": ["train/.*_weighted$"],
+        "terms in validation": _terms("val", METRICS),
+    },
+    "evidence lower bound": {
+        "its parts": [
+            *_tags("val/negative_elbo"),
+            *_both("reconstruction"),
+            *_tags("train/gaussian_kl", "val/kl"),
+        ],
+        "active units": _tags("val/active_units"),
+    },
+    "reconstruction": {
+        "MSE per pixel": _tags("val/mse", "val/denoised_mse"),
+        "PSNR": _tags("val/psnr", "val/corrupted_psnr", "val/denoised_psnr"),
+    },
+    "sparsity": {
+        "active units per sample": _both("l0"),
+        "dormant and dead": [*_both("dormant"), *_tags("val/dead")],
+    },
+    "norms": {
+        "gradient": _tags("train/gradient_norm"),
+        "parameters": _tags("train/parameter_norm"),
+    },
+    "speed": {
+        "images per second": _tags("train/images_per_second"),
+        "share of time waiting for data": _tags("train/data_waiting"),
+        "learning rate": _tags("train/learning_rate"),
+    },
+}
+"""All charts that there are."""
 
 
 class Charts(pl.Callback):
@@ -80,12 +100,8 @@ class Charts(pl.Callback):
             return
         net = pl_module.net
         assert isinstance(net, ConstrainedAutoencoder)
-        # TensorBoard takes tags for regular expressions, which need only match a beginning
         charts = {
-            category: {
-                title: ["Multiline", [f"{re.escape(tag)}$" for tag in chart]]
-                for title, chart in charts.items()
-            }
+            category: {title: ["Multiline", chart] for title, chart in charts.items()}
             for category, charts in layout(net).items()
         }
         for logger in trainer.loggers:

@@ -10,6 +10,12 @@ from aeframe.models.base import Autoencoder
 
 MAXIMIZED = ("psnr", "explained_variance", "gain_db", "denoised_psnr", "active_units")
 """Metrics of which more is better; of all others, less."""
+ALWAYS = ("mse", "psnr", "explained_variance", "loss")
+SPARSE = ("l0", "dormant", "dead")
+CORRUPTED = ("corrupted_psnr", "denoised_mse", "denoised_psnr", "gain_db")
+STOCHASTIC = ("active_units", "kl", "negative_elbo")
+METRICS = (*ALWAYS, *SPARSE, *CORRUPTED, *STOCHASTIC)
+"""All but the terms of the loss: of every run, and of those with such constraints or such a model."""
 
 
 def better_is(name: str) -> Literal["min", "max"]:
@@ -23,12 +29,10 @@ def metric_names(
     options: Mapping[str, Any],
 ) -> list[str]:
     """The validation metrics that a run of this kind has."""
-    names = ["mse", "psnr", "explained_variance", "loss"]
-    if any(part.sparse for part in constraints.values()):
-        names += ["l0", "dormant", "dead"]
-    if any(part.kind == "corruption" for part in constraints.values()):
-        names += ["corrupted_psnr", "denoised_mse", "denoised_psnr", "gain_db"]
-    names += ["active_units", "kl", "negative_elbo"] if model.stochastic else []
+    names = list(ALWAYS)
+    names += SPARSE if any(part.sparse for part in constraints.values()) else ()
+    names += CORRUPTED if any(p.kind == "corruption" for p in constraints.values()) else ()
+    names += STOCHASTIC if model.stochastic else ()
     names += model.term_names(options)
     penalised = (name for name, part in constraints.items() if part.penalises)
     return [f"val/{name}" for name in (*names, *penalised)]

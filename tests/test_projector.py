@@ -22,7 +22,7 @@ from werkzeug.test import Client
 
 from aeframe import load
 from aeframe.config.build import build
-from aeframe.dashboard.projector import POINTS, UNITS
+from aeframe.dashboard.projector import CONFIG, POINTS, UNITS
 from aeframe.dashboard.text import markdown
 from aeframe.evaluate import Baseline, Card, CopyCheck
 from tests.conftest import TINY, TWO, trained_in
@@ -106,6 +106,17 @@ def test_each_line_and_each_small_picture_is_of_one_code(drawn: Draw) -> None:
         y, x = (24 * n for n in divmod(i, 14))
         small = pixels[y : y + 24 : 3, x : x + 24 : 3] / 255
         assert np.abs(small - view.samples.many[i, 0].numpy()).max() < 0.01
+
+
+@pytest.mark.parametrize("units", [1, 2, 3])
+def test_codes_of_few_units_have_three_columns(drawn: Draw, units: int) -> None:
+    """The page draws three principal components."""
+    found = drawn("network=linear", f"model.latent_dim={units}", parts=["projector"])
+    codes = np.loadtxt(found.page.folder / "projector" / "code.tsv", delimiter="\t")
+    assert codes.shape == (180, 3)
+    assert np.allclose(codes[:, :units], found.view.passed.codes, rtol=1e-3, atol=1e-4)
+    assert not codes[:, units:].any()
+    assert f"code, {units} of {units} units" in (found.page.folder / CONFIG).read_text()
 
 
 def test_the_labels_are_those_of_the_samples(compose: Callable[..., Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import warnings
@@ -20,8 +21,10 @@ from tensorboard.plugins import base_plugin
 from tensorboard.plugins.custom_scalar import layout_pb2
 
 from aeframe import scalars
-from aeframe.charts import layout
+from aeframe.charts import CHARTS, STEP, Charts, layout
 from aeframe.config.build import build
+from aeframe.events import Curves
+from aeframe.metric_names import METRICS
 from aeframe.module import AutoencoderModule
 from aeframe.scalars import norm
 from tests.conftest import Killed
@@ -187,48 +190,88 @@ def charts_of(events: Events) -> dict[str, dict[str, list[str]]]:
 def test_tensorboard_finds_each_curve_of_each_chart(
     aeframe: Command, tmp_path: Path, words: tuple[str, ...]
 ) -> None:
-    """Asked as TensorBoard's page asks its plugin: every tag has its points, and no chart has others."""
+    """Asked as TensorBoard's page asks its plugin: every chart has its first curve, and each tag a chart."""
     assert aeframe(*SHORT, *words)[0] == 0
-    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # its own imports
-        from tensorboard.plugins.custom_scalar.custom_scalars_plugin import CustomScalarsPlugin
-
-    multiplexer = EventMultiplexer().AddRunsFromDirectory(str(tmp_path / "run"))
-    multiplexer.Reload()
-    provider = MultiplexerDataProvider(multiplexer, str(tmp_path))
-    values = SimpleNamespace(scalars_impl=lambda context, tag, *rest: ([tag], "text/plain"))
-    context = base_plugin.TBContext(
-        data_provider=provider, plugin_name_to_instance={"scalars": values}
-    )
-    plugin = CustomScalarsPlugin(context)
+    plugin = custom_scalars(tmp_path / "run")
     events = Events(tmp_path / "run")
     charts = charts_of(events)
     assert charts
     shown = set()
-    for patterns in (chart for category in charts.values() for chart in category.values()):
-        assert patterns
-        for pattern in patterns:
-            found = plugin.scalars_impl(RequestContext(), ".", pattern, "")["tag_to_events"]
-            assert len(found) == 1, pattern
-            shown |= set(found)
+    for title, patterns in ((t, p) for category in charts.values() for t, p in category.items()):
+        tags = [
+            set(plugin.scalars_impl(RequestContext(), ".", pattern, "")["tag_to_events"])
+            for pattern in patterns
+        ]
+        assert tags[0], title
+        assert sum(map(len, tags)) == len(set().union(*tags)), title  # each curve once
+        shown |= set().union(*tags)
     written = {tag for tag in events.read.Tags()["scalars"] if tag.startswith(("train/", "val/"))}
-    alone = {"val/explained_variance", "val/gain_db", "val/denoised_mse"}
-    assert written - shown <= alone
+    alone = {"val/explained_variance", "val/gain_db"}
+    assert written - shown == alone & written
+
+
+def custom_scalars(folder: Path) -> Any:
+    """TensorBoard's plugin for the runs below a folder."""
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # its own imports
+        from tensorboard.plugins.custom_scalar.custom_scalars_plugin import CustomScalarsPlugin
+
+    multiplexer = EventMultiplexer().AddRunsFromDirectory(str(folder))
+    multiplexer.Reload()
+    provider = MultiplexerDataProvider(multiplexer, str(folder))
+    values = SimpleNamespace(scalars_impl=lambda context, tag, *rest: ([tag], "text/plain"))
+    context = base_plugin.TBContext(
+        data_provider=provider, plugin_name_to_instance={"scalars": values}
+    )
+    return CustomScalarsPlugin(context)
+
+
+def test_runs_of_all_variants_share_their_charts(
+    compose: Callable[..., Any], tmp_path: Path
+) -> None:
+    """TensorBoard merges the layouts of all runs in a folder, and would show charts that differ twice."""
+    variants: dict[str, list[str]] = {
+        "undercomplete": [],
+        "denoising": ["constraint=[masking,l2]"],
+        "sparse": ["constraint=[l1,resampling]"],
+        "variational": ["network=linear"],
+    }
+    for name, words in variants.items():
+        net = build(compose(f"model={name}", *words)).net
+        curves = Curves(tmp_path / name)
+        trainer: Any = SimpleNamespace(loggers=[curves], global_step=0, is_global_zero=True)
+        module: Any = SimpleNamespace(net=net)
+        Charts().on_train_start(trainer, module)
+        curves.experiment.close()
+    found = json.loads(custom_scalars(tmp_path).layout_impl(RequestContext(), ""))
+    titles = [(c["title"], chart["title"]) for c in found["category"] for chart in c["chart"]]
+    assert len(titles) == len(set(titles))
+    assert {title for title, _ in titles} == set(CHARTS)
 
 
 def test_charts_are_of_what_a_run_has(compose: Callable[..., Any]) -> None:
     plain = layout(build(compose("model.latent_dim=8")).net)
-    assert plain["loss"]["training and validation"] == ["train/loss", "val/loss"]
-    assert plain["loss"]["terms"] == ["train/reconstruction"]
-    assert plain["reconstruction"] == {"MSE per pixel": ["val/mse"], "PSNR": ["val/psnr"]}
+    assert plain["loss"]["training and validation"] == ["train/loss$", "val/loss$"]
+    assert plain["reconstruction"].keys() == {"MSE per pixel", "PSNR"}
     assert not {"sparsity", "evidence lower bound"} & plain.keys()
     drawn = layout(build(compose("model=variational", "model.latent_dim=8")).net)
     bound = drawn["evidence lower bound"]["its parts"]
-    assert {"val/negative_elbo", "train/gaussian_kl", "val/kl"} <= set(bound)
+    assert {"val/negative_elbo$", "train/gaussian_kl$", "val/kl$"} <= set(bound)
     sparse = layout(build(compose("model=sparse", "constraint=l1")).net)
-    assert sparse["sparsity"]["active units per sample"] == ["train/l0", "val/l0"]
-    assert sparse["sparsity"]["dormant and dead"] == ["train/dormant", "val/dormant", "val/dead"]
-    weighted = ["train/reconstruction_weighted", "train/l1_weighted"]
-    assert sparse["loss"]["terms, weighted"] == weighted
+    assert sparse["sparsity"]["active units per sample"] == ["train/l0$", "val/l0$"]
+    assert sparse["sparsity"]["dormant and dead"][-1] == "val/dead$"
+
+
+def test_a_chart_of_terms_has_each_term_and_nothing_else() -> None:
+    written = [*(f"train/{name}" for name in STEP), "train/l1", "train/my_own", "train/l1_weighted"]
+    written += [*(f"val/{name}" for name in METRICS), "val/l1", "val/reconstruction"]
+
+    def curves(title: str) -> list[str]:
+        (pattern,) = CHARTS["loss"][title]
+        return [tag for tag in written if re.match(pattern, tag)]
+
+    assert curves("terms") == ["train/l1", "train/my_own"]
+    assert curves("terms, weighted") == ["train/l1_weighted"]
+    assert curves("terms in validation") == ["val/l1", "val/reconstruction"]
 
 
 def test_a_run_that_goes_on_has_its_charts_once(

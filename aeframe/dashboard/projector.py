@@ -10,6 +10,7 @@ import torch
 from google.protobuf import text_format
 from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 from torch import Tensor
+from torch.nn.functional import pad
 
 from aeframe.dashboard.page import Page
 from aeframe.dashboard.painting import GREY, SMALL, picture_of
@@ -18,6 +19,7 @@ from aeframe.files import replaced
 
 POINTS = 1000  # samples,
 UNITS = 128  # and units of each, those that vary most: the files are text
+AXES = 3  # the page draws three components, and nothing at all of fewer
 CONFIG, FOLDER = "projector_config.pbtxt", "projector"
 CODE, SAMPLES, SPRITE = (f"{FOLDER}/{name}" for name in ("code.tsv", "samples.tsv", "sprite.png"))
 
@@ -33,16 +35,17 @@ def write(view: View, page: Page) -> None:
     varying = codes.var(0, correction=0).argsort(descending=True, stable=True)[:UNITS]
     units = varying.sort().values
     (run / FOLDER).mkdir(exist_ok=True)
-    _write_rows(run / CODE, [[f"{v:.5g}" for v in row] for row in codes[:, units].tolist()])
+    shown = pad(codes[:, units], (0, max(0, AXES - len(units))))
+    _write_rows(run / CODE, [[f"{v:.5g}" for v in row] for row in shown.tolist()])
     _write_rows(run / SAMPLES, _described(view, every))
     tiles = view.paint.show(view.samples.many[::every], SMALL)
     # runs of one colour alone are looked for: a third of the time, and no more bytes
     picture_of(square(tiles)).save(run / SPRITE, compress_type=zlib.Z_RLE)
     config = ProjectorConfig()
     named = f"code, {len(units)} of {codes.shape[1]} units"
-    shown = config.embeddings.add(tensor_name=named, tensor_path=CODE, metadata_path=SAMPLES)
-    shown.sprite.image_path = SPRITE
-    shown.sprite.single_image_dim.extend([tiles.shape[-1], tiles.shape[-2]])
+    entry = config.embeddings.add(tensor_name=named, tensor_path=CODE, metadata_path=SAMPLES)
+    entry.sprite.image_path = SPRITE
+    entry.sprite.single_image_dim.extend([tiles.shape[-1], tiles.shape[-2]])
     with replaced(run / CONFIG) as file:  # last: it says that the others are there
         file.write(text_format.MessageToString(config).encode())
 
