@@ -35,11 +35,13 @@ class Epoch(NamedTuple):
     """What stays as it is for one epoch, and takes Lightning longer to find out than a small step.
 
     number: from 0. steps: of the optimizer. images: for each step, over all ranks and on the average.
+    logged: one step of so many is written, and at least one of the epoch.
     """
 
     number: int
     steps: int
     images: float
+    logged: int
     rank: int
     world: int
 
@@ -48,8 +50,9 @@ class AutoencoderModule(pl.LightningModule):
     """Trains a constrained autoencoder; knows no variant and no constraint.
 
     seed: all randomness is a function of it, the epoch, the batch and the rank. pace: how many steps one
-    call of Lightning's takes. guard: what looks at the losses. scheduler_options: Lightning's (`interval`,
-    `monitor`, ...). hyperparameters: plain data, saved in every checkpoint.
+    call of Lightning's takes. guard: what looks at the losses. log_every_n_steps: between two steps that are
+    written. scheduler_options: Lightning's (`interval`, `monitor`, ...). hyperparameters: plain data, saved
+    in every checkpoint.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class AutoencoderModule(pl.LightningModule):
         optimizer: MakeOptimizer,
         pace: Pace,
         guard: Guard,
+        log_every_n_steps: int,
         scheduler: MakeScheduler | None = None,
         scheduler_options: Mapping[str, Any] | None = None,
         hyperparameters: Mapping[str, Any] | None = None,
@@ -68,7 +72,8 @@ class AutoencoderModule(pl.LightningModule):
         super().__init__()
         self.net, self.data, self.seed, self.pace, self.guard = net, data, seed, pace, guard
         self.metrics = Metrics(net, data.spec.peak)
-        self.epoch = Epoch(0, 1, 0.0, 0, 1)
+        self.log_every_n_steps = log_every_n_steps
+        self.epoch = Epoch(0, 1, 0.0, log_every_n_steps, 0, 1)
         self._optimizer, self._scheduler = optimizer, scheduler
         self._scheduler_options = dict(scheduler_options or {})
         self._drops = any(isinstance(layer, nn.Dropout) for layer in net.modules())
@@ -147,7 +152,8 @@ class AutoencoderModule(pl.LightningModule):
 
     def loss(self, batch: Batch, batch_idx: int, step: int) -> Tensor:
         """The loss of the batch that the optimizer's next step is to be taken on, after `step` steps."""
-        _, _, _, rank, world = epoch = self.epoch
+        epoch = self.epoch
+        rank, world = epoch.rank, epoch.world
         if world > 1:
             begin_batch(batch.total)
             rank = (
@@ -181,7 +187,7 @@ class AutoencoderModule(pl.LightningModule):
 
     def logs(self, step: int) -> bool:
         """Whether the values of the step that is taken after `step` steps are written."""
-        return (step + 1) % self.trainer.log_every_n_steps == 0  # type: ignore[attr-defined]
+        return (step + 1) % self.epoch.logged == 0
 
     def differentiate(self, loss: Tensor, optimizer: Optimizer) -> None:
         """Give each weight the gradient that the optimizer's step is to see."""
@@ -217,7 +223,7 @@ class AutoencoderModule(pl.LightningModule):
 
     def _unseen(self, step: int) -> int:
         """Of how many steps right before one the losses may not have been looked at."""
-        return 0 if self.sees_each_loss else min(step, self.trainer.log_every_n_steps - 1)  # type: ignore[attr-defined]
+        return 0 if self.sees_each_loss else min(step, self.epoch.logged - 1)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         super().optimizer_step(*args, **kwargs)
@@ -261,8 +267,10 @@ class AutoencoderModule(pl.LightningModule):
         batches = trainer.num_training_batches
         steps = max(math.ceil(batches / trainer.accumulate_grad_batches), 1)
         images = min(batches * self.data.batch_size, len(self.data.splits["train"])) / steps
+        most = trainer.max_steps if trainer.max_steps > 0 else steps
+        logged = min(self.log_every_n_steps, steps, most)
         ranks = trainer.global_rank, trainer.world_size
-        self.epoch = Epoch(trainer.current_epoch, steps, images, *ranks)
+        self.epoch = Epoch(trainer.current_epoch, steps, images, logged, *ranks)
         self.net.set_clock(Clock(step, step / self.epoch.steps))
         self.scalars.begin(self, step)
 

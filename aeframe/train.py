@@ -272,7 +272,6 @@ def _quiet() -> None:
     for pattern in (
         ".*does not have many workers.*",  # batches are slices of memory
         ".*LeafSpec.*",
-        ".*is smaller than the logging.*",
         ".*could not find the monitored key.*",  # steps ended before the first validation, which comes then
         ".*ReduceLROnPlateau conditioned on.*",  # the same
         "(?s).*exists and is not empty.*",  # the folder of a run that goes on

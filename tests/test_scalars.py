@@ -104,6 +104,33 @@ def test_norms_of_gradients_that_were_scaled_are_true(
     assert seen[1] == pytest.approx(seen[0], rel=0.02)
 
 
+@pytest.mark.parametrize(
+    ("words", "steps"),
+    [
+        ((), [2, 5, 8]),
+        (("trainer.log_every_n_steps=2",), [1, 3, 5, 7]),
+        (("trainer.accumulate_grad_batches=2",), [1, 3, 5]),
+        (("++trainer.max_steps=2",), [1]),
+    ],
+    ids=["short epochs", "often", "accumulated", "less than an epoch"],
+)
+def test_each_epoch_has_a_point_in_the_curve(
+    compose: Callable[..., Any], tmp_path: Path, words: tuple[str, ...], steps: list[int]
+) -> None:
+    """Of runs whose epochs are shorter than trainer.log_every_n_steps, the last step of each."""
+    built = build(compose("network.widths=[]", "model.latent_dim=8", *words))
+    wrote = built.module.scalars.write
+    seen: list[int] = []
+
+    def noting(module: AutoencoderModule) -> None:
+        seen.extend([] if module.scalars.noted is None else [module.scalars.noted.step])
+        wrote(module)
+
+    built.module.scalars.write = noting  # type: ignore[method-assign]
+    fit(built, tmp_path, max_epochs=3, limit_train_batches=3, limit_val_batches=1)
+    assert seen == steps
+
+
 def test_active_units_are_counted_in_training(aeframe: Command, tmp_path: Path) -> None:
     words = ("model=sparse", "model.latent_dim=80", "constraint.topk.k=4")
     assert aeframe(*SHORT, *words)[0] == 0

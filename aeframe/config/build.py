@@ -79,6 +79,7 @@ def build(cfg: DictConfig | Mapping[str, Any]) -> Built:
         seed=node["seed"],
         pace=Pace(training.steps_per_call, training.cuda_graph),
         guard=Guard(parts.made["divergence"]),
+        log_every_n_steps=training.log_every_n_steps,
         optimizer=_optimizer(node),
         scheduler=scheduler
         and partial(

@@ -56,7 +56,7 @@ class Training:
     """The keys of `trainer`: those of Lightning's Trainer that aeframe does not set itself (null leaves
     Lightning's default), and our own: the precisions `high` and `medium`, 32-true whose matrix products
     may be rounded (MATMUL); steps_per_call: see aeframe/pace.py; compile: through torch.compile;
-    cuda_graph: see aeframe/graph.py.
+    cuda_graph: see aeframe/graph.py; log_every_n_steps: see aeframe/scalars.py.
     """
 
     precision: Precision | None = None
@@ -99,8 +99,9 @@ def trainer_arguments(node: Mapping[str, Any]) -> dict[str, Any]:
     merged = {**node["hardware"], **node["trainer"]}
     if merged.get("precision") in MATMUL:
         merged["precision"] = "32-true"
-    ours = ("threads", "steps_per_call", "compile", "cuda_graph")
-    return {k: v for k, v in merged.items() if v is not None and k not in ours}
+    ours = ("threads", "steps_per_call", "compile", "cuda_graph", "log_every_n_steps")
+    given = {k: v for k, v in merged.items() if v is not None and k not in ours}
+    return {**given, "log_every_n_steps": 0}  # Lightning writes no step: aeframe/scalars.py does
 
 
 def optimizer_arguments(
