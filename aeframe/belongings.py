@@ -12,11 +12,12 @@ from itertools import chain
 from pathlib import Path
 
 from aeframe.errors import UserError
+from aeframe.folder_guide import GUIDE
 from aeframe.launch import locked
 
 FOLDERS = (".hydra", "checkpoints", "projector")
 FILES = (
-    *(".lock", "train.log", "failed.txt", "evaluation.json", "hparams.yaml"),
+    *(".lock", "train.log", "failed.txt", "evaluation.json", "hparams.yaml", GUIDE),
     *("model.safetensors", "model.json", "diverged.json", "multirun.yaml", "sweep.csv"),
     *(".partial", "checkpoints/.partial"),
     *(f".hydra/{name}.yaml" for name in ("config", "hydra", "overrides")),

@@ -28,7 +28,7 @@ FIRST = "AEFRAME_FIRST"
 """The number of the process that starts the other ranks."""
 LOCK = ".lock"
 RESULTS = (
-    *("model.safetensors", "model.json", "codec.safetensors", "evaluation.json", "hparams.yaml"),
+    *("model.safetensors", "model.json", "codec.safetensors", "evaluation.json"),
     *("diverged.json", "projector", "projector_config.pbtxt"),
 )
 """What a run writes beside its checkpoints and events."""

@@ -37,6 +37,7 @@ from aeframe.errors import UserError
 from aeframe.evaluate import Card
 from aeframe.files import replaced
 from aeframe.fit import fit_or_fail, is_lightnings, told
+from aeframe.folder_guide import write_guide
 from aeframe.interruption import Signals
 from aeframe.launch import is_first_process, locked, one_job, used
 from aeframe.loops import FitLoop
@@ -99,6 +100,8 @@ def run(
     with told(folder, trainer), _claimed(folder, node["resume"] is not None, saved):
         if begin is None and not tried and is_first_process():
             (folder / DIVERGED).unlink(missing_ok=True)  # of an attempt that left nothing else
+        if is_first_process():
+            write_guide(folder)
         jobs = 1 if flags is None else parallel_jobs(HydraConfig.get().launcher)
         with nullcontext() if flags is None else one_job(flags), _computing(built, jobs):
             while fit_or_fail(trainer, built, best, begin):
@@ -190,7 +193,7 @@ def _log_choices(trainer: pl.Trainer, built: Built, card: Card, value: float) ->
     trainer.logger.log_hyperparams(chosen, report.headline(card, value), trainer.global_step)
     for dashboard in (c for c in built.callbacks if isinstance(c, Dashboard)):
         dashboard.write_card(trainer, card)
-    trainer.logger.save()
+    trainer.logger.close()
 
 
 def _trainer(built: Built, folder: Path, metric: str, best: Best) -> pl.Trainer:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from aeframe import __version__, cli
 from aeframe.belongings import Beginning
+from aeframe.folder_guide import GUIDE, MEANINGS
 from tests.conftest import TINY, contents
 
 Command = Callable[..., tuple[int, str, str]]
@@ -87,9 +89,8 @@ def test_a_run_folder_holds_all_of_the_run(aeframe: Command, tmp_path: Path) -> 
     folder = run_folder(tmp_path)
     assert re.fullmatch(r"\d{4}-\d\d-\d\d", folder.parent.name)
     assert re.fullmatch(r"\d\d-\d\d-\d\d-\d{6}_undercomplete_bottleneck_digits", folder.name)
-    events = list(folder.rglob("events.out.tfevents.*"))
-    assert events
-    assert {file.parent for file in events} == {folder}  # no version_0
+    (events,) = folder.rglob("events.out.tfevents.*")  # of training, its test and the card
+    assert events.parent == folder  # no version_0
     assert {file.name for file in (folder / "checkpoints").iterdir()} == {"last.ckpt", "best.ckpt"}
     assert {file.name for file in (folder / ".hydra").iterdir()} == {
         "config.yaml",
@@ -98,6 +99,11 @@ def test_a_run_folder_holds_all_of_the_run(aeframe: Command, tmp_path: Path) -> 
     }
     assert OmegaConf.load(folder / ".hydra" / "config.yaml").model.latent_dim == 5
     assert not (folder / "train.log").exists()  # nothing was logged
+    assert not (folder / "hparams.yaml").exists()
+    names = {f"{path.name}/" if path.is_dir() else path.name for path in folder.iterdir()}
+    explained = {n for n in names for pattern in MEANINGS if fnmatch(n, pattern)}
+    assert names - explained == {GUIDE}
+    assert "| `evaluation.json` | the result: " in (folder / GUIDE).read_text()
     for name in ("last", "best"):
         assert all(bool(torch.isfinite(value).all()) for value in weights(folder, name).values())
 
@@ -550,7 +556,7 @@ def test_a_folder_that_holds_a_run_is_left_as_it_is(
 
 
 @pytest.mark.parametrize("resume", ["null", "auto"])
-@pytest.mark.parametrize("name", ["model.safetensors", "evaluation.json", "hparams.yaml"])
+@pytest.mark.parametrize("name", ["model.safetensors", "evaluation.json", "diverged.json"])
 def test_what_a_run_would_overwrite_is_left_as_it_is(
     aeframe: Command, tmp_path: Path, name: str, resume: str
 ) -> None:
@@ -567,7 +573,9 @@ def test_what_a_run_would_overwrite_is_left_as_it_is(
 def test_a_folder_with_other_files_may_be_used(aeframe: Command, tmp_path: Path) -> None:
     (tmp_path / "mine" / ".hydra").mkdir(parents=True)  # as after a mistake in the data
     (tmp_path / "mine" / "notes.txt").write_text("keep")
+    (tmp_path / "mine" / GUIDE).write_text("my own")
     assert aeframe(*TINY, "hydra.run.dir=mine")[0] == 0
+    assert (tmp_path / "mine" / GUIDE).read_text() == "my own"
     assert (tmp_path / "mine" / "notes.txt").read_text() == "keep"
 
 

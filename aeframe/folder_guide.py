@@ -1,0 +1,39 @@
+"""README.md of a run's folder: what each file there is for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+GUIDE = "README.md"
+MEANINGS = {
+    "evaluation.json": "the result: test metrics, baselines, the copy check, the doctor's findings. "
+    "It is written last: the run has finished",
+    "model.safetensors": "the trained network; this file alone is enough for every `aeframe` command",
+    "model.json": "what is written inside `model.safetensors` beside the weights, to be read: "
+    "configuration, data, metrics",
+    "codec.safetensors": "tables for `aeframe compress` and `decompress` (with `constraint=rate`)",
+    "checkpoints/": "`last.ckpt`, where training goes on (`aeframe train resume=FOLDER "
+    "trainer.max_epochs=N`); `best.ckpt`, which was tested; `previous.ckpt`, to go back to after a "
+    "divergence",
+    "events.out.tfevents.*": "curves, pictures and texts (`tensorboard --logdir FOLDER`), one file for each "
+    "process that trained",
+    "projector/": "codes of validation samples, for TensorBoard's projector",
+    "projector_config.pbtxt": "tells TensorBoard where they are",
+    ".hydra/": "the configuration: `overrides.yaml` as it was typed, `config.yaml` as a whole, "
+    "`hydra.yaml` of Hydra itself",
+    "train.log": "warnings of packages, if there were any",
+    "diverged.json": "where the loss became NaN or exploded, if it did",
+    "failed.txt": "why a job of a sweep failed, if it did",
+    "*profile*": "times, with `trainer.profiler`",
+    ".lock": "empty; keeps two processes from training in one folder",
+}
+"""Each file of a run's folder by its name or pattern; a folder ends with a slash."""
+
+
+def write_guide(folder: Path) -> None:
+    """Explain the files of a run in its folder, unless a README.md is there already."""
+    if (folder / GUIDE).exists():
+        return
+    rows = [f"| `{name}` | {meaning} |" for name, meaning in MEANINGS.items()]
+    lines = ["# A run of aeframe", "", "| file | what it is |", "|---|---|", *rows]
+    (folder / GUIDE).write_text("\n".join(lines) + "\n", "utf-8")
