@@ -16,6 +16,7 @@ from aeframe.constrained import ConstrainedAutoencoder
 from aeframe.data import DataModule
 from aeframe.models.variational import Variational, log_likelihood
 from aeframe.noise import Noise
+from aeframe.psnr import decibels, peak_shares
 
 CHUNK = 256  # samples that are passed through the network at once
 PCA_SAMPLES = 20_000  # training samples that PCA is fitted on
@@ -199,18 +200,19 @@ def baselines(data: DataModule, size: int) -> list[Baseline]:
     wide = train.shape[1] > 2000  # where the full decomposition takes long
     solver = "randomized" if wide and size < min(train.shape) // 2 else "full"
     pca = PCA(size, svd_solver="covariance_eigh" if not wide else solver, random_state=0).fit(train)
-    errors = np.zeros(2)
+    errors = np.zeros((2, train.shape[1]))
     count = len(data.splits["test"])
     for start in range(0, count, 4096):
         x = data.normalization(data.splits["test"][start : start + 4096].x).flatten(1).numpy()
         x = x - centre
         restored = pca.inverse_transform(pca.transform(x))
-        errors += [((x - pca.mean_) ** 2).sum(), ((x - restored) ** 2).sum()]
+        errors += [((x - pca.mean_) ** 2).sum(0), ((x - restored) ** 2).sum(0)]
         data.splits["test"].raw.release()
-    mean, components = errors / (count * train.shape[1])
+    low, high = data.spec.range_in(data.normalization)
+    shares = peak_shares(data.normalization, high - low, data.spec.shape).numpy()
     names = ("mean image", f"PCA, {size} component{'s' if size > 1 else ''}")
     found = [
-        Baseline(name, float(mse), float(10 * np.log10(data.spec.peak**2 / max(mse, 1e-12))))
-        for name, mse in zip(names, (mean, components), strict=True)
+        Baseline(name, float(each.mean()), decibels(float((each * shares).mean())))
+        for name, each in zip(names, errors / count, strict=True)
     ]
     return found[:1] if lossless else found

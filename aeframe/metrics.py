@@ -10,15 +10,16 @@ from aeframe.constrained import ConstrainedAutoencoder
 from aeframe.constraints.base import Constraint
 from aeframe.models.base import Code, Output
 from aeframe.models.variational import gaussian_kl
+from aeframe.psnr import peak_shares
 
 
 class Metrics(nn.Module):
     """The metrics of one split: of the clean, deterministic pass, and of the pass as trained.
 
-    peak: the width of the data's range, for PSNR. Names and units:
-    mse and psnr per pixel (dB); explained_variance 1 - SSE/SST over the whole split; l0 active units per
-    sample; dormant their complement as a share; dead the share of units that no sample activates;
-    denoised_* from the corrupted input; gain_db the PSNR won over it; loss, its terms, kl and
+    peak: the width of the range of stored values, for PSNR, whose errors are in the same units. Names and
+    units: mse per pixel in normalised units; psnr (dB); explained_variance 1 - SSE/SST over the whole split;
+    l0 active units per sample; dormant their complement as a share; dead the share of units that no sample
+    activates; denoised_* from the corrupted input; gain_db the PSNR won over it; loss, its terms, kl and
     negative_elbo in nats per sample; active_units those whose posterior mean varies by more than 0.01
     (Burda et al. 2016).
     """
@@ -49,15 +50,16 @@ class Metrics(nn.Module):
     def update(self, clean: Output, as_trained: Output) -> None:
         """Add one batch."""
         x = clean.x.flatten(1)
-        self.clean.update(clean.reconstruction.flatten(1), x)
+        each = self.shares if self._net[0].normalization.scale.ndim else None
+        self.clean.update(clean.reconstruction.flatten(1), x, each)
         if self.split is None or self.split not in self.variations:
             self.variation.update(x)
         if self.sparse:
             self.units.update(clean.code)
         if self.corrupts:
             from_corrupted = as_trained.reconstruction[: len(x)].flatten(1)
-            self.corrupted.update(as_trained.corrupted.flatten(1), x)
-            self.denoised.update(from_corrupted, x)
+            self.corrupted.update(as_trained.corrupted.flatten(1), x, each)
+            self.denoised.update(from_corrupted, x, each)
         if self.stochastic:
             self.posterior.update(clean.code)
         self._update_terms(as_trained, len(x))
@@ -86,14 +88,13 @@ class Metrics(nn.Module):
 
     def compute(self) -> dict[str, float]:
         """Every metric by name."""
-        mse = self.clean.compute()
-        found = {"mse": mse, "psnr": self._psnr(mse), "explained_variance": self._explained(mse)}
+        mse, psnr = self._errors(self.clean)
+        found = {"mse": mse, "psnr": psnr, "explained_variance": self._explained(mse)}
         if self.sparse:
             found |= self.units.compute()
         if self.corrupts:
-            mse = self.denoised.compute()
-            found["corrupted_psnr"] = self._psnr(self.corrupted.compute())
-            found |= {"denoised_mse": mse, "denoised_psnr": self._psnr(mse)}
+            _, found["corrupted_psnr"] = self._errors(self.corrupted)
+            found["denoised_mse"], found["denoised_psnr"] = self._errors(self.denoised)
             found["gain_db"] = found["denoised_psnr"] - found["corrupted_psnr"]
         if self.stochastic:
             found["active_units"] = self.posterior.compute()
@@ -106,9 +107,17 @@ class Metrics(nn.Module):
             found[name] = whole
         return {name: float(value) for name, value in found.items()}
 
-    def _psnr(self, mse: Tensor) -> Tensor:
-        """Peak signal-to-noise ratio in dB."""
-        return 10 * torch.log10(self.peak**2 / mse)
+    @property
+    def shares(self) -> Tensor:
+        """See `peak_shares`; of the network as it is loaded."""
+        net = self._net[0]
+        return peak_shares(net.normalization, self.peak, net.model.shape)
+
+    def _errors(self, error: SquaredError) -> tuple[Tensor, Tensor]:
+        """The mean squared error in normalised units, and the PSNR in dB."""
+        mean, weighted = error.compute()
+        shares = self.shares
+        return mean, -10 * torch.log10(weighted if shares.ndim else mean * shares)
 
     def _explained(self, mse: Tensor) -> Tensor:
         """1 - SSE / SST; 0 where nothing varies.
@@ -131,24 +140,31 @@ class Metrics(nn.Module):
 
 
 class SquaredError(Metric):
-    """The mean over samples and elements: a sample's sum in the data's precision, all others in float64."""
+    """The mean over samples and elements: a sample's sum in the data's precision, all others in float64.
+
+    And the same with a factor for each element, where there are some.
+    """
 
     total: Tensor
+    weighted: Tensor
     elements: Tensor
 
     def __init__(self) -> None:
         super().__init__()
-        for name in ("total", "elements"):
+        for name in ("total", "weighted", "elements"):
             self.add_state(name, torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
 
-    def update(self, restored: Tensor, x: Tensor) -> None:
-        """Both [B, elements]."""
-        error = restored - x  # x is float32 or wider, whatever the network computed in
-        self.total += error.square_().sum(1).double().sum()
+    def update(self, restored: Tensor, x: Tensor, factors: Tensor | None = None) -> None:
+        """Both [B, elements]. factors: [elements], or None where one is for all."""
+        error = (restored - x).square_()  # x is float32 or wider, whatever the network computed in
+        self.total += error.sum(1).double().sum()
+        if factors is not None:
+            self.weighted += (error @ factors.to(error.dtype)).double().sum()
         self.elements += error.numel()
 
-    def compute(self) -> Tensor:
-        return self.total / self.elements
+    def compute(self) -> tuple[Tensor, Tensor]:
+        """Without and with the factors."""
+        return self.total / self.elements, self.weighted / self.elements
 
 
 class Variation(Metric):

@@ -71,7 +71,8 @@ class AutoencoderModule(pl.LightningModule):
     ) -> None:
         super().__init__()
         self.net, self.data, self.seed, self.pace, self.guard = net, data, seed, pace, guard
-        self.metrics = Metrics(net, data.spec.peak)
+        low, high = data.spec.range_in(net.normalization)
+        self.metrics = Metrics(net, high - low)
         self.log_every_n_steps = log_every_n_steps
         self.epoch = Epoch(0, 1, 0.0, log_every_n_steps, 0, 1)
         self._optimizer, self._scheduler = optimizer, scheduler

@@ -54,6 +54,8 @@ def opening(
         f"{built.data.source.description()}, {spec.samples:,} training samples; "
         f"{device}, seed {node['seed']}"
     )
+    if built.data.kind == "auto":
+        console.print(f"Normalization: {spec.normalization}, as {built.data.reason}.")
     for note in built.notes:
         console.print(f"Note: {note}", style="yellow")
     if saved is not None:

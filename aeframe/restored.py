@@ -87,9 +87,19 @@ def check_fits(saved: Saved, module: AutoencoderModule, trainer: pl.Trainer) -> 
                 raise
             remedy = "Delete it to go on without it: the best is then looked for anew."
             raise UserError(str(file), error.problems[0].what, remedy) from None
-        if state["data"] != module.data.as_dict():
+        if not _is_same_data(state["data"], module.data.as_dict()):
             what = f"is not the data that the run in {saved.folder} was begun with"
             raise UserError("dataset", what, "Give that, unchanged, or start a new run.")
+
+
+def _is_same_data(saved: Any, now: Mapping[str, Any]) -> bool:
+    """Compare what two runs know of their data. Older ones did not keep all of it."""
+    saved = mapping(saved)
+    lacking = now.keys() - saved.keys()
+    if "normalization" in lacking:  # its range was found by other rules
+        lacking |= {"low", "high", "extent"}
+    known = {key: value for key, value in now.items() if key not in lacking}
+    return "digest" in known and {key: saved[key] for key in known} == known
 
 
 def _weights_alone(trainer: pl.Trainer, module: AutoencoderModule) -> dict[str, Any]:

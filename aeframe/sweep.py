@@ -19,6 +19,7 @@ from yaml import YAMLError
 from aeframe.strict_json import cell, finite
 
 FAILED = "failed.txt"
+NORMALIZATION = "dataset.normalization"
 SHOWN = ("mse", "psnr", "copied", "l0", "dead", "gain_db", "nll")
 """Test metrics in the table's columns, where any job has them; the CSV file has all."""
 
@@ -40,6 +41,7 @@ class Job:
     value: float | None = None
     error_in_validation: float | None = None
     metrics: dict[str, float] = field(default_factory=dict)
+    normalization: str = ""
     error: str = ""
     copies: bool = False
 
@@ -97,6 +99,8 @@ def _evaluation(job: Job) -> dict[str, str]:
         metrics["copied"] = float(check["copied"])
         job.value, job.error_in_validation = finite(by["value"]), finite(card["validation"]["mse"])
         job.metrics, job.copies = metrics, not check["passed"]
+        # older runs did not choose it
+        job.normalization = str(card.get("normalization") or job.overrides.get(NORMALIZATION, ""))
         return {str(by["name"]): str(by["direction"])}
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         job.error = "its evaluation.json cannot be read"
@@ -152,7 +156,8 @@ def _print(jobs: list[Job], varied: list[str], metric: str, folder: Path) -> Non
     if jobs and jobs[0].value is not None:
         note = "  (but it copies its input)" if jobs[0].copies else ""
         console.print(f"Best run: {jobs[0].folder}{note}", highlight=False)
-    if "dataset.normalization" in varied and metric != "val/psnr":
+    kinds = {job.normalization for job in jobs if job.value is not None}
+    if len(kinds) > 1 and metric != "val/psnr":
         console.print(f"Note:     {UNITS.format(metric)}", highlight=False)
     console.print(f"Table:    {folder / 'sweep.csv'}", highlight=False)
     look = f"tensorboard --logdir {shlex.quote(str(folder))}"

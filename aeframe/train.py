@@ -119,6 +119,7 @@ def run(
         _log_choices(trainer, built, card, value)
         result = {
             **card.as_dict(),
+            "normalization": built.data.spec.normalization,
             "validation": validation,
             "optimized_metric": {"name": metric, "value": value, "direction": better_is(metric)},
             "until": {"metric": _until(built).wanted.metric, "reached": _until(built).reached},

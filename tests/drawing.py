@@ -74,7 +74,7 @@ def drawn(compose: Callable[..., Any], tmp_path: Path) -> Iterator[Callable[...,
         if built.trainer.get("precision") == "64-true":
             net.double()
         samples = Samples.of(built.data, net, columns)
-        return Drawn.of(View(net, samples, spec.low, spec.high), writer, parts, step)
+        return Drawn.of(View(net, samples, spec), writer, parts, step)
 
     yield draw
     writer.close()

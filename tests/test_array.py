@@ -275,9 +275,9 @@ def test_standard_of_images_is_per_channel(tmp_path: Path) -> None:
 
 
 def test_bytes_are_0_to_255_whatever_occurs(tmp_path: Path) -> None:
-    np.save(tmp_path / "a.npy", np.full((20, 4), 51, np.uint8))
+    np.save(tmp_path / "a.npy", np.resize(np.uint8([51, 51, 51, 51, 102]), (20, 4)))
     made = setup(tmp_path / "a.npy")
-    assert made.peek("test", 1).unique().tolist() == pytest.approx([0.2])
+    assert made.peek("train", 20).unique().tolist() == pytest.approx([0.2, 0.4])
 
 
 def test_npz_and_a_test_file(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import math
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from torch import Tensor
 from aeframe import __version__
 from aeframe.config.net import MADE
 from aeframe.data import DataSpec
+from aeframe.data.spread import Kind
 from aeframe.saved import is_count, mapping, not_plain
 from aeframe.strict_json import as_json
 
@@ -60,8 +61,11 @@ class Description:
     def identified(self, weights: Mapping[str, Tensor]) -> Description:
         """The same with the identity of these weights."""
         function = {key: self.config.get(key) for key in MADE}
-        normalization = mapping(self.config.get("dataset")).get("normalization")
+        written = mapping(self.config.get("dataset")).get("normalization")
+        normalization = self.data.normalization or written
         data = {k: v for k, v in self.data.as_dict().items() if k in ("shape", "dtype", "stored")}
+        if self.data.seen is not None:  # what is decoded is cut to it
+            data["seen"] = list(self.data.seen)
         said = [FORMAT, self.part, function, normalization, data]
         digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
         for name, value in sorted(weights.items()):
@@ -154,7 +158,10 @@ def data_of(given: Any) -> DataSpec:
         raise ForeignError("data.classes are no names")
     low, high = _range([data.get("low"), data.get("high")], "data.low and data.high")
     extent = data.get("extent")
-    stored = data.get("stored")
+    stored, seen = data.get("stored"), data.get("seen")
+    normalization = data.get("normalization")
+    if normalization not in (None, *get_args(Kind)):
+        raise ForeignError("data.normalization is none that aeframe has")
     return DataSpec(
         shape=tuple(shape),
         low=low,
@@ -164,12 +171,17 @@ def data_of(given: Any) -> DataSpec:
         dtype=DTYPES[data["dtype"]],
         stored=None if stored is None else _range(stored, "data.stored"),
         classes=tuple(classes),
+        normalization=normalization,
+        seen=None if seen is None else _range(seen, "data.seen", apart=True),
     )
 
 
-def _range(given: Any, where: str) -> tuple[float, float]:
+def _range(given: Any, where: str, *, apart: bool = False) -> tuple[float, float]:
+    """Two numbers; `apart`: of which the second is larger."""
     if not isinstance(given, list) or len(given) != 2 or not all(map(_is_number, given)):
         raise ForeignError(f"{where} are no two numbers")
+    if apart and not given[0] < given[1]:
+        raise ForeignError(f"{where} is no range")
     return float(given[0]), float(given[1])
 
 

@@ -84,9 +84,10 @@ def limits(data: DataSpec) -> tuple[float, float]:
 
 
 def as_stored(raw: Tensor, data: DataSpec) -> Tensor:
-    """Numbers in the units of stored samples in their type: integers rounded and held in their range."""
+    """Numbers in the units of stored samples in their type and their range: integers are rounded."""
+    known = data.stored or data.seen
     if data.dtype.is_floating_point:
-        return raw.to(data.dtype)
-    low, high = limits(data)
+        return raw.to(data.dtype) if known is None else raw.to(data.dtype).clamp(*known)
+    low, high = known or limits(data)
     # in double precision, which 32 bits fit into
     return raw.double().round_().clamp_(low, min(high, 2.0**62)).to(data.dtype)

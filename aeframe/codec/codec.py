@@ -87,10 +87,11 @@ def errors(model: Model, x: Samples, back: Samples) -> NDArray[np.float64]:
 
 def width(model: Model) -> NDArray[np.float32]:
     """The range of stored values: 255 of bytes; for features of other scales, of each its own."""
-    data = model.description.data
-    if data.stored is not None:
-        return np.array([data.stored[1] - data.stored[0]], np.float32)
-    return (model.net.normalization.scale * data.peak).cpu().numpy().astype(np.float32)
+    data, scale = model.description.data, model.net.normalization.scale
+    of_all = data.stored or (data.seen if scale.ndim != 1 else None)
+    if of_all is not None:
+        return np.array([of_all[1] - of_all[0]], np.float32)
+    return (scale * (data.high - data.low)).cpu().numpy().astype(np.float32)
 
 
 def decibels(mse: NDArray[np.float64] | float) -> Decibels:

@@ -43,6 +43,7 @@ from aeframe.module import AutoencoderModule
 from aeframe.pace import Pace
 
 ATTACH_SAMPLES = 2048  # training samples from which thresholds and the first output are set
+ROUNDING = 1e-6  # beyond a likelihood's support, of what was scaled in another precision
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def build(cfg: DictConfig | Mapping[str, Any]) -> Built:
     pl.seed_everything(node["seed"], verbose=False)
     source = parts.made["dataset"]
     data = data_module(node, source)
-    data.setup()
+    data.setup(parts.made["likelihood"].support)
     net = _net(node, parts, data)
     scheduler = node["scheduler"]
     module = AutoencoderModule(
@@ -124,10 +125,11 @@ def _net(node: dict[str, Any], parts: Parts, data: DataModule) -> ConstrainedAut
     found += size_problems(node, parts, spec.shape)
     low, high = parts.made["likelihood"].support
     first, last = spec.extent
-    if first < low or last > high:
+    if first < low - ROUNDING or last > high + ROUNDING:
         name = type(parts.made["likelihood"]).__name__.lower()
         what = f"takes values in [{low:g}, {high:g}], the data is in [{first:g}, {last:g}]"
-        remedy = "Write dataset.normalization=unit, or likelihood=gaussian."
+        other = "" if spec.normalization == "unit" else "dataset.normalization=unit, or "
+        remedy = f"Write {other}likelihood=gaussian."
         found.append(Problem(f"likelihood={name}", what, remedy))
     size, devices = batch_size(node), parts.made["hardware"].processes or 1
     rest = spec.samples % size

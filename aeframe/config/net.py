@@ -65,10 +65,10 @@ def _parts(node: dict[str, Any], spec: DataSpec) -> Parts:
 
 def _normalization(node: dict[str, Any], spec: DataSpec) -> Normalization:
     """One that has the right shapes."""
-    ones = torch.ones(())
-    if node["dataset"].get("normalization") == "standard":
-        ones = torch.ones(spec.shape[0], *(1 for _ in spec.shape[1:]))
-    return Normalization(torch.zeros_like(ones), ones)
+    kind = spec.normalization or node["dataset"].get("normalization")
+    one, each = torch.ones(()), torch.ones(spec.shape[0], *(1 for _ in spec.shape[1:]))
+    shift = each if kind in ("rms", "standard") else one
+    return Normalization(torch.zeros_like(shift), each if kind == "standard" else one)
 
 
 def take_weights(net: ConstrainedAutoencoder, weights: Mapping[str, Tensor], where: str) -> None:

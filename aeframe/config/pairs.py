@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -30,7 +31,7 @@ class Choices:
     constraints: Mapping[str, Constraint | type[Constraint]]
     network: Network | None = None
     likelihood: Likelihood | None = None
-    normalization: str = "unit"
+    normalization: str = "auto"
     strategy: str = "auto"
     precision: str = "32-true"
     batch_size: int | None = None
@@ -226,9 +227,11 @@ def _data(c: Choices) -> Iterator[Problem]:
     if c.network is not None and c.network.norm == "batch" and c.batch_size == 1:
         what = "norm=batch has no variance of one sample"
         yield Problem("dataset.batch_size=1", what, "Write 2 or more, or network.norm=layer.")
-    if c.likelihood is None or c.normalization != "standard":
+    if c.likelihood is None or c.normalization not in ("standard", "rms"):
         return
-    if c.likelihood.support == (0.0, 1.0):
-        what = "gives values outside [0, 1], which likelihood=bernoulli cannot take"
+    low, high = c.likelihood.support
+    if math.isfinite(low) or math.isfinite(high):
+        name = type(c.likelihood).__name__.lower()
+        what = f"gives values outside [{low:g}, {high:g}], which likelihood={name} cannot take"
         remedy = "Write dataset.normalization=unit, or likelihood=gaussian."
-        yield Problem("dataset.normalization=standard", what, remedy)
+        yield Problem(f"dataset.normalization={c.normalization}", what, remedy)

@@ -112,7 +112,7 @@ class Dashboard(pl.Callback):
         if self.samples is None:
             self.samples = Samples.of(data, net, self.images)
         if self._view is None or self.step != trainer.global_step:
-            self._view = View(net, self.samples, data.spec.low, data.spec.high)
+            self._view = View(net, self.samples, data.spec)
         self.epoch, self.step = trainer.current_epoch, trainer.global_step
         view, page = self._view, _page(trainer)
         wanted = [(name, part) for name, part in parts if name in self.wanted]

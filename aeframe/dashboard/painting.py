@@ -24,10 +24,11 @@ SCALE = 0.5  # the error that has the brightest colour, as a share of the data's
 class Painter(ABC):
     """Draws normalised samples as tiles, [n, 1 or 3, h, w] in [0, 1].
 
-    low, high: the values that are black and white; what is beyond them is, too.
+    low, high: the values that are black and white, of all or of each channel [C, 1, 1]; what is beyond them
+    is, too.
     """
 
-    def __init__(self, low: float, high: float) -> None:
+    def __init__(self, low: float | Tensor, high: float | Tensor) -> None:
         self.low, self.high = low, high
 
     def scaled(self, x: Tensor) -> Tensor:
@@ -92,7 +93,7 @@ class Curves(Painter):
         return torch.where(found, orange, wanted.expand(-1, 3, -1, -1) * 0.6)
 
 
-def painter(shape: tuple[int, ...], low: float, high: float) -> Painter:
+def painter(shape: tuple[int, ...], low: float | Tensor, high: float | Tensor) -> Painter:
     """What draws samples of this shape: an image of one line is a curve, too."""
     return (Pictures if len(shape) == 3 and min(shape[1:]) > 1 else Curves)(low, high)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from aeframe.constrained import ConstrainedAutoencoder
 from aeframe.dashboard.painting import SIDE, SMALL, Painter, Pictures, painter
-from aeframe.data import DataModule
+from aeframe.data import DataModule, DataSpec, Normalization
 from aeframe.models.base import Output
 from aeframe.models.variational import gaussian_kl
 from aeframe.noise import Noise
@@ -58,15 +58,27 @@ class Passed(NamedTuple):
     kl: Tensor | None
 
 
-class View:
-    """A network that is looked at. columns: how many samples are beside each other."""
+def _ends(normalization: Normalization, data: DataSpec) -> tuple[float | Tensor, float | Tensor]:
+    """The normalised values that are drawn black and white."""
+    if len(data.shape) < 3:
+        return data.low, data.high
+    low, high = (
+        normalization(torch.full_like(normalization.shift, value)).float().cpu()
+        for value in data.range_in(normalization)
+    )
+    return low, high
 
-    def __init__(
-        self, net: ConstrainedAutoencoder, samples: Samples, low: float, high: float
-    ) -> None:
+
+class View:
+    """A network that is looked at. columns: how many samples are beside each other.
+
+    Images are drawn in the range of stored values, vectors in that of normalised ones.
+    """
+
+    def __init__(self, net: ConstrainedAutoencoder, samples: Samples, data: DataSpec) -> None:
         self.net, self.samples = net, samples
         self.columns = len(samples.few)
-        self.paint: Painter = painter(net.model.shape, low, high)
+        self.paint: Painter = painter(net.model.shape, *_ends(net.normalization, data))
         large = isinstance(self.paint, Pictures) and max(net.model.shape[1:]) > SHARP
         self.side = SMALL if large else SIDE  # where there are many samples
         self.noise = Noise("dashboard")

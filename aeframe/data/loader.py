@@ -14,10 +14,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from aeframe.bounds import Above, AtLeast, AtMost, Below
-from aeframe.data.normalization import Normalization, fit
+from aeframe.data.normalization import ANY, Normalization, fit
 from aeframe.data.ranges import narrow_notes
 from aeframe.data.sampler import EpochBatches
 from aeframe.data.samples import CHUNK, Batch, Raw, Samples, Shape, Share, Source, rows_of
+from aeframe.data.spread import Choice, Kind
 from aeframe.errors import Problem, UserError
 from aeframe.noise import mix
 
@@ -30,8 +31,9 @@ class DataSpec:
     """What the rest of a run knows of its data.
 
     shape: of one sample. low, high: the range of normalised values. samples: in the training split.
-    extent: the range of all normalised values, where they are not standardised. dtype: of stored values;
-    stored: their range, where it is known beforehand. classes: names of the labels.
+    extent: the range of all normalised values, where one scale is for all. dtype: of stored values;
+    stored: their range, where it is known beforehand. classes: names of the labels. normalization: its kind,
+    which `auto` has chosen. seen: the range of the training split's stored values. Older runs lack both.
     """
 
     shape: Shape
@@ -42,11 +44,18 @@ class DataSpec:
     dtype: torch.dtype
     stored: tuple[float, float] | None = None
     classes: tuple[str, ...] = ()
+    normalization: Kind | None = None
+    seen: tuple[float, float] | None = None
 
-    @property
-    def peak(self) -> float:
-        """The width of the range, for PSNR."""
-        return self.high - self.low
+    def range_in(self, normalization: Normalization) -> tuple[float, float]:
+        """The range of stored values, known or seen: of pictures, and for PSNR."""
+        if (known := self.stored or self.seen) is not None:
+            return known
+        low, high = (
+            normalization.inverse(torch.full_like(normalization.shift, value))
+            for value in (self.low, self.high)
+        )
+        return float(low.min()), float(high.max())
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, for JSON."""
@@ -60,6 +69,8 @@ class DataSpec:
             "dtype": str(self.dtype).removeprefix("torch."),
             "stored": None if self.stored is None else [float(v) for v in self.stored],
             "classes": list(self.classes),
+            "normalization": self.normalization,
+            "seen": None if self.seen is None else list(self.seen),
         }
 
 
@@ -87,7 +98,8 @@ class DataModule:
 
     batch_size: of all ranks together. val_fraction, test_fraction: cut from the training data where the
     source has no such split. normalization: `unit` to [0, 1], by the known range or the training
-    split's; `standard` to mean 0 and variance 1 for each feature or channel; `none`.
+    split's; `rms` about the medians of features or channels, one scale for all; `standard` to mean 0 and
+    variance 1 for each feature or channel; `none`; `auto`: what suits the data.
     in_memory: whether the samples are read into memory (and, for training on a GPU, into its memory);
     `auto` where they take no more than memory_limit GiB. Else they stay in their file, and num_workers
     processes fetch the batches; `auto`: none for data in memory.
@@ -101,7 +113,7 @@ class DataModule:
         batch_size: Annotated[int, AtLeast(1), AtMost(2**31)] = 128,
         val_fraction: Annotated[float, Above(0), Below(1)] = 0.1,
         test_fraction: Annotated[float, Above(0), Below(1)] = 0.1,
-        normalization: Literal["unit", "standard", "none"] = "unit",
+        normalization: Choice = "auto",
         in_memory: bool | Literal["auto"] = "auto",
         memory_limit: Annotated[float, Above(0)] = 4.0,
         num_workers: Annotated[int, AtLeast(0)] | Literal["auto"] = "auto",
@@ -115,23 +127,36 @@ class DataModule:
         self._moved: dict[tuple[int, torch.device], Raw] = {}
         self.spec: DataSpec
         self.normalization: Normalization
+        self.reason = ""  # of the normalisation that was chosen
         self.notes: list[Problem] = []
         self._digest: str | None = None
 
-    def setup(self) -> None:
-        """Read, split and measure the data, once. Raises UserError that names the file, and what to do."""
+    def setup(self, support: tuple[float, float] = ANY) -> None:
+        """Read, split and measure the data, once. Raises UserError that names the file, and what to do.
+
+        support: the normalised values that a model can take.
+        """
         if self.splits:
             return
         raw = self.source.load()
         if self.is_resident(raw.nbytes):
             raw = raw.in_memory()
         self.splits = self._split(raw)
-        self.normalization, low, high, extent = fit(self.kind, self.splits["train"])
-        shape = tuple(raw.data.shape[1:])
-        stored = None if raw.low is None or raw.high is None else (raw.low, raw.high)
-        count = len(self.splits["train"])
-        dtype, classes = self.splits["train"].dtype, raw.classes
-        self.spec = DataSpec(shape, low, high, count, extent, dtype, stored, classes)
+        fitted = fit(self.kind, self.splits["train"], support)
+        self.normalization, self.reason = fitted.normalization, fitted.reason
+        self.notes += fitted.notes
+        self.spec = DataSpec(
+            tuple(raw.data.shape[1:]),
+            fitted.low,
+            fitted.high,
+            len(self.splits["train"]),
+            fitted.extent,
+            self.splits["train"].dtype,
+            None if raw.low is None or raw.high is None else (raw.low, raw.high),
+            raw.classes,
+            fitted.kind,
+            fitted.seen,
+        )
         if raw.assumed:
             some = self._spread("train", max(64, CHUNK // raw.data[0].numel()))
             self.notes += narrow_notes(raw, some)
@@ -197,17 +222,14 @@ class DataModule:
         """Those of the samples that `peek` gives, int64 [<= n], where the source has any."""
         samples = self.splits[split]
         known = samples.raw.labels
-        return None if known is None else known[samples.index[self._spread_rows(split, n)].long()]
+        return None if known is None else known[samples.index[samples.evenly(n)].long()]
 
     def _spread(self, split: str, n: int) -> Tensor:
-        samples, rows = self.splits[split], self._spread_rows(split, n)
+        samples = self.splits[split]
+        rows = samples.evenly(n)
         chosen = samples[Share(rows, len(rows))].x
         samples.raw.release()
         return chosen
-
-    def _spread_rows(self, split: str, n: int) -> Tensor:
-        count = len(self.splits[split])
-        return torch.linspace(0, count - 1, min(n, count), dtype=torch.float64).round().long()
 
     def loader(
         self,

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from aeframe.data.finite import extent_of
-from aeframe.data.samples import Raw, Samples
-from aeframe.errors import UserError
+from aeframe.data.ranges import Range
+from aeframe.data.samples import CHUNK, Raw, Samples
+from aeframe.data.spread import Choice, Columns, Kind, chosen, scale_notes
+from aeframe.errors import Problem, UserError
 
-Kind = Literal["unit", "standard", "none"]
-
+ANY: Range = (-math.inf, math.inf)
 TINY, MOST = torch.finfo(torch.float32).tiny, torch.finfo(torch.float32).max
 
 
@@ -95,49 +96,88 @@ def widened(extent: tuple[float, float], chunk: Tensor, raw: Raw) -> tuple[float
 
 
 class Fitted(NamedTuple):
-    """A normalisation, the range of the training split's values after it, and that of all values."""
+    """A normalisation, the range of the training split's values after it, and that of all values.
+
+    seen: the range of stored values, where it is not known beforehand. reason: of a kind that was chosen.
+    notes: what is likely to train badly.
+    """
 
     normalization: Normalization
     low: float
     high: float
-    extent: tuple[float, float]
+    extent: Range
+    kind: Kind
+    seen: Range | None = None
+    reason: str = ""
+    notes: tuple[Problem, ...] = ()
 
 
-def fit(kind: Kind, train: Samples) -> Fitted:
-    """The normalisation of a training split.
+def fit(wanted: Choice, train: Samples, support: Range = ANY) -> Fitted:
+    """The normalisation of a training split, `auto` as its columns ask for.
 
-    Raises UserError for values that are not finite, and for data without any variation.
+    support: the normalised values that a model can take; where it has ends, `unit` is by all values, held-out
+    ones as well. Raises UserError for values that are not finite, and for data without any variation.
     """
     raw, extent = train.raw, (math.inf, -math.inf)
-    known = None if raw.low is None or raw.high is None else (raw.low, raw.high)
-    known = None if kind == "standard" else known
+    known = None if raw.low is None or raw.high is None else (float(raw.low), float(raw.high))
     if raw.test is not None and (known is None or raw.test.data.is_floating_point()):
         for _, chunk in raw.test.chunks():
             extent = widened(extent, chunk, raw.test)
-    if known is not None:
-        low, high = extent = known  # nothing to look for in the data
+    if known is not None and wanted in ("auto", "unit", "none"):  # nothing to look for in the data
+        fitted = _by_range("none" if wanted == "none" else "unit", known, known)
+        reason = f"its values are known to go from {known[0]:g} to {known[1]:g}"
+        fitted = fitted._replace(reason=reason)
     else:
-        seen = Statistics(train)
-        low, high = float(seen.low.min()), float(seen.high.max())
-        extent = min(extent[0], seen.extent[0]), max(extent[1], seen.extent[1])
-    if not bool(_varies(torch.tensor(low), torch.tensor(high))):
-        what = f"every value of the training data is {low:g} in float32"
-        raise UserError("dataset", what, "Give data that varies: there is nothing to learn in it.")
+        fitted = _by_values(wanted, train, extent, support)
+        fitted = fitted if known is None else fitted._replace(seen=None)
+    _require_differences(train)
+    return fitted
+
+
+def _by_values(wanted: Choice, train: Samples, extent: Range, support: Range) -> Fitted:
+    """A normalisation for which the values have to be looked at. extent: of the test split's."""
+    raw, seen = train.raw, Statistics(train)
+    low, high = trained = float(seen.low.min()), float(seen.high.max())
+    extent = min(extent[0], seen.extent[0]), max(extent[1], seen.extent[1])
+    _require_variation(low, high)
+    if wanted != "none":
+        _require_reach(trained, extent, raw.origin)
+    columns, is_images = Columns.of(train), raw.data.ndim == 4
+    bounded = math.isfinite(support[0]) and math.isfinite(support[1])
+    kind, reason = wanted, ""
+    if wanted == "auto":
+        ends = support if bounded else None
+        kind, reason = chosen(columns, trained, is_images=is_images, support=ends)
+    notes = tuple(scale_notes(kind, columns, trained, is_images=is_images, bounded=bounded))
+    if kind == "unit" and bounded:
+        trained = extent
+    if kind == "standard":
+        fitted = _standard(seen, images=is_images)
+    elif kind == "rms":
+        fitted = _rms(seen, columns, images=is_images)
+    else:
+        fitted = _by_range("none" if kind == "none" else "unit", trained, extent)
+    return fitted._replace(seen=trained, reason=reason, notes=notes)
+
+
+def _by_range(kind: Literal["unit", "none"], range_: Range, extent: Range) -> Fitted:
+    low, high = range_
+    _require_variation(low, high)
     if kind == "none":
-        return Fitted(Normalization(torch.tensor(0.0), torch.tensor(1.0)), low, high, extent)
+        return Fitted(Normalization(torch.tensor(0.0), torch.tensor(1.0)), low, high, extent, kind)
     scaled = ((extent[0] - low) / (high - low), (extent[1] - low) / (high - low))
-    if high - low > MOST or max(map(abs, scaled)) > MOST:
-        what = f"the training data goes from {low:g} to {high:g}, all data to {extent[1]:g}"
-        remedy = "Divide it by a constant before training: float32 does not reach so far."
-        raise UserError(raw.origin, what, remedy)
-    if kind == "unit":
-        return Fitted(Normalization(torch.tensor(low), torch.tensor(high - low)), 0.0, 1.0, scaled)
-    return _standard(seen, images=raw.data.ndim == 4)
+    normalization = Normalization(torch.tensor(low), torch.tensor(high - low))
+    return Fitted(normalization, 0.0, 1.0, scaled, kind)
 
 
-def _varies(low: Tensor, high: Tensor) -> Tensor:
-    """Where float32 tells the lowest value from the highest, even with its smallest ones taken for 0."""
-    return high.float().double() - low.float().double() >= TINY
+def _rms(seen: Statistics, columns: Columns, *, images: bool) -> Fitted:
+    """About the medians, and by a typical sample: a few large values do not set the scale."""
+    median = torch.from_numpy(columns.median)
+    scale = columns.typical or float((seen.variance + (seen.mean - median).square()).mean().sqrt())
+    scale = max(scale, TINY)
+    low, high = (seen.low - median) / scale, (seen.high - median) / scale
+    normalization = Normalization(_shaped(median, images), torch.tensor(scale))
+    return Fitted(normalization, float(low.min()), float(high.max()), ANY, "rms")
 
 
 def _standard(seen: Statistics, *, images: bool) -> Fitted:
@@ -147,6 +187,44 @@ def _standard(seen: Statistics, *, images: bool) -> Fitted:
         raise UserError("dataset", what, "Give data that varies: there is nothing to learn in it.")
     scale = torch.where(varies, deviation.clamp(min=TINY), torch.ones_like(deviation))
     low, high = (seen.low - seen.mean) / scale, (seen.high - seen.mean) / scale
-    shape = (-1, 1, 1) if images else (-1,)
-    normalization = Normalization(seen.mean.view(shape), scale.view(shape))
-    return Fitted(normalization, float(low.min()), float(high.max()), (-math.inf, math.inf))
+    normalization = Normalization(_shaped(seen.mean, images), _shaped(scale, images))
+    return Fitted(normalization, float(low.min()), float(high.max()), ANY, "standard")
+
+
+def _shaped(each: Tensor, images: bool) -> Tensor:
+    """Numbers of features or channels, as samples are multiplied with them."""
+    return each.view(-1, 1, 1) if images else each
+
+
+def _varies(low: Tensor, high: Tensor) -> Tensor:
+    """Where float32 tells the lowest value from the highest, even with its smallest ones taken for 0."""
+    return high.float().double() - low.float().double() >= TINY
+
+
+def _require_variation(low: float, high: float) -> None:
+    if not bool(_varies(torch.tensor(low), torch.tensor(high))):
+        what = f"every value of the training data is {low:g} in float32"
+        raise UserError("dataset", what, "Give data that varies: there is nothing to learn in it.")
+
+
+def _require_reach(range_: Range, extent: Range, where: str) -> None:
+    """Raise UserError where float32 cannot hold all data as shares of the training data's range."""
+    low, high = range_
+    shares = ((end - low) / (high - low) for end in extent)
+    if high - low > MOST or max(map(abs, shares)) > MOST:
+        what = f"the training data goes from {low:g} to {high:g}, all data to {extent[1]:g}"
+        remedy = "Divide it by a constant before training: float32 does not reach so far."
+        raise UserError(where, what, remedy)
+
+
+def _require_differences(train: Samples) -> None:
+    """Raise UserError where all training samples are equal, of which nothing can be learned."""
+    step = max(1, CHUNK // train.raw.data[0].numel())
+    first = train[0:1].x.numpy()  # numpy compares every type
+    for start in range(0, len(train), step):
+        if (train[start : start + step].x.numpy() != first).any():
+            train.raw.release()
+            return
+    if len(train) > 1:
+        what = f"all {len(train):,} training samples are equal"
+        raise UserError(train.raw.origin, what, "Give samples that differ from each other.")

@@ -161,6 +161,11 @@ class Samples(Dataset[Batch]):
             return self.batch(rows, len(rows))
         return self.batch(self.index.index_select(0, chosen.positions), chosen.total)
 
+    def evenly(self, n: int) -> Tensor:
+        """The positions of at most n samples, spread evenly: a source may be sorted by class."""
+        last = len(self) - 1
+        return torch.linspace(0, last, min(n, last + 1), dtype=torch.float64).round().long()
+
     def batch(self, rows: Tensor, total: int) -> Batch:
         """Rows of the common tensor, bfloat16 as float32. total: see `Batch`."""
         x = self._gathered(rows)

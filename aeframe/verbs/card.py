@@ -49,7 +49,8 @@ def _blocks(data: DataModule, n: int) -> Iterator[np.ndarray]:
 def _metrics(model: Model, blocks: Iterable[np.ndarray]) -> dict[str, float]:
     """Clean and deterministic for the reconstruction; corrupted and sampled for the loss."""
     net, spec = model.net, model.description.data
-    metrics = Metrics(net, spec.peak).to(model.device)
+    low, high = spec.range_in(net.normalization)
+    metrics = Metrics(net, high - low).to(model.device)
     for number, block in enumerate(blocks):
         raw = rows(block, "x")
         check_values(raw, spec, "x")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
@@ -38,7 +39,12 @@ def own_data(model: Model, run: str, instead: str = "") -> tuple[Parts, DataModu
     try:
         parts = find(node)
         data = data_module(node, parts.made["dataset"])
-        data.setup()
+        data.setup(parts.made["likelihood"].support)
+        # as in training, whatever is chosen or measured today
+        data.spec, data.normalization = (
+            model.description.data,
+            deepcopy(model.net.normalization).cpu(),
+        )
     except UserError as error:
         remedy = f"The run's data has to be what and where it was in training{instead}."
         # whoever asks this cannot write keys

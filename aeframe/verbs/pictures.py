@@ -8,7 +8,6 @@ from itertools import chain
 from pathlib import Path, PurePath
 
 import numpy as np
-import torch
 from PIL import Image
 
 from aeframe.artifact import Model
@@ -42,22 +41,11 @@ def require_pictures(model: Model) -> None:
 
 def as_bytes(x: np.ndarray, model: Model) -> np.ndarray:
     """Stored samples as bytes: from the range that the training data has to 0..255."""
-    low, high = _range(model)
+    low, high = model.description.data.range_in(model.net.normalization)
     if x.dtype == np.uint8 and (low, high) == (0, 255):
         return x
     scaled = (x.astype(np.float64) - low) / (high - low) * 255
     return scaled.round().clip(0, 255).astype(np.uint8)
-
-
-def _range(model: Model) -> tuple[float, float]:
-    data = model.description.data
-    if data.stored is not None:
-        return data.stored
-    normalization = model.net.normalization
-    like = normalization.scale.detach()
-    low = normalization.inverse(torch.full_like(like, data.low)).min()
-    high = normalization.inverse(torch.full_like(like, data.high)).max()
-    return float(low), float(high)
 
 
 def write_grid(out: Path, pictures: np.ndarray, columns: int | None = None) -> None:

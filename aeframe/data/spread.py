@@ -1,0 +1,135 @@
+"""Robust spreads of columns, and the normalisation that suits them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aeframe.data.ranges import Range
+from aeframe.data.samples import Samples, Share
+from aeframe.errors import Problem
+
+Kind = Literal["unit", "rms", "standard", "none"]
+Choice = Literal["auto", "unit", "rms", "standard", "none"]
+
+ELEMENTS = 2**21  # that are looked at, of rows spread evenly over the training split
+ROWS = 20_000  # at most
+PERCENTILES = (1, 25, 50, 75, 99)
+IQR, PERCENTILE_WIDTH = 1.349, 4.653  # of a normal distribution, in standard deviations
+SMALL = 10.0  # times less than the root mean square of all spreads: a column's share of the error is 1 %
+SHARE = 1 / 50  # of the columns that may be so small without being missed
+HEAVY = 10.0  # times that the range is wider than 98 % of all values
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Columns of a training split: features of vectors, or channels of images.
+
+    median, low, high: of each, [columns]. spread: a standard deviation from the quartiles, which a few large
+    values leave as it is; 0 where 98 % of the values are equal. typical: the root mean square of the median
+    sample about the medians. width: of the range that 98 % of all values lie in.
+    """
+
+    median: Floats
+    low: Floats
+    high: Floats
+    spread: Floats
+    typical: float
+    width: float
+
+    @classmethod
+    def of(cls, train: Samples) -> Columns:
+        """Those of a training split, from some of its rows."""
+        rows = train.evenly(max(1, min(ROWS, ELEMENTS // train.raw.data[0].numel())))
+        x = train[Share(rows, len(rows))].x
+        train.raw.release()
+        samples = x.double().reshape(*x.shape[:2], -1).numpy()
+        values = samples.transpose(0, 2, 1).reshape(-1, samples.shape[1])
+        least, first, median, third, most = np.percentile(values, PERCENTILES, axis=0)
+        spread = (third - first) / IQR
+        spread = np.where(spread > 0, spread, (most - least) / PERCENTILE_WIDTH)
+        about = samples - median[:, None]
+        typical = math.sqrt(float(np.median(np.square(about, out=about).mean((1, 2)))))
+        bottom, top = np.percentile(values, (PERCENTILES[0], PERCENTILES[-1]))
+        return cls(median, values.min(0), values.max(0), spread, typical, width=float(top - bottom))
+
+    @property
+    def small(self) -> int:
+        """How many would hardly be learned beside the others, if one scale were for all."""
+        spread = self.spread[self.spread > 0]
+        return int((spread * SMALL < np.sqrt(np.square(spread).mean())).sum()) if len(spread) else 0
+
+    @property
+    def are_unlike(self) -> bool:
+        """Check for columns in units of their own, as tables have them."""
+        return self.small > SHARE * len(self.spread) and not self.share_a_range
+
+    @property
+    def share_a_range(self) -> bool:
+        """Check for columns that are numbers of one kind, such as pixels: one least value, like widths."""
+        widths = self.high - self.low
+        widths = widths[widths > 0]
+        if not len(widths) or np.median(widths) < widths.max() / 4:
+            return False
+        in_unit = self.low.min() >= -1e-6 and self.high.max() <= 1 + 1e-6
+        return bool(in_unit or (self.low == self.low.min()).mean() >= 0.9)
+
+    @property
+    def ratio(self) -> float:
+        """How many times the largest spread is as large as the smallest."""
+        spread = self.spread[self.spread > 0]
+        return float(spread.max() / spread.min())
+
+    def is_heavy(self, low: float, high: float) -> bool:
+        """Check for a range that a few values set."""
+        return 0 < self.width * HEAVY < high - low
+
+
+def chosen(
+    columns: Columns, range_: Range, *, is_images: bool, support: Range | None
+) -> tuple[Kind, str]:
+    """The normalisation that suits a training split, and the reason in words.
+
+    range_: of its values. support: of a likelihood that takes no others.
+    """
+    told = f"{range_[0]:g} to {range_[1]:g}"
+    if support is not None:
+        return "unit", f"the likelihood takes values in [{support[0]:g}, {support[1]:g}]"
+    if is_images:
+        return "unit", f"images, of {told}"
+    if columns.share_a_range and not columns.is_heavy(*range_):
+        return "unit", f"all columns share the range of {told}"
+    if columns.are_unlike:
+        return "standard", f"the spreads of the columns differ {columns.ratio:.2g} times"
+    return "rms", "one scale suits all columns"
+
+
+def scale_notes(
+    kind: Choice, columns: Columns, range_: Range, *, is_images: bool, bounded: bool
+) -> Iterator[Problem]:
+    """Notes on a scale that a few values set, and on columns that are lost beside others.
+
+    bounded: whether the likelihood takes values of a bounded range only.
+    """
+    where = f"dataset.normalization={kind}"
+    write = f"Write {'likelihood=gaussian ' if bounded else ''}dataset.normalization="
+    if kind != "standard" and not is_images and columns.are_unlike:
+        what = (
+            f"{columns.small} of {len(columns.spread)} columns spread so little beside the others that "
+            "they will hardly be learned"
+        )
+        yield Problem(where, what, f"{write}standard.")
+    elif kind == "unit" and columns.is_heavy(*range_):
+        share = columns.width / (range_[1] - range_[0])
+        what = (
+            f"a few values set the scale: 98 % of all lie within {share:.2g} of the range of "
+            f"{range_[0]:g} to {range_[1]:g}"
+        )
+        yield Problem(where, what, f"{write}rms.")

@@ -1,0 +1,25 @@
+"""Peak signal-to-noise ratio, of errors in the units of the stored values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from aeframe.data import Normalization
+
+
+def peak_shares(normalization: Normalization, peak: float, shape: Sequence[int]) -> Tensor:
+    """Factors that make a squared error in normalised units a share of the squared peak, float64.
+
+    peak: the width of the range of stored values. One factor, or one for each element of a sample [*shape],
+    flattened.
+    """
+    each = (normalization.scale.double() / peak).square()
+    return each if each.ndim == 0 else each.expand(*shape).flatten()
+
+
+def decibels(share: float) -> float:
+    """The PSNR of a mean squared error that is a share of the squared peak; infinite where there is none."""
+    return -10 * math.log10(share) if share > 0 else math.inf if share == 0 else math.nan
