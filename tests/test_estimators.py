@@ -59,7 +59,7 @@ def test_three_linear_units_come_near_three_principal_components(x: np.ndarray) 
     best = PCA(3).fit(scaled)
     assert ((best.inverse_transform(best.transform(scaled)) - scaled) ** 2).mean() < 1e-20
     assert error < 0.02 * x.var(0).mean()
-    scale = float(network.model_.net.normalization.scale)  # one for all columns, which are alike
+    scale = network.model_.net.normalization.scale.numpy()
     assert network.score(x) == pytest.approx(-((back - x) ** 2 / scale**2).mean(), rel=0.05)
     assert list(network.get_feature_names_out())[:1] == ["autoencodertransformer0"]
 

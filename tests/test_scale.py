@@ -87,7 +87,7 @@ CHOICES: dict[str, tuple[Values, str]] = {
     "pixels": (pixels, "unit"),
     "numbers in [0, 1]": (lambda rng: rng.random((500, 9)), "unit"),
     "rare ones": (lambda rng: (rng.random((500, 90)) < 0.005).astype(np.float32), "unit"),
-    "bytes": (lambda rng: rng.integers(0, 9, (99, 5)).astype(np.uint8), "unit"),
+    "bytes": (lambda rng: rng.integers(0, 256, (99, 5)).astype(np.uint8), "unit"),
     "images": (lambda rng: rng.normal(size=(99, 3, 5, 5)) * 7, "unit"),
 }
 
@@ -97,7 +97,7 @@ def test_the_normalization_is_chosen_from_the_data(tmp_path: Path, case: str) ->
     make, wanted = CHOICES[case]
     values = make(np.random.default_rng(5))
     data = made(tmp_path, values)
-    assert (data.spec.normalization, data.notes) == (wanted, ())
+    assert (data.spec.normalization, data.notes) == (wanted, [])
     assert data.reason
     explicit = made(tmp_path, values, normalization=wanted)
     x = torch.from_numpy(values[:9])
@@ -161,7 +161,7 @@ def test_a_scale_that_few_values_set_is_told(tmp_path: Path, case: tuple[str, st
     what, remedy = NOTES[case]
     assert what in note.what
     assert note.remedy == f"Write dataset.normalization{remedy}"
-    assert made(tmp_path, values, normalization=remedy[1:-1]).notes == ()
+    assert made(tmp_path, values, normalization=remedy[1:-1]).notes == []
 
 
 # ------------------------------------------------------------------------------------- the likelihood
