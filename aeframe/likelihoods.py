@@ -57,6 +57,16 @@ class Likelihood(nn.Module, ABC):
         starts.
         """
 
+    @torch.no_grad()
+    def left_by_mean(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Measure what the mean of samples x [N, *shape] leaves unexplained: nats, and the norm of the change
+        of the output that explains them. Medians over the samples: a few huge ones do not set them.
+        """
+        x = x.double()
+        mean, best = self.initial_output(x.mean(0)).expand_as(x), self.initial_output(x)
+        nats = (self.nll(mean, x) - self.nll(best, x)).flatten(1).sum(1)
+        return nats.median(), (best - mean).flatten(1).norm(dim=1).median()
+
 
 class Bernoulli(Likelihood):
     """Pixels in [0, 1] as probabilities; the decoder gives logits.

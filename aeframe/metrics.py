@@ -8,9 +8,13 @@ from torchmetrics import Metric
 
 from aeframe.constrained import ConstrainedAutoencoder
 from aeframe.constraints.base import Constraint
+from aeframe.data import DataModule
 from aeframe.models.base import Code, Output
 from aeframe.models.variational import gaussian_kl
 from aeframe.psnr import peak_shares
+
+COUNTED = 10_000
+"""Training samples, at most, that say which units are dead: a validation split is too small for it."""
 
 
 class Metrics(nn.Module):
@@ -18,10 +22,10 @@ class Metrics(nn.Module):
 
     peak: the width of the range of stored values, for PSNR, whose errors are in the same units. Names and
     units: mse per pixel in normalised units; psnr (dB); explained_variance 1 - SSE/SST over the whole split;
-    l0 active units per sample; dormant their complement as a share; dead the share of units that no sample
-    activates; denoised_* from the corrupted input; gain_db the PSNR won over it; loss, its terms, kl and
-    negative_elbo in nats per sample; active_units those whose posterior mean varies by more than 0.01
-    (Burda et al. 2016).
+    l0 active units per sample; dormant their complement as a share; dead the share of units that no training
+    sample of up to 10,000 activates; denoised_* from the corrupted input; gain_db the PSNR won over it; loss,
+    its terms, kl and negative_elbo in nats per sample; active_units those whose posterior mean varies by more
+    than 0.01 (Burda et al. 2016).
     """
 
     def __init__(self, net: ConstrainedAutoencoder, peak: float) -> None:
@@ -33,7 +37,7 @@ class Metrics(nn.Module):
         self.clean = SquaredError()
         self.variation = Variation(model.inputs)
         self.variations: dict[str, Tensor] = {}  # of splits that were seen: they do not change
-        self.units = UnitActivity(model.latent_dim)
+        self.units, self.dead = UnitActivity(model.latent_dim), DeadUnits(model.latent_dim)
         names = [*net.term_names, "loss", *(["kl", "negative_elbo"] if self.stochastic else [])]
         self.terms = nn.ModuleDict({name: MeanTerm() for name in names})
         self.wholes = nn.ModuleDict()  # means of units, of which a penalty is a function
@@ -64,6 +68,21 @@ class Metrics(nn.Module):
             self.posterior.update(clean.code)
         self._update_terms(as_trained, len(x))
 
+    @torch.no_grad()
+    def count_dead(self, data: DataModule, *, rank: int = 0, world: int = 1) -> None:
+        """Find the units that no training sample activates, of up to COUNTED spread over the split.
+
+        rank, world: each of `world` processes looks at equally many of them.
+        """
+        if not self.sparse:
+            return
+        (net,) = self._net
+        count = max(1, min(COUNTED, len(data.splits["train"])) // world)
+        for x in data.some("train", count * world, net.normalization, net.most_rows, rank, world):
+            self.dead.update(net.encode(x))
+            if world == 1 and self.dead.is_over:
+                return
+
     def _update_terms(self, output: Output, count: int) -> None:
         values = {name: term.value for name, term in output.terms.items()}
         values["loss"] = output.loss
@@ -92,6 +111,8 @@ class Metrics(nn.Module):
         found = {"mse": mse, "psnr": psnr, "explained_variance": self._explained(mse)}
         if self.sparse:
             found |= self.units.compute()
+            if self.dead.update_called:
+                found["dead"] = self.dead.compute()
         if self.corrupts:
             _, found["corrupted_psnr"] = self._errors(self.corrupted)
             found["denoised_mse"], found["denoised_psnr"] = self._errors(self.denoised)
@@ -218,24 +239,45 @@ class MeanTerm(Metric):
 
 
 class UnitActivity(Metric):
-    """How many units a sample activates, and which no sample does."""
+    """How many units a sample activates."""
 
-    fired: Tensor
+    active: Tensor
     samples: Tensor
 
     def __init__(self, units: int) -> None:
         super().__init__()
-        self.add_state("fired", torch.zeros(units, dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("samples", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        self.number = units
+        for name in ("active", "samples"):
+            self.add_state(name, torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
 
     def update(self, code: Code) -> None:
-        self.fired += code.active.sum(0)
-        self.samples += len(code.value)
+        self.active += code.active.sum()
+        self.samples += len(code.pre)
 
     def compute(self) -> dict[str, Tensor]:
-        l0 = self.fired.sum() / self.samples
-        dead = (self.fired == 0).double().mean()
-        return {"l0": l0, "dormant": 1 - l0 / len(self.fired), "dead": dead}
+        l0 = self.active / self.samples
+        return {"l0": l0, "dormant": 1 - l0 / self.number}
+
+
+class DeadUnits(Metric):
+    """The share of units that no sample activates."""
+
+    fired: Tensor
+
+    def __init__(self, units: int) -> None:
+        super().__init__()
+        self.add_state("fired", torch.zeros(units, dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, code: Code) -> None:
+        self.fired += code.active.any(0)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no unit is left that may be dead."""
+        return bool(self.fired.all())
+
+    def compute(self) -> Tensor:
+        return (self.fired == 0).double().mean()
 
 
 class PosteriorSpread(Metric):

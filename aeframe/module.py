@@ -295,6 +295,8 @@ class AutoencoderModule(pl.LightningModule):
 
     def _evaluate(self, batch: Batch, split: str, batch_idx: int) -> None:
         """Clean and deterministic for the reconstruction; corrupted and sampled for the loss."""
+        if batch_idx == 0:
+            self.metrics.count_dead(self.data, rank=self.global_rank, world=self.trainer.world_size)
         noise = self.noise(split, batch_idx, rows=batch.total)
         x = self.net.normalization(batch.x)
         clean = self.net(x, noise=noise, as_trained=False)

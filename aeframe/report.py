@@ -24,7 +24,7 @@ ROWS = {  # metric of the test split -> what the table calls it
     "gain_db": "gain (dB)",
     "l0": "active units per sample (L0)",
     "dormant": "share of dormant units",
-    "dead": "share of dead units",
+    "dead": "share of dead units (training samples)",
     "explained_variance": "explained variance",
     "negative_elbo": "-ELBO (nats)",
     "kl": "KL (nats)",

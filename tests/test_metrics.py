@@ -24,7 +24,7 @@ from aeframe.constrained import ConstrainedAutoencoder
 from aeframe.constraints import L1, Constraint, Masking, TopK
 from aeframe.data import Normalization
 from aeframe.metric_names import better_is, metric_names
-from aeframe.metrics import Metrics
+from aeframe.metrics import DeadUnits, Metrics
 from aeframe.models import Autoencoder, Code, Output, Posterior, Sparse, Undercomplete, Variational
 from aeframe.models.base import Term
 from aeframe.models.variational import ELBO
@@ -225,14 +225,46 @@ def test_active_and_dead_units_by_counting(data: st.DataObject, floor: float) ->
     dead = sum(not any(row[unit] for row in active) for unit in range(UNITS))
     assert found["l0"] == pytest.approx(l0)
     assert found["dormant"] == pytest.approx(1 - l0 / UNITS)
-    assert found["dead"] == pytest.approx(dead / UNITS)
+    assert "dead" not in found  # of the split that is measured nobody asked
+    counted = DeadUnits(UNITS)
+    for b in batches:
+        counted.update(passed(x[b], x[b], value=value[b], floor=floor).code)
+    assert counted.compute() == pytest.approx(dead / UNITS)
+    assert counted.is_over == (dead == 0)
 
 
 def test_units_are_counted_without_corruption() -> None:
     x, none, all_of_them = random(3, INPUTS), torch.zeros(3, UNITS), torch.ones(3, UNITS)
     metrics = Metrics(net(Sparse, topk=TopK(k=2), masking=Masking(fraction=0.5)), 1.0)
     found = computed(metrics, [(passed(x, x, value=none), passed(x, x, value=all_of_them))])
-    assert (found["l0"], found["dormant"], found["dead"]) == (0.0, 1.0, 1.0)
+    assert (found["l0"], found["dormant"]) == (0.0, 1.0)
+
+
+def test_dead_units_are_those_that_no_training_sample_activates(
+    compose: Compose, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = build(compose("model=sparse", "constraint.topk.k=2"))
+    built.net.eval()
+    samples = built.data.peek("train", 10_000)
+    fired = torch.cat([built.net.encode(x).active for x in samples.split(50)]).any(0)
+    metrics = Metrics(built.net, 1.0)
+    metrics.count_dead(built.data)
+    assert 0 < metrics.dead.compute() < 1
+    assert metrics.dead.compute() == pytest.approx(float((~fired).double().mean()))
+
+    monkeypatch.setattr("aeframe.metrics.COUNTED", 101)  # of which two ranks have 50 each
+    shares = [
+        torch.cat(list(built.data.some("train", 100, built.net.normalization, 9, rank, 2)))
+        for rank in range(2)
+    ]
+    assert [len(share) for share in shares] == [50, 50]
+    whole = built.data.peek("train", 100)
+    assert torch.equal(torch.stack(shares, 1).flatten(0, 1), whole)
+    metrics.reset()
+    for rank in range(2):
+        metrics.count_dead(built.data, rank=rank, world=2)
+    fired = built.net.encode(whole).active.any(0)
+    assert metrics.dead.compute() == pytest.approx(float((~fired).double().mean()))
 
 
 def posterior(mean: Tensor, log_variance: Tensor) -> Code:
@@ -439,6 +471,7 @@ def test_a_run_has_the_metrics_that_its_names_promise(
     built.net.eval()
     x = built.data.peek("val", 20)
     passes = (built.net(x, noise=Noise(0), as_trained=flag) for flag in (False, True))
+    built.module.metrics.count_dead(built.data)
     found = {f"val/{name}" for name in computed(built.module.metrics, [tuple(passes)])}
     model = built.net.model
     promised = metric_names(type(model), dict(built.net.parts), vars(model))

@@ -58,11 +58,13 @@ def test_the_reconstruction_term_is_nats_per_sample() -> None:
     assert doubled.value.item() == pytest.approx(2 * expected.item(), rel=1e-6)
 
 
-def test_sparse_codes_are_rectified_and_start_tied_with_unit_columns() -> None:
-    model = make(Sparse, latent_dim=9)
+@pytest.mark.parametrize("tied", [False, True])
+def test_sparse_codes_are_rectified_and_start_tied_with_small_columns(tied: bool) -> None:
+    model = Sparse(Setting(MLP(widths=[], tied=tied), Gaussian(), (6,)), latent_dim=9)
     assert (model.encode(torch.randn(5, 6)).value >= 0).all()
     columns = model.decoder.dictionary
-    assert torch.allclose(columns.norm(dim=0), torch.ones(9))
+    assert torch.allclose(columns.norm(dim=0), torch.full((9,), 0.5))
+    assert not model.writes_code.bias.any()
     assert torch.equal(model.writes_code.weight, columns.t())
 
 

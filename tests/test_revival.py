@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from aeframe.constraints import AuxK, JumpReLU, Resampling, Step
 from aeframe.likelihoods import Gaussian
@@ -72,12 +76,41 @@ def test_auxk_is_half_the_squared_error_without_the_bias() -> None:
     assert part.penalty(passed).item() == pytest.approx(expected.item(), rel=1e-5)
 
 
-def test_auxk_counts_for_nothing_without_dead_units() -> None:
+class Counting(TorchDispatchMode):
+    """Notes the elements of all that is computed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.elements = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        self.elements += made.numel() if isinstance(made, Tensor) else 0
+        return made
+
+
+def test_auxk_computes_nothing_without_dead_units() -> None:
     autoencoder, part = with_dead_half(), AuxK()
     part.attach(autoencoder, data(X))
-    found = part.penalty(seen(part, autoencoder, X))
-    assert found.item() == 0
-    found.backward()  # the graph is there all the same: every rank takes part
+    passed = seen(part, autoencoder, X)
+    with Counting() as counted:
+        assert part.penalty(passed).item() == 0
+    assert counted.elements <= 3 * len(part.idle)  # which is compared; no pass over the batch
+    part.idle[5:] = part.limit
+    with Counting() as counted:
+        assert part.penalty(passed).item() > 0
+    assert counted.elements > X.numel()
+
+
+def test_resampling_computes_nothing_between_its_moments() -> None:
+    autoencoder, part = with_dead_half(), Resampling()
+    part.attach(autoencoder, data(X))
+    shown = output(X, seen(part, autoencoder, X).code)
+
+    def restored(parameters: Tensor) -> Tensor:
+        raise AssertionError("nobody wants to know")
+
+    part.observe(shown._replace(mean=restored), NOW)
 
 
 @pytest.mark.parametrize("tied", [False, True])

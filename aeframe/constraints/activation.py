@@ -146,14 +146,16 @@ class JumpReLU(Penalty):
         self,
         *,
         weight: Annotated[Scheduled, AtLeast(0)],
+        relative: bool = False,
         rate: Rate = 0.1,
         bandwidth: Annotated[float, Above(0)] = 0.5,
     ) -> None:
-        super().__init__(weight)
+        super().__init__(weight, relative)
         self.rate, self.bandwidth = rate, bandwidth
 
     @torch.no_grad()
     def attach(self, model: Autoencoder, data: Data) -> None:
+        super().attach(model, data)
         pre = model.encode(data.batch).pre
         self.theta = nn.Parameter(rate_threshold(pre, self.rate).clamp(min=0))
         self.register_buffer("width", self.bandwidth * pre.std())

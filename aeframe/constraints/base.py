@@ -186,14 +186,36 @@ class Constraint(nn.Module):
 
 
 class Penalty(Constraint):
-    """A constraint that adds `weight * penalty` to the loss. weight: a number or a schedule."""
+    """A constraint that adds `weight * penalty` to the loss. weight: a number or a schedule.
+
+    relative: whether the weight counts shares of the loss that the data's mean leaves, and not nats
+    (Likelihood.left_by_mean). Then one weight suits data of every scale and size.
+    """
 
     kind: ClassVar[Kind] = "penalty"
     penalises = True
+    follows_scale: ClassVar[bool] = False
+    """Whether the penalty grows in proportion to the data, as sums of code values do."""
+    unit: Tensor
 
-    def __init__(self, weight: Scheduled) -> None:
+    def __init__(self, weight: Scheduled, relative: bool = False) -> None:
         super().__init__()
-        self._weight = schedule(weight)
+        self._weight, self.relative = schedule(weight), relative
+        self._nats = 1.0
+        if relative:
+            self.register_load_state_dict_post_hook(Penalty._note_unit)
+
+    def attach(self, model: Autoencoder, data: Data) -> None:
+        if self.relative:
+            nats, size = model.likelihood.left_by_mean(data.batch)
+            unit = nats / size.clamp(min=1e-30) if self.follows_scale else nats
+            self.register_buffer("unit", unit.to(data.batch.dtype))
+            self._note_unit()
+
+    def _note_unit(self, *_: object) -> None:
+        """Keep the unit as a number: to ask a tensor for it would be to wait for the device."""
+        if not self.unit.is_meta:
+            self._nats = self.unit.item()
 
     def weight_at(self, clock: Clock) -> float:
-        return self._weight(clock)
+        return self._weight(clock) * self._nats

@@ -1,4 +1,4 @@
-"""Regularization: terms of the loss that make copying dear."""
+"""Regularization: penalties added to the loss."""
 
 from __future__ import annotations
 
@@ -29,11 +29,16 @@ class L1(Penalty):
     """
 
     sparse = True
+    follows_scale = True
 
     def __init__(
-        self, *, weight: Weight, form: Literal["norm_weighted", "unit_norm"] = "norm_weighted"
+        self,
+        *,
+        weight: Weight,
+        relative: bool = False,
+        form: Literal["norm_weighted", "unit_norm"] = "norm_weighted",
     ) -> None:
-        super().__init__(weight)
+        super().__init__(weight, relative)
         self.form = form
         self.linear_decoder = self.fixes_norms = self.edits_weights = form == "unit_norm"
         self.differentiates = "deep" if form == "norm_weighted" else "never"
@@ -85,8 +90,8 @@ class L2(Penalty):
     A term of the loss, unlike AdamW's decay, which is another objective.
     """
 
-    def __init__(self, *, weight: Weight) -> None:
-        super().__init__(weight)
+    def __init__(self, *, weight: Weight, relative: bool = False) -> None:
+        super().__init__(weight, relative)
 
     def penalty(self, seen: Pass) -> Tensor:
         weights = [
@@ -110,12 +115,15 @@ class KLSparsity(Penalty):
     unit_interval = "needs"
     own_weights = True
 
-    def __init__(self, *, weight: Weight, rho: Annotated[float, Above(0), Below(1)]) -> None:
-        super().__init__(weight)
+    def __init__(
+        self, *, weight: Weight, rho: Annotated[float, Above(0), Below(1)], relative: bool = False
+    ) -> None:
+        super().__init__(weight, relative)
         self.rho = rho
 
     @torch.no_grad()
     def attach(self, model: Autoencoder, data: Data) -> None:
+        super().attach(model, data)
         # from a mean of 0.5 it would take thousands of steps down to rho
         bias = model.writes_code.bias
         bias.add_(math.log(self.rho / (1 - self.rho)) - model.encode(data.batch).pre.mean(0))
@@ -162,10 +170,11 @@ class Contractive(Penalty):
         self,
         *,
         weight: Weight,
+        relative: bool = False,
         method: Literal["auto", "exact", "hutchinson"] = "auto",
         probes: Annotated[int, AtLeast(1)] = 1,
     ) -> None:
-        super().__init__(weight)
+        super().__init__(weight, relative)
         self.method, self.probes = method, probes
         self.differentiates = "always"
         self.single_layer = method == "exact"
@@ -207,8 +216,8 @@ class Orthogonal(Penalty):
 
     own_weights = True
 
-    def __init__(self, *, weight: Weight) -> None:
-        super().__init__(weight)
+    def __init__(self, *, weight: Weight, relative: bool = False) -> None:
+        super().__init__(weight, relative)
 
     def penalty(self, seen: Pass) -> Tensor:
         dictionary = seen.model.decoder.dictionary

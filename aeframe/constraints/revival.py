@@ -75,13 +75,15 @@ class AuxK(_Revival):
 
     def penalty(self, seen: Pass) -> Tensor:
         dead = self.dead
+        if dead.device.type == "cpu" and not dead.any():  # a GPU would be waited for
+            return seen.parameters.new_zeros(())
         k = min(self.k or max(1, seen.model.inputs // 2), seen.model.latent_dim)
         value = seen.code.value if seen.code.in_unit_interval else seen.code.pre.relu()
         top = (value * dead).topk(k, dim=1, sorted=False)
         chosen = torch.zeros_like(seen.code.pre).scatter(1, top.indices, top.values)
         missed = (seen.x - seen.reconstruction).detach().flatten(1)
         error = missed - chosen @ seen.model.decoder.dictionary.t()
-        # the same graph on every rank and in every step; without dead units it counts for nothing
+        # without dead units it counts for nothing
         return 0.5 * error.square().sum(1).mean() * seen.model.likelihood.precision * dead.any()
 
 
@@ -106,11 +108,11 @@ class Resampling(_Revival):
     ) -> None:
         super().__init__(after)
         self.every = every
-        self._missed: Tensor | None = None
+        self._last: tuple[Tensor, Tensor] | None = None  # x and the decoder's output
 
     def observe(self, output: Output, clock: Clock) -> None:
         super().observe(output, clock)
-        self._missed = (output.x - output.reconstruction[: len(output.x)]).flatten(1)
+        self._last = output.x, output.parameters.detach()
 
     def _times(self, epoch: float) -> int:
         return math.floor(epoch / self.every - self.phase)
@@ -118,9 +120,11 @@ class Resampling(_Revival):
     @torch.no_grad()
     def after_step(self, step: Step) -> None:
         epoch, before = step.clock.epoch, step.clock.epoch * (1 - 1 / max(step.clock.step, 1))
-        if self._times(epoch) == self._times(before) or self._missed is None:
+        if self._times(epoch) == self._times(before) or self._last is None:
             return
-        missed, dead = rows_of_all_ranks(self._missed), self.dead
+        x, parameters = self._last
+        missed = x - step.model.likelihood.mean(parameters)[: len(x)]
+        missed, dead = rows_of_all_ranks(missed.flatten(1)), self.dead
         units = dead.nonzero().flatten()[: max(1, len(missed) // 4)]
         if len(units):
             directions = new_directions(step.model, len(units), missed, step.noise)

@@ -218,6 +218,17 @@ class DataModule:
         normalize = normalization or self.normalization
         return normalize(self._spread(split, n).to(normalize.scale.device))
 
+    def some(
+        self, split: str, n: int, normalization: Normalization, most: int, rank: int, world: int
+    ) -> Iterator[Tensor]:
+        """The share of one rank of `world` in n samples spread evenly over a split, in batches, normalised
+        by a model's. most: as in `loader`.
+        """
+        samples, mine = self.splits[split], self._spread_rows(split, n)[rank::world]
+        for rows in mine.split(self.together(most)):
+            yield normalization(samples[Share(rows, len(rows))].x.to(normalization.scale.device))
+        samples.raw.release()
+
     def labels(self, split: str, n: int) -> Tensor | None:
         """Those of the samples that `peek` gives, int64 [<= n], where the source has any."""
         samples = self.splits[split]

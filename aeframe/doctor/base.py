@@ -94,8 +94,8 @@ class Vitals(NamedTuple):
     epoch: from 1. steps: of the optimizer. val: the validation's metrics. start: the loss of the first step
     of all, that of the mean image. loss, gradient_norm: means of what was logged since the validation
     before; None where nothing was. waiting: likewise, the share of time; waited: the seconds in all.
-    saturated: see aeframe/doctor/saturation.py. samples: how many were validated. told: the rules that have
-    spoken.
+    saturated: see aeframe/doctor/saturation.py. samples: in which dead units were looked for. told: the rules
+    that have spoken.
     """
 
     epoch: int

@@ -50,7 +50,7 @@ class Collapse(Rule):
 
 
 class DeadUnits(Rule):
-    """Units that no validation sample activates: many more than chance leaves, and growing in number, or
+    """Units that no training sample activates: many more than chance leaves, and growing in number, or
     more than half.
     """
 
@@ -82,7 +82,7 @@ class DeadUnits(Rule):
         least = self.least or 0.0
         grown = f" ({least:.0%} after epoch {self.least_epoch})" if self._has_grown else ""
         return (
-            f"{self.dead:.0%} of {self.patient.units} code units are dead{grown}, active for no validation "
+            f"{self.dead:.0%} of {self.patient.units} code units are dead{grown}, active for no training "
             f"sample, since epoch {self.since}"
         )
 

@@ -10,7 +10,6 @@ import pytorch_lightning as pl
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.trainer.states import TrainerFn
 
-from aeframe.data import DataModule
 from aeframe.distributed import is_sharded
 from aeframe.doctor.base import Finding, Patient, Rule, Vitals
 from aeframe.doctor.card import of_card
@@ -20,6 +19,7 @@ from aeframe.doctor.saturation import SaturatedOutput, SaturatedUnits, saturated
 from aeframe.doctor.waiting import DataWaiting
 from aeframe.evaluate import Card
 from aeframe.loops import waited
+from aeframe.metrics import COUNTED
 from aeframe.module import AutoencoderModule
 
 RULES: tuple[type[Rule], ...] = (
@@ -104,7 +104,7 @@ class Doctor(pl.Callback):
             waiting=self.waiting.taken(),
             waited=waited(trainer),
             saturated={} if is_sharded(trainer) else saturated(self.patient),
-            samples=_validated(trainer, module.data),
+            samples=min(COUNTED, module.data.spec.samples),
             told=frozenset(rule.name for rule in self.rules if rule.spoke is not None),
         )
 
@@ -126,14 +126,6 @@ class Doctor(pl.Callback):
             for finding in self.last:
                 self._write(finding, trainer)
         return self.findings if self.on else []
-
-
-def _validated(trainer: pl.Trainer, data: DataModule) -> int:
-    """How many samples a validation sees: a limit counts batches of the usual size."""
-    samples = len(data.splits["val"])
-    if trainer.limit_val_batches == 1.0:
-        return samples
-    return min(samples, int(sum(trainer.num_val_batches)) * data.batch_size)
 
 
 class Mean:

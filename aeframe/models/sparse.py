@@ -9,14 +9,19 @@ from aeframe.errors import Problem
 from aeframe.models.base import Autoencoder, Code, Setting, Units
 from aeframe.noise import Noise
 
+START = 0.5
+"""The norm of a linear model's columns and rows before training. From 1 they turn too slowly, and the code's
+errors are as large as the data; from 0.1 the first units to grow win all samples, and the others die.
+"""
+
 
 class Sparse(Autoencoder):
     """Rectified code units, most of which a constraint keeps at zero.
 
     The encoder sees x less the training data's mean (as in Bricken et al. 2023): else all units turn
     towards that mean, and a bright sample activates nearly all of them at once. With one linear layer
-    each way the encoder starts as the transpose of a decoder with unit columns, which leaves fewer units
-    dead (Gao et al. 2024, arXiv:2406.04093).
+    each way the encoder starts as the transpose of the decoder, with columns of one norm and no bias, which
+    leaves fewer units dead (Gao et al. 2024, arXiv:2406.04093).
     allow_undercomplete: lifts the rule that there are more units than inputs.
     """
 
@@ -31,12 +36,15 @@ class Sparse(Autoencoder):
         shared = setting.network.shares_weights  # by all positions
         centre = (self.shape[0], 1, 1) if shared else self.shape
         self.register_buffer("centre", torch.zeros(centre))
-        if self.decoder.is_linear and not setting.network.tied:
-            with torch.no_grad():
-                self.decoder.dictionary.copy_(
-                    nn.functional.normalize(self.decoder.dictionary, dim=0)
-                )
-                self.writes_code.weight.copy_(self.decoder.dictionary.t())
+        if self.decoder.is_linear:
+            self._start_tied()
+
+    @torch.no_grad()
+    def _start_tied(self) -> None:
+        columns, encode = self.decoder.dictionary, self.writes_code
+        columns.copy_(START * nn.functional.normalize(columns, dim=0))
+        encode.weight.copy_(columns.t())
+        encode.bias.zero_()
 
     def encode(self, x: Tensor, noise: Noise | None = None) -> Code:
         return self.write_code(x - self.centre, rectified=True)

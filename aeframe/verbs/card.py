@@ -25,7 +25,7 @@ def of_input(model: Model, options: argparse.Namespace) -> dict[str, Any]:
     given = opened(options.input, model, options)
     with reading(given):
         blocks = shown(given.blocks(model.batch_size), given.count, "Evaluating")
-        return {"metrics": _metrics(model, blocks), "samples": given.count}
+        return {"metrics": _metrics(model, blocks).compute(), "samples": given.count}
 
 
 def of_test_split(model: Model, run: str) -> dict[str, Any]:
@@ -36,7 +36,8 @@ def of_test_split(model: Model, run: str) -> dict[str, Any]:
     # the batches of training's own test: to each belongs other noise
     blocks = _blocks(data, data.together(model.net.most_rows))
     metrics = _metrics(model, shown(blocks, count, "Evaluating"))
-    return parts.made["evaluation"].card(model.net, data, metrics).as_dict()
+    metrics.count_dead(data)
+    return parts.made["evaluation"].card(model.net, data, metrics.compute()).as_dict()
 
 
 def _blocks(data: DataModule, n: int) -> Iterator[np.ndarray]:
@@ -46,7 +47,7 @@ def _blocks(data: DataModule, n: int) -> Iterator[np.ndarray]:
 
 
 @torch.no_grad()
-def _metrics(model: Model, blocks: Iterable[np.ndarray]) -> dict[str, float]:
+def _metrics(model: Model, blocks: Iterable[np.ndarray]) -> Metrics:
     """Clean and deterministic for the reconstruction; corrupted and sampled for the loss."""
     net, spec = model.net, model.description.data
     low, high = spec.range_in(net.normalization)
@@ -59,4 +60,4 @@ def _metrics(model: Model, blocks: Iterable[np.ndarray]) -> dict[str, float]:
         clean = net(x, noise=noise, as_trained=False)
         random = net.corrupts or net.model.stochastic
         metrics.update(clean, net(x, noise=noise) if random else clean)
-    return metrics.compute()
+    return metrics
