@@ -63,6 +63,11 @@ class ConstrainedAutoencoder(nn.Module):
         return any(part.sparse for _, part in self.parts)
 
     @property
+    def codes_as_trained(self) -> bool:
+        """Whether the decoder reads such codes outside training as it has learned to read."""
+        return all(part.codes_as_trained for _, part in self.parts)
+
+    @property
     def step(self) -> float | None:
         """The step to whose multiples a constraint rounds the code outside training."""
         return next((part.rounds_to for _, part in self.parts if part.rounds_to is not None), None)
@@ -108,7 +113,7 @@ class ConstrainedAutoencoder(nn.Module):
         """
         corrupted, mask, weight = x, None, None
         if as_trained:
-            corrupted, mask, weight = self._corrupt(x, noise)
+            corrupted, mask, weight = self.corrupt(x, noise)
         draws = as_trained and self.model.stochastic
         code = self.encode(corrupted, noise.stream("code") if draws else None)
         if self.training:
@@ -119,8 +124,10 @@ class ConstrainedAutoencoder(nn.Module):
         terms |= self._penalties(x, corrupted, code, parameters, noise)
         return Output(x, corrupted, mask, code, parameters, self.model.likelihood.mean, terms)
 
-    def _corrupt(self, x: Tensor, noise: Noise) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """The corrupted x, the elements that were chosen, and their weights in the reconstruction."""
+    def corrupt(self, x: Tensor, noise: Noise) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Corrupt normalised x as training does: the corrupted x, the elements that were chosen, and their
+        weights in the reconstruction.
+        """
         corrupted, mask, weight = x, None, None
         for name, part in self.having("corrupt"):
             change = part.corrupt(corrupted, noise.stream(name), self.clock)

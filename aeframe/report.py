@@ -19,6 +19,7 @@ from aeframe.saved import Saved
 from aeframe.strict_json import cell
 
 ROWS = {  # metric of the test split -> what the table calls it
+    "denoised_mse": "MSE per pixel from the corrupted input",
     "corrupted_psnr": "PSNR of the corrupted input (dB)",
     "denoised_psnr": "PSNR of its reconstruction (dB)",
     "gain_db": "gain (dB)",
@@ -124,7 +125,10 @@ def _table(card: Card, result: Mapping[str, Any]) -> Table:
     table.add_row("PSNR (dB)", *(cell(level, ".2f") for level in levels))
     for name, label in ROWS.items():
         if name in m:
-            table.add_row(label, cell(m[name], ".4g"))
+            form = ".2f" if name == "denoised_psnr" else ".4g"
+            others = (baseline.as_dict() for baseline in card.baselines)
+            found = (cell(other[name], form) for other in others if name in other)
+            table.add_row(label, cell(m[name], form), *found)
     if "nll" in m:
         error = m.get("nll_standard_error")
         beside = "" if error is None else f" ± {error:.2f}"

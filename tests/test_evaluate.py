@@ -19,9 +19,12 @@ from omegaconf import DictConfig
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
+from aeframe.baselines import FITTED, Corruption, baselines
 from aeframe.config.build import Built, build
+from aeframe.copy_check import CopyCheck, copy_check
 from aeframe.data import Array, DataModule
-from aeframe.evaluate import Card, CopyCheck, Evaluation, baselines, copy_check
+from aeframe.evaluate import Card, Evaluation
+from aeframe.report import _table
 
 Compose = Callable[..., DictConfig]
 X = torch.rand(600, 1, 4, 5, generator=torch.Generator().manual_seed(0))
@@ -145,6 +148,44 @@ def test_the_check_gives_the_same_twice_and_leaves_the_global_stream_alone() -> 
     first, again = checked(lambda x: 0.5 * x), checked(lambda x: 0.5 * x)
     assert first == again
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def table(columns: int = 20) -> torch.Tensor:
+    """A table whose first column varies a million times more than the others."""
+    x = torch.randn(400, columns, generator=torch.Generator().manual_seed(0))
+    x[:, 0] *= 1e3
+    return x
+
+
+def test_a_column_that_varies_far_more_does_not_hide_the_others() -> None:
+    """All of the first column and nothing of the others is 0.95 of what was to be learned, not 2e-5."""
+
+    def first_alone(x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([x[:, :1], torch.zeros_like(x[:, 1:])], 1)
+
+    x = table()
+    net: Any = Stub(first_alone)
+    found = copy_check(net, x, x.mean(0))
+    assert (found.columns, found.learned) == (20, 1)
+    assert found.real == pytest.approx(19 / 20, abs=0.01)
+    assert found.copied == pytest.approx(1 / 20, abs=0.01)
+    assert found.passed
+    assert found.sentence == (
+        "The network learned 1 of 20 columns: the others vary too little beside them to count."
+    )
+    net = Stub(lambda x: x)
+    copies = copy_check(net, x, x.mean(0))
+    assert (copies.learned, copies.copied, copies.passed) == (20, 1.0, False)
+
+
+def test_columns_of_like_spreads_are_averaged_as_they_are() -> None:
+    """Also of images with dark borders, whose pixels vary differently and whose channels do not."""
+    net: Any = Stub(lambda x: 0.5 * x)
+    image = torch.rand(100, 3, 4, 4) * torch.tensor([1.0, 0.01, 0.0, 0.0])
+    for x in (table() / table().std(0), image):
+        found = copy_check(net, x, x.mean(0))
+        assert found.columns == 0
+        assert found.real == pytest.approx(float((0.5 * x).square().mean()))
 
 
 # ------------------------------------------------------------------------------- real networks, digits
@@ -279,6 +320,69 @@ def test_baselines_of_images_are_on_the_split_that_the_network_is_tested_on(
     found = [b.mse for b in baselines(data, 16)]
     assert found == pytest.approx(by_svd(data, 16), rel=1e-3)
     assert found[1] < found[0]
+
+
+def test_a_denoising_model_and_the_baselines_see_the_same_corrupted_samples(
+    compose: Compose,
+) -> None:
+    words = ("model=denoising", "network=linear", "dataset.batch_size=32", "model.latent_dim=8")
+    built = build(compose(*words, "constraint.masking.fraction=0.4"))
+    net, data = built.net.eval(), built.data
+    seen: list[torch.Tensor] = []
+    forward = net.forward
+
+    def noting(x: torch.Tensor, **options: Any) -> Any:
+        output = forward(x, **options)
+        seen.extend([output.corrupted] if options.get("as_trained", True) else [])
+        return output
+
+    net.forward = noting
+    trainer = pl.Trainer(**built.trainer, logger=False, enable_progress_bar=False)
+    tested = trainer.test(built.module, verbose=False)[0]
+    corruption = Corruption(net, data)
+    clean = data.peek("test", 10**6)
+    assert clean.shape == torch.cat(seen).shape
+    blocks = clean.split(corruption.rows)
+    again = [torch.from_numpy(corruption(x.numpy(), n)) for n, x in enumerate(blocks)]
+    assert torch.equal(torch.cat(again), torch.cat(seen))
+
+    mean, pca = baselines(data, 8, corruption)
+    assert (mean.denoised_mse, mean.denoised_psnr) == (mean.mse, mean.psnr)
+    train = data.peek("train", 10**6).flatten(1).double()
+    directions = torch.linalg.svd(train - train.mean(0), full_matrices=False).Vh[:8]
+    projected = (torch.cat(seen).flatten(1).double() - train.mean(0)) @ directions.t()
+    restored = train.mean(0) + projected @ directions
+    expected = float((restored - clean.flatten(1)).square().mean())
+    assert pca.denoised_mse == pytest.approx(expected, rel=1e-4)
+    assert pca.mse < pca.denoised_mse
+    assert baselines(data, 8)[1].denoised_mse is None
+    metrics = {name.removeprefix("test/"): value for name, value in tested.items()}
+    card = built.evaluation.card(net, data, metrics)
+    assert card.baselines == [mean, pca]
+    assert card.as_dict()["baselines"][pca.name]["denoised_mse"] == pca.denoised_mse
+    rows = {str(cell) for cell in _table(card, {"epochs": 1, "seconds": 1}).columns[0].cells}
+    assert "MSE per pixel from the corrupted input" in rows
+
+
+def test_few_of_many_samples_are_said_to_be_those_that_pca_is_fitted_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = written(tmp_path, near_a_plane(300), near_a_plane(50))
+    assert (FITTED, baselines(data, 3)[1].name) == (20_000, "PCA, 3 components")
+    monkeypatch.setattr("aeframe.baselines.FITTED", 200)
+    assert baselines(data, 3)[1].name == "PCA, 3 components, fitted on 200 samples"
+
+
+@pytest.mark.parametrize("inference", ["relu", "threshold"])
+def test_codes_that_no_decoder_was_trained_on_are_not_compared_with_pca(
+    compose: Compose, inference: str
+) -> None:
+    words = ("model=sparse", "constraint=winner_take_all", "model.latent_dim=80")
+    built = build(compose(*words, f"constraint.winner_take_all.inference={inference}"))
+    built.net.constraints["winner_take_all"].weight.fill_(1.0)  # as after a training step
+    card = Evaluation(images=10).card(built.net, built.data, {"l0": 40.0})
+    names = ["mean image", "PCA, 40 components"]
+    assert [b.name for b in card.baselines] == names[: 1 if inference == "relu" else 2]
 
 
 # ------------------------------------------------------------------------------------------- the card

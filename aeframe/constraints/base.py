@@ -114,6 +114,8 @@ class Constraint(nn.Module):
     """Whether it adds noise to every unit of the code."""
     rounds_to: float | None = None
     """The step to whose multiples it rounds the code outside training."""
+    codes_as_trained: bool = True
+    """Whether codes outside training are such as the decoder learns to read."""
     fixes_norms: bool = False
     """Whether it holds the norms of the decoder's columns."""
 

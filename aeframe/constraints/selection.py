@@ -152,6 +152,7 @@ class WinnerTakeAll(_Calibrated):
     ) -> None:
         super().__init__()
         self.rate, self.inference = rate, inference
+        self.codes_as_trained = inference != "relu"  # of which far more units are active
 
     def size_problem(self, latent_dim: int, inputs: int, batch: int) -> tuple[str, str] | None:
         return None if int(self.rate * batch) >= 1 else _no_winner(self.rate, batch)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
+from aeframe.baselines import Baseline
 from aeframe.dashboard.page import Page
 from aeframe.evaluate import Card
 from aeframe.launch import called, here
@@ -46,13 +47,18 @@ def markdown(card: Card) -> str:
         ["MSE per pixel", f"{metrics['mse']:.5f}", *(f"{b.mse:.5f}" for b in others)],
         ["PSNR (dB)", *(cell(v, ".2f") for v in (metrics["psnr"], *(b.psnr for b in others)))],
         *(
-            [name, cell(value, ".5g"), *[""] * len(others)]
+            [name, cell(value, ".5g"), *(_beside(baseline, name) for baseline in others)]
             for name, value in metrics.items()
             if name not in ("mse", "psnr")
         ),
     ]
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     return f"{table}\n\n{card.copy_check.told}\n"
+
+
+def _beside(baseline: Baseline, name: str) -> str:
+    value = baseline.as_dict().get(name)
+    return "" if value is None else cell(value, ".5g")
 
 
 def _block(text: str, language: str) -> str:

@@ -95,8 +95,8 @@ def _print(found: dict[str, Any], before: dict[str, float]) -> None:
     console = Console(soft_wrap=True, highlight=False, markup=False)
     console.print(table)
     for name, baseline in found.get("baselines", {}).items():
-        psnr = cell(baseline["psnr"], ".4g")
-        console.print(f"{name}: mse {baseline['mse']:.5g}, psnr {psnr} dB")
+        measured = (f"{key} {cell(value, '.5g')}" for key, value in baseline.items())
+        console.print(f"{name}: {', '.join(measured)}")
     if "copy_check" in found:
         check = found["copy_check"]
         ratio = f"noise is reconstructed {check['ratio']:.1f} times worse than data"

@@ -1,0 +1,104 @@
+"""Simpler methods on the same test samples: the mean image, and principal components."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from aeframe.constrained import ConstrainedAutoencoder
+from aeframe.data import DataModule
+from aeframe.noise import Noise
+from aeframe.psnr import decibels, peak_shares
+
+FITTED = 20_000  # training samples at most that the mean and PCA are fitted on
+ROWS = 4096  # test samples at once
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A simpler method's error on the test samples. mse per pixel, psnr in dB.
+
+    denoised_mse, denoised_psnr: from the same corrupted samples that a denoising model is given. The method
+    itself is fitted on clean ones.
+    """
+
+    name: str
+    mse: float
+    psnr: float
+    denoised_mse: float | None = None
+    denoised_psnr: float | None = None
+
+    def as_dict(self) -> dict[str, float]:
+        """Plain data, for JSON."""
+        found = {"mse": self.mse, "psnr": self.psnr}
+        if self.denoised_mse is not None and self.denoised_psnr is not None:
+            found |= {"denoised_mse": self.denoised_mse, "denoised_psnr": self.denoised_psnr}
+        return found
+
+
+class Corruption:
+    """Corrupts the test samples as the network's own test does: with the same noise in the same batches."""
+
+    def __init__(self, net: ConstrainedAutoencoder, data: DataModule) -> None:
+        self.net, self.seed = net, data.seed
+        self.rows = data.together(net.most_rows)
+
+    def __call__(self, x: np.ndarray, batch: int) -> np.ndarray:
+        """Corrupt one batch of normalised samples, [B, *shape]."""
+        device = self.net.normalization.scale.device
+        noise = Noise(self.seed, "test", batch)
+        corrupted, _, _ = self.net.corrupt(torch.from_numpy(x).to(device), noise)
+        return corrupted.cpu().numpy()
+
+
+def baselines(data: DataModule, size: int, corruption: Corruption | None = None) -> list[Baseline]:
+    """The mean of the training samples, and PCA with `size` components, on the whole test split.
+
+    corruption: of a denoising model, whose input they are given, too. With as many components as features
+    PCA loses nothing and is no baseline.
+    """
+    from sklearn.decomposition import PCA  # half a second, which only this last step needs
+
+    train = data.peek("train", FITTED).flatten(1).numpy()
+    # before PCA works in float32, which an offset far beyond the spread would exhaust
+    centre = train.mean(0, dtype=np.float64).astype(train.dtype)
+    train = train - centre
+    if len(train) < 2:
+        train = train.repeat(2, axis=0)  # of one sample the mean is all that there is
+    lossless = min(size, len(train) - 1) >= train.shape[1]
+    size = max(1, min(size, len(train) - 1, train.shape[1]))
+    wide = train.shape[1] > 2000  # where the full decomposition takes long
+    solver = "randomized" if wide and size < min(train.shape) // 2 else "full"
+    pca = PCA(size, svd_solver="covariance_eigh" if not wide else solver, random_state=0).fit(train)
+    errors = np.zeros(
+        (3, train.shape[1])
+    )  # of the mean; of PCA from clean and from corrupted samples
+    test, count = data.splits["test"], len(data.splits["test"])
+    rows = ROWS if corruption is None else corruption.rows
+    for batch, start in enumerate(range(0, count, rows)):
+        x = data.normalization(test[start : start + rows].x).numpy()
+        seen = x if corruption is None else corruption(x, batch)
+        x, seen = (part.reshape(len(part), -1) - centre for part in (x, seen))
+        errors[0] += ((x - pca.mean_) ** 2).sum(0, dtype=np.float64)
+        for kind, given in enumerate([x] if corruption is None else [x, seen], start=1):
+            restored = pca.inverse_transform(pca.transform(given))
+            errors[kind] += ((x - restored) ** 2).sum(0, dtype=np.float64)
+        test.raw.release()
+    mean, clean, denoised = (_level(each / count, data) for each in errors)
+    name = f"PCA, {size} component{'s' if size > 1 else ''}"
+    if len(data.splits["train"]) > FITTED:
+        name += f", fitted on {len(train):,} samples"
+    if corruption is None:
+        found = [Baseline("mean image", *mean), Baseline(name, *clean)]
+    else:
+        found = [Baseline("mean image", *mean, *mean), Baseline(name, *clean, *denoised)]
+    return found[:1] if lossless else found
+
+
+def _level(each: np.ndarray, data: DataModule) -> tuple[float, float]:
+    """The mean of the features' squared errors, and its PSNR in the units of stored values."""
+    low, high = data.spec.range_in(data.normalization)
+    shares = peak_shares(data.normalization, high - low, data.spec.shape).numpy()
+    return float(each.mean()), decibels(float((each * shares).mean()))

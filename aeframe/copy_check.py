@@ -1,0 +1,151 @@
+"""The copy check: does a network bring back anything, or only data like its training data?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from aeframe.constrained import ConstrainedAutoencoder
+
+CHUNK = 256  # samples that are passed through the network at once
+WIDE = 10.0  # times the median spread: columns that vary so much more leave nothing of the others in a mean
+LEARNED = 0.5  # of a column's variance, in its reconstruction
+
+
+@dataclass(frozen=True)
+class CopyCheck:
+    """Reconstruction errors (MSE per pixel) on real held-out samples and on what is no data.
+
+    shuffled: every pixel taken from another sample, so that each pixel keeps its mean and variance
+    (and all else of its distribution) and only what the pixels have to do with each other is gone.
+    permuted: real samples with their pixels in another, fixed order.
+    shuffled_variance: the error that a constant would make on the shuffled samples.
+    mean_image: the error of the training data's mean on the real ones. samples: how many there are.
+    columns: of a table (or channels), where their spreads differ widely, else 0; each then counts alike, by
+    the share of its variance that is lost, at most 1. learned: of how many at least half comes back.
+    """
+
+    real: float
+    shuffled: float
+    permuted: float
+    shuffled_variance: float
+    mean_image: float
+    samples: int
+    columns: int = 0
+    learned: int = 0
+
+    limit = 2 / 3
+    fewest = 10  # samples; of fewer no noise can be made
+
+    @property
+    def ratio(self) -> float:
+        """How much worse noise is reconstructed than data."""
+        return self.shuffled / max(self.real, 1e-12)
+
+    @property
+    def copied(self) -> float:
+        """The share of the noise's variance that comes back: 1 for a network that copies."""
+        return max(0.0, 1 - self.shuffled / max(self.shuffled_variance, 1e-12))
+
+    @property
+    def passed(self) -> bool:
+        """Less than two thirds of what is no data comes back, as far as that can be said."""
+        return self.copied < self.limit or self.samples < self.fewest
+
+    @property
+    def told(self) -> str:
+        """Its line of a report."""
+        compared = f"noise is reconstructed {self.ratio:.1f} times worse than data"
+        return f"Copy check: {compared}. {self.sentence}"
+
+    @property
+    def sentence(self) -> str:
+        """What it means, in plain words."""
+        if self.samples < self.fewest:
+            return f"That is of {self.samples} test samples, too few to say what it means."
+        if 0 < self.learned < self.columns:
+            return (
+                f"The network learned {self.learned} of {self.columns} columns: the others vary too little "
+                "beside them to count."
+            )
+        if self.real > 0.9 * self.mean_image:
+            return "The network has learned nothing yet: the mean image does as well."
+        share = f"{self.copied:.0%} of pure noise"
+        if self.passed:
+            kept = 1 - self.real / max(self.mean_image, 1e-12)
+            how = "learned" if kept >= 0.5 else "began to learn"
+            return (
+                f"The network {how} this data: it brings back {kept:.0%} of it, and only {share}."
+            )
+        return f"The network copies its input: it brings back {share}; constrain it more."
+
+
+@torch.no_grad()
+def copy_check(net: ConstrainedAutoencoder, x: Tensor, mean: Tensor) -> CopyCheck:
+    """Measure a network on x, [N, *shape] and normalised, and on what is no data.
+
+    mean: of the training data, [*shape].
+    """
+    generator = torch.Generator().manual_seed(0)
+    flat = x.flatten(1)
+    orders = torch.rand(flat.shape, generator=generator).argsort(0).to(x.device)
+    shuffled = flat.gather(0, orders).view_as(x)
+    order = torch.randperm(flat.shape[1], generator=generator).to(x.device)
+    permuted = flat[:, order].view_as(x)
+    variance = (flat - flat.mean(0)).square().mean(0)
+    spreads = Spreads.of(variance, x.shape[1:])
+    real, noise, moved = (_errors(net, y) for y in (x, shuffled, permuted))
+    moved = torch.empty_like(moved).index_copy(0, order, moved)  # where the pixels came from
+    mean_image = (x - mean).flatten(1).square().mean(0)
+    return CopyCheck(
+        real=spreads.mean(real),
+        shuffled=spreads.mean(noise),
+        permuted=spreads.mean(moved),
+        shuffled_variance=spreads.mean(variance),
+        mean_image=spreads.mean(mean_image),
+        samples=len(x),
+        columns=spreads.columns,
+        learned=spreads.learned(real),
+    )
+
+
+class Spreads(NamedTuple):
+    """Variances of the columns of a table or of the channels of images, [G], where they differ widely."""
+
+    variances: Tensor | None
+
+    @classmethod
+    def of(cls, variance: Tensor, shape: torch.Size) -> Spreads:
+        """Compare columns. variance: of each feature, [F]. shape: of a sample."""
+        each = variance.view(shape[0], -1).mean(1)
+        varying = each[each > 0]
+        wide = len(varying) > 1 and bool(varying.max() > WIDE**2 * varying.median())
+        return cls(each if wide else None)
+
+    @property
+    def columns(self) -> int:
+        """The number of columns that vary; 0 where their spreads are alike."""
+        return 0 if self.variances is None else int((self.variances > 0).sum())
+
+    def mean(self, errors: Tensor) -> float:
+        """Average the errors of features, [F]: as they are, or as shares of their columns' variances."""
+        return float((errors if self.variances is None else self._shares(errors)).mean())
+
+    def learned(self, errors: Tensor) -> int:
+        """Count the columns of whose variance at least half comes back."""
+        return 0 if self.variances is None else int((self._shares(errors) <= LEARNED).sum())
+
+    def _shares(self, errors: Tensor) -> Tensor:
+        assert self.variances is not None
+        varies = self.variances > 0
+        each = errors.view(len(self.variances), -1).mean(1)
+        return (each[varies] / self.variances[varies]).clamp(max=1)
+
+
+def _errors(net: ConstrainedAutoencoder, x: Tensor) -> Tensor:
+    """The mean squared error of each feature, [F]."""
+    restored = torch.cat([net.reconstruct(part) for part in x.split(CHUNK)])
+    return (restored - x).flatten(1).square().mean(0)
