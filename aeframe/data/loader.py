@@ -224,8 +224,8 @@ class DataModule:
         """The share of one rank of `world` in n samples spread evenly over a split, in batches, normalised
         by a model's. most: as in `loader`.
         """
-        samples, mine = self.splits[split], self._spread_rows(split, n)[rank::world]
-        for rows in mine.split(self.together(most)):
+        samples = self.splits[split]
+        for rows in samples.evenly(n)[rank::world].split(self.together(most)):
             yield normalization(samples[Share(rows, len(rows))].x.to(normalization.scale.device))
         samples.raw.release()
 
