@@ -16,6 +16,7 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from aeframe.artifact import Model, load
+from aeframe.artifact.containers import without_bfloat16
 from aeframe.errors import UserError
 
 FEWEST = 3  # samples: one to train on, one for validation, one for the test
@@ -71,8 +72,9 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         from aeframe.interruption import Interrupted
         from aeframe.launch import held, holds_run
 
+        given = without_bfloat16(X)
         x = validate_data(
-            self, X, dtype=np.float64, ensure_min_samples=FEWEST, ensure_min_features=2
+            self, given, dtype=np.float64, ensure_min_samples=FEWEST, ensure_min_features=2
         )
         folder = None if self.folder is None else Path(self.folder)
         if folder is not None and (name := "a run" if holds_run(folder) else held(folder)):
@@ -117,7 +119,8 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
 
     def _checked(self, given: Any) -> np.ndarray:
         check_is_fitted(self)
-        return self._shaped(validate_data(self, given, dtype=np.float64, reset=False))
+        x = without_bfloat16(given)
+        return self._shaped(validate_data(self, x, dtype=np.float64, reset=False))
 
     def _shaped(self, x: np.ndarray) -> np.ndarray:
         if self.shape is None:

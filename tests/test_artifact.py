@@ -235,8 +235,17 @@ WRONG = {
     "another size": (DIGITS[..., :7], "takes [N, 1, 8, 8]", "[N, 1, 8, 8]"),
     "more channels": (np.zeros((5, 8, 8, 3), np.uint8), "has shape [5, 8, 8, 3]", "[N, 1, 8, 8]"),
     "none": (DIGITS[:0], "holds no samples", "at least one"),
-    "floats": (DIGITS / 16, "holds float64, and this model takes uint8", "0 to 16"),
+    "floats": (
+        DIGITS / 16,
+        "holds float64, and this model takes uint8: 0.3125 is no whole number, in sample 0 (from 0)",
+        "0 to 16",
+    ),
     "too large": (DIGITS + 200, "holds values of 200 to 216", "as the training data"),
+    "one too large": (
+        np.concatenate([DIGITS[:777], DIGITS[:1] + 2]),
+        "holds values of 0 to 17, and this model takes 0 to 16: the first in sample 777 (from 0)",
+        "as the training data",
+    ),
     "negative": (DIGITS.astype(np.int8) - 1, "holds values of -1", "as the training data"),
     "complex": (torch.zeros(2, 1, 8, 8, dtype=torch.complex64), "holds complex64", "0 to 16"),
     "text": (np.array([["a"]]), "holds <U1, not numbers", "integers or floats"),
@@ -265,9 +274,10 @@ def test_numbers_that_are_none_are_named(
     save(tmp_path, built.net, node, built.data, {})
     x = np.load(vectors).astype(np.float64)
     x[5, 3] = value
-    assert "NaN, infinity or more than float32 can" in refused(
-        lambda: package.load(tmp_path).encode(x)
-    )
+    loaded = package.load(tmp_path, batch_size=2)
+    for function in (loaded.encode, loaded.score, loaded.reconstruct):
+        said = refused(lambda f=function: f(x))  # type: ignore[misc]
+        assert "NaN, infinity or more than float32 can in sample 5 (from 0)" in said
 
 
 def test_codes_that_do_not_fit_are_named(model: package.Model) -> None:
@@ -276,7 +286,24 @@ def test_codes_that_do_not_fit_are_named(model: package.Model) -> None:
         lambda: model.decode(codes[:, :7])
     )
     codes[3, 2] = np.nan
-    assert "z: holds what is no number" in refused(lambda: model.decode(codes))
+    assert "z: holds what is no number in sample 3 (from" in refused(lambda: model.decode(codes))
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.float32, np.float16, np.int64, np.int8, np.uint32])
+def test_numbers_of_another_type_that_are_those_of_the_models_are_taken(
+    model: package.Model, kind: type
+) -> None:
+    assert np.array_equal(model.encode(DIGITS[:50].astype(kind)), model.encode(DIGITS[:50]))
+    assert model.reconstruct(DIGITS[:50].astype(kind)).dtype == np.uint8
+
+
+def test_bfloat16_is_taken(model: package.Model) -> None:
+    wanted = model.encode(DIGITS[:50])
+    given = torch.from_numpy(DIGITS[:50]).bfloat16()
+    assert np.array_equal(model.encode(given).numpy(), wanted)
+    assert np.array_equal(model.encode(list(given)), wanted)
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    assert np.array_equal(model.encode(DIGITS[:50].astype(ml_dtypes.bfloat16)), wanted)
 
 
 def test_only_variational_models_draw(

@@ -251,3 +251,9 @@ def test_an_interruption_is_pythons_own(x: np.ndarray, monkeypatch: pytest.Monke
     monkeypatch.setattr("aeframe.callbacks.Bar.on_train_batch_end", interrupt)
     with pytest.raises(KeyboardInterrupt, match="interrupted by SIGINT"):
         linear().fit(x)
+
+
+def test_bfloat16_is_fitted_and_transformed(x: np.ndarray) -> None:
+    given = torch.from_numpy(x[:60]).bfloat16()
+    fitted = AutoencoderTransformer(latent_dim=2, max_epochs=1, random_state=0).fit(given)
+    assert np.array_equal(fitted.transform(given), fitted.transform(given.double().numpy()))

@@ -585,7 +585,7 @@ def test_a_mistake_is_one_line_and_leaves_all_as_it_was(
     (tmp_path / "text.txt").write_text("text")
     np.save(tmp_path / "there.npy", np.zeros((2, 8), np.float32))
     np.save(tmp_path / "wide.npy", np.zeros((3, 1, 9, 9), np.uint8))
-    np.save(tmp_path / "floats.npy", np.zeros((3, 1, 8, 8)))
+    np.save(tmp_path / "floats.npy", np.full((3, 1, 8, 8), 0.5))
     np.savez(tmp_path / "two.npz", a=DIGITS, b=DIGITS)
     (tmp_path / "empty").mkdir()
     (tmp_path / "full").mkdir()
@@ -674,6 +674,21 @@ def test_a_working_folder_that_is_gone_is_told(
         free_place(Namespace(out="x.npy"), (".npy",))
     there = Namespace(out=f"{tmp_path}/x.npy")
     assert free_place(there, (".npy",)) == tmp_path / "x.npy"
+
+
+@pytest.mark.parametrize("name", ["encode", "score", "reconstruct", "evaluate"])
+def test_the_file_and_the_row_of_a_sample_that_cannot_be_are_named(
+    verb: Verb, trained: Path, tmp_path: Path, name: str
+) -> None:
+    x = DIGITS.astype(np.float32)
+    np.save(tmp_path / "good.npy", x[:700])
+    x[555, 0, 3, 3] = np.nan  # in a later batch
+    np.save(tmp_path / "bad.npy", x)
+    out = () if name == "evaluate" else ("--out", "out.csv" if name == "score" else "out.npy")
+    status, _, err = verb(name, trained, "good.npy", "bad.npy", *out)
+    assert status == 2
+    what = "holds NaN, infinity or more than float32 can in sample 555 (from 0)"
+    assert f"bad.npy: {what}. Remove such samples, or replace the values." in err
 
 
 def test_what_is_there_stays_until_the_new_is_whole(

@@ -31,6 +31,15 @@ def as_array(x: Any, shape: tuple[int, ...], where: str) -> np.ndarray | Tensor 
     raise UserError(where, f"is {type(x).__name__}, not samples", _remedy(x, where))
 
 
+def without_bfloat16(x: Any) -> Any:
+    """Bring a tensor or an array of bfloat16, which NumPy lacks, to float32; leave all else as it is."""
+    if isinstance(x, Tensor):
+        return x.detach().float() if x.dtype == torch.bfloat16 else x
+    if getattr(getattr(x, "dtype", None), "name", "") == "bfloat16":
+        return np.asarray(x).astype(np.float32)
+    return x
+
+
 def _joined(parts: list[Any], shape: tuple[int, ...], where: str) -> np.ndarray | Tensor:
     if not parts:
         raise UserError(where, "holds no samples", "Give at least one.")
@@ -61,6 +70,7 @@ def _is_array_like(x: Any) -> bool:
 def _numbers(x: Any, where: str) -> np.ndarray:
     """The numbers as NumPy reads them; columns of several types as floats."""
     try:
+        x = without_bfloat16(x)
         found = np.asarray(x.detach().cpu() if isinstance(x, Tensor) else x)
         return found.astype(np.float64) if found.dtype == object else found
     except (TypeError, ValueError, RuntimeError) as error:

@@ -14,7 +14,16 @@ from torch import Tensor
 
 from aeframe.artifact.containers import TAKEN, as_array
 from aeframe.artifact.description import Description
-from aeframe.artifact.stored import Array, as_stored, check_shape, check_values, rows, with_channels
+from aeframe.artifact.stored import (
+    Array,
+    as_stored,
+    check_codes,
+    check_shape,
+    check_values,
+    from_row,
+    rows,
+    with_channels,
+)
 from aeframe.constrained import ConstrainedAutoencoder
 from aeframe.errors import UserError
 from aeframe.models.variational import Variational
@@ -184,7 +193,8 @@ class Model:
         made: Tensor | None = None
         for start in range(0, len(given), self.batch_size):
             part = given[start : start + self.batch_size].contiguous()
-            result = function(part)
+            with from_row(start):
+                result = function(part)
             if made is None:  # of all rows at once: no list of parts is held beside it
                 made = torch.empty(
                     len(given), *result.shape[1:], dtype=result.dtype, device=given.device
@@ -199,8 +209,7 @@ class Model:
         return self.net.encode(self._normalised(x)).value
 
     def _decoded(self, z: Tensor) -> Tensor:
-        if z.is_complex() or not bool(z.isfinite().all()):
-            raise UserError("z", "holds what is no number", "Give codes as encode makes them.")
+        check_codes(z, "z")
         z = z.to(self.device, self.net.normalization.scale.dtype)
         return self._stored(self.net.model.reconstruct(z))
 

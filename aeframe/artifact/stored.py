@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import numpy as np
@@ -17,10 +18,31 @@ Array = TypeVar("Array", np.ndarray, Tensor)
 """What is given is what comes back."""
 
 
+class SampleError(UserError):
+    """A sample that the network cannot take. row: its number in what was given. plain: what, without it."""
+
+    def __init__(self, where: str, what: str, remedy: str, row: int) -> None:
+        super().__init__(where, f"{what} in sample {row:,} (from 0)", remedy)
+        self.plain, self.remedy, self.row = what, remedy, row
+        self.args = (where, what, remedy, row)
+
+
+@contextmanager
+def from_row(start: int) -> Iterator[None]:
+    """Count the rows of errors from another row on."""
+    try:
+        yield
+    except SampleError as error:
+        where = error.problems[0].where
+        raise SampleError(where, error.plain, error.remedy, start + error.row) from None
+
+
 def rows(x: np.ndarray | Tensor, where: str) -> Tensor:
     """An array as a tensor over the same memory, where torch can have it so."""
     if isinstance(x, Tensor):
         return x.detach()
+    if x.dtype.name == "bfloat16":  # of ml_dtypes
+        return rows(x.view(np.uint16), where).view(torch.bfloat16)
     if x.dtype.kind not in "biuf" or x.dtype.itemsize > 8:
         remedy = "Give integers or floats of at most 64 bits."
         raise UserError(where, f"holds {x.dtype}, not numbers", remedy)
@@ -57,21 +79,49 @@ def check_shape(found: tuple[int, ...], shape: tuple[int, ...], where: str) -> N
 
 
 def check_values(x: Tensor, data: DataSpec, where: str) -> None:
-    """Raise UserError for samples, [N, ...], that the network was not made for."""
+    """Raise UserError for samples, [N, ...], that the network was not made for; SampleError names the first.
+
+    Numbers of any type are taken that are those of the model's: whole ones for integers, in their range.
+    """
     integers = not data.dtype.is_floating_point
-    name = str(data.dtype).removeprefix("torch.")
+    name, given = (str(dtype).removeprefix("torch.") for dtype in (data.dtype, x.dtype))
     low, high = limits(data)
-    if x.is_complex() or (x.is_floating_point() and integers):
-        given = str(x.dtype).removeprefix("torch.")
-        remedy = f"Give them as the training data was, of {low:g} to {high:g}."
+    remedy = f"Give them as the training data was, of {low:g} to {high:g}."
+    if x.is_complex():
         raise UserError(where, f"holds {given}, and this model takes {name}", remedy)
-    least, most = x.double().aminmax()  # NaN comes through both
-    if not bool(torch.isfinite(torch.stack((least, most)).float()).all()):
-        what = "holds NaN, infinity or more than float32 can"
-        raise UserError(where, what, "Remove such samples, or replace the values.")
-    if integers and (float(least) < low or float(most) > high):
-        what = f"holds values of {least:g} to {most:g}, and this model takes {low:g} to {high:g}"
-        raise UserError(where, what, "Give the values as the training data was stored.")
+    _require_finite(x, where)
+    if not integers:
+        return
+    if x.is_floating_point() and bool((odd := x != x.round()).any()):
+        row, value = _first(odd), x[odd][0]
+        what = f"holds {given}, and this model takes {name}: {value:g} is no whole number,"
+        raise SampleError(where, what, remedy, row)
+    least, most = x.double().aminmax()
+    if float(least) < low or float(most) > high:
+        what = f"holds values of {least:g} to {most:g}, and this model takes {low:g} to {high:g}: the first"
+        row = _first((x.double() < low) | (x.double() > high))
+        raise SampleError(where, what, "Give the values as the training data was stored.", row)
+
+
+def check_codes(z: Tensor, where: str) -> None:
+    """Raise UserError for codes, [N, latent_dim], that are no finite numbers; SampleError names the first."""
+    if z.is_complex():
+        raise UserError(where, "holds complex numbers", "Give codes as encode makes them.")
+    if bool((odd := ~z.isfinite()).any()):
+        what = "holds what is no number"
+        raise SampleError(where, what, "Give codes as encode makes them.", _first(odd))
+
+
+def _require_finite(x: Tensor, where: str) -> None:
+    ends = torch.stack(x.double().aminmax())  # NaN comes through both
+    if not bool(torch.isfinite(ends.float()).all()):
+        what, row = "holds NaN, infinity or more than float32 can", _first(~x.float().isfinite())
+        raise SampleError(where, what, "Remove such samples, or replace the values.", row)
+
+
+def _first(wrong: Tensor) -> int:
+    """The first row with anything that is wrong."""
+    return int(wrong.flatten(1).any(1).nonzero()[0])
 
 
 def limits(data: DataSpec) -> tuple[float, float]:

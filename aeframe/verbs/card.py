@@ -14,7 +14,8 @@ from aeframe.artifact.stored import check_values, rows
 from aeframe.data import DataModule
 from aeframe.metrics import Metrics
 from aeframe.noise import Noise
-from aeframe.verbs.inputs import opened, reading
+from aeframe.verbs.given import reading
+from aeframe.verbs.inputs import opened
 from aeframe.verbs.outputs import shown
 from aeframe.verbs.own_data import own_data
 

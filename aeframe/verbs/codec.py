@@ -13,7 +13,7 @@ from aeframe.verbs.base import Verb, add_compute, add_input, add_out, add_source
 if TYPE_CHECKING:
     from aeframe.codec.codec import Codec
     from aeframe.codec.files import Summary
-    from aeframe.verbs.inputs import Input
+    from aeframe.verbs.given import Input
 
 ENDING = ".aez"
 LOSS = 0.5  # dB that rounding may cost
@@ -90,7 +90,8 @@ def _compress_arguments(parser: argparse.ArgumentParser) -> None:
 def _compress(options: argparse.Namespace) -> None:
     from aeframe.codec import files
     from aeframe.codec.packing import Packer, rows_at_once
-    from aeframe.verbs.inputs import opened, reading
+    from aeframe.verbs.given import reading
+    from aeframe.verbs.inputs import opened
     from aeframe.verbs.outputs import free_place, say, shown, whole_file
 
     out = free_place(options, (ENDING,))
@@ -175,7 +176,8 @@ def _verify(options: argparse.Namespace) -> None:
     from aeframe.codec import files
     from aeframe.codec.codec import decibels
     from aeframe.codec.packing import rows_at_once
-    from aeframe.verbs.inputs import opened, reading
+    from aeframe.verbs.given import reading
+    from aeframe.verbs.inputs import opened
     from aeframe.verbs.outputs import shown
 
     codec, file = _loaded(options), _file(options)

@@ -17,7 +17,8 @@ def _encode_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _encode(options: argparse.Namespace) -> None:
-    from aeframe.verbs.inputs import opened, reading
+    from aeframe.verbs.given import reading
+    from aeframe.verbs.inputs import opened
     from aeframe.verbs.outputs import free_place, say, shown, write_rows
 
     out = free_place(options, TABLES)
@@ -37,7 +38,8 @@ def _decode_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _decode(options: argparse.Namespace) -> None:
-    from aeframe.verbs.inputs import codes_in, reading
+    from aeframe.verbs.given import reading
+    from aeframe.verbs.inputs import codes_in
     from aeframe.verbs.outputs import free_place, say, shown
     from aeframe.verbs.pictures import write_samples
 

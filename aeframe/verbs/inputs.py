@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain, compress, islice
 from pathlib import Path
@@ -17,35 +17,19 @@ from PIL import Image
 
 from aeframe import data
 from aeframe.artifact import Model
-from aeframe.artifact.stored import check_shape
+from aeframe.artifact.stored import check_codes, check_shape, check_values, rows
 from aeframe.data.folder import find_images, left_out, note, tell_of_deeper, unreadable_images
 from aeframe.data.images import ENDINGS, ImageReader, strict_images
 from aeframe.data.samples import Raw, Samples, rows_of
 from aeframe.errors import ConfigError, Problem, UserError
 from aeframe.saved import mapping
 from aeframe.verbs.base import DATASETS
+from aeframe.verbs.given import Input, reading, told_of
 from aeframe.verbs.own_data import layout_of
 from aeframe.verbs.tables import rows_of_csv, rows_of_parquet
 
 ARRAYS = (".npy", ".npz")
 SKIP = "--on-bad-sample skip"
-Blocks = Iterable[np.ndarray]
-
-
-@dataclass(frozen=True)
-class Input:
-    """Samples as they are stored. blocks: some at a time, [<= n, *shape], for n. names: of the files they
-    are from, where each has its own. where: for messages. changed: the images that had to become others, as
-    far as they were read. brought: what to. as_given: lays samples out as those of the (first) array are.
-    """
-
-    where: str
-    count: int
-    blocks: Callable[[int], Iterator[np.ndarray]]
-    names: list[str] | None = None
-    changed: set[Path] = field(default_factory=set)
-    brought: str = ""
-    as_given: Callable[[np.ndarray], np.ndarray] = np.asarray
 
 
 def opened(
@@ -71,39 +55,20 @@ def opened(
     return _images(paths, model, any_size, skips=options.on_bad_sample == "skip")
 
 
-@contextmanager
-def told_of(where: str) -> Iterator[None]:
-    """What the model says of an array, of the file that it is from."""
-    try:
-        yield
-    except UserError as error:
-        (problem, *others) = error.problems
-        if others or problem.where not in ("x", "z"):
-            raise
-        remedy = problem.remedy.replace(f"{problem.where}[", "the array with [")
-        raise UserError(where, problem.what, remedy) from error
-
-
-@contextmanager
-def reading(given: Input) -> Iterator[None]:
-    """While samples are used: what is wrong with them is told, and at the end which are not as they were."""
-    try:
-        with told_of(given.where):
-            yield
-    finally:
-        if count := len(given.changed):
-            were = "image was" if count == 1 else "images were"
-            what = f"{count:,} {were} brought to {given.brought}, as the model takes them"
-            note(Problem(given.where, what))
-
-
 def _arrays(words: list[str], model: Model, options: argparse.Namespace) -> Input:
     layout = layout_of(model)
     sources = [data.Array(path=word, key=options.key, layout=layout) for word in words]
     raws = [_array(source, model.shape) for source in sources]
     where = ", ".join(words[:3]) + (", ..." if len(words) > 3 else "")
-    count = sum(len(raw.data) for raw in raws)
-    return Input(where, count, lambda n: _rows(raws, n), as_given=sources[0].as_given)
+    counts = [len(raw.data) for raw in raws]
+    files = tuple(zip(words, counts, strict=True))
+    blocks, check = partial(_rows, raws), _check(model)
+    return Input(where, sum(counts), blocks, check, files=files, as_given=sources[0].as_given)
+
+
+def _check(model: Model) -> Callable[[np.ndarray], None]:
+    """Raises SampleError for samples that the model cannot take."""
+    return lambda block: check_values(rows(block, "x"), model.description.data, "x")
 
 
 def _array(source: data.Array, shape: tuple[int, ...]) -> Raw:
@@ -138,7 +103,7 @@ def _dataset(name: str, model: Model, options: argparse.Namespace) -> Input:
     chosen = raw if options.split == "train" or raw.test is None else raw.test
     with told_of(name):
         check_shape(tuple(chosen.data.shape), model.shape, "x")
-    return Input(name, len(chosen.data), lambda n: _rows([chosen], n))
+    return Input(name, len(chosen.data), partial(_rows, [chosen]), _check(model))
 
 
 def _rows(raws: list[Raw], n: int) -> Iterator[np.ndarray]:
@@ -166,7 +131,15 @@ def _images(paths: list[Path], model: Model, any_size: bool, *, skips: bool) -> 
         readable = _readable(reader, files, where)
         files, names = list(compress(files, readable)), list(compress(names, readable))
     blocks = partial(_decoded, reader, scaled, files)
-    return Input(where, len(files), blocks, names, reader.changed, reader.described)
+    return Input(
+        where,
+        len(files),
+        blocks,
+        _check(model),
+        names,
+        changed=reader.changed,
+        brought=reader.described,
+    )
 
 
 @dataclass(frozen=True)
@@ -298,11 +271,17 @@ def codes_in(word: str, key: str, model: Model) -> Input:
         with told_of(word):
             check_shape(codes.shape, (model.latent_dim,), "z")
         steps = range(0, len(codes))
-        return Input(
-            word, len(codes), lambda n: (codes[i : i + n] for i in steps[::n]), names or None
-        )
+
+        def blocks(n: int) -> Iterator[np.ndarray]:
+            return (codes[i : i + n] for i in steps[::n])
+
+        return Input(word, len(codes), blocks, _check_codes, names or None)
     if path.suffix.lower() not in ARRAYS:
         raise UserError(word, "ends in none of .npy .npz .csv .parquet")
     source = data.Array(path=word, key=key if path.suffix.lower() == ".npz" else None)
     raw = _array(source, (model.latent_dim,))
-    return Input(word, len(raw.data), lambda n: _rows([raw], n))
+    return Input(word, len(raw.data), partial(_rows, [raw]), _check_codes)
+
+
+def _check_codes(block: np.ndarray) -> None:
+    check_codes(rows(block, "z"), "z")

@@ -15,7 +15,7 @@ from aeframe.verbs.base import SPLITS, Verb, add_compute, add_on_bad_sample
 if TYPE_CHECKING:
     from aeframe.codec.codec import Codec
     from aeframe.codec.rd import Comparison
-    from aeframe.verbs.inputs import Input
+    from aeframe.verbs.given import Input
 
     Codecs = list[tuple[str, Codec]]
 
@@ -72,7 +72,7 @@ def _of_images(codecs: Codecs, options: argparse.Namespace) -> Comparison:
     from aeframe.codec.calibration import spread
     from aeframe.codec.curves import pca_curve, standards
     from aeframe.codec.rd import compared
-    from aeframe.verbs.inputs import reading
+    from aeframe.verbs.given import reading
     from aeframe.verbs.own_data import own_data
 
     model = codecs[0][1].model
@@ -92,7 +92,7 @@ def _of_images(codecs: Codecs, options: argparse.Namespace) -> Comparison:
 def _of_photographs(codecs: Codecs, options: argparse.Namespace) -> Comparison:
     """Whole images, whatever the size of the crops that the network was trained on."""
     from aeframe.codec.rd_photographs import compared
-    from aeframe.verbs.inputs import reading
+    from aeframe.verbs.given import reading
     from aeframe.verbs.outputs import shown
     from aeframe.verbs.own_data import own_data, whole_files
 

@@ -30,7 +30,8 @@ def _score(options: argparse.Namespace) -> None:
 
     import numpy as np
 
-    from aeframe.verbs.inputs import opened, reading
+    from aeframe.verbs.given import reading
+    from aeframe.verbs.inputs import opened
     from aeframe.verbs.outputs import free_place, say, shown, whole_file
 
     out = free_place(options, (".csv",))

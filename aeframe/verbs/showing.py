@@ -22,7 +22,8 @@ def _reconstruct_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _reconstruct(options: argparse.Namespace) -> None:
-    from aeframe.verbs.inputs import opened, reading
+    from aeframe.verbs.given import reading
+    from aeframe.verbs.inputs import opened
     from aeframe.verbs.outputs import free_place, say, shown
     from aeframe.verbs.pictures import write_samples
 
@@ -69,7 +70,8 @@ def _interpolate_arguments(parser: argparse.ArgumentParser) -> None:
 def _interpolate(options: argparse.Namespace) -> None:
     import numpy as np
 
-    from aeframe.verbs.inputs import one, told_of
+    from aeframe.verbs.given import told_of
+    from aeframe.verbs.inputs import one
     from aeframe.verbs.outputs import free_place, say
     from aeframe.verbs.pictures import as_bytes, require_pictures, write_grid, write_samples
 
