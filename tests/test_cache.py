@@ -18,6 +18,7 @@ from PIL import Image
 
 from aeframe.data import ImageFolder, Raw, cache, folder
 from aeframe.data.images import ImageReader
+from aeframe.data.levels import Levels
 from aeframe.errors import UserError
 
 
@@ -284,20 +285,15 @@ def test_whoever_maps_an_entry_keeps_it_when_it_is_replaced(photos: Path) -> Non
     assert not torch.equal(changed.data, before)
 
 
-def test_few_decoded_images_wait_in_memory(tmp_path: Path) -> None:
+def test_few_decoded_images_wait_in_memory(tmp_path: Path, decoded: list[Path]) -> None:
     for i in range(200):
         paint(tmp_path / f"{i:03}.png", i)
-    started: list[int] = []
-
-    class Slow(ImageFolder):
-        def _read(self, file: Path) -> np.ndarray:
-            started.append(1)
-            return super()._read(file)
-
-    images = Slow(root=str(tmp_path), size=4)._decoded(sorted(tmp_path.iterdir()))
+    files = sorted(tmp_path.iterdir())
+    images = iter(source(tmp_path, size=4)._decoded(files, Levels()).images)
     next(images)
-    assert len(started) <= 3 * (os.cpu_count() or 1) + 2
+    assert 1 <= len(decoded) <= 3 * (os.cpu_count() or 1) + 2
     assert len(list(images)) == 199
+    assert len(decoded) == 200
 
 
 def test_a_cache_that_is_a_file_is_refused_beforehand(photos: Path, tmp_path: Path) -> None:

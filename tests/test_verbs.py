@@ -30,7 +30,7 @@ from aeframe.config.build import build
 from aeframe.constraints import TopK
 from aeframe.data import ImageFolder
 from aeframe.errors import UserError
-from aeframe.verbs import VERBS, inputs
+from aeframe.verbs import VERBS, image_files, inputs
 from aeframe.verbs.completion import options, script
 from aeframe.verbs.outputs import READ, free_place
 from tests.conftest import EPOCH, contents, trained_in
@@ -237,14 +237,16 @@ def test_a_folder_is_not_read_ahead_of_its_use(
     run = made(
         "dataset=image_folder", f"dataset.root={photos}", "dataset.size=8", "network.widths=[20]"
     )
-    seen, read = list[Path](), inputs.ImageReader.try_read
+    seen, read = list[Path](), image_files.ImageReader.try_read
 
-    def noted(self: inputs.ImageReader, file: Path) -> Any:
+    def noted(self: image_files.ImageReader, file: Path) -> Any:
         seen.append(file)
         return read(self, file)
 
-    monkeypatch.setattr(inputs.ImageReader, "try_read", noted)
-    found = inputs.opened([str(photos)], package.load(run), Namespace(on_bad_sample="error"))
+    monkeypatch.setattr(image_files.ImageReader, "try_read", noted)
+    found = inputs.opened(
+        [str(photos)], package.load(run), Namespace(on_bad_sample="error", max_megapixels=None)
+    )
     assert found.count == 212
     assert next(found.blocks(10)).shape == (10, 3, 8, 8)
     assert len(seen) <= 10 + 2 * (os.cpu_count() or 1) + 1

@@ -173,6 +173,9 @@ def data_of(given: Any) -> DataSpec:
         classes=tuple(classes),
         normalization=normalization,
         seen=None if seen is None else _range(seen, "data.seen", apart=True),
+        levels=None
+        if data.get("levels") is None
+        else _range(data["levels"], "data.levels", apart=True),
     )
 
 

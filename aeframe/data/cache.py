@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import json
 import math
 import os
 import shutil
@@ -15,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from aeframe.data.levels import Range
 from aeframe.data.mapped import Mapped, mapped
 
 HEADER = 4096  # bytes before the pixels, which then begin on a page
@@ -23,10 +25,23 @@ BLOCK = 2**20  # bytes that are checked at once
 
 
 class Images(NamedTuple):
-    """The decoded images of some files, and of each file whether its image is among them."""
+    """The decoded images of some files, and of each file whether its image is among them. measured: see
+    Decoded.
+    """
 
     pixels: Mapped
     kept: np.ndarray
+    measured: Range | None
+
+
+class Decoded(NamedTuple):
+    """Images in the order of their files, None for one that is left out.
+
+    measured: the values that were found to be black and white, where they were looked for (levels.measure).
+    """
+
+    images: Iterable[np.ndarray | None]
+    measured: Range | None
 
 
 class CachedImages:
@@ -34,7 +49,8 @@ class CachedImages:
 
     folder: where such files lie. key: what tells the file from others in it. content: one line that
     says all that the pixels depend on. shape: [N, ...], of the images of all N files. complete: whether
-    none of them may lack. The file holds `content`, the pixels, which images they are, and a checksum;
+    none of them may lack. The file holds `content`, what was measured, the pixels, which images they are, and
+    a checksum;
     with any of them other than it should be, the images are decoded again.
     """
 
@@ -42,13 +58,13 @@ class CachedImages:
         self, folder: Path, key: str, content: str, shape: tuple[int, ...], *, complete: bool
     ) -> None:
         self.path = folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.images"
-        self.head = f"{content}\n".encode().ljust(HEADER - CHECKSUM)
+        self.head = f"{content}\n".encode()
         self.shape, self.complete = shape, complete
 
-    def get(self, decode: Callable[[], Iterable[np.ndarray | None]]) -> Images:
+    def get(self, decode: Callable[[], Decoded]) -> Images:
         """The images, memory-mapped; `decode` is called where the file does not hold them.
 
-        It gives None for an image that is left out. Raises OSError where they cannot be written.
+        Raises OSError where they cannot be written.
         """
         if (found := self._read()) is not None:
             return found
@@ -69,9 +85,9 @@ class CachedImages:
                 header = stream.read(HEADER)
                 size = os.fstat(stream.fileno()).st_size
                 rows, rest = divmod(size - HEADER - count, math.prod(image))
-                if header[:-CHECKSUM] != self.head or not 0 < rows <= count or rest:
+                if not header.startswith(self.head) or not 0 < rows <= count or rest:
                     return None
-                checksum = 0
+                checksum = zlib.crc32(header[:-CHECKSUM])
                 while block := stream.read(BLOCK):
                     checksum = zlib.crc32(block, checksum)
                 if header[-CHECKSUM:] != _shown(checksum) or (self.complete and rows < count):
@@ -79,11 +95,11 @@ class CachedImages:
                 stream.seek(-count, os.SEEK_END)
                 kept = np.frombuffer(stream.read(), np.bool_)
                 pixels = mapped(stream, np.dtype(np.uint8), (rows, *image), offset=HEADER)
-                return Images(pixels, kept)
+                return Images(pixels, kept, _measured(header[len(self.head) : -CHECKSUM]))
         except OSError:
             return None
 
-    def _write(self, images: Iterable[np.ndarray | None]) -> None:
+    def _write(self, decoded: Decoded) -> None:
         """Under another name until it is whole; whoever has mapped the old file keeps that."""
         partial = self.path.with_suffix(".partial")
         most = HEADER + math.prod(self.shape) + self.shape[0]
@@ -92,15 +108,17 @@ class CachedImages:
         try:
             with partial.open("wb") as stream:
                 stream.write(bytes(HEADER))
-                checksum, kept = 0, bytearray()
-                for image in images:
+                header = self.head + json.dumps(decoded.measured).encode()
+                header = header.ljust(HEADER - CHECKSUM)
+                checksum, kept = zlib.crc32(header), bytearray()
+                for image in decoded.images:
                     kept.append(image is not None)
                     pixels = b"" if image is None else image.tobytes()
                     checksum = zlib.crc32(pixels, checksum)
                     stream.write(pixels)
                 stream.write(kept)
                 stream.seek(0)
-                stream.write(self.head + _shown(zlib.crc32(kept, checksum)))
+                stream.write(header + _shown(zlib.crc32(kept, checksum)))
             partial.chmod(0o600)
             partial.replace(self.path)
         finally:
@@ -112,6 +130,12 @@ def user_cache() -> Path:
     """The user's folder for what can be made again."""
     base = os.environ.get("XDG_CACHE_HOME", "")
     return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "aeframe"
+
+
+def _measured(text: bytes) -> Range | None:
+    """What was written, which the checksum vouches for."""
+    found = json.loads(text)
+    return None if found is None else (float(found[0]), float(found[1]))
 
 
 def _shown(checksum: int) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from aeframe.bounds import AtLeast
-from aeframe.data.folder import Folder, OnBadSample, Side
+from aeframe.data.folder import Folder, Megapixels, OnBadSample, Side
 from aeframe.data.images import Color, ImageReader
 from aeframe.noise import mix
 
@@ -34,6 +34,8 @@ class PhotoCrops(Folder):
         color: Color = "rgb",
         cache: str | None = "auto",
         on_bad_sample: OnBadSample = "error",
+        range: list[float] | None = None,
+        max_megapixels: Megapixels | None = None,
     ) -> None:
         super().__init__(
             root=root,
@@ -42,12 +44,14 @@ class PhotoCrops(Folder):
             color=color,
             cache=cache,
             on_bad_sample=on_bad_sample,
+            range=range,
+            max_megapixels=max_megapixels,
             per_image=crops_per_image,
         )
 
     @property
     def reader(self) -> ImageReader:
-        return CropReader(None, "crop", self.color, self.size, self.per_image)
+        return CropReader(None, "crop", self.color, side=self.size, count=self.per_image)
 
     @property
     def recipe(self) -> str:
@@ -58,8 +62,8 @@ class PhotoCrops(Folder):
 class CropReader(ImageReader):
     """Reads squares of each image, uint8 [count, C, side, side]."""
 
-    side: int
-    count: int
+    side: int = field(kw_only=True)
+    count: int = field(kw_only=True)
 
     def made_of(self, image: Image.Image, file: Path) -> np.ndarray:
         width, height = image.size

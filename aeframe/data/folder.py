@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import sys
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -16,17 +15,28 @@ import numpy as np
 import PIL
 import torch
 
-from aeframe.bounds import AtLeast, AtMost
-from aeframe.data.cache import CachedImages, Images, user_cache
-from aeframe.data.images import DECODER, ENDINGS, Color, Fit, ImageReader, strict_images
+from aeframe.bounds import Above, AtLeast, AtMost
+from aeframe.data.cache import CachedImages, Decoded, Images, user_cache
+from aeframe.data.images import DECODER, Color, Fit, ImageReader, strict_images
+from aeframe.data.levels import Levels, measure
+from aeframe.data.listing import find_images, tell_of_deeper
 from aeframe.data.mapped import Mapped, room, tensor
+from aeframe.data.ranges import range_problem
 from aeframe.data.samples import Raw, Shape, Source
-from aeframe.distributed import rank
+from aeframe.data.telling import (
+    left_out,
+    note,
+    note_levels,
+    note_noticed,
+    unreadable_images,
+)
 from aeframe.errors import Problem, UserError, reason
 
 OnBadSample = Literal["error", "skip"]
 SKIP = "dataset.on_bad_sample=skip"
 Side = Annotated[int, AtLeast(1), AtMost(2**14)]
+LARGEST = 2**16  # megapixels that an image may be said to have
+Megapixels = Annotated[float, Above(0), AtMost(LARGEST)]
 
 
 class Folder(Source):
@@ -37,9 +47,11 @@ class Folder(Source):
     cache: the folder that keeps the samples, which are then memory-mapped; `auto` is
     $XDG_CACHE_HOME/aeframe or ~/.cache/aeframe, and None decodes into memory each time.
     on_bad_sample: with `skip`, files that cannot be decoded are left out; with `error` they end the run.
+    range: the values in the files that become 0 and 255. Without it 16 bits count as 0..65535, whatever the
+    file makes use of; TIFFs of floats or 32-bit integers all count as 0 (or their least value, if that is
+    below) to the largest value in any of them. max_megapixels: larger images are refused; None: 89.5.
     Images are turned upright (EXIF), laid over white where they are transparent, and of an animation
-    the first frame is taken. Colours come without their profile; 16 bits count as 0..65535, whatever
-    the file makes use of, and floats as 0..1, or as 0 to the image's maximum where that is more.
+    the first frame is taken, of a TIFF the first page. Colours come without their profile.
     """
 
     def __init__(
@@ -51,11 +63,14 @@ class Folder(Source):
         color: Color,
         cache: str | None,
         on_bad_sample: OnBadSample,
+        range: list[float] | None,
+        max_megapixels: float | None,
         per_image: int = 1,
     ) -> None:
         self.root, self.test_root, self.cache = root, test_root, cache
         self.size, self.color, self.per_image = size, color, per_image
         self.on_bad_sample = on_bad_sample
+        self.range, self.max_megapixels = range, max_megapixels
 
     @property
     @abstractmethod
@@ -73,7 +88,7 @@ class Folder(Source):
     def problems(self) -> list[Problem]:
         if self.root is None:
             return [Problem("dataset.root", "no folder given", "Write dataset.root=FOLDER.")]
-        found: list[Problem] = []
+        found = [] if (wrong := range_problem(self.range)) is None else [wrong]
         for option, root in (("root", self.root), ("test_root", self.test_root)):
             try:
                 if root == "":
@@ -94,19 +109,25 @@ class Folder(Source):
 
     def load(self) -> Raw:
         assert self.root is not None, "see problems()"
-        raw = self._load(self.root, "root")
+        said = None if self.range is None else (self.range[0], self.range[1])
+        levels = Levels.said(said)
+        raw = self._load(self.root, "root", levels)
         if self.test_root is None:
             return raw
-        return replace(raw, test=self._load(self.test_root, "test_root"))
+        if raw.levels is not None:
+            levels = levels._replace(other=raw.levels, clips=True)
+        return replace(raw, test=self._load(self.test_root, "test_root", levels))
 
-    def _load(self, root: str, option: str) -> Raw:
+    def _load(self, root: str, option: str, levels: Levels) -> Raw:
         folder = Path(os.path.expanduser(root))
         files, classes = find_images(folder, f"dataset.{option}={root}")
         tell_of_deeper(folder, f"dataset.{option}={root}")
-        (pixels, mapping), kept = self._images(folder, files)
+        (pixels, mapping), kept, measured = self._images(folder, files, levels)
         if not kept.all():
             bad = [file.relative_to(folder) for file in compress(files, ~kept)]
             note(left_out(bad, root, SKIP))
+        if self.range is None:
+            note_levels(f"dataset.{option}={root}", pixels, measured, files[0])
         names = [file.parent.name for file in compress(files, kept)]
         labels = torch.tensor([classes.index(name) for name in names]) if classes else None
         if labels is not None:
@@ -119,20 +140,22 @@ class Folder(Source):
             classes=tuple(classes),
             mapping=mapping,
             together=self.per_image,
+            levels=measured,
         )
 
-    def _images(self, root: Path, files: list[Path]) -> Images:
+    def _images(self, root: Path, files: list[Path], levels: Levels) -> Images:
         """Those of all files, from the cache where there is one, else decoded into memory."""
         if self.cache is not None:
             try:
-                return self._cached(self.cache, root, files).get(lambda: self._decoded(files))
+                cache = self._cached(self.cache, root, files, levels)
+                return cache.get(lambda: self._decoded(files, levels))
             except (OSError, RuntimeError) as error:  # RuntimeError: a user without a home
                 what = f"cannot be used ({reason(error)}); the images are decoded into memory"
                 note(Problem(f"dataset.cache={self.cache}", what))
                 self.cache = None  # said once
-        return self._in_memory(files)
+        return self._in_memory(files, levels)
 
-    def _in_memory(self, files: list[Path]) -> Images:
+    def _in_memory(self, files: list[Path], levels: Levels) -> Images:
         try:
             shape = (len(files), self.per_image, *self.shape())
             pixels = room(shape, np.dtype(np.uint8))
@@ -141,15 +164,16 @@ class Folder(Source):
             remedy = "Write a smaller size, or a dataset.cache with more space."
             raise UserError(f"dataset.size={self.size}", what, remedy) from error
         kept, rows = np.zeros(len(files), np.bool_), 0
-        for i, image in enumerate(self._decoded(files)):
+        decoded = self._decoded(files, levels)
+        for i, image in enumerate(decoded.images):
             if image is not None:
                 kept[i], pixels[rows] = True, image
                 rows += 1
-        return Images(Mapped(pixels[:rows], None), kept)
+        return Images(Mapped(pixels[:rows], None), kept, decoded.measured)
 
-    def _cached(self, cache: str, root: Path, files: list[Path]) -> CachedImages:
+    def _cached(self, cache: str, root: Path, files: list[Path], levels: Levels) -> CachedImages:
         folder = user_cache() if cache == "auto" else Path(os.path.expanduser(cache))
-        key = f"{str(root.resolve())!r} {self.recipe}"
+        key = f"{str(root.resolve())!r} {self.recipe} {tuple(levels)} {self.max_megapixels}"
         listed = hashlib.sha256(key.encode())
         for file in files:
             listed.update(f"{str(file.relative_to(root))!r} {_state(file)}\n".encode())
@@ -159,17 +183,27 @@ class Folder(Source):
         complete = self.on_bad_sample == "error"
         return CachedImages(folder, key, content, shape, complete=complete)
 
-    def _decoded(self, files: list[Path]) -> Iterator[np.ndarray | None]:
+    def _decoded(self, files: list[Path], levels: Levels) -> Decoded:
+        """The images, decoded as they are wanted; how bright they are is measured before."""
+        with strict_images(self.max_megapixels):
+            measured = measure(files) if levels.other is None else None
+        if measured is not None:
+            levels = levels._replace(other=measured)
+        return Decoded(self._images_of(files, levels), measured)
+
+    def _images_of(self, files: list[Path], levels: Levels) -> Iterator[np.ndarray | None]:
         """The images in the order of the files, with a progress bar; None where one cannot be read.
 
         Raises UserError after the last one where that must not be, or where none can.
         """
         bad: list[Problem] = []
-        with strict_images():
-            for image in _shown(self.reader.read_all(files), len(files)):
+        reader = replace(self.reader, levels=levels)
+        with strict_images(self.max_megapixels):
+            for image in _shown(reader.read_all(files), len(files)):
                 if isinstance(image, Problem):
                     bad.append(image)
                 yield None if isinstance(image, Problem) else image
+        note_noticed(reader.noticed, "dataset")
         if bad and (self.on_bad_sample == "error" or len(bad) == len(files)):
             raise unreadable_images(bad, len(files), "dataset.root", SKIP)
 
@@ -191,6 +225,8 @@ class ImageFolder(Folder):
         color: Color = "rgb",
         cache: str | None = "auto",
         on_bad_sample: OnBadSample = "error",
+        range: list[float] | None = None,
+        max_megapixels: Megapixels | None = None,
     ) -> None:
         super().__init__(
             root=root,
@@ -199,6 +235,8 @@ class ImageFolder(Folder):
             color=color,
             cache=cache,
             on_bad_sample=on_bad_sample,
+            range=range,
+            max_megapixels=max_megapixels,
         )
         self.fit = fit
 
@@ -211,61 +249,6 @@ class ImageFolder(Folder):
         return f"{self.size} {self.fit} {self.color}"
 
 
-def find_images(root: Path, where: str) -> tuple[list[Path], list[str]]:
-    """The images, sorted, and the class names; none for a folder without subfolders."""
-    if not os.path.isdir(root):
-        what = "is a file, not a folder" if os.path.exists(root) else "no such folder"
-        raise UserError(where, what, f"Write {where.partition('=')[0]}=FOLDER.")
-    try:
-        loose = _listed(root)
-        folders = [f for f in _folders(root) if not _is_around(f, root)]
-        nested = {f.name: _listed(f) for f in folders}
-    except OSError as error:
-        what = f"cannot be listed ({reason(error)})"
-        raise UserError(str(error.filename), what, "See that you may read it.") from error
-    nested = {name: files for name, files in nested.items() if files}
-    if loose and nested:
-        first = next(iter(nested))
-        what = f"mixes images ({loose[0].name}) with folders of images ({first})"
-        raise UserError(where, what, "Keep all images in the folder, or all in class subfolders.")
-    files = loose or [file for group in nested.values() for file in group]
-    if not files:
-        what = "holds no images, and neither do the folders in it"
-        raise UserError(where, what, f"Known endings: {' '.join(sorted(ENDINGS))}.")
-    return files, list(nested)
-
-
-def tell_of_deeper(root: Path, where: str) -> None:
-    """Images in folders of the subfolders, which find_images does not look into."""
-    inner = [f for folder in _folders(root) for f in _folders(folder) if not f.is_symlink()]
-    if deeper := [f for f in inner if os.access(f, os.R_OK | os.X_OK) and _listed(f)]:
-        what = f"images two folders down are left out: {_some(deeper)}"
-        note(Problem(where, what, "Move them into the folder or its subfolders."))
-
-
-def _is_around(folder: Path, root: Path) -> bool:
-    """Whether a link leads back to the root or to a folder above it."""
-    return folder.is_symlink() and root.resolve().is_relative_to(folder.resolve())
-
-
-def _folders(folder: Path) -> list[Path]:
-    """The folders in a folder, but for hidden ones; of its files, which may be many, none is opened."""
-    with os.scandir(folder) as entries:
-        shown = [entry for entry in entries if entry.name[0] != "."]
-        # asked of the operating system only where it is a link, which may lead in a circle
-        named = [e.name for e in shown if (os.path.isdir(e) if e.is_symlink() else e.is_dir())]
-    return sorted(folder / name for name in named)
-
-
-def _listed(folder: Path) -> list[Path]:
-    """The image files of one folder, but for hidden ones such as macOS leaves behind.
-
-    Links that lead nowhere are among them: an image is missing there.
-    """
-    named = [f for f in folder.iterdir() if f.suffix.lower() in ENDINGS and f.name[0] != "."]
-    return sorted(f for f in named if f.is_file() or not f.exists())
-
-
 def _state(file: Path) -> str:
     """What changes when the file can have another image, or can have one at all."""
     try:
@@ -273,33 +256,6 @@ def _state(file: Path) -> str:
     except OSError as error:
         return reason(error)
     return f"{seen.st_size} {seen.st_mtime_ns} {os.access(file, os.R_OK)}"
-
-
-def unreadable_images(bad: list[Problem], of: int, where: str, remedy: str) -> UserError:
-    """That some of so many files cannot be decoded. remedy: what to write to leave them out."""
-    shown = "; ".join(f"{p.where} {p.what}" for p in bad[:5])
-    more = f"; and {len(bad) - 5} more" if len(bad) > 5 else ""
-    what = f"{len(bad)} unreadable image(s): {shown}{more}"
-    skip = f", or write {remedy}" if len(bad) < of else ""
-    return UserError(where, what, f"Remove or replace them{skip}.")
-
-
-def left_out(bad: list[Path], root: str, why: str) -> Problem:
-    """That some files cannot be decoded, and need not be. why: what was written for that."""
-    what = f"{len(bad)} image(s) of {root} cannot be read and are left out: {_some(bad)}"
-    return Problem(why, what)
-
-
-def _some(paths: list[Path]) -> str:
-    """The first of them, and how many more there are."""
-    more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
-    return ", ".join(map(str, paths[:3])) + more
-
-
-def note(problem: Problem) -> None:
-    """What the user ought to know of a run that goes on."""
-    if rank() == 0:
-        print(f"aeframe: {problem}", file=sys.stderr)
 
 
 def _shown(images: Iterable[np.ndarray | Problem], total: int) -> Iterable[np.ndarray | Problem]:

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from aeframe.data.levels import Levels, in_eight_bits
 from aeframe.errors import Problem, reason
 
 AHEAD = 2**28  # bytes of images that wait for their turn, or one image
-DECODER = 2  # counts up whenever the same file gives other pixels
+DECODER = 3  # counts up whenever the same file gives other pixels
 
 ENDINGS = frozenset(
     f".{e}"
@@ -33,15 +35,27 @@ Color = Literal["rgb", "gray"]
 
 
 @dataclass(frozen=True)
+class Noticed:
+    """Files of which something was left out: the pages of those with several, and those with cut values."""
+
+    pages: dict[Path, int] = field(default_factory=dict)
+    cut: set[Path] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
 class ImageReader:
     """Reads image files, uint8 [C, height, width].
 
-    size: (height, width), or None for that of each image. fit, color: see ImageFolder.
+    size: (height, width), or None for that of each image. fit, color: see ImageFolder. levels: the values
+    that are black and white. larger: what to write for images that have too many pixels, up to the number.
     """
 
     size: tuple[int, int] | None
     fit: Fit
     color: Color
+    levels: Levels = field(default_factory=Levels)
+    larger: str = "dataset.max_megapixels="
+    noticed: Noticed = field(default_factory=Noticed)
 
     def read_all(self, files: Iterable[Path]) -> Iterator[np.ndarray | Problem]:
         """The images in the order of the files, several decoded at once; what is wrong with one in its
@@ -79,11 +93,32 @@ class ImageReader:
             return self._read(file)
         except UnidentifiedImageError:
             return Problem(str(file), "cannot be read as an image (its content is none)")
+        except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+            return Problem(str(file), f"cannot be read as an image ({self._too_large(error)})")
         except Exception as error:  # broken files raise nearly anything in Pillow
             return Problem(str(file), f"cannot be read as an image ({reason(error)})")
 
     def _read(self, file: Path) -> np.ndarray:
-        return self.made_of(_opened(file), file)
+        return self.made_of(self._opened(file), file)
+
+    def _opened(self, file: Path) -> Image.Image:
+        with Image.open(file) as opened:
+            # of a .tga nothing but its ending says what it is
+            if opened.format not in (*FORMATS, file.suffix[1:].upper()):
+                raise ValueError(f"it holds {opened.format}")
+            if opened.format == "TIFF" and (pages := getattr(opened, "n_frames", 1)) > 1:
+                self.noticed.pages[file] = pages
+            upright = ImageOps.exif_transpose(opened)
+            image, is_cut = in_eight_bits(upright, self.levels, opened.format)
+        if is_cut:
+            self.noticed.cut.add(file)
+        return image
+
+    def _too_large(self, error: Exception) -> str:
+        """Pillow tells the number of pixels, then the limit."""
+        pixels = next(map(int, re.findall(r"\d+", str(error))), 0)
+        needed = f"{self.larger}{math.ceil(pixels / 1e6)}"
+        return f"it has {pixels / 1e6:.4g} megapixels; if it may be so large, write {needed}"
 
     def made_of(self, image: Image.Image, file: Path) -> np.ndarray:
         """What is read of an image of 8 bits, gray or RGB."""
@@ -97,46 +132,19 @@ class ImageReader:
         return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
 
-def _opened(file: Path) -> Image.Image:
-    with Image.open(file) as opened:
-        # of a .tga nothing but its ending says what it is
-        if opened.format not in (*FORMATS, file.suffix[1:].upper()):
-            raise ValueError(f"it holds {opened.format}")
-        return _eight_bits(ImageOps.exif_transpose(opened))
-
-
 @contextmanager
-def strict_images() -> Iterator[None]:
-    """While images are read: oddities in metadata are no one's business, and bombs are errors.
+def strict_images(max_megapixels: float | None = None) -> Iterator[None]:
+    """While images are read: oddities in metadata are no one's business, and larger images are errors.
 
-    Around all threads, which share the filters.
+    max_megapixels: None for Pillow's own limit. Around all threads, which share filters and limit.
     """
+    before = Image.MAX_IMAGE_PIXELS
+    if max_megapixels is not None:
+        Image.MAX_IMAGE_PIXELS = int(max_megapixels * 1e6)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        yield
-
-
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """Deeper images scaled to bytes rather than clipped; transparent ones laid over white."""
-    if image.mode.startswith(("I", "F")):
-        return Image.fromarray(_scaled(image))
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    return image if image.mode == "L" else image.convert("RGB")
-
-
-def _scaled(image: Image.Image) -> np.ndarray:
-    """The bytes of a gray image of integers or floats."""
-    values = np.array(image, np.float32)
-    low, high = float(values.min()), float(values.max())
-    if not math.isfinite(high - low):
-        raise ValueError("it holds NaN or infinity")
-    if image.mode.startswith("F"):
-        return (np.clip(values / max(1.0, high), 0, 1) * 255).round().astype(np.uint8)
-    if low < 0 or high > 65535:
-        raise ValueError(f"it holds values of {low:.0f} to {high:.0f}, and 16 bits are 0 to 65535")
-    if (clear := image.info.get("transparency")) is not None:
-        values[values == clear] = 65535
-    return (values / 257).round().astype(np.uint8)
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = before

@@ -34,6 +34,7 @@ class DataSpec:
     extent: the range of all normalised values, where one scale is for all. dtype: of stored values;
     stored: their range, where it is known beforehand. classes: names of the labels. normalization: its kind,
     which `auto` has chosen. seen: the range of the training split's stored values. Older runs lack both.
+    levels: the values in image files that became the range, where these were measured.
     """
 
     shape: Shape
@@ -46,6 +47,7 @@ class DataSpec:
     classes: tuple[str, ...] = ()
     normalization: Kind | None = None
     seen: tuple[float, float] | None = None
+    levels: tuple[float, float] | None = None
 
     def range_in(self, normalization: Normalization) -> tuple[float, float]:
         """The range of stored values, known or seen: of pictures, and for PSNR."""
@@ -59,6 +61,7 @@ class DataSpec:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, for JSON."""
+        levels = {} if self.levels is None else {"levels": list(self.levels)}
         wide = math.isinf(self.extent[0]) or math.isinf(self.extent[1])
         return {
             "shape": list(self.shape),
@@ -71,6 +74,7 @@ class DataSpec:
             "classes": list(self.classes),
             "normalization": self.normalization,
             "seen": None if self.seen is None else list(self.seen),
+            **levels,
         }
 
 
@@ -156,6 +160,7 @@ class DataModule:
             raw.classes,
             fitted.kind,
             fitted.seen,
+            raw.levels,
         )
         if raw.assumed:
             some = self._spread("train", max(64, CHUNK // raw.data[0].numel()))

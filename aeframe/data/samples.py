@@ -63,7 +63,8 @@ class Raw:
     known beforehand. classes: names of the labels. origin: the key and the file, for messages.
     mapping: the memory map that `data` lies in, or None where it is in memory. together: so many rows, one
     after the other, are of one thing, and stay in one split. assumed: low and high are those of the storage
-    type, and nobody has said them.
+    type, and nobody has said them. levels: the values in image files that became low and high, where these
+    were measured.
     """
 
     data: Tensor
@@ -76,6 +77,7 @@ class Raw:
     mapping: FileMap | None = None
     together: int = 1
     assumed: bool = False
+    levels: tuple[float, float] | None = None
 
     @property
     def nbytes(self) -> int:

@@ -78,6 +78,17 @@ def add_source(parser: argparse.ArgumentParser) -> None:
         help="of a dataset (test, where it has one, else all of it)",
     )
     add_on_bad_sample(parser)
+    add_max_megapixels(parser)
+
+
+def add_max_megapixels(parser: argparse.ArgumentParser) -> None:
+    """How large images may be; the key of a dataset has the same name."""
+    parser.add_argument(
+        "--max-megapixels",
+        type=float,
+        metavar="N",
+        help="larger images are refused (what the run took, 89.5 by default)",
+    )
 
 
 def add_on_bad_sample(parser: argparse.ArgumentParser) -> None:

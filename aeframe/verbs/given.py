@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from aeframe.artifact.stored import SampleError
-from aeframe.data.folder import note
+from aeframe.artifact import Model
+from aeframe.artifact.stored import SampleError, check_values, rows
+from aeframe.data.telling import note
 from aeframe.errors import Problem, UserError
 
 AT_ONCE = 256  # samples that are looked through for the one that is wrong
@@ -54,6 +55,11 @@ class Input:
                 return row + error.row
             row += len(block)
         return row
+
+
+def check_for(model: Model) -> Callable[[np.ndarray], None]:
+    """Make what raises SampleError for samples that the model cannot take."""
+    return lambda block: check_values(rows(block, "x"), model.description.data, "x")
 
 
 @contextmanager

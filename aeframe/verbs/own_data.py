@@ -11,8 +11,9 @@ from aeframe.artifact import Model
 from aeframe.config.data import data_module
 from aeframe.config.parts import Parts, find
 from aeframe.data import DataModule
-from aeframe.data.folder import Folder, find_images
+from aeframe.data.folder import Folder
 from aeframe.data.layouts import Layout, is_like_signal
+from aeframe.data.listing import find_images
 from aeframe.errors import ConfigError, Problem, UserError
 from aeframe.origin import with_data_found
 from aeframe.resume import harmless_here

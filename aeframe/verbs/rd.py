@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from aeframe.errors import UserError
 from aeframe.strict_json import as_json
-from aeframe.verbs.base import SPLITS, Verb, add_compute, add_on_bad_sample
+from aeframe.verbs.base import SPLITS, Verb, add_compute, add_max_megapixels, add_on_bad_sample
 
 if TYPE_CHECKING:
     from aeframe.codec.codec import Codec
@@ -42,6 +42,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--most", type=int, default=10_000, metavar="N", help="images (10000)")
     add_on_bad_sample(parser)
+    add_max_megapixels(parser)
     add_compute(parser, BATCH)
     parser.add_argument("-o", "--out", metavar="FOLDER", help="for rd.json and rd.png")
     parser.add_argument("--force", action="store_true", help="replace what is there")
@@ -80,7 +81,7 @@ def _of_images(codecs: Codecs, options: argparse.Namespace) -> Comparison:
     if options.data in SPLITS:
         images = data.splits[options.data][: options.most].x.numpy()
     else:
-        given = _opened([options.data], codecs[0][1], options.on_bad_sample)
+        given = _opened([options.data], codecs[0][1], options)
         blocks = islice(given.blocks(BATCH), math.ceil(options.most / BATCH))
         with reading(given):
             images = np.concatenate(list(blocks))[: options.most]
@@ -99,17 +100,17 @@ def _of_photographs(codecs: Codecs, options: argparse.Namespace) -> Comparison:
     words = [options.data]
     if options.data in SPLITS:
         words = whole_files(own_data(codecs[0][1].model, codecs[0][0])[1], options.data)
-    given = _opened(words, codecs[0][1], options.on_bad_sample)
+    given = _opened(words, codecs[0][1], options)
     count = min(given.count, options.most)
     with reading(given):
         return compared(codecs, shown(islice(given.blocks(1), count), count, "Comparing"))
 
 
-def _opened(words: list[str], codec: Codec, on_bad_sample: str) -> Input:
+def _opened(words: list[str], codec: Codec, options: argparse.Namespace) -> Input:
     from aeframe.verbs.inputs import opened
 
-    others = argparse.Namespace(key=None, root="data", split=None, on_bad_sample=on_bad_sample)
-    return opened(words, codec.model, others, any_size=codec.any_size)
+    given = argparse.Namespace(**{**vars(options), "key": None, "root": "data", "split": None})
+    return opened(words, codec.model, given, any_size=codec.any_size)
 
 
 def _check(codecs: Codecs, data: str) -> None:

@@ -1,0 +1,173 @@
+"""Brightness of image files: which of their values become black and white."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+Range = tuple[float, float]
+
+TIFF = (".tif", ".tiff")
+
+
+class Levels(NamedTuple):
+    """The values that are black and white, for each type of file.
+
+    eight, sixteen: of 8 and of 16 bits. other: of TIFFs of floats or of 32-bit integers, whose type says
+    nothing; None: 0 to 1 and 0 to 65535. clips: values outside of `other` are cut to it, else refused.
+    """
+
+    eight: Range = (0.0, 255.0)
+    sixteen: Range = (0.0, 65535.0)
+    other: Range | None = None
+    clips: bool = False
+
+    @classmethod
+    def said(cls, given: Range | None) -> Levels:
+        """Those of dataset.range, which is for all files; each type's own without it."""
+        return cls() if given is None else cls(given, given, given)
+
+    def of(self, image: Image.Image, encoding: str | None) -> Range:
+        """Those of one image. encoding: of its file."""
+        if not is_deep(image):
+            return self.eight
+        if not needs_measure(image, encoding):
+            return self.sixteen
+        return self.other or ((0.0, 1.0) if image.mode.startswith("F") else (0.0, 65535.0))
+
+
+class Seen(NamedTuple):
+    """An image of 8 bits, and whether values of its file were cut."""
+
+    image: Image.Image
+    is_cut: bool = False
+
+
+def is_deep(image: Image.Image) -> bool:
+    """Check that the values of an image have more than 8 bits."""
+    return image.mode.startswith(("I", "F"))
+
+
+def needs_measure(image: Image.Image, encoding: str | None) -> bool:
+    """Check that the type of the values does not say their range."""
+    return image.mode.startswith("F") or (image.mode == "I" and encoding == "TIFF")
+
+
+def in_eight_bits(image: Image.Image, levels: Levels, encoding: str | None) -> Seen:
+    """Bring values to bytes by their range, and lay what is transparent over white.
+
+    Raises ValueError for NaN, and for values outside of a range that was said or that a type has.
+    """
+    if is_deep(image):
+        return _scaled(image, levels, encoding)
+    if image.mode in ("1", "P"):  # bits and palettes: colours, not values
+        return Seen(_over_white(image))
+    if levels.eight != Levels().eight:
+        image = _stretched(image, levels.eight)
+    return Seen(_over_white(image))
+
+
+def _over_white(image: Image.Image) -> Image.Image:
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    return image if image.mode == "L" else image.convert("RGB")
+
+
+def _stretched(image: Image.Image, given: Range) -> Image.Image:
+    """The bytes of an image whose black and white are other values than 0 and 255."""
+    if "transparency" in image.info:
+        image = image.convert("RGBA")
+    if image.mode not in ("L", "LA", "RGB", "RGBA"):
+        image = image.convert("RGB")
+    bands = image.split()
+    colours = bands[:-1] if image.mode in ("LA", "RGBA") else bands
+    values = [np.asarray(band) for band in colours]
+    _require_within((float(np.min(values)), float(np.max(values))), given)
+    table = [round(min(max(_share(v, given), 0.0), 1.0) * 255) for v in range(256)]
+    stretched = [band.point(table) for band in colours]
+    return Image.merge(image.mode, [*stretched, *bands[len(colours) :]])
+
+
+def _scaled(image: Image.Image, levels: Levels, encoding: str | None) -> Seen:
+    """The bytes of a gray image of integers or floats."""
+    values, given = _values(image), levels.of(image, encoding)
+    ends = float(values.min()), float(values.max())
+    is_cut = levels.clips and needs_measure(image, encoding)
+    if not is_cut:
+        _require_within(ends, given)
+    shares = np.clip(_share(values, given), 0, 1)
+    if (clear := image.info.get("transparency")) is not None:
+        shares[values == clear] = 1
+    outside = ends[0] < given[0] or ends[1] > given[1]
+    return Seen(Image.fromarray((shares * 255).round().astype(np.uint8)), is_cut and outside)
+
+
+def _values(image: Image.Image) -> np.ndarray:
+    values = np.array(image, np.float64)
+    if not np.isfinite(values).all():
+        raise ValueError("it holds NaN or infinity")
+    return values
+
+
+def _share(value: Any, given: Range) -> Any:
+    """The part of the way from black to white."""
+    return (value - given[0]) / (given[1] - given[0])
+
+
+def _require_within(ends: Range, given: Range) -> None:
+    room = 1e-6 * (given[1] - given[0])  # for the rounding of floats
+    if ends[0] < given[0] - room or ends[1] > given[1] + room:
+        what = f"it holds values of {ends[0]:g} to {ends[1]:g}"
+        raise ValueError(f"{what}, outside of the range of {given[0]:g} to {given[1]:g}")
+
+
+def measure(files: Iterable[Path]) -> Range | None:
+    """The one range of all TIFFs of floats or of 32-bit integers, which begins at 0 or below; 0 to 1 where
+    no value is larger. None where there are none of these.
+    """
+    with ThreadPoolExecutor() as pool:
+        tiffs = [file for file in files if file.suffix.lower() in TIFF]
+        ends = [pair for pair in pool.map(_ends, tiffs, chunksize=1) if pair is not None]
+    if not ends:
+        return None
+    low, high = min(low for low, _ in ends), max(high for _, high in ends)
+    return min(0.0, low), high if high > 1 else max(1.0 if low >= 0 else 0.0, high)
+
+
+def _ends(file: Path) -> Range | None:
+    try:
+        with Image.open(file) as opened:
+            if not needs_measure(opened, opened.format):
+                return None
+            values = _values(opened)
+    except Exception:  # whoever decodes it says what is wrong
+        return None
+    return float(values.min()), float(values.max())
+
+
+def narrow(pixels: np.ndarray, file: Path) -> tuple[Range, Range] | None:
+    """The values that bytes [N, ...] of images use, where they are less than an eighth of all, and the range
+    that they count as, both as in the files; else None. file: one of them.
+    """
+    some = pixels[:: max(1, len(pixels) // 256)]
+    if not _is_narrow(some) or not _is_narrow(pixels):
+        return None
+    try:
+        with Image.open(file) as opened:
+            step = 257 if is_deep(opened) else 1
+    except Exception:
+        step = 1
+    low, high = (float(end) for end in (pixels.min(), pixels.max()))
+    most = high if step == 1 else (high - 0.5) * step
+    return (low * step, math.floor(most)), (0.0, 255.0 * step)
+
+
+def _is_narrow(pixels: np.ndarray) -> bool:
+    return 0 < int(pixels.max()) - int(pixels.min()) < 256 / 8

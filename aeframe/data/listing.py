@@ -1,0 +1,65 @@
+"""Image files of a folder, and of its class subfolders."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from aeframe.data.images import ENDINGS
+from aeframe.data.telling import note, some
+from aeframe.errors import Problem, UserError, reason
+
+
+def find_images(root: Path, where: str) -> tuple[list[Path], list[str]]:
+    """The images, sorted, and the class names; none for a folder without subfolders."""
+    if not os.path.isdir(root):
+        what = "is a file, not a folder" if os.path.exists(root) else "no such folder"
+        raise UserError(where, what, f"Write {where.partition('=')[0]}=FOLDER.")
+    try:
+        loose = _listed(root)
+        folders = [f for f in _folders(root) if not _is_around(f, root)]
+        nested = {f.name: _listed(f) for f in folders}
+    except OSError as error:
+        what = f"cannot be listed ({reason(error)})"
+        raise UserError(str(error.filename), what, "See that you may read it.") from error
+    nested = {name: files for name, files in nested.items() if files}
+    if loose and nested:
+        first = next(iter(nested))
+        what = f"mixes images ({loose[0].name}) with folders of images ({first})"
+        raise UserError(where, what, "Keep all images in the folder, or all in class subfolders.")
+    files = loose or [file for group in nested.values() for file in group]
+    if not files:
+        what = "holds no images, and neither do the folders in it"
+        raise UserError(where, what, f"Known endings: {' '.join(sorted(ENDINGS))}.")
+    return files, list(nested)
+
+
+def tell_of_deeper(root: Path, where: str) -> None:
+    """Images in folders of the subfolders, which find_images does not look into."""
+    inner = [f for folder in _folders(root) for f in _folders(folder) if not f.is_symlink()]
+    if deeper := [f for f in inner if os.access(f, os.R_OK | os.X_OK) and _listed(f)]:
+        what = f"images two folders down are left out: {some(deeper)}"
+        note(Problem(where, what, "Move them into the folder or its subfolders."))
+
+
+def _is_around(folder: Path, root: Path) -> bool:
+    """Whether a link leads back to the root or to a folder above it."""
+    return folder.is_symlink() and root.resolve().is_relative_to(folder.resolve())
+
+
+def _folders(folder: Path) -> list[Path]:
+    """The folders in a folder, but for hidden ones; of its files, which may be many, none is opened."""
+    with os.scandir(folder) as entries:
+        shown = [entry for entry in entries if entry.name[0] != "."]
+        # asked of the operating system only where it is a link, which may lead in a circle
+        named = [e.name for e in shown if (os.path.isdir(e) if e.is_symlink() else e.is_dir())]
+    return sorted(folder / name for name in named)
+
+
+def _listed(folder: Path) -> list[Path]:
+    """The image files of one folder, but for hidden ones such as macOS leaves behind.
+
+    Links that lead nowhere are among them: an image is missing there.
+    """
+    named = [f for f in folder.iterdir() if f.suffix.lower() in ENDINGS and f.name[0] != "."]
+    return sorted(f for f in named if f.is_file() or not f.exists())

@@ -1,0 +1,70 @@
+"""Messages about image files: those that cannot be read, and what is read of others."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from aeframe.data.images import Noticed
+from aeframe.data.levels import Range, narrow
+from aeframe.data.ranges import likely_range, shown
+from aeframe.distributed import rank
+from aeframe.errors import Problem, UserError
+
+
+def unreadable_images(bad: list[Problem], of: int, where: str, remedy: str) -> UserError:
+    """That some of so many files cannot be decoded. remedy: what to write to leave them out."""
+    shown = "; ".join(f"{p.where} {p.what}" for p in bad[:5])
+    more = f"; and {len(bad) - 5} more" if len(bad) > 5 else ""
+    what = f"{len(bad)} unreadable image(s): {shown}{more}"
+    skip = f", or write {remedy}" if len(bad) < of else ""
+    return UserError(where, what, f"Remove or replace them{skip}.")
+
+
+def left_out(bad: list[Path], root: str, why: str) -> Problem:
+    """That some files cannot be decoded, and need not be. why: what was written for that."""
+    what = f"{len(bad)} image(s) of {root} cannot be read and are left out: {some(bad)}"
+    return Problem(why, what)
+
+
+def some(paths: Sequence[Path]) -> str:
+    """The first of several files, and how many more there are."""
+    more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
+    return ", ".join(map(str, paths[:3])) + more
+
+
+def note(problem: Problem) -> None:
+    """What the user ought to know of a run that goes on."""
+    if rank() == 0:
+        print(f"aeframe: {problem}", file=sys.stderr)
+
+
+def note_noticed(noticed: Noticed, where: str) -> None:
+    """Tell of files of which something was left out."""
+    if pages := noticed.pages:
+        files = sorted(pages)
+        what = f"{len(files)} TIFF(s) hold several pages, and the first is read: {some(files)}"
+        note(Problem(where, what, "Save each page as a file of its own to read all."))
+    if cut := sorted(noticed.cut):
+        what = f"{len(cut)} image(s) hold values outside of the training images', and are cut: {some(cut)}"
+        note(Problem(where, what))
+
+
+def note_levels(where: str, pixels: np.ndarray, measured: Range | None, file: Path) -> None:
+    """Tell what is black and white, where nobody has said it and it is not what one would think.
+
+    pixels: of all images, in bytes. file: one of theirs.
+    """
+    if measured is not None:
+        low, high = measured
+        what = f"{low:g} is black and {high:g} white in TIFFs of floats or 32-bit integers"
+        remedy = f"Write dataset.range=[LOW,HIGH] if other values are, now {shown(measured)}."
+        note(Problem(where, what, remedy))
+    elif (found := narrow(pixels, file)) is not None:
+        used, known = found
+        what = f"values are {used[0]:g} to {used[1]:g}, and count as {known[0]:g} to {known[1]:g}"
+        remedy = f"If they can be no others, write dataset.range={shown(likely_range(used))}."
+        note(Problem(where, what, remedy))

@@ -1,0 +1,168 @@
+"""Image files that a verb was given."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import compress, islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from aeframe.artifact import Model
+from aeframe.data.folder import LARGEST
+from aeframe.data.images import ENDINGS, ImageReader, strict_images
+from aeframe.data.levels import Levels
+from aeframe.data.listing import find_images, tell_of_deeper
+from aeframe.data.ranges import range_problem
+from aeframe.data.telling import left_out, note, note_noticed, unreadable_images
+from aeframe.errors import Problem, UserError
+from aeframe.saved import mapping
+from aeframe.verbs.given import Input, check_for
+
+SKIP = "--on-bad-sample skip"
+
+
+def of_images(
+    paths: list[Path], model: Model, options: argparse.Namespace, *, any_size: bool
+) -> Input:
+    """The images of files and folders. Raises UserError, before much is read.
+
+    any_size: they stay as large as they are.
+    """
+    files, names = list[Path](), list[str]()
+    for path in paths:
+        found = find_images(path, str(path))[0] if path.is_dir() else [path]
+        files += found
+        if path.is_dir():
+            tell_of_deeper(path, str(path))
+        names += [str(f.relative_to(path) if len(paths) == 1 and f != path else f) for f in found]
+    odd = [f for f in files if f.suffix.lower() not in ENDINGS]
+    if odd:
+        what = "is neither an image nor an array"
+        raise UserError(str(odd[0]), what, f"Known endings: {' '.join(sorted(ENDINGS))} .npy .npz.")
+    reader, scaled = _reader(model, options, any_size), _scale(model)
+    where = str(paths[0]) if len(paths) == 1 else f"{len(files)} images"
+    if options.on_bad_sample == "skip":
+        readable = _readable(reader, files, where)
+        files, names = list(compress(files, readable)), list(compress(names, readable))
+    blocks = partial(_decoded, reader, scaled, files)
+    return Input(
+        where,
+        len(files),
+        blocks,
+        check_for(model),
+        names,
+        changed=reader.changed,
+        brought=reader.described,
+    )
+
+
+@dataclass(frozen=True)
+class Noticing(ImageReader):
+    """Also notes in `changed` the images that cannot come back as they were: of another size, or in colour
+    where gray is wanted. limit: megapixels of an image, None for the usual.
+    """
+
+    changed: set[Path] = field(default_factory=set)
+    limit: float | None = None
+
+    def made_of(self, image: Image.Image, file: Path) -> np.ndarray:
+        pixels = super().made_of(image, file)
+        if pixels.shape[:0:-1] != image.size or (self.color == "gray" and _is_coloured(image)):
+            self.changed.add(file)
+        return pixels
+
+    @property
+    def described(self) -> str:
+        """What all images are brought to."""
+        size = [] if self.size is None else [f"{self.size[1]} x {self.size[0]} pixels"]
+        return ", ".join([*size, *(["gray"] if self.color == "gray" else [])])
+
+
+def _is_coloured(image: Image.Image) -> bool:
+    pixels = np.asarray(image)
+    return pixels.ndim == 3 and bool((pixels != pixels[..., :1]).any())
+
+
+def _reader(model: Model, options: argparse.Namespace, any_size: bool) -> Noticing:
+    """Reads images as those were that the model was trained on."""
+    if len(model.shape) != 3 or model.shape[0] not in (1, 3):
+        shape = " x ".join(map(str, model.shape))
+        raise UserError("INPUT", f"samples of {shape} are no images", "Give an array, as .npy.")
+    dataset = mapping(model.description.config.get("dataset"))
+    return Noticing(
+        None if any_size else model.shape[1:],
+        "resize" if dataset.get("fit") == "resize" else "crop",
+        "gray" if model.shape[0] == 1 else "rgb",
+        _levels(model, dataset.get("range")),
+        "--max-megapixels ",
+        limit=_limit(options, dataset.get("max_megapixels")),
+    )
+
+
+def _levels(model: Model, given: Any) -> Levels:
+    """Black and white as in training. given: dataset.range, of which anyone may have written the file."""
+    data = model.description.data
+    said = None if given is None or range_problem(given) else (float(given[0]), float(given[1]))
+    if said is not None and data.stored == said:  # of arrays: images of 8 bits are brought to it
+        return Levels(sixteen=said, other=said)
+    return Levels.said(said)._replace(other=said or data.levels, clips=said is None)
+
+
+def _limit(options: argparse.Namespace, trained: Any) -> float | None:
+    """Megapixels of an image: what the command says, else what training took."""
+    given = options.max_megapixels
+    if given is not None and not 0 < given <= LARGEST:
+        raise UserError(f"--max-megapixels {given:g}", f"is not above 0 and up to {LARGEST:,}")
+    is_number = isinstance(trained, int | float) and not isinstance(trained, bool)
+    return trained if given is None and is_number and 0 < trained <= LARGEST else given
+
+
+def _scale(model: Model) -> Callable[[np.ndarray], np.ndarray]:
+    """From an image's bytes to the range of the stored samples."""
+    stored = model.description.data
+    if stored.stored == (0.0, 255.0):
+        return lambda images: images
+    if stored.stored is None:
+        name = str(stored.dtype).removeprefix("torch.")
+        what = f"the model was trained on arrays of {name}, which images are not"
+        raise UserError("INPUT", what, "Give arrays of the same kind, as .npy.")
+    low, high = stored.stored
+    dtype = torch.empty(0, dtype=stored.dtype).numpy().dtype
+    return lambda images: (images / 255 * (high - low) + low).round().astype(dtype)
+
+
+def _readable(reader: Noticing, files: list[Path], where: str) -> list[bool]:
+    """Of each file whether it can be decoded: they have to be counted before the first is used.
+
+    The others are named. Raises UserError where none can.
+    """
+    with strict_images(reader.limit):
+        bad = [image if isinstance(image, Problem) else None for image in reader.read_all(files)]
+    found = list(filter(None, bad))
+    if len(found) == len(files):
+        raise unreadable_images(found, len(files), "INPUT", SKIP)
+    if found:
+        note(left_out([file for file, one in zip(files, bad, strict=True) if one], where, SKIP))
+    return [problem is None for problem in bad]
+
+
+def _decoded(
+    reader: Noticing, scaled: Callable[[np.ndarray], np.ndarray], files: list[Path], n: int
+) -> Iterator[np.ndarray]:
+    bad = list[Problem]()
+    with strict_images(reader.limit):
+        images = reader.read_all(files)
+        while block := list(islice(images, n)):
+            bad += [image for image in block if isinstance(image, Problem)]
+            if not bad:  # else the others are only looked at
+                yield scaled(np.stack([i for i in block if not isinstance(i, Problem)]))
+    note_noticed(reader.noticed, "INPUT")
+    if bad:
+        raise unreadable_images(bad, len(files), "INPUT", SKIP)
