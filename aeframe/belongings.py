@@ -18,7 +18,8 @@ from aeframe.launch import locked
 FOLDERS = (".hydra", "checkpoints", "projector")
 FILES = (
     *(".lock", "train.log", "failed.txt", "evaluation.json", "hparams.yaml", GUIDE),
-    *("model.safetensors", "model.json", "diverged.json", "multirun.yaml", "sweep.csv"),
+    *("model.safetensors", "model.json", "codec.safetensors"),
+    *("diverged.json", "multirun.yaml", "sweep.csv"),
     *(".partial", "checkpoints/.partial"),
     *(f".hydra/{name}.yaml" for name in ("config", "hydra", "overrides")),
     *(

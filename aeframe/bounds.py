@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Annotated
 
 
 @dataclass(frozen=True)
@@ -46,3 +47,7 @@ class Below(Bound):
 
     def problem(self, value: float) -> str | None:
         return None if value < self.limit else f"must be below {self}"
+
+
+Rate = Annotated[float, AtLeast(1e-6), AtMost(1 - 1e-6)]
+"""A share of samples or batches that is neither none nor all, in float32 as well."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from aeframe.baselines import FITTED, Baseline, Corruption, baselines
-from aeframe.bounds import AtLeast
+from aeframe.bounds import AtLeast, AtMost
 from aeframe.constrained import ConstrainedAutoencoder
 from aeframe.copy_check import CHUNK, CopyCheck, copy_check
 from aeframe.data import DataModule
@@ -54,8 +54,8 @@ class Evaluation:
     variational model's log-likelihood.
     """
 
-    images: Annotated[int, AtLeast(2)] = 2000
-    importance_samples: Annotated[int, AtLeast(1)] = 100
+    images: Annotated[int, AtLeast(2), AtMost(10**6)] = 2000
+    importance_samples: Annotated[int, AtLeast(1), AtMost(10_000)] = 100
 
     @torch.no_grad()
     def card(

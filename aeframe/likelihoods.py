@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F  # noqa: N812
 
-from aeframe.bounds import Above
+from aeframe.bounds import AtLeast, AtMost
 from aeframe.precision import widen
 
 LIMIT = 14.0  # of a log-variance; -14 is a deviation of 1e-3, below which floats give out
@@ -104,7 +104,9 @@ class Gaussian(Likelihood):
 
     linear = True
 
-    def __init__(self, *, variance: Annotated[float, Above(0)] | Literal["learned"] = 1.0) -> None:
+    def __init__(
+        self, *, variance: Annotated[float, AtLeast(1e-6), AtMost(1e6)] | Literal["learned"] = 1.0
+    ) -> None:
         super().__init__()
         learned = variance == "learned"
         self.log_variance = nn.Parameter(

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from aeframe.regular_files import read_text
 from aeframe.saved import mapping
 
 PATHS = ("root", "test_root", "path", "test_path")
@@ -22,9 +23,7 @@ def started_in(run: Path) -> Path | None:
     for folder in (run, *run.parents[:2]):
         file = folder / ".hydra" / "hydra.yaml"
         try:
-            if file.stat().st_size > LARGEST:
-                return None
-            hydra = mapping(yaml.safe_load(file.read_text())).get("hydra")
+            hydra = mapping(yaml.safe_load(read_text(file, LARGEST))).get("hydra")
         except (FileNotFoundError, NotADirectoryError):
             continue
         except (OSError, ValueError, yaml.YAMLError, RecursionError):

@@ -14,6 +14,7 @@ from typing import Any, TypeGuard
 import torch
 
 from aeframe.errors import UserError, short
+from aeframe.regular_files import read_text, require_regular
 from aeframe.strict_json import finite
 
 CHECKPOINTS, LAST, BEST = "checkpoints", "last.ckpt", "best.ckpt"
@@ -24,6 +25,8 @@ EARLIER = ("until", "early_stopping")
 Stamp = tuple[int, ...]
 LARGEST, DEEPEST = 10_000, 16
 """How many values a saved configuration may have, and how deep."""
+LONGEST = 2**22
+"""Bytes of a text that lies beside it."""
 MOST_BACK = 1000
 """How often a run can have gone back."""
 
@@ -117,7 +120,7 @@ def _kept(folder: Path) -> Iterator[Saved]:
 def tried_in(folder: Path) -> tuple[int, ...]:
     """The steps of all checkpoints that a run went back to, as far as its folder tells."""
     try:
-        tried = json.loads((folder / DIVERGED).read_text())["went_back_to"]
+        tried = json.loads(read_text(folder / DIVERGED, LONGEST))["went_back_to"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return ()
     known = isinstance(tried, list) and len(tried) <= MOST_BACK and all(map(is_count, tried))
@@ -127,6 +130,7 @@ def tried_in(folder: Path) -> tuple[int, ...]:
 def state_in(file: Path) -> dict[str, Any]:
     """What a checkpoint holds, of tensors and plain data alone. Raises UserError."""
     try:
+        require_regular(file)
         with zipfile.ZipFile(
             file
         ) as archive:  # torch stores as it is: no small file holds a large one
@@ -157,7 +161,7 @@ def is_count(value: Any) -> TypeGuard[int]:
 def _value(folder: Path, steps: int) -> float | None:
     """The result of a run that has finished, and not been trained further since."""
     try:
-        found = json.loads((folder / "evaluation.json").read_text())
+        found = json.loads(read_text(folder / "evaluation.json", LONGEST))
         if found["steps"] != steps:
             return None
         value = finite(found["optimized_metric"]["value"])

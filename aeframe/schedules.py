@@ -44,6 +44,7 @@ class Schedule:
         return self.shape(progress % 1.0 if self.repeats else min(progress, 1.0))
 
 
+SHORTEST = {"epochs": 1e-3, "steps": 1.0}
 _KEYS: dict[str, tuple[str, ...]] = {
     "constant": ("value",),
     "linear": ("start", "end"),
@@ -79,8 +80,8 @@ def _from_mapping(given: dict[str, Any]) -> Schedule:
     numbers = {key: _number(key, number) for key, number in given.items()}
     unit = lengths[0] if lengths else "epochs"
     duration = numbers.get(unit, 0.0)
-    if lengths and duration <= 0:
-        raise ValueError(f"{unit} must be positive, got {given[unit]}")
+    if lengths and duration < SHORTEST[unit]:
+        raise ValueError(f"{unit} must be at least {SHORTEST[unit]:g}, got {given[unit]}")
     if not 0 < numbers.get("ratio", 1.0) <= 1:
         raise ValueError(f"ratio must be in (0, 1], got {given['ratio']}")
     return _shaped(kind, numbers, duration, unit)

@@ -20,6 +20,7 @@ import aeframe as package
 from aeframe.artifact import MODEL, NOTE
 from aeframe.artifact.files import KEY
 from aeframe.errors import UserError
+from aeframe.verbs.card import of_test_split
 
 Change = Callable[[dict[str, Any], dict[str, torch.Tensor]], Any]
 ENCODER = "model.encoder.1.weight"
@@ -221,6 +222,15 @@ def test_a_damaged_file_is_refused_or_all_that_it_was(finished: Path) -> None:
         )
         with suppress(UserError):
             assert package.load(file).identity == before.identity
+
+
+def test_a_batch_that_exceeds_the_memory_is_told(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = package.load(finished)
+    monkeypatch.setattr("aeframe.data.mapped._memory", lambda: 4 * 180 * (2 * 64 + 8) - 1)
+    with pytest.raises(UserError, match=r"batches of 180 samples, each decoded 1 times, take"):
+        of_test_split(model, str(finished))
 
 
 def test_a_place_that_is_no_file_is_refused(finished: Path) -> None:

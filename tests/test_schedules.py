@@ -66,7 +66,7 @@ def test_stays_between_its_extremes(start: float, end: float, epoch: float, kind
         ({"schedule": "linear", "start": 1, "epochs": 2}, "linear takes start, end and either"),
         ({"schedule": "warmup", "value": 1}, "warmup takes value and either epochs or steps"),
         ({"schedule": "warmup", "value": 1, "epochs": 1, "steps": 1}, "either epochs or steps"),
-        ({"schedule": "warmup", "value": 1, "epochs": 0}, "epochs must be positive, got 0"),
+        ({"schedule": "warmup", "value": 1, "epochs": 0}, "epochs must be at least 0.001, got 0"),
         ({"schedule": "warmup", "value": "x", "epochs": 1}, "value must be a finite number"),
         ({"schedule": "cyclic", "value": 1, "epochs": 1, "ratio": 2}, "ratio must be in (0, 1]"),
         ({"schedule": "constant", "value": 1, "epochs": 3}, "constant takes value, got"),

@@ -475,7 +475,7 @@ def test_all_that_runs_write_is_looked_at(
     steep = "optimizer={_target_: torch.optim.SGD, lr: 0.2}"
     words = (steep, "divergence.explodes_at=1.5", "divergence.lr_factor=0.999")
     assert aeframe(*often, *words, "divergence.retries=1", "hydra.run.dir=failed")[0] == 1
-    drawn = ("trainer.profiler=simple", "dashboard.images=2")
+    drawn = ("trainer.profiler=simple", "dashboard.images=2", "constraint=rate")
     assert aeframe(*often, *drawn, "hydra.run.dir=profiled")[0] == 0
     assert aeframe("-m", *TWO, "seed=1", "hydra.sweep.dir=sweep")[0] == 0
     for folder in (tmp_path / "failed", tmp_path / "profiled", tmp_path / "sweep"):

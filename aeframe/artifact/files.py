@@ -28,6 +28,7 @@ from aeframe.data import DataModule
 from aeframe.data.samples import Share
 from aeframe.errors import ConfigError, UserError, reason, short
 from aeframe.files import replaced
+from aeframe.regular_files import require_regular
 from aeframe.saved import BEST, CHECKPOINTS, LAST, state_in
 
 MODEL, NOTE = "model.safetensors", "model.json"
@@ -170,6 +171,7 @@ def _device(device: str | torch.device) -> torch.device:
 
 def _artifact(file: Path) -> tuple[Description, dict[str, Tensor]]:
     try:
+        require_regular(file)
         with safetensors.safe_open(file, "pt") as opened:
             text = (opened.metadata() or {}).get(KEY, "")
             description = described(text)

@@ -30,6 +30,7 @@ from aeframe.codec.errors import (
     UnsupportedVersionError,
 )
 from aeframe.errors import unreadable
+from aeframe.regular_files import open_regular
 
 MAGIC, VERSION = b"\x89AEZ", 1
 START = struct.Struct("<4sB")
@@ -113,7 +114,7 @@ class Reader:
 
     def __post_init__(self) -> None:
         try:
-            with self.path.open("rb") as file:
+            with open_regular(self.path) as file:
                 self.size = file.seek(0, 2)
                 file.seek(0)
                 self.header, self._first = self._header(file)
@@ -124,7 +125,7 @@ class Reader:
     def sections(self) -> Iterator[Section]:
         """All sections but the end, in order."""
         crc, samples = self._first, 0
-        with self.path.open("rb") as file:
+        with open_regular(self.path) as file:
             file.seek(self._begin)
             for number in range(1, self.size):
                 section, crc = self._section(file, crc, number)

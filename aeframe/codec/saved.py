@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from aeframe.codec.likeness import Likeness
 from aeframe.codec.tables import Tables
 from aeframe.errors import UserError, reason
 from aeframe.files import replaced
+from aeframe.regular_files import open_regular, require_regular
 from aeframe.strict_json import as_json
 
 CODEC = "codec.safetensors"
@@ -55,6 +57,7 @@ def _identity(file: Path) -> bytes | None:
 
 
 def _read(file: Path) -> tuple[Any, dict[str, np.ndarray]]:
+    require_regular(file)
     if file.stat().st_size > LARGEST:
         raise ValueError("it is far too large")
     with safetensors.safe_open(file, "np") as opened:
@@ -73,8 +76,8 @@ def beside(run: Path | str, folder: Path) -> None:
     file = file_of(run)
     if file.exists():
         load(run)  # whether it is this model's
-        with replaced(folder / CODEC) as copied:
-            copied.write(file.read_bytes())
+        with open_regular(file) as opened, replaced(folder / CODEC) as copied:
+            shutil.copyfileobj(opened, copied)
 
 
 def load(run: Path | str, device: str | torch.device = "cpu", batch_size: int = BATCH) -> Codec:

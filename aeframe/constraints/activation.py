@@ -8,14 +8,13 @@ from typing import Annotated, Any, Literal
 import torch
 from torch import Tensor, nn
 
-from aeframe.bounds import Above, AtLeast, Below
+from aeframe.bounds import AtLeast, AtMost, Rate
 from aeframe.constraints.base import Constraint, Data, Pass, Penalty, Step
 from aeframe.distributed import mean_over_ranks
 from aeframe.models.base import Autoencoder, Code, Output
 from aeframe.schedules import Clock, Scheduled
 
-Rate = Annotated[float, Above(0), Below(1)]
-Adapt = Annotated[float, AtLeast(0)]
+Adapt = Annotated[float, AtLeast(0), AtMost(100)]
 
 
 class _Homeostatic(Constraint):
@@ -70,7 +69,7 @@ class Threshold(_Homeostatic):
     def __init__(
         self,
         *,
-        theta: Annotated[float, AtLeast(0)] | None = None,
+        theta: Annotated[float, AtLeast(0), AtMost(1e9)] | None = None,
         rate: Rate | None = None,
         adapt: Adapt = 0.3,
         form: Literal["shifted", "hard"] = "shifted",
@@ -107,7 +106,9 @@ class Sigmoid(_Homeostatic):
 
     unit_interval = "gives"
 
-    def __init__(self, *, gain: Annotated[float, Above(0)], rate: Rate, adapt: Adapt = 0.3) -> None:
+    def __init__(
+        self, *, gain: Annotated[float, AtLeast(1e-3), AtMost(1e3)], rate: Rate, adapt: Adapt = 0.3
+    ) -> None:
         super().__init__(rate, adapt)
         self.gain, self.mean = gain, rate
 
@@ -148,7 +149,7 @@ class JumpReLU(Penalty):
         weight: Annotated[Scheduled, AtLeast(0)],
         relative: bool = False,
         rate: Rate = 0.1,
-        bandwidth: Annotated[float, Above(0)] = 0.5,
+        bandwidth: Annotated[float, AtLeast(1e-4), AtMost(1e4)] = 0.5,
     ) -> None:
         super().__init__(weight, relative)
         self.rate, self.bandwidth = rate, bandwidth

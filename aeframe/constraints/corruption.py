@@ -17,7 +17,7 @@ from aeframe.noise import Noise
 from aeframe.schedules import Clock, Scheduled, schedule
 
 Share = Annotated[Scheduled, AtLeast(0), AtMost(1)]
-Emphasis = Annotated[float, AtLeast(0)]
+Emphasis = Annotated[float, AtLeast(0), AtMost(1e6)]
 
 
 class _Choosing(Constraint):
@@ -109,7 +109,7 @@ class GaussianNoise(Constraint):
 
     kind = "corruption"
 
-    def __init__(self, *, sigma: Annotated[Scheduled, AtLeast(0)]) -> None:
+    def __init__(self, *, sigma: Annotated[Scheduled, AtLeast(0), AtMost(1e9)]) -> None:
         super().__init__()
         self.sigma = schedule(sigma)
 

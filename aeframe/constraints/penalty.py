@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from aeframe.bounds import Above, AtLeast, Below
+from aeframe.bounds import AtLeast, AtMost, Rate
 from aeframe.constraints.base import Data, Pass, Penalty, Step
 from aeframe.distributed import mean_over_ranks
 from aeframe.likelihoods import held
@@ -115,9 +115,7 @@ class KLSparsity(Penalty):
     unit_interval = "needs"
     own_weights = True
 
-    def __init__(
-        self, *, weight: Weight, rho: Annotated[float, Above(0), Below(1)], relative: bool = False
-    ) -> None:
+    def __init__(self, *, weight: Weight, rho: Rate, relative: bool = False) -> None:
         super().__init__(weight, relative)
         self.rho = rho
 
@@ -172,7 +170,7 @@ class Contractive(Penalty):
         weight: Weight,
         relative: bool = False,
         method: Literal["auto", "exact", "hutchinson"] = "auto",
-        probes: Annotated[int, AtLeast(1)] = 1,
+        probes: Annotated[int, AtLeast(1), AtMost(1000)] = 1,
     ) -> None:
         super().__init__(weight, relative)
         self.method, self.probes = method, probes

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from aeframe.bounds import Above
+from aeframe.bounds import AtLeast, AtMost
 from aeframe.constraints.base import Data, Pass, Penalty
 from aeframe.constraints.penalty import Weight
 from aeframe.likelihoods import held
@@ -39,7 +39,9 @@ class Rate(Penalty):
     mean: nn.Parameter
     log_scale: nn.Parameter
 
-    def __init__(self, *, weight: Weight, step: Annotated[float, Above(0)] = 1.0) -> None:
+    def __init__(
+        self, *, weight: Weight, step: Annotated[float, AtLeast(1e-6), AtMost(1e6)] = 1.0
+    ) -> None:
         super().__init__(weight)
         self.step = self.rounds_to = step
 

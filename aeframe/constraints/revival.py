@@ -10,12 +10,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from torch.optim import Optimizer
 
-from aeframe.bounds import Above, AtLeast
+from aeframe.bounds import AtLeast, AtMost
 from aeframe.constraints.base import Constraint, Data, Pass, Step
 from aeframe.distributed import rows_of_all_ranks, rows_of_batch, sum_over_ranks
 from aeframe.models.base import Autoencoder, Output
 from aeframe.noise import Noise
 from aeframe.schedules import Clock, Scheduled, schedule
+
+Epochs = Annotated[float, AtLeast(1e-3), AtMost(1e6)]
+MOST = 2**62  # samples that can be counted
 
 
 class _Revival(Constraint):
@@ -33,7 +36,7 @@ class _Revival(Constraint):
         self.after = after
 
     def attach(self, model: Autoencoder, data: Data) -> None:
-        self.limit = max(1, round(self.after * data.samples))
+        self.limit = min(max(1, round(self.after * data.samples)), MOST)
         self.register_buffer("idle", torch.zeros(model.latent_dim, dtype=torch.int64))
 
     def observe(self, output: Output, clock: Clock) -> None:
@@ -65,7 +68,7 @@ class AuxK(_Revival):
         *,
         weight: Annotated[Scheduled, AtLeast(0)] = 1 / 32,
         k: Annotated[int, AtLeast(1)] | None = None,
-        after: Annotated[float, Above(0)] = 1.0,
+        after: Epochs = 1.0,
     ) -> None:
         super().__init__(after)
         self._weight, self.k = schedule(weight), k
@@ -103,8 +106,8 @@ class Resampling(_Revival):
     def __init__(
         self,
         *,
-        every: Annotated[float, Above(0)] = 1.0,
-        after: Annotated[float, Above(0)] = 1.0,
+        every: Epochs = 1.0,
+        after: Epochs = 1.0,
     ) -> None:
         super().__init__(after)
         self.every = every

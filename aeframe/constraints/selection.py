@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor, nn
 
-from aeframe.bounds import Above, AtLeast, Below
+from aeframe.bounds import AtLeast, Rate
 from aeframe.constraints.base import Constraint, Data
 from aeframe.distributed import of_all_ranks, own_rows, rows_of_all_ranks
 from aeframe.errors import TrainingError
@@ -147,7 +147,7 @@ class WinnerTakeAll(_Calibrated):
     def __init__(
         self,
         *,
-        rate: Annotated[float, Above(0), Below(1)],
+        rate: Rate,
         inference: Literal["threshold", "relu"] = "threshold",
     ) -> None:
         super().__init__()

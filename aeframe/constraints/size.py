@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from aeframe.bounds import Above, AtLeast, Below
+from aeframe.bounds import AtLeast, Rate
 from aeframe.constraints.base import Constraint
 
 
@@ -21,7 +21,7 @@ class Bottleneck(Constraint):
         self,
         *,
         size: Annotated[int, AtLeast(1)] | None = None,
-        ratio: Annotated[float, Above(0), Below(1)] | None = None,
+        ratio: Rate | None = None,
     ) -> None:
         super().__init__()
         if size is not None and ratio is not None:

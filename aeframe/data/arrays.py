@@ -27,6 +27,7 @@ from aeframe.data.mapped import Mapped, mapped, room, tensor
 from aeframe.data.ranges import range_problem, require_within
 from aeframe.data.samples import CHUNK, Raw, Shape, Source
 from aeframe.errors import Problem, UserError, short, unreadable
+from aeframe.regular_files import require_regular
 
 Opened = tuple[IO[bytes], int]
 BFLOAT16 = "x.view(ml_dtypes.bfloat16)"
@@ -168,6 +169,7 @@ class Array(Source):
     @contextlib.contextmanager
     def _opened(self, file: Path, where: str) -> Iterator[Opened]:
         """The bytes of the array, those of its header first, and how many there are."""
+        require_regular(file)
         if file.suffix.lower() == ".npy":
             with file.open("rb") as stream:
                 yield stream, os.fstat(stream.fileno()).st_size

@@ -16,6 +16,7 @@ from torch import Tensor
 from aeframe.data.mapped import Mapped, mapped, tensor
 from aeframe.data.samples import Raw
 from aeframe.errors import unreadable
+from aeframe.regular_files import open_regular
 
 SHAPE = (3, 32, 32)
 MOST = 2**22  # operations in a file, of which a batch of 10,000 images has some 40,000
@@ -48,7 +49,7 @@ def read_batches(files: Sequence[Path]) -> Raw:
 
 def _read_batch(file: Path) -> Raw:
     try:
-        with warnings.catch_warnings(), file.open("rb") as stream:
+        with warnings.catch_warnings(), open_regular(file) as stream:
             warnings.simplefilter("ignore")  # of odd escapes in a text
             labels, (pixels, mapping) = _scanned(stream)
             if not len(labels) or pixels.size != len(labels) * math.prod(SHAPE):

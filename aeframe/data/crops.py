@@ -9,7 +9,7 @@ from typing import Annotated
 import numpy as np
 from PIL import Image
 
-from aeframe.bounds import AtLeast
+from aeframe.bounds import AtLeast, AtMost
 from aeframe.data.folder import Folder, Megapixels, OnBadSample, Side
 from aeframe.data.images import Color, ImageReader
 from aeframe.noise import mix
@@ -30,7 +30,7 @@ class PhotoCrops(Folder):
         root: str | None = None,
         test_root: str | None = None,
         size: Side = 64,
-        crops_per_image: Annotated[int, AtLeast(1)] = 100,
+        crops_per_image: Annotated[int, AtLeast(1), AtMost(10**6)] = 100,
         color: Color = "rgb",
         cache: str | None = "auto",
         on_bad_sample: OnBadSample = "error",

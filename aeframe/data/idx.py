@@ -11,6 +11,7 @@ import numpy as np
 
 from aeframe.data.mapped import Mapped, filled, mapped
 from aeframe.errors import unreadable
+from aeframe.regular_files import open_regular
 
 
 def read_idx(path: Path, sample: tuple[int, ...]) -> Mapped:
@@ -20,12 +21,12 @@ def read_idx(path: Path, sample: tuple[int, ...]) -> Mapped:
     """
     try:
         if path.suffix == ".gz":
-            with gzip.open(path) as unpacked:
+            with open_regular(path) as packed, gzip.open(packed) as unpacked:
                 array = filled(unpacked, _shape(unpacked, sample))
                 if unpacked.read(1):
                     raise ValueError(f"it holds more than {array.size} values")
                 return Mapped(array, None)
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             shape = _shape(stream, sample)
             offset, size = stream.tell(), path.stat().st_size
             if size - offset != math.prod(shape):

@@ -13,6 +13,7 @@ from typing import IO, Any
 import numpy as np
 
 from aeframe.data.mapped import filled
+from aeframe.regular_files import open_regular
 
 COMPRESSED, MATRIX, UINT8 = 15, 14, 2  # types of parts
 CLASS = 9  # of an array of bytes
@@ -28,7 +29,7 @@ def read_mat(path: Path, names: Collection[str]) -> dict[str, np.ndarray]:
     Raises OSError, ValueError or zlib.error for a file that is damaged or holds something else.
     """
     found: dict[str, np.ndarray] = {}
-    with path.open("rb") as stream:
+    with open_regular(path) as stream:
         if stream.read(HEADER)[-len(FORMAT) :] != FORMAT:
             raise ValueError("it is no MATLAB file of format 5")
         while len(found) < len(names):

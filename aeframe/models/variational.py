@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import torch
 from torch import Tensor
 
-from aeframe.bounds import AtLeast
+from aeframe.bounds import AtLeast, AtMost
 from aeframe.distributed import mean_over_ranks
 from aeframe.errors import Problem
 from aeframe.likelihoods import held
@@ -40,9 +40,9 @@ class Variational(Autoencoder):
         setting: Setting,
         *,
         latent_dim: Units,
-        beta: Annotated[Scheduled, AtLeast(0)] = 1.0,
-        free_bits: Annotated[float, AtLeast(0)] = 0.0,
-        k: Annotated[int, AtLeast(1)] = 1,
+        beta: Annotated[Scheduled, AtLeast(0), AtMost(1e9)] = 1.0,
+        free_bits: Annotated[float, AtLeast(0), AtMost(1e6)] = 0.0,
+        k: Annotated[int, AtLeast(1), AtMost(1000)] = 1,
         objective: Literal["elbo", "importance_weighted"] = "elbo",
     ) -> None:
         super().__init__(setting, latent_dim=latent_dim)

@@ -12,6 +12,8 @@ import torch
 from aeframe.artifact import Model
 from aeframe.artifact.stored import check_values, rows
 from aeframe.data import DataModule
+from aeframe.data.mapped import require_room
+from aeframe.errors import UserError
 from aeframe.metrics import Metrics
 from aeframe.noise import Noise
 from aeframe.verbs.given import reading
@@ -35,10 +37,25 @@ def of_test_split(model: Model, run: str) -> dict[str, Any]:
     parts, data = own_data(model, run, "; or write: aeframe evaluate RUN INPUT")
     count = len(data.splits["test"])
     # the batches of training's own test: to each belongs other noise
-    blocks = _blocks(data, data.together(model.net.most_rows))
+    rows = data.together(model.net.most_rows)
+    _require_room(model, min(rows, count))
+    blocks = _blocks(data, rows)
     metrics = _metrics(model, shown(blocks, count, "Evaluating"))
     metrics.count_dead(data)
     return parts.made["evaluation"].card(model.net, data, metrics.compute()).as_dict()
+
+
+def _require_room(model: Model, rows: int) -> None:
+    """Raise UserError where one batch, as large as the run's configuration says, exceeds the memory."""
+    net = model.net.model
+    draws = getattr(net, "k", 1)
+    numbers = rows * draws * (2 * net.inputs + net.latent_dim + sum(net.layer_sizes))
+    try:
+        require_room(4 * numbers)
+    except MemoryError as error:
+        what = f"the run's batches of {rows:,} samples, each decoded {draws:,} times, take {error}"
+        remedy = "Write aeframe evaluate RUN INPUT, with a smaller --batch-size."
+        raise UserError("evaluate", what, remedy) from error
 
 
 def _blocks(data: DataModule, n: int) -> Iterator[np.ndarray]:

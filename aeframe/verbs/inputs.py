@@ -37,9 +37,7 @@ def opened(
     if len(words) == 1 and words[0] in DATASETS:
         return _dataset(words[0], model, options)
     paths = [Path(os.path.expanduser(word)) for word in words]
-    if missing := [
-        Problem(str(path), "no such file or folder") for path in paths if not os.path.exists(path)
-    ]:
+    if missing := list(filter(None, map(_problem_with, paths))):
         raise ConfigError(missing)
     arrays = [path.suffix.lower() in ARRAYS for path in paths]
     if all(arrays):
@@ -48,6 +46,14 @@ def opened(
         where = words[arrays.index(True)]
         raise UserError(where, "is an array among images", "Give either arrays or images.")
     return of_images(paths, model, options, any_size=any_size)
+
+
+def _problem_with(path: Path) -> Problem | None:
+    if not os.path.exists(path):
+        return Problem(str(path), "no such file or folder")
+    if not (os.path.isfile(path) or os.path.isdir(path)):  # a pipe may never end
+        return Problem(str(path), "is neither a file nor a folder")
+    return None
 
 
 def _arrays(words: list[str], model: Model, options: argparse.Namespace) -> Input:
@@ -144,8 +150,8 @@ def _in_word(problem: Problem) -> Problem:
 def codes_in(word: str, key: str, model: Model) -> Input:
     """The codes that `encode` wrote."""
     path = Path(os.path.expanduser(word))
-    if not os.path.exists(path):
-        raise UserError(word, "no such file")
+    if not os.path.isfile(path):
+        raise UserError(word, "is no file" if os.path.exists(path) else "no such file")
     if path.suffix.lower() in (".csv", ".parquet"):
         read = rows_of_csv if path.suffix.lower() == ".csv" else rows_of_parquet
         codes, names = read(path)
