@@ -1,48 +1,77 @@
-"""A command's configuration, composed once, where Hydra would do so three times."""
+"""Hydra's composition of a command: done once where Hydra would do so three times, and checked."""
 
 from __future__ import annotations
 
 import pickle
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, suppress
+from typing import Any, ClassVar
+
+from hydra._internal import hydra as hydras
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.types import RunMode
+from omegaconf import OmegaConf
+
+from aeframe.hydra_keys import check_hydra, check_search_path
+from aeframe.launch import CONF
 
 NO_SWEEP = "hydra.mode=RUN"
 """What Hydra adds to a command line that says nothing of it."""
 
 
-@contextmanager
-def composed_once() -> Iterator[None]:
-    """Let the same words of one command line give the same configuration without another look at the files.
+class Loader(ConfigLoaderImpl):
+    """Hydra's loader of configurations, which raises UserError for one that Hydra must not act on.
 
-    It takes longer than all else that a command does before it trains. What Hydra composes to find out
-    whether a command is a sweep, and then once more to run it, is what was checked before.
+    It lets the same words of one command line give the same configuration without another look at the files.
+    To compose takes longer than all else that a command does before it trains. What Hydra composes to find
+    out whether a command is a sweep, and then once more to run it, is what was checked before. Launchers
+    take the loader along to other processes, in which jobs are composed and so checked as well.
     """
-    from hydra._internal.config_loader_impl import ConfigLoaderImpl
-    from hydra.types import RunMode
 
-    compose = ConfigLoaderImpl.load_configuration
-    known: dict[tuple[str, ...], bytes] = {}  # to copy from bytes takes a quarter of the time
+    known: ClassVar[dict[tuple[str, ...], bytes]] = {}
+    """Configurations of the command that runs; to copy from bytes takes a quarter of the time."""
 
-    def once(
-        self: ConfigLoaderImpl,
+    def load_configuration(
+        self,
         config_name: str | None,
         overrides: list[str],
         run_mode: RunMode,
-        *rest: Any,
-        **options: Any,
+        from_shell: bool = True,
+        validate_sweep_overrides: bool = True,
     ) -> Any:
+        """What Hydra composes of these words, unless a key of it could import or call something."""
         words = [word for word in overrides if word != NO_SWEEP]
         key = (str(self.config_search_path), str(config_name), *words)
-        if key not in known:
-            cfg = compose(self, config_name, overrides, run_mode, *rest, **options)
-            if run_mode == RunMode.MULTIRUN:  # in which less is looked at
-                return cfg
-            known[key] = pickle.dumps(cfg)
-        return pickle.loads(known[key])
+        if key in self.known:
+            return pickle.loads(self.known[key])
+        if config_name is not None and not self._is_own(config_name):
+            found = self.repository.load_config(config_name)
+            check_search_path(found and found.config)
+        cfg = super().load_configuration(
+            config_name, overrides, run_mode, from_shell, validate_sweep_overrides
+        )
+        plain = OmegaConf.to_container(cfg, resolve=False, enum_to_str=True)
+        assert isinstance(plain, dict)
+        check_hydra(plain["hydra"], overrides)
+        if run_mode != RunMode.MULTIRUN:  # in which less is looked at
+            with suppress(pickle.PicklingError):  # Hydra loads some plug-ins' classes twice
+                self.known[key] = pickle.dumps(cfg)
+                return pickle.loads(self.known[key])
+        return cfg
 
-    ConfigLoaderImpl.load_configuration = once  # type: ignore[method-assign]
+    def _is_own(self, config_name: str) -> bool:
+        """Whether the primary configuration is aeframe's own."""
+        places = self.config_search_path.get_path()
+        main = [str(p.path).removeprefix("file://") for p in places if p.provider == "main"]
+        return config_name == "config" and main == [str(CONF)]
+
+
+@contextmanager
+def composed_once() -> Iterator[None]:
+    """Let Hydra compose with `Loader`."""
+    hydras.ConfigLoaderImpl = Loader  # type: ignore[attr-defined]
     try:
         yield
     finally:
-        ConfigLoaderImpl.load_configuration = compose  # type: ignore[method-assign]
+        hydras.ConfigLoaderImpl = ConfigLoaderImpl  # type: ignore[attr-defined]
+        Loader.known.clear()

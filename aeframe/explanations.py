@@ -140,7 +140,11 @@ def _no_plugin(found: re.Match[str], command: Command) -> UserError:
 
 
 def _no_mapping(found: re.Match[str], command: Command) -> UserError:
-    return UserError(f"{found['file']}.yaml", "cannot be used", "It must hold lines of KEY: VALUE.")
+    where = f"{found['file']}.yaml"
+    if (key := re.search(r":\n(?P<what>.+)\n +full_key: (?P<key>\S+)", found["said"])) is not None:
+        what = f"{key['key']} cannot be set so ({key['what'].rstrip('.')})"
+        return UserError(where, what, "See --cfg hydra for all keys.")
+    return UserError(where, "cannot be used", "It must hold lines of KEY: VALUE.")
 
 
 def _no_path(found: re.Match[str], command: Command) -> UserError:
@@ -174,7 +178,7 @@ def _nothing(found: re.Match[str], command: Command) -> UserError:
 
 EXPLANATIONS: dict[str, Callable[[re.Match[str], Command], UserError]] = {
     r"Could not (?:find|load) 'hydra/(?P<kind>[^'/]+)/(?P<name>[^']+)'": _no_plugin,
-    r"In '(?P<file>[^']+)': \w+ raised while composing config": _no_mapping,
+    r"In '(?P<file>[^']+)': \w+ raised while composing config(?P<said>(.|\n)*)": _no_mapping,
     r"Primary config module 'aeframe\.(?P<name>[^']+)' not found": _no_path,
     r"Could not (?:find|load) '(?P<group>[^'/]+)/(?P<option>[^']+)'": lambda found, command: (
         no_option(found["group"], found["option"], command.folders)
