@@ -151,7 +151,7 @@ def _train(argv: Sequence[str]) -> int:
 
         from aeframe.composed_once import composed_once
         from aeframe.explanations import explained
-        from aeframe.sweep import SweepTable
+        from aeframe.sweep import SweepTable, show_unfinished
 
     if not os.environ.keys() & {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}:
         # threads that wait for each other would hold cores for milliseconds that another process and the very
@@ -164,7 +164,7 @@ def _train(argv: Sequence[str]) -> int:
     folders.register()
     jobs = Jobs(command, folders)
     sys.argv = [sys.argv[0], *command.argv]
-    SweepTable.failures, SweepTable.folder = 0, None
+    SweepTable.failures, SweepTable.folder, SweepTable.is_shown = 0, None, False
     sweeps = False
     with explained(command), folders.dropped_if_empty(), composed_once():
         if command.trains:
@@ -180,6 +180,9 @@ def _train(argv: Sequence[str]) -> int:
                 hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")(jobs)()
         except (Interrupted, KeyboardInterrupt) as end:
             raise jobs.ended(end) from None
+        except Exception:
+            show_unfinished()
+            raise
     if jobs.failure is not None:
         raise jobs.failure
     if jobs.mistakes and jobs.mistakes == jobs.started:  # no job of the sweep was ever right

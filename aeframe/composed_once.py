@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 
 from aeframe.hydra_keys import check_hydra, check_search_path
 from aeframe.launch import CONF
+from aeframe.sweep_direction import follow_metric
 
 NO_SWEEP = "hydra.mode=RUN"
 """What Hydra adds to a command line that says nothing of it."""
@@ -53,7 +54,9 @@ class Loader(ConfigLoaderImpl):
         plain = OmegaConf.to_container(cfg, resolve=False, enum_to_str=True)
         assert isinstance(plain, dict)
         check_hydra(plain["hydra"], overrides)
-        if run_mode != RunMode.MULTIRUN:  # in which less is looked at
+        if run_mode == RunMode.MULTIRUN:
+            follow_metric(cfg, overrides)
+        else:  # in a sweep less is looked at
             with suppress(pickle.PicklingError):  # Hydra loads some plug-ins' classes twice
                 self.known[key] = pickle.dumps(cfg)
                 return pickle.loads(self.known[key])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import shlex
 import signal
 import sys
@@ -82,12 +83,23 @@ class Jobs:
         return Interrupted(number, folder, onward, requeues=self.goes_on and is_in_job())
 
     def __call__(self, cfg: Any) -> float:
+        """Do a job. Returns the optimized metric; of a job that failed the worst value that there is."""
+        from hydra.core.hydra_config import HydraConfig
+
+        from aeframe.sweep_direction import worst
+
+        value = self._tried(cfg)
+        return worst(HydraConfig.get().sweeper) if math.isnan(value) else value
+
+    def _tried(self, cfg: Any) -> float:
+        """The optimized metric; NaN of a job that failed, with what went wrong noted in its folder."""
         from hydra.core.hydra_config import HydraConfig
         from hydra.types import RunMode
 
         from aeframe.errors import MachineError
         from aeframe.launch import is_first_process
         from aeframe.sweep import FAILED
+        from aeframe.sweep_direction import check_job
 
         hydra = HydraConfig.get()
         folder = Path(hydra.runtime.output_dir)
@@ -95,6 +107,8 @@ class Jobs:
         self.goes_on = cfg.get("resume") is not None and not is_new
         self.started += 1
         try:
+            if hydra.mode == RunMode.MULTIRUN:
+                check_job(hydra.sweeper, cfg.optimized_metric)
             return self._run(cfg, folder)
         except (UserError, TrainingError) as error:
             self.failure = error

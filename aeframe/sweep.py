@@ -53,6 +53,8 @@ class SweepTable(Callback):
     """How many jobs of the last sweep of this process failed."""
     folder: ClassVar[Path | None] = None
     """Where this process has begun a sweep."""
+    is_shown: ClassVar[bool] = False
+    """Whether its table was printed."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Hydra calls this in the process that starts the sweep."""
@@ -60,13 +62,24 @@ class SweepTable(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Hydra calls this in the process that started the sweep."""
-        folder = Path(config.hydra.sweep.dir)
-        jobs, metric, direction = read_jobs(folder)
-        jobs.sort(key=lambda job: _order(job, direction))
-        varied = _varied(jobs)
-        _write_csv(folder / "sweep.csv", jobs, varied, metric)
-        _print(jobs, varied, metric, folder)
-        SweepTable.failures = sum(bool(job.error) for job in jobs)
+        show_table(Path(config.hydra.sweep.dir))
+
+
+def show_table(folder: Path) -> None:
+    """Print and write the table of a sweep."""
+    jobs, metric, direction = read_jobs(folder)
+    jobs.sort(key=lambda job: _order(job, direction))
+    varied = _varied(jobs)
+    _write_csv(folder / "sweep.csv", jobs, varied, metric)
+    _print(jobs, varied, metric, folder)
+    SweepTable.failures, SweepTable.is_shown = sum(bool(job.error) for job in jobs), True
+
+
+def show_unfinished() -> None:
+    """Print the table of a sweep that an exception has ended, if it has begun a job."""
+    folder = SweepTable.folder
+    if folder is not None and not SweepTable.is_shown and read_jobs(folder)[0]:
+        show_table(folder)
 
 
 def read_jobs(folder: Path) -> tuple[list[Job], str, str]:
