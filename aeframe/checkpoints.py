@@ -36,7 +36,7 @@ class WholeFiles(TorchCheckpointIO):
     ) -> None:
         target = Path(path)
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
+            target.parent.mkdir(exist_ok=True)  # but not a deleted folder of the run
             with replaced(target) as file:
                 torch.save(checkpoint, file)
         except (OSError, RuntimeError) as error:

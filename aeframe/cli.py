@@ -23,7 +23,8 @@ Trains autoencoders from configuration, and puts them to work.
 
   aeframe train [GROUP=OPTION ...] [KEY=VALUE ...]    as `python train.py` in a checkout
   aeframe train -m model=sparse,denoising seed=0,1    a sweep
-  aeframe train --help                                groups, options and all keys
+  aeframe train --help                                groups and their options
+  aeframe train --cfg job                             all keys and their values
   aeframe VERB --help                                 what a verb takes, with an example
 
 verbs:

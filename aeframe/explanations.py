@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from aeframe.errors import MachineError, UserError, reason
-from aeframe.files import DISK, cause
+from aeframe.files import DISK, cause, file_of
 from aeframe.nearest import nearest
 from aeframe.overrides import QUOTING, Command, no_option
 
@@ -53,11 +53,11 @@ def explained(command: Command) -> Iterator[None]:
 
 def _unwritable(error: OSError, command: Command) -> UserError | MachineError:
     """A run's folder that cannot be made or written into."""
-    where = error.filename or _folder(command)
+    where = file_of(error) or _folder(command)
     if error.errno in DISK and error.errno != errno.EROFS:
         return MachineError(f"{where} could not be written ({reason(error)}).")
     remedy = "Write hydra.run.dir=FOLDER (-m: hydra.sweep.dir) where you may write."
-    return UserError(str(where), reason(error), remedy)
+    return UserError(where, reason(error), remedy)
 
 
 def _folder(command: Command) -> str:

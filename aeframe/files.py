@@ -50,3 +50,9 @@ def cause(error: BaseException) -> OSError | None:
     while found is not None and not isinstance(found, OSError):
         found = found.__context__
     return found
+
+
+def file_of(error: OSError) -> str | None:
+    """The file that the operating system complained of, as text: some libraries name it in bytes."""
+    name = error.filename
+    return os.fsdecode(name) if isinstance(name, str | bytes | os.PathLike) else None

@@ -17,7 +17,7 @@ from aeframe.config.build import Built
 from aeframe.distributed import is_lost
 from aeframe.divergence import DivergenceError
 from aeframe.errors import MachineError, TrainingError, UserError, reason
-from aeframe.files import DISK, cause
+from aeframe.files import DISK, cause, file_of
 from aeframe.launch import is_first_process
 from aeframe.saved import BEST, CHECKPOINTS, LAST, Saved, good_before
 
@@ -92,7 +92,7 @@ def told(folder: Path, trainer: pl.Trainer) -> Iterator[None]:
     try:
         with events.failing_once():
             yield
-    except (TrainingError, OSError, RuntimeError, MemoryError) as error:
+    except (TrainingError, OSError, RuntimeError, MemoryError, ValueError) as error:
         if (words := _in_words(error, folder, trainer)) is None:
             raise
         last, best = (folder / CHECKPOINTS / name for name in (LAST, BEST))
@@ -104,11 +104,12 @@ def told(folder: Path, trainer: pl.Trainer) -> Iterator[None]:
 
 
 def _in_words(error: Exception, folder: Path, trainer: pl.Trainer) -> TrainingError | None:
+    if not folder.exists():  # Lightning wraps in a ValueError what the event file's writer says
+        return MachineError(f"{folder} was deleted while the run was at work.")
     if isinstance(error, TrainingError):
         return error
     if (why := cause(error)) is not None and why.errno in DISK:
-        file = why.filename or folder
-        return MachineError(f"{file} could not be written ({reason(why)}).")
+        return MachineError(f"{file_of(why) or folder} could not be written ({reason(why)}).")
     if isinstance(error, OUT_OF_MEMORY) or "DefaultCPUAllocator" in str(error):
         what = str(error).strip().splitlines()[0].rstrip(".")
         return MachineError(f"memory ran out ({what}). {LESS_MEMORY}")
