@@ -55,7 +55,7 @@ def test_whoever_notices_it(tmp_path: Path, error: Exception) -> None:
 
 def test_other_errors_stay_what_they_are(tmp_path: Path) -> None:
     trainer: Any = SimpleNamespace(world_size=1)
-    with pytest.raises(ValueError, match="^a defect$"), told(tmp_path, trainer):
+    with pytest.raises(ValueError, match="a defect"), told(tmp_path, trainer):
         raise ValueError("a defect")
 
 
