@@ -8,8 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from aeframe.composition import composed
+from aeframe.differences import differences
 from aeframe.launch import called, here
 from aeframe.verbs.base import DATASETS
+
+TRAIN_ON = "Train on"
+
+
+def again(node: Mapping[str, Any], remedy: str) -> str:
+    """The command for a run like this one but for an override, as it is typed."""
+    changed = remedy.partition("=")[0]
+    kept = (word for word in differences(node) if word.partition("=")[0] != changed)
+    return " ".join([called(), *map(shlex.quote, kept), remedy])
 
 
 def commands(
@@ -26,7 +36,7 @@ def commands(
         found[verb.capitalize()] = f"aeframe {verb} {run} {samples} --out {out}"
     if longer := _longer(node, result):
         resume = shlex.quote(f"resume={here(folder)}")
-        found["Train on"] = f"{called()} {resume} {' '.join(longer)}"
+        found[TRAIN_ON] = f"{called()} {resume} {' '.join(longer)}"
     return found
 
 

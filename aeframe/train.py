@@ -32,7 +32,7 @@ from aeframe.compute import (
 from aeframe.config.build import Built, build
 from aeframe.constrained import ConstrainedAutoencoder
 from aeframe.dashboard import Dashboard
-from aeframe.doctor import Doctor
+from aeframe.doctor import Doctor, Finding
 from aeframe.errors import UserError
 from aeframe.evaluate import Card
 from aeframe.files import replaced
@@ -42,7 +42,7 @@ from aeframe.interruption import Signals
 from aeframe.launch import is_first_process, locked, one_job, used
 from aeframe.loops import FitLoop
 from aeframe.metric_names import better_is
-from aeframe.onward import commands
+from aeframe.onward import TRAIN_ON, again, commands
 from aeframe.restored import check_fits
 from aeframe.saved import (
     CHECKPOINTS,
@@ -114,8 +114,8 @@ def run(
         value = float(best.best_model_score)  # type: ignore[arg-type]
         if tested is None:  # another rank speaks
             return value
-        card, validation = tested
-        found = _doctor(built).read(card, trainer)
+        card, validation, best_step = tested
+        found = _doctor(built).read(card, trainer, best_step)
         _log_choices(trainer, built, card, value)
         result = {
             **card.as_dict(),
@@ -136,12 +136,22 @@ def run(
             file.write(f"{as_json(result)}\n".encode())
     ends = (c for c in built.callbacks if isinstance(c, Until | EarlyStopping))
     said = [text for text in (*(c.said for c in ends), changed) if text]
-    said += map(str, found)
     if flags is None:  # from Python, where the folder may go and the test is the caller's
-        report.ending(said)
+        report.ending([*said, *map(str, found)])
         return value
-    report.closing(card, result, said, folder, commands(node, result, folder, net.step is not None))
+    onward = commands(node, result, folder, net.step is not None)
+    said += [finding.in_the_end(_command(finding, node, onward)) for finding in found]
+    if any(finding.remedy and not finding.longer for finding in found):
+        onward.pop(TRAIN_ON, None)  # more of the same is no remedy
+    report.closing(card, result, said, folder, onward)
     return value
+
+
+def _command(finding: Finding, node: Mapping[str, Any], onward: Mapping[str, str]) -> str | None:
+    """What to type after the run against what the doctor found."""
+    if finding.remedy is None:
+        return None
+    return onward.get(TRAIN_ON) if finding.longer else again(node, finding.remedy)
 
 
 def _computing(built: Built, jobs: int) -> AbstractContextManager[None]:
@@ -164,9 +174,9 @@ def _computing(built: Built, jobs: int) -> AbstractContextManager[None]:
 
 def _test(
     trainer: pl.Trainer, built: Built, best: Best, net: ConstrainedAutoencoder
-) -> tuple[Card, dict[str, float]] | None:
-    """Measure the best checkpoint on the test split: the card, and the metrics that it had in validation.
-    On the first rank only.
+) -> tuple[Card, dict[str, float], int] | None:
+    """Measure the best checkpoint on the test split: the card, the metrics that it had in validation, and
+    after how many steps. On the first rank only.
 
     net: untrained. It takes what the checkpoint holds, for the trained one may be in pieces.
     """
@@ -180,7 +190,7 @@ def _test(
     net.load_state_dict(state)
     net.to(trainer.strategy.root_device)
     card = built.evaluation.card(net, built.data, _below("test/", tested))
-    return card, _below("val/", saved["callback_metrics"])
+    return card, _below("val/", saved["callback_metrics"]), saved["global_step"]
 
 
 def _below(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:

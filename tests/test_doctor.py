@@ -7,6 +7,7 @@ import json
 import math
 import shlex
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +18,26 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from aeframe.alike import UnfitError
+from aeframe.baselines import Baseline
 from aeframe.callbacks import Bar
 from aeframe.checkpoints import Last
 from aeframe.config.build import Built, build
 from aeframe.config.callbacks import CheckpointOptions
 from aeframe.config.parts import check
+from aeframe.copy_check import CopyCheck
 from aeframe.doctor import Doctor, Finding
 from aeframe.doctor.base import Patient, Rule, Vitals
+from aeframe.doctor.card import of_card
 from aeframe.doctor.code import Collapse, DeadUnits
 from aeframe.doctor.learning import LearningRate, MeanImage, Overfitting
 from aeframe.doctor.overrides import Override, first_valid
 from aeframe.doctor.saturation import SAMPLES, saturated
 from aeframe.errors import UserError
+from aeframe.evaluate import Card
 from aeframe.interruption import Signals
 from aeframe.loops import FitLoop
 from aeframe.module import AutoencoderModule
+from aeframe.onward import commands
 from aeframe.restored import _check_callbacks
 from tests import sick_runs
 from tests.conftest import Killed
@@ -72,11 +78,11 @@ def fitted(built: Built, *more: pl.Callback, **options: Any) -> tuple[Doctor, pl
     return doctor_of(built), trainer
 
 
-def carded(built: Built, doctor: Doctor, trainer: pl.Trainer) -> list[Finding]:
-    """All that is said, with that of the card."""
+def carded(built: Built, doctor: Doctor, trainer: pl.Trainer, best_step: int = 0) -> list[Finding]:
+    """All that is said, with that of the card. best_step: of the checkpoint that is tested."""
     tested = trainer.test(built.module, verbose=False)[0]
     metrics = {name.removeprefix("test/"): value for name, value in tested.items()}
-    return doctor.read(built.evaluation.card(built.net, built.data, metrics), trainer)
+    return doctor.read(built.evaluation.card(built.net, built.data, metrics), trainer, best_step)
 
 
 # ------------------------------------------------------------------------------------ sick and healthy
@@ -174,13 +180,17 @@ def test_it_is_left_in_all_places_and_a_run_that_goes_on_does_not_say_it_again(
     status, out, err = aeframe(*words, *often)
     assert (status, err) == (0, "")
     lines = out.splitlines()
-    assert lines.count(first) == 1
-    table = next(i for i, line in enumerate(lines) if "Test metrics" in line)
-    assert lines.index(first) > table  # in the closing lines alone
+    (last,) = (line for line in lines if line.startswith("Doctor: "))
+    assert lines.index(last) > lines.index(next(x for x in lines if "Test metrics" in x))
     (told,) = json.loads((tmp_path / "run" / "evaluation.json").read_text())["doctor"]
     assert (told["rule"], told["epoch"], told["try"]) == ("mean_image", 7, "optimizer.lr=0.001")
     assert "since epoch 5" in told["seen"]
     assert first == f"Doctor: {told['seen']}. Try: {told['try']}"
+    command = "python train.py trainer.max_epochs=9 trainer.log_every_n_steps=5"
+    assert last.startswith(f"Doctor: {told['seen']}. Try: {command}")  # a whole one
+    assert last.endswith(" optimizer.lr=0.001")
+    assert "optimizer.lr=1e-06" not in last
+    assert not any(line.startswith("Train on:") for line in lines)  # more of the same is no remedy
     (written,) = Events(tmp_path / "run").read.Tensors("doctor/mean_image/text_summary")
     assert written.step == 7 * 20
     assert written.tensor_proto.string_val[0].decode() == first
@@ -312,6 +322,122 @@ def test_over_fitting_is_a_rise_in_one_loss_and_a_fall_in_the_other(
     assert series([*best, 6.3, 6.3, 6.3, 6.3, 6.0, 6.3], falls) == []
 
 
+# ---------------------------------------------------------------------------------------- the final card
+
+
+def card_of(pca: Baseline | None = None, check: CopyCheck | None = None, **metrics: float) -> Card:
+    """The card of a run that errs by 0.003, where the mean image errs by 0.07."""
+    mean = Baseline("mean image", 0.07, 11.5)
+    passed = CopyCheck(0.003, 0.05, 0.05, 0.07, 0.07, 100)
+    measured = {"mse": 0.003, "psnr": 25.0, **metrics}
+    return Card(measured, [mean, *([pca] if pca else [])], check or passed, 16, 100, 100)
+
+
+PCA = Baseline("PCA, 16 components", 0.0025, 26.0)
+
+
+@pytest.mark.parametrize(
+    ("words", "improves", "remedy", "seen"),
+    [
+        ((), True, "trainer.max_epochs=40", "after 1 epoch; it still falls"),
+        ((), False, "network.widths=[512]", "; it no longer falls"),
+        (("network.widths=[64]",), False, "optimizer.lr=0.00033", "; it no longer falls"),
+        (("network=conv",), False, "optimizer.lr=0.00033", "; it no longer falls"),
+        (("network=linear",), True, "network=mlp", "; one linear layer each way is PCA at best"),
+        (("++trainer.max_steps=450",), True, "trainer.max_steps=900", "; it still falls"),
+    ],
+    ids=["falls", "layers", "one layer", "conv", "linear", "steps"],
+)
+def test_longer_training_is_advised_where_the_error_still_falls(
+    patient: Callable[..., Patient], words: tuple[str, ...], improves: bool, remedy: str, seen: str
+) -> None:
+    """Also of a run of one epoch, where that has steps enough."""
+    one = patient(*words)
+    (found,) = of_card(card_of(PCA), one, 1, 450, improves, others=False)
+    assert (found.rule, found.remedy) == ("pca", remedy)
+    assert found.seen.endswith(seen)
+    assert found.longer == remedy.startswith("trainer.")
+    assert not list(of_card(card_of(PCA), one, 1, 450, improves, others=True))
+    assert not list(of_card(card_of(PCA), one, 1, 90, improves, others=False))  # too few steps
+    better = replace(PCA, mse=0.0031)
+    assert not list(of_card(card_of(better), one, 20, 900, improves, others=False))
+
+
+def test_what_the_doctor_advises_is_the_command_to_train_on(compose: Compose) -> None:
+    cfg = compose()
+    one = doctor_of(build(cfg)).patient
+    (found,) = of_card(card_of(PCA), one, 20, 900, improves=True, others=False)
+    ended = {"epochs": 20, "steps": 900, "until": {"reached": None}}
+    ended["ended_by"] = ["trainer.max_epochs"]
+    train_on = commands(one.node, ended, Path("run"), compresses=False)["Train on"]
+    assert train_on.endswith(f"resume=run {found.remedy}")
+    assert found.in_the_end(train_on).endswith(f"; it still falls. Try: {train_on}")
+    assert found.in_the_end(None) == f"Doctor: {found.seen}."
+
+
+def test_a_denoising_run_is_compared_from_corrupted_samples(
+    patient: Callable[..., Patient],
+) -> None:
+    one = patient("model=denoising", "optimized_metric=val/denoised_mse")
+    worse = replace(PCA, denoised_mse=0.01, denoised_psnr=20.0)
+    assert not list(of_card(card_of(worse, denoised_mse=0.008), one, 20, 900, True, others=False))
+    (found,) = of_card(card_of(worse, denoised_mse=0.012), one, 20, 900, True, others=False)
+    assert "the error of 0.012 per pixel is no better than that of PCA" in found.seen
+
+
+def test_columns_that_drown_are_told_instead_of_copying(patient: Callable[..., Patient]) -> None:
+    one = patient("dataset.normalization=unit")
+    drowned = CopyCheck(0.95, 0.95, 1.0, 1.0, 1.0, 100, columns=20, learned=1)
+    (found,) = of_card(card_of(PCA, drowned), one, 20, 900, True, others=False)
+    assert (found.rule, found.remedy) == ("spreads", "dataset.normalization=standard")
+    assert found.seen.startswith("1 of 20 columns are learned")
+
+
+def test_a_short_run_is_told_what_its_card_shows(patient: Callable[..., Patient]) -> None:
+    """Two thirds of the units are dead after one epoch, in which no rule has spoken."""
+    rule = DeadUnits(patient("model=sparse"))
+    short = card_of(dead=0.68, l0=16.0)
+    rule.review(short, epoch=1, steps=90)
+    assert rule.finding() is None
+    rule.review(short, epoch=1, steps=422)
+    finding = rule.finding()
+    assert finding is not None
+    assert finding.seen == ("68% of 1024 code units are dead, active for no training sample")
+    collapse = Collapse(patient("model=variational"))
+    collapse.review(card_of(active_units=2.0), epoch=1, steps=422)
+    finding = collapse.finding()
+    assert finding is not None
+    assert finding.seen.endswith("code units say nothing of the input")
+
+
+def test_what_the_card_contradicts_is_taken_back(patient: Callable[..., Patient]) -> None:
+    """The best checkpoint errs by 0.003 where the mean image errs by 0.07."""
+
+    def spoken(kind: type[Rule], *words: str, **values: float) -> Rule:
+        rule = kind(patient(*words))
+        vars(rule).update({"since": 6, "spoke": 7, **values})
+        return rule
+
+    worse, nothing = spoken(LearningRate, explained=-0.4), spoken(MeanImage, explained=0.01)
+    dead = spoken(DeadUnits, "model=sparse", dead=0.7)
+    for rule in (worse, nothing, dead):
+        assert rule.finding() is not None
+        rule.review(card_of(dead=0.1, l0=16.0), epoch=9, steps=900)
+        assert rule.finding() is None
+    still = {"mse": 0.08, "dead": 0.7, "l0": 16.0}
+    jumps = spoken(LearningRate, explained=0.8, fell=3)
+    for rule in (
+        spoken(LearningRate, explained=-0.4),
+        spoken(MeanImage, explained=0.01),
+        spoken(DeadUnits, "model=sparse", dead=0.7),
+        jumps,
+    ):
+        rule.review(card_of(**still), epoch=9, steps=900)
+        assert rule.finding() is not None
+    jumps.review(card_of(), epoch=9, steps=900)
+    assert jumps.finding() is not None  # which no card contradicts
+
+
 # ------------------------------------------------------------------------------------------ overrides
 
 
@@ -352,8 +478,8 @@ def test_a_key_is_scaled_as_its_type_is_and_what_ends_training_is_made_longer(
     assert str(typed.scaled("constraint.topk.k", 0.5)) == "constraint.topk.k=8"
     assert str(typed.scaled("optimizer.lr", 1 / 3)) == "optimizer.lr=0.00033"
     assert typed.scaled("scheduler.max_lr", 2) is typed.scaled("model._target_", 2) is None
-    assert str(typed.longer(3)) == "trainer.max_epochs=60"
-    assert str(patient("++trainer.max_steps=150").longer(3)) == "trainer.max_steps=450"
+    assert str(typed.longer()) == "trainer.max_epochs=40"
+    assert str(patient("++trainer.max_steps=150").longer()) == "trainer.max_steps=300"
 
 
 def test_what_saturates_is_seen_also_in_a_compiled_network(compose: Compose) -> None:

@@ -1,4 +1,4 @@
-"""What a rule sees of a run, and what it answers."""
+"""A rule of the doctor: what it sees of a run, and what it answers."""
 
 from __future__ import annotations
 
@@ -10,23 +10,32 @@ from typing import Any, ClassVar, NamedTuple
 from aeframe.constrained import ConstrainedAutoencoder
 from aeframe.data import DataModule
 from aeframe.doctor.overrides import Override, first_valid
+from aeframe.evaluate import Card
 from aeframe.resume import flat
+
+BEGUN = 100
+"""Optimizer steps of which something can be expected."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What one rule has to say. seen: with its numbers, and since when. epoch: in which it was said.
+    """The answer of one rule. seen: with its numbers, and since when. epoch: in which it was said.
 
-    remedy: the override to try, as it is typed, where one is valid for this run.
+    remedy: the override to try, as it is typed, where one is valid for this run. longer: it is to train on.
     """
 
     rule: str
     epoch: int
     seen: str
     remedy: str | None
+    longer: bool = False
 
     def __str__(self) -> str:
         return f"Doctor: {self.seen}." + (f" Try: {self.remedy}" if self.remedy else "")
+
+    def in_the_end(self, command: str | None) -> str:
+        """Say it when training is over, with the whole command to try."""
+        return f"Doctor: {self.seen}." + (f" Try: {command}" if command else "")
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, for JSON."""
@@ -66,11 +75,11 @@ class Patient:
             return Override(key, max(1, round(value * factor)))
         return scaled
 
-    def longer(self, factor: float) -> Override | None:
-        """So many times as much training, in what ends it."""
+    def longer(self) -> Override | None:
+        """Twice as much training, in what ends it: as the command to train on says it."""
         steps = self.node["trainer"].get("max_steps")
         is_limit = isinstance(steps, int) and steps > 0
-        return self.scaled(f"trainer.{'max_steps' if is_limit else 'max_epochs'}", factor)
+        return self.scaled(f"trainer.{'max_steps' if is_limit else 'max_epochs'}", 2)
 
     def more_constraints(self, *names: str) -> Override:
         """The run's constraints and these."""
@@ -112,8 +121,8 @@ class Vitals(NamedTuple):
 
     @property
     def has_begun(self) -> bool:
-        """Whether there were epochs and steps enough for something to be learned."""
-        return self.epoch >= 3 and self.steps >= 100
+        """Whether there were steps enough for something to be learned."""
+        return self.steps >= BEGUN and (self.epoch >= 3 or self.steps >= 10 * BEGUN)
 
 
 class Rule(ABC):
@@ -151,7 +160,25 @@ class Rule(ABC):
         """What was said, if anything."""
         if self.spoke is None:
             return None
-        return Finding(self.name, self.spoke, self.seen(), self.remedy())
+        remedy, longer = self.remedy(), self.patient.longer()
+        return Finding(self.name, self.spoke, self.seen(), remedy, remedy == str(longer))
+
+    def review(self, card: Card, epoch: int, steps: int) -> None:
+        """Take back what the final card contradicts, and say what it alone shows, as of a short run."""
+        verdict = self.verdict(card)
+        if verdict is False:
+            self.spoke = None
+        elif verdict and self.spoke is None and steps >= BEGUN:
+            self.spoke = epoch
+
+    def verdict(self, card: Card) -> bool | None:
+        """Judge by the final card alone, whose numbers then are what is said; None where it says nothing."""
+        return None
+
+    @property
+    def begun(self) -> str:
+        """Since when it was seen, as the end of a sentence."""
+        return "" if self.since is None else f", since epoch {self.since}"
 
     def state_dict(self) -> dict[str, float | None]:
         """What it remembers, by name."""

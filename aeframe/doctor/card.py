@@ -4,32 +4,73 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from aeframe.doctor.base import Finding, Patient
+from aeframe.doctor.base import BEGUN, Finding, Patient
 from aeframe.doctor.overrides import Override
 from aeframe.evaluate import Card
 
-ENOUGH = 10  # epochs, of which more than an attempt can be expected
-PLAIN = ("val/mse", "val/psnr", "val/explained_variance")
+ENOUGH = 10  # epochs, of which something can be expected however few steps they have
+PLAIN = ("val/mse", "val/psnr", "val/explained_variance", "val/denoised_mse", "val/denoised_psnr")
 """The metrics of a run that is after the squared error alone, as PCA is."""
 
 
-def of_card(card: Card, patient: Patient, epochs: int, others: bool) -> Iterator[Finding]:
-    """What its numbers say. epochs: of training. others: whether something was said before."""
+def of_card(
+    card: Card, patient: Patient, epochs: int, steps: int, improves: bool, others: bool
+) -> Iterator[Finding]:
+    """Read its numbers. epochs, steps: of training. improves: it still did at the end. others: something
+    else was found.
+    """
     check = card.copy_check
+    if 0 < check.learned < check.columns:
+        seen = (
+            f"{check.learned} of {check.columns} columns are learned: they vary so much more than the "
+            "others that these do not count in the loss"
+        )
+        standard = Override("dataset.normalization", "standard")
+        yield Finding("spreads", epochs, seen, patient.remedy(standard))
+        return
     if not check.passed:
         seen = f"the network copies its input: it brings back {check.copied:.0%} of pure noise"
         yield Finding("copying", epochs, seen, _tighter(patient))
-    compares = patient.node["optimized_metric"] in PLAIN and not patient.net.corrupts
-    compares = compares and check.samples >= check.fewest
-    if not compares or epochs < ENOUGH or others:
         return
-    for pca in card.baselines[1:]:  # none for a code that is no smaller than the input
-        if card.metrics["mse"] >= pca.mse:
-            seen = (
-                f"the error of {card.metrics['mse']:.3g} per pixel is no better than that of "
-                f"{pca.name}, {pca.mse:.3g}, though the code is as large, after {epochs} epochs"
-            )
-            yield Finding("pca", epochs, seen, _longer(patient))
+    compares = patient.node["optimized_metric"] in PLAIN and check.samples >= check.fewest
+    has_begun = steps >= BEGUN or epochs >= ENOUGH
+    if compares and has_begun and not others and _has_seen_all(patient, steps):
+        for pca in card.baselines[1:]:  # none for a code that is no smaller than the input
+            own, other = card.metrics["mse"], pca.mse
+            if pca.denoised_mse is not None:
+                own, other = card.metrics["denoised_mse"], pca.denoised_mse
+            if own >= other:
+                seen = (
+                    f"the error of {own:.3g} per pixel is no better than that of {pca.name}, {other:.3g}, "
+                    f"though the code is as large, after {epochs} epoch{'' if epochs == 1 else 's'}"
+                )
+                yield _beside_pca(seen, patient, epochs, improves)
+
+
+def _beside_pca(seen: str, patient: Patient, epochs: int, improves: bool) -> Finding:
+    """A network that does no better than PCA, and what helps. seen: the two errors."""
+    if not patient.net.model.layer_sizes and not patient.net.is_sparse:
+        seen += "; one linear layer each way is PCA at best"
+        return Finding("pca", epochs, seen, patient.remedy(Override("network", "mlp")))
+    if improves and (longer := patient.longer()) is not None:
+        return Finding("pca", epochs, f"{seen}; it still falls", str(longer), longer=True)
+    remedy = patient.remedy(_one_wide_layer(patient), patient.scaled("optimizer.lr", 1 / 3))
+    return Finding("pca", epochs, f"{seen}; it no longer falls", remedy)
+
+
+def _one_wide_layer(patient: Patient) -> Override | None:
+    """One hidden layer of twice as many units, where there are several layers of units.
+
+    It is nearer to PCA, and learned more of digits and of small tables than smaller steps or batches did.
+    """
+    widths, sizes = patient.node["network"].get("widths"), list(patient.net.model.layer_sizes)
+    return Override("network.widths", [2 * max(sizes)]) if widths == sizes != sizes[:1] else None
+
+
+def _has_seen_all(patient: Patient, steps: int) -> bool:
+    """Whether training has seen the whole training split, as PCA has."""
+    changes = patient.data.shuffle or patient.node["trainer"].get("limit_train_batches") is None
+    return changes and steps >= patient.data.batches["train"]
 
 
 def _tighter(patient: Patient) -> str | None:
@@ -46,13 +87,4 @@ def _tighter(patient: Patient) -> str | None:
         patient.more_constraints("masking"),
         patient.scaled("constraint.masking.fraction", 2),
         *(patient.scaled(f"constraint.{name}.weight", 4) for name in patient.penalties),
-    )
-
-
-def _longer(patient: Patient) -> str | None:
-    """One linear layer each way is PCA at best; else it has not learned all that it can."""
-    linear = not patient.net.model.layer_sizes and not patient.net.is_sparse
-    return patient.remedy(
-        Override("network", "mlp") if linear else None,
-        patient.longer(3),
     )

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 
 from aeframe.doctor.base import Patient, Rule, Vitals
 from aeframe.doctor.overrides import Override
+from aeframe.evaluate import Card
+from aeframe.metrics import COUNTED
 
 
 class Collapse(Rule):
@@ -31,18 +33,24 @@ class Collapse(Rule):
         units = self.patient.units
         return (
             f"the posterior has collapsed: {units - self.active} of {units} code units say nothing of the "
-            f"input, since epoch {self.since}"
+            f"input{self.begun}"
         )
+
+    def verdict(self, card: Card) -> bool | None:
+        if "active_units" not in card.metrics:
+            return None
+        self.active = round(card.metrics["active_units"])
+        return self.active < max(1, self.patient.units / 4)
 
     def remedy(self) -> str | None:
         model = self.patient.node["model"]
         beta, epochs = model.get("beta"), self.patient.node["trainer"].get("max_epochs") or 20
         warmup = {"schedule": "warmup", "value": beta, "epochs": max(1, epochs // 2)}
-        fixed = isinstance(self.patient.node["likelihood"].get("variance"), int | float)
+        fixed = self.patient.node["likelihood"].get("variance", "learned") != "learned"
         is_number = not isinstance(beta, Mapping)
         return self.patient.remedy(
             Override("model.beta", 1.0) if is_number and beta and beta > 1 else None,
-            Override("likelihood.variance", "optimal") if fixed else None,
+            Override("likelihood.variance", "learned") if fixed else None,
             Override("model.beta", warmup) if is_number else None,
             Override("model.free_bits", 0.25) if not model.get("free_bits") else None,
             Override("model.latent_dim", max(1, self.active)),
@@ -69,21 +77,36 @@ class DeadUnits(Rule):
         self.dead, l0 = vitals.val["dead"], vitals.val["l0"]
         if self.least is None or self.dead < self.least:
             self.least, self.least_epoch = self.dead, vitals.epoch
-        # as many units as would get nothing if all were equally likely: few samples do not reach all
-        chance = math.exp(-l0 * vitals.samples / self.patient.units) if l0 else 0.0
-        beyond = (self.dead - chance) / max(1 - chance, 1e-9)
+        beyond = self._beyond_chance(l0, vitals.samples)
         return beyond >= self.most or (beyond >= self.share and self._has_grown)
+
+    def _beyond_chance(self, l0: float, samples: int) -> float:
+        """The share of dead units among those that would not be dead if all were equally likely: few samples
+        do not reach all.
+        """
+        chance = math.exp(-l0 * samples / self.patient.units) if l0 else 0.0
+        return (self.dead - chance) / max(1 - chance, 1e-9)
+
+    def verdict(self, card: Card) -> bool | None:
+        if "dead" not in card.metrics:
+            return None
+        self.dead = card.metrics["dead"]
+        samples = min(COUNTED, self.patient.data.spec.samples)
+        beyond = self._beyond_chance(card.metrics["l0"], samples)
+        if beyond >= self.most:
+            return True
+        return None if beyond >= self.share else False
 
     @property
     def _has_grown(self) -> bool:
-        return self.dead - (self.least or 0.0) >= self.growth
+        return self.least is not None and self.dead - self.least >= self.growth
 
     def seen(self) -> str:
         least = self.least or 0.0
         grown = f" ({least:.0%} after epoch {self.least_epoch})" if self._has_grown else ""
         return (
             f"{self.dead:.0%} of {self.patient.units} code units are dead{grown}, active for no training "
-            f"sample, since epoch {self.since}"
+            f"sample{self.begun}"
         )
 
     def remedy(self) -> str | None:

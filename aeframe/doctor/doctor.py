@@ -27,6 +27,8 @@ RULES: tuple[type[Rule], ...] = (
     *(MeanImage, Overfitting, DataWaiting),
 )
 """In this order: of one cause the first speaks."""
+IMPROVES = 0.9
+"""The best validation lies behind this share of the steps where training would still help."""
 EXACT = ("loss", "gradient_norm")
 """What is averaged between validations, and kept for a run that goes on; not what depends on time."""
 
@@ -118,14 +120,23 @@ class Doctor(pl.Callback):
             assert isinstance(logger, TensorBoardLogger)
             logger.experiment.add_text(f"doctor/{finding.rule}", str(finding), trainer.global_step)
 
-    def read(self, card: Card, trainer: pl.Trainer) -> list[Finding]:
-        """All that was said in the run, with what the card says; that is left to the closing lines."""
-        if self.on:
-            before = bool(self.findings)
-            self.last = list(of_card(card, self.patient, trainer.current_epoch, before))
-            for finding in self.last:
+    def read(self, card: Card, trainer: pl.Trainer, best_step: int) -> list[Finding]:
+        """All that was said in the run and the card bears out, with what the card itself says; that is left
+        to the closing lines. best_step: of the checkpoint that was tested.
+        """
+        if not self.on:
+            return []
+        epoch, steps = max(1, trainer.current_epoch), trainer.global_step
+        before = {finding.rule for finding in self.findings}
+        for rule in self.rules:
+            rule.review(card, epoch, steps)
+        improves = best_step > IMPROVES * steps
+        has_others = bool(self.findings)
+        self.last = list(of_card(card, self.patient, epoch, steps, improves, has_others))
+        for finding in self.findings:
+            if finding.rule not in before:
                 self._write(finding, trainer)
-        return self.findings if self.on else []
+        return self.findings
 
 
 class Mean:

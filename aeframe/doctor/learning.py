@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from aeframe.doctor.base import Patient, Rule, Vitals
 from aeframe.doctor.overrides import Override
+from aeframe.evaluate import Card
 
 UNRELATED = {"data_waiting"}
 """What is no reason to learn nothing."""
@@ -73,6 +74,11 @@ class LearningRate(Rule):
             f"{self.least_norm:.3g}, and the error grows"
         )
 
+    def verdict(self, card: Card) -> bool | None:
+        """A best checkpoint that is better than the mean image was not made worse than it."""
+        told_worse = 1 - self.explained > 1 + self.worse
+        return False if told_worse and explained_by(card) > MeanImage.least else None
+
     def remedy(self) -> str | None:
         return self.patient.remedy(slower(self.patient), Override("trainer.gradient_clip_val", 1.0))
 
@@ -98,8 +104,11 @@ class MeanImage(Rule):
     def seen(self) -> str:
         return (
             f"nothing is learned: the reconstruction explains {max(self.explained, 0.0):.1%} of the "
-            f"variance, no more than the mean image would, since epoch {self.since}"
+            f"variance, no more than the mean image would{self.begun}"
         )
+
+    def verdict(self, card: Card) -> bool | None:
+        return False if explained_by(card) > self.least else None
 
     def remedy(self) -> str | None:
         rate = self.patient.node["optimizer"].get("lr", 1e-3)
@@ -112,7 +121,7 @@ class MeanImage(Rule):
             slower(self.patient) if usual else None,
             *weights,
             slower(self.patient) if rate > 3e-3 else None,
-            self.patient.longer(3),
+            self.patient.longer(),
             self.patient.scaled("optimizer.lr", 10.0),
         )
 
@@ -163,6 +172,11 @@ class Overfitting(Rule):
             self.patient.scaled("model.latent_dim", 0.5),
             self.patient.more_constraints("l2"),
         )
+
+
+def explained_by(card: Card) -> float:
+    """The share of the mean image's error that the tested network does not make."""
+    return 1 - card.metrics["mse"] / max(card.baselines[0].mse, 1e-12)
 
 
 def slower(patient: Patient) -> Override | None:

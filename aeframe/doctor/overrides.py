@@ -27,7 +27,7 @@ class Override:
             inner = ", ".join(f"{key}: {_written(value)}" for key, value in self.value.items())
             return f"{self.key}='{{{inner}}}'"
         if isinstance(self.value, list):
-            return f"{self.key}=[{','.join(self.value)}]"
+            return f"{self.key}=[{','.join(map(str, self.value))}]"
         return f"{self.key}={_written(self.value)}"
 
     def applied(self, node: Mapping[str, Any]) -> dict[str, Any] | None:
