@@ -42,6 +42,7 @@ def main() -> None:
 
 def _work(argv: Sequence[str]) -> int:
     """Do what a verb other than train says."""
+    from aeframe.local_paths import refuse_addresses
     from aeframe.verbs import VERBS
     from aeframe.verbs.base import Parser
     from aeframe.verbs.completion import SHELLS, script
@@ -57,6 +58,7 @@ def _work(argv: Sequence[str]) -> int:
         )
         verb.arguments(parser)
         options = parser.parse_args(argv[1:])
+        refuse_addresses(vars(options).values())
         with ended_by([signal.SIGTERM]):  # what is half there goes
             verb.run(options)
         return 0
@@ -194,11 +196,13 @@ def _train(argv: Sequence[str]) -> int:
 def _resumed(command: Any) -> Any:
     """The command line, in the folder of the run that it names."""
     from aeframe.launch import is_first_process
+    from aeframe.local_paths import local
     from aeframe.overrides import AUTOMATIC
 
     if not command.trains or command.resume in (None, *AUTOMATIC):
         return command
-    word, folder = f"resume={command.resume}", Path(command.resume)
+    word = f"resume={command.resume}"
+    folder = local(command.resume, word)
     if command.names("hydra.run.dir"):
         if not is_first_process():
             return command  # the first one told it

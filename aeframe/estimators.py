@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from aeframe.artifact import Model, load
 from aeframe.artifact.containers import without_bfloat16
 from aeframe.errors import UserError
+from aeframe.local_paths import local
 
 FEWEST = 3  # samples: one to train on, one for validation, one for the test
 GAUSSIAN = ("likelihood=gaussian", "likelihood.variance=learned")
@@ -76,7 +77,10 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         x = validate_data(
             self, given, dtype=np.float64, ensure_min_samples=FEWEST, ensure_min_features=2
         )
-        folder = None if self.folder is None else Path(self.folder)
+        try:
+            folder = None if self.folder is None else local(self.folder, f"folder={self.folder}")
+        except UserError as error:
+            raise ValueError(str(error)) from error
         if folder is not None and (name := "a run" if holds_run(folder) else held(folder)):
             raise ValueError(f"folder={folder}: holds {name} already; give another, or None")
         said = io.StringIO()
@@ -84,7 +88,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             file = Path(scratch) / "x.npy"
             try:
                 with contextlib.nullcontext() if self.verbose else contextlib.redirect_stdout(said):
-                    run = Path(self.folder or f"{scratch}/run")
+                    run = folder or Path(scratch) / "run"
                     self.model_ = self._trained(self._shaped(x), file, run)
             except UserError as error:
                 raise ValueError(str(error)) from error

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import errno
 import re
-import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from aeframe.errors import MachineError, UserError, reason
 from aeframe.files import DISK, cause, file_of
 from aeframe.nearest import nearest
-from aeframe.overrides import QUOTING, Command, no_option
+from aeframe.overrides import QUOTING, Command, as_typed, no_option, unquoted
 
 FOLDER = (
     *(errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP),
@@ -84,6 +83,10 @@ def _translated(error: Exception, command: Command) -> UserError:
 
     if isinstance(error, OverrideParseException):
         word = error.override.removeprefix("++")
+        key, _, value = word.partition("=")
+        if value and re.fullmatch(r"[\w.]+", key) and not value.startswith(("[", "{")):
+            remedy = f"Write {as_typed(key, unquoted(value))} for a text or the name of a file."
+            return UserError(word, "cannot be read", remedy)
         cut = " A list has no spaces: [A,B]." if word.count("[") > word.count("]") else ""
         return UserError(word, "cannot be read", QUOTING + cut)
     if isinstance(error, YAMLError):
@@ -157,8 +160,7 @@ def _several(found: re.Match[str], command: Command) -> UserError:
     key, _, value = word.partition("=")
     remedy = "Add -m, or write [A,B] for a list."
     if key.endswith(("path", "root", "dir", "cache")):
-        quoted = shlex.quote(f'{key}="{value}"')
-        remedy = f"Add -m, or write {quoted} for a name with a comma."
+        remedy = f"Add -m, or write {as_typed(key, value)} for a name with a comma."
     return UserError(word, "several values, which only a sweep takes", remedy)
 
 

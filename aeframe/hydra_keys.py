@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from aeframe.errors import UserError, short
+from aeframe.local_paths import local
 
 CALLBACKS = {"table": {"_target_": "aeframe.sweep.SweepTable"}}
 LAUNCHERS = {
@@ -70,6 +71,8 @@ def check_hydra(hydra: Any, words: Sequence[str]) -> None:
         raise UserError("hydra.output_subdir", "may be .hydra or null", OUT)
     if _mapping(hydra.get("runtime"), "hydra.runtime").get("output_dir", "???") != "???":
         raise UserError("hydra.runtime.output_dir", "is set by Hydra", "Write hydra.run.dir.")
+    for kind in ("run", "sweep"):
+        _check_folder(f"hydra.{kind}.dir", _mapping(hydra.get(kind), f"hydra.{kind}").get("dir"))
     _check_job(_mapping(hydra.get("job"), "hydra.job"))
     _check_callbacks(_mapping(hydra.get("callbacks"), "hydra.callbacks"))
     for kind in ("hydra_logging", "job_logging"):
@@ -88,6 +91,14 @@ def check_search_path(primary: Any) -> None:
 
     if OmegaConf.is_dict(primary) and OmegaConf.select(primary, "hydra.searchpath") is not None:
         raise _typed_only("hydra.searchpath")
+
+
+def _check_folder(key: str, folder: Any) -> None:
+    """A folder of this machine, as Hydra makes it: it does not know what ~ means."""
+    where = short(f"{key}={folder}")
+    path = local(str(folder), where)
+    if str(folder).startswith("~"):
+        raise UserError(where, "Hydra does not know ~", f"Write {key}={path}.")
 
 
 def _check_job(job: Mapping[str, Any]) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any, NoReturn
 
 from aeframe.errors import UserError, unreadable
 from aeframe.launch import CONF
+from aeframe.local_paths import local
 from aeframe.nearest import nearest
 
 FLAGS: dict[tuple[str, ...], bool | str] = {  # Hydra's, and whether a value follows
@@ -62,7 +65,7 @@ class Command:
     def sweep(self) -> Path | None:
         """The folder of the sweep, if the command line names one."""
         said = [w.partition("=")[2] for w in self.overrides if key_of(w) == "hydra.sweep.dir"]
-        return Path(unquoted(said[-1])) if said else None
+        return local(unquoted(said[-1]), f"hydra.sweep.dir={unquoted(said[-1])}") if said else None
 
     def going_on(self, folder: Path) -> Command:
         """The same, for a run that goes on in this folder."""
@@ -92,10 +95,10 @@ class Command:
         written = OmegaConf.to_container(where)
         assert isinstance(written, dict)
         is_new = "${run_folder:" in str(written["dir"])
+        key = f"hydra.{'sweep' if sweeps else 'run'}.dir"
         if written["dir"] == "":
-            key = f"hydra.{'sweep' if sweeps else 'run'}.dir"
             raise UserError(key, "is empty", f"Write {key}=FOLDER.")
-        folder = None if is_new else Path(str(where.dir))
+        folder = None if is_new else local(str(where.dir), f"{key}={where.dir}")
         with open_dict(cfg):
             del cfg["hydra"]
         return cfg, folder, sweeps
@@ -197,6 +200,13 @@ def quoted(text: str) -> str:
     return QuotedString(text, Quote.single).with_quotes()
 
 
+def as_typed(key: str, value: str) -> str:
+    """A word of the command line that gives a text to a key, with quotes for Hydra and for the shell."""
+    plain = re.search(r'["\\\\]', value) is None
+    inner = f'"{value}"' if plain else quoted(value)
+    return shlex.quote(f"{key}={inner}")
+
+
 def unquoted(value: str) -> str:
     """What a value says that may have quotes, as Hydra wants them."""
     quote = value[:1]
@@ -216,12 +226,25 @@ def _forced(word: str, folders: Sequence[Path]) -> str:
         # the name of a folder, which seldom is what Hydra takes for a text
         return f"++resume={run if run in AUTOMATIC else quoted(run)}"
     value = word.partition("=")[2]
-    if not value.isascii() and not re.search(r"[][,=~(){}'\"$]", value):
-        word = f"{key}={quoted(value)}"  # Hydra knows no letters but those of English
+    if re.fullmatch(r"\+*hydra\.(run|sweep)\.dir", key) and value.startswith("~"):
+        value = os.path.expanduser(value)  # which Hydra leaves to the shell, and that to Hydra
+        word = f"{key}={value}"
+    if _needs_quotes(value):
+        word = f"{key}={quoted(value)}"
     group = key.partition("@")[0]
     if "=" not in word or re.match(r"[+~]|hydra[./]", word) or "@" in key or "/" in key:
         return word
     return word if any((f / group).is_dir() for f in folders) else f"++{word}"
+
+
+def _needs_quotes(value: str) -> bool:
+    """Check for a text with characters that Hydra knows only inside quotes: it is the name of a file.
+
+    Lists, mappings, choices, interpolations and what has quotes are left to Hydra.
+    """
+    if re.search(r"[][,=(){}$]", value) or re.fullmatch(r"([\"']).*\1", value):
+        return False
+    return not value.isascii() or re.search(r"[~#!&;'\"<>^`]", value) is not None
 
 
 def no_option(group: str, option: str, folders: Sequence[Path]) -> UserError:

@@ -215,3 +215,17 @@ def test_a_completion_of_nothing_is_a_mistake(aeframe: Command) -> None:
         2,
         "aeframe: --complete: unknown option. See python train.py --help.\n",
     )
+
+
+def test_what_the_commands_help_promises_of_training_is_so(
+    aeframe: Command, verb: Command, compose: Callable[..., Any]
+) -> None:
+    promised = verb("--help")[1]
+    assert re.search(r"aeframe train --help +groups and their options\n", promised)
+    assert re.search(r"aeframe train --cfg job +all keys and their values\n", promised)
+    options = aeframe("--help")[1]
+    for group, files in groups().items():
+        assert re.search(rf"^{group} ", options, re.MULTILINE)
+        assert all(re.search(rf"[ *]{name} ", options) for name in files)
+    shown = yaml.safe_load(aeframe("--cfg", "job")[1])
+    assert shown == plain(compose())

@@ -90,3 +90,12 @@ def test_what_is_loaded_says_shapes_and_errors() -> None:
         text = inspect.getdoc(part)
         assert text is not None
         assert all(word in text for word in words), part
+
+
+def test_the_tests_run_with_every_extra() -> None:
+    """Some break what others need: the suite once failed wherever the extra `sweep` was installed."""
+    installed = re.search(r'-e "\.\[(.+)\]"', (ROOT / ".ci" / "run").read_text())
+    assert installed is not None
+    extras = PROJECT["optional-dependencies"]
+    brought = re.findall(r"aeframe\[(.+)\]", extras["dev"][0])[0]
+    assert {*installed[1].split(","), *brought.split(",")} == set(extras)

@@ -28,6 +28,7 @@ from aeframe.data import DataModule
 from aeframe.data.samples import Share
 from aeframe.errors import ConfigError, UserError, reason, short
 from aeframe.files import replaced
+from aeframe.local_paths import local
 from aeframe.regular_files import require_regular
 from aeframe.saved import BEST, CHECKPOINTS, LAST, state_in
 
@@ -141,7 +142,7 @@ def model_file(run: str | os.PathLike[str]) -> Path:
 
     Raises UserError where there is none.
     """
-    where = Path(os.path.expanduser(run))
+    where = local(run)
     if os.path.isdir(where):  # pathlib raises errors of its own for odd names
         choices = (MODEL, f"{CHECKPOINTS}/{BEST}", f"{CHECKPOINTS}/{LAST}")
         found = next((where / name for name in choices if (where / name).exists()), None)

@@ -21,6 +21,7 @@ from aeframe.codec.likeness import Likeness
 from aeframe.codec.tables import Tables
 from aeframe.errors import UserError, reason
 from aeframe.files import replaced
+from aeframe.local_paths import local
 from aeframe.regular_files import open_regular, require_regular
 from aeframe.strict_json import as_json
 
@@ -67,7 +68,7 @@ def _read(file: Path) -> tuple[Any, dict[str, np.ndarray]]:
 
 def file_of(run: Path | str) -> Path:
     """Where the tables of a run's folder, or of a model's file in it, lie."""
-    where = Path(run).expanduser()
+    where = local(run)
     return (where if where.is_dir() else where.parent) / CODEC
 
 

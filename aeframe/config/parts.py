@@ -30,6 +30,7 @@ from aeframe.data import DataModule, Source, uneven_batch
 from aeframe.errors import ConfigError, Problem
 from aeframe.evaluate import Evaluation
 from aeframe.likelihoods import Likelihood
+from aeframe.local_paths import address_problem
 from aeframe.metric_names import metric_names
 from aeframe.models import Autoencoder
 from aeframe.nearest import nearest
@@ -203,6 +204,11 @@ def make_constraints(node: dict[str, Any], parts: Parts) -> None:
 
 
 def _try_make(where: str, cls: type, arguments: dict[str, Any], parts: Parts) -> None:
+    if issubclass(cls, Source):
+        found = [address_problem(f"{where}.{key}", value) for key, value in arguments.items()]
+        if addresses := [problem for problem in found if problem is not None]:
+            parts.found += addresses
+            return
     try:
         parts.made[where] = cls(**arguments)
     except ValueError as error:

@@ -1,0 +1,45 @@
+"""Paths of this machine: ~ is the user's folder, and addresses such as s3:// are told from paths."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from aeframe.errors import Problem, UserError, short
+
+ADDRESS = re.compile(
+    r"[A-Za-z][A-Za-z0-9+.-]+:/"
+)  # one slash is left of two in a Path; C:/ is a drive
+WHAT = "is an address, and aeframe reads and writes files of this machine only"
+REMEDY = "Copy it to a folder, and write that; results can be copied afterwards."
+
+
+def local(path: str | os.PathLike[str], where: str | None = None) -> Path:
+    """Return a path with ~ expanded. Raises UserError for an address. where: the key, if there is one."""
+    text = os.fspath(path)
+    if is_address(text):
+        raise UserError(short(where or text), WHAT, REMEDY)
+    return Path(os.path.expanduser(text))
+
+
+def refuse_addresses(words: Iterable[object]) -> None:
+    """Raise UserError for the first word, alone or in a list, that is an address."""
+    for word in words:
+        if isinstance(word, list | tuple):
+            refuse_addresses(word)
+        elif isinstance(word, str):
+            local(word)
+
+
+def is_address(text: str) -> bool:
+    """Check for an address such as s3://bucket/x, hf://datasets/x or https://x."""
+    return ADDRESS.match(text) is not None and not os.path.exists(text)
+
+
+def address_problem(key: str, value: object) -> Problem | None:
+    """Build the problem of a key that holds an address."""
+    if isinstance(value, str) and is_address(value):
+        return Problem(short(f"{key}={value}"), WHAT, REMEDY)
+    return None
