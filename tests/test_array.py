@@ -6,13 +6,17 @@ import io
 import os
 import pickle
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 import torch
 
+from aeframe import artifact
+from aeframe.config import plain
+from aeframe.config.build import build
 from aeframe.data import Array, DataModule
 from aeframe.errors import TrainingError, UserError
 
@@ -69,6 +73,24 @@ def test_signals_with_channels_are_no_images_unless_it_is_said(
     assert "dataset.layout=flat for signals, dataset.layout=gray for images" in problem.remedy
     for layout in ("flat", "gray"):
         assert Array(path=str(tmp_path / "a.npy"), layout=layout).problems() == []  # type: ignore[arg-type]
+
+
+def test_signals_that_were_read_as_images_once_are_encoded_and_evaluated_still(
+    compose: Callable[..., Any], verb: Callable[..., Any], tmp_path: Path
+) -> None:
+    t = np.arange(40)
+    waves = [[np.sin(t / 7 * f + k) for k in range(3)] for f in np.linspace(0.5, 2, 30)]
+    np.save(tmp_path / "a.npy", np.array(waves, np.float32))
+    words = ("dataset=array", f"dataset.path={tmp_path / 'a.npy'}", "network.widths=[]")
+    node = plain(compose(*words, "dataset.layout=gray"))
+    built = build(node)
+    node["dataset"]["layout"] = "auto"  # as it was written then
+    (tmp_path / "m").mkdir()
+    artifact.save(tmp_path / "m", built.net, node, built.data, {})
+    for words in (("encode", "m", "a.npy", "--out", "z.npy"), ("evaluate", "m")):
+        status, _, err = verb(*words)
+        assert status == 0, err
+    assert np.load(tmp_path / "z.npy").shape == (30, 16)
 
 
 @pytest.mark.parametrize(

@@ -183,6 +183,38 @@ def test_a_model_reads_files_as_its_training_did(
         assert np.allclose(np.load(tmp_path / "z.npy"), wanted[rows], atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "high", "file", "scale"),
+    [
+        (np.float32, 1, np.uint8, 255),  # images of 8 bits are brought to the range
+        (np.float32, 1, np.float32, 1),  # those of floats have it
+        (np.uint16, 4080, np.uint8, 255),
+        (np.uint16, 4080, np.uint16, 4080),
+    ],
+)
+def test_a_model_of_arrays_with_a_range_takes_image_files(
+    compose: Callable[..., Any],
+    verb: Callable[..., Any],
+    tmp_path: Path,
+    dtype: type,
+    high: int,
+    file: type,
+    scale: int,
+) -> None:
+    x = np.random.default_rng(0).integers(0, 256, (8, 8, 8))
+    np.save(tmp_path / "a.npy", (x / 255 * high).astype(dtype))
+    words = ("dataset=array", f"dataset.path={tmp_path / 'a.npy'}", f"dataset.range=[0,{high}]")
+    node = plain(compose(*words, "network.widths=[]"))
+    built = build(node)
+    (tmp_path / "m").mkdir()
+    save(tmp_path / "m", built.net, node, built.data, {})
+    write(tmp_path / "images", file, *(x / 255 * scale))
+    for given, out in (("a.npy", "a"), ("images", "b")):
+        status, _, err = verb("encode", "m", given, "--out", f"z{out}.npy")
+        assert status == 0, err
+    assert np.allclose(np.load(tmp_path / "za.npy"), np.load(tmp_path / "zb.npy"), atol=1e-3)
+
+
 def test_larger_images_are_refused_unless_it_is_said(
     compose: Callable[..., Any], verb: Callable[..., Any], tmp_path: Path
 ) -> None:

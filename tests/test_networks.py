@@ -63,6 +63,7 @@ def test_conv_options(norm: str, activation: str) -> None:
 
 
 def test_tied_weights_are_one_tensor_and_learn_from_both_ends() -> None:
+    torch.manual_seed(1)  # one network in sixteen has no unit that is active
     encoder, decoder = MLP(widths=[4], tied=True).build((6,), 2, 1)
     last = encoder[-1]
     assert isinstance(last, nn.Linear)
@@ -97,6 +98,11 @@ def test_a_decoder_starts_at_a_given_output(network: Network) -> None:
 
 def test_conv_refuses_vectors() -> None:
     assert Conv(widths=[2]).problem((1, 8, 8)) is None
+    assert Conv(widths=[2]).training_problem((1, 8, 8)) is None
+    what, remedy = Conv(widths=[2]).training_problem((3, 1, 128)) or ("", "")
+    assert "two thirds of each 3 x 3 convolution would see nothing of samples of 1 x 128" in what
+    assert remedy == "Write network=mlp."
+    assert Conv(widths=[2]).problem((3, 1, 128)) is None, "those that were trained so are loaded"
     what, remedy = Conv(widths=[2]).problem((9,)) or ("", "")
     assert what == "convolutions need images of C x H x W, and the samples are vectors of 9"
     assert remedy == "Write network=mlp."

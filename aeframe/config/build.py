@@ -138,6 +138,8 @@ def _net(node: dict[str, Any], parts: Parts, data: DataModule) -> ConstrainedAut
         what = f"of {spec.samples} samples the last batch has {each}, and norm=batch no variance of one"
         remedy = f"Write dataset.batch_size={size + devices}, or network.norm=layer."
         found.append(Problem(f"dataset.batch_size={size}", what, remedy))
+    if (wrong := parts.made["network"].training_problem(spec.shape)) is not None:
+        found.append(Problem("network", *wrong))
     if found:
         raise ConfigError(found)
     assert parts.model is not None

@@ -93,6 +93,12 @@ class Network(ABC):
     def problem(self, shape: tuple[int, ...]) -> tuple[str, str] | None:
         """What is wrong with samples of this shape, and the remedy: (what, remedy)."""
 
+    def training_problem(self, shape: tuple[int, ...]) -> tuple[str, str] | None:
+        """What is wrong with training on samples of this shape, and the remedy: (what, remedy). Networks that
+        were trained so are loaded.
+        """
+        return None
+
     def code_shape(self, shape: tuple[int, ...], latent_dim: int) -> tuple[int, ...]:
         """The code's own shape before it is flattened: (m,), or (C, h, w) of a map whose channels mean the
         same at each position.
@@ -117,4 +123,15 @@ def not_images(shape: tuple[int, ...]) -> tuple[str, str] | None:
     if len(shape) == 3:
         return None
     what = f"convolutions need images of C x H x W, and the samples are vectors of {shape[0]}"
+    return what, "Write network=mlp."
+
+
+def single_line(shape: tuple[int, ...]) -> tuple[str, str] | None:
+    """What is wrong with images of one row or one column, for a network of convolutions: (what, remedy)."""
+    if len(shape) != 3 or min(shape[1:]) > 1 or shape[1] == shape[2]:
+        return None
+    height, width = shape[1:]
+    what = (
+        f"two thirds of each 3 x 3 convolution would see nothing of samples of {height} x {width}"
+    )
     return what, "Write network=mlp."

@@ -9,7 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from aeframe.bounds import AtLeast
-from aeframe.networks.base import ACTIVATIONS, Activation, Decoder, Network, Norm, not_images
+from aeframe.networks.base import (
+    ACTIVATIONS,
+    Activation,
+    Decoder,
+    Network,
+    Norm,
+    not_images,
+    single_line,
+)
 from aeframe.networks.doubling import Doubling, Size
 
 
@@ -37,6 +45,9 @@ class Conv(Network):
 
     def problem(self, shape: tuple[int, ...]) -> tuple[str, str] | None:
         return not_images(shape)
+
+    def training_problem(self, shape: tuple[int, ...]) -> tuple[str, str] | None:
+        return single_line(shape)
 
     def build(
         self, shape: tuple[int, ...], latent_dim: int, heads: int

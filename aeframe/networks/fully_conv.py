@@ -12,7 +12,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from aeframe.bounds import AtLeast, AtMost
 from aeframe.networks.active import Active
-from aeframe.networks.base import ACTIVATIONS, Activation, Decoder, Network, not_images
+from aeframe.networks.base import ACTIVATIONS, Activation, Decoder, Network, not_images, single_line
 
 
 class FullyConv(Network):
@@ -50,6 +50,9 @@ class FullyConv(Network):
 
     def problem(self, shape: tuple[int, ...]) -> tuple[str, str] | None:
         return not_images(shape)
+
+    def training_problem(self, shape: tuple[int, ...]) -> tuple[str, str] | None:
+        return single_line(shape)
 
     def code_shape(self, shape: tuple[int, ...], latent_dim: int) -> tuple[int, ...]:
         height, width = (math.ceil(side / self.patch) for side in shape[1:])

@@ -112,7 +112,9 @@ def _levels(model: Model, given: Any) -> Levels:
     said = None if given is None or range_problem(given) else (float(given[0]), float(given[1]))
     if said is not None and data.stored == said:  # of arrays: images of 8 bits are brought to it
         return Levels(sixteen=said, other=said)
-    return Levels.said(said)._replace(other=said or data.levels, clips=said is None)
+    if data.levels is not None:
+        return Levels(other=data.levels, clips=True)
+    return Levels.said(said)
 
 
 def _limit(options: argparse.Namespace, trained: Any) -> float | None:
@@ -135,7 +137,8 @@ def _scale(model: Model) -> Callable[[np.ndarray], np.ndarray]:
         raise UserError("INPUT", what, "Give arrays of the same kind, as .npy.")
     low, high = stored.stored
     dtype = torch.empty(0, dtype=stored.dtype).numpy().dtype
-    return lambda images: (images / 255 * (high - low) + low).round().astype(dtype)
+    rounded = np.round if dtype.kind in "iu" else np.asarray
+    return lambda images: rounded(images / 255 * (high - low) + low).astype(dtype)
 
 
 def _readable(reader: Noticing, files: list[Path], where: str) -> list[bool]:
