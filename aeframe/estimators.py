@@ -21,7 +21,7 @@ from aeframe.errors import UserError
 from aeframe.local_paths import local
 
 FEWEST = 3  # samples: one to train on, one for validation, one for the test
-GAUSSIAN = ("likelihood=gaussian", "likelihood.variance=learned")
+GAUSSIAN = ("likelihood=gaussian",)
 ROUNDING = 1e-6  # what values may be off by
 SIZE = "model.latent_dim="
 
@@ -32,7 +32,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     model, constraint, network, normalization, max_epochs: as on the command line; None: what the variant,
     or else the configuration brings. constraint: a name or several. latent_dim: None: the variant's own, or,
     where that does not suit the number of features, half or twice as many. The likelihood is the variant's as
-    well, but that a table with values which it cannot take has a Gaussian one with a learned variance.
+    well, but that a table with values which it cannot take has a Gaussian one.
     shape: of one sample, e.g. (1, 28, 28), where its features are an image's pixels. overrides: anything else
     that the command line takes, such as ["constraint.topk.k=5", "optimizer.lr=3e-3"]. folder: where the run's
     folder is left, with its curves and checkpoints, for one fit (a second one raises ValueError);

@@ -17,6 +17,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F  # noqa: N812
 
 from aeframe.bounds import AtLeast, AtMost
+from aeframe.distributed import mean_over_ranks
 from aeframe.precision import widen
 
 LIMIT = 14.0  # of a log-variance; -14 is a deviation of 1e-3, below which floats give out
@@ -50,6 +51,22 @@ class Likelihood(nn.Module, ABC):
     @abstractmethod
     def mean(self, parameters: Tensor) -> Tensor:
         """The reconstruction: E[x | parameters], [B, *shape]."""
+
+    def suited(self, *, stochastic: bool) -> Likelihood:
+        """Itself with all settled that is left to the model. stochastic: whether that draws its code from a
+        posterior.
+        """
+        return self
+
+    def describe(self) -> str:
+        """What a person is told of it."""
+        return type(self).__name__
+
+    def start_at(self, x: Tensor, output: Tensor) -> None:
+        """Begin with what suits samples x [N, *shape] about the decoder's first output [1, *shape]."""
+
+    def observe(self, parameters: Tensor, x: Tensor, weight: Tensor) -> None:
+        """Learn in closed form from a training batch that `loss` is not asked of. weight: of each element."""
 
     @abstractmethod
     def initial_output(self, mean: Tensor) -> Tensor:
@@ -98,28 +115,63 @@ class Bernoulli(Likelihood):
 class Gaussian(Likelihood):
     """x ~ N(output, variance) with one variance for all elements.
 
-    variance: a number, or `learned`: one shared log-variance, trained with the weights, which spares
-    the tuning of beta (Rybkin et al. 2021, arXiv:2006.13202).
+    variance: a number; `optimal`, in closed form: the mean squared error of the last training batches, at
+    which the likelihood is greatest, so that nobody has to tune beta (Rybkin et al. 2021, arXiv:2006.13202);
+    `learned`: one shared log-variance, trained with the weights, which takes it thousands of steps; `auto`:
+    `optimal` for a code that is drawn from a posterior, and 1 elsewhere. The first two start at the data's
+    variance.
     """
 
     linear = True
+    pace = 0.1
+    """How far a batch moves the optimal variance to its own error."""
 
     def __init__(
-        self, *, variance: Annotated[float, AtLeast(1e-6), AtMost(1e6)] | Literal["learned"] = 1.0
+        self,
+        *,
+        variance: Annotated[float, AtLeast(1e-6), AtMost(1e6)]
+        | Literal["auto", "optimal", "learned"] = 1.0,
     ) -> None:
         super().__init__()
-        learned = variance == "learned"
-        self.log_variance = nn.Parameter(
-            torch.tensor(0.0 if learned else math.log(float(variance))), requires_grad=learned
-        )
+        self.variance = variance
+        number = 1.0 if isinstance(variance, str) else float(variance)
+        # not on the device of the sizes alone, where no number can be asked for
+        log_variance = torch.tensor(math.log(number), device="cpu")
+        if variance == "optimal":  # no weight: the optimizer does not move it
+            self.register_buffer("log_variance", log_variance)
+        else:
+            self.log_variance = nn.Parameter(log_variance, requires_grad=variance == "learned")
         self._note_variance()
         self.register_load_state_dict_post_hook(Gaussian._note_variance)
 
+    @property
+    def adapts(self) -> bool:
+        """Whether the variance follows the data."""
+        return self.variance in ("optimal", "learned")
+
+    def suited(self, *, stochastic: bool) -> Gaussian:
+        if self.variance != "auto":
+            return self
+        return Gaussian(variance="optimal" if stochastic else 1.0)
+
+    def describe(self) -> str:
+        if not self.adapts:
+            return f"Gaussian, variance {self.fixed:g}"
+        return f"Gaussian, {self.variance} variance (now {self.log_variance.exp().item():.3g})"
+
     def _note_variance(self, *_: object) -> None:
         """A fixed variance as a number: to ask a tensor for it would be to wait for the device."""
-        learned = self.log_variance.requires_grad
-        held = min(max(self.log_variance.item(), -LIMIT), LIMIT)
-        self.fixed = None if learned else math.exp(held)
+        self.fixed = (
+            None if self.adapts else math.exp(min(max(self.log_variance.item(), -LIMIT), LIMIT))
+        )
+
+    @torch.no_grad()
+    def start_at(self, x: Tensor, output: Tensor) -> None:
+        if self.adapts:
+            mean = x.mean(0)
+            about_mean = x.var(0, correction=0)  # without a difference as large as x
+            error = (about_mean + (mean - output).square()).mean()
+            self.log_variance.copy_(error.clamp(min=math.exp(-LIMIT)).log())
 
     def nll(self, parameters: Tensor, x: Tensor) -> Tensor:
         log_variance = held(self.log_variance, -LIMIT, LIMIT)
@@ -127,10 +179,32 @@ class Gaussian(Likelihood):
         return 0.5 * (squares + log_variance + math.log(2 * math.pi))
 
     def loss(self, parameters: Tensor, x: Tensor, weight: Tensor | None = None) -> Tensor:
-        if weight is not None or self.fixed is None:
-            return super().loss(parameters, x, weight)
-        constant = 0.5 * (x.numel() // len(x)) * math.log(2 * math.pi * self.fixed)
-        return _SquaredError.apply(parameters, x, 0.5 / (self.fixed * len(x)), constant)
+        if weight is not None:
+            loss = super().loss(parameters, x, weight)
+            self.observe(parameters, x, weight)
+            return loss
+        count = x.numel() // len(x)
+        if self.fixed is not None:
+            constant = 0.5 * count * math.log(2 * math.pi * self.fixed)
+            return _SquaredError.apply(parameters, x, 0.5 / (self.fixed * len(x)), constant)
+        squares: Tensor = _SquaredError.apply(parameters, x, 1 / len(x), 0.0)
+        log_variance = held(self.log_variance, -LIMIT, LIMIT)
+        scaled = squares * torch.exp(-log_variance)
+        self._follow(squares / count)  # of the next batch
+        return 0.5 * (scaled + count * (log_variance + math.log(2 * math.pi)))
+
+    def observe(self, parameters: Tensor, x: Tensor, weight: Tensor) -> None:
+        if self.variance == "optimal" and self.training:
+            squares = (x - parameters.detach()).square() * weight
+            self._follow(squares.sum() / weight.expand_as(squares).sum())
+
+    @torch.no_grad()
+    def _follow(self, error: Tensor) -> None:
+        """Move the optimal variance towards a training batch's mean squared error."""
+        if self.variance == "optimal" and self.training:
+            variance = self.log_variance.exp()
+            variance += self.pace * (mean_over_ranks(error.detach()) - variance)
+            self.log_variance.copy_(variance.clamp(min=math.exp(-LIMIT)).log())
 
     @property
     def precision(self) -> Tensor:

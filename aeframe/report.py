@@ -52,6 +52,7 @@ def opening(
     console = Console(soft_wrap=True, highlight=False, markup=False)
     console.print(
         f"{type(net.model).__name__} autoencoder with {constraints}: {sizes(net)}; {weights:,} weights; "
+        f"{net.model.likelihood.describe()}; "
         f"{built.data.source.description()}, {spec.samples:,} training samples; "
         f"{device}, seed {node['seed']}"
     )

@@ -43,9 +43,9 @@ SICK = {
         ("model=variational", "model.beta=20"), "posterior_collapse", "model.beta=1"
     ),
     "a variance far above the data's": Sick(
-        ("model=variational", "likelihood=gaussian"),
+        ("model=variational", "likelihood=gaussian", "likelihood.variance=1.0"),
         "posterior_collapse",
-        "likelihood.variance=learned",
+        "likelihood.variance=optimal",
     ),
     "a learned variance under a KL term that weighs too much": Sick(
         ("model=variational", "likelihood=gaussian", "likelihood.variance=learned", "model.beta=9"),

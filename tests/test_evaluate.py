@@ -392,7 +392,8 @@ def test_the_cards_likelihood_is_the_exact_one_where_that_is_known(compose: Comp
     """X = W z + b + N(0, 1) has log p(x) = log N(x; b, W W^T + I). The posterior is the prior."""
     built = build(
         compose(
-            *("model=variational", "likelihood=gaussian", "network=linear", "model.latent_dim=2"),
+            *("model=variational", "likelihood=gaussian", "likelihood.variance=1.0"),
+            *("network=linear", "model.latent_dim=2"),
             *("evaluation.images=150", "evaluation.importance_samples=2000"),
         )
     )

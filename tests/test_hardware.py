@@ -146,6 +146,8 @@ def test_no_rank_waits_for_one_that_has_nothing_to_do(
     # both
     argv = (
         "model=variational",
+        "likelihood=gaussian",  # whose variance needs the error of both
+        "network.widths=[16]",
         "model.free_bits=0.05",
         "dataset.val_fraction=0.0896",
         "dataset.test_fraction=0.1085",

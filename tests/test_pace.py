@@ -698,6 +698,7 @@ LIKELIHOODS: dict[str, Callable[[], Likelihood]] = {
     "narrow": lambda: Gaussian(variance=0.01),
     "wide": lambda: Gaussian(variance=30.0),
     "learned": lambda: Gaussian(variance="learned"),
+    "optimal": lambda: Gaussian(variance="optimal"),
 }
 
 

@@ -52,7 +52,10 @@ def test_widen_leaves_double_precision() -> None:
 
 
 TERMS = {
-    "the KL": (["model=variational", "likelihood=gaussian"], "gaussian_kl"),
+    "the KL": (
+        ["model=variational", "likelihood=gaussian", "likelihood.variance=1.0"],
+        "gaussian_kl",
+    ),
     "the bound": (
         ["model=variational", "model.objective=importance_weighted", "model.k=3"],
         "negative_importance_weighted_bound",

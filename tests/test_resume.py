@@ -76,6 +76,9 @@ VARIANTS = {
         *("model=variational", "model.latent_dim=4"),
         *("likelihood=gaussian", "likelihood.variance=learned"),
     ],
+    "variational, optimal variance": [
+        *("model=variational", "model.latent_dim=4", "likelihood=gaussian"),
+    ],
 }
 OPTIONS = {
     "workers": ["dataset.num_workers=2"],

@@ -378,3 +378,15 @@ def test_models_of_older_versions_are_the_same(compose: Callable[..., Any], tmp_
 def test_the_range_of_older_runs_is_that_of_their_normalization() -> None:
     spec = DataSpec((2,), 0.0, 1.0, 9, (0, 1), torch.float32)
     assert spec.range_in(Normalization(torch.tensor(-2.0), torch.tensor(5.0))) == (-2, 3)
+
+
+def test_runs_of_older_versions_go_on(aeframe: Callable[..., Any], begun: Path) -> None:
+    """Their checkpoints lack what is known of the data today, and knew another extent."""
+    for file in (begun / "checkpoints").glob("*.ckpt"):
+        state = torch.load(file, weights_only=True)
+        del state["data"]["normalization"], state["data"]["seen"]
+        state["data"]["extent"] = [-1.0, 2.0]
+        torch.save(state, file)
+    status, _, said = aeframe("resume=run", "trainer.max_epochs=3")
+    assert status == 0, said
+    assert package.load(begun).description.data.normalization == "unit"

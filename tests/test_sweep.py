@@ -243,6 +243,21 @@ def test_errors_in_different_units_are_said_to_be(
     assert (said in capfd.readouterr().out) == (metric == "val/mse")
 
 
+@pytest.mark.parametrize("kinds", [("unit", "rms"), ("rms", "rms")])
+def test_units_that_were_chosen_may_differ_too(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], kinds: tuple[str, str]
+) -> None:
+    for number, kind in enumerate(kinds):
+        words = [f"likelihood={('bernoulli', 'gaussian')[number]}"]
+        job(tmp_path, number, words, 0.1 * number)
+        (file,) = tmp_path.glob(f"{number}_*/evaluation.json")
+        card = json.loads(file.read_text())
+        file.write_text(json.dumps({**card, "normalization": kind}))
+    end(tmp_path)
+    said = "val/mse is in units of dataset.normalization, which the jobs do not share."
+    assert (said in capfd.readouterr().out) == (kinds[0] != kinds[1])
+
+
 def test_only_keys_that_differ_are_columns(tmp_path: Path) -> None:
     job(tmp_path, 0, ["model=sparse", "++seed=0", "++trainer.max_epochs=1"], 0.1)
     job(tmp_path, 1, ["model=sparse", "++seed=1", "++trainer.max_epochs=1"], 0.2)

@@ -95,6 +95,7 @@ def test_each_variant_learns_a_batch(compose: Compose, tmp_path: Path, variant: 
         ["model=sparse", "constraint=[jump_relu,resampling]"],
         ["model=sparse", "constraint=sigmoid"],
         ["model=variational", "likelihood=gaussian", "likelihood.variance=learned"],
+        ["model=variational", "likelihood=gaussian", "model.k=2", "constraint=[masking]"],
         ["dataset.normalization=standard", "network.norm=batch"],
     ],
     ids=" ".join,

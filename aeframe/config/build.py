@@ -147,6 +147,7 @@ def _net(node: dict[str, Any], parts: Parts, data: DataModule) -> ConstrainedAut
     batch = data.peek("train", ATTACH_SAMPLES)
     with torch.no_grad():
         model.start_at(batch.mean(0))
+        model.suit_likelihood(batch)
         whole = parts.made["hardware"].strategy == "fsdp" or any(
             part.differentiates != "never" for part in parts.constraints.values()
         )

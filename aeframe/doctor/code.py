@@ -46,11 +46,11 @@ class Collapse(Rule):
         model = self.patient.node["model"]
         beta, epochs = model.get("beta"), self.patient.node["trainer"].get("max_epochs") or 20
         warmup = {"schedule": "warmup", "value": beta, "epochs": max(1, epochs // 2)}
-        fixed = self.patient.node["likelihood"].get("variance", "learned") != "learned"
+        fixed = isinstance(self.patient.node["likelihood"].get("variance"), int | float)
         is_number = not isinstance(beta, Mapping)
         return self.patient.remedy(
             Override("model.beta", 1.0) if is_number and beta and beta > 1 else None,
-            Override("likelihood.variance", "learned") if fixed else None,
+            Override("likelihood.variance", "optimal") if fixed else None,
             Override("model.beta", warmup) if is_number else None,
             Override("model.free_bits", 0.25) if not model.get("free_bits") else None,
             Override("model.latent_dim", max(1, self.active)),

@@ -145,7 +145,8 @@ class Autoencoder(nn.Module):
 
     def __init__(self, setting: Setting, *, latent_dim: Units) -> None:
         super().__init__()
-        network, self.likelihood, shape = setting
+        network, likelihood, shape = setting
+        self.likelihood = likelihood.suited(stochastic=self.stochastic)
         self.shape, self.latent_dim = tuple(shape), latent_dim
         self.layer_sizes = network.layer_sizes(self.shape)
         self.code_shape = network.code_shape(self.shape, latent_dim)
@@ -175,6 +176,16 @@ class Autoencoder(nn.Module):
     def start_at(self, mean: Tensor) -> None:
         """Begin with the training data's mean [*shape] as the output. Called once, before training."""
         self.decoder.start_at(self.likelihood.initial_output(mean))
+
+    @torch.no_grad()
+    def suit_likelihood(self, x: Tensor) -> None:
+        """Begin with the likelihood that suits samples x [N, *shape] about the first output. Called after
+        `start_at`.
+        """
+        training = self.training
+        self.eval()
+        self.likelihood.start_at(x, self.decode(x.new_zeros(1, self.latent_dim)))
+        self.train(training)
 
     def encode(self, x: Tensor, noise: Noise | None = None) -> Code:
         """The code [B, m] of normalised x [B, *shape]. Deterministic without `noise`; with it a stochastic

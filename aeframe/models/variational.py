@@ -71,7 +71,12 @@ class Variational(Autoencoder):
         nll = self.likelihood.nll(parameters.unflatten(0, (k, len(x))), x)
         nll = (nll if weight is None else nll * weight).flatten(2).sum(2)  # [k, B]
         samples = code.value.unflatten(0, (k, len(x)))
-        bound = importance_weighted_bound(log_weights(-nll, samples, code.posterior))
+        weights = log_weights(-nll, samples, code.posterior)
+        shares = weights.detach().softmax(0)  # of the samples in the bound's gradient
+        self.likelihood.observe(
+            parameters.unflatten(0, (k, len(x))), x, shares[..., *[None] * (x.ndim - 1)]
+        )
+        bound = importance_weighted_bound(weights)
         return {NEGATIVE_BOUND: Term(-bound.mean())}
 
     def sample(self, n: int, noise: Noise, device: torch.device | str = "cpu") -> Tensor:
