@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from aeframe.checkpoints import CALMER
 from aeframe.config.callbacks import DivergenceOptions
@@ -90,7 +91,7 @@ class Guard:
         for optimizer in optimizers:
             for group in optimizer.param_groups:
                 _multiply(group, RATES, factor)
-        for schedule in schedules:
+        for schedule in (part for whole in schedules for part in parts_of(whole)):
             _multiply(vars(schedule), PLANNED, factor)
 
     def state_dict(self) -> dict[str, Any]:
@@ -102,6 +103,15 @@ class Guard:
         self.first, self.applied = state["first"], state["back"]
         unknown = max(self.applied - self.back, 0)  # the file that tells of them is gone
         self.tried = (*(0,) * unknown, *self.tried)
+
+
+def parts_of(schedule: Any) -> Iterator[Any]:
+    """A scheduler, and all schedulers that it is made of."""
+    yield schedule
+    for value in vars(schedule).values():
+        for inner in value if isinstance(value, list | tuple) else ():
+            if isinstance(inner, LRScheduler):
+                yield from parts_of(inner)
 
 
 def _multiply(holder: dict[str, Any], names: Iterable[str], factor: float) -> None:

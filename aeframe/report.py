@@ -19,8 +19,8 @@ from aeframe.saved import Saved
 from aeframe.strict_json import cell
 
 ROWS = {  # metric of the test split -> what the table calls it
+    "denoised_mse": "MSE per pixel from the corrupted input",
     "corrupted_psnr": "PSNR of the corrupted input (dB)",
-    "denoised_mse": "MSE of its reconstruction",
     "denoised_psnr": "PSNR of its reconstruction (dB)",
     "gain_db": "gain (dB)",
     "l0": "active units per sample (L0)",
@@ -126,19 +126,15 @@ def _table(card: Card, result: Mapping[str, Any]) -> Table:
     table.add_row("PSNR (dB)", *(cell(level, ".2f") for level in levels))
     for name, label in ROWS.items():
         if name in m:
-            levels = [m[name], *(b.as_dict()[name] for b in card.baselines if name in b.as_dict())]
-            table.add_row(label, *(_shown(name, level) for level in levels))
+            form = ".2f" if name == "denoised_psnr" else ".4g"
+            others = (baseline.as_dict() for baseline in card.baselines)
+            found = (cell(other[name], form) for other in others if name in other)
+            table.add_row(label, cell(m[name], form), *found)
     if "nll" in m:
         error = m.get("nll_standard_error")
         beside = "" if error is None else f" ± {error:.2f}"
         table.add_row(f"NLL of {card.images} images (nats)", f"{m['nll']:.2f}{beside}")
     return table
-
-
-def _shown(name: str, value: float | None) -> str:
-    if name == "denoised_mse" and value is not None:
-        return _error(value)
-    return cell(value, ".2f" if name.endswith("psnr") else ".4g")
 
 
 def _error(mse: float) -> str:

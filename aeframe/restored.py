@@ -236,10 +236,19 @@ def _check_options(like: dict[str, Any], found: Any, where: str, change: Sequenc
     """The options that the configuration gives, but for those that change: of these the kind."""
     same_keys(like, found, where, YOUNGER)
     for key, value in found.items():
-        if key in change:
+        if _are_tables(like[key]):  # of the schedulers that one is made of
+            if not _are_tables(value) or len(value) != len(like[key]):
+                raise UnfitError(f"{where}.{key}")
+            for number, (inner, other) in enumerate(zip(like[key], value, strict=True)):
+                _check_options(inner, other, f"{where}.{key}.{number}", change)
+        elif key in change:
             check_like(as_floats(like[key]), value, f"{where}.{key}")
         elif value != like[key] or type(value) is not type(like[key]):
             raise UnfitError(f"{where}.{key} is {short(value, 60)}, not {short(like[key], 60)}")
+
+
+def _are_tables(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(v, dict) for v in value)
 
 
 def _check_moments(found: Any, weights: list[nn.Parameter], module: AutoencoderModule) -> None:

@@ -38,7 +38,7 @@ ARRAYS: dict[str, Callable[[np.random.Generator], np.ndarray]] = {
     "halves": lambda g: g.normal(size=(COUNT, 10)).astype(np.float16),
 }
 OFTEN = {
-    "dataset.normalization": ("auto", "unit", "rms", "standard", "none"),
+    "dataset.normalization": ("unit", "standard", "none"),
     "dataset.batch_size": (1, 7, 32),
     "trainer.precision": ("32-true", "64-true", "bf16-mixed", "high"),
     "trainer.accumulate_grad_batches": (1, 3),

@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
 import aeframe as package
-from aeframe.alike import with_floats
 from aeframe.artifact import MODEL, NOTE, save
 from aeframe.artifact.stored import as_stored
 from aeframe.config import plain
@@ -131,7 +130,7 @@ def test_a_checkpoint_is_loaded_too_and_is_the_same_network(trained: Path) -> No
 def test_a_run_with_any_constraint_can_be_loaded(
     aeframe: Callable[..., Any], tmp_path: Path, constraint: str
 ) -> None:
-    """Which some give buffers of another precision than the weights', or of the data's whole numbers."""
+    """Which some give buffers of another precision than the weights'."""
     variant = next(v for v in VARIANTS[1:] if (v, constraint) not in ILLEGAL)
     length = ("trainer.max_epochs=1", "trainer.limit_train_batches=3", "evaluation.images=32")
     quick = (
@@ -140,7 +139,6 @@ def test_a_run_with_any_constraint_can_be_loaded(
         "doctor=false",
         "hydra.run.dir=run",
         "network.widths=[]",
-        "dataset.normalization=none",
     )
     status, _, said = aeframe(*choice(variant, constraint), *quick)
     assert status == 0, said
@@ -148,36 +146,6 @@ def test_a_run_with_any_constraint_can_be_loaded(
     codes = run.encode(DIGITS[:20])
     assert np.isfinite(codes).all()
     assert np.array_equal(codes, package.load(best).encode(DIGITS[:20]))
-
-
-@pytest.mark.parametrize("precision", ["32-true", "64-true"])
-def test_whole_numbers_that_older_versions_kept_are_floats(
-    compose: Callable[..., Any], tmp_path: Path, precision: str
-) -> None:
-    words = ("model=denoising", "constraint=salt_and_pepper", "dataset.normalization=none")
-    node = plain(compose(*words, "network.widths=[]", f"trainer.precision={precision}"))
-    built = build(node)
-    net = built.net.double() if precision == "64-true" else built.net
-    part: Any = net.constraints["salt_and_pepper"]
-    assert part.extremes.is_floating_point()
-    part.extremes = part.extremes.long()
-    save(tmp_path, net, node, built.data, {})
-    found = package.load(tmp_path)
-    kept: Any = found.net.constraints["salt_and_pepper"]
-    assert kept.extremes.dtype == net.normalization.scale.dtype
-    assert kept.extremes.tolist() == [0, 16]
-    assert found.identity == json.loads((tmp_path / NOTE).read_text())["identity"]
-
-
-def test_only_a_range_may_have_been_whole_numbers() -> None:
-    like = {"a.extremes": torch.zeros(2), "a.weight": torch.zeros(2), "b.extremes": torch.zeros(2)}
-    given = {"a.extremes": torch.tensor([1, 2]), "a.weight": torch.tensor([1, 2])}
-    given["b.extremes"] = torch.tensor([1, 2, 3])
-    found = with_floats({**given, "text": "x"}, like)
-    assert found["a.extremes"].tolist() == [1.0, 2.0]
-    assert found["a.extremes"].dtype == torch.float32
-    for name in ("a.weight", "b.extremes"):
-        assert found[name] is given[name]
 
 
 def test_a_run_that_has_not_finished_gives_its_best_checkpoint(finished: Path) -> None:

@@ -254,7 +254,7 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["model._target_=null"], "model._target_: names no class. Write model._target_=CLASS."),
     (["model._target_=3"], "model._target_=3: only classes of"),
     (["optimizer._target_=torch.optim.swa_utils.SWALR"], "only classes of torch.optim and of aeframe's parts can be named here."),
-    (["scheduler={_target_: torch.optim.lr_scheduler.LambdaLR}"], "scheduler.lr_lambda: is missing."),
+    (["scheduler={_target_: torch.optim.lr_scheduler.LambdaLR}"], "scheduler._target_=torch.optim.lr_scheduler.LambdaLR: takes a Python function, which no configuration can hold. Write SequentialLR with schedulers and milestones, as in conf/config.yaml."),
     (["++constraint.mine={_target_: aeframe.constraints.Mine}"], "constraint.mine._target_=aeframe.constraints.Mine: there is no such class."),
     (["model._target_=os.system"], "model._target_=os.system: only classes of torch.optim and of aeframe's parts can be named here."),
     (["model._target_=aeframe.models.Undercomplet"], "model._target_=aeframe.models.Undercomplet: there is no such class."),

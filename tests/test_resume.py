@@ -88,6 +88,11 @@ OPTIONS = {
     "schedule of steps": [
         "scheduler={_target_: torch.optim.lr_scheduler.CosineAnnealingLR, T_max: 30, interval: step}"
     ],
+    "a warm-up, then a cosine": [
+        "scheduler={_target_: torch.optim.lr_scheduler.SequentialLR, interval: step, milestones: [15], "
+        "schedulers: [{_target_: torch.optim.lr_scheduler.LinearLR, total_iters: 15}, "
+        "{_target_: torch.optim.lr_scheduler.CosineAnnealingLR, T_max: 21}]}"
+    ],
     "schedule of epochs": [
         "scheduler={_target_: torch.optim.lr_scheduler.ExponentialLR, gamma: 0.5}"
     ],

@@ -15,12 +15,14 @@ from omegaconf import DictConfig
 from aeframe.callbacks import EarlyStopping, Until
 from aeframe.charts import Charts
 from aeframe.config.callbacks import CheckpointOptions
-from aeframe.config.classes import keys, options_of, resolve
+from aeframe.config.classes import keys, resolve
 from aeframe.config.data import data_module
 from aeframe.config.node import plain
 from aeframe.config.parts import Parts, find
 from aeframe.config.sizes import batch_size, make_model, size_problems
+from aeframe.config.torch_classes import make_scheduler
 from aeframe.config.training import (
+    FLAT,
     Hardware,
     SchedulerOptions,
     Training,
@@ -82,10 +84,7 @@ def build(cfg: DictConfig | Mapping[str, Any]) -> Built:
         guard=Guard(parts.made["divergence"]),
         log_every_n_steps=training.log_every_n_steps,
         optimizer=_optimizer(node),
-        scheduler=scheduler
-        and partial(
-            resolve(scheduler["_target_"]), **options_of(scheduler, keys(SchedulerOptions))
-        ),
+        scheduler=scheduler and make_scheduler(scheduler, list(keys(SchedulerOptions))),
         scheduler_options=scheduler
         and scheduler_options(scheduler, node["trainer"], node["optimized_metric"]),
         hyperparameters=node,
@@ -153,5 +152,8 @@ def _net(node: dict[str, Any], parts: Parts, data: DataModule) -> ConstrainedAut
         )
         for part in parts.constraints.values():
             part.attach(model, Data(spec.low, spec.high, spec.samples, batch, whole))
+    if resolve(node["optimizer"]["_target_"]) in FLAT:
+        for weight in (p for p in model.parameters() if not p.is_contiguous()):
+            weight.data = weight.data.contiguous()
     # a copy: the model's goes to its device, the data's stays where the data is
     return ConstrainedAutoencoder(model, parts.constraints, deepcopy(data.normalization))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from inspect import unwrap
 from typing import Annotated, Any, Literal
@@ -13,17 +12,20 @@ from typing import Annotated, Any, Literal
 import torch
 from torch import nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from aeframe.bounds import Above, AtLeast, AtMost
-from aeframe.config.classes import class_of, keys, options_of, resolve
+from aeframe.config.classes import keys, options_of, resolve
 from aeframe.config.signature import problems
+from aeframe.config.torch_classes import library_class, make_scheduler, scheduler_class
 from aeframe.errors import Problem
 
 Count = Annotated[int, AtLeast(1)]
 Share = Annotated[float, Above(0), AtMost(1)]
 Precision = Literal["32-true", "high", "medium", "bf16-mixed", "16-mixed", "64-true"]
 FUSED = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
+FLAT = (torch.optim.LBFGS,)
+"""Optimizers that take all gradients as one vector, and so weights in the usual layout only."""
 MATMUL = ("high", "medium")
 """Of torch.set_float32_matmul_precision; `highest` belongs to all other precisions."""
 CLUSTERS = {"MASTER_ADDR", "SLURM_JOB_ID", "LSB_JOBID", "OMPI_COMM_WORLD_SIZE"}
@@ -229,45 +231,26 @@ def optimizer_problems(
 ) -> list[Problem]:
     """What is wrong with either node, or with the two together."""
     found: list[Problem] = []
-    made = _library_class(optimizer, "optimizer", Optimizer, "params", found)
-    planned, schedule = None, {}
+    made = library_class(optimizer, "optimizer", Optimizer, "params", found)
+    own = keys(SchedulerOptions)
     if scheduler is not None:
-        own = keys(SchedulerOptions)
         lightnings = {k: v for k, v in scheduler.items() if k in own}
         found += problems(lightnings, SchedulerOptions, "scheduler")
-        schedule = options_of(scheduler, own)
         named = {k: v for k, v in scheduler.items() if k not in own}
-        planned = _library_class(named, "scheduler", LRScheduler, "optimizer", found)
+        planned = scheduler_class(named, "scheduler", found)
         if planned is ReduceLROnPlateau and not found:
             found += _plateau_problems(scheduler, trainer)
     if found or made is None:
         return found
-    problem = try_optimizer(made, options_of(optimizer), planned, schedule)
+    schedule = None if scheduler is None else make_scheduler(scheduler, list(own))
+    problem = try_optimizer(made, options_of(optimizer), schedule)
     return [] if problem is None else [problem]
-
-
-def _library_class(
-    node: Mapping[str, Any], where: str, base: type, provided: str, found: list[Problem]
-) -> type | None:
-    cls = class_of(node, where, base, found)
-    if cls is not None:
-        found += problems(node, cls, where, (provided,))
-    rate = node.get("lr", 1.0)
-    if isinstance(rate, bool) or not isinstance(rate, (int, float)):
-        remedy = "A schedule of the rate is a scheduler: see conf/config.yaml."
-        found.append(Problem(f"{where}.lr={rate}", "expected a number", remedy))
-    elif rate <= 0:
-        found.append(Problem(f"{where}.lr={rate:g}", "must be above 0"))
-    elif not math.isfinite(rate):
-        found.append(Problem(f"{where}.lr={rate:g}", "must be finite"))
-    return cls
 
 
 def try_optimizer(
     optimizer: type[Optimizer],
     arguments: Mapping[str, Any],
-    scheduler: type[LRScheduler] | None,
-    schedule: Mapping[str, Any],
+    schedule: Callable[[Optimizer], Any] | None,
 ) -> Problem | None:
     """What one step on a trial parameter shows to be wrong: classes check values only when used."""
     weight = nn.Parameter(torch.zeros(2))
@@ -278,8 +261,8 @@ def try_optimizer(
             made = _uncompiled(optimizer)([weight], **arguments)
             made.step(lambda: 0.0)
             where = "scheduler"
-            if scheduler is not None:
-                planned = scheduler(made, **schedule)
+            if schedule is not None:
+                planned = schedule(made)
                 made.step(lambda: 0.0)
                 advance: Any = planned.step
                 advance(*([0.0] if isinstance(planned, ReduceLROnPlateau) else []))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from aeframe.data.finite import extent_of
 from aeframe.data.ranges import Range
 from aeframe.data.samples import CHUNK, Raw, Samples
-from aeframe.data.spread import Choice, Columns, Kind, choose_kind, note_scale
+from aeframe.data.spread import Choice, Columns, Kind, chosen, scale_notes
 from aeframe.errors import Problem, UserError
 
 ANY: Range = (-math.inf, math.inf)
@@ -113,7 +113,7 @@ class Fitted(NamedTuple):
 
 
 def fit(wanted: Choice, train: Samples, support: Range = ANY) -> Fitted:
-    """Fit a normalisation to a training split; `auto` picks the kind by its columns.
+    """The normalisation of a training split, `auto` as its columns ask for.
 
     support: the normalised values that a model can take; where it has ends, `unit` is by all values, held-out
     ones as well. Raises UserError for values that are not finite, and for data without any variation.
@@ -135,7 +135,7 @@ def fit(wanted: Choice, train: Samples, support: Range = ANY) -> Fitted:
 
 
 def _by_values(wanted: Choice, train: Samples, extent: Range, support: Range) -> Fitted:
-    """Fit a normalisation by the values. extent: of the test split's."""
+    """A normalisation for which the values have to be looked at. extent: of the test split's."""
     raw, seen = train.raw, Statistics(train)
     low, high = trained = float(seen.low.min()), float(seen.high.max())
     extent = min(extent[0], seen.extent[0]), max(extent[1], seen.extent[1])
@@ -147,8 +147,8 @@ def _by_values(wanted: Choice, train: Samples, extent: Range, support: Range) ->
     kind, reason = wanted, ""
     if wanted == "auto":
         ends = support if bounded else None
-        kind, reason = choose_kind(columns, trained, is_images=is_images, support=ends)
-    notes = tuple(note_scale(kind, columns, trained, is_images=is_images, bounded=bounded))
+        kind, reason = chosen(columns, trained, is_images=is_images, support=ends)
+    notes = tuple(scale_notes(kind, columns, trained, is_images=is_images, bounded=bounded))
     if kind == "unit" and bounded:
         trained = extent
     if kind == "standard":
@@ -171,7 +171,7 @@ def _by_range(kind: Literal["unit", "none"], range_: Range, extent: Range) -> Fi
 
 
 def _rms(seen: Statistics, columns: Columns, *, images: bool) -> Fitted:
-    """Centre on the medians and scale by a typical sample, which a few large values leave as it is."""
+    """About the medians, and by a typical sample: a few large values do not set the scale."""
     median = torch.from_numpy(columns.median)
     scale = columns.typical or float((seen.variance + (seen.mean - median).square()).mean().sqrt())
     scale = max(scale, TINY)

@@ -46,7 +46,7 @@ class Columns:
 
     @classmethod
     def of(cls, train: Samples) -> Columns:
-        """Measure a training split by some of its rows."""
+        """Those of a training split, from some of its rows."""
         rows = train.evenly(max(1, min(ROWS, ELEMENTS // train.raw.data[0].numel())))
         x = train[Share(rows, len(rows))].x
         train.raw.release()
@@ -62,17 +62,17 @@ class Columns:
 
     @property
     def small(self) -> int:
-        """Count the columns that would hardly be learned beside the others, if one scale were for all."""
+        """How many would hardly be learned beside the others, if one scale were for all."""
         spread = self.spread[self.spread > 0]
         return int((spread * SMALL < np.sqrt(np.square(spread).mean())).sum()) if len(spread) else 0
 
     @property
-    def has_unlike(self) -> bool:
+    def are_unlike(self) -> bool:
         """Check for columns in units of their own, as tables have them."""
-        return self.small > SHARE * len(self.spread) and not self.has_one_range
+        return self.small > SHARE * len(self.spread) and not self.share_a_range
 
     @property
-    def has_one_range(self) -> bool:
+    def share_a_range(self) -> bool:
         """Check for columns that are numbers of one kind, such as pixels: one least value, like widths."""
         widths = self.high - self.low
         widths = widths[widths > 0]
@@ -83,7 +83,7 @@ class Columns:
 
     @property
     def ratio(self) -> float:
-        """The largest spread as a multiple of the smallest."""
+        """How many times the largest spread is as large as the smallest."""
         spread = self.spread[self.spread > 0]
         return float(spread.max() / spread.min())
 
@@ -92,10 +92,10 @@ class Columns:
         return 0 < self.width * HEAVY < high - low
 
 
-def choose_kind(
+def chosen(
     columns: Columns, range_: Range, *, is_images: bool, support: Range | None
 ) -> tuple[Kind, str]:
-    """Choose the normalisation that suits a training split, with the reason in words.
+    """The normalisation that suits a training split, and the reason in words.
 
     range_: of its values. support: of a likelihood that takes no others.
     """
@@ -104,23 +104,23 @@ def choose_kind(
         return "unit", f"the likelihood takes values in [{support[0]:g}, {support[1]:g}]"
     if is_images:
         return "unit", f"images, of {told}"
-    if columns.has_one_range and not columns.is_heavy(*range_):
+    if columns.share_a_range and not columns.is_heavy(*range_):
         return "unit", f"all columns share the range of {told}"
-    if columns.has_unlike:
+    if columns.are_unlike:
         return "standard", f"the spreads of the columns differ {columns.ratio:.2g} times"
     return "rms", "one scale suits all columns"
 
 
-def note_scale(
+def scale_notes(
     kind: Choice, columns: Columns, range_: Range, *, is_images: bool, bounded: bool
 ) -> Iterator[Problem]:
-    """Note a scale that a few values set, and columns that are lost beside others.
+    """Notes on a scale that a few values set, and on columns that are lost beside others.
 
     bounded: whether the likelihood takes values of a bounded range only.
     """
     where = f"dataset.normalization={kind}"
     write = f"Write {'likelihood=gaussian ' if bounded else ''}dataset.normalization="
-    if kind != "standard" and not is_images and columns.has_unlike:
+    if kind != "standard" and not is_images and columns.are_unlike:
         what = (
             f"{columns.small} of {len(columns.spread)} columns spread so little beside the others that "
             "they will hardly be learned"

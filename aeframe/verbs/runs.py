@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from aeframe.errors import UserError, short
-from aeframe.regular_files import read_text, require_regular
 from aeframe.strict_json import as_json, cell
 from aeframe.verbs.base import Verb
 
@@ -110,8 +109,9 @@ def _json(file: Path) -> dict[str, Any]:
 
 
 def _text(file: Path) -> str:
-    with suppress(OSError, ValueError):
-        return read_text(file, LARGEST)
+    with suppress(OSError):
+        if file.is_file() and file.stat().st_size <= LARGEST:
+            return file.read_text(errors="replace")
     return ""
 
 
@@ -120,7 +120,6 @@ def _is_at_work(folder: Path) -> bool:
     import fcntl
 
     try:
-        require_regular(folder / ".lock")
         with (folder / ".lock").open("r+") as file:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
