@@ -121,6 +121,15 @@ def test_a_unit_of_many_numbers_has_those_around_its_median_in_its_table() -> No
     assert np.array_equal(known.decode(known.encode(codes), 500), codes)
 
 
+def test_the_farthest_numbers_have_tables_too() -> None:
+    codes = np.array(
+        [[FARTHEST, -FARTHEST], [-FARTHEST, -FARTHEST], [-FARTHEST, FARTHEST]], np.int32
+    )
+    tables = fit(codes, codes)
+    assert int(tables.low.min()) == -FARTHEST
+    assert np.array_equal(tables.decode(tables.encode(codes), len(codes)), codes)
+
+
 def test_no_change_of_a_stream_does_anything_else_than_fail_or_give_numbers(tables: Tables) -> None:
     stream = tables.encode(normal_codes(40, seed=4))
     for i in range(len(stream)):

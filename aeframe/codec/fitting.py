@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aeframe.codec.rans import TOTAL, Integers
-from aeframe.codec.tables import MOST_ENTRIES, MOST_SYMBOLS, Codes, Tables
+from aeframe.codec.tables import FARTHEST, MOST_ENTRIES, MOST_SYMBOLS, Codes, Tables
 
 CLUSTERS = (1, 32, 256)
 ROUNDS = 6
@@ -37,10 +37,12 @@ def bits_of(tables: Tables, codes: Codes) -> NDArray[np.float32]:
 class Counts:
     """How often each number occurs in codes, [n, m]."""
 
-    def __init__(self, codes: Codes) -> None:
+    def __init__(self, given: Codes) -> None:
+        codes = given.astype(np.int64)  # whose differences may need 33 bits
         low, high = codes.min(0), codes.max(0)
         # of a unit with more numbers than fit into a table, those around its median
-        middle = np.median(codes, axis=0).astype(np.int32) - MOST_SYMBOLS // 2
+        middle = np.median(codes, axis=0).astype(np.int64) - MOST_SYMBOLS // 2
+        middle = np.maximum(middle, -FARTHEST)
         self.low = np.where(high - low < MOST_SYMBOLS, low, middle)
         last = np.minimum(high - self.low + 1, MOST_SYMBOLS)
         self.occurs = np.arange(last.max() + 1) <= last[:, None]
