@@ -16,12 +16,13 @@ from rich.text import Text
 from aeframe.config.callbacks import EarlyStoppingOptions, UntilOptions
 from aeframe.data import Batch
 from aeframe.metric_names import better_is
+from aeframe.objective import is_settled
 
 
 class Until(pl.Callback):
-    """Stops when a validation metric reaches an acceptable level.
+    """Stops at the validation in which a metric reaches an acceptable level, once the schedules have ended.
 
-    reached: afterwards, whether it was; None where no level was wanted.
+    reached: afterwards, whether there was such a validation; None where no level was wanted.
     """
 
     def __init__(self, wanted: UntilOptions) -> None:
@@ -43,14 +44,25 @@ class Until(pl.Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         metric = self.wanted.metric
-        if metric is None or trainer.sanity_checking:
+        if metric is None or trainer.sanity_checking or not _may_end(trainer):
             return
         if self.wanted.reached_by(float(trainer.callback_metrics[metric])):
             self.reached, trainer.should_stop = True, True
 
 
+def _may_end(trainer: pl.Trainer) -> bool:
+    """Whether a validation may end training: it was as long as it must be, and the objective is settled."""
+    epochs = trainer.current_epoch + trainer.is_last_batch
+    enough = epochs >= (trainer.min_epochs or 0) and trainer.global_step >= (trainer.min_steps or 0)
+    return enough and is_settled(trainer)
+
+
 class EarlyStopping(pl.callbacks.EarlyStopping):
-    """Stops when the metric `monitor` no longer improves; see the options."""
+    """Stops when the metric `monitor` no longer improves; see the options.
+
+    Only validations after all schedules have ended count. Those before trainer.min_epochs count, but end
+    nothing: it looks anew at the next.
+    """
 
     def __init__(self, monitor: str, options: EarlyStoppingOptions) -> None:
         super().__init__(
@@ -59,6 +71,7 @@ class EarlyStopping(pl.callbacks.EarlyStopping):
             patience=options.patience or 1,
             mode=better_is(monitor),
             check_finite=False,
+            check_on_train_epoch_end=False,  # an epoch that a limit of steps ends has no validation
         )
         self.may_stop, self.warmup_epochs = options.patience is not None, options.warmup_epochs
         self.stopped = False
@@ -75,9 +88,12 @@ class EarlyStopping(pl.callbacks.EarlyStopping):
         super().load_state_dict({**state_dict, "patience": self.patience})
 
     def _run_early_stopping_check(self, trainer: pl.Trainer) -> None:
-        if self.may_stop and trainer.current_epoch >= self.warmup_epochs:
+        counts = trainer.current_epoch >= self.warmup_epochs and is_settled(trainer)
+        if self.may_stop and counts:
             before = trainer.should_stop
             super()._run_early_stopping_check(trainer)
+            if not _may_end(trainer):
+                trainer.should_stop = before
             # not stopped_epoch, which testing the best checkpoint restores to that of the checkpoint
             self.stopped = trainer.should_stop and not before
 

@@ -23,6 +23,7 @@ from aeframe.errors import MachineError, TrainingError, reason
 from aeframe.files import cause, replaced
 from aeframe.interruption import Interrupted, Signals
 from aeframe.metric_names import better_is
+from aeframe.objective import is_settled
 from aeframe.saved import BEST, CHECKPOINTS, LAST, PREVIOUS, state_in
 
 CALMER = "Write a lower optimizer.lr, trainer.gradient_clip_val=1, or a smaller weight of the term."
@@ -54,7 +55,11 @@ class OwnCheckpoints(_CheckpointConnector):
 
 
 class Best(ModelCheckpoint):
-    """Keeps the weights with the best value of a metric: no run goes on from there."""
+    """Keeps the weights with the best value of a metric among the validations after all schedules have
+    ended: no run goes on from there.
+
+    is_last: afterwards, whether there was no such validation, and the last weights are kept.
+    """
 
     def __init__(self, folder: Path, metric: str) -> None:
         super().__init__(
@@ -65,9 +70,14 @@ class Best(ModelCheckpoint):
             auto_insert_metric_name=False,
             save_weights_only=True,
             enable_version_counter=False,
+            save_on_train_epoch_end=False,
         )
 
-        self.goes_on = False
+        self.goes_on = self.is_last = False
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if is_settled(trainer):
+            super().on_validation_end(trainer, pl_module)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take the scores alone: the file is this folder's, whatever the state says and wherever it lay."""

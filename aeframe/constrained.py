@@ -11,7 +11,7 @@ from aeframe.constraints.base import Constraint, Pass
 from aeframe.data import Normalization
 from aeframe.models.base import Autoencoder, Code, Output, Term
 from aeframe.noise import Noise
-from aeframe.schedules import Clock
+from aeframe.schedules import Clock, schedules_of
 
 LARGE = 2**19  # elements of a layer's output for a batch that no gradient is made for
 HOOKS = (
@@ -38,6 +38,9 @@ class ConstrainedAutoencoder(nn.Module):
         self.constraints = nn.ModuleDict(dict(constraints))
         self._having = {hook: self._with(hook) for hook in HOOKS}
         self.clock = Clock()
+        self.schedules = {f"model.{k}": v for k, v in schedules_of(model).items()}
+        for name, part in constraints.items():
+            self.schedules |= {f"constraint.{name}.{k}": v for k, v in schedules_of(part).items()}
 
     @property
     def parts(self) -> list[tuple[str, Constraint]]:
@@ -91,6 +94,13 @@ class ConstrainedAutoencoder(nn.Module):
             *self.model.term_names(vars(self.model)),
             *(name for name, part in self.parts if part.penalises),
         ]
+
+    @property
+    def changing(self) -> list[str]:
+        """The keys of the schedules that have not ended: with them the objective changes, so that values of
+        before and after cannot be compared.
+        """
+        return [key for key, value in self.schedules.items() if not value.has_ended(self.clock)]
 
     def encode(self, x: Tensor, noise: Noise | None = None) -> Code:
         """The constrained code of normalised x; drawn from the posterior only with `noise`."""

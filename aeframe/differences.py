@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from aeframe.composition import Choice, chosen, composed
+from aeframe.config.aim import AUTO, optimized_metric
 from aeframe.launch import CONF
 from aeframe.overrides import quoted
 
@@ -29,8 +30,11 @@ def differences(node: Mapping[str, Any]) -> list[str]:
         names = list(node[group]) if group == "constraint" else _options(group, node, usual)
         if names != usual:
             said[group] = names
+    default = composed(chosen(said))
+    if node["optimized_metric"] == optimized_metric({**node, "optimized_metric": AUTO}):
+        default = {**default, "optimized_metric": node["optimized_metric"]}  # what auto stands for
     words = [f"{g}={names[0] if len(names) == 1 else _written(names)}" for g, names in said.items()]
-    return [*words, *_changed(composed(chosen(said)), node)]
+    return [*words, *_changed(default, node)]
 
 
 def _options(group: str, node: Mapping[str, Any], usual: list[str]) -> list[str]:

@@ -55,6 +55,7 @@ class Jobs:
         if saved is None:
             self._begin_anew(node, folder)
             return node, None
+        node = resume.keeping_metric(saved, node)
         if node["resume"] in AUTOMATIC:
             resume.check_same(saved, node)
         else:
@@ -66,7 +67,8 @@ class Jobs:
         """Raise ConfigError where the folder, which has no checkpoint to go on from, holds another run."""
         saved = imported("aeframe.saved")
         if (best := saved.saved_in(folder, saved.BEST)) is not None:
-            imported("aeframe.resume").check_same(best, node)
+            resume = imported("aeframe.resume")
+            resume.check_same(best, resume.keeping_metric(best, node))
 
     def ended(self, end: Interrupted | KeyboardInterrupt) -> BaseException:
         """What a signal ended, with how it goes on: of a sweep that is the sweep, and not one of its jobs."""

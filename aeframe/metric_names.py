@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from aeframe.constraints.base import Constraint
@@ -21,6 +21,19 @@ METRICS = (*ALWAYS, *SPARSE, *CORRUPTED, *STOCHASTIC)
 def better_is(name: str) -> Literal["min", "max"]:
     """`max` or `min`, for a metric's name with or without its split ("val/psnr")."""
     return "max" if name.rpartition("/")[2] in MAXIMIZED else "min"
+
+
+def default_metric(
+    model: type[Autoencoder],
+    constraints: Iterable[Constraint | type[Constraint]],
+    options: Mapping[str, Any],
+) -> str:
+    """The metric that picks the best checkpoint where none is named: the loss where a penalty's weight says
+    what the error is worth, else what the model is after. options: of the model.
+    """
+    if any(part.is_aim for part in constraints):
+        return "val/loss"
+    return f"val/{model.aim(options)}"
 
 
 def metric_names(

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+from aeframe.config.aim import AUTO
 from aeframe.config.classes import keys, resolve
 from aeframe.errors import ConfigError, Problem, UserError, short
 from aeframe.origin import with_data_found
@@ -57,6 +58,13 @@ def with_overrides(saved: Saved, words: Sequence[str], given: Mapping[str, Any])
     if wrong:
         raise ConfigError(wrong)
     return node
+
+
+def keeping_metric(saved: Saved, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What was given, with the run's own optimized_metric where it leaves that to the parts."""
+    written = given.get("optimized_metric")
+    own = saved.node.get("optimized_metric", AUTO)
+    return {**given, "optimized_metric": own if written == AUTO else written}
 
 
 def harmless_here(node: dict[str, Any]) -> dict[str, Any]:

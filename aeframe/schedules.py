@@ -43,6 +43,17 @@ class Schedule:
         progress = (clock.epoch if self.unit == "epochs" else clock.step) / self.length
         return self.shape(progress % 1.0 if self.repeats else min(progress, 1.0))
 
+    def has_ended(self, clock: Clock) -> bool:
+        """Whether the value is the one that it ends with; of a cyclic schedule, its full value."""
+        return self(clock) == self.shape(1.0)
+
+
+def schedules_of(part: object) -> dict[str, Schedule]:
+    """The schedules that an object holds as attributes, by the names that they have in YAML."""
+    return {
+        name.lstrip("_"): value for name, value in vars(part).items() if isinstance(value, Schedule)
+    }
+
 
 SHORTEST = {"epochs": 1e-3, "steps": 1.0}
 _KEYS: dict[str, tuple[str, ...]] = {

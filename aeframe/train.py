@@ -84,7 +84,7 @@ def run(
     os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
     started = time.perf_counter()
     built = build(node)
-    metric = node["optimized_metric"]
+    node, metric = built.node, built.node["optimized_metric"]
     best = Best(folder, metric)
     trainer = _trainer(built, folder, metric, best)
     if saved is not None:
@@ -122,6 +122,7 @@ def run(
             "normalization": built.data.spec.normalization,
             "validation": validation,
             "optimized_metric": {"name": metric, "value": value, "direction": better_is(metric)},
+            "weights": "last" if best.is_last else "best",
             "until": {"metric": _until(built).wanted.metric, "reached": _until(built).reached},
             "doctor": [finding.as_dict() for finding in found],
             "epochs": trainer.current_epoch,
@@ -135,7 +136,7 @@ def run(
         with replaced(folder / "evaluation.json") as file:  # last: it says that the run is done
             file.write(f"{as_json(result)}\n".encode())
     ends = (c for c in built.callbacks if isinstance(c, Until | EarlyStopping))
-    said = [text for text in (*(c.said for c in ends), changed) if text]
+    said = [text for text in (*(c.said for c in ends), _kept(best, built.net), changed) if text]
     if flags is None:  # from Python, where the folder may go and the test is the caller's
         report.ending([*said, *map(str, found)])
         return value
@@ -195,6 +196,15 @@ def _test(
 
 def _below(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
     return {k.removeprefix(prefix): v for k, v in values.items() if k.startswith(prefix)}
+
+
+def _kept(best: Best, net: ConstrainedAutoencoder) -> str | None:
+    """Why the last weights are kept, where a schedule is the reason."""
+    if not best.is_last or not net.changing:
+        return None
+    keys, their = " and ".join(net.changing), "its" if len(net.changing) == 1 else "their"
+    what = f"at no validation had {keys} reached {their} final value"
+    return f"The last weights are kept, not the best: {what}."
 
 
 def _log_choices(trainer: pl.Trainer, built: Built, card: Card, value: float) -> None:

@@ -80,8 +80,8 @@ class Run:
     def __init__(self, cfg: DictConfig, folder: Path) -> None:
         self.built: Built = build(cfg)
         self.folder = folder
-        best = Best(folder, cfg.optimized_metric)
-        self.trainer = _trainer(self.built, folder, cfg.optimized_metric, best)
+        best = Best(folder, self.built.node["optimized_metric"])
+        self.trainer = _trainer(self.built, folder, self.built.node["optimized_metric"], best)
 
     def fit(self) -> Run:
         self.trainer.fit(self.built.module)

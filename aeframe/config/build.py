@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 
 from aeframe.callbacks import EarlyStopping, Until
 from aeframe.charts import Charts
+from aeframe.config.aim import optimized_metric
 from aeframe.config.callbacks import CheckpointOptions
 from aeframe.config.classes import keys, resolve
 from aeframe.config.data import data_module
@@ -42,6 +43,7 @@ from aeframe.errors import ConfigError, Problem
 from aeframe.evaluate import Evaluation
 from aeframe.launch import require_devices
 from aeframe.module import AutoencoderModule
+from aeframe.objective import schedule_notes
 from aeframe.pace import Pace
 
 ATTACH_SAMPLES = 2048  # training samples from which thresholds and the first output are set
@@ -50,8 +52,9 @@ ROUNDING = 1e-6  # beyond a likelihood's support, of what was scaled in another 
 
 @dataclass(frozen=True)
 class Built:
-    """Everything that a run needs."""
+    """Everything that a run needs. node: its configuration, with the metric that `auto` stands for."""
 
+    node: dict[str, Any]
     net: ConstrainedAutoencoder
     module: AutoencoderModule
     data: DataModule
@@ -68,6 +71,7 @@ def build(cfg: DictConfig | Mapping[str, Any]) -> Built:
     """Check, read the data, and make what a run needs. Raises UserError."""
     node = plain(cfg)
     parts = find(node)
+    node["optimized_metric"] = optimized_metric(node)
     hardware, training = parts.made["hardware"], parts.made["trainer"]
     require_devices(hardware.accelerator, hardware.devices)
     pl.seed_everything(node["seed"], verbose=False)
@@ -98,6 +102,7 @@ def build(cfg: DictConfig | Mapping[str, Any]) -> Built:
         Doctor(Patient(node, net, data), on=node["doctor"]),
     ]
     return Built(
+        node,
         net,
         module,
         data,
@@ -107,7 +112,7 @@ def build(cfg: DictConfig | Mapping[str, Any]) -> Built:
         callbacks,
         made["checkpoint"],
         made["evaluation"],
-        [*parts.notes, *data.notes],
+        [*parts.notes, *data.notes, *schedule_notes(net.schedules, training, data.batches["train"])],
     )
 
 

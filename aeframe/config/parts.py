@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from aeframe.config.aim import AUTO, optimized_metric
 from aeframe.config.callbacks import (
     CheckpointOptions,
     DashboardOptions,
@@ -244,13 +245,13 @@ def _construct(node: dict[str, Any], parts: Parts) -> None:
         parts.found += size_problems(node, parts, shape)
     names = metric_names(parts.model, choices.constraints, node["model"])
     for key, metric in (
-        ("optimized_metric", node["optimized_metric"]),
+        ("optimized_metric", optimized_metric(node)),
         ("until.metric", mapping(node["until"]).get("metric")),
         ("scheduler.monitor", mapping(node["scheduler"]).get("monitor")),
     ):
         if metric is None and key == "optimized_metric":
-            parts.found.append(Problem(f"{key}=null", "names no metric", "Write val/mse."))
-        if metric is not None and metric not in names and not (pairs or unresolved):
+            parts.found.append(Problem(f"{key}=null", "names no metric", "Write auto, or val/mse."))
+        if metric not in (None, AUTO, *names) and not (pairs or unresolved):
             parts.found.append(unknown(f"{key}={metric}", str(metric), names, "metric"))
 
 

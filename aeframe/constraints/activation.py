@@ -28,6 +28,7 @@ class _Homeostatic(Constraint):
     kind = "activation"
     sparse = True
     deterministic = True
+    trades = ("theta", "rate")
     theta: Tensor
     spread: Tensor
 
@@ -139,6 +140,8 @@ class JumpReLU(Penalty):
     """
 
     kind = "activation"
+    is_aim = True
+    trades = ("weight",)
     sparse = True
     deterministic = True
     width: Tensor

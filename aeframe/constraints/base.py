@@ -103,6 +103,11 @@ class Constraint(nn.Module):
     """Whether it needs code units with weights of their own."""
     penalises: ClassVar[bool] = False
     """Whether it adds a term to the loss."""
+    is_aim: ClassVar[bool] = False
+    """Whether its penalty is part of what is wanted, and not only a means: the best checkpoint is then the
+    one with the lowest loss."""
+    trades: ClassVar[tuple[str, ...]] = ()
+    """Options that trade the error for a cheaper code: no value of theirs is the best by the error alone."""
     weighs: bool = False
     """Whether elements weigh differently in the reconstruction."""
     single_layer: bool = False

@@ -28,6 +28,8 @@ class L1(Penalty):
     `unit_norm` keeps the columns of a linear decoder at norm 1 after each step.
     """
 
+    is_aim = True
+    trades = ("weight",)
     sparse = True
     follows_scale = True
 
@@ -110,6 +112,8 @@ class KLSparsity(Penalty):
     where it is not above rho. The mean is taken before the divergence, over all ranks' rows.
     """
 
+    is_aim = True
+    trades = ("weight", "rho")
     sparse = True
     deterministic = True
     unit_interval = "needs"
@@ -164,6 +168,9 @@ class Contractive(Penalty):
     estimate E_v ||v^T J||^2 for any encoder (v random signs, `probes` of them); `auto` chooses.
     """
 
+    is_aim = True
+    trades = ("weight",)
+
     def __init__(
         self,
         *,
@@ -212,6 +219,8 @@ class Orthogonal(Penalty):
     With more, where that cannot vanish, the sum of the squared cosines between different columns.
     """
 
+    is_aim = True
+    trades = ("weight",)
     own_weights = True
 
     def __init__(self, *, weight: Weight, relative: bool = False) -> None:

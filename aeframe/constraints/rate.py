@@ -34,6 +34,8 @@ class Rate(Penalty):
     orthonormal transform that is rounded to `step` has its best at a weight of step^2 / 12.
     """
 
+    is_aim = True
+    trades = ("weight", "step")
     deterministic = True
     blurs = True
     mean: nn.Parameter

@@ -34,6 +34,8 @@ class TopK(_Selection):
     with the same result in a time that hardly depends on how many rest; `auto`: by size.
     """
 
+    trades = ("k",)
+
     def __init__(self, *, k: Count, read: Literal["auto", "all", "active"] = "auto") -> None:
         super().__init__()
         self.k, self.read = schedule(k), read
@@ -108,6 +110,8 @@ class BatchTopK(_Calibrated):
     the running mean of the smallest value that training kept.
     """
 
+    trades = ("k",)
+
     def __init__(self, *, k: Count) -> None:
         super().__init__()
         self.k = schedule(k)
@@ -143,6 +147,8 @@ class WinnerTakeAll(_Calibrated):
     unit from the running mean of its smallest winner on; `relu` keeps all above zero, as the paper's
     features do, of which most may be active at once.
     """
+
+    trades = ("rate",)
 
     def __init__(
         self,

@@ -16,6 +16,7 @@ class Bottleneck(Constraint):
     """
 
     kind = "size"
+    trades = ("size", "ratio")
 
     def __init__(
         self,

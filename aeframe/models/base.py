@@ -142,6 +142,8 @@ class Autoencoder(nn.Module):
     """The kind of constraint without which the variant is not itself: "corruption" or "sparsity"."""
     heads: ClassVar[int] = 1
     """Numbers that the encoder gives for each code unit."""
+    trades: ClassVar[tuple[str, ...]] = ("latent_dim",)
+    """Options that trade the error for a smaller code: no value of theirs is the best by the error alone."""
 
     def __init__(self, setting: Setting, *, latent_dim: Units) -> None:
         super().__init__()
@@ -171,6 +173,11 @@ class Autoencoder(nn.Module):
     def term_names(cls, options: Mapping[str, Any]) -> tuple[str, ...]:
         """The model's own summands of the loss, given its options."""
         return ("reconstruction",)
+
+    @classmethod
+    def aim(cls, options: Mapping[str, Any]) -> str:
+        """The metric whose best value picks the checkpoint, given the options, without its split."""
+        return "mse"
 
     @torch.no_grad()
     def start_at(self, mean: Tensor) -> None:

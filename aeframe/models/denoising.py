@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from aeframe.models.base import Autoencoder
 
 
@@ -12,3 +15,7 @@ class Denoising(Autoencoder):
     """
 
     requires = "corruption"
+
+    @classmethod
+    def aim(cls, options: Mapping[str, Any]) -> str:
+        return "denoised_mse"

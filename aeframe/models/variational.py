@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -34,6 +35,7 @@ class Variational(Autoencoder):
 
     stochastic = True
     heads = 2
+    trades = ("beta", "free_bits")  # a larger latent_dim has no better bound by itself
 
     def __init__(
         self,
@@ -47,11 +49,22 @@ class Variational(Autoencoder):
     ) -> None:
         super().__init__(setting, latent_dim=latent_dim)
         self.k, self.objective = k, objective
-        self.elbo = ELBO(schedule(beta), free_bits)
+        self.beta = schedule(beta)
+        self.elbo = ELBO(self.beta, free_bits)
 
     @classmethod
     def term_names(cls, options: Mapping[str, Any]) -> tuple[str, ...]:
         return ELBO.names if options.get("objective") != IWAE else (NEGATIVE_BOUND,)
+
+    @classmethod
+    def aim(cls, options: Mapping[str, Any]) -> str:
+        """The bound where training ends with it; else the loss that beta or free bits make of it."""
+        if options.get("objective") == IWAE:
+            return NEGATIVE_BOUND
+        with suppress(ValueError):  # of a schedule that cannot be read, which is told elsewhere
+            ends_plain = schedule(options.get("beta", 1.0)).extremes[-1] == 1.0
+            return "negative_elbo" if ends_plain and not options.get("free_bits") else "loss"
+        return "negative_elbo"
 
     def encode(self, x: Tensor, noise: Noise | None = None) -> Code:
         mean, log_variance = widen(self.write_code(x).pre).chunk(2, dim=1)

@@ -1,0 +1,33 @@
+"""The metric that picks the best checkpoint, where the configuration leaves that to its parts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from aeframe.config.classes import class_of
+from aeframe.constraints import Constraint
+from aeframe.errors import Problem
+from aeframe.metric_names import default_metric
+from aeframe.models import Autoencoder
+from aeframe.saved import mapping
+
+AUTO = "auto"
+"""The value of optimized_metric that leaves it to the variant and its constraints."""
+
+
+def optimized_metric(node: Mapping[str, Any]) -> Any:
+    """The metric of a configuration: as it is written, or for `auto` that of its variant and constraints.
+
+    `auto` itself where these cannot be told, which is another mistake of the configuration.
+    """
+    written = node.get("optimized_metric")
+    if written != AUTO:
+        return written
+    found: list[Problem] = []
+    options = mapping(node.get("model"))
+    model = class_of(options, "model", Autoencoder, found)
+    nodes = map(mapping, mapping(node.get("constraint")).values())
+    constraints = [class_of(part, "constraint", Constraint, found) for part in nodes]
+    classes = [part for part in constraints if part is not None]
+    return AUTO if model is None or found else default_metric(model, classes, options)

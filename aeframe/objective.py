@@ -1,0 +1,50 @@
+"""Which validations of a run can be compared with each other."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import pytorch_lightning as pl
+
+from aeframe.config.training import Training
+from aeframe.constrained import ConstrainedAutoencoder
+from aeframe.errors import Problem
+from aeframe.schedules import Clock, Schedule
+
+
+def changing(module: pl.LightningModule) -> list[str]:
+    """The keys of the schedules of a run's objective that have not ended; see ConstrainedAutoencoder."""
+    net = module.net
+    assert isinstance(net, ConstrainedAutoencoder)
+    return net.changing
+
+
+def is_settled(trainer: pl.Trainer) -> bool:
+    """Whether the objective stays as it is now: before that no validation is the best, and none ends
+    training.
+    """
+    return not changing(trainer.lightning_module)
+
+
+def schedule_notes(
+    schedules: Mapping[str, Schedule], training: Training, batches: int
+) -> list[Problem]:
+    """What is said beforehand of schedules that are longer than training. batches: of an epoch."""
+    limit, epochs = training.limit_train_batches, training.max_epochs
+    if limit is not None:
+        batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+    each = math.ceil(batches / training.accumulate_grad_batches)
+    steps = min(training.max_steps or math.inf, each * epochs if epochs else math.inf)
+    if steps == math.inf:
+        return []  # until max_time, or a level
+    end = Clock(int(steps), steps / each)
+    what = (
+        "this schedule is longer than training: the last weights are kept, not the best, and neither "
+        "until nor early_stopping ends training"
+    )
+    return [
+        Problem(key, what, f"Write fewer {schedule.unit}, or train for longer.")
+        for key, schedule in schedules.items()
+        if not schedule.repeats and not schedule.has_ended(end)
+    ]
