@@ -24,6 +24,7 @@ from aeframe.metrics import Metrics
 from aeframe.models.base import Output
 from aeframe.noise import Noise, mix
 from aeframe.pace import Pace
+from aeframe.rates import follow
 from aeframe.scalars import Noted, Scalars
 from aeframe.schedules import Clock
 
@@ -108,10 +109,12 @@ class AutoencoderModule(pl.LightningModule):
     def test_dataloader(self) -> Iterable[Batch]:
         return self._batches("test", large=self.trainer.limit_test_batches == 1.0)
 
-    def optimizer_and_schedule(self, weights: list[nn.Parameter]) -> tuple[Optimizer, Any]:
-        """Of these weights, as they begin."""
+    def optimizer_and_schedule(
+        self, weights: list[nn.Parameter], lengths: Mapping[str, int] | None = None
+    ) -> tuple[Optimizer, Any]:
+        """Of these weights, as they begin. lengths: of the schedule, others than the configuration's."""
         optimizer = self._optimizer(weights)
-        return optimizer, self._scheduler and self._scheduler(optimizer)
+        return optimizer, self._scheduler and self._scheduler(optimizer, **(lengths or {}))
 
     def configure_optimizers(self) -> Any:
         self.trained = [p for p in self.net.parameters() if p.requires_grad]
@@ -128,10 +131,12 @@ class AutoencoderModule(pl.LightningModule):
         steps = self.trainer.estimated_stepping_batches if per_step else self.trainer.max_epochs
         total = getattr(scheduler, "total_steps", None)
         if total is not None and steps is not None and total < steps:
-            what = f"ends after {total} of training's {steps:g} {'steps' if per_step else 'epochs'}"
-            raise UserError(
-                "scheduler.total_steps", what, f"Write scheduler.total_steps={steps:g}."
-            )
+            what = f"ends after {total} of training's {steps} {'steps' if per_step else 'epochs'}"
+            remedy = f"scheduler.total_steps={steps}"
+            if per_step and "steps_per_epoch" in getattr(self._scheduler, "keywords", {}):
+                each = self.trainer.num_training_batches / self.trainer.accumulate_grad_batches
+                remedy = f"scheduler.steps_per_epoch={math.ceil(each)}"
+            raise UserError("scheduler.total_steps", what, f"Write {remedy}.")
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | dict[str, Tensor]:
         loss = self.loss(batch, batch_idx, self.trainer.global_step)
@@ -256,6 +261,9 @@ class AutoencoderModule(pl.LightningModule):
     def on_train_start(self) -> None:
         restore_metrics(self.trainer, self._known)  # Lightning forgets them until now
         schedules = [config.scheduler for config in self.trainer.lr_scheduler_configs]
+        for optimizer, schedule in zip(self.trainer.optimizers, schedules, strict=False):
+            if follow(optimizer, schedule, self.optimizer_and_schedule):
+                self.guard.applied = 0  # the rates are those of the plain schedule
         self.guard.slow_down(self.trainer.optimizers, schedules)
         self.pace.begin(self)
 

@@ -27,18 +27,18 @@ def is_settled(trainer: pl.Trainer) -> bool:
     return not changing(trainer.lightning_module)
 
 
-def schedule_notes(
-    schedules: Mapping[str, Schedule], training: Training, batches: int
-) -> list[Problem]:
-    """What is said beforehand of schedules that are longer than training. batches: of an epoch."""
+def planned_end(training: Training, batches: int) -> Clock | None:
+    """Where training ends by its limits of epochs and steps, if it has any. batches: of an epoch."""
     limit, epochs = training.limit_train_batches, training.max_epochs
     if limit is not None:
         batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
-    each = math.ceil(batches / training.accumulate_grad_batches)
+    each = max(1, math.ceil(batches / training.accumulate_grad_batches))
     steps = min(training.max_steps or math.inf, each * epochs if epochs else math.inf)
-    if steps == math.inf:
-        return []  # until max_time, or a level
-    end = Clock(int(steps), steps / each)
+    return None if steps == math.inf else Clock(int(steps), steps / each)
+
+
+def schedule_notes(schedules: Mapping[str, Schedule], end: Clock | None) -> list[Problem]:
+    """What is said beforehand of schedules that are longer than training. end: of training, if known."""
     what = (
         "this schedule is longer than training: the last weights are kept, not the best, and neither "
         "until nor early_stopping ends training"
@@ -46,5 +46,5 @@ def schedule_notes(
     return [
         Problem(key, what, f"Write fewer {schedule.unit}, or train for longer.")
         for key, schedule in schedules.items()
-        if not schedule.repeats and not schedule.has_ended(end)
+        if end is not None and not schedule.repeats and not schedule.has_ended(end)
     ]

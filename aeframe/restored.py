@@ -26,6 +26,7 @@ from aeframe.alike import (
 from aeframe.divergence import PLANNED, RATES
 from aeframe.errors import UserError, short
 from aeframe.module import AutoencoderModule
+from aeframe.rates import CYCLED, lengths_in
 from aeframe.saved import (
     BEST,
     CHECKPOINTS,
@@ -39,8 +40,6 @@ from aeframe.saved import (
     state_in,
 )
 
-CYCLED = ("lr", "momentum", "betas")
-"""What schedules change of an optimizer's options; RATES: what a run that went back does."""
 COUNTED = (
     *("last_epoch", "_step_count", "_last_lr", "best", "num_bad_epochs", "cooldown_counter"),
     *("T_cur", "T_i", "_get_lr_called_within_step", "_is_initial"),
@@ -216,11 +215,12 @@ def _check_optimizer(
     weights = [p for p in module.net.parameters() if p.requires_grad]
     counted, cycled = (*COUNTED, *PLANNED * went_back), (*CYCLED, *RATES * went_back)
     optimizer, scheduler = module.optimizer_and_schedule(weights)
-    like = [] if scheduler is None else [scheduler.state_dict()]
-    if not isinstance(schedules, list) or len(schedules) != len(like):
+    if not isinstance(schedules, list) or len(schedules) != int(scheduler is not None):
         raise UnfitError("lr_schedulers")
-    for options, found in zip(like, schedules, strict=True):
-        _check_options(options, found, "lr_schedulers", counted)
+    for found in schedules:  # as long as it was, which training may since be told not to be
+        lengths = lengths_in(found, scheduler.state_dict())
+        _, scheduler = module.optimizer_and_schedule(weights, lengths)
+        _check_options(scheduler.state_dict(), found, "lr_schedulers", counted)
     if not isinstance(states, list) or len(states) != 1:
         raise UnfitError("optimizer_states")
     same_keys({"state": {}, "param_groups": []}, states[0], "optimizer_states")

@@ -9,6 +9,7 @@ from typing import Any
 from aeframe.config.aim import AUTO
 from aeframe.config.classes import keys, resolve
 from aeframe.errors import ConfigError, Problem, UserError, short
+from aeframe.lengths import LENGTHS, stretched
 from aeframe.origin import with_data_found
 from aeframe.overrides import key_of
 from aeframe.saved import Saved, mapping
@@ -30,6 +31,7 @@ HARMLESS = (
         f"trainer.{key}"
         for key in ("max_epochs", "min_epochs", "max_steps", "min_steps", "max_time")
     ),
+    *(f"scheduler.{key}" for key in LENGTHS),
     *(
         f"trainer.{key}"
         for key in ("steps_per_call", "cuda_graph", "profiler", "limit_test_batches")
@@ -57,6 +59,9 @@ def with_overrides(saved: Saved, words: Sequence[str], given: Mapping[str, Any])
             wrong.append(_refused(word.lstrip("+"), saved))
     if wrong:
         raise ConfigError(wrong)
+    if mapping(node.get("scheduler")):
+        typed = {key_of(word) for word in words}
+        node["scheduler"] = stretched(node["scheduler"], saved, mapping(node.get("trainer")), typed)
     return node
 
 

@@ -42,8 +42,9 @@ from aeframe.doctor.base import Patient
 from aeframe.errors import ConfigError, Problem
 from aeframe.evaluate import Evaluation
 from aeframe.launch import require_devices
+from aeframe.lengths import length_notes
 from aeframe.module import AutoencoderModule
-from aeframe.objective import schedule_notes
+from aeframe.objective import planned_end, schedule_notes
 from aeframe.pace import Pace
 
 ATTACH_SAMPLES = 2048  # training samples from which thresholds and the first output are set
@@ -93,7 +94,7 @@ def build(cfg: DictConfig | Mapping[str, Any]) -> Built:
         and scheduler_options(scheduler, node["trainer"], node["optimized_metric"]),
         hyperparameters=node,
     )
-    made = parts.made
+    made, end = parts.made, planned_end(training, data.batches["train"])
     callbacks = [
         Until(made["until"]),
         EarlyStopping(node["optimized_metric"], made["early_stopping"]),
@@ -101,6 +102,8 @@ def build(cfg: DictConfig | Mapping[str, Any]) -> Built:
         Charts(),
         Doctor(Patient(node, net, data), on=node["doctor"]),
     ]
+    notes = [*parts.notes, *data.notes]
+    notes += schedule_notes(net.schedules, end) + length_notes(scheduler, end)
     return Built(
         node,
         net,
@@ -112,7 +115,7 @@ def build(cfg: DictConfig | Mapping[str, Any]) -> Built:
         callbacks,
         made["checkpoint"],
         made["evaluation"],
-        [*parts.notes, *data.notes, *schedule_notes(net.schedules, training, data.batches["train"])],
+        notes,
     )
 
 
