@@ -178,10 +178,11 @@ class Bar(pl.Callback):
         return steps * pl_module.epoch.images / (time.perf_counter() - self.started)  # type: ignore[union-attr]
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.state.fn != TrainerFn.FITTING:  # what is validated after it
+            return
         every = max(1, (trainer.max_epochs or 10) // 10)
         due = (trainer.current_epoch + 1) % every == 0 or time.perf_counter() - self.spoke > 30
-        fits = trainer.state.fn == TrainerFn.FITTING  # and not what is validated after it
-        if self.console.is_interactive or trainer.global_rank or not (due and fits):
+        if self.console.is_interactive or trainer.global_rank or not due:
             return
         self.spoke = time.perf_counter()
         value = float(trainer.callback_metrics[self.monitor])

@@ -61,6 +61,7 @@ class Jobs:
         else:
             node = resume.with_overrides(saved, self.command.overrides, node)
         resume.check_length(saved, node)
+        resume.check_time(saved, node)
         return node, saved
 
     def _begin_anew(self, node: Any, folder: Path) -> None:

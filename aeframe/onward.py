@@ -9,6 +9,7 @@ from typing import Any
 
 from aeframe.composition import composed
 from aeframe.differences import differences
+from aeframe.durations import seconds, written
 from aeframe.launch import called, here
 from aeframe.verbs.base import DATASETS
 
@@ -52,13 +53,14 @@ def _samples(dataset: Mapping[str, Any]) -> str:
 
 
 def _longer(node: Mapping[str, Any], result: Mapping[str, Any]) -> list[str]:
-    """What lets a run that has finished go on: twice as long, or past what ended it early."""
-    for key, done in (("max_steps", result["steps"]), ("max_epochs", result["epochs"])):
-        most = node["trainer"].get(key)
-        if isinstance(most, int) and 0 < most <= done:
-            return [f"trainer.{key}={2 * most}"]
-    if result["until"]["reached"]:
-        return [f"until.{key}=null" for key, value in node["until"].items() if value is not None]
-    if node["early_stopping"]["patience"] is not None:
-        return ["early_stopping.patience=null"]
-    return []
+    """What lets a run that has finished go on: twice as long, and past what ended it early."""
+    ended, trainer = result["ended_by"], node["trainer"]
+    limits = [key for key in ("max_steps", "max_epochs") if f"trainer.{key}" in ended]
+    words = [f"trainer.{key}={2 * trainer[key]}" for key in limits]
+    if "trainer.max_time" in ended:
+        words.append(f"trainer.max_time={written(2 * seconds(trainer['max_time']))}")
+    if "until" in ended:
+        words += [f"until.{key}=null" for key, value in node["until"].items() if value is not None]
+    if "early_stopping" in ended:
+        words.append("early_stopping.patience=null")
+    return words

@@ -8,11 +8,12 @@ from typing import Any
 
 from aeframe.config.aim import AUTO
 from aeframe.config.classes import keys, resolve
+from aeframe.durations import is_duration, seconds, written
 from aeframe.errors import ConfigError, Problem, UserError, short
 from aeframe.lengths import LENGTHS, stretched
 from aeframe.origin import with_data_found
 from aeframe.overrides import key_of
-from aeframe.saved import Saved, mapping
+from aeframe.saved import Saved, mapping, state_in
 
 HARMLESS = (
     "resume",
@@ -147,6 +148,21 @@ def check_length(saved: Saved, node: Mapping[str, Any]) -> None:
         if isinstance(wanted, int) and 0 < wanted <= done:
             what = f"the run has trained for more than {done:,} {unit}{'' if done == 1 else 's'} already"
             raise UserError(f"trainer.{key}={wanted}", what, f"Write {done + 1} or more.")
+
+
+def check_time(saved: Saved, node: Mapping[str, Any]) -> None:
+    """Raise UserError where a run that has finished would train on, and its time is over already."""
+    limit = mapping(node.get("trainer")).get("max_time")
+    if not (isinstance(limit, str) and is_duration(limit)):
+        return
+    if saved.value is None or saved.is_done(node):
+        return
+    callbacks = mapping(state_in(saved.checkpoint).get("callbacks"))
+    elapsed = mapping(mapping(callbacks.get("Timer")).get("time_elapsed")).get("train")
+    if isinstance(elapsed, float) and elapsed >= seconds(limit):
+        what = "the run has trained for so long already"
+        remedy = f"Write trainer.max_time={written(2 * seconds(limit))}."
+        raise UserError(f"trainer.max_time={limit}", what, remedy)
 
 
 def _is_harmless(key: str) -> bool:

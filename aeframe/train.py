@@ -33,6 +33,7 @@ from aeframe.config.build import Built, build
 from aeframe.constrained import ConstrainedAutoencoder
 from aeframe.dashboard import Dashboard
 from aeframe.doctor import Doctor, Finding
+from aeframe.ending import ended_by, epochs_of, in_words
 from aeframe.errors import UserError
 from aeframe.evaluate import Card
 from aeframe.files import replaced
@@ -110,6 +111,7 @@ def run(
                 built, best = build(node), Best(folder, metric)  # all as it was before training
                 built.module.guard.tried = tried
                 trainer = _trainer(built, folder, metric, best)
+            end = built.net.clock  # before that of the best is loaded
             tested = _test(trainer, built, best, net)
         value = float(best.best_model_score)  # type: ignore[arg-type]
         if tested is None:  # another rank speaks
@@ -125,8 +127,9 @@ def run(
             "weights": "last" if best.is_last else "best",
             "until": {"metric": _until(built).wanted.metric, "reached": _until(built).reached},
             "doctor": [finding.as_dict() for finding in found],
-            "epochs": trainer.current_epoch,
+            "epochs": epochs_of(end),
             "steps": trainer.global_step,
+            "ended_by": ended_by(trainer, end),
             "seconds": round(time.perf_counter() - started, 2),
         }
         artifact.save(folder, net, node, built.data, card.metrics)
@@ -135,8 +138,8 @@ def run(
             changed = codec.save(folder, codec.calibrated(artifact.load(folder), built.data))
         with replaced(folder / "evaluation.json") as file:  # last: it says that the run is done
             file.write(f"{as_json(result)}\n".encode())
-    ends = (c for c in built.callbacks if isinstance(c, Until | EarlyStopping))
-    said = [text for text in (*(c.said for c in ends), _kept(best, built.net), changed) if text]
+    said = in_words(trainer, end, built.training.max_time)
+    said += [text for text in (_kept(best, built.net), changed) if text]
     if flags is None:  # from Python, where the folder may go and the test is the caller's
         report.ending([*said, *map(str, found)])
         return value

@@ -240,7 +240,7 @@ def test_gray_photographs_to_a_file_and_back_and_beside_other_formats(
     words = ("experiment=compress_photos", "dataset.root=train", "dataset.color=gray", "seed=1")
     words += ("dataset.size=16", "dataset.crops_per_image=5", "dataset.cache=null")
     words += ("network.widths=[4]", "network.patch=4", "network.overlap=2", "model.latent_dim=160")
-    words += ("trainer.max_epochs=1", "evaluation.images=4", "scheduler.total_steps=2")
+    words += ("trainer.max_epochs=1", "evaluation.images=4", "scheduler.steps_per_epoch=2")
     assert (
         aeframe(*words, "optimizer.lr=1e-6", "scheduler.max_lr=1e-6", "hydra.run.dir=run")[0] == 0
     )

@@ -57,20 +57,25 @@ def test_a_path_is_written_as_one_would_type_it(
     assert here(Path("/a")) == "/a"  # not ../../../a
 
 
-DONE = {"epochs": 20, "steps": 900, "until": {"reached": None}}
+DONE = {"epochs": 20, "steps": 900, "ended_by": ["trainer.max_epochs"]}
 
 
 @pytest.mark.parametrize(
     ("words", "result", "longer"),
     [
         ([], {}, "trainer.max_epochs=40"),
-        (["++trainer.max_steps=900"], {"epochs": 3}, "trainer.max_steps=1800"),
-        (["until.metric=val/mse", "until.at_most=0.1"], {"epochs": 3, "until": {"reached": True}},
+        (["++trainer.max_steps=900"], {"ended_by": ["trainer.max_steps"]}, "trainer.max_steps=1800"),
+        (["until.metric=val/mse", "until.at_most=0.1"], {"ended_by": ["until"]},
          "until.metric=null until.at_most=null"),
-        (["early_stopping.patience=2"], {"epochs": 3}, "early_stopping.patience=null"),
-        (["++trainer.max_time='00:00:01:00'"], {"epochs": 3}, None),
+        (["early_stopping.patience=2"], {"ended_by": ["early_stopping"]},
+         "early_stopping.patience=null"),
+        (["early_stopping.patience=2"], {"ended_by": ["trainer.max_epochs", "early_stopping"]},
+         "trainer.max_epochs=40 early_stopping.patience=null"),
+        (["++trainer.max_time='00:00:40:30'"], {"ended_by": ["trainer.max_time"]},
+         "trainer.max_time=00:01:21:00"),
+        ([], {"ended_by": []}, None),
     ],
-    ids=["epochs", "steps", "until", "patience", "time"],
+    ids=["epochs", "steps", "until", "patience", "both", "time", "unknown"],
 )  # fmt: skip
 def test_a_finished_run_is_told_how_it_goes_on(
     compose: Compose, words: list[str], result: dict[str, Any], longer: str | None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from inspect import unwrap
@@ -18,6 +17,7 @@ from aeframe.bounds import Above, AtLeast, AtMost
 from aeframe.config.classes import keys, options_of, resolve
 from aeframe.config.signature import problems
 from aeframe.config.torch_classes import library_class, make_scheduler, scheduler_class
+from aeframe.durations import is_duration
 from aeframe.errors import Problem
 
 Count = Annotated[int, AtLeast(1)]
@@ -128,7 +128,7 @@ def length_problems(trainer: Mapping[str, Any]) -> list[Problem]:
         what = "nothing says when training ends"
         return [Problem("trainer.max_epochs=null", what, "Write trainer.max_epochs=20.")]
     limit = trainer.get("max_time")
-    if isinstance(limit, str) and not re.fullmatch(r"\d+(:\d{1,2}){3}", limit):
+    if isinstance(limit, str) and not is_duration(limit):
         remedy = "Write DAYS:HOURS:MINUTES:SECONDS, e.g. '00:01:30:00' in quotes."
         return [Problem(f"trainer.max_time={limit}", "is no length of time", remedy)]
     for unit in ("epochs", "steps"):

@@ -1,0 +1,27 @@
+"""Lengths of time as trainer.max_time has them: DAYS:HOURS:MINUTES:SECONDS."""
+
+from __future__ import annotations
+
+import re
+
+UNITS = (86_400, 3_600, 60, 1)
+"""Seconds of each."""
+
+
+def is_duration(text: str) -> bool:
+    """Whether it is a length of time."""
+    return re.fullmatch(r"\d+(:\d{1,2}){3}", text) is not None
+
+
+def seconds(text: str) -> int:
+    """How many seconds it is."""
+    return sum(int(n) * unit for n, unit in zip(text.split(":"), UNITS, strict=True))
+
+
+def written(count: int) -> str:
+    """So many seconds."""
+    numbers = []
+    for unit in UNITS:
+        number, count = divmod(count, unit)
+        numbers.append(f"{number:02d}")
+    return ":".join(numbers)
