@@ -169,7 +169,7 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["model=variational", "constraint=rate"], f"constraint=rate: {DRAWN.replace('=sparse', '=undercomplete')}"),
     (["trainer.max_epochs=null"], "trainer.max_epochs=null: nothing says when training ends. Write trainer.max_epochs=20."),
     (["trainer.max_epochs=2", "trainer.check_val_every_n_epoch=3"], "trainer.check_val_every_n_epoch=3: of 2 epochs none would end with a validation. Write 2 or less."),
-    (["optimized_metric=null"], "optimized_metric=null: names no metric. Write val/mse."),
+    (["optimized_metric=null"], "optimized_metric=null: names no metric. Write auto, or val/mse."),
     (["trainer.precision=16-mixed"], "trainer.precision=16-mixed: only GPUs compute in float16. Write trainer.precision=bf16-mixed, or hardware=gpu."),
     # not among the choices
     (["++trainer.profiler=fast"], "trainer.profiler=fast: expected one of simple, advanced, pytorch."),

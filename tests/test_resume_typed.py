@@ -283,7 +283,7 @@ def auto(*words: str) -> tuple[str, ...]:
         ("seed=1", ["seed=1"]),
         ("model.latent_dim=4", ["model.latent_dim=4"]),
         ("constraint=[]", ["constraint=[]"]),
-        ("model=denoising", ["constraint=[masking]", "model=Denoising", "optimized_metric="]),
+        ("model=denoising", ["constraint=[masking]", "model=Denoising"]),
         ("dataset=mnist", ["dataset=MNIST"]),
         ("scheduler={_target_: torch.optim.lr_scheduler.ExponentialLR, gamma: 0.5}", ["scheduler="]),
     ],
