@@ -17,6 +17,7 @@ from rich.table import Table
 from yaml import YAMLError
 
 from aeframe.strict_json import cell, finite
+from aeframe.tradeoffs import Trade, trading, unbeaten
 
 FAILED = "failed.txt"
 NORMALIZATION = "dataset.normalization"
@@ -44,6 +45,8 @@ class Job:
     normalization: str = ""
     error: str = ""
     copies: bool = False
+    trade: Trade | None = None
+    is_unbeaten: bool = False
 
 
 class SweepTable(Callback):
@@ -68,10 +71,12 @@ class SweepTable(Callback):
 def show_table(folder: Path) -> None:
     """Print and write the table of a sweep."""
     jobs, metric, direction = read_jobs(folder)
-    jobs.sort(key=lambda job: _order(job, direction))
     varied = _varied(jobs)
-    _write_csv(folder / "sweep.csv", jobs, varied, metric)
-    _print(jobs, varied, metric, folder)
+    if traded := _weigh(jobs, varied):
+        metric, direction = f"val/{traded.error}", "min"
+    jobs.sort(key=lambda job: _order(job, direction))
+    _write_csv(folder / "sweep.csv", jobs, varied, metric, traded)
+    _print(jobs, varied, metric, folder, traded)
     SweepTable.failures, SweepTable.is_shown = sum(bool(job.error) for job in jobs), True
 
 
@@ -114,6 +119,7 @@ def _evaluation(job: Job) -> dict[str, str]:
         job.metrics, job.copies = metrics, not check["passed"]
         # older runs did not choose it
         job.normalization = str(card.get("normalization") or job.overrides.get(NORMALIZATION, ""))
+        job.trade = Trade.read(card.get("trade"))
         return {str(by["name"]): str(by["direction"])}
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         job.error = "its evaluation.json cannot be read"
@@ -129,6 +135,29 @@ def _overrides(file: Path) -> dict[str, str]:
     return {key: value for key, _, value in written}
 
 
+@dataclass(frozen=True)
+class Traded:
+    """What the jobs of a sweep trade. keys: the swept ones that do. error, price: for one another."""
+
+    keys: list[str]
+    error: str
+    price: str
+
+
+def _weigh(jobs: list[Job], varied: list[str]) -> Traded | None:
+    """Mark the jobs that no other beats, where they trade the error for a cheaper code and have no single
+    best; their values are then their errors.
+    """
+    weighed = [(job, job.trade) for job in jobs if job.trade is not None]
+    trades = [trade for _, trade in weighed]
+    keys, front = trading(varied, trades), unbeaten(trades)
+    if not keys or sum(front) < 2:
+        return None
+    for (job, trade), is_unbeaten in zip(weighed, front, strict=True):
+        job.value, job.is_unbeaten = trade.values[0], is_unbeaten
+    return Traded(keys, trades[0].error, " or ".join(dict.fromkeys(t.price for t in trades)))
+
+
 def _order(job: Job, direction: str) -> tuple[bool, bool, float]:
     """Best first, then what has no number, then what failed."""
     value = 0.0 if job.value is None else job.value
@@ -142,31 +171,45 @@ def _varied(jobs: list[Job]) -> list[str]:
     return [key for key in varied if key != "resume"]  # which is no choice of theirs
 
 
-def _write_csv(file: Path, jobs: list[Job], varied: list[str], metric: str) -> None:
+def _write_csv(
+    file: Path, jobs: list[Job], varied: list[str], metric: str, traded: Traded | None
+) -> None:
     metrics = list(dict.fromkeys(name for job in jobs for name in job.metrics))
     with file.open("w", newline="") as opened:
         writer = csv.writer(opened)
         tests = [f"test/{name}" for name in metrics]
-        writer.writerow(["rank", *varied, metric, *tests, "status", "folder"])
+        sides = ["price", "unbeaten"] if traded else []
+        writer.writerow(["rank", *varied, metric, *sides, *tests, "status", "folder"])
         for rank, job in enumerate(jobs, 1):
             chosen = [job.overrides.get(key, "") for key in varied]
             values = [job.metrics.get(name, "") for name in metrics]
             status = job.error or "done"
             value = "" if job.value is None else job.value
-            writer.writerow([rank, *chosen, value, *values, status, job.folder.name])
+            price = "" if job.trade is None else job.trade.values[1]
+            both = [price, "yes" if job.is_unbeaten else "no"] if traded else []
+            writer.writerow([rank, *chosen, value, *both, *values, status, job.folder.name])
 
 
-def _print(jobs: list[Job], varied: list[str], metric: str, folder: Path) -> None:
+def _print(
+    jobs: list[Job], varied: list[str], metric: str, folder: Path, traded: Traded | None
+) -> None:
     console = Console(soft_wrap=True, markup=False)
     present = [name for name in SHOWN if any(name in job.metrics for job in jobs)]
-    table = _table(jobs, varied, metric, present)
+    table = _table(jobs, varied, metric, traded, present)
     while present and table.__rich_measure__(console, console.options).maximum > console.width:
-        table = _table(jobs, varied, metric, present := present[:-1])
+        table = _table(jobs, varied, metric, traded, present := present[:-1])
     console.print(table)
     for job in jobs:
         if job.error:
             console.print(f"failed: {job.folder}: {job.error}", style="red")
-    if jobs and jobs[0].value is not None:
+    if traded:
+        what = (
+            f"{' and '.join(traded.keys)} trade{'s' * (len(traded.keys) == 1)} val/{traded.error}"
+        )
+        console.print(
+            f"No best run: {what} for {traded.price}. No other job is better in both than one with *."
+        )
+    elif jobs and jobs[0].value is not None:
         note = "  (but it copies its input)" if jobs[0].copies else ""
         console.print(f"Best run: {jobs[0].folder}{note}", highlight=False)
     kinds = {job.normalization for job in jobs if job.value is not None}
@@ -177,16 +220,26 @@ def _print(jobs: list[Job], varied: list[str], metric: str, folder: Path) -> Non
     console.print(f"Compare:  {look}", highlight=False)
 
 
-def _table(jobs: list[Job], varied: list[str], metric: str, present: list[str]) -> Table:
+def _table(
+    jobs: list[Job], varied: list[str], metric: str, traded: Traded | None, present: list[str]
+) -> Table:
     table = Table(title=f"{len(jobs)} jobs by {metric}", title_justify="left")
-    for column in ("", *varied, metric, *present, "job"):
+    price = (
+        [traded.price]
+        if traded and not {traded.price, f"model.{traded.price}"} & {*varied, *present}
+        else []
+    )
+    for column in ("", *varied, metric, *price, *present, "job"):
         table.add_column(column, justify="left" if column in ("job", *varied) else "right")
     for rank, job in enumerate(jobs, 1):
         chosen = [job.overrides.get(key, "") for key in varied]
         number = job.folder.name.partition("_")[0]
         if job.error:
-            table.add_row("-", *chosen, "failed", *[""] * len(present), number, style="red")
+            empty = [""] * len([*price, *present])
+            table.add_row("-", *chosen, "failed", *empty, number, style="red")
             continue
         shown = [cell(job.metrics.get(name), ".4g") for name in present]
-        table.add_row(str(rank), *chosen, cell(job.value, ".5g"), *shown, number)
+        paid = [cell(job.trade.values[1] if job.trade else None, ".4g") for _ in price]
+        place = "*" * job.is_unbeaten if traded else str(rank)
+        table.add_row(place, *chosen, cell(job.value, ".5g"), *paid, *shown, number)
     return table

@@ -56,6 +56,7 @@ from aeframe.saved import (
     tried_in,
 )
 from aeframe.strict_json import as_json
+from aeframe.tradeoffs import Trade
 
 PROFILERS: dict[str, Callable[..., Profiler]] = {
     "simple": SimpleProfiler,
@@ -124,6 +125,7 @@ def run(
             "normalization": built.data.spec.normalization,
             "validation": validation,
             "optimized_metric": {"name": metric, "value": value, "direction": better_is(metric)},
+            "trade": Trade.of(built.net, validation).as_dict(),
             "weights": "last" if best.is_last else "best",
             "until": {"metric": _until(built).wanted.metric, "reached": _until(built).reached},
             "doctor": [finding.as_dict() for finding in found],

@@ -19,7 +19,7 @@ from aeframe.config.build import build
 from aeframe.config.callbacks import EarlyStoppingOptions
 from aeframe.config.node import plain
 from aeframe.config.training import Training
-from aeframe.objective import schedule_notes
+from aeframe.objective import planned_end, schedule_notes
 from aeframe.schedules import Clock, schedule, schedules_of
 from tests.test_callbacks import SMALL, STILL, Fitted
 
@@ -250,7 +250,7 @@ def test_a_schedule_that_is_longer_than_training_is_told_beforehand(
         "c": schedule({"schedule": "cyclic", "value": 1, "epochs": 7}),
         "d": schedule(3),
     }
-    notes = schedule_notes(schedules, Training(**words), batches=10)
+    notes = schedule_notes(schedules, planned_end(Training(**words), batches=10))
     assert [note.where for note in notes] == told
 
 

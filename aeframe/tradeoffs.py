@@ -1,0 +1,77 @@
+"""Jobs that trade the error for a cheaper code: none of them is the best by one side alone."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from aeframe.strict_json import finite
+
+if TYPE_CHECKING:
+    from aeframe.constrained import ConstrainedAutoencoder
+
+
+@dataclass(frozen=True)
+class Trade:
+    """Both sides of a run, in its validation.
+
+    keys: that trade one for the other. error, price: what these are called; and their values, of which less
+    is better.
+    """
+
+    keys: tuple[str, ...]
+    error: str
+    price: str
+    values: tuple[float, float]
+
+    @classmethod
+    def of(cls, net: ConstrainedAutoencoder, validation: Mapping[str, float]) -> Trade:
+        """Those of a trained network, given the metrics of its validation."""
+        keys = [f"model.{key}" for key in net.model.trades]
+        keys += [f"constraint.{name}.{key}" for name, part in net.parts for key in part.trades]
+        error = "denoised_mse" if "denoised_mse" in validation else "mse"
+        price = _price(net)
+        values = validation[error], validation.get(price, net.model.latent_dim)
+        return cls(tuple(keys), error, price, values)
+
+    @classmethod
+    def read(cls, node: Any) -> Trade | None:
+        """What as_dict() wrote; None where it is none. Raises as a mapping does that is none."""
+        if node is None:
+            return None
+        error, price = (finite(value) for value in node["values"])
+        if error is None or price is None:
+            return None
+        return cls(
+            tuple(map(str, node["keys"])), str(node["error"]), str(node["price"]), (error, price)
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        return asdict(self)
+
+    def is_beaten_by(self, other: Trade) -> bool:
+        """Whether another is nowhere worse, and somewhere better."""
+        same = (self.error, self.price) == (other.error, other.price)
+        nowhere_worse = all(a <= b for a, b in zip(other.values, self.values, strict=True))
+        return same and nowhere_worse and other.values != self.values
+
+
+def _price(net: ConstrainedAutoencoder) -> str:
+    """The metric that says what a code costs; without one the number of its units does."""
+    penalties = [name for name, part in net.parts if part.is_aim and not part.sparse]
+    if penalties:
+        return penalties[0]
+    return "l0" if net.is_sparse else "kl" if net.model.stochastic else "latent_dim"
+
+
+def trading(varied: Collection[str], trades: Sequence[Trade]) -> list[str]:
+    """Which of the keys and groups in which jobs differ trade one side for the other."""
+    known = {key for trade in trades for key in trade.keys}
+    return [v for v in varied if any(key == v or key.startswith(f"{v}.") for key in known)]
+
+
+def unbeaten(trades: Sequence[Trade]) -> list[bool]:
+    """Which of them no other beats."""
+    return [not any(trade.is_beaten_by(other) for other in trades) for trade in trades]
