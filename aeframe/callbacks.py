@@ -178,18 +178,25 @@ class Bar(pl.Callback):
         return steps * pl_module.epoch.images / (time.perf_counter() - self.started)  # type: ignore[union-attr]
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if trainer.state.fn != TrainerFn.FITTING:  # what is validated after it
-            return
+        if trainer.state.fn == TrainerFn.FITTING:  # else it is validated after it
+            self._tell(trainer, pl_module)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if not trainer.enable_validation:
+            self._tell(trainer, pl_module)
+
+    def _tell(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         every = max(1, (trainer.max_epochs or 10) // 10)
         due = (trainer.current_epoch + 1) % every == 0 or time.perf_counter() - self.spoke > 30
         if self.console.is_interactive or trainer.global_rank or not due:
             return
         self.spoke = time.perf_counter()
-        value = float(trainer.callback_metrics[self.monitor])
+        value = trainer.callback_metrics.get(self.monitor)  # none without a validation
+        measured = "" if value is None else f"  {self.monitor} {float(value):.4g}"
         rate = self._rate(trainer, pl_module)
         epoch = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
         pace = f"  {rate:,.0f} images/s" if rate else ""  # none yet, of a run that goes on here
-        print(f"{epoch}  {self.monitor} {value:.4g}{pace}", flush=True)
+        print(f"{epoch}{measured}{pace}", flush=True)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.progress.stop()

@@ -81,9 +81,10 @@ def _fit(trainer: pl.Trainer, built: Built, best: Best, saved: Saved | None) -> 
         raise UserError("trainer.compile=true", what, remedy) from error
     if not best.keeps_the_best():  # as where it was over before the first validation was due
         best.is_last = True
-        trainer.validate(built.module, verbose=False)
         best.best_model_path = f"{best.dirpath}/{BEST}"
-        best.best_model_score = trainer.callback_metrics[best.monitor or ""]
+        if trainer.enable_validation:
+            trainer.validate(built.module, verbose=False)
+            best.best_model_score = trainer.callback_metrics[best.monitor or ""]
         trainer.save_checkpoint(best.best_model_path, weights_only=True)
 
 

@@ -103,7 +103,10 @@ class AutoencoderModule(pl.LightningModule):
     def train_dataloader(self) -> Iterable[Batch]:
         return self._batches("train", training=True)
 
-    def val_dataloader(self) -> Iterable[Batch]:  # a limit counts batches of the usual size
+    def val_dataloader(self) -> Iterable[Batch]:
+        if "val" not in self.data.splits:
+            return ()
+        # a limit counts batches of the usual size
         return self._batches("val", large=self.trainer.limit_val_batches == 1.0)
 
     def test_dataloader(self) -> Iterable[Batch]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -176,4 +177,5 @@ def choices(hyperparameters: Mapping[str, Any], latent_dim: int) -> dict[str, An
 
 def headline(card: Card, value: float) -> dict[str, float]:
     """The final metrics beside them."""
-    return {"optimized_metric": value} | {f"test/{k}": v for k, v in card.metrics.items()}
+    optimized = {} if math.isnan(value) else {"optimized_metric": value}  # without a validation
+    return optimized | {f"test/{k}": v for k, v in card.metrics.items()}

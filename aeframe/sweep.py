@@ -45,6 +45,7 @@ class Job:
     normalization: str = ""
     error: str = ""
     copies: bool = False
+    is_validated: bool = True
     trade: Trade | None = None
     is_unbeaten: bool = False
 
@@ -115,7 +116,9 @@ def _evaluation(job: Job) -> dict[str, str]:
         found = {str(name): finite(value) for name, value in card["metrics"].items()}
         metrics = {name: value for name, value in found.items() if value is not None}
         metrics["copied"] = float(check["copied"])
-        job.value, job.error_in_validation = finite(by["value"]), finite(card["validation"]["mse"])
+        validation = card["validation"]
+        job.is_validated, job.value = bool(validation), finite(by["value"])
+        job.error_in_validation = finite(validation.get("mse"))
         job.metrics, job.copies = metrics, not check["passed"]
         # older runs did not choose it
         job.normalization = str(card.get("normalization") or job.overrides.get(NORMALIZATION, ""))
@@ -212,6 +215,8 @@ def _print(
     elif jobs and jobs[0].value is not None:
         note = "  (but it copies its input)" if jobs[0].copies else ""
         console.print(f"Best run: {jobs[0].folder}{note}", highlight=False)
+    elif not all(job.is_validated for job in jobs):
+        console.print("No best run: nothing was validated (dataset.val_fraction=0).")
     kinds = {job.normalization for job in jobs if job.value is not None}
     if len(kinds) > 1 and metric != "val/psnr":
         console.print(f"Note:     {UNITS.format(metric)}", highlight=False)

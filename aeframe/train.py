@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import time
 import warnings
@@ -114,7 +115,7 @@ def run(
                 trainer = _trainer(built, folder, metric, best)
             end = built.net.clock  # before that of the best is loaded
             tested = _test(trainer, built, best, net)
-        value = float(best.best_model_score)  # type: ignore[arg-type]
+        value = math.nan if best.best_model_score is None else float(best.best_model_score)
         if tested is None:  # another rank speaks
             return value
         card, validation, best_step = tested
@@ -125,7 +126,7 @@ def run(
             "normalization": built.data.spec.normalization,
             "validation": validation,
             "optimized_metric": {"name": metric, "value": value, "direction": better_is(metric)},
-            "trade": Trade.of(built.net, validation).as_dict(),
+            "trade": Trade.of(built.net, validation).as_dict() if validation else None,
             "weights": "last" if best.is_last else "best",
             "until": {"metric": _until(built).wanted.metric, "reached": _until(built).reached},
             "doctor": [finding.as_dict() for finding in found],
@@ -204,7 +205,9 @@ def _below(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _kept(best: Best, net: ConstrainedAutoencoder) -> str | None:
-    """Why the last weights are kept, where a schedule is the reason."""
+    """Why the last weights are kept, where that is no matter of course."""
+    if best.best_model_score is None:
+        return "The last weights are kept: nothing was validated (dataset.val_fraction=0)."
     if not best.is_last or not net.changing:
         return None
     keys, their = " and ".join(net.changing), "its" if len(net.changing) == 1 else "their"

@@ -125,7 +125,7 @@ def test_what_a_resumed_run_may_not_write_is_no_difference(compose: Compose) -> 
 
 def test_what_to_type_next_leaves_out_what_the_run_did(compose: Compose) -> None:
     words = ["dataset=image_folder", "dataset.root=my photos", "dataset.on_bad_sample=skip"]
-    result = {"steps": 1, "epochs": 1, "until": {"reached": False}}
+    result = {"steps": 1, "epochs": 1, "ended_by": []}
     found = commands(plain(compose(*words[::2], f"++{words[1]}")), result, Path("run"), False)
     assert found["Encode"] == (
         "aeframe encode run 'my photos' --on-bad-sample skip --out codes.npy"

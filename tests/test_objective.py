@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from aeframe.callbacks import EarlyStopping
 from aeframe.checkpoints import Best
@@ -18,10 +18,14 @@ from aeframe.config.aim import optimized_metric
 from aeframe.config.build import build
 from aeframe.config.callbacks import EarlyStoppingOptions
 from aeframe.config.node import plain
+from aeframe.config.parts import check
 from aeframe.config.training import Training
+from aeframe.errors import ConfigError
 from aeframe.objective import planned_end, schedule_notes
 from aeframe.schedules import Clock, schedule, schedules_of
+from aeframe.sweep import SweepTable
 from tests.test_callbacks import SMALL, STILL, Fitted
+from tests.test_dashboard import Events
 
 Command = Callable[..., tuple[int, str, str]]
 Compose = Callable[..., DictConfig]
@@ -298,3 +302,79 @@ def test_early_stopping_without_a_validation_waits_for_the_one_at_the_end(
     status, _, err = aeframe(*SMALL, *words)
     assert status == 0, err
     assert report(tmp_path / "run")["steps"] == 2
+
+
+# ------------------------------------------------------------------------------ without validation
+
+
+def test_without_a_validation_the_last_weights_are_kept(aeframe: Command, tmp_path: Path) -> None:
+    words = (*SMALL[:2], "trainer.limit_train_batches=4", "evaluation.images=32", "constraint=rate")
+    without = ("dataset.val_fraction=0", "dashboard.images=2", "hydra.run.dir=run")
+    status, out, err = aeframe(*words, *without, "trainer.max_epochs=2")
+    assert status == 0, err
+    assert "The last weights are kept: nothing was validated (dataset.val_fraction=0)." in out
+    assert [line.split()[1] for line in out.splitlines() if line.startswith("epoch ")] == [
+        "1/2",
+        "2/2",
+    ]
+    run, found = tmp_path / "run", report(tmp_path / "run")
+    assert (found["weights"], found["validation"], found["trade"]) == ("last", {}, None)
+    assert found["optimized_metric"] == {"name": "val/loss", "value": None, "direction": "min"}
+    assert found["metrics"]["mse"] > 0
+    assert "val/reconstructions" in Events(run).tags("images")
+    last, best = (
+        torch.load(run / "checkpoints" / f"{name}.ckpt", weights_only=True)["state_dict"]
+        for name in ("last", "best")
+    )
+    assert all(torch.equal(last[name], best[name]) for name in last)
+    status, _, err = aeframe("resume=run")
+    assert (status, "has finished, after 8 steps" in err) == (2, True)
+    assert aeframe("resume=run", "trainer.max_epochs=3")[0] == 0
+    assert report(run)["steps"] == 12
+
+
+def test_all_samples_that_are_not_tested_on_are_trained_on(compose: Compose) -> None:
+    data = build(compose("dataset.val_fraction=0")).data
+    assert {split: len(rows) for split, rows in data.splits.items()} == {"train": 1617, "test": 180}
+    assert data.held_out == "train"
+    assert build(compose()).data.held_out == "val"
+
+
+@pytest.mark.parametrize(
+    ("words", "where"),
+    [
+        (["until.metric=val/mse", "until.at_most=1"], "until.metric=val/mse"),
+        (["early_stopping.patience=3"], "early_stopping.patience=3"),
+        (["scheduler={_target_: torch.optim.lr_scheduler.ReduceLROnPlateau}"],
+         "scheduler=ReduceLROnPlateau"),
+    ],
+)  # fmt: skip
+def test_what_waits_for_validations_is_refused_without_one(
+    compose: Compose, words: list[str], where: str
+) -> None:
+    with pytest.raises(ConfigError) as raised:
+        check(compose("dataset.val_fraction=0", *words))
+    (problem,) = raised.value.problems
+    assert problem.where == where
+    assert problem.what == "waits for validations, and dataset.val_fraction=0 leaves none"
+    check(compose(*words))
+
+
+def test_a_sweep_without_validations_names_no_best_run(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(2):
+        folder = tmp_path / f"{number}_run"
+        (folder / ".hydra").mkdir(parents=True)
+        (folder / ".hydra" / "overrides.yaml").write_text(f"- seed={number}\n")
+        card = {
+            "metrics": {"mse": 0.5},
+            "validation": {},
+            "copy_check": {"copied": 0.25, "passed": True},
+            "optimized_metric": {"name": "val/mse", "value": None, "direction": "min"},
+            "trade": None,
+        }
+        (folder / "evaluation.json").write_text(json.dumps(card))
+    SweepTable().on_multirun_end(OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}}))
+    said = "No best run: nothing was validated (dataset.val_fraction=0)."
+    assert said in capfd.readouterr().out.splitlines()

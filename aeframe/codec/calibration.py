@@ -29,7 +29,7 @@ def calibrated(
     step: what to round to; None for the model's own, or where it has none for the one at which rounding costs
     `loss` dB of PSNR on the validation split. Raises UserError.
     """
-    train, held_out = (spread(data, split, SEEN) for split in ("train", "val"))
+    train, held_out = (spread(data, split, SEEN) for split in ("train", data.held_out))
     own = model.net.step
     if own is not None and step not in (None, own):
         what = f"this model was trained to be rounded to steps of {own:g}"

@@ -109,7 +109,7 @@ def build(cfg: DictConfig | Mapping[str, Any]) -> Built:
         net,
         module,
         data,
-        trainer_arguments(node),
+        {**trainer_arguments(node), **({} if "val" in data.splits else {"limit_val_batches": 0})},
         hardware,
         training,
         callbacks,

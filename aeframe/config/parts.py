@@ -26,6 +26,7 @@ from aeframe.config.training import (
     machine_problems,
     optimizer_problems,
 )
+from aeframe.config.validation import unvalidated_problems
 from aeframe.constraints import Constraint
 from aeframe.data import DataModule, Source, uneven_batch
 from aeframe.errors import ConfigError, Problem
@@ -231,6 +232,7 @@ def _construct(node: dict[str, Any], parts: Parts) -> None:
     parts.found += pairs
     parts.notes = pair_notes(choices)
     _fractions(dataset, parts)
+    parts.found += unvalidated_problems(node)
     if mapping(node["divergence"]).get("retries") and hardware.get("strategy") != "auto":
         what = "several processes cannot go back together"
         parts.found.append(Problem("divergence.retries", what, "Write 0, or hardware=cpu or gpu."))

@@ -91,6 +91,12 @@ class Dashboard(pl.Callback):
         if not trainer.sanity_checking and self._is_due(trainer.current_epoch):
             self._draw(trainer, pl_module, DRAWN)
 
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if not trainer.enable_validation and self._is_due(trainer.current_epoch):
+            pl_module.eval()
+            self._draw(trainer, pl_module, DRAWN)
+            pl_module.train()
+
     def _is_due(self, epoch: int) -> bool:
         return self.epoch is None or epoch - self.epoch >= max(self.every, self.epoch // 2)
 

@@ -25,7 +25,7 @@ CHUNK = 256  # samples that are passed through the network at once
 
 @dataclass(frozen=True)
 class Samples:
-    """Normalised validation samples, spread evenly over the split.
+    """Normalised validation samples (of the training split, where there is no validation), spread evenly.
 
     few: those with a column each, [n, *shape]. many: [N, *shape]. labels: of these, int64 [N], or None.
     classes: the labels' names.
@@ -41,8 +41,9 @@ class Samples:
         """Those for so many columns."""
         each = max(math.prod(data.spec.shape), net.model.latent_dim)
         count = min(MANY, max(columns, NUMBERS // each))
-        few, many = (data.peek("val", n, net.normalization) for n in (columns, count))
-        return cls(few, many, data.labels("val", count), data.spec.classes)
+        split = data.held_out
+        few, many = (data.peek(split, n, net.normalization) for n in (columns, count))
+        return cls(few, many, data.labels(split, count), data.spec.classes)
 
 
 class Passed(NamedTuple):

@@ -101,9 +101,9 @@ class DataModule:
     """A source, split by seed, normalised by its training split, in batches.
 
     batch_size: of all ranks together. val_fraction, test_fraction: cut from the training data where the
-    source has no such split. normalization: `unit` to [0, 1], by the known range or the training
-    split's; `rms` about the medians of features or channels, one scale for all; `standard` to mean 0 and
-    variance 1 for each feature or channel; `none`; `auto`: what suits the data.
+    source has no such split; val_fraction=0: no validation. normalization: `unit` to [0, 1], by the known
+    range or the training split's; `rms` about the medians of features or channels, one scale for all;
+    `standard` to mean 0 and variance 1 for each feature or channel; `none`; `auto`: what suits the data.
     in_memory: whether the samples are read into memory (and, for training on a GPU, into its memory);
     `auto` where they take no more than memory_limit GiB. Else they stay in their file, and num_workers
     processes fetch the batches; `auto`: none for data in memory.
@@ -115,7 +115,7 @@ class DataModule:
         source: Source,
         seed: int,
         batch_size: Annotated[int, AtLeast(1), AtMost(2**31)] = 128,
-        val_fraction: Annotated[float, Above(0), Below(1)] = 0.1,
+        val_fraction: Annotated[float, AtLeast(0), Below(1)] = 0.1,
         test_fraction: Annotated[float, Above(0), Below(1)] = 0.1,
         normalization: Choice = "auto",
         in_memory: bool | Literal["auto"] = "auto",
@@ -167,6 +167,11 @@ class DataModule:
             self.notes += narrow_notes(raw, some)
 
     @property
+    def held_out(self) -> str:
+        """The split by which choices are made: `val`, or without one `train`; never the test's."""
+        return "val" if "val" in self.splits else "train"
+
+    @property
     def batches(self) -> dict[str, int]:
         """How many each split has."""
         return {split: -(-len(rows) // self.batch_size) for split, rows in self.splits.items()}
@@ -193,7 +198,7 @@ class DataModule:
         generator = torch.Generator().manual_seed(mix(self.seed, "split"))
         order = torch.randperm(n, generator=generator, dtype=rows_of(n))
         held = 0 if raw.test is not None else max(1, round(self.test_fraction * n))
-        val = max(1, round(self.val_fraction * n))
+        val = max(1, round(self.val_fraction * n)) if self.val_fraction else 0
         if n - held - val < 1:
             things = "samples" if raw.together == 1 else "images"
             raise UserError(
@@ -212,7 +217,8 @@ class DataModule:
         if raw.test is not None:
             count = len(raw.test.data)
             test = Samples(raw.test, torch.arange(count, dtype=rows_of(count)))
-        return {"train": train, "val": validation, "test": test}
+        splits = {"train": train, "val": validation, "test": test}
+        return splits if val else {"train": train, "test": test}
 
     def peek(self, split: str, n: int, normalization: Normalization | None = None) -> Tensor:
         """N samples spread evenly over a split, normalised, [<= n, *shape]: a source that is sorted by

@@ -14,6 +14,7 @@ from aeframe.data import DataModule
 from aeframe.data.folder import Folder
 from aeframe.data.layouts import Layout, is_like_signal
 from aeframe.data.listing import find_images
+from aeframe.data.samples import Samples
 from aeframe.errors import ConfigError, Problem, UserError
 from aeframe.origin import with_data_found
 from aeframe.resume import harmless_here
@@ -58,9 +59,17 @@ def _is_of_data(problem: Problem) -> bool:
     return problem.where.startswith("dataset.")
 
 
+def samples_of(data: DataModule, split: str) -> Samples:
+    """The samples of a split that was named by --data. Raises UserError where the run had none."""
+    if split not in data.splits:
+        what = "this run had no validation (dataset.val_fraction=0)"
+        raise UserError(f"--data {split}", what, "Write --data test.")
+    return data.splits[split]
+
+
 def whole_files(data: DataModule, split: str) -> list[str]:
     """The image files that a split's samples are of, or are cut from. Raises UserError."""
-    source, samples = data.source, data.splits[split]
+    source, samples = data.source, samples_of(data, split)
     if not isinstance(source, Folder):
         remedy = "Write --data FOLDER, of whole images."
         raise UserError(f"--data {split}", "is of no image files", remedy)

@@ -74,18 +74,18 @@ def _of_images(codecs: Codecs, options: argparse.Namespace) -> Comparison:
     from aeframe.codec.curves import pca_curve, standards
     from aeframe.codec.rd import compared
     from aeframe.verbs.given import reading
-    from aeframe.verbs.own_data import own_data
+    from aeframe.verbs.own_data import own_data, samples_of
 
     model = codecs[0][1].model
     _, data = own_data(model, codecs[0][0])
     if options.data in SPLITS:
-        images = data.splits[options.data][: options.most].x.numpy()
+        images = samples_of(data, options.data)[: options.most].x.numpy()
     else:
         given = _opened([options.data], codecs[0][1], options)
         blocks = islice(given.blocks(BATCH), math.ceil(options.most / BATCH))
         with reading(given):
             images = np.concatenate(list(blocks))[: options.most]
-    train, held_out = (spread(data, split, FOR_PCA) for split in ("train", "val"))
+    train, held_out = (spread(data, split, FOR_PCA) for split in ("train", data.held_out))
     others = [*(s.curve(images) for s in standards()), pca_curve(train, held_out, images)]
     return compared(codecs, images, others)
 
