@@ -20,6 +20,7 @@ from aeframe.strict_json import cell, finite
 from aeframe.tradeoffs import Trade, trading, unbeaten
 
 FAILED = "failed.txt"
+LOSS = "val/loss"
 NORMALIZATION = "dataset.normalization"
 SHOWN = ("mse", "psnr", "copied", "l0", "dead", "gain_db", "nll")
 """Test metrics in the table's columns, where any job has them; the CSV file has all."""
@@ -73,8 +74,11 @@ def show_table(folder: Path) -> None:
     """Print and write the table of a sweep."""
     jobs, metric, direction = read_jobs(folder)
     varied = _varied(jobs)
-    if traded := _weigh(jobs, varied):
+    traded = _weigh(jobs, varied)
+    if traded and metric == LOSS:  # of other weights it is no order
         metric, direction = f"val/{traded.error}", "min"
+        for job in jobs:
+            job.value = job.trade.values[0] if job.trade else None
     jobs.sort(key=lambda job: _order(job, direction))
     _write_csv(folder / "sweep.csv", jobs, varied, metric, traded)
     _print(jobs, varied, metric, folder, traded)
@@ -148,16 +152,14 @@ class Traded:
 
 
 def _weigh(jobs: list[Job], varied: list[str]) -> Traded | None:
-    """Mark the jobs that no other beats, where they trade the error for a cheaper code and have no single
-    best; their values are then their errors.
-    """
+    """Mark the jobs that no other beats, where they trade the error for a cheaper code and have no best."""
     weighed = [(job, job.trade) for job in jobs if job.trade is not None]
     trades = [trade for _, trade in weighed]
     keys, front = trading(varied, trades), unbeaten(trades)
     if not keys or sum(front) < 2:
         return None
-    for (job, trade), is_unbeaten in zip(weighed, front, strict=True):
-        job.value, job.is_unbeaten = trade.values[0], is_unbeaten
+    for (job, _), is_unbeaten in zip(weighed, front, strict=True):
+        job.is_unbeaten = is_unbeaten
     return Traded(keys, trades[0].error, " or ".join(dict.fromkeys(t.price for t in trades)))
 
 

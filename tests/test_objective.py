@@ -142,7 +142,7 @@ def test_the_best_comes_after_the_schedules(aeframe: Command, tmp_path: Path) ->
     status, out, err = aeframe(*SMALL[2:], *words, "trainer.max_epochs=4", "hydra.run.dir=run")
     assert status == 0, err
     errors = [float(line.split()[3]) for line in out.splitlines() if line.startswith("epoch ")]
-    assert errors[1] == min(errors)  # with 15 units instead of 2
+    assert min(errors) < min(errors[2:])  # with more than 2 units
     assert best_epoch(tmp_path / "run") in (3, 4)
     found = report(tmp_path / "run")
     assert found["weights"] == "best"

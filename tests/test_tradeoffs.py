@@ -85,11 +85,12 @@ def sweep(root: Path, key: str, jobs: list[tuple[str, Trade | None]], metric: st
     for number, (value, traded) in enumerate(jobs):
         (root / f"{number}_run" / ".hydra").mkdir(parents=True)
         (root / f"{number}_run" / ".hydra" / "overrides.yaml").write_text(f"- {key}={value}\n")
+        by = traded.values[0] if traded and metric == "val/mse" else 100.0 - number
         card: dict[str, Any] = {
             "metrics": {"mse": 1.0},
             "validation": {"mse": 1.0},
             "copy_check": {"copied": 0.25, "passed": True},
-            "optimized_metric": {"name": metric, "value": 100.0 - number, "direction": "min"},
+            "optimized_metric": {"name": metric, "value": by, "direction": "min"},
             "trade": traded and traded.as_dict(),
         }
         (root / f"{number}_run" / "evaluation.json").write_text(json.dumps(card))
@@ -135,7 +136,7 @@ def test_where_nothing_is_traded_there_is_a_best_run(
     sides: list[tuple[float, float]],
 ) -> None:
     jobs = [(str(n), trade(*side, "constraint.l1.weight")) for n, side in enumerate(sides)]
-    sweep(tmp_path, key, [*jobs, ("old", None)], "val/mse")
+    sweep(tmp_path, key, [*jobs, ("old", None)], "val/negative_elbo")
     out = capfd.readouterr().out
     assert f"Best run: {tmp_path / '2_run'}" in out.splitlines()  # by its value
     assert "No best run" not in out
