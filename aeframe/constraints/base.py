@@ -81,7 +81,8 @@ class Constraint(nn.Module):
     kind: where it acts. In a training step they are called in this order: `corrupt` the input x [B, *shape],
     `constrain` and `perturb` its code [B, m], `penalty`; `observe` what came of it; `before_step` and
     `after_step` of the optimizer. Outside training only `constrain` is, and `penalty` in validation.
-    Random numbers come from the noise that a hook is given, and schedules are asked with its clock.
+    Random numbers come from the noise that a hook is given. Schedules are attributes, where it is looked up
+    whether they have ended, and are asked with a hook's clock.
     Everything that a constraint counts is a buffer, so that it is saved, and is only changed by
     `observe` and `after_step`, never by `constrain` or `penalty`.
     """
