@@ -89,14 +89,16 @@ def check_values(x: Tensor, data: DataSpec, where: str) -> None:
     remedy = f"Give them as the training data was, of {low:g} to {high:g}."
     if x.is_complex():
         raise UserError(where, f"holds {given}, and this model takes {name}", remedy)
-    _require_finite(x, where)
+    least, most = x.double().aminmax()  # NaN comes through both
+    if not bool(torch.isfinite(torch.stack((least, most)).float()).all()):
+        what, row = "holds NaN, infinity or more than float32 can", _first(~x.float().isfinite())
+        raise SampleError(where, what, "Remove such samples, or replace the values.", row)
     if not integers:
         return
     if x.is_floating_point() and bool((odd := x != x.round()).any()):
         row, value = _first(odd), x[odd][0]
         what = f"holds {given}, and this model takes {name}: {value:g} is no whole number,"
         raise SampleError(where, what, remedy, row)
-    least, most = x.double().aminmax()
     if float(least) < low or float(most) > high:
         what = f"holds values of {least:g} to {most:g}, and this model takes {low:g} to {high:g}: the first"
         row = _first((x.double() < low) | (x.double() > high))
@@ -110,13 +112,6 @@ def check_codes(z: Tensor, where: str) -> None:
     if bool((odd := ~z.isfinite()).any()):
         what = "holds what is no number"
         raise SampleError(where, what, "Give codes as encode makes them.", _first(odd))
-
-
-def _require_finite(x: Tensor, where: str) -> None:
-    ends = torch.stack(x.double().aminmax())  # NaN comes through both
-    if not bool(torch.isfinite(ends.float()).all()):
-        what, row = "holds NaN, infinity or more than float32 can", _first(~x.float().isfinite())
-        raise SampleError(where, what, "Remove such samples, or replace the values.", row)
 
 
 def _first(wrong: Tensor) -> int:

@@ -126,13 +126,11 @@ class Folder(Source):
         if not kept.all():
             bad = [file.relative_to(folder) for file in compress(files, ~kept)]
             note(left_out(bad, root, SKIP))
-        if self.range is None:
-            note_levels(f"dataset.{option}={root}", pixels, measured, files[0])
         names = [file.parent.name for file in compress(files, kept)]
         labels = torch.tensor([classes.index(name) for name in names]) if classes else None
         if labels is not None:
             labels = labels.repeat_interleave(self.per_image)
-        return Raw(
+        raw = Raw(
             tensor(pixels).flatten(0, 1),
             labels,
             low=0,
@@ -142,6 +140,9 @@ class Folder(Source):
             together=self.per_image,
             levels=measured,
         )
+        if self.range is None:
+            note_levels(f"dataset.{option}={root}", raw, files[0])
+        return raw
 
     def _images(self, root: Path, files: list[Path], levels: Levels) -> Images:
         """Those of all files, from the cache where there is one, else decoded into memory."""

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+from aeframe.data.samples import Raw
+
 Range = tuple[float, float]
 
 TIFF = (".tif", ".tiff")
@@ -152,22 +154,22 @@ def _ends(file: Path) -> Range | None:
     return float(values.min()), float(values.max())
 
 
-def narrow(pixels: np.ndarray, file: Path) -> tuple[Range, Range] | None:
-    """The values that bytes [N, ...] of images use, where they are less than an eighth of all, and the range
-    that they count as, both as in the files; else None. file: one of them.
+def narrow(raw: Raw, file: Path) -> tuple[Range, Range] | None:
+    """The values that the bytes of images use, where they are less than an eighth of all, and the range that
+    they count as, both as in the files; else None. file: one of them.
     """
-    some = pixels[:: max(1, len(pixels) // 256)]
-    if not _is_narrow(some) or not _is_narrow(pixels):
+    low, high = 255, 0
+    for _, chunk in raw.chunks():
+        ends = chunk.aminmax()
+        low, high = min(low, int(ends.min)), max(high, int(ends.max))
+        if high - low >= 256 / 8:
+            return None
+    if low == high:
         return None
     try:
         with Image.open(file) as opened:
             step = 257 if is_deep(opened) else 1
     except Exception:
         step = 1
-    low, high = (float(end) for end in (pixels.min(), pixels.max()))
-    most = high if step == 1 else (high - 0.5) * step
-    return (low * step, math.floor(most)), (0.0, 255.0 * step)
-
-
-def _is_narrow(pixels: np.ndarray) -> bool:
-    return 0 < int(pixels.max()) - int(pixels.min()) < 256 / 8
+    most = high if step == 1 else math.floor((high - 0.5) * step)
+    return (low * step, most), (0.0, 255.0 * step)

@@ -17,7 +17,7 @@ from aeframe.bounds import Above, AtLeast, AtMost, Below
 from aeframe.data.normalization import ANY, Normalization, fit
 from aeframe.data.ranges import narrow_notes
 from aeframe.data.sampler import EpochBatches
-from aeframe.data.samples import CHUNK, Batch, Raw, Samples, Shape, Share, Source, rows_of
+from aeframe.data.samples import Batch, Raw, Samples, Shape, Share, Source, rows_of
 from aeframe.data.spread import Choice, Kind
 from aeframe.errors import Problem, UserError
 from aeframe.noise import mix
@@ -163,8 +163,7 @@ class DataModule:
             raw.levels,
         )
         if raw.assumed:
-            some = self._spread("train", max(64, CHUNK // raw.data[0].numel()))
-            self.notes += narrow_notes(raw, some)
+            self.notes += narrow_notes(raw)
 
     @property
     def held_out(self) -> str:

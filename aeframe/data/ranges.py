@@ -6,8 +6,6 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from torch import Tensor
-
 from aeframe.data.finite import extent_of
 from aeframe.data.samples import Raw
 from aeframe.errors import Problem, UserError
@@ -79,23 +77,24 @@ def _typed(given: Any) -> str:
     return f"[{','.join(map(str, given))}]" if isinstance(given, list) else str(given)
 
 
-def narrow_notes(raw: Raw, some: Tensor) -> list[Problem]:
+def narrow_notes(raw: Raw) -> list[Problem]:
     """Note that samples use less than an eighth of the range that was assumed for their type.
 
-    some: of them, [n, *shape]. The others are looked at only where these are narrow.
+    Only of such samples all are looked at.
     """
     assert raw.low is not None
     assert raw.high is not None
-    known = (raw.low, raw.high)
-    if not _is_narrow(extent_of(some, raw), known) or not _is_narrow(used := extent(raw), known):
+    used = (math.inf, -math.inf)
+    for _, chunk in raw.chunks():
+        low, high = extent_of(chunk, raw)
+        used = min(used[0], low), max(used[1], high)
+        if used[1] - used[0] >= (raw.high - raw.low) / SHARE:
+            return []
+    if used[0] == used[1]:
         return []
-    what = f"values are {used[0]:g} to {used[1]:g}, and count as {known[0]:g} to {known[1]:g}"
+    what = f"values are {used[0]:g} to {used[1]:g}, and count as {raw.low:g} to {raw.high:g}"
     remedy = f"If they can be no others, write dataset.range={shown(likely_range(used))}."
     return [Problem(raw.origin, what, remedy)]
-
-
-def _is_narrow(used: Range, known: Range) -> bool:
-    return 0 < used[1] - used[0] < (known[1] - known[0]) / SHARE
 
 
 def likely_range(used: Range) -> Range:

@@ -6,11 +6,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from aeframe.data.images import Noticed
-from aeframe.data.levels import Range, narrow
+from aeframe.data.levels import narrow
 from aeframe.data.ranges import likely_range, shown
+from aeframe.data.samples import Raw
 from aeframe.distributed import rank
 from aeframe.errors import Problem, UserError
 
@@ -53,17 +52,17 @@ def note_noticed(noticed: Noticed, where: str) -> None:
         note(Problem(where, what))
 
 
-def note_levels(where: str, pixels: np.ndarray, measured: Range | None, file: Path) -> None:
+def note_levels(where: str, raw: Raw, file: Path) -> None:
     """Tell what is black and white, where nobody has said it and it is not what one would think.
 
-    pixels: of all images, in bytes. file: one of theirs.
+    raw: all images, in bytes. file: of one of them.
     """
-    if measured is not None:
-        low, high = measured
+    if raw.levels is not None:
+        low, high = raw.levels
         what = f"{low:g} is black and {high:g} white in TIFFs of floats or 32-bit integers"
-        remedy = f"Write dataset.range=[LOW,HIGH] if other values are, now {shown(measured)}."
+        remedy = f"Write dataset.range=[LOW,HIGH] if other values are, now {shown(raw.levels)}."
         note(Problem(where, what, remedy))
-    elif (found := narrow(pixels, file)) is not None:
+    elif (found := narrow(raw, file)) is not None:
         used, known = found
         what = f"values are {used[0]:g} to {used[1]:g}, and count as {known[0]:g} to {known[1]:g}"
         remedy = f"If they can be no others, write dataset.range={shown(likely_range(used))}."
