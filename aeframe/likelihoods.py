@@ -202,9 +202,8 @@ class Gaussian(Likelihood):
     def _follow(self, error: Tensor) -> None:
         """Move the optimal variance towards a training batch's mean squared error."""
         if self.variance == "optimal" and self.training:
-            variance = self.log_variance.exp()
-            variance += self.pace * (mean_over_ranks(error.detach()) - variance)
-            self.log_variance.copy_(variance.clamp(min=math.exp(-LIMIT)).log())
+            variance = self.log_variance.exp().lerp_(mean_over_ranks(error.detach()), self.pace)
+            self.log_variance.copy_(variance.clamp_(min=math.exp(-LIMIT)).log_())
 
     @property
     def precision(self) -> Tensor:
