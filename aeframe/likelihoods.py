@@ -157,7 +157,7 @@ class Gaussian(Likelihood):
     def describe(self) -> str:
         if not self.adapts:
             return f"Gaussian, variance {self.fixed:g}"
-        return f"Gaussian, {self.variance} variance (now {self.log_variance.exp().item():.3g})"
+        return f"Gaussian, {self.variance} variance"
 
     def _note_variance(self, *_: object) -> None:
         """A fixed variance as a number: to ask a tensor for it would be to wait for the device."""

@@ -107,8 +107,8 @@ def test_auto_is_what_the_variant_needs(cls: type[Variational], taken: str | flo
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (OPTIMAL, "Gaussian, optimal variance (now 0.0741)"),
-        (("likelihood.variance=learned",), "Gaussian, learned variance (now 0.0742)"),
+        (OPTIMAL, "Gaussian, optimal variance"),
+        (("likelihood.variance=learned",), "Gaussian, learned variance"),
         ((), "Gaussian, variance 1"),
         (("model=variational",), "Bernoulli"),
     ],
@@ -119,7 +119,7 @@ def test_a_variance_starts_at_the_datas(
     built = build(compose(*words))
     likelihood = built.net.model.likelihood
     assert likelihood.describe() == told
-    if "now" in told:
+    if "variance" in told and "1" not in told:
         x = built.data.peek("train", 2048)
         assert of(likelihood) == pytest.approx((x - x.mean(0)).square().mean().item(), rel=0.02)
 
