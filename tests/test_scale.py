@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from aeframe.metrics import Metrics
 from aeframe.models import Output, Undercomplete
 from aeframe.models.base import Setting
 from aeframe.networks import MLP
+from aeframe.verbs.own_data import own_data
 from aeframe.verbs.pictures import as_bytes
 from tests.test_metrics import computed, passed
 
@@ -356,6 +358,9 @@ def test_what_was_chosen_is_kept(
     assert again["metrics"] == pytest.approx(card["metrics"], rel=1e-5)
     for name, baseline in card["baselines"].items():
         assert again["baselines"][name] == pytest.approx(baseline, rel=1e-5)
+    known = loaded.description.data
+    loaded.description = replace(loaded.description, data=replace(known, seen=None))
+    assert own_data(loaded, str(run))[1].spec == known  # what an older run lacks is measured
     assert verb("train", "resume=run", "trainer.max_epochs=2")[0] == 0
 
 

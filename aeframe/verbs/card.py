@@ -11,7 +11,7 @@ import torch
 
 from aeframe.artifact import Model
 from aeframe.artifact.stored import check_values, rows
-from aeframe.data import DataModule
+from aeframe.data import DataModule, DataSpec
 from aeframe.data.mapped import require_room
 from aeframe.errors import UserError
 from aeframe.metrics import Metrics
@@ -28,7 +28,8 @@ def of_input(model: Model, options: argparse.Namespace) -> dict[str, Any]:
     given = opened(options.input, model, options)
     with reading(given):
         blocks = shown(given.blocks(model.batch_size), given.count, "Evaluating")
-        return {"metrics": _metrics(model, blocks).compute(), "samples": given.count}
+        metrics = _metrics(model, blocks, model.description.data)
+        return {"metrics": metrics.compute(), "samples": given.count}
 
 
 def of_test_split(model: Model, run: str) -> dict[str, Any]:
@@ -40,7 +41,7 @@ def of_test_split(model: Model, run: str) -> dict[str, Any]:
     rows = data.together(model.net.most_rows)
     _require_room(model, min(rows, count))
     blocks = _blocks(data, rows)
-    metrics = _metrics(model, shown(blocks, count, "Evaluating"))
+    metrics = _metrics(model, shown(blocks, count, "Evaluating"), data.spec)
     metrics.count_dead(data)
     return parts.made["evaluation"].card(model.net, data, metrics.compute()).as_dict()
 
@@ -65,9 +66,9 @@ def _blocks(data: DataModule, n: int) -> Iterator[np.ndarray]:
 
 
 @torch.no_grad()
-def _metrics(model: Model, blocks: Iterable[np.ndarray]) -> Metrics:
+def _metrics(model: Model, blocks: Iterable[np.ndarray], spec: DataSpec) -> Metrics:
     """Clean and deterministic for the reconstruction; corrupted and sampled for the loss."""
-    net, spec = model.net, model.description.data
+    net = model.net
     low, high = spec.range_in(net.normalization)
     metrics = Metrics(net, high - low).to(model.device)
     for number, block in enumerate(blocks):

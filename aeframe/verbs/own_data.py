@@ -43,10 +43,9 @@ def own_data(model: Model, run: str, instead: str = "") -> tuple[Parts, DataModu
         data = data_module(node, parts.made["dataset"])
         data.setup(parts.made["likelihood"].support)
         # as in training, whatever is chosen or measured today
-        data.spec, data.normalization = (
-            model.description.data,
-            deepcopy(model.net.normalization).cpu(),
-        )
+        known = model.description.data
+        data.spec = replace(known, seen=known.seen or data.spec.seen)  # which older runs lack
+        data.normalization = deepcopy(model.net.normalization).cpu()
     except UserError as error:
         remedy = f"The run's data has to be what and where it was in training{instead}."
         # whoever asks this cannot write keys
