@@ -66,10 +66,10 @@ class CopyCheck:
         """What it means, in plain words."""
         if self.samples < self.fewest:
             return f"That is of {self.samples} test samples, too few to say what it means."
-        if 0 < self.learned < self.columns:
+        if self.learned < self.columns:
             return (
-                f"The network learned {self.learned} of {self.columns} columns: the others vary too little "
-                "beside them to count."
+                f"The network learned {self.learned} of {self.columns} columns: beside the largest the "
+                "others vary too little to count."
             )
         if self.real > 0.9 * self.mean_image:
             return "The network has learned nothing yet: the mean image does as well."

@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -391,6 +392,13 @@ def test_columns_that_drown_are_told_instead_of_copying(patient: Callable[..., P
     (found,) = of_card(card_of(PCA, drowned), one, 20, 900, True, others=False)
     assert (found.rule, found.remedy) == ("spreads", "dataset.normalization=standard")
     assert found.seen.startswith("1 of 20 columns are learned")
+    doctor = Doctor(one, on=True)
+    rate = next(rule for rule in doctor.rules if isinstance(rule, LearningRate))
+    rate.spoke, rate.since = 7, 7  # of which the spreads are the cause
+    trainer: Any = SimpleNamespace(current_epoch=20, global_step=900, loggers=[])
+    nothing = replace(drowned, learned=0)
+    (found,) = doctor.read(card_of(PCA, nothing, mse=0.08), trainer, best_step=900)
+    assert found.rule == "spreads"
 
 
 def test_a_short_run_is_told_what_its_card_shows(patient: Callable[..., Patient]) -> None:

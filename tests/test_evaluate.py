@@ -171,7 +171,7 @@ def test_a_column_that_varies_far_more_does_not_hide_the_others() -> None:
     assert found.copied == pytest.approx(1 / 20, abs=0.01)
     assert found.passed
     assert found.sentence == (
-        "The network learned 1 of 20 columns: the others vary too little beside them to count."
+        "The network learned 1 of 20 columns: beside the largest the others vary too little to count."
     )
     net = Stub(lambda x: x)
     copies = copy_check(net, x, x.mean(0))

@@ -9,6 +9,8 @@ from aeframe.doctor.overrides import Override
 from aeframe.evaluate import Card
 
 ENOUGH = 10  # epochs, of which something can be expected however few steps they have
+SPREADS = "spreads"
+"""The finding that explains what else was found of learning."""
 PLAIN = ("val/mse", "val/psnr", "val/explained_variance", "val/denoised_mse", "val/denoised_psnr")
 """The metrics of a run that is after the squared error alone, as PCA is."""
 
@@ -20,13 +22,13 @@ def of_card(
     else was found.
     """
     check = card.copy_check
-    if 0 < check.learned < check.columns:
+    if check.learned < check.columns:
         seen = (
-            f"{check.learned} of {check.columns} columns are learned: they vary so much more than the "
-            "others that these do not count in the loss"
+            f"{check.learned} of {check.columns} columns are learned: beside the largest the others vary "
+            "too little to count in the loss"
         )
         standard = Override("dataset.normalization", "standard")
-        yield Finding("spreads", epochs, seen, patient.remedy(standard))
+        yield Finding(SPREADS, epochs, seen, patient.remedy(standard))
         return
     if not check.passed:
         seen = f"the network copies its input: it brings back {check.copied:.0%} of pure noise"

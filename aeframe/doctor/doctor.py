@@ -12,9 +12,9 @@ from pytorch_lightning.trainer.states import TrainerFn
 
 from aeframe.distributed import is_sharded
 from aeframe.doctor.base import Finding, Patient, Rule, Vitals
-from aeframe.doctor.card import of_card
+from aeframe.doctor.card import SPREADS, of_card
 from aeframe.doctor.code import Collapse, DeadUnits
-from aeframe.doctor.learning import LearningRate, MeanImage, Overfitting
+from aeframe.doctor.learning import UNRELATED, LearningRate, MeanImage, Overfitting
 from aeframe.doctor.saturation import SaturatedOutput, SaturatedUnits, saturated
 from aeframe.doctor.waiting import DataWaiting
 from aeframe.evaluate import Card
@@ -133,6 +133,9 @@ class Doctor(pl.Callback):
         improves = best_step > IMPROVES * steps
         has_others = bool(self.findings)
         self.last = list(of_card(card, self.patient, epoch, steps, improves, has_others))
+        if any(finding.rule == SPREADS for finding in self.last):
+            for rule in self.rules:
+                rule.spoke = rule.spoke if rule.name in UNRELATED else None
         for finding in self.findings:
             if finding.rule not in before:
                 self._write(finding, trainer)
