@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from aeframe.constraints import AuxK, JumpReLU, Resampling, Step
+from aeframe.constraints.revival import new_directions, revive
 from aeframe.likelihoods import Gaussian
 from aeframe.models import Sparse
 from aeframe.noise import Noise
@@ -215,3 +216,20 @@ def test_auxk_is_in_units_of_the_likelihoods_deviation() -> None:
     plain = part.penalty(passed)
     autoencoder.likelihood = Gaussian(variance=0.25)
     assert part.penalty(passed).item() == pytest.approx(4 * plain.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("widths", [(), (4,)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_new_directions_are_as_precise_as_the_weights(
+    widths: tuple[int, ...], dtype: torch.dtype
+) -> None:
+    network = model(widths=widths).to(dtype)
+    optimizer = torch.optim.Adam(network.parameters())
+    units, live = torch.tensor([1, 3]), torch.ones(9, dtype=torch.bool)
+    live[units] = False
+    rows, columns = new_directions(network, 2, torch.randn(8, 6, dtype=dtype), Noise(0))
+    assert rows.dtype == columns.dtype == dtype
+    with torch.no_grad():
+        revive(network, optimizer, units, live, rows, columns)
+        lengths = network.writes_code.weight.norm(dim=1)
+    assert lengths[units].tolist() == pytest.approx([float(lengths[live].mean())] * 2)

@@ -149,10 +149,9 @@ def new_directions(
         directions = F.normalize(missed[worst], dim=1)
         return directions, directions
     everywhere = Noise(*noise.key)  # the same on every rank
-    return (
-        F.normalize(everywhere.normal((count, rows), missed.device), dim=1),
-        F.normalize(everywhere.normal((count, columns), missed.device), dim=1),
-    )
+    drawn = (everywhere.normal((count, width), missed.device) for width in (rows, columns))
+    read, written = (F.normalize(normal, dim=1).to(model.writes_code.weight) for normal in drawn)
+    return read, written
 
 
 def revive(
