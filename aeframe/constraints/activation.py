@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from aeframe.bounds import AtLeast, AtMost, Rate
 from aeframe.constraints.base import Constraint, Data, Pass, Penalty, Step
+from aeframe.constraints.rates import rate_threshold
 from aeframe.distributed import mean_over_ranks
 from aeframe.models.base import Autoencoder, Code, Output
 from aeframe.schedules import Clock, Scheduled
@@ -210,10 +211,3 @@ class _Step(torch.autograd.Function):
         z, theta, width = ctx.saved_tensors
         near = (z - theta).abs() < width / 2
         return None, -(grad * near).sum(0) / width, None
-
-
-@torch.no_grad()
-def rate_threshold(pre: Tensor, rate: float) -> Tensor:
-    """For each unit the value that its pre-activation [N, m] exceeds for the share `rate`, [m]."""
-    active = min(len(pre) - 1, max(0, round(rate * len(pre))))
-    return pre.sort(dim=0, descending=True).values[active].float()

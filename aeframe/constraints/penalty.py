@@ -11,6 +11,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from aeframe.bounds import AtLeast, AtMost, Rate
 from aeframe.constraints.base import Data, Pass, Penalty, Step
+from aeframe.constraints.rates import rate_threshold
 from aeframe.distributed import mean_over_ranks
 from aeframe.likelihoods import held
 from aeframe.models.base import Autoencoder, Code
@@ -18,6 +19,12 @@ from aeframe.precision import widen
 from aeframe.schedules import Clock, Scheduled
 
 Weight = Annotated[Scheduled, AtLeast(0)]
+FIRST_RATE = 0.1
+"""The share of samples for which a rectified unit is active when an L1 penalty begins: from half of them it
+would take thousands of steps to a sparse code.
+"""
+SPREAD = 0.3
+"""The standard deviation of a logistic unit's input before training."""
 
 
 class L1(Penalty):
@@ -44,6 +51,13 @@ class L1(Penalty):
         self.form = form
         self.linear_decoder = self.fixes_norms = self.edits_weights = form == "unit_norm"
         self.differentiates = "deep" if form == "norm_weighted" else "never"
+
+    @torch.no_grad()
+    def attach(self, model: Autoencoder, data: Data) -> None:
+        super().attach(model, data)
+        code = model.encode(data.batch)
+        if code.rectified and isinstance(model.encoder[-1], nn.Linear):
+            model.writes_code.bias.sub_(rate_threshold(code.pre, FIRST_RATE))
 
     def penalty(self, seen: Pass) -> Tensor:
         value, decoder = widen(seen.code.value), seen.model.decoder
@@ -126,9 +140,23 @@ class KLSparsity(Penalty):
     @torch.no_grad()
     def attach(self, model: Autoencoder, data: Data) -> None:
         super().attach(model, data)
+        if model.decoder.is_linear and isinstance(model.decoder.dictionary, nn.Parameter):
+            self._fit_scale(model, data.batch)
         # from a mean of 0.5 it would take thousands of steps down to rho
         bias = model.writes_code.bias
         bias.add_(math.log(self.rho / (1 - self.rho)) - model.encode(data.batch).pre.mean(0))
+
+    def _fit_scale(self, model: Autoencoder, x: Tensor) -> None:
+        """Logistic units do not grow with the data: rows shrink as it grows, and columns grow with it."""
+        rows, bias, columns = (
+            model.writes_code.weight,
+            model.writes_code.bias,
+            model.decoder.dictionary,
+        )
+        factor = SPREAD / model.encode(x).pre.std().clamp(min=1e-30)
+        rows.mul_(factor)
+        bias.mul_(factor)
+        columns.copy_((rows / rows.square().sum(1, keepdim=True)).t())
 
     def note(self, batch: int) -> str | None:
         wanted = math.ceil(5 / self.rho)
