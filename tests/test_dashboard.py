@@ -91,6 +91,7 @@ def test_every_term_is_logged_raw_and_weighted_at_its_step(run: Callable[..., Ev
     events = run(
         *(*SHORT, "trainer.max_epochs=2", "model=sparse", "model.latent_dim=80"),
         *("constraint=[l1,l2]", f"constraint.l1.weight={schedule}", "constraint.l2.weight=0.25"),
+        *("constraint.l1.relative=false", "constraint.l2.relative=false"),
         "scheduler={_target_: torch.optim.lr_scheduler.ExponentialLR, gamma: 0.5, interval: step}",
     )
     steps = list(range(2 * STEPS))
@@ -127,6 +128,7 @@ def test_every_nth_step_is_logged(run: Callable[..., Events], accumulated: int) 
         *("trainer.log_every_n_steps=3", f"trainer.accumulate_grad_batches={accumulated}"),
         *("constraint=[bottleneck,l2]",),
         "constraint.l2.weight={schedule: linear, start: 0.0, end: 1.0, steps: 100}",
+        "constraint.l2.relative=false",
     )
     last = list(range(2, 24 // accumulated, 3))
     raw, weighted = events.scalars("train/l2"), events.scalars("train/l2_weighted")
@@ -397,7 +399,7 @@ def test_hparams_have_the_choices_and_the_final_metrics(run: Callable[..., Event
         **{"likelihood": "Bernoulli", "dataset": "Digits", "batch_size": 32},
         **{"constraint": "masking+l2", "lr": 0.002, "max_epochs": 2, "seed": 3, "beta": 1.0},
         **{"masking.fraction": 0.25, "masking.exact": True, "masking.emphasis_corrupted": 1.0},
-        **{"masking.emphasis_rest": 1.0, "l2.weight": 1e-4},
+        **{"masking.emphasis_rest": 1.0, "l2.weight": 5e-5, "l2.relative": True},
     }
     report = events.report()
     final = {f"test/{name}": value for name, value in report["metrics"].items()}

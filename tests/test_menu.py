@@ -187,7 +187,10 @@ def test_help_lists_options_of_ones_own(tmp_path: Path) -> None:
         ("constraint.", ["constraint.bottleneck."]),
         ("model=sparse constraint.", ["constraint.topk."]),
         ("constraint=[l1,auxk] constraint.a", ["constraint.auxk."]),
-        ("constraint=l1,auxk constraint.l1.", ["constraint.l1.weight=", "constraint.l1.form="]),
+        (
+            "constraint=l1,auxk constraint.l1.",
+            [f"constraint.l1.{key}=" for key in ("weight", "relative", "form")],
+        ),
         ("experiment=vae_mnist dataset.r", ["dataset.root="]),
         ("optimizer._", ["optimizer._target_="]),
         ("constraint=[batch_topk,to", ["constraint=[batch_topk,topk"]),

@@ -583,6 +583,7 @@ def test_the_command_writes_the_values_of_the_very_step(
         ),
         *("constraint=[bottleneck,l2]", "dashboard.images=0"),
         "constraint.l2.weight={schedule: linear, start: 0.0, end: 1.0, steps: 100}",
+        "constraint.l2.relative=false",
     )
     assert status == 0
     found = written(tmp_path / "run")
