@@ -89,9 +89,10 @@ class Jobs:
         """Do a job. Returns the optimized metric; of a job that failed the worst value that there is."""
         from hydra.core.hydra_config import HydraConfig
 
+        from aeframe.garbage import collects
         from aeframe.sweep_direction import worst
 
-        value = self._tried(cfg)
+        value = collects(self._tried)(cfg)  # of a run that failed its exception holds all
         return worst(HydraConfig.get().sweeper) if math.isnan(value) else value
 
     def _tried(self, cfg: Any) -> float:

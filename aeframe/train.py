@@ -40,6 +40,7 @@ from aeframe.evaluate import Card
 from aeframe.files import replaced
 from aeframe.fit import fit_or_fail, is_lightnings, told
 from aeframe.folder_guide import write_guide
+from aeframe.garbage import collects
 from aeframe.interruption import Signals
 from aeframe.launch import is_first_process, locked, one_job, used
 from aeframe.loops import FitLoop
@@ -67,6 +68,7 @@ PROFILERS: dict[str, Callable[..., Profiler]] = {
 """What they find goes to files in the run's folder."""
 
 
+@collects
 @without_denormals()
 def run(
     node: Mapping[str, Any],

@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from tests.benchmarks.arms import Alone, Arm
@@ -36,6 +37,7 @@ GOALS: dict[str, Goal] = {
     "start first-step": Goal(1.3, "at_most"),
     "memory mnist": Goal(49.5, "at_most", "value"),
     "memory mapped": Goal(1.1, "at_most"),
+    "memory sweep": Goal(1.05, "at_most"),
 }
 """By row. Of contender / reference, but for `value`, which is in the row's unit."""
 
@@ -58,6 +60,7 @@ MEASURED: dict[str, Unit] = {"speed": "images/s", "memory": "MiB"}
 PEERS = ("disent", "autoencoders")  # on the small network, without a goal
 SIZES = (60_000, 240_000, 960_000)  # images
 MAPPED = (1, 10)  # GB
+SWEPT = 20  # jobs
 
 
 def rows(space: Workspace, quick: bool) -> list[Row]:
@@ -164,7 +167,29 @@ def _memory(space: Workspace, quick: bool) -> list[Row]:
     return [
         Row("memory mnist", None, mnist, unit="MiB"),
         Row("memory mapped", small, large, unit="MiB", most=3),
+        Row("memory sweep", *_sweeps(space, quick), unit="MiB", most=3),
     ]
+
+
+def _sweeps(space: Workspace, quick: bool) -> tuple[Process, Process]:
+    """A sweep of one job, and of many: what the jobs before hold, shows in the peak."""
+    one, many = (
+        Process(
+            f"{jobs} jobs", partial(_swept, jobs, quick), space, printed=True, lacking=measurable
+        )
+        for jobs in (1, 2 if quick else SWEPT)
+    )
+    return one, many
+
+
+def _swept(jobs: int, quick: bool, folder: Path) -> tuple[str, ...]:
+    """Each job has 100 MB of data for itself."""
+    x = np.random.default_rng(0).normal(size=(1000 if quick else 25_000, 1000))
+    np.save(folder / "x.npy", x.astype(np.float32))
+    seeds = ("-m", f"seed={','.join(map(str, range(jobs)))}", f"hydra.sweep.dir={folder / 'sweep'}")
+    data = ("dataset=array", f"dataset.path={folder / 'x.npy'}")
+    length = ("trainer.max_epochs=1", "trainer.limit_train_batches=20", "evaluation.images=32")
+    return probe("memory_of_training", *seeds, *data, *length, "dashboard.images=0")
 
 
 def _codec(space: Workspace) -> list[Row]:
