@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import csv
-import json
 import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+import yaml
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
-from yaml import YAMLError
 
-from aeframe.strict_json import cell, finite
+from aeframe.errors import short
+from aeframe.evaluation_file import LARGEST, UNREADABLE, number, read_evaluation
+from aeframe.regular_files import read_text
+from aeframe.strict_json import cell
 from aeframe.tradeoffs import Trade, trading, unbeaten
 
 FAILED = "failed.txt"
@@ -97,13 +98,10 @@ def read_jobs(folder: Path) -> tuple[list[Job], str, str]:
     jobs, optimized = list[Job](), dict[str, str]()
     for overrides in sorted(folder.glob("**/.hydra/overrides.yaml")):
         job = Job(overrides.parent.parent, _overrides(overrides))
-        failed = job.folder / FAILED
-        if failed.exists():
-            job.error = failed.read_text(errors="replace").partition("\n")[0] or "failed"
-        elif (job.folder / "evaluation.json").exists():
-            optimized |= _evaluation(job)
+        if (job.folder / FAILED).exists():
+            job.error = _first_line(job.folder / FAILED) or "failed"
         else:
-            job.error = "did not finish"
+            optimized |= _evaluation(job)
         jobs.append(job)
     if len(optimized) == 1:
         return jobs, *optimized.popitem()
@@ -115,31 +113,42 @@ def read_jobs(folder: Path) -> tuple[list[Job], str, str]:
 def _evaluation(job: Job) -> dict[str, str]:
     """Let the job know what its evaluation says. The metric that it optimized, and its direction."""
     try:
-        card = json.loads((job.folder / "evaluation.json").read_text())
+        if (card := read_evaluation(job.folder)) is None:
+            job.error = "did not finish"
+            return {}
         by, check = card["optimized_metric"], card["copy_check"]
-        found = {str(name): finite(value) for name, value in card["metrics"].items()}
+        found = {str(name): number(value) for name, value in card["metrics"].items()}
         metrics = {name: value for name, value in found.items() if value is not None}
-        metrics["copied"] = float(check["copied"])
+        metrics["copied"] = number(check["copied"]) or 0.0
         validation = card["validation"]
-        job.is_validated, job.value = bool(validation), finite(by["value"])
-        job.error_in_validation = finite(validation.get("mse"))
-        job.metrics, job.copies = metrics, not check["passed"]
+        value, error_in_validation = number(by["value"]), number(validation.get("mse"))
+        name, direction = str(by["name"]), str(by["direction"])
+        job.is_validated, job.copies = bool(validation), not check["passed"]
         # older runs did not choose it
-        job.normalization = str(card.get("normalization") or job.overrides.get(NORMALIZATION, ""))
+        job.normalization = short(card.get("normalization") or job.overrides.get(NORMALIZATION, ""))
         job.trade = Trade.read(card.get("trade"))
-        return {str(by["name"]): str(by["direction"])}
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
-        job.error = "its evaluation.json cannot be read"
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
+        job.error = UNREADABLE
         return {}
+    job.value, job.error_in_validation, job.metrics = value, error_in_validation, metrics
+    return {short(name): direction}
 
 
 def _overrides(file: Path) -> dict[str, str]:
     try:
-        words = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
-    except (OmegaConfBaseException, YAMLError, OSError, ValueError, RecursionError):
+        words = yaml.safe_load(read_text(file, LARGEST))
+    except (yaml.YAMLError, OSError, ValueError, RecursionError):
         return {}
-    written = (str(word).lstrip("+~").partition("=") for word in words or ())
+    texts = (word for word in words if isinstance(word, str)) if isinstance(words, list) else ()
+    written = (word.lstrip("+~").partition("=") for word in texts)
     return {key: value for key, _, value in written}
+
+
+def _first_line(file: Path) -> str:
+    try:
+        return short(read_text(file, LARGEST).partition("\n")[0])
+    except (OSError, ValueError):
+        return ""
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from aeframe.errors import UserError, short
+from aeframe.evaluation_file import LARGEST, UNREADABLE, number, read_evaluation
+from aeframe.evaluation_file import NAME as EVALUATION
+from aeframe.regular_files import read_text
 from aeframe.strict_json import as_json, cell
 from aeframe.verbs.base import Verb
-
-LARGEST = 2**20  # bytes of a file that is read
 
 
 @dataclass(frozen=True)
@@ -65,28 +66,45 @@ def _folders(top: Path) -> Iterator[Path]:
 
 
 def _read(folder: Path) -> Run:
-    config = _config(folder)
-    evaluation = _json(folder / "evaluation.json")
-    by = _mapping(evaluation.get("optimized_metric"))
-    value = by.get("value")
-    last = folder / "checkpoints" / "last.ckpt"
+    config, unreadable = _config(folder), False
+    by: dict[str, Any] = {}
+    try:
+        evaluation = read_evaluation(folder)
+        by = _mapping((evaluation or {}).get("optimized_metric"))
+        value = number(by.get("value"))
+    except ValueError:
+        evaluation, value, unreadable = None, None, True
     if (folder / "failed.txt").exists():
         status = "failed"
+    elif unreadable:
+        status = UNREADABLE
     elif evaluation or (folder / "model.safetensors").exists():
         status = "finished"
     else:
         status = "training" if _is_at_work(folder) else "interrupted"
-    dates = [f.stat().st_mtime for f in (folder / "evaluation.json", last, folder) if f.exists()]
+    metric = by.get("name") or config.get("optimized_metric") or ""
     return Run(
         str(folder),
-        datetime.fromtimestamp(dates[0]).strftime("%Y-%m-%d %H:%M"),
+        _when(folder),
         _named(config.get("model")),
         "+".join(short(name, 40) for name in _mapping(config.get("constraint"))) or "free",
         _named(config.get("dataset")),
         status,
-        str(by.get("name") or config.get("optimized_metric") or ""),
-        float(value) if isinstance(value, int | float) else None,
+        short(metric, 40) if isinstance(metric, str) else "",
+        value,
     )
+
+
+def _when(folder: Path) -> str:
+    """The time at which something was last written that counts."""
+    for name in (EVALUATION, "checkpoints/last.ckpt", ""):
+        with suppress(
+            OSError, ValueError, OverflowError
+        ):  # deleted by now, or of no calendar's time
+            return datetime.fromtimestamp((folder / name).stat().st_mtime).strftime(
+                "%Y-%m-%d %H:%M"
+            )
+    return ""
 
 
 def _config(folder: Path) -> dict[str, Any]:
@@ -109,9 +127,8 @@ def _json(file: Path) -> dict[str, Any]:
 
 
 def _text(file: Path) -> str:
-    with suppress(OSError):
-        if file.is_file() and file.stat().st_size <= LARGEST:
-            return file.read_text(errors="replace")
+    with suppress(OSError, ValueError):
+        return read_text(file, LARGEST)
     return ""
 
 
@@ -134,7 +151,8 @@ def _mapping(value: Any) -> dict[str, Any]:
 
 
 def _named(node: Any) -> str:
-    return short(str(_mapping(node).get("_target_", "")).rpartition(".")[2], 40)
+    target = _mapping(node).get("_target_")
+    return short(target.rpartition(".")[2], 40) if isinstance(target, str) else ""
 
 
 def _print(found: list[Run], top: str) -> None:
@@ -146,7 +164,7 @@ def _print(found: list[Run], top: str) -> None:
     for column in ("when", "model", "constraint", "dataset", "status", "metric", "value", "folder"):
         right = column == "value"
         table.add_column(column, justify="right" if right else "left", no_wrap=column == "when")
-    styles = {"failed": "red", "interrupted": "yellow", "training": "cyan"}
+    styles = {"failed": "red", UNREADABLE: "red", "interrupted": "yellow", "training": "cyan"}
     for run in found:
         value = cell(run.value, ".5g") if run.status == "finished" else ""
         kinds = (run.model, run.constraint, run.dataset, run.status, run.metric)

@@ -1,0 +1,39 @@
+"""A run's evaluation.json, read from what may be anyone's file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from aeframe.errors import reason
+from aeframe.regular_files import read_text
+from aeframe.strict_json import finite
+
+NAME = "evaluation.json"
+LARGEST = 2**20  # bytes; a run writes some thousand
+UNREADABLE = f"its {NAME} cannot be read"
+
+
+def read_evaluation(folder: Path) -> dict[str, Any] | None:
+    """Read what a run's folder says of its test; None where it says nothing.
+
+    Raises ValueError for a file that is no mapping in JSON, too deep, too large or no file at all.
+    """
+    try:
+        found = json.loads(read_text(folder / NAME, LARGEST))
+    except FileNotFoundError:
+        return None
+    except (OSError, RecursionError) as error:
+        raise ValueError(reason(error)) from error
+    if not isinstance(found, dict):
+        raise ValueError("it is no mapping")
+    return found
+
+
+def number(value: Any) -> float | None:
+    """Read a number; None for null. Raises ValueError for anything else, and for one beyond all floats."""
+    try:
+        return finite(value)
+    except (TypeError, OverflowError) as error:
+        raise ValueError(reason(error)) from error
