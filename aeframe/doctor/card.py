@@ -61,10 +61,7 @@ def _beside_pca(seen: str, patient: Patient, epochs: int, improves: bool) -> Fin
 
 
 def _one_wide_layer(patient: Patient) -> Override | None:
-    """One hidden layer of twice as many units, where there are several layers of units.
-
-    It is nearer to PCA, and learned more of digits and of small tables than smaller steps or batches did.
-    """
+    """One hidden layer of twice as many units, which is nearer to PCA, where there are several layers."""
     widths, sizes = patient.node["network"].get("widths"), list(patient.net.model.layer_sizes)
     return Override("network.widths", [2 * max(sizes)]) if widths == sizes != sizes[:1] else None
 
