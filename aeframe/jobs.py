@@ -112,7 +112,7 @@ class Jobs:
         self.started += 1
         try:
             if hydra.mode == RunMode.MULTIRUN:
-                check_job(hydra.sweeper, cfg.optimized_metric)
+                check_job(hydra.sweeper, cfg)
             return self._run(cfg, folder)
         except (UserError, TrainingError) as error:
             self.failure = error

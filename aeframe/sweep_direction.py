@@ -25,7 +25,7 @@ def follow_metric(cfg: Any, words: Sequence[str]) -> None:
     sweeper = cfg.hydra.sweeper
     if "direction" not in sweeper:
         return
-    said, metric = _direction(sweeper.direction), str(cfg.optimized_metric)
+    said, metric = _direction(sweeper.direction), _metric(cfg)
     wanted = direction_of(metric)
     is_typed = any(re.match(rf"\+*{KEY}=", word) for word in words)
     if said != wanted and (is_typed or said == "maximize"):  # which is not what it is by default
@@ -37,9 +37,12 @@ def follow_metric(cfg: Any, words: Sequence[str]) -> None:
         cfg.hydra.overrides.task.append(f"++optimized_metric={quoted(metric)}")
 
 
-def check_job(sweeper: Any, metric: str) -> None:
+def check_job(sweeper: Any, cfg: Any) -> None:
     """Raise UserError where a job's metric is better in the other direction than the search goes."""
-    if "direction" in sweeper and (said := _direction(sweeper.direction)) != direction_of(metric):
+    if "direction" not in sweeper:
+        return
+    said, metric = _direction(sweeper.direction), _metric(cfg)
+    if said != direction_of(metric):
         raise _other(said, metric)
 
 
@@ -56,6 +59,14 @@ def worst(sweeper: Any) -> float:
 def direction_of(metric: str) -> str:
     """`minimize` or `maximize`."""
     return WORDS[imported("aeframe.metric_names").better_is(metric)]
+
+
+def _metric(cfg: Any) -> str:
+    """The optimized metric of a configuration, also where that is left to its parts."""
+    from omegaconf import OmegaConf
+
+    node = OmegaConf.to_container(cfg, resolve=False)
+    return str(imported("aeframe.config.aim").optimized_metric(node))
 
 
 def _direction(node: Any) -> str:
