@@ -309,7 +309,7 @@ OPTIONS: dict[str, tuple[list[str], list[int]]] = {
             *("+trainer.min_epochs=2", "trainer.max_epochs=3", "until.metric=val/mse"),
             *("until.at_most=9", "+trainer.val_check_interval=5"),
         ],
-        [5],  # from then on Lightning looks after each step whether it may stop
+        [*[5, 5, 2] * 2, 5],  # it is looked at anew in each validation
     ),
 }
 
