@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, ClassVar
 
 from hydra._internal import hydra as hydras
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.types import RunMode
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
-from aeframe.hydra_keys import check_hydra, check_search_path
+from aeframe.hydra_keys import check_hydra, check_search_path, check_sweep
 from aeframe.launch import CONF
 from aeframe.sweep_direction import follow_metric
 
@@ -51,15 +51,22 @@ class Loader(ConfigLoaderImpl):
         cfg = super().load_configuration(
             config_name, overrides, run_mode, from_shell, validate_sweep_overrides
         )
-        plain = OmegaConf.to_container(cfg, resolve=False, enum_to_str=True)
-        assert isinstance(plain, dict)
-        check_hydra(plain["hydra"], overrides)
-        if run_mode == RunMode.MULTIRUN:
-            follow_metric(cfg, overrides)
+        check_hydra(_hydra(cfg), overrides)
+        if run_mode == RunMode.MULTIRUN:  # also to find out whether a command is a sweep
+            if cfg.hydra.mode == RunMode.MULTIRUN:
+                prepare_sweep(cfg, overrides)
         else:  # in a sweep less is looked at
             with suppress(pickle.PicklingError):  # Hydra loads some plug-ins' classes twice
                 self.known[key] = pickle.dumps(cfg)
                 return pickle.loads(self.known[key])
+        return cfg
+
+    def load_sweep_config(
+        self, master_config: DictConfig, sweep_overrides: list[str]
+    ) -> DictConfig:
+        """The configuration of a sweep's job, which may have another experiment than the sweep's own."""
+        cfg = super().load_sweep_config(master_config, sweep_overrides)
+        check_sweep(_hydra(cfg), [*master_config.hydra.overrides.hydra, *sweep_overrides])
         return cfg
 
     def _is_own(self, config_name: str) -> bool:
@@ -67,6 +74,23 @@ class Loader(ConfigLoaderImpl):
         places = self.config_search_path.get_path()
         main = [str(p.path).removeprefix("file://") for p in places if p.provider == "main"]
         return config_name == "config" and main == [str(CONF)]
+
+
+def prepare_sweep(cfg: DictConfig, words: Sequence[str]) -> None:
+    """Let a sweep follow its metric. Raises UserError for one that cannot, or may not have its folders.
+
+    words: the overrides that it was composed with. Of an experiment that is a sweep, this has to be called
+    first: Hydra itself would take what is raised for a word that it is none.
+    """
+    check_sweep(_hydra(cfg), words)
+    follow_metric(cfg, list(words))
+
+
+def _hydra(cfg: DictConfig) -> Any:
+    """The keys of Hydra's, without interpolations resolved."""
+    plain = OmegaConf.to_container(cfg, resolve=False, enum_to_str=True)
+    assert isinstance(plain, dict)
+    return plain["hydra"]
 
 
 @contextmanager

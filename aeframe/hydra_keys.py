@@ -31,12 +31,16 @@ TYPED = (
 """Keys that count only where the user types them."""
 
 OWN_SWEEP = "${run_folder:outputs/sweeps/${now:%Y-%m-%d},${now:%H-%M-%S-%f},sweep}"
+OWN_JOB = "${hydra.job.num}_${run_name:${hydra.runtime.choices},${constraint}}"
+"""The folders of a sweep and of its jobs, as conf/config.yaml has them."""
 QUEUE = {
     "hydra.launcher.submitit_folder": ["${hydra.sweep.dir}/.submitit/%j"],
     "hydra.launcher.name": ["${hydra.job.name}"],
 }
 """Values of submitit's keys that hold an interpolation."""
 
+BELOW = re.compile(r"(?!/|(.*/)?\.\.(/|$))([\w./=+-]|\$\{hydra\.job\.(num|id)\})+")
+"""A folder that lies in that of the sweep, whatever it is called."""
 TEXT = re.compile(r"(?!.*(://|\$\{))[^\x00-\x1f\x7f]*")
 """A text that logging takes as it is: it imports what stands behind ext://."""
 PLAIN = re.compile(r"[^\x00-\x1f\x7f'\"`$\\]*")
@@ -73,13 +77,43 @@ def check_hydra(hydra: Any, words: Sequence[str]) -> None:
         raise UserError("hydra.runtime.output_dir", "is set by Hydra", "Write hydra.run.dir.")
     for kind in ("run", "sweep"):
         _check_folder(f"hydra.{kind}.dir", _mapping(hydra.get(kind), f"hydra.{kind}").get("dir"))
-    _check_job(_mapping(hydra.get("job"), "hydra.job"))
+    typed = _typed(words)
+    _check_job(_mapping(hydra.get("job"), "hydra.job"), typed)
     _check_callbacks(_mapping(hydra.get("callbacks"), "hydra.callbacks"))
     for kind in ("hydra_logging", "job_logging"):
         _check_logging(_mapping(hydra.get(kind), f"hydra.{kind}"), f"hydra.{kind}")
-    typed = _typed(words)
-    _check_launcher(_mapping(hydra.get("launcher"), "hydra.launcher"), hydra.get("sweep"), typed)
+    _check_launcher(_mapping(hydra.get("launcher"), "hydra.launcher"), typed)
     _check_sweeper(_mapping(hydra.get("sweeper"), "hydra.sweeper"), typed)
+
+
+def check_sweep(hydra: Any, words: Sequence[str]) -> None:
+    """Raise UserError where a sweep or one of its jobs would have a folder that somebody else chose.
+
+    hydra, words: see check_hydra, by which both were looked at. What a folder of jobs holds is overwritten,
+    and launchers unpickle their jobs' results from there.
+    """
+    sweep, typed = _mapping(hydra.get("sweep"), "hydra.sweep"), _typed(words)
+    folder, job = sweep.get("dir"), sweep.get("subdir")
+    if not (is_new_folder(folder) or folder in typed.get("hydra.sweep.dir", ())):
+        raise _typed_only("hydra.sweep.dir")
+    is_below = isinstance(job, str) and BELOW.fullmatch(job)
+    if not (job == OWN_JOB or is_below or job in typed.get("hydra.sweep.subdir", ())):
+        raise _typed_only("hydra.sweep.subdir")
+
+
+def is_new_folder(text: Any) -> bool:
+    """Check for a folder, not resolved, that is made when it is resolved (launch.Folders), and no other.
+
+    Quotes could hide where the braces end, behind which a way may lead out of the folder.
+    """
+    depth = 0
+    if not isinstance(text, str) or re.match(r"\$\{run_folder:[^'\"\\]*\}$", text) is None:
+        return False
+    for place, sign in enumerate(text):
+        depth += (sign == "{") - (sign == "}")
+        if depth == 0 and sign == "}":
+            return place == len(text) - 1
+    return False
 
 
 def check_search_path(primary: Any) -> None:
@@ -101,7 +135,7 @@ def _check_folder(key: str, folder: Any) -> None:
         raise UserError(where, "Hydra does not know ~", f"Write {key}={path}.")
 
 
-def _check_job(job: Mapping[str, Any]) -> None:
+def _check_job(job: Mapping[str, Any], typed: Typed) -> None:
     for key in ("env_set", "env_copy"):
         if job.get(key):
             remedy = "Set variables in front of the command: NAME=VALUE aeframe train."
@@ -109,8 +143,12 @@ def _check_job(job: Mapping[str, Any]) -> None:
     if job.get("chdir"):
         what = "a run stays in the folder where it was started"
         raise UserError("hydra.job.chdir", what, "Write hydra.run.dir=FOLDER for its results.")
-    if not re.fullmatch(r"[\w-]+|\?\?\?", str(job.get("name", "train"))):
+    name = str(job.get("name", "train"))
+    if not re.fullmatch(r"[\w-]+|\?\?\?", name):
         raise UserError("hydra.job.name", "must be one word", "Write hydra.job.name=train.")
+    # the log's name: of others nobody looks whether they are links out of the run's folder
+    if name not in ("train", "???", *typed.get("hydra.job.name", ())):
+        raise _typed_only("hydra.job.name")
 
 
 def _check_callbacks(callbacks: Mapping[str, Any]) -> None:
@@ -128,11 +166,8 @@ def _check_logging(node: Mapping[str, Any], where: str) -> None:
             raise UserError(place, "of logging, a file may set levels and formats", OUT)
 
 
-def _check_launcher(node: Mapping[str, Any], sweep: Any, typed: Typed) -> None:
+def _check_launcher(node: Mapping[str, Any], typed: Typed) -> None:
     is_queue = _plugin(node, "hydra.launcher", LAUNCHERS, "hydra/launcher").startswith("submitit")
-    folder = _mapping(sweep, "hydra.sweep").get("dir")
-    if is_queue and folder not in (OWN_SWEEP, *typed.get("hydra.sweep.dir", ())):
-        raise _typed_only("hydra.sweep.dir")  # the jobs' results are unpickled from there
     _check_keys(node, "hydra.launcher", {**typed, **QUEUE} if is_queue else typed)
 
 
@@ -187,7 +222,7 @@ def _typed(words: Sequence[str]) -> Typed:
     """The values that the command line gives to keys of Hydra's."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    own = [word for word in words if re.match(r"\+*hydra\.(launcher|sweeper|sweep)\.", word)]
+    own = [word for word in words if re.match(r"\+*hydra\.(launcher|sweeper|sweep|job)\.", word)]
     said: Typed = {}
     for one in OverridesParser.create().parse_overrides(own) if own else ():
         for path, value in _leaves(one.value()):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from aeframe.errors import UserError, unreadable
+from aeframe.hydra_keys import is_new_folder
 from aeframe.launch import CONF
 from aeframe.local_paths import local
 from aeframe.nearest import nearest
@@ -86,15 +87,19 @@ class Command:
         from hydra.types import RunMode
         from omegaconf import OmegaConf, open_dict
 
+        from aeframe.composed_once import prepare_sweep
+
         extra = [f"hydra.searchpath=[{','.join(f'file://{f}' for f in self.folders[1:])}]"]
         with initialize_config_dir(str(CONF), version_base="1.3"):
             added = extra if len(self.folders) > 1 else []
             cfg = compose(self.name, [*self.overrides, *added], return_hydra_config=True)
         sweeps = cfg.hydra.mode == RunMode.MULTIRUN
+        if sweeps:
+            prepare_sweep(cfg, self.overrides)
         where = cfg.hydra.sweep if sweeps else cfg.hydra.run
         written = OmegaConf.to_container(where)
         assert isinstance(written, dict)
-        is_new = "${run_folder:" in str(written["dir"])
+        is_new = is_new_folder(written["dir"])
         key = f"hydra.{'sweep' if sweeps else 'run'}.dir"
         if written["dir"] == "":
             raise UserError(key, "is empty", f"Write {key}=FOLDER.")

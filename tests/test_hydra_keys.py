@@ -19,7 +19,15 @@ from omegaconf import OmegaConf
 
 from aeframe.composed_once import Loader
 from aeframe.errors import UserError
-from aeframe.hydra_keys import LAUNCHERS, OWN_SWEEP, SAMPLERS, SWEEPERS, check_hydra
+from aeframe.hydra_keys import (
+    LAUNCHERS,
+    OWN_JOB,
+    SAMPLERS,
+    SWEEPERS,
+    check_hydra,
+    check_sweep,
+    is_new_folder,
+)
 from aeframe.launch import CONF
 from tests.conftest import TINY
 
@@ -64,6 +72,7 @@ BAD = {
     "another folder": "job: {chdir: true}",
     "a name with a path": "job: {name: ../precious}",
     "a name elsewhere": "job: {name: '${name}'}",
+    "the name of another log": "job: {name: precious}",
     "Hydra's own folder": "output_subdir: ../owned",
     "the output folder": "runtime: {output_dir: precious}",
     "words": "overrides: {hydra: ['hydra.searchpath=[pkg://spy]']}",
@@ -129,7 +138,9 @@ def refuse(node: dict[str, Any], words: Sequence[str] = ()) -> str:
 
 def test_what_hydra_and_aeframe_bring_is_known(own: dict[str, Any]) -> None:
     check_hydra(own, [])
-    assert own["sweep"]["dir"] == OWN_SWEEP
+    check_sweep(own, [])
+    assert own["sweep"]["subdir"] == OWN_JOB
+    assert is_new_folder(own["run"]["dir"])
     for kind in ("hydra_logging", "job_logging"):
         for name in ("default", "stdout", "disabled", "none"):
             file = Path(hydra.__file__).parent / "conf" / "hydra" / kind / f"{name}.yaml"
@@ -162,13 +173,31 @@ def test_a_jobs_script_holds_no_commands_of_a_file(own: dict[str, Any], kind: st
     assert line.startswith(f"hydra.launcher.{next(iter(said))}")
 
 
-def test_results_are_unpickled_from_no_folder_that_a_file_names(own: dict[str, Any]) -> None:
-    node = {**own, "launcher": SUBMITITS, "sweep": {"dir": "theirs"}}
-    assert refuse(node) == (
-        "hydra.sweep.dir: counts only on the command line. Write hydra.sweep.dir=VALUE there."
-    )
-    typed = "hydra.sweep.dir='theirs'"
-    check_hydra({**node, "overrides": {"hydra": [typed]}}, [typed])
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("dir", "theirs"),
+        ("dir", "${run_folder:outputs,a,b}/../../theirs"),
+        ("dir", "${run_folder:outputs,'{',b}/../../theirs}"),
+        ("subdir", "/theirs"),
+        ("subdir", "../theirs"),
+        ("subdir", "a/.."),
+        ("subdir", "${name}"),
+        ("subdir", "${n${hydra.job.num}}"),
+        ("subdir", "${hydra.job.override_dirname}"),  # whose separator a file may set
+    ],
+)
+def test_a_file_names_no_folder_of_a_sweep(own: dict[str, Any], key: str, value: str) -> None:
+    node = {**own, "sweep": {**own["sweep"], key: value}}
+    with pytest.raises(UserError, match=f"hydra.sweep.{key}: counts only on the command line"):
+        check_sweep(node, [])
+    quoted = value.replace("'", "\\'")
+    check_sweep(node, [f"hydra.sweep.{key}='{quoted}'"])
+
+
+@pytest.mark.parametrize("folder", ["jobs/${hydra.job.num}", "a.b-${hydra.job.id}", "..a/b"])
+def test_a_jobs_folder_lies_in_the_sweeps(own: dict[str, Any], folder: str) -> None:
+    check_sweep({**own, "sweep": {**own["sweep"], "subdir": folder}}, [])
 
 
 @pytest.mark.parametrize(
@@ -240,6 +269,30 @@ def test_nor_does_one_of_a_sweeps_jobs(aeframe: Command, stranger: Path) -> None
     write(stranger, "help: {app_name: good}", "y")
     line = refused(aeframe, stranger, "-m", "experiment=y,x")
     assert line.startswith("aeframe: hydra.job.env_set: may set no environment variables.")
+
+
+def test_an_experiment_that_is_a_sweep_has_no_folder_of_its_own_choice(
+    aeframe: Command, stranger: Path
+) -> None:
+    line = "aeframe: hydra.sweep.subdir: counts only on the command line."
+    write(
+        stranger, f"sweep: {{subdir: {stranger}}}, mode: MULTIRUN, sweeper: {{params: {{seed: 1}}}}"
+    )
+    assert refused(aeframe, stranger, "experiment=x").startswith(line)
+    write(stranger, f"sweep: {{subdir: {stranger}}}")
+    write(stranger, "help: {app_name: good}", "y")
+    assert refused(aeframe, stranger, "-m", "experiment=y,x").startswith(line)  # of a job's
+
+
+def test_no_run_is_written_through_links_of_a_stranger(aeframe: Command, stranger: Path) -> None:
+    (stranger / "run").mkdir()
+    (stranger / "run" / "train.log").symlink_to(stranger.parent / "precious")
+    new = f"${{run_folder:{stranger},a,b}}"
+    write(stranger, f"run: {{dir: '{new}/../run'}}")
+    status, _, err = aeframe("--config-dir", str(stranger), *TINY, "experiment=x")
+    assert status == 2
+    assert "train.log: is a link" in err
+    assert (stranger.parent / "precious").read_text() == "do not lose me"
 
 
 def test_nothing_is_called_to_show_it(aeframe: Command, stranger: Path) -> None:
