@@ -263,6 +263,20 @@ def test_what_an_interrupted_run_left_is_written_over(photos: Path, decoded: lis
     assert sorted(file.suffix for file in entry.parent.iterdir()) == [".images", ".lock"]
 
 
+@pytest.mark.parametrize("ending", [".lock", ".partial", ".images"])
+def test_nothing_is_written_through_what_lies_in_a_folder(photos: Path, ending: str) -> None:
+    folder, precious = photos.parent / "cache", photos.parent / "precious"
+    first = source(photos, cache=str(folder)).load().data.clone()
+    (entry,) = folder.glob("*.images")
+    precious.write_text("do not lose me")
+    for place in (lambda p: p.symlink_to(precious), lambda p: p.hardlink_to(precious), os.mkfifo):
+        entry.unlink(missing_ok=True)
+        entry.with_suffix(ending).unlink(missing_ok=True)
+        place(entry.with_suffix(ending))
+        assert torch.equal(source(photos, cache=str(folder)).load().data, first)
+        assert precious.read_text() == "do not lose me"
+
+
 def load(root: Path) -> Raw:
     return source(root).load().in_memory()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,18 @@ def test_pages_that_are_not_read_are_told(
     said = capfd.readouterr().err
     assert f"1 TIFF(s) hold several pages, and the first is read: {tmp_path}/a.tif" in said
     assert "Save each page as a file of its own to read all." in said
+
+
+def test_pages_are_not_looked_at_to_be_told(tmp_path: Path) -> None:
+    """A file may have any number of them, or say that there is one where there is none."""
+    file = write(tmp_path, np.uint8, DARK, ending="tif") / "0.tif"
+    whole = pixels(tmp_path)
+    content = bytearray(file.read_bytes())
+    (first,) = struct.unpack_from("<I", content, 4)
+    (entries,) = struct.unpack_from("<H", content, first)
+    struct.pack_into("<I", content, first + 2 + 12 * entries, len(content))
+    file.write_bytes(content + b"no page")
+    assert np.array_equal(pixels(tmp_path), whole)
 
 
 def test_kept_images_are_those_of_their_range(

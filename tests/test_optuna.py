@@ -6,6 +6,7 @@ import importlib
 import json
 import warnings
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,9 @@ def test_a_sweep_that_breaks_off_shows_its_table(
     def broken(*_: Any) -> None:
         raise OSError("no room")
 
-    monkeypatch.setattr("hydra_plugins.hydra_optuna_sweeper._impl.OmegaConf.save", broken)
+    # not by its dotted path: Hydra loads plug-ins twice, and the packages forget their modules
+    plugin = import_module("hydra_plugins.hydra_optuna_sweeper._impl")
+    monkeypatch.setattr(plugin.OmegaConf, "save", broken)
     with pytest.raises(OSError, match="no room"):
         aeframe(*GRID, "model.latent_dim=8,2")
     assert [row["val/mse"] for row in rows(tmp_path / "sweep")] == ["0.1", "0.3"]

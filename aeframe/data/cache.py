@@ -18,6 +18,7 @@ import numpy as np
 
 from aeframe.data.levels import Range
 from aeframe.data.mapped import Mapped, mapped
+from aeframe.regular_files import open_regular
 
 HEADER = 4096  # bytes before the pixels, which then begin on a page
 CHECKSUM = 8  # characters at the header's end
@@ -81,7 +82,7 @@ class CachedImages:
     def _read(self) -> Images | None:
         count, *image = self.shape
         try:
-            with self.path.open("rb") as stream:
+            with open_regular(self.path) as stream:
                 header = stream.read(HEADER)
                 size = os.fstat(stream.fileno()).st_size
                 rows, rest = divmod(size - HEADER - count, math.prod(image))
@@ -106,7 +107,8 @@ class CachedImages:
         if shutil.disk_usage(partial.parent).free < most:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         try:
-            with partial.open("wb") as stream:
+            partial.unlink(missing_ok=True)  # what is left there may be a link of somebody else's
+            with partial.open("xb") as stream:
                 stream.write(bytes(HEADER))
                 header = self.head + json.dumps(decoded.measured).encode()
                 header = header.ljust(HEADER - CHECKSUM)
@@ -150,7 +152,8 @@ def _alone(path: Path) -> Iterator[None]:
     except ImportError:  # two may then decode the same, and what they write is checked
         yield
         return
-    with path.open("w") as lock:
+    # neither cut nor waited for: a link or a pipe may be there, where the folder is somebody else's
+    with open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK, 0o600), "rb") as lock:
         # given back when the file is closed, or the process killed
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -36,9 +36,9 @@ Color = Literal["rgb", "gray"]
 
 @dataclass(frozen=True)
 class Noticed:
-    """Files of which something was left out: the pages of those with several, and those with cut values."""
+    """Files of which something was left out: those with several pages, and those with cut values."""
 
-    pages: dict[Path, int] = field(default_factory=dict)
+    pages: set[Path] = field(default_factory=set)
     cut: set[Path] = field(default_factory=set)
 
 
@@ -106,8 +106,8 @@ class ImageReader:
             # of a .tga nothing but its ending says what it is
             if opened.format not in (*FORMATS, file.suffix[1:].upper()):
                 raise ValueError(f"it holds {opened.format}")
-            if opened.format == "TIFF" and (pages := getattr(opened, "n_frames", 1)) > 1:
-                self.noticed.pages[file] = pages
+            if opened.format == "TIFF" and getattr(opened, "is_animated", False):
+                self.noticed.pages.add(file)  # uncounted: that takes a look at each of them
             upright = ImageOps.exif_transpose(opened)
             image, is_cut = in_eight_bits(upright, self.levels, opened.format)
         if is_cut:

@@ -145,7 +145,7 @@ def measure(files: Iterable[Path]) -> Range | None:
 
 def _ends(file: Path) -> Range | None:
     try:
-        with Image.open(file) as opened:
+        with Image.open(file, formats=["TIFF"]) as opened:
             if not needs_measure(opened, opened.format):
                 return None
             values = _values(opened)
