@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -10,10 +11,11 @@ from aeframe.config.aim import AUTO
 from aeframe.config.classes import keys, resolve
 from aeframe.durations import is_duration, seconds, written
 from aeframe.errors import ConfigError, Problem, UserError, short
+from aeframe.launch import called
 from aeframe.lengths import LENGTHS, stretched
 from aeframe.origin import with_data_found
 from aeframe.overrides import key_of
-from aeframe.saved import Saved, mapping, state_in
+from aeframe.saved import LAST, Saved, mapping, state_in
 
 HARMLESS = (
     "resume",
@@ -39,6 +41,8 @@ HARMLESS = (
     ),
 )
 """What changes where, how long or how fast a run trains, but not what it trains."""
+
+ANEW = "Leave it out, or start a new run."
 
 
 def with_overrides(saved: Saved, words: Sequence[str], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -104,9 +108,17 @@ def _is_as_before(key: str, saved: Saved, given: Mapping[str, Any]) -> bool:
 
 
 def check_same(saved: Saved, given: Mapping[str, Any]) -> None:
-    """Raise ConfigError where a configuration is that of another run."""
+    """Raise ConfigError where a configuration is that of another run.
+
+    Another version's defaults, which nobody has typed, may make it one.
+    """
     if changed := _changed(saved, given):
-        raise ConfigError([_refused(f"{key}={value}", saved) for key, value in changed.items()])
+        onward = f"{called()} {shlex.quote(f'resume={saved.folder}')}"
+        remedy = f"Leave it out, or go on with the run's own values: {onward}"
+        if saved.checkpoint.name != LAST:
+            remedy = ANEW
+        words = [f"{key}={value}" for key, value in changed.items()]
+        raise ConfigError([_refused(word, saved, remedy) for word in words])
 
 
 def _changed(saved: Saved, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -169,13 +181,13 @@ def _is_harmless(key: str) -> bool:
     return any(key == known or key.startswith(f"{known}.") for known in HARMLESS)
 
 
-def _refused(word: str, saved: Saved) -> Problem:
+def _refused(word: str, saved: Saved, remedy: str = ANEW) -> Problem:
     try:
         before = f", which was trained with {_named(_at(saved.node, key_of(word)))}"
     except (KeyError, TypeError):
         before = ""
     what = f"would make another run of {saved.folder}{before}"
-    return Problem(word, what, "Leave it out, or start a new run.")
+    return Problem(word, what, remedy)
 
 
 def _named(value: Any) -> str:

@@ -110,6 +110,8 @@ FOREIGN: dict[str, tuple[Change, str]] = {
     "no model": (put("config|model", None), "expected the keys of a mapping"),
     "another normalization": (put("data|normalization", "rms"), "does not hold the weights"),
     "no normalization": (put("data|normalization", "auto"), "none that aeframe has"),
+    "a range beyond float32": (put("data|low", -1e300), "more than float32"),
+    "a stored one": (put("data|stored", [0.0, 1e300]), "data.stored"),
     "a range of nothing": (put("data|seen", [3.0, 3.0]), "data.seen"),
     "an odd activation": (put("config|network|activation", "eval"), "network.activation=eval"),
     # of the weights

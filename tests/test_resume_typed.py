@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -181,6 +182,18 @@ def test_a_run_that_goes_on_keeps_what_hydra_wrote_of_its_beginning(
     assert aeframe(*words)[0] == 0
     assert contents(finished / ".hydra") == before
     assert steps(finished) == 16
+
+
+def test_a_run_with_other_defaults_goes_on_as_is_advised(aeframe: Command, begun: Path) -> None:
+    """Those of another version, which resume=auto finds in what is composed, though nobody typed them."""
+    status, _, err = aeframe(
+        *EPOCH, "trainer.max_epochs=2", "hydra.run.dir=run", "resume=auto", "seed=1"
+    )
+    assert status == 2
+    _, _, advice = err.partition("Leave it out, or go on with the run's own values: ")
+    words = shlex.split(advice.splitlines()[0])
+    assert words[-1] == "resume=run"
+    assert aeframe(words[-1])[0] == 0
 
 
 # what else is typed

@@ -23,6 +23,8 @@ from aeframe.strict_json import as_json
 FORMAT = 1
 LARGEST = 2**22  # bytes of the text
 AXES = 4
+FARTHEST = torch.finfo(torch.float32).max
+"""Of the values of samples, which are all brought to float32."""
 DTYPES = {
     str(dtype).removeprefix("torch."): dtype
     for dtype in (
@@ -183,6 +185,8 @@ def _range(given: Any, where: str, *, apart: bool = False) -> tuple[float, float
     """Two numbers; `apart`: of which the second is larger."""
     if not isinstance(given, list) or len(given) != 2 or not all(map(_is_number, given)):
         raise ForeignError(f"{where} are no two numbers")
+    if max(map(abs, given)) > FARTHEST:
+        raise ForeignError(f"{where} are more than float32 can hold")
     if apart and not given[0] < given[1]:
         raise ForeignError(f"{where} is no range")
     return float(given[0]), float(given[1])
