@@ -11,6 +11,8 @@ from aeframe.config.aim import AUTO, optimized_metric
 from aeframe.launch import CONF
 from aeframe.overrides import quoted
 
+GROUPS = ("model", "constraint", "dataset", "network", "likelihood", "hardware")
+"""Those whose options are told."""
 WORDS = ("null", "true", "false", "nan", "inf")
 """Which are no texts unless they are quoted."""
 PLAIN, NUMBER = r"[\w./][\w./+-]*", r"[\d_.]+(e[+-]?[\d_]+)?"
@@ -25,7 +27,7 @@ def differences(node: Mapping[str, Any]) -> list[str]:
     An experiment is not named: what it chooses is.
     """
     said = Choice()
-    for group in ("model", "constraint", "dataset", "network", "likelihood", "hardware"):
+    for group in GROUPS:
         usual = chosen(said)[group]
         names = list(node[group]) if group == "constraint" else _options(group, node, usual)
         if names != usual:

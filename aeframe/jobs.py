@@ -7,6 +7,7 @@ import math
 import shlex
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,14 +38,14 @@ class Jobs:
         Returns whether there is a checkpoint to go on from.
         """
         config = imported("aeframe.config")
-        node, saved = self._continued(config.plain(cfg), folder)
+        node, saved = self._continued(config.plain(cfg), folder, self.command.overrides)
         config.check(node)
         return saved is not None
 
-    def _continued(self, node: Any, folder: Path | None) -> tuple[Any, Any]:
+    def _continued(self, node: Any, folder: Path | None, words: Sequence[str]) -> tuple[Any, Any]:
         """The configuration to train with and the checkpoint to go on from, if any.
 
-        folder: the run's, where it is known.
+        folder: the run's, where it is known. words: its overrides.
         """
         if node.get("resume") is None or folder is None:
             return node, None
@@ -53,9 +54,9 @@ class Jobs:
         resume = imported("aeframe.resume")
         saved = imported("aeframe.saved").saved_in(folder)
         if saved is None:
-            self._begin_anew(node, folder)
+            self._begin_anew(node, folder, words)
             return node, None
-        node = resume.keeping_metric(saved, node)
+        node = _as_begun(saved, node, words)
         if node["resume"] in AUTOMATIC:
             resume.check_same(saved, node)
         else:
@@ -64,12 +65,11 @@ class Jobs:
         resume.check_time(saved, node)
         return node, saved
 
-    def _begin_anew(self, node: Any, folder: Path) -> None:
+    def _begin_anew(self, node: Any, folder: Path, words: Sequence[str]) -> None:
         """Raise ConfigError where the folder, which has no checkpoint to go on from, holds another run."""
         saved = imported("aeframe.saved")
         if (best := saved.saved_in(folder, saved.BEST)) is not None:
-            resume = imported("aeframe.resume")
-            resume.check_same(best, resume.keeping_metric(best, node))
+            imported("aeframe.resume").check_same(best, _as_begun(best, node, words))
 
     def ended(self, end: Interrupted | KeyboardInterrupt) -> BaseException:
         """What a signal ended, with how it goes on: of a sweep that is the sweep, and not one of its jobs."""
@@ -150,6 +150,8 @@ class Jobs:
 
     def _run(self, cfg: Any, folder: Path) -> float:
         """Train, but for a job that has been done, or has failed and is not to be tried again."""
+        from hydra.core.hydra_config import HydraConfig
+
         from aeframe.launch import refuse_used
         from aeframe.overrides import AUTOMATIC
         from aeframe.sweep import FAILED
@@ -158,7 +160,8 @@ class Jobs:
         if failed.exists() and cfg.resume == "auto" and self.command.multirun:
             print(f"{folder}: failed before; resume=retry tries it again", file=sys.stderr)
             return float("nan")
-        node, saved = self._continued(imported("aeframe.config").plain(cfg), folder)
+        given, words = imported("aeframe.config").plain(cfg), list(HydraConfig.get().overrides.task)
+        node, saved = self._continued(given, folder, words)
         if saved is not None and saved.is_done(node):
             if cfg.resume not in AUTOMATIC:
                 what = f"has finished, after {saved.steps:,} steps"
@@ -173,6 +176,12 @@ class Jobs:
             _write_configuration(cfg, folder / ".hydra")
         failed.unlink(missing_ok=True)
         return imported("aeframe.train").run(node, folder, self.command.flags, saved)
+
+
+def _as_begun(saved: Any, node: Any, words: Sequence[str]) -> Any:
+    """A configuration with what its parts or the defaults choose as they did when the run was begun."""
+    own = imported("aeframe.resume").keeping_metric(saved, node)
+    return imported("aeframe.older_defaults").with_own_defaults(saved, words, own)
 
 
 def _write_configuration(cfg: Any, folder: Path) -> None:

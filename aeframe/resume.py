@@ -52,7 +52,7 @@ def with_overrides(saved: Saved, words: Sequence[str], given: Mapping[str, Any])
     make it another run.
     """
     node, wrong = with_data_found(harmless_here(saved.node), saved.folder), []
-    is_repeated = not _changed(saved, given)  # the command that the run began with
+    is_repeated = not find_changes(saved, given)  # the command that the run began with
     for word in words:
         key = key_of(word)
         if key.startswith("hydra"):
@@ -112,7 +112,7 @@ def check_same(saved: Saved, given: Mapping[str, Any]) -> None:
 
     Another version's defaults, which nobody has typed, may make it one.
     """
-    if changed := _changed(saved, given):
+    if changed := find_changes(saved, given):
         onward = f"{called()} {shlex.quote(f'resume={saved.folder}')}"
         remedy = f"Leave it out, or go on with the run's own values: {onward}"
         if saved.checkpoint.name != LAST:
@@ -121,19 +121,19 @@ def check_same(saved: Saved, given: Mapping[str, Any]) -> None:
         raise ConfigError([_refused(word, saved, remedy) for word in words])
 
 
-def _changed(saved: Saved, given: Mapping[str, Any]) -> dict[str, Any]:
+def find_changes(saved: Saved, given: Mapping[str, Any]) -> dict[str, Any]:
     """What makes a configuration another run's: the keys, and what is given for them.
 
     Of a group that was chosen anew only that is told, and not all that comes with it.
     """
     others = [key for key in saved.node if _choice(saved.node[key]) != _choice(given.get(key))]
-    changed = {key: _named(given.get(key)) for key in others if not _is_harmless(key)}
+    changed = {key: _named(given.get(key)) for key in others if not is_harmless(key)}
     before, now = dict(flat(saved.node)), dict(flat(given))
     return changed | {
         key: now.get(key)
         for key in {**now, **before}
         if before.get(key) != now.get(key)
-        and not _is_harmless(key)
+        and not is_harmless(key)
         and key.partition(".")[0] not in changed
     }
 
@@ -177,7 +177,7 @@ def check_time(saved: Saved, node: Mapping[str, Any]) -> None:
         raise UserError(f"trainer.max_time={limit}", what, remedy)
 
 
-def _is_harmless(key: str) -> bool:
+def is_harmless(key: str) -> bool:
     return any(key == known or key.startswith(f"{known}.") for known in HARMLESS)
 
 

@@ -1,0 +1,66 @@
+"""Defaults that have changed since a run was begun: its own command lets it go on with those that it had."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from aeframe.differences import GROUPS, differences
+from aeframe.overrides import key_of
+from aeframe.regular_files import read_text
+from aeframe.resume import find_changes, is_harmless
+from aeframe.saved import LONGEST, Saved
+
+
+def with_own_defaults(
+    saved: Saved, words: Sequence[str], given: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what was given, with the run's own values where the defaults were others when it was begun.
+
+    words: of the command line. A key keeps what was given where these say other things of it than the words
+    that the run was begun with, and each key where they choose another option of a group.
+    """
+    node = deepcopy(dict(given))
+    others, begun = find_changes(saved, given), _begun_with(saved.folder)
+    if not others or begun is None:
+        return node
+    before, now = _said(begun), _said(words)
+    changed = {key for key in {*before, *now} if before.get(key) != now.get(key)}
+    if any("." not in key for key in changed):
+        return node
+    chosen = changed | {key_of(word) for word in differences(given)}
+    for key in others:
+        is_chosen = any(key.startswith(f"{said}.") for said in chosen.difference(GROUPS))
+        if not (is_chosen or key in chosen):
+            _put(node, key.split("."), saved.node)
+    return node
+
+
+def _put(node: dict[str, Any], key: Sequence[str], source: Mapping[str, Any]) -> None:
+    """Make a key's value that of the source, or drop it where the source has none."""
+    name, *below = key
+    if name not in source:
+        node.pop(name, None)
+    elif below and isinstance(node.get(name), dict) and isinstance(source[name], Mapping):
+        _put(node[name], below, source[name])
+    else:
+        node[name] = deepcopy(source[name])
+
+
+def _begun_with(folder: Path) -> list[str] | None:
+    """The words of the command line that a run was begun with; None where they cannot be read."""
+    try:
+        words = yaml.safe_load(read_text(folder / ".hydra" / "overrides.yaml", LONGEST))
+    except (yaml.YAMLError, OSError, ValueError, RecursionError):
+        return None
+    return [word for word in words if isinstance(word, str)] if isinstance(words, list) else None
+
+
+def _said(words: Sequence[str]) -> dict[str, str]:
+    """What words say of what is trained, by key."""
+    said = {key_of(word): word.lstrip("+") for word in words}
+    return {k: v for k, v in said.items() if not (k.startswith("hydra.") or is_harmless(k))}
