@@ -132,7 +132,8 @@ def _check_folder(key: str, folder: Any) -> None:
     where = short(f"{key}={folder}")
     path = local(str(folder), where)
     if str(folder).startswith("~"):
-        raise UserError(where, "Hydra does not know ~", f"Write {key}={path}.")
+        there = f"./{path}" if str(path).startswith("~") else path  # no user has that name
+        raise UserError(where, "Hydra does not know ~", f"Write {key}={there}.")
 
 
 def _check_job(job: Mapping[str, Any], typed: Typed) -> None:

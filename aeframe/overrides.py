@@ -70,7 +70,10 @@ class Command:
 
     def going_on(self, folder: Path) -> Command:
         """The same, for a run that goes on in this folder."""
-        return self._with(f"hydra.run.dir={quoted(str(folder))}").writing_no_configuration()
+        where = str(folder)
+        # a folder that is called ~name would be taken for the home of a user
+        where = f"./{where}" if where.startswith("~") else where
+        return self._with(f"hydra.run.dir={quoted(where)}").writing_no_configuration()
 
     def writing_no_configuration(self) -> Command:
         """The same, where what .hydra/ says of a run that goes on stays as it is."""
