@@ -89,6 +89,18 @@ def test_the_optimum_heeds_the_weights_of_elements() -> None:
     assert of(likelihood) == before
 
 
+def test_both_bounds_heed_the_weights_of_elements() -> None:
+    """With one sample they are the same bound."""
+    model, x, *_ = principal_components()
+    model.k = 1
+    code, weight, found = model.encode(x, Noise("elbo")), torch.rand_like(x), []
+    for objective in ("elbo", "importance_weighted"):
+        model.likelihood, model.objective = Gaussian(variance="optimal"), objective
+        model.terms(x, code, model.decode(code.value), weight, Clock())
+        found.append(of(model.likelihood))
+    assert found[0] == pytest.approx(found[1], rel=1e-6)
+
+
 def test_an_error_of_nothing_leaves_a_finite_variance() -> None:
     likelihood, x = Gaussian(variance="optimal"), torch.zeros(4, 5)
     for _ in range(300):

@@ -85,10 +85,10 @@ class Variational(Autoencoder):
         nll = (nll if weight is None else nll * weight).flatten(2).sum(2)  # [k, B]
         samples = code.value.unflatten(0, (k, len(x)))
         weights = log_weights(-nll, samples, code.posterior)
-        shares = weights.detach().softmax(0)  # of the samples in the bound's gradient
-        self.likelihood.observe(
-            parameters.unflatten(0, (k, len(x))), x, shares[..., *[None] * (x.ndim - 1)]
-        )
+        # of the samples in the bound's gradient
+        shares = weights.detach().softmax(0)[..., *[None] * (x.ndim - 1)]
+        counts = shares if weight is None else shares * weight
+        self.likelihood.observe(parameters.unflatten(0, (k, len(x))), x, counts)
         bound = importance_weighted_bound(weights)
         return {NEGATIVE_BOUND: Term(-bound.mean())}
 
