@@ -33,7 +33,7 @@ def with_own_defaults(
     if any("." not in key for key in changed):
         return node
     chosen = changed | {key_of(word) for word in differences(given)}
-    for key in others:
+    for key in (k for k in others if "." in k):  # else another option of a group
         is_chosen = any(key.startswith(f"{said}.") for said in chosen.difference(GROUPS))
         if not (is_chosen or key in chosen):
             _put(node, key.split("."), saved.node)
