@@ -73,6 +73,8 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         from aeframe.interruption import Interrupted
         from aeframe.launch import held, holds_run
 
+        if isinstance(self.overrides, str):
+            raise ValueError(f"overrides={self.overrides!r}: give a list, [{self.overrides!r}]")
         given = without_bfloat16(X)
         x = validate_data(
             self, given, dtype=np.float64, ensure_min_samples=FEWEST, ensure_min_features=2
@@ -102,7 +104,8 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         """The codes [N, latent_dim], float64, of samples [N, D]; of a variational model the means. Raises
         NotFittedError before `fit`, and ValueError for samples of another D or with NaN.
         """
-        return self.model_.encode(self._checked(X))
+        x = self._checked(X)
+        return self.model_.encode(x)
 
     def inverse_transform(self, X: Any) -> np.ndarray:  # noqa: N803
         """The samples [N, D], in the units of those that it was fitted to, of codes [N, latent_dim]. Raises
@@ -119,7 +122,8 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         """Minus the mean squared error of the reconstructions, per feature in normalised units: more is
         better, as searches want it.
         """
-        return -float(self.model_.score(self._checked(X)).mean())
+        x = self._checked(X)
+        return -float(self.model_.score(x).mean())
 
     def _checked(self, given: Any) -> np.ndarray:
         check_is_fitted(self)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 Scheduled = float | int | Mapping[str, Any]
@@ -73,7 +74,7 @@ def schedule(value: Scheduled | Schedule) -> Schedule:
         raise ValueError(f"expected a number or a schedule, got {value!r}")
     if not isinstance(value, Mapping):
         number = _number("value", value)
-        return Schedule(lambda _: number, extremes=(number,))
+        return Schedule(partial(_linear, number, number), extremes=(number,))
     return _from_mapping(dict(value))
 
 
@@ -101,14 +102,23 @@ def _from_mapping(given: dict[str, Any]) -> Schedule:
 def _shaped(kind: str, numbers: dict[str, float], length: float, unit: str) -> Schedule:
     end = numbers.get("end", numbers.get("value", 0.0))
     start = numbers.get("start", end if kind == "constant" else 0.0)
-    rise = end - start
-    ratio = numbers.get("ratio", 0.5 if kind == "cyclic" else 1.0)
-    curves: dict[str, Callable[[float], float]] = {
-        "cosine": lambda t: end - rise * (1 + math.cos(math.pi * t)) / 2,
-        "cyclic": lambda t: end * min(t / ratio, 1.0),  # Fu et al. 2019, arXiv:1903.10145
-    }
-    curve = curves.get(kind, lambda t: start + rise * t)
+    curve = partial(_cosine if kind == "cosine" else _linear, start, end)
+    if kind == "cyclic":
+        curve = partial(_cyclic, numbers.get("ratio", 0.5), end)
     return Schedule(curve, length, unit, kind == "cyclic", (start, end))
+
+
+# no closures: a trained network holds its schedules, and is pickled in scikit-learn's pipelines
+def _linear(start: float, end: float, t: float) -> float:
+    return start + (end - start) * t
+
+
+def _cosine(start: float, end: float, t: float) -> float:
+    return end - (end - start) * (1 + math.cos(math.pi * t)) / 2
+
+
+def _cyclic(ratio: float, end: float, t: float) -> float:
+    return end * min(t / ratio, 1.0)  # Fu et al. 2019, arXiv:1903.10145
 
 
 def _number(key: str, value: Any) -> float:

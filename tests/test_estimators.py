@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import random
 import re
 import signal
@@ -16,6 +17,7 @@ from omegaconf import DictConfig
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -218,9 +220,23 @@ def test_a_likelihood_that_suits_the_values_or_was_asked_for_stays() -> None:
     assert not asked._is_outside_support(table - 1, node)
 
 
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_fitted_one_is_pickled(x: np.ndarray, variant: str) -> None:
+    fitted = AutoencoderTransformer(variant, max_epochs=1, random_state=0).fit(x)
+    again = pickle.loads(pickle.dumps(fitted))
+    assert np.array_equal(again.transform(x), fitted.transform(x))
+
+
+def test_before_it_is_fitted_there_is_nothing_to_transform_with(x: np.ndarray) -> None:
+    for use in (AutoencoderTransformer().transform, AutoencoderTransformer().score):
+        with pytest.raises(NotFittedError):
+            use(x)
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
+        ({"overrides": "seed=1"}, "overrides='seed=1': give a list, ['seed=1']"),
         ({"model": "spares"}, "model=spares: no such option. Did you mean model=sparse?"),
         ({"latent_dim": 12}, "model.latent_dim=12: the code must be smaller than the 12 inputs."),
         ({"latent_dim": 0}, "model.latent_dim=0: must be at least 1."),

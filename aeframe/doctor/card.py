@@ -22,7 +22,7 @@ def of_card(
     else was found.
     """
     check = card.copy_check
-    if check.learned < check.columns:
+    if check.hides_columns:
         seen = (
             f"{check.learned} of {check.columns} columns are learned: beside the largest the others vary "
             "too little to count in the loss"
