@@ -22,7 +22,8 @@ from aeframe.tradeoffs import Trade, trading, unbeaten
 
 FAILED = "failed.txt"
 LOSS = "val/loss"
-NORMALIZATION = "dataset.normalization"
+NORMALIZATION, USUAL = "dataset.normalization", "unit"
+"""The key; and its default when runs did not yet write what was chosen."""
 SHOWN = ("mse", "psnr", "copied", "l0", "dead", "gain_db", "nll")
 """Test metrics in the table's columns, where any job has them; the CSV file has all."""
 
@@ -125,7 +126,9 @@ def _evaluation(job: Job) -> dict[str, str]:
         name, direction = str(by["name"]), str(by["direction"])
         job.is_validated, job.copies = bool(validation), not check["passed"]
         # older runs did not choose it
-        job.normalization = short(card.get("normalization") or job.overrides.get(NORMALIZATION, ""))
+        job.normalization = short(
+            card.get("normalization") or job.overrides.get(NORMALIZATION, USUAL)
+        )
         job.trade = Trade.read(card.get("trade"))
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
         job.error = UNREADABLE
