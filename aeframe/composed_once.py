@@ -66,7 +66,8 @@ class Loader(ConfigLoaderImpl):
     ) -> DictConfig:
         """The configuration of a sweep's job, which may have another experiment than the sweep's own."""
         cfg = super().load_sweep_config(master_config, sweep_overrides)
-        check_sweep(_hydra(cfg), [*master_config.hydra.overrides.hydra, *sweep_overrides])
+        hydra = _hydra(cfg)
+        check_sweep(hydra, hydra["overrides"]["hydra"])
         return cfg
 
     def _is_own(self, config_name: str) -> bool:

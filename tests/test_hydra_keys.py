@@ -284,6 +284,18 @@ def test_an_experiment_that_is_a_sweep_has_no_folder_of_its_own_choice(
     assert refused(aeframe, stranger, "-m", "experiment=y,x").startswith(line)  # of a job's
 
 
+def test_a_folder_of_jobs_that_was_typed_is_the_users(aeframe: Command, tmp_path: Path) -> None:
+    words = (
+        "-m",
+        "seed=1",
+        *TINY,
+        "hydra.sweep.dir=sweep",
+        "hydra.sweep.subdir=../${hydra.job.num}x",
+    )
+    assert aeframe(*words)[0] == 0
+    assert (tmp_path / "0x" / ".hydra").is_dir()
+
+
 def test_no_run_is_written_through_links_of_a_stranger(aeframe: Command, stranger: Path) -> None:
     (stranger / "run").mkdir()
     (stranger / "run" / "train.log").symlink_to(stranger.parent / "precious")
