@@ -167,7 +167,8 @@ class Jobs:
                 what = f"has finished, after {saved.steps:,} steps"
                 remedy = "Write a larger trainer.max_epochs to train on."
                 if saved.ended_early:
-                    remedy = "Write other until or early_stopping keys to train on."
+                    keys = "until or early_stopping keys, or a longer trainer.max_time,"
+                    remedy = f"Write other {keys} to train on."
                 raise UserError(f"resume={cfg.resume}", what, remedy)
             print(f"{folder}: has finished")
             return saved.value

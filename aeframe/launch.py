@@ -150,6 +150,8 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         file = (folder / LOCK).open("a")
     except OSError as error:
+        if not folder.is_dir():  # it was deleted since it was made
+            raise
         what = f"cannot be written ({reason(error)})"
         raise UserError(str(folder), what, "Write another folder, or copy the run.") from error
     with file:

@@ -48,13 +48,12 @@ class Saved:
     def is_done(self, node: Mapping[str, Any]) -> bool:
         """Whether there is nothing left to do, as far as a configuration says how long to train."""
         trainer, before = mapping(node.get("trainer")), mapping(self.node.get("trainer"))
+        limits: dict[str, int | None] = {"max_time": None}
+        if not self.ended_early:  # what ended it would end it again
+            limits |= {"max_epochs": self.epoch + 1, "max_steps": self.steps}
         longer = any(
             trainer.get(key) != before.get(key) and _is_more(trainer.get(key), done)
-            for key, done in (
-                ("max_epochs", self.epoch + 1),
-                ("max_steps", self.steps),
-                ("max_time", None),
-            )
+            for key, done in limits.items()
         )
         others = any(node.get(key) != self.node.get(key) for key in EARLIER)
         return self.value is not None and not longer and not (others and self.ended_early)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import shlex
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -30,6 +31,9 @@ SHOWN = ("mse", "psnr", "copied", "l0", "dead", "gain_db", "nll")
 UNITS = (
     "{} is in units of dataset.normalization, which the jobs do not share. Write "
     "optimized_metric=val/psnr to compare them."
+)
+PRICES = (
+    "the codes of the jobs cost {}, which cannot be compared. The order is that of the error alone."
 )
 
 
@@ -168,11 +172,19 @@ def _weigh(jobs: list[Job], varied: list[str]) -> Traded | None:
     weighed = [(job, job.trade) for job in jobs if job.trade is not None]
     trades = [trade for _, trade in weighed]
     keys, front = trading(varied, trades), unbeaten(trades)
-    if not keys or sum(front) < 2:
+    sides = (
+        (t.error, t.price) for t, is_unbeaten in zip(trades, front, strict=True) if is_unbeaten
+    )
+    if not keys or max(Counter(sides).values()) < 2:  # units, active units or nats are not compared
         return None
     for (job, _), is_unbeaten in zip(weighed, front, strict=True):
         job.is_unbeaten = is_unbeaten
-    return Traded(keys, trades[0].error, " or ".join(dict.fromkeys(t.price for t in trades)))
+    return Traded(keys, trades[0].error, " or ".join(_prices(jobs)))
+
+
+def _prices(jobs: list[Job]) -> list[str]:
+    """What the jobs' codes cost, by name."""
+    return list(dict.fromkeys(job.trade.price for job in jobs if job.trade is not None))
 
 
 def _order(job: Job, direction: str) -> tuple[bool, bool, float]:
@@ -223,12 +235,15 @@ def _print(
         what = (
             f"{' and '.join(traded.keys)} trade{'s' * (len(traded.keys) == 1)} val/{traded.error}"
         )
+        others = "other job" if len(_prices(jobs)) == 1 else "job with the same two"
         console.print(
-            f"No best run: {what} for {traded.price}. No other job is better in both than one with *."
+            f"No best run: {what} for {traded.price}. No {others} is better in both than one with *."
         )
     elif jobs and jobs[0].value is not None:
         note = "  (but it copies its input)" if jobs[0].copies else ""
         console.print(f"Best run: {jobs[0].folder}{note}", highlight=False)
+        if len(prices := _prices(jobs)) > 1:
+            console.print(f"Note:     {PRICES.format(' and '.join(prices))}", highlight=False)
     elif not all(job.is_validated for job in jobs):
         console.print("No best run: nothing was validated (dataset.val_fraction=0).")
     kinds = {job.normalization for job in jobs if job.value is not None}

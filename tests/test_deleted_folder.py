@@ -15,6 +15,7 @@ from aeframe.checkpoints import Best
 from aeframe.errors import MachineError, UserError
 from aeframe.explanations import explained
 from aeframe.fit import told
+from aeframe.launch import locked
 from aeframe.overrides import parse
 from tests.conftest import TINY
 
@@ -34,6 +35,16 @@ def test_the_line_names_the_folder(
     status, _, err = aeframe(*TINY, f"hydra.run.dir={tmp_path / 'run'}")
     assert err == f"aeframe: {tmp_path / 'run'} was deleted while the run was at work.\n"
     assert status == 1
+
+
+def test_it_is_the_same_before_training_begins(tmp_path: Path) -> None:
+    gone = tmp_path / "run"
+    with (
+        pytest.raises(MachineError, match=f"^{gone} was deleted while"),
+        told(gone, None),
+        locked(gone),
+    ):  # type: ignore[arg-type]
+        pass
 
 
 @pytest.mark.parametrize(

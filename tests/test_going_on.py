@@ -116,9 +116,10 @@ def test_what_ended_a_run_early_can_be_taken_back(
     assert aeframe(*words, ended)[0] == 0
     steps = state(run)["global_step"]
     assert steps in (4, 8)
-    status, _, err = aeframe("resume=run")
-    assert status == 2
-    assert f"has finished, after {steps} steps. Write other until or early_stopping keys" in err
+    for longer in ((), ("trainer.max_epochs=9",)):  # what ended it would end it again
+        status, _, err = aeframe("resume=run", *longer)
+        assert status == 2
+    assert f"has finished, after {steps} steps. Write other until or early_stopping keys, or" in err
     never = ("until.metric=null", "until.at_most=null", "early_stopping.patience=null")
     status, _, err = aeframe(*(how or (*words, "resume=auto")), *never)
     assert (status, err) == (0, "")

@@ -124,6 +124,20 @@ def test_a_sweep_over_what_trades_has_no_best_run(
     ]
 
 
+def test_jobs_that_pay_in_other_units_are_ranked_and_that_is_said(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    jobs = [
+        ("undercomplete", trade(0.2, 16, "model.latent_dim", name="latent_dim")),
+        ("variational", trade(0.4, 0.02, "model.latent_dim", name="kl")),
+    ]
+    sweep(tmp_path, "model", jobs, "val/mse")
+    out = capfd.readouterr().out
+    assert f"Best run: {tmp_path / '0_run'}" in out.splitlines()
+    assert "the codes of the jobs cost latent_dim and kl, which cannot be compared" in out
+    assert "*" not in out
+
+
 @pytest.mark.parametrize(
     ("key", "sides"),
     [("optimizer.lr", [(0.9, 2.0), (0.1, 30.0)]), ("constraint.l1.weight", [(0.9, 40.0), (0.1, 30.0)])],

@@ -82,7 +82,9 @@ def _read(folder: Path) -> Run:
         status = "finished"
     else:
         status = "training" if _is_at_work(folder) else "interrupted"
-    metric = by.get("name") or config.get("optimized_metric") or ""
+    metric = by.get("name") or config.get("optimized_metric")
+    if not isinstance(metric, str) or metric == "auto":  # its parts choose it, once it is made
+        metric = ""
     return Run(
         str(folder),
         _when(folder),
@@ -90,7 +92,7 @@ def _read(folder: Path) -> Run:
         "+".join(short(name, 40) for name in _mapping(config.get("constraint"))) or "free",
         _named(config.get("dataset")),
         status,
-        short(metric, 40) if isinstance(metric, str) else "",
+        short(metric, 40),
         value,
     )
 
