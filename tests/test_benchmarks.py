@@ -88,7 +88,11 @@ def test_a_shorter_run_than_was_asked_for_is_noticed(space: Workspace, tmp_path:
         words = ("dataset=array", f"dataset.path={file}", "trainer.max_epochs=1")
         trained = contender.train(asked, words, 0, tmp_path, screen, compared=False)
 
-    assert trained.faults == ("last.ckpt is of step 3, not 6", "val/mse has points at [3], not 2")
+    assert trained.faults == (
+        "last.ckpt is of step 3, not 6",
+        "train/loss has points at [2], not 2",
+        "val/mse has points at [3], not 2",
+    )
     reading = reading_of(lambda folder, seed: trained, asked, space, 0)
     assert "made 3 steps, not 6" in reading.faults
 

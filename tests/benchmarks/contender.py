@@ -64,7 +64,8 @@ def left_undone(run: Path, last: dict[str, Any], work: Work) -> list[str]:
     if best["state_dict"].keys() != last["state_dict"].keys():
         found.append("best.ckpt holds other weights than last.ckpt")
     events = EventAccumulator(str(run), {"scalars": 0}, purge_orphaned_data=False).Reload()
-    points = {"train/loss": work.steps // LOGGED_EVERY, "val/mse": work.epochs}
+    logged = min(LOGGED_EVERY, work.steps // work.epochs)  # each epoch has a point
+    points = {"train/loss": work.steps // logged, "val/mse": work.epochs}
     for tag, count in points.items():
         steps = [e.step for e in events.Scalars(tag)] if tag in events.Tags()["scalars"] else []
         if not len(steps) == len(set(steps)) == count:
