@@ -20,13 +20,13 @@ from aeframe.saved import Saved
 from aeframe.strict_json import cell
 
 ROWS = {  # metric of the test split -> what the table calls it
-    "denoised_mse": "MSE per pixel from the corrupted input",
+    "denoised_mse": "MSE from the corrupted input",
     "corrupted_psnr": "PSNR of the corrupted input (dB)",
     "denoised_psnr": "PSNR of its reconstruction (dB)",
     "gain_db": "gain (dB)",
     "l0": "active units per sample (L0)",
     "dormant": "share of dormant units",
-    "dead": "share of dead units (training samples)",
+    "dead": "share of dead units (training)",
     "explained_variance": "explained variance",
     "negative_elbo": "-ELBO (nats)",
     "kl": "KL (nats)",

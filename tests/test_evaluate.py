@@ -363,7 +363,7 @@ def test_a_denoising_model_and_the_baselines_see_the_same_corrupted_samples(
     assert card.baselines == [mean, pca]
     assert card.as_dict()["baselines"][pca.name]["denoised_mse"] == pca.denoised_mse
     rows = {str(cell) for cell in _table(card, {"epochs": 1, "seconds": 1}).columns[0].cells}
-    assert "MSE per pixel from the corrupted input" in rows
+    assert "MSE from the corrupted input" in rows
 
 
 def test_few_of_many_samples_are_said_to_be_those_that_pca_is_fitted_on(
