@@ -12,6 +12,7 @@ import torch
 
 from aeframe import graph, pace
 from aeframe.config.build import build
+from aeframe.constraints import revival
 from aeframe.constraints.penalty import L2
 from aeframe.errors import TrainingError
 from tests.tape import Simulated
@@ -33,6 +34,7 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> Simulated:
     made = Simulated()
     made.install(monkeypatch)
     monkeypatch.setattr(graph, "_is_cuda", lambda _: True)
+    monkeypatch.setattr(revival, "_is_on_host", lambda _: False)
     monkeypatch.setattr(pace.Pace, "interval", 1e9)
     return made
 

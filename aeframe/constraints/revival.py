@@ -50,6 +50,11 @@ class _Revival(Constraint):
         return self.idle >= self.limit
 
 
+def _is_on_host(x: Tensor) -> bool:
+    """Check that to look at x costs nothing."""
+    return x.device.type == "cpu"
+
+
 class AuxK(_Revival):
     """weight / 2 * ||e - e_hat||^2, where e is what the reconstruction misses, held constant, and e_hat
     what the k largest dead units would make of it, without the decoder's bias (Gao et al. 2024,
@@ -78,7 +83,7 @@ class AuxK(_Revival):
 
     def penalty(self, seen: Pass) -> Tensor:
         dead = self.dead
-        if dead.device.type == "cpu" and not dead.any():  # a GPU would be waited for
+        if _is_on_host(dead) and not dead.any():  # a GPU would be waited for
             return seen.parameters.new_zeros(())
         k = min(self.k or max(1, seen.model.inputs // 2), seen.model.latent_dim)
         value = seen.code.value if seen.code.in_unit_interval else seen.code.pre.relu()
