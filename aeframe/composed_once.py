@@ -51,7 +51,10 @@ class Loader(ConfigLoaderImpl):
         cfg = super().load_configuration(
             config_name, overrides, run_mode, from_shell, validate_sweep_overrides
         )
-        check_hydra(_hydra(cfg), overrides)
+        hydra = _hydra(cfg)
+        if config_name is None:  # for --hydra-help, which runs no job; Hydra names it
+            hydra["job"].pop("name")
+        check_hydra(hydra, overrides)
         if run_mode == RunMode.MULTIRUN:  # also to find out whether a command is a sweep
             if cfg.hydra.mode == RunMode.MULTIRUN:
                 prepare_sweep(cfg, overrides)
