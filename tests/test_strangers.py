@@ -526,12 +526,17 @@ def test_broken_events_do_no_harm(aeframe: Command, begun: Path, content: bytes)
     assert (status, err) == (0, "")
 
 
+def test_a_metric_that_is_no_number_is_no_broken_evaluation(aeframe: Command, begun: Path) -> None:
+    (begun / "evaluation.json").write_text('{"steps": 8, "optimized_metric": {"value": null}}')
+    assert "has finished, after 8 steps" in aeframe("resume=run")[2]
+
+
 @pytest.mark.parametrize(
     "content",
     ["", "x", "[]", "{}", "[" * 100_000, '{"steps": 8}', '{"steps": 8, "optimized_metric": 3}',
-     '{"steps": 8, "optimized_metric": {"value": "x"}}', '{"steps": 8, "optimized_metric": {"value": null}}',
+     '{"steps": 8, "optimized_metric": {"value": "x"}}',
      '{"steps": 8, "optimized_metric": {"value": 1' + "0" * 400 + "}}"],
-    ids=range(10),
+    ids=range(9),
 )  # fmt: skip
 def test_a_broken_evaluation_is_made_anew(aeframe: Command, begun: Path, content: str) -> None:
     (begun / "evaluation.json").write_text(content)

@@ -82,9 +82,6 @@ def _read(folder: Path) -> Run:
         status = "finished"
     else:
         status = "training" if _is_at_work(folder) else "interrupted"
-    metric = by.get("name") or config.get("optimized_metric")
-    if not isinstance(metric, str) or metric == "auto":  # its parts choose it, once it is made
-        metric = ""
     return Run(
         str(folder),
         _when(folder),
@@ -92,9 +89,19 @@ def _read(folder: Path) -> Run:
         "+".join(short(name, 40) for name in _mapping(config.get("constraint"))) or "free",
         _named(config.get("dataset")),
         status,
-        short(metric, 40),
+        _metric(by, config),
         value,
     )
+
+
+def _metric(by: dict[str, Any], config: dict[str, Any]) -> str:
+    """The name of the optimized metric; of a run that has not ended, by its configuration."""
+    name = by.get("name") or config.get("optimized_metric")
+    if name == "auto":
+        from aeframe.config.aim import optimized_metric  # a second, which few tables need
+
+        name = optimized_metric(config)
+    return short(name, 40) if isinstance(name, str) and name != "auto" else ""
 
 
 def _when(folder: Path) -> str:
