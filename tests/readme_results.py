@@ -29,7 +29,11 @@ def _copied(card: Card) -> str:
 
 def _denoised(card: Card) -> str:
     m = card["metrics"]
-    return f"from the corrupted input {m['denoised_psnr']:.1f} dB, a gain of {m['gain_db']:.1f}"
+    pca = list(card["baselines"].values())[-1]["denoised_psnr"]
+    return (
+        f"from the corrupted input {m['denoised_psnr']:.1f} dB (PCA {pca:.1f}), "
+        f"a gain of {m['gain_db']:.1f} dB"
+    )
 
 
 def _dormant(card: Card) -> str:
@@ -41,7 +45,7 @@ def _likely(card: Card) -> str:
     m, images = card["metrics"], card["images"]
     samples = 100
     return (
-        f"-ELBO {m['negative_elbo']:.1f} nats, NLL {m['nll']:.1f} nats "
+        f"-ELBO {m['negative_elbo']:.1f} nats, NLL {m['nll']:.1f} ± {m['nll_standard_error']:.1f} nats "
         f"({images} images, {samples} samples)"
     )
 
