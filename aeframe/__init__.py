@@ -25,5 +25,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """What is public, whether it is imported yet or not."""
+    """List what is public, imported yet or not."""
     return [*__all__, "__doc__", "__file__", "__name__"]

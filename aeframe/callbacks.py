@@ -51,7 +51,7 @@ class Until(pl.Callback):
 
 
 def _may_end(trainer: pl.Trainer) -> bool:
-    """Whether a validation may end training: it was as long as it must be, and the objective is settled."""
+    """Check whether a validation may end training: it was long enough, and the objective is settled."""
     epochs = trainer.current_epoch + trainer.is_last_batch
     enough = epochs >= (trainer.min_epochs or 0) and trainer.global_step >= (trainer.min_steps or 0)
     return enough and is_settled(trainer)

@@ -15,7 +15,7 @@ STEP = (
     *("loss", "gradient_norm", "parameter_norm", "images_per_second", "data_waiting"),
     *("learning_rate", "l0", "dormant"),
 )
-"""What is written of a training step beside the terms of the loss."""
+"""Curves of a training step beside the terms of the loss."""
 Layout = dict[str, dict[str, list[str]]]
 """The curves of each chart, as regular expressions of tags, by its category and its title."""
 

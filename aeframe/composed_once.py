@@ -40,7 +40,7 @@ class Loader(ConfigLoaderImpl):
         from_shell: bool = True,
         validate_sweep_overrides: bool = True,
     ) -> Any:
-        """What Hydra composes of these words, unless a key of it could import or call something."""
+        """Compose as Hydra does, and refuse keys that could import or call something."""
         words = [word for word in overrides if word != NO_SWEEP]
         key = (str(self.config_search_path), str(config_name), *words)
         if key in self.known:
@@ -74,7 +74,7 @@ class Loader(ConfigLoaderImpl):
         return cfg
 
     def _is_own(self, config_name: str) -> bool:
-        """Whether the primary configuration is aeframe's own."""
+        """Check whether the primary configuration is aeframe's own."""
         places = self.config_search_path.get_path()
         main = [str(p.path).removeprefix("file://") for p in places if p.provider == "main"]
         return config_name == "config" and main == [str(CONF)]

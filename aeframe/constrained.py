@@ -67,7 +67,7 @@ class ConstrainedAutoencoder(nn.Module):
 
     @property
     def codes_as_trained(self) -> bool:
-        """Whether the decoder reads such codes outside training as it has learned to read."""
+        """Check whether the decoder reads such codes outside training as it has learned to read."""
         return all(part.codes_as_trained for _, part in self.parts)
 
     @property

@@ -43,7 +43,7 @@ class CopyCheck:
 
     @property
     def ratio(self) -> float:
-        """How much worse noise is reconstructed than data."""
+        """The factor by which noise is reconstructed worse than data."""
         return self.shuffled / max(self.real, 1e-12)
 
     @property
@@ -69,7 +69,7 @@ class CopyCheck:
 
     @property
     def sentence(self) -> str:
-        """What it means, in plain words."""
+        """The verdict in plain words."""
         if self.samples < self.fewest:
             return f"That is of {self.samples} test samples, too few to say what it means."
         if self.hides_columns:

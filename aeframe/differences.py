@@ -12,7 +12,7 @@ from aeframe.launch import CONF
 from aeframe.overrides import quoted
 
 GROUPS = ("model", "constraint", "dataset", "network", "likelihood", "hardware")
-"""Those whose options are told."""
+"""Classes whose options are told."""
 WORDS = ("null", "true", "false", "nan", "inf")
 """Which are no texts unless they are quoted."""
 PLAIN, NUMBER = r"[\w./][\w./+-]*", r"[\d_.]+(e[+-]?[\d_]+)?"

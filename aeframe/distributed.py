@@ -38,12 +38,12 @@ def begin_batch(rows: int) -> None:
 
 
 def own_rows_of(rows: int, rank: int, world: int) -> int:
-    """How many rows of a batch of all ranks one of them has."""
+    """Count the rows of a global batch that one rank has."""
     return len(range(rank, rows, world))
 
 
 def rows_of_batch(own: int) -> int:
-    """How many rows the batch of all ranks has, of which this rank was given `own`."""
+    """Count the rows of the global batch, of which this rank was given `own`."""
     if ranks() == 1:
         return own
     return own * ranks() if _GlobalBatch.rows is None else _GlobalBatch.rows

@@ -9,12 +9,12 @@ UNITS = (86_400, 3_600, 60, 1)
 
 
 def is_duration(text: str) -> bool:
-    """Whether it is a length of time."""
+    """Check whether it is a length of time."""
     return re.fullmatch(r"\d+(:\d{1,2}){3}", text) is not None
 
 
 def seconds(text: str) -> int:
-    """How many seconds it is."""
+    """Read a length of time, in seconds."""
     return sum(int(n) * unit for n, unit in zip(text.split(":"), UNITS, strict=True))
 
 

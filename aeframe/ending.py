@@ -1,4 +1,4 @@
-"""What ended training: by its keys, and in words."""
+"""The reasons why training ended: as keys, and in words."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aeframe.schedules import Clock
 
 
 def epochs_of(end: Clock) -> int:
-    """How many epochs training was in, the last of which may not be whole."""
+    """Count the epochs that training was in; the last may not be whole."""
     return math.ceil(end.epoch)
 
 
@@ -36,7 +36,7 @@ def _is_over(timer: Timer) -> bool:
 
 
 def in_words(trainer: pl.Trainer, end: Clock, limit: str | None) -> list[str]:
-    """What to tell of it, where not only the number of epochs or steps ended it. limit: of time."""
+    """Say why training ended, unless it was the number of epochs or steps. limit: of time."""
     callbacks: Iterable[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
     said = [c.said for c in callbacks if isinstance(c, Until | EarlyStopping)]
     if "trainer.max_time" in ended_by(trainer, end):

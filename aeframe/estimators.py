@@ -184,7 +184,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         return plain(cfg)
 
     def _is_outside_support(self, x: np.ndarray, node: Mapping[str, Any]) -> bool:
-        """Whether the likelihood cannot take these values, and nobody asked for it."""
+        """Check whether the likelihood cannot take these values, and nobody asked for it."""
         from aeframe.config.classes import resolve
 
         if any(word.partition("=")[0].startswith("likelihood") for word in self.overrides):

@@ -35,7 +35,7 @@ def stretched(
 
 
 def length_notes(scheduler: Mapping[str, Any] | None, end: Clock | None) -> list[Problem]:
-    """What is said beforehand of a rate that falls and climbs again. end: of training, if it is known."""
+    """Warn of a learning rate that falls and climbs again. end: of training, if it is known."""
     if (
         end is None
         or not scheduler

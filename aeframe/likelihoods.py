@@ -59,7 +59,7 @@ class Likelihood(nn.Module, ABC):
         return self
 
     def describe(self) -> str:
-        """What a person is told of it."""
+        """The line for the user."""
         return type(self).__name__
 
     def start_at(self, x: Tensor, output: Tensor) -> None:
@@ -124,7 +124,7 @@ class Gaussian(Likelihood):
 
     linear = True
     pace = 0.1
-    """How far a batch moves the optimal variance to its own error."""
+    """The share by which a batch moves the optimal variance to its own error."""
 
     def __init__(
         self,
@@ -146,7 +146,7 @@ class Gaussian(Likelihood):
 
     @property
     def adapts(self) -> bool:
-        """Whether the variance follows the data."""
+        """Check whether the variance follows the data."""
         return self.variance in ("optimal", "learned")
 
     def suited(self, *, stochastic: bool) -> Gaussian:

@@ -239,7 +239,7 @@ class MeanTerm(Metric):
 
 
 class UnitActivity(Metric):
-    """How many units a sample activates."""
+    """The mean number of units that a sample activates."""
 
     active: Tensor
     samples: Tensor
@@ -273,7 +273,7 @@ class DeadUnits(Metric):
 
     @property
     def is_over(self) -> bool:
-        """Whether no unit is left that may be dead."""
+        """Check whether no unit is left that may be dead."""
         return bool(self.fired.all())
 
     def compute(self) -> Tensor:

@@ -115,7 +115,7 @@ class AutoencoderModule(pl.LightningModule):
     def optimizer_and_schedule(
         self, weights: list[nn.Parameter], lengths: Mapping[str, int] | None = None
     ) -> tuple[Optimizer, Any]:
-        """Of these weights, as they begin. lengths: of the schedule, others than the configuration's."""
+        """Make both for these weights. lengths: of the schedule, where not the configuration's."""
         optimizer = self._optimizer(weights)
         return optimizer, self._scheduler and self._scheduler(optimizer, **(lengths or {}))
 

@@ -21,7 +21,7 @@ def changing(module: pl.LightningModule) -> list[str]:
 
 
 def is_settled(trainer: pl.Trainer) -> bool:
-    """Whether the objective stays as it is now: before that no validation is the best, and none ends
+    """Check whether the objective stays as it is now: before that no validation is the best, and none ends
     training.
     """
     return not changing(trainer.lightning_module)
@@ -38,7 +38,7 @@ def planned_end(training: Training, batches: int) -> Clock | None:
 
 
 def schedule_notes(schedules: Mapping[str, Schedule], end: Clock | None) -> list[Problem]:
-    """What is said beforehand of schedules that are longer than training. end: of training, if known."""
+    """Warn of schedules that are longer than training. end: of training, if known."""
     what = (
         "this schedule is longer than training: the last weights are kept, not the best, and neither "
         "until nor early_stopping ends training"

@@ -61,6 +61,6 @@ def _begun_with(folder: Path) -> list[str] | None:
 
 
 def _said(words: Sequence[str]) -> dict[str, str]:
-    """What words say of what is trained, by key."""
+    """Read what words say of what is trained, by key."""
     said = {key_of(word): word.lstrip("+") for word in words}
     return {k: v for k, v in said.items() if not (k.startswith("hydra.") or is_harmless(k))}

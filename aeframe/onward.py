@@ -53,7 +53,7 @@ def _samples(dataset: Mapping[str, Any]) -> str:
 
 
 def _longer(node: Mapping[str, Any], result: Mapping[str, Any]) -> list[str]:
-    """What lets a run that has finished go on: twice as long, and past what ended it early."""
+    """Overrides with which a finished run trains on: twice as long, and past what ended it early."""
     ended, trainer = result["ended_by"], node["trainer"]
     limits = [key for key in ("max_steps", "max_epochs") if f"trainer.{key}" in ended]
     words = [f"trainer.{key}={2 * trainer[key]}" for key in limits]

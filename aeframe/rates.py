@@ -15,7 +15,7 @@ from aeframe.lengths import LENGTHS
 from aeframe.saved import is_count, mapping
 
 CYCLED = ("lr", "momentum", "betas")
-"""What schedules change of an optimizer's options; RATES: what a run that went back does."""
+"""Options of optimizers that schedules change; RATES: those that a run that went back lowers."""
 
 
 def lengths_in(state: Any, like: Collection[str]) -> dict[str, int]:

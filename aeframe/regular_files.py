@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 
 class IrregularError(OSError):
-    """What has a file's name is a pipe, a device, a socket or a folder; to open or read it may never end."""
+    """The path is a pipe, a device, a socket or a folder, which to open or read may never end."""
 
 
 def require_regular(file: Path) -> None:

@@ -71,7 +71,7 @@ def with_overrides(saved: Saved, words: Sequence[str], given: Mapping[str, Any])
 
 
 def keeping_metric(saved: Saved, given: Mapping[str, Any]) -> dict[str, Any]:
-    """What was given, with the run's own optimized_metric where it leaves that to the parts."""
+    """Keep the run's own optimized_metric where the given configuration leaves it to the parts."""
     written = given.get("optimized_metric")
     own = saved.node.get("optimized_metric", AUTO)
     return {**given, "optimized_metric": own if written == AUTO else written}

@@ -45,7 +45,7 @@ class Schedule:
         return self.shape(progress % 1.0 if self.repeats else min(progress, 1.0))
 
     def has_ended(self, clock: Clock) -> bool:
-        """Whether the value is the one that it ends with; of a cyclic schedule, its full value."""
+        """Check whether the value is the one that it ends with; of a cyclic schedule, its full value."""
         return self(clock) == self.shape(1.0)
 
 

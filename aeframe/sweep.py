@@ -65,7 +65,7 @@ class SweepTable(Callback):
     folder: ClassVar[Path | None] = None
     """Where this process has begun a sweep."""
     is_shown: ClassVar[bool] = False
-    """Whether its table was printed."""
+    """Check whether its table was printed."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Hydra calls this in the process that starts the sweep."""
@@ -160,7 +160,7 @@ def _first_line(file: Path) -> str:
 
 @dataclass(frozen=True)
 class Traded:
-    """What the jobs of a sweep trade. keys: the swept ones that do. error, price: for one another."""
+    """The trade-off in a sweep's jobs. keys: the swept ones that trade. error, price: the two sides."""
 
     keys: list[str]
     error: str
@@ -183,7 +183,7 @@ def _weigh(jobs: list[Job], varied: list[str]) -> Traded | None:
 
 
 def _prices(jobs: list[Job]) -> list[str]:
-    """What the jobs' codes cost, by name."""
+    """Name the costs of the jobs' codes."""
     return list(dict.fromkeys(job.trade.price for job in jobs if job.trade is not None))
 
 

@@ -27,7 +27,7 @@ class Trade:
 
     @classmethod
     def of(cls, net: ConstrainedAutoencoder, validation: Mapping[str, float]) -> Trade:
-        """Those of a trained network, given the metrics of its validation."""
+        """Both sides of a trained network, given the metrics of its validation."""
         keys = [f"model.{key}" for key in net.model.trades]
         keys += [f"constraint.{name}.{key}" for name, part in net.parts for key in part.trades]
         error = "denoised_mse" if "denoised_mse" in validation else "mse"
@@ -37,7 +37,7 @@ class Trade:
 
     @classmethod
     def read(cls, node: Any) -> Trade | None:
-        """What as_dict() wrote; None where it is none. Raises as a mapping does that is none."""
+        """Read as_dict() again; None where it is none. Raises as a mapping does that is none."""
         if node is None:
             return None
         error, price = (finite(value) for value in node["values"])
@@ -52,7 +52,7 @@ class Trade:
         return asdict(self)
 
     def is_beaten_by(self, other: Trade) -> bool:
-        """Whether another is nowhere worse, and somewhere better."""
+        """Check whether another is nowhere worse, and somewhere better."""
         same = (self.error, self.price) == (other.error, other.price)
         nowhere_worse = all(a <= b for a, b in zip(other.values, self.values, strict=True))
         return same and nowhere_worse and other.values != self.values

@@ -157,7 +157,7 @@ def run(
 
 
 def _command(finding: Finding, node: Mapping[str, Any], onward: Mapping[str, str]) -> str | None:
-    """What to type after the run against what the doctor found."""
+    """The command to type against what the doctor found."""
     if finding.remedy is None:
         return None
     return onward.get(TRAIN_ON) if finding.longer else again(node, finding.remedy)

@@ -57,13 +57,13 @@ def _joined(parts: list[Any], shape: tuple[int, ...], where: str) -> np.ndarray 
 
 
 def _are_batches(found: tuple[int, ...], shape: tuple[int, ...]) -> bool:
-    """Whether arrays of this shape hold samples in rows, where they are no samples themselves."""
+    """Check whether arrays of this shape hold samples in rows, where they are no samples themselves."""
     layouts = [shape, (*shape[1:], shape[0])] + ([shape[1:]] if shape[0] == 1 else [])
     return found not in layouts and found[1:] in layouts
 
 
 def _is_array_like(x: Any) -> bool:
-    """Whether NumPy knows a way to its numbers: DataFrames, images, and arrays of other packages."""
+    """Check whether NumPy knows a way to its numbers: DataFrames, images, and arrays of other packages."""
     return any(hasattr(x, name) for name in ("__array__", "__array_interface__"))
 
 

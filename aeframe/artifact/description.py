@@ -24,7 +24,7 @@ FORMAT = 1
 LARGEST = 2**22  # bytes of the text
 AXES = 4
 FARTHEST = torch.finfo(torch.float32).max
-"""Of the values of samples, which are all brought to float32."""
+"""The largest magnitude that samples keep: all are brought to float32."""
 DTYPES = {
     str(dtype).removeprefix("torch."): dtype
     for dtype in (

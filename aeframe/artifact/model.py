@@ -48,7 +48,7 @@ class Model:
         self.net, self.description, self.batch_size = net.eval(), description, batch_size
 
     def __repr__(self) -> str:
-        """What it is: variant, sample shape, code size, and the error on the test split."""
+        """Name the variant, the sample shape, the code size, and the error on the test split."""
         kind, part = type(self.net.model).__name__.lower(), self.description.part
         shape = " x ".join(map(str, self.shape))
         constraints = "+".join(name for name, _ in self.net.parts) or "free"

@@ -49,7 +49,7 @@ class Hardware:
 
     @property
     def processes(self) -> int | None:
-        """How many train together, where that is written."""
+        """The number of processes that train together, where it is written."""
         return self.devices * self.num_nodes if isinstance(self.devices, int) else None
 
 

@@ -1,4 +1,4 @@
-"""What waits for validations, in a run that has none."""
+"""Problems of options that wait for validations, in a run that has none."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ class Constraint(nn.Module):
     penalises: ClassVar[bool] = False
     """Whether it adds a term to the loss."""
     is_aim: ClassVar[bool] = False
-    """Whether its penalty is part of what is wanted, and not only a means: the best checkpoint is then the
+    """Check whether its penalty is part of the aim, and not only a means: the best checkpoint is then the
     one with the lowest loss."""
     trades: ClassVar[tuple[str, ...]] = ()
     """Options that trade the error for a cheaper code: no value of theirs is the best by the error alone."""
@@ -121,7 +121,7 @@ class Constraint(nn.Module):
     rounds_to: float | None = None
     """The step to whose multiples it rounds the code outside training."""
     codes_as_trained: bool = True
-    """Whether codes outside training are such as the decoder learns to read."""
+    """Check whether codes outside training are such as the decoder learns to read."""
     fixes_norms: bool = False
     """Whether it holds the norms of the decoder's columns."""
 
@@ -203,7 +203,7 @@ class Penalty(Constraint):
     kind: ClassVar[Kind] = "penalty"
     penalises = True
     follows_scale: ClassVar[bool] = False
-    """Whether the penalty grows in proportion to the data, as sums of code values do."""
+    """Check whether the penalty grows in proportion to the data, as sums of code values do."""
     unit: Tensor
 
     def __init__(self, weight: Scheduled, relative: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""How often a unit is active, as a value that its input has to exceed."""
+"""Thresholds from rates: how often a unit is active, as a value that its input has to exceed."""
 
 from __future__ import annotations
 

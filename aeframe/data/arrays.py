@@ -212,7 +212,7 @@ def _reading(where: str) -> Iterator[None]:
 
 
 def _kind(one: Described) -> str:
-    """What two splits must have in common."""
+    """Name what two splits must have in common."""
     return f"{'floats' if one.header.is_float else 'integers'} of shape {one.sample}"
 
 

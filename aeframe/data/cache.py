@@ -135,7 +135,7 @@ def user_cache() -> Path:
 
 
 def _measured(text: bytes) -> Range | None:
-    """What was written, which the checksum vouches for."""
+    """Read the entry that was written, which the checksum vouches for."""
     found = json.loads(text)
     return None if found is None else (float(found[0]), float(found[1]))
 

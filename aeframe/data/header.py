@@ -21,7 +21,7 @@ BFLOAT16 = b"'<V2'"
 
 @dataclass(frozen=True)
 class Header:
-    """What the file of an array says before the numbers begin.
+    """The header of an array file: what stands before the numbers.
 
     shape: [N, ...]. order: in which the numbers lie, C or Fortran's. offset: where they begin. bfloat16: the
     numbers are of this type, which numpy lacks; dtype is then that of their bits.

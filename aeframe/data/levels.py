@@ -32,11 +32,11 @@ class Levels(NamedTuple):
 
     @classmethod
     def said(cls, given: Range | None) -> Levels:
-        """Those of dataset.range, which is for all files; each type's own without it."""
+        """The levels of dataset.range, which is for all files; each type's own without it."""
         return cls() if given is None else cls(given, given, given)
 
     def of(self, image: Image.Image, encoding: str | None) -> Range:
-        """Those of one image. encoding: of its file."""
+        """The levels of one image. encoding: of its file."""
         if not is_deep(image):
             return self.eight
         if not needs_measure(image, encoding):

@@ -43,7 +43,7 @@ def tell_of_deeper(root: Path, where: str) -> None:
 
 
 def _is_around(folder: Path, root: Path) -> bool:
-    """Whether a link leads back to the root or to a folder above it."""
+    """Check whether a link leads back to the root or to a folder above it."""
     return folder.is_symlink() and root.resolve().is_relative_to(folder.resolve())
 
 

@@ -46,7 +46,7 @@ class Columns:
 
     @classmethod
     def of(cls, train: Samples) -> Columns:
-        """Those of a training split, from some of its rows."""
+        """Measure the columns of a training split, from some of its rows."""
         rows = train.evenly(max(1, min(ROWS, ELEMENTS // train.raw.data[0].numel())))
         x = train[Share(rows, len(rows))].x
         train.raw.release()
@@ -62,7 +62,7 @@ class Columns:
 
     @property
     def small(self) -> int:
-        """How many would hardly be learned beside the others, if one scale were for all."""
+        """The number that would hardly be learned beside the others, if one scale were for all."""
         spread = self.spread[self.spread > 0]
         return int((spread * SMALL < np.sqrt(np.square(spread).mean())).sum()) if len(spread) else 0
 
@@ -83,7 +83,7 @@ class Columns:
 
     @property
     def ratio(self) -> float:
-        """How many times the largest spread is as large as the smallest."""
+        """The largest spread divided by the smallest."""
         spread = self.spread[self.spread > 0]
         return float(spread.max() / spread.min())
 

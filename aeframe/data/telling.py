@@ -15,7 +15,7 @@ from aeframe.errors import Problem, UserError
 
 
 def unreadable_images(bad: list[Problem], of: int, where: str, remedy: str) -> UserError:
-    """That some of so many files cannot be decoded. remedy: what to write to leave them out."""
+    """Build the error for files that cannot be decoded. remedy: what to write to leave them out."""
     shown = "; ".join(f"{p.where} {p.what}" for p in bad[:5])
     more = f"; and {len(bad) - 5} more" if len(bad) > 5 else ""
     what = f"{len(bad)} unreadable image(s): {shown}{more}"
@@ -24,7 +24,7 @@ def unreadable_images(bad: list[Problem], of: int, where: str, remedy: str) -> U
 
 
 def left_out(bad: list[Path], root: str, why: str) -> Problem:
-    """That some files cannot be decoded, and need not be. why: what was written for that."""
+    """Tell that some files are left out. why: what was written for that."""
     what = f"{len(bad)} image(s) of {root} cannot be read and are left out: {some(bad)}"
     return Problem(why, what)
 
@@ -36,7 +36,7 @@ def some(paths: Sequence[Path]) -> str:
 
 
 def note(problem: Problem) -> None:
-    """What the user ought to know of a run that goes on."""
+    """Notes on a run that is resumed."""
     if rank() == 0:
         print(f"aeframe: {problem}", file=sys.stderr)
 

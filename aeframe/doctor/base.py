@@ -121,7 +121,7 @@ class Vitals(NamedTuple):
 
     @property
     def has_begun(self) -> bool:
-        """Whether there were steps enough for something to be learned."""
+        """Check whether there were steps enough for something to be learned."""
         return self.steps >= BEGUN and (self.epoch >= 3 or self.steps >= 10 * BEGUN)
 
 

@@ -67,7 +67,7 @@ def _one_wide_layer(patient: Patient) -> Override | None:
 
 
 def _has_seen_all(patient: Patient, steps: int) -> bool:
-    """Whether training has seen the whole training split, as PCA has."""
+    """Check whether training has seen the whole training split, as PCA has."""
     changes = patient.data.shuffle or patient.node["trainer"].get("limit_train_batches") is None
     return changes and steps >= patient.data.batches["train"]
 

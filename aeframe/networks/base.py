@@ -94,7 +94,7 @@ class Network(ABC):
         """What is wrong with samples of this shape, and the remedy: (what, remedy)."""
 
     def training_problem(self, shape: tuple[int, ...]) -> tuple[str, str] | None:
-        """What is wrong with training on samples of this shape, and the remedy: (what, remedy). Networks that
+        """Find what is wrong with training on samples of this shape: (what, remedy). Networks that
         were trained so are loaded.
         """
         return None
@@ -127,7 +127,7 @@ def not_images(shape: tuple[int, ...]) -> tuple[str, str] | None:
 
 
 def single_line(shape: tuple[int, ...]) -> tuple[str, str] | None:
-    """What is wrong with images of one row or one column, for a network of convolutions: (what, remedy)."""
+    """Refuse images of one row or one column for convolutions: (what, remedy)."""
     if len(shape) != 3 or min(shape[1:]) > 1 or shape[1] == shape[2]:
         return None
     height, width = shape[1:]

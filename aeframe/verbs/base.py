@@ -82,7 +82,7 @@ def add_source(parser: argparse.ArgumentParser) -> None:
 
 
 def add_max_megapixels(parser: argparse.ArgumentParser) -> None:
-    """How large images may be; the key of a dataset has the same name."""
+    """Add the option for the largest image; the key of a dataset has the same name."""
     parser.add_argument(
         "--max-megapixels",
         type=float,

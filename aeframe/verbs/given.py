@@ -64,7 +64,7 @@ def check_for(model: Model) -> Callable[[np.ndarray], None]:
 
 @contextmanager
 def told_of(where: str) -> Iterator[None]:
-    """What the model says of an array, of the file that it is from."""
+    """Name the file in what the model says of its array."""
     try:
         yield
     except UserError as error:

@@ -80,7 +80,7 @@ class Noticing(ImageReader):
 
     @property
     def described(self) -> str:
-        """What all images are brought to."""
+        """The size and type that all images are brought to."""
         size = [] if self.size is None else [f"{self.size[1]} x {self.size[0]} pixels"]
         return ", ".join([*size, *(["gray"] if self.color == "gray" else [])])
 
@@ -142,7 +142,7 @@ def _scale(model: Model) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def _readable(reader: Noticing, files: list[Path], where: str) -> list[bool]:
-    """Of each file whether it can be decoded: they have to be counted before the first is used.
+    """Check of each file whether it can be decoded: they are counted before the first is used.
 
     The others are named. Raises UserError where none can.
     """
