@@ -115,7 +115,8 @@ def standards() -> list[Standard]:
     coarse = [{"quality": q} for q in (0, 1, 5, *range(10, 100, 10))]
     found = [
         Standard("JPEG, a file each", "JPEG", qualities, side=1),
-        Standard("JPEG, 10 x 10 in a file", "JPEG", [*qualities, *flat]),
+        Standard("JPEG, 10 x 10 in a file", "JPEG", qualities),
+        Standard("JPEG, flat tables, 10 x 10 in a file", "JPEG", flat),
         Standard("JPEG, its best", "JPEG", progressive, side=0),
         Standard("PNG, 10 x 10 in a file", "PNG", [{"optimize": True}]),
     ]

@@ -18,7 +18,7 @@ from aeframe.codec.packing import Packer, rows_at_once
 from aeframe.codec.saved import file_of
 
 OURS = "autoencoder"
-BEST = ("JPEG, its best", "JPEG, progressive")
+BEST = ("JPEG, its best", "JPEG, flat tables, progressive")
 FINENESS = 0.5  # dB from one row of the table to the next
 
 

@@ -38,11 +38,16 @@ class Format(NamedTuple):
 def formats() -> list[Format]:
     """The formats that Pillow can write here."""
     qualities = [{"quality": q} for q in (*range(5, 50, 5), *range(50, 91, 10), 95)]
-    progressive = [
-        {**o, "optimize": True, "progressive": True} for o in (*qualities, *flat_tables())
-    ]
+    usual, flat = (
+        [{**o, "optimize": True, "progressive": True} for o in options]
+        for options in (qualities, flat_tables())
+    )
     coarse = [{"quality": q} for q in (0, 2, 5, *range(10, 100, 10))]
-    found = [Format("JPEG, progressive", "JPEG", progressive), Format("JPEG", "JPEG", qualities)]
+    found = [
+        Format("JPEG, flat tables, progressive", "JPEG", flat),
+        Format("JPEG, progressive", "JPEG", usual),
+        Format("JPEG", "JPEG", qualities),
+    ]
     if features.check("webp"):
         found.append(Format("WebP", "WEBP", [{**o, "method": 6} for o in coarse]))
     if features.check("avif"):
