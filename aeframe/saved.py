@@ -49,7 +49,8 @@ class Saved:
         """Whether there is nothing left to do, as far as a configuration says how long to train."""
         trainer, before = mapping(node.get("trainer")), mapping(self.node.get("trainer"))
         limits: dict[str, int | None] = {"max_time": None}
-        if not self.ended_early:  # what ended it would end it again
+        # what ended it early would end it again; of time see resume.check_time
+        if not self.ended_early or before.get("max_time") is not None:
             limits |= {"max_epochs": self.epoch + 1, "max_steps": self.steps}
         longer = any(
             trainer.get(key) != before.get(key) and _is_more(trainer.get(key), done)
