@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from aeframe.errors import short
-from aeframe.saved import is_count
+from aeframe.core.errors import short
+from aeframe.core.plain import is_count
 
 
 class UnfitError(Exception):

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from aeframe.constrained import ConstrainedAutoencoder
+from aeframe.core.noise import Noise
 from aeframe.data import DataModule
-from aeframe.noise import Noise
 from aeframe.psnr import decibels, peak_shares
 
 FITTED = 20_000  # training samples at most that the mean and PCA are fitted on

@@ -11,7 +11,7 @@ from fnmatch import fnmatch
 from itertools import chain
 from pathlib import Path
 
-from aeframe.errors import UserError
+from aeframe.core.errors import UserError
 from aeframe.folder_guide import GUIDE
 from aeframe.launch import locked
 

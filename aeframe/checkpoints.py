@@ -18,10 +18,10 @@ from pytorch_lightning.trainer.connectors.checkpoint_connector import _Checkpoin
 from pytorch_lightning.trainer.states import TrainerFn
 
 from aeframe.config.callbacks import CheckpointOptions
-from aeframe.distributed import most_over_ranks, rank
-from aeframe.errors import MachineError, TrainingError, reason
-from aeframe.files import cause, replaced
-from aeframe.interruption import Interrupted, Signals
+from aeframe.core.distributed import most_over_ranks, rank
+from aeframe.core.errors import MachineError, TrainingError, reason
+from aeframe.core.files import cause, replaced
+from aeframe.core.signals import Interrupted, Signals
 from aeframe.metric_names import better_is
 from aeframe.objective import is_settled
 from aeframe.saved import BEST, CHECKPOINTS, LAST, PREVIOUS, state_in

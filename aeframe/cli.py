@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from aeframe import __version__
-from aeframe.errors import Problem, TrainingError, UserError, unreadable
-from aeframe.interruption import REQUEUE, Interrupted, ended_by, held_back
+from aeframe.core.errors import Problem, TrainingError, UserError, unreadable
+from aeframe.core.signals import REQUEUE, Interrupted, ended_by, held_back
 from aeframe.jobs import Jobs
 from aeframe.slurm import is_in_job, requeue
 from aeframe.standard_output import heard
@@ -42,7 +42,7 @@ def main() -> None:
 
 def _work(argv: Sequence[str]) -> int:
     """Do what a verb other than train says."""
-    from aeframe.local_paths import refuse_addresses
+    from aeframe.core.local_paths import refuse_addresses
     from aeframe.verbs import VERBS
     from aeframe.verbs.base import Parser
     from aeframe.verbs.completion import SHELLS, script
@@ -121,7 +121,7 @@ def _end_with(work: Callable[[], int]) -> NoReturn:
 
 def _speaks() -> bool:
     """Whether this process does, of those that train together."""
-    from aeframe.launch import is_first_process
+    from aeframe.core.process import is_first_process
 
     return is_first_process()
 
@@ -195,8 +195,8 @@ def _train(argv: Sequence[str]) -> int:
 
 def _resumed(command: Any) -> Any:
     """The command line, in the folder of the run that it names."""
-    from aeframe.launch import is_first_process
-    from aeframe.local_paths import local
+    from aeframe.core.local_paths import local
+    from aeframe.core.process import is_first_process
     from aeframe.overrides import AUTOMATIC
 
     if not command.trains or command.resume in (None, *AUTOMATIC):
@@ -242,7 +242,8 @@ def _allowed(command: Any, jobs: Jobs) -> tuple[Any, bool]:
     No file was touched. Of a sweep by -m the jobs' configurations are not known yet.
     """
     from aeframe.belongings import Beginning, refuse_foreign, refuse_foreign_sweep
-    from aeframe.launch import is_first_process, refuse_run, refuse_used
+    from aeframe.core.process import is_first_process
+    from aeframe.launch import refuse_run, refuse_used
     from aeframe.overrides import AUTOMATIC
 
     composed: Any = (None, command.sweep, True) if command.multirun else command.compose()
@@ -273,7 +274,7 @@ def _allowed(command: Any, jobs: Jobs) -> tuple[Any, bool]:
 
 
 def _say_where_it_can_only_begin(command: Any, folder: Path | None, key: str) -> None:
-    from aeframe.launch import is_first_process
+    from aeframe.core.process import is_first_process
     from aeframe.overrides import AUTOMATIC
 
     if folder is None and command.resume in AUTOMATIC and is_first_process():

@@ -14,11 +14,11 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from aeframe.checkpoints import CALMER
 from aeframe.config.callbacks import DivergenceOptions
+from aeframe.core.errors import TrainingError
+from aeframe.core.files import replaced
+from aeframe.core.strict_json import as_json
 from aeframe.data import Batch
-from aeframe.errors import TrainingError
-from aeframe.files import replaced
 from aeframe.saved import DIVERGED
-from aeframe.strict_json import as_json
 
 FAR = 1e9  # of normalized values, whose squares then are beyond what float32 adds to others
 SHOWN = 5  # samples in the message; the file has all

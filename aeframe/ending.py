@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Timer
 
 from aeframe.callbacks import EarlyStopping, Until
-from aeframe.schedules import Clock
+from aeframe.core.schedules import Clock
 
 
 def epochs_of(end: Clock) -> int:

@@ -17,8 +17,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from aeframe.artifact import Model, load
 from aeframe.artifact.containers import without_bfloat16
-from aeframe.errors import UserError
-from aeframe.local_paths import local
+from aeframe.core.errors import UserError
+from aeframe.core.local_paths import local
 
 FEWEST = 3  # samples: one to train on, one for validation, one for the test
 GAUSSIAN = ("likelihood=gaussian",)
@@ -70,7 +70,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         """
         from pytorch_lightning.utilities.seed import isolate_rng
 
-        from aeframe.interruption import Interrupted
+        from aeframe.core.signals import Interrupted
         from aeframe.launch import held, holds_run
 
         if isinstance(self.overrides, str):
@@ -138,7 +138,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         return x.reshape(-1, *self.shape)
 
     def _trained(self, x: np.ndarray, file: Path, folder: Path) -> Model:
-        from aeframe.imports import imported
+        from aeframe.core.imports import imported
 
         np.save(file, x)
         node = self._configuration()

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from aeframe.baselines import FITTED, Baseline, Corruption, baselines
-from aeframe.bounds import AtLeast, AtMost
 from aeframe.constrained import ConstrainedAutoencoder
 from aeframe.copy_check import CHUNK, CopyCheck, copy_check
+from aeframe.core.bounds import AtLeast, AtMost
+from aeframe.core.noise import Noise
 from aeframe.data import DataModule
 from aeframe.models.variational import Variational, log_likelihood
-from aeframe.noise import Noise
 
 
 @dataclass(frozen=True)

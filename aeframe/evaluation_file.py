@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from aeframe.errors import reason
-from aeframe.regular_files import read_text
-from aeframe.strict_json import finite
+from aeframe.core.errors import reason
+from aeframe.core.regular_files import read_text
+from aeframe.core.strict_json import finite
 
 NAME = "evaluation.json"
 LARGEST = 2**20  # bytes; a run writes some thousand

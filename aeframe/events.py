@@ -15,7 +15,7 @@ from tensorboard.summary.writer.event_file_writer import _AsyncWriterThread
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from aeframe import checksum
-from aeframe.files import replaced
+from aeframe.core.files import replaced
 
 QUEUE = 1000  # events that may wait for the thread that writes them before training does
 HPARAMS = "_hparams_/"

@@ -7,8 +7,8 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from aeframe.errors import MachineError, UserError, reason
-from aeframe.files import DISK, cause, file_of
+from aeframe.core.errors import MachineError, UserError, reason
+from aeframe.core.files import DISK, cause, file_of
 from aeframe.nearest import nearest
 from aeframe.overrides import QUOTING, Command, as_typed, no_option, unquoted
 

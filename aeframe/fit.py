@@ -14,11 +14,11 @@ from aeframe import events
 from aeframe.checkpoints import Best
 from aeframe.compute import compile_network, keep_narrow_layers_exact
 from aeframe.config.build import Built
-from aeframe.distributed import is_lost
+from aeframe.core.distributed import is_lost
+from aeframe.core.errors import MachineError, TrainingError, UserError, reason
+from aeframe.core.files import DISK, cause, file_of
+from aeframe.core.process import is_first_process
 from aeframe.divergence import DivergenceError
-from aeframe.errors import MachineError, TrainingError, UserError, reason
-from aeframe.files import DISK, cause, file_of
-from aeframe.launch import is_first_process
 from aeframe.saved import BEST, CHECKPOINTS, LAST, Saved, good_before
 
 WORKER_DIED = (

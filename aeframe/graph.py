@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 from aeframe.config.training import FUSED
 from aeframe.constrained import ConstrainedAutoencoder
+from aeframe.core.errors import TrainingError
+from aeframe.core.noise import Generators, KeptNoise
+from aeframe.core.process import is_first_process
+from aeframe.core.schedules import Clock
 from aeframe.data import Batch
-from aeframe.errors import TrainingError
-from aeframe.launch import is_first_process
-from aeframe.noise import Generators, KeptNoise
-from aeframe.schedules import Clock
 
 if TYPE_CHECKING:
     from aeframe.module import AutoencoderModule

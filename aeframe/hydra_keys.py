@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from aeframe.errors import UserError, short
-from aeframe.local_paths import local
+from aeframe.core.errors import UserError, short
+from aeframe.core.local_paths import local
 
 CALLBACKS = {"table": {"_target_": "aeframe.sweep.SweepTable"}}
 LAUNCHERS = {

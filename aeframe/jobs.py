@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from aeframe.belongings import Beginning
-from aeframe.errors import TrainingError, UserError
-from aeframe.imports import imported
-from aeframe.interruption import Interrupted
+from aeframe.core.errors import TrainingError, UserError
+from aeframe.core.imports import imported
+from aeframe.core.signals import Interrupted
 
 
 class Jobs:
@@ -100,8 +100,8 @@ class Jobs:
         from hydra.core.hydra_config import HydraConfig
         from hydra.types import RunMode
 
-        from aeframe.errors import MachineError
-        from aeframe.launch import is_first_process
+        from aeframe.core.errors import MachineError
+        from aeframe.core.process import is_first_process
         from aeframe.sweep import FAILED
         from aeframe.sweep_direction import check_job
 

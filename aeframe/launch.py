@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 import sys
 import threading
@@ -15,7 +14,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from aeframe.errors import UserError, reason
+from aeframe.core.errors import UserError, reason
+from aeframe.core.process import is_first_process
 
 CONF = next(
     folder
@@ -43,21 +43,6 @@ RANK_VARIABLES = (
     "MASTER_PORT",
     "PL_GLOBAL_SEED",
 )
-
-
-def called() -> str:
-    """How training was called, as one would type it again."""
-    script = Path(sys.argv[0])
-    return f"python {shlex.quote(here(script))}" if script.name == "train.py" else "aeframe train"
-
-
-def here(path: Path) -> str:
-    """A path as one would type it: from the current folder, where that is shorter."""
-    absolute = os.path.abspath(path)
-    try:
-        return min(os.path.relpath(absolute), absolute, key=len)
-    except OSError:  # the current folder is no longer there
-        return absolute
 
 
 class Folders:
@@ -240,10 +225,3 @@ def require_devices(accelerator: str, devices: int | list[int] | str) -> None:
     if isinstance(highest, int) and highest > present:
         what = f"this machine has {present}"
         raise UserError(f"hardware.devices={devices}", what, f"Write hardware.devices={present}.")
-
-
-def is_first_process() -> bool:
-    """Whether this process speaks for all: rank 0, or the only one."""
-    return all(
-        os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
-    )

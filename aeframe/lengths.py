@@ -6,9 +6,10 @@ import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from aeframe.errors import Problem
-from aeframe.saved import Saved, is_count, mapping
-from aeframe.schedules import Clock
+from aeframe.core.errors import Problem
+from aeframe.core.plain import is_count, mapping
+from aeframe.core.schedules import Clock
+from aeframe.saved import Saved
 
 LENGTHS = ("T_max", "total_steps", "total_iters", "epochs")
 """The options of torch's schedules that say for how many epochs or steps they last."""

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F  # noqa: N812
 
-from aeframe.bounds import AtLeast, AtMost
-from aeframe.distributed import mean_over_ranks
-from aeframe.precision import widen
+from aeframe.core.bounds import AtLeast, AtMost
+from aeframe.core.distributed import mean_over_ranks
+from aeframe.core.precision import widen
 
 LIMIT = 14.0  # of a log-variance; -14 is a deviation of 1e-3, below which floats give out
 

@@ -12,8 +12,8 @@ from pytorch_lightning.loops.progress import _BatchProgress
 from pytorch_lightning.loops.training_epoch_loop import _TrainingEpochLoop
 
 from aeframe.checkpoints import Last
-from aeframe.distributed import most_over_ranks
-from aeframe.interruption import Interrupted
+from aeframe.core.distributed import most_over_ranks
+from aeframe.core.signals import Interrupted
 
 
 class EpochLoop(_TrainingEpochLoop):

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from aeframe.composition import chosen
-from aeframe.launch import CONF, called
+from aeframe.core.process import called
+from aeframe.launch import CONF
 
 ORDER = ("model", "constraint", "dataset", "network", "likelihood", "hardware", "experiment")
 HELP = """\

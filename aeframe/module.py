@@ -16,17 +16,17 @@ from torch.optim import Optimizer
 from aeframe.checkpoints import metrics_of, restore_metrics
 from aeframe.constrained import ConstrainedAutoencoder
 from aeframe.constraints.base import Step
+from aeframe.core.distributed import begin_batch, own_rows_of
+from aeframe.core.errors import UserError
+from aeframe.core.noise import Noise, mix
+from aeframe.core.schedules import Clock
 from aeframe.data import Batch, DataModule
-from aeframe.distributed import begin_batch, own_rows_of
 from aeframe.divergence import Guard, diverged, outlier
-from aeframe.errors import UserError
 from aeframe.metrics import Metrics
 from aeframe.models.base import Output
-from aeframe.noise import Noise, mix
 from aeframe.pace import Pace
 from aeframe.rates import follow
 from aeframe.scalars import Noted, Scalars
-from aeframe.schedules import Clock
 
 MakeOptimizer = Callable[[Any], Optimizer]
 MakeScheduler = Callable[[Optimizer], Any]

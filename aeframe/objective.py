@@ -9,8 +9,8 @@ import pytorch_lightning as pl
 
 from aeframe.config.training import Training
 from aeframe.constrained import ConstrainedAutoencoder
-from aeframe.errors import Problem
-from aeframe.schedules import Clock, Schedule
+from aeframe.core.errors import Problem
+from aeframe.core.schedules import Clock, Schedule
 
 
 def changing(module: pl.LightningModule) -> list[str]:

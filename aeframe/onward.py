@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from aeframe.composition import composed
+from aeframe.core.durations import seconds, written
+from aeframe.core.process import called, here
 from aeframe.differences import differences
-from aeframe.durations import seconds, written
-from aeframe.launch import called, here
 from aeframe.verbs.base import DATASETS
 
 TRAIN_ON = "Train on"

@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
-from aeframe.regular_files import read_text
-from aeframe.saved import mapping
+from aeframe.core.plain import mapping
+from aeframe.core.regular_files import read_text
 
 PATHS = ("root", "test_root", "path", "test_path")
 LARGEST = 2**20  # bytes of the file, which may be anyone's

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-from aeframe.errors import UserError, unreadable
+from aeframe.core.errors import UserError, unreadable
+from aeframe.core.local_paths import local
 from aeframe.hydra_keys import is_new_folder
 from aeframe.launch import CONF
-from aeframe.local_paths import local
 from aeframe.nearest import nearest
 
 FLAGS: dict[tuple[str, ...], bool | str] = {  # Hydra's, and whether a value follows

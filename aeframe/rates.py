@@ -10,9 +10,9 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from aeframe.core.plain import is_count, mapping
 from aeframe.divergence import RATES
 from aeframe.lengths import LENGTHS
-from aeframe.saved import is_count, mapping
 
 CYCLED = ("lr", "momentum", "betas")
 """Options of optimizers that schedules change; RATES: those that a run that went back lowers."""

@@ -13,11 +13,11 @@ from rich.table import Table
 
 from aeframe.config.build import Built
 from aeframe.constrained import ConstrainedAutoencoder
+from aeframe.core.process import here
+from aeframe.core.strict_json import cell
 from aeframe.differences import differences
 from aeframe.evaluate import Card
-from aeframe.launch import here
 from aeframe.saved import Saved
-from aeframe.strict_json import cell
 
 ROWS = {  # metric of the test split -> what the table calls it
     "denoised_mse": "MSE from the corrupted input",

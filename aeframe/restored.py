@@ -23,22 +23,12 @@ from aeframe.alike import (
     same_keys,
     with_floats,
 )
+from aeframe.core.errors import UserError, short
+from aeframe.core.plain import is_count, mapping
 from aeframe.divergence import PLANNED, RATES
-from aeframe.errors import UserError, short
 from aeframe.module import AutoencoderModule
 from aeframe.rates import CYCLED, lengths_in
-from aeframe.saved import (
-    BEST,
-    CHECKPOINTS,
-    LAST,
-    LEFT,
-    MOST_BACK,
-    PREVIOUS,
-    Saved,
-    is_count,
-    mapping,
-    state_in,
-)
+from aeframe.saved import BEST, CHECKPOINTS, LAST, LEFT, MOST_BACK, PREVIOUS, Saved, state_in
 
 COUNTED = (
     *("last_epoch", "_step_count", "_last_lr", "best", "num_bad_epochs", "cooldown_counter"),

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 from aeframe.config.aim import AUTO
 from aeframe.config.classes import keys, resolve
-from aeframe.durations import is_duration, seconds, written
-from aeframe.errors import ConfigError, Problem, UserError, short
-from aeframe.launch import called
+from aeframe.core.durations import is_duration, seconds, written
+from aeframe.core.errors import ConfigError, Problem, UserError, short
+from aeframe.core.plain import flat, mapping
+from aeframe.core.process import called
 from aeframe.lengths import LENGTHS, stretched
 from aeframe.origin import with_data_found
 from aeframe.overrides import key_of
-from aeframe.saved import LAST, Saved, mapping, state_in
+from aeframe.saved import LAST, Saved, state_in
 
 HARMLESS = (
     "resume",
@@ -203,12 +204,3 @@ def _at(node: Mapping[str, Any], key: str) -> Any:
     for name in key.split("."):
         node = node[name]
     return node
-
-
-def flat(node: Any, where: str = "") -> Iterator[tuple[str, Any]]:
-    """The values of nested mappings by their dotted keys."""
-    if isinstance(node, Mapping) and (node or where == ""):
-        for key, value in node.items():
-            yield from flat(value, f"{where}.{key}" if where else str(key))
-    else:
-        yield where, node

@@ -9,13 +9,14 @@ import zipfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 import torch
 
-from aeframe.errors import UserError, short
-from aeframe.regular_files import read_text, require_regular
-from aeframe.strict_json import finite
+from aeframe.core.errors import UserError
+from aeframe.core.plain import is_count, mapping, not_plain
+from aeframe.core.regular_files import read_text, require_regular
+from aeframe.core.strict_json import finite
 
 CHECKPOINTS, LAST, BEST = "checkpoints", "last.ckpt", "best.ckpt"
 PREVIOUS, DIVERGED = "previous.ckpt", "diverged.json"
@@ -23,8 +24,6 @@ LEFT = "It is left as it is; start the run anew in another folder."
 EARLIER = ("until", "early_stopping")
 """What may end a run before it has trained for as long as it was to."""
 Stamp = tuple[int, ...]
-LARGEST, DEEPEST = 10_000, 16
-"""How many values a saved configuration may have, and how deep."""
 LONGEST = 2**22
 """Bytes of a text that lies beside it."""
 MOST_BACK = 1000
@@ -153,11 +152,6 @@ def unreadable_checkpoint(file: Path) -> UserError:
     return UserError(str(file), "cannot be read as a checkpoint of aeframe's", LEFT)
 
 
-def is_count(value: Any) -> TypeGuard[int]:
-    """Whether it is a number of things that were counted."""
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53
-
-
 def _value(folder: Path, steps: int) -> float | None:
     """The result of a run that has finished, and not been trained further since."""
     try:
@@ -168,34 +162,3 @@ def _value(folder: Path, steps: int) -> float | None:
         return math.nan if value is None else value  # a result all the same
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
-
-
-def not_plain(node: Any) -> str | None:
-    """What makes a saved configuration another than a run saves, which is plain and has no interpolations:
-    those could read what is none of its business.
-    """
-    nodes = [(node, 0)]
-    for count in range(LARGEST):
-        if not nodes:
-            return None
-        value, depth = nodes.pop()
-        if isinstance(value, str) and "${" in value:
-            return f"holds {short(value, 60)}, and a run saves no interpolations"
-        if isinstance(value, str | None) or (isinstance(value, int) and abs(value) < 2**63):
-            continue
-        if isinstance(value, float):
-            continue
-        if not isinstance(value, dict | list) or depth == DEEPEST or count + len(value) > LARGEST:
-            return "is no plain data, or far too large"
-        if isinstance(value, dict):
-            if not all(isinstance(key, str) for key in value):
-                return "has keys that are no text"
-            nodes += [(key, depth + 1) for key in value]
-            value = value.values()
-        nodes += [(inner, depth + 1) for inner in value]
-    return "is no plain data, or far too large"
-
-
-def mapping(value: Any) -> Mapping[str, Any]:
-    """The value, or nothing where it is none and that will be said."""
-    return value if isinstance(value, Mapping) else {}

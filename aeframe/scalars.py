@@ -12,9 +12,9 @@ from pytorch_lightning.loggers import Logger
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 
+from aeframe.core.distributed import is_sharded, sum_over_ranks
 from aeframe.dashboard import write_scalars
 from aeframe.data import Batch
-from aeframe.distributed import is_sharded, sum_over_ranks
 from aeframe.loops import waited
 from aeframe.models.base import Output
 

@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 
-from aeframe.errors import reason
+from aeframe.core.errors import reason
 
 SECONDS = 60  # for Slurm's answer, of the little time that is left
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from aeframe.errors import MachineError, reason
+from aeframe.core.errors import MachineError, reason
 
 
 class StandardOutput:

@@ -15,10 +15,10 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from aeframe.errors import short
+from aeframe.core.errors import short
+from aeframe.core.regular_files import read_text
+from aeframe.core.strict_json import cell
 from aeframe.evaluation_file import LARGEST, UNREADABLE, number, read_evaluation
-from aeframe.regular_files import read_text
-from aeframe.strict_json import cell
 from aeframe.tradeoffs import Trade, trading, unbeaten
 
 FAILED = "failed.txt"

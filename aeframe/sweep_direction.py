@@ -7,8 +7,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from aeframe.errors import UserError
-from aeframe.imports import imported
+from aeframe.core.errors import UserError
+from aeframe.core.imports import imported
 from aeframe.overrides import quoted
 
 KEY = "hydra.sweeper.direction"

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from aeframe.strict_json import finite
+from aeframe.core.strict_json import finite
 
 if TYPE_CHECKING:
     from aeframe.constrained import ConstrainedAutoencoder

@@ -32,17 +32,19 @@ from aeframe.compute import (
 )
 from aeframe.config.build import Built, build
 from aeframe.constrained import ConstrainedAutoencoder
+from aeframe.core.errors import UserError
+from aeframe.core.files import replaced
+from aeframe.core.process import is_first_process
+from aeframe.core.signals import Signals
+from aeframe.core.strict_json import as_json
 from aeframe.dashboard import Dashboard
 from aeframe.doctor import Doctor, Finding
 from aeframe.ending import ended_by, epochs_of, in_words
-from aeframe.errors import UserError
 from aeframe.evaluate import Card
-from aeframe.files import replaced
 from aeframe.fit import fit_or_fail, is_lightnings, told
 from aeframe.folder_guide import write_guide
 from aeframe.garbage import collects
-from aeframe.interruption import Signals
-from aeframe.launch import is_first_process, locked, one_job, used
+from aeframe.launch import locked, one_job, used
 from aeframe.loops import FitLoop
 from aeframe.metric_names import better_is
 from aeframe.onward import TRAIN_ON, again, commands
@@ -57,7 +59,6 @@ from aeframe.saved import (
     state_in,
     tried_in,
 )
-from aeframe.strict_json import as_json
 from aeframe.tradeoffs import Trade
 
 PROFILERS: dict[str, Callable[..., Profiler]] = {

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from aeframe.constraints import Constraint, Data, Pass
+from aeframe.core.noise import Noise
+from aeframe.core.schedules import Clock
 from aeframe.likelihoods import Gaussian
 from aeframe.models import Autoencoder, Code, Output, Setting, Sparse, Undercomplete
 from aeframe.models.base import Term
 from aeframe.networks import MLP
-from aeframe.noise import Noise
-from aeframe.schedules import Clock
 
 NOW = Clock()
 

@@ -149,7 +149,7 @@ def ended(run: Process, seconds: float) -> bool:
 def serve(client: Connection) -> None:
     import torch
 
-    from aeframe.imports import imported
+    from aeframe.core.imports import imported
 
     torch.set_num_threads(1)
     imported("aeframe.train")

@@ -25,8 +25,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from aeframe.core.errors import ConfigError, UserError
 from aeframe.data import Array, DataModule, Source
-from aeframe.errors import ConfigError, UserError
 from tests.valid_files import kinds
 
 PIXELS = 2**20  # of an image, at most: broken headers claim any size, and a case must stay small

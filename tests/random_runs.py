@@ -20,9 +20,9 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import numpy as np
 
 from aeframe import cli, load
-from aeframe.bounds import Above, AtLeast, AtMost, Below
 from aeframe.config.classes import resolve
 from aeframe.config.signature import parameters
+from aeframe.core.bounds import Above, AtLeast, AtMost, Below
 from aeframe.launch import CONF, Folders
 from tests.conftest import TINY
 from tests.test_pairs import CONSTRAINTS, VARIANTS, choice

@@ -19,10 +19,10 @@ from torch.nn import functional as F  # noqa: N812
 
 from aeframe.config.build import Built, build
 from aeframe.constraints import TopK
+from aeframe.core.noise import Noise
+from aeframe.core.schedules import Clock
 from aeframe.models import Output
 from aeframe.networks.active import Active, read_active, write_active
-from aeframe.noise import Noise
-from aeframe.schedules import Clock
 from tests.test_pairs import fit
 
 Compose = Callable[..., DictConfig]

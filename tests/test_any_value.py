@@ -10,7 +10,7 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 
 from aeframe.config import check
-from aeframe.errors import ConfigError
+from aeframe.core.errors import ConfigError
 
 Path = tuple[Any, ...]
 STEP_LR = "scheduler={_target_: torch.optim.lr_scheduler.StepLR, step_size: 1, interval: epoch}"

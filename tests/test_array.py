@@ -17,8 +17,8 @@ import torch
 from aeframe import artifact
 from aeframe.config import plain
 from aeframe.config.build import build
+from aeframe.core.errors import TrainingError, UserError
 from aeframe.data import Array, DataModule
-from aeframe.errors import TrainingError, UserError
 
 
 def setup(path: Path, **options: object) -> DataModule:

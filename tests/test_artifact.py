@@ -22,8 +22,8 @@ from aeframe.artifact import MODEL, NOTE, save
 from aeframe.artifact.stored import as_stored
 from aeframe.config import plain
 from aeframe.config.build import build
+from aeframe.core.errors import UserError
 from aeframe.data import DataSpec
-from aeframe.errors import UserError
 from tests.test_pairs import CONSTRAINTS, ILLEGAL, VARIANTS, choice
 from tests.test_startup import ROOT
 

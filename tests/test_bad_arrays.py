@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from aeframe.core.errors import UserError
 from aeframe.data import CIFAR10, MNIST, SVHN, Array, DataModule, Source, cifar
-from aeframe.errors import UserError
 from tests.valid_files import batch, idx, in_archive, kinds, npy, npz
 
 VALUES = np.arange(16, dtype=np.float32).reshape(4, 4)

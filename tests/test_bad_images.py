@@ -16,9 +16,9 @@ import pytest
 import torch
 from PIL import Image
 
+from aeframe.core.errors import UserError
 from aeframe.data import ImageFolder, Raw
 from aeframe.data.images import FORMATS
-from aeframe.errors import UserError
 
 RED = (200, 30, 40)
 CORNERS = np.kron(np.array([[0, 80], [160, 240]], np.uint8), np.ones((8, 8), np.uint8))

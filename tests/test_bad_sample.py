@@ -11,9 +11,9 @@ import pytest
 import torch
 from PIL import Image
 
+from aeframe.core.errors import UserError
 from aeframe.data import ImageFolder, Raw, cache
 from aeframe.data.images import ImageReader
-from aeframe.errors import UserError
 from tests.conftest import TINY
 
 NOTE = "aeframe: dataset.on_bad_sample=skip: {} image(s) of {} cannot be read and are left out: {}."

@@ -16,10 +16,10 @@ import pytest
 import torch
 from PIL import Image
 
+from aeframe.core.errors import UserError
 from aeframe.data import ImageFolder, Raw, cache, folder
 from aeframe.data.images import ImageReader
 from aeframe.data.levels import Levels
-from aeframe.errors import UserError
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from aeframe import callbacks
 from aeframe.callbacks import Bar, Until, progress
 from aeframe.config.build import Built, build
 from aeframe.config.callbacks import UntilOptions
-from aeframe.errors import TrainingError
+from aeframe.core.errors import TrainingError
 from tests.conftest import TINY
 
 Compose = Callable[..., DictConfig]

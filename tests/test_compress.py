@@ -26,7 +26,7 @@ from aeframe.codec.packing import Packer, header_of, is_name, kept_names, named
 from aeframe.codec.rans import TOTAL
 from aeframe.codec.saved import CODEC
 from aeframe.codec.tables import Tables
-from aeframe.errors import UserError
+from aeframe.core.errors import UserError
 from tests.conftest import TWO, contents, trained_in
 from tests.forks import Server
 

@@ -14,7 +14,7 @@ from sklearn.datasets import load_digits
 
 import aeframe as package
 from aeframe.artifact.containers import as_array
-from aeframe.errors import UserError
+from aeframe.core.errors import UserError
 from tests.test_artifact import refused
 
 DIGITS = load_digits().images.astype(np.uint8)[:6, None]

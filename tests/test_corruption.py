@@ -12,9 +12,9 @@ from torch import Tensor
 
 from aeframe.constrained import ConstrainedAutoencoder
 from aeframe.constraints import Constraint, GaussianNoise, Masking, SaltAndPepper
+from aeframe.core.noise import Noise
+from aeframe.core.schedules import Clock
 from aeframe.data import Normalization
-from aeframe.noise import Noise
-from aeframe.schedules import Clock
 from tests.constraint_tools import NOW, data, model
 
 IMAGES = torch.rand(50, 1, 10, 10, generator=torch.Generator().manual_seed(0)) * 0.8 + 0.1

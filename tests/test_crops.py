@@ -12,8 +12,8 @@ from omegaconf import DictConfig
 from PIL import Image
 
 from aeframe.config import check
+from aeframe.core.errors import UserError
 from aeframe.data import DataModule, ImageFolder, PhotoCrops, Raw
-from aeframe.errors import UserError
 
 SIDE = 6
 

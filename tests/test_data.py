@@ -14,9 +14,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aeframe.core.errors import UserError
 from aeframe.data import CIFAR10, MNIST, SVHN, Array, DataModule, Digits, EpochBatches, Source
 from aeframe.data.samples import Share
-from aeframe.errors import UserError
 
 
 def module(source: Source, **options: object) -> DataModule:

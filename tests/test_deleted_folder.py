@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from aeframe.checkpoints import Best
-from aeframe.errors import MachineError, UserError
+from aeframe.core.errors import MachineError, UserError
 from aeframe.explanations import explained
 from aeframe.fit import told
 from aeframe.launch import locked

@@ -26,6 +26,8 @@ from aeframe.config.build import Built, build
 from aeframe.config.callbacks import CheckpointOptions
 from aeframe.config.parts import check
 from aeframe.copy_check import CopyCheck
+from aeframe.core.errors import UserError
+from aeframe.core.signals import Signals
 from aeframe.doctor import Doctor, Finding
 from aeframe.doctor.base import Patient, Rule, Vitals
 from aeframe.doctor.card import of_card
@@ -33,9 +35,7 @@ from aeframe.doctor.code import Collapse, DeadUnits
 from aeframe.doctor.learning import LearningRate, MeanImage, Overfitting
 from aeframe.doctor.overrides import Override, first_valid
 from aeframe.doctor.saturation import SAMPLES, saturated
-from aeframe.errors import UserError
 from aeframe.evaluate import Card
-from aeframe.interruption import Signals
 from aeframe.loops import FitLoop
 from aeframe.module import AutoencoderModule
 from aeframe.onward import commands

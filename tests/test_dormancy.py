@@ -10,9 +10,9 @@ from torch import Tensor
 
 from aeframe.constraints import BatchTopK, JumpReLU, Sigmoid, Step, Threshold, TopK, WinnerTakeAll
 from aeframe.constraints.activation import _Jump, _Step
-from aeframe.errors import TrainingError
+from aeframe.core.errors import TrainingError
+from aeframe.core.schedules import Clock
 from aeframe.models import Code, Undercomplete
-from aeframe.schedules import Clock
 from tests.constraint_tools import NOW, code, data, model, output, seen
 
 

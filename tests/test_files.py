@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from aeframe.files import replaced
+from aeframe.core.files import replaced
 
 
 @pytest.mark.parametrize("can_sync_folders", [True, False])

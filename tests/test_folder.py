@@ -11,9 +11,9 @@ import pytest
 import torch
 from PIL import Image
 
+from aeframe.core.errors import UserError
 from aeframe.data import ImageFolder, images
 from aeframe.data.samples import Raw
-from aeframe.errors import UserError
 
 RED, WIDE = (200, 30, 40), (24, 16)
 

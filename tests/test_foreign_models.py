@@ -19,7 +19,7 @@ import torch
 import aeframe as package
 from aeframe.artifact import MODEL, NOTE
 from aeframe.artifact.files import KEY
-from aeframe.errors import UserError
+from aeframe.core.errors import UserError
 from aeframe.verbs.card import of_test_split
 
 Change = Callable[[dict[str, Any], dict[str, torch.Tensor]], Any]

@@ -17,7 +17,7 @@ from scipy.fft import dctn
 
 from aeframe.config import check
 from aeframe.config.build import build
-from aeframe.errors import ConfigError
+from aeframe.core.errors import ConfigError
 from aeframe.networks import FullyConv
 from aeframe.networks.fully_conv import FullyConvDecoder, cosine_kernels
 

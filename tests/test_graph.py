@@ -14,7 +14,7 @@ from aeframe import graph, pace
 from aeframe.config.build import build
 from aeframe.constraints import revival
 from aeframe.constraints.penalty import L2
-from aeframe.errors import TrainingError
+from aeframe.core.errors import TrainingError
 from tests.tape import Simulated
 from tests.test_pace import SMALL, Compose, Run, differences, quickly, trained
 from tests.test_pairs import fit

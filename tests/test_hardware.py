@@ -17,7 +17,7 @@ import torch
 from omegaconf import DictConfig
 
 from aeframe.config import check
-from aeframe.errors import ConfigError
+from aeframe.core.errors import ConfigError
 from aeframe.launch import CONF
 from tests.forks import Server
 

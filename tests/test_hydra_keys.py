@@ -18,7 +18,7 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from aeframe.composed_once import Loader
-from aeframe.errors import UserError
+from aeframe.core.errors import UserError
 from aeframe.hydra_keys import (
     LAUNCHERS,
     OWN_JOB,

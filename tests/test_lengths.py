@@ -18,13 +18,13 @@ from torch.optim import SGD, Optimizer, lr_scheduler
 
 from aeframe.config.node import plain
 from aeframe.config.training import optimizer_problems
-from aeframe.durations import seconds, written
+from aeframe.core.durations import seconds, written
+from aeframe.core.schedules import Clock
 from aeframe.lengths import length_notes, stretched
 from aeframe.onward import commands
 from aeframe.rates import follow
 from aeframe.resume import with_overrides
 from aeframe.saved import Saved
-from aeframe.schedules import Clock
 from tests.conftest import EPOCH
 
 Command = Callable[..., tuple[int, str, str]]

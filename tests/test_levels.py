@@ -15,9 +15,9 @@ import aeframe
 from aeframe.artifact import save
 from aeframe.config import plain
 from aeframe.config.build import build
+from aeframe.core.errors import UserError
 from aeframe.data import ImageFolder, Raw
 from aeframe.data.images import ImageReader
-from aeframe.errors import UserError
 
 DARK, BRIGHT = np.full((8, 8), 2), np.arange(64).reshape(8, 8)
 

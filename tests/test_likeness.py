@@ -24,7 +24,7 @@ from aeframe.codec.files import compress, inspect, read, verify
 from aeframe.codec.likeness import CHANCE, GROUP, Likeness, likeness_of
 from aeframe.codec.packing import Packer
 from aeframe.codec.saved import CODEC
-from aeframe.errors import UserError
+from aeframe.core.errors import UserError
 from aeframe.verbs.own_data import own_data
 
 DIGITS = load_digits().images.astype(np.uint8)[:, None]

@@ -15,9 +15,9 @@ from sklearn.base import clone
 import aeframe as package
 from aeframe import codec
 from aeframe.config import check, plain
-from aeframe.errors import UserError
+from aeframe.core.errors import UserError
+from aeframe.core.local_paths import is_address, local
 from aeframe.estimators import AutoencoderTransformer
-from aeframe.local_paths import is_address, local
 from aeframe.overrides import parse
 from tests.conftest import TINY
 

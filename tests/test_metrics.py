@@ -22,14 +22,14 @@ from torch.distributions import Normal, kl_divergence
 from aeframe.config.build import build
 from aeframe.constrained import ConstrainedAutoencoder
 from aeframe.constraints import L1, Constraint, Masking, TopK
+from aeframe.core.noise import Noise
+from aeframe.core.schedules import schedule
 from aeframe.data import Normalization
 from aeframe.metric_names import better_is, metric_names
 from aeframe.metrics import DeadUnits, Metrics
 from aeframe.models import Autoencoder, Code, Output, Posterior, Sparse, Undercomplete, Variational
 from aeframe.models.base import Term
 from aeframe.models.variational import ELBO
-from aeframe.noise import Noise
-from aeframe.schedules import schedule
 from tests.constraint_tools import identity, model
 from tests.forks import Server
 

@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 from aeframe.config import check
 from aeframe.config.build import build
-from aeframe.errors import ConfigError, UserError
+from aeframe.core.errors import ConfigError, UserError
 
 Compose = Callable[..., DictConfig]
 ONE = (

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
+from aeframe.core.noise import Noise
+from aeframe.core.schedules import Clock
 from aeframe.likelihoods import Bernoulli, Gaussian
 from aeframe.models import (
     Autoencoder,
@@ -26,8 +28,6 @@ from aeframe.models.variational import (
     log_weights,
 )
 from aeframe.networks import MLP
-from aeframe.noise import Noise
-from aeframe.schedules import Clock
 
 
 def make(

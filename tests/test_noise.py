@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aeframe.noise import Generators, KeptNoise, Noise, mix
+from aeframe.core.noise import Generators, KeptNoise, Noise, mix
 
 
 def test_the_same_key_gives_the_same_numbers_whatever_came_before() -> None:

@@ -20,9 +20,9 @@ from aeframe.config.callbacks import EarlyStoppingOptions
 from aeframe.config.node import plain
 from aeframe.config.parts import check
 from aeframe.config.training import Training
-from aeframe.errors import ConfigError
+from aeframe.core.errors import ConfigError
+from aeframe.core.schedules import Clock, schedule, schedules_of
 from aeframe.objective import planned_end, schedule_notes
-from aeframe.schedules import Clock, schedule, schedules_of
 from aeframe.sweep import SweepTable
 from tests.test_callbacks import SMALL, STILL, Fitted
 from tests.test_dashboard import Events

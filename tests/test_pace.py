@@ -20,11 +20,12 @@ from pytorch_lightning.loops.fetchers import _DataFetcher, _PrefetchDataFetcher
 from pytorch_lightning.utilities.combined_loader import CombinedLoader
 from torch import Tensor
 
-from aeframe import interruption, pace
+from aeframe import pace
 from aeframe.checkpoints import Best
 from aeframe.config.build import Built, build
+from aeframe.core import signals as interruption
+from aeframe.core.errors import TrainingError
 from aeframe.data import Batch
-from aeframe.errors import TrainingError
 from aeframe.likelihoods import Bernoulli, Gaussian, Likelihood
 from aeframe.loops import Fetcher
 from aeframe.module import AutoencoderModule

@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from aeframe.config import check
 from aeframe.config.build import Built, build
 from aeframe.constraints import AuxK, Constraint, Resampling
-from aeframe.errors import ConfigError
+from aeframe.core.errors import ConfigError
 from aeframe.launch import CONF
 
 Compose = Callable[..., DictConfig]

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from aeframe.constraints import L1, L2, Contractive, KLSparsity, Orthogonal, Sigmoid, Step
 from aeframe.constraints.penalty import kl_of_rates
+from aeframe.core.noise import Noise
 from aeframe.models import Undercomplete
-from aeframe.noise import Noise
 from tests.constraint_tools import NOW, code, data, model, seen
 
 X = torch.randn(5, 6, generator=torch.Generator().manual_seed(1))

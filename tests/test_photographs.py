@@ -21,8 +21,8 @@ from aeframe.codec.errors import ContainerError, DamagedError
 from aeframe.codec.fitting import Counts, estimate
 from aeframe.codec.packing import Packer
 from aeframe.codec.tables import Tables
+from aeframe.core.errors import UserError
 from aeframe.data import DataModule, Digits, PhotoCrops
-from aeframe.errors import UserError
 from aeframe.verbs.own_data import whole_files
 from tests.conftest import trained_in
 from tests.forks import Server

@@ -12,10 +12,10 @@ import torch
 from omegaconf import DictConfig
 
 from aeframe.config.build import build
+from aeframe.core.noise import Noise
+from aeframe.core.precision import widen
 from aeframe.models import Posterior
 from aeframe.models.variational import gaussian_kl
-from aeframe.noise import Noise
-from aeframe.precision import widen
 from tests.conftest import TINY
 
 Compose = Callable[..., DictConfig]

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from aeframe.core.errors import UserError
 from aeframe.data import Array, DataModule
-from aeframe.errors import UserError
 
 BITS = np.random.default_rng(0).integers(0, 2, (40, 6))
 

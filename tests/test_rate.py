@@ -17,11 +17,11 @@ from aeframe.codec.fitting import Counts, estimate
 from aeframe.config.build import Built, build
 from aeframe.constraints import Rate
 from aeframe.constraints.rate import QUICK
+from aeframe.core.noise import Noise
 from aeframe.likelihoods import Gaussian
 from aeframe.models import Undercomplete
 from aeframe.models.base import Setting
 from aeframe.networks import FullyConv
-from aeframe.noise import Noise
 from tests.constraint_tools import NOW, code, data, model, seen
 
 Compose = Callable[..., DictConfig]

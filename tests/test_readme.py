@@ -18,9 +18,9 @@ from sklearn.datasets import load_digits
 
 from aeframe import load
 from aeframe.config import check
+from aeframe.core.schedules import Clock
 from aeframe.launch import CONF
 from aeframe.models.base import Code
-from aeframe.schedules import Clock
 from tests.conftest import TINY
 from tests.test_data import write_idx
 

@@ -12,9 +12,9 @@ import pytest
 import aeframe as package
 from aeframe.artifact import MODEL
 from aeframe.codec.saved import CODEC
-from aeframe.errors import UserError
+from aeframe.core.errors import UserError
+from aeframe.core.regular_files import IrregularError, open_regular, read_text
 from aeframe.origin import started_in
-from aeframe.regular_files import IrregularError, open_regular, read_text
 from aeframe.saved import saved_in, tried_in
 
 Verb = Callable[..., tuple[int, str, str]]

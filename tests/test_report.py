@@ -13,7 +13,7 @@ import pytest
 from omegaconf import DictConfig
 
 from aeframe.config.build import build
-from aeframe.launch import here
+from aeframe.core.process import here
 from aeframe.onward import commands
 from aeframe.report import sizes
 

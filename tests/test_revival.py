@@ -11,10 +11,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from aeframe.constraints import AuxK, JumpReLU, Resampling, Step
 from aeframe.constraints.revival import new_directions, revive
+from aeframe.core.noise import Noise
+from aeframe.core.schedules import Clock
 from aeframe.likelihoods import Gaussian
 from aeframe.models import Sparse
-from aeframe.noise import Noise
-from aeframe.schedules import Clock
 from tests.constraint_tools import NOW, code, data, model, output, seen
 
 X = torch.randn(20, 6, generator=torch.Generator().manual_seed(1))

@@ -23,9 +23,9 @@ from aeframe.config import plain
 from aeframe.config.build import build
 from aeframe.constrained import ConstrainedAutoencoder
 from aeframe.constraints import Masking
+from aeframe.core.errors import ConfigError, UserError
 from aeframe.dashboard.view import Samples, View
 from aeframe.data import Array, DataModule, DataSpec, Normalization
-from aeframe.errors import ConfigError, UserError
 from aeframe.evaluate import baselines
 from aeframe.likelihoods import Bernoulli, Gaussian
 from aeframe.metrics import Metrics

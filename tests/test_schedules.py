@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aeframe.schedules import Clock, schedule
+from aeframe.core.schedules import Clock, schedule
 
 
 def at(value: object, epoch: float = 0.0, step: int = 0) -> float:

@@ -13,8 +13,8 @@ import pytest
 import torch
 from scipy.io import savemat
 
+from aeframe.core.errors import UserError
 from aeframe.data import CIFAR10, MNIST, SVHN, Raw
-from aeframe.errors import UserError
 
 Images = dict[str, np.ndarray]
 

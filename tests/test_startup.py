@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from aeframe import imports
+from aeframe.core import imports
 
 ROOT = Path(__file__).parent.parent
 TRAINING = {
@@ -160,7 +160,7 @@ except KeyboardInterrupt:
 def test_scipy_signal_is_there_for_whoever_wants_it(tmp_path: Path) -> None:
     code = """
 import sys
-from aeframe.imports import imported
+from aeframe.core.imports import imported
 imported("aeframe.train")
 before = set(sys.modules)
 import scipy.signal, scipy.stats
@@ -207,7 +207,7 @@ def test_what_is_imported_may_want_scipy_signal(tmp_path: Path, wanted: str) -> 
     code = """
 import sys
 sys.path.insert(0, ".")
-from aeframe.imports import imported
+from aeframe.core.imports import imported
 imported("wants")
 import scipy.signal
 assert list(scipy.signal.convolve([1, 2], [1, 3])) == [1, 5, 6]

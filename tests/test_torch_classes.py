@@ -17,8 +17,8 @@ from aeframe.config import check
 from aeframe.config.build import build
 from aeframe.config.torch_classes import make_scheduler
 from aeframe.config.training import optimizer_problems
-from aeframe.errors import ConfigError
-from aeframe.noise import Noise
+from aeframe.core.errors import ConfigError
+from aeframe.core.noise import Noise
 from tests.test_pairs import fit
 
 Compose = Callable[..., DictConfig]

@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from aeframe.config.build import Built, build
-from aeframe.noise import Noise
+from aeframe.core.noise import Noise
 from aeframe.report import choices
 from aeframe.train import _quiet
 from tests.test_pairs import fit

@@ -16,11 +16,11 @@ from torch.distributions import MultivariateNormal
 from aeframe.config import plain
 from aeframe.config.build import build
 from aeframe.config.net import saved_net
+from aeframe.core.noise import Noise
+from aeframe.core.schedules import Clock
 from aeframe.likelihoods import Gaussian
 from aeframe.models import Setting, Undercomplete, Variational
 from aeframe.networks import MLP
-from aeframe.noise import Noise
-from aeframe.schedules import Clock
 from tests.test_pairs import fit
 
 Compose = Callable[..., DictConfig]

@@ -28,8 +28,8 @@ from aeframe.artifact.export import parts as parts_of
 from aeframe.config import plain
 from aeframe.config.build import build
 from aeframe.constraints import TopK
+from aeframe.core.errors import UserError
 from aeframe.data import ImageFolder
-from aeframe.errors import UserError
 from aeframe.verbs import VERBS, image_files, inputs
 from aeframe.verbs.completion import options, script
 from aeframe.verbs.outputs import READ, free_place

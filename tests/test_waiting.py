@@ -13,7 +13,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from aeframe.config.build import build
-from aeframe.noise import Noise
+from aeframe.core.noise import Noise
 from tests.tape import WAITING, tensors
 from tests.test_graph import VARIANTS
 

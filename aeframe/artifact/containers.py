@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aeframe.errors import UserError, reason
+from aeframe.core.errors import UserError, reason
 
 TAKEN = "Give an array, a tensor, a DataFrame, a list of them, or an iterator over batches."
 

@@ -24,12 +24,12 @@ from aeframe.artifact.description import (
 from aeframe.artifact.model import Model
 from aeframe.config.net import saved_net, take_weights
 from aeframe.constrained import ConstrainedAutoencoder
+from aeframe.core.errors import ConfigError, UserError, reason, short
+from aeframe.core.files import replaced
+from aeframe.core.local_paths import local
+from aeframe.core.regular_files import require_regular
 from aeframe.data import DataModule
 from aeframe.data.samples import Share
-from aeframe.errors import ConfigError, UserError, reason, short
-from aeframe.files import replaced
-from aeframe.local_paths import local
-from aeframe.regular_files import require_regular
 from aeframe.saved import BEST, CHECKPOINTS, LAST, state_in
 
 MODEL, NOTE = "model.safetensors", "model.json"

@@ -25,9 +25,9 @@ from aeframe.artifact.stored import (
     with_channels,
 )
 from aeframe.constrained import ConstrainedAutoencoder
-from aeframe.errors import UserError
+from aeframe.core.errors import UserError
+from aeframe.core.noise import Noise
 from aeframe.models.variational import Variational
-from aeframe.noise import Noise
 
 
 class Model:

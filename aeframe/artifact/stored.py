@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from aeframe.core.errors import UserError
 from aeframe.data import DataSpec
 from aeframe.data.mapped import tensor
-from aeframe.errors import UserError
 
 Array = TypeVar("Array", np.ndarray, Tensor)
 """What is given is what comes back."""

@@ -11,9 +11,9 @@ from aeframe.codec.fitting import bits_of, fit
 from aeframe.codec.likeness import MARGIN, Likeness, likeness_of
 from aeframe.codec.photographs import by_position
 from aeframe.codec.tables import FARTHEST
+from aeframe.core.errors import UserError
 from aeframe.data import DataModule
 from aeframe.data.samples import Share
-from aeframe.errors import UserError
 
 SEEN = 100_000  # samples of a split that tables are made from
 HALVINGS = 12

@@ -29,8 +29,8 @@ from aeframe.codec.errors import (
     TruncatedError,
     UnsupportedVersionError,
 )
-from aeframe.errors import unreadable
-from aeframe.regular_files import open_regular
+from aeframe.core.errors import unreadable
+from aeframe.core.regular_files import open_regular
 
 MAGIC, VERSION = b"\x89AEZ", 1
 START = struct.Struct("<4sB")

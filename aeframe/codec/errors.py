@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from aeframe.errors import UserError
+from aeframe.core.errors import UserError
 
 
 class DamagedError(Exception):

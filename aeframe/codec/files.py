@@ -29,7 +29,7 @@ from aeframe.codec.packing import (
     unpack,
 )
 from aeframe.codec.parts import Part, parts
-from aeframe.errors import UserError
+from aeframe.core.errors import UserError
 
 
 @dataclass

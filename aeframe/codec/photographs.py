@@ -24,7 +24,7 @@ from aeframe.codec.fitting import estimate
 from aeframe.codec.parts import Part
 from aeframe.codec.tables import FARTHEST, Codes, Tables
 from aeframe.codec.tiles import decoder_of, image_of, map_of
-from aeframe.errors import UserError
+from aeframe.core.errors import UserError
 
 SIZE, LENGTH = struct.Struct("<II"), struct.Struct("<I")
 BAND = 2**12  # positions that are coded together

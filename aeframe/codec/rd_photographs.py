@@ -21,7 +21,7 @@ from aeframe.codec.curves import Curve, Images, Point, coded, flat_tables
 from aeframe.codec.files import compress
 from aeframe.codec.packing import Packer
 from aeframe.codec.rd import Comparison, Measured, decoder_bytes
-from aeframe.errors import UserError
+from aeframe.core.errors import UserError
 
 Results = list[list[Point]]
 """Of each image, in the order of what was tried."""

@@ -19,11 +19,11 @@ from aeframe.artifact import Model
 from aeframe.codec.codec import Codec, identity_of, units
 from aeframe.codec.likeness import Likeness
 from aeframe.codec.tables import Tables
-from aeframe.errors import UserError, reason
-from aeframe.files import replaced
-from aeframe.local_paths import local
-from aeframe.regular_files import open_regular, require_regular
-from aeframe.strict_json import as_json
+from aeframe.core.errors import UserError, reason
+from aeframe.core.files import replaced
+from aeframe.core.local_paths import local
+from aeframe.core.regular_files import open_regular, require_regular
+from aeframe.core.strict_json import as_json
 
 CODEC = "codec.safetensors"
 KEY, FORMAT = "aeframe", 1

@@ -7,10 +7,10 @@ from typing import Any
 
 from aeframe.config.classes import class_of
 from aeframe.constraints import Constraint
-from aeframe.errors import Problem
+from aeframe.core.errors import Problem
+from aeframe.core.plain import mapping
 from aeframe.metric_names import default_metric
 from aeframe.models import Autoencoder
-from aeframe.saved import mapping
 
 AUTO = "auto"
 """The value of optimized_metric that leaves it to the variant and its constraints."""

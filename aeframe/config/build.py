@@ -34,12 +34,12 @@ from aeframe.config.training import (
 )
 from aeframe.constrained import ConstrainedAutoencoder
 from aeframe.constraints import Data
+from aeframe.core.errors import ConfigError, Problem
 from aeframe.dashboard import Dashboard
 from aeframe.data import DataModule
 from aeframe.divergence import Guard
 from aeframe.doctor import Doctor
 from aeframe.doctor.base import Patient
-from aeframe.errors import ConfigError, Problem
 from aeframe.evaluate import Evaluation
 from aeframe.launch import require_devices
 from aeframe.lengths import length_notes

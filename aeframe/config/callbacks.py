@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from aeframe.bounds import Above, AtLeast, Below
+from aeframe.core.bounds import Above, AtLeast, Below
 
 
 @dataclass(frozen=True, kw_only=True)

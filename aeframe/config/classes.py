@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from aeframe.config.signature import parameters
-from aeframe.errors import Problem
+from aeframe.core.errors import Problem
 
 TORCH = ("torch.optim", "torch.optim.lr_scheduler")
 OURS = tuple(

@@ -23,9 +23,9 @@ from aeframe.config.signature import problems
 from aeframe.config.sizes import batch_size, make_model, size_problems
 from aeframe.constrained import ConstrainedAutoencoder
 from aeframe.constraints import Data
+from aeframe.core.errors import ConfigError, Problem
+from aeframe.core.plain import mapping
 from aeframe.data import DataModule, DataSpec, Normalization
-from aeframe.errors import ConfigError, Problem
-from aeframe.saved import mapping
 
 MADE = ("network", "likelihood", "model", "constraint")
 """The root keys that say what a network computes."""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from aeframe.errors import ConfigError, Problem
+from aeframe.core.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig

@@ -9,7 +9,7 @@ from typing import Any
 
 from aeframe.config.training import MATMUL
 from aeframe.constraints import Constraint
-from aeframe.errors import Problem
+from aeframe.core.errors import Problem
 from aeframe.likelihoods import Likelihood
 from aeframe.models import Autoencoder
 from aeframe.networks import Network

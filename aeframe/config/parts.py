@@ -28,16 +28,16 @@ from aeframe.config.training import (
 )
 from aeframe.config.validation import unvalidated_problems
 from aeframe.constraints import Constraint
+from aeframe.core.errors import ConfigError, Problem
+from aeframe.core.local_paths import address_problem
+from aeframe.core.plain import mapping
 from aeframe.data import DataModule, Source, uneven_batch
-from aeframe.errors import ConfigError, Problem
 from aeframe.evaluate import Evaluation
 from aeframe.likelihoods import Likelihood
-from aeframe.local_paths import address_problem
 from aeframe.metric_names import metric_names
 from aeframe.models import Autoencoder
 from aeframe.nearest import nearest
 from aeframe.networks import Network
-from aeframe.saved import mapping
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig

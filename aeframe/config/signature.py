@@ -9,10 +9,10 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from aeframe.bounds import Bound
-from aeframe.errors import Problem
+from aeframe.core.bounds import Bound
+from aeframe.core.errors import Problem
+from aeframe.core.schedules import Scheduled, schedule
 from aeframe.nearest import nearest
-from aeframe.schedules import Scheduled, schedule
 
 Target = Callable[..., Any]
 _EMPTY = inspect.Parameter.empty

@@ -10,8 +10,8 @@ import torch
 
 from aeframe.config.classes import options_of
 from aeframe.config.signature import parameters
+from aeframe.core.errors import Problem
 from aeframe.data import DataModule
-from aeframe.errors import Problem
 from aeframe.models import Autoencoder, Setting
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from torch.optim.lr_scheduler import (
 
 from aeframe.config.classes import class_of, options_of, resolve
 from aeframe.config.signature import problems
-from aeframe.errors import Problem
+from aeframe.core.errors import Problem
 
 FUNCTIONS = (LambdaLR, MultiplicativeLR)
 """Schedulers that take a function of Python's."""

@@ -13,12 +13,12 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from aeframe.bounds import Above, AtLeast, AtMost
 from aeframe.config.classes import keys, options_of, resolve
 from aeframe.config.signature import problems
 from aeframe.config.torch_classes import library_class, make_scheduler, scheduler_class
-from aeframe.durations import is_duration
-from aeframe.errors import Problem
+from aeframe.core.bounds import Above, AtLeast, AtMost
+from aeframe.core.durations import is_duration
+from aeframe.core.errors import Problem
 
 Count = Annotated[int, AtLeast(1)]
 Share = Annotated[float, Above(0), AtMost(1)]

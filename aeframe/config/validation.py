@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from aeframe.errors import Problem
-from aeframe.saved import mapping
+from aeframe.core.errors import Problem
+from aeframe.core.plain import mapping
 
 
 def unvalidated_problems(node: Mapping[str, Any]) -> Iterator[Problem]:

@@ -8,12 +8,12 @@ from typing import Annotated, Any, Literal
 import torch
 from torch import Tensor, nn
 
-from aeframe.bounds import AtLeast, AtMost, Rate
 from aeframe.constraints.base import Constraint, Data, Pass, Penalty, Step
 from aeframe.constraints.rates import rate_threshold
-from aeframe.distributed import mean_over_ranks
+from aeframe.core.bounds import AtLeast, AtMost, Rate
+from aeframe.core.distributed import mean_over_ranks
+from aeframe.core.schedules import Clock, Scheduled
 from aeframe.models.base import Autoencoder, Code, Output
-from aeframe.schedules import Clock, Scheduled
 
 Adapt = Annotated[float, AtLeast(0), AtMost(100)]
 

@@ -9,9 +9,9 @@ from typing import ClassVar, Literal, NamedTuple
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from aeframe.core.noise import Noise
+from aeframe.core.schedules import Clock, Scheduled, schedule
 from aeframe.models.base import Autoencoder, Code, Output
-from aeframe.noise import Noise
-from aeframe.schedules import Clock, Scheduled, schedule
 
 Kind = Literal["size", "penalty", "corruption", "activation", "revival"]
 

@@ -10,11 +10,11 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from aeframe.bounds import AtLeast, AtMost
 from aeframe.constraints.base import Constraint, Corrupted, Data
+from aeframe.core.bounds import AtLeast, AtMost
+from aeframe.core.noise import Noise
+from aeframe.core.schedules import Clock, Scheduled, schedule
 from aeframe.models.base import Autoencoder
-from aeframe.noise import Noise
-from aeframe.schedules import Clock, Scheduled, schedule
 
 Share = Annotated[Scheduled, AtLeast(0), AtMost(1)]
 Emphasis = Annotated[float, AtLeast(0), AtMost(1e6)]

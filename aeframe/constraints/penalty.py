@@ -9,14 +9,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from aeframe.bounds import AtLeast, AtMost, Rate
 from aeframe.constraints.base import Data, Pass, Penalty, Step
 from aeframe.constraints.rates import rate_threshold
-from aeframe.distributed import mean_over_ranks
+from aeframe.core.bounds import AtLeast, AtMost, Rate
+from aeframe.core.distributed import mean_over_ranks
+from aeframe.core.precision import widen
+from aeframe.core.schedules import Clock, Scheduled
 from aeframe.likelihoods import held
 from aeframe.models.base import Autoencoder, Code
-from aeframe.precision import widen
-from aeframe.schedules import Clock, Scheduled
 
 Weight = Annotated[Scheduled, AtLeast(0)]
 FIRST_RATE = 0.1

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from aeframe.bounds import AtLeast, AtMost
 from aeframe.constraints.base import Data, Pass, Penalty
 from aeframe.constraints.penalty import Weight
+from aeframe.core.bounds import AtLeast, AtMost
+from aeframe.core.noise import Noise
+from aeframe.core.precision import widen
+from aeframe.core.schedules import Clock
 from aeframe.likelihoods import held
 from aeframe.models.base import Autoencoder, Code
-from aeframe.noise import Noise
-from aeframe.precision import widen
-from aeframe.schedules import Clock
 
 QUICK = 5.0
 """What the distributions' parameters are multiplied by, so that Adam moves them as many times as fast as

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from torch.optim import Optimizer
 
-from aeframe.bounds import AtLeast, AtMost
 from aeframe.constraints.base import Constraint, Data, Pass, Step
-from aeframe.distributed import rows_of_all_ranks, rows_of_batch, sum_over_ranks
+from aeframe.core.bounds import AtLeast, AtMost
+from aeframe.core.distributed import rows_of_all_ranks, rows_of_batch, sum_over_ranks
+from aeframe.core.noise import Noise
+from aeframe.core.schedules import Clock, Scheduled, schedule
 from aeframe.models.base import Autoencoder, Output
-from aeframe.noise import Noise
-from aeframe.schedules import Clock, Scheduled, schedule
 
 Epochs = Annotated[float, AtLeast(1e-3), AtMost(1e6)]
 MOST = 2**62  # samples that can be counted

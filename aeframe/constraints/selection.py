@@ -8,13 +8,13 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor, nn
 
-from aeframe.bounds import AtLeast, Rate
 from aeframe.constraints.base import Constraint, Data
-from aeframe.distributed import of_all_ranks, own_rows, rows_of_all_ranks
-from aeframe.errors import TrainingError
+from aeframe.core.bounds import AtLeast, Rate
+from aeframe.core.distributed import of_all_ranks, own_rows, rows_of_all_ranks
+from aeframe.core.errors import TrainingError
+from aeframe.core.schedules import Clock, Scheduled, schedule
 from aeframe.models.base import Autoencoder, Code, Output
 from aeframe.networks import Active, write_active
-from aeframe.schedules import Clock, Scheduled, schedule
 
 Count = Annotated[Scheduled, AtLeast(1)]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from aeframe.bounds import AtLeast, Rate
 from aeframe.constraints.base import Constraint
+from aeframe.core.bounds import AtLeast, Rate
 
 
 class Bottleneck(Constraint):

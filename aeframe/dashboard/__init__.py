@@ -14,11 +14,11 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 
 from aeframe.config.callbacks import DashboardOptions
 from aeframe.constrained import ConstrainedAutoencoder
+from aeframe.core.distributed import is_sharded
 from aeframe.dashboard import code, filters, grids, latent, projector, text, units
 from aeframe.dashboard.page import Page
 from aeframe.dashboard.view import Samples, View
 from aeframe.data import DataModule
-from aeframe.distributed import is_sharded
 from aeframe.evaluate import Card
 
 Part = Callable[[View, Page], None]

@@ -12,10 +12,10 @@ from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 from torch import Tensor
 from torch.nn.functional import pad
 
+from aeframe.core.files import replaced
 from aeframe.dashboard.page import Page
 from aeframe.dashboard.painting import GREY, SMALL, picture_of
 from aeframe.dashboard.view import View
-from aeframe.files import replaced
 
 POINTS = 1000  # samples,
 UNITS = 128  # and units of each, those that vary most: the files are text

@@ -6,10 +6,10 @@ import shlex
 from pathlib import Path
 
 from aeframe.baselines import Baseline
+from aeframe.core.process import called, here
+from aeframe.core.strict_json import cell
 from aeframe.dashboard.page import Page
 from aeframe.evaluate import Card
-from aeframe.launch import called, here
-from aeframe.strict_json import cell
 
 
 def write_beginning(page: Page) -> None:

@@ -14,6 +14,8 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 import torch
 
+from aeframe.core.errors import Problem, UserError, short, unreadable
+from aeframe.core.regular_files import require_regular
 from aeframe.data.header import Header, read_header
 from aeframe.data.layouts import (
     Layout,
@@ -26,8 +28,6 @@ from aeframe.data.layouts import (
 from aeframe.data.mapped import Mapped, mapped, room, tensor
 from aeframe.data.ranges import range_problem, require_within
 from aeframe.data.samples import CHUNK, Raw, Shape, Source
-from aeframe.errors import Problem, UserError, short, unreadable
-from aeframe.regular_files import require_regular
 
 Opened = tuple[IO[bytes], int]
 BFLOAT16 = "x.view(ml_dtypes.bfloat16)"

@@ -9,10 +9,10 @@ from typing import Annotated
 import numpy as np
 from PIL import Image
 
-from aeframe.bounds import AtLeast, AtMost
+from aeframe.core.bounds import AtLeast, AtMost
+from aeframe.core.noise import mix
 from aeframe.data.folder import Folder, Megapixels, OnBadSample, Side
 from aeframe.data.images import Color, ImageReader
-from aeframe.noise import mix
 
 
 class PhotoCrops(Folder):

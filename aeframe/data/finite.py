@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from aeframe.core.errors import UserError
 from aeframe.data.samples import Raw
-from aeframe.errors import UserError
 
 UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)  # torch does not compare these
 NAMED = 3  # columns of a message

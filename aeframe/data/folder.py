@@ -15,7 +15,8 @@ import numpy as np
 import PIL
 import torch
 
-from aeframe.bounds import Above, AtLeast, AtMost
+from aeframe.core.bounds import Above, AtLeast, AtMost
+from aeframe.core.errors import Problem, UserError, reason
 from aeframe.data.cache import CachedImages, Decoded, Images, user_cache
 from aeframe.data.images import DECODER, Color, Fit, ImageReader, strict_images
 from aeframe.data.levels import Levels, measure
@@ -30,7 +31,6 @@ from aeframe.data.telling import (
     note_noticed,
     unreadable_images,
 )
-from aeframe.errors import Problem, UserError, reason
 
 OnBadSample = Literal["error", "skip"]
 SKIP = "dataset.on_bad_sample=skip"

@@ -9,9 +9,9 @@ from typing import IO
 
 import numpy as np
 
+from aeframe.core.errors import unreadable
+from aeframe.core.regular_files import open_regular
 from aeframe.data.mapped import Mapped, filled, mapped
-from aeframe.errors import unreadable
-from aeframe.regular_files import open_regular
 
 
 def read_idx(path: Path, sample: tuple[int, ...]) -> Mapped:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from aeframe.core.errors import Problem, UserError, reason
 from aeframe.data.images import ENDINGS
 from aeframe.data.telling import note, some
-from aeframe.errors import Problem, UserError, reason
 
 
 def find_images(root: Path, where: str) -> tuple[list[Path], list[str]]:

@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from aeframe.core.errors import Problem, UserError
 from aeframe.data.finite import extent_of
 from aeframe.data.samples import Raw
-from aeframe.errors import Problem, UserError
 
 Range = tuple[float, float]
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 
+from aeframe.core.noise import mix
 from aeframe.data.samples import Share, rows_of
-from aeframe.noise import mix
 
 
 class EpochBatches(Sampler[Share]):

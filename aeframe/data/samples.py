@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from aeframe.core.errors import Problem, TrainingError
 from aeframe.data.mapped import FileMap, tensor
-from aeframe.errors import Problem, TrainingError
 
 Shape = tuple[int, ...]
 

@@ -10,9 +10,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from aeframe.core.errors import Problem
 from aeframe.data.ranges import Range
 from aeframe.data.samples import Samples, Share
-from aeframe.errors import Problem
 
 Kind = Literal["unit", "rms", "standard", "none"]
 Choice = Literal["auto", "unit", "rms", "standard", "none"]

@@ -14,12 +14,12 @@ from typing import ClassVar
 import numpy as np
 import torch
 
+from aeframe.core.errors import Problem, UserError, reason, short, unreadable
 from aeframe.data.cifar import read_batches
 from aeframe.data.idx import read_idx
 from aeframe.data.mapped import FileMap, tensor
 from aeframe.data.mat import read_mat
 from aeframe.data.samples import CHUNK, Raw, Shape, Source
-from aeframe.errors import Problem, UserError, reason, short, unreadable
 
 
 class Digits(Source):

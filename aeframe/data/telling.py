@@ -6,12 +6,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from aeframe.core.distributed import rank
+from aeframe.core.errors import Problem, UserError
 from aeframe.data.images import Noticed
 from aeframe.data.levels import narrow
 from aeframe.data.ranges import likely_range, shown
 from aeframe.data.samples import Raw
-from aeframe.distributed import rank
-from aeframe.errors import Problem, UserError
 
 
 def unreadable_images(bad: list[Problem], of: int, where: str, remedy: str) -> UserError:

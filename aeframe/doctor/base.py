@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 from aeframe.constrained import ConstrainedAutoencoder
+from aeframe.core.plain import flat
 from aeframe.data import DataModule
 from aeframe.doctor.overrides import Override, first_valid
 from aeframe.evaluate import Card
-from aeframe.resume import flat
 
 BEGUN = 100
 """Optimizer steps of which something can be expected."""

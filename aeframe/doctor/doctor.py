@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.trainer.states import TrainerFn
 
-from aeframe.distributed import is_sharded
+from aeframe.core.distributed import is_sharded
 from aeframe.doctor.base import Finding, Patient, Rule, Vitals
 from aeframe.doctor.card import SPREADS, of_card
 from aeframe.doctor.code import Collapse, DeadUnits

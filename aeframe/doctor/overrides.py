@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from aeframe.config.parts import check
-from aeframe.errors import UserError
+from aeframe.core.errors import UserError
 from aeframe.launch import CONF
 
 

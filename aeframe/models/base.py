@@ -9,12 +9,12 @@ from typing import Annotated, Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from aeframe.bounds import AtLeast, AtMost
-from aeframe.errors import Problem
+from aeframe.core.bounds import AtLeast, AtMost
+from aeframe.core.errors import Problem
+from aeframe.core.noise import Noise
+from aeframe.core.schedules import Clock
 from aeframe.likelihoods import Likelihood
 from aeframe.networks import Active, Network
-from aeframe.noise import Noise
-from aeframe.schedules import Clock
 
 Shape = tuple[int, ...]
 Units = Annotated[int, AtLeast(1), AtMost(2**24)]

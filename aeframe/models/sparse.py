@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from aeframe.errors import Problem
+from aeframe.core.errors import Problem
+from aeframe.core.noise import Noise
 from aeframe.models.base import Autoencoder, Code, Setting, Units
-from aeframe.noise import Noise
 
 START = 0.5
 """The norm of a linear model's columns and rows before training. From 1 they turn too slowly, and the code's

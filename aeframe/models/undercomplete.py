@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from torch import nn
 
-from aeframe.errors import Problem, short
+from aeframe.core.errors import Problem, short
 from aeframe.models.base import Autoencoder, Setting, Units
 
 

@@ -11,14 +11,14 @@ from typing import Annotated, Any, Literal
 import torch
 from torch import Tensor
 
-from aeframe.bounds import AtLeast, AtMost
-from aeframe.distributed import mean_over_ranks
-from aeframe.errors import Problem
+from aeframe.core.bounds import AtLeast, AtMost
+from aeframe.core.distributed import mean_over_ranks
+from aeframe.core.errors import Problem
+from aeframe.core.noise import Noise
+from aeframe.core.precision import widen
+from aeframe.core.schedules import Clock, Schedule, Scheduled, schedule
 from aeframe.likelihoods import held
 from aeframe.models.base import Autoencoder, Code, Posterior, Setting, Term, Units
-from aeframe.noise import Noise
-from aeframe.precision import widen
-from aeframe.schedules import Clock, Schedule, Scheduled, schedule
 
 IWAE = "importance_weighted"
 NEGATIVE_BOUND = "negative_importance_weighted_bound"

@@ -8,7 +8,7 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
-from aeframe.bounds import AtLeast
+from aeframe.core.bounds import AtLeast
 from aeframe.networks.base import (
     ACTIVATIONS,
     Activation,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from aeframe.bounds import AtLeast, AtMost
+from aeframe.core.bounds import AtLeast, AtMost
 from aeframe.networks.active import Active
 from aeframe.networks.base import ACTIVATIONS, Activation, Decoder, Network, not_images, single_line
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from aeframe.errors import UserError
+from aeframe.core.errors import UserError
 
 DATASETS = ("digits", "mnist", "fashion_mnist", "kmnist", "cifar10", "svhn")
 """What may be written as INPUT by its name."""

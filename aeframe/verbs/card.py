@@ -11,11 +11,11 @@ import torch
 
 from aeframe.artifact import Model
 from aeframe.artifact.stored import check_values, rows
+from aeframe.core.errors import UserError
+from aeframe.core.noise import Noise
 from aeframe.data import DataModule, DataSpec
 from aeframe.data.mapped import require_room
-from aeframe.errors import UserError
 from aeframe.metrics import Metrics
-from aeframe.noise import Noise
 from aeframe.verbs.given import reading
 from aeframe.verbs.inputs import opened
 from aeframe.verbs.outputs import shown

@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aeframe.errors import UserError
+from aeframe.core.errors import UserError
 from aeframe.verbs.base import Verb, add_compute, add_input, add_out, add_source
 
 if TYPE_CHECKING:

@@ -15,14 +15,14 @@ import torch
 from PIL import Image
 
 from aeframe.artifact import Model
+from aeframe.core.errors import Problem, UserError
+from aeframe.core.plain import mapping
 from aeframe.data.folder import LARGEST
 from aeframe.data.images import ENDINGS, ImageReader, strict_images
 from aeframe.data.levels import Levels
 from aeframe.data.listing import find_images, tell_of_deeper
 from aeframe.data.ranges import range_problem
 from aeframe.data.telling import left_out, note, note_noticed, unreadable_images
-from aeframe.errors import Problem, UserError
-from aeframe.saved import mapping
 from aeframe.verbs.given import Input, check_for
 
 SKIP = "--on-bad-sample skip"

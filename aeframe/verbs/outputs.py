@@ -20,8 +20,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.lib import format as npy
 
-from aeframe.errors import MachineError, UserError, reason
-from aeframe.files import DISK, replaced
+from aeframe.core.errors import MachineError, UserError, reason
+from aeframe.core.files import DISK, replaced
 from aeframe.verbs.base import DATASETS, SPLITS
 
 Names = Sequence[str] | None

@@ -10,15 +10,15 @@ from typing import get_args
 from aeframe.artifact import Model
 from aeframe.config.data import data_module
 from aeframe.config.parts import Parts, find
+from aeframe.core.errors import ConfigError, Problem, UserError
+from aeframe.core.plain import mapping
 from aeframe.data import DataModule
 from aeframe.data.folder import Folder
 from aeframe.data.layouts import Layout, is_like_signal
 from aeframe.data.listing import find_images
 from aeframe.data.samples import Samples
-from aeframe.errors import ConfigError, Problem, UserError
 from aeframe.origin import with_data_found
 from aeframe.resume import harmless_here
-from aeframe.saved import mapping
 
 
 def layout_of(model: Model) -> Layout:

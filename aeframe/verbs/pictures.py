@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from aeframe.artifact import Model
-from aeframe.errors import UserError
+from aeframe.core.errors import UserError
 from aeframe.verbs.outputs import Names, whole_file, whole_folder, write_rows
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}

@@ -8,8 +8,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aeframe.errors import UserError
-from aeframe.strict_json import as_json
+from aeframe.core.errors import UserError
+from aeframe.core.strict_json import as_json
 from aeframe.verbs.base import SPLITS, Verb, add_compute, add_max_megapixels, add_on_bad_sample
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ def _cell(rate: float | None, own: float | None, digits: int) -> str:
 
 def _write(folder: Path, found: Comparison) -> None:
     from aeframe.codec.plot import drawn
-    from aeframe.files import replaced
+    from aeframe.core.files import replaced
 
     folder.mkdir(parents=True, exist_ok=True)
     with replaced(folder / "rd.json") as file:

@@ -12,11 +12,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from aeframe.errors import UserError, short
+from aeframe.core.errors import UserError, short
+from aeframe.core.regular_files import read_text
+from aeframe.core.strict_json import as_json, cell
 from aeframe.evaluation_file import LARGEST, UNREADABLE, number, read_evaluation
 from aeframe.evaluation_file import NAME as EVALUATION
-from aeframe.regular_files import read_text
-from aeframe.strict_json import as_json, cell
 from aeframe.verbs.base import Verb
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from aeframe.strict_json import as_json, cell
+from aeframe.core.strict_json import as_json, cell
 from aeframe.verbs.base import Verb, add_input, add_out, add_run, loaded
 
 LISTED = 5  # samples that are shown

@@ -6,7 +6,7 @@ import argparse
 import math
 from typing import TYPE_CHECKING
 
-from aeframe.errors import UserError
+from aeframe.core.errors import UserError
 from aeframe.verbs.base import Verb, add_input, add_out, add_run, add_source, loaded
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aeframe.errors import UserError, reason
+from aeframe.core.errors import UserError, reason
 from aeframe.verbs.outputs import require_parquet
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from aeframe.errors import Problem, UserError, short
+from aeframe.core.errors import Problem, UserError, short
 
 ADDRESS = re.compile(
     r"[A-Za-z][A-Za-z0-9+.-]+:/"

@@ -12,7 +12,7 @@ from importlib.machinery import PathFinder
 from types import ModuleType
 from typing import Any
 
-from aeframe.interruption import held_back
+from aeframe.core.signals import held_back
 
 SIGNAL = "scipy.signal"
 
