@@ -18,7 +18,7 @@ import numpy as np
 from torch import Tensor
 
 from aeframe.cli import train
-from aeframe.data.samples import Samples
+from aeframe.data.source import Samples
 from aeframe.doctor.waiting import DataWaiting
 
 ROOT = Path(__file__).parent.parent

@@ -237,7 +237,7 @@ def label_bomb(folder: Path) -> Source:
 def test_what_unpacks_to_more_than_memory_holds_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bomb: Callable[[Path], Source]
 ) -> None:
-    monkeypatch.setattr("aeframe.data.mapped._memory", lambda: 10 * 2**20)
+    monkeypatch.setattr("aeframe.data.memory_map._memory", lambda: 10 * 2**20)
     monkeypatch.setattr(cifar, "MOST", 2**16)
     source = bomb(tmp_path)
     tracemalloc.start()
@@ -249,7 +249,7 @@ def test_what_unpacks_to_more_than_memory_holds_is_refused(
 
 
 def test_the_memory_that_is_left_is_known() -> None:
-    from aeframe.data import mapped
+    from aeframe.data import memory_map as mapped
 
     assert mapped._memory() > 2**20
     with pytest.raises(MemoryError, match=r"GiB of numbers, and .* GiB of memory are free"):

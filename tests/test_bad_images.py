@@ -18,7 +18,7 @@ from PIL import Image
 
 from aeframe.core.errors import UserError
 from aeframe.data import ImageFolder, Raw
-from aeframe.data.images import FORMATS
+from aeframe.data.image_reader import FORMATS
 
 RED = (200, 30, 40)
 CORNERS = np.kron(np.array([[0, 80], [160, 240]], np.uint8), np.ones((8, 8), np.uint8))
@@ -251,7 +251,7 @@ def test_folders_that_cannot_be(root: str) -> None:
 
 
 def test_more_images_than_memory_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aeframe.data.mapped._memory", lambda: 2**20)
+    monkeypatch.setattr("aeframe.data.memory_map._memory", lambda: 2**20)
     for i in range(20):
         picture().save(tmp_path / f"{i}.png")
     text = refusal(tmp_path, size=512)

@@ -12,8 +12,9 @@ import torch
 from PIL import Image
 
 from aeframe.core.errors import UserError
-from aeframe.data import ImageFolder, Raw, cache
-from aeframe.data.images import ImageReader
+from aeframe.data import ImageFolder, Raw
+from aeframe.data import image_cache as cache
+from aeframe.data.image_reader import ImageReader
 from tests.conftest import TINY
 
 NOTE = "aeframe: dataset.on_bad_sample=skip: {} image(s) of {} cannot be read and are left out: {}."

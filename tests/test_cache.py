@@ -17,9 +17,11 @@ import torch
 from PIL import Image
 
 from aeframe.core.errors import UserError
-from aeframe.data import ImageFolder, Raw, cache, folder
-from aeframe.data.images import ImageReader
-from aeframe.data.levels import Levels
+from aeframe.data import ImageFolder, Raw
+from aeframe.data import image_cache as cache
+from aeframe.data import image_folder as folder
+from aeframe.data.brightness import Levels
+from aeframe.data.image_reader import ImageReader
 
 
 @pytest.fixture

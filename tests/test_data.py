@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from aeframe.core.errors import UserError
 from aeframe.data import CIFAR10, MNIST, SVHN, Array, DataModule, Digits, EpochBatches, Source
-from aeframe.data.samples import Share
+from aeframe.data.source import Share
 
 
 def module(source: Source, **options: object) -> DataModule:

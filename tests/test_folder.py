@@ -12,8 +12,9 @@ import torch
 from PIL import Image
 
 from aeframe.core.errors import UserError
-from aeframe.data import ImageFolder, images
-from aeframe.data.samples import Raw
+from aeframe.data import ImageFolder
+from aeframe.data import image_reader as images
+from aeframe.data.source import Raw
 
 RED, WIDE = (200, 30, 40), (24, 16)
 

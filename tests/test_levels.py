@@ -17,7 +17,7 @@ from aeframe.config import plain
 from aeframe.config.build import build
 from aeframe.core.errors import UserError
 from aeframe.data import ImageFolder, Raw
-from aeframe.data.images import ImageReader
+from aeframe.data.image_reader import ImageReader
 
 DARK, BRIGHT = np.full((8, 8), 2), np.arange(64).reshape(8, 8)
 

@@ -250,7 +250,7 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["seed=${nowhere:1}"], "seed: Unsupported interpolation type nowhere."),
     # classes
     (["model._target_=aeframe.cli.main"], "model._target_=aeframe.cli.main: only classes of torch.optim and of aeframe's parts can be named here."),
-    (["dataset._target_=aeframe.data.loader.DataModule"], "is no Source."),
+    (["dataset._target_=aeframe.data.datamodule.DataModule"], "is no Source."),
     (["network._target_=aeframe.networks"], "network._target_=aeframe.networks: only classes of"),
     (["model._target_=null"], "model._target_: names no class. Write model._target_=CLASS."),
     (["model._target_=3"], "model._target_=3: only classes of"),
@@ -344,7 +344,7 @@ def test_checking_reads_no_data_and_touches_no_device(
     def fail(*args: Any, **kwargs: Any) -> None:
         raise AssertionError("data was read")
 
-    monkeypatch.setattr("aeframe.data.standard.MNIST.load", fail)
+    monkeypatch.setattr("aeframe.data.builtin.MNIST.load", fail)
     check(compose("dataset=mnist", "hardware=gpu", "model=variational"))
 
 

@@ -161,7 +161,7 @@ def test_waiting_is_the_share_of_the_time_between_logged_steps(
             yield now
 
     from aeframe import loops
-    from aeframe.data.loader import Resident
+    from aeframe.data.datamodule import Resident
 
     batches, write = Resident.__iter__, scalars.Scalars.write
 

@@ -29,7 +29,7 @@ from aeframe.core.files import replaced
 from aeframe.core.local_paths import local
 from aeframe.core.regular_files import require_regular
 from aeframe.data import DataModule
-from aeframe.data.samples import Share
+from aeframe.data.source import Share
 from aeframe.saved import BEST, CHECKPOINTS, LAST, state_in
 
 MODEL, NOTE = "model.safetensors", "model.json"

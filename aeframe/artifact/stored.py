@@ -12,7 +12,7 @@ from torch import Tensor
 
 from aeframe.core.errors import UserError
 from aeframe.data import DataSpec
-from aeframe.data.mapped import tensor
+from aeframe.data.memory_map import tensor
 
 Array = TypeVar("Array", np.ndarray, Tensor)
 """What is given is what comes back."""

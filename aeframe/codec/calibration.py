@@ -13,7 +13,7 @@ from aeframe.codec.photographs import by_position
 from aeframe.codec.tables import FARTHEST
 from aeframe.core.errors import UserError
 from aeframe.data import DataModule
-from aeframe.data.samples import Share
+from aeframe.data.source import Share
 
 SEEN = 100_000  # samples of a split that tables are made from
 HALVINGS = 12

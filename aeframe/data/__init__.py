@@ -1,13 +1,13 @@
 """Where samples come from and how they reach the device."""
 
-from aeframe.data.arrays import Array
-from aeframe.data.crops import PhotoCrops
-from aeframe.data.folder import ImageFolder
-from aeframe.data.loader import DataModule, DataSpec, uneven_batch
+from aeframe.data.array import Array
+from aeframe.data.builtin import CIFAR10, KMNIST, MNIST, SVHN, Digits, FashionMNIST
+from aeframe.data.datamodule import DataModule, DataSpec, uneven_batch
+from aeframe.data.image_folder import ImageFolder
 from aeframe.data.normalization import Normalization
+from aeframe.data.photo_crops import PhotoCrops
 from aeframe.data.sampler import EpochBatches
-from aeframe.data.samples import Batch, Raw, Samples, Source
-from aeframe.data.standard import CIFAR10, KMNIST, MNIST, SVHN, Digits, FashionMNIST
+from aeframe.data.source import Batch, Raw, Samples, Source
 
 __all__ = [
     "CIFAR10",

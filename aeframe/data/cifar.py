@@ -15,8 +15,8 @@ from torch import Tensor
 
 from aeframe.core.errors import unreadable
 from aeframe.core.regular_files import open_regular
-from aeframe.data.mapped import Mapped, mapped, tensor
-from aeframe.data.samples import Raw
+from aeframe.data.memory_map import Mapped, mapped, tensor
+from aeframe.data.source import Raw
 
 SHAPE = (3, 32, 32)
 MOST = 2**22  # operations in a file, of which a batch of 10,000 images has some 40,000

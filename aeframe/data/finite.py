@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from aeframe.core.errors import UserError
-from aeframe.data.samples import Raw
+from aeframe.data.source import Raw
 
 UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)  # torch does not compare these
 NAMED = 3  # columns of a message

@@ -11,7 +11,7 @@ import numpy as np
 
 from aeframe.core.errors import unreadable
 from aeframe.core.regular_files import open_regular
-from aeframe.data.mapped import Mapped, filled, mapped
+from aeframe.data.memory_map import Mapped, filled, mapped
 
 
 def read_idx(path: Path, sample: tuple[int, ...]) -> Mapped:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from aeframe.data.samples import Shape
+from aeframe.data.source import Shape
 
 Layout = Literal["auto", "gray", "chw", "hwc", "flat"]
 

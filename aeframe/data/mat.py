@@ -13,7 +13,7 @@ from typing import IO, Any
 import numpy as np
 
 from aeframe.core.regular_files import open_regular
-from aeframe.data.mapped import filled
+from aeframe.data.memory_map import filled
 
 COMPRESSED, MATRIX, UINT8 = 15, 14, 2  # types of parts
 CLASS = 9  # of an array of bytes

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from aeframe.core.errors import Problem, UserError
 from aeframe.data.finite import extent_of
-from aeframe.data.ranges import Range
-from aeframe.data.samples import CHUNK, Raw, Samples
+from aeframe.data.source import CHUNK, Raw, Samples
 from aeframe.data.spread import Choice, Columns, Kind, chosen, scale_notes
+from aeframe.data.value_range import Range
 
 ANY: Range = (-math.inf, math.inf)
 TINY, MOST = torch.finfo(torch.float32).tiny, torch.finfo(torch.float32).max

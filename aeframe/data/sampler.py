@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import Sampler
 
 from aeframe.core.noise import mix
-from aeframe.data.samples import Share, rows_of
+from aeframe.data.source import Share, rows_of
 
 
 class EpochBatches(Sampler[Share]):

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aeframe.core.errors import Problem
-from aeframe.data.ranges import Range
-from aeframe.data.samples import Samples, Share
+from aeframe.data.source import Samples, Share
+from aeframe.data.value_range import Range
 
 Kind = Literal["unit", "rms", "standard", "none"]
 Choice = Literal["auto", "unit", "rms", "standard", "none"]

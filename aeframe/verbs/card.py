@@ -14,7 +14,7 @@ from aeframe.artifact.stored import check_values, rows
 from aeframe.core.errors import UserError
 from aeframe.core.noise import Noise
 from aeframe.data import DataModule, DataSpec
-from aeframe.data.mapped import require_room
+from aeframe.data.memory_map import require_room
 from aeframe.metrics import Metrics
 from aeframe.verbs.given import reading
 from aeframe.verbs.inputs import opened

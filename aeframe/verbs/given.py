@@ -12,7 +12,7 @@ import numpy as np
 from aeframe.artifact import Model
 from aeframe.artifact.stored import SampleError, check_values, rows
 from aeframe.core.errors import Problem, UserError
-from aeframe.data.telling import note
+from aeframe.data.image_messages import note
 
 AT_ONCE = 256  # samples that are looked through for the one that is wrong
 

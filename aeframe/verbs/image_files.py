@@ -17,12 +17,12 @@ from PIL import Image
 from aeframe.artifact import Model
 from aeframe.core.errors import Problem, UserError
 from aeframe.core.plain import mapping
-from aeframe.data.folder import LARGEST
-from aeframe.data.images import ENDINGS, ImageReader, strict_images
-from aeframe.data.levels import Levels
-from aeframe.data.listing import find_images, tell_of_deeper
-from aeframe.data.ranges import range_problem
-from aeframe.data.telling import left_out, note, note_noticed, unreadable_images
+from aeframe.data.brightness import Levels
+from aeframe.data.image_folder import LARGEST
+from aeframe.data.image_listing import find_images, tell_of_deeper
+from aeframe.data.image_messages import left_out, note, note_noticed, unreadable_images
+from aeframe.data.image_reader import ENDINGS, ImageReader, strict_images
+from aeframe.data.value_range import range_problem
 from aeframe.verbs.given import Input, check_for
 
 SKIP = "--on-bad-sample skip"

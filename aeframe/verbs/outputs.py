@@ -96,7 +96,7 @@ def _words_read(options: argparse.Namespace) -> Iterator[str]:
 
 def _is_of_file(path: Path) -> bool:
     """Whether a name is that of a file, which no one means a folder by."""
-    from aeframe.data.images import ENDINGS
+    from aeframe.data.image_reader import ENDINGS
 
     return path.suffix.lower() in {*ENDINGS, *KINDS}
 

@@ -13,10 +13,10 @@ from aeframe.config.parts import Parts, find
 from aeframe.core.errors import ConfigError, Problem, UserError
 from aeframe.core.plain import mapping
 from aeframe.data import DataModule
-from aeframe.data.folder import Folder
+from aeframe.data.image_folder import Folder
+from aeframe.data.image_listing import find_images
 from aeframe.data.layouts import Layout, is_like_signal
-from aeframe.data.listing import find_images
-from aeframe.data.samples import Samples
+from aeframe.data.source import Samples
 from aeframe.origin import with_data_found
 from aeframe.resume import harmless_here
 

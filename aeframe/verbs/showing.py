@@ -94,7 +94,7 @@ def _interpolate(options: argparse.Namespace) -> None:
 
 def _require_room(model: Model, count: int, where: str) -> None:
     """Raise UserError where so many samples, which are made at once, are more than the memory holds."""
-    from aeframe.data.mapped import require_room
+    from aeframe.data.memory_map import require_room
 
     of_code = 4 * model.latent_dim
     of_sample = math.prod(model.shape) * model.description.data.dtype.itemsize

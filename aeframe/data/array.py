@@ -16,7 +16,6 @@ import torch
 
 from aeframe.core.errors import Problem, UserError, short, unreadable
 from aeframe.core.regular_files import require_regular
-from aeframe.data.header import Header, read_header
 from aeframe.data.layouts import (
     Layout,
     LayoutError,
@@ -25,9 +24,10 @@ from aeframe.data.layouts import (
     resolved,
     sample_shape,
 )
-from aeframe.data.mapped import Mapped, mapped, room, tensor
-from aeframe.data.ranges import range_problem, require_within
-from aeframe.data.samples import CHUNK, Raw, Shape, Source
+from aeframe.data.memory_map import Mapped, mapped, room, tensor
+from aeframe.data.npy_header import Header, read_header
+from aeframe.data.source import CHUNK, Raw, Shape, Source
+from aeframe.data.value_range import range_problem, require_within
 
 Opened = tuple[IO[bytes], int]
 BFLOAT16 = "x.view(ml_dtypes.bfloat16)"

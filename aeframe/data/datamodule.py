@@ -17,10 +17,10 @@ from aeframe.core.bounds import Above, AtLeast, AtMost, Below
 from aeframe.core.errors import Problem, UserError
 from aeframe.core.noise import mix
 from aeframe.data.normalization import ANY, Normalization, fit
-from aeframe.data.ranges import narrow_notes
 from aeframe.data.sampler import EpochBatches
-from aeframe.data.samples import Batch, Raw, Samples, Shape, Share, Source, rows_of
+from aeframe.data.source import Batch, Raw, Samples, Shape, Share, Source, rows_of
 from aeframe.data.spread import Choice, Kind
+from aeframe.data.value_range import narrow_notes
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
 DIGESTED = 2**23  # bytes of each split that tell the data from other

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from aeframe.core.errors import Problem, TrainingError
-from aeframe.data.mapped import FileMap, tensor
+from aeframe.data.memory_map import FileMap, tensor
 
 Shape = tuple[int, ...]
 

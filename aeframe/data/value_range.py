@@ -8,7 +8,7 @@ from typing import Any
 
 from aeframe.core.errors import Problem, UserError
 from aeframe.data.finite import extent_of
-from aeframe.data.samples import Raw
+from aeframe.data.source import Raw
 
 Range = tuple[float, float]
 

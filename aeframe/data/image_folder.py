@@ -17,20 +17,14 @@ import torch
 
 from aeframe.core.bounds import Above, AtLeast, AtMost
 from aeframe.core.errors import Problem, UserError, reason
-from aeframe.data.cache import CachedImages, Decoded, Images, user_cache
-from aeframe.data.images import DECODER, Color, Fit, ImageReader, strict_images
-from aeframe.data.levels import Levels, measure
-from aeframe.data.listing import find_images, tell_of_deeper
-from aeframe.data.mapped import Mapped, room, tensor
-from aeframe.data.ranges import range_problem
-from aeframe.data.samples import Raw, Shape, Source
-from aeframe.data.telling import (
-    left_out,
-    note,
-    note_levels,
-    note_noticed,
-    unreadable_images,
-)
+from aeframe.data.brightness import Levels, measure
+from aeframe.data.image_cache import CachedImages, Decoded, Images, user_cache
+from aeframe.data.image_listing import find_images, tell_of_deeper
+from aeframe.data.image_messages import left_out, note, note_levels, note_noticed, unreadable_images
+from aeframe.data.image_reader import DECODER, Color, Fit, ImageReader, strict_images
+from aeframe.data.memory_map import Mapped, room, tensor
+from aeframe.data.source import Raw, Shape, Source
+from aeframe.data.value_range import range_problem
 
 OnBadSample = Literal["error", "skip"]
 SKIP = "dataset.on_bad_sample=skip"

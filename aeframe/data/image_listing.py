@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 from aeframe.core.errors import Problem, UserError, reason
-from aeframe.data.images import ENDINGS
-from aeframe.data.telling import note, some
+from aeframe.data.image_messages import note, some
+from aeframe.data.image_reader import ENDINGS
 
 
 def find_images(root: Path, where: str) -> tuple[list[Path], list[str]]:

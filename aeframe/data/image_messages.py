@@ -8,10 +8,10 @@ from pathlib import Path
 
 from aeframe.core.distributed import rank
 from aeframe.core.errors import Problem, UserError
-from aeframe.data.images import Noticed
-from aeframe.data.levels import narrow
-from aeframe.data.ranges import likely_range, shown
-from aeframe.data.samples import Raw
+from aeframe.data.brightness import narrow
+from aeframe.data.image_reader import Noticed
+from aeframe.data.source import Raw
+from aeframe.data.value_range import likely_range, shown
 
 
 def unreadable_images(bad: list[Problem], of: int, where: str, remedy: str) -> UserError:

@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from aeframe.core.errors import Problem, reason
-from aeframe.data.levels import Levels, in_eight_bits
+from aeframe.data.brightness import Levels, in_eight_bits
 
 AHEAD = 2**28  # bytes of images that wait for their turn, or one image
 DECODER = 3  # counts up whenever the same file gives other pixels

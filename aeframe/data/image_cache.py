@@ -17,8 +17,8 @@ from typing import NamedTuple
 import numpy as np
 
 from aeframe.core.regular_files import open_regular
-from aeframe.data.levels import Range
-from aeframe.data.mapped import Mapped, mapped
+from aeframe.data.brightness import Range
+from aeframe.data.memory_map import Mapped, mapped
 
 HEADER = 4096  # bytes before the pixels, which then begin on a page
 CHECKSUM = 8  # characters at the header's end

@@ -11,7 +11,7 @@ from typing import IO, Any, Literal
 
 import numpy as np
 
-from aeframe.data.samples import Shape
+from aeframe.data.source import Shape
 
 LONGEST = 2**14  # bytes of a header; numpy writes some hundred and believes 10,000
 AXES = 64  # of an array, numpy's limit

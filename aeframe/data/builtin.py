@@ -17,9 +17,9 @@ import torch
 from aeframe.core.errors import Problem, UserError, reason, short, unreadable
 from aeframe.data.cifar import read_batches
 from aeframe.data.idx import read_idx
-from aeframe.data.mapped import FileMap, tensor
 from aeframe.data.mat import read_mat
-from aeframe.data.samples import CHUNK, Raw, Shape, Source
+from aeframe.data.memory_map import FileMap, tensor
+from aeframe.data.source import CHUNK, Raw, Shape, Source
 
 
 class Digits(Source):

@@ -11,8 +11,8 @@ from PIL import Image
 
 from aeframe.core.bounds import AtLeast, AtMost
 from aeframe.core.noise import mix
-from aeframe.data.folder import Folder, Megapixels, OnBadSample, Side
-from aeframe.data.images import Color, ImageReader
+from aeframe.data.image_folder import Folder, Megapixels, OnBadSample, Side
+from aeframe.data.image_reader import Color, ImageReader
 
 
 class PhotoCrops(Folder):

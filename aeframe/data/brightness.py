@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from aeframe.data.samples import Raw
+from aeframe.data.source import Raw
 
 Range = tuple[float, float]
 
