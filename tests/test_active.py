@@ -22,7 +22,7 @@ from aeframe.constraints import TopK
 from aeframe.core.noise import Noise
 from aeframe.core.schedules import Clock
 from aeframe.models import Output
-from aeframe.networks.active import Active, read_active, write_active
+from aeframe.networks.active_units import Active, read_active, write_active
 from tests.test_pairs import fit
 
 Compose = Callable[..., DictConfig]

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from aeframe.networks import MLP, Conv, Network, doubling
-from aeframe.networks.doubling import Doubling
+from aeframe.networks import MLP, Conv, Network
+from aeframe.networks import upsampling as doubling
+from aeframe.networks.upsampling import Doubling
 
 DOUBLED = {
     **{name: st.integers(1, 5) for name in ("channels", "to")},

@@ -1,10 +1,10 @@
 """Encoders and decoders, sized from the shape of a sample."""
 
-from aeframe.networks.active import Active, write_active
-from aeframe.networks.base import Activation, Decoder, Network, Norm
+from aeframe.networks.active_units import Active, write_active
 from aeframe.networks.conv import Conv
 from aeframe.networks.fully_conv import FullyConv
 from aeframe.networks.mlp import MLP
+from aeframe.networks.network import Activation, Decoder, Network, Norm
 
 __all__ = [
     "MLP",

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from aeframe.core.bounds import AtLeast
-from aeframe.networks.base import (
+from aeframe.networks.network import (
     ACTIVATIONS,
     Activation,
     Decoder,
@@ -18,7 +18,7 @@ from aeframe.networks.base import (
     not_images,
     single_line,
 )
-from aeframe.networks.doubling import Doubling, Size
+from aeframe.networks.upsampling import Doubling, Size
 
 
 class Conv(Network):

@@ -11,8 +11,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from aeframe.core.bounds import AtLeast, AtMost
-from aeframe.networks.active import Active
-from aeframe.networks.base import ACTIVATIONS, Activation, Decoder, Network, not_images, single_line
+from aeframe.networks.active_units import Active
+from aeframe.networks.network import (
+    ACTIVATIONS,
+    Activation,
+    Decoder,
+    Network,
+    not_images,
+    single_line,
+)
 
 
 class FullyConv(Network):

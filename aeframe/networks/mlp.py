@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from aeframe.core.bounds import AtLeast, Below
-from aeframe.networks.base import ACTIVATIONS, Activation, Decoder, Network, Norm
+from aeframe.networks.network import ACTIVATIONS, Activation, Decoder, Network, Norm
 
 
 class MLP(Network):

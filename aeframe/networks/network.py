@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from aeframe.networks.active import Active, read_active
+from aeframe.networks.active_units import Active, read_active
 
 Activation = Literal["relu", "leaky_relu", "gelu", "silu", "tanh", "sigmoid"]
 Norm = Literal["none", "batch", "layer"]
