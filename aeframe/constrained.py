@@ -11,7 +11,7 @@ from aeframe.constraints.base import Constraint, Pass
 from aeframe.core.noise import Noise
 from aeframe.core.schedules import Clock, schedules_of
 from aeframe.data import Normalization
-from aeframe.models.base import Autoencoder, Code, Output, Term
+from aeframe.models.autoencoder import Autoencoder, Code, Output, Term
 
 LARGE = 2**19  # elements of a layer's output for a batch that no gradient is made for
 HOOKS = (

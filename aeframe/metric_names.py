@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from aeframe.constraints.base import Constraint
-from aeframe.models.base import Autoencoder
+from aeframe.models.autoencoder import Autoencoder
 
 MAXIMIZED = ("psnr", "explained_variance", "gain_db", "denoised_psnr", "active_units")
 """Metrics of which more is better; of all others, less."""

@@ -9,7 +9,7 @@ from torchmetrics import Metric
 from aeframe.constrained import ConstrainedAutoencoder
 from aeframe.constraints.base import Constraint
 from aeframe.data import DataModule
-from aeframe.models.base import Code, Output
+from aeframe.models.autoencoder import Code, Output
 from aeframe.models.variational import gaussian_kl
 from aeframe.psnr import peak_shares
 

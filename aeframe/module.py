@@ -23,7 +23,7 @@ from aeframe.core.schedules import Clock
 from aeframe.data import Batch, DataModule
 from aeframe.divergence import Guard, diverged, outlier
 from aeframe.metrics import Metrics
-from aeframe.models.base import Output
+from aeframe.models.autoencoder import Output
 from aeframe.pace import Pace
 from aeframe.rates import follow
 from aeframe.scalars import Noted, Scalars

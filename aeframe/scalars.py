@@ -16,7 +16,7 @@ from aeframe.core.distributed import is_sharded, sum_over_ranks
 from aeframe.dashboard import write_scalars
 from aeframe.data import Batch
 from aeframe.loops import waited
-from aeframe.models.base import Output
+from aeframe.models.autoencoder import Output
 
 if TYPE_CHECKING:
     from aeframe.module import AutoencoderModule

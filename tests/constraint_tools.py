@@ -10,9 +10,9 @@ from torch import Tensor
 from aeframe.constraints import Constraint, Data, Pass
 from aeframe.core.noise import Noise
 from aeframe.core.schedules import Clock
-from aeframe.likelihoods import Gaussian
 from aeframe.models import Autoencoder, Code, Output, Setting, Sparse, Undercomplete
-from aeframe.models.base import Term
+from aeframe.models.autoencoder import Term
+from aeframe.models.likelihoods import Gaussian
 from aeframe.networks import MLP
 
 NOW = Clock()

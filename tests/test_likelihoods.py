@@ -7,7 +7,7 @@ import torch
 from torch.distributions import Bernoulli as TorchBernoulli
 from torch.distributions import Normal
 
-from aeframe.likelihoods import Bernoulli, Gaussian
+from aeframe.models.likelihoods import Bernoulli, Gaussian
 
 
 def test_bernoulli_of_binary_pixels_is_the_log_probability() -> None:

@@ -28,7 +28,7 @@ from aeframe.data import Normalization
 from aeframe.metric_names import better_is, metric_names
 from aeframe.metrics import DeadUnits, Metrics
 from aeframe.models import Autoencoder, Code, Output, Posterior, Sparse, Undercomplete, Variational
-from aeframe.models.base import Term
+from aeframe.models.autoencoder import Term
 from aeframe.models.variational import ELBO
 from tests.constraint_tools import identity, model
 from tests.forks import Server

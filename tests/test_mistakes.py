@@ -269,7 +269,7 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["optimizer.lr=abc"], "optimizer.lr=abc: expected a number. A schedule of the rate is a scheduler: see conf/config.yaml."),
     (["scheduler={gamma: 0.9}"], "scheduler._target_: names no class. Write scheduler._target_=CLASS."),
     (["++until._target_=os.system"], "until._target_: unknown key."),
-    (["likelihood._target_=aeframe.likelihoods.Likelihood"], "likelihood._target_=aeframe.likelihoods.Likelihood: is no Likelihood."),
+    (["likelihood._target_=aeframe.models.likelihoods.Likelihood"], "likelihood._target_=aeframe.models.likelihoods.Likelihood: is no Likelihood."),
     (["dataset.val_fraction=0.5", "dataset.test_fraction=0.5"], "dataset.val_fraction=0.5: with dataset.test_fraction=0.5 it leaves nothing to train on. Write fractions whose sum is below 1."),
     (["++trainer.min_epochs=30", "trainer.max_epochs=2"], "trainer.min_epochs=30: is more than trainer.max_epochs=2."),
     (["model=sparse", "constraint.topk.k=2.5"], "constraint.topk: k=2.5 is no whole number. Write 2 or 3."),

@@ -10,7 +10,6 @@ from torch.distributions import Normal, kl_divergence
 
 from aeframe.core.noise import Noise
 from aeframe.core.schedules import Clock
-from aeframe.likelihoods import Bernoulli, Gaussian
 from aeframe.models import (
     Autoencoder,
     Denoising,
@@ -20,6 +19,7 @@ from aeframe.models import (
     Undercomplete,
     Variational,
 )
+from aeframe.models.likelihoods import Bernoulli, Gaussian
 from aeframe.models.variational import (
     draw,
     gaussian_kl,

@@ -26,8 +26,8 @@ from aeframe.config.build import Built, build
 from aeframe.core import signals as interruption
 from aeframe.core.errors import TrainingError
 from aeframe.data import Batch
-from aeframe.likelihoods import Bernoulli, Gaussian, Likelihood
 from aeframe.loops import Fetcher
+from aeframe.models.likelihoods import Bernoulli, Gaussian, Likelihood
 from aeframe.module import AutoencoderModule
 from aeframe.train import _trainer
 from tests.test_dashboard import Events

@@ -18,8 +18,8 @@ import aeframe
 from aeframe import codec, estimators
 from aeframe.constraints.base import Constraint
 from aeframe.data import DataModule
-from aeframe.likelihoods import Likelihood
-from aeframe.models.base import Autoencoder
+from aeframe.models.autoencoder import Autoencoder
+from aeframe.models.likelihoods import Likelihood
 from aeframe.networks import Network
 
 ROOT = Path(__file__).parent.parent

@@ -18,9 +18,9 @@ from aeframe.config.build import Built, build
 from aeframe.constraints import Rate
 from aeframe.constraints.rate import QUICK
 from aeframe.core.noise import Noise
-from aeframe.likelihoods import Gaussian
 from aeframe.models import Undercomplete
-from aeframe.models.base import Setting
+from aeframe.models.autoencoder import Setting
+from aeframe.models.likelihoods import Gaussian
 from aeframe.networks import FullyConv
 from tests.constraint_tools import NOW, code, data, model, seen
 

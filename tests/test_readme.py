@@ -20,7 +20,7 @@ from aeframe import load
 from aeframe.config import check
 from aeframe.core.schedules import Clock
 from aeframe.launch import CONF
-from aeframe.models.base import Code
+from aeframe.models.autoencoder import Code
 from tests.conftest import TINY
 from tests.test_data import write_idx
 

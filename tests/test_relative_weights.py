@@ -17,7 +17,7 @@ from aeframe.constraints import L1, L2, Contractive, JumpReLU, KLSparsity, Ortho
 from aeframe.constraints.base import Penalty
 from aeframe.core.noise import Noise
 from aeframe.data import Normalization
-from aeframe.likelihoods import Bernoulli, Gaussian
+from aeframe.models.likelihoods import Bernoulli, Gaussian
 from tests.constraint_tools import NOW, data, model
 
 X = torch.randn(200, 6, generator=torch.Generator().manual_seed(1)) + 0.3

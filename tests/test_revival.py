@@ -13,8 +13,8 @@ from aeframe.constraints import AuxK, JumpReLU, Resampling, Step
 from aeframe.constraints.revival import new_directions, revive
 from aeframe.core.noise import Noise
 from aeframe.core.schedules import Clock
-from aeframe.likelihoods import Gaussian
 from aeframe.models import Sparse
+from aeframe.models.likelihoods import Gaussian
 from tests.constraint_tools import NOW, code, data, model, output, seen
 
 X = torch.randn(20, 6, generator=torch.Generator().manual_seed(1))

@@ -27,10 +27,10 @@ from aeframe.core.errors import ConfigError, UserError
 from aeframe.dashboard.view import Samples, View
 from aeframe.data import Array, DataModule, DataSpec, Normalization
 from aeframe.evaluate import baselines
-from aeframe.likelihoods import Bernoulli, Gaussian
 from aeframe.metrics import Metrics
 from aeframe.models import Output, Undercomplete
-from aeframe.models.base import Setting
+from aeframe.models.autoencoder import Setting
+from aeframe.models.likelihoods import Bernoulli, Gaussian
 from aeframe.networks import MLP
 from aeframe.verbs.own_data import own_data
 from aeframe.verbs.pictures import as_bytes

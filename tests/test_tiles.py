@@ -9,9 +9,9 @@ import torch
 from aeframe.codec import tiles
 from aeframe.constrained import ConstrainedAutoencoder
 from aeframe.data import Normalization
-from aeframe.likelihoods import Gaussian
 from aeframe.models import Undercomplete
-from aeframe.models.base import Setting
+from aeframe.models.autoencoder import Setting
+from aeframe.models.likelihoods import Gaussian
 from aeframe.networks import FullyConv
 
 

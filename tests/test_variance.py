@@ -18,8 +18,8 @@ from aeframe.config.build import build
 from aeframe.config.net import saved_net
 from aeframe.core.noise import Noise
 from aeframe.core.schedules import Clock
-from aeframe.likelihoods import Gaussian
 from aeframe.models import Setting, Undercomplete, Variational
+from aeframe.models.likelihoods import Gaussian
 from aeframe.networks import MLP
 from tests.test_pairs import fit
 

@@ -10,8 +10,8 @@ from typing import Any
 from aeframe.config.training import MATMUL
 from aeframe.constraints import Constraint
 from aeframe.core.errors import Problem
-from aeframe.likelihoods import Likelihood
 from aeframe.models import Autoencoder
+from aeframe.models.likelihoods import Likelihood
 from aeframe.networks import Network
 
 SPARSE = "topk, batch_topk, winner_take_all, jump_relu, threshold, sigmoid, l1 or kl_sparsity"

@@ -13,7 +13,7 @@ from aeframe.constraints.rates import rate_threshold
 from aeframe.core.bounds import AtLeast, AtMost, Rate
 from aeframe.core.distributed import mean_over_ranks
 from aeframe.core.schedules import Clock, Scheduled
-from aeframe.models.base import Autoencoder, Code, Output
+from aeframe.models.autoencoder import Autoencoder, Code, Output
 
 Adapt = Annotated[float, AtLeast(0), AtMost(100)]
 

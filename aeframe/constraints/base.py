@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from aeframe.core.noise import Noise
 from aeframe.core.schedules import Clock, Scheduled, schedule
-from aeframe.models.base import Autoencoder, Code, Output
+from aeframe.models.autoencoder import Autoencoder, Code, Output
 
 Kind = Literal["size", "penalty", "corruption", "activation", "revival"]
 

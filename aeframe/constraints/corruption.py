@@ -14,7 +14,7 @@ from aeframe.constraints.base import Constraint, Corrupted, Data
 from aeframe.core.bounds import AtLeast, AtMost
 from aeframe.core.noise import Noise
 from aeframe.core.schedules import Clock, Scheduled, schedule
-from aeframe.models.base import Autoencoder
+from aeframe.models.autoencoder import Autoencoder
 
 Share = Annotated[Scheduled, AtLeast(0), AtMost(1)]
 Emphasis = Annotated[float, AtLeast(0), AtMost(1e6)]

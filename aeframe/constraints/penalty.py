@@ -15,8 +15,8 @@ from aeframe.core.bounds import AtLeast, AtMost, Rate
 from aeframe.core.distributed import mean_over_ranks
 from aeframe.core.precision import widen
 from aeframe.core.schedules import Clock, Scheduled
-from aeframe.likelihoods import held
-from aeframe.models.base import Autoencoder, Code
+from aeframe.models.autoencoder import Autoencoder, Code
+from aeframe.models.likelihoods import held
 
 Weight = Annotated[Scheduled, AtLeast(0)]
 FIRST_RATE = 0.1

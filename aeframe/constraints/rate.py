@@ -15,8 +15,8 @@ from aeframe.core.bounds import AtLeast, AtMost
 from aeframe.core.noise import Noise
 from aeframe.core.precision import widen
 from aeframe.core.schedules import Clock
-from aeframe.likelihoods import held
-from aeframe.models.base import Autoencoder, Code
+from aeframe.models.autoencoder import Autoencoder, Code
+from aeframe.models.likelihoods import held
 
 QUICK = 5.0
 """What the distributions' parameters are multiplied by, so that Adam moves them as many times as fast as

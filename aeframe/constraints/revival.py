@@ -15,7 +15,7 @@ from aeframe.core.bounds import AtLeast, AtMost
 from aeframe.core.distributed import rows_of_all_ranks, rows_of_batch, sum_over_ranks
 from aeframe.core.noise import Noise
 from aeframe.core.schedules import Clock, Scheduled, schedule
-from aeframe.models.base import Autoencoder, Output
+from aeframe.models.autoencoder import Autoencoder, Output
 
 Epochs = Annotated[float, AtLeast(1e-3), AtMost(1e6)]
 MOST = 2**62  # samples that can be counted

@@ -13,7 +13,7 @@ from aeframe.core.bounds import AtLeast, Rate
 from aeframe.core.distributed import of_all_ranks, own_rows, rows_of_all_ranks
 from aeframe.core.errors import TrainingError
 from aeframe.core.schedules import Clock, Scheduled, schedule
-from aeframe.models.base import Autoencoder, Code, Output
+from aeframe.models.autoencoder import Autoencoder, Code, Output
 from aeframe.networks import Active, write_active
 
 Count = Annotated[Scheduled, AtLeast(1)]

@@ -7,7 +7,7 @@ from torch import Tensor
 from aeframe.dashboard.page import Page
 from aeframe.dashboard.painting import SCALE, Painter, sheet
 from aeframe.dashboard.view import View
-from aeframe.models.base import Output
+from aeframe.models.autoencoder import Output
 
 OFF = f"error: black is none, white {SCALE:.0%} of the data's range or more, in every picture"
 

@@ -14,7 +14,7 @@ from aeframe.constrained import ConstrainedAutoencoder
 from aeframe.core.noise import Noise
 from aeframe.dashboard.painting import SIDE, SMALL, Painter, Pictures, painter
 from aeframe.data import DataModule, DataSpec, Normalization
-from aeframe.models.base import Output
+from aeframe.models.autoencoder import Output
 from aeframe.models.variational import gaussian_kl
 
 MANY = 1000  # validation samples that are looked at, at most,

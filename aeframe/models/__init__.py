@@ -1,6 +1,6 @@
 """The four variants."""
 
-from aeframe.models.base import Autoencoder, Code, Output, Posterior, Setting, Term
+from aeframe.models.autoencoder import Autoencoder, Code, Output, Posterior, Setting, Term
 from aeframe.models.denoising import Denoising
 from aeframe.models.sparse import Sparse
 from aeframe.models.undercomplete import Undercomplete

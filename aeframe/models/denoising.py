@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from aeframe.models.base import Autoencoder
+from aeframe.models.autoencoder import Autoencoder
 
 
 class Denoising(Autoencoder):

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from aeframe.core.errors import Problem
 from aeframe.core.noise import Noise
-from aeframe.models.base import Autoencoder, Code, Setting, Units
+from aeframe.models.autoencoder import Autoencoder, Code, Setting, Units
 
 START = 0.5
 """The norm of a linear model's columns and rows before training. From 1 they turn too slowly, and the code's

@@ -7,7 +7,7 @@ from itertools import pairwise
 from torch import nn
 
 from aeframe.core.errors import Problem, short
-from aeframe.models.base import Autoencoder, Setting, Units
+from aeframe.models.autoencoder import Autoencoder, Setting, Units
 
 
 class Undercomplete(Autoencoder):

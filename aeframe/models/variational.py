@@ -17,8 +17,8 @@ from aeframe.core.errors import Problem
 from aeframe.core.noise import Noise
 from aeframe.core.precision import widen
 from aeframe.core.schedules import Clock, Schedule, Scheduled, schedule
-from aeframe.likelihoods import held
-from aeframe.models.base import Autoencoder, Code, Posterior, Setting, Term, Units
+from aeframe.models.autoencoder import Autoencoder, Code, Posterior, Setting, Term, Units
+from aeframe.models.likelihoods import held
 
 IWAE = "importance_weighted"
 NEGATIVE_BOUND = "negative_importance_weighted_bound"

@@ -13,7 +13,7 @@ from aeframe.core.bounds import AtLeast, AtMost
 from aeframe.core.errors import Problem
 from aeframe.core.noise import Noise
 from aeframe.core.schedules import Clock
-from aeframe.likelihoods import Likelihood
+from aeframe.models.likelihoods import Likelihood
 from aeframe.networks import Active, Network
 
 Shape = tuple[int, ...]
