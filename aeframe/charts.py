@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import pytorch_lightning as pl
 from pytorch_lightning.loggers import TensorBoardLogger
 
-from aeframe.constrained import ConstrainedAutoencoder
+from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.metric_names import METRICS, SPARSE, metric_names
 
 STEP = (

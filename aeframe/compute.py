@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from aeframe.config.training import MATMUL
-from aeframe.constrained import ConstrainedAutoencoder
+from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.models import Autoencoder
 from aeframe.networks.mlp import TiedLinear
 

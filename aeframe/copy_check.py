@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from aeframe.constrained import ConstrainedAutoencoder
+from aeframe.constraints.constrained import ConstrainedAutoencoder
 
 CHUNK = 256  # samples that are passed through the network at once
 WIDE = 10.0  # times the median spread: columns that vary so much more leave nothing of the others in a mean

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from aeframe.baselines import FITTED, Baseline, Corruption, baselines
-from aeframe.constrained import ConstrainedAutoencoder
+from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.copy_check import CHUNK, CopyCheck, copy_check
 from aeframe.core.bounds import AtLeast, AtMost
 from aeframe.core.noise import Noise

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from aeframe.config.training import FUSED
-from aeframe.constrained import ConstrainedAutoencoder
+from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.errors import TrainingError
 from aeframe.core.noise import Generators, KeptNoise
 from aeframe.core.process import is_first_process

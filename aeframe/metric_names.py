@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from aeframe.constraints.base import Constraint
+from aeframe.constraints.constraint import Constraint
 from aeframe.models.autoencoder import Autoencoder
 
 MAXIMIZED = ("psnr", "explained_variance", "gain_db", "denoised_psnr", "active_units")

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
-from aeframe.constrained import ConstrainedAutoencoder
-from aeframe.constraints.base import Constraint
+from aeframe.constraints.constrained import ConstrainedAutoencoder
+from aeframe.constraints.constraint import Constraint
 from aeframe.data import DataModule
 from aeframe.models.autoencoder import Code, Output
 from aeframe.models.variational import gaussian_kl

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from aeframe.checkpoints import metrics_of, restore_metrics
-from aeframe.constrained import ConstrainedAutoencoder
-from aeframe.constraints.base import Step
+from aeframe.constraints.constrained import ConstrainedAutoencoder
+from aeframe.constraints.constraint import Step
 from aeframe.core.distributed import begin_batch, own_rows_of
 from aeframe.core.errors import UserError
 from aeframe.core.noise import Noise, mix

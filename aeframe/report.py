@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from aeframe.config.build import Built
-from aeframe.constrained import ConstrainedAutoencoder
+from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.process import here
 from aeframe.core.strict_json import cell
 from aeframe.differences import differences

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from aeframe.core.strict_json import finite
 
 if TYPE_CHECKING:
-    from aeframe.constrained import ConstrainedAutoencoder
+    from aeframe.constraints.constrained import ConstrainedAutoencoder
 
 
 @dataclass(frozen=True)

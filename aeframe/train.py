@@ -31,7 +31,7 @@ from aeframe.compute import (
     without_denormals,
 )
 from aeframe.config.build import Built, build
-from aeframe.constrained import ConstrainedAutoencoder
+from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.errors import UserError
 from aeframe.core.files import replaced
 from aeframe.core.process import is_first_process

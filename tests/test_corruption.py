@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from aeframe.constrained import ConstrainedAutoencoder
 from aeframe.constraints import Constraint, GaussianNoise, Masking, SaltAndPepper
+from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.noise import Noise
 from aeframe.core.schedules import Clock
 from aeframe.data import Normalization

@@ -20,8 +20,8 @@ from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
 from aeframe.config.build import build
-from aeframe.constrained import ConstrainedAutoencoder
 from aeframe.constraints import L1, Constraint, Masking, TopK
+from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.noise import Noise
 from aeframe.core.schedules import schedule
 from aeframe.data import Normalization

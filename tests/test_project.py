@@ -16,7 +16,7 @@ from packaging.specifiers import SpecifierSet
 
 import aeframe
 from aeframe import codec, estimators
-from aeframe.constraints.base import Constraint
+from aeframe.constraints.constraint import Constraint
 from aeframe.data import DataModule
 from aeframe.models.autoencoder import Autoencoder
 from aeframe.models.likelihoods import Likelihood

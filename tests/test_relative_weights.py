@@ -12,9 +12,9 @@ import torch
 from omegaconf import DictConfig
 
 from aeframe.config.build import build
-from aeframe.constrained import ConstrainedAutoencoder
 from aeframe.constraints import L1, L2, Contractive, JumpReLU, KLSparsity, Orthogonal
-from aeframe.constraints.base import Penalty
+from aeframe.constraints.constrained import ConstrainedAutoencoder
+from aeframe.constraints.constraint import Penalty
 from aeframe.core.noise import Noise
 from aeframe.data import Normalization
 from aeframe.models.likelihoods import Bernoulli, Gaussian

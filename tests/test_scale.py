@@ -21,8 +21,8 @@ from aeframe.artifact import MODEL, save
 from aeframe.artifact.stored import as_stored
 from aeframe.config import plain
 from aeframe.config.build import build
-from aeframe.constrained import ConstrainedAutoencoder
 from aeframe.constraints import Masking
+from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.errors import ConfigError, UserError
 from aeframe.dashboard.view import Samples, View
 from aeframe.data import Array, DataModule, DataSpec, Normalization

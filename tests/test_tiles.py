@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from aeframe.codec import tiles
-from aeframe.constrained import ConstrainedAutoencoder
+from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.data import Normalization
 from aeframe.models import Undercomplete
 from aeframe.models.autoencoder import Setting

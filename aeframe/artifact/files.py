@@ -23,7 +23,7 @@ from aeframe.artifact.description import (
 )
 from aeframe.artifact.model import Model
 from aeframe.config.net import saved_net, take_weights
-from aeframe.constrained import ConstrainedAutoencoder
+from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.errors import ConfigError, UserError, reason, short
 from aeframe.core.files import replaced
 from aeframe.core.local_paths import local

@@ -24,7 +24,7 @@ from aeframe.artifact.stored import (
     rows,
     with_channels,
 )
-from aeframe.constrained import ConstrainedAutoencoder
+from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.errors import UserError
 from aeframe.core.noise import Noise
 from aeframe.models.variational import Variational

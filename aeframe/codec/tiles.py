@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aeframe.constrained import ConstrainedAutoencoder
+from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.networks.fully_conv import FullyConvDecoder
 
 TILE = 64  # positions of the code, in height and width

@@ -32,8 +32,8 @@ from aeframe.config.training import (
     scheduler_options,
     trainer_arguments,
 )
-from aeframe.constrained import ConstrainedAutoencoder
 from aeframe.constraints import Data
+from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.errors import ConfigError, Problem
 from aeframe.dashboard import Dashboard
 from aeframe.data import DataModule

@@ -21,8 +21,8 @@ from aeframe.config.parts import (
 )
 from aeframe.config.signature import problems
 from aeframe.config.sizes import batch_size, make_model, size_problems
-from aeframe.constrained import ConstrainedAutoencoder
 from aeframe.constraints import Data
+from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.errors import ConfigError, Problem
 from aeframe.core.plain import mapping
 from aeframe.data import DataModule, DataSpec, Normalization

@@ -1,13 +1,13 @@
 """The ways to keep a network from copying its input."""
 
 from aeframe.constraints.activation import JumpReLU, Sigmoid, Threshold
-from aeframe.constraints.base import Constraint, Corrupted, Data, Pass, Step
+from aeframe.constraints.bottleneck import Bottleneck
+from aeframe.constraints.constraint import Constraint, Corrupted, Data, Pass, Step
 from aeframe.constraints.corruption import GaussianNoise, Masking, SaltAndPepper
 from aeframe.constraints.penalty import L1, L2, Contractive, KLSparsity, Orthogonal
 from aeframe.constraints.rate import Rate
 from aeframe.constraints.revival import AuxK, Resampling
 from aeframe.constraints.selection import BatchTopK, TopK, WinnerTakeAll
-from aeframe.constraints.size import Bottleneck
 
 __all__ = [
     "L1",

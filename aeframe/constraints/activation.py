@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 import torch
 from torch import Tensor, nn
 
-from aeframe.constraints.base import Constraint, Data, Pass, Penalty, Step
-from aeframe.constraints.rates import rate_threshold
+from aeframe.constraints.constraint import Constraint, Data, Pass, Penalty, Step
+from aeframe.constraints.thresholds import rate_threshold
 from aeframe.core.bounds import AtLeast, AtMost, Rate
 from aeframe.core.distributed import mean_over_ranks
 from aeframe.core.schedules import Clock, Scheduled

@@ -10,7 +10,7 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from aeframe.constraints.base import Constraint, Corrupted, Data
+from aeframe.constraints.constraint import Constraint, Corrupted, Data
 from aeframe.core.bounds import AtLeast, AtMost
 from aeframe.core.noise import Noise
 from aeframe.core.schedules import Clock, Scheduled, schedule

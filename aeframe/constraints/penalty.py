@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from aeframe.constraints.base import Data, Pass, Penalty, Step
-from aeframe.constraints.rates import rate_threshold
+from aeframe.constraints.constraint import Data, Pass, Penalty, Step
+from aeframe.constraints.thresholds import rate_threshold
 from aeframe.core.bounds import AtLeast, AtMost, Rate
 from aeframe.core.distributed import mean_over_ranks
 from aeframe.core.precision import widen

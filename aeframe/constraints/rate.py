@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from aeframe.constraints.base import Data, Pass, Penalty
+from aeframe.constraints.constraint import Data, Pass, Penalty
 from aeframe.constraints.penalty import Weight
 from aeframe.core.bounds import AtLeast, AtMost
 from aeframe.core.noise import Noise

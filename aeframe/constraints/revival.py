@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from torch.optim import Optimizer
 
-from aeframe.constraints.base import Constraint, Data, Pass, Step
+from aeframe.constraints.constraint import Constraint, Data, Pass, Step
 from aeframe.core.bounds import AtLeast, AtMost
 from aeframe.core.distributed import rows_of_all_ranks, rows_of_batch, sum_over_ranks
 from aeframe.core.noise import Noise

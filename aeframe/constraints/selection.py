@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor, nn
 
-from aeframe.constraints.base import Constraint, Data
+from aeframe.constraints.constraint import Constraint, Data
 from aeframe.core.bounds import AtLeast, Rate
 from aeframe.core.distributed import of_all_ranks, own_rows, rows_of_all_ranks
 from aeframe.core.errors import TrainingError

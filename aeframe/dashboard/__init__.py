@@ -13,7 +13,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from tensorboard.compat.proto.summary_pb2 import Summary
 
 from aeframe.config.callbacks import DashboardOptions
-from aeframe.constrained import ConstrainedAutoencoder
+from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.distributed import is_sharded
 from aeframe.dashboard import code, filters, grids, latent, projector, text, units
 from aeframe.dashboard.page import Page

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from aeframe.constrained import ConstrainedAutoencoder
+from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.noise import Noise
 from aeframe.dashboard.painting import SIDE, SMALL, Painter, Pictures, painter
 from aeframe.data import DataModule, DataSpec, Normalization

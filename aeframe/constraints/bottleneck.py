@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from aeframe.constraints.base import Constraint
+from aeframe.constraints.constraint import Constraint
 from aeframe.core.bounds import AtLeast, Rate
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from aeframe.constraints.base import Constraint, Pass
+from aeframe.constraints.constraint import Constraint, Pass
 from aeframe.core.noise import Noise
 from aeframe.core.schedules import Clock, schedules_of
 from aeframe.data import Normalization
