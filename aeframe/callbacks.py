@@ -15,7 +15,7 @@ from rich.text import Text
 
 from aeframe.config.callbacks import EarlyStoppingOptions, UntilOptions
 from aeframe.data import Batch
-from aeframe.metric_names import better_is
+from aeframe.evaluation.metric_names import better_is
 from aeframe.objective import is_settled
 
 

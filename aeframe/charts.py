@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from aeframe.constraints.constrained import ConstrainedAutoencoder
-from aeframe.metric_names import METRICS, SPARSE, metric_names
+from aeframe.evaluation.metric_names import METRICS, SPARSE, metric_names
 
 STEP = (
     *("loss", "gradient_norm", "parameter_norm", "images_per_second", "data_waiting"),

@@ -22,7 +22,7 @@ from aeframe.core.distributed import most_over_ranks, rank
 from aeframe.core.errors import MachineError, TrainingError, reason
 from aeframe.core.files import cause, replaced
 from aeframe.core.signals import Interrupted, Signals
-from aeframe.metric_names import better_is
+from aeframe.evaluation.metric_names import better_is
 from aeframe.objective import is_settled
 from aeframe.saved import BEST, CHECKPOINTS, LAST, PREVIOUS, state_in
 

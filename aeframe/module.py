@@ -22,7 +22,7 @@ from aeframe.core.noise import Noise, mix
 from aeframe.core.schedules import Clock
 from aeframe.data import Batch, DataModule
 from aeframe.divergence import Guard, diverged, outlier
-from aeframe.metrics import Metrics
+from aeframe.evaluation.metrics import Metrics
 from aeframe.models.autoencoder import Output
 from aeframe.pace import Pace
 from aeframe.rates import follow

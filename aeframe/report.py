@@ -16,7 +16,7 @@ from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.process import here
 from aeframe.core.strict_json import cell
 from aeframe.differences import differences
-from aeframe.evaluate import Card
+from aeframe.evaluation.card import Card
 from aeframe.saved import Saved
 
 ROWS = {  # metric of the test split -> what the table calls it

@@ -58,7 +58,7 @@ def worst(sweeper: Any) -> float:
 
 def direction_of(metric: str) -> str:
     """`minimize` or `maximize`."""
-    return WORDS[imported("aeframe.metric_names").better_is(metric)]
+    return WORDS[imported("aeframe.evaluation.metric_names").better_is(metric)]
 
 
 def _metric(cfg: Any) -> str:

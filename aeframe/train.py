@@ -40,13 +40,14 @@ from aeframe.core.strict_json import as_json
 from aeframe.dashboard import Dashboard
 from aeframe.doctor import Doctor, Finding
 from aeframe.ending import ended_by, epochs_of, in_words
-from aeframe.evaluate import Card
+from aeframe.evaluation.card import Card
+from aeframe.evaluation.metric_names import better_is
+from aeframe.evaluation.tradeoffs import Trade
 from aeframe.fit import fit_or_fail, is_lightnings, told
 from aeframe.folder_guide import write_guide
 from aeframe.garbage import collects
 from aeframe.launch import locked, one_job, used
 from aeframe.loops import FitLoop
-from aeframe.metric_names import better_is
 from aeframe.onward import TRAIN_ON, again, commands
 from aeframe.restored import check_fits
 from aeframe.saved import (
@@ -59,7 +60,6 @@ from aeframe.saved import (
     state_in,
     tried_in,
 )
-from aeframe.tradeoffs import Trade
 
 PROFILERS: dict[str, Callable[..., Profiler]] = {
     "simple": SimpleProfiler,

@@ -23,7 +23,7 @@ from aeframe.config.node import plain
 from aeframe.dashboard import Dashboard
 from aeframe.dashboard.painting import MARGIN
 from aeframe.dashboard.view import View
-from aeframe.metric_names import metric_names
+from aeframe.evaluation.metric_names import metric_names
 
 Command = Callable[..., Any]
 SMALL = ("network=linear", "evaluation.images=20", "evaluation.importance_samples=2")

@@ -19,13 +19,11 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from aeframe.alike import UnfitError
-from aeframe.baselines import Baseline
 from aeframe.callbacks import Bar
 from aeframe.checkpoints import Last
 from aeframe.config.build import Built, build
 from aeframe.config.callbacks import CheckpointOptions
 from aeframe.config.parts import check
-from aeframe.copy_check import CopyCheck
 from aeframe.core.errors import UserError
 from aeframe.core.signals import Signals
 from aeframe.doctor import Doctor, Finding
@@ -35,7 +33,9 @@ from aeframe.doctor.code import Collapse, DeadUnits
 from aeframe.doctor.learning import LearningRate, MeanImage, Overfitting
 from aeframe.doctor.overrides import Override, first_valid
 from aeframe.doctor.saturation import SAMPLES, saturated
-from aeframe.evaluate import Card
+from aeframe.evaluation.baselines import Baseline
+from aeframe.evaluation.card import Card
+from aeframe.evaluation.copy_check import CopyCheck
 from aeframe.loops import FitLoop
 from aeframe.module import AutoencoderModule
 from aeframe.onward import commands

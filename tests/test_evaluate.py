@@ -19,11 +19,11 @@ from omegaconf import DictConfig
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
-from aeframe.baselines import FITTED, Corruption, baselines
 from aeframe.config.build import Built, build
-from aeframe.copy_check import CopyCheck, copy_check
 from aeframe.data import Array, DataModule
-from aeframe.evaluate import Card, Evaluation
+from aeframe.evaluation.baselines import FITTED, Corruption, baselines
+from aeframe.evaluation.card import Card, Evaluation
+from aeframe.evaluation.copy_check import CopyCheck, copy_check
 from aeframe.report import _table
 
 Compose = Callable[..., DictConfig]
@@ -371,7 +371,7 @@ def test_few_of_many_samples_are_said_to_be_those_that_pca_is_fitted_on(
 ) -> None:
     data = written(tmp_path, near_a_plane(300), near_a_plane(50))
     assert (FITTED, baselines(data, 3)[1].name) == (20_000, "PCA, 3 components")
-    monkeypatch.setattr("aeframe.baselines.FITTED", 200)
+    monkeypatch.setattr("aeframe.evaluation.baselines.FITTED", 200)
     assert baselines(data, 3)[1].name == "PCA, 3 components, fitted on 200 samples"
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from aeframe import train
 from aeframe.estimators import AutoencoderTransformer
-from aeframe.evaluate import Evaluation
+from aeframe.evaluation.card import Evaluation
 from tests.conftest import TINY
 
 Command = Callable[..., tuple[int, str, str]]

@@ -25,8 +25,8 @@ from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.noise import Noise
 from aeframe.core.schedules import schedule
 from aeframe.data import Normalization
-from aeframe.metric_names import better_is, metric_names
-from aeframe.metrics import DeadUnits, Metrics
+from aeframe.evaluation.metric_names import better_is, metric_names
+from aeframe.evaluation.metrics import DeadUnits, Metrics
 from aeframe.models import Autoencoder, Code, Output, Posterior, Sparse, Undercomplete, Variational
 from aeframe.models.autoencoder import Term
 from aeframe.models.variational import ELBO
@@ -252,7 +252,9 @@ def test_dead_units_are_those_that_no_training_sample_activates(
     assert 0 < metrics.dead.compute() < 1
     assert metrics.dead.compute() == pytest.approx(float((~fired).double().mean()))
 
-    monkeypatch.setattr("aeframe.metrics.COUNTED", 101)  # of which two ranks have 50 each
+    monkeypatch.setattr(
+        "aeframe.evaluation.metrics.COUNTED", 101
+    )  # of which two ranks have 50 each
     shares = [
         torch.cat(list(built.data.some("train", 100, built.net.normalization, 9, rank, 2)))
         for rank in range(2)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from aeframe.core.errors import TrainingError, UserError
-from aeframe.metric_names import better_is
+from aeframe.evaluation.metric_names import better_is
 from tests.conftest import is_installed
 from tests.test_sweep import rows
 

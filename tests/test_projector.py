@@ -21,12 +21,12 @@ from tensorboard.plugins.projector.projector_plugin import ProjectorPlugin
 from werkzeug.test import Client
 
 from aeframe import load
-from aeframe.baselines import Baseline
 from aeframe.config.build import build
-from aeframe.copy_check import CopyCheck
 from aeframe.dashboard.projector import CONFIG, POINTS, UNITS
 from aeframe.dashboard.text import markdown
-from aeframe.evaluate import Card
+from aeframe.evaluation.baselines import Baseline
+from aeframe.evaluation.card import Card
+from aeframe.evaluation.copy_check import CopyCheck
 from tests.conftest import TINY, TWO, trained_in
 from tests.drawing import Drawn, drawn
 from tests.forks import Server

@@ -17,7 +17,7 @@ from aeframe.core.bounds import Above, AtLeast, AtMost, Below
 from aeframe.core.errors import ConfigError
 from aeframe.core.noise import Noise
 from aeframe.core.schedules import schedule
-from aeframe.evaluate import Evaluation
+from aeframe.evaluation.card import Evaluation
 from aeframe.launch import CONF
 from tests.test_pairs import SPARSE, choice
 

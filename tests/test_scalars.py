@@ -23,8 +23,8 @@ from tensorboard.plugins.custom_scalar import layout_pb2
 from aeframe import scalars
 from aeframe.charts import CHARTS, STEP, Charts, layout
 from aeframe.config.build import build
+from aeframe.evaluation.metric_names import METRICS
 from aeframe.events import Curves
-from aeframe.metric_names import METRICS
 from aeframe.module import AutoencoderModule
 from aeframe.scalars import norm
 from tests.conftest import Killed

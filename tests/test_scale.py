@@ -26,8 +26,8 @@ from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.errors import ConfigError, UserError
 from aeframe.dashboard.view import Samples, View
 from aeframe.data import Array, DataModule, DataSpec, Normalization
-from aeframe.evaluate import baselines
-from aeframe.metrics import Metrics
+from aeframe.evaluation.card import baselines
+from aeframe.evaluation.metrics import Metrics
 from aeframe.models import Output, Undercomplete
 from aeframe.models.autoencoder import Setting
 from aeframe.models.likelihoods import Bernoulli, Gaussian

@@ -133,7 +133,7 @@ def test_the_first_step_does_not_wait_for_what_only_the_end_needs(
 ) -> None:
     argv = ("dataset=array", f"dataset.path={vectors}", "model.latent_dim=3")
     _, modules = imported(tmp_path, FIRST_STEP, *argv)
-    assert {"pytorch_lightning", "aeframe.train", "aeframe.evaluate"} <= modules
+    assert {"pytorch_lightning", "aeframe.train", "aeframe.evaluation.card"} <= modules
     assert not modules & {"sklearn", "matplotlib", "scipy.signal"}
 
 

@@ -18,7 +18,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from aeframe.config import check
-from aeframe.evaluate import Card, Evaluation
+from aeframe.evaluation.card import Card, Evaluation
 from aeframe.launch import CONF, Folders, run_name
 from aeframe.sweep import SweepTable
 from tests.conftest import TINY

@@ -9,7 +9,7 @@ from aeframe.config.classes import class_of
 from aeframe.constraints import Constraint
 from aeframe.core.errors import Problem
 from aeframe.core.plain import mapping
-from aeframe.metric_names import default_metric
+from aeframe.evaluation.metric_names import default_metric
 from aeframe.models import Autoencoder
 
 AUTO = "auto"

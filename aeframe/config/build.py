@@ -40,7 +40,7 @@ from aeframe.data import DataModule
 from aeframe.divergence import Guard
 from aeframe.doctor import Doctor
 from aeframe.doctor.base import Patient
-from aeframe.evaluate import Evaluation
+from aeframe.evaluation.card import Evaluation
 from aeframe.launch import require_devices
 from aeframe.lengths import length_notes
 from aeframe.module import AutoencoderModule

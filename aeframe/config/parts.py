@@ -32,8 +32,8 @@ from aeframe.core.errors import ConfigError, Problem
 from aeframe.core.local_paths import address_problem
 from aeframe.core.plain import mapping
 from aeframe.data import DataModule, Source, uneven_batch
-from aeframe.evaluate import Evaluation
-from aeframe.metric_names import metric_names
+from aeframe.evaluation.card import Evaluation
+from aeframe.evaluation.metric_names import metric_names
 from aeframe.models import Autoencoder
 from aeframe.models.likelihoods import Likelihood
 from aeframe.nearest import nearest

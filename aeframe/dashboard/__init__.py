@@ -19,7 +19,7 @@ from aeframe.dashboard import code, filters, grids, latent, projector, text, uni
 from aeframe.dashboard.page import Page
 from aeframe.dashboard.view import Samples, View
 from aeframe.data import DataModule
-from aeframe.evaluate import Card
+from aeframe.evaluation.card import Card
 
 Part = Callable[[View, Page], None]
 DRAWN: list[tuple[str, Part]] = [

@@ -5,11 +5,11 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from aeframe.baselines import Baseline
 from aeframe.core.process import called, here
 from aeframe.core.strict_json import cell
 from aeframe.dashboard.page import Page
-from aeframe.evaluate import Card
+from aeframe.evaluation.baselines import Baseline
+from aeframe.evaluation.card import Card
 
 
 def write_beginning(page: Page) -> None:

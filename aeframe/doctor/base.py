@@ -11,7 +11,7 @@ from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.plain import flat
 from aeframe.data import DataModule
 from aeframe.doctor.overrides import Override, first_valid
-from aeframe.evaluate import Card
+from aeframe.evaluation.card import Card
 
 BEGUN = 100
 """Optimizer steps of which something can be expected."""

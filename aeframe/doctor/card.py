@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from aeframe.doctor.base import BEGUN, Finding, Patient
 from aeframe.doctor.overrides import Override
-from aeframe.evaluate import Card
+from aeframe.evaluation.card import Card
 
 ENOUGH = 10  # epochs, of which something can be expected however few steps they have
 SPREADS = "spreads"

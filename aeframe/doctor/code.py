@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 from aeframe.doctor.base import Patient, Rule, Vitals
 from aeframe.doctor.overrides import Override
-from aeframe.evaluate import Card
-from aeframe.metrics import COUNTED
+from aeframe.evaluation.card import Card
+from aeframe.evaluation.metrics import COUNTED
 
 
 class Collapse(Rule):

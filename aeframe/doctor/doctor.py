@@ -17,9 +17,9 @@ from aeframe.doctor.code import Collapse, DeadUnits
 from aeframe.doctor.learning import UNRELATED, LearningRate, MeanImage, Overfitting
 from aeframe.doctor.saturation import SaturatedOutput, SaturatedUnits, saturated
 from aeframe.doctor.waiting import DataWaiting
-from aeframe.evaluate import Card
+from aeframe.evaluation.card import Card
+from aeframe.evaluation.metrics import COUNTED
 from aeframe.loops import waited
-from aeframe.metrics import COUNTED
 from aeframe.module import AutoencoderModule
 
 RULES: tuple[type[Rule], ...] = (

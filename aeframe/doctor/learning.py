@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from aeframe.doctor.base import Patient, Rule, Vitals
 from aeframe.doctor.overrides import Override
-from aeframe.evaluate import Card
+from aeframe.evaluation.card import Card
 
 UNRELATED = {"data_waiting"}
 """What is no reason to learn nothing."""

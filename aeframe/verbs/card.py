@@ -15,7 +15,7 @@ from aeframe.core.errors import UserError
 from aeframe.core.noise import Noise
 from aeframe.data import DataModule, DataSpec
 from aeframe.data.memory_map import require_room
-from aeframe.metrics import Metrics
+from aeframe.evaluation.metrics import Metrics
 from aeframe.verbs.given import reading
 from aeframe.verbs.inputs import opened
 from aeframe.verbs.outputs import shown

@@ -10,7 +10,7 @@ import torch
 from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.noise import Noise
 from aeframe.data import DataModule
-from aeframe.psnr import decibels, peak_shares
+from aeframe.evaluation.psnr import decibels, peak_shares
 
 FITTED = 20_000  # training samples at most that the mean and PCA are fitted on
 ROWS = 4096  # test samples at once

@@ -10,12 +10,12 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor
 
-from aeframe.baselines import FITTED, Baseline, Corruption, baselines
 from aeframe.constraints.constrained import ConstrainedAutoencoder
-from aeframe.copy_check import CHUNK, CopyCheck, copy_check
 from aeframe.core.bounds import AtLeast, AtMost
 from aeframe.core.noise import Noise
 from aeframe.data import DataModule
+from aeframe.evaluation.baselines import FITTED, Baseline, Corruption, baselines
+from aeframe.evaluation.copy_check import CHUNK, CopyCheck, copy_check
 from aeframe.models.variational import Variational, log_likelihood
 
 

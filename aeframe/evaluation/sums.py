@@ -1,0 +1,85 @@
+"""Sums over a split, as torchmetrics keeps them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+
+class SquaredError(Metric):
+    """The mean over samples and elements: a sample's sum in the data's precision, all others in float64.
+
+    And the same with a factor for each element, where there are some.
+    """
+
+    total: Tensor
+    weighted: Tensor
+    elements: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name in ("total", "weighted", "elements"):
+            self.add_state(name, torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+
+    def update(self, restored: Tensor, x: Tensor, factors: Tensor | None = None) -> None:
+        """Both [B, elements]. factors: [elements], or None where one is for all."""
+        error = (restored - x).square_()  # x is float32 or wider, whatever the network computed in
+        self.total += error.sum(1).double().sum()
+        if factors is not None:
+            self.weighted += (error @ factors.to(error.dtype)).double().sum()
+        self.elements += error.numel()
+
+    def compute(self) -> tuple[Tensor, Tensor]:
+        """Without and with the factors."""
+        return self.total / self.elements, self.weighted / self.elements
+
+
+class Variation(Metric):
+    """The variance over samples of each feature, averaged over features.
+
+    From sums in float64, so that it does not depend on the batches.
+    """
+
+    total: Tensor
+    squares: Tensor
+    samples: Tensor
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        for name, shape in (("total", (features,)), ("squares", (features,)), ("samples", ())):
+            self.add_state(name, torch.zeros(shape, dtype=torch.float64), dist_reduce_fx="sum")
+
+    def update(self, x: Tensor) -> None:
+        """X [B, features]."""
+        x = x.double()
+        self.total += x.sum(0)
+        self.squares += x.square().sum(0)
+        self.samples += len(x)
+
+    def compute(self) -> Tensor:
+        each = self.squares - self.total.square() / self.samples
+        each = each.where(each > 1e-12 * self.squares, 0)  # what is left is rounding
+        return each.mean() / self.samples
+
+
+class MeanTerm(Metric):
+    """The mean over samples of what batches give as their own means, a scalar or a vector.
+
+    Not torchmetrics' MeanMetric, which leaves out batches whose value is NaN.
+    """
+
+    total: Tensor
+    samples: Tensor
+
+    def __init__(self, *shape: int) -> None:
+        super().__init__()
+        self.add_state("total", torch.zeros(shape, dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("samples", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+
+    def update(self, value: Tensor, count: int) -> None:
+        self.total += value.double() * count
+        self.samples += count
+
+    def compute(self) -> Tensor:
+        return self.total / self.samples
