@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn,
 from rich.table import Column
 from rich.text import Text
 
-from aeframe.config.callbacks import EarlyStoppingOptions, UntilOptions
+from aeframe.config.options import EarlyStoppingOptions, UntilOptions
 from aeframe.data import Batch
 from aeframe.evaluation.metric_names import better_is
 from aeframe.objective import is_settled

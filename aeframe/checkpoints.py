@@ -17,7 +17,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.trainer.connectors.checkpoint_connector import _CheckpointConnector
 from pytorch_lightning.trainer.states import TrainerFn
 
-from aeframe.config.callbacks import CheckpointOptions
+from aeframe.config.options import CheckpointOptions
 from aeframe.core.distributed import most_over_ranks, rank
 from aeframe.core.errors import MachineError, TrainingError, reason
 from aeframe.core.files import cause, replaced

@@ -137,7 +137,8 @@ def report(error: UserError) -> None:
 
 def _train(argv: Sequence[str]) -> int:
     from aeframe.completion import FLAG, completions
-    from aeframe.launch import CONF, Folders
+    from aeframe.config.composition import CONF
+    from aeframe.launch import Folders
     from aeframe.overrides import parse
 
     if argv[:1] == [FLAG] and len(argv) == 3:
@@ -195,9 +196,9 @@ def _train(argv: Sequence[str]) -> int:
 
 def _resumed(command: Any) -> Any:
     """The command line, in the folder of the run that it names."""
+    from aeframe.config.override_words import AUTOMATIC
     from aeframe.core.local_paths import local
     from aeframe.core.process import is_first_process
-    from aeframe.overrides import AUTOMATIC
 
     if not command.trains or command.resume in (None, *AUTOMATIC):
         return command
@@ -242,9 +243,9 @@ def _allowed(command: Any, jobs: Jobs) -> tuple[Any, bool]:
     No file was touched. Of a sweep by -m the jobs' configurations are not known yet.
     """
     from aeframe.belongings import Beginning, refuse_foreign, refuse_foreign_sweep
+    from aeframe.config.override_words import AUTOMATIC
     from aeframe.core.process import is_first_process
     from aeframe.launch import refuse_run, refuse_used
-    from aeframe.overrides import AUTOMATIC
 
     composed: Any = (None, command.sweep, True) if command.multirun else command.compose()
     cfg, folder, sweeps = composed
@@ -274,8 +275,8 @@ def _allowed(command: Any, jobs: Jobs) -> tuple[Any, bool]:
 
 
 def _say_where_it_can_only_begin(command: Any, folder: Path | None, key: str) -> None:
+    from aeframe.config.override_words import AUTOMATIC
     from aeframe.core.process import is_first_process
-    from aeframe.overrides import AUTOMATIC
 
     if folder is None and command.resume in AUTOMATIC and is_first_process():
         what = "the folder is a new one, in which there is nothing to go on from"

@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from aeframe.composition import Choice, chosen, composed
+from aeframe.config.composition import Choice, chosen, composed
+from aeframe.config.override_words import AUTOMATIC
 from aeframe.menu import groups
-from aeframe.overrides import AUTOMATIC, FLAGS
+from aeframe.overrides import FLAGS
 
 FLAG = "--complete"
 """With which the shell asks: the line, and where the cursor is."""

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from aeframe.checkpoints import CALMER
-from aeframe.config.callbacks import DivergenceOptions
+from aeframe.config.options import DivergenceOptions
 from aeframe.core.errors import TrainingError
 from aeframe.core.files import replaced
 from aeframe.core.strict_json import as_json

@@ -156,7 +156,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
 
     def _configuration(self, *more: str) -> dict[str, Any]:
         """Compose the configuration as the command line does. more: words before the overrides."""
-        from aeframe.config import plain
+        from aeframe.config.node import plain
         from aeframe.explanations import explained
         from aeframe.launch import Folders
         from aeframe.overrides import parse
@@ -185,7 +185,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
 
     def _is_outside_support(self, x: np.ndarray, node: Mapping[str, Any]) -> bool:
         """Check whether the likelihood cannot take these values, and nobody asked for it."""
-        from aeframe.config.classes import resolve
+        from aeframe.config.targets import resolve
 
         if any(word.partition("=")[0].startswith("likelihood") for word in self.overrides):
             return False
@@ -194,7 +194,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
 
     def _choose_size(self, node: dict[str, Any]) -> None:
         """Where the variant's own code size does not suit the features, take half or twice as many."""
-        from aeframe.config import check
+        from aeframe.config.check import check
 
         own, count = node["model"]["latent_dim"], self.n_features_in_
         if self.latent_dim is not None or any(w.startswith(SIZE) for w in self.overrides):

@@ -7,10 +7,11 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from aeframe.config.override_words import unquoted
 from aeframe.core.errors import MachineError, UserError, reason
 from aeframe.core.files import DISK, cause, file_of
 from aeframe.nearest import nearest
-from aeframe.overrides import QUOTING, Command, as_typed, no_option, unquoted
+from aeframe.overrides import QUOTING, Command, as_typed, no_option
 
 FOLDER = (
     *(errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP),

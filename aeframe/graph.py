@@ -14,7 +14,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from aeframe.config.training import FUSED
+from aeframe.config.optimizer_checks import FUSED
 from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.errors import TrainingError
 from aeframe.core.noise import Generators, KeptNoise

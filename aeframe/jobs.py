@@ -49,7 +49,7 @@ class Jobs:
         """
         if node.get("resume") is None or folder is None:
             return node, None
-        from aeframe.overrides import AUTOMATIC
+        from aeframe.config.override_words import AUTOMATIC
 
         resume = imported("aeframe.resume")
         saved = imported("aeframe.saved").saved_in(folder)
@@ -152,8 +152,8 @@ class Jobs:
         """Train, but for a job that has been done, or has failed and is not to be tried again."""
         from hydra.core.hydra_config import HydraConfig
 
+        from aeframe.config.override_words import AUTOMATIC
         from aeframe.launch import refuse_used
-        from aeframe.overrides import AUTOMATIC
         from aeframe.sweep import FAILED
 
         failed = folder / FAILED

@@ -17,13 +17,6 @@ from typing import Any
 from aeframe.core.errors import UserError, reason
 from aeframe.core.process import is_first_process
 
-CONF = next(
-    folder
-    for folder in (Path(__file__).parent / "conf", Path(__file__).parent.parent / "conf")
-    if folder.is_dir()
-)
-"""The configuration: inside an installed package, or beside it in a checkout."""
-
 FIRST = "AEFRAME_FIRST"
 """The number of the process that starts the other ranks."""
 LOCK = ".lock"

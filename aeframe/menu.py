@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from aeframe.composition import chosen
+from aeframe.config.composition import CONF, chosen
 from aeframe.core.process import called
-from aeframe.launch import CONF
 
 ORDER = ("model", "constraint", "dataset", "network", "likelihood", "hardware", "experiment")
 HELP = """\

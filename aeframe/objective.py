@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import pytorch_lightning as pl
 
-from aeframe.config.training import Training
+from aeframe.config.options import Training
 from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.errors import Problem
 from aeframe.core.schedules import Clock, Schedule

@@ -9,9 +9,9 @@ from typing import Any
 
 import yaml
 
+from aeframe.config.differences import GROUPS, differences
+from aeframe.config.override_words import key_of
 from aeframe.core.regular_files import read_text
-from aeframe.differences import GROUPS, differences
-from aeframe.overrides import key_of
 from aeframe.resume import find_changes, is_harmless
 from aeframe.saved import LONGEST, Saved
 

@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from aeframe.composition import composed
+from aeframe.config.composition import DATASETS, composed
+from aeframe.config.differences import differences
 from aeframe.core.durations import seconds, written
 from aeframe.core.process import called, here
-from aeframe.differences import differences
-from aeframe.verbs.base import DATASETS
 
 TRAIN_ON = "Train on"
 

@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
+from aeframe.config.composition import CONF
+from aeframe.config.override_words import AUTOMATIC, key_of, quoted, unquoted
 from aeframe.core.errors import UserError, unreadable
 from aeframe.core.local_paths import local
 from aeframe.hydra_keys import is_new_folder
-from aeframe.launch import CONF
 from aeframe.nearest import nearest
 
 FLAGS: dict[tuple[str, ...], bool | str] = {  # Hydra's, and whether a value follows
@@ -33,8 +34,6 @@ FLAGS: dict[tuple[str, ...], bool | str] = {  # Hydra's, and whether a value fol
     ("--shell-completion", "-sc"): False,
 }
 
-AUTOMATIC = ("auto", "retry")
-"""Values of `resume` that are no folder."""
 QUOTING = (
     "Write KEY=VALUE; a value with spaces or any of , = ~ [ ] { } ( ) has quotes of its own inside "
     "those for the shell: 'dataset.path=\"my, file.npy\"'."
@@ -196,31 +195,11 @@ def _own_folder(name: str) -> Path:
     return folder
 
 
-def key_of(word: str) -> str:
-    """The key of a KEY=VALUE word."""
-    return word.lstrip("+~").partition("=")[0]
-
-
-def quoted(text: str) -> str:
-    """A text as Hydra takes it for itself, whatever is in it; but OmegaConf would still resolve ${."""
-    from hydra.core.override_parser.types import Quote, QuotedString
-
-    return QuotedString(text, Quote.single).with_quotes()
-
-
 def as_typed(key: str, value: str) -> str:
     """A word of the command line that gives a text to a key, with quotes for Hydra and for the shell."""
     plain = re.search(r'["\\\\]', value) is None
     inner = f'"{value}"' if plain else quoted(value)
     return shlex.quote(f"{key}={inner}")
-
-
-def unquoted(value: str) -> str:
-    """What a value says that may have quotes, as Hydra wants them."""
-    quote = value[:1]
-    if len(value) > 1 and quote in ("'", '"') and value.endswith(quote):
-        return value[1:-1].replace(f"\\{quote}", quote)
-    return value
 
 
 def _resume(words: Sequence[str]) -> str | None:

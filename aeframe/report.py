@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.table import Table
 
 from aeframe.config.build import Built
+from aeframe.config.differences import differences
 from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.process import here
 from aeframe.core.strict_json import cell
-from aeframe.differences import differences
 from aeframe.evaluation.card import Card
 from aeframe.saved import Saved
 

@@ -7,15 +7,15 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from aeframe.config.aim import AUTO
-from aeframe.config.classes import keys, resolve
+from aeframe.config.optimized_metric import AUTO
+from aeframe.config.override_words import key_of
+from aeframe.config.targets import keys, resolve
 from aeframe.core.durations import is_duration, seconds, written
 from aeframe.core.errors import ConfigError, Problem, UserError, short
 from aeframe.core.plain import flat, mapping
 from aeframe.core.process import called
 from aeframe.lengths import LENGTHS, stretched
 from aeframe.origin import with_data_found
-from aeframe.overrides import key_of
 from aeframe.saved import LAST, Saved, state_in
 
 HARMLESS = (

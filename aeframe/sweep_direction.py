@@ -7,9 +7,9 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from aeframe.config.override_words import quoted
 from aeframe.core.errors import UserError
 from aeframe.core.imports import imported
-from aeframe.overrides import quoted
 
 KEY = "hydra.sweeper.direction"
 WORDS = {"min": "minimize", "max": "maximize"}
@@ -66,7 +66,7 @@ def _metric(cfg: Any) -> str:
     from omegaconf import OmegaConf
 
     node = OmegaConf.to_container(cfg, resolve=False)
-    return str(imported("aeframe.config.aim").optimized_metric(node))
+    return str(imported("aeframe.config.optimized_metric").optimized_metric(node))
 
 
 def _direction(node: Any) -> str:

@@ -25,7 +25,8 @@ from hypothesis import settings
 from omegaconf import DictConfig
 
 from aeframe import cli
-from aeframe.launch import CONF, Folders
+from aeframe.config.composition import CONF
+from aeframe.launch import Folders
 from tests.forks import Server
 from tests.made_once import made_once
 

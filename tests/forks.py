@@ -20,7 +20,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Protocol
 
-from aeframe.launch import CONF
+from aeframe.config.composition import CONF
 
 TRAIN = CONF.parent / "train.py"
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(CONF.parent)}

@@ -19,7 +19,7 @@ from hydra._internal.defaults_list import DefaultsList
 from omegaconf import DictConfig
 from sklearn import datasets
 
-from aeframe.launch import CONF
+from aeframe.config.composition import CONF
 
 OWN = {str(CONF), "pkg://hydra.conf", "hydra.conf", "structured://", ""}
 """Where Hydra finds what no test changes."""

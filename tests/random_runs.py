@@ -20,10 +20,11 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import numpy as np
 
 from aeframe import cli, load
-from aeframe.config.classes import resolve
+from aeframe.config.composition import CONF
 from aeframe.config.signature import parameters
+from aeframe.config.targets import resolve
 from aeframe.core.bounds import Above, AtLeast, AtMost, Below
-from aeframe.launch import CONF, Folders
+from aeframe.launch import Folders
 from tests.conftest import TINY
 from tests.test_pairs import CONSTRAINTS, VARIANTS, choice
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from aeframe.config import check
+from aeframe.config.check import check
 from aeframe.core.errors import ConfigError
 
 Path = tuple[Any, ...]

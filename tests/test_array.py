@@ -15,8 +15,8 @@ import pytest
 import torch
 
 from aeframe import artifact
-from aeframe.config import plain
 from aeframe.config.build import build
+from aeframe.config.node import plain
 from aeframe.core.errors import TrainingError, UserError
 from aeframe.data import Array, DataModule
 

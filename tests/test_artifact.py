@@ -20,8 +20,8 @@ from sklearn.datasets import load_digits
 import aeframe as package
 from aeframe.artifact import MODEL, NOTE, save
 from aeframe.artifact.stored import as_stored
-from aeframe.config import plain
 from aeframe.config.build import build
+from aeframe.config.node import plain
 from aeframe.core.errors import UserError
 from aeframe.data import DataSpec
 from tests.test_pairs import CONSTRAINTS, ILLEGAL, VARIANTS, choice

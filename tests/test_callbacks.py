@@ -19,7 +19,7 @@ from rich.console import Console
 from aeframe import callbacks
 from aeframe.callbacks import Bar, Until, progress
 from aeframe.config.build import Built, build
-from aeframe.config.callbacks import UntilOptions
+from aeframe.config.options import UntilOptions
 from aeframe.core.errors import TrainingError
 from tests.conftest import TINY
 

@@ -11,7 +11,7 @@ import torch
 from omegaconf import DictConfig
 from PIL import Image
 
-from aeframe.config import check
+from aeframe.config.check import check
 from aeframe.core.errors import UserError
 from aeframe.data import DataModule, ImageFolder, PhotoCrops, Raw
 

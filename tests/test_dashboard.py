@@ -18,8 +18,8 @@ from tensorboard.plugins.hparams import api_pb2, plugin_data_pb2
 
 from aeframe import report
 from aeframe.config.build import build
-from aeframe.config.callbacks import DashboardOptions
 from aeframe.config.node import plain
+from aeframe.config.options import DashboardOptions
 from aeframe.dashboard import Dashboard
 from aeframe.dashboard.painting import MARGIN
 from aeframe.dashboard.view import View

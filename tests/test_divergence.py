@@ -14,9 +14,9 @@ import torch
 from torch.optim import Optimizer, lr_scheduler
 
 from aeframe.alike import UnfitError
-from aeframe.config.callbacks import DivergenceOptions
+from aeframe.config.optimizer_checks import optimizer_problems
+from aeframe.config.options import DivergenceOptions
 from aeframe.config.torch_classes import make_scheduler
-from aeframe.config.training import optimizer_problems
 from aeframe.data.sampler import EpochBatches
 from aeframe.divergence import PLANNED, Guard
 from aeframe.module import AutoencoderModule

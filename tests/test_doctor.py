@@ -22,8 +22,8 @@ from aeframe.alike import UnfitError
 from aeframe.callbacks import Bar
 from aeframe.checkpoints import Last
 from aeframe.config.build import Built, build
-from aeframe.config.callbacks import CheckpointOptions
-from aeframe.config.parts import check
+from aeframe.config.check import check
+from aeframe.config.options import CheckpointOptions
 from aeframe.core.errors import UserError
 from aeframe.core.signals import Signals
 from aeframe.doctor import Doctor, Finding

@@ -25,7 +25,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
 import aeframe
-from aeframe.config import plain
+from aeframe.config.node import plain
 from aeframe.estimators import AutoencoderTransformer
 from tests.test_pairs import VARIANTS
 

@@ -15,8 +15,8 @@ from omegaconf import DictConfig
 from PIL import Image
 from scipy.fft import dctn
 
-from aeframe.config import check
 from aeframe.config.build import build
+from aeframe.config.check import check
 from aeframe.core.errors import ConfigError
 from aeframe.networks import FullyConv
 from aeframe.networks.fully_conv import FullyConvDecoder, cosine_kernels

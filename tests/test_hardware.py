@@ -16,9 +16,9 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
-from aeframe.config import check
+from aeframe.config.check import check
+from aeframe.config.composition import CONF
 from aeframe.core.errors import ConfigError
-from aeframe.launch import CONF
 from tests.forks import Server
 
 Command = Callable[..., tuple[int, str, str]]

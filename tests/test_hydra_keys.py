@@ -18,6 +18,7 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from aeframe.composed_once import Loader
+from aeframe.config.composition import CONF
 from aeframe.core.errors import UserError
 from aeframe.hydra_keys import (
     LAUNCHERS,
@@ -28,7 +29,6 @@ from aeframe.hydra_keys import (
     check_sweep,
     is_new_folder,
 )
-from aeframe.launch import CONF
 from tests.conftest import TINY
 
 Command = Callable[..., tuple[int, str, str]]

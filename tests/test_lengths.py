@@ -17,7 +17,7 @@ from torch import nn
 from torch.optim import SGD, Optimizer, lr_scheduler
 
 from aeframe.config.node import plain
-from aeframe.config.training import optimizer_problems
+from aeframe.config.optimizer_checks import optimizer_problems
 from aeframe.core.durations import seconds, written
 from aeframe.core.schedules import Clock
 from aeframe.lengths import length_notes, stretched

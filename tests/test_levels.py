@@ -13,8 +13,8 @@ from PIL import Image
 
 import aeframe
 from aeframe.artifact import save
-from aeframe.config import plain
 from aeframe.config.build import build
+from aeframe.config.node import plain
 from aeframe.core.errors import UserError
 from aeframe.data import ImageFolder, Raw
 from aeframe.data.image_reader import ImageReader

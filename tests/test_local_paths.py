@@ -14,7 +14,8 @@ from sklearn.base import clone
 
 import aeframe as package
 from aeframe import codec
-from aeframe.config import check, plain
+from aeframe.config.check import check
+from aeframe.config.node import plain
 from aeframe.core.errors import UserError
 from aeframe.core.local_paths import is_address, local
 from aeframe.estimators import AutoencoderTransformer

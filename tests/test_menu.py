@@ -13,9 +13,8 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from aeframe.completion import completions
-from aeframe.composition import Choice, chosen, composed
-from aeframe.differences import differences
-from aeframe.launch import CONF
+from aeframe.config.composition import CONF, Choice, chosen, composed
+from aeframe.config.differences import differences
 from aeframe.menu import groups, help_text, summary
 from aeframe.onward import commands
 from aeframe.overrides import parse

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from omegaconf import DictConfig
 
-from aeframe.config import check
 from aeframe.config.build import build
+from aeframe.config.check import check
 from aeframe.core.errors import ConfigError, UserError
 
 Compose = Callable[..., DictConfig]

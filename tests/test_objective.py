@@ -14,12 +14,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from aeframe.callbacks import EarlyStopping
 from aeframe.checkpoints import Best
-from aeframe.config.aim import optimized_metric
 from aeframe.config.build import build
-from aeframe.config.callbacks import EarlyStoppingOptions
+from aeframe.config.check import check
 from aeframe.config.node import plain
-from aeframe.config.parts import check
-from aeframe.config.training import Training
+from aeframe.config.optimized_metric import optimized_metric
+from aeframe.config.options import EarlyStoppingOptions, Training
 from aeframe.core.errors import ConfigError
 from aeframe.core.schedules import Clock, schedule, schedules_of
 from aeframe.objective import planned_end, schedule_notes

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from aeframe.config.build import build
-from aeframe.config.callbacks import DashboardOptions
+from aeframe.config.options import DashboardOptions
 from aeframe.dashboard import code
 from aeframe.dashboard.code import principal_components, scatter
 from aeframe.dashboard.filters import decoder_filters, encoder_filters

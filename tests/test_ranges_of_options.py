@@ -9,16 +9,16 @@ import pytest
 import yaml
 from omegaconf import DictConfig
 
-from aeframe.config import check
 from aeframe.config.build import build
-from aeframe.config.classes import resolve
+from aeframe.config.check import check
+from aeframe.config.composition import CONF
 from aeframe.config.signature import parameters
+from aeframe.config.targets import resolve
 from aeframe.core.bounds import Above, AtLeast, AtMost, Below
 from aeframe.core.errors import ConfigError
 from aeframe.core.noise import Noise
 from aeframe.core.schedules import schedule
 from aeframe.evaluation.card import Evaluation
-from aeframe.launch import CONF
 from tests.test_pairs import SPARSE, choice
 
 Compose = Callable[..., DictConfig]

@@ -17,9 +17,9 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from aeframe import load
-from aeframe.config import check
+from aeframe.config.check import check
+from aeframe.config.composition import CONF
 from aeframe.core.schedules import Clock
-from aeframe.launch import CONF
 from aeframe.models.autoencoder import Code
 from tests.conftest import TINY
 from tests.test_data import write_idx

@@ -19,8 +19,8 @@ from torch import Tensor
 import aeframe as package
 from aeframe.artifact import MODEL, save
 from aeframe.artifact.stored import as_stored
-from aeframe.config import plain
 from aeframe.config.build import build
+from aeframe.config.node import plain
 from aeframe.constraints import Masking
 from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.errors import ConfigError, UserError

@@ -18,7 +18,7 @@ import torch
 
 from aeframe import events
 from aeframe.belongings import FILES, FOLDERS, PATTERNS
-from aeframe.config.classes import resolve
+from aeframe.config.targets import resolve
 from tests.conftest import TWO, contents
 
 Command = Callable[..., tuple[int, str, str]]

@@ -17,9 +17,10 @@ from hydra import initialize_config_dir
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from aeframe.config import check
+from aeframe.config.check import check
+from aeframe.config.composition import CONF
 from aeframe.evaluation.card import Card, Evaluation
-from aeframe.launch import CONF, Folders, run_name
+from aeframe.launch import Folders, run_name
 from aeframe.sweep import SweepTable
 from tests.conftest import TINY
 from tests.test_dashboard import Events

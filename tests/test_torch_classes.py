@@ -13,10 +13,10 @@ import torch
 from omegaconf import DictConfig
 from torch.optim import Optimizer
 
-from aeframe.config import check
 from aeframe.config.build import build
+from aeframe.config.check import check
+from aeframe.config.optimizer_checks import optimizer_problems
 from aeframe.config.torch_classes import make_scheduler
-from aeframe.config.training import optimizer_problems
 from aeframe.core.errors import ConfigError
 from aeframe.core.noise import Noise
 from tests.test_pairs import fit

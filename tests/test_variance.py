@@ -13,9 +13,9 @@ from omegaconf import DictConfig
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
-from aeframe.config import plain
 from aeframe.config.build import build
 from aeframe.config.net import saved_net
+from aeframe.config.node import plain
 from aeframe.core.noise import Noise
 from aeframe.core.schedules import Clock
 from aeframe.models import Setting, Undercomplete, Variational

@@ -25,8 +25,8 @@ import aeframe as package
 from aeframe.artifact import save
 from aeframe.artifact.export import near as is_near
 from aeframe.artifact.export import parts as parts_of
-from aeframe.config import plain
 from aeframe.config.build import build
+from aeframe.config.node import plain
 from aeframe.constraints import TopK
 from aeframe.core.errors import UserError
 from aeframe.data import ImageFolder

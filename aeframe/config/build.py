@@ -14,24 +14,17 @@ from omegaconf import DictConfig
 
 from aeframe.callbacks import EarlyStopping, Until
 from aeframe.charts import Charts
-from aeframe.config.aim import optimized_metric
-from aeframe.config.callbacks import CheckpointOptions
-from aeframe.config.classes import keys, resolve
-from aeframe.config.data import data_module
+from aeframe.config.check import find
+from aeframe.config.make import batch_size, data_module, make_model
 from aeframe.config.node import plain
-from aeframe.config.parts import Parts, find
-from aeframe.config.sizes import batch_size, make_model, size_problems
+from aeframe.config.optimized_metric import optimized_metric
+from aeframe.config.optimizer_checks import FLAT, optimizer_arguments, scheduler_options
+from aeframe.config.options import CheckpointOptions, Hardware, SchedulerOptions, Training
+from aeframe.config.result import Parts
+from aeframe.config.sizes import size_problems
+from aeframe.config.targets import keys, resolve
 from aeframe.config.torch_classes import make_scheduler
-from aeframe.config.training import (
-    FLAT,
-    Hardware,
-    SchedulerOptions,
-    Training,
-    batch_problems,
-    optimizer_arguments,
-    scheduler_options,
-    trainer_arguments,
-)
+from aeframe.config.trainer_checks import batch_problems, trainer_arguments
 from aeframe.constraints import Data
 from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.errors import ConfigError, Problem

@@ -9,18 +9,13 @@ import torch
 from torch import Tensor
 
 from aeframe.alike import with_floats
-from aeframe.config.classes import keys
-from aeframe.config.pairs import pair_problems
-from aeframe.config.parts import (
-    OBJECTS,
-    ROOT,
-    Parts,
-    choices_of,
-    make_constraints,
-    make_object,
-)
+from aeframe.config.check import OBJECTS, ROOT, choices_of, make_constraints, make_object
+from aeframe.config.compatibility import pair_problems
+from aeframe.config.make import batch_size, make_model
+from aeframe.config.result import Parts
 from aeframe.config.signature import problems
-from aeframe.config.sizes import batch_size, make_model, size_problems
+from aeframe.config.sizes import size_problems
+from aeframe.config.targets import keys
 from aeframe.constraints import Data
 from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.errors import ConfigError, Problem

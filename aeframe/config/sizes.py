@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from aeframe.config.classes import options_of
-from aeframe.config.signature import parameters
+from aeframe.config.make import batch_size, code_size, make_model
 from aeframe.core.errors import Problem
-from aeframe.data import DataModule
-from aeframe.models import Autoencoder, Setting
+from aeframe.models import Autoencoder
 
 if TYPE_CHECKING:
-    from aeframe.config.parts import Parts
+    from aeframe.config.result import Parts
 
 MEMORY = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")  # bytes
 SMALLER = "Write smaller network.widths or model.latent_dim."
@@ -55,25 +53,3 @@ def _too_large(model: Autoencoder) -> Iterator[Problem]:
     if needed > there:
         what = f"{weights:,} weights and their gradients take {needed:,.0f} GiB, and there are {there:.0f}"
         yield Problem("network", what, SMALLER)
-
-
-def batch_size(node: dict[str, Any]) -> int:
-    """Of all devices together."""
-    default, _ = parameters(DataModule)["batch_size"]
-    return int(node["dataset"].get("batch_size", default))
-
-
-def make_model(node: dict[str, Any], parts: Parts, shape: tuple[int, ...]) -> Autoencoder:
-    """The model for samples of this shape, with the code size that the constraints give it."""
-    arguments = options_of(node["model"]) | {"latent_dim": code_size(node, parts, shape)}
-    assert parts.model is not None
-    setting = Setting(parts.made["network"], parts.made["likelihood"], shape)
-    return parts.model(setting, **arguments)
-
-
-def code_size(node: dict[str, Any], parts: Parts, shape: tuple[int, ...]) -> int:
-    """The number of code units that the constraints make of the model's own."""
-    latent_dim = int(node["model"]["latent_dim"])
-    for part in parts.constraints.values():
-        latent_dim = part.code_size(latent_dim, torch.Size(shape).numel())
-    return latent_dim

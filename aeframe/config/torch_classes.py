@@ -16,8 +16,8 @@ from torch.optim.lr_scheduler import (
     ReduceLROnPlateau,
 )
 
-from aeframe.config.classes import class_of, options_of, resolve
 from aeframe.config.signature import problems
+from aeframe.config.targets import class_of, options_of, resolve
 from aeframe.core.errors import Problem
 
 FUNCTIONS = (LambdaLR, MultiplicativeLR)

@@ -12,7 +12,7 @@ from pytorch_lightning.loggers import Logger, TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_only
 from tensorboard.compat.proto.summary_pb2 import Summary
 
-from aeframe.config.callbacks import DashboardOptions
+from aeframe.config.options import DashboardOptions
 from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.distributed import is_sharded
 from aeframe.dashboard import code, filters, grids, latent, projector, text, units

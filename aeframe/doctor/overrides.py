@@ -9,9 +9,9 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from aeframe.config.parts import check
+from aeframe.config.check import check
+from aeframe.config.composition import CONF
 from aeframe.core.errors import UserError
-from aeframe.launch import CONF
 
 
 @dataclass(frozen=True)

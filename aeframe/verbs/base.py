@@ -7,10 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from aeframe.config.composition import DATASETS
 from aeframe.core.errors import UserError
 
-DATASETS = ("digits", "mnist", "fashion_mnist", "kmnist", "cifar10", "svhn")
-"""What may be written as INPUT by its name."""
 SPLITS = ("test", "val")
 """What `rd` takes for the run's own data."""
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import get_args
 
 from aeframe.artifact import Model
-from aeframe.config.data import data_module
-from aeframe.config.parts import Parts, find
+from aeframe.config.check import find
+from aeframe.config.make import data_module
+from aeframe.config.result import Parts
 from aeframe.core.errors import ConfigError, Problem, UserError
 from aeframe.core.plain import mapping
 from aeframe.data import DataModule

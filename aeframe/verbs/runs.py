@@ -98,7 +98,9 @@ def _metric(by: dict[str, Any], config: dict[str, Any]) -> str:
     """The name of the optimized metric; of a run that has not ended, by its configuration."""
     name = by.get("name") or config.get("optimized_metric")
     if name == "auto":
-        from aeframe.config.aim import optimized_metric  # a second, which few tables need
+        from aeframe.config.optimized_metric import (
+            optimized_metric,  # a second, which few tables need
+        )
 
         name = optimized_metric(config)
     return short(name, 40) if isinstance(name, str) and name != "auto" else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from aeframe.config.classes import class_of
+from aeframe.config.targets import class_of
 from aeframe.constraints import Constraint
 from aeframe.core.errors import Problem
 from aeframe.core.plain import mapping

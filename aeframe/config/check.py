@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from aeframe.config.aim import AUTO, optimized_metric
-from aeframe.config.callbacks import (
+from aeframe.config.compatibility import Choices, pair_notes, pair_problems
+from aeframe.config.make import batch_size
+from aeframe.config.node import plain
+from aeframe.config.optimized_metric import AUTO, optimized_metric
+from aeframe.config.optimizer_checks import optimizer_problems
+from aeframe.config.options import (
     CheckpointOptions,
     DashboardOptions,
     DivergenceOptions,
     EarlyStoppingOptions,
-    UntilOptions,
-)
-from aeframe.config.classes import class_of, keys, options_of
-from aeframe.config.node import plain
-from aeframe.config.pairs import Choices, pair_notes, pair_problems
-from aeframe.config.signature import problems, unknown
-from aeframe.config.sizes import batch_size, size_problems
-from aeframe.config.training import (
     Hardware,
     Training,
-    length_problems,
-    machine_problems,
-    optimizer_problems,
+    UntilOptions,
 )
+from aeframe.config.result import Parts
+from aeframe.config.signature import problems, unknown
+from aeframe.config.sizes import size_problems
+from aeframe.config.targets import class_of, keys, options_of
+from aeframe.config.trainer_checks import length_problems, machine_problems
 from aeframe.config.validation import unvalidated_problems
 from aeframe.constraints import Constraint
 from aeframe.core.errors import ConfigError, Problem
@@ -73,18 +71,6 @@ ROOT = (
     "doctor",
     "resume",
 )
-
-
-@dataclass
-class Parts:
-    """What could be made of a configuration, and what was wrong with it."""
-
-    found: list[Problem] = field(default_factory=list)
-    made: dict[str, Any] = field(default_factory=dict)
-    constraints: dict[str, Constraint] = field(default_factory=dict)
-    classes: dict[str, type[Constraint]] = field(default_factory=dict)
-    model: type[Autoencoder] | None = None
-    notes: list[Problem] = field(default_factory=list)
 
 
 def check(cfg: DictConfig | Mapping[str, Any]) -> None:

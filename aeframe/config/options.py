@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
+from aeframe.config.trainer_checks import Count, Precision, Share
 from aeframe.core.bounds import Above, AtLeast, Below
 
 
@@ -101,3 +102,65 @@ class DashboardOptions:
     projection: bool = True
     projector: bool = True
     text: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hardware:
+    """The keys of `hardware`: those of Lightning's Trainer that say where it runs, and threads: of the
+    CPU; `auto`: one for small networks, else all cores that other jobs of the sweep leave.
+    """
+
+    accelerator: Literal["cpu", "gpu"] = "cpu"
+    devices: Count | list[Annotated[int, AtLeast(0)]] | Literal["auto"] = 1
+    strategy: Literal["auto", "ddp", "ddp_find_unused_parameters_true", "fsdp"] = "auto"
+    num_nodes: Count = 1
+    sync_batchnorm: bool = False
+    threads: Count | Literal["auto"] = "auto"
+
+    @property
+    def processes(self) -> int | None:
+        """The number of processes that train together, where it is written."""
+        return self.devices * self.num_nodes if isinstance(self.devices, int) else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """The keys of `trainer`: those of Lightning's Trainer that aeframe does not set itself (null leaves
+    Lightning's default), and our own: the precisions `high` and `medium`, 32-true whose matrix products
+    may be rounded (MATMUL); steps_per_call: see aeframe/pace.py; compile: through torch.compile;
+    cuda_graph: see aeframe/graph.py; log_every_n_steps: see aeframe/scalars.py.
+    """
+
+    precision: Precision | None = None
+    max_epochs: Count | None = None
+    min_epochs: Count | None = None
+    max_steps: Count | None = None
+    min_steps: Count | None = None
+    max_time: str | None = None
+    limit_train_batches: Count | Share | None = None
+    limit_val_batches: Count | Share | None = None
+    limit_test_batches: Count | Share | None = None
+    val_check_interval: Count | Share | None = None
+    check_val_every_n_epoch: Count = 1
+    accumulate_grad_batches: Count = 1
+    gradient_clip_val: Annotated[float, Above(0)] | None = None
+    gradient_clip_algorithm: Literal["norm", "value"] | None = None
+    log_every_n_steps: Count = 20
+    deterministic: bool | Literal["warn"] = False
+    benchmark: bool | None = None
+    detect_anomaly: bool = False
+    steps_per_call: Count | Literal["auto"] = "auto"
+    compile: bool = False
+    cuda_graph: bool = False
+    profiler: Literal["simple", "advanced", "pytorch"] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SchedulerOptions:
+    """The keys of `scheduler` that are Lightning's, not the class's; monitor: for ReduceLROnPlateau, whose
+    frequency is by default that of the validations.
+    """
+
+    interval: Literal["epoch", "step"] = "epoch"
+    frequency: Count = 1
+    monitor: str | None = None

@@ -6,10 +6,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from aeframe.composition import Choice, chosen, composed
-from aeframe.config.aim import AUTO, optimized_metric
-from aeframe.launch import CONF
-from aeframe.overrides import quoted
+from aeframe.config.composition import CONF, Choice, chosen, composed
+from aeframe.config.optimized_metric import AUTO, optimized_metric
+from aeframe.config.override_words import quoted
 
 GROUPS = ("model", "constraint", "dataset", "network", "likelihood", "hardware")
 """Classes whose options are told."""

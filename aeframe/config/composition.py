@@ -8,8 +8,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from aeframe.launch import CONF
-
+CONF = next(
+    folder
+    for folder in (Path(__file__).parents[1] / "conf", Path(__file__).parents[2] / "conf")
+    if folder.is_dir()
+)
+"""The configuration: inside an installed package, or beside it in a checkout."""
+DATASETS = ("digits", "mnist", "fashion_mnist", "kmnist", "cifar10", "svhn")
+"""What may be written as INPUT by its name."""
 Choice = dict[str, list[str]]
 """Of each group the options; only of `constraint` there may be several."""
 

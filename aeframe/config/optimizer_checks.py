@@ -1,0 +1,135 @@
+"""Checks of optimizer and scheduler, and their arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from inspect import unwrap
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from aeframe.config.options import SchedulerOptions
+from aeframe.config.signature import problems
+from aeframe.config.targets import keys, options_of, resolve
+from aeframe.config.torch_classes import library_class, make_scheduler, scheduler_class
+from aeframe.core.errors import Problem
+
+FUSED = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
+
+
+FLAT = (torch.optim.LBFGS,)
+"""Optimizers that take all gradients as one vector, and so weights in the usual layout only."""
+
+
+def optimizer_arguments(
+    optimizer: Mapping[str, Any], cls: type, clips_mixed: bool
+) -> dict[str, Any]:
+    """What the class gets: as written, and its fused form where that is well-kept and none was chosen.
+
+    clips_mixed: whether gradients are clipped in mixed precision, which Lightning refuses of fused forms.
+    """
+    given = options_of(optimizer)
+    choices = {"foreach", "fused", "differentiable"}
+    chosen = any(given.get(key) for key in choices) or "fused" in given
+    if clips_mixed or chosen or cls not in FUSED:
+        return given
+    return {**given, "fused": True}
+
+
+def scheduler_options(
+    scheduler: Mapping[str, Any], trainer: Mapping[str, Any], metric: str
+) -> dict[str, Any]:
+    """What Lightning gets beside the schedule. metric: what it looks at unless it says so itself."""
+    given = {k: v for k, v in scheduler.items() if k in keys(SchedulerOptions)}
+    if resolve(scheduler["_target_"]) is not ReduceLROnPlateau:
+        return {"monitor": metric, **given}
+    # not strict: a limit of steps or time may end training before the first validation
+    return {
+        "monitor": metric,
+        "frequency": _between_validations(given, trainer),
+        "strict": False,
+        **given,
+    }
+
+
+def _between_validations(scheduler: Mapping[str, Any], trainer: Mapping[str, Any]) -> int | None:
+    """Of the schedule's intervals, epochs or steps; None where validations come at no such moment."""
+    epochs: Any = trainer.get("check_val_every_n_epoch", 1)
+    steps: Any = trainer.get("val_check_interval")
+    if scheduler.get("interval", "epoch") == "epoch":
+        return epochs
+    return steps if isinstance(steps, int) and epochs == 1 else None
+
+
+def _plateau_problems(
+    scheduler: Mapping[str, Any], trainer: Mapping[str, Any]
+) -> Iterator[Problem]:
+    """What would let a ReduceLROnPlateau look at a metric that no validation has just measured."""
+    every, frequency = _between_validations(scheduler, trainer), scheduler.get("frequency")
+    if every is None:
+        what = "ReduceLROnPlateau waits for validations, which do not come after a number of steps"
+        yield Problem("scheduler.interval=step", what, "Write scheduler.interval=epoch.")
+    elif frequency is not None and isinstance(every, int) and frequency % every:
+        unit = scheduler.get("interval", "epoch")
+        what = f"ReduceLROnPlateau waits for validations, which come after {every} {unit}s"
+        remedy = f"Write scheduler.frequency={every}, or leave it out."
+        yield Problem(f"scheduler.frequency={frequency}", what, remedy)
+
+
+def optimizer_problems(
+    optimizer: Mapping[str, Any],
+    scheduler: Mapping[str, Any] | None,
+    trainer: Mapping[str, Any],
+) -> list[Problem]:
+    """What is wrong with either node, or with the two together."""
+    found: list[Problem] = []
+    made = library_class(optimizer, "optimizer", Optimizer, "params", found)
+    own = keys(SchedulerOptions)
+    if scheduler is not None:
+        lightnings = {k: v for k, v in scheduler.items() if k in own}
+        found += problems(lightnings, SchedulerOptions, "scheduler")
+        named = {k: v for k, v in scheduler.items() if k not in own}
+        planned = scheduler_class(named, "scheduler", found)
+        if planned is ReduceLROnPlateau and not found:
+            found += _plateau_problems(scheduler, trainer)
+    if found or made is None:
+        return found
+    schedule = None if scheduler is None else make_scheduler(scheduler, list(own))
+    problem = try_optimizer(made, options_of(optimizer), schedule)
+    return [] if problem is None else [problem]
+
+
+def try_optimizer(
+    optimizer: type[Optimizer],
+    arguments: Mapping[str, Any],
+    schedule: Callable[[Optimizer], Any] | None,
+) -> Problem | None:
+    """What one step on a trial parameter shows to be wrong: classes check values only when used."""
+    weight = nn.Parameter(torch.zeros(2))
+    weight.grad = torch.ones(2)
+    where = "optimizer"
+    try:
+        with torch.set_grad_enabled(arguments.get("differentiable", False)):
+            made = _uncompiled(optimizer)([weight], **arguments)
+            made.step(lambda: 0.0)
+            where = "scheduler"
+            if schedule is not None:
+                planned = schedule(made)
+                made.step(lambda: 0.0)
+                advance: Any = planned.step
+                advance(*([0.0] if isinstance(planned, ReduceLROnPlateau) else []))
+    except Exception as error:  # each class has its own kinds
+        reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
+        return Problem(where, f"does not work ({reason})")
+    return None
+
+
+def _uncompiled(optimizer: type[Optimizer]) -> type[Optimizer]:
+    """The class without what surrounds its methods for torch.compile's sake and imports torch._dynamo,
+    which takes longer than all else that is checked.
+    """
+    methods = {name: unwrap(getattr(optimizer, name)) for name in ("add_param_group", "step")}
+    return type(optimizer.__name__, (optimizer,), methods)

@@ -1,0 +1,25 @@
+"""What a check of a configuration found, and what it made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from aeframe.constraints import Constraint
+from aeframe.core.errors import Problem
+from aeframe.models import Autoencoder
+
+if TYPE_CHECKING:
+    pass
+
+
+@dataclass
+class Parts:
+    """What could be made of a configuration, and what was wrong with it."""
+
+    found: list[Problem] = field(default_factory=list)
+    made: dict[str, Any] = field(default_factory=dict)
+    constraints: dict[str, Constraint] = field(default_factory=dict)
+    classes: dict[str, type[Constraint]] = field(default_factory=dict)
+    model: type[Autoencoder] | None = None
+    notes: list[Problem] = field(default_factory=list)

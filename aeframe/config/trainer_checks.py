@@ -1,0 +1,95 @@
+"""What may be written under hardware, trainer, optimizer and scheduler."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from aeframe.config.options import Hardware, Training
+from aeframe.core.bounds import Above, AtLeast, AtMost
+from aeframe.core.durations import is_duration
+from aeframe.core.errors import Problem
+
+Count = Annotated[int, AtLeast(1)]
+Share = Annotated[float, Above(0), AtMost(1)]
+Precision = Literal["32-true", "high", "medium", "bf16-mixed", "16-mixed", "64-true"]
+MATMUL = ("high", "medium")
+"""Of torch.set_float32_matmul_precision; `highest` belongs to all other precisions."""
+CLUSTERS = {"MASTER_ADDR", "SLURM_JOB_ID", "LSB_JOBID", "OMPI_COMM_WORLD_SIZE"}
+"""Variables one of which is there where processes on several machines find each other."""
+MOST_WORKERS = 8
+"""For each core: those that wait for a disk leave it to others."""
+
+
+def trainer_arguments(node: Mapping[str, Any]) -> dict[str, Any]:
+    """What Lightning's Trainer gets; a key of `trainer` beats the same of `hardware`."""
+    merged = {**node["hardware"], **node["trainer"]}
+    if merged.get("precision") in MATMUL:
+        merged["precision"] = "32-true"
+    ours = ("threads", "steps_per_call", "compile", "cuda_graph", "log_every_n_steps")
+    given = {k: v for k, v in merged.items() if v is not None and k not in ours}
+    return {**given, "log_every_n_steps": 0}  # Lightning writes no step: aeframe/scalars.py does
+
+
+def length_problems(trainer: Mapping[str, Any]) -> list[Problem]:
+    """What makes a run that never ends, or that ends before it should."""
+    epochs, every = trainer.get("max_epochs"), trainer.get("check_val_every_n_epoch", 1)
+    if all(trainer.get(key) is None for key in ("max_epochs", "max_steps", "max_time")):
+        what = "nothing says when training ends"
+        return [Problem("trainer.max_epochs=null", what, "Write trainer.max_epochs=20.")]
+    limit = trainer.get("max_time")
+    if isinstance(limit, str) and not is_duration(limit):
+        remedy = "Write DAYS:HOURS:MINUTES:SECONDS, e.g. '00:01:30:00' in quotes."
+        return [Problem(f"trainer.max_time={limit}", "is no length of time", remedy)]
+    for unit in ("epochs", "steps"):
+        least, most = (trainer.get(f"{which}_{unit}") for which in ("min", "max"))
+        if isinstance(most, int) and isinstance(least, int) and least > most > 0:
+            what = f"is more than trainer.max_{unit}={most}"
+            return [Problem(f"trainer.min_{unit}={least}", what)]
+    if isinstance(epochs, int) and isinstance(every, int) and every > epochs > 0:
+        what = f"of {epochs} epochs none would end with a validation"
+        remedy = f"Write {epochs} or less."
+        return [Problem(f"trainer.check_val_every_n_epoch={every}", what, remedy)]
+    return []
+
+
+def batch_problems(training: Training, batches: Mapping[str, int]) -> list[Problem]:
+    """What leaves no batch of a split, or no validation. batches: how many each split has."""
+    found, steps = [], batches["train"]
+    for split, count in batches.items():
+        limit = getattr(training, key := f"limit_{split}_batches")
+        if isinstance(limit, float) and count * limit < 1:
+            what = f"leaves none of the {count} batches"
+            remedy = f"Write trainer.{key}=1 for one batch, or a larger share."
+            found.append(Problem(f"trainer.{key}={limit:g}", what, remedy))
+        elif split == "train" and limit is not None:
+            steps = min(count, limit) if isinstance(limit, int) else int(count * limit)
+    every = training.val_check_interval
+    if isinstance(every, int) and every > steps:
+        what = f"no validation would come, as an epoch has {steps} batch{'es' * (steps > 1)}"
+        remedy = f"Write trainer.val_check_interval={steps} or less."
+        found.append(Problem(f"trainer.val_check_interval={every}", what, remedy))
+    return found
+
+
+def machine_problems(hardware: Hardware, precision: Any, workers: Any) -> list[Problem]:
+    """What this machine cannot do, or only slowly. workers: processes that fetch batches."""
+    found, cores = [], os.cpu_count() or 1
+    if isinstance(hardware.threads, int) and hardware.threads > cores:
+        what = f"this machine has {cores} cores, for which more threads would wait"
+        where = f"hardware.threads={hardware.threads}"
+        found.append(Problem(where, what, f"Write {cores} or less, or auto."))
+    if hardware.accelerator == "cpu" and precision == "16-mixed":
+        what = "only GPUs compute in float16"
+        remedy = "Write trainer.precision=bf16-mixed, or hardware=gpu."
+        found.append(Problem("trainer.precision=16-mixed", what, remedy))
+    if isinstance(workers, int) and workers > (most := MOST_WORKERS * cores):
+        what = f"this machine has {cores} cores, for which so many processes would wait"
+        where = f"dataset.num_workers={workers}"
+        found.append(Problem(where, what, f"Write {most} or less, or auto."))
+    if hardware.num_nodes > 1 and not os.environ.keys() & CLUSTERS:
+        what = "nothing says where the other machines are, for which this one would wait"
+        remedy = "Set MASTER_ADDR, and on each of them NODE_RANK, or start it by Slurm."
+        found.append(Problem(f"hardware.num_nodes={hardware.num_nodes}", what, remedy))
+    return found
