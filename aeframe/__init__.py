@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from aeframe.artifact import Model, load
+    from aeframe.runs.model import Model
+    from aeframe.runs.model_file import load
 
 __all__ = ["Model", "__version__", "load"]
 __version__ = "0.1.0"
@@ -19,7 +20,7 @@ def __getattr__(name: str) -> Any:
     """What needs torch is imported when it is wanted: the command line answers sooner without."""
     if name not in ("Model", "load"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from aeframe import artifact
+    from aeframe.runs import model_file as artifact
 
     return getattr(artifact, name)
 

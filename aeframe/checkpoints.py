@@ -24,7 +24,8 @@ from aeframe.core.files import cause, replaced
 from aeframe.core.signals import Interrupted, Signals
 from aeframe.evaluation.metric_names import better_is
 from aeframe.objective import is_settled
-from aeframe.saved import BEST, CHECKPOINTS, LAST, PREVIOUS, state_in
+from aeframe.runs.checkpoint import state_in
+from aeframe.runs.layout import BEST, CHECKPOINTS, LAST, PREVIOUS
 
 CALMER = "Write a lower optimizer.lr, trainer.gradient_clip_val=1, or a smaller weight of the term."
 

@@ -138,8 +138,8 @@ def report(error: UserError) -> None:
 def _train(argv: Sequence[str]) -> int:
     from aeframe.completion import FLAG, completions
     from aeframe.config.composition import CONF
-    from aeframe.launch import Folders
     from aeframe.overrides import parse
+    from aeframe.runs.folder import Folders
 
     if argv[:1] == [FLAG] and len(argv) == 3:
         print("\n".join(completions(argv[1], int(argv[2]))))
@@ -242,10 +242,10 @@ def _allowed(command: Any, jobs: Jobs) -> tuple[Any, bool]:
 
     No file was touched. Of a sweep by -m the jobs' configurations are not known yet.
     """
-    from aeframe.belongings import Beginning, refuse_foreign, refuse_foreign_sweep
     from aeframe.config.override_words import AUTOMATIC
     from aeframe.core.process import is_first_process
-    from aeframe.launch import refuse_run, refuse_used
+    from aeframe.runs.folder import refuse_run, refuse_used
+    from aeframe.runs.foreign_files import Beginning, refuse_foreign, refuse_foreign_sweep
 
     composed: Any = (None, command.sweep, True) if command.multirun else command.compose()
     cfg, folder, sweeps = composed

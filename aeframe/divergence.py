@@ -18,7 +18,7 @@ from aeframe.core.errors import TrainingError
 from aeframe.core.files import replaced
 from aeframe.core.strict_json import as_json
 from aeframe.data import Batch
-from aeframe.saved import DIVERGED
+from aeframe.runs.layout import DIVERGED
 
 FAR = 1e9  # of normalized values, whose squares then are beyond what float32 adds to others
 SHOWN = 5  # samples in the message; the file has all

@@ -15,10 +15,11 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from aeframe.artifact import Model, load
-from aeframe.artifact.containers import without_bfloat16
 from aeframe.core.errors import UserError
 from aeframe.core.local_paths import local
+from aeframe.runs.containers import without_bfloat16
+from aeframe.runs.model import Model
+from aeframe.runs.model_file import load
 
 FEWEST = 3  # samples: one to train on, one for validation, one for the test
 GAUSSIAN = ("likelihood=gaussian",)
@@ -71,7 +72,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         from pytorch_lightning.utilities.seed import isolate_rng
 
         from aeframe.core.signals import Interrupted
-        from aeframe.launch import held, holds_run
+        from aeframe.runs.folder import held, holds_run
 
         if isinstance(self.overrides, str):
             raise ValueError(f"overrides={self.overrides!r}: give a list, [{self.overrides!r}]")
@@ -158,8 +159,8 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         """Compose the configuration as the command line does. more: words before the overrides."""
         from aeframe.config.node import plain
         from aeframe.explanations import explained
-        from aeframe.launch import Folders
         from aeframe.overrides import parse
+        from aeframe.runs.folder import Folders
 
         said = {
             "network": self.network,

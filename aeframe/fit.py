@@ -19,7 +19,8 @@ from aeframe.core.errors import MachineError, TrainingError, UserError, reason
 from aeframe.core.files import DISK, cause, file_of
 from aeframe.core.process import is_first_process
 from aeframe.divergence import DivergenceError
-from aeframe.saved import BEST, CHECKPOINTS, LAST, Saved, good_before
+from aeframe.runs.checkpoint import Saved, good_before
+from aeframe.runs.layout import BEST, CHECKPOINTS, LAST
 
 WORKER_DIED = (
     "a process that fetched data was ended from outside, as the system does where memory runs out. "

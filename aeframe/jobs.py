@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from aeframe.belongings import Beginning
 from aeframe.core.errors import TrainingError, UserError
 from aeframe.core.imports import imported
 from aeframe.core.signals import Interrupted
+from aeframe.runs.foreign_files import Beginning
 
 
 class Jobs:
@@ -52,7 +52,7 @@ class Jobs:
         from aeframe.config.override_words import AUTOMATIC
 
         resume = imported("aeframe.resume")
-        saved = imported("aeframe.saved").saved_in(folder)
+        saved = imported("aeframe.runs.checkpoint").saved_in(folder)
         if saved is None:
             self._begin_anew(node, folder, words)
             return node, None
@@ -67,7 +67,7 @@ class Jobs:
 
     def _begin_anew(self, node: Any, folder: Path, words: Sequence[str]) -> None:
         """Raise ConfigError where the folder, which has no checkpoint to go on from, holds another run."""
-        saved = imported("aeframe.saved")
+        saved = imported("aeframe.runs.checkpoint")
         if (best := saved.saved_in(folder, saved.BEST)) is not None:
             imported("aeframe.resume").check_same(best, _as_begun(best, node, words))
 
@@ -153,7 +153,7 @@ class Jobs:
         from hydra.core.hydra_config import HydraConfig
 
         from aeframe.config.override_words import AUTOMATIC
-        from aeframe.launch import refuse_used
+        from aeframe.runs.folder import refuse_used
         from aeframe.sweep import FAILED
 
         failed = folder / FAILED

@@ -9,7 +9,7 @@ from typing import Any
 from aeframe.core.errors import Problem
 from aeframe.core.plain import is_count, mapping
 from aeframe.core.schedules import Clock
-from aeframe.saved import Saved
+from aeframe.runs.checkpoint import Saved
 
 LENGTHS = ("T_max", "total_steps", "total_iters", "epochs")
 """The options of torch's schedules that say for how many epochs or steps they last."""

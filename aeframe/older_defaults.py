@@ -13,7 +13,7 @@ from aeframe.config.differences import GROUPS, differences
 from aeframe.config.override_words import key_of
 from aeframe.core.regular_files import read_text
 from aeframe.resume import find_changes, is_harmless
-from aeframe.saved import LONGEST, Saved
+from aeframe.runs.checkpoint import LONGEST, Saved
 
 
 def with_own_defaults(

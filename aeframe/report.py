@@ -17,7 +17,7 @@ from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.process import here
 from aeframe.core.strict_json import cell
 from aeframe.evaluation.card import Card
-from aeframe.saved import Saved
+from aeframe.runs.checkpoint import Saved
 
 ROWS = {  # metric of the test split -> what the table calls it
     "denoised_mse": "MSE from the corrupted input",

@@ -14,7 +14,14 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from aeframe.alike import (
+from aeframe.core.errors import UserError, short
+from aeframe.core.plain import is_count, mapping
+from aeframe.divergence import PLANNED, RATES
+from aeframe.module import AutoencoderModule
+from aeframe.rates import CYCLED, lengths_in
+from aeframe.runs.checkpoint import LEFT, MOST_BACK, Saved, state_in
+from aeframe.runs.layout import BEST, CHECKPOINTS, LAST, PREVIOUS
+from aeframe.runs.structure import (
     UnfitError,
     as_floats,
     check_like,
@@ -23,12 +30,6 @@ from aeframe.alike import (
     same_keys,
     with_floats,
 )
-from aeframe.core.errors import UserError, short
-from aeframe.core.plain import is_count, mapping
-from aeframe.divergence import PLANNED, RATES
-from aeframe.module import AutoencoderModule
-from aeframe.rates import CYCLED, lengths_in
-from aeframe.saved import BEST, CHECKPOINTS, LAST, LEFT, MOST_BACK, PREVIOUS, Saved, state_in
 
 COUNTED = (
     *("last_epoch", "_step_count", "_last_lr", "best", "num_bad_epochs", "cooldown_counter"),

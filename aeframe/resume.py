@@ -15,8 +15,9 @@ from aeframe.core.errors import ConfigError, Problem, UserError, short
 from aeframe.core.plain import flat, mapping
 from aeframe.core.process import called
 from aeframe.lengths import LENGTHS, stretched
-from aeframe.origin import with_data_found
-from aeframe.saved import LAST, Saved, state_in
+from aeframe.runs.checkpoint import Saved, state_in
+from aeframe.runs.layout import LAST
+from aeframe.runs.origin import with_data_found
 
 HARMLESS = (
     "resume",

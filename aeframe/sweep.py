@@ -19,7 +19,7 @@ from aeframe.core.errors import short
 from aeframe.core.regular_files import read_text
 from aeframe.core.strict_json import cell
 from aeframe.evaluation.tradeoffs import Trade, trading, unbeaten
-from aeframe.evaluation_file import LARGEST, UNREADABLE, number, read_evaluation
+from aeframe.runs.evaluation_file import LARGEST, UNREADABLE, number, read_evaluation
 
 FAILED = "failed.txt"
 LOSS = "val/loss"

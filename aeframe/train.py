@@ -19,7 +19,7 @@ from hydra.core.hydra_config import HydraConfig
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
 
-from aeframe import artifact, codec, events, report
+from aeframe import codec, events, report
 from aeframe.callbacks import Bar, EarlyStopping, Until
 from aeframe.checkpoints import Best, Last, OwnCheckpoints, WholeFiles
 from aeframe.compute import (
@@ -44,22 +44,16 @@ from aeframe.evaluation.card import Card
 from aeframe.evaluation.metric_names import better_is
 from aeframe.evaluation.tradeoffs import Trade
 from aeframe.fit import fit_or_fail, is_lightnings, told
-from aeframe.folder_guide import write_guide
 from aeframe.garbage import collects
-from aeframe.launch import locked, one_job, used
+from aeframe.launch import one_job
 from aeframe.loops import FitLoop
 from aeframe.onward import TRAIN_ON, again, commands
 from aeframe.restored import check_fits
-from aeframe.saved import (
-    CHECKPOINTS,
-    DIVERGED,
-    LAST,
-    Saved,
-    gone_back_to,
-    stamp_of,
-    state_in,
-    tried_in,
-)
+from aeframe.runs import model_file as artifact
+from aeframe.runs.checkpoint import Saved, gone_back_to, stamp_of, state_in, tried_in
+from aeframe.runs.folder import locked, used
+from aeframe.runs.folder_guide import write_guide
+from aeframe.runs.layout import CHECKPOINTS, DIVERGED, LAST
 
 PROFILERS: dict[str, Callable[..., Profiler]] = {
     "simple": SimpleProfiler,

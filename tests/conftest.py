@@ -26,7 +26,7 @@ from omegaconf import DictConfig
 
 from aeframe import cli
 from aeframe.config.composition import CONF
-from aeframe.launch import Folders
+from aeframe.runs.folder import Folders
 from tests.forks import Server
 from tests.made_once import made_once
 

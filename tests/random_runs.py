@@ -24,7 +24,7 @@ from aeframe.config.composition import CONF
 from aeframe.config.signature import parameters
 from aeframe.config.targets import resolve
 from aeframe.core.bounds import Above, AtLeast, AtMost, Below
-from aeframe.launch import Folders
+from aeframe.runs.folder import Folders
 from tests.conftest import TINY
 from tests.test_pairs import CONSTRAINTS, VARIANTS, choice
 

@@ -21,8 +21,8 @@ from omegaconf import DictConfig, OmegaConf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from aeframe import __version__, cli
-from aeframe.belongings import Beginning
-from aeframe.folder_guide import GUIDE, MEANINGS
+from aeframe.runs.folder_guide import GUIDE, MEANINGS
+from aeframe.runs.foreign_files import Beginning
 from tests.conftest import TINY, contents
 
 Command = Callable[..., tuple[int, str, str]]

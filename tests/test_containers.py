@@ -13,8 +13,8 @@ import torch
 from sklearn.datasets import load_digits
 
 import aeframe as package
-from aeframe.artifact.containers import as_array
 from aeframe.core.errors import UserError
+from aeframe.runs.containers import as_array
 from tests.test_artifact import refused
 
 DIGITS = load_digits().images.astype(np.uint8)[:6, None]

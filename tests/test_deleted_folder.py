@@ -15,8 +15,8 @@ from aeframe.checkpoints import Best
 from aeframe.core.errors import MachineError, UserError
 from aeframe.explanations import explained
 from aeframe.fit import told
-from aeframe.launch import locked
 from aeframe.overrides import parse
+from aeframe.runs.folder import locked
 from tests.conftest import TINY
 
 Command = Callable[..., tuple[int, str, str]]

@@ -13,7 +13,6 @@ import pytest
 import torch
 from torch.optim import Optimizer, lr_scheduler
 
-from aeframe.alike import UnfitError
 from aeframe.config.optimizer_checks import optimizer_problems
 from aeframe.config.options import DivergenceOptions
 from aeframe.config.torch_classes import make_scheduler
@@ -21,7 +20,8 @@ from aeframe.data.sampler import EpochBatches
 from aeframe.divergence import PLANNED, Guard
 from aeframe.module import AutoencoderModule
 from aeframe.restored import COUNTED, _check_options
-from aeframe.saved import tried_in
+from aeframe.runs.checkpoint import tried_in
+from aeframe.runs.structure import UnfitError
 from tests.conftest import Killed
 from tests.test_pace import differences, written
 from tests.torture import story

@@ -18,7 +18,6 @@ import torch
 from omegaconf import DictConfig
 from rich.console import Console
 
-from aeframe.alike import UnfitError
 from aeframe.callbacks import Bar
 from aeframe.checkpoints import Last
 from aeframe.config.build import Built, build
@@ -40,6 +39,7 @@ from aeframe.loops import FitLoop
 from aeframe.module import AutoencoderModule
 from aeframe.onward import commands
 from aeframe.restored import _check_callbacks
+from aeframe.runs.structure import UnfitError
 from tests import sick_runs
 from tests.conftest import Killed
 from tests.sick_runs import SHORT, SICK, files

@@ -17,9 +17,9 @@ import safetensors.torch
 import torch
 
 import aeframe as package
-from aeframe.artifact import MODEL, NOTE
-from aeframe.artifact.files import KEY
 from aeframe.core.errors import UserError
+from aeframe.runs.layout import MODEL, NOTE
+from aeframe.runs.model_file import KEY
 from aeframe.verbs.card import of_test_split
 
 Change = Callable[[dict[str, Any], dict[str, torch.Tensor]], Any]

@@ -17,8 +17,8 @@ import torch
 from PIL import Image
 
 from aeframe import train
-from aeframe.belongings import FILES
 from aeframe.data import ImageFolder
+from aeframe.runs.foreign_files import FILES
 from tests.conftest import EPOCH, contents
 from tests.test_sweep import rows
 

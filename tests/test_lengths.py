@@ -24,7 +24,7 @@ from aeframe.lengths import length_notes, stretched
 from aeframe.onward import commands
 from aeframe.rates import follow
 from aeframe.resume import with_overrides
-from aeframe.saved import Saved
+from aeframe.runs.checkpoint import Saved
 from tests.conftest import EPOCH
 
 Command = Callable[..., tuple[int, str, str]]

@@ -16,7 +16,7 @@ import safetensors
 import safetensors.numpy
 from sklearn.datasets import load_digits
 
-from aeframe import artifact, codec
+from aeframe import codec
 from aeframe.codec import Codec, likeness
 from aeframe.codec.codec import identity_of
 from aeframe.codec.errors import UnlikeError
@@ -25,6 +25,7 @@ from aeframe.codec.likeness import CHANCE, GROUP, Likeness, likeness_of
 from aeframe.codec.packing import Packer
 from aeframe.codec.saved import CODEC
 from aeframe.core.errors import UserError
+from aeframe.runs import model_file as artifact
 from aeframe.verbs.own_data import own_data
 
 DIGITS = load_digits().images.astype(np.uint8)[:, None]

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 import aeframe as package
-from aeframe.artifact import MODEL
 from aeframe.codec.saved import CODEC
 from aeframe.core.errors import UserError
 from aeframe.core.regular_files import IrregularError, open_regular, read_text
-from aeframe.origin import started_in
-from aeframe.saved import saved_in, tried_in
+from aeframe.runs.checkpoint import saved_in, tried_in
+from aeframe.runs.layout import MODEL
+from aeframe.runs.origin import started_in
 
 Verb = Callable[..., tuple[int, str, str]]
 KINDS = ("pipe", "zero", "socket", "folder")

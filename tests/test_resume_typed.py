@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import torch
 
-from aeframe.launch import locked
+from aeframe.runs.folder import locked
 from tests.conftest import EPOCH, TWO, contents
 from tests.forks import Server
 from tests.test_pace import differences

@@ -17,8 +17,6 @@ import torch
 from torch import Tensor
 
 import aeframe as package
-from aeframe.artifact import MODEL, save
-from aeframe.artifact.stored import as_stored
 from aeframe.config.build import build
 from aeframe.config.node import plain
 from aeframe.constraints import Masking
@@ -32,6 +30,9 @@ from aeframe.models import Output, Undercomplete
 from aeframe.models.autoencoder import Setting
 from aeframe.models.likelihoods import Bernoulli, Gaussian
 from aeframe.networks import MLP
+from aeframe.runs.layout import MODEL
+from aeframe.runs.model_file import save
+from aeframe.runs.sample_arrays import as_stored
 from aeframe.verbs.own_data import own_data
 from aeframe.verbs.pictures import as_bytes
 from tests.test_metrics import computed, passed

@@ -17,8 +17,8 @@ import pytest
 import torch
 
 from aeframe import events
-from aeframe.belongings import FILES, FOLDERS, PATTERNS
 from aeframe.config.targets import resolve
+from aeframe.runs.foreign_files import FILES, FOLDERS, PATTERNS
 from tests.conftest import TWO, contents
 
 Command = Callable[..., tuple[int, str, str]]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from aeframe.core.strict_json import as_json, cell, finite
-from aeframe.saved import saved_in
+from aeframe.runs.checkpoint import saved_in
 from aeframe.sweep import read_jobs
 from tests.conftest import TWO
 

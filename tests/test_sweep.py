@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from aeframe.config.check import check
 from aeframe.config.composition import CONF
 from aeframe.evaluation.card import Card, Evaluation
-from aeframe.launch import Folders, run_name
+from aeframe.runs.folder import Folders, run_name
 from aeframe.sweep import SweepTable
 from tests.conftest import TINY
 from tests.test_dashboard import Events

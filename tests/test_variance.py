@@ -14,13 +14,13 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal
 
 from aeframe.config.build import build
-from aeframe.config.net import saved_net
 from aeframe.config.node import plain
 from aeframe.core.noise import Noise
 from aeframe.core.schedules import Clock
 from aeframe.models import Setting, Undercomplete, Variational
 from aeframe.models.likelihoods import Gaussian
 from aeframe.networks import MLP
+from aeframe.runs.saved_network import saved_net
 from tests.test_pairs import fit
 
 Compose = Callable[..., DictConfig]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from aeframe.artifact import Model
 from aeframe.codec.codec import Codec, Samples, decibels, errors, restored, rounded, units
 from aeframe.codec.fitting import bits_of, fit
 from aeframe.codec.likeness import MARGIN, Likeness, likeness_of
@@ -14,6 +13,7 @@ from aeframe.codec.tables import FARTHEST
 from aeframe.core.errors import UserError
 from aeframe.data import DataModule
 from aeframe.data.source import Share
+from aeframe.runs.model import Model
 
 SEEN = 100_000  # samples of a split that tables are made from
 HALVINGS = 12

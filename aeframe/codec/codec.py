@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aeframe.artifact import Model
 from aeframe.codec.likeness import Likeness
 from aeframe.codec.tables import FARTHEST, Codes, Tables
+from aeframe.runs.model import Model
 
 Samples = NDArray[Any]
 Decibels = NDArray[np.float64]

@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from aeframe.artifact.stored import as_stored
 from aeframe.codec.codec import Codec, Decibels, Samples, decibels, errors
 from aeframe.codec.deflated import inflated
 from aeframe.codec.errors import DamagedError
@@ -25,6 +24,7 @@ from aeframe.codec.parts import Part
 from aeframe.codec.tables import FARTHEST, Codes, Tables
 from aeframe.codec.tiles import decoder_of, image_of, map_of
 from aeframe.core.errors import UserError
+from aeframe.runs.sample_arrays import as_stored
 
 SIZE, LENGTH = struct.Struct("<II"), struct.Struct("<I")
 BAND = 2**12  # positions that are coded together

@@ -10,12 +10,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from aeframe.artifact import model_file
 from aeframe.codec.codec import Codec, decibels, errors
 from aeframe.codec.curves import Curve, Images, Point
 from aeframe.codec.files import compress, read
 from aeframe.codec.packing import Packer, rows_at_once
 from aeframe.codec.saved import file_of
+from aeframe.runs.model_file import model_file
 
 OURS = "autoencoder"
 BEST = ("JPEG, its best", "JPEG, flat tables, progressive")

@@ -14,8 +14,6 @@ import safetensors
 import safetensors.numpy
 import torch
 
-from aeframe import artifact
-from aeframe.artifact import Model
 from aeframe.codec.codec import Codec, identity_of, units
 from aeframe.codec.likeness import Likeness
 from aeframe.codec.tables import Tables
@@ -24,6 +22,8 @@ from aeframe.core.files import replaced
 from aeframe.core.local_paths import local
 from aeframe.core.regular_files import open_regular, require_regular
 from aeframe.core.strict_json import as_json
+from aeframe.runs import model_file as artifact
+from aeframe.runs.model import Model
 
 CODEC = "codec.safetensors"
 KEY, FORMAT = "aeframe", 1

@@ -108,6 +108,6 @@ def add_out(parser: argparse.ArgumentParser, what: str) -> None:
 
 def loaded(options: argparse.Namespace) -> Any:
     """The network that a command names."""
-    from aeframe.artifact import load
+    from aeframe.runs.model_file import load
 
     return load(options.run, options.device, options.batch_size)

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from aeframe.artifact import Model
-from aeframe.artifact.stored import check_values, rows
 from aeframe.core.errors import UserError
 from aeframe.core.noise import Noise
 from aeframe.data import DataModule, DataSpec
 from aeframe.data.memory_map import require_room
 from aeframe.evaluation.metrics import Metrics
+from aeframe.runs.model import Model
+from aeframe.runs.sample_arrays import check_values, rows
 from aeframe.verbs.given import reading
 from aeframe.verbs.inputs import opened
 from aeframe.verbs.outputs import shown

@@ -38,9 +38,9 @@ def _codec_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _codec(options: argparse.Namespace) -> None:
-    from aeframe import artifact
     from aeframe.codec import saved
     from aeframe.codec.calibration import calibrated
+    from aeframe.runs import model_file as artifact
     from aeframe.verbs.outputs import require_writable
     from aeframe.verbs.own_data import own_data
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from aeframe.artifact import Model
-from aeframe.artifact.stored import SampleError, check_values, rows
 from aeframe.core.errors import Problem, UserError
 from aeframe.data.image_messages import note
+from aeframe.runs.model import Model
+from aeframe.runs.sample_arrays import SampleError, check_values, rows
 
 AT_ONCE = 256  # samples that are looked through for the one that is wrong
 

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from PIL import Image
 
-from aeframe.artifact import Model
 from aeframe.core.errors import Problem, UserError
 from aeframe.core.plain import mapping
 from aeframe.data.brightness import Levels
@@ -23,6 +22,7 @@ from aeframe.data.image_listing import find_images, tell_of_deeper
 from aeframe.data.image_messages import left_out, note, note_noticed, unreadable_images
 from aeframe.data.image_reader import ENDINGS, ImageReader, strict_images
 from aeframe.data.value_range import range_problem
+from aeframe.runs.model import Model
 from aeframe.verbs.given import Input, check_for
 
 SKIP = "--on-bad-sample skip"

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
-from aeframe.artifact import Model
 from aeframe.config.check import find
 from aeframe.config.make import data_module
 from aeframe.config.result import Parts
@@ -18,8 +17,9 @@ from aeframe.data.image_folder import Folder
 from aeframe.data.image_listing import find_images
 from aeframe.data.layouts import Layout, is_like_signal
 from aeframe.data.source import Samples
-from aeframe.origin import with_data_found
 from aeframe.resume import harmless_here
+from aeframe.runs.model import Model
+from aeframe.runs.origin import with_data_found
 
 
 def layout_of(model: Model) -> Layout:

@@ -10,7 +10,7 @@ from aeframe.core.errors import UserError
 from aeframe.verbs.base import Verb, add_input, add_out, add_run, add_source, loaded
 
 if TYPE_CHECKING:
-    from aeframe.artifact import Model
+    from aeframe.runs.model import Model
 
 FILES = (".npy", ".npz")
 

@@ -12,8 +12,8 @@ from itertools import chain
 from pathlib import Path
 
 from aeframe.core.errors import UserError
-from aeframe.folder_guide import GUIDE
-from aeframe.launch import locked
+from aeframe.runs.folder import locked
+from aeframe.runs.folder_guide import GUIDE
 
 FOLDERS = (".hydra", "checkpoints", "projector")
 FILES = (

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from aeframe.alike import with_floats
 from aeframe.config.check import OBJECTS, ROOT, choices_of, make_constraints, make_object
 from aeframe.config.compatibility import pair_problems
 from aeframe.config.make import batch_size, make_model
@@ -21,6 +20,7 @@ from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.errors import ConfigError, Problem
 from aeframe.core.plain import mapping
 from aeframe.data import DataModule, DataSpec, Normalization
+from aeframe.runs.structure import with_floats
 
 MADE = ("network", "likelihood", "model", "constraint")
 """The root keys that say what a network computes."""

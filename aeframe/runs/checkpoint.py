@@ -17,9 +17,8 @@ from aeframe.core.errors import UserError
 from aeframe.core.plain import is_count, mapping, not_plain
 from aeframe.core.regular_files import read_text, require_regular
 from aeframe.core.strict_json import finite
+from aeframe.runs.layout import CHECKPOINTS, DIVERGED, LAST, PREVIOUS
 
-CHECKPOINTS, LAST, BEST = "checkpoints", "last.ckpt", "best.ckpt"
-PREVIOUS, DIVERGED = "previous.ckpt", "diverged.json"
 LEFT = "It is left as it is; start the run anew in another folder."
 EARLIER = ("until", "early_stopping")
 """What may end a run before it has trained for as long as it was to."""

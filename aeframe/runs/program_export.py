@@ -13,10 +13,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from aeframe.artifact.model import Model
-from aeframe.artifact.stored import as_stored
 from aeframe.constraints import TopK
 from aeframe.core.errors import UserError, reason
+from aeframe.runs.model import Model
+from aeframe.runs.sample_arrays import as_stored
 
 BATCHES = (1, 2, 5)  # sizes that are compared
 RTOL, ATOL = 1e-4, 1e-5  # of a value, and of the largest of all

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from aeframe import __version__
-from aeframe.config.net import MADE
 from aeframe.core.plain import is_count, mapping, not_plain
 from aeframe.core.strict_json import as_json
 from aeframe.data import DataSpec
 from aeframe.data.spread import Kind
+from aeframe.runs.saved_network import MADE
 
 FORMAT = 1
 LARGEST = 2**22  # bytes of the text

@@ -12,9 +12,13 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from aeframe.artifact.containers import TAKEN, as_array
-from aeframe.artifact.description import Description
-from aeframe.artifact.stored import (
+from aeframe.constraints.constrained import ConstrainedAutoencoder
+from aeframe.core.errors import UserError
+from aeframe.core.noise import Noise
+from aeframe.models.variational import Variational
+from aeframe.runs.containers import TAKEN, as_array
+from aeframe.runs.description import Description
+from aeframe.runs.sample_arrays import (
     Array,
     as_stored,
     check_codes,
@@ -24,10 +28,6 @@ from aeframe.artifact.stored import (
     rows,
     with_channels,
 )
-from aeframe.constraints.constrained import ConstrainedAutoencoder
-from aeframe.core.errors import UserError
-from aeframe.core.noise import Noise
-from aeframe.models.variational import Variational
 
 
 class Model:

@@ -13,16 +13,6 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from aeframe.artifact.description import (
-    Description,
-    ForeignError,
-    configuration,
-    data_of,
-    described,
-    versions,
-)
-from aeframe.artifact.model import Model
-from aeframe.config.net import saved_net, take_weights
 from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.errors import ConfigError, UserError, reason, short
 from aeframe.core.files import replaced
@@ -30,10 +20,19 @@ from aeframe.core.local_paths import local
 from aeframe.core.regular_files import require_regular
 from aeframe.data import DataModule
 from aeframe.data.source import Share
-from aeframe.saved import BEST, CHECKPOINTS, LAST, state_in
+from aeframe.runs.checkpoint import state_in
+from aeframe.runs.description import (
+    Description,
+    ForeignError,
+    configuration,
+    data_of,
+    described,
+    versions,
+)
+from aeframe.runs.layout import BEST, CHECKPOINTS, LAST, MODEL, NOTE
+from aeframe.runs.model import Model
+from aeframe.runs.saved_network import saved_net, take_weights
 
-MODEL, NOTE = "model.safetensors", "model.json"
-"""The network, all in one file; and what its header says, for people and other programs."""
 KEY = "aeframe"
 """Of the description in the header."""
 TRAIN_SCORES = 10_000  # training samples whose scores are kept as percentiles
