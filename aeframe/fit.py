@@ -10,7 +10,6 @@ import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
-from aeframe import events
 from aeframe.checkpoints import Best
 from aeframe.compute import compile_network, keep_narrow_layers_exact
 from aeframe.config.build import Built
@@ -19,6 +18,7 @@ from aeframe.core.errors import MachineError, TrainingError, UserError, reason
 from aeframe.core.files import DISK, cause, file_of
 from aeframe.core.process import is_first_process
 from aeframe.divergence import DivergenceError
+from aeframe.monitoring import event_files as events
 from aeframe.runs.checkpoint import Saved, good_before
 from aeframe.runs.layout import BEST, CHECKPOINTS, LAST
 

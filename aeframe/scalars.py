@@ -13,10 +13,10 @@ from torch import Tensor
 from torch.nn.utils import get_total_norm
 
 from aeframe.core.distributed import is_sharded, sum_over_ranks
-from aeframe.dashboard import write_scalars
 from aeframe.data import Batch
 from aeframe.loops import waited
 from aeframe.models.autoencoder import Output
+from aeframe.monitoring.event_files import write_scalars
 
 if TYPE_CHECKING:
     from aeframe.module import AutoencoderModule

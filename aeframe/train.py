@@ -19,8 +19,8 @@ from hydra.core.hydra_config import HydraConfig
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
 
-from aeframe import codec, events, report
-from aeframe.callbacks import Bar, EarlyStopping, Until
+from aeframe import codec, report
+from aeframe.callbacks import EarlyStopping, Until
 from aeframe.checkpoints import Best, Last, OwnCheckpoints, WholeFiles
 from aeframe.compute import (
     computing,
@@ -37,8 +37,6 @@ from aeframe.core.files import replaced
 from aeframe.core.process import is_first_process
 from aeframe.core.signals import Signals
 from aeframe.core.strict_json import as_json
-from aeframe.dashboard import Dashboard
-from aeframe.doctor import Doctor, Finding
 from aeframe.ending import ended_by, epochs_of, in_words
 from aeframe.evaluation.card import Card
 from aeframe.evaluation.metric_names import better_is
@@ -47,6 +45,11 @@ from aeframe.fit import fit_or_fail, is_lightnings, told
 from aeframe.garbage import collects
 from aeframe.launch import one_job
 from aeframe.loops import FitLoop
+from aeframe.monitoring import event_files as events
+from aeframe.monitoring.dashboard.dashboard import Dashboard
+from aeframe.monitoring.doctor.doctor import Doctor
+from aeframe.monitoring.doctor.rule import Finding
+from aeframe.monitoring.progress_bar import Bar
 from aeframe.onward import TRAIN_ON, again, commands
 from aeframe.restored import check_fits
 from aeframe.runs import model_file as artifact

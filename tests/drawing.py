@@ -14,9 +14,9 @@ from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
 from aeframe.config.build import build
-from aeframe.dashboard import DRAWN, LAST
-from aeframe.dashboard.page import Page
-from aeframe.dashboard.view import Samples, View
+from aeframe.monitoring.dashboard.dashboard import DRAWN, LAST
+from aeframe.monitoring.dashboard.page import Page
+from aeframe.monitoring.dashboard.view import Samples, View
 
 EVERY = [name for name, _ in [*DRAWN, *LAST]]
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from aeframe.cli import train
 from aeframe.data.source import Samples
-from aeframe.doctor.waiting import DataWaiting
+from aeframe.monitoring.doctor.waiting import DataWaiting
 
 ROOT = Path(__file__).parent.parent
 SHORT = (

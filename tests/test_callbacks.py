@@ -17,10 +17,11 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from aeframe import callbacks
-from aeframe.callbacks import Bar, Until, progress
+from aeframe.callbacks import Until
 from aeframe.config.build import Built, build
 from aeframe.config.options import UntilOptions
 from aeframe.core.errors import TrainingError
+from aeframe.monitoring.progress_bar import Bar, progress
 from tests.conftest import TINY
 
 Compose = Callable[..., DictConfig]

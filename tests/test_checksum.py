@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 from tensorboard.compat.tensorflow_stub import pywrap_tensorflow
 
-from aeframe import checksum
-from aeframe.events import Curves
+from aeframe.monitoring import crc32c as checksum
+from aeframe.monitoring.event_files import Curves
 
 
 def test_published_values() -> None:

@@ -488,7 +488,7 @@ def test_an_interrupted_run_ends_with_130_and_says_so(
         for _ in range(times):  # the second time at once, without a checkpoint
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr("aeframe.callbacks.Bar.on_train_batch_end", interrupt)
+    monkeypatch.setattr("aeframe.monitoring.progress_bar.Bar.on_train_batch_end", interrupt)
     status, _, err = aeframe(*TINY, "hydra.run.dir=run", "trainer.steps_per_call=1")
     assert status == 130
     saved = tmp_path / "run" / "checkpoints" / "last.ckpt"

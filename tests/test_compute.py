@@ -22,8 +22,8 @@ from torch import nn
 
 from aeframe import compute
 from aeframe.config.build import build
-from aeframe.dashboard import Dashboard
 from aeframe.models import Autoencoder
+from aeframe.monitoring.dashboard.dashboard import Dashboard
 from aeframe.pace import _Ahead, needs_lightning
 from tests.conftest import TINY
 from tests.test_pairs import fit

@@ -20,10 +20,10 @@ from aeframe import report
 from aeframe.config.build import build
 from aeframe.config.node import plain
 from aeframe.config.options import DashboardOptions
-from aeframe.dashboard import Dashboard
-from aeframe.dashboard.painting import MARGIN
-from aeframe.dashboard.view import View
 from aeframe.evaluation.metric_names import metric_names
+from aeframe.monitoring.dashboard.dashboard import Dashboard
+from aeframe.monitoring.dashboard.painting import MARGIN
+from aeframe.monitoring.dashboard.view import View
 
 Command = Callable[..., Any]
 SMALL = ("network=linear", "evaluation.images=20", "evaluation.importance_samples=2")
@@ -436,8 +436,8 @@ def test_what_is_drawn_at_the_end_is_not_passed_again(
             super().__init__(*args)
             seen.append(self.passed.codes)
 
-    monkeypatch.setattr("aeframe.dashboard.View", Counted)
-    monkeypatch.setattr("aeframe.dashboard.code.LONG", 0)
+    monkeypatch.setattr("aeframe.monitoring.dashboard.dashboard.View", Counted)
+    monkeypatch.setattr("aeframe.monitoring.dashboard.code_plots.LONG", 0)
     events = run(*SHORT, *words, "dashboard.images=2")
     assert len(seen) == 2
     assert not torch.equal(*seen)

@@ -18,25 +18,25 @@ import torch
 from omegaconf import DictConfig
 from rich.console import Console
 
-from aeframe.callbacks import Bar
 from aeframe.checkpoints import Last
 from aeframe.config.build import Built, build
 from aeframe.config.check import check
 from aeframe.config.options import CheckpointOptions
 from aeframe.core.errors import UserError
 from aeframe.core.signals import Signals
-from aeframe.doctor import Doctor, Finding
-from aeframe.doctor.base import Patient, Rule, Vitals
-from aeframe.doctor.card import of_card
-from aeframe.doctor.code import Collapse, DeadUnits
-from aeframe.doctor.learning import LearningRate, MeanImage, Overfitting
-from aeframe.doctor.overrides import Override, first_valid
-from aeframe.doctor.saturation import SAMPLES, saturated
 from aeframe.evaluation.baselines import Baseline
 from aeframe.evaluation.card import Card
 from aeframe.evaluation.copy_check import CopyCheck
 from aeframe.loops import FitLoop
 from aeframe.module import AutoencoderModule
+from aeframe.monitoring.doctor.code_units import Collapse, DeadUnits
+from aeframe.monitoring.doctor.doctor import Doctor
+from aeframe.monitoring.doctor.end_of_training import of_card
+from aeframe.monitoring.doctor.learning import LearningRate, MeanImage, Overfitting
+from aeframe.monitoring.doctor.rule import Finding, Patient, Rule, Vitals
+from aeframe.monitoring.doctor.saturation import SAMPLES, saturated
+from aeframe.monitoring.doctor.suggestions import Override, first_valid
+from aeframe.monitoring.progress_bar import Bar
 from aeframe.onward import commands
 from aeframe.restored import _check_callbacks
 from aeframe.runs.structure import UnfitError

@@ -214,7 +214,7 @@ def test_a_closed_terminal_ends_a_run_where_it_can_go_on(
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     try:
         with monkeypatch.context() as patch:
-            patch.setattr("aeframe.callbacks.Bar.on_train_batch_end", end)
+            patch.setattr("aeframe.monitoring.progress_bar.Bar.on_train_batch_end", end)
             status, _, err = aeframe(*words)
             assert status == 129
             assert "interrupted by SIGHUP" in err

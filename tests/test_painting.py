@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from aeframe.dashboard.grids import comparison
-from aeframe.dashboard.painting import (
+from aeframe.models import Code, Output
+from aeframe.monitoring.dashboard.grids import comparison
+from aeframe.monitoring.dashboard.painting import (
     GAP,
     LINE,
     MARGIN,
@@ -22,8 +23,7 @@ from aeframe.dashboard.painting import (
     picture_of,
     sheet,
 )
-from aeframe.dashboard.projector import square
-from aeframe.models import Code, Output
+from aeframe.monitoring.dashboard.projector import square
 from tests.constraint_tools import identity
 
 BOTH = Pictures(-1.0, 1.0)

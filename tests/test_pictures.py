@@ -14,12 +14,12 @@ from torch import Tensor
 
 from aeframe.config.build import build
 from aeframe.config.options import DashboardOptions
-from aeframe.dashboard import code
-from aeframe.dashboard.code import principal_components, scatter
-from aeframe.dashboard.filters import decoder_filters, encoder_filters
-from aeframe.dashboard.latent import bars, quantiles
-from aeframe.dashboard.painting import GAP, LINE, MARGIN, SIDE
 from aeframe.models.variational import gaussian_kl
+from aeframe.monitoring.dashboard import code_plots as code
+from aeframe.monitoring.dashboard.code_plots import principal_components, scatter
+from aeframe.monitoring.dashboard.filters import decoder_filters, encoder_filters
+from aeframe.monitoring.dashboard.latent import bars, quantiles
+from aeframe.monitoring.dashboard.painting import GAP, LINE, MARGIN, SIDE
 from tests.drawing import EVERY, Drawn, drawn
 
 __all__ = ["drawn"]

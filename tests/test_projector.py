@@ -22,11 +22,11 @@ from werkzeug.test import Client
 
 from aeframe import load
 from aeframe.config.build import build
-from aeframe.dashboard.projector import CONFIG, POINTS, UNITS
-from aeframe.dashboard.text import markdown
 from aeframe.evaluation.baselines import Baseline
 from aeframe.evaluation.card import Card
 from aeframe.evaluation.copy_check import CopyCheck
+from aeframe.monitoring.dashboard.projector import CONFIG, POINTS, UNITS
+from aeframe.monitoring.dashboard.text import markdown
 from tests.conftest import TINY, TWO, trained_in
 from tests.drawing import Drawn, drawn
 from tests.forks import Server

@@ -21,11 +21,11 @@ from tensorboard.plugins import base_plugin
 from tensorboard.plugins.custom_scalar import layout_pb2
 
 from aeframe import scalars
-from aeframe.charts import CHARTS, STEP, Charts, layout
 from aeframe.config.build import build
 from aeframe.evaluation.metric_names import METRICS
-from aeframe.events import Curves
 from aeframe.module import AutoencoderModule
+from aeframe.monitoring.dashboard.charts import CHARTS, STEP, Charts, layout
+from aeframe.monitoring.event_files import Curves
 from aeframe.scalars import norm
 from tests.conftest import Killed
 from tests.test_dashboard import Events

@@ -22,13 +22,13 @@ from aeframe.config.node import plain
 from aeframe.constraints import Masking
 from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.errors import ConfigError, UserError
-from aeframe.dashboard.view import Samples, View
 from aeframe.data import Array, DataModule, DataSpec, Normalization
 from aeframe.evaluation.card import baselines
 from aeframe.evaluation.metrics import Metrics
 from aeframe.models import Output, Undercomplete
 from aeframe.models.autoencoder import Setting
 from aeframe.models.likelihoods import Bernoulli, Gaussian
+from aeframe.monitoring.dashboard.view import Samples, View
 from aeframe.networks import MLP
 from aeframe.runs.layout import MODEL
 from aeframe.runs.model_file import save

@@ -191,7 +191,7 @@ def signal_after(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
         if len(batches) == step:
             signal.raise_signal(signal.SIGUSR1)
 
-    monkeypatch.setattr("aeframe.callbacks.Bar.on_train_batch_end", act)
+    monkeypatch.setattr("aeframe.monitoring.progress_bar.Bar.on_train_batch_end", act)
 
 
 @pytest.mark.parametrize(

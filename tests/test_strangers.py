@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 import torch
 
-from aeframe import events
 from aeframe.config.targets import resolve
+from aeframe.monitoring import event_files as events
 from aeframe.runs.foreign_files import FILES, FOLDERS, PATTERNS
 from tests.conftest import TWO, contents
 

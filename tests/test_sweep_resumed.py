@@ -51,7 +51,7 @@ def at(
     monkeypatch.setattr(where, acts)
 
 
-BATCH = "aeframe.callbacks.Bar.on_train_batch_end"
+BATCH = "aeframe.monitoring.progress_bar.Bar.on_train_batch_end"
 
 
 def best(folder: Path) -> float:

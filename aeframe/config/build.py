@@ -13,7 +13,6 @@ import torch
 from omegaconf import DictConfig
 
 from aeframe.callbacks import EarlyStopping, Until
-from aeframe.charts import Charts
 from aeframe.config.check import find
 from aeframe.config.make import batch_size, data_module, make_model
 from aeframe.config.node import plain
@@ -28,15 +27,16 @@ from aeframe.config.trainer_checks import batch_problems, trainer_arguments
 from aeframe.constraints import Data
 from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.errors import ConfigError, Problem
-from aeframe.dashboard import Dashboard
 from aeframe.data import DataModule
 from aeframe.divergence import Guard
-from aeframe.doctor import Doctor
-from aeframe.doctor.base import Patient
 from aeframe.evaluation.card import Evaluation
 from aeframe.launch import require_devices
 from aeframe.lengths import length_notes
 from aeframe.module import AutoencoderModule
+from aeframe.monitoring.dashboard.charts import Charts
+from aeframe.monitoring.dashboard.dashboard import Dashboard
+from aeframe.monitoring.doctor.doctor import Doctor
+from aeframe.monitoring.doctor.rule import Patient
 from aeframe.objective import planned_end, schedule_notes
 from aeframe.pace import Pace
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from aeframe.dashboard.page import Page
-from aeframe.dashboard.painting import SCALE, Painter, sheet
-from aeframe.dashboard.view import View
 from aeframe.models.autoencoder import Output
+from aeframe.monitoring.dashboard.page import Page
+from aeframe.monitoring.dashboard.painting import SCALE, Painter, sheet
+from aeframe.monitoring.dashboard.view import View
 
 OFF = f"error: black is none, white {SCALE:.0%} of the data's range or more, in every picture"
 

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from aeframe.doctor.base import Patient, Rule, Vitals
-from aeframe.doctor.learning import slower
-from aeframe.doctor.overrides import Override
+from aeframe.monitoring.doctor.learning import slower
+from aeframe.monitoring.doctor.rule import Patient, Rule, Vitals
+from aeframe.monitoring.doctor.suggestions import Override
 
 ENDS: dict[type[nn.Module], tuple[float, float]] = {nn.Sigmoid: (0.0, 1.0), nn.Tanh: (-1.0, 1.0)}
 NEAR = 0.01  # of the range: so close to an end is at the end

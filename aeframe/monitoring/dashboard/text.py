@@ -7,9 +7,9 @@ from pathlib import Path
 
 from aeframe.core.process import called, here
 from aeframe.core.strict_json import cell
-from aeframe.dashboard.page import Page
 from aeframe.evaluation.baselines import Baseline
 from aeframe.evaluation.card import Card
+from aeframe.monitoring.dashboard.page import Page
 
 
 def write_beginning(page: Page) -> None:

@@ -7,9 +7,9 @@ import torch
 from PIL import Image, ImageColor
 from torch import Tensor
 
-from aeframe.dashboard.page import Page
-from aeframe.dashboard.painting import LINE, write
-from aeframe.dashboard.view import View
+from aeframe.monitoring.dashboard.page import Page
+from aeframe.monitoring.dashboard.painting import LINE, write
+from aeframe.monitoring.dashboard.view import View
 
 FITTED = 200  # samples that principal components are fitted to: of wide codes more would take long
 POINTS = 400  # of t-SNE, which takes a second,

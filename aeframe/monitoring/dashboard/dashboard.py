@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import fields
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.loggers import Logger, TensorBoardLogger
-from pytorch_lightning.utilities import rank_zero_only
-from tensorboard.compat.proto.summary_pb2 import Summary
+from pytorch_lightning.loggers import TensorBoardLogger
 
 from aeframe.config.options import DashboardOptions
 from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.distributed import is_sharded
-from aeframe.dashboard import code, filters, grids, latent, projector, text, units
-from aeframe.dashboard.page import Page
-from aeframe.dashboard.view import Samples, View
 from aeframe.data import DataModule
 from aeframe.evaluation.card import Card
+from aeframe.monitoring.dashboard import code_plots as code
+from aeframe.monitoring.dashboard import filters, grids, latent, projector, text
+from aeframe.monitoring.dashboard import unit_plots as units
+from aeframe.monitoring.dashboard.page import Page
+from aeframe.monitoring.dashboard.view import Samples, View
 
 Part = Callable[[View, Page], None]
 DRAWN: list[tuple[str, Part]] = [
@@ -38,21 +38,6 @@ DRAWN: list[tuple[str, Part]] = [
 """What is drawn each time, each with the option that turns it off."""
 LAST: list[tuple[str, Part]] = [("projection", code.tsne), ("projector", projector.write)]
 """What is made at the end of training, because it takes longer."""
-
-
-@rank_zero_only
-def write_scalars(
-    loggers: Iterable[Logger], values: Mapping[str, float], step: int, when: float
-) -> None:
-    """All values of one step as one event, which costs a fraction of one event for each.
-
-    when: in seconds since 1970.
-    """
-    summary = Summary(value=[Summary.Value(tag=k, simple_value=v) for k, v in values.items()])
-    for logger in loggers:
-        assert isinstance(logger, TensorBoardLogger)
-        assert logger.experiment.file_writer is not None
-        logger.experiment.file_writer.add_summary(summary, step, when)
 
 
 class Dashboard(pl.Callback):

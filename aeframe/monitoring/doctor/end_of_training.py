@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from aeframe.doctor.base import BEGUN, Finding, Patient
-from aeframe.doctor.overrides import Override
 from aeframe.evaluation.card import Card
+from aeframe.monitoring.doctor.rule import BEGUN, Finding, Patient
+from aeframe.monitoring.doctor.suggestions import Override
 
 ENOUGH = 10  # epochs, of which something can be expected however few steps they have
 SPREADS = "spreads"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from aeframe.dashboard.page import Page
-from aeframe.dashboard.painting import sheet
-from aeframe.dashboard.view import View
+from aeframe.monitoring.dashboard.page import Page
+from aeframe.monitoring.dashboard.painting import sheet
+from aeframe.monitoring.dashboard.view import View
 
 ROWS = 10  # units
 

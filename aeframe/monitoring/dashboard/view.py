@@ -12,10 +12,10 @@ from torch import Tensor
 
 from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.noise import Noise
-from aeframe.dashboard.painting import SIDE, SMALL, Painter, Pictures, painter
 from aeframe.data import DataModule, DataSpec, Normalization
 from aeframe.models.autoencoder import Output
 from aeframe.models.variational import gaussian_kl
+from aeframe.monitoring.dashboard.painting import SIDE, SMALL, Painter, Pictures, painter
 
 MANY = 1000  # validation samples that are looked at, at most,
 NUMBERS = 2**22  # and elements or code units of all of them together

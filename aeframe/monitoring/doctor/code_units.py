@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from aeframe.doctor.base import Patient, Rule, Vitals
-from aeframe.doctor.overrides import Override
 from aeframe.evaluation.card import Card
 from aeframe.evaluation.metrics import COUNTED
+from aeframe.monitoring.doctor.rule import Patient, Rule, Vitals
+from aeframe.monitoring.doctor.suggestions import Override
 
 
 class Collapse(Rule):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from aeframe.doctor.base import Patient, Rule, Vitals
-from aeframe.doctor.overrides import Override
 from aeframe.evaluation.card import Card
+from aeframe.monitoring.doctor.rule import Patient, Rule, Vitals
+from aeframe.monitoring.doctor.suggestions import Override
 
 UNRELATED = {"data_waiting"}
 """What is no reason to learn nothing."""

@@ -6,10 +6,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from aeframe.dashboard.page import Page
-from aeframe.dashboard.painting import MARGIN, SMALL, lines, sheet, write
-from aeframe.dashboard.view import View
 from aeframe.models.variational import Variational
+from aeframe.monitoring.dashboard.page import Page
+from aeframe.monitoring.dashboard.painting import MARGIN, SMALL, lines, sheet, write
+from aeframe.monitoring.dashboard.view import View
 
 ROWS = 10  # units that are traversed
 STEPS = 9  # values that each takes,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from aeframe.doctor.base import Patient, Rule, Vitals
-from aeframe.doctor.overrides import Override
+from aeframe.monitoring.doctor.rule import Patient, Rule, Vitals
+from aeframe.monitoring.doctor.suggestions import Override
 
 
 class DataWaiting(Rule):

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from google.protobuf.message import DecodeError
-from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.loggers import Logger, TensorBoardLogger
+from pytorch_lightning.utilities import rank_zero_only
 from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
 from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.event_file_writer import _AsyncWriterThread
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from aeframe import checksum
 from aeframe.core.files import replaced
+from aeframe.monitoring import crc32c as checksum
 
 QUEUE = 1000  # events that may wait for the thread that writes them before training does
 HPARAMS = "_hparams_/"
@@ -100,3 +102,18 @@ def failing_once() -> Iterator[None]:
         yield
     finally:
         threading.excepthook = before
+
+
+@rank_zero_only
+def write_scalars(
+    loggers: Iterable[Logger], values: Mapping[str, float], step: int, when: float
+) -> None:
+    """All values of one step as one event, which costs a fraction of one event for each.
+
+    when: in seconds since 1970.
+    """
+    summary = Summary(value=[Summary.Value(tag=k, simple_value=v) for k, v in values.items()])
+    for logger in loggers:
+        assert isinstance(logger, TensorBoardLogger)
+        assert logger.experiment.file_writer is not None
+        logger.experiment.file_writer.add_summary(summary, step, when)

@@ -6,9 +6,9 @@ import math
 
 from torch import Tensor, nn
 
-from aeframe.dashboard.page import Page
-from aeframe.dashboard.painting import SIDE, SMALL, Pictures, grid, lines, picture_of
-from aeframe.dashboard.view import View
+from aeframe.monitoring.dashboard.page import Page
+from aeframe.monitoring.dashboard.painting import SIDE, SMALL, Pictures, grid, lines, picture_of
+from aeframe.monitoring.dashboard.view import View
 
 MOST = 64  # filters
 COLUMNS = 16

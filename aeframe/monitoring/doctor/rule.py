@@ -10,8 +10,8 @@ from typing import Any, ClassVar, NamedTuple
 from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.plain import flat
 from aeframe.data import DataModule
-from aeframe.doctor.overrides import Override, first_valid
 from aeframe.evaluation.card import Card
+from aeframe.monitoring.doctor.suggestions import Override, first_valid
 
 BEGUN = 100
 """Optimizer steps of which something can be expected."""

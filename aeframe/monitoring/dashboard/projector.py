@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from aeframe.core.files import replaced
-from aeframe.dashboard.page import Page
-from aeframe.dashboard.painting import GREY, SMALL, picture_of
-from aeframe.dashboard.view import View
+from aeframe.monitoring.dashboard.page import Page
+from aeframe.monitoring.dashboard.painting import GREY, SMALL, picture_of
+from aeframe.monitoring.dashboard.view import View
 
 POINTS = 1000  # samples,
 UNITS = 128  # and units of each, those that vary most: the files are text
