@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from aeframe.config.trainer_checks import MATMUL
+from aeframe.config.options import MATMUL
 from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.models import Autoencoder
 from aeframe.networks.mlp import TiedLinear

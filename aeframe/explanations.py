@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from aeframe.config.override_words import unquoted
-from aeframe.core.errors import MachineError, UserError, reason
+from aeframe.core.errors import MachineError, UserError, closest, reason
 from aeframe.core.files import DISK, cause, file_of
-from aeframe.nearest import nearest
 from aeframe.overrides import QUOTING, Command, as_typed, no_option
 
 FOLDER = (
@@ -121,7 +120,7 @@ def _no_group(found: re.Match[str], command: Command) -> UserError:
     if key.startswith("hydra."):
         return UserError(key, "unknown key", "See --cfg hydra for all keys.")
     known = sorted({f.name for folder in command.folders for f in folder.iterdir() if f.is_dir()})
-    close = nearest(key, known)
+    close = closest(key, known)
     hint = f"Did you mean {close}? " if close else ""
     return UserError(key, "no such group", f"{hint}There are {', '.join(known)}.")
 
@@ -138,7 +137,7 @@ def _no_plugin(found: re.Match[str], command: Command) -> UserError:
         remedy = f'Install it: python -m pip install -e ".[{EXTRAS[name]}]".'
         return UserError(f"hydra/{kind}={name}", "is not installed", remedy)
     known = ["basic", *EXTRAS]
-    close = nearest(name, known)
+    close = closest(name, known)
     hint = f"Did you mean hydra/{kind}={close}? " if close else ""
     return UserError(f"hydra/{kind}={name}", "no such option", f"{hint}There is basic.")
 

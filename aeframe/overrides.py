@@ -13,10 +13,9 @@ from typing import Any, NoReturn
 
 from aeframe.config.composition import CONF
 from aeframe.config.override_words import AUTOMATIC, key_of, quoted, unquoted
-from aeframe.core.errors import UserError, unreadable
+from aeframe.core.errors import UserError, closest, unreadable
 from aeframe.core.local_paths import local
 from aeframe.hydra_keys import is_new_folder
-from aeframe.nearest import nearest
 
 FLAGS: dict[tuple[str, ...], bool | str] = {  # Hydra's, and whether a value follows
     ("--config-name", "-cn"): True,
@@ -238,6 +237,6 @@ def no_option(group: str, option: str, folders: Sequence[Path]) -> UserError:
     """An option that is not among those of its group."""
     files = (f for folder in folders for f in (folder / group).glob("*.yaml"))
     known = sorted({file.stem for file in files if file.is_file()})
-    close = nearest(option, known)
+    close = closest(option, known)
     hint = f"Did you mean {group}={close}? " if close else ""
     return UserError(f"{group}={option}", "no such option", f"{hint}There are {', '.join(known)}.")

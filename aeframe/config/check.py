@@ -26,7 +26,7 @@ from aeframe.config.targets import class_of, keys, options_of
 from aeframe.config.trainer_checks import length_problems, machine_problems
 from aeframe.config.validation import unvalidated_problems
 from aeframe.constraints import Constraint
-from aeframe.core.errors import ConfigError, Problem
+from aeframe.core.errors import ConfigError, Problem, closest
 from aeframe.core.local_paths import address_problem
 from aeframe.core.plain import mapping
 from aeframe.data import DataModule, Source, uneven_batch
@@ -34,7 +34,6 @@ from aeframe.evaluation.card import Evaluation
 from aeframe.evaluation.metric_names import metric_names
 from aeframe.models import Autoencoder
 from aeframe.models.likelihoods import Likelihood
-from aeframe.nearest import nearest
 from aeframe.networks import Network
 
 if TYPE_CHECKING:
@@ -124,7 +123,7 @@ def _odd_root(key: str, node: Mapping[str, Any]) -> Problem:
     inside = {
         name: f"{group}.{name}" for group in reversed(ROOT) for name in mapping(node.get(group))
     }
-    close = nearest(key, inside) if key in inside or not nearest(key, ROOT) else None
+    close = closest(key, inside) if key in inside or not closest(key, ROOT) else None
     if close is None:
         return unknown(key, key, ROOT)
     return Problem(key, "unknown key", f"Did you mean {inside[close]}?")

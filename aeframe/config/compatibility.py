@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from aeframe.config.trainer_checks import MATMUL
+from aeframe.config.options import MATMUL
 from aeframe.constraints import Constraint
 from aeframe.core.errors import Problem
 from aeframe.models import Autoencoder

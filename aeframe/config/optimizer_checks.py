@@ -18,8 +18,6 @@ from aeframe.config.torch_classes import library_class, make_scheduler, schedule
 from aeframe.core.errors import Problem
 
 FUSED = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
-
-
 FLAT = (torch.optim.LBFGS,)
 """Optimizers that take all gradients as one vector, and so weights in the usual layout only."""
 

@@ -5,8 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from aeframe.config.trainer_checks import Count, Precision, Share
-from aeframe.core.bounds import Above, AtLeast, Below
+from aeframe.core.bounds import Above, AtLeast, AtMost, Below
+
+Count = Annotated[int, AtLeast(1)]
+Share = Annotated[float, Above(0), AtMost(1)]
+Precision = Literal["32-true", "high", "medium", "bf16-mixed", "16-mixed", "64-true"]
+MATMUL = ("high", "medium")
+"""Of torch.set_float32_matmul_precision; `highest` belongs to all other precisions."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,9 +10,8 @@ from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from aeframe.core.bounds import Bound
-from aeframe.core.errors import Problem
+from aeframe.core.errors import Problem, closest
 from aeframe.core.schedules import Scheduled, schedule
-from aeframe.nearest import nearest
 
 Target = Callable[..., Any]
 _EMPTY = inspect.Parameter.empty
@@ -57,7 +56,7 @@ def problems(
 def unknown(where: str, name: str, names: Iterable[str], kind: str = "key") -> Problem:
     """A key (or metric) that there is not, with the nearest that is."""
     known = sorted(names)
-    close = nearest(name, known)
+    close = closest(name, known)
     remedy = f"Did you mean {close}?" if close else f"Known: {', '.join(known) or 'none'}."
     return Problem(where, f"unknown {kind}", remedy)
 
@@ -139,7 +138,7 @@ def _out_of_bounds(value: Any, bounds: list[Bound]) -> tuple[str, str] | None:
 
 
 def _not_among(value: Any, names: list[str]) -> tuple[str, str]:
-    close = nearest(str(value), names)
+    close = closest(str(value), names)
     remedy = f"Did you mean {close}?" if close else ""
     return f"expected {'one of ' if len(names) > 1 else ''}{', '.join(names)}", remedy
 

@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from aeframe.config.options import Hardware, Training
-from aeframe.core.bounds import Above, AtLeast, AtMost
+from aeframe.config.options import MATMUL, Hardware, Training
 from aeframe.core.durations import is_duration
 from aeframe.core.errors import Problem
 
-Count = Annotated[int, AtLeast(1)]
-Share = Annotated[float, Above(0), AtMost(1)]
-Precision = Literal["32-true", "high", "medium", "bf16-mixed", "16-mixed", "64-true"]
-MATMUL = ("high", "medium")
-"""Of torch.set_float32_matmul_precision; `highest` belongs to all other precisions."""
 CLUSTERS = {"MASTER_ADDR", "SLURM_JOB_ID", "LSB_JOBID", "OMPI_COMM_WORLD_SIZE"}
 """Variables one of which is there where processes on several machines find each other."""
 MOST_WORKERS = 8

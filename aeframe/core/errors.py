@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 
@@ -72,6 +73,11 @@ def reason(error: BaseException) -> str:
 def short(text: object, most: int = 150) -> str:
     """The beginning of what may be as long as its author liked."""
     return told if len(told := str(text)) <= most else f"{told[:most]}..."
+
+
+def closest(name: str, names: Iterable[str]) -> str | None:
+    """Return the known name that was probably meant, or None."""
+    return next(iter(difflib.get_close_matches(name, list(names), n=1)), None)
 
 
 def _visible(character: str) -> str:
