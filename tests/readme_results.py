@@ -157,7 +157,7 @@ def compared(out: Path, runs: list[Path], *words: str) -> Card:
 
 def matched(found: Card, levels: Any) -> list[dict[str, float | None]]:
     """The rate of each curve at each PSNR, by its name."""
-    from aeframe.codec.curves import Curve, Point
+    from aeframe.codec.comparison.curves import Curve, Point
 
     unit = "bytes" if "bytes" in found["curves"][0]["results"] else "bpp"
     curves = []

@@ -18,14 +18,15 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from aeframe import codec
-from aeframe.codec import Codec, files, packing
-from aeframe.codec.container import Kind, Reader, Writer
-from aeframe.codec.errors import ContainerError, ModelMismatchError, UnlikeError
-from aeframe.codec.files import compress, inspect, read, verify
+from aeframe.codec import Codec, packing
+from aeframe.codec import aez_file as files
+from aeframe.codec.aez_file import compress, inspect, read, verify
+from aeframe.codec.codec_file import CODEC
+from aeframe.codec.container.file_errors import ContainerError, ModelMismatchError, UnlikeError
+from aeframe.codec.container.format import Kind, Reader, Writer
+from aeframe.codec.entropy.rans import TOTAL
+from aeframe.codec.entropy.tables import Tables
 from aeframe.codec.packing import Packer, header_of, is_name, kept_names, named
-from aeframe.codec.rans import TOTAL
-from aeframe.codec.saved import CODEC
-from aeframe.codec.tables import Tables
 from aeframe.core.errors import UserError
 from tests.conftest import TWO, contents, trained_in
 from tests.forks import Server

@@ -11,10 +11,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aeframe.codec.container import CRC, SECTION, START, Header, Kind, Reader, Section, Writer
-from aeframe.codec.errors import ContainerError, NotAnAezError, UnsupportedVersionError
-from aeframe.codec.rans import TOTAL
-from aeframe.codec.tables import Tables
+from aeframe.codec.container.file_errors import (
+    ContainerError,
+    NotAnAezError,
+    UnsupportedVersionError,
+)
+from aeframe.codec.container.format import (
+    CRC,
+    SECTION,
+    START,
+    Header,
+    Kind,
+    Reader,
+    Section,
+    Writer,
+)
+from aeframe.codec.entropy.rans import TOTAL
+from aeframe.codec.entropy.tables import Tables
 
 HEADER = Header(bytes(range(32)), "uint8", (1, 28, 28))
 SECTIONS = (

@@ -11,9 +11,17 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from aeframe.codec.curves import Curve, Point, Standard, mosaic, pca_curve, standards, tiles
-from aeframe.codec.plot import drawn
-from aeframe.codec.rd import Comparison, Measured
+from aeframe.codec.comparison.curves import (
+    Curve,
+    Point,
+    Standard,
+    mosaic,
+    pca_curve,
+    standards,
+    tiles,
+)
+from aeframe.codec.comparison.images import Comparison, Measured
+from aeframe.codec.comparison.plot import drawn
 
 DIGITS = (load_digits().images * 15).astype(np.uint8)[:, None]
 

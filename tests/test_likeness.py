@@ -18,12 +18,12 @@ from sklearn.datasets import load_digits
 
 from aeframe import codec
 from aeframe.codec import Codec, likeness
+from aeframe.codec.aez_file import compress, inspect, read, verify
 from aeframe.codec.codec import identity_of
-from aeframe.codec.errors import UnlikeError
-from aeframe.codec.files import compress, inspect, read, verify
+from aeframe.codec.codec_file import CODEC
+from aeframe.codec.container.file_errors import UnlikeError
 from aeframe.codec.likeness import CHANCE, GROUP, Likeness, likeness_of
 from aeframe.codec.packing import Packer
-from aeframe.codec.saved import CODEC
 from aeframe.core.errors import UserError
 from aeframe.runs import model_file as artifact
 from aeframe.verbs.own_data import own_data

@@ -16,11 +16,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from aeframe import cli
-from aeframe.codec import files, photographs, rd_photographs, saved, tiles
-from aeframe.codec.errors import ContainerError, DamagedError
-from aeframe.codec.fitting import Counts, estimate
+from aeframe.codec import aez_file as files
+from aeframe.codec import codec_file as saved
+from aeframe.codec import photographs, tiles
+from aeframe.codec.comparison import whole_photographs as rd_photographs
+from aeframe.codec.container.file_errors import ContainerError, DamagedError
+from aeframe.codec.entropy.fitting import Counts, estimate
+from aeframe.codec.entropy.tables import Tables
 from aeframe.codec.packing import Packer
-from aeframe.codec.tables import Tables
 from aeframe.core.errors import UserError
 from aeframe.data import DataModule, Digits, PhotoCrops
 from aeframe.verbs.own_data import whole_files

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aeframe.codec import rans
-from aeframe.codec.errors import DamagedError
-from aeframe.codec.fitting import Counts, estimate, fit, frequencies
-from aeframe.codec.rans import TOTAL, Alphabets, Decoder, Spans
-from aeframe.codec.tables import FARTHEST, Tables
+from aeframe.codec.container.file_errors import DamagedError
+from aeframe.codec.entropy import rans
+from aeframe.codec.entropy.fitting import Counts, estimate, fit, frequencies
+from aeframe.codec.entropy.rans import TOTAL, Alphabets, Decoder, Spans
+from aeframe.codec.entropy.tables import FARTHEST, Tables
 
 Code = np.ndarray
 

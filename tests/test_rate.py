@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from omegaconf import DictConfig
 from torch import Tensor
 
-from aeframe.codec.fitting import Counts, estimate
+from aeframe.codec.entropy.fitting import Counts, estimate
 from aeframe.config.build import Built, build
 from aeframe.constraints import Rate
 from aeframe.constraints.rate import QUICK

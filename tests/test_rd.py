@@ -14,9 +14,9 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from aeframe import codec
-from aeframe.codec import curves
+from aeframe.codec.aez_file import compress
 from aeframe.codec.codec import rounded
-from aeframe.codec.files import compress
+from aeframe.codec.comparison import curves
 from aeframe.codec.packing import Packer
 
 DIGITS = load_digits().images.astype(np.uint8)[:120] * 15

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import aeframe as package
-from aeframe.codec.saved import CODEC
+from aeframe.codec.codec_file import CODEC
 from aeframe.core.errors import UserError
 from aeframe.core.regular_files import IrregularError, open_regular, read_text
 from aeframe.runs.checkpoint import saved_in, tried_in

@@ -2,6 +2,6 @@
 
 from aeframe.codec.calibration import calibrated
 from aeframe.codec.codec import Codec
-from aeframe.codec.saved import load, save
+from aeframe.codec.codec_file import load, save
 
 __all__ = ["Codec", "calibrated", "load", "save"]

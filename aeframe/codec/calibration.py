@@ -6,10 +6,10 @@ import numpy as np
 import torch
 
 from aeframe.codec.codec import Codec, Samples, decibels, errors, restored, rounded, units
-from aeframe.codec.fitting import bits_of, fit
+from aeframe.codec.entropy.fitting import bits_of, fit
+from aeframe.codec.entropy.tables import FARTHEST
 from aeframe.codec.likeness import MARGIN, Likeness, likeness_of
 from aeframe.codec.photographs import by_position
-from aeframe.codec.tables import FARTHEST
 from aeframe.core.errors import UserError
 from aeframe.data import DataModule
 from aeframe.data.source import Share

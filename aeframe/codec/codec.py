@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aeframe.codec.entropy.tables import FARTHEST, Codes, Tables
 from aeframe.codec.likeness import Likeness
-from aeframe.codec.tables import FARTHEST, Codes, Tables
 from aeframe.runs.model import Model
 
 Samples = NDArray[Any]

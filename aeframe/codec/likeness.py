@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from aeframe.codec.tables import ESCAPED_BITS
+from aeframe.codec.entropy.tables import ESCAPED_BITS
 
 Floats = NDArray[np.floating]
 

@@ -13,13 +13,13 @@ import numpy as np
 
 from aeframe.codec import photographs
 from aeframe.codec.codec import Codec, Decibels, Samples
-from aeframe.codec.container import MOST_SAMPLES, Header, Kind, Section
-from aeframe.codec.deflated import inflated
-from aeframe.codec.errors import DamagedError
-from aeframe.codec.fitting import bits_of
+from aeframe.codec.container.file_errors import DamagedError
+from aeframe.codec.container.format import MOST_SAMPLES, Header, Kind, Section
+from aeframe.codec.container.inflate import inflated
+from aeframe.codec.container.sections import parts
+from aeframe.codec.entropy.fitting import bits_of
+from aeframe.codec.entropy.tables import Tables
 from aeframe.codec.likeness import Finding, Likeness
-from aeframe.codec.parts import parts
-from aeframe.codec.tables import Tables
 
 OnUnlike = Literal["error", "lossless", "keep"]
 LONGEST = 200  # characters of a name

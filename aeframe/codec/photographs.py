@@ -17,11 +17,11 @@ import torch
 from numpy.typing import NDArray
 
 from aeframe.codec.codec import Codec, Decibels, Samples, decibels, errors
-from aeframe.codec.deflated import inflated
-from aeframe.codec.errors import DamagedError
-from aeframe.codec.fitting import estimate
-from aeframe.codec.parts import Part
-from aeframe.codec.tables import FARTHEST, Codes, Tables
+from aeframe.codec.container.file_errors import DamagedError
+from aeframe.codec.container.inflate import inflated
+from aeframe.codec.container.sections import Part
+from aeframe.codec.entropy.fitting import estimate
+from aeframe.codec.entropy.tables import FARTHEST, Codes, Tables
 from aeframe.codec.tiles import decoder_of, image_of, map_of
 from aeframe.core.errors import UserError
 from aeframe.runs.sample_arrays import as_stored

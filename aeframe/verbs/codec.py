@@ -11,8 +11,8 @@ from aeframe.core.errors import UserError
 from aeframe.verbs.base import Verb, add_compute, add_input, add_out, add_source
 
 if TYPE_CHECKING:
+    from aeframe.codec.aez_file import Summary
     from aeframe.codec.codec import Codec
-    from aeframe.codec.files import Summary
     from aeframe.verbs.given import Input
 
 ENDING = ".aez"
@@ -38,7 +38,7 @@ def _codec_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _codec(options: argparse.Namespace) -> None:
-    from aeframe.codec import saved
+    from aeframe.codec import codec_file as saved
     from aeframe.codec.calibration import calibrated
     from aeframe.runs import model_file as artifact
     from aeframe.verbs.outputs import require_writable
@@ -88,7 +88,7 @@ def _compress_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _compress(options: argparse.Namespace) -> None:
-    from aeframe.codec import files
+    from aeframe.codec import aez_file as files
     from aeframe.codec.packing import Packer, rows_at_once
     from aeframe.verbs.given import reading
     from aeframe.verbs.inputs import opened
@@ -134,7 +134,7 @@ def _decompress_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _decompress(options: argparse.Namespace) -> None:
-    from aeframe.codec import files
+    from aeframe.codec import aez_file as files
     from aeframe.verbs.outputs import free_place, say, shown
     from aeframe.verbs.pictures import write_samples
 
@@ -152,7 +152,7 @@ def _decompress(options: argparse.Namespace) -> None:
 
 
 def _inspect(options: argparse.Namespace) -> None:
-    from aeframe.codec import files
+    from aeframe.codec import aez_file as files
 
     found = files.inspect(_file(options))
     kinds = "".join(f", {size:,} {kind}" for kind, size in found.kinds.items())
@@ -173,7 +173,7 @@ def _verify_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _verify(options: argparse.Namespace) -> None:
-    from aeframe.codec import files
+    from aeframe.codec import aez_file as files
     from aeframe.codec.codec import decibels
     from aeframe.codec.packing import rows_at_once
     from aeframe.verbs.given import reading
@@ -203,7 +203,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 
 def _loaded(options: argparse.Namespace) -> Codec:
     """The codec that a command names."""
-    from aeframe.codec import saved
+    from aeframe.codec import codec_file as saved
 
     return saved.load(options.run, options.device, options.batch_size)
 

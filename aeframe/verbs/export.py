@@ -22,7 +22,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
-    from aeframe.codec.saved import beside
+    from aeframe.codec.codec_file import beside
     from aeframe.runs.model_file import export
     from aeframe.runs.program_export import export_onnx, export_torch, require_onnx
     from aeframe.verbs.outputs import free_place, say, whole_folder

@@ -14,7 +14,7 @@ from aeframe.verbs.base import SPLITS, Verb, add_compute, add_max_megapixels, ad
 
 if TYPE_CHECKING:
     from aeframe.codec.codec import Codec
-    from aeframe.codec.rd import Comparison
+    from aeframe.codec.comparison.images import Comparison
     from aeframe.verbs.given import Input
 
     Codecs = list[tuple[str, Codec]]
@@ -49,7 +49,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from aeframe.codec import saved
+    from aeframe.codec import codec_file as saved
     from aeframe.verbs.outputs import free_place
 
     if options.most < 1:
@@ -71,8 +71,8 @@ def _of_images(codecs: Codecs, options: argparse.Namespace) -> Comparison:
     import numpy as np
 
     from aeframe.codec.calibration import spread
-    from aeframe.codec.curves import pca_curve, standards
-    from aeframe.codec.rd import compared
+    from aeframe.codec.comparison.curves import pca_curve, standards
+    from aeframe.codec.comparison.images import compared
     from aeframe.verbs.given import reading
     from aeframe.verbs.own_data import own_data, samples_of
 
@@ -92,7 +92,7 @@ def _of_images(codecs: Codecs, options: argparse.Namespace) -> Comparison:
 
 def _of_photographs(codecs: Codecs, options: argparse.Namespace) -> Comparison:
     """Whole images, whatever the size of the crops that the network was trained on."""
-    from aeframe.codec.rd_photographs import compared
+    from aeframe.codec.comparison.whole_photographs import compared
     from aeframe.verbs.given import reading
     from aeframe.verbs.outputs import shown
     from aeframe.verbs.own_data import own_data, whole_files
@@ -172,7 +172,7 @@ def _cell(rate: float | None, own: float | None, digits: int) -> str:
 
 
 def _write(folder: Path, found: Comparison) -> None:
-    from aeframe.codec.plot import drawn
+    from aeframe.codec.comparison.plot import drawn
     from aeframe.core.files import replaced
 
     folder.mkdir(parents=True, exist_ok=True)

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from aeframe import codec
+from aeframe.codec.aez_file import compress, read
 from aeframe.codec.codec import Codec, Samples
-from aeframe.codec.files import compress, read
 from aeframe.codec.packing import Packer, rows_at_once
 from aeframe.data import MNIST
 from tests.benchmarks.probes.peak import Peak

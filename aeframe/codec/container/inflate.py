@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 
-from aeframe.codec.errors import DamagedError
+from aeframe.codec.container.file_errors import DamagedError
 
 
 def inflated(data: bytes, most: int) -> bytes:

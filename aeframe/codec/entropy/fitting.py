@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from aeframe.codec.rans import TOTAL, Integers
-from aeframe.codec.tables import FARTHEST, MOST_ENTRIES, MOST_SYMBOLS, Codes, Tables
+from aeframe.codec.entropy.rans import TOTAL, Integers
+from aeframe.codec.entropy.tables import FARTHEST, MOST_ENTRIES, MOST_SYMBOLS, Codes, Tables
 
 CLUSTERS = (1, 32, 256)
 ROUNDS = 6

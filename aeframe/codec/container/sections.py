@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from aeframe.codec.container import Kind, Section
-from aeframe.codec.errors import DamagedError
+from aeframe.codec.container.file_errors import DamagedError
+from aeframe.codec.container.format import Kind, Section
 
 
 class Part(NamedTuple):

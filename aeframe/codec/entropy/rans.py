@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from aeframe.codec.errors import DamagedError
+from aeframe.codec.container.file_errors import DamagedError
 
 Integers = NDArray[np.int64]
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
-from aeframe.codec.curves import Curve, Point
+from aeframe.codec.comparison.curves import Curve, Point
 
 COLORS = ("#d62728", "#1f77b4", "#2ca02c", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f", "#17becf")
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 960, 620, 70, 560, 20

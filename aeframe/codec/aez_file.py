@@ -11,13 +11,14 @@ from typing import BinaryIO
 import numpy as np
 
 from aeframe.codec.codec import Codec, Samples, decibels, errors
-from aeframe.codec.container import DTYPES, Header, Kind, Reader, Writer
-from aeframe.codec.errors import (
+from aeframe.codec.container.file_errors import (
     ContainerError,
     DamagedError,
     ModelMismatchError,
     UnlikeError,
 )
+from aeframe.codec.container.format import DTYPES, Header, Kind, Reader, Writer
+from aeframe.codec.container.sections import Part, parts
 from aeframe.codec.likeness import Finding
 from aeframe.codec.packing import (
     MOST_NAMES,
@@ -28,7 +29,6 @@ from aeframe.codec.packing import (
     names_in,
     unpack,
 )
-from aeframe.codec.parts import Part, parts
 from aeframe.core.errors import UserError
 
 

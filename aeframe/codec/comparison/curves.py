@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from PIL import Image, features
 
 from aeframe.codec.codec import decibels
-from aeframe.codec.container import Header, Kind, Writer
-from aeframe.codec.fitting import fit
+from aeframe.codec.container.format import Header, Kind, Writer
+from aeframe.codec.entropy.fitting import fit
+from aeframe.codec.entropy.tables import Codes, Tables
 from aeframe.codec.packing import most_coded
-from aeframe.codec.tables import Codes, Tables
 
 Images = NDArray[np.uint8]
 """[N, C, H, W]; one or three channels."""

@@ -15,8 +15,8 @@ import safetensors.numpy
 import torch
 
 from aeframe.codec.codec import Codec, identity_of, units
+from aeframe.codec.entropy.tables import Tables
 from aeframe.codec.likeness import Likeness
-from aeframe.codec.tables import Tables
 from aeframe.core.errors import UserError, reason
 from aeframe.core.files import replaced
 from aeframe.core.local_paths import local

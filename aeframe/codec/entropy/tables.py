@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from aeframe.codec.errors import DamagedError
-from aeframe.codec.rans import BITS, PER_LANE, Alphabets, Decoder, Integers, encode
+from aeframe.codec.container.file_errors import DamagedError
+from aeframe.codec.entropy.rans import BITS, PER_LANE, Alphabets, Decoder, Integers, encode
 
 Codes = NDArray[np.int32]
 

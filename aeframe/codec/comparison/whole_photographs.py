@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import features
 
+from aeframe.codec.aez_file import compress
 from aeframe.codec.codec import Codec, decibels
-from aeframe.codec.curves import Curve, Images, Point, coded, flat_tables
-from aeframe.codec.files import compress
+from aeframe.codec.comparison.curves import Curve, Images, Point, coded, flat_tables
+from aeframe.codec.comparison.images import Comparison, Measured, decoder_bytes
 from aeframe.codec.packing import Packer
-from aeframe.codec.rd import Comparison, Measured, decoder_bytes
 from aeframe.core.errors import UserError
 
 Results = list[list[Point]]

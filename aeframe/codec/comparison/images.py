@@ -10,11 +10,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+from aeframe.codec.aez_file import compress, read
 from aeframe.codec.codec import Codec, decibels, errors
-from aeframe.codec.curves import Curve, Images, Point
-from aeframe.codec.files import compress, read
+from aeframe.codec.codec_file import file_of
+from aeframe.codec.comparison.curves import Curve, Images, Point
 from aeframe.codec.packing import Packer, rows_at_once
-from aeframe.codec.saved import file_of
 from aeframe.runs.model_file import model_file
 
 OURS = "autoencoder"

@@ -22,7 +22,7 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from aeframe.codec.errors import (
+from aeframe.codec.container.file_errors import (
     ChecksumError,
     ContainerError,
     NotAnAezError,
