@@ -84,7 +84,7 @@ def _work(argv: Sequence[str]) -> int:
 
 def train() -> None:
     """Train what sys.argv says; ends the process with 0 done, 1 failed, 2 the user's mistake."""
-    from aeframe.launch import end_with_the_first
+    from aeframe.training.processes import end_with_the_first
 
     end_with_the_first()
     _end_with(lambda: _train(sys.argv[1:]))

@@ -152,7 +152,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             what, remedy = "an estimator trains in one process", "Write hardware=cpu or gpu."
             raise UserError(f"hardware.strategy={node['hardware']['strategy']}", what, remedy)
         folder.mkdir(parents=True, exist_ok=True)
-        imported("aeframe.train").run(node, folder.resolve())
+        imported("aeframe.training.run").run(node, folder.resolve())
         return load(folder)
 
     def _configuration(self, *more: str) -> dict[str, Any]:

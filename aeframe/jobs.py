@@ -51,7 +51,7 @@ class Jobs:
             return node, None
         from aeframe.config.override_words import AUTOMATIC
 
-        resume = imported("aeframe.resume")
+        resume = imported("aeframe.training.resume.configuration")
         saved = imported("aeframe.runs.checkpoint").saved_in(folder)
         if saved is None:
             self._begin_anew(node, folder, words)
@@ -69,7 +69,9 @@ class Jobs:
         """Raise ConfigError where the folder, which has no checkpoint to go on from, holds another run."""
         saved = imported("aeframe.runs.checkpoint")
         if (best := saved.saved_in(folder, saved.BEST)) is not None:
-            imported("aeframe.resume").check_same(best, _as_begun(best, node, words))
+            imported("aeframe.training.resume.configuration").check_same(
+                best, _as_begun(best, node, words)
+            )
 
     def ended(self, end: Interrupted | KeyboardInterrupt) -> BaseException:
         """What a signal ended, with how it goes on: of a sweep that is the sweep, and not one of its jobs."""
@@ -89,8 +91,8 @@ class Jobs:
         """Do a job. Returns the optimized metric; of a job that failed the worst value that there is."""
         from hydra.core.hydra_config import HydraConfig
 
-        from aeframe.garbage import collects
         from aeframe.sweep_direction import worst
+        from aeframe.training.garbage import collects
 
         value = collects(self._tried)(cfg)  # of a run that failed its exception holds all
         return worst(HydraConfig.get().sweeper) if math.isnan(value) else value
@@ -176,13 +178,13 @@ class Jobs:
             refuse_used(folder, cfg.resume is not None)
             _write_configuration(cfg, folder / ".hydra")
         failed.unlink(missing_ok=True)
-        return imported("aeframe.train").run(node, folder, self.command.flags, saved)
+        return imported("aeframe.training.run").run(node, folder, self.command.flags, saved)
 
 
 def _as_begun(saved: Any, node: Any, words: Sequence[str]) -> Any:
     """A configuration with what its parts or the defaults choose as they did when the run was begun."""
-    own = imported("aeframe.resume").keeping_metric(saved, node)
-    return imported("aeframe.older_defaults").with_own_defaults(saved, words, own)
+    own = imported("aeframe.training.resume.configuration").keeping_metric(saved, node)
+    return imported("aeframe.training.resume.older_defaults").with_own_defaults(saved, words, own)
 
 
 def _write_configuration(cfg: Any, folder: Path) -> None:

@@ -13,10 +13,10 @@ import torch
 from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
-from aeframe.config.build import build
 from aeframe.monitoring.dashboard.dashboard import DRAWN, LAST
 from aeframe.monitoring.dashboard.page import Page
 from aeframe.monitoring.dashboard.view import Samples, View
+from aeframe.training.build import build
 
 EVERY = [name for name, _ in [*DRAWN, *LAST]]
 

@@ -152,7 +152,7 @@ def serve(client: Connection) -> None:
     from aeframe.core.imports import imported
 
     torch.set_num_threads(1)
-    imported("aeframe.train")
+    imported("aeframe.training.run")
     imported("sklearn.decomposition")
     client.send("ready")
     with contextlib.suppress(EOFError):

@@ -17,12 +17,12 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from aeframe.config.build import Built, build
 from aeframe.constraints import TopK
 from aeframe.core.noise import Noise
 from aeframe.core.schedules import Clock
 from aeframe.models import Output
 from aeframe.networks.active_units import Active, read_active, write_active
+from aeframe.training.build import Built, build
 from tests.test_pairs import fit
 
 Compose = Callable[..., DictConfig]

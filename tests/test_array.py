@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 import torch
 
-from aeframe.config.build import build
 from aeframe.config.node import plain
 from aeframe.core.errors import TrainingError, UserError
 from aeframe.data import Array, DataModule
 from aeframe.runs import model_file as artifact
+from aeframe.training.build import build
 
 
 def setup(path: Path, **options: object) -> DataModule:

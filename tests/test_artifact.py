@@ -18,13 +18,13 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
 import aeframe as package
-from aeframe.config.build import build
 from aeframe.config.node import plain
 from aeframe.core.errors import UserError
 from aeframe.data import DataSpec
 from aeframe.runs.layout import MODEL, NOTE
 from aeframe.runs.model_file import save
 from aeframe.runs.sample_arrays import as_stored
+from aeframe.training.build import build
 from tests.test_pairs import CONSTRAINTS, ILLEGAL, VARIANTS, choice
 from tests.test_startup import ROOT
 

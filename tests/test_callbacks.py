@@ -16,12 +16,12 @@ import pytorch_lightning as pl
 from omegaconf import DictConfig
 from rich.console import Console
 
-from aeframe import callbacks
-from aeframe.callbacks import Until
-from aeframe.config.build import Built, build
 from aeframe.config.options import UntilOptions
 from aeframe.core.errors import TrainingError
 from aeframe.monitoring.progress_bar import Bar, progress
+from aeframe.training import stopping as callbacks
+from aeframe.training.build import Built, build
+from aeframe.training.stopping import Until
 from tests.conftest import TINY
 
 Compose = Callable[..., DictConfig]

@@ -448,7 +448,7 @@ def test_weights_that_are_no_numbers_are_not_kept(
         with torch.no_grad():
             module.trained[0].fill_(torch.nan)
 
-    monkeypatch.setattr("aeframe.module.AutoencoderModule.after_step", spoil)
+    monkeypatch.setattr("aeframe.training.module.AutoencoderModule.after_step", spoil)
     status, _, err = aeframe(*TINY, "checkpoint.every_minutes=0", "trainer.steps_per_call=1")
     assert status == 1
     assert "the weights became infinite or no numbers in step 1. Write a lower" in err

@@ -20,11 +20,11 @@ from pytorch_lightning.profilers import PassThroughProfiler
 from pytorch_lightning.strategies import SingleDeviceStrategy
 from torch import nn
 
-from aeframe import compute
-from aeframe.config.build import build
 from aeframe.models import Autoencoder
 from aeframe.monitoring.dashboard.dashboard import Dashboard
-from aeframe.pace import _Ahead, needs_lightning
+from aeframe.training.build import build
+from aeframe.training.speed import compute
+from aeframe.training.speed.steps_ahead import _Ahead, needs_lightning
 from tests.conftest import TINY
 from tests.test_pairs import fit
 

@@ -16,14 +16,14 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator, ImageEvent
 from tensorboard.plugins.hparams import api_pb2, plugin_data_pb2
 
-from aeframe import report
-from aeframe.config.build import build
 from aeframe.config.node import plain
 from aeframe.config.options import DashboardOptions
 from aeframe.evaluation.metric_names import metric_names
 from aeframe.monitoring.dashboard.dashboard import Dashboard
 from aeframe.monitoring.dashboard.painting import MARGIN
 from aeframe.monitoring.dashboard.view import View
+from aeframe.training import report
+from aeframe.training.build import build
 
 Command = Callable[..., Any]
 SMALL = ("network=linear", "evaluation.images=20", "evaluation.importance_samples=2")

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from aeframe.checkpoints import Best
 from aeframe.core.errors import MachineError, UserError
 from aeframe.explanations import explained
-from aeframe.fit import told
 from aeframe.overrides import parse
 from aeframe.runs.folder import locked
+from aeframe.training.checkpointing import Best
+from aeframe.training.fit import told
 from tests.conftest import TINY
 
 Command = Callable[..., tuple[int, str, str]]

@@ -17,11 +17,11 @@ from aeframe.config.optimizer_checks import optimizer_problems
 from aeframe.config.options import DivergenceOptions
 from aeframe.config.torch_classes import make_scheduler
 from aeframe.data.sampler import EpochBatches
-from aeframe.divergence import PLANNED, Guard
-from aeframe.module import AutoencoderModule
-from aeframe.restored import COUNTED, _check_options
 from aeframe.runs.checkpoint import tried_in
 from aeframe.runs.structure import UnfitError
+from aeframe.training.divergence import PLANNED, Guard
+from aeframe.training.module import AutoencoderModule
+from aeframe.training.resume.checkpoint_check import COUNTED, _check_options
 from tests.conftest import Killed
 from tests.test_pace import differences, written
 from tests.torture import story

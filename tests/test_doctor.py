@@ -18,8 +18,6 @@ import torch
 from omegaconf import DictConfig
 from rich.console import Console
 
-from aeframe.checkpoints import Last
-from aeframe.config.build import Built, build
 from aeframe.config.check import check
 from aeframe.config.options import CheckpointOptions
 from aeframe.core.errors import UserError
@@ -27,8 +25,6 @@ from aeframe.core.signals import Signals
 from aeframe.evaluation.baselines import Baseline
 from aeframe.evaluation.card import Card
 from aeframe.evaluation.copy_check import CopyCheck
-from aeframe.loops import FitLoop
-from aeframe.module import AutoencoderModule
 from aeframe.monitoring.doctor.code_units import Collapse, DeadUnits
 from aeframe.monitoring.doctor.doctor import Doctor
 from aeframe.monitoring.doctor.end_of_training import of_card
@@ -37,9 +33,13 @@ from aeframe.monitoring.doctor.rule import Finding, Patient, Rule, Vitals
 from aeframe.monitoring.doctor.saturation import SAMPLES, saturated
 from aeframe.monitoring.doctor.suggestions import Override, first_valid
 from aeframe.monitoring.progress_bar import Bar
-from aeframe.onward import commands
-from aeframe.restored import _check_callbacks
 from aeframe.runs.structure import UnfitError
+from aeframe.training.build import Built, build
+from aeframe.training.checkpointing import Last
+from aeframe.training.loops import FitLoop
+from aeframe.training.module import AutoencoderModule
+from aeframe.training.next_commands import commands
+from aeframe.training.resume.checkpoint_check import _check_callbacks
 from tests import sick_runs
 from tests.conftest import Killed
 from tests.sick_runs import SHORT, SICK, files

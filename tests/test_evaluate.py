@@ -19,12 +19,12 @@ from omegaconf import DictConfig
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
-from aeframe.config.build import Built, build
 from aeframe.data import Array, DataModule
 from aeframe.evaluation.baselines import FITTED, Corruption, baselines
 from aeframe.evaluation.card import Card, Evaluation
 from aeframe.evaluation.copy_check import CopyCheck, copy_check
-from aeframe.report import _table
+from aeframe.training.build import Built, build
+from aeframe.training.report import _table
 
 Compose = Callable[..., DictConfig]
 X = torch.rand(600, 1, 4, 5, generator=torch.Generator().manual_seed(0))

@@ -15,11 +15,11 @@ from omegaconf import DictConfig
 from PIL import Image
 from scipy.fft import dctn
 
-from aeframe.config.build import build
 from aeframe.config.check import check
 from aeframe.core.errors import ConfigError
 from aeframe.networks import FullyConv
 from aeframe.networks.fully_conv import FullyConvDecoder, cosine_kernels
+from aeframe.training.build import build
 
 Compose = Callable[..., DictConfig]
 

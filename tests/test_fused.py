@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import ExponentialLR
 
-from aeframe.fused import step_of
+from aeframe.training.speed.fused_adam import step_of
 
 Make = Callable[[list[nn.Parameter]], Optimizer]
 MADE: dict[str, Make] = {

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from aeframe import train
 from aeframe.estimators import AutoencoderTransformer
 from aeframe.evaluation.card import Evaluation
+from aeframe.training import run as train
 from tests.conftest import TINY
 
 Command = Callable[..., tuple[int, str, str]]

@@ -16,9 +16,9 @@ import pytest
 import torch
 from PIL import Image
 
-from aeframe import train
 from aeframe.data import ImageFolder
 from aeframe.runs.foreign_files import FILES
+from aeframe.training import run as train
 from tests.conftest import EPOCH, contents
 from tests.test_sweep import rows
 

@@ -11,12 +11,12 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from aeframe.compute import compile_network, computing, rounding_for
-from aeframe.config.build import Built, build
 from aeframe.constraints.penalty import L2
-from aeframe.divergence import DivergenceError
-from aeframe.graph import WARM_UP
-from aeframe.pace import Pace, _Ahead
+from aeframe.training.build import Built, build
+from aeframe.training.divergence import DivergenceError
+from aeframe.training.speed.compute import compile_network, computing, rounding_for
+from aeframe.training.speed.cuda_graph import WARM_UP
+from aeframe.training.speed.steps_ahead import Pace, _Ahead
 from tests.test_pairs import fit
 
 Compose = Callable[..., DictConfig]

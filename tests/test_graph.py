@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 import torch
 
-from aeframe import graph, pace
-from aeframe.config.build import build
 from aeframe.constraints import revival
 from aeframe.constraints.penalty import L2
 from aeframe.core.errors import TrainingError
+from aeframe.training.build import build
+from aeframe.training.speed import cuda_graph as graph
+from aeframe.training.speed import steps_ahead as pace
 from tests.tape import Simulated
 from tests.test_pace import SMALL, Compose, Run, differences, quickly, trained
 from tests.test_pairs import fit

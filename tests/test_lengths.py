@@ -20,11 +20,11 @@ from aeframe.config.node import plain
 from aeframe.config.optimizer_checks import optimizer_problems
 from aeframe.core.durations import seconds, written
 from aeframe.core.schedules import Clock
-from aeframe.lengths import length_notes, stretched
-from aeframe.onward import commands
-from aeframe.rates import follow
-from aeframe.resume import with_overrides
 from aeframe.runs.checkpoint import Saved
+from aeframe.training.learning_rates import follow
+from aeframe.training.next_commands import commands
+from aeframe.training.resume.configuration import with_overrides
+from aeframe.training.schedule_lengths import length_notes, stretched
 from tests.conftest import EPOCH
 
 Command = Callable[..., tuple[int, str, str]]

@@ -12,12 +12,12 @@ import pytest
 from PIL import Image
 
 import aeframe
-from aeframe.config.build import build
 from aeframe.config.node import plain
 from aeframe.core.errors import UserError
 from aeframe.data import ImageFolder, Raw
 from aeframe.data.image_reader import ImageReader
 from aeframe.runs.model_file import save
+from aeframe.training.build import build
 
 DARK, BRIGHT = np.full((8, 8), 2), np.arange(64).reshape(8, 8)
 

@@ -16,9 +16,9 @@ from aeframe.completion import completions
 from aeframe.config.composition import CONF, Choice, chosen, composed
 from aeframe.config.differences import differences
 from aeframe.menu import groups, help_text, summary
-from aeframe.onward import commands
 from aeframe.overrides import parse
-from aeframe.resume import harmless_here
+from aeframe.training.next_commands import commands
+from aeframe.training.resume.configuration import harmless_here
 
 Command = Callable[..., tuple[int, str, str]]
 Compose = Callable[..., DictConfig]

@@ -19,7 +19,6 @@ from omegaconf import DictConfig
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
-from aeframe.config.build import build
 from aeframe.constraints import L1, Constraint, Masking, TopK
 from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.noise import Noise
@@ -30,6 +29,7 @@ from aeframe.evaluation.metrics import DeadUnits, Metrics
 from aeframe.models import Autoencoder, Code, Output, Posterior, Sparse, Undercomplete, Variational
 from aeframe.models.autoencoder import Term
 from aeframe.models.variational import ELBO
+from aeframe.training.build import build
 from tests.constraint_tools import identity, model
 from tests.forks import Server
 

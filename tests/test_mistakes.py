@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from omegaconf import DictConfig
 
-from aeframe.config.build import build
 from aeframe.config.check import check
 from aeframe.core.errors import ConfigError, UserError
+from aeframe.training.build import build
 
 Compose = Callable[..., DictConfig]
 ONE = (

@@ -12,17 +12,17 @@ import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from aeframe.callbacks import EarlyStopping
-from aeframe.checkpoints import Best
-from aeframe.config.build import build
 from aeframe.config.check import check
 from aeframe.config.node import plain
 from aeframe.config.optimized_metric import optimized_metric
 from aeframe.config.options import EarlyStoppingOptions, Training
 from aeframe.core.errors import ConfigError
 from aeframe.core.schedules import Clock, schedule, schedules_of
-from aeframe.objective import planned_end, schedule_notes
 from aeframe.sweep import SweepTable
+from aeframe.training.build import build
+from aeframe.training.checkpointing import Best
+from aeframe.training.objective import planned_end, schedule_notes
+from aeframe.training.stopping import EarlyStopping
 from tests.test_callbacks import SMALL, STILL, Fitted
 from tests.test_dashboard import Events
 

@@ -55,7 +55,7 @@ def values(monkeypatch: pytest.MonkeyPatch) -> dict[int, float]:
         (folder / "evaluation.json").write_text(json.dumps(card))
         return known[size]
 
-    monkeypatch.setattr("aeframe.train.run", run)
+    monkeypatch.setattr("aeframe.training.run.run", run)
     return known
 
 

@@ -20,16 +20,16 @@ from pytorch_lightning.loops.fetchers import _DataFetcher, _PrefetchDataFetcher
 from pytorch_lightning.utilities.combined_loader import CombinedLoader
 from torch import Tensor
 
-from aeframe import pace
-from aeframe.checkpoints import Best
-from aeframe.config.build import Built, build
 from aeframe.core import signals as interruption
 from aeframe.core.errors import TrainingError
 from aeframe.data import Batch
-from aeframe.loops import Fetcher
 from aeframe.models.likelihoods import Bernoulli, Gaussian, Likelihood
-from aeframe.module import AutoencoderModule
-from aeframe.train import _trainer
+from aeframe.training.build import Built, build
+from aeframe.training.checkpointing import Best
+from aeframe.training.loops import Fetcher
+from aeframe.training.module import AutoencoderModule
+from aeframe.training.speed import steps_ahead as pace
+from aeframe.training.trainer import _trainer
 from tests.test_dashboard import Events
 
 pytestmark = pytest.mark.filterwarnings(

@@ -12,11 +12,11 @@ import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig
 
-from aeframe.config.build import Built, build
 from aeframe.config.check import check
 from aeframe.config.composition import CONF
 from aeframe.constraints import AuxK, Constraint, Resampling
 from aeframe.core.errors import ConfigError
+from aeframe.training.build import Built, build
 
 Compose = Callable[..., DictConfig]
 

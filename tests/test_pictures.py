@@ -12,7 +12,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from aeframe.config.build import build
 from aeframe.config.options import DashboardOptions
 from aeframe.models.variational import gaussian_kl
 from aeframe.monitoring.dashboard import code_plots as code
@@ -20,6 +19,7 @@ from aeframe.monitoring.dashboard.code_plots import principal_components, scatte
 from aeframe.monitoring.dashboard.filters import decoder_filters, encoder_filters
 from aeframe.monitoring.dashboard.latent import bars, quantiles
 from aeframe.monitoring.dashboard.painting import GAP, LINE, MARGIN, SIDE
+from aeframe.training.build import build
 from tests.drawing import EVERY, Drawn, drawn
 
 __all__ = ["drawn"]

@@ -11,11 +11,11 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
-from aeframe.config.build import build
 from aeframe.core.noise import Noise
 from aeframe.core.precision import widen
 from aeframe.models import Posterior
 from aeframe.models.variational import gaussian_kl
+from aeframe.training.build import build
 from tests.conftest import TINY
 
 Compose = Callable[..., DictConfig]

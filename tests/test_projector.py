@@ -21,12 +21,12 @@ from tensorboard.plugins.projector.projector_plugin import ProjectorPlugin
 from werkzeug.test import Client
 
 from aeframe import load
-from aeframe.config.build import build
 from aeframe.evaluation.baselines import Baseline
 from aeframe.evaluation.card import Card
 from aeframe.evaluation.copy_check import CopyCheck
 from aeframe.monitoring.dashboard.projector import CONFIG, POINTS, UNITS
 from aeframe.monitoring.dashboard.text import markdown
+from aeframe.training.build import build
 from tests.conftest import TINY, TWO, trained_in
 from tests.drawing import Drawn, drawn
 from tests.forks import Server

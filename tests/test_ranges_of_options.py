@@ -9,7 +9,6 @@ import pytest
 import yaml
 from omegaconf import DictConfig
 
-from aeframe.config.build import build
 from aeframe.config.check import check
 from aeframe.config.composition import CONF
 from aeframe.config.signature import parameters
@@ -19,6 +18,7 @@ from aeframe.core.errors import ConfigError
 from aeframe.core.noise import Noise
 from aeframe.core.schedules import schedule
 from aeframe.evaluation.card import Evaluation
+from aeframe.training.build import build
 from tests.test_pairs import SPARSE, choice
 
 Compose = Callable[..., DictConfig]

@@ -14,7 +14,6 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from aeframe.codec.entropy.fitting import Counts, estimate
-from aeframe.config.build import Built, build
 from aeframe.constraints import Rate
 from aeframe.constraints.rate import QUICK
 from aeframe.core.noise import Noise
@@ -22,6 +21,7 @@ from aeframe.models import Undercomplete
 from aeframe.models.autoencoder import Setting
 from aeframe.models.likelihoods import Gaussian
 from aeframe.networks import FullyConv
+from aeframe.training.build import Built, build
 from tests.constraint_tools import NOW, code, data, model, seen
 
 Compose = Callable[..., DictConfig]

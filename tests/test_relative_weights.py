@@ -11,13 +11,13 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
-from aeframe.config.build import build
 from aeframe.constraints import L1, L2, Contractive, JumpReLU, KLSparsity, Orthogonal
 from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.constraints.constraint import Penalty
 from aeframe.core.noise import Noise
 from aeframe.data import Normalization
 from aeframe.models.likelihoods import Bernoulli, Gaussian
+from aeframe.training.build import build
 from tests.constraint_tools import NOW, data, model
 
 X = torch.randn(200, 6, generator=torch.Generator().manual_seed(1)) + 0.3

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from omegaconf import DictConfig
 
-from aeframe.config.build import build
 from aeframe.core.process import here
-from aeframe.onward import commands
-from aeframe.report import sizes
+from aeframe.training.build import build
+from aeframe.training.next_commands import commands
+from aeframe.training.report import sizes
 
 Command = Callable[..., tuple[int, str, str]]
 Compose = Callable[..., DictConfig]

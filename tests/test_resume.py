@@ -15,9 +15,9 @@ import torch
 from tensorboard.summary.writer import event_file_writer
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from aeframe import pace
-from aeframe.checkpoints import LAST, Last, WholeFiles
-from aeframe.module import AutoencoderModule
+from aeframe.training.checkpointing import LAST, Last, WholeFiles
+from aeframe.training.module import AutoencoderModule
+from aeframe.training.speed import steps_ahead as pace
 from tests.conftest import Killed
 from tests.test_pace import differences
 from tests.torture import logged, records, story

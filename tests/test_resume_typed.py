@@ -370,7 +370,7 @@ def test_a_run_at_work_is_left_alone(
     aeframe: Command, begun: Path, tmp_path: Path, how: tuple[str, ...]
 ) -> None:
     code = (
-        "import pathlib, sys; from aeframe.launch import locked\n"
+        "import pathlib, sys; from aeframe.training.processes import locked\n"
         "with locked(pathlib.Path('run')): print('locked', flush=True); sys.stdin.read()"
     )
     process = subprocess.Popen(

@@ -20,13 +20,13 @@ from tensorboard.context import RequestContext
 from tensorboard.plugins import base_plugin
 from tensorboard.plugins.custom_scalar import layout_pb2
 
-from aeframe import scalars
-from aeframe.config.build import build
 from aeframe.evaluation.metric_names import METRICS
-from aeframe.module import AutoencoderModule
 from aeframe.monitoring.dashboard.charts import CHARTS, STEP, Charts, layout
 from aeframe.monitoring.event_files import Curves
-from aeframe.scalars import norm
+from aeframe.training import scalars
+from aeframe.training.build import build
+from aeframe.training.module import AutoencoderModule
+from aeframe.training.scalars import norm
 from tests.conftest import Killed
 from tests.test_dashboard import Events
 from tests.test_pairs import fit
@@ -160,8 +160,8 @@ def test_waiting_is_the_share_of_the_time_between_logged_steps(
         while True:
             yield now
 
-    from aeframe import loops
     from aeframe.data.datamodule import Resident
+    from aeframe.training import loops
 
     batches, write = Resident.__iter__, scalars.Scalars.write
 

@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 
 import aeframe as package
-from aeframe.config.build import build
 from aeframe.config.node import plain
 from aeframe.constraints import Masking
 from aeframe.constraints.constrained import ConstrainedAutoencoder
@@ -33,6 +32,7 @@ from aeframe.networks import MLP
 from aeframe.runs.layout import MODEL
 from aeframe.runs.model_file import save
 from aeframe.runs.sample_arrays import as_stored
+from aeframe.training.build import build
 from aeframe.verbs.own_data import own_data
 from aeframe.verbs.pictures import as_bytes
 from tests.test_metrics import computed, passed

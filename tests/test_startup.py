@@ -45,7 +45,7 @@ FIRST_STEP = """
 import os, sys
 from aeframe import imports
 from aeframe.cli import train
-imports.imported("aeframe.train")
+imports.imported("aeframe.training.run")
 from pytorch_lightning import LightningModule
 def step(self, *args, **kwargs):
     print("\\n", 0, *sys.modules, flush=True)
@@ -133,7 +133,7 @@ def test_the_first_step_does_not_wait_for_what_only_the_end_needs(
 ) -> None:
     argv = ("dataset=array", f"dataset.path={vectors}", "model.latent_dim=3")
     _, modules = imported(tmp_path, FIRST_STEP, *argv)
-    assert {"pytorch_lightning", "aeframe.train", "aeframe.evaluation.card"} <= modules
+    assert {"pytorch_lightning", "aeframe.training.run", "aeframe.evaluation.card"} <= modules
     assert not modules & {"sklearn", "matplotlib", "scipy.signal"}
 
 
@@ -161,7 +161,7 @@ def test_scipy_signal_is_there_for_whoever_wants_it(tmp_path: Path) -> None:
     code = """
 import sys
 from aeframe.core.imports import imported
-imported("aeframe.train")
+imported("aeframe.training.run")
 before = set(sys.modules)
 import scipy.signal, scipy.stats
 assert list(scipy.signal.convolve([1, 2], [1, 3])) == [1, 5, 6]

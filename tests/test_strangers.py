@@ -92,7 +92,7 @@ def test_the_best_checkpoint_is_none_either(
         *("os.system", "builtins.eval", "subprocess.Popen", "torch.load", "torch.hub.load"),
         *("torch.optim.swa_utils.AveragedModel", "torch.optim.adam.Adam", "torch.optim.os.system"),
         *("aeframe.__main__.main", "aeframe.cli.main", "aeframe.sweep.SweepTable", "aeframe.cli"),
-        *("aeframe.conf.x", "aeframe.config.build.build", "aeframe.train.run", "aeframe.data.os"),
+        *("aeframe.conf.x", "aeframe.training.build.build", "aeframe.training.run.run", "aeframe.data.os"),
         *("aeframe.modelsx.Sparse", "aeframe.models.autoencoder.nn.Linear", "aeframe", "", ".", "..", "aeframe.data."),
         *("aeframe.models..Sparse", "aeframe.models.sparse.nn", "aeframe.data.datamodule.torch", "torch.optim."),
         *("aeframe.constraints.", "aeframe.networks/../cli.main", "torch.optim.lr_scheduler.math"),

@@ -13,12 +13,12 @@ import torch
 from omegaconf import DictConfig
 from torch.optim import Optimizer
 
-from aeframe.config.build import build
 from aeframe.config.check import check
 from aeframe.config.optimizer_checks import optimizer_problems
 from aeframe.config.torch_classes import make_scheduler
 from aeframe.core.errors import ConfigError
 from aeframe.core.noise import Noise
+from aeframe.training.build import build
 from tests.test_pairs import fit
 
 Compose = Callable[..., DictConfig]

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from aeframe.config.build import build
 from aeframe.evaluation.tradeoffs import Trade, trading, unbeaten
 from aeframe.sweep import SweepTable
+from aeframe.training.build import build
 
 Compose = Callable[..., DictConfig]
 ERRORS = {"mse": 0.5, "denoised_mse": 0.6, "l0": 7.0, "kl": 3.0, "rate": 40.0, "contractive": 2.0}

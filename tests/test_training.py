@@ -11,10 +11,10 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from aeframe.config.build import Built, build
 from aeframe.core.noise import Noise
-from aeframe.report import choices
-from aeframe.train import _quiet
+from aeframe.training.build import Built, build
+from aeframe.training.report import choices
+from aeframe.training.trainer import _quiet
 from tests.test_pairs import fit
 
 Compose = Callable[..., DictConfig]

@@ -13,7 +13,6 @@ from omegaconf import DictConfig
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
-from aeframe.config.build import build
 from aeframe.config.node import plain
 from aeframe.core.noise import Noise
 from aeframe.core.schedules import Clock
@@ -21,6 +20,7 @@ from aeframe.models import Setting, Undercomplete, Variational
 from aeframe.models.likelihoods import Gaussian
 from aeframe.networks import MLP
 from aeframe.runs.saved_network import saved_net
+from aeframe.training.build import build
 from tests.test_pairs import fit
 
 Compose = Callable[..., DictConfig]

@@ -22,7 +22,6 @@ import torch
 from PIL import Image
 
 import aeframe as package
-from aeframe.config.build import build
 from aeframe.config.node import plain
 from aeframe.constraints import TopK
 from aeframe.core.errors import UserError
@@ -30,6 +29,7 @@ from aeframe.data import ImageFolder
 from aeframe.runs.model_file import save
 from aeframe.runs.program_export import near as is_near
 from aeframe.runs.program_export import parts as parts_of
+from aeframe.training.build import build
 from aeframe.verbs import VERBS, image_files, inputs
 from aeframe.verbs.completion import options, script
 from aeframe.verbs.outputs import READ, free_place

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from aeframe.config.build import build
 from aeframe.core.noise import Noise
+from aeframe.training.build import build
 from tests.tape import WAITING, tensors
 from tests.test_graph import VARIANTS
 

@@ -11,8 +11,8 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from aeframe.config.build import build
 from aeframe.data.sampler import EpochBatches
+from aeframe.training.build import build
 from tests.test_pairs import fit
 
 Compose = Callable[..., DictConfig]

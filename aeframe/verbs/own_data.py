@@ -17,9 +17,9 @@ from aeframe.data.image_folder import Folder
 from aeframe.data.image_listing import find_images
 from aeframe.data.layouts import Layout, is_like_signal
 from aeframe.data.source import Samples
-from aeframe.resume import harmless_here
 from aeframe.runs.model import Model
 from aeframe.runs.origin import with_data_found
+from aeframe.training.resume.configuration import harmless_here
 
 
 def layout_of(model: Model) -> Layout:

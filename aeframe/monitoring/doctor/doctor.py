@@ -13,14 +13,14 @@ from pytorch_lightning.trainer.states import TrainerFn
 from aeframe.core.distributed import is_sharded
 from aeframe.evaluation.card import Card
 from aeframe.evaluation.metrics import COUNTED
-from aeframe.loops import waited
-from aeframe.module import AutoencoderModule
 from aeframe.monitoring.doctor.code_units import Collapse, DeadUnits
 from aeframe.monitoring.doctor.end_of_training import SPREADS, of_card
 from aeframe.monitoring.doctor.learning import UNRELATED, LearningRate, MeanImage, Overfitting
 from aeframe.monitoring.doctor.rule import Finding, Patient, Rule, Vitals
 from aeframe.monitoring.doctor.saturation import SaturatedOutput, SaturatedUnits, saturated
 from aeframe.monitoring.doctor.waiting import DataWaiting
+from aeframe.training.loops import waited
+from aeframe.training.module import AutoencoderModule
 
 RULES: tuple[type[Rule], ...] = (
     *(Collapse, DeadUnits, SaturatedOutput, SaturatedUnits, LearningRate),

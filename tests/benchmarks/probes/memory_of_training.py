@@ -4,7 +4,7 @@ import contextlib
 import io
 import runpy
 
-import aeframe.train  # noqa: F401
+import aeframe.training.run  # noqa: F401
 from tests.benchmarks.probes.peak import Peak
 
 if __name__ == "__main__":

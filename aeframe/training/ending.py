@@ -8,8 +8,8 @@ from collections.abc import Iterable
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Timer
 
-from aeframe.callbacks import EarlyStopping, Until
 from aeframe.core.schedules import Clock
+from aeframe.training.stopping import EarlyStopping, Until
 
 
 def epochs_of(end: Clock) -> int:

@@ -16,9 +16,6 @@ from torch import Tensor, nn
 
 from aeframe.core.errors import UserError, short
 from aeframe.core.plain import is_count, mapping
-from aeframe.divergence import PLANNED, RATES
-from aeframe.module import AutoencoderModule
-from aeframe.rates import CYCLED, lengths_in
 from aeframe.runs.checkpoint import LEFT, MOST_BACK, Saved, state_in
 from aeframe.runs.layout import BEST, CHECKPOINTS, LAST, PREVIOUS
 from aeframe.runs.structure import (
@@ -30,6 +27,9 @@ from aeframe.runs.structure import (
     same_keys,
     with_floats,
 )
+from aeframe.training.divergence import PLANNED, RATES
+from aeframe.training.learning_rates import CYCLED, lengths_in
+from aeframe.training.module import AutoencoderModule
 
 COUNTED = (
     *("last_epoch", "_step_count", "_last_lr", "best", "num_bad_epochs", "cooldown_counter"),

@@ -14,12 +14,12 @@ from torch.nn.utils import get_total_norm
 
 from aeframe.core.distributed import is_sharded, sum_over_ranks
 from aeframe.data import Batch
-from aeframe.loops import waited
 from aeframe.models.autoencoder import Output
 from aeframe.monitoring.event_files import write_scalars
+from aeframe.training.loops import waited
 
 if TYPE_CHECKING:
-    from aeframe.module import AutoencoderModule
+    from aeframe.training.module import AutoencoderModule
 
 Listener = Callable[[Mapping[str, float]], None]
 

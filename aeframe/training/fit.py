@@ -10,17 +10,18 @@ import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
-from aeframe.checkpoints import Best
-from aeframe.compute import compile_network, keep_narrow_layers_exact
-from aeframe.config.build import Built
 from aeframe.core.distributed import is_lost
 from aeframe.core.errors import MachineError, TrainingError, UserError, reason
 from aeframe.core.files import DISK, cause, file_of
 from aeframe.core.process import is_first_process
-from aeframe.divergence import DivergenceError
 from aeframe.monitoring import event_files as events
 from aeframe.runs.checkpoint import Saved, good_before
 from aeframe.runs.layout import BEST, CHECKPOINTS, LAST
+from aeframe.training.build import Built
+from aeframe.training.checkpointing import Best
+from aeframe.training.divergence import DivergenceError
+from aeframe.training.speed.compute import compile_network, keep_narrow_layers_exact
+from aeframe.training.trainer import is_lightnings
 
 WORKER_DIED = (
     "a process that fetched data was ended from outside, as the system does where memory runs out. "
@@ -119,12 +120,3 @@ def _in_words(error: Exception, folder: Path, trainer: pl.Trainer) -> TrainingEr
     if trainer.world_size > 1 and is_lost(error):
         return MachineError(f"another process of the run has ended ({reason(error)}).")
     return None
-
-
-def is_lightnings(error: BaseException) -> bool:
-    """Whether Lightning raised it, of its own accord."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    raised_in = "" if trace is None else trace.tb_frame.f_globals.get("__name__", "")
-    return raised_in.partition(".")[0] in ("pytorch_lightning", "lightning_fabric")

@@ -11,9 +11,9 @@ from pytorch_lightning.loops.fit_loop import _FitLoop
 from pytorch_lightning.loops.progress import _BatchProgress
 from pytorch_lightning.loops.training_epoch_loop import _TrainingEpochLoop
 
-from aeframe.checkpoints import Last
 from aeframe.core.distributed import most_over_ranks
 from aeframe.core.signals import Interrupted
+from aeframe.training.checkpointing import Last
 
 
 class EpochLoop(_TrainingEpochLoop):

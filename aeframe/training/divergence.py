@@ -12,13 +12,13 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from aeframe.checkpoints import CALMER
 from aeframe.config.options import DivergenceOptions
 from aeframe.core.errors import TrainingError
 from aeframe.core.files import replaced
 from aeframe.core.strict_json import as_json
 from aeframe.data import Batch
 from aeframe.runs.layout import DIVERGED
+from aeframe.training.checkpointing import CALMER
 
 FAR = 1e9  # of normalized values, whose squares then are beyond what float32 adds to others
 SHOWN = 5  # samples in the message; the file has all

@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 
 from aeframe.config.options import EarlyStoppingOptions, UntilOptions
 from aeframe.evaluation.metric_names import better_is
-from aeframe.objective import is_settled
+from aeframe.training.objective import is_settled
 
 
 class Until(pl.Callback):

@@ -14,10 +14,10 @@ from aeframe.core.durations import is_duration, seconds, written
 from aeframe.core.errors import ConfigError, Problem, UserError, short
 from aeframe.core.plain import flat, mapping
 from aeframe.core.process import called
-from aeframe.lengths import LENGTHS, stretched
 from aeframe.runs.checkpoint import Saved, state_in
 from aeframe.runs.layout import LAST
 from aeframe.runs.origin import with_data_found
+from aeframe.training.schedule_lengths import LENGTHS, stretched
 
 HARMLESS = (
     "resume",

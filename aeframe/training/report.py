@@ -11,13 +11,13 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from aeframe.config.build import Built
 from aeframe.config.differences import differences
 from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.process import here
 from aeframe.core.strict_json import cell
 from aeframe.evaluation.card import Card
 from aeframe.runs.checkpoint import Saved
+from aeframe.training.build import Built
 
 ROWS = {  # metric of the test split -> what the table calls it
     "denoised_mse": "MSE from the corrupted input",

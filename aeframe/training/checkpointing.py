@@ -23,9 +23,9 @@ from aeframe.core.errors import MachineError, TrainingError, reason
 from aeframe.core.files import cause, replaced
 from aeframe.core.signals import Interrupted, Signals
 from aeframe.evaluation.metric_names import better_is
-from aeframe.objective import is_settled
 from aeframe.runs.checkpoint import state_in
 from aeframe.runs.layout import BEST, CHECKPOINTS, LAST, PREVIOUS
+from aeframe.training.objective import is_settled
 
 CALMER = "Write a lower optimizer.lr, trainer.gradient_clip_val=1, or a smaller weight of the term."
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import time
-import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from copy import deepcopy
 from pathlib import Path
@@ -16,13 +14,35 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from hydra.core.hydra_config import HydraConfig
-from lightning_fabric.utilities.exceptions import MisconfigurationException
-from pytorch_lightning.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
 
-from aeframe import codec, report
-from aeframe.callbacks import EarlyStopping, Until
-from aeframe.checkpoints import Best, Last, OwnCheckpoints, WholeFiles
-from aeframe.compute import (
+from aeframe import codec
+from aeframe.constraints.constrained import ConstrainedAutoencoder
+from aeframe.core.errors import UserError
+from aeframe.core.files import replaced
+from aeframe.core.process import is_first_process
+from aeframe.core.strict_json import as_json
+from aeframe.evaluation.card import Card
+from aeframe.evaluation.metric_names import better_is
+from aeframe.evaluation.tradeoffs import Trade
+from aeframe.monitoring import event_files as events
+from aeframe.monitoring.dashboard.dashboard import Dashboard
+from aeframe.monitoring.doctor.doctor import Doctor
+from aeframe.monitoring.doctor.rule import Finding
+from aeframe.runs import model_file as artifact
+from aeframe.runs.checkpoint import Saved, gone_back_to, stamp_of, state_in, tried_in
+from aeframe.runs.folder import locked, used
+from aeframe.runs.folder_guide import write_guide
+from aeframe.runs.layout import CHECKPOINTS, DIVERGED, LAST
+from aeframe.training import report
+from aeframe.training.build import Built, build
+from aeframe.training.checkpointing import Best
+from aeframe.training.ending import ended_by, epochs_of, in_words
+from aeframe.training.fit import fit_or_fail, told
+from aeframe.training.garbage import collects
+from aeframe.training.next_commands import TRAIN_ON, again, commands
+from aeframe.training.processes import one_job
+from aeframe.training.resume.checkpoint_check import check_fits
+from aeframe.training.speed.compute import (
     computing,
     keep_freed_memory,
     parallel_jobs,
@@ -30,40 +50,8 @@ from aeframe.compute import (
     threads_for,
     without_denormals,
 )
-from aeframe.config.build import Built, build
-from aeframe.constraints.constrained import ConstrainedAutoencoder
-from aeframe.core.errors import UserError
-from aeframe.core.files import replaced
-from aeframe.core.process import is_first_process
-from aeframe.core.signals import Signals
-from aeframe.core.strict_json import as_json
-from aeframe.ending import ended_by, epochs_of, in_words
-from aeframe.evaluation.card import Card
-from aeframe.evaluation.metric_names import better_is
-from aeframe.evaluation.tradeoffs import Trade
-from aeframe.fit import fit_or_fail, is_lightnings, told
-from aeframe.garbage import collects
-from aeframe.launch import one_job
-from aeframe.loops import FitLoop
-from aeframe.monitoring import event_files as events
-from aeframe.monitoring.dashboard.dashboard import Dashboard
-from aeframe.monitoring.doctor.doctor import Doctor
-from aeframe.monitoring.doctor.rule import Finding
-from aeframe.monitoring.progress_bar import Bar
-from aeframe.onward import TRAIN_ON, again, commands
-from aeframe.restored import check_fits
-from aeframe.runs import model_file as artifact
-from aeframe.runs.checkpoint import Saved, gone_back_to, stamp_of, state_in, tried_in
-from aeframe.runs.folder import locked, used
-from aeframe.runs.folder_guide import write_guide
-from aeframe.runs.layout import CHECKPOINTS, DIVERGED, LAST
-
-PROFILERS: dict[str, Callable[..., Profiler]] = {
-    "simple": SimpleProfiler,
-    "advanced": AdvancedProfiler,
-    "pytorch": PyTorchProfiler,
-}
-"""What they find goes to files in the run's folder."""
+from aeframe.training.stopping import Until
+from aeframe.training.trainer import _quiet, _trainer
 
 
 @collects
@@ -225,33 +213,6 @@ def _log_choices(trainer: pl.Trainer, built: Built, card: Card, value: float) ->
     trainer.logger.close()
 
 
-def _trainer(built: Built, folder: Path, metric: str, best: Best) -> pl.Trainer:
-    name = built.training.profiler
-    profiler = PROFILERS[name](dirpath=folder, filename="profile") if name else None
-    may_stop = any(c.may_stop for c in built.callbacks if isinstance(c, Until | EarlyStopping))
-    keeps = built.module.guard.options.retries > 0
-    last = Last(folder, built.checkpoint, Signals(), may_stop=may_stop, keeps_previous=keeps)
-    with torch.random.fork_rng(devices=[]), _refused():  # Lightning may draw from the global stream
-        trainer = pl.Trainer(
-            **{k: v for k, v in built.trainer.items() if k != "profiler"},
-            profiler=profiler,
-            callbacks=[*built.callbacks, Bar(metric), last, best],
-            plugins=[WholeFiles()],
-            logger=events.Curves(folder),
-            default_root_dir=folder,
-            use_distributed_sampler=False,
-            num_sanity_val_steps=0,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            inference_mode=not built.net.differentiates,
-        )
-    trainer.fit_loop = FitLoop(trainer, last)
-    trainer._checkpoint_connector = OwnCheckpoints(trainer)
-    # outside of it a signal ends the process at once, where Lightning's handlers would go on
-    trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
-    return trainer
-
-
 @contextmanager
 def _claimed(folder: Path, goes_on: bool, saved: Saved | None) -> Iterator[None]:
     """The folder as this run's own. Raises UserError where it is another's, at work or not.
@@ -277,39 +238,9 @@ def _claimed(folder: Path, goes_on: bool, saved: Saved | None) -> Iterator[None]
                 checkpoints.rmdir()
 
 
-@contextmanager
-def _refused() -> Iterator[None]:
-    """What Lightning says of a combination of hardware and trainer keys, as the user's mistake."""
-    try:
-        yield
-    except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and not is_lightnings(error):
-            raise
-        reason = str(error).splitlines()[0].rstrip(".")
-        raise UserError("hardware and trainer", f"Lightning refuses them: {reason}") from error
-
-
 def _until(built: Built) -> Until:
     return next(c for c in built.callbacks if isinstance(c, Until))
 
 
 def _doctor(built: Built) -> Doctor:
     return next(c for c in built.callbacks if isinstance(c, Doctor))
-
-
-def _quiet() -> None:
-    """Lightning's advice and advertisements go to no one; its errors are kept."""
-    for name in ("pytorch_lightning", "lightning_fabric"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    for pattern in (
-        ".*does not have many workers.*",  # batches are slices of memory
-        ".*LeafSpec.*",
-        ".*could not find the monitored key.*",  # steps ended before the first validation, which comes then
-        ".*ReduceLROnPlateau conditioned on.*",  # the same
-        "(?s).*exists and is not empty.*",  # the folder of a run that goes on
-        ".*sync_dist=True.*",  # torchmetrics has already reduced what is logged
-        ".*attribute of a Tensor that is not a leaf.*",  # torch.compile, of tensors that it looks at
-        ".*TensorFloat32 tensor cores.*",  # torch.compile's advice: trainer.precision says what is rounded
-        ".*GPU available but not used.*",  # hardware=cpu was asked for
-    ):
-        warnings.filterwarnings("ignore", pattern)

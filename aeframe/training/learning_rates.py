@@ -11,8 +11,8 @@ from torch import nn
 from torch.optim import Optimizer
 
 from aeframe.core.plain import is_count, mapping
-from aeframe.divergence import RATES
-from aeframe.lengths import LENGTHS
+from aeframe.training.divergence import RATES
+from aeframe.training.schedule_lengths import LENGTHS
 
 CYCLED = ("lr", "momentum", "betas")
 """Options of optimizers that schedules change; RATES: those that a run that went back lowers."""

@@ -12,7 +12,6 @@ import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig
 
-from aeframe.callbacks import EarlyStopping, Until
 from aeframe.config.check import find
 from aeframe.config.make import batch_size, data_module, make_model
 from aeframe.config.node import plain
@@ -28,17 +27,18 @@ from aeframe.constraints import Data
 from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.errors import ConfigError, Problem
 from aeframe.data import DataModule
-from aeframe.divergence import Guard
 from aeframe.evaluation.card import Evaluation
-from aeframe.launch import require_devices
-from aeframe.lengths import length_notes
-from aeframe.module import AutoencoderModule
 from aeframe.monitoring.dashboard.charts import Charts
 from aeframe.monitoring.dashboard.dashboard import Dashboard
 from aeframe.monitoring.doctor.doctor import Doctor
 from aeframe.monitoring.doctor.rule import Patient
-from aeframe.objective import planned_end, schedule_notes
-from aeframe.pace import Pace
+from aeframe.training.divergence import Guard
+from aeframe.training.module import AutoencoderModule
+from aeframe.training.objective import planned_end, schedule_notes
+from aeframe.training.processes import require_devices
+from aeframe.training.schedule_lengths import length_notes
+from aeframe.training.speed.steps_ahead import Pace
+from aeframe.training.stopping import EarlyStopping, Until
 
 ATTACH_SAMPLES = 2048  # training samples from which thresholds and the first output are set
 ROUNDING = 1e-6  # beyond a likelihood's support, of what was scaled in another precision

@@ -23,7 +23,7 @@ from aeframe.core.schedules import Clock
 from aeframe.data import Batch
 
 if TYPE_CHECKING:
-    from aeframe.module import AutoencoderModule
+    from aeframe.training.module import AutoencoderModule
 
 WARM_UP = 3  # steps on the side stream before the capture, as torch's notes on CUDA graphs advise
 

@@ -15,12 +15,12 @@ from pytorch_lightning.strategies import SingleDeviceStrategy
 from torch.optim import Optimizer
 
 from aeframe.data import Batch
-from aeframe.fused import step_of
-from aeframe.graph import Graph, graph_for, say
-from aeframe.loops import EpochLoop
+from aeframe.training.loops import EpochLoop
+from aeframe.training.speed.cuda_graph import Graph, graph_for, say
+from aeframe.training.speed.fused_adam import step_of
 
 if TYPE_CHECKING:
-    from aeframe.module import AutoencoderModule
+    from aeframe.training.module import AutoencoderModule
 
 
 class Pace:

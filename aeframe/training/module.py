@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from aeframe.checkpoints import metrics_of, restore_metrics
 from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.constraints.constraint import Step
 from aeframe.core.distributed import begin_batch, own_rows_of
@@ -21,12 +20,13 @@ from aeframe.core.errors import UserError
 from aeframe.core.noise import Noise, mix
 from aeframe.core.schedules import Clock
 from aeframe.data import Batch, DataModule
-from aeframe.divergence import Guard, diverged, outlier
 from aeframe.evaluation.metrics import Metrics
 from aeframe.models.autoencoder import Output
-from aeframe.pace import Pace
-from aeframe.rates import follow
-from aeframe.scalars import Noted, Scalars
+from aeframe.training.checkpointing import metrics_of, restore_metrics
+from aeframe.training.divergence import Guard, diverged, outlier
+from aeframe.training.learning_rates import follow
+from aeframe.training.scalars import Noted, Scalars
+from aeframe.training.speed.steps_ahead import Pace
 
 MakeOptimizer = Callable[[Any], Optimizer]
 MakeScheduler = Callable[[Optimizer], Any]

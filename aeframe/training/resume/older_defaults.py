@@ -12,8 +12,8 @@ import yaml
 from aeframe.config.differences import GROUPS, differences
 from aeframe.config.override_words import key_of
 from aeframe.core.regular_files import read_text
-from aeframe.resume import find_changes, is_harmless
 from aeframe.runs.checkpoint import LONGEST, Saved
+from aeframe.training.resume.configuration import find_changes, is_harmless
 
 
 def with_own_defaults(

@@ -1,0 +1,96 @@
+"""The Trainer of a run, made from its configuration."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytorch_lightning as pl
+import torch
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+from pytorch_lightning.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
+
+from aeframe.core.errors import UserError
+from aeframe.core.signals import Signals
+from aeframe.monitoring import event_files as events
+from aeframe.monitoring.progress_bar import Bar
+from aeframe.training.build import Built
+from aeframe.training.checkpointing import Best, Last, OwnCheckpoints, WholeFiles
+from aeframe.training.loops import FitLoop
+from aeframe.training.stopping import EarlyStopping, Until
+
+PROFILERS: dict[str, Callable[..., Profiler]] = {
+    "simple": SimpleProfiler,
+    "advanced": AdvancedProfiler,
+    "pytorch": PyTorchProfiler,
+}
+"""What they find goes to files in the run's folder."""
+
+
+def _trainer(built: Built, folder: Path, metric: str, best: Best) -> pl.Trainer:
+    name = built.training.profiler
+    profiler = PROFILERS[name](dirpath=folder, filename="profile") if name else None
+    may_stop = any(c.may_stop for c in built.callbacks if isinstance(c, Until | EarlyStopping))
+    keeps = built.module.guard.options.retries > 0
+    last = Last(folder, built.checkpoint, Signals(), may_stop=may_stop, keeps_previous=keeps)
+    with torch.random.fork_rng(devices=[]), _refused():  # Lightning may draw from the global stream
+        trainer = pl.Trainer(
+            **{k: v for k, v in built.trainer.items() if k != "profiler"},
+            profiler=profiler,
+            callbacks=[*built.callbacks, Bar(metric), last, best],
+            plugins=[WholeFiles()],
+            logger=events.Curves(folder),
+            default_root_dir=folder,
+            use_distributed_sampler=False,
+            num_sanity_val_steps=0,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            inference_mode=not built.net.differentiates,
+        )
+    trainer.fit_loop = FitLoop(trainer, last)
+    trainer._checkpoint_connector = OwnCheckpoints(trainer)
+    # outside of it a signal ends the process at once, where Lightning's handlers would go on
+    trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
+    return trainer
+
+
+@contextmanager
+def _refused() -> Iterator[None]:
+    """What Lightning says of a combination of hardware and trainer keys, as the user's mistake."""
+    try:
+        yield
+    except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not is_lightnings(error):
+            raise
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise UserError("hardware and trainer", f"Lightning refuses them: {reason}") from error
+
+
+def _quiet() -> None:
+    """Lightning's advice and advertisements go to no one; its errors are kept."""
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    for pattern in (
+        ".*does not have many workers.*",  # batches are slices of memory
+        ".*LeafSpec.*",
+        ".*could not find the monitored key.*",  # steps ended before the first validation, which comes then
+        ".*ReduceLROnPlateau conditioned on.*",  # the same
+        "(?s).*exists and is not empty.*",  # the folder of a run that goes on
+        ".*sync_dist=True.*",  # torchmetrics has already reduced what is logged
+        ".*attribute of a Tensor that is not a leaf.*",  # torch.compile, of tensors that it looks at
+        ".*TensorFloat32 tensor cores.*",  # torch.compile's advice: trainer.precision says what is rounded
+        ".*GPU available but not used.*",  # hardware=cpu was asked for
+    ):
+        warnings.filterwarnings("ignore", pattern)
+
+
+def is_lightnings(error: BaseException) -> bool:
+    """Whether Lightning raised it, of its own accord."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    raised_in = "" if trace is None else trace.tb_frame.f_globals.get("__name__", "")
+    return raised_in.partition(".")[0] in ("pytorch_lightning", "lightning_fabric")
