@@ -1,6 +1,6 @@
 """`python -m aeframe VERB`: also how Lightning starts the other ranks of a distributed run."""
 
-from aeframe.cli import main
+from aeframe.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -157,9 +157,9 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
 
     def _configuration(self, *more: str) -> dict[str, Any]:
         """Compose the configuration as the command line does. more: words before the overrides."""
+        from aeframe.cli.command_line import parse
+        from aeframe.cli.hydra_errors import explained
         from aeframe.config.node import plain
-        from aeframe.explanations import explained
-        from aeframe.overrides import parse
         from aeframe.runs.folder import Folders
 
         said = {

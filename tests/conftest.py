@@ -24,7 +24,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import settings
 from omegaconf import DictConfig
 
-from aeframe import cli
+from aeframe.cli import main as cli
 from aeframe.config.composition import CONF
 from aeframe.runs.folder import Folders
 from tests.forks import Server

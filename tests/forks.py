@@ -100,7 +100,7 @@ class Server:
         out: Path = Path(os.devnull),
         limit: int | None = None,
         environment: Mapping[str, str] | None = None,
-        entry: str = "aeframe.cli:train",
+        entry: str = "aeframe.cli.main:train",
     ) -> Forked:
         """said, out: the files for its stderr and stdout. limit: of a file's bytes. entry: what it calls."""
         how = {"said": said, "out": out, "limit": limit, "environment": environment or {}}
@@ -230,7 +230,7 @@ def _let_ranks_be_forked() -> None:
             os._exit(0)
         _name("rank")
         with _exits():
-            from aeframe.cli import main
+            from aeframe.cli.main import main
 
             os.environ.clear()
             os.environ.update(environment)

@@ -19,7 +19,8 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 import numpy as np
 
-from aeframe import cli, load
+from aeframe import load
+from aeframe.cli import main as cli
 from aeframe.config.composition import CONF
 from aeframe.config.signature import parameters
 from aeframe.config.targets import resolve

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
-from aeframe.cli import train
+from aeframe.cli.train import train
 from aeframe.data.source import Samples
 from aeframe.monitoring.doctor.waiting import DataWaiting
 

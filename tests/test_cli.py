@@ -20,7 +20,8 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from aeframe import __version__, cli
+from aeframe import __version__
+from aeframe.cli import main as cli
 from aeframe.runs.folder_guide import GUIDE, MEANINGS
 from aeframe.runs.foreign_files import Beginning
 from tests.conftest import TINY, contents

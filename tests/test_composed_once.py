@@ -43,7 +43,7 @@ def test_what_it_is_checked_with_is_what_it_trains_with(
     words = (*TINY, "model=sparse", "constraint=[topk,masking]", "+optimizer.eps=1e-7")
     assert aeframe(*words, "hydra.run.dir=run")[0] == 0
     with monkeypatch.context() as patch:
-        patch.setattr("aeframe.composed_once.composed_once", nullcontext)
+        patch.setattr("aeframe.cli.hydra_cache.composed_once", nullcontext)
         assert aeframe(*words, "hydra.run.dir=plain")[0] == 0
     for name in ("config", "overrides"):
         files = (tmp_path / run / ".hydra" / f"{name}.yaml" for run in ("run", "plain"))

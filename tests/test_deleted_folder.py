@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from aeframe.cli.command_line import parse
+from aeframe.cli.hydra_errors import explained
 from aeframe.core.errors import MachineError, UserError
-from aeframe.explanations import explained
-from aeframe.overrides import parse
 from aeframe.runs.folder import locked
 from aeframe.training.checkpointing import Best
 from aeframe.training.fit import told

@@ -17,10 +17,10 @@ import safetensors.torch
 import torch
 
 import aeframe as package
+from aeframe.cli.verbs.measuring import of_test_split
 from aeframe.core.errors import UserError
 from aeframe.runs.layout import MODEL, NOTE
 from aeframe.runs.model_file import KEY
-from aeframe.verbs.card import of_test_split
 
 Change = Callable[[dict[str, Any], dict[str, torch.Tensor]], Any]
 ENCODER = "model.encoder.1.weight"
@@ -98,7 +98,7 @@ FOREIGN: dict[str, tuple[Change, str]] = {
     "no identity": (put("identity", ""), "it names no identity"),
     # of the configuration
     "a command": (put("config|model|_target_", "os.system"), "only classes of torch.optim and of aeframe"),
-    "a module of ours": (put("config|model|_target_", "aeframe.cli.main"), "only classes"),
+    "a module of ours": (put("config|model|_target_", "aeframe.cli.main.main"), "only classes"),
     "another room": (put("config|model|_target_", "aeframe.data.Array"), "is no Autoencoder"),
     "a class of torch": (put("config|constraint|x", {"_target_": "torch.optim.SGD"}), "is no Constraint"),
     "an import": (put("config|network|_target_", "aeframe.networks.nothing.Here"), "there is no such class"),

@@ -17,10 +17,8 @@ from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from aeframe.composed_once import Loader
-from aeframe.config.composition import CONF
-from aeframe.core.errors import UserError
-from aeframe.hydra_keys import (
+from aeframe.cli.hydra_cache import Loader
+from aeframe.cli.hydra_keys import (
     LAUNCHERS,
     OWN_JOB,
     SAMPLERS,
@@ -29,6 +27,8 @@ from aeframe.hydra_keys import (
     check_sweep,
     is_new_folder,
 )
+from aeframe.config.composition import CONF
+from aeframe.core.errors import UserError
 from tests.conftest import TINY
 
 Command = Callable[..., tuple[int, str, str]]

@@ -17,6 +17,7 @@ import safetensors.numpy
 from sklearn.datasets import load_digits
 
 from aeframe import codec
+from aeframe.cli.verbs.own_data import own_data
 from aeframe.codec import Codec, likeness
 from aeframe.codec.aez_file import compress, inspect, read, verify
 from aeframe.codec.codec import identity_of
@@ -26,7 +27,6 @@ from aeframe.codec.likeness import CHANCE, GROUP, Likeness, likeness_of
 from aeframe.codec.packing import Packer
 from aeframe.core.errors import UserError
 from aeframe.runs import model_file as artifact
-from aeframe.verbs.own_data import own_data
 
 DIGITS = load_digits().images.astype(np.uint8)[:, None]
 KNOWN = Likeness(10.0, 90.0, 15.0, 60.0, rank=24, held_out=1200)

@@ -14,12 +14,12 @@ from sklearn.base import clone
 
 import aeframe as package
 from aeframe import codec
+from aeframe.cli.command_line import parse
 from aeframe.config.check import check
 from aeframe.config.node import plain
 from aeframe.core.errors import UserError
 from aeframe.core.local_paths import is_address, local
 from aeframe.estimators import AutoencoderTransformer
-from aeframe.overrides import parse
 from tests.conftest import TINY
 
 Command = Callable[..., tuple[int, str, str]]

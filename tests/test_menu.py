@@ -12,11 +12,11 @@ import pytest
 import yaml
 from omegaconf import DictConfig, OmegaConf
 
-from aeframe.completion import completions
+from aeframe.cli.command_line import parse
+from aeframe.cli.completion import completions
+from aeframe.cli.help import groups, help_text, summary
 from aeframe.config.composition import CONF, Choice, chosen, composed
 from aeframe.config.differences import differences
-from aeframe.menu import groups, help_text, summary
-from aeframe.overrides import parse
 from aeframe.training.next_commands import commands
 from aeframe.training.resume.configuration import harmless_here
 

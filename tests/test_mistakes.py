@@ -249,7 +249,7 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["seed=${seed}"], "seed: Recursive interpolation detected."),
     (["seed=${nowhere:1}"], "seed: Unsupported interpolation type nowhere."),
     # classes
-    (["model._target_=aeframe.cli.main"], "model._target_=aeframe.cli.main: only classes of torch.optim and of aeframe's parts can be named here."),
+    (["model._target_=aeframe.cli.main.main"], "model._target_=aeframe.cli.main.main: only classes of torch.optim and of aeframe's parts can be named here."),
     (["dataset._target_=aeframe.data.datamodule.DataModule"], "is no Source."),
     (["network._target_=aeframe.networks"], "network._target_=aeframe.networks: only classes of"),
     (["model._target_=null"], "model._target_: names no class. Write model._target_=CLASS."),

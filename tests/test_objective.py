@@ -12,13 +12,13 @@ import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
 
+from aeframe.cli.sweep import SweepTable
 from aeframe.config.check import check
 from aeframe.config.node import plain
 from aeframe.config.optimized_metric import optimized_metric
 from aeframe.config.options import EarlyStoppingOptions, Training
 from aeframe.core.errors import ConfigError
 from aeframe.core.schedules import Clock, schedule, schedules_of
-from aeframe.sweep import SweepTable
 from aeframe.training.build import build
 from aeframe.training.checkpointing import Best
 from aeframe.training.objective import planned_end, schedule_notes

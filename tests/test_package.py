@@ -98,7 +98,7 @@ def test_the_wheel_says_its_version_license_and_command(wheel: Path) -> None:
         commands = opened.read(f"{info}/entry_points.txt").decode()
         assert f"{info}/licenses/LICENSE" in opened.namelist()
     assert "License-Expression: MIT" in metadata
-    assert "aeframe = aeframe.cli:main" in commands
+    assert "aeframe = aeframe.cli.main:main" in commands
 
 
 def test_the_installed_command_trains_in_an_empty_folder(installed: Path, tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from aeframe import cli
+from aeframe.cli import main as cli
+from aeframe.cli.verbs.own_data import whole_files
 from aeframe.codec import aez_file as files
 from aeframe.codec import codec_file as saved
 from aeframe.codec import photographs, tiles
@@ -26,7 +27,6 @@ from aeframe.codec.entropy.tables import Tables
 from aeframe.codec.packing import Packer
 from aeframe.core.errors import UserError
 from aeframe.data import DataModule, Digits, PhotoCrops
-from aeframe.verbs.own_data import whole_files
 from tests.conftest import trained_in
 from tests.forks import Server
 

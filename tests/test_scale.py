@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 
 import aeframe as package
+from aeframe.cli.verbs.own_data import own_data
+from aeframe.cli.verbs.pictures import as_bytes
 from aeframe.config.node import plain
 from aeframe.constraints import Masking
 from aeframe.constraints.constrained import ConstrainedAutoencoder
@@ -33,8 +35,6 @@ from aeframe.runs.layout import MODEL
 from aeframe.runs.model_file import save
 from aeframe.runs.sample_arrays import as_stored
 from aeframe.training.build import build
-from aeframe.verbs.own_data import own_data
-from aeframe.verbs.pictures import as_bytes
 from tests.test_metrics import computed, passed
 
 Values = Callable[[np.random.Generator], np.ndarray]

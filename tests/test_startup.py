@@ -22,7 +22,7 @@ HEAVY = TRAINING | {"torch", "numpy", "scipy", "sklearn", "matplotlib", "PIL"}
 
 COMMAND = """
 import sys
-from aeframe.cli import train
+from aeframe.cli.main import train
 try:
     train()
 except SystemExit as end:
@@ -31,7 +31,7 @@ print("\\n", status, *sys.modules)
 """
 EACH_COMMAND = """
 import sys
-from aeframe.cli import train
+from aeframe.cli.main import train
 status, commands = 0, sys.argv[1:]
 for command in commands:
     sys.argv[1:] = command.split()
@@ -44,7 +44,7 @@ print("\\n", status, *sys.modules)
 FIRST_STEP = """
 import os, sys
 from aeframe import imports
-from aeframe.cli import train
+from aeframe.cli.main import train
 imports.imported("aeframe.training.run")
 from pytorch_lightning import LightningModule
 def step(self, *args, **kwargs):
@@ -92,7 +92,7 @@ def test_what_hydra_answers_imports_nothing_heavy(
     completed = {"COMP_LINE": "train.py model=s", "COMP_POINT": "16"}
     ended, modules = imported(tmp_path, COMMAND, *argv, **completed)
     assert ended == status
-    assert {"aeframe.cli", "hydra"} <= modules
+    assert {"aeframe.cli.main", "hydra"} <= modules
     assert not modules & HEAVY
 
 
@@ -106,7 +106,7 @@ def test_what_is_answered_at_once_imports_not_even_hydra(
 ) -> None:
     ended, modules = imported(tmp_path, COMMAND, *argv)
     assert ended == status
-    assert "aeframe.cli" in modules
+    assert "aeframe.cli.main" in modules
     assert not modules & (HEAVY | {"hydra", "omegaconf", "rich"})
 
 

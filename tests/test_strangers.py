@@ -91,7 +91,7 @@ def test_the_best_checkpoint_is_none_either(
     [
         *("os.system", "builtins.eval", "subprocess.Popen", "torch.load", "torch.hub.load"),
         *("torch.optim.swa_utils.AveragedModel", "torch.optim.adam.Adam", "torch.optim.os.system"),
-        *("aeframe.__main__.main", "aeframe.cli.main", "aeframe.sweep.SweepTable", "aeframe.cli"),
+        *("aeframe.__main__.main", "aeframe.cli.main.main", "aeframe.cli.sweep.SweepTable", "aeframe.cli.main"),
         *("aeframe.conf.x", "aeframe.training.build.build", "aeframe.training.run.run", "aeframe.data.os"),
         *("aeframe.modelsx.Sparse", "aeframe.models.autoencoder.nn.Linear", "aeframe", "", ".", "..", "aeframe.data."),
         *("aeframe.models..Sparse", "aeframe.models.sparse.nn", "aeframe.data.datamodule.torch", "torch.optim."),
@@ -108,7 +108,12 @@ def test_a_name_imports_nothing_that_runs(monkeypatch: pytest.MonkeyPatch) -> No
         raise AssertionError(f"{name} was imported")
 
     monkeypatch.setattr("importlib.import_module", fail)
-    for target in ("aeframe.__main__.main", "aeframe.cli.main", "torch.hub.load", "antigravity.x"):
+    for target in (
+        "aeframe.__main__.main",
+        "aeframe.cli.main.main",
+        "torch.hub.load",
+        "antigravity.x",
+    ):
         with pytest.raises(ValueError, match="only classes of"):
             resolve(target)
 
@@ -143,7 +148,7 @@ OTHER_CLASSES: list[tuple[str, Any]] = [
     (f"{HYPER}|model|_target_", "aeframe.__main__.main"),
     (f"{HYPER}|optimizer|_target_", "torch.hub.load"),
     (f"{HYPER}|optimizer|_target_", "torch.optim.lr_scheduler.StepLR"),
-    (f"{HYPER}|dataset|_target_", "aeframe.cli.main"),
+    (f"{HYPER}|dataset|_target_", "aeframe.cli.main.main"),
     (f"{HYPER}|network", {"_target_": "builtins.exec", "code": "1"}),
     (f"{HYPER}|constraint|bottleneck|_target_", "os.system"),
     (f"{HYPER}|constraint", {"x": {"_target_": "subprocess.run", "args": ["touch", "owned"]}}),

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from aeframe.cli.sweep import read_jobs
 from aeframe.core.strict_json import as_json, cell, finite
 from aeframe.runs.checkpoint import saved_in
-from aeframe.sweep import read_jobs
 from tests.conftest import TWO
 
 Command = Callable[..., tuple[int, str, str]]

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from aeframe import cli
+from aeframe.cli import main as cli
 from aeframe.evaluation.card import Evaluation
 from tests.conftest import EPOCH, TRAIN, contents, is_installed
 from tests.test_sweep import rows

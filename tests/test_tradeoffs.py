@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
+from aeframe.cli.sweep import SweepTable
 from aeframe.evaluation.tradeoffs import Trade, trading, unbeaten
-from aeframe.sweep import SweepTable
 from aeframe.training.build import build
 
 Compose = Callable[..., DictConfig]

@@ -22,6 +22,9 @@ import torch
 from PIL import Image
 
 import aeframe as package
+from aeframe.cli.shell_completion import options, script
+from aeframe.cli.verbs import VERBS, image_files, inputs
+from aeframe.cli.verbs.outputs import READ, free_place
 from aeframe.config.node import plain
 from aeframe.constraints import TopK
 from aeframe.core.errors import UserError
@@ -30,9 +33,6 @@ from aeframe.runs.model_file import save
 from aeframe.runs.program_export import near as is_near
 from aeframe.runs.program_export import parts as parts_of
 from aeframe.training.build import build
-from aeframe.verbs import VERBS, image_files, inputs
-from aeframe.verbs.completion import options, script
-from aeframe.verbs.outputs import READ, free_place
 from tests.conftest import EPOCH, contents, trained_in
 from tests.forks import Server
 from tests.test_artifact import DIGITS

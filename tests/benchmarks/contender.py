@@ -11,7 +11,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
-from aeframe import cli
+from aeframe.cli import main as cli
 from tests.benchmarks.clock import clocked
 from tests.benchmarks.networks import Autoencoder
 from tests.benchmarks.stage import Screen

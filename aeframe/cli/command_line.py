@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
+from aeframe.cli.hydra_keys import is_new_folder
 from aeframe.config.composition import CONF
 from aeframe.config.override_words import AUTOMATIC, key_of, quoted, unquoted
 from aeframe.core.errors import UserError, closest, unreadable
 from aeframe.core.local_paths import local
-from aeframe.hydra_keys import is_new_folder
 
 FLAGS: dict[tuple[str, ...], bool | str] = {  # Hydra's, and whether a value follows
     ("--config-name", "-cn"): True,
@@ -88,7 +88,7 @@ class Command:
         from hydra.types import RunMode
         from omegaconf import OmegaConf, open_dict
 
-        from aeframe.composed_once import prepare_sweep
+        from aeframe.cli.hydra_cache import prepare_sweep
 
         extra = [f"hydra.searchpath=[{','.join(f'file://{f}' for f in self.folders[1:])}]"]
         with initialize_config_dir(str(CONF), version_base="1.3"):

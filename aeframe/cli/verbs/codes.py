@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from aeframe.verbs.base import Verb, add_input, add_out, add_run, loaded
+from aeframe.cli.verbs.verb import Verb, add_input, add_out, add_run, loaded
 
 TABLES = (".npy", ".npz", ".csv", ".parquet")
 
@@ -17,9 +17,9 @@ def _encode_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _encode(options: argparse.Namespace) -> None:
-    from aeframe.verbs.given import reading
-    from aeframe.verbs.inputs import opened
-    from aeframe.verbs.outputs import free_place, say, shown, write_rows
+    from aeframe.cli.verbs.given import reading
+    from aeframe.cli.verbs.inputs import opened
+    from aeframe.cli.verbs.outputs import free_place, say, shown, write_rows
 
     out = free_place(options, TABLES)
     model = loaded(options)
@@ -38,10 +38,10 @@ def _decode_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _decode(options: argparse.Namespace) -> None:
-    from aeframe.verbs.given import reading
-    from aeframe.verbs.inputs import codes_in
-    from aeframe.verbs.outputs import free_place, say, shown
-    from aeframe.verbs.pictures import write_samples
+    from aeframe.cli.verbs.given import reading
+    from aeframe.cli.verbs.inputs import codes_in
+    from aeframe.cli.verbs.outputs import free_place, say, shown
+    from aeframe.cli.verbs.pictures import write_samples
 
     out = free_place(options, (".npy", ".npz"), folder=True)
     model = loaded(options)

@@ -7,13 +7,13 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from aeframe.cli.verbs.verb import Verb, add_compute, add_input, add_out, add_source
 from aeframe.core.errors import UserError
-from aeframe.verbs.base import Verb, add_compute, add_input, add_out, add_source
 
 if TYPE_CHECKING:
+    from aeframe.cli.verbs.given import Input
     from aeframe.codec.aez_file import Summary
     from aeframe.codec.codec import Codec
-    from aeframe.verbs.given import Input
 
 ENDING = ".aez"
 LOSS = 0.5  # dB that rounding may cost
@@ -38,11 +38,11 @@ def _codec_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _codec(options: argparse.Namespace) -> None:
+    from aeframe.cli.verbs.outputs import require_writable
+    from aeframe.cli.verbs.own_data import own_data
     from aeframe.codec import codec_file as saved
     from aeframe.codec.calibration import calibrated
     from aeframe.runs import model_file as artifact
-    from aeframe.verbs.outputs import require_writable
-    from aeframe.verbs.own_data import own_data
 
     folder = Path(options.run).expanduser()
     if not folder.is_dir():
@@ -88,11 +88,11 @@ def _compress_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _compress(options: argparse.Namespace) -> None:
+    from aeframe.cli.verbs.given import reading
+    from aeframe.cli.verbs.inputs import opened
+    from aeframe.cli.verbs.outputs import free_place, say, shown, whole_file
     from aeframe.codec import aez_file as files
     from aeframe.codec.packing import Packer, rows_at_once
-    from aeframe.verbs.given import reading
-    from aeframe.verbs.inputs import opened
-    from aeframe.verbs.outputs import free_place, say, shown, whole_file
 
     out = free_place(options, (ENDING,))
     if options.min_psnr is not None and not math.isfinite(options.min_psnr):
@@ -134,9 +134,9 @@ def _decompress_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _decompress(options: argparse.Namespace) -> None:
+    from aeframe.cli.verbs.outputs import free_place, say, shown
+    from aeframe.cli.verbs.pictures import write_samples
     from aeframe.codec import aez_file as files
-    from aeframe.verbs.outputs import free_place, say, shown
-    from aeframe.verbs.pictures import write_samples
 
     out = free_place(options, (".npy", ".npz"), folder=True)
     codec, file = _loaded(options), _file(options)
@@ -173,12 +173,12 @@ def _verify_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _verify(options: argparse.Namespace) -> None:
+    from aeframe.cli.verbs.given import reading
+    from aeframe.cli.verbs.inputs import opened
+    from aeframe.cli.verbs.outputs import shown
     from aeframe.codec import aez_file as files
     from aeframe.codec.codec import decibels
     from aeframe.codec.packing import rows_at_once
-    from aeframe.verbs.given import reading
-    from aeframe.verbs.inputs import opened
-    from aeframe.verbs.outputs import shown
 
     codec, file = _loaded(options), _file(options)
     if not options.against:

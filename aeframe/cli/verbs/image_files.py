@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from aeframe.cli.verbs.given import Input, check_for
 from aeframe.core.errors import Problem, UserError
 from aeframe.core.plain import mapping
 from aeframe.data.brightness import Levels
@@ -23,7 +24,6 @@ from aeframe.data.image_messages import left_out, note, note_noticed, unreadable
 from aeframe.data.image_reader import ENDINGS, ImageReader, strict_images
 from aeframe.data.value_range import range_problem
 from aeframe.runs.model import Model
-from aeframe.verbs.given import Input, check_for
 
 SKIP = "--on-bad-sample skip"
 

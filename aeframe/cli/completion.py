@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from aeframe.cli.command_line import FLAGS
+from aeframe.cli.help import groups
 from aeframe.config.composition import Choice, chosen, composed
 from aeframe.config.override_words import AUTOMATIC
-from aeframe.menu import groups
-from aeframe.overrides import FLAGS
 
 FLAG = "--complete"
 """With which the shell asks: the line, and where the cursor is."""

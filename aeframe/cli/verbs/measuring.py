@@ -9,6 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from aeframe.cli.verbs.given import reading
+from aeframe.cli.verbs.inputs import opened
+from aeframe.cli.verbs.outputs import shown
+from aeframe.cli.verbs.own_data import own_data
 from aeframe.core.errors import UserError
 from aeframe.core.noise import Noise
 from aeframe.data import DataModule, DataSpec
@@ -16,10 +20,6 @@ from aeframe.data.memory_map import require_room
 from aeframe.evaluation.metrics import Metrics
 from aeframe.runs.model import Model
 from aeframe.runs.sample_arrays import check_values, rows
-from aeframe.verbs.given import reading
-from aeframe.verbs.inputs import opened
-from aeframe.verbs.outputs import shown
-from aeframe.verbs.own_data import own_data
 
 
 def of_input(model: Model, options: argparse.Namespace) -> dict[str, Any]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from aeframe.completion import FLAG
-from aeframe.verbs import VERBS
-from aeframe.verbs.base import Parser
+from aeframe.cli.completion import FLAG
+from aeframe.cli.verbs import VERBS
+from aeframe.cli.verbs.verb import Parser
 
 SHELLS = ("bash", "zsh")
 

@@ -3,8 +3,10 @@
 To import them is to import nothing heavy.
 """
 
-from aeframe.verbs import codec, codes, export, rd, runs, scores, showing
-from aeframe.verbs.base import Verb
+from aeframe.cli.verbs import codes, export, rd, scores, showing
+from aeframe.cli.verbs import compression as codec
+from aeframe.cli.verbs import run_table as runs
+from aeframe.cli.verbs.verb import Verb
 
 FAMILIES = (codes, showing, scores, runs, export, codec, rd)
 VERBS: dict[str, Verb] = {verb.name: verb for family in FAMILIES for verb in family.VERBS}

@@ -7,10 +7,10 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from aeframe.cli.command_line import QUOTING, Command, as_typed, no_option
 from aeframe.config.override_words import unquoted
 from aeframe.core.errors import MachineError, UserError, closest, reason
 from aeframe.core.files import DISK, cause, file_of
-from aeframe.overrides import QUOTING, Command, as_typed, no_option
 
 FOLDER = (
     *(errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP),

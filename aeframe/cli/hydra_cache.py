@@ -12,9 +12,9 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from aeframe.cli.hydra_keys import check_hydra, check_search_path, check_sweep
+from aeframe.cli.sweep_direction import follow_metric
 from aeframe.config.composition import CONF
-from aeframe.hydra_keys import check_hydra, check_search_path, check_sweep
-from aeframe.sweep_direction import follow_metric
 
 NO_SWEEP = "hydra.mode=RUN"
 """What Hydra adds to a command line that says nothing of it."""

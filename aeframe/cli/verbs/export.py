@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from aeframe.verbs.base import Verb, add_out, add_run, loaded
+from aeframe.cli.verbs.verb import Verb, add_out, add_run, loaded
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,10 +22,10 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
+    from aeframe.cli.verbs.outputs import free_place, say, whole_folder
     from aeframe.codec.codec_file import beside
     from aeframe.runs.model_file import export
     from aeframe.runs.program_export import export_onnx, export_torch, require_onnx
-    from aeframe.verbs.outputs import free_place, say, whole_folder
 
     if options.onnx:
         require_onnx()

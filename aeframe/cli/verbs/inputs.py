@@ -14,15 +14,15 @@ import numpy as np
 import torch
 
 from aeframe import data
+from aeframe.cli.verbs.code_tables import rows_of_csv, rows_of_parquet
+from aeframe.cli.verbs.given import Input, check_for, reading, told_of
+from aeframe.cli.verbs.image_files import of_images
+from aeframe.cli.verbs.own_data import layout_of
 from aeframe.config.composition import DATASETS
 from aeframe.core.errors import ConfigError, Problem, UserError
 from aeframe.data.source import Raw, Samples, rows_of
 from aeframe.runs.model import Model
 from aeframe.runs.sample_arrays import check_codes, check_shape, rows
-from aeframe.verbs.given import Input, check_for, reading, told_of
-from aeframe.verbs.image_files import of_images
-from aeframe.verbs.own_data import layout_of
-from aeframe.verbs.tables import rows_of_csv, rows_of_parquet
 
 ARRAYS = (".npy", ".npz")
 

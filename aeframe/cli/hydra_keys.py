@@ -9,7 +9,7 @@ from typing import Any
 from aeframe.core.errors import UserError, short
 from aeframe.core.local_paths import local
 
-CALLBACKS = {"table": {"_target_": "aeframe.sweep.SweepTable"}}
+CALLBACKS = {"table": {"_target_": "aeframe.cli.sweep.SweepTable"}}
 LAUNCHERS = {
     "basic": "hydra._internal.core_plugins.basic_launcher.BasicLauncher",
     "joblib": "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher",

@@ -1,85 +1,20 @@
-"""The command line: `aeframe VERB`, and what `python train.py` does."""
+"""The command train: check, compose, and start Hydra's jobs."""
 
 from __future__ import annotations
 
-import argparse
 import os
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from aeframe import __version__
-from aeframe.core.errors import Problem, TrainingError, UserError, unreadable
+from aeframe.cli.exit import _end_with
+from aeframe.cli.jobs import Jobs
+from aeframe.cli.slurm import is_in_job
+from aeframe.core.errors import Problem, UserError, unreadable
 from aeframe.core.signals import REQUEUE, Interrupted, ended_by, held_back
-from aeframe.jobs import Jobs
-from aeframe.slurm import is_in_job, requeue
-from aeframe.standard_output import heard
-
-DESCRIPTION = """\
-Trains autoencoders from configuration, and puts them to work.
-
-  aeframe train [GROUP=OPTION ...] [KEY=VALUE ...]    as `python train.py` in a checkout
-  aeframe train -m model=sparse,denoising seed=0,1    a sweep
-  aeframe train --help                                groups and their options
-  aeframe train --cfg job                             all keys and their values
-  aeframe VERB --help                                 what a verb takes, with an example
-
-verbs:
-"""
-END = 'Completion of what is typed: eval "$(aeframe --completion bash)", or zsh.'
-
-
-def main() -> None:
-    """The `aeframe` command."""
-    if sys.argv[1:2] == ["train"]:
-        sys.argv = [sys.argv[0], *sys.argv[2:]]
-        train()
-    _end_with(lambda: _work(sys.argv[1:]))
-
-
-def _work(argv: Sequence[str]) -> int:
-    """Do what a verb other than train says."""
-    from aeframe.core.local_paths import refuse_addresses
-    from aeframe.verbs import VERBS
-    from aeframe.verbs.base import Parser
-    from aeframe.verbs.completion import SHELLS, script
-
-    if argv and argv[0] in VERBS:
-        verb = VERBS[argv[0]]
-        raw = argparse.RawDescriptionHelpFormatter
-        parser = Parser(
-            f"aeframe {verb.name}",
-            description=f"{verb.summary[0].upper()}{verb.summary[1:]}.",
-            epilog=f"example:\n  {verb.example}",
-            formatter_class=raw,
-        )
-        verb.arguments(parser)
-        options = parser.parse_args(argv[1:])
-        refuse_addresses(vars(options).values())
-        with ended_by([signal.SIGTERM]):  # what is half there goes
-            verb.run(options)
-        return 0
-    told = {"train": "train an autoencoder", **{v.name: v.summary for v in VERBS.values()}}
-    verbs = "\n".join(f"  {name:<12} {summary}" for name, summary in told.items())
-    parser = Parser(
-        "aeframe",
-        usage="aeframe VERB ...",
-        description=f"{DESCRIPTION}{verbs}",
-        epilog=END,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--version", action="version", version=f"aeframe {__version__}")
-    parser.add_argument("--completion", choices=SHELLS, help="print what the shell evaluates")
-    parser.add_argument("verb", nargs="?", choices=list(told), help=argparse.SUPPRESS)
-    options = parser.parse_args(argv[:2] if argv[:1] == ["--completion"] else argv[:1])
-    if options.completion:
-        print(script(options.completion), end="")
-    else:
-        parser.print_help()
-    return 0
 
 
 def train() -> None:
@@ -90,55 +25,10 @@ def train() -> None:
     _end_with(lambda: _train(sys.argv[1:]))
 
 
-def _end_with(work: Callable[[], int]) -> NoReturn:
-    """End the process with the work's status, or with what went wrong in it, in words."""
-    try:
-        with heard():
-            status = work()
-        sys.exit(status)
-    except UserError as error:
-        if _speaks():
-            report(error)
-        sys.exit(2)
-    except TrainingError as error:
-        if _speaks():
-            print(f"aeframe: {error}", file=sys.stderr)
-        sys.exit(1)
-    except Interrupted as end:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # one more would break off the end itself
-        if _speaks():
-            requeued = f"; {requeue()}" if end.requeues and end.number == REQUEUE else ""
-            print(f"aeframe: {end}{requeued}", file=sys.stderr, flush=True)
-        sys.exit(end.status if _speaks() else 0)  # Lightning ends all where a rank fails
-    except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        print("aeframe: interrupted", file=sys.stderr)
-        sys.exit(130)
-    except BrokenPipeError:  # whoever read the output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-
-
-def _speaks() -> bool:
-    """Whether this process does, of those that train together."""
-    from aeframe.core.process import is_first_process
-
-    return is_first_process()
-
-
-def report(error: UserError) -> None:
-    """All mistakes, one line each, on stderr."""
-    count = len(error.problems)
-    if count > 1:
-        print(f"aeframe: {count} mistakes", file=sys.stderr)
-    for problem in error.problems:
-        print(f"{'  ' if count > 1 else 'aeframe: '}{problem}", file=sys.stderr)
-
-
 def _train(argv: Sequence[str]) -> int:
-    from aeframe.completion import FLAG, completions
+    from aeframe.cli.command_line import parse
+    from aeframe.cli.completion import FLAG, completions
     from aeframe.config.composition import CONF
-    from aeframe.overrides import parse
     from aeframe.runs.folder import Folders
 
     if argv[:1] == [FLAG] and len(argv) == 3:
@@ -146,16 +36,16 @@ def _train(argv: Sequence[str]) -> int:
         return 0
     command = parse(argv)
     if command.asks:
-        from aeframe.menu import help_text
+        from aeframe.cli.help import help_text
 
         print(help_text(command.folders), end="")
         return 0
     with held_back():
         import hydra
 
-        from aeframe.composed_once import composed_once
-        from aeframe.explanations import explained
-        from aeframe.sweep import SweepTable, show_unfinished
+        from aeframe.cli.hydra_cache import composed_once
+        from aeframe.cli.hydra_errors import explained
+        from aeframe.cli.sweep import SweepTable, show_unfinished
 
     if not os.environ.keys() & {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}:
         # threads that wait for each other would hold cores for milliseconds that another process and the very

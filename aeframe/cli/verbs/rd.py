@@ -8,14 +8,14 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from aeframe.cli.verbs.verb import SPLITS, Verb, add_compute, add_max_megapixels, add_on_bad_sample
 from aeframe.core.errors import UserError
 from aeframe.core.strict_json import as_json
-from aeframe.verbs.base import SPLITS, Verb, add_compute, add_max_megapixels, add_on_bad_sample
 
 if TYPE_CHECKING:
+    from aeframe.cli.verbs.given import Input
     from aeframe.codec.codec import Codec
     from aeframe.codec.comparison.images import Comparison
-    from aeframe.verbs.given import Input
 
     Codecs = list[tuple[str, Codec]]
 
@@ -49,8 +49,8 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
+    from aeframe.cli.verbs.outputs import free_place
     from aeframe.codec import codec_file as saved
-    from aeframe.verbs.outputs import free_place
 
     if options.most < 1:
         raise UserError(f"--most {options.most}", "must be at least 1")
@@ -70,11 +70,11 @@ def _of_images(codecs: Codecs, options: argparse.Namespace) -> Comparison:
     """All of one size: so many to a file."""
     import numpy as np
 
+    from aeframe.cli.verbs.given import reading
+    from aeframe.cli.verbs.own_data import own_data, samples_of
     from aeframe.codec.calibration import spread
     from aeframe.codec.comparison.curves import pca_curve, standards
     from aeframe.codec.comparison.images import compared
-    from aeframe.verbs.given import reading
-    from aeframe.verbs.own_data import own_data, samples_of
 
     model = codecs[0][1].model
     _, data = own_data(model, codecs[0][0])
@@ -92,10 +92,10 @@ def _of_images(codecs: Codecs, options: argparse.Namespace) -> Comparison:
 
 def _of_photographs(codecs: Codecs, options: argparse.Namespace) -> Comparison:
     """Whole images, whatever the size of the crops that the network was trained on."""
+    from aeframe.cli.verbs.given import reading
+    from aeframe.cli.verbs.outputs import shown
+    from aeframe.cli.verbs.own_data import own_data, whole_files
     from aeframe.codec.comparison.whole_photographs import compared
-    from aeframe.verbs.given import reading
-    from aeframe.verbs.outputs import shown
-    from aeframe.verbs.own_data import own_data, whole_files
 
     words = [options.data]
     if options.data in SPLITS:
@@ -107,7 +107,7 @@ def _of_photographs(codecs: Codecs, options: argparse.Namespace) -> Comparison:
 
 
 def _opened(words: list[str], codec: Codec, options: argparse.Namespace) -> Input:
-    from aeframe.verbs.inputs import opened
+    from aeframe.cli.verbs.inputs import opened
 
     given = argparse.Namespace(**{**vars(options), "key": None, "root": "data", "split": None})
     return opened(words, codec.model, given, any_size=codec.any_size)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from aeframe.cli.verbs.verb import Verb, add_input, add_out, add_run, loaded
 from aeframe.core.strict_json import as_json, cell
-from aeframe.verbs.base import Verb, add_input, add_out, add_run, loaded
 
 LISTED = 5  # samples that are shown
 
@@ -30,9 +30,9 @@ def _score(options: argparse.Namespace) -> None:
 
     import numpy as np
 
-    from aeframe.verbs.given import reading
-    from aeframe.verbs.inputs import opened
-    from aeframe.verbs.outputs import free_place, say, shown, whole_file
+    from aeframe.cli.verbs.given import reading
+    from aeframe.cli.verbs.inputs import opened
+    from aeframe.cli.verbs.outputs import free_place, say, shown, whole_file
 
     out = free_place(options, (".csv",))
     model = loaded(options)
@@ -72,7 +72,7 @@ def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from aeframe.verbs.card import of_input, of_test_split
+    from aeframe.cli.verbs.measuring import of_input, of_test_split
 
     model = loaded(options)
     found = of_input(model, options) if options.input else of_test_split(model, options.run)

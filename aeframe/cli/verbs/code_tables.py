@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from aeframe.cli.verbs.outputs import require_parquet
 from aeframe.core.errors import UserError, reason
-from aeframe.verbs.outputs import require_parquet
 
 
 def rows_of_csv(path: Path) -> tuple[np.ndarray, list[str]]:

@@ -6,8 +6,8 @@ import argparse
 import math
 from typing import TYPE_CHECKING
 
+from aeframe.cli.verbs.verb import Verb, add_input, add_out, add_run, add_source, loaded
 from aeframe.core.errors import UserError
-from aeframe.verbs.base import Verb, add_input, add_out, add_run, add_source, loaded
 
 if TYPE_CHECKING:
     from aeframe.runs.model import Model
@@ -22,10 +22,10 @@ def _reconstruct_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _reconstruct(options: argparse.Namespace) -> None:
-    from aeframe.verbs.given import reading
-    from aeframe.verbs.inputs import opened
-    from aeframe.verbs.outputs import free_place, say, shown
-    from aeframe.verbs.pictures import write_samples
+    from aeframe.cli.verbs.given import reading
+    from aeframe.cli.verbs.inputs import opened
+    from aeframe.cli.verbs.outputs import free_place, say, shown
+    from aeframe.cli.verbs.pictures import write_samples
 
     out = free_place(options, FILES, folder=True)
     model = loaded(options)
@@ -47,8 +47,8 @@ def _sample_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _sample(options: argparse.Namespace) -> None:
-    from aeframe.verbs.outputs import free_place, say
-    from aeframe.verbs.pictures import write_samples
+    from aeframe.cli.verbs.outputs import free_place, say
+    from aeframe.cli.verbs.pictures import write_samples
 
     out = free_place(options, (".png", *FILES), folder=True)
     model = loaded(options)
@@ -70,10 +70,10 @@ def _interpolate_arguments(parser: argparse.ArgumentParser) -> None:
 def _interpolate(options: argparse.Namespace) -> None:
     import numpy as np
 
-    from aeframe.verbs.given import told_of
-    from aeframe.verbs.inputs import one
-    from aeframe.verbs.outputs import free_place, say
-    from aeframe.verbs.pictures import as_bytes, require_pictures, write_grid, write_samples
+    from aeframe.cli.verbs.given import told_of
+    from aeframe.cli.verbs.inputs import one
+    from aeframe.cli.verbs.outputs import free_place, say
+    from aeframe.cli.verbs.pictures import as_bytes, require_pictures, write_grid, write_samples
 
     if options.steps < 2:
         raise UserError(f"--steps {options.steps}", "must be at least 2")

@@ -75,8 +75,8 @@ class Jobs:
 
     def ended(self, end: Interrupted | KeyboardInterrupt) -> BaseException:
         """What a signal ended, with how it goes on: of a sweep that is the sweep, and not one of its jobs."""
-        from aeframe.slurm import is_in_job
-        from aeframe.sweep import SweepTable
+        from aeframe.cli.slurm import is_in_job
+        from aeframe.cli.sweep import SweepTable
 
         sweep = SweepTable.folder
         if sweep is None and isinstance(end, KeyboardInterrupt):
@@ -91,7 +91,7 @@ class Jobs:
         """Do a job. Returns the optimized metric; of a job that failed the worst value that there is."""
         from hydra.core.hydra_config import HydraConfig
 
-        from aeframe.sweep_direction import worst
+        from aeframe.cli.sweep_direction import worst
         from aeframe.training.garbage import collects
 
         value = collects(self._tried)(cfg)  # of a run that failed its exception holds all
@@ -102,10 +102,10 @@ class Jobs:
         from hydra.core.hydra_config import HydraConfig
         from hydra.types import RunMode
 
+        from aeframe.cli.sweep import FAILED
+        from aeframe.cli.sweep_direction import check_job
         from aeframe.core.errors import MachineError
         from aeframe.core.process import is_first_process
-        from aeframe.sweep import FAILED
-        from aeframe.sweep_direction import check_job
 
         hydra = HydraConfig.get()
         folder = Path(hydra.runtime.output_dir)
@@ -154,9 +154,9 @@ class Jobs:
         """Train, but for a job that has been done, or has failed and is not to be tried again."""
         from hydra.core.hydra_config import HydraConfig
 
+        from aeframe.cli.sweep import FAILED
         from aeframe.config.override_words import AUTOMATIC
         from aeframe.runs.folder import refuse_used
-        from aeframe.sweep import FAILED
 
         failed = folder / FAILED
         if failed.exists() and cfg.resume == "auto" and self.command.multirun:

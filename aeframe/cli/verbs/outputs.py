@@ -20,10 +20,10 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.lib import format as npy
 
+from aeframe.cli.verbs.verb import SPLITS
 from aeframe.config.composition import DATASETS
 from aeframe.core.errors import MachineError, UserError, reason
 from aeframe.core.files import DISK, replaced
-from aeframe.verbs.base import SPLITS
 
 Names = Sequence[str] | None
 KINDS = (".npy", ".npz", ".csv", ".parquet", ".aez", ".json", ".txt", ".zip", ".pdf", ".svg")

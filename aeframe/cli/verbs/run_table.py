@@ -12,12 +12,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from aeframe.cli.verbs.verb import Verb
 from aeframe.core.errors import UserError, short
 from aeframe.core.regular_files import read_text
 from aeframe.core.strict_json import as_json, cell
 from aeframe.runs.evaluation_file import LARGEST, UNREADABLE, number, read_evaluation
 from aeframe.runs.evaluation_file import NAME as EVALUATION
-from aeframe.verbs.base import Verb
 
 
 @dataclass(frozen=True)

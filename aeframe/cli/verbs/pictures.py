@@ -10,9 +10,9 @@ from pathlib import Path, PurePath
 import numpy as np
 from PIL import Image
 
+from aeframe.cli.verbs.outputs import Names, whole_file, whole_folder, write_rows
 from aeframe.core.errors import UserError
 from aeframe.runs.model import Model
-from aeframe.verbs.outputs import Names, whole_file, whole_folder, write_rows
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 GAP = 2  # pixels between the pictures of a grid

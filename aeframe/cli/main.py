@@ -1,0 +1,78 @@
+"""The command line: `aeframe VERB`, and what `python train.py` does."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+
+from aeframe import __version__
+from aeframe.cli.exit import _end_with
+from aeframe.cli.train import (
+    train,
+)
+from aeframe.core.signals import ended_by
+
+DESCRIPTION = """\
+Trains autoencoders from configuration, and puts them to work.
+
+  aeframe train [GROUP=OPTION ...] [KEY=VALUE ...]    as `python train.py` in a checkout
+  aeframe train -m model=sparse,denoising seed=0,1    a sweep
+  aeframe train --help                                groups and their options
+  aeframe train --cfg job                             all keys and their values
+  aeframe VERB --help                                 what a verb takes, with an example
+
+verbs:
+"""
+END = 'Completion of what is typed: eval "$(aeframe --completion bash)", or zsh.'
+
+
+def main() -> None:
+    """The `aeframe` command."""
+    if sys.argv[1:2] == ["train"]:
+        sys.argv = [sys.argv[0], *sys.argv[2:]]
+        train()
+    _end_with(lambda: _work(sys.argv[1:]))
+
+
+def _work(argv: Sequence[str]) -> int:
+    """Do what a verb other than train says."""
+    from aeframe.cli.shell_completion import SHELLS, script
+    from aeframe.cli.verbs import VERBS
+    from aeframe.cli.verbs.verb import Parser
+    from aeframe.core.local_paths import refuse_addresses
+
+    if argv and argv[0] in VERBS:
+        verb = VERBS[argv[0]]
+        raw = argparse.RawDescriptionHelpFormatter
+        parser = Parser(
+            f"aeframe {verb.name}",
+            description=f"{verb.summary[0].upper()}{verb.summary[1:]}.",
+            epilog=f"example:\n  {verb.example}",
+            formatter_class=raw,
+        )
+        verb.arguments(parser)
+        options = parser.parse_args(argv[1:])
+        refuse_addresses(vars(options).values())
+        with ended_by([signal.SIGTERM]):  # what is half there goes
+            verb.run(options)
+        return 0
+    told = {"train": "train an autoencoder", **{v.name: v.summary for v in VERBS.values()}}
+    verbs = "\n".join(f"  {name:<12} {summary}" for name, summary in told.items())
+    parser = Parser(
+        "aeframe",
+        usage="aeframe VERB ...",
+        description=f"{DESCRIPTION}{verbs}",
+        epilog=END,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"aeframe {__version__}")
+    parser.add_argument("--completion", choices=SHELLS, help="print what the shell evaluates")
+    parser.add_argument("verb", nargs="?", choices=list(told), help=argparse.SUPPRESS)
+    options = parser.parse_args(argv[:2] if argv[:1] == ["--completion"] else argv[:1])
+    if options.completion:
+        print(script(options.completion), end="")
+    else:
+        parser.print_help()
+    return 0
