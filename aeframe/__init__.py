@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from aeframe.core.version import __version__
+
 if TYPE_CHECKING:
     from aeframe.runs.model import Model
     from aeframe.runs.model_file import load
 
 __all__ = ["Model", "__version__", "load"]
-__version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:

@@ -16,7 +16,7 @@ from aeframe.training.build import Built, build
 from aeframe.training.divergence import DivergenceError
 from aeframe.training.speed.compute import compile_network, computing, rounding_for
 from aeframe.training.speed.cuda_graph import WARM_UP
-from aeframe.training.speed.steps_ahead import Pace, _Ahead
+from aeframe.training.speed.steps_ahead import StepsAhead, _Ahead
 from tests.test_pairs import fit
 
 Compose = Callable[..., DictConfig]
@@ -52,7 +52,7 @@ REPLAYS = AHEAD - WARM_UP
 @pytest.fixture(autouse=True)
 def _all_that_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
     """`auto` takes all steps ahead that it may, on any machine."""
-    monkeypatch.setattr(Pace, "interval", 1e9)
+    monkeypatch.setattr(StepsAhead, "interval", 1e9)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from aeframe.constraints.penalty import L2
 from aeframe.core.errors import TrainingError
 from aeframe.training.build import build
 from aeframe.training.speed import cuda_graph as graph
-from aeframe.training.speed import steps_ahead as pace
+from aeframe.training.speed import steps_ahead
 from tests.tape import Simulated
 from tests.test_pace import SMALL, Compose, Run, differences, quickly, trained
 from tests.test_pairs import fit
@@ -36,7 +36,7 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> Simulated:
     made.install(monkeypatch)
     monkeypatch.setattr(graph, "_is_cuda", lambda _: True)
     monkeypatch.setattr(revival, "_is_on_host", lambda _: False)
-    monkeypatch.setattr(pace.Pace, "interval", 1e9)
+    monkeypatch.setattr(steps_ahead.StepsAhead, "interval", 1e9)
     return made
 
 
@@ -105,8 +105,10 @@ def test_each_training_has_a_graph_of_its_own_and_gives_it_back(
     for words in ([], [GRAPH]):
         built = build(quickly(*SMALL, "model=denoising", *words))
         for _ in range(2):
-            fit(built, tmp_path)
-            assert built.module.pace._graph is None
+            trainer, _ = fit(built, tmp_path)
+            assert [
+                c._graph for c in trainer.callbacks if isinstance(c, steps_ahead.StepsAhead)
+            ] == [None]
         weights.append(torch.cat([p.detach().flatten() for p in built.net.parameters()]))
     assert torch.equal(*weights)
     assert [captured.replays for captured in cuda.captures] == [REPLAYS, REPLAYS]

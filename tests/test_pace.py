@@ -28,7 +28,7 @@ from aeframe.training.build import Built, build
 from aeframe.training.checkpointing import Best
 from aeframe.training.loops import Fetcher
 from aeframe.training.module import AutoencoderModule
-from aeframe.training.speed import steps_ahead as pace
+from aeframe.training.speed import steps_ahead
 from aeframe.training.trainer import _trainer
 from tests.test_dashboard import Events
 
@@ -53,14 +53,14 @@ PICTURES = "dashboard.images=2"
 def ahead(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The numbers of the steps that were taken ahead. `auto` takes all that it may, on any machine."""
     taken: list[int] = []
-    step = pace._Ahead.step
+    step = steps_ahead._Ahead.step
 
     def noted(self: Any) -> None:
         taken.append(self.steps)
         step(self)
 
-    monkeypatch.setattr(pace._Ahead, "step", noted)
-    monkeypatch.setattr(pace.Pace, "interval", 1e9)
+    monkeypatch.setattr(steps_ahead._Ahead, "step", noted)
+    monkeypatch.setattr(steps_ahead.StepsAhead, "interval", 1e9)
     return taken
 
 
@@ -512,7 +512,7 @@ def test_a_signal_to_end_is_heeded_after_the_step_at_every_pace(
 def test_auto_takes_none_ahead_where_one_step_takes_the_interval(
     trained: Callable[..., Run], ahead: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pace.Pace, "interval", 1e-9)
+    monkeypatch.setattr(steps_ahead.StepsAhead, "interval", 1e-9)
     assert trained("auto").trainer.global_step == 2 * BATCHES
     assert ahead == []
 
@@ -520,7 +520,7 @@ def test_auto_takes_none_ahead_where_one_step_takes_the_interval(
 def test_a_number_of_steps_is_taken_however_long_they_take(
     trained: Callable[..., Run], ahead: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pace.Pace, "interval", 1e-9)
+    monkeypatch.setattr(steps_ahead.StepsAhead, "interval", 1e-9)
     trained(4)
     assert ahead == [1, 2, 3, 5, 6, 7, 9, 10, 13, 14, 15, 17, 18, 19, 21, 22]
 
@@ -546,8 +546,8 @@ def test_auto_takes_as_many_as_fit_by_its_latest_step(
         late.update(ahead)
         return now[0]
 
-    monkeypatch.setattr(pace, "time", SimpleNamespace(perf_counter=clock))
-    monkeypatch.setattr(pace.Pace, "interval", 1.125)
+    monkeypatch.setattr(steps_ahead, "time", SimpleNamespace(perf_counter=clock))
+    monkeypatch.setattr(steps_ahead.StepsAhead, "interval", 1.125)
     trained("auto", "trainer.max_epochs=1")
     assert ahead == expected
 

@@ -17,6 +17,7 @@ from aeframe.config.composition import CONF
 from aeframe.constraints import AuxK, Constraint, Resampling
 from aeframe.core.errors import ConfigError
 from aeframe.training.build import Built, build
+from aeframe.training.speed.steps_ahead import StepsAhead
 
 Compose = Callable[..., DictConfig]
 
@@ -72,7 +73,7 @@ def fit(built: Built, folder: Path, **options: Any) -> tuple[pl.Trainer, list[fl
     losses = Losses()
     trainer = pl.Trainer(
         **{**built.trainer, **options},
-        callbacks=[losses],
+        callbacks=[losses, StepsAhead(built.training.steps_per_call, built.training.cuda_graph)],
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,

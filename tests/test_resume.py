@@ -17,7 +17,7 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 
 from aeframe.training.checkpointing import LAST, Last, WholeFiles
 from aeframe.training.module import AutoencoderModule
-from aeframe.training.speed import steps_ahead as pace
+from aeframe.training.speed import steps_ahead
 from tests.conftest import Killed
 from tests.test_pace import differences
 from tests.torture import logged, records, story
@@ -195,7 +195,7 @@ def test_every_variant_goes_on_as_if_nothing_had_been(
     compare: Callable[..., None], monkeypatch: pytest.MonkeyPatch, variant: str
 ) -> None:
     """Within an epoch, and at the end of a later one."""
-    monkeypatch.setattr(pace.Pace, "interval", 1e9)
+    monkeypatch.setattr(steps_ahead.StepsAhead, "interval", 1e9)
     compare(*VARIANTS[variant], PICTURES, "trainer.steps_per_call=3", steps=(5, 2 * BATCHES))
 
 

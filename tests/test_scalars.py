@@ -123,7 +123,7 @@ def test_each_epoch_has_a_point_in_the_curve(
     seen: list[int] = []
 
     def noting(module: AutoencoderModule) -> None:
-        seen.extend([] if module.scalars.noted is None else [module.scalars.noted.step])
+        seen.extend([] if module.noted is None else [module.noted.step])
         wrote(module)
 
     built.module.scalars.write = noting  # type: ignore[method-assign]

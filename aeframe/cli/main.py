@@ -7,12 +7,12 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from aeframe import __version__
 from aeframe.cli.exit import _end_with
 from aeframe.cli.train import (
     train,
 )
 from aeframe.core.signals import ended_by
+from aeframe.core.version import __version__
 
 DESCRIPTION = """\
 Trains autoencoders from configuration, and puts them to work.

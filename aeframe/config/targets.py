@@ -11,12 +11,23 @@ from aeframe.config.signature import parameters
 from aeframe.core.errors import Problem
 
 TORCH = ("torch.optim", "torch.optim.lr_scheduler")
-OURS = tuple(
-    f"aeframe.{room}" for room in ("models", "networks", "likelihoods", "data", "constraints")
-)
+OURS = tuple(f"aeframe.{room}" for room in ("models", "networks", "data", "constraints"))
 """Where classes that a configuration names may come from: of ours also from the modules right below, where a
 user adds a constraint.
 """
+MOVED = {
+    f"aeframe.likelihoods.{name}": f"aeframe.models.likelihoods.{name}"
+    for name in ("Bernoulli", "Gaussian")
+}
+"""Classes that configurations of earlier versions name where they lay then."""
+
+
+def with_present_names(node: dict[str, Any]) -> dict[str, Any]:
+    """Return a saved configuration with its classes named as they are now."""
+    likelihood = node.get("likelihood")
+    if not isinstance(likelihood, dict) or likelihood.get("_target_") not in list(MOVED):
+        return node
+    return {**node, "likelihood": {**likelihood, "_target_": MOVED[likelihood["_target_"]]}}
 
 
 def resolve(target: str) -> Any:
@@ -24,7 +35,7 @@ def resolve(target: str) -> Any:
 
     A configuration may come with a stranger's checkpoint, and to import a module is to run it.
     """
-    module, _, name = target.rpartition(".")
+    module, _, name = MOVED.get(target, target).rpartition(".")
     room = module if module in OURS else module.rpartition(".")[0]
     if room not in OURS and module not in TORCH:
         raise ValueError("only classes of torch.optim and of aeframe's parts can be named here")

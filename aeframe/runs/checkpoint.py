@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from aeframe.config.targets import with_present_names
 from aeframe.core.errors import UserError
 from aeframe.core.plain import is_count, mapping, not_plain
 from aeframe.core.regular_files import read_text, require_regular
@@ -85,7 +86,7 @@ def saved_in(folder: Path, name: str = LAST) -> Saved | None:
         raise unreadable_checkpoint(file)
     if (what := not_plain(node)) is not None:
         raise UserError(f"{file}: the configuration", what, LEFT)
-    return Saved(folder, file, node, epoch, steps, _value(folder, steps), stamp)
+    return Saved(folder, file, with_present_names(node), epoch, steps, _value(folder, steps), stamp)
 
 
 def stamp_of(file: Path) -> Stamp | None:

@@ -13,9 +13,10 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from aeframe import __version__
+from aeframe.config.targets import with_present_names
 from aeframe.core.plain import is_count, mapping, not_plain
 from aeframe.core.strict_json import as_json
+from aeframe.core.version import __version__
 from aeframe.data import DataSpec
 from aeframe.data.spread import Kind
 from aeframe.runs.saved_network import MADE
@@ -141,7 +142,7 @@ def configuration(given: Any) -> dict[str, Any]:
         raise ForeignError("the configuration is no mapping")
     if (what := not_plain(given)) is not None:
         raise ForeignError(f"the configuration {what}")
-    return given
+    return with_present_names(given)
 
 
 def data_of(given: Any) -> DataSpec:

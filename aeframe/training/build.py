@@ -30,14 +30,14 @@ from aeframe.data import DataModule
 from aeframe.evaluation.card import Evaluation
 from aeframe.monitoring.dashboard.charts import Charts
 from aeframe.monitoring.dashboard.dashboard import Dashboard
-from aeframe.monitoring.doctor.doctor import Doctor
+from aeframe.monitoring.doctor.doctor import Doctor, Signs
 from aeframe.monitoring.doctor.rule import Patient
 from aeframe.training.divergence import Guard
+from aeframe.training.loops import waited
 from aeframe.training.module import AutoencoderModule
 from aeframe.training.objective import planned_end, schedule_notes
 from aeframe.training.processes import require_devices
 from aeframe.training.schedule_lengths import length_notes
-from aeframe.training.speed.steps_ahead import Pace
 from aeframe.training.stopping import EarlyStopping, Until
 
 ATTACH_SAMPLES = 2048  # training samples from which thresholds and the first output are set
@@ -78,7 +78,6 @@ def build(cfg: DictConfig | Mapping[str, Any]) -> Built:
         net,
         data,
         seed=node["seed"],
-        pace=Pace(training.steps_per_call, training.cuda_graph),
         guard=Guard(parts.made["divergence"]),
         log_every_n_steps=training.log_every_n_steps,
         optimizer=_optimizer(node),
@@ -88,12 +87,13 @@ def build(cfg: DictConfig | Mapping[str, Any]) -> Built:
         hyperparameters=node,
     )
     made, end = parts.made, planned_end(training, data.batches["train"])
+    signs = Signs(module.scalars.listeners, lambda: module.guard.first, waited)
     callbacks = [
         Until(made["until"]),
         EarlyStopping(node["optimized_metric"], made["early_stopping"]),
         Dashboard(made["dashboard"]),
         Charts(),
-        Doctor(Patient(node, net, data), on=node["doctor"]),
+        Doctor(Patient(node, net, data), signs, on=node["doctor"]),
     ]
     notes = [*parts.notes, *data.notes]
     notes += schedule_notes(net.schedules, end) + length_notes(scheduler, end)

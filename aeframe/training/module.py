@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -25,8 +24,7 @@ from aeframe.models.autoencoder import Output
 from aeframe.training.checkpointing import metrics_of, restore_metrics
 from aeframe.training.divergence import Guard, diverged, outlier
 from aeframe.training.learning_rates import follow
-from aeframe.training.scalars import Noted, Scalars
-from aeframe.training.speed.steps_ahead import Pace
+from aeframe.training.scalars import Noted, Scalars, measure
 
 MakeOptimizer = Callable[[Any], Optimizer]
 MakeScheduler = Callable[[Optimizer], Any]
@@ -50,8 +48,8 @@ class Epoch(NamedTuple):
 class AutoencoderModule(pl.LightningModule):
     """Trains a constrained autoencoder; knows no variant and no constraint.
 
-    seed: all randomness is a function of it, the epoch, the batch and the rank. pace: how many steps one
-    call of Lightning's takes. guard: what looks at the losses. log_every_n_steps: between two steps that are
+    seed: all randomness is a function of it, the epoch, the batch and the rank. guard: what looks
+    at the losses. log_every_n_steps: between two steps that are
     written. scheduler_options: Lightning's (`interval`, `monitor`, ...). hyperparameters: plain data, saved
     in every checkpoint.
     """
@@ -63,7 +61,6 @@ class AutoencoderModule(pl.LightningModule):
         *,
         seed: int,
         optimizer: MakeOptimizer,
-        pace: Pace,
         guard: Guard,
         log_every_n_steps: int,
         scheduler: MakeScheduler | None = None,
@@ -71,7 +68,7 @@ class AutoencoderModule(pl.LightningModule):
         hyperparameters: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        self.net, self.data, self.seed, self.pace, self.guard = net, data, seed, pace, guard
+        self.net, self.data, self.seed, self.guard = net, data, seed, guard
         low, high = data.spec.range_in(net.normalization)
         self.metrics = Metrics(net, high - low)
         self.log_every_n_steps = log_every_n_steps
@@ -81,6 +78,7 @@ class AutoencoderModule(pl.LightningModule):
         self._drops = any(isinstance(layer, nn.Dropout) for layer in net.modules())
         self._known: Mapping[str, float] = {}  # the last validation's metrics in an earlier process
         self.scalars = Scalars()
+        self.noted: Noted | None = None
         self.save_hyperparameters(dict(hyperparameters or {}), logger=False)
 
     def noise(self, *key: int | str, rows: int | None = None) -> Noise:
@@ -180,7 +178,7 @@ class AutoencoderModule(pl.LightningModule):
             self.check(loss.item(), output, step, batch)
         # the last batch of a step speaks
         if self.logs(step) and not self.trainer.fit_loop._should_accumulate():
-            self.scalars.noted = Noted(output, loss, step, batch)
+            self.noted = Noted(output, loss, step, batch)
         return loss
 
     @property
@@ -203,7 +201,7 @@ class AutoencoderModule(pl.LightningModule):
         for weight in self.trained:  # optimizer.zero_grad() does no more, and takes longer
             weight.grad = None
         loss.backward()
-        if self.net.having("before_step") or self.scalars.noted is not None:
+        if self.net.having("before_step") or self.noted is not None:
             self.on_before_optimizer_step(optimizer)
         trainer = self.trainer
         if trainer.gradient_clip_val:
@@ -211,16 +209,7 @@ class AutoencoderModule(pl.LightningModule):
                 optimizer, trainer.gradient_clip_val, trainer.gradient_clip_algorithm
             )
 
-    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        self.pace.start()
-
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        try:
-            self.pace.run_ahead(self)
-        except BaseException:
-            with suppress(OSError):  # what ended training is told, not that the disk is full
-                self.scalars.send(self.trainer.loggers)
-            raise
         self.scalars.send(self.trainer.loggers)
 
     def check(self, loss: float, output: Output, step: int, batch: Batch) -> None:
@@ -250,7 +239,17 @@ class AutoencoderModule(pl.LightningModule):
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         for _, part in self.net.having("before_step"):
             part.before_step(self.net.model)
-        self.scalars.write(self)
+        self._write_scalars()
+
+    def _write_scalars(self) -> None:
+        """Write the step that was noted. Its gradients are there, and are not clipped."""
+        if self.noted is None:
+            return
+        (output, loss, step, batch), self.noted = self.noted, None
+        numbers = measure(output, loss, self.trained, self.trainer, is_sparse=self.net.is_sparse)
+        if not self.sees_each_loss:
+            self.check(numbers["loss"], output, step, batch)
+        self.scalars.write(numbers, step, self.epoch.images, self.trainer)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["callback_metrics"] = metrics_of(self.trainer)
@@ -268,10 +267,6 @@ class AutoencoderModule(pl.LightningModule):
             if follow(optimizer, schedule, self.optimizer_and_schedule):
                 self.guard.applied = 0  # the rates are those of the plain schedule
         self.guard.slow_down(self.trainer.optimizers, schedules)
-        self.pace.begin(self)
-
-    def on_train_end(self) -> None:
-        self.pace.end()
 
     def on_train_epoch_start(self) -> None:
         trainer, step = self.trainer, self.trainer.global_step
@@ -284,7 +279,7 @@ class AutoencoderModule(pl.LightningModule):
         ranks = trainer.global_rank, trainer.world_size
         self.epoch = Epoch(trainer.current_epoch, steps, images, logged, *ranks)
         self.net.set_clock(Clock(step, step / self.epoch.steps))
-        self.scalars.begin(self, step)
+        self.scalars.begin(step, self.trainer)
 
     def on_validation_epoch_start(self) -> None:
         self.metrics.reset("val")

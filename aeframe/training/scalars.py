@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import Logger
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
 from aeframe.core.distributed import is_sharded, sum_over_ranks
@@ -17,9 +17,6 @@ from aeframe.data import Batch
 from aeframe.models.autoencoder import Output
 from aeframe.monitoring.event_files import write_scalars
 from aeframe.training.loops import waited
-
-if TYPE_CHECKING:
-    from aeframe.training.module import AutoencoderModule
 
 Listener = Callable[[Mapping[str, float]], None]
 
@@ -45,44 +42,27 @@ class Scalars:
 
     def __init__(self) -> None:
         self.listeners: list[Listener] = []
-        self.noted: Noted | None = None
         self._unsent: list[tuple[Mapping[str, float], int, float]] = []
         # the last step, when, and all waiting until then
         self._last = (0, time.perf_counter(), 0.0)
 
-    def begin(self, module: AutoencoderModule, step: int) -> None:
+    def begin(self, step: int, trainer: pl.Trainer) -> None:
         """An epoch begins: what lay between it and the one before is no training."""
-        self._last = step - 1, time.perf_counter(), waited(module.trainer)
+        self._last = step - 1, time.perf_counter(), waited(trainer)
 
-    @torch.no_grad()
-    def write(self, module: AutoencoderModule) -> None:
-        """Write down the step that was noted. Its gradients are there, and are not clipped."""
-        if self.noted is None:
-            return
-        (output, loss, step, batch), self.noted = self.noted, None
-        values = {"loss": loss}
-        for name, term in output.terms.items():
-            values |= {name: term.value, f"{name}_weighted": term.weighted}
-        if module.net.is_sparse:
-            active = output.code.active.float()
-            values |= {"l0": active.sum(1).mean(), "dormant": 1 - active.mean()}
-        sharded = is_sharded(module.trainer)
-        gradients = (w.grad for w in module.trained if w.grad is not None)
-        values["gradient_norm"] = norm(gradients, sharded=sharded) / _scale(module.trainer)
-        values["parameter_norm"] = norm(module.trained, sharded=sharded)
-        # together: one by one each would wait for the device
-        numbers = torch.stack([value.double() for value in values.values()]).tolist()
-        if not module.sees_each_loss:
-            module.check(numbers[0], output, step, batch)
-        written = {f"train/{name}": number for name, number in zip(values, numbers, strict=True)}
-        written |= self._pace(module, step)
-        written["train/learning_rate"] = float(module.trainer.optimizers[0].param_groups[0]["lr"])
+    def write(
+        self, numbers: Mapping[str, float], step: int, images: float, trainer: pl.Trainer
+    ) -> None:
+        """Write down what was measured of a step. images: of each step."""
+        written = {f"train/{name}": number for name, number in numbers.items()}
+        written |= self._pace(step, images, trainer)
+        written["train/learning_rate"] = float(trainer.optimizers[0].param_groups[0]["lr"])
         now = time.time()
         self._unsent.append((written, step, now))
         for told in self.listeners:
             told(written)
         if now - self._unsent[0][2] >= self.patience:
-            self.send(module.trainer.loggers)
+            self.send(trainer.loggers)
 
     def send(self, loggers: Iterable[Logger]) -> None:
         """Give away what was written down."""
@@ -90,16 +70,41 @@ class Scalars:
         for values, step, when in unsent:
             write_scalars(loggers, values, step, when)
 
-    def _pace(self, module: AutoencoderModule, step: int) -> dict[str, float]:
+    def _pace(self, step: int, images: float, trainer: pl.Trainer) -> dict[str, float]:
         """Since the last step that was written, or the epoch's beginning."""
         before, since, waiting_before = self._last
-        now, waiting = time.perf_counter(), waited(module.trainer)
+        now, waiting = time.perf_counter(), waited(trainer)
         self._last = step, now, waiting
-        images = (step - before) * module.epoch.images
         return {
-            "train/images_per_second": images / (now - since),
+            "train/images_per_second": (step - before) * images / (now - since),
             "train/data_waiting": min(1.0, (waiting - waiting_before) / (now - since)),
         }
+
+
+@torch.no_grad()
+def measure(
+    output: Output,
+    loss: Tensor,
+    weights: Iterable[nn.Parameter],
+    trainer: pl.Trainer,
+    *,
+    is_sparse: bool,
+) -> dict[str, float]:
+    """Measure a training step: its loss, its terms raw and weighted, norms of gradients and weights."""
+    weights = list(weights)
+    values = {"loss": loss}
+    for name, term in output.terms.items():
+        values |= {name: term.value, f"{name}_weighted": term.weighted}
+    if is_sparse:
+        active = output.code.active.float()
+        values |= {"l0": active.sum(1).mean(), "dormant": 1 - active.mean()}
+    sharded = is_sharded(trainer)
+    gradients = [w.grad for w in weights if w.grad is not None]
+    values["gradient_norm"] = norm(gradients, sharded=sharded) / _scale(trainer)
+    values["parameter_norm"] = norm(weights, sharded=sharded)
+    # together: one by one each would wait for the device
+    numbers = torch.stack([value.double() for value in values.values()]).tolist()
+    return dict(zip(values, numbers, strict=True))
 
 
 def _scale(trainer: pl.Trainer) -> float:

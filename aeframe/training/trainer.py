@@ -20,6 +20,7 @@ from aeframe.monitoring.progress_bar import Bar
 from aeframe.training.build import Built
 from aeframe.training.checkpointing import Best, Last, OwnCheckpoints, WholeFiles
 from aeframe.training.loops import FitLoop
+from aeframe.training.speed.steps_ahead import StepsAhead
 from aeframe.training.stopping import EarlyStopping, Until
 
 PROFILERS: dict[str, Callable[..., Profiler]] = {
@@ -36,11 +37,12 @@ def _trainer(built: Built, folder: Path, metric: str, best: Best) -> pl.Trainer:
     may_stop = any(c.may_stop for c in built.callbacks if isinstance(c, Until | EarlyStopping))
     keeps = built.module.guard.options.retries > 0
     last = Last(folder, built.checkpoint, Signals(), may_stop=may_stop, keeps_previous=keeps)
+    ahead = StepsAhead(built.training.steps_per_call, built.training.cuda_graph)
     with torch.random.fork_rng(devices=[]), _refused():  # Lightning may draw from the global stream
         trainer = pl.Trainer(
             **{k: v for k, v in built.trainer.items() if k != "profiler"},
             profiler=profiler,
-            callbacks=[*built.callbacks, Bar(metric), last, best],
+            callbacks=[*built.callbacks, Bar(metric), ahead, last, best],
             plugins=[WholeFiles()],
             logger=events.Curves(folder),
             default_root_dir=folder,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pytorch_lightning as pl
@@ -19,8 +20,6 @@ from aeframe.monitoring.doctor.learning import UNRELATED, LearningRate, MeanImag
 from aeframe.monitoring.doctor.rule import Finding, Patient, Rule, Vitals
 from aeframe.monitoring.doctor.saturation import SaturatedOutput, SaturatedUnits, saturated
 from aeframe.monitoring.doctor.waiting import DataWaiting
-from aeframe.training.loops import waited
-from aeframe.training.module import AutoencoderModule
 
 RULES: tuple[type[Rule], ...] = (
     *(Collapse, DeadUnits, SaturatedOutput, SaturatedUnits, LearningRate),
@@ -33,14 +32,27 @@ EXACT = ("loss", "gradient_norm")
 """What is averaged between validations, and kept for a run that goes on; not what depends on time."""
 
 
+@dataclass(frozen=True)
+class Signs:
+    """Signs of life of a training run.
+
+    listeners: called with the values of each step that is logged, by their tags. first_loss: the loss of the
+    first step, once there is one. waited: seconds in which training waited for a batch until now.
+    """
+
+    listeners: list[Callable[[Mapping[str, float]], None]]
+    first_loss: Callable[[], float | None]
+    waited: Callable[[pl.Trainer], float]
+
+
 class Doctor(pl.Callback):
     """Each rule speaks once in a run, in the terminal and in TensorBoard; it costs nothing in a step.
 
     findings: all that was said. on: whether it says anything at all.
     """
 
-    def __init__(self, patient: Patient, *, on: bool) -> None:
-        self.patient, self.on = patient, on
+    def __init__(self, patient: Patient, signs: Signs, *, on: bool) -> None:
+        self.patient, self.signs, self.on = patient, signs, on
         self.rules = [rule(patient) for rule in RULES]
         self.sums = {name: Mean() for name in EXACT}
         self.waiting = Mean()
@@ -70,9 +82,8 @@ class Doctor(pl.Callback):
             mean.total, mean.count = state_dict[f"{name}.total"], state_dict[f"{name}.count"]
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        assert isinstance(pl_module, AutoencoderModule)
         if self.on and trainer.is_global_zero:
-            pl_module.scalars.listeners.append(self.hear)
+            self.signs.listeners.append(self.hear)
 
     def hear(self, values: Mapping[str, float]) -> None:
         """A step's values were logged."""
@@ -84,8 +95,7 @@ class Doctor(pl.Callback):
         fits = trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking
         if not (fits and self.on and trainer.is_global_zero):
             return
-        assert isinstance(pl_module, AutoencoderModule)
-        vitals = self._vitals(trainer, pl_module)
+        vitals = self._vitals(trainer)
         for rule in self.rules:
             if rule.look(vitals):
                 finding = rule.finding()
@@ -93,20 +103,20 @@ class Doctor(pl.Callback):
                 self.say(finding, trainer)
                 vitals = vitals._replace(told=vitals.told | {rule.name})
 
-    def _vitals(self, trainer: pl.Trainer, module: AutoencoderModule) -> Vitals:
+    def _vitals(self, trainer: pl.Trainer) -> Vitals:
         metrics = trainer.callback_metrics.items()
         means = {name: mean.taken() for name, mean in self.sums.items()}
         return Vitals(
             epoch=trainer.current_epoch + 1,
             steps=trainer.global_step,
             val={k.removeprefix("val/"): float(v) for k, v in metrics if k.startswith("val/")},
-            start=module.guard.first,
+            start=self.signs.first_loss(),
             loss=means["loss"],
             gradient_norm=means["gradient_norm"],
             waiting=self.waiting.taken(),
-            waited=waited(trainer),
+            waited=self.signs.waited(trainer),
             saturated={} if is_sharded(trainer) else saturated(self.patient),
-            samples=min(COUNTED, module.data.spec.samples),
+            samples=min(COUNTED, self.patient.data.spec.samples),
             told=frozenset(rule.name for rule in self.rules if rule.spoke is not None),
         )
 

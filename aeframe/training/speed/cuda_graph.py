@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import pytorch_lightning as pl
 import torch
@@ -21,9 +21,7 @@ from aeframe.core.noise import Generators, KeptNoise
 from aeframe.core.process import is_first_process
 from aeframe.core.schedules import Clock
 from aeframe.data import Batch
-
-if TYPE_CHECKING:
-    from aeframe.training.module import AutoencoderModule
+from aeframe.training.module import AutoencoderModule
 
 WARM_UP = 3  # steps on the side stream before the capture, as torch's notes on CUDA graphs advise
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import inspect
 import sys
 import time
-from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any, Literal
+from contextlib import nullcontext, suppress
+from typing import Any, Literal
 
 import pytorch_lightning as pl
 from pytorch_lightning.plugins import Precision
@@ -16,14 +16,12 @@ from torch.optim import Optimizer
 
 from aeframe.data import Batch
 from aeframe.training.loops import EpochLoop
+from aeframe.training.module import AutoencoderModule
 from aeframe.training.speed.cuda_graph import Graph, graph_for, say
 from aeframe.training.speed.fused_adam import step_of
 
-if TYPE_CHECKING:
-    from aeframe.training.module import AutoencoderModule
 
-
-class Pace:
+class StepsAhead(pl.Callback):
     """After each step that Lightning takes, further ones are taken until `steps` are done.
 
     They are the steps that Lightning would take next, in their order, and all that it counts is counted:
@@ -42,13 +40,12 @@ class Pace:
         self._graph: Graph | None = None
         self._started = 0.0
 
-    def begin(self, module: AutoencoderModule) -> None:
-        """Training begins: what an earlier one has left counts for nothing."""
-        lightnings = self._lightnings(module.trainer)
-        self._graph = graph_for(module, lightnings) if self._wants_graph else None
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, AutoencoderModule)
+        lightnings = self._lightnings(trainer)
+        self._graph = graph_for(pl_module, lightnings) if self._wants_graph else None
 
-    def end(self) -> None:
-        """Training ends: what was kept for its steps is given back."""
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self._graph is not None and self._graph.captured is None:
             say(
                 "no step was repeated: all were logged (trainer.log_every_n_steps), Lightning's own "
@@ -56,14 +53,30 @@ class Pace:
             )
         self._graph = None
 
-    def start(self) -> None:
-        """Lightning begins a step."""
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch, batch_idx: int
+    ) -> None:
         self._started = time.perf_counter()
 
-    def run_ahead(self, module: AutoencoderModule) -> None:
-        """Lightning has taken a step: take further ones."""
-        if self._lightnings(module.trainer) is not None:
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+    ) -> None:
+        assert isinstance(pl_module, AutoencoderModule)
+        if self._lightnings(trainer) is not None:
             return
+        try:
+            self._run_ahead(pl_module)
+        except BaseException:
+            with suppress(OSError):  # what ended training is told, not that the disk is full
+                pl_module.scalars.send(trainer.loggers)
+            raise
+
+    def _run_ahead(self, module: AutoencoderModule) -> None:
         ahead = _Ahead(module, self)
         done, before = 1, time.perf_counter()
         latest = before - self._started
@@ -122,8 +135,8 @@ class _Ahead:
     What does not change between them is looked up once.
     """
 
-    def __init__(self, module: AutoencoderModule, pace: Pace) -> None:
-        self.module, self.trainer, self.pace = module, module.trainer, pace
+    def __init__(self, module: AutoencoderModule, owner: StepsAhead) -> None:
+        self.module, self.trainer, self.owner = module, module.trainer, owner
         self.loop: Any = self.trainer.fit_loop.epoch_loop
         self.batches = self.loop.batch_progress
         self.optimizer, self.steps = self.trainer.optimizers[0], self.trainer.global_step
@@ -172,7 +185,7 @@ class _Ahead:
 
     def _take(self, batch: Batch, index: int) -> None:
         module = self.module
-        if self.pace.repeats(batch, self.steps, module.seed, "train", module.epoch.number, index):
+        if self.owner.repeats(batch, self.steps, module.seed, "train", module.epoch.number, index):
             return
         with self.context():
             loss = module.loss(batch, index, self.steps)

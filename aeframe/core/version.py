@@ -1,0 +1,3 @@
+"""Version of aeframe."""
+
+__version__ = "0.1.0"
