@@ -132,8 +132,8 @@ class Hardware:
 class Training:
     """The keys of `trainer`: those of Lightning's Trainer that aeframe does not set itself (null leaves
     Lightning's default), and our own: the precisions `high` and `medium`, 32-true whose matrix products
-    may be rounded (MATMUL); steps_per_call: see aeframe/pace.py; compile: through torch.compile;
-    cuda_graph: see aeframe/graph.py; log_every_n_steps: see aeframe/scalars.py.
+    may be rounded (MATMUL); steps_per_call: see training/speed/steps_ahead.py; compile: through torch.compile;
+    cuda_graph: see training/speed/cuda_graph.py; log_every_n_steps: see training/scalars.py.
     """
 
     precision: Precision | None = None
