@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from aeframe.core.errors import UserError
 from aeframe.core.local_paths import local
+from aeframe.core.signals import held_back
 from aeframe.runs.containers import without_bfloat16
 from aeframe.runs.model import Model
 from aeframe.runs.model_file import load
@@ -139,7 +140,9 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         return x.reshape(-1, *self.shape)
 
     def _trained(self, x: np.ndarray, file: Path, folder: Path) -> Model:
-        from aeframe.core.imports import imported
+        with held_back():
+            from aeframe.config.check import check
+            from aeframe.training.run import run
 
         np.save(file, x)
         node = self._configuration()
@@ -147,20 +150,20 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             node = self._configuration(*GAUSSIAN)
         node["dataset"] |= {"path": str(file), "layout": "flat" if self.shape is None else "chw"}
         self._choose_size(node)
-        imported("aeframe.config").check(node)
+        check(node)
         if node["hardware"]["strategy"] != "auto":
             what, remedy = "an estimator trains in one process", "Write hardware=cpu or gpu."
             raise UserError(f"hardware.strategy={node['hardware']['strategy']}", what, remedy)
         folder.mkdir(parents=True, exist_ok=True)
-        imported("aeframe.training.run").run(node, folder.resolve())
+        run(node, folder.resolve())
         return load(folder)
 
     def _configuration(self, *more: str) -> dict[str, Any]:
         """Compose the configuration as the command line does. more: words before the overrides."""
         from aeframe.cli.command_line import parse
         from aeframe.cli.hydra_errors import explained
+        from aeframe.cli.run_folders import Folders
         from aeframe.config.node import plain
-        from aeframe.runs.folder import Folders
 
         said = {
             "network": self.network,

@@ -25,8 +25,8 @@ from hypothesis import settings
 from omegaconf import DictConfig
 
 from aeframe.cli import main as cli
+from aeframe.cli.run_folders import Folders
 from aeframe.config.composition import CONF
-from aeframe.runs.folder import Folders
 from tests.forks import Server
 from tests.made_once import made_once
 

@@ -147,13 +147,12 @@ def ended(run: Process, seconds: float) -> bool:
 
 
 def serve(client: Connection) -> None:
+    import sklearn.decomposition  # noqa: F401
     import torch
 
-    from aeframe.core.imports import imported
+    import aeframe.training.run  # noqa: F401
 
     torch.set_num_threads(1)
-    imported("aeframe.training.run")
-    imported("sklearn.decomposition")
     client.send("ready")
     with contextlib.suppress(EOFError):
         while True:

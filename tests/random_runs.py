@@ -21,11 +21,11 @@ import numpy as np
 
 from aeframe import load
 from aeframe.cli import main as cli
+from aeframe.cli.run_folders import Folders
 from aeframe.config.composition import CONF
 from aeframe.config.signature import parameters
 from aeframe.config.targets import resolve
 from aeframe.core.bounds import Above, AtLeast, AtMost, Below
-from aeframe.runs.folder import Folders
 from tests.conftest import TINY
 from tests.test_pairs import CONSTRAINTS, VARIANTS, choice
 

@@ -104,9 +104,12 @@ def test_the_wheel_says_its_version_license_and_command(wheel: Path) -> None:
 def test_the_installed_command_trains_in_an_empty_folder(installed: Path, tmp_path: Path) -> None:
     # the checkout that this environment may have installed must not be what answers
     command, path = installed / "bin" / "aeframe", {"PYTHONPATH": str(installed)}
-    where = "import aeframe.training.processes as l; print(l.__file__); print(l.CONF)"
+    where = "import aeframe.config.composition as l; print(l.__file__); print(l.CONF)"
     lines = run(sys.executable, "-P", "-c", where, cwd=tmp_path, **path).splitlines()
-    assert lines == [str(installed / "aeframe" / "launch.py"), str(installed / "aeframe" / "conf")]
+    assert lines == [
+        str(installed / "aeframe" / "config" / "composition.py"),
+        str(installed / "aeframe" / "conf"),
+    ]
 
     version = run(sys.executable, command, "--version", cwd=tmp_path, **path)
     assert version == f"aeframe {__version__}\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from aeframe.core import imports
+from aeframe.core.signals import held_back
 
 ROOT = Path(__file__).parent.parent
 TRAINING = {
@@ -22,7 +23,7 @@ HEAVY = TRAINING | {"torch", "numpy", "scipy", "sklearn", "matplotlib", "PIL"}
 
 COMMAND = """
 import sys
-from aeframe.cli.main import train
+from aeframe.cli.train import train
 try:
     train()
 except SystemExit as end:
@@ -31,7 +32,7 @@ print("\\n", status, *sys.modules)
 """
 EACH_COMMAND = """
 import sys
-from aeframe.cli.main import train
+from aeframe.cli.train import train
 status, commands = 0, sys.argv[1:]
 for command in commands:
     sys.argv[1:] = command.split()
@@ -43,9 +44,8 @@ print("\\n", status, *sys.modules)
 """
 FIRST_STEP = """
 import os, sys
-from aeframe import imports
-from aeframe.cli.main import train
-imports.imported("aeframe.training.run")
+import aeframe.training.run
+from aeframe.cli.train import train
 from pytorch_lightning import LightningModule
 def step(self, *args, **kwargs):
     print("\\n", 0, *sys.modules, flush=True)
@@ -92,7 +92,7 @@ def test_what_hydra_answers_imports_nothing_heavy(
     completed = {"COMP_LINE": "train.py model=s", "COMP_POINT": "16"}
     ended, modules = imported(tmp_path, COMMAND, *argv, **completed)
     assert ended == status
-    assert {"aeframe.cli.main", "hydra"} <= modules
+    assert {"aeframe.cli.train", "hydra"} <= modules
     assert not modules & HEAVY
 
 
@@ -106,7 +106,7 @@ def test_what_is_answered_at_once_imports_not_even_hydra(
 ) -> None:
     ended, modules = imported(tmp_path, COMMAND, *argv)
     assert ended == status
-    assert "aeframe.cli.main" in modules
+    assert "aeframe.cli.train" in modules
     assert not modules & (HEAVY | {"hydra", "omegaconf", "rich"})
 
 
@@ -134,7 +134,7 @@ def test_the_first_step_does_not_wait_for_what_only_the_end_needs(
     argv = ("dataset=array", f"dataset.path={vectors}", "model.latent_dim=3")
     _, modules = imported(tmp_path, FIRST_STEP, *argv)
     assert {"pytorch_lightning", "aeframe.training.run", "aeframe.evaluation.card"} <= modules
-    assert not modules & {"sklearn", "matplotlib", "scipy.signal"}
+    assert not modules & {"sklearn", "matplotlib"}
 
 
 def test_an_interruption_waits_for_an_import_that_would_swallow_it(
@@ -151,27 +151,10 @@ except KeyboardInterrupt:
     (tmp_path / "swallowing.py").write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
     before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt):
-        imports.imported("swallowing")
+    with pytest.raises(KeyboardInterrupt), held_back():
+        importlib.import_module("swallowing")
     assert sys.modules.pop("swallowing").whole
     assert signal.getsignal(signal.SIGINT) is before
-
-
-def test_scipy_signal_is_there_for_whoever_wants_it(tmp_path: Path) -> None:
-    code = """
-import sys
-from aeframe.core.imports import imported
-imported("aeframe.training.run")
-before = set(sys.modules)
-import scipy.signal, scipy.stats
-assert list(scipy.signal.convolve([1, 2], [1, 3])) == [1, 5, 6]
-import torchmetrics
-assert scipy.signal is sys.modules["scipy.signal"]
-print("\\n", int("scipy.signal" in before), *sys.modules)
-"""
-    seen, modules = imported(tmp_path, code)
-    assert seen == 0
-    assert {"scipy.signal._signaltools", "torchmetrics"} <= modules
 
 
 @pytest.mark.parametrize("own", [None, "GOMP_SPINCOUNT", "OMP_WAIT_POLICY"])
@@ -190,29 +173,3 @@ def test_threads_do_not_wait_at_others_cost_unless_told(tmp_path: Path, own: str
     )
     expected = {None: "1000", "GOMP_SPINCOUNT": "7", "OMP_WAIT_POLICY": "None"}
     assert done.stdout.split()[-1] == expected[own]
-
-
-@pytest.mark.parametrize(
-    "wanted",
-    [
-        "from scipy.signal import convolve as found; assert list(found([1, 2], [1, 3])) == [1, 5, 6]",
-        "import scipy.signal.windows as found; assert len(found.hann(5)) == 5",
-        "from importlib.util import find_spec; found = find_spec('scipy.signal'); assert found.origin",
-        "from scipy.signal import *; assert list(convolve([1, 2], [1, 3])) == [1, 5, 6]",
-        "import scipy.signal; found = scipy.signal.windows.hamming(3); assert len(found) == 3",
-    ],
-)
-def test_what_is_imported_may_want_scipy_signal(tmp_path: Path, wanted: str) -> None:
-    (tmp_path / "wants.py").write_text(wanted)
-    code = """
-import sys
-sys.path.insert(0, ".")
-from aeframe.core.imports import imported
-imported("wants")
-import scipy.signal
-assert list(scipy.signal.convolve([1, 2], [1, 3])) == [1, 5, 6]
-assert scipy.signal.windows is sys.modules["scipy.signal.windows"]
-assert type(sys.modules["scipy.signal"]).__name__ == "module"
-print("\\n", 0)
-"""
-    assert imported(tmp_path, code)[0] == 0

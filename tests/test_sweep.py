@@ -17,11 +17,11 @@ from hydra import initialize_config_dir
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from aeframe.cli.run_folders import Folders, run_name
 from aeframe.cli.sweep import SweepTable
 from aeframe.config.check import check
 from aeframe.config.composition import CONF
 from aeframe.evaluation.card import Card, Evaluation
-from aeframe.runs.folder import Folders, run_name
 from tests.conftest import TINY
 from tests.test_dashboard import Events
 

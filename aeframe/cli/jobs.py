@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from aeframe.core.errors import TrainingError, UserError
-from aeframe.core.imports import imported
-from aeframe.core.signals import Interrupted
+from aeframe.core.signals import Interrupted, held_back
 from aeframe.runs.foreign_files import Beginning
 
 
@@ -37,9 +36,12 @@ class Jobs:
 
         Returns whether there is a checkpoint to go on from.
         """
-        config = imported("aeframe.config")
-        node, saved = self._continued(config.plain(cfg), folder, self.command.overrides)
-        config.check(node)
+        with held_back():
+            from aeframe.config.check import check
+            from aeframe.config.node import plain
+
+        node, saved = self._continued(plain(cfg), folder, self.command.overrides)
+        check(node)
         return saved is not None
 
     def _continued(self, node: Any, folder: Path | None, words: Sequence[str]) -> tuple[Any, Any]:
@@ -49,10 +51,12 @@ class Jobs:
         """
         if node.get("resume") is None or folder is None:
             return node, None
-        from aeframe.config.override_words import AUTOMATIC
+        with held_back():
+            from aeframe.config.override_words import AUTOMATIC
+            from aeframe.runs.checkpoint import saved_in
+            from aeframe.training.resume import configuration as resume
 
-        resume = imported("aeframe.training.resume.configuration")
-        saved = imported("aeframe.runs.checkpoint").saved_in(folder)
+        saved = saved_in(folder)
         if saved is None:
             self._begin_anew(node, folder, words)
             return node, None
@@ -67,11 +71,12 @@ class Jobs:
 
     def _begin_anew(self, node: Any, folder: Path, words: Sequence[str]) -> None:
         """Raise ConfigError where the folder, which has no checkpoint to go on from, holds another run."""
-        saved = imported("aeframe.runs.checkpoint")
-        if (best := saved.saved_in(folder, saved.BEST)) is not None:
-            imported("aeframe.training.resume.configuration").check_same(
-                best, _as_begun(best, node, words)
-            )
+        from aeframe.runs.checkpoint import saved_in
+        from aeframe.runs.layout import BEST
+        from aeframe.training.resume.configuration import check_same
+
+        if (best := saved_in(folder, BEST)) is not None:
+            check_same(best, _as_begun(best, node, words))
 
     def ended(self, end: Interrupted | KeyboardInterrupt) -> BaseException:
         """What a signal ended, with how it goes on: of a sweep that is the sweep, and not one of its jobs."""
@@ -155,14 +160,18 @@ class Jobs:
         from hydra.core.hydra_config import HydraConfig
 
         from aeframe.cli.sweep import FAILED
-        from aeframe.config.override_words import AUTOMATIC
-        from aeframe.runs.folder import refuse_used
+
+        with held_back():
+            from aeframe.config.node import plain
+            from aeframe.config.override_words import AUTOMATIC
+            from aeframe.runs.folder import refuse_used
+            from aeframe.training.run import run
 
         failed = folder / FAILED
         if failed.exists() and cfg.resume == "auto" and self.command.multirun:
             print(f"{folder}: failed before; resume=retry tries it again", file=sys.stderr)
             return float("nan")
-        given, words = imported("aeframe.config").plain(cfg), list(HydraConfig.get().overrides.task)
+        given, words = plain(cfg), list(HydraConfig.get().overrides.task)
         node, saved = self._continued(given, folder, words)
         if saved is not None and saved.is_done(node):
             if cfg.resume not in AUTOMATIC:
@@ -178,13 +187,15 @@ class Jobs:
             refuse_used(folder, cfg.resume is not None)
             _write_configuration(cfg, folder / ".hydra")
         failed.unlink(missing_ok=True)
-        return imported("aeframe.training.run").run(node, folder, self.command.flags, saved)
+        return run(node, folder, self.command.flags, saved)
 
 
 def _as_begun(saved: Any, node: Any, words: Sequence[str]) -> Any:
     """A configuration with what its parts or the defaults choose as they did when the run was begun."""
-    own = imported("aeframe.training.resume.configuration").keeping_metric(saved, node)
-    return imported("aeframe.training.resume.older_defaults").with_own_defaults(saved, words, own)
+    from aeframe.training.resume.configuration import keeping_metric
+    from aeframe.training.resume.older_defaults import with_own_defaults
+
+    return with_own_defaults(saved, words, keeping_metric(saved, node))
 
 
 def _write_configuration(cfg: Any, folder: Path) -> None:

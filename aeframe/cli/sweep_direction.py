@@ -9,7 +9,6 @@ from typing import Any
 
 from aeframe.config.override_words import quoted
 from aeframe.core.errors import UserError
-from aeframe.core.imports import imported
 
 KEY = "hydra.sweeper.direction"
 WORDS = {"min": "minimize", "max": "maximize"}
@@ -58,15 +57,19 @@ def worst(sweeper: Any) -> float:
 
 def direction_of(metric: str) -> str:
     """`minimize` or `maximize`."""
-    return WORDS[imported("aeframe.evaluation.metric_names").better_is(metric)]
+    from aeframe.evaluation.metric_names import better_is
+
+    return WORDS[better_is(metric)]
 
 
 def _metric(cfg: Any) -> str:
     """The optimized metric of a configuration, also where that is left to its parts."""
     from omegaconf import OmegaConf
 
-    node = OmegaConf.to_container(cfg, resolve=False)
-    return str(imported("aeframe.config.optimized_metric").optimized_metric(node))
+    from aeframe.config.optimized_metric import optimized_metric
+
+    node: Any = OmegaConf.to_container(cfg, resolve=False)
+    return str(optimized_metric(node))
 
 
 def _direction(node: Any) -> str:

@@ -28,8 +28,8 @@ def train() -> None:
 def _train(argv: Sequence[str]) -> int:
     from aeframe.cli.command_line import parse
     from aeframe.cli.completion import FLAG, completions
+    from aeframe.cli.run_folders import Folders
     from aeframe.config.composition import CONF
-    from aeframe.runs.folder import Folders
 
     if argv[:1] == [FLAG] and len(argv) == 3:
         print("\n".join(completions(argv[1], int(argv[2]))))

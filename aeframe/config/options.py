@@ -132,7 +132,7 @@ class Hardware:
 class Training:
     """The keys of `trainer`: those of Lightning's Trainer that aeframe does not set itself (null leaves
     Lightning's default), and our own: the precisions `high` and `medium`, 32-true whose matrix products
-    may be rounded (MATMUL); steps_per_call: see training/speed/steps_ahead.py; compile: through torch.compile;
+    may be rounded (MATMUL); steps_per_call: see training/speed/steps_ahead.py; compile: by torch.compile;
     cuda_graph: see training/speed/cuda_graph.py; log_every_n_steps: see training/scalars.py.
     """
 

@@ -2,12 +2,13 @@
 
 from aeframe.data.array import Array
 from aeframe.data.builtin import CIFAR10, KMNIST, MNIST, SVHN, Digits, FashionMNIST
-from aeframe.data.datamodule import DataModule, DataSpec, uneven_batch
+from aeframe.data.datamodule import DataModule, uneven_batch
 from aeframe.data.image_folder import ImageFolder
 from aeframe.data.normalization import Normalization
 from aeframe.data.photo_crops import PhotoCrops
 from aeframe.data.sampler import EpochBatches
 from aeframe.data.source import Batch, Raw, Samples, Source
+from aeframe.data.spec import DataSpec
 
 __all__ = [
     "CIFAR10",

@@ -3,55 +3,14 @@
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from itertools import count
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from aeframe.core.errors import UserError, reason
-from aeframe.runs.layout import LOCK, RESULTS
-
-
-class Folders:
-    """Gives each run a folder of its own."""
-
-    def __init__(self, *, make: bool) -> None:
-        self.make, self.made = make, list[Path]()
-
-    def register(self) -> None:
-        """Make `run_folder` and `run_name` known to the configuration."""
-        from omegaconf import OmegaConf
-
-        OmegaConf.register_new_resolver("run_folder", self.folder, use_cache=True, replace=True)
-        OmegaConf.register_new_resolver("run_name", run_name, replace=True)
-
-    def folder(self, parent: str, time: str, name: str) -> str:
-        """parent/time_name, or with a number behind it where another run has just taken that."""
-        path = Path(parent) / f"{time}_{name}"
-        if not self.make:
-            return str(path)
-        for number in count(2):
-            try:
-                path.mkdir(parents=True)
-            except FileExistsError:
-                path = Path(parent) / f"{time}_{name}-{number}"
-            else:
-                break
-        self.made.append(path.resolve())
-        return str(path)
-
-    @contextmanager
-    def dropped_if_empty(self) -> Iterator[None]:
-        """Where a mistake ends a sweep before its first job, its folder goes."""
-        try:
-            yield
-        except Exception:
-            for path in self.made:
-                if path.is_dir() and {f.name for f in path.iterdir()} <= {"multirun.yaml"}:
-                    shutil.rmtree(path)
-            raise
+from aeframe.core.process import is_first_process
+from aeframe.runs.checkpoint import Saved, stamp_of
+from aeframe.runs.layout import CHECKPOINTS, LAST, LOCK, RESULTS
 
 
 def refuse_used(folder: Path, goes_on: bool) -> None:
@@ -122,7 +81,26 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def run_name(choices: Mapping[str, Any], constraints: Mapping[str, Any] | None) -> str:
-    """What a run is: model_constraints_dataset."""
-    names = "+".join(str(name) for name in constraints or {}) or "free"
-    return f"{choices['model']}_{names}_{choices['dataset']}"
+@contextmanager
+def claimed(folder: Path, goes_on: bool, saved: Saved | None) -> Iterator[None]:
+    """The folder as this run's own. Raises UserError where it is another's, at work or not.
+
+    goes_on: whether it may hold this run already. saved: what was read of it before.
+    """
+    if not is_first_process():
+        yield
+        return
+    checkpoints = folder / CHECKPOINTS
+    with locked(folder):
+        try:
+            checkpoints.mkdir(exist_ok=goes_on)
+        except FileExistsError:
+            raise used(f"hydra.run.dir={folder}") from None
+        if goes_on and stamp_of(checkpoints / LAST) != (saved.stamp if saved else None):
+            what = "another process trained in it since this one looked"
+            raise UserError(f"hydra.run.dir={folder}", what, "Start it again.")
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # what is not empty stays
+                checkpoints.rmdir()

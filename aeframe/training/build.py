@@ -46,8 +46,13 @@ ROUNDING = 1e-6  # beyond a likelihood's support, of what was scaled in another 
 
 @dataclass(frozen=True)
 class Built:
-    """Everything that a run needs. node: its configuration, with the metric that `auto` stands for."""
+    """Everything that a run needs.
 
+    given: the configuration as it was given. node: the same as plain data, with the metric that `auto`
+    stands for.
+    """
+
+    given: DictConfig | Mapping[str, Any]
     node: dict[str, Any]
     net: ConstrainedAutoencoder
     module: AutoencoderModule
@@ -98,6 +103,7 @@ def build(cfg: DictConfig | Mapping[str, Any]) -> Built:
     notes = [*parts.notes, *data.notes]
     notes += schedule_notes(net.schedules, end) + length_notes(scheduler, end)
     return Built(
+        cfg,
         node,
         net,
         module,

@@ -1,4 +1,4 @@
-"""Training itself, with whatever ends it in our words."""
+"""Fit: run Trainer.fit, go back after a divergence, and translate exceptions."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ from aeframe.core.distributed import is_lost
 from aeframe.core.errors import MachineError, TrainingError, UserError, reason
 from aeframe.core.files import DISK, cause, file_of
 from aeframe.core.process import is_first_process
-from aeframe.monitoring import event_files as events
-from aeframe.runs.checkpoint import Saved, good_before
+from aeframe.monitoring import event_files
+from aeframe.runs.checkpoint import Saved, gone_back_to, good_before
 from aeframe.runs.layout import BEST, CHECKPOINTS, LAST
-from aeframe.training.build import Built
-from aeframe.training.checkpointing import Best
+from aeframe.training.attempt import Attempt, prepare
 from aeframe.training.divergence import DivergenceError
 from aeframe.training.speed.compute import compile_network, keep_narrow_layers_exact
 from aeframe.training.trainer import is_lightnings
@@ -31,11 +30,23 @@ OUT_OF_MEMORY = (MemoryError, torch.OutOfMemoryError)
 LESS_MEMORY = "A smaller dataset.batch_size, network or model.k needs less."
 
 
-def fit_or_fail(trainer: pl.Trainer, built: Built, best: Best, saved: Saved | None) -> bool:
-    """Train. Whether that went wrong and is to be tried once more, from what guard.tried says last."""
-    last, guard = trainer.fit_loop.epoch_loop.last, built.module.guard
+def fit_with_retries(attempt: Attempt, folder: Path, saved: Saved | None) -> Attempt:
+    """Train; after a divergence go back and train again as often as is allowed.
+
+    saved: the checkpoint to begin with. Returns the attempt that came to its end. Raises DivergenceError
+    where no retry is left.
+    """
+    while (tried := _tried_in_vain(attempt, folder, saved)) is not None:
+        saved = gone_back_to(folder, tried)
+        attempt = prepare(attempt.built.given, folder, tried)  # all as it was before training
+    return attempt
+
+
+def _tried_in_vain(attempt: Attempt, folder: Path, saved: Saved | None) -> tuple[int, ...] | None:
+    """Train. Where that diverges and a retry is left: the steps of all checkpoints to go back to."""
+    built, guard = attempt.built, attempt.built.module.guard
     if is_first_process():
-        events.cut(last.folder, saved.steps if saved else 0)
+        event_files.cut(folder, saved.steps if saved else 0)
     keep_narrow_layers_exact(
         built.training.precision,
         built.net.model,
@@ -45,22 +56,23 @@ def fit_or_fail(trainer: pl.Trainer, built: Built, best: Best, saved: Saved | No
     if built.training.compile:
         compile_network(built.net)
     try:
-        _fit(trainer, built, best, saved)
+        _fit(attempt, saved)
     except DivergenceError as error:
         if again := guard.may_go_back:
-            good = good_before(last.folder, error.step, guard.tried)
+            good = good_before(folder, error.step, guard.tried)
             guard.tried = (*guard.tried, good.steps if good else 0)
         if is_first_process():
-            error.write(last.folder, guard.tried)
+            error.write(folder, guard.tried)
         if not again:
             raise
         print(f"{error} Going back: {guard.back} of {guard.options.retries}.", flush=True)
-        return True
-    return False
+        return guard.tried
+    return None
 
 
-def _fit(trainer: pl.Trainer, built: Built, best: Best, saved: Saved | None) -> None:
-    """Train, with Lightning's ways of ending turned into ours."""
+def _fit(attempt: Attempt, saved: Saved | None) -> None:
+    """Run Trainer.fit and translate its exceptions."""
+    built, trainer, best = attempt.built, attempt.trainer, attempt.best
     # Lightning does so behind a checkpoint's weights, which single precision would round
     trainer.precision_plugin.convert_module(built.module)
     try:
@@ -91,10 +103,10 @@ def _fit(trainer: pl.Trainer, built: Built, best: Best, saved: Saved | None) -> 
 
 
 @contextmanager
-def told(folder: Path, trainer: pl.Trainer) -> Iterator[None]:
-    """What befalls a run, of its own or from outside, in one line that says what is left."""
+def translated(folder: Path, trainer: pl.Trainer) -> Iterator[None]:
+    """Translate exceptions of a run into one line that says what is left."""
     try:
-        with events.failing_once():
+        with event_files.failing_once():
             yield
     except (TrainingError, OSError, RuntimeError, MemoryError, ValueError) as error:
         if (words := _in_words(error, folder, trainer)) is None:

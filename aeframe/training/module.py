@@ -15,7 +15,6 @@ from torch.optim import Optimizer
 from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.constraints.constraint import Step
 from aeframe.core.distributed import begin_batch, own_rows_of
-from aeframe.core.errors import UserError
 from aeframe.core.noise import Noise, mix
 from aeframe.core.schedules import Clock
 from aeframe.data import Batch, DataModule
@@ -25,6 +24,7 @@ from aeframe.training.checkpointing import metrics_of, restore_metrics
 from aeframe.training.divergence import Guard, diverged, outlier
 from aeframe.training.learning_rates import follow
 from aeframe.training.scalars import Noted, Scalars, measure
+from aeframe.training.schedule_lengths import check_covers
 
 MakeOptimizer = Callable[[Any], Optimizer]
 MakeScheduler = Callable[[Optimizer], Any]
@@ -122,22 +122,11 @@ class AutoencoderModule(pl.LightningModule):
         optimizer, scheduler = self.optimizer_and_schedule(self.trained)
         if scheduler is None:
             return optimizer
-        self._check_length(scheduler)
+        per_step = self._scheduler_options.get("interval") == "step"
+        takes_steps = "steps_per_epoch" in getattr(self._scheduler, "keywords", {})
+        check_covers(scheduler, self.trainer, per_step=per_step, takes_steps=takes_steps)
         options = {"scheduler": scheduler, **self._scheduler_options}
         return {"optimizer": optimizer, "lr_scheduler": options}
-
-    def _check_length(self, scheduler: Any) -> None:
-        """A schedule of fixed length fails when training goes on after its end."""
-        per_step = self._scheduler_options.get("interval") == "step"
-        steps = self.trainer.estimated_stepping_batches if per_step else self.trainer.max_epochs
-        total = getattr(scheduler, "total_steps", None)
-        if total is not None and steps is not None and total < steps:
-            what = f"ends after {total} of training's {steps} {'steps' if per_step else 'epochs'}"
-            remedy = f"scheduler.total_steps={steps}"
-            if per_step and "steps_per_epoch" in getattr(self._scheduler, "keywords", {}):
-                each = self.trainer.num_training_batches / self.trainer.accumulate_grad_batches
-                remedy = f"scheduler.steps_per_epoch={math.ceil(each)}"
-            raise UserError("scheduler.total_steps", what, f"Write {remedy}.")
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | dict[str, Tensor]:
         loss = self.loss(batch, batch_idx, self.trainer.global_step)

@@ -22,7 +22,7 @@ def again(node: Mapping[str, Any], remedy: str) -> str:
     return " ".join([called(), *map(shlex.quote, kept), remedy])
 
 
-def commands(
+def next_commands(
     node: Mapping[str, Any], result: Mapping[str, Any], folder: Path, compresses: bool
 ) -> dict[str, str]:
     """The commands, by what they do: to look, to put the network to work, to train on.

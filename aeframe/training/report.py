@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,8 @@ from aeframe.core.strict_json import cell
 from aeframe.evaluation.card import Card
 from aeframe.runs.checkpoint import Saved
 from aeframe.training.build import Built
+from aeframe.training.next_commands import TRAIN_ON, again, next_commands
+from aeframe.training.outcome import Outcome
 
 ROWS = {  # metric of the test split -> what the table calls it
     "denoised_mse": "MSE from the corrupted input",
@@ -32,20 +33,17 @@ ROWS = {  # metric of the test split -> what the table calls it
     "kl": "KL (nats)",
     "active_units": "active units",
 }
-MOST_CHOICES = 24
-"""Columns of TensorBoard's HParams."""
 MOST_WORDS = 12
 """That are not the defaults."""
 
 
-def opening(
-    built: Built, node: Mapping[str, Any], folder: Path | None, saved: Saved | None
-) -> None:
+def opening(built: Built, folder: Path | None, saved: Saved | None) -> None:
     """What is being trained, on what, where, and what of it is not the default.
 
     folder: None where no command began the run, for which neither the folder nor keys to type are told.
     saved: what it goes on from.
     """
+    node = built.node
     net, spec = built.net, built.data.spec
     weights = sum(p.numel() for p in net.model.parameters() if p.requires_grad)
     device = built.trainer.get("accelerator", "cpu")
@@ -86,31 +84,40 @@ def sizes(net: ConstrainedAutoencoder) -> str:
     return f"{shape} -> {code} units{some}, {fewer} numbers {beside} the input's {model.inputs:,}"
 
 
-def closing(
-    card: Card,
-    result: Mapping[str, Any],
-    said: Sequence[str],
-    folder: Path,
-    onward: Mapping[str, str],
-) -> None:
-    """The table of test metrics, the copy check, the folder, and what to type next.
+def ending(outcome: Outcome, folder: Path, changed: str | None, *, commands: bool) -> None:
+    """Print the table of test metrics, the copy check, what happened, and what to type next.
 
-    said: why training ended. onward: commands, by what they do.
+    changed: what to tell of the codec. commands: whether a command began the run; a run from Python tells
+    neither its folder, which may go, nor the test, which is the caller's.
     """
     console = Console(soft_wrap=True, highlight=False, markup=False)
-    console.print(_table(card, result))
+    said = [*outcome.reasons, *([changed] if changed else [])]
+    if not commands:
+        for sentence in [*said, *map(str, outcome.findings)]:
+            console.print(sentence)
+        return
+    node, card = outcome.attempt.built.node, outcome.tested.card
+    compresses = outcome.attempt.built.net.step is not None
+    onward = next_commands(node, outcome.result, folder, compresses)
+    console.print(_table(card, outcome.result))
     check = card.copy_check
     console.print(check.told, style=None if check.passed else "bold red")
-    ending(said)
+    for sentence in [*said, *_advice(outcome, onward)]:
+        console.print(sentence)
+    if any(finding.remedy and not finding.longer for finding in outcome.findings):
+        onward.pop(TRAIN_ON, None)  # more of the same is no remedy
     for what, text in {"Run folder": here(folder), **onward}.items():
         console.print(f"{f'{what}:':<12} {text}")
 
 
-def ending(said: Sequence[str]) -> None:
-    """Why training ended, and what the doctor found."""
-    console = Console(soft_wrap=True, highlight=False, markup=False)
-    for sentence in said:
-        console.print(sentence)
+def _advice(outcome: Outcome, onward: Mapping[str, str]) -> Iterator[str]:
+    """Yield what the doctor found, each with the command to type against it."""
+    for finding in outcome.findings:
+        command = None
+        if finding.remedy is not None:
+            node = outcome.attempt.built.node
+            command = onward.get(TRAIN_ON) if finding.longer else again(node, finding.remedy)
+        yield finding.in_the_end(command)
 
 
 def _table(card: Card, result: Mapping[str, Any]) -> Table:
@@ -140,42 +147,3 @@ def _table(card: Card, result: Mapping[str, Any]) -> Table:
 
 def _error(mse: float) -> str:
     return f"{mse:.5f}" if mse >= 1e-3 else f"{mse:.3g}"
-
-
-def choices(hyperparameters: Mapping[str, Any], latent_dim: int) -> dict[str, Any]:
-    """The choices worth comparing runs by, for TensorBoard's HParams.
-
-    latent_dim: the network's own, which a bottleneck may have set.
-    """
-    h = hyperparameters
-    found = {
-        "model": h["model"]["_target_"].rpartition(".")[2],
-        "latent_dim": latent_dim,
-        "network": h["network"]["_target_"].rpartition(".")[2],
-        "widths": str(h["network"].get("widths")),
-        "likelihood": h["likelihood"]["_target_"].rpartition(".")[2],
-        "dataset": h["dataset"]["_target_"].rpartition(".")[2],
-        "batch_size": h["dataset"].get("batch_size"),
-        "constraint": "+".join(h["constraint"] or {}) or "free",
-        "lr": h["optimizer"].get("lr"),
-        "max_epochs": h["trainer"].get("max_epochs"),
-        "seed": h["seed"],
-    }
-    if "beta" in h["model"]:
-        found["beta"] = h["model"]["beta"]
-    of_constraints = [  # and what is swept: k, weight, rate; a constraint's first key is what it is about
-        (place, f"{name}.{key}", value)
-        for name, options in (h["constraint"] or {}).items()
-        for place, (key, value) in enumerate(options.items())
-        if isinstance(value, (int, float))
-    ]
-    of_constraints.sort(key=lambda one: one[0])
-    found |= {key: value for _, key, value in of_constraints[: MOST_CHOICES - len(found)]}
-    plain = (str, int, float, bool)
-    return {name: v if isinstance(v, plain) else str(v) for name, v in found.items()}
-
-
-def headline(card: Card, value: float) -> dict[str, float]:
-    """The final metrics beside them."""
-    optimized = {} if math.isnan(value) else {"optimized_metric": value}  # without a validation
-    return optimized | {f"test/{k}": v for k, v in card.metrics.items()}

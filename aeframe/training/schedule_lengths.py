@@ -6,7 +6,9 @@ import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from aeframe.core.errors import Problem
+import pytorch_lightning as pl
+
+from aeframe.core.errors import Problem, UserError
 from aeframe.core.plain import is_count, mapping
 from aeframe.core.schedules import Clock
 from aeframe.runs.checkpoint import Saved
@@ -49,3 +51,20 @@ def length_notes(scheduler: Mapping[str, Any] | None, end: Clock | None) -> list
         return []
     what = f"the learning rate climbs again after {length:,} of training's {whole:,} {unit}s"
     return [Problem(f"scheduler.T_max={length}", what, f"Write scheduler.T_max={whole}.")]
+
+
+def check_covers(scheduler: Any, trainer: pl.Trainer, *, per_step: bool, takes_steps: bool) -> None:
+    """Raise UserError for a schedule that ends before training, and would fail there.
+
+    per_step: whether it counts steps, not epochs. takes_steps: whether it is given steps_per_epoch.
+    """
+    steps = trainer.estimated_stepping_batches if per_step else trainer.max_epochs
+    total = getattr(scheduler, "total_steps", None)
+    if total is None or steps is None or total >= steps:
+        return
+    what = f"ends after {total} of training's {steps} {'steps' if per_step else 'epochs'}"
+    remedy = f"scheduler.total_steps={steps}"
+    if per_step and takes_steps:
+        each = trainer.num_training_batches / trainer.accumulate_grad_batches
+        remedy = f"scheduler.steps_per_epoch={math.ceil(each)}"
+    raise UserError("scheduler.total_steps", what, f"Write {remedy}.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,7 +32,8 @@ PROFILERS: dict[str, Callable[..., Profiler]] = {
 """What they find goes to files in the run's folder."""
 
 
-def _trainer(built: Built, folder: Path, metric: str, best: Best) -> pl.Trainer:
+def make_trainer(built: Built, folder: Path, best: Best) -> pl.Trainer:
+    """Make the Trainer of a run. Raises UserError for hardware and keys that Lightning refuses."""
     name = built.training.profiler
     profiler = PROFILERS[name](dirpath=folder, filename="profile") if name else None
     may_stop = any(c.may_stop for c in built.callbacks if isinstance(c, Until | EarlyStopping))
@@ -42,7 +44,7 @@ def _trainer(built: Built, folder: Path, metric: str, best: Best) -> pl.Trainer:
         trainer = pl.Trainer(
             **{k: v for k, v in built.trainer.items() if k != "profiler"},
             profiler=profiler,
-            callbacks=[*built.callbacks, Bar(metric), ahead, last, best],
+            callbacks=[*built.callbacks, Bar(built.node["optimized_metric"]), ahead, last, best],
             plugins=[WholeFiles()],
             logger=events.Curves(folder),
             default_root_dir=folder,
@@ -71,8 +73,10 @@ def _refused() -> Iterator[None]:
         raise UserError("hardware and trainer", f"Lightning refuses them: {reason}") from error
 
 
-def _quiet() -> None:
-    """Lightning's advice and advertisements go to no one; its errors are kept."""
+def quiet_lightning() -> None:
+    """Silence Lightning's advice and advertisements; its errors are kept."""
+    # Lightning's import sets it: each step of an optimizer would then load a library anew to ask for GPUs
+    os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     for pattern in (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from statistics import fmean
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from aeframe.config.options import MATMUL
+from aeframe.config.options import MATMUL, Hardware
 from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.models import Autoencoder
 from aeframe.networks.mlp import TiedLinear
@@ -50,6 +50,21 @@ def computing(threads: int, rounding: str) -> Iterator[None]:
             del os.environ[THREADS]
         else:
             os.environ[THREADS] = variable
+
+
+def computing_for(
+    hardware: Hardware,
+    precision: str | None,
+    model: Autoencoder,
+    batch_size: int,
+    jobs: int,
+) -> AbstractContextManager[None]:
+    """Compute as a model of this size wants it for a while. jobs: how many of a sweep run at once."""
+    devices = hardware.devices
+    processes = devices if isinstance(devices, int) else 1
+    threads = threads_for(hardware.threads, model, batch_size, processes=processes, jobs=jobs)
+    rounding = rounding_for(precision, model, batch_size, accelerator=hardware.accelerator)
+    return computing(threads, rounding)
 
 
 def threads_for(

@@ -1,0 +1,43 @@
+"""An attempt to train: what a configuration builds, with the Trainer that fits it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+
+from aeframe.training.build import Built, build
+from aeframe.training.checkpointing import Best
+from aeframe.training.trainer import make_trainer
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """Everything that one call of Trainer.fit needs. A retry after divergence is another attempt."""
+
+    built: Built
+    trainer: pl.Trainer
+    best: Best
+
+    @property
+    def tried(self) -> tuple[int, ...]:
+        """The steps of all checkpoints that the run went back to."""
+        return self.built.module.guard.tried
+
+    @property
+    def value(self) -> float:
+        """The optimized metric of the best checkpoint; NaN without a validation."""
+        score = self.best.best_model_score
+        return math.nan if score is None else float(score)
+
+
+def prepare(node: Mapping[str, Any], folder: Path, tried: tuple[int, ...] = ()) -> Attempt:
+    """Check, seed and build all that an attempt needs. tried: see Attempt. Raises UserError."""
+    built = build(node)
+    built.module.guard.tried = tried
+    best = Best(folder, built.node["optimized_metric"])
+    return Attempt(built, make_trainer(built, folder, best), best)

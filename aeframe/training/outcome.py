@@ -1,0 +1,117 @@
+"""Outcome of a run, and the files that hold it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytorch_lightning as pl
+
+from aeframe import codec
+from aeframe.constraints.constrained import ConstrainedAutoencoder
+from aeframe.core.files import replaced
+from aeframe.core.schedules import Clock
+from aeframe.core.strict_json import as_json
+from aeframe.evaluation.metric_names import better_is
+from aeframe.evaluation.tradeoffs import Trade
+from aeframe.monitoring.dashboard.dashboard import Dashboard
+from aeframe.monitoring.doctor.doctor import Doctor
+from aeframe.monitoring.doctor.rule import Finding
+from aeframe.monitoring.event_files import Curves
+from aeframe.runs import model_file
+from aeframe.training.attempt import Attempt
+from aeframe.training.ending import ended_by, epochs_of, in_words
+from aeframe.training.hparams import choices, headline
+from aeframe.training.stopping import Until
+from aeframe.training.testing import Tested
+
+Callback = TypeVar("Callback", bound=pl.Callback)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished run. end: when training ended. seconds: how long all of it took."""
+
+    attempt: Attempt
+    tested: Tested
+    end: Clock
+    seconds: float
+
+    @cached_property
+    def findings(self) -> list[Finding]:
+        """The doctor's findings, in training and on the card; new ones go to TensorBoard."""
+        trainer = self.attempt.trainer
+        return self._callback(Doctor).read(self.tested.card, trainer, self.tested.steps)
+
+    @cached_property
+    def result(self) -> dict[str, Any]:
+        """The contents of evaluation.json."""
+        built, trainer, best = self.attempt.built, self.attempt.trainer, self.attempt.best
+        metric, validation = built.node["optimized_metric"], self.tested.validation
+        until = self._callback(Until)
+        return {
+            **self.tested.card.as_dict(),
+            "normalization": built.data.spec.normalization,
+            "validation": validation,
+            "optimized_metric": {
+                "name": metric,
+                "value": self.attempt.value,
+                "direction": better_is(metric),
+            },
+            "trade": Trade.of(built.net, validation).as_dict() if validation else None,
+            "weights": "last" if best.is_last else "best",
+            "until": {"metric": until.wanted.metric, "reached": until.reached},
+            "doctor": [finding.as_dict() for finding in self.findings],
+            "epochs": epochs_of(self.end),
+            "steps": trainer.global_step,
+            "ended_by": ended_by(trainer, self.end),
+            "seconds": round(self.seconds, 2),
+        }
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why training ended, and why the last weights are kept, unless both go without saying."""
+        built = self.attempt.built
+        ended = in_words(self.attempt.trainer, self.end, built.training.max_time)
+        kept = self._kept_last()
+        return ended if kept is None else [*ended, kept]
+
+    def _kept_last(self) -> str | None:
+        best, changing = self.attempt.best, self.attempt.built.net.changing
+        if best.best_model_score is None:
+            return "The last weights are kept: nothing was validated (dataset.val_fraction=0)."
+        if not best.is_last or not changing:
+            return None
+        keys, their = " and ".join(changing), "its" if len(changing) == 1 else "their"
+        what = f"at no validation had {keys} reached {their} final value"
+        return f"The last weights are kept, not the best: {what}."
+
+    def _callback(self, kind: type[Callback]) -> Callback:
+        return next(c for c in self.attempt.built.callbacks if isinstance(c, kind))
+
+    def log_choices(self) -> None:
+        """Log the choices and the final metrics for TensorBoard's HParams, and the card as text."""
+        built, trainer, card = self.attempt.built, self.attempt.trainer, self.tested.card
+        assert isinstance(trainer.logger, Curves)
+        chosen = choices(built.module.hparams, built.net.model.latent_dim)
+        metrics = headline(card, self.attempt.value)
+        trainer.logger.log_hyperparams(chosen, metrics, trainer.global_step)
+        self._callback(Dashboard).write_card(trainer, card)
+        trainer.logger.close()
+
+
+def write_results(folder: Path, outcome: Outcome, net: ConstrainedAutoencoder) -> str | None:
+    """Write the model, its codec where it has one, and evaluation.json, which says that the run is done.
+
+    net: with the best weights. Returns what to tell of a codec that had to change.
+    """
+    built, result, changed = outcome.attempt.built, outcome.result, None
+    outcome.log_choices()  # which closes the event file: the doctor has written into it
+    model_file.save(folder, net, built.node, built.data, outcome.tested.card.metrics)
+    if net.step is not None:
+        changed = codec.save(folder, codec.calibrated(model_file.load(folder), built.data))
+    with replaced(folder / "evaluation.json") as file:
+        file.write(f"{as_json(result)}\n".encode())
+    return changed

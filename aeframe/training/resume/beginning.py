@@ -1,0 +1,24 @@
+"""Beginning of a run: the checkpoint from which it resumes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from aeframe.runs.checkpoint import Saved, gone_back_to, state_in, tried_in
+from aeframe.training.attempt import Attempt
+from aeframe.training.resume.checkpoint_check import check_fits
+
+
+def find_beginning(attempt: Attempt, folder: Path, saved: Saved | None) -> Saved | None:
+    """Find the checkpoint to begin with, or None; the attempt is told what was tried before.
+
+    saved: the last checkpoint in the folder. After a divergence an earlier one may be meant. Raises UserError
+    where a checkpoint does not belong to the run.
+    """
+    if saved is not None:
+        check_fits(saved, attempt.built.module, attempt.trainer)
+    tried = () if attempt.built.node["resume"] is None else tried_in(folder)
+    attempt.built.module.guard.tried = tried
+    if saved is not None and state_in(saved.checkpoint)["guard"]["back"] < len(tried):
+        return gone_back_to(folder, tried)  # the last was written before
+    return saved
