@@ -24,7 +24,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import settings
 from omegaconf import DictConfig
 
-from aeframe.cli import main as cli
+from aeframe.cli import main, train
 from aeframe.cli.run_folders import Folders
 from aeframe.config.composition import CONF
 from tests.forks import Server
@@ -146,7 +146,7 @@ def aeframe(
         monkeypatch.chdir(tmp_path)
         monkeypatch.setattr(sys, "argv", ["train.py", *argv])
         with pytest.raises(SystemExit) as ended:
-            cli.train()
+            train.train()
         out, err = capfd.readouterr()
         return int(ended.value.code or 0), out, err
 
@@ -211,7 +211,7 @@ def verb(
         monkeypatch.chdir(tmp_path)
         monkeypatch.setattr(sys, "argv", ["aeframe", *map(str, argv)])
         with pytest.raises(SystemExit) as ended:
-            cli.main()
+            main.main()
         out, err = capfd.readouterr()
         return int(ended.value.code or 0), out, err
 

@@ -100,7 +100,7 @@ class Server:
         out: Path = Path(os.devnull),
         limit: int | None = None,
         environment: Mapping[str, str] | None = None,
-        entry: str = "aeframe.cli.main:train",
+        entry: str = "aeframe.cli.train:train",
     ) -> Forked:
         """said, out: the files for its stderr and stdout. limit: of a file's bytes. entry: what it calls."""
         how = {"said": said, "out": out, "limit": limit, "environment": environment or {}}

@@ -20,7 +20,8 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import numpy as np
 
 from aeframe import load
-from aeframe.cli import main as cli
+from aeframe.cli import main as command
+from aeframe.cli import train as training
 from aeframe.cli.run_folders import Folders
 from aeframe.config.composition import CONF
 from aeframe.config.signature import parameters
@@ -121,7 +122,7 @@ def put_to_use(said: list[str], folder: Path) -> str:
     Raises UseError.
     """
     run, data = str(folder / "run"), str(folder / "x.npy")
-    status, text = _command(cli.train, *said, f"hydra.run.dir={run}")
+    status, text = _command(training.train, *said, f"hydra.run.dir={run}")
     if status:
         if "Traceback" in text or not text.strip():
             raise UseError(text)
@@ -140,7 +141,7 @@ def put_to_use(said: list[str], folder: Path) -> str:
         uses.append(("compress", run, data, "--on-unlike", "keep", out, str(folder / "x.aez")))
         uses.append(("verify", run, str(folder / "x.aez")))
     for use in uses:
-        status, text = _command(cli.main, *use)
+        status, text = _command(command.main, *use)
         if status:
             raise UseError(f"{shlex.join(use)}\n{text}")
     if not np.isfinite(np.load(code)).all():

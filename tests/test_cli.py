@@ -21,7 +21,8 @@ from omegaconf import DictConfig, OmegaConf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from aeframe import __version__
-from aeframe.cli import main as cli
+from aeframe.cli.jobs import Jobs
+from aeframe.cli.main import main
 from aeframe.runs.folder_guide import GUIDE, MEANINGS
 from aeframe.runs.foreign_files import Beginning
 from tests.conftest import TINY, contents
@@ -165,13 +166,13 @@ def test_a_sweeper_gets_the_best_of_the_optimized_metric(
     metric: str,
     best: Callable[[list[float]], float],
 ) -> None:
-    returned, task = [], cli.Jobs.__call__
+    returned, task = [], Jobs.__call__
 
-    def noted(self: cli.Jobs, cfg: Any) -> float:
+    def noted(self: Jobs, cfg: Any) -> float:
         returned.append(task(self, cfg))
         return returned[-1]
 
-    monkeypatch.setattr(cli.Jobs, "__call__", noted)
+    monkeypatch.setattr(Jobs, "__call__", noted)
     # the second epoch is worse than the first, so that the best is not simply the last
     worse = "scheduler={_target_: torch.optim.lr_scheduler.ExponentialLR, gamma: 100}"
     argv = (f"optimized_metric={metric}", worse, "trainer.max_epochs=2", "evaluation.images=32")
@@ -359,7 +360,7 @@ def command(
         monkeypatch.chdir(tmp_path)
         monkeypatch.setattr(sys, "argv", ["aeframe", *argv])
         with pytest.raises(SystemExit) as ended:
-            cli.main()
+            main()
         out, err = capfd.readouterr()
         return int(ended.value.code or 0), out, err
 

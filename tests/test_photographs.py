@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from aeframe.cli import main as cli
+from aeframe.cli.main import main
 from aeframe.cli.verbs.own_data import whole_files
 from aeframe.codec import aez_file as files
 from aeframe.codec import codec_file as saved
@@ -157,7 +157,7 @@ def verb(
         monkeypatch.chdir(tmp_path)
         monkeypatch.setattr(sys, "argv", ["aeframe", *argv])
         with pytest.raises(SystemExit) as ended:
-            sys.exit(cli.main())
+            sys.exit(main())
         out, err = capfd.readouterr()
         return int(ended.value.code or 0), out, err
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from aeframe.cli import main as cli
+from aeframe.cli.jobs import Jobs
 from aeframe.evaluation.card import Evaluation
 from tests.conftest import EPOCH, TRAIN, contents, is_installed
 from tests.test_sweep import rows
@@ -27,13 +27,13 @@ JOBS = [f"{number}_undercomplete_bottleneck_digits" for number in range(3)]
 @pytest.fixture
 def returned(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """What a sweeper gets of each job."""
-    values, task = list[float](), cli.Jobs.__call__
+    values, task = list[float](), Jobs.__call__
 
-    def noted(self: cli.Jobs, cfg: Any) -> float:
+    def noted(self: Jobs, cfg: Any) -> float:
         values.append(task(self, cfg))
         return values[-1]
 
-    monkeypatch.setattr(cli.Jobs, "__call__", noted)
+    monkeypatch.setattr(Jobs, "__call__", noted)
     return values
 
 

@@ -14,7 +14,7 @@ from aeframe.core.errors import TrainingError, UserError
 from aeframe.core.signals import REQUEUE, Interrupted
 
 
-def _end_with(work: Callable[[], int]) -> NoReturn:
+def end_with(work: Callable[[], int]) -> NoReturn:
     """End the process with the work's status, or with what went wrong in it, in words."""
     try:
         with heard():

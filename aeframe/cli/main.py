@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from aeframe.cli.exit import _end_with
+from aeframe.cli.exit import end_with
 from aeframe.cli.train import (
     train,
 )
@@ -33,7 +33,7 @@ def main() -> None:
     if sys.argv[1:2] == ["train"]:
         sys.argv = [sys.argv[0], *sys.argv[2:]]
         train()
-    _end_with(lambda: _work(sys.argv[1:]))
+    end_with(lambda: _work(sys.argv[1:]))
 
 
 def _work(argv: Sequence[str]) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from aeframe.cli.exit import _end_with
+from aeframe.cli.exit import end_with
 from aeframe.cli.jobs import Jobs
 from aeframe.cli.slurm import is_in_job
 from aeframe.core.errors import Problem, UserError, unreadable
@@ -22,7 +22,7 @@ def train() -> None:
     from aeframe.training.processes import end_with_the_first
 
     end_with_the_first()
-    _end_with(lambda: _train(sys.argv[1:]))
+    end_with(lambda: _train(sys.argv[1:]))
 
 
 def _train(argv: Sequence[str]) -> int:

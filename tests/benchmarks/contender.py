@@ -11,7 +11,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
-from aeframe.cli import main as cli
+from aeframe.cli import train as training_command
 from tests.benchmarks.clock import clocked
 from tests.benchmarks.networks import Autoencoder
 from tests.benchmarks.stage import Screen
@@ -45,7 +45,7 @@ def train(
     said = [*overrides(work), *words, f"seed={seed}", f"hydra.run.dir={run}"]
     with patch.object(sys, "argv", ["train.py", *said]), clocked() as clock:
         try:
-            cli.train()
+            training_command.train()
         except SystemExit as end:
             if end.code:
                 raise RuntimeError(f"aeframe ended with {end.code}: {screen.said}") from None
