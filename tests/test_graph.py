@@ -15,7 +15,7 @@ from aeframe.config.build import build
 from aeframe.constraints import revival
 from aeframe.constraints.penalty import L2
 from aeframe.errors import TrainingError
-from tests.tape import Simulated
+from tests.cuda_recorder import Simulated
 from tests.test_pace import SMALL, Compose, Run, differences, quickly, trained
 from tests.test_pairs import fit
 
