@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 from sklearn.datasets import load_digits
 
@@ -264,6 +265,14 @@ def test_the_tables_name_what_there_is(group: str) -> None:
     for file in (CONF / group).glob("*.yaml"):
         named = (f"`{file.stem}`", f"`{group}={file.stem}`")
         assert any(name in sections(CONFIGURATION)[heading] for name in named), file
+
+
+def test_the_table_of_constraints_names_their_keys() -> None:
+    rows = re.findall(r"^\|[^|]*\| `(\w+)` \|[^|]*\|(.*)\|$", PAGES[CONFIGURATION], re.MULTILINE)
+    named = {option: set(re.findall(r"`(\w+)`", keys)) for option, keys in rows}
+    for file in (CONF / "constraint").glob("*.yaml"):
+        keys = set(yaml.safe_load(file.read_text())) - {"_target_", "relative"}
+        assert named[file.stem] == keys, file
 
 
 def test_the_first_page_is_short() -> None:

@@ -13,6 +13,7 @@ import tomllib
 import warnings
 from collections.abc import Callable
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from runpy import run_module
 from typing import Any
@@ -75,7 +76,7 @@ def test_our_tools_take_such_arguments(words: Words, monkeypatch: pytest.MonkeyP
         raise ParsedError
 
     monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse_and_end)
-    monkeypatch.setattr(sys, "argv", ["tool", *words[3:]])
+    monkeypatch.setattr(sys, "argv", ["tool", *takewhile(lambda word: word != ">", words[3:])])
     module = importlib.import_module(words[2])
     is_package = hasattr(module, "__path__")
     main = partial(run_module, words[2], run_name="__main__") if is_package else module.main
