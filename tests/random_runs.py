@@ -5,6 +5,7 @@ python -m tests.random_runs 300 0    300 of them from seed 0, with what went wro
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import io
 import os
@@ -182,8 +183,13 @@ def tried(seed: int) -> tuple[list[str], str]:
             os.chdir(here)
 
 
-def main(count: int, first: int) -> None:
+def main() -> None:
     """Try configurations, and print what went wrong."""
+    parser = argparse.ArgumentParser("python -m tests.random_runs", description=__doc__)
+    parser.add_argument("count", type=int, help="of configurations")
+    parser.add_argument("first", type=int, help="the seed of the first one")
+    options = parser.parse_args()
+    count, first = options.count, options.first
     Folders(make=False).register()
     found: dict[str, int] = {}
     for seed in range(first, first + count):
@@ -199,4 +205,4 @@ def main(count: int, first: int) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main()

@@ -5,6 +5,7 @@ python -m tests.sick_runs trains them and prints the table; tests/test_doctor.py
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -146,6 +147,7 @@ def one() -> None:
 
 def main() -> None:
     """Train them all, and print what was said."""
+    argparse.ArgumentParser("python -m tests.sick_runs", description=__doc__).parse_args()
     print("| run | command | epoch | what the doctor said |\n|---|---|---|---|")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -1,145 +1,148 @@
-"""What torch.cuda captures steps with, on the CPU: operations are recorded on the memory that they use,
-undone, and repeated without Python.
+"""Tape of today's behaviour: trains short configurations and prints one line of digests for each.
+
+A change that should alter nothing is checked by two tapes of the same machine, one before and one after it:
+
+python -m tests.tape --out FOLDER > before.txt                       # some minutes on two cores
+python -m tests.tape --out OTHER --compare before.txt                # exit status 1 where a part differs
+python -m tests.tape --out OTHER --only topk ddp_cpu                 # some configurations
+python -m tests.tape --out OTHER --checkout ANOTHER_CLONE            # the code of another clone
+
+A line holds the configuration's name (see `tests.configurations`), the digest of each part (see
+`tests.digests`) and the test MSE. Runs are made by `train.py` and `aeframe encode`, in processes of their
+own. Digests depend on the machine and on the versions of torch and numpy: never compare tapes of two
+machines.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from typing import Any
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
 
-import pytest
-import torch
-from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from tests.configurations import CONFIGURATIONS, SHORT, make_data
+from tests.digests import CODES, digest_run, digest_sweep, hash_value, read_card
 
-WAITING = {"_local_scalar_dense", "nonzero", "masked_select", "is_nonzero", "equal"}
-
-
-def tensors(value: Any) -> list[Tensor]:
-    return [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor)]
-
-
-def drawn_from(kwargs: dict[str, Any]) -> list[Any]:
-    return [value for value in kwargs.values() if isinstance(value, torch.Generator)]
+CHECKOUT = next(folder for folder in Path(__file__).parents if (folder / "train.py").exists())
+AT_ONCE = 2
 
 
-class Refusing(TorchDispatchMode):
-    """Refuses what would wait for a device."""
+@dataclass(frozen=True)
+class Recorder:
+    """Trains configurations of a checkout in a folder, and describes each by a line."""
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = func._schema.name.partition("::")[2]
-        by_mask = name == "index" and any(t.dtype == torch.bool for t in tensors(args[1]))
-        if name in WAITING or by_mask:
-            raise RuntimeError("called a synchronizing CUDA operation")
-        return func(*args, **(kwargs or {}))
+    checkout: Path
+    folder: Path
 
+    def record(self, name: str) -> str:
+        """Train, resume where asked, encode, and return the line.
 
-class Tape(Refusing):
-    """Records operations. generators: all that may be drawn from."""
+        The line is `NAME failed=STATUS` where a command fails. NAME.log holds its output.
+        """
+        configuration, folder = CONFIGURATIONS[name], self.folder / name
+        train = [str(self.checkout / "train.py")]
+        kind = "sweep" if "-m" in configuration.overrides else "run"
+        status = self._call(
+            name, *train, *SHORT, *configuration.overrides, f"hydra.{kind}.dir={name}"
+        )
+        if configuration.resumed_with and not status:
+            status = self._call(name, *train, f"resume={name}", *configuration.resumed_with)
+        runs = sorted(file.parent for file in folder.rglob("evaluation.json"))
+        for run in runs:
+            place = str(run.relative_to(self.folder))
+            encode = ("encode", place, configuration.inputs, "--out", f"{place}/{CODES}")
+            status = status or self._call(name, "-m", "aeframe", *encode)
+        if status or not runs:
+            return f"{name} failed={status or 'no_evaluation'}"
+        return describe(name, folder, runs)
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.generators: list[torch.Generator] = []
-        self.recorded: list[tuple[Any, Any, dict[str, Any], list[Tensor]]] = []
-        self.overwritten: list[tuple[Tensor, Tensor]] = []
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        known = {g._cdata for g in self.generators}
-        if torch.__version__ < "2.14" and not {g._cdata for g in drawn_from(kwargs)} <= known:
-            raise RuntimeError("the generator is not registered with the graph")
-        for tensor in self._written(func, args, kwargs):
-            self.overwritten.append((tensor.detach(), tensor.detach().clone()))
-        made = super().__torch_dispatch__(func, types, args, kwargs)
-        returned = [value.alias_info for value in func._schema.returns]
-        if not any(alias is not None and not alias.is_write for alias in returned):  # no view
-            self.recorded.append((func, args, kwargs, tensors(made)))
-        return made
-
-    def _written(self, func: Any, args: Any, kwargs: dict[str, Any]) -> list[Tensor]:
-        if func._schema.name == "aten::native_batch_norm":  # whose schema does not say so
-            return tensors(args[3:5])
-        given = dict(zip((a.name for a in func._schema.arguments), args, strict=False)) | kwargs
-        aliases = {a.name: a.alias_info for a in func._schema.arguments}
-        return tensors([v for k, v in given.items() if aliases[k] and aliases[k].is_write])
-
-    @torch.no_grad()
-    def undo(self) -> None:
-        for tensor, value in reversed(self.overwritten):
-            tensor.copy_(value)
-
-    @torch.no_grad()
-    def play(self) -> None:
-        for func, args, kwargs, made in self.recorded:
-            for old, new in zip(made, tensors(func(*args, **kwargs)), strict=True):
-                if old.data_ptr() != new.data_ptr():
-                    old.copy_(new)
+    def _call(self, name: str, *arguments: str) -> int:
+        """Run Python in the folder, with output to NAME.log, and return the exit status."""
+        own = {"PYTHONPATH": self.checkout, "XDG_CACHE_HOME": self.folder / "cache"}
+        environment = os.environ | {key: str(path) for key, path in own.items()}
+        with (self.folder / f"{name}.log").open("a") as log:
+            finished = subprocess.run(
+                [sys.executable, *arguments],
+                cwd=self.folder,
+                env=environment | {"OMP_NUM_THREADS": "1"},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        return finished.returncode
 
 
-class CUDAGraph:
-    """Counts its replays."""
-
-    def __init__(self) -> None:
-        self.tape, self.replays = Tape(), 0
-
-    def register_generator_state(self, generator: torch.Generator) -> None:
-        self.tape.generators.append(generator)
-
-    def replay(self) -> None:
-        self.replays += 1
-        self.tape.play()
+def describe(name: str, folder: Path, runs: list[Path]) -> str:
+    """Return the line of a configuration. Runs of a sweep share the digest of a part."""
+    digests = [digest_run(run) for run in runs]
+    parts = {part: _join([each[part] for each in digests]) for part in digests[0]}
+    if (folder / "sweep.csv").exists():
+        parts["sweep"] = digest_sweep(folder / "sweep.csv")
+    parts["mse"] = ",".join(repr(read_card(run)["metrics"]["mse"]) for run in runs)
+    return " ".join([name, *(f"{part}={value}" for part, value in parts.items())])
 
 
-class Stream:
-    def wait_stream(self, other: Stream) -> None: ...
+def _join(digests: list[str]) -> str:
+    return digests[0] if len(set(digests)) == 1 else hash_value(digests)
 
 
-class Simulated:
-    """The functions of torch.cuda. captures: all graphs, in order."""
+def find_differences(tape: Iterable[str], other: Iterable[str]) -> list[str]:
+    """Name the configurations of both tapes that differ, with their parts, and those that one tape lacks."""
+    parts, others = _read_lines(tape), _read_lines(other)
+    found = []
+    for name in sorted(parts.keys() | others.keys()):
+        mine, its = parts.get(name, {}), others.get(name, {})
+        differing = [part for part in {**mine, **its} if mine.get(part) != its.get(part)]
+        if not mine or not its:
+            found.append(f"{name}: only in one of the tapes")
+        elif differing:
+            found.append(f"{name}: {', '.join(differing)}")
+    return found
 
-    CUDAGraph = CUDAGraph
 
-    def __init__(self) -> None:
-        self.captures: list[CUDAGraph] = []
-        self.current = self.default = Stream()
-        self.mode: int | str = 0
-        self._refusing = ExitStack()
+def _read_lines(tape: Iterable[str]) -> dict[str, dict[str, str]]:
+    words = [line.split() for line in tape if line.strip()]
+    return {name: dict(part.split("=", 1) for part in parts) for name, *parts in words}
 
-    def Stream(self, device: torch.device) -> Stream:  # noqa: N802
-        return Stream()
 
-    def current_stream(self) -> Stream:
-        return self.current
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.tape", description="Print digests of short trainings."
+    )
+    parser.add_argument("--out", type=Path, required=True, help="new folder for runs and logs")
+    parser.add_argument(
+        "--only", nargs="+", metavar="NAME", choices=CONFIGURATIONS, default=list(CONFIGURATIONS)
+    )
+    parser.add_argument("--checkout", type=Path, default=CHECKOUT, help="clone whose code trains")
+    parser.add_argument("--compare", type=Path, metavar="FILE", help="an earlier tape")
+    options = parser.parse_args(arguments)
+    if options.out.exists():
+        parser.error(f"--out {options.out} exists. Use another name.")
+    return options
 
-    def set_stream(self, stream: Stream) -> None:
-        self.current = stream
 
-    @contextmanager
-    def stream(self, stream: Stream) -> Iterator[None]:
-        before, self.current = self.current, stream
-        yield
-        self.current = before
+def main(arguments: list[str] | None = None) -> int:
+    options = parse(arguments)
+    options.out.mkdir(parents=True)
+    make_data(options.out)
+    recorder = Recorder(options.checkout.resolve(), options.out.resolve())
+    tape = []
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for line in pool.map(recorder.record, sorted(options.only)):
+            print(line, flush=True)
+            tape.append(line)
+    if options.compare is None:
+        return int(any(" failed=" in line for line in tape))
+    earlier = options.compare.read_text().splitlines()
+    chosen = [line for line in earlier if line.partition(" ")[0] in options.only]
+    differences = find_differences(tape, chosen)
+    print(*(differences or [f"All equal to {options.compare}."]), sep="\n", file=sys.stderr)
+    return int(bool(differences))
 
-    @contextmanager
-    def graph(self, graph: CUDAGraph, stream: Stream, capture_error_mode: str) -> Iterator[None]:
-        with self.stream(stream), graph.tape:
-            yield
-        graph.tape.undo()
-        self.captures.append(graph)
 
-    def get_sync_debug_mode(self) -> int | str:
-        return self.mode
-
-    def set_sync_debug_mode(self, mode: int | str) -> None:
-        self.mode = mode
-        self._refusing.close()
-        if mode == "error":
-            self._refusing.enter_context(Refusing())
-
-    def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Let torch.cuda be this, as far as a graph needs it."""
-        names = ("CUDAGraph", "Stream", "current_stream", "set_stream", "stream", "graph")
-        for name in (*names, "get_sync_debug_mode", "set_sync_debug_mode"):
-            monkeypatch.setattr(torch.cuda, name, getattr(self, name))
+if __name__ == "__main__":
+    sys.exit(main())

@@ -18,8 +18,8 @@ from rich.console import Console
 
 from aeframe.config.options import UntilOptions
 from aeframe.core.errors import TrainingError
+from aeframe.monitoring import progress_bar
 from aeframe.monitoring.progress_bar import Bar, progress
-from aeframe.training import stopping as callbacks
 from aeframe.training.build import Built, build
 from aeframe.training.stopping import Until
 from tests.conftest import TINY
@@ -253,7 +253,7 @@ def test_the_rate_is_images_by_seconds_since_training_began(
             yield 102.0
 
     clock = seconds()
-    monkeypatch.setattr(callbacks, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    monkeypatch.setattr(progress_bar, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
     Fitted(compose, "trainer.max_epochs=3", "dataset.batch_size=25", more=(Bar("val/mse"),))
     rates = [line[4] for line in LINE.findall(capsys.readouterr().out)]
     assert rates == ["50", "100", "150"]  # 4 batches of 25 in each epoch, over 2 seconds
@@ -266,7 +266,7 @@ def test_the_rate_counts_the_images_that_there_are(
     aeframe: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
 ) -> None:
     clock = iter([100.0, *[102.0] * 100])
-    monkeypatch.setattr(callbacks, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    monkeypatch.setattr(progress_bar, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
     _, out, _ = aeframe("trainer.max_epochs=1", "hydra.run.dir=run", "dashboard.images=0", *words)
     assert [line[4] for line in LINE.findall(out)] == ["718"]  # 1,437 in 2 seconds
 
@@ -275,7 +275,7 @@ def test_rates_have_separators_for_thousands(
     compose: Compose, capsys: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = iter([0.0, *[0.01] * 100])
-    monkeypatch.setattr(callbacks, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    monkeypatch.setattr(progress_bar, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
     Fitted(compose, "trainer.max_epochs=1", "dataset.batch_size=25", more=(Bar("val/mse"),))
     assert "  10,000 images/s" in capsys.readouterr().out
 

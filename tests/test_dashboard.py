@@ -22,7 +22,7 @@ from aeframe.evaluation.metric_names import metric_names
 from aeframe.monitoring.dashboard.dashboard import Dashboard
 from aeframe.monitoring.dashboard.painting import MARGIN
 from aeframe.monitoring.dashboard.view import View
-from aeframe.training import report
+from aeframe.training import hparams
 from aeframe.training.build import build
 
 Command = Callable[..., Any]
@@ -416,12 +416,12 @@ def test_hparams_do_not_grow_with_the_constraints(compose: Callable[..., Any]) -
     """Of many constraints' keys the first of each stays: what it is about."""
     names = "masking,gaussian_noise,salt_and_pepper,jump_relu,auxk,l1,l2,orthogonal,resampling"
     cfg = compose("model=sparse", f"constraint=[{names}]")
-    chosen = report.choices(plain(cfg), 1024)
-    assert len(chosen) == report.MOST_CHOICES == 24
+    chosen = hparams.choices(plain(cfg), 1024)
+    assert len(chosen) == hparams.MOST_CHOICES == 24
     abouts = {"masking.fraction", "gaussian_noise.sigma", "jump_relu.weight", "l2.weight"}
     assert {*abouts, "model", "latent_dim", "constraint", "lr", "seed"} <= chosen.keys()
     for variant in ("undercomplete", "denoising", "sparse", "variational"):
-        assert len(report.choices(plain(compose(f"model={variant}")), 16)) <= 16
+        assert len(hparams.choices(plain(compose(f"model={variant}")), 16)) <= 16
 
 
 @pytest.mark.parametrize("words", [TWICE, TWICE[:1]], ids=["after each epoch", "after the first"])

@@ -38,7 +38,7 @@ from aeframe.training.build import Built, build
 from aeframe.training.checkpointing import Last
 from aeframe.training.loops import FitLoop
 from aeframe.training.module import AutoencoderModule
-from aeframe.training.next_commands import commands
+from aeframe.training.next_commands import next_commands
 from aeframe.training.resume.checkpoint_check import _check_callbacks
 from tests import sick_runs
 from tests.conftest import Killed
@@ -370,7 +370,7 @@ def test_what_the_doctor_advises_is_the_command_to_train_on(compose: Compose) ->
     (found,) = of_card(card_of(PCA), one, 20, 900, improves=True, others=False)
     ended = {"epochs": 20, "steps": 900, "until": {"reached": None}}
     ended["ended_by"] = ["trainer.max_epochs"]
-    train_on = commands(one.node, ended, Path("run"), compresses=False)["Train on"]
+    train_on = next_commands(one.node, ended, Path("run"), compresses=False)["Train on"]
     assert train_on.endswith(f"resume=run {found.remedy}")
     assert found.in_the_end(train_on).endswith(f"; it still falls. Try: {train_on}")
     assert found.in_the_end(None) == f"Doctor: {found.seen}."

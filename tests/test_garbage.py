@@ -12,7 +12,7 @@ import pytest
 
 from aeframe.estimators import AutoencoderTransformer
 from aeframe.evaluation.card import Evaluation
-from aeframe.training import run as train
+from aeframe.training import attempt
 from tests.conftest import TINY
 
 Command = Callable[..., tuple[int, str, str]]
@@ -21,7 +21,7 @@ Command = Callable[..., tuple[int, str, str]]
 @pytest.fixture
 def built(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[weakref.ref[Any]]]:
     """The data and the networks of all runs, while Python itself collects nothing."""
-    kept, build = list[weakref.ref[Any]](), train.build
+    kept, build = list[weakref.ref[Any]](), attempt.build
 
     def noted(node: Any) -> Any:
         assert all(one() is None for one in kept)  # before the next job reads its data
@@ -29,7 +29,7 @@ def built(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[weakref.ref[Any]]]:
         kept.extend(map(weakref.ref, (made.data, made.net, made.module)))
         return made
 
-    monkeypatch.setattr(train, "build", noted)
+    monkeypatch.setattr(attempt, "build", noted)
     gc.collect()
     gc.disable()
     yield kept

@@ -18,7 +18,7 @@ from PIL import Image
 
 from aeframe.data import ImageFolder
 from aeframe.runs.foreign_files import FILES
-from aeframe.training import run as train
+from aeframe.training import attempt
 from tests.conftest import EPOCH, contents
 from tests.test_sweep import rows
 
@@ -37,7 +37,7 @@ def test_what_another_process_trained_meanwhile_is_kept(
     shutil.copytree(begun, later)
     if not there:
         shutil.rmtree(begun / "checkpoints")
-    build = train.build
+    build = attempt.build
 
     def slowly(node: Any) -> Any:
         built = build(node)
@@ -45,7 +45,7 @@ def test_what_another_process_trained_meanwhile_is_kept(
         shutil.copytree(later, begun)
         return built
 
-    monkeypatch.setattr(train, "build", slowly)
+    monkeypatch.setattr(attempt, "build", slowly)
     words = (*EPOCH, "trainer.max_epochs=2", "hydra.run.dir=run", "resume=auto")
     status, _, err = aeframe(*words)
     assert status == 2

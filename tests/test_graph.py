@@ -16,7 +16,7 @@ from aeframe.core.errors import TrainingError
 from aeframe.training.build import build
 from aeframe.training.speed import cuda_graph as graph
 from aeframe.training.speed import steps_ahead
-from tests.tape import Simulated
+from tests.cuda_recorder import Simulated
 from tests.test_pace import SMALL, Compose, Run, differences, quickly, trained
 from tests.test_pairs import fit
 

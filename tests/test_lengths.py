@@ -22,7 +22,7 @@ from aeframe.core.durations import seconds, written
 from aeframe.core.schedules import Clock
 from aeframe.runs.checkpoint import Saved
 from aeframe.training.learning_rates import follow
-from aeframe.training.next_commands import commands
+from aeframe.training.next_commands import next_commands
 from aeframe.training.resume.configuration import with_overrides
 from aeframe.training.schedule_lengths import length_notes, stretched
 from tests.conftest import EPOCH
@@ -106,7 +106,7 @@ def test_each_experiment_may_be_trained_on(compose: Compose, name: str) -> None:
     node = plain(compose(f"experiment={name}"))
     epochs = node["trainer"]["max_epochs"]
     result = {"ended_by": ["trainer.max_epochs"]}
-    told = shlex.split(commands(node, result, Path("run"), compresses=False)["Train on"])
+    told = shlex.split(next_commands(node, result, Path("run"), compresses=False)["Train on"])
     words = [word for word in told if word.startswith("trainer.")]
     assert words == [f"trainer.max_epochs={2 * epochs}"]
     longer = with_overrides(saved(node), words, plain(compose(*words)))

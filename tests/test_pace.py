@@ -29,7 +29,7 @@ from aeframe.training.checkpointing import Best
 from aeframe.training.loops import Fetcher
 from aeframe.training.module import AutoencoderModule
 from aeframe.training.speed import steps_ahead
-from aeframe.training.trainer import _trainer
+from aeframe.training.trainer import make_trainer
 from tests.test_dashboard import Events
 
 pytestmark = pytest.mark.filterwarnings(
@@ -82,7 +82,7 @@ class Run:
         self.built: Built = build(cfg)
         self.folder = folder
         best = Best(folder, self.built.node["optimized_metric"])
-        self.trainer = _trainer(self.built, folder, self.built.node["optimized_metric"], best)
+        self.trainer = make_trainer(self.built, folder, best)
 
     def fit(self) -> Run:
         self.trainer.fit(self.built.module)

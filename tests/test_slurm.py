@@ -272,7 +272,7 @@ def test_a_signal_before_or_after_training_puts_a_job_back_too(
     notes = scontrol()
     in_job(monkeypatch, SLURM_JOB_ID="12")
     card = Evaluation.card
-    for place in ("aeframe.training.run.build", "aeframe.evaluation.card.Evaluation.card"):
+    for place in ("aeframe.training.attempt.build", "aeframe.evaluation.card.Evaluation.card"):
         with monkeypatch.context() as patch:
             patch.setattr(place, lambda *_: signal.raise_signal(signal.SIGUSR1))
             status, _, err = aeframe(*RUN)

@@ -332,7 +332,7 @@ def test_threads_that_start_at_once_get_different_folders(tmp_path: Path) -> Non
 
 def test_processes_that_start_at_once_get_different_folders(tmp_path: Path) -> None:
     code = (
-        "from aeframe.training.processes import Folders\n"
+        "from aeframe.cli.run_folders import Folders\n"
         "print('ready', flush=True); input()\n"
         "print(Folders(make=True).folder('runs', 'now', 'x'))"
     )

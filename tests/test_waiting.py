@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from aeframe.core.noise import Noise
 from aeframe.training.build import build
-from tests.tape import WAITING, tensors
+from tests.cuda_recorder import WAITING, tensors
 from tests.test_graph import VARIANTS
 
 DIFFERENTIATED = ("l1, deep", "threshold, contractive")  # which autograd needs a true device for

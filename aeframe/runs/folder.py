@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from aeframe.core.errors import UserError, reason
-from aeframe.core.process import is_first_process
-from aeframe.runs.checkpoint import Saved, stamp_of
-from aeframe.runs.layout import CHECKPOINTS, LAST, LOCK, RESULTS
+from aeframe.runs.layout import LOCK, RESULTS
 
 
 def refuse_used(folder: Path, goes_on: bool) -> None:
@@ -79,28 +77,3 @@ def locked(folder: Path) -> Iterator[None]:
         except OSError:  # a file system without locks
             pass
         yield
-
-
-@contextmanager
-def claimed(folder: Path, goes_on: bool, saved: Saved | None) -> Iterator[None]:
-    """The folder as this run's own. Raises UserError where it is another's, at work or not.
-
-    goes_on: whether it may hold this run already. saved: what was read of it before.
-    """
-    if not is_first_process():
-        yield
-        return
-    checkpoints = folder / CHECKPOINTS
-    with locked(folder):
-        try:
-            checkpoints.mkdir(exist_ok=goes_on)
-        except FileExistsError:
-            raise used(f"hydra.run.dir={folder}") from None
-        if goes_on and stamp_of(checkpoints / LAST) != (saved.stamp if saved else None):
-            what = "another process trained in it since this one looked"
-            raise UserError(f"hydra.run.dir={folder}", what, "Start it again.")
-        try:
-            yield
-        finally:
-            with suppress(OSError):  # what is not empty stays
-                checkpoints.rmdir()

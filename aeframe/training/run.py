@@ -13,7 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 
 from aeframe.core.process import is_first_process
 from aeframe.runs.checkpoint import Saved
-from aeframe.runs.folder import claimed
+from aeframe.runs.claim import claimed
 from aeframe.runs.folder_guide import write_guide
 from aeframe.runs.layout import DIVERGED
 from aeframe.training import report
