@@ -774,10 +774,10 @@ def test_every_verb_has_help_with_an_example(verb: Verb) -> None:
 def test_the_command_answers_without_anything_heavy() -> None:
     code = """
 import sys
-from aeframe import cli
+from aeframe.cli.main import main
 sys.argv[1:] = ["--help"]
 try:
-    cli.main()
+    main()
 except SystemExit:
     print(*sys.modules)
 """

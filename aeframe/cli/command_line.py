@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from aeframe.cli.hydra_keys import is_new_folder
 from aeframe.config.composition import CONF
-from aeframe.config.override_words import AUTOMATIC, key_of, quoted, unquoted
+from aeframe.config.override_words import AUTOMATIC, key_of, quoted
 from aeframe.core.errors import UserError, closest, unreadable
 from aeframe.core.local_paths import local
 
@@ -240,3 +240,11 @@ def no_option(group: str, option: str, folders: Sequence[Path]) -> UserError:
     close = closest(option, known)
     hint = f"Did you mean {group}={close}? " if close else ""
     return UserError(f"{group}={option}", "no such option", f"{hint}There are {', '.join(known)}.")
+
+
+def unquoted(value: str) -> str:
+    """What a value says that may have quotes, as Hydra wants them."""
+    quote = value[:1]
+    if len(value) > 1 and quote in ("'", '"') and value.endswith(quote):
+        return value[1:-1].replace(f"\\{quote}", quote)
+    return value

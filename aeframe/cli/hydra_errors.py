@@ -7,8 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from aeframe.cli.command_line import QUOTING, Command, as_typed, no_option
-from aeframe.config.override_words import unquoted
+from aeframe.cli.command_line import QUOTING, Command, as_typed, no_option, unquoted
 from aeframe.core.errors import MachineError, UserError, closest, reason
 from aeframe.core.files import DISK, cause, file_of
 
@@ -181,7 +180,7 @@ def _nothing(found: re.Match[str], command: Command) -> UserError:
 EXPLANATIONS: dict[str, Callable[[re.Match[str], Command], UserError]] = {
     r"Could not (?:find|load) 'hydra/(?P<kind>[^'/]+)/(?P<name>[^']+)'": _no_plugin,
     r"In '(?P<file>[^']+)': \w+ raised while composing config(?P<said>(.|\n)*)": _no_mapping,
-    r"Primary config module 'aeframe\.(?P<name>[^']+)' not found": _no_path,
+    r"Primary config module 'aeframe\.(?:cli\.)?(?P<name>[^']+)' not found": _no_path,
     r"Could not (?:find|load) '(?P<group>[^'/]+)/(?P<option>[^']+)'": lambda found, command: (
         no_option(found["group"], found["option"], command.folders)
     ),

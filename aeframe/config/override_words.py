@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 AUTOMATIC = ("auto", "retry")
 """Values of `resume` that are no folder."""
 
@@ -12,15 +14,9 @@ def key_of(word: str) -> str:
 
 
 def quoted(text: str) -> str:
-    """A text as Hydra takes it for itself, whatever is in it; but OmegaConf would still resolve ${."""
-    from hydra.core.override_parser.types import Quote, QuotedString
+    """A text as Hydra takes it for itself, whatever is in it; but OmegaConf would still resolve ${.
 
-    return QuotedString(text, Quote.single).with_quotes()
-
-
-def unquoted(value: str) -> str:
-    """What a value says that may have quotes, as Hydra wants them."""
-    quote = value[:1]
-    if len(value) > 1 and quote in ("'", '"') and value.endswith(quote):
-        return value[1:-1].replace(f"\\{quote}", quote)
-    return value
+    A backslash is special to Hydra right before a quote only.
+    """
+    inside = re.sub(r"(\\*)('|\Z)", lambda m: 2 * m[1] + ("\\'" if m[2] else ""), text)
+    return f"'{inside}'"

@@ -8,14 +8,7 @@ import torch
 from torch import Tensor, distributed
 
 if TYPE_CHECKING:
-    import pytorch_lightning as pl
-
-
-def is_sharded(trainer: pl.Trainer) -> bool:
-    """Whether each rank holds some of the weights only: one alone cannot pass anything through them."""
-    from pytorch_lightning.strategies import FSDPStrategy
-
-    return isinstance(trainer.strategy, FSDPStrategy)
+    pass
 
 
 def ranks() -> int:

@@ -76,8 +76,11 @@ def short(text: object, most: int = 150) -> str:
 
 
 def closest(name: str, names: Iterable[str]) -> str | None:
-    """Return the known name that was probably meant, or None."""
-    return next(iter(difflib.get_close_matches(name, list(names), n=1)), None)
+    """Return the known name that was probably meant, or None; of names as close the first."""
+    known = list(names)
+    close = difflib.get_close_matches(name, known)
+    ratios = {k: difflib.SequenceMatcher(None, k, name).ratio() for k in known if k in close}
+    return max(ratios, key=ratios.__getitem__, default=None)
 
 
 def _visible(character: str) -> str:

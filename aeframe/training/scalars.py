@@ -12,10 +12,11 @@ from pytorch_lightning.loggers import Logger
 from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
-from aeframe.core.distributed import is_sharded, sum_over_ranks
+from aeframe.core.distributed import sum_over_ranks
 from aeframe.data import Batch
 from aeframe.models.autoencoder import Output
 from aeframe.monitoring.event_files import write_scalars
+from aeframe.monitoring.sharding import is_sharded
 from aeframe.training.loops import waited
 
 Listener = Callable[[Mapping[str, float]], None]

@@ -12,7 +12,6 @@ from pytorch_lightning.loggers import TensorBoardLogger
 
 from aeframe.config.options import DashboardOptions
 from aeframe.constraints.constrained import ConstrainedAutoencoder
-from aeframe.core.distributed import is_sharded
 from aeframe.data import DataModule
 from aeframe.evaluation.card import Card
 from aeframe.monitoring.dashboard import code_plots as code
@@ -20,6 +19,7 @@ from aeframe.monitoring.dashboard import filters, grids, latent, projector, text
 from aeframe.monitoring.dashboard import unit_plots as units
 from aeframe.monitoring.dashboard.page import Page
 from aeframe.monitoring.dashboard.view import Samples, View
+from aeframe.monitoring.sharding import is_sharded
 
 Part = Callable[[View, Page], None]
 DRAWN: list[tuple[str, Part]] = [

@@ -11,7 +11,6 @@ import pytorch_lightning as pl
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.trainer.states import TrainerFn
 
-from aeframe.core.distributed import is_sharded
 from aeframe.evaluation.card import Card
 from aeframe.evaluation.metrics import COUNTED
 from aeframe.monitoring.doctor.code_units import Collapse, DeadUnits
@@ -20,6 +19,7 @@ from aeframe.monitoring.doctor.learning import UNRELATED, LearningRate, MeanImag
 from aeframe.monitoring.doctor.rule import Finding, Patient, Rule, Vitals
 from aeframe.monitoring.doctor.saturation import SaturatedOutput, SaturatedUnits, saturated
 from aeframe.monitoring.doctor.waiting import DataWaiting
+from aeframe.monitoring.sharding import is_sharded
 
 RULES: tuple[type[Rule], ...] = (
     *(Collapse, DeadUnits, SaturatedOutput, SaturatedUnits, LearningRate),
