@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+import venv
 import zipfile
 from pathlib import Path
 
@@ -86,7 +87,7 @@ def test_the_wheel_holds_every_module_and_every_yaml_and_nothing_else(wheel: Pat
     expected |= configuration
     with zipfile.ZipFile(wheel) as opened:
         names = {name for name in opened.namelist() if ".dist-info/" not in name}
-        assert names - {"aeframe/py.typed"} == set(expected)
+        assert names == {*expected, "aeframe/py.typed"}
         assert all(opened.read(name) == content for name, content in expected.items())
 
 
@@ -99,6 +100,29 @@ def test_the_wheel_says_its_version_license_and_command(wheel: Path) -> None:
         assert f"{info}/licenses/LICENSE" in opened.namelist()
     assert "License-Expression: MIT" in metadata
     assert "aeframe = aeframe.cli.main:main" in commands
+
+
+USE = """\
+import aeframe
+
+model = aeframe.load("run")
+reveal_type(model.shape)
+model.latent_dim + "units"
+"""
+
+
+def test_the_type_checker_of_a_user_sees_our_hints(installed: Path, tmp_path: Path) -> None:
+    venv.create(tmp_path / "venv")
+    python = tmp_path / "venv" / "bin" / "python"
+    (site,) = (tmp_path / "venv" / "lib").glob("*/site-packages")
+    (site / "installed.pth").write_text(f"{installed}\n")
+    (tmp_path / "use.py").write_text(USE)
+    command = [sys.executable, "-m", "mypy", "--python-executable", python, "use.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    said = done.stdout.splitlines()
+    assert said[0] == 'use.py:4: note: Revealed type is "tuple[int, ...]"'
+    assert said[1].startswith("use.py:5: error: Unsupported operand types")
+    assert len(said) == 3
 
 
 def test_the_installed_command_trains_in_an_empty_folder(installed: Path, tmp_path: Path) -> None:

@@ -57,10 +57,10 @@ def test_every_command_is_run_by_a_test() -> None:
 def test_what_is_installed_has_such_extras(words: Words) -> None:
     assert words[3] == "install"
     assert words[4:-1] in ((), ("-e",))
-    found = re.fullmatch(r"(\.|aeframe)(?:\[(.+)\])?", words[-1])
+    found = re.fullmatch(r"\.(?:\[(.+)\])?", words[-1])
     assert found is not None
     extras = PROJECT["project"]["optional-dependencies"]
-    assert set((found[2] or "dev").split(",")) <= set(extras)
+    assert set((found[1] or "dev").split(",")) <= set(extras)
 
 
 class ParsedError(Exception):
