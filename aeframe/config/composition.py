@@ -14,8 +14,6 @@ CONF = next(
     if folder.is_dir()
 )
 """The configuration: inside an installed package, or beside it in a checkout."""
-DATASETS = ("digits", "mnist", "fashion_mnist", "kmnist", "cifar10", "svhn")
-"""What may be written as INPUT by its name."""
 Choice = dict[str, list[str]]
 """Of each group the options; only of `constraint` there may be several."""
 

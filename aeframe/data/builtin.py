@@ -9,7 +9,7 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 import torch
@@ -22,8 +22,21 @@ from aeframe.data.memory_map import FileMap, tensor
 from aeframe.data.source import CHUNK, Raw, Shape, Source
 
 
-class Digits(Source):
+class Builtin(Source):
+    """A data set that its name identifies: its files lie in one folder, or ship with a package."""
+
+    @classmethod
+    @abstractmethod
+    def stored_in(cls, root: str) -> Self:
+        """Make the data set from the files in the folder `root`; nothing is downloaded."""
+
+
+class Digits(Builtin):
     """1,797 handwritten digits of 1 x 8 x 8 with 17 grey levels that ship with scikit-learn."""
+
+    @classmethod
+    def stored_in(cls, root: str) -> Self:
+        return cls()
 
     def shape(self) -> Shape:
         return (1, 8, 8)
@@ -37,7 +50,7 @@ class Digits(Source):
         return Raw(data, labels, low=0, high=16, classes=tuple(str(i) for i in range(10)))
 
 
-class Downloaded(Source):
+class Downloaded(Builtin):
     """A data set of torchvision's, with its official test split.
 
     root: the folder that holds it, in torchvision's layout. download: fetch what is missing there.
@@ -50,6 +63,10 @@ class Downloaded(Source):
     def __init__(self, *, root: str = "data", download: bool = True) -> None:
         self.root, self.download = Path(os.path.expanduser(root)), download
         self.is_named = root != ""
+
+    @classmethod
+    def stored_in(cls, root: str) -> Self:
+        return cls(root=root, download=False)
 
     def shape(self) -> Shape:
         return self.sample_shape

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from aeframe.config.composition import DATASETS, composed
+from aeframe.config.datasets import dataset_names, dataset_options
 from aeframe.config.differences import differences
 from aeframe.core.durations import seconds, written
 from aeframe.core.process import called, here
@@ -43,8 +43,8 @@ def next_commands(
 def _samples(dataset: Mapping[str, Any]) -> str:
     """What a verb takes as INPUT to mean the data of this run; empty where it cannot be named."""
     words = [dataset.get("path") or dataset.get("root") or ""]
-    for name in DATASETS:
-        if composed({"dataset": [name]})["dataset"]["_target_"] == dataset["_target_"]:
+    for name in dataset_names():
+        if dataset_options(name)["_target_"] == dataset["_target_"]:
             words = [name, "--root", words[0]] if words[0] else [name]
     words += ["--key", dataset["key"]] if dataset.get("key") else []
     words += ["--on-bad-sample", "skip"] if dataset.get("on_bad_sample") == "skip" else []

@@ -18,7 +18,8 @@ from aeframe.cli.verbs.code_tables import rows_of_csv, rows_of_parquet
 from aeframe.cli.verbs.given import Input, check_for, reading, told_of
 from aeframe.cli.verbs.image_files import of_images
 from aeframe.cli.verbs.own_data import layout_of
-from aeframe.config.composition import DATASETS
+from aeframe.config.datasets import dataset_names, dataset_options
+from aeframe.config.targets import resolve
 from aeframe.core.errors import ConfigError, Problem, UserError
 from aeframe.data.source import Raw, Samples, rows_of
 from aeframe.runs.model import Model
@@ -34,7 +35,7 @@ def opened(
 
     any_size: images stay as large as they are, and come one by one.
     """
-    if len(words) == 1 and words[0] in DATASETS:
+    if len(words) == 1 and words[0] in dataset_names():
         return _dataset(words[0], model, options)
     paths = [Path(os.path.expanduser(word)) for word in words]
     if missing := list(filter(None, map(_problem_with, paths))):
@@ -79,16 +80,7 @@ def _array(source: data.Array, shape: tuple[int, ...]) -> Raw:
 
 
 def _dataset(name: str, model: Model, options: argparse.Namespace) -> Input:
-    classes = {
-        "digits": data.Digits,
-        "mnist": data.MNIST,
-        "fashion_mnist": data.FashionMNIST,
-        "kmnist": data.KMNIST,
-        "cifar10": data.CIFAR10,
-        "svhn": data.SVHN,
-    }
-    cls = classes[name]
-    source = data.Digits() if cls is data.Digits else cls(root=options.root, download=False)
+    source = resolve(dataset_options(name)["_target_"]).stored_in(options.root)
     with _in_words():
         if found := source.problems():
             raise ConfigError(found)

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from aeframe.cli.verbs.verb import SPLITS
-from aeframe.config.composition import DATASETS
+from aeframe.config.datasets import dataset_names
 from aeframe.core.errors import MachineError, UserError, reason
 from aeframe.core.files import DISK, replaced
 
@@ -31,8 +31,8 @@ KINDS = (".npy", ".npz", ".csv", ".parquet", ".aez", ".json", ".txt", ".zip", ".
 
 READ: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("run", "runs", "codes", "file"), ()),
-    **dict.fromkeys(("input", "a", "b"), DATASETS),
-    "data": (*DATASETS, *SPLITS),
+    **dict.fromkeys(("input", "a", "b"), dataset_names()),
+    "data": (*dataset_names(), *SPLITS),
 }
 """Arguments that name what a command reads, each with the words that are no place where they are alone."""
 ROWS = ("a", "b")  # those that may be a row's number

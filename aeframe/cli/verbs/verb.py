@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from aeframe.config.composition import DATASETS
+from aeframe.config.datasets import dataset_names
 from aeframe.core.errors import UserError
 
 SPLITS = ("test", "val")
@@ -62,7 +62,8 @@ def add_input(parser: argparse.ArgumentParser, count: str | None = "+") -> None:
         "input",
         nargs=count,
         metavar="INPUT",
-        help=f"folder of images, image files, .npy or .npz files, or one of {', '.join(DATASETS)}",
+        help="folder of images, image files, .npy or .npz files, or one of "
+        + ", ".join(dataset_names()),
     )
     add_source(parser)
 

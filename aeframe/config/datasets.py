@@ -1,0 +1,29 @@
+"""Data sets that a user names, with no file to give."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from aeframe.config.composition import CONF, composed
+
+LOCATIONS = ("path", "root")
+
+
+@cache
+def dataset_names() -> tuple[str, ...]:
+    """List the options of `dataset` that leave no path to the user, in alphabetical order.
+
+    Reads the YAML files only, for `--help` and completion: no data set is imported.
+    """
+    names = sorted(file.stem for file in (CONF / "dataset").glob("*.yaml"))
+    return tuple(name for name in names if _says_where_it_lies(dataset_options(name)))
+
+
+def dataset_options(name: str) -> dict[str, Any]:
+    """Return the keys and values of an option of `dataset`; `_target_` names its class."""
+    return composed({"dataset": [name]})["dataset"]
+
+
+def _says_where_it_lies(options: dict[str, Any]) -> bool:
+    return all(options[key] is not None for key in LOCATIONS if key in options)
