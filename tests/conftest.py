@@ -10,7 +10,6 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -27,25 +26,13 @@ from omegaconf import DictConfig
 from aeframe.cli import main, train
 from aeframe.cli.run_folders import Folders
 from aeframe.config.composition import CONF
-from tests.forks import Server
-from tests.made_once import made_once
+from tests.support.forks import Server
+from tests.support.made_once import made_once
+from tests.support.runs import TWO, trained_in
 
 torch.set_num_threads(1)
 settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
 settings.load_profile("untimed")
-
-TINY = (
-    *("trainer.max_epochs=1", "trainer.limit_train_batches=2", "evaluation.images=32"),
-    "dashboard.images=0",
-)
-"""What makes a run as short as a run can be."""
-TRAIN = Path(__file__).parent.parent / "train.py"
-EPOCH = (
-    *("network.widths=[]", "model.latent_dim=8", "dataset.batch_size=128"),
-    *("trainer.limit_train_batches=4", "evaluation.images=32", "dashboard.images=0"),
-)
-TWO = (*EPOCH, "trainer.max_epochs=2")
-"""Two short epochs, of four steps each."""
 
 
 def pytest_collection_finish() -> None:
@@ -56,10 +43,6 @@ def pytest_collection_finish() -> None:
 
 NUMBERS = itertools.count()
 """Of the tests, for folders of their own."""
-
-
-class Killed(BaseException):
-    """What cannot be caught: only what was written before is left."""
 
 
 @pytest.fixture(autouse=True)
@@ -153,32 +136,11 @@ def aeframe(
     return run
 
 
-def is_installed(plugin: str) -> bool:
-    """Whether a plugin of Hydra's is."""
-    try:
-        return find_spec(f"hydra_plugins.{plugin}") is not None
-    except ModuleNotFoundError:  # none is
-        return False
-
-
-def contents(root: Path) -> dict[str, tuple[int, bytes]]:
-    """Every file below a folder, with its date."""
-    files = (f for f in sorted(root.rglob("*")) if f.is_file())
-    return {str(f.relative_to(root)): (f.stat().st_mtime_ns, f.read_bytes()) for f in files}
-
-
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
     """What runs are forked from, each of which would take seconds to import what it needs."""
     with Server() as started:
         yield started
-
-
-def trained_in(server: Server, root: Path, *words: str) -> Path:
-    """The folder of a run that a fixture starts in `root`."""
-    said = root / "said"
-    assert server.start([*words, "hydra.run.dir=run"], root, said).wait(200) == 0, said.read_text()
-    return root / "run"
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw, ImageFont
 import aeframe
 from aeframe.data import MNIST
 from tests.browser import TABS, browser, missing, tensorboard, words
-from tests.conftest import TRAIN
+from tests.support.runs import TRAIN
 
 PLACE = TRAIN.parent / ".github" / "pictures"
 PAGE = {"width": 1100, "height": 720, "deviceScaleFactor": 2, "mobile": False}

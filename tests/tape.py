@@ -7,10 +7,10 @@ python -m tests.tape --out OTHER --compare before.txt                # exit stat
 python -m tests.tape --out OTHER --only topk ddp_cpu                 # some configurations
 python -m tests.tape --out OTHER --checkout ANOTHER_CLONE            # the code of another clone
 
-A line holds the configuration's name (see `tests.configurations`), the digest of each part (see
-`tests.digests`) and the test MSE. Runs are made by `train.py` and `aeframe encode`, in processes of their
-own. Digests depend on the machine and on the versions of torch and numpy: never compare tapes of two
-machines.
+A line holds the configuration's name (see `tests.support.configurations`), the digest of each part
+(see `tests.support.digests`) and the test MSE. Runs are made by `train.py` and `aeframe encode`, in
+processes of their own. Digests depend on the machine and on the versions of torch and numpy: never
+compare tapes of two machines.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.configurations import CONFIGURATIONS, SHORT, make_data
-from tests.digests import CODES, digest_run, digest_sweep, hash_value, read_card
+from tests.support.configurations import CONFIGURATIONS, SHORT, make_data
+from tests.support.digests import CODES, digest_run, digest_sweep, hash_value, read_card
 
 CHECKOUT = next(folder for folder in Path(__file__).parents if (folder / "train.py").exists())
 AT_ONCE = 2

@@ -27,7 +27,7 @@ from sklearn.utils.estimator_checks import check_estimator
 import aeframe
 from aeframe.config.node import plain
 from aeframe.estimators import AutoencoderTransformer
-from tests.test_pairs import VARIANTS
+from tests.support.pairs import VARIANTS
 
 
 @pytest.fixture

@@ -24,9 +24,9 @@ from aeframe.config.check import check
 from aeframe.config.composition import CONF
 from aeframe.core.schedules import Clock
 from aeframe.models import Code
-from tests.conftest import TINY
-from tests.pages import COMMANDS, PAGES, ROOT, blocks, commands, jobs, overrides, sections
-from tests.test_data import write_idx
+from tests.support.idx_files import write_idx
+from tests.support.pages import COMMANDS, PAGES, ROOT, blocks, commands, jobs, overrides, sections
+from tests.support.runs import TINY
 
 FRONT, CONFIGURATION, PACKAGE = "README.md", "conf/README.md", "aeframe/README.md"
 OWN_DATA, WORK = "Your own data in ten minutes", "Put it to work"

@@ -22,7 +22,7 @@ from unittest.mock import patch
 import pytest
 import yaml
 
-from tests.pages import COMMANDS, PAGES, ROOT, Command, overrides
+from tests.support.pages import COMMANDS, PAGES, ROOT, Command, overrides
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 Words = tuple[str, ...]

@@ -14,8 +14,8 @@ from safetensors.torch import save_file
 from torch.utils.tensorboard import SummaryWriter
 
 from tests import tape
-from tests.configurations import make_data
-from tests.digests import digest_run, digest_sweep
+from tests.support.configurations import make_data
+from tests.support.digests import digest_run, digest_sweep
 
 CARD = {
     "metrics": {"mse": 0.1, "psnr": 10.0},

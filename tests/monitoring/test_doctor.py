@@ -1,0 +1,508 @@
+"""The doctor: each rule speaks of a run that was made sick, once, and of no healthy one."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import shlex
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from omegaconf import DictConfig
+from rich.console import Console
+
+from aeframe.config.check import check
+from aeframe.config.options import CheckpointOptions
+from aeframe.core.errors import UserError
+from aeframe.core.signals import Signals
+from aeframe.evaluation.baselines import Baseline
+from aeframe.evaluation.card import Card
+from aeframe.evaluation.copy_check import CopyCheck
+from aeframe.monitoring.doctor.code_units import Collapse, DeadUnits
+from aeframe.monitoring.doctor.doctor import Doctor, Signs
+from aeframe.monitoring.doctor.end_of_training import of_card
+from aeframe.monitoring.doctor.learning import LearningRate, MeanImage, Overfitting
+from aeframe.monitoring.doctor.rule import Finding, Patient, Rule, Vitals
+from aeframe.monitoring.doctor.saturation import SAMPLES, saturated
+from aeframe.monitoring.doctor.suggestions import Override, first_valid
+from aeframe.monitoring.progress_bar import Bar
+from aeframe.runs.structure import UnfitError
+from aeframe.training.build import Built, build
+from aeframe.training.checkpointing import Last
+from aeframe.training.loops import FitLoop
+from aeframe.training.module import AutoencoderModule
+from aeframe.training.next_commands import next_commands
+from aeframe.training.resume.checkpoint_check import _check_callbacks
+from tests.stress import sick_runs
+from tests.stress.sick_runs import SHORT, SICK, files
+from tests.support.events import Events
+from tests.support.runs import Killed
+
+Compose = Callable[..., DictConfig]
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    files(folder)
+    return folder
+
+
+def doctor_of(built: Built) -> Doctor:
+    return next(c for c in built.callbacks if isinstance(c, Doctor))
+
+
+def fitted(built: Built, *more: pl.Callback, **options: Any) -> tuple[Doctor, pl.Trainer]:
+    """A training without files."""
+    trainer = pl.Trainer(
+        **{**built.trainer, **options},
+        callbacks=[*built.callbacks, *more],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+    )
+    never = CheckpointOptions(every_minutes=1e9)
+    last = Last(Path("/nowhere"), never, Signals(), may_stop=False, keeps_previous=False)
+    last.after_batch = lambda trainer: None  # type: ignore[method-assign]
+    trainer.fit_loop = FitLoop(trainer, last)
+    trainer.fit(built.module)
+    return doctor_of(built), trainer
+
+
+def carded(built: Built, doctor: Doctor, trainer: pl.Trainer, best_step: int = 0) -> list[Finding]:
+    """All that is said, with that of the card. best_step: of the checkpoint that is tested."""
+    tested = trainer.test(built.module, verbose=False)[0]
+    metrics = {name.removeprefix("test/"): value for name, value in tested.items()}
+    return doctor.read(built.evaluation.card(built.net, built.data, metrics), trainer, best_step)
+
+
+# ------------------------------------------------------------------------------------ sick and healthy
+
+
+@pytest.mark.parametrize("name", {sick.rule: name for name, sick in SICK.items()}.values())
+def test_a_sick_run_is_told_once_and_with_a_valid_override(
+    compose: Compose,
+    data: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+) -> None:
+    sick = SICK[name]
+    if sick.rule == "data_waiting":
+        monkeypatch.setattr(sick_runs.Samples, "_gathered", sick_runs.Samples._gathered)
+        monkeypatch.setattr(sick_runs.DataWaiting, "seconds", 10.0)
+        sick_runs.slow_disk()
+    command = [*SHORT, *(word.format(folder=data) for word in sick.words)]
+    built = build(compose(*command))
+    doctor, trainer = fitted(built)
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Doctor: ")]
+    at_end = sick.rule in ("copying", "pca")  # which is left to the closing lines
+    assert len(said) == 0 if at_end else len(said) == 1
+    if at_end:
+        said = [str(finding) for finding in carded(built, doctor, trainer)]
+    (finding,) = doctor.findings
+    assert said == [str(finding)]
+    assert finding.rule == sick.rule
+    assert finding.remedy is not None
+    assert finding.remedy.startswith(sick.remedy)
+    assert any(character.isdigit() for character in finding.seen)
+    check(compose(*command, *shlex.split(finding.remedy)))
+
+
+@pytest.mark.parametrize("model", ["undercomplete", "denoising", "sparse", "variational"])
+def test_the_defaults_are_healthy(compose: Compose, model: str, capsys: Any) -> None:
+    """After so many epochs as each rule takes to speak."""
+    built = build(compose(f"model={model}", "trainer.max_epochs=6", "dashboard.images=0"))
+    doctor, _ = fitted(built)
+    assert "Doctor" not in capsys.readouterr().out
+    assert doctor.findings == []
+
+
+def test_it_is_turned_off(compose: Compose, capsys: Any) -> None:
+    built = build(compose(*SHORT, "optimizer.lr=1e-6", "doctor=false"))
+    doctor, trainer = fitted(built)
+    assert carded(built, doctor, trainer) == []
+    assert "Doctor" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("value", ["null", "1", "yes please"])
+def test_the_switch_is_true_or_false(compose: Compose, value: str) -> None:
+    with pytest.raises(UserError, match="expected true or false"):
+        check(compose(f"doctor='{value}'" if " " in value else f"doctor={value}"))
+
+
+# ------------------------------------------------------------------------------------- where it is said
+
+
+def test_it_is_said_above_the_bar(compose: Compose) -> None:
+    bar, screen = Bar("val/mse"), io.StringIO()
+    bar.console = Console(file=screen, force_terminal=True, width=200, color_system=None)
+    bar.interval = 0.0
+    built = build(compose(*SHORT, "optimizer.lr=1e-6"))
+    doctor, _ = fitted(built, bar)
+    (finding,) = doctor.findings
+    (line,) = [line for line in screen.getvalue().splitlines() if "Doctor: " in line]
+    assert str(finding)[:150] in line  # a whole line of its own, which the bar follows
+    assert "images/s" not in line
+
+
+def test_it_is_left_in_all_places_and_a_run_that_goes_on_does_not_say_it_again(
+    aeframe: Command,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    words = (*SHORT, "optimizer.lr=1e-6", "hydra.run.dir=run", "resume=auto")
+    often = ("checkpoint.every_minutes=0", "trainer.steps_per_call=10")
+    loss = AutoencoderModule.loss
+
+    def dies(module: Any, batch: Any, index: int, step: int) -> Any:
+        if step == 155:  # in the eighth epoch: it was said after the seventh
+            raise Killed
+        return loss(module, batch, index, step)
+
+    monkeypatch.setattr(AutoencoderModule, "loss", dies)
+    with pytest.raises(Killed):
+        aeframe(*words, *often)
+    (first,) = [x for x in capfd.readouterr().out.splitlines() if x.startswith("Doctor: ")]
+    monkeypatch.setattr(AutoencoderModule, "loss", loss)
+    last = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert last["callbacks"]["Doctor"]["mean_image.spoke"] == 7
+    status, out, err = aeframe(*words, *often)
+    assert (status, err) == (0, "")
+    lines = out.splitlines()
+    (last,) = (line for line in lines if line.startswith("Doctor: "))
+    assert lines.index(last) > lines.index(next(x for x in lines if "Test metrics" in x))
+    (told,) = json.loads((tmp_path / "run" / "evaluation.json").read_text())["doctor"]
+    assert (told["rule"], told["epoch"], told["try"]) == ("mean_image", 7, "optimizer.lr=0.001")
+    assert "since epoch 5" in told["seen"]
+    assert first == f"Doctor: {told['seen']}. Try: {told['try']}"
+    command = "python train.py trainer.max_epochs=9 trainer.log_every_n_steps=5"
+    assert last.startswith(f"Doctor: {told['seen']}. Try: {command}")  # a whole one
+    assert last.endswith(" optimizer.lr=0.001")
+    assert "optimizer.lr=1e-06" not in last
+    assert not any(line.startswith("Train on:") for line in lines)  # more of the same is no remedy
+    (written,) = Events(tmp_path / "run").read.Tensors("doctor/mean_image/text_summary")
+    assert written.step == 7 * 20
+    assert written.tensor_proto.string_val[0].decode() == first
+
+
+@pytest.mark.parametrize("odd", ["text", {"a": 1}, [1], None, math.nan])
+def test_a_checkpoint_with_anything_but_numbers_of_it_is_refused(odd: Any) -> None:
+    like = {"Doctor": {"dead_units.dead": 0.0, "dead_units.since": None}}
+    _check_callbacks(like, {"Doctor": {"dead_units.dead": 0.5, "dead_units.since": 3}})
+    with pytest.raises(UnfitError, match=r"Doctor\.dead_units\.dead is no number"):
+        _check_callbacks(like, {"Doctor": {"dead_units.dead": odd, "dead_units.since": None}})
+
+
+# ---------------------------------------------------------------------------------------- rules alone
+
+
+PATIENTS: dict[tuple[str, ...], Patient] = {}
+
+
+@pytest.fixture
+def patient(compose: Compose) -> Callable[..., Patient]:
+    """Of a configuration; rules do not change one, so that it is made once."""
+
+    def made(*words: str) -> Patient:
+        if words not in PATIENTS:
+            PATIENTS[words] = doctor_of(build(compose(*words))).patient
+        return PATIENTS[words]
+
+    return made
+
+
+def shown(rule: Rule, series: list[dict[str, Any]]) -> int | None:
+    """The epoch in which the rule speaks. series: what each validation shows, and Vitals' other fields."""
+    for epoch, values in enumerate(series, start=1):
+        fields = {key: values.pop(key) for key in list(values) if key in Vitals._fields}
+        if rule.look(Vitals(epoch=epoch, steps=epoch * 100, val=values, **fields)):
+            return epoch
+    return None
+
+
+def test_what_passes_is_not_told(patient: Callable[..., Patient]) -> None:
+    rule = Collapse(patient("model=variational"))
+    assert shown(rule, [{"active_units": n} for n in (0, 0, 0, 3, 4, 0, 0, 5, 9, 9)]) is None
+    assert shown(rule, [{"active_units": n} for n in (9, 9, 9, 3, 3, 3, 3)]) == 6
+    assert (rule.since, rule.active) == (4, 3)
+
+
+def test_few_samples_do_not_reach_all_units(patient: Callable[..., Patient]) -> None:
+    """180 samples with one active unit each leave at least 82 % of 1024 inactive, with ten 17 %."""
+    sparse = patient("model=sparse")
+
+    def spoke(series: list[dict[str, Any]], samples: int = 180) -> int | None:
+        return shown(DeadUnits(sparse), [{**one, "samples": samples} for one in series])
+
+    assert spoke([{"dead": 0.84, "l0": 1.0}] * 9) is None
+    assert spoke([{"dead": 0.84, "l0": 10.0}] * 9) == 3
+    assert spoke([{"dead": 0.84, "l0": 10.0}] * 9, samples=18) is None
+    assert spoke([{"dead": 0.26, "l0": 16.0}] * 9) is None  # MNIST's, not growing
+    assert spoke([{"dead": 0.2 + 0.05 * epoch, "l0": 16.0} for epoch in range(9)]) == 6
+
+
+def test_samples_are_those_that_a_validation_sees(compose: Compose) -> None:
+    words = ("trainer.max_epochs=1", "network=linear", "dataset.batch_size=32")
+    words += ("doctor=false", "dashboard.text=false", "dashboard.images=0")
+    limits = {"trainer.limit_val_batches=2": 64, "trainer.limit_val_batches=0.5": 3 * 32}
+    for word, samples in {**limits, "trainer.limit_val_batches=null": 180}.items():
+        built = build(compose(*words, word, "trainer.limit_train_batches=2"))
+        fitted(built)
+        assert len(built.data.splits["val"]) == 180
+        assert int(built.module.metrics.terms["reconstruction"].samples) == samples  # were seen
+
+
+def test_a_long_decline_is_no_jump(patient: Callable[..., Patient]) -> None:
+    sinking = [{"explained_variance": v} for v in (0.9, 0.7, 0.5, 0.3, 0.1, 0.0, 0.0)]
+    assert shown(LearningRate(patient()), sinking) is None
+    jumping = [{"explained_variance": v} for v in (0.9, 0.7, 0.8, 0.6, 0.8, 0.5, 0.9, 0.9)]
+    rule = LearningRate(patient())
+    assert shown(rule, jumping) == 7
+    assert "jumps: 3 times since epoch 2" in rule.seen()
+    beta = "model.beta={schedule: cyclic, value: 1.0, epochs: 2}"
+    cyclic = LearningRate(patient("model=variational", beta))
+    assert shown(cyclic, [{"explained_variance": v} for v in (0.9, 0.7) * 5]) is None
+
+
+def test_a_gradient_that_explodes_is_told_when_the_error_grows(
+    patient: Callable[..., Patient],
+) -> None:
+    def series(end: float) -> list[dict[str, Any]]:
+        norms, explained = (1.0, 2.0, 50.0, 300.0, 400.0), (0.5, 0.6, 0.7, end, end)
+        return [
+            {"explained_variance": e, "gradient_norm": n}
+            for n, e in zip(norms, explained, strict=True)
+        ]
+
+    assert shown(LearningRate(patient()), series(0.75)) is None
+    rule = LearningRate(patient())
+    assert shown(rule, series(0.5)) == 5
+    assert "the gradient's norm explodes: 400 since epoch 4, after 1" in rule.seen()
+
+
+def test_a_mean_image_is_explained_by_what_was_told(patient: Callable[..., Patient]) -> None:
+    nothing = {"explained_variance": 0.0, "mse": 0.1}
+    assert shown(MeanImage(patient()), [{**nothing} for _ in range(6)]) == 5
+    told = [{**nothing, "told": frozenset({"posterior_collapse"})} for _ in range(6)]
+    assert shown(MeanImage(patient()), told) is None
+    told = [{**nothing, "told": frozenset({"data_waiting"})} for _ in range(6)]
+    assert shown(MeanImage(patient()), told) == 5
+    assert shown(MeanImage(patient()), [{"explained_variance": 0.0, "mse": 0.0}] * 6) is None
+
+
+def test_over_fitting_is_a_rise_in_one_loss_and_a_fall_in_the_other(
+    patient: Callable[..., Patient],
+) -> None:
+    """Start at 10, best 6: a twentieth of the way is 0.2."""
+
+    def series(val: list[float], train: list[float]) -> list[dict[str, Any]]:
+        # "loss" is both a metric of the validation and a field of Vitals, so the rule is called directly
+        rule, spoke = Overfitting(patient()), []
+        for epoch, (v, t) in enumerate(zip(val, train, strict=True), start=1):
+            vitals = Vitals(epoch=epoch, steps=100, val={"loss": v}, start=10.0, loss=t)
+            spoke += [epoch] if rule.look(vitals) else []
+        return spoke
+
+    best = [8.0, 7.0, 6.0]
+    falls = [8.0, 7.0, 6.0, 5.5, 5.0, 4.5, 4.0, 3.5, 3.0]
+    assert series([*best, *[6.3] * 6], falls) == [9]
+    assert series([*best, *[6.1] * 6], falls) == []
+    assert series([*best, *[6.3] * 6], [*best, *[6.2] * 6]) == []
+    assert series([*best, 6.3, 6.3, 6.3, 6.3, 6.0, 6.3], falls) == []
+
+
+# ---------------------------------------------------------------------------------------- the final card
+
+
+def card_of(pca: Baseline | None = None, check: CopyCheck | None = None, **metrics: float) -> Card:
+    """The card of a run that errs by 0.003, where the mean image errs by 0.07."""
+    mean = Baseline("mean image", 0.07, 11.5)
+    passed = CopyCheck(0.003, 0.05, 0.05, 0.07, 0.07, 100)
+    measured = {"mse": 0.003, "psnr": 25.0, **metrics}
+    return Card(measured, [mean, *([pca] if pca else [])], check or passed, 16, 100, 100)
+
+
+PCA = Baseline("PCA, 16 components", 0.0025, 26.0)
+
+
+@pytest.mark.parametrize(
+    ("words", "improves", "remedy", "seen"),
+    [
+        ((), True, "trainer.max_epochs=40", "after 1 epoch; it still falls"),
+        ((), False, "network.widths=[512]", "; it no longer falls"),
+        (("network.widths=[64]",), False, "optimizer.lr=0.00033", "; it no longer falls"),
+        (("network=conv",), False, "optimizer.lr=0.00033", "; it no longer falls"),
+        (("network=linear",), True, "network=mlp", "; one linear layer each way is PCA at best"),
+        (("++trainer.max_steps=450",), True, "trainer.max_steps=900", "; it still falls"),
+    ],
+    ids=["falls", "layers", "one layer", "conv", "linear", "steps"],
+)
+def test_longer_training_is_advised_where_the_error_still_falls(
+    patient: Callable[..., Patient], words: tuple[str, ...], improves: bool, remedy: str, seen: str
+) -> None:
+    """Also of a run of one epoch, where that has steps enough."""
+    one = patient(*words)
+    (found,) = of_card(card_of(PCA), one, 1, 450, improves, others=False)
+    assert (found.rule, found.remedy) == ("pca", remedy)
+    assert found.seen.endswith(seen)
+    assert found.longer == remedy.startswith("trainer.")
+    assert not list(of_card(card_of(PCA), one, 1, 450, improves, others=True))
+    assert not list(of_card(card_of(PCA), one, 1, 90, improves, others=False))  # too few steps
+    better = replace(PCA, mse=0.0031)
+    assert not list(of_card(card_of(better), one, 20, 900, improves, others=False))
+
+
+def test_what_the_doctor_advises_is_the_command_to_train_on(compose: Compose) -> None:
+    cfg = compose()
+    one = doctor_of(build(cfg)).patient
+    (found,) = of_card(card_of(PCA), one, 20, 900, improves=True, others=False)
+    ended = {"epochs": 20, "steps": 900, "until": {"reached": None}}
+    ended["ended_by"] = ["trainer.max_epochs"]
+    train_on = next_commands(one.node, ended, Path("run"), compresses=False)["Train on"]
+    assert train_on.endswith(f"resume=run {found.remedy}")
+    assert found.in_the_end(train_on).endswith(f"; it still falls. Try: {train_on}")
+    assert found.in_the_end(None) == f"Doctor: {found.seen}."
+
+
+def test_a_denoising_run_is_compared_from_corrupted_samples(
+    patient: Callable[..., Patient],
+) -> None:
+    one = patient("model=denoising", "optimized_metric=val/denoised_mse")
+    worse = replace(PCA, denoised_mse=0.01, denoised_psnr=20.0)
+    assert not list(of_card(card_of(worse, denoised_mse=0.008), one, 20, 900, True, others=False))
+    (found,) = of_card(card_of(worse, denoised_mse=0.012), one, 20, 900, True, others=False)
+    assert "the error of 0.012 per pixel is no better than that of PCA" in found.seen
+
+
+def test_columns_that_drown_are_told_instead_of_copying(patient: Callable[..., Patient]) -> None:
+    one = patient("dataset.normalization=unit")
+    drowned = CopyCheck(0.95, 0.95, 1.0, 1.0, 1.0, 100, columns=20, learned=1)
+    (found,) = of_card(card_of(PCA, drowned), one, 20, 900, True, others=False)
+    assert (found.rule, found.remedy) == ("spreads", "dataset.normalization=standard")
+    assert found.seen.startswith("1 of 20 columns are learned")
+    doctor = Doctor(one, Signs([], lambda: None, lambda trainer: 0.0), on=True)
+    rate = next(rule for rule in doctor.rules if isinstance(rule, LearningRate))
+    rate.spoke, rate.since = 7, 7  # of which the spreads are the cause
+    trainer: Any = SimpleNamespace(current_epoch=20, global_step=900, loggers=[])
+    nothing = replace(drowned, learned=0)
+    (found,) = doctor.read(card_of(PCA, nothing, mse=0.08), trainer, best_step=900)
+    assert found.rule == "spreads"
+
+
+def test_a_short_run_is_told_what_its_card_shows(patient: Callable[..., Patient]) -> None:
+    """Two thirds of the units are dead after one epoch, in which no rule has spoken."""
+    rule = DeadUnits(patient("model=sparse"))
+    short = card_of(dead=0.68, l0=16.0)
+    rule.review(short, epoch=1, steps=90)
+    assert rule.finding() is None
+    rule.review(short, epoch=1, steps=422)
+    finding = rule.finding()
+    assert finding is not None
+    assert finding.seen == ("68% of 1024 code units are dead, active for no training sample")
+    collapse = Collapse(patient("model=variational"))
+    collapse.review(card_of(active_units=2.0), epoch=1, steps=422)
+    finding = collapse.finding()
+    assert finding is not None
+    assert finding.seen.endswith("code units say nothing of the input")
+
+
+def test_what_the_card_contradicts_is_taken_back(patient: Callable[..., Patient]) -> None:
+    """The best checkpoint errs by 0.003 where the mean image errs by 0.07."""
+
+    def spoken(kind: type[Rule], *words: str, **values: float) -> Rule:
+        rule = kind(patient(*words))
+        vars(rule).update({"since": 6, "spoke": 7, **values})
+        return rule
+
+    worse, nothing = spoken(LearningRate, explained=-0.4), spoken(MeanImage, explained=0.01)
+    dead = spoken(DeadUnits, "model=sparse", dead=0.7)
+    for rule in (worse, nothing, dead):
+        assert rule.finding() is not None
+        rule.review(card_of(dead=0.1, l0=16.0), epoch=9, steps=900)
+        assert rule.finding() is None
+    still = {"mse": 0.08, "dead": 0.7, "l0": 16.0}
+    jumps = spoken(LearningRate, explained=0.8, fell=3)
+    for rule in (
+        spoken(LearningRate, explained=-0.4),
+        spoken(MeanImage, explained=0.01),
+        spoken(DeadUnits, "model=sparse", dead=0.7),
+        jumps,
+    ):
+        rule.review(card_of(**still), epoch=9, steps=900)
+        assert rule.finding() is not None
+    jumps.review(card_of(), epoch=9, steps=900)
+    assert jumps.finding() is not None  # which no card contradicts
+
+
+# ------------------------------------------------------------------------------------------ overrides
+
+
+def test_an_override_is_written_as_it_is_typed() -> None:
+    warmup = {"schedule": "warmup", "value": 1.0, "epochs": 5}
+    written = "model.beta='{schedule: warmup, value: 1, epochs: 5}'"
+    assert str(Override("model.beta", warmup)) == written
+    assert str(Override("constraint", ["topk", "auxk"])) == "constraint=[topk,auxk]"
+    assert str(Override("optimizer.lr", 1e-5)) == "optimizer.lr=1e-05"
+    assert str(Override("dataset.in_memory", True)) == "dataset.in_memory=true"
+
+
+def test_what_the_check_refuses_is_not_suggested(patient: Callable[..., Patient]) -> None:
+    sparse = patient("model=sparse")
+    overrides = [
+        Override("model.beta", 1.0),  # a sparse model has none
+        Override("constraint", ["topk", "jump_relu"]),  # each decides alone
+        Override("model.latent_dim", 1024),  # as it is
+        Override("constraint.l1.weight", 0.1),  # not chosen
+        Override("constraint", ["topk", "auxk"]),
+    ]
+    assert first_valid(sparse.node, overrides) == overrides[-1]
+    assert first_valid(sparse.node, overrides[:-1]) is None
+    deep = patient("model=sparse", "network=mlp")
+    assert first_valid(deep.node, [overrides[-1]]) is None  # auxk needs a linear decoder
+    rule = DeadUnits(deep)
+    rule.dead, rule.spoke = 0.6, 3
+    assert rule.finding() is not None
+    assert rule.remedy() == "constraint=[topk,resampling]"
+
+
+def test_a_key_is_scaled_as_its_type_is_and_what_ends_training_is_made_longer(
+    patient: Callable[..., Patient],
+) -> None:
+    typed = patient("model=sparse", "constraint=[topk,l1]", "constraint.l1.weight=1")
+    assert str(typed.scaled("constraint.l1.weight", 0.1)) == "constraint.l1.weight=0.1"
+    assert str(typed.scaled("model.latent_dim", 1 / 3)) == "model.latent_dim=341"
+    assert str(typed.scaled("constraint.topk.k", 0.5)) == "constraint.topk.k=8"
+    assert str(typed.scaled("optimizer.lr", 1 / 3)) == "optimizer.lr=0.00033"
+    assert typed.scaled("scheduler.max_lr", 2) is typed.scaled("model._target_", 2) is None
+    assert str(typed.longer()) == "trainer.max_epochs=40"
+    assert str(patient("++trainer.max_steps=150").longer()) == "trainer.max_steps=300"
+
+
+def test_what_saturates_is_seen_also_in_a_compiled_network(compose: Compose) -> None:
+    built = build(compose("network.activation=tanh", "trainer.compile=true", "network.widths=[32]"))
+    patient, model = doctor_of(built).patient, built.net.eval().model
+    for layer in (model.encoder[1], model.decoder.reader):
+        layer.weight.data *= 1e3
+    wanted = saturated(patient)
+    assert wanted["units"] > 0.9
+    model.write_code = torch.compile(model.write_code, backend="eager")
+    model.decoder.compile(backend="eager")
+    with torch.no_grad():
+        built.net.reconstruct(patient.data.peek("val", SAMPLES, built.net.normalization))
+    assert saturated(patient) == wanted
+
+
+def test_without_a_remedy_it_is_told_all_the_same() -> None:
+    assert str(Finding("x", 1, "something is odd", None)) == "Doctor: something is odd."

@@ -1,0 +1,467 @@
+"""Runs that are killed.
+
+python -m tests.stress.torture [--kills N] [--terms N] [--ddp N] [--full N] [--seed N]
+
+Each story is a run that ends at random moments of its life, start and evaluation included, and is started
+again with the same words until it ends by itself. What it leaves has to be what an uninterrupted run
+leaves, bit for bit. It ends by SIGKILL, by SIGTERM (at a checkpoint of that very step), with two ranks of
+which one or both end (no process may stay behind), or because the file system is full (one line that names
+a file). A few runs are started as a user starts them, the others in processes that have imported before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
+from tensorboard.compat.proto.event_pb2 import Event
+
+from tests.support.forks import Process, Real, Server, ended, other_ranks
+from tests.support.paces import differences, written
+
+SMALL = (
+    *("network.widths=[]", "dataset.batch_size=128", "evaluation.images=32"),
+    *("dashboard.images=2", "dashboard.every_n_epochs=4"),
+    *("trainer.max_epochs=15", "trainer.log_every_n_steps=1"),
+    *("hydra.run.dir=run", "resume=auto", "checkpoint.every_minutes=0.001"),
+)
+CODE = ("model=sparse", "model.latent_dim=80")
+SCHEDULER = "scheduler={_target_: torch.optim.lr_scheduler."
+CONFIGURATIONS: dict[str, tuple[str, ...]] = {
+    "undercomplete, plateau": (
+        *("model.latent_dim=8", SCHEDULER + "ReduceLROnPlateau, patience: 0, threshold: 0.1}"),
+        "trainer.steps_per_call=3",
+    ),
+    "undercomplete, dropout, batch norm, workers": (
+        *("model.latent_dim=8", "network.widths=[16]", "network.dropout=0.2", "network.norm=batch"),
+        *("dataset.num_workers=2", "trainer.max_epochs=8"),
+    ),
+    "denoising, accumulation": (
+        *("model=denoising", "constraint=[masking,gaussian_noise]"),
+        "trainer.accumulate_grad_batches=5",
+    ),
+    "denoising, conv, momentum": (
+        *("model=denoising", "network=conv", "network.widths=[4,8]", "trainer.max_epochs=8"),
+        "optimizer={_target_: torch.optim.SGD, lr: 0.001, momentum: 0.9}",
+    ),
+    "sparse, topk, auxk": (*CODE, "constraint=[topk,auxk]", "constraint.auxk.after=1.0"),
+    "sparse, kl_sparsity, resampling": (
+        *(*CODE, "constraint=[sigmoid,kl_sparsity,resampling]", "constraint.kl_sparsity.rho=0.01"),
+        *(
+            "constraint.sigmoid.rate=0.5",
+            "constraint.sigmoid.gain=1.0",
+            "constraint.sigmoid.adapt=0",
+        ),
+        *("constraint.resampling.every=0.4", "constraint.resampling.after=0.1"),
+        "trainer.steps_per_call=1",
+    ),
+    "sparse, threshold": (*CODE, "constraint=threshold", "++trainer.val_check_interval=5"),
+    "sparse, winner_take_all, patience": (
+        *(*CODE, "constraint=winner_take_all", "early_stopping.patience=14"),
+    ),
+    "variational, beta": (
+        *("model=variational", "model.latent_dim=4", "trainer.steps_per_call=7"),
+        "model.beta={schedule: warmup, value: 2.0, epochs: 10}",
+    ),
+    "variational, cyclic beta, cosine": (
+        *("model=variational", "model.latent_dim=4", "trainer.check_val_every_n_epoch=2"),
+        "model.beta={schedule: cyclic, value: 1.0, epochs: 4, ratio: 0.5}",
+        SCHEDULER + "CosineAnnealingLR, T_max: 180, interval: step}",
+    ),
+}
+RANKS: dict[str, tuple[str, ...]] = {
+    "two ranks, kl_sparsity, resampling": (
+        *CONFIGURATIONS["sparse, kl_sparsity, resampling"],
+        *("hardware=ddp_cpu", "trainer.max_epochs=8"),
+    ),
+    "two ranks, variational, patience": (
+        *CONFIGURATIONS["variational, beta"],
+        *("hardware=ddp_cpu", "trainer.max_epochs=8", "early_stopping.patience=7"),
+    ),
+}
+WIDE = ("network.widths=[64]", "model.latent_dim=8", "trainer.steps_per_call=3")
+LIMIT = 120.0  # seconds for a run of one or two; a deadlock would last for ever
+AT_ONCE = 0.2  # seconds that a run takes to end which has nothing left to do
+QUICK = 3.0  # seconds in which a signal ends a run, of which a step takes milliseconds
+GONE = 10.0  # seconds in which the others end behind a rank; Lightning looks after 5
+REAL = 0.05  # the share of runs that import what they need
+COLUMNS = ("SIGKILL", "SIGTERM", "full", "resumed", "lost", "different", "faults")
+
+
+@dataclass
+class Tally:
+    """What has happened. faults: in words, all that should not be."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    faults: list[str] = field(default_factory=list)
+    slowest: float = 0.0  # end after a signal
+
+    def fault(self, kind: str, what: str) -> None:
+        self.counts[kind] += 1
+        self.faults.append(f"{kind}: {what}")
+
+
+# what a run leaves
+
+
+def story(folder: Path) -> dict[str, Any]:
+    """All of it: checkpoints, curves, pictures, how often each value was written, results, other files."""
+    curves = {tag: sorted(points, key=str) for tag, points in written(folder).items()}
+    found: dict[str, Any] = {"curves": curves, "records": records(folder)}
+    for name in ("best", "last"):
+        found[name] = torch.load(folder / "checkpoints" / f"{name}.ckpt", weights_only=True)
+    found["card"] = json.loads((folder / "evaluation.json").read_text()) | {"seconds": 0}
+    found["files"] = {
+        str(path.relative_to(folder)): path.read_text() if path.suffix == ".yaml" else ""
+        for path in folder.rglob("*")
+        if not path.name.startswith("events.out.")
+    }
+    return found
+
+
+def records(folder: Path) -> dict[tuple[str, int], int]:
+    """How often each value was written."""
+    found: Counter[tuple[str, int]] = Counter()
+    for file in folder.glob("events.out.tfevents.*"):
+        for record in RawEventFileLoader(str(file)).Load():
+            event = Event.FromString(record)
+            found.update((value.tag, event.step) for value in event.summary.value)
+    return dict(found)
+
+
+def logged(folder: Path) -> int:
+    """How many steps the curves have."""
+    steps = [step for tag, step in records(folder) if tag == "train/loss"]
+    return max(steps, default=-1) + 1
+
+
+def saved(folder: Path) -> int | None:
+    """The steps that the checkpoint has, 0 without one, or None where it cannot be read."""
+    file = folder / "checkpoints" / "last.ckpt"
+    try:
+        return int(torch.load(file, weights_only=True)["global_step"]) if file.exists() else 0
+    except Exception:  # whatever torch may say
+        return None
+
+
+# how a run ends
+
+
+class Torture:
+    """One configuration's stories in a folder of their own."""
+
+    def __init__(
+        self, server: Server, folder: Path, words: Sequence[str], chance: random.Random
+    ) -> None:
+        self.server, self.folder, self.chance = server, folder, chance
+        self.words, self.run = (*SMALL, *words), folder / "run"
+        self.said = folder.with_name(f"{folder.name}.txt")  # stderr
+        self.tally = Tally()
+        folder.mkdir(parents=True, exist_ok=True)
+        started = time.monotonic()
+        status = self.start(real=False).wait(LIMIT)
+        assert status == 0, self.said.read_text()
+        self.seconds = time.monotonic() - started
+        self.whole = story(self.run)
+        self.steps = 0
+        self.forget()
+
+    def start(self, real: bool | None = None, limit: int | None = None) -> Process:
+        """The run, from where it is. real: as a user starts it; None: by chance."""
+        if real is None:
+            real = self.chance.random() < REAL
+        self.real = real
+        if real:
+            return Real(self.words, self.folder, self.said)
+        return self.server.start(self.words, self.folder, self.said, limit=limit)
+
+    def forget(self) -> None:
+        shutil.rmtree(self.run)
+        self.steps = 0
+
+    def moment(self) -> float:
+        """Seconds from the start to any moment of a run's life."""
+        imports = 4.0 if self.real else 0.0
+        return self.chance.uniform(0.0, self.seconds + imports)
+
+    def fault(self, kind: str, what: str) -> None:
+        lines = self.said.read_text().strip().splitlines()[-3:]
+        self.tally.fault(kind, f"{what}; it said: {' | '.join(lines)[-600:]}")
+
+    def check_saved(self) -> None:
+        """Whether the checkpoint can be read, and is none of an earlier step than it was."""
+        steps = saved(self.run)
+        if steps is None or steps < self.steps:
+            self.fault("lost", f"the checkpoint of step {self.steps} is now {steps}")
+        self.steps = steps or 0
+
+    def finish(self, status: int | None) -> None:
+        """A run has ended by itself: compare it with the whole one."""
+        if status != 0:
+            self.fault("faults", f"status {status} of a run that nobody ended")
+        elif self.said.read_text():
+            self.fault("faults", "a run that is done had something to say")
+        else:
+            found = [text[:300] for text in differences(self.whole, story(self.run))]
+            if found:
+                self.fault("different", f"{len(found)}: {'; '.join(found[:4])}")
+        self.forget()
+
+    def interrupt(self, run: Process) -> int | None:
+        """End it. Returns its status; 0 where it came to its own end before."""
+        raise NotImplementedError
+
+    def until_its_end(self, ends: int, kind: str) -> None:
+        """A story with so many ends, fewer where it is over before."""
+        for n in count():
+            run = self.start()
+            self.tally.counts["resumed"] += n > 0
+            status = run.wait(self.moment() if ends else LIMIT)
+            if status is None and ends:
+                status = self.interrupt(run)
+                if status != 0:
+                    ends -= 1
+                    self.tally.counts[kind] += 1
+                    self.check_saved()
+                    continue
+            if status is None:
+                self.fault("faults", f"did not end in {LIMIT} s")
+                send(run.pid, signal.SIGKILL, os.killpg)
+                run.wait(LIMIT)
+            return self.finish(status)
+
+
+def send(pid: int, number: int, kill: Callable[[int, int], None] = os.kill) -> None:
+    """A signal, unless the process has just ended."""
+    with suppress(ProcessLookupError):
+        kill(pid, number)
+
+
+class Kills(Torture):
+    """SIGKILL, for the run alone or for all its processes."""
+
+    def interrupt(self, run: Process) -> int | None:
+        send(run.pid, signal.SIGKILL, self.chance.choice((os.kill, os.killpg)))
+        return run.wait(LIMIT)
+
+
+class Terms(Torture):
+    """SIGTERM: the end comes at once, and at a checkpoint."""
+
+    def interrupt(self, run: Process) -> int | None:
+        sent = time.monotonic()
+        send(run.pid, signal.SIGTERM)
+        status = run.wait(LIMIT)
+        took = time.monotonic() - sent
+        if status == 0 and took < AT_ONCE:
+            return 0
+        self.tally.slowest = max(self.tally.slowest, took)
+        if took > QUICK:
+            self.fault("faults", f"{took:.1f} s from SIGTERM to the end")
+        if status not in (128 + signal.SIGTERM, -signal.SIGTERM):  # a shell calls both 143
+            self.fault("faults", f"status {status} after SIGTERM")
+        steps, curves = saved(self.run), logged(self.run)
+        if steps != curves:
+            self.fault("lost", f"SIGTERM after step {curves}, checkpoint of {steps}")
+        return status
+
+
+class Ranks(Torture):
+    """The end of one or of all processes of a distributed run."""
+
+    def interrupt(self, run: Process) -> int | None:
+        how = self.chance.choice(("all", "first", "other", "first by SIGTERM"))
+        others, sent = other_ranks(run), time.monotonic()
+        if how == "other" and others:
+            send(others[0], signal.SIGKILL)
+        elif how == "first":
+            send(run.pid, signal.SIGKILL)
+        elif how == "first by SIGTERM":
+            send(run.pid, signal.SIGTERM)
+        else:
+            send(run.pid, signal.SIGKILL, os.killpg)
+        status = run.wait(GONE)
+        took = time.monotonic() - sent
+        if not ended(run, GONE - took):
+            self.fault("faults", f"processes stay behind after the end of: {how} ({status})")
+            run.wait(LIMIT)
+        elif status == 0 and how == "first by SIGTERM" and took > AT_ONCE:
+            self.fault("faults", "status 0 after SIGTERM")
+        elif "Traceback" in self.said.read_text():
+            self.fault("faults", f"a traceback after the end of: {how}")
+        return status
+
+
+class Full(Torture):
+    """No room left, sooner or later: in a file system of a few MB, or else in each file."""
+
+    def __init__(
+        self, server: Server, folder: Path, chance: random.Random, *, mounted: bool
+    ) -> None:
+        self.mounted = mounted
+        super().__init__(server, folder, WIDE, chance)
+
+    def forget(self) -> None:
+        sizes = [f.stat().st_blocks * 512 for f in self.run.rglob("*") if f.is_file()]
+        self.most = max(sum(sizes) if self.mounted else max(sizes), getattr(self, "most", 0))
+        super().forget()
+
+    def starts_with(self, room: int) -> None:
+        """A run that finds so many bytes of room, perhaps after another, and one that has enough."""
+        if self.chance.random() < 0.5:
+            run = self.start(real=False)
+            if run.wait(self.moment()) is None:
+                send(run.pid, signal.SIGKILL)
+                run.wait(LIMIT)
+            self.steps = saved(self.run) or 0
+        with self.filled(room):
+            limit = None if self.mounted else max(room, 2**12)  # stderr is a file, too
+            status = self.start(real=False, limit=limit).wait(LIMIT)
+        if status == 0:  # there was enough
+            return self.finish(status)
+        self.tally.counts["full"] += 1
+        told = self.said.read_text().splitlines()
+        if status != 1:
+            self.fault("faults", f"status {status} with {room} bytes of room")
+        elif len(told) != 1 or " could not be written (" not in told[0]:
+            self.fault("faults", f"{len(told)} lines with {room} bytes of room")
+        for word in told[0].split() if "The last good checkpoint is" in told[0] else ():
+            if word.endswith(".ckpt.") and not Path(word[:-1]).exists():
+                self.fault("faults", f"{word} is not there")
+        self.check_saved()
+        self.until_its_end(0, "")
+
+    @contextmanager
+    def filled(self, room: int) -> Iterator[None]:
+        ballast, disk = self.folder / "ballast", os.statvfs(self.folder)
+        with ballast.open("wb") as file:
+            taken = disk.f_bavail * disk.f_frsize - room
+            if self.mounted and taken > 0:
+                os.posix_fallocate(file.fileno(), 0, taken)
+        yield
+        ballast.unlink()
+
+
+@contextmanager
+def small_disk(folder: Path) -> Iterator[bool]:
+    """A file system of a few MB there. Yields whether that is allowed."""
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=16m", "none", str(folder)]
+    try:
+        mounted = subprocess.run(mount, capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        mounted = False
+    try:
+        yield mounted
+    finally:
+        if mounted:
+            subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+# the command
+
+
+@dataclass
+class Plan:
+    """How many of each end, over how many configurations at most."""
+
+    kills: int = 200
+    terms: int = 50
+    ddp: int = 20
+    full: int = 20
+    seed: int = 0
+
+
+Row = tuple[str, Tally]
+
+
+def torment(plan: Plan, folder: Path, advance: Callable[[int], None]) -> Iterator[Row]:
+    """Tell all stories: (configuration, what happened)."""
+    with Server() as server:
+        for kind, ends, names, most in (
+            (Kills, plan.kills, CONFIGURATIONS, 4),
+            (Terms, plan.terms, CONFIGURATIONS, 3),
+            (Ranks, plan.ddp, RANKS, 3),
+        ):
+            for n, (name, words) in enumerate(names.items()):
+                wanted = (ends * (n + 1)) // len(names) - (ends * n) // len(names)
+                if not wanted:
+                    continue
+                chance = random.Random(f"{plan.seed} {kind.__name__} {name}")
+                torture = kind(server, folder / kind.__name__ / name, words, chance)
+                counted = "SIGTERM" if kind is Terms else "SIGKILL"
+                while (done := torture.tally.counts[counted]) < wanted:
+                    torture.until_its_end(min(chance.randint(1, most), wanted - done), counted)
+                    advance(torture.tally.counts[counted] - done)
+                yield name, torture.tally
+        if plan.full:
+            with small_disk(folder / "disk") as mounted:
+                chance = random.Random(f"{plan.seed} full")
+                full = Full(server, folder / "disk", chance, mounted=mounted)
+                while (done := full.tally.counts["full"]) < plan.full:
+                    most = chance.choice((full.most, 2**16))  # curves are small beside checkpoints
+                    full.starts_with(chance.randrange(most) if done else 0)
+                    advance(full.tally.counts["full"] - done)
+                yield f"a {'disk' if mounted else 'file'} of some KiB", full.tally
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit status is 1 if there are differences, lost checkpoints or faults."""
+    parser = argparse.ArgumentParser(prog="python -m tests.stress.torture", description=__doc__)
+    for name, meaning in {
+        "kills": "SIGKILLs, over all variants",
+        "terms": "SIGTERMs",
+        "ddp": "ends of one or of all processes with hardware=ddp_cpu",
+        "full": "runs that find little room in the file system",
+        "seed": "other moments for each",
+    }.items():
+        default = getattr(Plan, name)
+        parser.add_argument(f"--{name}", type=int, default=default, help=f"{meaning} ({default})")
+    plan = Plan(**vars(parser.parse_args(argv)))
+    total = plan.kills + plan.terms + plan.ddp + plan.full
+    bar = Progress(console=Console(stderr=True))
+    with tempfile.TemporaryDirectory() as folder, bar as progress:
+        task = progress.add_task("Ending runs", total=total)
+        rows = list(torment(plan, Path(folder), lambda n: progress.advance(task, n)))
+    return report(rows)
+
+
+def report(rows: Sequence[Row]) -> int:
+    """Print the table. Returns how the command ends."""
+    table = Table("", *COLUMNS)
+    for name in dict.fromkeys(name for name, _ in rows):
+        counts = sum((tally.counts for other, tally in rows if other == name), Counter[str]())
+        table.add_row(name, *(str(counts[column]) for column in COLUMNS))
+    table.add_section()
+    counts = sum((tally.counts for _, tally in rows), Counter[str]())
+    table.add_row("all", *(str(counts[column]) for column in COLUMNS))
+    Console(width=120).print(table)
+    slowest = max((tally.slowest for _, tally in rows), default=0.0)
+    print(f"{slowest:.2f} s from a signal to the end, at most")
+    faults = [f"{name}: {what}" for name, tally in rows for what in tally.faults]
+    print(*faults, sep="\n")
+    return int(bool(faults))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,48 @@
+"""Short runs, and what they leave."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from tests.support.forks import Server
+
+ROOT = Path(__file__).parents[2]
+TRAIN = ROOT / "train.py"
+
+TINY = (
+    *("trainer.max_epochs=1", "trainer.limit_train_batches=2", "evaluation.images=32"),
+    "dashboard.images=0",
+)
+"""What makes a run as short as a run can be."""
+EPOCH = (
+    *("network.widths=[]", "model.latent_dim=8", "dataset.batch_size=128"),
+    *("trainer.limit_train_batches=4", "evaluation.images=32", "dashboard.images=0"),
+)
+TWO = (*EPOCH, "trainer.max_epochs=2")
+"""Two short epochs, of four steps each."""
+
+
+class Killed(BaseException):
+    """What cannot be caught: only what was written before is left."""
+
+
+def is_installed(plugin: str) -> bool:
+    """Whether a plugin of Hydra's is."""
+    try:
+        return find_spec(f"hydra_plugins.{plugin}") is not None
+    except ModuleNotFoundError:  # none is
+        return False
+
+
+def contents(root: Path) -> dict[str, tuple[int, bytes]]:
+    """Every file below a folder, with its date."""
+    files = (f for f in sorted(root.rglob("*")) if f.is_file())
+    return {str(f.relative_to(root)): (f.stat().st_mtime_ns, f.read_bytes()) for f in files}
+
+
+def trained_in(server: Server, root: Path, *words: str) -> Path:
+    """The folder of a run that a fixture starts in `root`."""
+    said = root / "said"
+    assert server.start([*words, "hydra.run.dir=run"], root, said).wait(200) == 0, said.read_text()
+    return root / "run"

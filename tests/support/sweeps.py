@@ -1,0 +1,48 @@
+"""Sweeps: their tables, and jobs made by hand."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from aeframe.cli.sweep import SweepTable
+
+
+def rows(sweep: Path) -> list[dict[str, str]]:
+    with (sweep / "sweep.csv").open(newline="") as opened:
+        return list(csv.DictReader(opened))
+
+
+def job(
+    sweep: Path,
+    number: int,
+    overrides: Sequence[str],
+    value: float | None = None,
+    metric: str = "val/mse",
+    direction: str = "min",
+    mse: float = 0.5,
+) -> None:
+    """A job's folder; without a value, of one that was killed."""
+    folder = sweep / f"{number}_run"
+    (folder / ".hydra").mkdir(parents=True)
+    (folder / ".hydra" / "overrides.yaml").write_text(
+        "".join(f"- {override}\n" for override in overrides)
+    )
+    if value is None:
+        return
+    card = {
+        "metrics": {"mse": 2 * mse},
+        "validation": {"mse": mse},
+        "copy_check": {"copied": 0.25, "passed": value != 0.0},
+        "optimized_metric": {"name": metric, "value": value, "direction": direction},
+    }
+    (folder / "evaluation.json").write_text(json.dumps(card))
+
+
+def end(sweep: Path) -> None:
+    """What Hydra does after the last job."""
+    SweepTable().on_multirun_end(OmegaConf.create({"hydra": {"sweep": {"dir": str(sweep)}}}))
