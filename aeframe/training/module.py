@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -22,27 +22,13 @@ from aeframe.evaluation.metrics import Metrics
 from aeframe.models.autoencoder import Output
 from aeframe.training.checkpointing import metrics_of, restore_metrics
 from aeframe.training.divergence import Guard, diverged, outlier
+from aeframe.training.epoch import Epoch
 from aeframe.training.learning_rates import follow
 from aeframe.training.scalars import Noted, Scalars, measure
 from aeframe.training.schedule_lengths import check_covers
 
 MakeOptimizer = Callable[[Any], Optimizer]
 MakeScheduler = Callable[[Optimizer], Any]
-
-
-class Epoch(NamedTuple):
-    """What stays as it is for one epoch, and takes Lightning longer to find out than a small step.
-
-    number: from 0. steps: of the optimizer. images: for each step, over all ranks and on the average.
-    logged: one step of so many is written, and at least one of the epoch.
-    """
-
-    number: int
-    steps: int
-    images: float
-    logged: int
-    rank: int
-    world: int
 
 
 class AutoencoderModule(pl.LightningModule):
