@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 
 class IrregularError(OSError):
@@ -18,7 +18,7 @@ def require_regular(file: Path) -> None:
         raise IrregularError("it is no regular file")
 
 
-def open_regular(file: Path) -> BinaryIO:
+def open_regular(file: Path) -> BufferedReader:
     """Open a file to read its bytes. Raises as require_regular does."""
     require_regular(file)  # before it is opened, which a device would notice
     opened = open(file, "rb", opener=_without_waiting)  # noqa: SIM115

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from aeframe.core.errors import Problem, UserError, reason, short, unreadable
-from aeframe.data.cifar import read_batches
+from aeframe.data.checked_pickle import load_checked_pickle
 from aeframe.data.idx import read_idx
 from aeframe.data.mat import read_mat
 from aeframe.data.memory_map import FileMap, tensor
@@ -152,15 +152,31 @@ class CIFAR10(Downloaded):
 
     stored_as = "cifar-10-batches-py"
     sample_shape = (3, 32, 32)
+    checksums: ClassVar[dict[str, str]] = {
+        "data_batch_1": "c99cafc152244af753f735de768cd75f",
+        "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
+        "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
+        "data_batch_4": "634d18415352ddfa80567beed471001a",
+        "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
+        "test_batch": "40351d587109b95175f43aff81a1287e",
+    }
+    """MD5 checksums of the published files."""
 
     def _read(self, *, train: bool) -> Raw:
-        names = [f"data_batch_{i}" for i in range(1, 6)] if train else ["test_batch"]
-        files = [self.root / "cifar-10-batches-py" / name for name in names]
-        if not all(file.is_file() for file in files):
+        folder = self.root / self.stored_as
+        names = [name for name in self.checksums if (name != "test_batch") == train]
+        if not all((folder / name).is_file() for name in names):
             import torchvision
 
             torchvision.datasets.CIFAR10(self.root, train=train, download=self.download)
-        return read_batches(files)
+        images, labels = np.empty(0, np.uint8), list[int]()
+        for i, name in enumerate(names):
+            batch = load_checked_pickle(folder / name, self.checksums[name])
+            if i == 0:  # all batches have one size: there is no second copy
+                images = np.empty((len(names), *batch[b"data"].shape), np.uint8)
+            images[i] = batch[b"data"]
+            labels += batch[b"labels"]
+        return _raw(images.reshape(-1, *self.sample_shape), np.array(labels))
 
 
 class SVHN(Downloaded):

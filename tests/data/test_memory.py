@@ -18,8 +18,9 @@ import torch
 from PIL import Image
 from scipy.io import savemat
 
-from aeframe.data import CIFAR10, MNIST, SVHN, Array, ImageFolder, Raw, Samples, Source
+from aeframe.data import MNIST, SVHN, Array, ImageFolder, Raw, Samples, Source
 from aeframe.data.normalization import Statistics
+from tests.support.published import LocalCIFAR10
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -114,17 +115,18 @@ def idx_plain(folder: Path) -> MNIST:
     return idx(folder, compressed=False)
 
 
-def cifar(folder: Path) -> CIFAR10:
+def cifar(folder: Path) -> LocalCIFAR10:
     (folder / "cifar-10-batches-py").mkdir()
     batch = pickle.dumps({b"data": np.ones((4000, 3072), np.uint8), b"labels": [1] * 4000})
     for name in [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]:
         (folder / "cifar-10-batches-py" / name).write_bytes(batch)
-    return CIFAR10(root=str(folder), download=False)
+    return LocalCIFAR10(folder)
 
 
 def svhn(folder: Path) -> SVHN:
+    generator = np.random.default_rng(0)  # photographs, too, hardly get smaller
     for split, n in (("train", 16_000), ("test", 6_000)):
-        images = np.zeros((32, 32, 3, n), np.uint8)  # which compress to nearly nothing
+        images = generator.integers(0, 256, (32, 32, 3, n), np.uint8)
         stored = {"X": images, "y": np.ones((n, 1), np.uint8)}
         savemat(folder / f"{split}_32x32.mat", stored, do_compression=True)
     return SVHN(root=str(folder), download=False)

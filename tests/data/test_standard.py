@@ -11,10 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torchvision
 from scipy.io import savemat
 
 from aeframe.core.errors import UserError
 from aeframe.data import CIFAR10, MNIST, SVHN, Raw
+from tests.support.published import LocalCIFAR10
 
 Images = dict[str, np.ndarray]
 
@@ -74,7 +76,7 @@ def first_batch(root: Path) -> Path:
 )
 def test_cifar(tmp_path: Path, made: Callable[[np.ndarray, list[int]], bytes]) -> None:
     written = write_cifar(tmp_path, made)
-    raw = CIFAR10(root=str(tmp_path), download=False).load()
+    raw = LocalCIFAR10(tmp_path).load()
     train = np.concatenate([written[f"data_batch_{i}"] for i in range(1, 6)])
     check(raw, train.reshape(-1, 3, 32, 32), list(range(4)) * 5)
     assert raw.test is not None
@@ -103,22 +105,30 @@ def test_a_pickle_runs_no_code(tmp_path: Path) -> None:
     write_cifar(tmp_path, python_2_pickle)
     mark = tmp_path / "ran"
     first_batch(tmp_path).write_bytes(pickle.dumps({b"data": Evil(mark), b"labels": [1]}))
-    with pytest.raises(UserError, match=r"data_batch_1: cannot be read \(1 labels and 0 values"):
+    with pytest.raises(UserError, match=r"data_batch_1: cannot be read \(its checksum") as caught:
         CIFAR10(root=str(tmp_path), download=False).load()
     assert not mark.exists()
+    assert "dataset.download=true" in str(caught.value)
+
+
+def test_the_checksums_are_those_of_the_published_files() -> None:
+    published = torchvision.datasets.CIFAR10
+    assert CIFAR10.checksums == dict(published.train_list + published.test_list)
 
 
 @pytest.mark.parametrize("end", [0, 1, 40, 200, 5000, 12_300, -1])
 def test_a_truncated_batch_is_named(tmp_path: Path, end: int) -> None:
     write_cifar(tmp_path, python_2_pickle)
+    source = LocalCIFAR10(tmp_path)
     content = first_batch(tmp_path).read_bytes()
     first_batch(tmp_path).write_bytes(content[:end])
     with pytest.raises(UserError, match="data_batch_1: cannot be read"):
-        CIFAR10(root=str(tmp_path), download=False).load()
+        source.load()
 
 
 def test_any_bytes_are_a_batch_or_a_named_error(tmp_path: Path) -> None:
     write_cifar(tmp_path, python_2_pickle, n=1)
+    source = LocalCIFAR10(tmp_path)
     content = first_batch(tmp_path).read_bytes()
     generator = np.random.default_rng(0)
     for _ in range(300):
@@ -127,7 +137,7 @@ def test_any_bytes_are_a_batch_or_a_named_error(tmp_path: Path) -> None:
             harmed[place] = generator.integers(256)
         first_batch(tmp_path).write_bytes(harmed)
         try:
-            CIFAR10(root=str(tmp_path), download=False)._read(train=True)
+            source._read(train=True)
         except UserError as error:
             assert "data_batch_1" in str(error)  # noqa: PT017
 

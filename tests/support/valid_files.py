@@ -9,7 +9,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +17,8 @@ import numpy as np
 from PIL import Image
 from scipy.io import savemat
 
-from aeframe.data import CIFAR10, MNIST, SVHN, Array, ImageFolder, Source
+from aeframe.data import MNIST, SVHN, Array, ImageFolder, Source
+from tests.support.published import LocalCIFAR10
 
 Place = Callable[[Path, str], tuple[Path, Source]]
 
@@ -134,11 +135,11 @@ def mnist(folder: Path, name: str) -> tuple[Path, Source]:
     return raw / name, MNIST(root=str(folder), download=False)
 
 
-def cifar(folder: Path, name: str) -> tuple[Path, Source]:
+def cifar(folder: Path, name: str, protocol: int) -> tuple[Path, Source]:
     (folder / "cifar-10-batches-py").mkdir()
     for other in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"):
-        (folder / "cifar-10-batches-py" / other).write_bytes(batch(2))
-    return folder / "cifar-10-batches-py" / name, CIFAR10(root=str(folder), download=False)
+        (folder / "cifar-10-batches-py" / other).write_bytes(batch(protocol))
+    return folder / "cifar-10-batches-py" / name, LocalCIFAR10(folder)
 
 
 def svhn(folder: Path, name: str) -> tuple[Path, Source]:
@@ -183,9 +184,9 @@ def kinds() -> dict[str, Kind]:
         "idx, labels": Kind(idx(4), mnist, labels),
         "idx.gz": Kind(gzip.compress(idx(4, 28, 28)), mnist, f"{digits}.gz"),
         "idx.gz, archive whole": Kind(idx(4, 28, 28), mnist, f"{digits}.gz", gzip.compress),
-        "cifar": Kind(batch(2), cifar, "data_batch_1"),
-        "cifar, protocol 4": Kind(batch(4), cifar, "data_batch_1"),
-        "cifar, protocol 5": Kind(batch(5), cifar, "test_batch"),
+        "cifar": Kind(batch(2), partial(cifar, protocol=2), "data_batch_1"),
+        "cifar, protocol 4": Kind(batch(4), partial(cifar, protocol=4), "data_batch_1"),
+        "cifar, protocol 5": Kind(batch(5), partial(cifar, protocol=5), "test_batch"),
         "mat": Kind(mat(compressed=False), svhn, "train_32x32.mat"),
         "mat, compressed": Kind(mat(compressed=True), svhn, "train_32x32.mat"),
         "mat, archive whole": Kind(mat(compressed=False), svhn, "train_32x32.mat", in_mat),
