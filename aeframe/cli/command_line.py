@@ -88,7 +88,7 @@ class Command:
         from hydra.types import RunMode
         from omegaconf import OmegaConf, open_dict
 
-        from aeframe.cli.hydra_cache import prepare_sweep
+        from aeframe.cli.checked_loader import prepare_sweep
 
         extra = [f"hydra.searchpath=[{','.join(f'file://{f}' for f in self.folders[1:])}]"]
         with initialize_config_dir(str(CONF), version_base="1.3"):

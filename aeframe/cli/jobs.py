@@ -199,14 +199,12 @@ def _as_begun(saved: Any, node: Any, words: Sequence[str]) -> Any:
 
 
 def _write_configuration(cfg: Any, folder: Path) -> None:
-    """What Hydra writes of a job."""
+    """Write into .hydra/ what Hydra writes of a job."""
     from hydra.core.hydra_config import HydraConfig
-    from hydra.core.utils import _save_config
+    from omegaconf import OmegaConf
 
     hydra: Any = HydraConfig.instance().cfg
-    for name, part in (
-        ("config", cfg),
-        ("hydra", hydra),
-        ("overrides", hydra.hydra.overrides.task),
-    ):
-        _save_config(part, f"{name}.yaml", folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    OmegaConf.save(cfg, folder / "config.yaml")
+    OmegaConf.save(hydra, folder / "hydra.yaml")
+    OmegaConf.save(hydra.hydra.overrides.task, folder / "overrides.yaml")

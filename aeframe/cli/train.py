@@ -43,7 +43,7 @@ def _train(argv: Sequence[str]) -> int:
     with held_back():
         import hydra
 
-        from aeframe.cli.hydra_cache import composed_once
+        from aeframe.cli.checked_loader import checked_composition
         from aeframe.cli.hydra_errors import explained
         from aeframe.cli.sweep import SweepTable, show_unfinished
 
@@ -60,7 +60,7 @@ def _train(argv: Sequence[str]) -> int:
     sys.argv = [sys.argv[0], *command.argv]
     SweepTable.failures, SweepTable.folder, SweepTable.is_shown = 0, None, False
     sweeps = False
-    with explained(command), folders.dropped_if_empty(), composed_once():
+    with explained(command), folders.dropped_if_empty(), checked_composition():
         if command.trains:
             # before Hydra makes a folder or writes into an existing one
             command, sweeps = _allowed(command, jobs)

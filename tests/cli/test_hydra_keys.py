@@ -13,11 +13,12 @@ import hydra
 import pytest
 import yaml
 from hydra import compose, initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from aeframe.cli.hydra_cache import Loader
+from aeframe.cli.checked_loader import CheckedLoader
 from aeframe.cli.hydra_keys import (
     LAUNCHERS,
     OWN_JOB,
@@ -340,6 +341,6 @@ def test_jobs_are_checked_in_processes_of_their_own() -> None:
     path.append("hydra", "pkg://hydra.conf")
     path.append("main", str(CONF))
     path.append("schema", "structured://")
-    loader = pickle.loads(pickle.dumps(Loader(path)))
+    loader = pickle.loads(pickle.dumps(CheckedLoader(ConfigLoaderImpl(path))))
     with pytest.raises(UserError, match=r"hydra\.job\.chdir"):
         loader.load_configuration("config", ["hydra.job.chdir=true"], RunMode.RUN)
