@@ -1,4 +1,4 @@
-"""Event files: where they are written, of a run that goes on, and of one whose disk is full."""
+"""Event files: TensorBoard's curves of a run, also of a run that resumes or fills its disk."""
 
 from __future__ import annotations
 
@@ -10,52 +10,60 @@ from pathlib import Path
 from google.protobuf.message import DecodeError
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_only
-from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
-from tensorboard.summary.writer.event_file_writer import _AsyncWriterThread
-from tensorboard.summary.writer.record_writer import RecordWriter
+from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 from aeframe.core.files import replaced
-from aeframe.monitoring import crc32c as checksum
 
-QUEUE = 1000  # events that may wait for the thread that writes them before training does
+QUEUE = 1000
+"""Events that may wait for the thread that writes them before training waits."""
+HEADER, FOOTER = 12, 4
+"""Bytes before a record (its length and a checksum) and after it (a checksum), as in TFRecord files."""
 HPARAMS = "_hparams_/"
-"""The tags of the choices, which the end of a run writes, as if in step 0."""
+"""Prefix of the tags of HParams, which the end of a run writes at step 0."""
 
 
 def cut(folder: Path, steps: int) -> None:
-    """Leave in a folder's event files what was written in the first `steps` steps.
+    """Keep the events of the first `steps` steps in a folder's event files.
 
-    The run that goes on writes the rest again; without this its curves would have points twice. A record
-    that was not written to its end goes, too. What is no event file stays as it is.
+    The resumed run writes the later events again. TensorBoard's own `purge_step` is not enough: its web
+    server ignores it, and shows points twice. An incomplete last record is removed, too. Links and files
+    that hold no event are left alone.
     """
     for file in sorted(folder.glob("events.out.tfevents.*")):
         if file.is_symlink() or not file.is_file():
             continue
-        records = list(RawEventFileLoader(str(file)).Load())
-        try:
-            kept = [record for record in records if _is_kept(Event.FromString(record), steps)]
-        except DecodeError:  # TensorBoard cannot read it either
+        content = file.read_bytes()
+        found = list(_split(content))
+        kept = [record for record, event in found if _is_kept(event, steps)]
+        if not found or sum(map(len, kept)) == len(content):
             continue
-        size = sum(len(record) + 16 for record in kept)  # length, its checksum, and the record's
-        if size != file.stat().st_size:
-            _replace(file, kept)
+        if len(kept) < 2:  # nothing but the version
+            file.unlink()
+            continue
+        with replaced(file) as opened:
+            opened.writelines(kept)
+
+
+def _split(content: bytes) -> Iterator[tuple[bytes, Event]]:
+    """Split a file into records, each with its length and checksums, up to the first that is broken."""
+    start = 0
+    while start + HEADER <= len(content):
+        length = int.from_bytes(content[start : start + 8], "little")
+        record = content[start : start + HEADER + length + FOOTER]
+        if len(record) < HEADER + length + FOOTER:
+            return
+        try:
+            yield record, Event.FromString(record[HEADER:-FOOTER])
+        except DecodeError:
+            return
+        start += len(record)
 
 
 def _is_kept(event: Event, steps: int) -> bool:
-    choices = any(value.tag.startswith(HPARAMS) for value in event.summary.value)
-    return event.HasField("file_version") or (event.step < steps and not choices)
-
-
-def _replace(file: Path, records: list[bytes]) -> None:
-    if len(records) < 2:  # nothing but the version
-        file.unlink()
-        return
-    with replaced(file) as opened:
-        writer = RecordWriter(opened)
-        for record in records:
-            writer.write(record)
+    has_hparams = any(value.tag.startswith(HPARAMS) for value in event.summary.value)
+    return event.HasField("file_version") or (event.step < steps and not has_hparams)
 
 
 class Curves(TensorBoardLogger):
@@ -63,7 +71,6 @@ class Curves(TensorBoardLogger):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, name="", version="", default_hp_metric=False, max_queue=QUEUE)
-        checksum.install()
         self.folder = folder
 
     @property
@@ -89,15 +96,15 @@ class Curves(TensorBoardLogger):
 
 @contextmanager
 def failing_once() -> Iterator[None]:
-    """Let the thread that writes events keep to itself what stops it: whoever writes next is told."""
+    """Silence the event writer's thread when the disk fails: the next write raises its error anyway."""
     before = threading.excepthook
 
-    def told(failure: threading.ExceptHookArgs) -> None:
-        of_disk = issubclass(failure.exc_type, OSError)
-        if not (of_disk and isinstance(failure.thread, _AsyncWriterThread)):
+    def report(failure: threading.ExceptHookArgs) -> None:
+        is_writer = type(failure.thread).__module__ == EventFileWriter.__module__
+        if not (is_writer and issubclass(failure.exc_type, OSError)):
             before(failure)
 
-    threading.excepthook = told
+    threading.excepthook = report
     try:
         yield
     finally:

@@ -18,7 +18,6 @@ from aeframe.data import Batch
 from aeframe.training.loops import EpochLoop
 from aeframe.training.module import AutoencoderModule
 from aeframe.training.speed.cuda_graph import Graph, graph_for, say
-from aeframe.training.speed.fused_adam import step_of
 
 
 class StepsAhead(pl.Callback):
@@ -140,7 +139,6 @@ class _Ahead:
         self.loop: Any = self.trainer.fit_loop.epoch_loop
         self.batches = self.loop.batch_progress
         self.optimizer, self.steps = self.trainer.optimizers[0], self.trainer.global_step
-        self.descend = step_of(self.optimizer)
         plugin = self.trainer.precision_plugin
         plain = type(plugin) is Precision  # whose context is none, but takes its time
         self.context = nullcontext if plain else plugin.train_step_context
@@ -190,7 +188,7 @@ class _Ahead:
         with self.context():
             loss = module.loss(batch, index, self.steps)
         module.differentiate(loss, self.optimizer)
-        self.descend()
+        self.optimizer.step()
 
     def _count_gradients(self) -> None:
         self.zeroed.increment_ready()
