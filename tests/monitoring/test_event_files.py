@@ -94,9 +94,13 @@ def test_a_full_disk_is_raised_once_and_not_printed(
         raise failure
 
     monkeypatch.setattr(RecordWriter, "write", fail)
-    with failing_once(), pytest.raises((OSError, ValueError)) as raised:
+
+    def write_more() -> None:
         logger.experiment.add_scalar("loss", 2.0, 2)
         logger.save()
+
+    with failing_once(), pytest.raises((OSError, ValueError)) as raised:
+        write_more()
     threads = [t for t in threading.enumerate() if type(t).__name__ == "_AsyncWriterThread"]
     for thread in threads:
         thread.join(5)
