@@ -20,7 +20,6 @@ from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.errors import ConfigError, Problem
 from aeframe.core.plain import mapping
 from aeframe.data import DataModule, DataSpec, Normalization
-from aeframe.runs.structure import with_floats
 
 MADE = ("network", "likelihood", "model", "constraint")
 """The root keys that say what a network computes."""
@@ -89,6 +88,17 @@ def take_weights(net: ConstrainedAutoencoder, weights: Mapping[str, Tensor], whe
         raise ConfigError([Problem(where, what, "Take the file that the run wrote.")])
     net.to_empty(device="cpu")  # the layout of each stays
     net.load_state_dict(weights)
+
+
+def with_floats(found: Mapping[str, Any], like: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Replace the whole numbers that older versions saved where a constraint has two floats."""
+
+    def is_old(name: str, value: Any) -> bool:
+        kept = like.get(name) if name.endswith(".extremes") else None
+        is_whole = isinstance(value, Tensor) and value.dtype == torch.int64
+        return kept is not None and is_whole and value.shape == kept.shape
+
+    return {k: v.to(like[k].dtype) if is_old(k, v) else v for k, v in found.items()}
 
 
 def _unfit(name: str, value: Tensor, like: Tensor) -> str | None:

@@ -33,13 +33,12 @@ from aeframe.monitoring.doctor.rule import Finding, Patient, Rule, Vitals
 from aeframe.monitoring.doctor.saturation import SAMPLES, saturated
 from aeframe.monitoring.doctor.suggestions import Override, first_valid
 from aeframe.monitoring.progress_bar import Bar
-from aeframe.runs.structure import UnfitError
 from aeframe.training.build import Built, build
 from aeframe.training.checkpointing import Last
 from aeframe.training.loops import FitLoop
 from aeframe.training.module import AutoencoderModule
 from aeframe.training.next_commands import next_commands
-from aeframe.training.resume.checkpoint_check import _check_callbacks
+from aeframe.training.resume.checkpoint_check import UnfitError, check_like
 from tests.stress import sick_runs
 from tests.stress.sick_runs import SHORT, SICK, files
 from tests.support.events import Events
@@ -200,9 +199,10 @@ def test_it_is_left_in_all_places_and_a_run_that_goes_on_does_not_say_it_again(
 @pytest.mark.parametrize("odd", ["text", {"a": 1}, [1], None, math.nan])
 def test_a_checkpoint_with_anything_but_numbers_of_it_is_refused(odd: Any) -> None:
     like = {"Doctor": {"dead_units.dead": 0.0, "dead_units.since": None}}
-    _check_callbacks(like, {"Doctor": {"dead_units.dead": 0.5, "dead_units.since": 3}})
-    with pytest.raises(UnfitError, match=r"Doctor\.dead_units\.dead is no number"):
-        _check_callbacks(like, {"Doctor": {"dead_units.dead": odd, "dead_units.since": None}})
+    check_like(like, {"Doctor": {"dead_units.dead": 0.5, "dead_units.since": 3}}, "callbacks")
+    odd_state = {"Doctor": {"dead_units.dead": odd, "dead_units.since": None}}
+    with pytest.raises(UnfitError, match=r"callbacks\.Doctor\.dead_units\.dead is .*, not 0.0"):
+        check_like(like, odd_state, "callbacks")
 
 
 # ---------------------------------------------------------------------------------------- rules alone

@@ -18,10 +18,9 @@ from aeframe.config.options import DivergenceOptions
 from aeframe.config.torch_classes import make_scheduler
 from aeframe.data.sampler import EpochBatches
 from aeframe.runs.checkpoint import tried_in
-from aeframe.runs.structure import UnfitError
 from aeframe.training.divergence import PLANNED, Guard
 from aeframe.training.module import AutoencoderModule
-from aeframe.training.resume.checkpoint_check import COUNTED, _check_options
+from aeframe.training.resume.checkpoint_check import VARYING, UnfitError, check_like
 from tests.stress.torture import story
 from tests.support.paces import differences, written
 from tests.support.runs import Killed
@@ -185,21 +184,31 @@ def test_the_lower_rate_lasts_in_every_schedule(name: str, after: int) -> None:
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
-def test_lower_rates_are_a_run_s_own_only_where_it_went_back(name: str) -> None:
+def test_lower_rates_are_a_run_s_own(name: str) -> None:
     (_, plain), (optimizer, schedule) = planned(name), planned(name)
     guard = Guard(DivergenceOptions(retries=1))
     guard.tried = (0,)
     guard.slow_down([optimizer], [schedule])
     like, lower = plain.state_dict(), schedule.state_dict()
-    _check_options(like, lower, "lr_schedulers", (*COUNTED, *PLANNED))
-    if like != lower:
-        with pytest.raises(UnfitError, match=r"lr_schedulers\.[\w.]+ is .*, not "):
-            _check_options(like, lower, "lr_schedulers", COUNTED)
+    check_like(like, lower, "lr_schedulers", fixed=True)
     for odd in (math.nan, "x", None, True, 10**400, [0.1, 0.2]):
         for key in lower.keys() & set(PLANNED):
             value = [odd] if isinstance(like[key], list) and odd != [0.1, 0.2] else odd
-            with pytest.raises(UnfitError):
-                _check_options(like, {**lower, key: value}, "lr_schedulers", (*COUNTED, *PLANNED))
+            with pytest.raises(UnfitError, match=rf"lr_schedulers\.{key}"):
+                check_like(like, {**lower, key: value}, "lr_schedulers", fixed=True)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_options_of_a_schedule_are_those_of_the_configuration(name: str) -> None:
+    like = planned(name)[1].state_dict()
+    options = like.keys() - set(VARYING)
+    assert options
+    for key in options:
+        with pytest.raises(UnfitError, match=rf"lr_schedulers\.{key}"):
+            check_like(like, {**like, key: "x"}, "lr_schedulers", fixed=True)
+        if isinstance(like[key], int):
+            with pytest.raises(UnfitError, match=rf"lr_schedulers\.{key} is .*, not "):
+                check_like(like, {**like, key: 1 + like[key]}, "lr_schedulers", fixed=True)
 
 
 def test_no_other_schedule_of_torch_is_taken() -> None:
