@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from aeframe.constraints.constrained import ConstrainedAutoencoder
-from aeframe.networks.fully_conv import FullyConvDecoder
+from aeframe.networks import MapDecoder
 
 TILE = 64  # positions of the code, in height and width
 
@@ -54,10 +54,10 @@ def tiles(size: tuple[int, int], reach: int) -> Iterator[tuple[Span, Span]]:
             yield rows, columns
 
 
-def decoder_of(net: ConstrainedAutoencoder) -> FullyConvDecoder:
+def decoder_of(net: ConstrainedAutoencoder) -> MapDecoder:
     """The decoder of a network that codes images of any size."""
     decoder = net.model.decoder
-    assert isinstance(decoder, FullyConvDecoder)
+    assert isinstance(decoder, MapDecoder)
     return decoder
 
 

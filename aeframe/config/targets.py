@@ -15,19 +15,22 @@ OURS = tuple(f"aeframe.{room}" for room in ("models", "networks", "data", "const
 """Where classes that a configuration names may come from: of ours also from the modules right below, where a
 user adds a constraint.
 """
-MOVED = {
-    f"aeframe.likelihoods.{name}": f"aeframe.models.likelihoods.{name}"
-    for name in ("Bernoulli", "Gaussian")
-}
-"""Classes that configurations of earlier versions name where they lay then."""
+MOVED = {"aeframe.likelihoods": "aeframe.models.likelihoods"}
+"""Modules that configurations of earlier versions name, and where their classes are now."""
 
 
 def with_present_names(node: dict[str, Any]) -> dict[str, Any]:
     """Return a saved configuration with its classes named as they are now."""
     likelihood = node.get("likelihood")
-    if not isinstance(likelihood, dict) or likelihood.get("_target_") not in list(MOVED):
+    if not isinstance(likelihood, dict) or not isinstance(likelihood.get("_target_"), str):
         return node
-    return {**node, "likelihood": {**likelihood, "_target_": MOVED[likelihood["_target_"]]}}
+    target = likelihood["_target_"]
+    return {**node, "likelihood": {**likelihood, "_target_": _present_name(target)}}
+
+
+def _present_name(target: str) -> str:
+    module, _, name = target.rpartition(".")
+    return f"{MOVED.get(module, module)}.{name}" if module else target
 
 
 def resolve(target: str) -> Any:
@@ -35,7 +38,7 @@ def resolve(target: str) -> Any:
 
     A configuration may come with a stranger's checkpoint, and to import a module is to run it.
     """
-    module, _, name = MOVED.get(target, target).rpartition(".")
+    module, _, name = _present_name(target).rpartition(".")
     room = module if module in OURS else module.rpartition(".")[0]
     if room not in OURS and module not in TORCH:
         raise ValueError("only classes of torch.optim and of aeframe's parts can be named here")

@@ -26,9 +26,8 @@ class _Homeostatic(Constraint):
     initialisation. adapt: 0 leaves the thresholds where initialisation put them.
     """
 
-    kind = "activation"
-    sparse = True
-    deterministic = True
+    needs = frozenset({"deterministic code"})
+    gives = frozenset({"sparsity", "dormant units"})
     trades = ("theta", "rate")
     theta: Tensor
     spread: Tensor
@@ -106,7 +105,7 @@ class Sigmoid(_Homeostatic):
     adapt: how fast the centre then follows the unit's activity.
     """
 
-    unit_interval = "gives"
+    gives = frozenset({"units in (0, 1)"})
 
     def __init__(
         self, *, gain: Annotated[float, AtLeast(1e-3), AtMost(1e3)], rate: Rate, adapt: Adapt = 0.3
@@ -140,11 +139,9 @@ class JumpReLU(Penalty):
     rate: the share of samples for which each unit is active at initialisation.
     """
 
-    kind = "activation"
-    is_aim = True
+    needs = frozenset({"deterministic code"})
+    gives = frozenset({"sparsity", "dormant units", "objective"})
     trades = ("weight",)
-    sparse = True
-    deterministic = True
     width: Tensor
 
     def __init__(

@@ -15,7 +15,7 @@ class Bottleneck(Constraint):
     latent_dim stands and is only checked.
     """
 
-    kind = "size"
+    gives = frozenset({"small code"})
     trades = ("size", "ratio")
 
     def __init__(

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from aeframe.constraints.constraint import Constraint, Pass
 from aeframe.core.noise import Noise
+from aeframe.core.part import Word
 from aeframe.core.schedules import Clock, schedules_of
 from aeframe.data import Normalization
 from aeframe.models.autoencoder import Autoencoder, Code, Output, Term
@@ -55,20 +56,24 @@ class ConstrainedAutoencoder(nn.Module):
         """The constraints that do something at this hook, with their names, in order."""
         return self._having[hook]
 
+    def has(self, word: Word) -> bool:
+        """Check whether a constraint gives this."""
+        return any(word in part.gives for _, part in self.parts)
+
     @property
-    def corrupts(self) -> bool:
-        """Whether training corrupts the input."""
-        return any(part.kind == "corruption" for _, part in self.parts)
+    def has_corruption(self) -> bool:
+        """Check whether training corrupts the input."""
+        return self.has("corrupted input")
 
     @property
     def is_sparse(self) -> bool:
-        """Whether a constraint makes few units active at once."""
-        return any(part.sparse for _, part in self.parts)
+        """Check whether a constraint makes few units active at once."""
+        return self.has("sparsity")
 
     @property
-    def codes_as_trained(self) -> bool:
-        """Check whether the decoder reads such codes outside training as it has learned to read."""
-        return all(part.codes_as_trained for _, part in self.parts)
+    def is_stochastic(self) -> bool:
+        """Check whether the code is drawn from a posterior."""
+        return "posterior" in self.model.gives
 
     @property
     def step(self) -> float | None:
@@ -76,23 +81,23 @@ class ConstrainedAutoencoder(nn.Module):
         return next((part.rounds_to for _, part in self.parts if part.rounds_to is not None), None)
 
     @property
-    def differentiates(self) -> bool:
-        """Whether a term of the loss is itself a derivative, in validation as well."""
-        return any(part.differentiates != "never" for _, part in self.parts)
+    def needs_derivatives(self) -> bool:
+        """Check whether a term of the loss is itself a derivative, in validation as well."""
+        return any(part.needs_derivatives for _, part in self.parts)
 
     @property
     def most_rows(self) -> int:
         """Of a batch that no gradient is made for: as many as small tensors have in each layer."""
         model = self.model
         widest = max(model.inputs, model.latent_dim, *model.layer_sizes) * getattr(model, "k", 1)
-        return 0 if self.differentiates else LARGE // widest
+        return 0 if self.needs_derivatives else LARGE // widest
 
     @property
     def term_names(self) -> list[str]:
         """The summands of the loss."""
         return [
             *self.model.term_names(vars(self.model)),
-            *(name for name, part in self.parts if part.penalises),
+            *(name for name, part in self.parts if "penalty" in part.gives),
         ]
 
     @property
@@ -124,7 +129,7 @@ class ConstrainedAutoencoder(nn.Module):
         corrupted, mask, weight = x, None, None
         if as_trained:
             corrupted, mask, weight = self.corrupt(x, noise)
-        draws = as_trained and self.model.stochastic
+        draws = as_trained and self.is_stochastic
         code = self.encode(corrupted, noise.stream("code") if draws else None)
         if self.training:
             for name, part in self.having("perturb"):

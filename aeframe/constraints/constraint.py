@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, NamedTuple
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from aeframe.core.noise import Noise
+from aeframe.core.part import WORDS, Part, Word
 from aeframe.core.schedules import Clock, Scheduled, schedule
 from aeframe.models.autoencoder import Autoencoder, Code, Output
 
-Kind = Literal["size", "penalty", "corruption", "activation", "revival"]
+HOOKS: dict[str, Word] = {
+    "corrupt": "corrupted input",
+    "perturb": "noisy code",
+    "penalty": "penalty",
+}
+"""The words that a constraint gives by overriding a hook."""
 
 
 @dataclass(frozen=True)
@@ -75,55 +81,40 @@ class Step(NamedTuple):
     """Tells all constraints which units start anew, and which live (bool), so that they make room."""
 
 
-class Constraint(nn.Module):
+class Constraint(Part, nn.Module):
     """Does nothing; a subclass overrides the hooks that it is about, and has a file in conf/constraint/.
 
-    kind: where it acts. In a training step they are called in this order: `corrupt` the input x [B, *shape],
-    `constrain` and `perturb` its code [B, m], `penalty`; `observe` what came of it; `before_step` and
-    `after_step` of the optimizer. Outside training only `constrain` is, and `penalty` in validation.
+    `gives` says what the constraint does, and `needs` what it cannot do without (see `aeframe.core.part`).
+    Overridden hooks add words: `corrupt` adds "corrupted input", `perturb` "noisy code", `penalty` "penalty".
+    Raises TypeError for a class that gives nothing.
+    In a training step the hooks are called in this order: `corrupt` the input x [B, *shape], `constrain` and
+    `perturb` its code [B, m], `penalty`, `observe`, and `before_step` and `after_step` of the optimizer.
+    Outside training only `constrain` is called, and `penalty` in validation.
     Random numbers come from the noise that a hook is given. Schedules are attributes, where it is looked up
     whether they have ended, and are asked with a hook's clock.
     Everything that a constraint counts is a buffer, so that it is saved, and is only changed by
     `observe` and `after_step`, never by `constrain` or `penalty`.
     """
 
-    kind: ClassVar[Kind]
-    sparse: ClassVar[bool] = False
-    """Whether it makes few units active at once."""
-    deterministic: ClassVar[bool] = False
-    """Whether it needs a code that is not drawn from a posterior."""
-    unit_interval: ClassVar[Literal["gives", "needs"] | None] = None
-    """Whether it maps the code's units into (0, 1), or penalises them as numbers in (0, 1)."""
-    linear_mean: ClassVar[bool] = False
-    """Whether it needs a likelihood whose mean is the decoder's output itself."""
-    edits_weights: bool = False
-    """Whether it writes into weights outside the optimizer."""
-    linear_decoder: bool = False
-    """Whether it needs a decoder of one linear layer."""
-    own_weights: bool = False
-    """Whether it needs code units with weights of their own."""
-    penalises: ClassVar[bool] = False
-    """Whether it adds a term to the loss."""
-    is_aim: ClassVar[bool] = False
-    """Check whether its penalty is part of the aim, and not only a means: the best checkpoint is then the
-    one with the lowest loss."""
     trades: ClassVar[tuple[str, ...]] = ()
-    """Options that trade the error for a cheaper code: no value of theirs is the best by the error alone."""
-    weighs: bool = False
-    """Whether elements weigh differently in the reconstruction."""
-    single_layer: bool = False
-    """Whether it needs a code that is one linear layer and an activation away from the input."""
-    differentiates: Literal["never", "deep", "always"] = "never"
-    """Whether it needs the derivative of each sample's code or output by itself, and its gradient; or
-    only in networks with hidden layers."""
-    blurs: ClassVar[bool] = False
-    """Whether it adds noise to every unit of the code."""
+    """Options that trade the error for a cheaper code: no value is the best by the error alone."""
     rounds_to: float | None = None
     """The step to whose multiples it rounds the code outside training."""
-    codes_as_trained: bool = True
-    """Check whether codes outside training are such as the decoder learns to read."""
-    fixes_norms: bool = False
-    """Whether it holds the norms of the decoder's columns."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        hooks = {
+            word for hook, word in HOOKS.items() if getattr(cls, hook) is not vars(Constraint)[hook]
+        }
+        cls.gives = cls.gives | hooks
+        if not cls.gives:
+            known = ", ".join(WORDS)
+            raise TypeError(f"{cls.__name__}.gives: is missing. Write gives = {{...}} of: {known}.")
+
+    @property
+    def needs_derivatives(self) -> bool:
+        """Check whether a term of the loss is itself a derivative, in validation as well."""
+        return not self.needs.isdisjoint(("derivatives", "derivatives of hidden layers"))
 
     def code_size(self, latent_dim: int, inputs: int) -> int:
         """The number of code units, given the model's own and the number of inputs of a sample."""
@@ -200,8 +191,7 @@ class Penalty(Constraint):
     (Likelihood.left_by_mean). Then one weight suits data of every scale and size.
     """
 
-    kind: ClassVar[Kind] = "penalty"
-    penalises = True
+    gives = frozenset({"penalty"})
     follows_scale: ClassVar[bool] = False
     """Check whether the penalty grows in proportion to the data, as sums of code values do."""
     unit: Tensor

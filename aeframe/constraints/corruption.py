@@ -26,7 +26,7 @@ class _Choosing(Constraint):
     emphasis_corrupted, emphasis_rest: those weights; (1, 0) is full emphasis, (1, 0.5) double.
     """
 
-    kind = "corruption"
+    gives = frozenset({"corrupted input"})
 
     def __init__(
         self,
@@ -41,10 +41,11 @@ class _Choosing(Constraint):
             )
         self.fraction = schedule(fraction)
         self.emphasis_corrupted, self.emphasis_rest = emphasis_corrupted, emphasis_rest
-        self.weighs = not emphasis_corrupted == emphasis_rest == 1
+        if not emphasis_corrupted == emphasis_rest == 1:
+            self.declare(gives=["weighted elements"])
 
     def emphasis(self, mask: Tensor) -> Tensor | None:
-        if not self.weighs:
+        if "weighted elements" not in self.gives:
             return None
         return torch.where(mask, self.emphasis_corrupted, self.emphasis_rest)
 
@@ -106,8 +107,6 @@ class SaltAndPepper(_Choosing):
 
 class GaussianNoise(Constraint):
     """x + N(0, sigma^2), in normalised units, not clipped."""
-
-    kind = "corruption"
 
     def __init__(self, *, sigma: Annotated[Scheduled, AtLeast(0), AtMost(1e9)]) -> None:
         super().__init__()

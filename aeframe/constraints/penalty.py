@@ -35,9 +35,8 @@ class L1(Penalty):
     `unit_norm` keeps the columns of a linear decoder at norm 1 after each step.
     """
 
-    is_aim = True
+    gives = frozenset({"sparsity", "shrinkage", "objective"})
     trades = ("weight",)
-    sparse = True
     follows_scale = True
 
     def __init__(
@@ -49,8 +48,10 @@ class L1(Penalty):
     ) -> None:
         super().__init__(weight, relative)
         self.form = form
-        self.linear_decoder = self.fixes_norms = self.edits_weights = form == "unit_norm"
-        self.differentiates = "deep" if form == "norm_weighted" else "never"
+        if form == "unit_norm":
+            self.declare(needs=["linear decoder", "whole weights"], gives=["fixed norms"])
+        else:
+            self.declare(needs=["derivatives of hidden layers"])
 
     @torch.no_grad()
     def attach(self, model: Autoencoder, data: Data) -> None:
@@ -106,6 +107,8 @@ class L2(Penalty):
     A term of the loss, unlike AdamW's decay, which is another objective.
     """
 
+    gives = frozenset({"weight decay"})
+
     def __init__(self, *, weight: Weight, relative: bool = False) -> None:
         super().__init__(weight, relative)
 
@@ -126,12 +129,9 @@ class KLSparsity(Penalty):
     where it is not above rho. The mean is taken before the divergence, over all ranks' rows.
     """
 
-    is_aim = True
+    needs = frozenset({"deterministic code", "units in (0, 1)", "own weights"})
+    gives = frozenset({"sparsity", "bounded means", "objective"})
     trades = ("weight", "rho")
-    sparse = True
-    deterministic = True
-    unit_interval = "needs"
-    own_weights = True
 
     def __init__(self, *, weight: Weight, rho: Rate, relative: bool = False) -> None:
         super().__init__(weight, relative)
@@ -196,7 +196,8 @@ class Contractive(Penalty):
     estimate E_v ||v^T J||^2 for any encoder (v random signs, `probes` of them); `auto` chooses.
     """
 
-    is_aim = True
+    needs = frozenset({"derivatives"})
+    gives = frozenset({"insensitivity", "objective"})
     trades = ("weight",)
 
     def __init__(
@@ -209,8 +210,8 @@ class Contractive(Penalty):
     ) -> None:
         super().__init__(weight, relative)
         self.method, self.probes = method, probes
-        self.differentiates = "always"
-        self.single_layer = method == "exact"
+        if method == "exact":
+            self.declare(needs=["linear encoder"])
 
     def penalty(self, seen: Pass) -> Tensor:
         exact = self.method == "exact" or (self.method == "auto" and is_single_layer(seen.model))
@@ -238,7 +239,8 @@ class Contractive(Penalty):
 def is_single_layer(model: Autoencoder) -> bool:
     """Whether the encoder is one linear layer, so that only the code's activation follows it."""
     layers = [layer for layer in model.encoder.modules() if not list(layer.children())]
-    return [type(layer) for layer in layers] == [nn.Flatten, nn.Linear] and not model.stochastic
+    is_one_layer = [type(layer) for layer in layers] == [nn.Flatten, nn.Linear]
+    return is_one_layer and "posterior" not in model.gives
 
 
 class Orthogonal(Penalty):
@@ -247,9 +249,9 @@ class Orthogonal(Penalty):
     With more, where that cannot vanish, the sum of the squared cosines between different columns.
     """
 
-    is_aim = True
+    needs = frozenset({"own weights"})
+    gives = frozenset({"objective"})
     trades = ("weight",)
-    own_weights = True
 
     def __init__(self, *, weight: Weight, relative: bool = False) -> None:
         super().__init__(weight, relative)

@@ -34,10 +34,9 @@ class Rate(Penalty):
     orthonormal transform that is rounded to `step` has its best at a weight of step^2 / 12.
     """
 
-    is_aim = True
+    needs = frozenset({"deterministic code"})
+    gives = frozenset({"objective"})
     trades = ("weight", "step")
-    deterministic = True
-    blurs = True
     mean: nn.Parameter
     log_scale: nn.Parameter
 

@@ -27,8 +27,8 @@ class _Revival(Constraint):
     after: a unit is dead that was inactive for so many epochs of the data at hand.
     """
 
-    kind = "revival"
-    deterministic = True
+    needs = frozenset({"deterministic code", "sparsity"})
+    gives = frozenset({"revived units"})
     idle: Tensor
 
     def __init__(self, after: float) -> None:
@@ -64,9 +64,7 @@ class AuxK(_Revival):
     likelihood's standard deviation, as the reconstruction term is. k: null for half the inputs.
     """
 
-    penalises = True
-    linear_decoder = True
-    linear_mean = True
+    needs = frozenset({"linear decoder", "linear mean"})
 
     def __init__(
         self,
@@ -104,8 +102,7 @@ class Resampling(_Revival):
     average, and the optimizer forgets what it knew of them, and of them only.
     """
 
-    edits_weights = True
-    own_weights = True
+    needs = frozenset({"whole weights", "own weights"})
     phase = 0.25  # so that it does not happen at an epoch's end, which may be that of training
 
     def __init__(

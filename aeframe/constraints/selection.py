@@ -20,9 +20,8 @@ Count = Annotated[Scheduled, AtLeast(1)]
 
 
 class _Selection(Constraint):
-    kind = "activation"
-    sparse = True
-    deterministic = True
+    needs = frozenset({"deterministic code"})
+    gives = frozenset({"sparsity", "dormant units"})
 
 
 class TopK(_Selection):
@@ -40,7 +39,8 @@ class TopK(_Selection):
         super().__init__()
         self.k, self.read = schedule(k), read
         self.reads_active = False
-        self.own_weights = read == "active"
+        if read == "active":
+            self.declare(needs=["own weights"])
 
     def size_problem(self, latent_dim: int, inputs: int, batch: int) -> tuple[str, str] | None:
         return _too_many("topk", self.k.extremes, latent_dim)
@@ -60,7 +60,8 @@ class TopK(_Selection):
     def constrain(self, code: Code, clock: Clock) -> Code:
         k = min(round(self.k(clock)), code.pre.shape[1])
         features = code.features if code.stored is None else None  # nothing has changed it since
-        if self.reads_active and features is not None:
+        reads_active = self.reads_active and not torch.compiler.is_exporting()
+        if reads_active and features is not None:  # other programs do not know these sums
             return code.with_active(self._active(code, features, k))
         top = code.value.topk(k, dim=1, sorted=False)
         kept = Active(top.indices, top.values).spread(code.value)
@@ -158,7 +159,8 @@ class WinnerTakeAll(_Calibrated):
     ) -> None:
         super().__init__()
         self.rate, self.inference = rate, inference
-        self.codes_as_trained = inference != "relu"  # of which far more units are active
+        if inference == "relu":
+            self.declare(gives=["dense inference"])
 
     def size_problem(self, latent_dim: int, inputs: int, batch: int) -> tuple[str, str] | None:
         return None if int(self.rate * batch) >= 1 else _no_winner(self.rate, batch)

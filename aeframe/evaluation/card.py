@@ -16,7 +16,7 @@ from aeframe.core.noise import Noise
 from aeframe.data import DataModule
 from aeframe.evaluation.baselines import FITTED, Baseline, Corruption, baselines
 from aeframe.evaluation.copy_check import CHUNK, CopyCheck, copy_check
-from aeframe.models.variational import Variational, log_likelihood
+from aeframe.models import Autoencoder
 
 
 @dataclass(frozen=True)
@@ -68,19 +68,19 @@ class Evaluation:
         exact_zeros = net.encode(x[:1]).floor == 0  # a logistic unit is never off
         if net.is_sparse and exact_zeros:  # such a code has as many numbers as units are active
             size = max(1, round(metrics.get("l0", size)))
-        if isinstance(net.model, Variational):
+        if "prior" in net.model.gives:
             metrics = {**metrics, **self._likelihood(net.model, x)}
         mean = data.peek("train", FITTED, net.normalization).mean(0)
         check = copy_check(net, x, mean)
-        simpler = baselines(data, size, Corruption(net, data) if net.corrupts else None)
-        if not net.codes_as_trained:  # then an error says nothing of how many units are needed
+        simpler = baselines(data, size, Corruption(net, data) if net.has_corruption else None)
+        if net.has("dense inference"):  # then an error says nothing of how many units are needed
             simpler = simpler[:1]
         return Card(metrics, simpler, check, size, len(x), len(data.splits["test"]))
 
-    def _likelihood(self, model: Variational, x: Tensor) -> dict[str, float]:
+    def _likelihood(self, model: Autoencoder, x: Tensor) -> dict[str, float]:
         """The mean of -log p(x) in nats, and the standard error that it has as the mean of these samples."""
         noise = Noise("evaluate")  # one stream: other numbers for each chunk
-        estimate = partial(log_likelihood, model, k=self.importance_samples, noise=noise)
+        estimate = partial(model.log_likelihood, k=self.importance_samples, noise=noise)
         nll = -_in_chunks(estimate, x).double()
         found = {"nll": float(nll.mean())}
         if len(x) > 1:

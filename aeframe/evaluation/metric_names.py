@@ -31,7 +31,7 @@ def default_metric(
     """The metric that picks the best checkpoint where none is named: the loss where a penalty's weight says
     what the error is worth, else what the model is after. options: of the model.
     """
-    if any(part.is_aim for part in constraints):
+    if any("objective" in part.gives for part in constraints):
         return "val/loss"
     return f"val/{model.aim(options)}"
 
@@ -43,9 +43,10 @@ def metric_names(
 ) -> list[str]:
     """The validation metrics that a run of this kind has."""
     names = list(ALWAYS)
-    names += SPARSE if any(part.sparse for part in constraints.values()) else ()
-    names += CORRUPTED if any(p.kind == "corruption" for p in constraints.values()) else ()
-    names += STOCHASTIC if model.stochastic else ()
+    given = frozenset(model.gives).union(*(part.gives for part in constraints.values()))
+    names += SPARSE if "sparsity" in given else ()
+    names += CORRUPTED if "corrupted input" in given else ()
+    names += STOCHASTIC if "posterior" in given else ()
     names += model.term_names(options)
-    penalised = (name for name, part in constraints.items() if part.penalises)
+    penalised = (name for name, part in constraints.items() if "penalty" in part.gives)
     return [f"val/{name}" for name in (*names, *penalised)]

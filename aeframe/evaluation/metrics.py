@@ -13,7 +13,6 @@ from aeframe.evaluation.psnr import peak_shares
 from aeframe.evaluation.sums import MeanTerm, SquaredError, Variation
 from aeframe.evaluation.unit_activity import DeadUnits, PosteriorSpread, UnitActivity
 from aeframe.models.autoencoder import Output
-from aeframe.models.variational import gaussian_kl
 
 COUNTED = 10_000
 """Training samples, at most, that say which units are dead: a validation split is too small for it."""
@@ -33,7 +32,8 @@ class Metrics(nn.Module):
     def __init__(self, net: ConstrainedAutoencoder, peak: float) -> None:
         super().__init__()
         model = net.model
-        self.sparse, self.corrupts, self.stochastic = net.is_sparse, net.corrupts, model.stochastic
+        self.sparse, self.corrupts = net.is_sparse, net.has_corruption
+        self.stochastic = net.is_stochastic
         self.peak = peak
         self.split: str | None = None
         self.clean = SquaredError()
@@ -89,7 +89,7 @@ class Metrics(nn.Module):
         values = {name: term.value for name, term in output.terms.items()}
         values["loss"] = output.loss
         if output.code.posterior is not None:
-            kl = gaussian_kl(output.code.posterior).sum(1).mean()
+            kl = output.code.posterior.kl().sum(1).mean()
             values |= {"kl": kl, "negative_elbo": self._nll(output) + kl}
         for name, value in values.items():
             self.terms[name].update(value, count)  # type: ignore[operator]

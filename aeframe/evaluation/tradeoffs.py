@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from aeframe.core.strict_json import finite
 
 if TYPE_CHECKING:
+    from aeframe.constraints import Constraint
     from aeframe.constraints.constrained import ConstrainedAutoencoder
 
 
@@ -58,12 +59,16 @@ class Trade:
         return same and nowhere_worse and other.values != self.values
 
 
+def _is_price(part: Constraint) -> bool:
+    return "objective" in part.gives and "sparsity" not in part.gives
+
+
 def _price(net: ConstrainedAutoencoder) -> str:
     """The metric that says what a code costs; without one the number of its units does."""
-    penalties = [name for name, part in net.parts if part.is_aim and not part.sparse]
+    penalties = [name for name, part in net.parts if _is_price(part)]
     if penalties:
         return penalties[0]
-    return "l0" if net.is_sparse else "kl" if net.model.stochastic else "latent_dim"
+    return "l0" if net.is_sparse else "kl" if net.is_stochastic else "latent_dim"
 
 
 def trading(varied: Collection[str], trades: Sequence[Trade]) -> list[str]:

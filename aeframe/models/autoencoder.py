@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from typing import Annotated, Any, ClassVar, NamedTuple
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from aeframe.core.bounds import AtLeast, AtMost
 from aeframe.core.errors import Problem
 from aeframe.core.noise import Noise
+from aeframe.core.part import Part, Word
 from aeframe.core.schedules import Clock
 from aeframe.models.likelihoods import Likelihood
 from aeframe.networks import Active, Network
@@ -25,6 +26,11 @@ class Posterior(NamedTuple):
 
     mean: Tensor
     log_variance: Tensor
+
+    def kl(self) -> Tensor:
+        """Return KL(q || N(0, I)) of each unit in nats, [B, m] (Kingma & Welling 2014, appendix B)."""
+        # expm1: near the prior exp(v) - 1 would be rounding alone
+        return 0.5 * (self.mean**2 + torch.expm1(self.log_variance) - self.log_variance)
 
 
 class Code(NamedTuple):
@@ -129,17 +135,13 @@ class Setting(NamedTuple):
     shape: Shape
 
 
-class Autoencoder(nn.Module):
+class Autoencoder(Part, nn.Module):
     """encode(x) -> Code, decode(code) -> the likelihood's parameters; x [B, *shape] is in normalised units.
 
     latent_dim: the number of code units m. A variant is a subclass in aeframe/models/ and a file in
     conf/model/; its own options follow latent_dim, and their type hints are what they are checked by.
     """
 
-    stochastic: ClassVar[bool] = False
-    """Whether the code is drawn from a posterior."""
-    requires: ClassVar[str | None] = None
-    """The kind of constraint without which the variant is not itself: "corruption" or "sparsity"."""
     heads: ClassVar[int] = 1
     """Numbers that the encoder gives for each code unit."""
     trades: ClassVar[tuple[str, ...]] = ("latent_dim",)
@@ -148,7 +150,7 @@ class Autoencoder(nn.Module):
     def __init__(self, setting: Setting, *, latent_dim: Units) -> None:
         super().__init__()
         network, likelihood, shape = setting
-        self.likelihood = likelihood.suited(stochastic=self.stochastic)
+        self.likelihood = likelihood.suited(stochastic="posterior" in self.gives)
         self.shape, self.latent_dim = tuple(shape), latent_dim
         self.layer_sizes = network.layer_sizes(self.shape)
         self.code_shape = network.code_shape(self.shape, latent_dim)
@@ -173,6 +175,11 @@ class Autoencoder(nn.Module):
     def term_names(cls, options: Mapping[str, Any]) -> tuple[str, ...]:
         """The model's own summands of the loss, given its options."""
         return ("reconstruction",)
+
+    @classmethod
+    def needs_with(cls, options: Mapping[str, Any]) -> Set[Word]:
+        """Return what the variant needs with these options, before it is made."""
+        return cls.needs
 
     @classmethod
     def aim(cls, options: Mapping[str, Any]) -> str:
@@ -221,6 +228,16 @@ class Autoencoder(nn.Module):
     def reconstruct(self, value: Tensor) -> Tensor:
         """The mean images, [B, *shape] in normalised units, of code values [B, m]."""
         return self.likelihood.mean(self.decode(value))
+
+    def sample(self, n: int, noise: Noise, device: torch.device | str = "cpu") -> Tensor:
+        """Draw n codes from the prior and return their mean images, [n, *shape]. Only of variants that give a
+        "prior".
+        """
+        raise NotImplementedError
+
+    def log_likelihood(self, x: Tensor, k: int, noise: Noise) -> Tensor:
+        """Estimate log p(x) with k samples of the code, nats, [B]. Only of variants that give a "prior"."""
+        raise NotImplementedError
 
     def terms(
         self, x: Tensor, code: Code, parameters: Tensor, weight: Tensor | None, clock: Clock

@@ -14,7 +14,7 @@ class Denoising(Autoencoder):
     The code may have any size: it is the corruption that forbids copying.
     """
 
-    requires = "corruption"
+    needs = frozenset({"corrupted input"})
 
     @classmethod
     def aim(cls, options: Mapping[str, Any]) -> str:

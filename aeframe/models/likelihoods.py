@@ -18,18 +18,17 @@ from torch.nn import functional as F  # noqa: N812
 
 from aeframe.core.bounds import AtLeast, AtMost
 from aeframe.core.distributed import mean_over_ranks
+from aeframe.core.part import Part
 from aeframe.core.precision import widen
 
 LIMIT = 14.0  # of a log-variance; -14 is a deviation of 1e-3, below which floats give out
 
 
-class Likelihood(nn.Module, ABC):
+class Likelihood(Part, nn.Module, ABC):
     """p(x | parameters), independent over elements; both are [B, *shape], x in normalised units."""
 
     support: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
     """The values that x may take."""
-    linear: ClassVar[bool] = False
-    """Whether the mean is the decoder's output itself."""
 
     @property
     def precision(self) -> Tensor | float:
@@ -122,7 +121,7 @@ class Gaussian(Likelihood):
     variance.
     """
 
-    linear = True
+    gives = frozenset({"linear mean"})
     pace = 0.1
     """The share by which a batch moves the optimal variance to its own error."""
 

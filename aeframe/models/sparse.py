@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Set
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from aeframe.core.errors import Problem
 from aeframe.core.noise import Noise
+from aeframe.core.part import Word
 from aeframe.models.autoencoder import Autoencoder, Code, Setting, Units
 
 START = 0.5
@@ -25,7 +29,7 @@ class Sparse(Autoencoder):
     allow_undercomplete: lifts the rule that there are more units than inputs.
     """
 
-    requires = "sparsity"
+    needs = frozenset({"sparsity", "large code"})
     centre: Tensor
 
     def __init__(
@@ -33,7 +37,7 @@ class Sparse(Autoencoder):
     ) -> None:
         super().__init__(setting, latent_dim=latent_dim)
         self.allow_undercomplete = allow_undercomplete
-        shared = setting.network.shares_weights  # by all positions
+        shared = "shared weights" in setting.network.gives  # by all positions
         centre = (self.shape[0], 1, 1) if shared else self.shape
         self.register_buffer("centre", torch.zeros(centre))
         if self.decoder.is_linear:
@@ -45,6 +49,10 @@ class Sparse(Autoencoder):
         columns.copy_(START * nn.functional.normalize(columns, dim=0))
         encode.weight.copy_(columns.t())
         encode.bias.zero_()
+
+    @classmethod
+    def needs_with(cls, options: Mapping[str, Any]) -> Set[Word]:
+        return cls.needs - {"large code"} if options.get("allow_undercomplete") else cls.needs
 
     def encode(self, x: Tensor, noise: Noise | None = None) -> Code:
         return self.write_code(x - self.centre, rectified=True)

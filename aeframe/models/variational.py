@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -15,6 +15,7 @@ from aeframe.core.bounds import AtLeast, AtMost
 from aeframe.core.distributed import mean_over_ranks
 from aeframe.core.errors import Problem
 from aeframe.core.noise import Noise
+from aeframe.core.part import Word
 from aeframe.core.precision import widen
 from aeframe.core.schedules import Clock, Schedule, Scheduled, schedule
 from aeframe.models.autoencoder import Autoencoder, Code, Posterior, Setting, Term, Units
@@ -33,7 +34,7 @@ class Variational(Autoencoder):
     `importance_weighted`, the tighter bound of Burda et al. 2016 (arXiv:1509.00519).
     """
 
-    stochastic = True
+    gives = frozenset({"posterior", "prior"})
     heads = 2
     trades = ("beta", "free_bits")  # a larger latent_dim has no better bound by itself
 
@@ -55,6 +56,10 @@ class Variational(Autoencoder):
     @classmethod
     def term_names(cls, options: Mapping[str, Any]) -> tuple[str, ...]:
         return ELBO.names if options.get("objective") != IWAE else (NEGATIVE_BOUND,)
+
+    @classmethod
+    def needs_with(cls, options: Mapping[str, Any]) -> Set[Word]:
+        return cls.needs | {"even elements"} if options.get("objective") == IWAE else cls.needs
 
     @classmethod
     def aim(cls, options: Mapping[str, Any]) -> str:
@@ -97,6 +102,25 @@ class Variational(Autoencoder):
         drawn = noise.normal((n, self.latent_dim), device)
         return self.reconstruct(drawn.to(next(self.decoder.parameters()).dtype))
 
+    @torch.no_grad()
+    def log_likelihood(self, x: Tensor, k: int, noise: Noise, elements: int = 2**24) -> Tensor:
+        """Estimate log p(x) with k importance samples (a lower bound), nats, [B].
+
+        elements: output elements that may be in memory at once.
+        """
+        posterior = self.encode(x).posterior
+        assert posterior is not None
+        chunk = max(1, elements // (len(x) * self.inputs))
+        total = x.new_full((len(x),), -math.inf)
+        for start in range(0, k, chunk):
+            count = min(chunk, k - start)
+            z = draw(posterior, count, noise)
+            parameters = self.decode(z).unflatten(0, (count, len(x)))
+            log_p = -self.likelihood.nll(parameters, x).flatten(2).sum(2)
+            weights = log_weights(log_p, z.unflatten(0, (count, len(x))), posterior)
+            total = torch.logaddexp(total, weights.logsumexp(0))
+        return total - math.log(k)
+
     def problems(self) -> list[Problem]:
         if self.objective == "elbo" or self.elbo.is_plain:
             return []
@@ -122,33 +146,11 @@ class ELBO:
         self, reconstruction: Tensor, posterior: Posterior, clock: Clock, *, training: bool
     ) -> dict[str, Term]:
         """Its terms. reconstruction: -log p(x|z), averaged over samples of z and the batch."""
-        per_unit = gaussian_kl(posterior).mean(0)
+        per_unit = posterior.kl().mean(0)
         if training and self.free_bits:  # without them a mean of means is the mean
             per_unit = mean_over_ranks(per_unit)
         kl = per_unit.clamp(min=self.free_bits).sum()
         return {"reconstruction": Term(reconstruction), "gaussian_kl": Term(kl, self.beta(clock))}
-
-
-@torch.no_grad()
-def log_likelihood(
-    model: Variational, x: Tensor, k: int, noise: Noise, elements: int = 2**24
-) -> Tensor:
-    """Log p(x) estimated with k importance samples (a lower bound), nats, [B].
-
-    elements: how many output elements may be in memory at once.
-    """
-    posterior = model.encode(x).posterior
-    assert posterior is not None
-    chunk = max(1, elements // (len(x) * model.inputs))
-    total = x.new_full((len(x),), -math.inf)
-    for start in range(0, k, chunk):
-        count = min(chunk, k - start)
-        z = draw(posterior, count, noise)
-        parameters = model.decode(z).unflatten(0, (count, len(x)))
-        log_p = -model.likelihood.nll(parameters, x).flatten(2).sum(2)
-        weights = log_weights(log_p, z.unflatten(0, (count, len(x))), posterior)
-        total = torch.logaddexp(total, weights.logsumexp(0))
-    return total - math.log(k)
 
 
 def draw(posterior: Posterior, k: int, noise: Noise) -> Tensor:
@@ -162,13 +164,6 @@ def draw(posterior: Posterior, k: int, noise: Noise) -> Tensor:
 def repeated(x: Tensor, k: int) -> Tensor:
     """Each row k times, as `draw` has them, [k * B, ...]; for k = 1 without a copy."""
     return x.expand(k, *x.shape).flatten(0, 1)
-
-
-def gaussian_kl(posterior: Posterior) -> Tensor:
-    """KL(q || N(0, I)) of each unit in nats, [B, m] (Kingma & Welling 2014, appendix B)."""
-    mean, log_variance = posterior
-    # expm1: near the prior exp(v) - 1 would be rounding alone
-    return 0.5 * (mean**2 + torch.expm1(log_variance) - log_variance)
 
 
 def log_weights(log_p: Tensor, z: Tensor, posterior: Posterior) -> Tensor:

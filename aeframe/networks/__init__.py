@@ -3,8 +3,8 @@
 from aeframe.networks.active_units import Active, write_active
 from aeframe.networks.conv import Conv
 from aeframe.networks.fully_conv import FullyConv
-from aeframe.networks.mlp import MLP
-from aeframe.networks.network import Activation, Decoder, Network, Norm
+from aeframe.networks.mlp import MLP, linear_layers
+from aeframe.networks.network import Activation, Decoder, MapDecoder, Network, Norm
 
 __all__ = [
     "MLP",
@@ -13,7 +13,9 @@ __all__ = [
     "Conv",
     "Decoder",
     "FullyConv",
+    "MapDecoder",
     "Network",
     "Norm",
+    "linear_layers",
     "write_active",
 ]

@@ -16,6 +16,7 @@ from aeframe.networks.network import (
     ACTIVATIONS,
     Activation,
     Decoder,
+    MapDecoder,
     Network,
     not_images,
     single_line,
@@ -35,7 +36,7 @@ class FullyConv(Network):
     side. widths: channels of the residual layers, 3 x 3.
     """
 
-    shares_weights = True
+    gives = frozenset({"shared weights"})
 
     def __init__(
         self,
@@ -158,7 +159,7 @@ class Residual(nn.Sequential):
         return x + super().forward(x)
 
 
-class FullyConvDecoder(Decoder):
+class FullyConvDecoder(MapDecoder):
     """Residual layers on the code's map, then the patches, added up where they overlap."""
 
     is_linear = False
@@ -176,10 +177,8 @@ class FullyConvDecoder(Decoder):
         self.shape, self.patch, self.channels = shape, patch, synthesis.in_channels
         convolutions = sum(isinstance(layer, nn.Conv2d) for layer in refine)
         self.reach = convolutions + math.ceil(overlap / patch)
-        """How many positions away what a position holds can still be seen, either way."""
 
     def positions(self, height: int, width: int) -> tuple[int, int]:
-        """The height and the width of the code of an image of that size."""
         return math.ceil(height / self.patch), math.ceil(width / self.patch)
 
     def forward(self, value: Tensor | None, active: Active | None = None) -> Tensor:
@@ -187,17 +186,16 @@ class FullyConvDecoder(Decoder):
         return self.sized(value, *self.shape[1:])
 
     def sized(self, value: Tensor, height: int, width: int) -> Tensor:
-        """The likelihood's parameters, [B, C, height, width], of the code of images of that size."""
         size = self.positions(height, width)
         coefficients = self.refine(value.view(-1, self.channels, *size))
         return self.synthesis(coefficients)[..., :height, :width]
 
     @property
     def reader(self) -> nn.Linear:
-        raise TypeError("the code's units have no weights of their own: see Network.shares_weights")
+        raise TypeError("the code's units share their weights with other positions")
 
     def rest(self, read: Tensor) -> Tensor:
-        raise TypeError("the code's units have no weights of their own: see Network.shares_weights")
+        raise TypeError("the code's units share their weights with other positions")
 
     @property
     def output_bias(self) -> nn.Parameter:

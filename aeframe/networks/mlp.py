@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from itertools import islice, pairwise
 from typing import Annotated
 
@@ -93,6 +94,13 @@ class MLPDecoder(Decoder):
         bias = self.layers[-1].bias
         assert isinstance(bias, nn.Parameter)
         return bias
+
+
+def linear_layers(module: nn.Module) -> Iterator[nn.Linear | TiedLinear]:
+    """Yield the linear layers of a network, tied ones included."""
+    for part in module.modules():
+        if type(part) in (nn.Linear, TiedLinear):
+            yield part  # type: ignore[misc]
 
 
 class TiedLinear(nn.Module):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import ClassVar, Literal
+from collections.abc import Callable, Set
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from aeframe.core.part import Part, Word
 from aeframe.networks.active_units import Active, read_active
 
 Activation = Literal["relu", "leaky_relu", "gelu", "silu", "tanh", "sigmoid"]
@@ -67,7 +68,27 @@ class Decoder(nn.Module, ABC):
         bias.copy_(output.reshape(bias.numel(), -1).mean(1))
 
 
-class Network(ABC):
+class MapDecoder(Decoder):
+    """A decoder whose code is a map of channels, [B, C, h, w], for images of any size.
+
+    patch: height and width in pixels of a position of the map. channels: C. reach: number of positions, each
+    way, within which a position has an effect.
+    """
+
+    patch: int
+    channels: int
+    reach: int
+
+    @abstractmethod
+    def positions(self, height: int, width: int) -> tuple[int, int]:
+        """Return the height and width of the code of an image of that size."""
+
+    @abstractmethod
+    def sized(self, value: Tensor, height: int, width: int) -> Tensor:
+        """Decode the code of images of that size to parameters, [B, colors, height, width]."""
+
+
+class Network(Part, ABC):
     """Builds an encoder and the decoder that mirrors it, from the shape of a sample: (C, H, W) or (D,).
 
     widths: of the hidden layers, from the input on. norm: between them. tied: whether the decoder's weights
@@ -77,13 +98,21 @@ class Network(ABC):
     widths: list[int]
     norm: Norm = "none"
     tied: bool = False
-    shares_weights: ClassVar[bool] = False
-    """Whether a code unit's weights serve at other positions as well, so that it has none of its own."""
 
     @property
     def depth(self) -> int:
         """The number of hidden layers of the encoder."""
         return len(self.widths)
+
+    @property
+    def layout(self) -> Set[Word]:
+        """Describe the layers with these options in words."""
+        found: dict[Word, bool] = {
+            "hidden layers": self.depth > 0,
+            "batch norm": self.norm == "batch",
+            "tied weights": self.tied,
+        }
+        return {word for word, is_so in found.items() if is_so}
 
     @abstractmethod
     def layer_sizes(self, shape: tuple[int, ...]) -> list[int]:

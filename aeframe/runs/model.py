@@ -15,7 +15,6 @@ from torch import Tensor
 from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.errors import UserError
 from aeframe.core.noise import Noise
-from aeframe.models.variational import Variational
 from aeframe.runs.containers import TAKEN, as_array
 from aeframe.runs.description import Description
 from aeframe.runs.sample_arrays import (
@@ -144,7 +143,7 @@ class Model:
         for the same seed. Raises UserError for other models.
         """
         self.require_decoder("sample")
-        if not isinstance(self.net.model, Variational):
+        if "prior" not in self.net.model.gives:
             name = type(self.net.model).__name__.lower()
             what = f"a model of kind {name} has no distribution of codes to draw from"
             raise UserError("sample", what, "Train model=variational.")

@@ -13,7 +13,6 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from aeframe.constraints import TopK
 from aeframe.core.errors import UserError, reason
 from aeframe.runs.model import Model
 from aeframe.runs.sample_arrays import as_stored
@@ -105,9 +104,6 @@ def _input(name: str) -> str:
 def parts(model: Model) -> Iterator[tuple[str, nn.Module, Tensor]]:
     """The encoder and the decoder, each with samples or codes to trace and compare it with."""
     net = deepcopy(model.net).cpu()
-    for _, constraint in net.parts:
-        if isinstance(constraint, TopK):
-            constraint.reads_active = False  # whose sums other programs do not know
     model = Model(net, model.description, model.batch_size)
     data = model.description.data
     generator = torch.Generator().manual_seed(0)

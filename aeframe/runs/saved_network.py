@@ -32,7 +32,7 @@ def saved_net(node: Mapping[str, Any], spec: DataSpec) -> ConstrainedAutoencoder
     node = {**dict.fromkeys(ROOT), **node}
     parts = _parts(node, spec)
     # where the loss is a derivative, codes are read as a whole; what shards weights is over
-    whole = any(part.differentiates != "never" for part in parts.constraints.values())
+    whole = any(part.needs_derivatives for part in parts.constraints.values())
     with torch.device("meta"), torch.no_grad():
         model = make_model(node, parts, spec.shape)
         batch = torch.empty(2, *spec.shape)

@@ -155,7 +155,7 @@ def _net(node: dict[str, Any], parts: Parts, data: DataModule) -> ConstrainedAut
         model.start_at(batch.mean(0))
         model.suit_likelihood(batch)
         whole = parts.made["hardware"].strategy == "fsdp" or any(
-            part.differentiates != "never" for part in parts.constraints.values()
+            part.needs_derivatives for part in parts.constraints.values()
         )
         for part in parts.constraints.values():
             part.attach(model, Data(spec.low, spec.high, spec.samples, batch, whole))

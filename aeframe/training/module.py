@@ -281,7 +281,7 @@ class AutoencoderModule(pl.LightningModule):
         noise = self.noise(split, batch_idx, rows=batch.total)
         x = self.net.normalization(batch.x)
         clean = self.net(x, noise=noise, as_trained=False)
-        random = self.net.corrupts or self.net.model.stochastic
+        random = self.net.has_corruption or self.net.is_stochastic
         self.metrics.update(clean, self.net(x, noise=noise) if random else clean)
 
     def _log_metrics(self, split: str) -> None:

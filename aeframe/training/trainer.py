@@ -52,7 +52,7 @@ def make_trainer(built: Built, folder: Path, best: Best) -> pl.Trainer:
             num_sanity_val_steps=0,
             enable_progress_bar=False,
             enable_model_summary=False,
-            inference_mode=not built.net.differentiates,
+            inference_mode=not built.net.needs_derivatives,
         )
     trainer.fit_loop = FitLoop(trainer, last)
     trainer._checkpoint_connector = OwnCheckpoints(trainer)

@@ -22,9 +22,7 @@ from aeframe.models import (
 from aeframe.models.likelihoods import Bernoulli, Gaussian
 from aeframe.models.variational import (
     draw,
-    gaussian_kl,
     importance_weighted_bound,
-    log_likelihood,
     log_weights,
 )
 from aeframe.networks import MLP
@@ -72,8 +70,8 @@ def test_kl_is_the_closed_form_and_zero_at_the_prior() -> None:
     posterior = Posterior(torch.randn(5, 3).double(), torch.randn(5, 3).double())
     normal = Normal(posterior.mean, torch.exp(0.5 * posterior.log_variance))
     expected = kl_divergence(normal, Normal(torch.zeros(5, 3).double(), 1.0))
-    assert torch.allclose(gaussian_kl(posterior), expected)
-    assert gaussian_kl(Posterior(torch.zeros(1, 2), torch.zeros(1, 2))).sum() == 0
+    assert torch.allclose(posterior.kl(), expected)
+    assert Posterior(torch.zeros(1, 2), torch.zeros(1, 2)).kl().sum() == 0
 
 
 def test_draws_have_the_posteriors_moments_and_carry_gradient() -> None:
@@ -94,7 +92,7 @@ def test_elbo_terms_and_beta() -> None:
     code = model.encode(x, Noise("z"))
     terms = model.terms(x, code, model.decode(code.value), None, Clock(10, 1.0))
     assert terms["gaussian_kl"].value.item() == pytest.approx(
-        gaussian_kl(code.posterior).sum(1).mean().item(), rel=1e-6
+        code.posterior.kl().sum(1).mean().item(), rel=1e-6
     )
     assert terms["gaussian_kl"].weight == 0.5
 
@@ -127,16 +125,16 @@ def _linear_gaussian(**options: Any) -> tuple[Variational, Tensor, Tensor]:
 
 def test_importance_sampling_finds_the_exact_likelihood_of_a_linear_gaussian_model() -> None:
     model, x, exact = _linear_gaussian()
-    few = log_likelihood(model, x, 1, Noise("a"))
-    many = log_likelihood(model, x, 20_000, Noise("b"))
+    few = model.log_likelihood(x, 1, Noise("a"))
+    many = model.log_likelihood(x, 20_000, Noise("b"))
     assert torch.allclose(many, exact, atol=0.05)
     assert (few.mean() < exact.mean()).item()
 
 
 def test_the_likelihood_does_not_depend_on_how_it_is_chunked() -> None:
     model, x, _ = _linear_gaussian()
-    whole = log_likelihood(model, x, 64, Noise("c"))
-    small = log_likelihood(model, x, 64, Noise("c"), elements=1)
+    whole = model.log_likelihood(x, 64, Noise("c"))
+    small = model.log_likelihood(x, 64, Noise("c"), elements=1)
     assert torch.allclose(whole, small, atol=0.5)
     assert small.shape == (5,)
 

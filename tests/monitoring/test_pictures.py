@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from aeframe.config.options import DashboardOptions
-from aeframe.models.variational import gaussian_kl
 from aeframe.monitoring.dashboard import code_plots as code
 from aeframe.monitoring.dashboard.code_plots import principal_components, scatter
 from aeframe.monitoring.dashboard.filters import decoder_filters, encoder_filters
@@ -234,7 +233,7 @@ def test_the_traversal_begins_with_the_units_of_most_nats(drawn: Draw) -> None:
     with torch.no_grad():
         posterior = net.encode(view.samples.many).posterior
         assert posterior is not None
-        kl = gaussian_kl(posterior).mean(0)
+        kl = posterior.kl().mean(0)
         assert torch.allclose(view.passed.kl, kl, rtol=1e-4)  # type: ignore[arg-type]
         order = sorted(range(12), key=lambda unit: -kl[unit])
         base = net.encode(view.samples.few[:1]).value

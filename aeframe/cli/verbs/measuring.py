@@ -77,6 +77,6 @@ def _metrics(model: Model, blocks: Iterable[np.ndarray], spec: DataSpec) -> Metr
         x = net.normalization(raw.to(model.device))
         noise = Noise(model.config.get("seed", 0), "test", number)
         clean = net(x, noise=noise, as_trained=False)
-        random = net.corrupts or net.model.stochastic
+        random = net.has_corruption or net.is_stochastic
         metrics.update(clean, net(x, noise=noise) if random else clean)
     return metrics

@@ -14,7 +14,7 @@ OFF = f"error: black is none, white {SCALE:.0%} of the data's range or more, in 
 
 def reconstructions(view: View, page: Page) -> None:
     """Of the same samples each time."""
-    output, corrupts = view.output, view.net.corrupts
+    output, corrupts = view.output, view.net.has_corruption
     rows, names = comparison(output, corrupts, view.paint)
     said = f"The same validation samples each time. {_said(view)}"
     page.picture("val/reconstructions", sheet(rows, names), said)
@@ -27,8 +27,8 @@ def extremes(view: View, page: Page) -> None:
     n = min(view.columns, len(order))
     for name, chosen in (("worst", order[:n]), ("best", order.flip(0)[:n])):
         x = view.samples.many[chosen]
-        output = net(x, noise=view.noise, as_trained=net.corrupts)
-        rows, names = comparison(output, net.corrupts, view.paint)
+        output = net(x, noise=view.noise, as_trained=net.has_corruption)
+        rows, names = comparison(output, net.has_corruption, view.paint)
         squares = [f"{value:.2g}" for value in error[chosen].tolist()]
         said = (
             f"Of {len(order):,} validation samples those that are reconstructed {name}, with the mean square "
@@ -66,5 +66,5 @@ def comparison(output: Output, corrupts: bool, paint: Painter) -> tuple[list[Ten
 
 
 def _said(view: View) -> str:
-    corrupted = ", corrupted input" if view.net.corrupts else ""
+    corrupted = ", corrupted input" if view.net.has_corruption else ""
     return f"Rows: input{corrupted}, reconstruction, {OFF}."

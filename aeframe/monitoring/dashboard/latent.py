@@ -6,7 +6,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from aeframe.models.variational import Variational
 from aeframe.monitoring.dashboard.page import Page
 from aeframe.monitoring.dashboard.painting import MARGIN, SMALL, lines, sheet, write
 from aeframe.monitoring.dashboard.view import View
@@ -23,7 +22,7 @@ ACTIVE = 0.01  # nats of a unit that says anything
 def samples(view: View, page: Page) -> None:
     """Images of codes drawn from the prior, and, of two units, from all over it."""
     model = view.net.model
-    if not isinstance(model, Variational):
+    if "prior" not in model.gives:
         return
     noise = view.noise.stream("prior")
     drawn = model.sample(4 * view.columns, noise, view.samples.few.device)
@@ -63,7 +62,7 @@ def interpolation(view: View, page: Page) -> None:
     """What lies between two validation samples."""
     x, net = view.samples.few, view.net
     pairs = min(PAIRS, len(x) // 2)
-    if not net.model.stochastic or not pairs:
+    if not net.is_stochastic or not pairs:
         return
     codes = net.encode(x).value
     way = torch.linspace(0, 1, STEPS - 1).to(codes)[:, None]

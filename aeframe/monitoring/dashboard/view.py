@@ -14,7 +14,6 @@ from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.noise import Noise
 from aeframe.data import DataModule, DataSpec, Normalization
 from aeframe.models.autoencoder import Output
-from aeframe.models.variational import gaussian_kl
 from aeframe.monitoring.dashboard.painting import SIDE, SMALL, Painter, Pictures, painter
 
 MANY = 1000  # validation samples that are looked at, at most,
@@ -108,6 +107,6 @@ class View:
             active.append(code.active)
             error.append((restored - x).flatten(1).square().mean(1))
             if code.posterior is not None:
-                nats.append(gaussian_kl(code.posterior))
+                nats.append(code.posterior.kl())
         kl = torch.cat(nats).mean(0) if nats else None
         return Passed(torch.cat(codes), torch.cat(active), torch.cat(error), kl)

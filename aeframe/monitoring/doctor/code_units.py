@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from aeframe.config.suggested_options import CONSTRAINTS
 from aeframe.evaluation.card import Card
 from aeframe.evaluation.metrics import COUNTED
 from aeframe.monitoring.doctor.rule import Patient, Rule, Vitals
@@ -114,18 +115,11 @@ class DeadUnits(Rule):
         weights = [
             self.patient.scaled(f"constraint.{name}.weight", 0.1) for name in self.patient.penalties
         ]
-        revive = [
-            self.patient.more_constraints("auxk"),
-            self.patient.more_constraints("resampling"),
-        ]
-        larger = [self.patient.scaled(f"constraint.{n}.k", 4) for n in ("topk", "batch_topk")]
+        revive = [self.patient.more_constraints(name) for name in CONSTRAINTS["revived units"]]
+        larger = [self.patient.scaled(key, 4) for key in self.patient.options_of("k", "sparsity")]
         return self.patient.remedy(
             *(weights if silent else []),
-            *([] if _has_revival(self.patient) else revive),
+            *([] if self.patient.net.has("revived units") else revive),
             *larger,
             self.patient.scaled("optimizer.lr", 1 / 3),
         )
-
-
-def _has_revival(patient: Patient) -> bool:
-    return bool({"auxk", "resampling"} & set(patient.node["constraint"] or {}))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from aeframe.config.suggested_options import CONSTRAINTS, NETWORKS
 from aeframe.evaluation.card import Card
 from aeframe.monitoring.doctor.rule import BEGUN, Finding, Patient
 from aeframe.monitoring.doctor.suggestions import Override
@@ -53,7 +54,9 @@ def _beside_pca(seen: str, patient: Patient, epochs: int, improves: bool) -> Fin
     """A network that does no better than PCA, and what helps. seen: the two errors."""
     if not patient.net.model.layer_sizes and not patient.net.is_sparse:
         seen += "; one linear layer each way is PCA at best"
-        return Finding("pca", epochs, seen, patient.remedy(Override("network", "mlp")))
+        return Finding(
+            "pca", epochs, seen, patient.remedy(Override("network", NETWORKS["hidden layers"]))
+        )
     if improves and (longer := patient.longer()) is not None:
         return Finding("pca", epochs, f"{seen}; it still falls", str(longer), longer=True)
     remedy = patient.remedy(_one_wide_layer(patient), patient.scaled("optimizer.lr", 1 / 3))
@@ -74,16 +77,17 @@ def _has_seen_all(patient: Patient, steps: int) -> bool:
 
 def _tighter(patient: Patient) -> str | None:
     """A constraint that says more: fewer units, or a corrupted input."""
-    keys = [f"constraint.{name}.k" for name in ("topk", "batch_topk")]
-    fewer = [patient.scaled(key, 0.5) for key in (*keys, "constraint.bottleneck.size")]
-    shares = patient.scaled("constraint.bottleneck.ratio", 0.5)
+    fewer = [
+        *patient.options_of("k", "sparsity"),
+        *(key for option in ("size", "ratio") for key in patient.options_of(option, "small code")),
+    ]
+    corruption = CONSTRAINTS["corrupted input"][0]
     small = max(1, min(patient.units, patient.net.model.inputs) // 4)
     sparse = patient.net.is_sparse
     return patient.remedy(
-        *fewer,
-        shares,
+        *(patient.scaled(key, 0.5) for key in fewer),
         None if sparse else Override("model.latent_dim", small),
-        patient.more_constraints("masking"),
-        patient.scaled("constraint.masking.fraction", 2),
+        patient.more_constraints(corruption),
+        patient.scaled(f"constraint.{corruption}.fraction", 2),
         *(patient.scaled(f"constraint.{name}.weight", 4) for name in patient.penalties),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from aeframe.config.suggested_options import CONSTRAINTS
 from aeframe.evaluation.card import Card
 from aeframe.monitoring.doctor.rule import Patient, Rule, Vitals
 from aeframe.monitoring.doctor.suggestions import Override
@@ -168,9 +169,9 @@ class Overfitting(Rule):
         stops = self.patient.node["early_stopping"].get("patience") is not None
         return self.patient.remedy(
             None if stops else Override("early_stopping.patience", 5),
-            self.patient.more_constraints("masking"),
+            self.patient.more_constraints(CONSTRAINTS["corrupted input"][0]),
             self.patient.scaled("model.latent_dim", 0.5),
-            self.patient.more_constraints("l2"),
+            self.patient.more_constraints(CONSTRAINTS["weight decay"][0]),
         )
 
 

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
+from aeframe.constraints import Constraint
 from aeframe.constraints.constrained import ConstrainedAutoencoder
+from aeframe.core.part import Word
 from aeframe.core.plain import flat
 from aeframe.data import DataModule
 from aeframe.evaluation.card import Card
@@ -86,15 +88,28 @@ class Patient:
         given = list(self.node["constraint"] or {})
         return Override("constraint", [*given, *(name for name in names if name not in given)])
 
+    def options_of(self, option: str, word: Word) -> list[str]:
+        """List the keys of this option, of the run's constraints that give the word and whose `trades` name
+        the option.
+        """
+        chosen = (
+            name for name, part in self.net.parts if word in part.gives and option in part.trades
+        )
+        return [f"constraint.{name}.{option}" for name in chosen]
+
     @property
     def penalties(self) -> list[str]:
         """The constraints that hold the network back by a term of the loss."""
-        return [n for n, part in self.net.parts if part.penalises and part.kind != "revival"]
+        return [n for n, part in self.net.parts if _holds_back(part)]
 
     @property
     def cycles(self) -> bool:
         """Whether a weight of the loss goes up and down by itself."""
         return any(key.endswith(".schedule") and v == "cyclic" for key, v in flat(self.node))
+
+
+def _holds_back(part: Constraint) -> bool:
+    return "penalty" in part.gives and "revived units" not in part.gives
 
 
 class Vitals(NamedTuple):

@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from aeframe.config.options import MATMUL, Hardware
 from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.models import Autoencoder
-from aeframe.networks.mlp import TiedLinear
+from aeframe.networks import linear_layers
 
 # floating-point operations of a batch's forward pass: with fewer, threads wait more than they help
 SMALL = 2**25
@@ -111,10 +111,9 @@ def keep_narrow_layers_exact(
     """
     if precision != "bf16-mixed" or accelerator != "cpu":
         return
-    for part in model.modules():
-        linear = type(part) in (nn.Linear, TiedLinear)
-        if linear and batch_size * part.weight.numel() < NARROW:  # type: ignore[operator]
-            part.forward = _InFloat32(part.forward)
+    for layer in linear_layers(model):
+        if batch_size * layer.weight.numel() < NARROW:
+            layer.forward = _InFloat32(layer.forward)  # type: ignore[method-assign]
 
 
 class _InFloat32:

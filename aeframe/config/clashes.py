@@ -1,0 +1,151 @@
+"""Needs that rule out what other parts give, and needs that some part must meet: two tables."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from aeframe.config.suggested_options import CONSTRAINTS, join_names
+from aeframe.core.part import Word
+
+SPARSE = join_names(CONSTRAINTS["sparsity"])
+CORRUPTIONS = join_names(CONSTRAINTS["corrupted input"])
+
+
+class Clash(NamedTuple):
+    """A part that needs or gives one of `words`, beside a part that gives one of `others`.
+
+    where, what, remedy: the message. {name} is the first part, {giver} the second, {variant} the model,
+    {suited} another model, {written} the constraints as they are typed.
+    """
+
+    words: tuple[Word, ...]
+    others: tuple[Word, ...]
+    where: str
+    what: str
+    remedy: str
+
+
+class Lack(NamedTuple):
+    """A part that needs a word, which no part gives. The rest is the message, as in `Clash`."""
+
+    word: Word
+    what: str
+    remedy: str
+
+
+MODEL_LACKS = (
+    Lack(
+        "corrupted input",
+        "model={name} needs a corrupted input, and nothing corrupts it",
+        f"Add one of {CORRUPTIONS}.",
+    ),
+    Lack(
+        "sparsity",
+        "model={name} needs few active units, and nothing makes the code sparse",
+        f"Add one of {SPARSE}.",
+    ),
+)
+MODEL_CLASHES = (
+    Clash(
+        ("large code",),
+        ("small code",),
+        "{written}",
+        "{giver} wants fewer units than inputs, and model={name} more",
+        "Write model=undercomplete, or model.allow_undercomplete=true.",
+    ),
+    Clash(
+        ("even elements",),
+        ("weighted elements",),
+        "constraint.{giver}",
+        "with {giver}'s emphasis the importance-weighted objective is no bound",
+        "Write emphasis 1 and 1, or model.objective=elbo.",
+    ),
+)
+DRAWN = Clash(
+    ("deterministic code",),
+    ("posterior",),
+    "constraint={name}",
+    "acts on a code that is not drawn from a posterior, and model={variant} draws it",
+    f"Write {{suited}}, or one of bottleneck, l1, l2, contractive, {CORRUPTIONS}.",
+)
+"""A constraint with this clash gets no other message: it does not suit the model at all."""
+CLASHES = (
+    Clash(
+        ("dormant units", "bounded means"),
+        ("noisy code",),
+        "{written}",
+        "{giver} adds noise to each unit, and {name} says which are exactly 0 or 1",
+        "Write constraint={giver}: what it makes small is rounded to 0.",
+    ),
+    Clash(
+        ("whole weights",),
+        ("sharded weights",),
+        "{written}",
+        "{name} changes weights in place, which hardware=fsdp keeps in pieces",
+        "Write hardware=ddp.",
+    ),
+    Clash(
+        ("derivatives",),
+        ("sharded weights",),
+        "{written}",
+        "{name} differentiates twice, which hardware=fsdp does not",
+        "Write hardware=ddp.",
+    ),
+    Clash(
+        ("linear decoder",),
+        ("hidden layers",),
+        "{written}",
+        "{name} needs a decoder of one linear layer",
+        "Write network=linear.",
+    ),
+    Clash(
+        ("own weights",),
+        ("shared weights",),
+        "{written}",
+        "{name} needs units with weights of their own, and this network shares them",
+        "Write network=conv, or network=mlp.",
+    ),
+    Clash(
+        ("linear encoder",),
+        ("hidden layers", "posterior"),
+        "constraint.{name}.method=exact",
+        "the closed form holds for one linear layer, and not for a posterior",
+        "Write constraint.{name}.method=hutchinson, or network=linear.",
+    ),
+    Clash(
+        ("derivatives",),
+        ("batch norm",),
+        "network.norm=batch",
+        "{name} differentiates each sample's code by itself, and norm=batch mixes samples",
+        "Write network.norm=layer.",
+    ),
+)
+LACKS = (
+    Lack(
+        "sparsity",
+        "{name} revives units that a sparse constraint left dead, and there is none",
+        f"Add one of {SPARSE}.",
+    ),
+    Lack(
+        "linear mean",
+        "{name} adds up reconstructions, and this likelihood's mean is not linear",
+        "Write likelihood=gaussian.",
+    ),
+)
+NOTES = (
+    Clash(
+        ("shrinkage",),
+        ("dormant units",),
+        "{written}",
+        "{giver} already says which units are active; {name} only shrinks them as well",
+        "",
+    ),
+    Clash(
+        ("insensitivity",),
+        ("corrupted input",),
+        "{written}",
+        "{giver} already makes the code insensitive to small changes of the input",
+        "",
+    ),
+)
+"""Pairs that are legal, but of which one is redundant."""
