@@ -15,7 +15,7 @@ CONSTRAINTS: dict[Word, tuple[str, ...]] = {
     "revived units": ("auxk", "resampling"),
     "weight decay": ("l2",),
 }
-"""All constraints that give a word. The first ones suit most data."""
+"""Constraints that give a word. The first ones suit most data."""
 NETWORKS: dict[Word, str] = {"hidden layers": "mlp"}
 """The usual network that gives a word."""
 

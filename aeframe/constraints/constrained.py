@@ -89,7 +89,7 @@ class ConstrainedAutoencoder(nn.Module):
     def most_rows(self) -> int:
         """Of a batch that no gradient is made for: as many as small tensors have in each layer."""
         model = self.model
-        widest = max(model.inputs, model.latent_dim, *model.layer_sizes) * getattr(model, "k", 1)
+        widest = max(model.inputs, model.latent_dim, *model.layer_sizes) * model.k
         return 0 if self.needs_derivatives else LARGE // widest
 
     @property

@@ -144,6 +144,8 @@ class Autoencoder(Part, nn.Module):
 
     heads: ClassVar[int] = 1
     """Numbers that the encoder gives for each code unit."""
+    k: int = 1
+    """Codes that are drawn for each sample."""
     trades: ClassVar[tuple[str, ...]] = ("latent_dim",)
     """Options that trade the error for a smaller code: no value of theirs is the best by the error alone."""
 
