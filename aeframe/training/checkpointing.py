@@ -14,7 +14,6 @@ import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from pytorch_lightning.callbacks import ModelCheckpoint
-from pytorch_lightning.trainer.connectors.checkpoint_connector import _CheckpointConnector
 from pytorch_lightning.trainer.states import TrainerFn
 
 from aeframe.config.options import CheckpointOptions
@@ -25,6 +24,7 @@ from aeframe.core.signals import Interrupted, Signals
 from aeframe.evaluation.metric_names import better_is
 from aeframe.runs.checkpoint import state_in
 from aeframe.runs.layout import BEST, CHECKPOINTS, LAST, PREVIOUS
+from aeframe.training.loop_position import completes_step, is_last_of_epoch, is_validation_due
 from aeframe.training.objective import is_settled
 
 CALMER = "Write a lower optimizer.lr, trainer.gradient_clip_val=1, or a smaller weight of the term."
@@ -45,14 +45,6 @@ class WholeFiles(TorchCheckpointIO):
             if (why := cause(error)) is None:
                 raise
             raise MachineError(f"{target} could not be written ({reason(why)}).") from error
-
-
-class OwnCheckpoints(_CheckpointConnector):
-    """Goes on from nothing but what it is told: in Slurm's jobs Lightning looks for a file of its own."""
-
-    @property
-    def _hpc_resume_path(self) -> None:
-        return None
 
 
 class Best(ModelCheckpoint):
@@ -130,7 +122,7 @@ class Last(pl.Callback):
 
     def after_batch(self, trainer: pl.Trainer) -> None:
         """A batch is done: save if it is time. Raises Interrupted after a signal."""
-        if trainer.fit_loop._should_accumulate():
+        if not completes_step(trainer):
             return  # its gradients are not in the weights yet
         due = time.monotonic() - self.saved >= self.seconds or self._may_end(trainer)
         device = trainer.strategy.root_device
@@ -170,16 +162,9 @@ class Last(pl.Callback):
         self.saved = time.monotonic()
 
     def _may_end(self, trainer: pl.Trainer) -> bool:
-        loop = trainer.fit_loop.epoch_loop
-        fetcher = trainer.fit_loop._data_fetcher
-        assert fetcher is not None
-        final = (
-            loop._num_ready_batches_reached() and trainer.current_epoch + 1 == trainer.max_epochs
-        )
+        final = is_last_of_epoch(trainer) and trainer.current_epoch + 1 == trainer.max_epochs
         final |= 0 <= trainer.max_steps <= trainer.global_step
-        return (
-            final or trainer.should_stop or (self.may_stop and loop._should_check_val_fx(fetcher))
-        )
+        return final or trainer.should_stop or (self.may_stop and is_validation_due(trainer))
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -201,5 +186,5 @@ def metrics_of(trainer: pl.Trainer) -> dict[str, float]:
 
 def restore_metrics(trainer: pl.Trainer, values: Mapping[str, float]) -> None:
     """Let them know it again."""
-    known = trainer._logger_connector._callback_metrics
-    known.update({str(name): torch.tensor(value) for name, value in values.items()})
+    known = {str(name): torch.tensor(value) for name, value in values.items()}
+    trainer.callback_metrics.update(known)

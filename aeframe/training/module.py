@@ -24,6 +24,7 @@ from aeframe.training.checkpointing import metrics_of, restore_metrics
 from aeframe.training.divergence import Guard, diverged, outlier
 from aeframe.training.epoch import Epoch
 from aeframe.training.learning_rates import follow
+from aeframe.training.loop_position import completes_step
 from aeframe.training.scalars import Noted, Scalars, measure
 from aeframe.training.schedule_lengths import check_covers
 
@@ -152,7 +153,7 @@ class AutoencoderModule(pl.LightningModule):
         ):  # the first is what others are compared with
             self.check(loss.item(), output, step, batch)
         # the last batch of a step speaks
-        if self.logs(step) and not self.trainer.fit_loop._should_accumulate():
+        if self.logs(step) and completes_step(self.trainer):
             self.noted = Noted(output, loss, step, batch)
         return loss
 

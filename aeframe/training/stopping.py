@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytorch_lightning as pl
+from pytorch_lightning.trainer.states import TrainerFn
 
 from aeframe.config.options import EarlyStoppingOptions, UntilOptions
 from aeframe.evaluation.metric_names import better_is
@@ -79,11 +80,12 @@ class EarlyStopping(pl.callbacks.EarlyStopping):
         """Take what was counted; for how long is what the configuration says."""
         super().load_state_dict({**state_dict, "patience": self.patience})
 
-    def _run_early_stopping_check(self, trainer: pl.Trainer) -> None:
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        fits = trainer.state.fn == TrainerFn.FITTING  # not in the validation after it
         counts = trainer.current_epoch >= self.warmup_epochs and is_settled(trainer)
-        if self.may_stop and counts:
+        if self.may_stop and fits and counts:
             before = trainer.should_stop
-            super()._run_early_stopping_check(trainer)
+            super().on_validation_end(trainer, pl_module)
             if not _may_end(trainer):
                 trainer.should_stop = before
             # not stopped_epoch, which testing the best checkpoint restores to that of the checkpoint

@@ -18,8 +18,9 @@ from aeframe.core.errors import UserError
 from aeframe.core.signals import Signals
 from aeframe.monitoring import event_files as events
 from aeframe.monitoring.progress_bar import Bar
+from aeframe.runs.layout import CHECKPOINTS
 from aeframe.training.build import Built
-from aeframe.training.checkpointing import Best, Last, OwnCheckpoints, WholeFiles
+from aeframe.training.checkpointing import Best, Last, WholeFiles
 from aeframe.training.loops import FitLoop
 from aeframe.training.speed.steps_ahead import StepsAhead
 from aeframe.training.stopping import EarlyStopping, Until
@@ -47,7 +48,8 @@ def make_trainer(built: Built, folder: Path, best: Best) -> pl.Trainer:
             callbacks=[*built.callbacks, Bar(built.node["optimized_metric"]), ahead, last, best],
             plugins=[WholeFiles()],
             logger=events.Curves(folder),
-            default_root_dir=folder,
+            # in a Slurm job Lightning would begin with a file hpc_ckpt_* that lies in it
+            default_root_dir=folder / CHECKPOINTS,
             use_distributed_sampler=False,
             num_sanity_val_steps=0,
             enable_progress_bar=False,
@@ -55,7 +57,6 @@ def make_trainer(built: Built, folder: Path, best: Best) -> pl.Trainer:
             inference_mode=not built.net.needs_derivatives,
         )
     trainer.fit_loop = FitLoop(trainer, last)
-    trainer._checkpoint_connector = OwnCheckpoints(trainer)
     # outside of it a signal ends the process at once, where Lightning's handlers would go on
     trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
     return trainer

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.trainer.states import TrainerFn
 
 from aeframe.cli.sweep import SweepTable
 from aeframe.config.check import check
@@ -278,12 +279,14 @@ def test_what_improves_again_before_min_epochs_goes_on(compose: Compose) -> None
         global_step=0,
         strategy=SimpleNamespace(reduce_boolean_decision=lambda decision, all: decision),
         lightning_module=SimpleNamespace(net=build(compose(*SMALL)).net),
+        state=SimpleNamespace(fn=TrainerFn.FITTING),
+        sanity_checking=False,
     )
     ended = []
     for epoch, error in enumerate([1.0, 2.0, 2.0, 2.0, 0.5, 0.6, 0.7]):
         trainer.current_epoch = epoch
         trainer.callback_metrics = {"val/mse": torch.tensor(error)}
-        stopping._run_early_stopping_check(trainer)
+        stopping.on_validation_end(trainer, trainer.lightning_module)
         ended.append(trainer.should_stop)
     assert ended == [*[False] * 6, True]  # the third and fourth would have ended it
 
