@@ -33,7 +33,6 @@ from aeframe.monitoring.dashboard.dashboard import Dashboard
 from aeframe.monitoring.doctor.doctor import Doctor, Signs
 from aeframe.monitoring.doctor.rule import Patient
 from aeframe.training.divergence import Guard
-from aeframe.training.loops import waited
 from aeframe.training.module import AutoencoderModule
 from aeframe.training.objective import planned_end, schedule_notes
 from aeframe.training.processes import require_devices
@@ -92,7 +91,7 @@ def build(cfg: DictConfig | Mapping[str, Any]) -> Built:
         hyperparameters=node,
     )
     made, end = parts.made, planned_end(training, data.batches["train"])
-    signs = Signs(module.scalars.listeners, lambda: module.guard.first, waited)
+    signs = Signs(module.scalars.listeners, lambda: module.guard.first, lambda: module.waited)
     callbacks = [
         Until(made["until"]),
         EarlyStopping(node["optimized_metric"], made["early_stopping"]),

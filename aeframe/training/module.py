@@ -22,11 +22,12 @@ from aeframe.evaluation.metrics import Metrics
 from aeframe.models.autoencoder import Output
 from aeframe.training.checkpointing import metrics_of, restore_metrics
 from aeframe.training.divergence import Guard, diverged, outlier
-from aeframe.training.epoch import Epoch
+from aeframe.training.epoch import Epoch, present_epoch
 from aeframe.training.learning_rates import follow
 from aeframe.training.loop_position import completes_step
 from aeframe.training.scalars import Noted, Scalars, measure
 from aeframe.training.schedule_lengths import check_covers
+from aeframe.training.train_batches import TrainBatches
 
 MakeOptimizer = Callable[[Any], Optimizer]
 MakeScheduler = Callable[[Optimizer], Any]
@@ -64,6 +65,8 @@ class AutoencoderModule(pl.LightningModule):
         self._scheduler_options = dict(scheduler_options or {})
         self._drops = any(isinstance(layer, nn.Dropout) for layer in net.modules())
         self._known: Mapping[str, float] = {}  # the last validation's metrics in an earlier process
+        self._done = 0, 0  # batches of which epoch, in an earlier process
+        self.train_batches: TrainBatches | None = None
         self.scalars = Scalars()
         self.noted: Noted | None = None
         self.save_hyperparameters(dict(hyperparameters or {}), logger=False)
@@ -85,8 +88,16 @@ class AutoencoderModule(pl.LightningModule):
             device=self.device,
         )
 
-    def train_dataloader(self) -> Iterable[Batch]:
-        return self._batches("train", training=True)
+    @property
+    def waited(self) -> float:
+        """Seconds of this process in which training waited for a batch."""
+        return 0.0 if self.train_batches is None else self.train_batches.waited
+
+    def train_dataloader(self) -> TrainBatches:
+        loader: Any = self._batches("train", training=True)
+        loader.sampler.begun = self._done
+        self.train_batches = TrainBatches(loader)
+        return self.train_batches
 
     def val_dataloader(self) -> Iterable[Batch]:
         if "val" not in self.data.splits:
@@ -225,7 +236,7 @@ class AutoencoderModule(pl.LightningModule):
         numbers = measure(output, loss, self.trained, self.trainer, is_sparse=self.net.is_sparse)
         if not self.sees_each_loss:
             self.check(numbers["loss"], output, step, batch)
-        self.scalars.write(numbers, step, self.epoch.images, self.trainer)
+        self.scalars.write(numbers, step, self.epoch.images, self.waited, self.trainer)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["callback_metrics"] = metrics_of(self.trainer)
@@ -233,7 +244,9 @@ class AutoencoderModule(pl.LightningModule):
         checkpoint["data"] = self.data.as_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        batches = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
         self._known = checkpoint["callback_metrics"]
+        self._done = checkpoint["epoch"], batches["current"]["ready"]
         self.guard.load_state_dict(checkpoint["guard"])
 
     def on_train_start(self) -> None:
@@ -245,17 +258,15 @@ class AutoencoderModule(pl.LightningModule):
         self.guard.slow_down(self.trainer.optimizers, schedules)
 
     def on_train_epoch_start(self) -> None:
-        trainer, step = self.trainer, self.trainer.global_step
-        # Lightning steps on what is left of the last window of an epoch, too
-        batches = trainer.num_training_batches
-        steps = max(math.ceil(batches / trainer.accumulate_grad_batches), 1)
-        images = min(batches * self.data.batch_size, len(self.data.splits["train"])) / steps
-        most = trainer.max_steps if trainer.max_steps > 0 else steps
-        logged = min(self.log_every_n_steps, steps, most)
-        ranks = trainer.global_rank, trainer.world_size
-        self.epoch = Epoch(trainer.current_epoch, steps, images, logged, *ranks)
+        self.epoch = present_epoch(
+            self.trainer,
+            samples=len(self.data.splits["train"]),
+            batch_size=self.data.batch_size,
+            log_every_n_steps=self.log_every_n_steps,
+        )
+        step = self.trainer.global_step
         self.net.set_clock(Clock(step, step / self.epoch.steps))
-        self.scalars.begin(step, self.trainer)
+        self.scalars.begin(step, self.waited)
 
     def on_validation_epoch_start(self) -> None:
         self.metrics.reset("val")

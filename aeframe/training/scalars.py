@@ -17,7 +17,6 @@ from aeframe.data import Batch
 from aeframe.models.autoencoder import Output
 from aeframe.monitoring.event_files import write_scalars
 from aeframe.monitoring.sharding import is_sharded
-from aeframe.training.loops import waited
 
 Listener = Callable[[Mapping[str, float]], None]
 
@@ -47,16 +46,24 @@ class Scalars:
         # the last step, when, and all waiting until then
         self._last = (0, time.perf_counter(), 0.0)
 
-    def begin(self, step: int, trainer: pl.Trainer) -> None:
+    def begin(self, step: int, waited: float) -> None:
         """An epoch begins: what lay between it and the one before is no training."""
-        self._last = step - 1, time.perf_counter(), waited(trainer)
+        self._last = step - 1, time.perf_counter(), waited
 
     def write(
-        self, numbers: Mapping[str, float], step: int, images: float, trainer: pl.Trainer
+        self,
+        numbers: Mapping[str, float],
+        step: int,
+        images: float,
+        waited: float,
+        trainer: pl.Trainer,
     ) -> None:
-        """Write down what was measured of a step. images: of each step."""
+        """Write down what was measured of a step.
+
+        images: of each step. waited: seconds in which training waited for batches until now.
+        """
         written = {f"train/{name}": number for name, number in numbers.items()}
-        written |= self._pace(step, images, trainer)
+        written |= self._pace(step, images, waited)
         written["train/learning_rate"] = float(trainer.optimizers[0].param_groups[0]["lr"])
         now = time.time()
         self._unsent.append((written, step, now))
@@ -71,14 +78,14 @@ class Scalars:
         for values, step, when in unsent:
             write_scalars(loggers, values, step, when)
 
-    def _pace(self, step: int, images: float, trainer: pl.Trainer) -> dict[str, float]:
+    def _pace(self, step: int, images: float, waited: float) -> dict[str, float]:
         """Since the last step that was written, or the epoch's beginning."""
-        before, since, waiting_before = self._last
-        now, waiting = time.perf_counter(), waited(trainer)
-        self._last = step, now, waiting
+        before, since, waited_before = self._last
+        now = time.perf_counter()
+        self._last = step, now, waited
         return {
             "train/images_per_second": (step - before) * images / (now - since),
-            "train/data_waiting": min(1.0, (waiting - waiting_before) / (now - since)),
+            "train/data_waiting": min(1.0, (waited - waited_before) / (now - since)),
         }
 
 
@@ -111,7 +118,7 @@ def measure(
 def _scale(trainer: pl.Trainer) -> float:
     """By how much gradients are too large: with 16-mixed a fused optimizer divides them in its own step."""
     scaler = getattr(trainer.precision_plugin, "scaler", None)
-    divides = getattr(trainer.optimizers[0], "_step_supports_amp_scaling", False)
+    divides = trainer.optimizers[0].param_groups[0].get("fused", False)
     return float(scaler.get_scale()) if scaler is not None and divides else 1.0
 
 

@@ -21,7 +21,7 @@ from aeframe.monitoring.progress_bar import Bar
 from aeframe.runs.layout import CHECKPOINTS
 from aeframe.training.build import Built
 from aeframe.training.checkpointing import Best, Last, WholeFiles
-from aeframe.training.loops import FitLoop
+from aeframe.training.lightning_adapter import FitLoop, ignore_signals
 from aeframe.training.speed.steps_ahead import StepsAhead
 from aeframe.training.stopping import EarlyStopping, Until
 
@@ -57,8 +57,7 @@ def make_trainer(built: Built, folder: Path, best: Best) -> pl.Trainer:
             inference_mode=not built.net.needs_derivatives,
         )
     trainer.fit_loop = FitLoop(trainer, last)
-    # outside of it a signal ends the process at once, where Lightning's handlers would go on
-    trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
+    ignore_signals(trainer)
     return trainer
 
 

@@ -19,9 +19,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from aeframe.config.check import check
-from aeframe.config.options import CheckpointOptions
 from aeframe.core.errors import UserError
-from aeframe.core.signals import Signals
 from aeframe.evaluation.baselines import Baseline
 from aeframe.evaluation.card import Card
 from aeframe.evaluation.copy_check import CopyCheck
@@ -34,8 +32,6 @@ from aeframe.monitoring.doctor.saturation import SAMPLES, saturated
 from aeframe.monitoring.doctor.suggestions import Override, first_valid
 from aeframe.monitoring.progress_bar import Bar
 from aeframe.training.build import Built, build
-from aeframe.training.checkpointing import Last
-from aeframe.training.loops import FitLoop
 from aeframe.training.module import AutoencoderModule
 from aeframe.training.next_commands import next_commands
 from aeframe.training.resume.checkpoint_check import UnfitError, check_like
@@ -70,10 +66,6 @@ def fitted(built: Built, *more: pl.Callback, **options: Any) -> tuple[Doctor, pl
         enable_model_summary=False,
         num_sanity_val_steps=0,
     )
-    never = CheckpointOptions(every_minutes=1e9)
-    last = Last(Path("/nowhere"), never, Signals(), may_stop=False, keeps_previous=False)
-    last.after_batch = lambda trainer: None  # type: ignore[method-assign]
-    trainer.fit_loop = FitLoop(trainer, last)
     trainer.fit(built.module)
     return doctor_of(built), trainer
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.loops.fetchers import _DataFetcher, _PrefetchDataFetcher
+from pytorch_lightning.loops.fetchers import _PrefetchDataFetcher
 from pytorch_lightning.utilities.combined_loader import CombinedLoader
 from torch import Tensor
 
@@ -22,9 +22,9 @@ from aeframe.core import signals as interruption
 from aeframe.core.errors import TrainingError
 from aeframe.data import Batch
 from aeframe.models.likelihoods import Bernoulli, Gaussian, Likelihood
-from aeframe.training.loops import Fetcher
 from aeframe.training.module import AutoencoderModule
 from aeframe.training.speed import steps_ahead
+from aeframe.training.train_batches import TrainBatches
 from tests.support.paces import (
     SMALL,
     Compose,
@@ -508,15 +508,17 @@ def test_the_command_writes_the_values_of_the_very_step(
 # --------------------------------------------------------------------------------------- the batches
 
 
-@pytest.mark.parametrize("count", [0, 1, 4])
-def test_batches_come_as_from_lightnings_fetcher(count: int) -> None:
-    def begun() -> _PrefetchDataFetcher:
+@pytest.mark.parametrize(("count", "limit"), [(0, None), (1, None), (4, None), (4, 3), (4, 9)])
+def test_batches_come_as_from_lightnings_loader(count: int, limit: int | None) -> None:
+    def fetching(loader: CombinedLoader) -> _PrefetchDataFetcher:
+        loader.limits = limit
         fetcher = _PrefetchDataFetcher()
-        fetcher.setup(CombinedLoader(range(count), "max_size_cycle"))
+        fetcher.setup(loader)
         iter(fetcher)
+        assert len(loader) == min(count, count if limit is None else limit)
         return fetcher
 
-    def epochs(fetcher: _DataFetcher) -> list[Any]:
+    def epochs(fetcher: _PrefetchDataFetcher) -> list[Any]:
         found: list[Any] = []
         for _ in range(2):
             found.append([(batch, fetcher.fetched, fetcher.done) for batch in fetcher])
@@ -524,26 +526,26 @@ def test_batches_come_as_from_lightnings_fetcher(count: int) -> None:
                 next(fetcher)
         return found
 
-    plain, ours = begun(), Fetcher(begun())
-    assert epochs(ours) == epochs(plain)
-    assert len(epochs(ours)[0]) == count
-    first, second = Fetcher(begun()), begun()
-    if count:
-        assert next(first) == next(second)  # of the epoch that was begun
+    plain, ours = CombinedLoader(range(count), "max_size_cycle"), TrainBatches(range(count))
+    found = epochs(fetching(ours))
+    assert found == epochs(fetching(plain))
+    assert [len(epoch) for epoch in found] == 2 * [len(ours)]
+    if count:  # of an epoch that was begun
+        assert next(fetching(TrainBatches(range(count)))) == (0, 0, 0)
 
 
 def test_training_gets_its_batches_from_ours(
     trained: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fetched, fetch = [], Fetcher.__next__
+    fetched, fetch = [], TrainBatches.__next__
 
-    def noted(self: Fetcher) -> tuple[Any, int, int]:
-        fetched.append(self.fetched)
-        return fetch(self)
+    def noted(self: TrainBatches) -> tuple[Any, int, int]:
+        fetched.append(fetch(self))
+        return fetched[-1]
 
-    monkeypatch.setattr(Fetcher, "__next__", noted)
+    monkeypatch.setattr(TrainBatches, "__next__", noted)
     trained("auto")
-    assert fetched == 2 * list(range(BATCHES))
+    assert [index for _, index, _ in fetched] == 2 * list(range(BATCHES))
 
 
 PLACES = {

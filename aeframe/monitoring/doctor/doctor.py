@@ -42,7 +42,7 @@ class Signs:
 
     listeners: list[Callable[[Mapping[str, float]], None]]
     first_loss: Callable[[], float | None]
-    waited: Callable[[pl.Trainer], float]
+    waited: Callable[[], float]
 
 
 class Doctor(pl.Callback):
@@ -114,7 +114,7 @@ class Doctor(pl.Callback):
             loss=means["loss"],
             gradient_norm=means["gradient_norm"],
             waiting=self.waiting.taken(),
-            waited=self.signs.waited(trainer),
+            waited=self.signs.waited(),
             saturated={} if is_sharded(trainer) else saturated(self.patient),
             samples=min(COUNTED, self.patient.data.spec.samples),
             told=frozenset(rule.name for rule in self.rules if rule.spoke is not None),

@@ -15,7 +15,7 @@ from pytorch_lightning.strategies import SingleDeviceStrategy
 from torch.optim import Optimizer
 
 from aeframe.data import Batch
-from aeframe.training.loops import EpochLoop
+from aeframe.training.lightning_adapter import EpochLoop
 from aeframe.training.module import AutoencoderModule
 from aeframe.training.speed.cuda_graph import Graph, graph_for, say
 
