@@ -236,6 +236,7 @@ class Graph:
 
 def _held(part: nn.Module) -> tuple[dict[str, Any], dict[str, Any]]:
     """What a module holds, and its buffers."""
+    # private: named_buffers() leaves out those that are None
     return dict(vars(part)), dict(part._buffers)
 
 

@@ -144,6 +144,7 @@ class _Ahead:
         self.context = nullcontext if plain else plugin.train_step_context
         counted = self.loop.automatic_optimization.optim_progress.optimizer
         self.counter, self.zeroed = counted.step, counted.zero_grad
+        # private: Lightning counts here which batch is an epoch's last, and no hook is given it
         self.fetcher: Any = self.trainer.fit_loop._data_fetcher
         self.device, self.schedules = module.device, bool(self.trainer.lr_scheduler_configs)
         every = self.trainer.val_check_batch
@@ -179,6 +180,7 @@ class _Ahead:
         if self.schedules:
             loop.update_lr_schedulers("step", update_plateau_schedulers=False)
         batches.increment_completed()
+        # private: Lightning's counter of steps for loggers has no other name
         loop._batches_that_stepped += 1
 
     def _take(self, batch: Batch, index: int) -> None:
