@@ -30,8 +30,8 @@ def is_private(name: str) -> bool:
 def find_uses(package: Path) -> list[Use]:
     """Find all private names that the package's files do not define themselves, in order.
 
-    These are imports, attributes, attributes named by a string, methods that a class of ours replaces in one of
-    another library, and attributes of an imported module or class that are set.
+    These are imports, attributes, attributes named by a string, methods of another library that a class of
+    ours replaces, and attributes of an imported module or class that are set.
     """
     found = []
     for file in sorted(package.rglob("*.py")):
