@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from argparse import Action
+from typing import Any
+
 from aeframe.cli.completion import FLAG
 from aeframe.cli.verbs import VERBS
 from aeframe.cli.verbs.verb import Parser
@@ -63,8 +66,19 @@ def script(shell: str) -> str:
 
 def options(name: str) -> list[str]:
     """The options of a verb."""
-    parser = Parser(f"aeframe {name}")
+    parser = _Recorder(f"aeframe {name}")
     VERBS[name].arguments(parser)
-    return [
-        word for action in parser._actions for word in action.option_strings if word[:2] == "--"
-    ]
+    return parser.options
+
+
+class _Recorder(Parser):
+    """Parser that keeps the long names of its options."""
+
+    def __init__(self, prog: str) -> None:
+        self.options: list[str] = []
+        super().__init__(prog)
+
+    def add_argument(self, *names: str, **settings: Any) -> Action:
+        action = super().add_argument(*names, **settings)
+        self.options += [name for name in action.option_strings if name.startswith("--")]
+        return action

@@ -161,7 +161,7 @@ def test_waiting_is_the_share_of_the_time_between_logged_steps(
             yield now
 
     from aeframe.data.datamodule import Resident
-    from aeframe.training import loops
+    from aeframe.training import train_batches
 
     batches, write = Resident.__iter__, scalars.Scalars.write
 
@@ -177,7 +177,7 @@ def test_waiting_is_the_share_of_the_time_between_logged_steps(
         write(self, *what)
 
     clock = SimpleNamespace(perf_counter=lambda: next(ticking()), time=lambda: 1e9 + now)
-    for room in (loops, scalars):
+    for room in (train_batches, scalars):
         monkeypatch.setattr(room, "time", clock)
     monkeypatch.setattr(Resident, "__iter__", slow)
     monkeypatch.setattr(scalars.Scalars, "write", slowly)
