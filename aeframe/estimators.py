@@ -16,8 +16,8 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from aeframe.core.errors import UserError
-from aeframe.core.local_paths import local
-from aeframe.core.signals import held_back
+from aeframe.core.local_paths import expand_path
+from aeframe.core.signals import delay_sigint
 from aeframe.runs.containers import without_bfloat16
 from aeframe.runs.model import Model
 from aeframe.runs.model_file import load
@@ -82,7 +82,9 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             self, given, dtype=np.float64, ensure_min_samples=FEWEST, ensure_min_features=2
         )
         try:
-            folder = None if self.folder is None else local(self.folder, f"folder={self.folder}")
+            folder = (
+                None if self.folder is None else expand_path(self.folder, f"folder={self.folder}")
+            )
         except UserError as error:
             raise ValueError(str(error)) from error
         if folder is not None and (name := "a run" if holds_run(folder) else held(folder)):
@@ -140,7 +142,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         return x.reshape(-1, *self.shape)
 
     def _trained(self, x: np.ndarray, file: Path, folder: Path) -> Model:
-        with held_back():
+        with delay_sigint():
             from aeframe.config.check import check
             from aeframe.training.run import run
 

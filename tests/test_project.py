@@ -68,7 +68,7 @@ def test_the_workflow_runs_on_each_python_that_is_allowed() -> None:
 
 @pytest.mark.parametrize(
     "part",
-    [aeframe.load, aeframe.Model, codec.Codec, codec.calibrated, codec.load, codec.save,
+    [aeframe.load, aeframe.Model, codec.Codec, codec.calibrate, codec.load, codec.save,
      estimators.AutoencoderTransformer, Autoencoder, Constraint, DataModule, Likelihood, Network],
     ids=lambda part: part.__name__,
 )  # fmt: skip

@@ -14,8 +14,8 @@ from typing import Any, NoReturn
 from aeframe.cli.hydra_keys import is_new_folder
 from aeframe.config.composition import CONF
 from aeframe.config.override_words import AUTOMATIC, key_of, quoted
-from aeframe.core.errors import UserError, closest, unreadable
-from aeframe.core.local_paths import local
+from aeframe.core.errors import UserError, build_read_error, find_closest
+from aeframe.core.local_paths import expand_path
 
 FLAGS: dict[tuple[str, ...], bool | str] = {  # Hydra's, and whether a value follows
     ("--config-name", "-cn"): True,
@@ -64,7 +64,11 @@ class Command:
     def sweep(self) -> Path | None:
         """The folder of the sweep, if the command line names one."""
         said = [w.partition("=")[2] for w in self.overrides if key_of(w) == "hydra.sweep.dir"]
-        return local(unquoted(said[-1]), f"hydra.sweep.dir={unquoted(said[-1])}") if said else None
+        return (
+            expand_path(unquoted(said[-1]), f"hydra.sweep.dir={unquoted(said[-1])}")
+            if said
+            else None
+        )
 
     def going_on(self, folder: Path) -> Command:
         """The same, for a run that goes on in this folder."""
@@ -104,7 +108,7 @@ class Command:
         key = f"hydra.{'sweep' if sweeps else 'run'}.dir"
         if written["dir"] == "":
             raise UserError(key, "is empty", f"Write {key}=FOLDER.")
-        folder = None if is_new else local(str(where.dir), f"{key}={where.dir}")
+        folder = None if is_new else expand_path(str(where.dir), f"{key}={where.dir}")
         with open_dict(cfg):
             del cfg["hydra"]
         return cfg, folder, sweeps
@@ -190,7 +194,7 @@ def _own_folder(name: str) -> Path:
         for path in folder.iterdir():
             path.is_dir()
     except OSError as error:
-        raise unreadable(where, error, "") from error
+        raise build_read_error(where, error, "") from error
     return folder
 
 
@@ -237,7 +241,7 @@ def no_option(group: str, option: str, folders: Sequence[Path]) -> UserError:
     """An option that is not among those of its group."""
     files = (f for folder in folders for f in (folder / group).glob("*.yaml"))
     known = sorted({file.stem for file in files if file.is_file()})
-    close = closest(option, known)
+    close = find_closest(option, known)
     hint = f"Did you mean {group}={close}? " if close else ""
     return UserError(f"{group}={option}", "no such option", f"{hint}There are {', '.join(known)}.")
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from aeframe.config.composition import CONF, chosen
-from aeframe.core.process import called
+from aeframe.core.process import get_command
 
 ORDER = ("model", "constraint", "dataset", "network", "likelihood", "hardware", "experiment")
 HELP = """\
@@ -56,4 +56,4 @@ def help_text(folders: Sequence[Path] = (CONF,)) -> str:
             mark = "*" if option in default.get(group, ()) else " "
             lines.append(f"{name:<10} {mark}{option:<15} {summary(file)}".rstrip())
             name = ""
-    return HELP.format(called=called(), options="\n".join(lines))
+    return HELP.format(called=get_command(), options="\n".join(lines))

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from aeframe.cli.command_line import QUOTING, Command, as_typed, no_option, unquoted
-from aeframe.core.errors import MachineError, UserError, closest, reason
-from aeframe.core.files import DISK, cause, file_of
+from aeframe.core.errors import MachineError, UserError, describe_error, find_closest
+from aeframe.core.files import DISK, find_filename, find_os_error
 
 FOLDER = (
     *(errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP),
@@ -36,7 +36,7 @@ def explained(command: Command) -> Iterator[None]:
     try:
         yield
     except (HydraException, OmegaConfBaseException, YAMLError) as error:
-        if (why := cause(error)) is not None and why.errno in (*FOLDER, *DISK):
+        if (why := find_os_error(error)) is not None and why.errno in (*FOLDER, *DISK):
             raise _unwritable(why, command) from error
         raise _translated(error, command) from error
     except UnicodeDecodeError as error:
@@ -51,11 +51,11 @@ def explained(command: Command) -> Iterator[None]:
 
 def _unwritable(error: OSError, command: Command) -> UserError | MachineError:
     """A run's folder that cannot be made or written into."""
-    where = file_of(error) or _folder(command)
+    where = find_filename(error) or _folder(command)
     if error.errno in DISK and error.errno != errno.EROFS:
-        return MachineError(f"{where} could not be written ({reason(error)}).")
+        return MachineError(f"{where} could not be written ({describe_error(error)}).")
     remedy = "Write hydra.run.dir=FOLDER (-m: hydra.sweep.dir) where you may write."
-    return UserError(where, reason(error), remedy)
+    return UserError(where, describe_error(error), remedy)
 
 
 def _folder(command: Command) -> str:
@@ -119,7 +119,7 @@ def _no_group(found: re.Match[str], command: Command) -> UserError:
     if key.startswith("hydra."):
         return UserError(key, "unknown key", "See --cfg hydra for all keys.")
     known = sorted({f.name for folder in command.folders for f in folder.iterdir() if f.is_dir()})
-    close = closest(key, known)
+    close = find_closest(key, known)
     hint = f"Did you mean {close}? " if close else ""
     return UserError(key, "no such group", f"{hint}There are {', '.join(known)}.")
 
@@ -136,7 +136,7 @@ def _no_plugin(found: re.Match[str], command: Command) -> UserError:
         remedy = f'Install it: python -m pip install -e ".[{EXTRAS[name]}]".'
         return UserError(f"hydra/{kind}={name}", "is not installed", remedy)
     known = ["basic", *EXTRAS]
-    close = closest(name, known)
+    close = find_closest(name, known)
     hint = f"Did you mean hydra/{kind}={close}? " if close else ""
     return UserError(f"hydra/{kind}={name}", "no such option", f"{hint}There is basic.")
 

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from aeframe.core.errors import UserError, short
-from aeframe.core.local_paths import local
+from aeframe.core.errors import UserError, shorten
+from aeframe.core.local_paths import expand_path
 
 CALLBACKS = {"table": {"_target_": "aeframe.cli.sweep.SweepTable"}}
 LAUNCHERS = {
@@ -129,8 +129,8 @@ def check_search_path(primary: Any) -> None:
 
 def _check_folder(key: str, folder: Any) -> None:
     """A folder of this machine, as Hydra makes it: it does not know what ~ means."""
-    where = short(f"{key}={folder}")
-    path = local(str(folder), where)
+    where = shorten(f"{key}={folder}")
+    path = expand_path(str(folder), where)
     if str(folder).startswith("~"):
         there = f"./{path}" if str(path).startswith("~") else path  # no user has that name
         raise UserError(where, "Hydra does not know ~", f"Write {key}={there}.")
@@ -155,7 +155,7 @@ def _check_job(job: Mapping[str, Any], typed: Typed) -> None:
 def _check_callbacks(callbacks: Mapping[str, Any]) -> None:
     for name, node in callbacks.items():
         if CALLBACKS.get(name) != node:
-            where = f"hydra.callbacks.{short(name)}"
+            where = f"hydra.callbacks.{shorten(name)}"
             raise UserError(where, "Hydra may have no callback but aeframe's own", OUT)
 
 
@@ -163,7 +163,7 @@ def _check_logging(node: Mapping[str, Any], where: str) -> None:
     for path, value in _leaves(node):
         known = next((LOGGING[key] for key in LOGGING if re.fullmatch(key, path)), None)
         if known is None or (isinstance(value, str) and not known.fullmatch(value)):
-            place = short(f"{where}.{path.replace('/', '.')}")
+            place = shorten(f"{where}.{path.replace('/', '.')}")
             raise UserError(place, "of logging, a file may set levels and formats", OUT)
 
 
@@ -186,7 +186,7 @@ def _check_sweeper(node: Mapping[str, Any], typed: Typed) -> None:
         _check_keys(rest, f"{where}.sampler", typed)
     for space in ("params", "search_space"):
         for key, inner in _mapping(node.get(space), f"{where}.{space}").items():
-            place = short(f"{where}.{space}.{key}")
+            place = shorten(f"{where}.{space}.{key}")
             if not re.fullmatch(r"[+~]*(?!hydra\b)[A-Za-z][\w./@-]*", str(key)):
                 raise UserError(place, "cannot be swept over", OUT)
             for path, value in _leaves({"values": inner}):
@@ -201,7 +201,7 @@ def _plugin(node: Mapping[str, Any], where: str, known: Mapping[str, str], group
         if path == target:
             return name
     remedy = f"Write {group}=NAME; there are {', '.join(known)}."
-    raise UserError(f"{where}._target_={short(target)}", "is not known to aeframe", remedy)
+    raise UserError(f"{where}._target_={shorten(target)}", "is not known to aeframe", remedy)
 
 
 def _check_keys(node: Mapping[str, Any], where: str, typed: Typed) -> None:
@@ -213,10 +213,10 @@ def _check_keys(node: Mapping[str, Any], where: str, typed: Typed) -> None:
         if any(f"{key}.".startswith(f"{only}.") for only in TYPED):
             raise _typed_only(key)
         if not re.fullmatch(r"[A-Za-z]\w*(/[A-Za-z0-9][\w.-]*)*", path):
-            raise UserError(short(key), "is no key of Hydra's", OUT)
+            raise UserError(shorten(key), "is no key of Hydra's", OUT)
         if isinstance(value, str) and not PLAIN.fullmatch(value):
             what = "must be a plain number or text, without quotes or ${...}"
-            raise UserError(f"{key}={short(value)}", what, "Write the value itself.")
+            raise UserError(f"{key}={shorten(value)}", what, "Write the value itself.")
 
 
 def _typed(words: Sequence[str]) -> Typed:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from aeframe.core.errors import TrainingError, UserError
-from aeframe.core.signals import Interrupted, held_back
+from aeframe.core.signals import Interrupted, delay_sigint
 from aeframe.runs.foreign_files import Beginning
 
 
@@ -36,7 +36,7 @@ class Jobs:
 
         Returns whether there is a checkpoint to go on from.
         """
-        with held_back():
+        with delay_sigint():
             from aeframe.config.check import check
             from aeframe.config.node import plain
 
@@ -51,7 +51,7 @@ class Jobs:
         """
         if node.get("resume") is None or folder is None:
             return node, None
-        with held_back():
+        with delay_sigint():
             from aeframe.config.override_words import AUTOMATIC
             from aeframe.runs.checkpoint import saved_in
             from aeframe.training.resume import configuration as resume
@@ -161,7 +161,7 @@ class Jobs:
 
         from aeframe.cli.sweep import FAILED
 
-        with held_back():
+        with delay_sigint():
             from aeframe.config.node import plain
             from aeframe.config.override_words import AUTOMATIC
             from aeframe.runs.folder import refuse_used

@@ -11,7 +11,7 @@ from aeframe.cli.exit import end_with
 from aeframe.cli.train import (
     train,
 )
-from aeframe.core.signals import ended_by
+from aeframe.core.signals import raise_on
 from aeframe.core.version import __version__
 
 DESCRIPTION = """\
@@ -55,7 +55,7 @@ def _work(argv: Sequence[str]) -> int:
         verb.arguments(parser)
         options = parser.parse_args(argv[1:])
         refuse_addresses(vars(options).values())
-        with ended_by([signal.SIGTERM]):  # what is half there goes
+        with raise_on([signal.SIGTERM]):  # what is half there goes
             verb.run(options)
         return 0
     told = {"train": "train an autoencoder", **{v.name: v.summary for v in VERBS.values()}}

@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 
-from aeframe.core.errors import reason
+from aeframe.core.errors import describe_error
 
 SECONDS = 60  # for Slurm's answer, of the little time that is left
 
@@ -33,7 +33,7 @@ def requeue() -> str:
             timeout=SECONDS,
         )
     except (OSError, subprocess.SubprocessError) as error:
-        return f"Slurm does not start job {number} again ({reason(error)})"
+        return f"Slurm does not start job {number} again ({describe_error(error)})"
     if ended.returncode:
         said = ended.stderr.strip().splitlines() or [f"scontrol ended with {ended.returncode}"]
         return f"Slurm does not start job {number} again ({said[0]})"

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from aeframe.core.errors import MachineError, reason
+from aeframe.core.errors import MachineError, describe_error
 
 
 class StandardOutput:
@@ -65,4 +65,4 @@ def heard() -> Iterator[None]:
 
 
 def _unwritable(error: OSError) -> MachineError:
-    return MachineError(f"standard output could not be written ({reason(error)}).")
+    return MachineError(f"standard output could not be written ({describe_error(error)}).")

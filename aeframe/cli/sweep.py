@@ -15,9 +15,9 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from aeframe.core.errors import short
+from aeframe.core.errors import shorten
 from aeframe.core.regular_files import read_text
-from aeframe.core.strict_json import cell
+from aeframe.core.strict_json import format_cell
 from aeframe.evaluation.tradeoffs import Trade, trading, unbeaten
 from aeframe.runs.evaluation_file import LARGEST, UNREADABLE, number, read_evaluation
 
@@ -130,7 +130,7 @@ def _evaluation(job: Job) -> dict[str, str]:
         name, direction = str(by["name"]), str(by["direction"])
         job.is_validated, job.copies = bool(validation), not check["passed"]
         # older runs did not choose it
-        job.normalization = short(
+        job.normalization = shorten(
             card.get("normalization") or job.overrides.get(NORMALIZATION, USUAL)
         )
         job.trade = Trade.read(card.get("trade"))
@@ -138,7 +138,7 @@ def _evaluation(job: Job) -> dict[str, str]:
         job.error = UNREADABLE
         return {}
     job.value, job.error_in_validation, job.metrics = value, error_in_validation, metrics
-    return {short(name): direction}
+    return {shorten(name): direction}
 
 
 def _overrides(file: Path) -> dict[str, str]:
@@ -153,7 +153,7 @@ def _overrides(file: Path) -> dict[str, str]:
 
 def _first_line(file: Path) -> str:
     try:
-        return short(read_text(file, LARGEST).partition("\n")[0])
+        return shorten(read_text(file, LARGEST).partition("\n")[0])
     except (OSError, ValueError):
         return ""
 
@@ -272,8 +272,8 @@ def _table(
             empty = [""] * len([*price, *present])
             table.add_row("-", *chosen, "failed", *empty, number, style="red")
             continue
-        shown = [cell(job.metrics.get(name), ".4g") for name in present]
-        paid = [cell(job.trade.values[1] if job.trade else None, ".4g") for _ in price]
+        shown = [format_cell(job.metrics.get(name), ".4g") for name in present]
+        paid = [format_cell(job.trade.values[1] if job.trade else None, ".4g") for _ in price]
         place = "*" * job.is_unbeaten if traded else str(rank)
-        table.add_row(place, *chosen, cell(job.value, ".5g"), *paid, *shown, number)
+        table.add_row(place, *chosen, format_cell(job.value, ".5g"), *paid, *shown, number)
     return table

@@ -13,8 +13,8 @@ from typing import Any
 from aeframe.cli.exit import end_with
 from aeframe.cli.jobs import Jobs
 from aeframe.cli.slurm import is_in_job
-from aeframe.core.errors import Problem, UserError, unreadable
-from aeframe.core.signals import REQUEUE, Interrupted, ended_by, held_back
+from aeframe.core.errors import Problem, UserError, build_read_error
+from aeframe.core.signals import REQUEUE, Interrupted, delay_sigint, raise_on
 
 
 def train() -> None:
@@ -40,7 +40,7 @@ def _train(argv: Sequence[str]) -> int:
 
         print(help_text(command.folders), end="")
         return 0
-    with held_back():
+    with delay_sigint():
         import hydra
 
         from aeframe.cli.checked_loader import checked_composition
@@ -70,7 +70,7 @@ def _train(argv: Sequence[str]) -> int:
             *([REQUEUE] if sweeps or is_in_job() else []),
         ]
         try:
-            with ended_by(ends):
+            with raise_on(ends):
                 hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")(jobs)()
         except (Interrupted, KeyboardInterrupt) as end:
             raise jobs.ended(end) from None
@@ -87,13 +87,13 @@ def _train(argv: Sequence[str]) -> int:
 def _resumed(command: Any) -> Any:
     """The command line, in the folder of the run that it names."""
     from aeframe.config.override_words import AUTOMATIC
-    from aeframe.core.local_paths import local
+    from aeframe.core.local_paths import expand_path
     from aeframe.core.process import is_first_process
 
     if not command.trains or command.resume in (None, *AUTOMATIC):
         return command
     word = f"resume={command.resume}"
-    folder = local(command.resume, word)
+    folder = expand_path(command.resume, word)
     if command.names("hydra.run.dir"):
         if not is_first_process():
             return command  # the first one told it
@@ -107,7 +107,7 @@ def _resumed(command: Any) -> Any:
         if not (folder / "checkpoints" / "last.ckpt").exists():
             raise _no_run(word, folder)
     except OSError as error:
-        raise unreadable(word, error, "") from error
+        raise build_read_error(word, error, "") from error
     return command.going_on(folder)
 
 

@@ -1,7 +1,7 @@
 """Codes as bytes, and back."""
 
-from aeframe.codec.calibration import calibrated
+from aeframe.codec.calibration import calibrate
 from aeframe.codec.codec import Codec
 from aeframe.codec.codec_file import load, save
 
-__all__ = ["Codec", "calibrated", "load", "save"]
+__all__ = ["Codec", "calibrate", "load", "save"]

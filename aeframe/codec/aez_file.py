@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from aeframe.codec.codec import Codec, Samples, decibels, errors
+from aeframe.codec.codec import Codec, Samples, compute_errors, to_decibels
 from aeframe.codec.container.file_errors import (
     ContainerError,
     DamagedError,
@@ -18,16 +18,16 @@ from aeframe.codec.container.file_errors import (
     UnlikeError,
 )
 from aeframe.codec.container.format import DTYPES, Header, Kind, Reader, Writer
-from aeframe.codec.container.sections import Part, parts
+from aeframe.codec.container.sections import Part, group_sections
 from aeframe.codec.likeness import Finding
 from aeframe.codec.packing import (
     MOST_NAMES,
     Packer,
-    header_of,
-    kept_names,
-    named,
-    names_in,
+    build_header,
+    choose_names,
+    read_names,
     unpack,
+    write_names,
 )
 from aeframe.core.errors import UserError
 
@@ -56,7 +56,7 @@ class Summary:
     @property
     def mean_psnr(self) -> float:
         """Of the mean error of all samples."""
-        return float(decibels(float((10 ** (-self.psnr / 10)).mean())))
+        return float(to_decibels(float((10 ** (-self.psnr / 10)).mean())))
 
 
 def compress(
@@ -69,19 +69,19 @@ def compress(
 
     names: of the files that they are from, one each, to be kept (see kept_names). Raises UserError.
     """
-    header, found = header_of(packer.codec), Summary()
+    header, found = build_header(packer.codec), Summary()
     if header.dtype not in DTYPES:
         what = f"samples of {header.dtype} cannot be compressed"
         raise UserError("model", what, f"Train on one of {', '.join(DTYPES)}.")
-    kept = None if names is None else kept_names(names)
+    kept = None if names is None else choose_names(names)
     found.named = kept is not None
     writer = Writer(file, header)
     for x in blocks:
         here = slice(found.samples, found.samples + len(x))
         packed = packer.pack(x)
         if packer.on_unlike == "error" and packed.findings:
-            raise _unlike(packed.findings[0], found.samples, names)
-        own = [] if kept is None else [named(kept[here])]
+            raise _build_unlike_error(packed.findings[0], found.samples, names)
+        own = [] if kept is None else [write_names(kept[here])]
         for section in (*own, *packed.sections):
             writer.section(*section)
             found.payload += len(section.payload) * (section.kind is Kind.CODED)
@@ -96,7 +96,7 @@ def compress(
     return found
 
 
-def _unlike(finding: Finding, before: int, names: Sequence[str] | None) -> UnlikeError:
+def _build_unlike_error(finding: Finding, before: int, names: Sequence[str] | None) -> UnlikeError:
     """before: samples of earlier sections."""
     first, last = (before + int(place) for place in finding.places[[0, -1]])
     where = " to ".join(
@@ -131,7 +131,7 @@ class Contents:
             self.named += part.names.samples
             if self.named > MOST_NAMES:
                 raise DamagedError("makes no sense: it holds more names than a file keeps")
-            names_in(part.names)
+            read_names(part.names)
         for section in filter(None, (part.names, part.stored, part.coded)):
             self.sections += 1
             kind = section.kind.name.lower()
@@ -142,30 +142,30 @@ def inspect(file: Path) -> Contents:
     """Look at a file without its model. Raises ContainerError unless every byte is as it was written."""
     reader = Reader(file)
     found = Contents(reader.header, reader.size)
-    with _told(file):
-        for part in parts(reader.sections()):
+    with _translate_errors(file):
+        for part in group_sections(reader.sections()):
             found.add(part)
     return found
 
 
-def names(file: Path, found: Contents) -> list[str] | None:
+def list_names(file: Path, found: Contents) -> list[str] | None:
     """Of all samples of a file that was looked at; None unless each has one. Raises ContainerError."""
     if found.named != found.samples:
         return None
-    with _told(file):
-        named = (part.names for part in parts(Reader(file).sections()))
-        return [name for section in named if section for name in names_in(section)]
+    with _translate_errors(file):
+        named = (part.names for part in group_sections(Reader(file).sections()))
+        return [name for section in named if section for name in read_names(section)]
 
 
-def read(codec: Codec, file: Path) -> Iterator[Samples]:
+def decompress(codec: Codec, file: Path) -> Iterator[Samples]:
     """The samples of a file, [n, *shape] at a time. Raises ContainerError."""
-    reader, ours = Reader(file), header_of(codec)
+    reader, ours = Reader(file), build_header(codec)
     if reader.header != ours:
         theirs, own = (header.identity.hex()[:12] for header in (reader.header, ours))
         what = f"was compressed by model {theirs}, and this one is {own}"
         remedy = "Name the run that compressed it, with the codec.safetensors that it had then."
         raise ModelMismatchError(file, what, remedy)
-    with _told(file):
+    with _translate_errors(file):
         yield from unpack(codec, reader.sections())
 
 
@@ -175,7 +175,7 @@ def verify(codec: Codec, file: Path, against: Iterator[Samples] | None) -> tuple
     """
     samples, found = 0, [np.zeros(0)]
     rest = np.zeros(0)
-    for x in read(codec, file):
+    for x in decompress(codec, file):
         samples += len(x)
         while against is not None and len(rest) < len(x):
             block = next(against, None)
@@ -187,7 +187,7 @@ def verify(codec: Codec, file: Path, against: Iterator[Samples] | None) -> tuple
         if against is not None and rest.shape[1:] != x.shape[1:]:
             raise ContainerError(file, "holds images of another size than what it is compared with")
         if against is not None:
-            found.append(errors(codec.model, rest[: len(x)], x))
+            found.append(compute_errors(codec.model, rest[: len(x)], x))
             rest = rest[len(x) :]
     if len(rest) or (against is not None and next(against, None) is not None):
         raise ContainerError(file, "holds fewer samples than what it is compared with")
@@ -195,7 +195,7 @@ def verify(codec: Codec, file: Path, against: Iterator[Samples] | None) -> tuple
 
 
 @contextmanager
-def _told(file: Path) -> Iterator[None]:
+def _translate_errors(file: Path) -> Iterator[None]:
     """What is wrong with a part that is whole, of its file."""
     try:
         yield

@@ -5,11 +5,19 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from aeframe.codec.codec import Codec, Samples, decibels, errors, restored, rounded, units
-from aeframe.codec.entropy.fitting import bits_of, fit
+from aeframe.codec.codec import (
+    Codec,
+    Samples,
+    compute_errors,
+    count_units,
+    restore_samples,
+    round_codes,
+    to_decibels,
+)
+from aeframe.codec.entropy.fitting import count_bits, fit
 from aeframe.codec.entropy.tables import FARTHEST
-from aeframe.codec.likeness import MARGIN, Likeness, likeness_of
-from aeframe.codec.photographs import by_position
+from aeframe.codec.likeness import MARGIN, Likeness, measure_likeness
+from aeframe.codec.photographs import order_by_position
 from aeframe.core.errors import UserError
 from aeframe.data import DataModule
 from aeframe.data.source import Share
@@ -20,7 +28,7 @@ HALVINGS = 12
 CHANGES = 30  # doublings of the step, at most
 
 
-def calibrated(
+def calibrate(
     model: Model, data: DataModule, step: float | None = None, loss: float = 0.5
 ) -> Codec:
     """The codec of a model: tables of what its training split's rounded codes are (of a variational model,
@@ -29,7 +37,7 @@ def calibrated(
     step: what to round to; None for the model's own, or where it has none for the one at which rounding costs
     `loss` dB of PSNR on the validation split. Raises UserError.
     """
-    train, held_out = (spread(data, split, SEEN) for split in ("train", data.held_out))
+    train, held_out = (take_spread(data, split, SEEN) for split in ("train", data.held_out))
     own = model.net.step
     if own is not None and step not in (None, own):
         what = f"this model was trained to be rounded to steps of {own:g}"
@@ -37,23 +45,28 @@ def calibrated(
     if step is not None and (most := float(np.abs(model.encode(held_out)).max())) > step * FARTHEST:
         what = f"is too small for this code, whose numbers go up to {most:g}"
         raise UserError(f"--step {step:g}", what, f"Write more than {most / FARTHEST:.2g}.")
-    step = own or step or step_for(model, held_out, loss)
-    codes = rounded(model, held_out, step)
+    step = own or step or find_step(model, held_out, loss)
+    codes = round_codes(model, held_out, step)
     tables = fit(
-        by_position(rounded(model, train, step), units(model)), by_position(codes, units(model))
+        order_by_position(round_codes(model, train, step), count_units(model)),
+        order_by_position(codes, count_units(model)),
     )
-    psnr = decibels(errors(model, held_out, restored(model, codes, step)))
+    psnr = to_decibels(compute_errors(model, held_out, restore_samples(model, codes, step)))
     if len(model.net.model.code_shape) > 1:
         return Codec(model, tables, float(step), Likeness(float(psnr.min()) - MARGIN))
-    return Codec(model, tables, float(step), likeness_of(psnr, bits_of(tables, codes)))
+    return Codec(model, tables, float(step), measure_likeness(psnr, count_bits(tables, codes)))
 
 
-def step_for(model: Model, x: Samples, loss: float) -> float:
+def find_step(model: Model, x: Samples, loss: float) -> float:
     """The step at which rounding costs so many dB of PSNR, found by halving."""
 
     def psnr(step: float) -> float:
         return float(
-            decibels(errors(model, x, restored(model, rounded(model, x, step), step)).mean())
+            to_decibels(
+                compute_errors(
+                    model, x, restore_samples(model, round_codes(model, x, step), step)
+                ).mean()
+            )
         )
 
     high = low = float(np.abs(model.encode(x)).std()) / 64 or 1.0
@@ -68,7 +81,7 @@ def step_for(model: Model, x: Samples, loss: float) -> float:
     return low
 
 
-def spread(data: DataModule, split: str, most: int) -> Samples:
+def take_spread(data: DataModule, split: str, most: int) -> Samples:
     """So many samples of a split at most, as they are stored, spread over it."""
     samples = data.splits[split]
     chosen = np.unique(np.linspace(0, len(samples) - 1, min(most, len(samples))).round())

@@ -34,7 +34,7 @@ class Codec:
     @cached_property
     def identity(self) -> bytes:
         """32 bytes: who decodes with another identity decodes something else."""
-        return identity_of(self.model.identity, self.step, self.tables)
+        return compute_identity(self.model.identity, self.step, self.tables)
 
     @property
     def any_size(self) -> bool:
@@ -43,18 +43,18 @@ class Codec:
 
     def codes(self, x: Samples) -> Codes:
         """The codes of samples [N, *shape], in steps and rounded: int32 [N, m]."""
-        return rounded(self.model, x, self.step)
+        return round_codes(self.model, x, self.step)
 
     def samples(self, codes: Codes) -> Samples:
         """What the decoder makes of such codes, [N, *shape], in units and type as the training data."""
-        return restored(self.model, codes, self.step)
+        return restore_samples(self.model, codes, self.step)
 
     def psnr(self, x: Samples, back: Samples) -> Decibels:
         """Of each sample beside what came back, in dB, [N]."""
-        return decibels(errors(self.model, x, back))
+        return to_decibels(compute_errors(self.model, x, back))
 
 
-def identity_of(model: str, step: float, tables: Tables) -> bytes:
+def compute_identity(model: str, step: float, tables: Tables) -> bytes:
     """See Codec. model: the identity of the model."""
     digest = hashlib.sha256(f"{model} {step!r}".encode())
     for table in (tables.low, tables.units, tables.clusters):
@@ -63,29 +63,29 @@ def identity_of(model: str, step: float, tables: Tables) -> bytes:
     return digest.digest()
 
 
-def units(model: Model) -> int:
+def count_units(model: Model) -> int:
     """How many tables the code needs: of a map one for each channel."""
     return model.net.model.code_shape[0]
 
 
-def rounded(model: Model, x: Samples, step: float) -> Codes:
+def round_codes(model: Model, x: Samples, step: float) -> Codes:
     """The codes of samples [N, *shape] in steps, as whole numbers: int32 [N, m]."""
     return np.rint(np.clip(model.encode(x) / step, -FARTHEST, FARTHEST)).astype(np.int32)
 
 
-def restored(model: Model, codes: Codes, step: float) -> Samples:
+def restore_samples(model: Model, codes: Codes, step: float) -> Samples:
     """The samples [N, *shape] of such numbers."""
     return model.decode((codes * step).astype(np.float32))
 
 
-def errors(model: Model, x: Samples, back: Samples) -> NDArray[np.float64]:
+def compute_errors(model: Model, x: Samples, back: Samples) -> NDArray[np.float64]:
     """The mean squared error of each sample, as a share of the square of the data's range, [N]."""
-    difference = (x.astype(np.float32) - back.astype(np.float32)) / width(model)
+    difference = (x.astype(np.float32) - back.astype(np.float32)) / measure_range(model)
     flat = difference.reshape(len(x), -1)
     return np.einsum("ij,ij->i", flat, flat, dtype=np.float64) / flat.shape[1]
 
 
-def width(model: Model) -> NDArray[np.float32]:
+def measure_range(model: Model) -> NDArray[np.float32]:
     """The range of stored values: 255 of bytes; for features of other scales, of each its own."""
     data, scale = model.description.data, model.net.normalization.scale
     of_all = data.stored or (data.seen if scale.ndim != 1 else None)
@@ -94,6 +94,6 @@ def width(model: Model) -> NDArray[np.float32]:
     return (scale * (data.high - data.low)).cpu().numpy().astype(np.float32)
 
 
-def decibels(mse: NDArray[np.float64] | float) -> Decibels:
+def to_decibels(mse: NDArray[np.float64] | float) -> Decibels:
     """The PSNR of errors that are shares of the squared range; of none, 100 dB."""
     return -10 * np.log10(np.maximum(mse, 1e-10))

@@ -14,14 +14,14 @@ import safetensors
 import safetensors.numpy
 import torch
 
-from aeframe.codec.codec import Codec, identity_of, units
+from aeframe.codec.codec import Codec, compute_identity, count_units
 from aeframe.codec.entropy.tables import Tables
 from aeframe.codec.likeness import Likeness
-from aeframe.core.errors import UserError, reason
-from aeframe.core.files import replaced
-from aeframe.core.local_paths import local
+from aeframe.core.errors import UserError, describe_error
+from aeframe.core.files import write_atomically
+from aeframe.core.local_paths import expand_path
 from aeframe.core.regular_files import open_regular, require_regular
-from aeframe.core.strict_json import as_json
+from aeframe.core.strict_json import format_json
 from aeframe.runs import model_file as artifact
 from aeframe.runs.model import Model
 
@@ -34,13 +34,13 @@ BATCH = 1024
 
 def save(folder: Path, codec: Codec) -> str | None:
     """Write the file into the folder of the codec's run; a line to tell where it replaces another codec."""
-    before = _identity(folder / CODEC)
+    before = _read_identity(folder / CODEC)
     like = codec.likeness
     said = {"format": FORMAT, "model": codec.model.identity, "step": codec.step}
     said |= asdict(like) if like.held_out else {"limit": like.limit}  # JSON has no infinity
     tables = {name: np.ascontiguousarray(getattr(codec.tables, name)) for name in TYPES}
-    text = as_json(said, indent=None)
-    with replaced(folder / CODEC) as file:
+    text = format_json(said, indent=None)
+    with write_atomically(folder / CODEC) as file:
         file.write(safetensors.numpy.save(tables, {KEY: text}))
     if before in (None, codec.identity):
         return None
@@ -48,11 +48,11 @@ def save(folder: Path, codec: Codec) -> str | None:
     return f"{CODEC}: {old} -> {new}; what {old} compressed, this codec does not decompress"
 
 
-def _identity(file: Path) -> bytes | None:
+def _read_identity(file: Path) -> bytes | None:
     """That of the codec that a file holds; None where there is none that could have compressed."""
     try:
         said, found = _read(file)
-        return identity_of(said["model"], said["step"], Tables(**found))
+        return compute_identity(said["model"], said["step"], Tables(**found))
     except Exception:  # as in load
         return None
 
@@ -66,18 +66,18 @@ def _read(file: Path) -> tuple[Any, dict[str, np.ndarray]]:
         return said, {name: opened.get_tensor(name) for name in TYPES}
 
 
-def file_of(run: Path | str) -> Path:
+def find_codec_file(run: Path | str) -> Path:
     """Where the tables of a run's folder, or of a model's file in it, lie."""
-    where = local(run)
+    where = expand_path(run)
     return (where if where.is_dir() else where.parent) / CODEC
 
 
-def beside(run: Path | str, folder: Path) -> None:
+def copy_codec(run: Path | str, folder: Path) -> None:
     """Take the codec of a run along, where it has one, into a folder that has its model."""
-    file = file_of(run)
+    file = find_codec_file(run)
     if file.exists():
         load(run)  # whether it is this model's
-        with open_regular(file) as opened, replaced(folder / CODEC) as copied:
+        with open_regular(file) as opened, write_atomically(folder / CODEC) as copied:
             shutil.copyfileobj(opened, copied)
 
 
@@ -87,47 +87,47 @@ def load(run: Path | str, device: str | torch.device = "cpu", batch_size: int = 
     Raises UserError where there is none, and where it was made for other weights.
     """
     model = artifact.load(run, device, batch_size)
-    file = file_of(run)
+    file = find_codec_file(run)
     if not file.exists():
         what = "there is no such file: this run has no tables for its codes yet"
         raise UserError(str(file), what, f"Write: aeframe codec {run}")
     try:
-        return _checked(model, *_read(file))
+        return _check_codec(model, *_read(file))
     except Exception as error:  # a broken file raises many kinds
         remedy = f"Write: aeframe codec {run} --force"
-        what = f"is no codec of this model ({reason(error).rstrip('.')})"
+        what = f"is no codec of this model ({describe_error(error).rstrip('.')})"
         raise UserError(str(file), what, remedy) from error
 
 
-def _checked(model: Model, said: Any, found: dict[str, np.ndarray]) -> Codec:
+def _check_codec(model: Model, said: Any, found: dict[str, np.ndarray]) -> Codec:
     if not isinstance(said, dict) or said.get("format") != FORMAT:
         raise ValueError("it names no known format")
     if said.get("model") != model.identity:
         raise ValueError("it was made for other weights")
-    step = _number(said.get("step"))
+    step = _read_number(said.get("step"))
     if step <= 0:
         raise ValueError("its step is none")
     if any(found[name].dtype != dtype for name, dtype in TYPES.items()):
         raise ValueError("its tables are of another type")
     tables = Tables(**found)
-    if tables.m != units(model):
+    if tables.m != count_units(model):
         raise ValueError("its tables are those of another code")
-    return Codec(model, tables, step, _likeness(said))
+    return Codec(model, tables, step, _read_likeness(said))
 
 
-def _likeness(said: dict[str, Any]) -> Likeness:
+def _read_likeness(said: dict[str, Any]) -> Likeness:
     """Files of older versions say no more than the limit."""
     if "held_out" not in said:
-        return Likeness(_number(said.get("limit")))
+        return Likeness(_read_number(said.get("limit")))
     held_out, rank = said["held_out"], said.get("rank")
     if type(held_out) is not int or type(rank) is not int or not 0 < rank <= held_out < 2**31:
         raise ValueError("it counts its held-out samples wrongly")
     names = ("limit", "most_bits", "low_psnr", "high_bits")
-    limit, most_bits, low_psnr, high_bits = (_number(said.get(name)) for name in names)
+    limit, most_bits, low_psnr, high_bits = (_read_number(said.get(name)) for name in names)
     return Likeness(limit, most_bits, low_psnr, high_bits, rank, held_out)
 
 
-def _number(value: Any) -> float:
+def _read_number(value: Any) -> float:
     if not isinstance(value, float) or not math.isfinite(value):
         raise ValueError("its step or a limit is no number")
     return value

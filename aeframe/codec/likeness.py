@@ -103,7 +103,7 @@ def _log_beta(a: float, b: float) -> float:
     return math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
 
 
-def likeness_of(psnr: Floats, bits: Floats) -> Likeness:
+def measure_likeness(psnr: Floats, bits: Floats) -> Likeness:
     """That of held-out samples, [n] each, n > 0."""
     rank = max(1, round(SHARE * len(psnr)))
     return Likeness(

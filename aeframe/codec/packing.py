@@ -15,9 +15,9 @@ from aeframe.codec import photographs
 from aeframe.codec.codec import Codec, Decibels, Samples
 from aeframe.codec.container.file_errors import DamagedError
 from aeframe.codec.container.format import MOST_SAMPLES, Header, Kind, Section
-from aeframe.codec.container.inflate import inflated
-from aeframe.codec.container.sections import parts
-from aeframe.codec.entropy.fitting import bits_of
+from aeframe.codec.container.inflate import inflate
+from aeframe.codec.container.sections import group_sections
+from aeframe.codec.entropy.fitting import count_bits
 from aeframe.codec.entropy.tables import Tables
 from aeframe.codec.likeness import Finding, Likeness
 
@@ -43,7 +43,7 @@ class Packed(NamedTuple):
     @property
     def unlike(self) -> np.ndarray:
         """The places that the findings name, each once."""
-        return _places(self.findings)
+        return _find_places(self.findings)
 
 
 @dataclass(frozen=True)
@@ -74,13 +74,13 @@ class Packer:
             return self._photograph(x)
         codes = self.codec.codes(x)
         psnr = self.codec.psnr(x, self.codec.samples(codes))
-        bits = bits_of(self.codec.tables, codes)
+        bits = count_bits(self.codec.tables, codes)
         findings = self.likeness.findings(psnr, bits)
-        unlike = _places(findings)
+        unlike = _find_places(findings)
         sections, kept = [], np.ones(len(x), bool)
         if len(unlike) and self.on_unlike == "lossless":
             kept[unlike], psnr[unlike] = False, np.inf
-            sections.append(_stored(x[unlike], unlike))
+            sections.append(_store(x[unlike], unlike))
         stream = self.codec.tables.encode(codes[kept]) if kept.any() else b""
         if kept.any() and not np.array_equal(
             self.codec.tables.decode(stream, int(kept.sum())), codes[kept]
@@ -96,52 +96,52 @@ class Packer:
         findings = self.likeness.findings(psnr, np.array([bits]))
         if not findings or self.on_unlike != "lossless":
             return Packed([Section(Kind.CODED, 1, payload)], psnr, bits, findings)
-        raw = Section(Kind.STORED, 1, photographs.stored(image))
+        raw = Section(Kind.STORED, 1, photographs.store_image(image))
         return Packed([raw, Section(Kind.CODED, 1, b"")], np.full(1, np.inf), 0.0, findings)
 
 
-def _places(findings: list[Finding]) -> np.ndarray:
+def _find_places(findings: list[Finding]) -> np.ndarray:
     return np.unique(np.concatenate([np.zeros(0, np.int64), *(f.places for f in findings)]))
 
 
-def header_of(codec: Codec) -> Header:
+def build_header(codec: Codec) -> Header:
     """Of a file that this codec writes."""
     dtype = str(codec.model.description.data.dtype).removeprefix("torch.")
     shape = codec.model.shape
     return Header(codec.identity, dtype, (shape[0], 0, 0) if codec.any_size else shape)
 
 
-def rows_at_once(codec: Codec) -> int:
+def count_rows_at_once(codec: Codec) -> int:
     """How many samples an encoder puts into one section."""
-    return most_coded(codec.tables, header_of(codec).shape)
+    return limit_coded_rows(codec.tables, build_header(codec).shape)
 
 
-def most_coded(tables: Tables, shape: tuple[int, ...]) -> int:
+def limit_coded_rows(tables: Tables, shape: tuple[int, ...]) -> int:
     """The same, of samples of this shape."""
-    return int(np.clip(NUMBERS // tables.m, 1, most_rows(shape)))
+    return int(np.clip(NUMBERS // tables.m, 1, limit_rows(shape)))
 
 
-def most_rows(shape: tuple[int, ...]) -> int:
+def limit_rows(shape: tuple[int, ...]) -> int:
     """How many a section may have, which older encoders put together whatever their codes' size."""
     return 1 if 0 in shape else int(np.clip(ELEMENTS // np.prod(shape), 1, MOST_SAMPLES))
 
 
 def unpack(codec: Codec, sections: Iterator[Section]) -> Iterator[Samples]:
     """The samples of a file, some at a time. Raises DamagedError."""
-    for part in parts(sections):
+    for part in group_sections(sections):
         if codec.any_size:
             yield photographs.unpack(codec, part)
         else:
-            yield _merged(codec, part.coded, part.stored)
+            yield _merge(codec, part.coded, part.stored)
 
 
-def _merged(codec: Codec, section: Section, stored: Section | None) -> Samples:
-    places, apart = _as_they_are(codec, stored)
+def _merge(codec: Codec, section: Section, stored: Section | None) -> Samples:
+    places, apart = _read_stored(codec, stored)
     coded = section.samples - len(places)
-    shape, dtype = header_of(codec).shape, header_of(codec).dtype
+    shape, dtype = build_header(codec).shape, build_header(codec).dtype
     if coded < 0 or (len(places) and places[-1] >= section.samples) or section.samples == 0:
         raise DamagedError("names places that there are not")
-    if section.samples > most_rows(shape):
+    if section.samples > limit_rows(shape):
         raise DamagedError("holds more samples than an encoder puts together")
     samples = np.empty((section.samples, *shape), dtype)
     kept = np.ones(section.samples, bool)
@@ -154,36 +154,36 @@ def _merged(codec: Codec, section: Section, stored: Section | None) -> Samples:
     return samples
 
 
-def _stored(x: Samples, places: np.ndarray) -> Section:
+def _store(x: Samples, places: np.ndarray) -> Section:
     raw = zlib.compress(x.astype(x.dtype.newbyteorder("<")).tobytes(), 9)
     return Section(Kind.STORED, len(x), places.astype("<u4").tobytes() + raw)
 
 
-def _as_they_are(codec: Codec, section: Section | None) -> tuple[np.ndarray, Samples]:
+def _read_stored(codec: Codec, section: Section | None) -> tuple[np.ndarray, Samples]:
     """The places and the samples of a section of those that were not coded."""
-    header = header_of(codec)
+    header = build_header(codec)
     dtype = np.dtype(header.dtype).newbyteorder("<")
     if section is None:
         return np.zeros(0, np.int64), np.zeros((0, *header.shape), dtype)
     size = 4 * section.samples
-    if len(section.payload) < size or section.samples > most_rows(header.shape):
+    if len(section.payload) < size or section.samples > limit_rows(header.shape):
         raise DamagedError("is shorter than the places that it names")
     places = np.frombuffer(section.payload[:size], "<u4").astype(np.int64)
-    raw = inflated(section.payload[size:], section.samples * header.sample_bytes)
+    raw = inflate(section.payload[size:], section.samples * header.sample_bytes)
     if len(raw) != section.samples * header.sample_bytes or (np.diff(places) <= 0).any():
         raise DamagedError("does not hold the samples that it names")
     return places, np.frombuffer(raw, dtype).reshape(section.samples, *header.shape)
 
 
-def named(names: Sequence[str]) -> Section:
+def write_names(names: Sequence[str]) -> Section:
     """The names of the samples of the section that follows."""
     text = "\n".join(names).encode("utf-8", "surrogateescape")
     return Section(Kind.NAMES, len(names), zlib.compress(text, 9))
 
 
-def names_in(section: Section) -> list[str]:
+def read_names(section: Section) -> list[str]:
     """Those names. Raises DamagedError."""
-    raw = inflated(section.payload, 4 * (LONGEST + 1) * section.samples)
+    raw = inflate(section.payload, 4 * (LONGEST + 1) * section.samples)
     counted = raw.count(b"\n") + 1 == section.samples  # before each of them takes memory
     names = raw.decode("utf-8", "surrogateescape").split("\n") if counted else []
     if not names or not all(map(is_name, names)):
@@ -191,7 +191,7 @@ def names_in(section: Section) -> list[str]:
     return names
 
 
-def kept_names(files: Sequence[str]) -> list[str] | None:
+def choose_names(files: Sequence[str]) -> list[str] | None:
     """The names that a file keeps of files: as they are, or from the folder on that all lie in. None where
     it cannot keep all.
     """

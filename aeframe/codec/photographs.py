@@ -16,13 +16,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from aeframe.codec.codec import Codec, Decibels, Samples, decibels, errors
+from aeframe.codec.codec import Codec, Decibels, Samples, compute_errors, to_decibels
 from aeframe.codec.container.file_errors import DamagedError
-from aeframe.codec.container.inflate import inflated
+from aeframe.codec.container.inflate import inflate
 from aeframe.codec.container.sections import Part
-from aeframe.codec.entropy.fitting import estimate
+from aeframe.codec.entropy.fitting import estimate_bits
 from aeframe.codec.entropy.tables import FARTHEST, Codes, Tables
-from aeframe.codec.tiles import decoder_of, image_of, map_of
+from aeframe.codec.tiles import decode_image, encode_image, get_decoder
 from aeframe.core.errors import UserError
 from aeframe.runs.sample_arrays import as_stored
 
@@ -40,16 +40,20 @@ def pack(codec: Codec, image: Samples) -> tuple[bytes, float, Decibels]:
     Raises DamagedError where decoding does not give the code.
     """
     height, width = image.shape[1:]
-    patch = decoder_of(codec.model.net).patch
-    if not fits(height, width, codec.tables.m, patch):
+    patch = get_decoder(codec.model.net).patch
+    if not is_within_limits(height, width, codec.tables.m, patch):
         what = f"an image of {width} x {height} pixels is too large for this codec"
         raise UserError("INPUT", what, "Cut it into pieces.")
-    codes = rounded(codec, image)
-    payload = packed(codec.tables, codes, height, width)
-    if not np.array_equal(_unpacked(codec, payload), codes):
+    codes = round_map(codec, image)
+    payload = pack_map(codec.tables, codes, height, width)
+    if not np.array_equal(_unpack_codes(codec, payload), codes):
         raise DamagedError("does not decode to what was coded")
-    bits = sum(estimate(codec.tables, codes[i : i + BAND]) for i in range(0, len(codes), BAND))
-    return payload, bits, decibels(error(codec, image, restored(codec, codes, height, width)))
+    bits = sum(estimate_bits(codec.tables, codes[i : i + BAND]) for i in range(0, len(codes), BAND))
+    return (
+        payload,
+        bits,
+        to_decibels(compute_error(codec, image, restore_image(codec, codes, height, width))),
+    )
 
 
 def unpack(codec: Codec, part: Part) -> Samples:
@@ -58,57 +62,57 @@ def unpack(codec: Codec, part: Part) -> Samples:
     if part.coded.samples != 1 or (stored is not None and payload):
         raise DamagedError("holds more than one image")
     if stored is not None:
-        return as_it_was(codec, stored.payload)[None]
-    return restored(codec, _unpacked(codec, payload), *size_of(payload))[None]
+        return read_stored_image(codec, stored.payload)[None]
+    return restore_image(codec, _unpack_codes(codec, payload), *read_size(payload))[None]
 
 
-def rounded(codec: Codec, image: Samples) -> Codes:
+def round_map(codec: Codec, image: Samples) -> Codes:
     """The map of an image [colors, H, W] in steps, as whole numbers, [positions, C]."""
-    steps = np.clip(map_of(codec.model.net, image) / codec.step, -FARTHEST, FARTHEST)
-    return by_position(np.rint(steps).astype(np.int32)[None], len(steps))
+    steps = np.clip(encode_image(codec.model.net, image) / codec.step, -FARTHEST, FARTHEST)
+    return order_by_position(np.rint(steps).astype(np.int32)[None], len(steps))
 
 
-def restored(codec: Codec, codes: Codes, height: int, width: int) -> Samples:
+def restore_image(codec: Codec, codes: Codes, height: int, width: int) -> Samples:
     """The image of such numbers, [colors, height, width], as the training data was stored."""
     net, data = codec.model.net, codec.model.description.data
     code = (codes.T * codec.step).astype(np.float32)
-    code = code.reshape(-1, *decoder_of(net).positions(height, width))
-    return image_of(net, code, height, width, lambda raw: as_stored(raw, data))
+    code = code.reshape(-1, *get_decoder(net).positions(height, width))
+    return decode_image(net, code, height, width, lambda raw: as_stored(raw, data))
 
 
-def error(codec: Codec, image: Samples, back: Samples) -> NDArray[np.float64]:
+def compute_error(codec: Codec, image: Samples, back: Samples) -> NDArray[np.float64]:
     """The mean squared error of an image, [1], as in codec.errors, a few rows at a time."""
     ends = [*range(0, image.shape[1], ROWS), image.shape[1]]
     parts = (
-        errors(codec.model, image[None, :, a:b], back[None, :, a:b]) * (b - a)
+        compute_errors(codec.model, image[None, :, a:b], back[None, :, a:b]) * (b - a)
         for a, b in pairwise(ends)
     )
     return sum(parts, start=np.zeros(1)) / image.shape[1]
 
 
-def stored(image: Samples) -> bytes:
+def store_image(image: Samples) -> bytes:
     """An image [colors, H, W] as it is."""
     raw = zlib.compress(image.astype(image.dtype.newbyteorder("<")).tobytes(), 9)
     return SIZE.pack(*image.shape[1:]) + raw
 
 
-def as_it_was(codec: Codec, payload: bytes) -> Samples:
+def read_stored_image(codec: Codec, payload: bytes) -> Samples:
     """The image of such bytes. Raises DamagedError."""
     colors = codec.model.shape[0]
     dtype = torch.empty(0, dtype=codec.model.description.data.dtype).numpy().dtype
-    height, width = size_of(payload)
+    height, width = read_size(payload)
     count = colors * height * width * dtype.itemsize
-    raw = inflated(payload[SIZE.size :], count)
+    raw = inflate(payload[SIZE.size :], count)
     if len(raw) != count:
         raise DamagedError("does not hold the image that it names")
     return np.frombuffer(raw, dtype.newbyteorder("<")).reshape(colors, height, width)
 
 
-def _unpacked(codec: Codec, payload: bytes) -> Codes:
-    return unpacked(codec.tables, payload, decoder_of(codec.model.net).patch)
+def _unpack_codes(codec: Codec, payload: bytes) -> Codes:
+    return unpack_map(codec.tables, payload, get_decoder(codec.model.net).patch)
 
 
-def by_position(codes: Codes, channels: int) -> Codes:
+def order_by_position(codes: Codes, channels: int) -> Codes:
     """Flattened maps [n, C * positions] as what the tables are of: a row for each position, [.., C].
 
     A code that is no map has one position, and stays as it is.
@@ -117,47 +121,47 @@ def by_position(codes: Codes, channels: int) -> Codes:
     return np.ascontiguousarray(maps.transpose(0, 2, 1).reshape(-1, channels))
 
 
-def packed(tables: Tables, codes: Codes, height: int, width: int) -> bytes:
+def pack_map(tables: Tables, codes: Codes, height: int, width: int) -> bytes:
     """The bytes of an image's map, [positions, C]."""
     streams = [tables.encode(codes[i : i + BAND], PER_LANE) for i in range(0, len(codes), BAND)]
     parts = (LENGTH.pack(len(stream)) + stream for stream in streams)
     return SIZE.pack(height, width) + b"".join(parts)
 
 
-def positions_of(height: int, width: int, patch: int) -> int:
+def count_positions(height: int, width: int, patch: int) -> int:
     """Of the map of an image."""
     return math.ceil(height / patch) * math.ceil(width / patch)
 
 
-def fits(height: int, width: int, channels: int = 0, patch: int = 1) -> bool:
+def is_within_limits(height: int, width: int, channels: int = 0, patch: int = 1) -> bool:
     """Whether an image and its map take at most about 2 GB."""
-    numbers = channels * positions_of(height, width, patch)
+    numbers = channels * count_positions(height, width, patch)
     pixels = height * width
     return max(height, width) <= MOST_SIDE and 0 < pixels <= MOST_PIXELS and numbers <= MOST_NUMBERS
 
 
-def size_of(payload: bytes) -> tuple[int, int]:
+def read_size(payload: bytes) -> tuple[int, int]:
     """The height and the width of a packed image. Raises DamagedError."""
     if len(payload) < SIZE.size:
         raise DamagedError("is shorter than an image's size")
     height, width = SIZE.unpack(payload[: SIZE.size])
-    if not fits(height, width):
+    if not is_within_limits(height, width):
         raise DamagedError(f"claims an image of {height} x {width} pixels")
     return height, width
 
 
-def unpacked(tables: Tables, payload: bytes, patch: int) -> Codes:
+def unpack_map(tables: Tables, payload: bytes, patch: int) -> Codes:
     """The numbers that `packed` was given, [positions, C]. Raises DamagedError."""
-    height, width = size_of(payload)
-    if not fits(height, width, tables.m, patch):
+    height, width = read_size(payload)
+    if not is_within_limits(height, width, tables.m, patch):
         raise DamagedError(f"claims an image of {height} x {width} pixels")
-    positions = positions_of(height, width, patch)
+    positions = count_positions(height, width, patch)
     bands = [min(BAND, positions - i) for i in range(0, positions, BAND)]
-    parts = zip(_streams(payload, len(bands)), bands, strict=True)
+    parts = zip(_split_streams(payload, len(bands)), bands, strict=True)
     return np.concatenate([tables.decode(stream, rows, PER_LANE) for stream, rows in parts])
 
 
-def _streams(payload: bytes, count: int) -> Iterator[bytes]:
+def _split_streams(payload: bytes, count: int) -> Iterator[bytes]:
     """Exactly so many, with nothing behind them."""
     start = SIZE.size
     for _ in range(count):

@@ -40,21 +40,21 @@ class Span(NamedTuple):
         return slice((self.start - self.first) * scale, (self.stop - self.first) * scale)
 
 
-def spans(positions: int, reach: int) -> Iterator[Span]:
+def split_line(positions: int, reach: int) -> Iterator[Span]:
     """A line of so many positions in pieces, each with `reach` more around it."""
     for start in range(0, positions, TILE):
         stop = min(start + TILE, positions)
         yield Span(max(0, start - reach), start, stop, min(stop + reach, positions))
 
 
-def tiles(size: tuple[int, int], reach: int) -> Iterator[tuple[Span, Span]]:
+def split_map(size: tuple[int, int], reach: int) -> Iterator[tuple[Span, Span]]:
     """A map of this size in pieces: rows and columns of each."""
-    for rows in spans(size[0], reach):
-        for columns in spans(size[1], reach):
+    for rows in split_line(size[0], reach):
+        for columns in split_line(size[1], reach):
             yield rows, columns
 
 
-def decoder_of(net: ConstrainedAutoencoder) -> MapDecoder:
+def get_decoder(net: ConstrainedAutoencoder) -> MapDecoder:
     """The decoder of a network that codes images of any size."""
     decoder = net.model.decoder
     assert isinstance(decoder, MapDecoder)
@@ -62,12 +62,12 @@ def decoder_of(net: ConstrainedAutoencoder) -> MapDecoder:
 
 
 @torch.inference_mode()
-def map_of(net: ConstrainedAutoencoder, image: np.ndarray) -> np.ndarray:
+def encode_image(net: ConstrainedAutoencoder, image: np.ndarray) -> np.ndarray:
     """The code of one image, float32 [C, h, w]. image: as the training data was stored, [colors, H, W]."""
-    decoder = decoder_of(net)
+    decoder = get_decoder(net)
     size, device = decoder.positions(image.shape[1], image.shape[2]), net.normalization.scale.device
     code = np.empty((decoder.channels, *size), np.float32)
-    for rows, columns in tiles(size, decoder.reach):
+    for rows, columns in split_map(size, decoder.reach):
         piece = image[None, :, rows.whole(decoder.patch), columns.whole(decoder.patch)]
         x = net.normalization(torch.from_numpy(piece.copy()).to(device))
         found = net.encode(x).value.view(
@@ -78,7 +78,7 @@ def map_of(net: ConstrainedAutoencoder, image: np.ndarray) -> np.ndarray:
 
 
 @torch.inference_mode()
-def image_of(
+def decode_image(
     net: ConstrainedAutoencoder,
     code: np.ndarray,
     height: int,
@@ -88,11 +88,11 @@ def image_of(
     """The image of a code [C, h, w], [colors, height, width]. stored: to the type of the stored data, of
     numbers in its units.
     """
-    decoder = decoder_of(net)
+    decoder = get_decoder(net)
     patch, device = decoder.patch, net.normalization.scale.device
     dtype = stored(torch.zeros(1)).numpy().dtype
     image = np.empty((net.model.shape[0], height, width), dtype)
-    for rows, columns in tiles((code.shape[1], code.shape[2]), decoder.reach):
+    for rows, columns in split_map((code.shape[1], code.shape[2]), decoder.reach):
         piece = torch.from_numpy(code[None, :, rows.whole(), columns.whole()].copy()).to(device)
         parameters = decoder.sized(piece, piece.shape[2] * patch, piece.shape[3] * patch)
         raw = net.normalization.inverse(net.model.likelihood.mean(parameters))

@@ -26,10 +26,10 @@ from aeframe.config.targets import class_of, keys, options_of
 from aeframe.config.trainer_checks import length_problems, machine_problems
 from aeframe.config.validation import unvalidated_problems
 from aeframe.constraints import Constraint
-from aeframe.core.errors import ConfigError, Problem, closest
-from aeframe.core.local_paths import address_problem
-from aeframe.core.plain import mapping
-from aeframe.data import DataModule, Source, uneven_batch
+from aeframe.core.errors import ConfigError, Problem, find_closest
+from aeframe.core.local_paths import check_address
+from aeframe.core.plain import as_mapping
+from aeframe.data import DataModule, Source, find_uneven_batch
 from aeframe.evaluation.card import Evaluation
 from aeframe.evaluation.metric_names import metric_names
 from aeframe.models import Autoencoder
@@ -98,16 +98,16 @@ def find(node: dict[str, Any]) -> Parts:
             parts.found += wrong
             if not wrong:
                 _try_make(key, target, node[key], parts)
-    parts.found += length_problems(mapping(node["trainer"]))
+    parts.found += length_problems(as_mapping(node["trainer"]))
     if "hardware" in parts.made:
-        precision = mapping(node["trainer"]).get("precision")
-        workers = mapping(node["dataset"]).get("num_workers")
+        precision = as_mapping(node["trainer"]).get("precision")
+        workers = as_mapping(node["dataset"]).get("num_workers")
         parts.found += machine_problems(parts.made["hardware"], precision, workers)
     make_constraints(node, parts)
     if _is_mapping(node, "optimizer", parts) and (
         node["scheduler"] is None or _is_mapping(node, "scheduler", parts)
     ):
-        trainer = mapping(node["trainer"])
+        trainer = as_mapping(node["trainer"])
         parts.found += optimizer_problems(node["optimizer"], node["scheduler"], trainer)
     _construct(node, parts)
     if parts.found:
@@ -121,9 +121,9 @@ def _odd_root(key: str, node: Mapping[str, Any]) -> Problem:
         what = "its file lacks its first line"
         return Problem(key, what, "Write `# @package _global_` at its top.")
     inside = {
-        name: f"{group}.{name}" for group in reversed(ROOT) for name in mapping(node.get(group))
+        name: f"{group}.{name}" for group in reversed(ROOT) for name in as_mapping(node.get(group))
     }
-    close = closest(key, inside) if key in inside or not closest(key, ROOT) else None
+    close = find_closest(key, inside) if key in inside or not find_closest(key, ROOT) else None
     if close is None:
         return unknown(key, key, ROOT)
     return Problem(key, "unknown key", f"Did you mean {inside[close]}?")
@@ -192,7 +192,7 @@ def make_constraints(node: dict[str, Any], parts: Parts) -> None:
 
 def _try_make(where: str, cls: type, arguments: dict[str, Any], parts: Parts) -> None:
     if issubclass(cls, Source):
-        found = [address_problem(f"{where}.{key}", value) for key, value in arguments.items()]
+        found = [check_address(f"{where}.{key}", value) for key, value in arguments.items()]
         if addresses := [problem for problem in found if problem is not None]:
             parts.found += addresses
             return
@@ -209,21 +209,21 @@ def _construct(node: dict[str, Any], parts: Parts) -> None:
     """What shows only when the choices are put together."""
     if parts.model is None:
         return
-    dataset, hardware = mapping(node["dataset"]), mapping(node["hardware"])
+    dataset, hardware = as_mapping(node["dataset"]), as_mapping(node["hardware"])
     size = batch_size(node) if "dataset" in parts.made else None
     choices = choices_of(node, parts, parts.model, size)
-    unresolved = len(parts.classes) < len(mapping(node["constraint"]))
+    unresolved = len(parts.classes) < len(as_mapping(node["constraint"]))
     pairs = [] if unresolved else pair_problems(choices)
     parts.found += pairs
     parts.notes = pair_notes(choices)
     _fractions(dataset, parts)
     parts.found += unvalidated_problems(node)
-    if mapping(node["divergence"]).get("retries") and hardware.get("strategy") != "auto":
+    if as_mapping(node["divergence"]).get("retries") and hardware.get("strategy") != "auto":
         what = "several processes cannot go back together"
         parts.found.append(Problem("divergence.retries", what, "Write 0, or hardware=cpu or gpu."))
     chosen = parts.made.get("hardware")
     if "dataset" in parts.made and chosen is not None and chosen.processes is not None:
-        uneven = uneven_batch(batch_size(node), chosen.processes)
+        uneven = find_uneven_batch(batch_size(node), chosen.processes)
         parts.found += [Problem(*uneven)] if uneven is not None else []
     if not {"network", "likelihood"} <= parts.made.keys():
         return
@@ -233,8 +233,8 @@ def _construct(node: dict[str, Any], parts: Parts) -> None:
     names = metric_names(parts.model, choices.constraints, node["model"])
     for key, metric in (
         ("optimized_metric", optimized_metric(node)),
-        ("until.metric", mapping(node["until"]).get("metric")),
-        ("scheduler.monitor", mapping(node["scheduler"]).get("monitor")),
+        ("until.metric", as_mapping(node["until"]).get("metric")),
+        ("scheduler.monitor", as_mapping(node["scheduler"]).get("monitor")),
     ):
         if metric is None and key == "optimized_metric":
             parts.found.append(Problem(f"{key}=null", "names no metric", "Write auto, or val/mse."))
@@ -253,9 +253,9 @@ def choices_of(
         constraints={**parts.classes, **parts.constraints},
         network=parts.made.get("network"),
         likelihood=parts.made.get("likelihood"),
-        normalization=str(mapping(node["dataset"]).get("normalization")),
-        strategy=str(mapping(node["hardware"]).get("strategy")),
-        precision=str(mapping(node["trainer"]).get("precision")),
+        normalization=str(as_mapping(node["dataset"]).get("normalization")),
+        strategy=str(as_mapping(node["hardware"]).get("strategy")),
+        precision=str(as_mapping(node["trainer"]).get("precision")),
         batch_size=size,
     )
 

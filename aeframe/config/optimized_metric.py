@@ -8,7 +8,7 @@ from typing import Any
 from aeframe.config.targets import class_of
 from aeframe.constraints import Constraint
 from aeframe.core.errors import Problem
-from aeframe.core.plain import mapping
+from aeframe.core.plain import as_mapping
 from aeframe.evaluation.metric_names import default_metric
 from aeframe.models import Autoencoder
 
@@ -25,9 +25,9 @@ def optimized_metric(node: Mapping[str, Any]) -> Any:
     if written != AUTO:
         return written
     found: list[Problem] = []
-    options = mapping(node.get("model"))
+    options = as_mapping(node.get("model"))
     model = class_of(options, "model", Autoencoder, found)
-    nodes = map(mapping, mapping(node.get("constraint")).values())
+    nodes = map(as_mapping, as_mapping(node.get("constraint")).values())
     constraints = [class_of(part, "constraint", Constraint, found) for part in nodes]
     classes = [part for part in constraints if part is not None]
     return AUTO if model is None or found else default_metric(model, classes, options)

@@ -10,8 +10,8 @@ from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from aeframe.core.bounds import Bound
-from aeframe.core.errors import Problem, closest
-from aeframe.core.schedules import Scheduled, schedule
+from aeframe.core.errors import Problem, find_closest
+from aeframe.core.schedules import Scheduled, parse_schedule
 
 Target = Callable[..., Any]
 _EMPTY = inspect.Parameter.empty
@@ -56,7 +56,7 @@ def problems(
 def unknown(where: str, name: str, names: Iterable[str], kind: str = "key") -> Problem:
     """A key (or metric) that there is not, with the nearest that is."""
     known = sorted(names)
-    close = closest(name, known)
+    close = find_closest(name, known)
     remedy = f"Did you mean {close}?" if close else f"Known: {', '.join(known) or 'none'}."
     return Problem(where, f"unknown {kind}", remedy)
 
@@ -101,7 +101,7 @@ def _no_member(value: Any, members: tuple[Any, ...]) -> tuple[str, str] | None:
     """A union is wrong only if each of its members is; the most telling complaint is kept."""
     if set(members) == _SCHEDULED:
         try:
-            schedule(value)
+            parse_schedule(value)
         except ValueError as error:
             return str(error), ""
         return None
@@ -129,7 +129,7 @@ def _any_of(complaints: list[str]) -> str:
 def _out_of_bounds(value: Any, bounds: list[Bound]) -> tuple[str, str] | None:
     if value is None or (isinstance(value, str)):
         return None
-    values = schedule(value).extremes if isinstance(value, Mapping) else (value,)
+    values = parse_schedule(value).extremes if isinstance(value, Mapping) else (value,)
     for bound in bounds:
         for number in values:
             if (what := bound.problem(number)) is not None:
@@ -138,7 +138,7 @@ def _out_of_bounds(value: Any, bounds: list[Bound]) -> tuple[str, str] | None:
 
 
 def _not_among(value: Any, names: list[str]) -> tuple[str, str]:
-    close = closest(str(value), names)
+    close = find_closest(str(value), names)
     remedy = f"Did you mean {close}?" if close else ""
     return f"expected {'one of ' if len(names) > 1 else ''}{', '.join(names)}", remedy
 

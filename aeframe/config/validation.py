@@ -6,19 +6,19 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from aeframe.core.errors import Problem
-from aeframe.core.plain import mapping
+from aeframe.core.plain import as_mapping
 
 
 def unvalidated_problems(node: Mapping[str, Any]) -> Iterator[Problem]:
     """Keys that would never do anything, where dataset.val_fraction=0 leaves nothing to validate on."""
-    if mapping(node.get("dataset")).get("val_fraction") != 0:
+    if as_mapping(node.get("dataset")).get("val_fraction") != 0:
         return
     what = "waits for validations, and dataset.val_fraction=0 leaves none"
     for group, key in (("until", "metric"), ("early_stopping", "patience")):
-        value = mapping(node.get(group)).get(key)
+        value = as_mapping(node.get(group)).get(key)
         if value is not None:
             remedy = f"Write {group}.{key}=null, or dataset.val_fraction=0.1."
             yield Problem(f"{group}.{key}={value}", what, remedy)
-    if str(mapping(node.get("scheduler")).get("_target_")).endswith(".ReduceLROnPlateau"):
+    if str(as_mapping(node.get("scheduler")).get("_target_")).endswith(".ReduceLROnPlateau"):
         remedy = "Write another scheduler, or dataset.val_fraction=0.1."
         yield Problem("scheduler=ReduceLROnPlateau", what, remedy)

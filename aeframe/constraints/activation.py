@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from aeframe.constraints.constraint import Constraint, Data, Pass, Penalty, Step
 from aeframe.constraints.thresholds import rate_threshold
 from aeframe.core.bounds import AtLeast, AtMost, Rate
-from aeframe.core.distributed import mean_over_ranks
+from aeframe.core.distributed import average_over_ranks
 from aeframe.core.schedules import Clock, Scheduled
 from aeframe.models.autoencoder import Autoencoder, Code, Output
 
@@ -55,7 +55,7 @@ class _Homeostatic(Constraint):
 
     def observe(self, output: Output, clock: Clock) -> None:
         if self.rate is not None and self.adapt:
-            excess = mean_over_ranks(self.activity(output.code)) - self.rate
+            excess = average_over_ranks(self.activity(output.code)) - self.rate
             self.theta += self.adapt * self.spread * excess
 
 

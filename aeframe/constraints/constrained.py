@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from aeframe.constraints.constraint import Constraint, Pass
 from aeframe.core.noise import Noise
 from aeframe.core.part import Word
-from aeframe.core.schedules import Clock, schedules_of
+from aeframe.core.schedules import Clock, find_schedules
 from aeframe.data import Normalization
 from aeframe.models.autoencoder import Autoencoder, Code, Output, Term
 
@@ -39,9 +39,9 @@ class ConstrainedAutoencoder(nn.Module):
         self.constraints = nn.ModuleDict(dict(constraints))
         self._having = {hook: self._with(hook) for hook in HOOKS}
         self.clock = Clock()
-        self.schedules = {f"model.{k}": v for k, v in schedules_of(model).items()}
+        self.schedules = {f"model.{k}": v for k, v in find_schedules(model).items()}
         for name, part in constraints.items():
-            self.schedules |= {f"constraint.{name}.{k}": v for k, v in schedules_of(part).items()}
+            self.schedules |= {f"constraint.{name}.{k}": v for k, v in find_schedules(part).items()}
 
     @property
     def parts(self) -> list[tuple[str, Constraint]]:

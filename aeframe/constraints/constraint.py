@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from aeframe.core.noise import Noise
 from aeframe.core.part import WORDS, Part, Word
-from aeframe.core.schedules import Clock, Scheduled, schedule
+from aeframe.core.schedules import Clock, Scheduled, parse_schedule
 from aeframe.models.autoencoder import Autoencoder, Code, Output
 
 HOOKS: dict[str, Word] = {
@@ -198,7 +198,7 @@ class Penalty(Constraint):
 
     def __init__(self, weight: Scheduled, relative: bool = False) -> None:
         super().__init__()
-        self._weight, self.relative = schedule(weight), relative
+        self._weight, self.relative = parse_schedule(weight), relative
         self._nats = 1.0
         if relative:
             self.register_load_state_dict_post_hook(Penalty._note_unit)

@@ -13,7 +13,7 @@ from torch import Tensor
 from aeframe.constraints.constraint import Constraint, Corrupted, Data
 from aeframe.core.bounds import AtLeast, AtMost
 from aeframe.core.noise import Noise
-from aeframe.core.schedules import Clock, Scheduled, schedule
+from aeframe.core.schedules import Clock, Scheduled, parse_schedule
 from aeframe.models.autoencoder import Autoencoder
 
 Share = Annotated[Scheduled, AtLeast(0), AtMost(1)]
@@ -39,7 +39,7 @@ class _Choosing(Constraint):
             raise ValueError(
                 "emphasis_corrupted and emphasis_rest are both 0; nothing is left to learn"
             )
-        self.fraction = schedule(fraction)
+        self.fraction = parse_schedule(fraction)
         self.emphasis_corrupted, self.emphasis_rest = emphasis_corrupted, emphasis_rest
         if not emphasis_corrupted == emphasis_rest == 1:
             self.declare(gives=["weighted elements"])
@@ -110,7 +110,7 @@ class GaussianNoise(Constraint):
 
     def __init__(self, *, sigma: Annotated[Scheduled, AtLeast(0), AtMost(1e9)]) -> None:
         super().__init__()
-        self.sigma = schedule(sigma)
+        self.sigma = parse_schedule(sigma)
 
     def corrupt(self, x: Tensor, noise: Noise, clock: Clock) -> Corrupted:
         noisy = x + self.sigma(clock) * noise.normal(x.shape, x.device).to(x.dtype)

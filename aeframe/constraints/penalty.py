@@ -12,7 +12,7 @@ from torch.nn import functional as F  # noqa: N812
 from aeframe.constraints.constraint import Data, Pass, Penalty, Step
 from aeframe.constraints.thresholds import rate_threshold
 from aeframe.core.bounds import AtLeast, AtMost, Rate
-from aeframe.core.distributed import mean_over_ranks
+from aeframe.core.distributed import average_over_ranks
 from aeframe.core.precision import widen
 from aeframe.core.schedules import Clock, Scheduled
 from aeframe.models.autoencoder import Autoencoder, Code
@@ -176,7 +176,7 @@ class KLSparsity(Penalty):
 
     def penalty(self, seen: Pass) -> Tensor:
         means = self.unit_means(seen.code)
-        return self.penalty_of(mean_over_ranks(means) if self.training else means)
+        return self.penalty_of(average_over_ranks(means) if self.training else means)
 
 
 def kl_of_rates(rho: float, rate: Tensor) -> Tensor:

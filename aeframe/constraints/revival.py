@@ -12,9 +12,9 @@ from torch.optim import Optimizer
 
 from aeframe.constraints.constraint import Constraint, Data, Pass, Step
 from aeframe.core.bounds import AtLeast, AtMost
-from aeframe.core.distributed import rows_of_all_ranks, rows_of_batch, sum_over_ranks
+from aeframe.core.distributed import count_batch_rows, gather_rows, sum_over_ranks
 from aeframe.core.noise import Noise
-from aeframe.core.schedules import Clock, Scheduled, schedule
+from aeframe.core.schedules import Clock, Scheduled, parse_schedule
 from aeframe.models.autoencoder import Autoencoder, Output
 
 Epochs = Annotated[float, AtLeast(1e-3), AtMost(1e6)]
@@ -41,7 +41,7 @@ class _Revival(Constraint):
 
     def observe(self, output: Output, clock: Clock) -> None:
         fired = sum_over_ranks(output.code.active.any(0).int()) > 0
-        rows = rows_of_batch(len(output.code.value))
+        rows = count_batch_rows(len(output.code.value))
         self.idle.copy_(torch.where(fired, 0, self.idle + rows))
 
     @property
@@ -74,7 +74,7 @@ class AuxK(_Revival):
         after: Epochs = 1.0,
     ) -> None:
         super().__init__(after)
-        self._weight, self.k = schedule(weight), k
+        self._weight, self.k = parse_schedule(weight), k
 
     def weight_at(self, clock: Clock) -> float:
         return self._weight(clock)
@@ -129,7 +129,7 @@ class Resampling(_Revival):
             return
         x, parameters = self._last
         missed = x - step.model.likelihood.mean(parameters)[: len(x)]
-        missed, dead = rows_of_all_ranks(missed.flatten(1)), self.dead
+        missed, dead = gather_rows(missed.flatten(1)), self.dead
         units = dead.nonzero().flatten()[: max(1, len(missed) // 4)]
         if len(units):
             directions = new_directions(step.model, len(units), missed, step.noise)

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from aeframe.constraints.constraint import Constraint, Data
 from aeframe.core.bounds import AtLeast, Rate
-from aeframe.core.distributed import of_all_ranks, own_rows, rows_of_all_ranks
+from aeframe.core.distributed import gather_rows, gather_values, select_own_rows
 from aeframe.core.errors import TrainingError
-from aeframe.core.schedules import Clock, Scheduled, schedule
+from aeframe.core.schedules import Clock, Scheduled, parse_schedule
 from aeframe.models.autoencoder import Autoencoder, Code, Output
 from aeframe.networks import Active, write_active
 
@@ -37,7 +37,7 @@ class TopK(_Selection):
 
     def __init__(self, *, k: Count, read: Literal["auto", "all", "active"] = "auto") -> None:
         super().__init__()
-        self.k, self.read = schedule(k), read
+        self.k, self.read = parse_schedule(k), read
         self.reads_active = False
         if read == "active":
             self.declare(needs=["own weights"])
@@ -115,7 +115,7 @@ class BatchTopK(_Calibrated):
 
     def __init__(self, *, k: Count) -> None:
         super().__init__()
-        self.k = schedule(k)
+        self.k = parse_schedule(k)
         self._count_from(())
 
     def size_problem(self, latent_dim: int, inputs: int, batch: int) -> tuple[str, str] | None:
@@ -128,16 +128,16 @@ class BatchTopK(_Calibrated):
         value = code.value
         if not self.training:
             return code.with_value(value * (value >= self.threshold()), floor=code.floor)
-        everyone = rows_of_all_ranks(value)
+        everyone = gather_rows(value)
         kept = everyone.flatten().topk(round(self.k(clock) * len(everyone)), sorted=False).indices
         mask = torch.zeros_like(everyone, dtype=torch.bool)
         mask.view(-1).index_fill_(0, kept, True)  # mask[kept] = True would wait for a GPU
-        return code.with_value(value * own_rows(mask), floor=code.floor)
+        return code.with_value(value * select_own_rows(mask), floor=code.floor)
 
     def observe(self, output: Output, clock: Clock) -> None:
         value = output.code.value
         smallest = torch.where(value > 0, value, torch.inf).min()
-        self._follow(torch.stack(of_all_ranks(smallest)).min())
+        self._follow(torch.stack(gather_values(smallest)).min())
 
 
 class WinnerTakeAll(_Calibrated):
@@ -176,15 +176,15 @@ class WinnerTakeAll(_Calibrated):
         if not self.training:
             kept = value >= self.threshold() if self.inference == "threshold" else value > 0
             return code.with_value(value * kept, floor=code.floor)
-        everyone = rows_of_all_ranks(value)
+        everyone = gather_rows(value)
         winners = everyone.topk(max(1, int(self.rate * len(everyone))), dim=0, sorted=False).indices
         mask = torch.zeros_like(everyone, dtype=torch.bool).scatter(0, winners, True)
-        return code.with_value(value * own_rows(mask), floor=code.floor)
+        return code.with_value(value * select_own_rows(mask), floor=code.floor)
 
     def observe(self, output: Output, clock: Clock) -> None:
         value = output.code.value
         smallest = torch.where(value > 0, value, torch.inf).amin(0)
-        self._follow(torch.stack(of_all_ranks(smallest)).amin(0))
+        self._follow(torch.stack(gather_values(smallest)).amin(0))
 
 
 def _no_winner(rate: float, batch: int) -> tuple[str, str]:

@@ -13,12 +13,12 @@ def is_duration(text: str) -> bool:
     return re.fullmatch(r"\d+(:\d{1,2}){3}", text) is not None
 
 
-def seconds(text: str) -> int:
+def parse_duration(text: str) -> int:
     """Read a length of time, in seconds."""
     return sum(int(n) * unit for n, unit in zip(text.split(":"), UNITS, strict=True))
 
 
-def written(count: int) -> str:
+def format_duration(count: int) -> str:
     """So many seconds."""
     numbers = []
     for unit in UNITS:

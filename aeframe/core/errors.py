@@ -22,7 +22,7 @@ class Problem:
 
     def __str__(self) -> str:
         text = f"{self.where}: {self.what}." + (f" {self.remedy}" if self.remedy else "")
-        return "".join(map(_visible, text))
+        return "".join(map(_escape, text))
 
 
 class UserError(Exception):
@@ -57,25 +57,25 @@ class MachineError(TrainingError):
     """What befell a run from outside, such as a full disk: nothing is wrong with it, and it can go on."""
 
 
-def unreadable(where: str, error: Exception, remedy: str) -> UserError:
+def build_read_error(where: str, error: Exception, remedy: str) -> UserError:
     """That a file cannot be read. remedy: for what is wrong in it, not with the access to it."""
     if isinstance(error, OSError) and error.errno is not None:
         remedy = "See that you may read it, and that its disk is well."
-    return UserError(where, f"cannot be read ({reason(error)})", remedy)
+    return UserError(where, f"cannot be read ({describe_error(error)})", remedy)
 
 
-def reason(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """What an exception says, in one short line."""
     told = getattr(error, "strerror", None) or str(error).strip() or type(error).__name__
-    return short(told.splitlines()[0])
+    return shorten(told.splitlines()[0])
 
 
-def short(text: object, most: int = 150) -> str:
+def shorten(text: object, most: int = 150) -> str:
     """The beginning of what may be as long as its author liked."""
     return told if len(told := str(text)) <= most else f"{told[:most]}..."
 
 
-def closest(name: str, names: Iterable[str]) -> str | None:
+def find_closest(name: str, names: Iterable[str]) -> str | None:
     """Return the known name that was probably meant, or None; of names as close the first."""
     known = list(names)
     close = difflib.get_close_matches(name, known)
@@ -83,7 +83,7 @@ def closest(name: str, names: Iterable[str]) -> str | None:
     return max(ratios, key=ratios.__getitem__, default=None)
 
 
-def _visible(character: str) -> str:
+def _escape(character: str) -> str:
     """A file's name may hold anything: line breaks, a terminal's commands, bytes that are no text."""
     if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp"):
         return character.encode("unicode_escape", "surrogatepass").decode()

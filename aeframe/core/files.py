@@ -14,7 +14,7 @@ DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
 
 @contextmanager
-def replaced(target: Path, partial: str = ".partial") -> Iterator[BinaryIO]:
+def write_atomically(target: Path, partial: str = ".partial") -> Iterator[BinaryIO]:
     """A file to be written beside its place, into which it is put when it is whole.
 
     Also where the power fails: what it holds is on the disk before its name is, and that before this
@@ -44,7 +44,7 @@ def _sync(folder: Path) -> None:
             os.close(opened)
 
 
-def cause(error: BaseException) -> OSError | None:
+def find_os_error(error: BaseException) -> OSError | None:
     """What the operating system said, also where torch wraps it."""
     found: BaseException | None = error
     while found is not None and not isinstance(found, OSError):
@@ -52,7 +52,7 @@ def cause(error: BaseException) -> OSError | None:
     return found
 
 
-def file_of(error: OSError) -> str | None:
+def find_filename(error: OSError) -> str | None:
     """The file that the operating system complained of, as text: some libraries name it in bytes."""
     name = error.filename
     return os.fsdecode(name) if isinstance(name, str | bytes | os.PathLike) else None

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from aeframe.core.errors import Problem, UserError, short
+from aeframe.core.errors import Problem, UserError, shorten
 
 ADDRESS = re.compile(
     r"[A-Za-z][A-Za-z0-9+.-]+:/"
@@ -16,11 +16,11 @@ WHAT = "is an address, and aeframe reads and writes files of this machine only"
 REMEDY = "Copy it to a folder, and write that; results can be copied afterwards."
 
 
-def local(path: str | os.PathLike[str], where: str | None = None) -> Path:
+def expand_path(path: str | os.PathLike[str], where: str | None = None) -> Path:
     """Return a path with ~ expanded. Raises UserError for an address. where: the key, if there is one."""
     text = os.fspath(path)
     if is_address(text):
-        raise UserError(short(where or text), WHAT, REMEDY)
+        raise UserError(shorten(where or text), WHAT, REMEDY)
     return Path(os.path.expanduser(text))
 
 
@@ -30,7 +30,7 @@ def refuse_addresses(words: Iterable[object]) -> None:
         if isinstance(word, list | tuple):
             refuse_addresses(word)
         elif isinstance(word, str):
-            local(word)
+            expand_path(word)
 
 
 def is_address(text: str) -> bool:
@@ -38,8 +38,8 @@ def is_address(text: str) -> bool:
     return ADDRESS.match(text) is not None and not os.path.exists(text)
 
 
-def address_problem(key: str, value: object) -> Problem | None:
+def check_address(key: str, value: object) -> Problem | None:
     """Build the problem of a key that holds an address."""
     if isinstance(value, str) and is_address(value):
-        return Problem(short(f"{key}={value}"), WHAT, REMEDY)
+        return Problem(shorten(f"{key}={value}"), WHAT, REMEDY)
     return None

@@ -11,7 +11,7 @@ from torch import Tensor
 Draw = Callable[..., Tensor]
 
 
-def mix(*key: int | str) -> int:
+def mix_seed(*key: int | str) -> int:
     """A 63-bit seed from a key; different keys give unrelated seeds."""
     digest = hashlib.blake2b(repr(key).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1
@@ -63,7 +63,7 @@ class Noise:
     def generator(self, device: torch.device | str) -> torch.Generator:
         """What the numbers are drawn from, one after the other."""
         if self._generator is None:
-            self._generator = torch.Generator(device).manual_seed(mix(*self.key))
+            self._generator = torch.Generator(device).manual_seed(mix_seed(*self.key))
         return self._generator
 
 
@@ -81,12 +81,12 @@ class Generators:
         """Begin the step of this key."""
         self.key = key
         for path, generator in self.by_path.items():
-            generator.manual_seed(mix(*key, *path))
+            generator.manual_seed(mix_seed(*key, *path))
 
     def at(self, path: tuple[int | str, ...], device: torch.device | str) -> torch.Generator:
         """The generator of a stream."""
         if path not in self.by_path:
-            seed = mix(*self.key, *path)
+            seed = mix_seed(*self.key, *path)
             self.by_path[path] = torch.Generator(device).manual_seed(seed)
         return self.by_path[path]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeGuard
 
-from aeframe.core.errors import short
+from aeframe.core.errors import shorten
 
 LARGEST, DEEPEST = 10_000, 16
 """How many values a saved configuration may have, and how deep."""
@@ -16,7 +16,7 @@ def is_count(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53
 
 
-def not_plain(node: Any) -> str | None:
+def explain_not_plain(node: Any) -> str | None:
     """What makes a saved configuration another than a run saves, which is plain and has no interpolations:
     those could read what is none of its business.
     """
@@ -26,7 +26,7 @@ def not_plain(node: Any) -> str | None:
             return None
         value, depth = nodes.pop()
         if isinstance(value, str) and "${" in value:
-            return f"holds {short(value, 60)}, and a run saves no interpolations"
+            return f"holds {shorten(value, 60)}, and a run saves no interpolations"
         if isinstance(value, str | None) or (isinstance(value, int) and abs(value) < 2**63):
             continue
         if isinstance(value, float):
@@ -42,15 +42,15 @@ def not_plain(node: Any) -> str | None:
     return "is no plain data, or far too large"
 
 
-def mapping(value: Any) -> Mapping[str, Any]:
+def as_mapping(value: Any) -> Mapping[str, Any]:
     """The value, or nothing where it is none and that will be said."""
     return value if isinstance(value, Mapping) else {}
 
 
-def flat(node: Any, where: str = "") -> Iterator[tuple[str, Any]]:
+def flatten(node: Any, where: str = "") -> Iterator[tuple[str, Any]]:
     """The values of nested mappings by their dotted keys."""
     if isinstance(node, Mapping) and (node or where == ""):
         for key, value in node.items():
-            yield from flat(value, f"{where}.{key}" if where else str(key))
+            yield from flatten(value, f"{where}.{key}" if where else str(key))
     else:
         yield where, node

@@ -8,13 +8,17 @@ import sys
 from pathlib import Path
 
 
-def called() -> str:
+def get_command() -> str:
     """How training was called, as one would type it again."""
     script = Path(sys.argv[0])
-    return f"python {shlex.quote(here(script))}" if script.name == "train.py" else "aeframe train"
+    return (
+        f"python {shlex.quote(shorten_path(script))}"
+        if script.name == "train.py"
+        else "aeframe train"
+    )
 
 
-def here(path: Path) -> str:
+def shorten_path(path: Path) -> str:
     """A path as one would type it: from the current folder, where that is shorter."""
     absolute = os.path.abspath(path)
     try:

@@ -21,14 +21,14 @@ def require_regular(file: Path) -> None:
 def open_regular(file: Path) -> BufferedReader:
     """Open a file to read its bytes. Raises as require_regular does."""
     require_regular(file)  # before it is opened, which a device would notice
-    opened = open(file, "rb", opener=_without_waiting)  # noqa: SIM115
+    opened = open(file, "rb", opener=_open_without_waiting)  # noqa: SIM115
     if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):  # it was replaced since
         opened.close()
         raise IrregularError("it is no regular file")
     return opened
 
 
-def _without_waiting(path: str, flags: int) -> int:
+def _open_without_waiting(path: str, flags: int) -> int:
     return os.open(
         path, flags | getattr(os, "O_NONBLOCK", 0)
     )  # Windows has none, nor pipes in folders

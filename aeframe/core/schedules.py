@@ -49,7 +49,7 @@ class Schedule:
         return self(clock) == self.shape(1.0)
 
 
-def schedules_of(part: object) -> dict[str, Schedule]:
+def find_schedules(part: object) -> dict[str, Schedule]:
     """The schedules that an object holds as attributes, by the names that they have in YAML."""
     return {
         name.lstrip("_"): value for name, value in vars(part).items() if isinstance(value, Schedule)
@@ -66,19 +66,19 @@ _KEYS: dict[str, tuple[str, ...]] = {
 }
 
 
-def schedule(value: Scheduled | Schedule) -> Schedule:
+def parse_schedule(value: Scheduled | Schedule) -> Schedule:
     """What YAML says, as a function of the clock. Raises ValueError with what is wrong in it."""
     if isinstance(value, Schedule):
         return value
     if isinstance(value, bool) or not isinstance(value, (int, float, Mapping)):
         raise ValueError(f"expected a number or a schedule, got {value!r}")
     if not isinstance(value, Mapping):
-        number = _number("value", value)
+        number = _parse_number("value", value)
         return Schedule(partial(_linear, number, number), extremes=(number,))
-    return _from_mapping(dict(value))
+    return _parse_mapping(dict(value))
 
 
-def _from_mapping(given: dict[str, Any]) -> Schedule:
+def _parse_mapping(given: dict[str, Any]) -> Schedule:
     kind = given.pop("schedule", None)
     if kind not in _KEYS:
         raise ValueError(f"unknown schedule {kind!r}; there are {', '.join(_KEYS)}")
@@ -89,17 +89,17 @@ def _from_mapping(given: dict[str, Any]) -> Schedule:
     if missing or unknown or len(lengths) != (kind != "constant"):
         length = "" if kind == "constant" else " and either epochs or steps"
         raise ValueError(f"schedule {kind} takes {', '.join(needed)}{length}, got {sorted(given)}")
-    numbers = {key: _number(key, number) for key, number in given.items()}
+    numbers = {key: _parse_number(key, number) for key, number in given.items()}
     unit = lengths[0] if lengths else "epochs"
     duration = numbers.get(unit, 0.0)
     if lengths and duration < SHORTEST[unit]:
         raise ValueError(f"{unit} must be at least {SHORTEST[unit]:g}, got {given[unit]}")
     if not 0 < numbers.get("ratio", 1.0) <= 1:
         raise ValueError(f"ratio must be in (0, 1], got {given['ratio']}")
-    return _shaped(kind, numbers, duration, unit)
+    return _build_schedule(kind, numbers, duration, unit)
 
 
-def _shaped(kind: str, numbers: dict[str, float], length: float, unit: str) -> Schedule:
+def _build_schedule(kind: str, numbers: dict[str, float], length: float, unit: str) -> Schedule:
     end = numbers.get("end", numbers.get("value", 0.0))
     start = numbers.get("start", end if kind == "constant" else 0.0)
     curve = partial(_cosine if kind == "cosine" else _linear, start, end)
@@ -121,7 +121,7 @@ def _cyclic(ratio: float, end: float, t: float) -> float:
     return end * min(t / ratio, 1.0)  # Fu et al. 2019, arXiv:1903.10145
 
 
-def _number(key: str, value: Any) -> float:
+def _parse_number(key: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         raise ValueError(f"{key} must be a finite number, got {value!r}")
     return float(value)

@@ -36,7 +36,7 @@ class Interrupted(BaseException):
 
 
 @contextmanager
-def ended_by(numbers: Collection[signal.Signals]) -> Iterator[None]:
+def raise_on(numbers: Collection[signal.Signals]) -> Iterator[None]:
     """Raise Interrupted for these signals where nothing is to be saved. SIGINT has KeyboardInterrupt."""
 
     def end(number: int, _: FrameType | None) -> None:
@@ -51,7 +51,7 @@ def ended_by(numbers: Collection[signal.Signals]) -> Iterator[None]:
 
 
 @contextmanager
-def held_back() -> Iterator[None]:
+def delay_sigint() -> Iterator[None]:
     """Let SIGINT wait: libraries swallow what is raised while they are imported, and are left in pieces."""
     handler = signal.getsignal(signal.SIGINT)
     if not callable(handler) or threading.current_thread() is not threading.main_thread():

@@ -8,20 +8,20 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def as_json(value: Any, indent: int | None = 2) -> str:
+def format_json(value: Any, indent: int | None = 2) -> str:
     """Write plain data as JSON, with null for NaN and infinity, which JSON has no words for."""
-    return json.dumps(_finite(value), indent=indent, allow_nan=False)
+    return json.dumps(_replace_non_finite(value), indent=indent, allow_nan=False)
 
 
-def _finite(value: Any) -> Any:
+def _replace_non_finite(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {key: _finite(inner) for key, inner in value.items()}
+        return {key: _replace_non_finite(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
+        return [_replace_non_finite(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def finite(value: Any) -> float | None:
+def parse_number(value: Any) -> float | None:
     """Read a number from JSON; None for null and for what an older version wrote as Infinity or NaN.
 
     Raises TypeError or ValueError for anything else.
@@ -30,6 +30,6 @@ def finite(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def cell(value: float | None, form: str) -> str:
+def format_cell(value: float | None, form: str) -> str:
     """Format a number for a table; a dash where there is none, or no finite one."""
     return "-" if value is None or not math.isfinite(value) else format(value, form)

@@ -2,7 +2,7 @@
 
 from aeframe.data.array import Array
 from aeframe.data.builtin import CIFAR10, KMNIST, MNIST, SVHN, Digits, FashionMNIST
-from aeframe.data.datamodule import DataModule, uneven_batch
+from aeframe.data.datamodule import DataModule, find_uneven_batch
 from aeframe.data.image_folder import ImageFolder
 from aeframe.data.normalization import Normalization
 from aeframe.data.photo_crops import PhotoCrops
@@ -28,5 +28,5 @@ __all__ = [
     "Raw",
     "Samples",
     "Source",
-    "uneven_batch",
+    "find_uneven_batch",
 ]

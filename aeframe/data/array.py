@@ -14,20 +14,20 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 import torch
 
-from aeframe.core.errors import Problem, UserError, short, unreadable
+from aeframe.core.errors import Problem, UserError, build_read_error, shorten
 from aeframe.core.regular_files import require_regular
 from aeframe.data.layouts import (
     Layout,
     LayoutError,
-    describe,
+    describe_layout,
+    get_sample_shape,
     is_channels_last,
-    resolved,
-    sample_shape,
+    resolve_layout,
 )
-from aeframe.data.memory_map import Mapped, mapped, room, tensor
+from aeframe.data.memory_map import Mapped, allocate, as_tensor, map_array
 from aeframe.data.npy_header import Header, read_header
 from aeframe.data.source import CHUNK, Raw, Shape, Source
-from aeframe.data.value_range import range_problem, require_within
+from aeframe.data.value_range import check_range, require_within
 
 Opened = tuple[IO[bytes], int]
 BFLOAT16 = "x.view(ml_dtypes.bfloat16)"
@@ -78,12 +78,12 @@ class Array(Source):
     def description(self) -> str:
         assert self.path is not None, "see problems()"
         header, layout, _ = self._described("path", self.path)
-        return f"Array of {describe(layout, header.shape)}"
+        return f"Array of {describe_layout(layout, header.shape)}"
 
     def problems(self) -> list[Problem]:
         if self.path is None:
             return [Problem("dataset.path", "no file given", "Write dataset.path=FILE.npy.")]
-        found = [] if (wrong := range_problem(self.range)) is None else [wrong]
+        found = [] if (wrong := check_range(self.range)) is None else [wrong]
         described: list[Described] = []
         for option, path in (("path", self.path), ("test_path", self.test_path)):
             try:
@@ -91,7 +91,7 @@ class Array(Source):
                     described.append(self._described(option, path))
             except UserError as error:
                 found.extend(error.problems)
-        kinds = [_kind(one) for one in described]
+        kinds = [_describe_kind(one) for one in described]
         if len(kinds) == 2 and kinds[0] != kinds[1]:
             what = f"holds {kinds[1]}, dataset.path holds {kinds[0]}"
             remedy = "Give the test split the shape and the scale of the training data."
@@ -120,15 +120,15 @@ class Array(Source):
         return x.reshape(-1, *one.header.shape[1:])
 
     def _raw(self, option: str, path: str) -> Raw:
-        where, file = _where(option, path), Path(os.path.expanduser(path))
+        where, file = _name_option(option, path), Path(os.path.expanduser(path))
         one = self._described(option, path)
-        with _reading(where), self._opened(file, where) as (stream, _):
-            if file.suffix.lower() == ".npy" and _as_it_is(one):
-                array, mapping = _mapped(stream, one)
+        with _translate_errors(where), self._opened(file, where) as (stream, _):
+            if file.suffix.lower() == ".npy" and _can_be_mapped(one):
+                array, mapping = _map_samples(stream, one)
             else:
-                array, mapping = _read(stream, one), None
-        data = tensor(array).view(torch.bfloat16) if one.header.bfloat16 else tensor(array)
-        low, high = (None, None) if one.header.bfloat16 else _known_range(one.header.dtype)
+                array, mapping = _read_samples(stream, one), None
+        data = as_tensor(array).view(torch.bfloat16) if one.header.bfloat16 else as_tensor(array)
+        low, high = (None, None) if one.header.bfloat16 else _get_type_range(one.header.dtype)
         raw = Raw(data, low=low, high=high, origin=where, mapping=mapping, assumed=low is not None)
         if one.header.dtype.kind == "b":
             _refuse_other_bits(raw)
@@ -139,19 +139,19 @@ class Array(Source):
 
     def _described(self, option: str, path: str) -> Described:
         """Read the file's header, and settle the layout."""
-        where, file = _where(option, path), Path(os.path.expanduser(path))
+        where, file = _name_option(option, path), Path(os.path.expanduser(path))
         if not os.path.isfile(file):
             remedy, is_folder = f"Write dataset.{option}=FILE.npy", os.path.isdir(file)
             if is_folder and option == "path":
                 remedy += f", or dataset=image_folder dataset.root={path}"
             raise UserError(where, "is a folder" if is_folder else "no such file", f"{remedy}.")
-        with _reading(where), self._opened(file, where) as (stream, size):
+        with _translate_errors(where), self._opened(file, where) as (stream, size):
             header = read_header(stream)
         if header.dtype.kind not in "biuf":
             remedy = "Save it with a dtype of integers or floats."
             if header.dtype == np.dtype("V2"):
                 remedy = f"If they are bfloat16, save {BFLOAT16}.astype('float32')."
-            raise UserError(where, f"holds {short(header.dtype)}, not numbers", remedy)
+            raise UserError(where, f"holds {shorten(header.dtype)}, not numbers", remedy)
         if len(header.shape) < 2 or min(header.shape) < 1:
             remedy = "Give at least one sample, samples first: [N, D] or images."
             raise UserError(where, f"has shape {header.shape}", remedy)
@@ -161,10 +161,10 @@ class Array(Source):
                 where, f"cannot be read (it {what})", "Save one array in it, and whole."
             )
         try:
-            layout = resolved(self.layout, header.shape)
+            layout = resolve_layout(self.layout, header.shape)
         except LayoutError as error:
             raise UserError(where, error.what, error.remedy) from error
-        return Described(header, layout, sample_shape(layout, header.shape))
+        return Described(header, layout, get_sample_shape(layout, header.shape))
 
     @contextlib.contextmanager
     def _opened(self, file: Path, where: str) -> Iterator[Opened]:
@@ -179,7 +179,7 @@ class Array(Source):
         with zipfile.ZipFile(file) as archive:
             members = [name for name in archive.namelist() if name.endswith(".npy")]
             names = [name.removesuffix(".npy") for name in members]
-            listed = short(", ".join(names[:8]))
+            listed = shorten(", ".join(names[:8]))
             if not names:
                 raise UserError(where, "holds no arrays", "Save them with numpy.savez.")
             if self.key is None and len(names) != 1:
@@ -193,12 +193,12 @@ class Array(Source):
                 yield stream, archive.getinfo(member).file_size
 
 
-def _where(option: str, path: str) -> str:
+def _name_option(option: str, path: str) -> str:
     return f"dataset.{option}={path}"
 
 
 @contextlib.contextmanager
-def _reading(where: str) -> Iterator[None]:
+def _translate_errors(where: str) -> Iterator[None]:
     """Whatever is said of a broken file, as the user's mistake."""
     try:
         yield
@@ -206,37 +206,37 @@ def _reading(where: str) -> Iterator[None]:
         raise
     except MemoryError as error:
         remedy = "Save it with numpy.save as .npy, of which only what is used is read."
-        raise unreadable(where, error, remedy) from error
+        raise build_read_error(where, error, remedy) from error
     except Exception as error:  # broken files raise nearly anything in numpy and zipfile
-        raise unreadable(where, error, "Save plain numbers with numpy.save.") from error
+        raise build_read_error(where, error, "Save plain numbers with numpy.save.") from error
 
 
-def _kind(one: Described) -> str:
+def _describe_kind(one: Described) -> str:
     """Name what two splits must have in common."""
     return f"{'floats' if one.header.is_float else 'integers'} of shape {one.sample}"
 
 
-def _mapped(stream: IO[bytes], one: Described) -> Mapped:
+def _map_samples(stream: IO[bytes], one: Described) -> Mapped:
     """The samples in a memory map, [N, *sample]."""
     header = one.header
-    dtype, offset = _torch_dtype(header.dtype), header.offset
-    array, mapping = mapped(stream, dtype, header.shape, offset=offset, order=header.order)
+    dtype, offset = _get_torch_dtype(header.dtype), header.offset
+    array, mapping = map_array(stream, dtype, header.shape, offset=offset, order=header.order)
     if one.is_channels_last:
         array = np.moveaxis(array, -1, 1)
     return Mapped(array.reshape(len(array), *one.sample), mapping)
 
 
-def _read(stream: IO[bytes], one: Described) -> np.ndarray:
+def _read_samples(stream: IO[bytes], one: Described) -> np.ndarray:
     """The samples in memory, [N, *sample]."""
     header = one.header
-    array = room((header.shape[0], *one.sample), _torch_dtype(header.dtype))
+    array = allocate((header.shape[0], *one.sample), _get_torch_dtype(header.dtype))
     last = one.is_channels_last
     as_stored = np.moveaxis(array, 1, -1) if last else array.reshape(header.shape)
     _fill(as_stored, stream, header)
     return array
 
 
-def _known_range(dtype: np.dtype[Any]) -> tuple[float | None, float | None]:
+def _get_type_range(dtype: np.dtype[Any]) -> tuple[float | None, float | None]:
     """The range that a type says its values have; the other types say nothing."""
     high = {"b1": 1.0, "u1": 255.0, "u2": 65535.0}.get(dtype.str[1:])
     return (None, None) if high is None else (0.0, high)
@@ -249,14 +249,14 @@ def _refuse_other_bits(raw: Raw) -> None:
         raise UserError(raw.origin, what, "Save them as numpy.uint8.")
 
 
-def _torch_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+def _get_torch_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """The nearest that torch has: this machine's byte order, bytes for booleans, no wider floats."""
     if dtype.kind == "b":
         return np.dtype(np.uint8)
     return np.dtype(np.float64) if dtype.itemsize > 8 else dtype.newbyteorder("=")
 
 
-def _as_it_is(one: Described) -> bool:
+def _can_be_mapped(one: Described) -> bool:
     """Whether a tensor can lie over the numbers as they are stored."""
     header = one.header
     flattened = len(one.sample) < len(header.shape) - 1

@@ -44,7 +44,7 @@ class Levels(NamedTuple):
         return self.other or ((0.0, 1.0) if image.mode.startswith("F") else (0.0, 65535.0))
 
 
-class Seen(NamedTuple):
+class EightBitImage(NamedTuple):
     """An image of 8 bits, and whether values of its file were cut."""
 
     image: Image.Image
@@ -61,28 +61,30 @@ def needs_measure(image: Image.Image, encoding: str | None) -> bool:
     return image.mode.startswith("F") or (image.mode == "I" and encoding == "TIFF")
 
 
-def in_eight_bits(image: Image.Image, levels: Levels, encoding: str | None) -> Seen:
+def convert_to_eight_bits(
+    image: Image.Image, levels: Levels, encoding: str | None
+) -> EightBitImage:
     """Bring values to bytes by their range, and lay what is transparent over white.
 
     Raises ValueError for NaN, and for values outside of a range that was said or that a type has.
     """
     if is_deep(image):
-        return _scaled(image, levels, encoding)
+        return _scale(image, levels, encoding)
     if image.mode in ("1", "P"):  # bits and palettes: colours, not values
-        return Seen(_over_white(image))
+        return EightBitImage(_lay_over_white(image))
     if levels.eight != Levels().eight:
-        image = _stretched(image, levels.eight)
-    return Seen(_over_white(image))
+        image = _stretch(image, levels.eight)
+    return EightBitImage(_lay_over_white(image))
 
 
-def _over_white(image: Image.Image) -> Image.Image:
+def _lay_over_white(image: Image.Image) -> Image.Image:
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     return image if image.mode == "L" else image.convert("RGB")
 
 
-def _stretched(image: Image.Image, given: Range) -> Image.Image:
+def _stretch(image: Image.Image, given: Range) -> Image.Image:
     """The bytes of an image whose black and white are other values than 0 and 255."""
     if "transparency" in image.info:
         image = image.convert("RGBA")
@@ -92,33 +94,35 @@ def _stretched(image: Image.Image, given: Range) -> Image.Image:
     colours = bands[:-1] if image.mode in ("LA", "RGBA") else bands
     values = [np.asarray(band) for band in colours]
     _require_within((float(np.min(values)), float(np.max(values))), given)
-    table = [round(min(max(_share(v, given), 0.0), 1.0) * 255) for v in range(256)]
+    table = [round(min(max(_compute_share(v, given), 0.0), 1.0) * 255) for v in range(256)]
     stretched = [band.point(table) for band in colours]
     return Image.merge(image.mode, [*stretched, *bands[len(colours) :]])
 
 
-def _scaled(image: Image.Image, levels: Levels, encoding: str | None) -> Seen:
+def _scale(image: Image.Image, levels: Levels, encoding: str | None) -> EightBitImage:
     """The bytes of a gray image of integers or floats."""
-    values, given = _values(image), levels.of(image, encoding)
+    values, given = _read_values(image), levels.of(image, encoding)
     ends = float(values.min()), float(values.max())
     is_cut = levels.clips and needs_measure(image, encoding)
     if not is_cut:
         _require_within(ends, given)
-    shares = np.clip(_share(values, given), 0, 1)
+    shares = np.clip(_compute_share(values, given), 0, 1)
     if (clear := image.info.get("transparency")) is not None:
         shares[values == clear] = 1
     outside = ends[0] < given[0] or ends[1] > given[1]
-    return Seen(Image.fromarray((shares * 255).round().astype(np.uint8)), is_cut and outside)
+    return EightBitImage(
+        Image.fromarray((shares * 255).round().astype(np.uint8)), is_cut and outside
+    )
 
 
-def _values(image: Image.Image) -> np.ndarray:
+def _read_values(image: Image.Image) -> np.ndarray:
     values = np.array(image, np.float64)
     if not np.isfinite(values).all():
         raise ValueError("it holds NaN or infinity")
     return values
 
 
-def _share(value: Any, given: Range) -> Any:
+def _compute_share(value: Any, given: Range) -> Any:
     """The part of the way from black to white."""
     return (value - given[0]) / (given[1] - given[0])
 
@@ -130,31 +134,31 @@ def _require_within(ends: Range, given: Range) -> None:
         raise ValueError(f"{what}, outside of the range of {given[0]:g} to {given[1]:g}")
 
 
-def measure(files: Iterable[Path]) -> Range | None:
+def measure_range(files: Iterable[Path]) -> Range | None:
     """The one range of all TIFFs of floats or of 32-bit integers, which begins at 0 or below; 0 to 1 where
     no value is larger. None where there are none of these.
     """
     with ThreadPoolExecutor() as pool:
         tiffs = [file for file in files if file.suffix.lower() in TIFF]
-        ends = [pair for pair in pool.map(_ends, tiffs, chunksize=1) if pair is not None]
+        ends = [pair for pair in pool.map(_measure_file, tiffs, chunksize=1) if pair is not None]
     if not ends:
         return None
     low, high = min(low for low, _ in ends), max(high for _, high in ends)
     return min(0.0, low), high if high > 1 else max(1.0 if low >= 0 else 0.0, high)
 
 
-def _ends(file: Path) -> Range | None:
+def _measure_file(file: Path) -> Range | None:
     try:
         with Image.open(file, formats=["TIFF"]) as opened:
             if not needs_measure(opened, opened.format):
                 return None
-            values = _values(opened)
+            values = _read_values(opened)
     except Exception:  # whoever decodes it says what is wrong
         return None
     return float(values.min()), float(values.max())
 
 
-def narrow(raw: Raw, file: Path) -> tuple[Range, Range] | None:
+def find_narrow_range(raw: Raw, file: Path) -> tuple[Range, Range] | None:
     """The values that the bytes of images use, where they are less than an eighth of all, and the range that
     they count as, both as in the files; else None. file: one of them.
     """

@@ -14,11 +14,11 @@ from typing import ClassVar, Self
 import numpy as np
 import torch
 
-from aeframe.core.errors import Problem, UserError, reason, short, unreadable
+from aeframe.core.errors import Problem, UserError, build_read_error, describe_error, shorten
 from aeframe.data.checked_pickle import load_checked_pickle
 from aeframe.data.idx import read_idx
 from aeframe.data.mat import read_mat
-from aeframe.data.memory_map import FileMap, tensor
+from aeframe.data.memory_map import FileMap, as_tensor
 from aeframe.data.source import CHUNK, Raw, Shape, Source
 
 
@@ -94,13 +94,13 @@ class Downloaded(Builtin):
         try:
             with (
                 contextlib.redirect_stdout(io.StringIO()),
-                _without_empty(self.root / self.stored_as),
+                _remove_empty_folders(self.root / self.stored_as),
             ):
                 return replace(self._read(train=True), test=self._read(train=False))
         except UserError:
             raise
         except Exception as error:  # torchvision raises many kinds; all mean "not to be had"
-            what = f"{type(self).__name__} is not there and could not be had ({_why(error)})"
+            what = f"{type(self).__name__} is not there and could not be had ({_summarize_failure(error)})"
             raise UserError(f"dataset.root={self.root}", what, self._remedy()) from error
 
     def _remedy(self) -> str:
@@ -122,17 +122,17 @@ class MNIST(Downloaded):
         part = "train" if train else "t10k"
         names = (f"{part}-images-idx3-ubyte", f"{part}-labels-idx1-ubyte")
         folder = self.root / type(self).__name__ / "raw"
-        if any(_stored(folder / name) is None for name in names):
+        if any(_find_stored(folder / name) is None for name in names):
             import torchvision
 
             getattr(torchvision.datasets, type(self).__name__)(self.root, download=self.download)
-        stored = [_stored(folder / name) or folder / name for name in names]
+        stored = [_find_stored(folder / name) or folder / name for name in names]
         images, mapping = read_idx(stored[0], self.sample_shape[1:])
         labels, _ = read_idx(stored[1], ())
         if len(images) != len(labels):
             what = f"holds {len(images)} images and {len(labels)} labels"
             raise UserError(str(folder), what, "Delete the folder, so that it is fetched again.")
-        return _raw(images[:, None], labels, mapping)
+        return _build_raw(images[:, None], labels, mapping)
 
 
 class FashionMNIST(MNIST):
@@ -176,7 +176,7 @@ class CIFAR10(Downloaded):
                 images = np.empty((len(names), *batch[b"data"].shape), np.uint8)
             images[i] = batch[b"data"]
             labels += batch[b"labels"]
-        return _raw(images.reshape(-1, *self.sample_shape), np.array(labels))
+        return _build_raw(images.reshape(-1, *self.sample_shape), np.array(labels))
 
 
 class SVHN(Downloaded):
@@ -201,15 +201,15 @@ class SVHN(Downloaded):
                 raise ValueError("its labels are not those of the digits, 1 to 10")
         except Exception as error:  # a damaged file raises many kinds
             remedy = "Delete the file, so that it is fetched again."
-            raise unreadable(str(file), error, remedy) from error
+            raise build_read_error(str(file), error, remedy) from error
         # [N, C, W, H], brought to [N, C, H, W] in place: there is no second copy
         for rows in np.array_split(images, 1 + images.size // CHUNK):
             rows[:] = rows.swapaxes(2, 3).copy()
-        return _raw(images, labels % 10)  # the file calls the digit 0 ten
+        return _build_raw(images, labels % 10)  # the file calls the digit 0 ten
 
 
 @contextlib.contextmanager
-def _without_empty(folder: Path) -> Iterator[None]:
+def _remove_empty_folders(folder: Path) -> Iterator[None]:
     """Leave no empty folders where torchvision made some and had nothing to put into them."""
     made = [path for path in (folder, *folder.parents) if not os.path.exists(path)]
     try:
@@ -221,17 +221,17 @@ def _without_empty(folder: Path) -> Iterator[None]:
         raise
 
 
-def _why(error: Exception) -> str:
+def _summarize_failure(error: Exception) -> str:
     """What torchvision says, of a download what the last mirror answered."""
     said = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return short(f"{said[0]} {said[-1]}") if len(said) > 1 else reason(error)
+    return shorten(f"{said[0]} {said[-1]}") if len(said) > 1 else describe_error(error)
 
 
-def _raw(images: np.ndarray, labels: np.ndarray, mapping: FileMap | None = None) -> Raw:
+def _build_raw(images: np.ndarray, labels: np.ndarray, mapping: FileMap | None = None) -> Raw:
     targets = torch.from_numpy(labels.astype(np.int64))
-    return Raw(tensor(images), targets, low=0, high=255, mapping=mapping)
+    return Raw(as_tensor(images), targets, low=0, high=255, mapping=mapping)
 
 
-def _stored(path: Path) -> Path | None:
+def _find_stored(path: Path) -> Path | None:
     """The file, or its compressed form: a folder that cannot be written needs no unpacking."""
     return next((p for p in (path, path.with_name(path.name + ".gz")) if p.is_file()), None)

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from aeframe.core.errors import unreadable
+from aeframe.core.errors import build_read_error
 from aeframe.core.regular_files import open_regular
 
 MD5 = partial(hashlib.md5, usedforsecurity=False)
@@ -29,4 +29,4 @@ def load_checked_pickle(file: Path, md5: str) -> Any:
             return pickle.load(stream, encoding="bytes")
     except (OSError, ValueError) as error:
         remedy = "Delete its folder and write dataset.download=true to download it again."
-        raise unreadable(str(file), error, remedy) from error
+        raise build_read_error(str(file), error, remedy) from error

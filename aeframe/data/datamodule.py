@@ -13,13 +13,13 @@ from torch.utils.data import DataLoader
 
 from aeframe.core.bounds import Above, AtLeast, AtMost, Below
 from aeframe.core.errors import Problem, UserError
-from aeframe.core.noise import mix
+from aeframe.core.noise import mix_seed
 from aeframe.data.normalization import ANY, Normalization, fit
 from aeframe.data.sampler import EpochBatches
-from aeframe.data.source import Batch, Raw, Samples, Share, Source, rows_of
+from aeframe.data.source import Batch, Raw, Samples, Share, Source, choose_row_dtype
 from aeframe.data.spec import DataSpec
 from aeframe.data.spread import Choice
-from aeframe.data.value_range import narrow_notes
+from aeframe.data.value_range import note_narrow_range
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
 DIGESTED = 2**23  # bytes of each split that tell the data from other
@@ -110,7 +110,7 @@ class DataModule:
             raw.levels,
         )
         if raw.assumed:
-            self.notes += narrow_notes(raw)
+            self.notes += note_narrow_range(raw)
 
     @property
     def held_out(self) -> str:
@@ -141,8 +141,8 @@ class DataModule:
 
     def _split(self, raw: Raw) -> dict[str, Samples]:
         n = len(raw.data) // raw.together
-        generator = torch.Generator().manual_seed(mix(self.seed, "split"))
-        order = torch.randperm(n, generator=generator, dtype=rows_of(n))
+        generator = torch.Generator().manual_seed(mix_seed(self.seed, "split"))
+        order = torch.randperm(n, generator=generator, dtype=choose_row_dtype(n))
         held = 0 if raw.test is not None else max(1, round(self.test_fraction * n))
         val = max(1, round(self.val_fraction * n)) if self.val_fraction else 0
         if n - held - val < 1:
@@ -157,12 +157,12 @@ class DataModule:
         part = part.repeat_interleave(raw.together)
         # each split in the source's order: reads of memory-mapped data then move forwards
         train, validation, test = (
-            Samples(raw, (part == which).nonzero().flatten().to(rows_of(len(part))))
+            Samples(raw, (part == which).nonzero().flatten().to(choose_row_dtype(len(part))))
             for which in (TRAIN, VALIDATION, TEST)
         )
         if raw.test is not None:
             count = len(raw.test.data)
-            test = Samples(raw.test, torch.arange(count, dtype=rows_of(count)))
+            test = Samples(raw.test, torch.arange(count, dtype=choose_row_dtype(count)))
         splits = {"train": train, "val": validation, "test": test}
         return splits if val else {"train": train, "test": test}
 
@@ -216,7 +216,7 @@ class DataModule:
         of a batch into which several are put together. device: where they are used. Raises UserError where
         the ranks cannot share the batches.
         """
-        if (uneven := uneven_batch(self.batch_size, world)) is not None:
+        if (uneven := find_uneven_batch(self.batch_size, world)) is not None:
             raise UserError(*uneven)
         samples = self._placed(split, device)
         if len(samples) < world:
@@ -243,7 +243,7 @@ class DataModule:
             persistent_workers=True,
             prefetch_factor=4,
             pin_memory=device is not None and device.type == "cuda",
-            generator=torch.Generator().manual_seed(mix(self.seed, split, rank)),
+            generator=torch.Generator().manual_seed(mix_seed(self.seed, split, rank)),
         )
 
     def together(self, most: int) -> int:
@@ -273,7 +273,7 @@ class DataModule:
         return 0 if at_hand else max(1, min(4, (os.cpu_count() or 1) // 2))
 
 
-def uneven_batch(batch_size: int, world: int) -> tuple[str, str, str] | None:
+def find_uneven_batch(batch_size: int, world: int) -> tuple[str, str, str] | None:
     """What is wrong with a batch that the processes cannot share: (where, what, remedy)."""
     if batch_size % world == 0:
         return None

@@ -14,19 +14,19 @@ UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)  # torch does not compare 
 NAMED = 3  # columns of a message
 
 
-def extent_of(chunk: Tensor, raw: Raw) -> tuple[float, float]:
+def measure_extent(chunk: Tensor, raw: Raw) -> tuple[float, float]:
     """The least and the largest value of some samples of `raw`.
 
     Raises UserError that names its rows or columns with what float32 cannot hold, NaN and infinity.
     """
     low, high = (chunk.double() if chunk.dtype in UNSIGNED else chunk).aminmax()
     if not bool(torch.isfinite(torch.stack((low, high)).float()).all()):  # NaN comes through both
-        what, remedy, _ = unfinite(raw.chunks())
+        what, remedy, _ = describe_non_finite(raw.chunks())
         raise UserError(raw.origin, what, remedy)
     return float(low), float(high)
 
 
-def unfinite(chunks: Iterable[tuple[int, Tensor]]) -> tuple[str, str, int]:
+def describe_non_finite(chunks: Iterable[tuple[int, Tensor]]) -> tuple[str, str, int]:
     """Describe samples of which some are not finite: (what, remedy, the first such row).
 
     chunks: all of the samples [n, *shape], each part with the row that it starts at.

@@ -9,9 +9,9 @@ from typing import IO
 
 import numpy as np
 
-from aeframe.core.errors import unreadable
+from aeframe.core.errors import build_read_error
 from aeframe.core.regular_files import open_regular
-from aeframe.data.memory_map import Mapped, filled, mapped
+from aeframe.data.memory_map import Mapped, map_array, read_bytes
 
 
 def read_idx(path: Path, sample: tuple[int, ...]) -> Mapped:
@@ -22,22 +22,22 @@ def read_idx(path: Path, sample: tuple[int, ...]) -> Mapped:
     try:
         if path.suffix == ".gz":
             with open_regular(path) as packed, gzip.open(packed) as unpacked:
-                array = filled(unpacked, _shape(unpacked, sample))
+                array = read_bytes(unpacked, _read_shape(unpacked, sample))
                 if unpacked.read(1):
                     raise ValueError(f"it holds more than {array.size} values")
                 return Mapped(array, None)
         with open_regular(path) as stream:
-            shape = _shape(stream, sample)
+            shape = _read_shape(stream, sample)
             offset, size = stream.tell(), path.stat().st_size
             if size - offset != math.prod(shape):
                 raise ValueError(f"{size - offset} values where its header says {shape}")
-            return mapped(stream, np.dtype(np.uint8), shape, offset=offset)
+            return map_array(stream, np.dtype(np.uint8), shape, offset=offset)
     except Exception as error:  # a damaged file raises many kinds in gzip
         remedy = "Delete the file, so that it is fetched again."
-        raise unreadable(str(path), error, remedy) from error
+        raise build_read_error(str(path), error, remedy) from error
 
 
-def _shape(stream: IO[bytes] | gzip.GzipFile, sample: tuple[int, ...]) -> tuple[int, ...]:
+def _read_shape(stream: IO[bytes] | gzip.GzipFile, sample: tuple[int, ...]) -> tuple[int, ...]:
     axes = len(sample) + 1
     if stream.read(4) != bytes((0, 0, 8, axes)):
         raise ValueError(f"it is no idx file of bytes with {axes} axes")

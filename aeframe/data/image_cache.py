@@ -18,7 +18,7 @@ import numpy as np
 
 from aeframe.core.regular_files import open_regular
 from aeframe.data.brightness import Range
-from aeframe.data.memory_map import Mapped, mapped
+from aeframe.data.memory_map import Mapped, map_array
 
 HEADER = 4096  # bytes before the pixels, which then begin on a page
 CHECKSUM = 8  # characters at the header's end
@@ -70,7 +70,7 @@ class CachedImages:
         if (found := self._read()) is not None:
             return found
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # images may be private
-        with _alone(self.path.with_suffix(".lock")):
+        with _lock(self.path.with_suffix(".lock")):
             found = self._read()  # another process may have decoded them meanwhile
             if found is None:
                 self._write(decode())
@@ -91,12 +91,14 @@ class CachedImages:
                 checksum = zlib.crc32(header[:-CHECKSUM])
                 while block := stream.read(BLOCK):
                     checksum = zlib.crc32(block, checksum)
-                if header[-CHECKSUM:] != _shown(checksum) or (self.complete and rows < count):
+                if header[-CHECKSUM:] != _format_checksum(checksum) or (
+                    self.complete and rows < count
+                ):
                     return None
                 stream.seek(-count, os.SEEK_END)
                 kept = np.frombuffer(stream.read(), np.bool_)
-                pixels = mapped(stream, np.dtype(np.uint8), (rows, *image), offset=HEADER)
-                return Images(pixels, kept, _measured(header[len(self.head) : -CHECKSUM]))
+                pixels = map_array(stream, np.dtype(np.uint8), (rows, *image), offset=HEADER)
+                return Images(pixels, kept, _parse_range(header[len(self.head) : -CHECKSUM]))
         except OSError:
             return None
 
@@ -120,7 +122,7 @@ class CachedImages:
                     stream.write(pixels)
                 stream.write(kept)
                 stream.seek(0)
-                stream.write(header + _shown(zlib.crc32(kept, checksum)))
+                stream.write(header + _format_checksum(zlib.crc32(kept, checksum)))
             partial.chmod(0o600)
             partial.replace(self.path)
         finally:
@@ -128,24 +130,24 @@ class CachedImages:
                 partial.unlink(missing_ok=True)
 
 
-def user_cache() -> Path:
+def find_user_cache() -> Path:
     """The user's folder for what can be made again."""
     base = os.environ.get("XDG_CACHE_HOME", "")
     return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "aeframe"
 
 
-def _measured(text: bytes) -> Range | None:
+def _parse_range(text: bytes) -> Range | None:
     """Read the entry that was written, which the checksum vouches for."""
     found = json.loads(text)
     return None if found is None else (float(found[0]), float(found[1]))
 
 
-def _shown(checksum: int) -> bytes:
+def _format_checksum(checksum: int) -> bytes:
     return f"{checksum:0{CHECKSUM}x}".encode()
 
 
 @contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
+def _lock(path: Path) -> Iterator[None]:
     """Only one process at a time comes in, where the platform can lock files."""
     try:
         import fcntl

@@ -16,15 +16,21 @@ import PIL
 import torch
 
 from aeframe.core.bounds import Above, AtLeast, AtMost
-from aeframe.core.errors import Problem, UserError, reason
-from aeframe.data.brightness import Levels, measure
-from aeframe.data.image_cache import CachedImages, Decoded, Images, user_cache
-from aeframe.data.image_listing import find_images, tell_of_deeper
-from aeframe.data.image_messages import left_out, note, note_levels, note_noticed, unreadable_images
+from aeframe.core.errors import Problem, UserError, describe_error
+from aeframe.data.brightness import Levels, measure_range
+from aeframe.data.image_cache import CachedImages, Decoded, Images, find_user_cache
+from aeframe.data.image_listing import find_images, note_deeper_images
+from aeframe.data.image_messages import (
+    build_images_error,
+    describe_skipped,
+    note,
+    note_levels,
+    note_noticed,
+)
 from aeframe.data.image_reader import DECODER, Color, Fit, ImageReader, strict_images
-from aeframe.data.memory_map import Mapped, room, tensor
+from aeframe.data.memory_map import Mapped, allocate, as_tensor
 from aeframe.data.source import Raw, Shape, Source
-from aeframe.data.value_range import range_problem
+from aeframe.data.value_range import check_range
 
 OnBadSample = Literal["error", "skip"]
 SKIP = "dataset.on_bad_sample=skip"
@@ -82,7 +88,7 @@ class Folder(Source):
     def problems(self) -> list[Problem]:
         if self.root is None:
             return [Problem("dataset.root", "no folder given", "Write dataset.root=FOLDER.")]
-        found = [] if (wrong := range_problem(self.range)) is None else [wrong]
+        found = [] if (wrong := check_range(self.range)) is None else [wrong]
         for option, root in (("root", self.root), ("test_root", self.test_root)):
             try:
                 if root == "":
@@ -115,17 +121,17 @@ class Folder(Source):
     def _load(self, root: str, option: str, levels: Levels) -> Raw:
         folder = Path(os.path.expanduser(root))
         files, classes = find_images(folder, f"dataset.{option}={root}")
-        tell_of_deeper(folder, f"dataset.{option}={root}")
+        note_deeper_images(folder, f"dataset.{option}={root}")
         (pixels, mapping), kept, measured = self._images(folder, files, levels)
         if not kept.all():
             bad = [file.relative_to(folder) for file in compress(files, ~kept)]
-            note(left_out(bad, root, SKIP))
+            note(describe_skipped(bad, root, SKIP))
         names = [file.parent.name for file in compress(files, kept)]
         labels = torch.tensor([classes.index(name) for name in names]) if classes else None
         if labels is not None:
             labels = labels.repeat_interleave(self.per_image)
         raw = Raw(
-            tensor(pixels).flatten(0, 1),
+            as_tensor(pixels).flatten(0, 1),
             labels,
             low=0,
             high=255,
@@ -145,7 +151,9 @@ class Folder(Source):
                 cache = self._cached(self.cache, root, files, levels)
                 return cache.get(lambda: self._decoded(files, levels))
             except (OSError, RuntimeError) as error:  # RuntimeError: a user without a home
-                what = f"cannot be used ({reason(error)}); the images are decoded into memory"
+                what = (
+                    f"cannot be used ({describe_error(error)}); the images are decoded into memory"
+                )
                 note(Problem(f"dataset.cache={self.cache}", what))
                 self.cache = None  # said once
         return self._in_memory(files, levels)
@@ -153,7 +161,7 @@ class Folder(Source):
     def _in_memory(self, files: list[Path], levels: Levels) -> Images:
         try:
             shape = (len(files), self.per_image, *self.shape())
-            pixels = room(shape, np.dtype(np.uint8))
+            pixels = allocate(shape, np.dtype(np.uint8))
         except MemoryError as error:
             what = f"{len(files)} images are {error}"
             remedy = "Write a smaller size, or a dataset.cache with more space."
@@ -167,11 +175,11 @@ class Folder(Source):
         return Images(Mapped(pixels[:rows], None), kept, decoded.measured)
 
     def _cached(self, cache: str, root: Path, files: list[Path], levels: Levels) -> CachedImages:
-        folder = user_cache() if cache == "auto" else Path(os.path.expanduser(cache))
+        folder = find_user_cache() if cache == "auto" else Path(os.path.expanduser(cache))
         key = f"{str(root.resolve())!r} {self.recipe} {tuple(levels)} {self.max_megapixels}"
         listed = hashlib.sha256(key.encode())
         for file in files:
-            listed.update(f"{str(file.relative_to(root))!r} {_state(file)}\n".encode())
+            listed.update(f"{str(file.relative_to(root))!r} {_describe_file(file)}\n".encode())
         shape = (len(files), self.per_image, *self.shape())
         made = f"aeframe decoder {DECODER}, Pillow {PIL.__version__}"
         content = f"{made}, shape {shape}, sha256 of the list of files {listed.hexdigest()}"
@@ -181,7 +189,7 @@ class Folder(Source):
     def _decoded(self, files: list[Path], levels: Levels) -> Decoded:
         """The images, decoded as they are wanted; how bright they are is measured before."""
         with strict_images(self.max_megapixels):
-            measured = measure(files) if levels.other is None else None
+            measured = measure_range(files) if levels.other is None else None
         if measured is not None:
             levels = levels._replace(other=measured)
         return Decoded(self._images_of(files, levels), measured)
@@ -200,7 +208,7 @@ class Folder(Source):
                 yield None if isinstance(image, Problem) else image
         note_noticed(reader.noticed, "dataset")
         if bad and (self.on_bad_sample == "error" or len(bad) == len(files)):
-            raise unreadable_images(bad, len(files), "dataset.root", SKIP)
+            raise build_images_error(bad, len(files), "dataset.root", SKIP)
 
 
 class ImageFolder(Folder):
@@ -244,12 +252,12 @@ class ImageFolder(Folder):
         return f"{self.size} {self.fit} {self.color}"
 
 
-def _state(file: Path) -> str:
+def _describe_file(file: Path) -> str:
     """What changes when the file can have another image, or can have one at all."""
     try:
         seen = file.stat()
     except OSError as error:
-        return reason(error)
+        return describe_error(error)
     return f"{seen.st_size} {seen.st_mtime_ns} {os.access(file, os.R_OK)}"
 
 

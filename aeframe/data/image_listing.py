@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from aeframe.core.errors import Problem, UserError, reason
-from aeframe.data.image_messages import note, some
+from aeframe.core.errors import Problem, UserError, describe_error
+from aeframe.data.image_messages import list_some, note
 from aeframe.data.image_reader import ENDINGS
 
 
@@ -16,11 +16,11 @@ def find_images(root: Path, where: str) -> tuple[list[Path], list[str]]:
         what = "is a file, not a folder" if os.path.exists(root) else "no such folder"
         raise UserError(where, what, f"Write {where.partition('=')[0]}=FOLDER.")
     try:
-        loose = _listed(root)
-        folders = [f for f in _folders(root) if not _is_around(f, root)]
-        nested = {f.name: _listed(f) for f in folders}
+        loose = _list_images(root)
+        folders = [f for f in _find_folders(root) if not _is_around(f, root)]
+        nested = {f.name: _list_images(f) for f in folders}
     except OSError as error:
-        what = f"cannot be listed ({reason(error)})"
+        what = f"cannot be listed ({describe_error(error)})"
         raise UserError(str(error.filename), what, "See that you may read it.") from error
     nested = {name: files for name, files in nested.items() if files}
     if loose and nested:
@@ -34,11 +34,13 @@ def find_images(root: Path, where: str) -> tuple[list[Path], list[str]]:
     return files, list(nested)
 
 
-def tell_of_deeper(root: Path, where: str) -> None:
+def note_deeper_images(root: Path, where: str) -> None:
     """Images in folders of the subfolders, which find_images does not look into."""
-    inner = [f for folder in _folders(root) for f in _folders(folder) if not f.is_symlink()]
-    if deeper := [f for f in inner if os.access(f, os.R_OK | os.X_OK) and _listed(f)]:
-        what = f"images two folders down are left out: {some(deeper)}"
+    inner = [
+        f for folder in _find_folders(root) for f in _find_folders(folder) if not f.is_symlink()
+    ]
+    if deeper := [f for f in inner if os.access(f, os.R_OK | os.X_OK) and _list_images(f)]:
+        what = f"images two folders down are left out: {list_some(deeper)}"
         note(Problem(where, what, "Move them into the folder or its subfolders."))
 
 
@@ -47,7 +49,7 @@ def _is_around(folder: Path, root: Path) -> bool:
     return folder.is_symlink() and root.resolve().is_relative_to(folder.resolve())
 
 
-def _folders(folder: Path) -> list[Path]:
+def _find_folders(folder: Path) -> list[Path]:
     """The folders in a folder, but for hidden ones; of its files, which may be many, none is opened."""
     with os.scandir(folder) as entries:
         shown = [entry for entry in entries if entry.name[0] != "."]
@@ -56,7 +58,7 @@ def _folders(folder: Path) -> list[Path]:
     return sorted(folder / name for name in named)
 
 
-def _listed(folder: Path) -> list[Path]:
+def _list_images(folder: Path) -> list[Path]:
     """The image files of one folder, but for hidden ones such as macOS leaves behind.
 
     Links that lead nowhere are among them: an image is missing there.

@@ -17,8 +17,8 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from aeframe.core.errors import Problem, reason
-from aeframe.data.brightness import Levels, in_eight_bits
+from aeframe.core.errors import Problem, describe_error
+from aeframe.data.brightness import Levels, convert_to_eight_bits
 
 AHEAD = 2**28  # bytes of images that wait for their turn, or one image
 DECODER = 3  # counts up whenever the same file gives other pixels
@@ -96,7 +96,7 @@ class ImageReader:
         except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
             return Problem(str(file), f"cannot be read as an image ({self._too_large(error)})")
         except Exception as error:  # broken files raise nearly anything in Pillow
-            return Problem(str(file), f"cannot be read as an image ({reason(error)})")
+            return Problem(str(file), f"cannot be read as an image ({describe_error(error)})")
 
     def _read(self, file: Path) -> np.ndarray:
         return self.made_of(self._opened(file), file)
@@ -109,7 +109,7 @@ class ImageReader:
             if opened.format == "TIFF" and getattr(opened, "is_animated", False):
                 self.noticed.pages.add(file)  # uncounted: that takes a look at each of them
             upright = ImageOps.exif_transpose(opened)
-            image, is_cut = in_eight_bits(upright, self.levels, opened.format)
+            image, is_cut = convert_to_eight_bits(upright, self.levels, opened.format)
         if is_cut:
             self.noticed.cut.add(file)
         return image

@@ -23,11 +23,11 @@ class LayoutError(Exception):
         self.what, self.remedy = what, remedy
 
 
-def resolved(layout: Layout, shape: Shape) -> Layout:
+def resolve_layout(layout: Layout, shape: Shape) -> Layout:
     """The layout of an array [N, ...]: `auto` is settled by the axes. Raises LayoutError."""
     axes = len(shape)
     if layout == "auto":
-        return _automatic(shape)
+        return _choose_layout(shape)
     fits = {
         "flat": axes >= 2,
         "gray": axes == 3 or (axes == 4 and 1 in (shape[1], shape[3])),
@@ -40,7 +40,7 @@ def resolved(layout: Layout, shape: Shape) -> Layout:
     return layout
 
 
-def _automatic(shape: Shape) -> Layout:
+def _choose_layout(shape: Shape) -> Layout:
     if len(shape) == 2:
         return "flat"
     if len(shape) == 3:
@@ -67,7 +67,7 @@ def is_channels_last(layout: Layout, shape: Shape) -> bool:
     return layout == "hwc" or (layout == "gray" and len(shape) == 4 and shape[1] != 1)
 
 
-def sample_shape(layout: Layout, shape: Shape) -> Shape:
+def get_sample_shape(layout: Layout, shape: Shape) -> Shape:
     """The shape of one sample, (D,) or (C, H, W). layout: resolved."""
     if layout == "flat":
         return (math.prod(shape[1:]),)
@@ -76,14 +76,14 @@ def sample_shape(layout: Layout, shape: Shape) -> Shape:
     return (shape[3], *shape[1:3]) if is_channels_last(layout, shape) else shape[1:]
 
 
-def describe(layout: Layout, shape: Shape) -> str:
+def describe_layout(layout: Layout, shape: Shape) -> str:
     """Name a layout in a few words. layout: resolved."""
     if layout == "flat":
         numbers = math.prod(shape[1:])
         if len(shape) == 2:
             return f"vectors of {numbers:,} numbers"
         return f"vectors of {numbers:,} numbers ({' x '.join(map(str, shape[1:]))} in a row)"
-    channels, height, width = sample_shape(layout, shape)
+    channels, height, width = get_sample_shape(layout, shape)
     if channels == 1:
         return f"gray images of {height} x {width}"
     order = "last" if is_channels_last(layout, shape) else "first"

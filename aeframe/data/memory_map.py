@@ -36,20 +36,20 @@ class FileMap(mmap.mmap):
             made = cls(stream.fileno(), 0, access=mmap.ACCESS_COPY)
         except OSError:  # the system keeps room for what might be written, and has not as much
             made = cls(stream.fileno(), 0, access=mmap.ACCESS_READ)
-        made.path, made.stamp = os.path.abspath(stream.name), _stamp(os.fstat(stream.fileno()))
+        made.path, made.stamp = os.path.abspath(stream.name), _get_stamp(os.fstat(stream.fileno()))
         return made
 
     @property
     def is_changed(self) -> bool:
         """Whether the numbers may be others by now, or gone."""
         try:
-            now = _stamp(os.stat(self.path))
+            now = _get_stamp(os.stat(self.path))
         except OSError:
             return False
         return now[0] == self.stamp[0] and now != self.stamp
 
 
-def _stamp(status: os.stat_result) -> tuple[int, ...]:
+def _get_stamp(status: os.stat_result) -> tuple[int, ...]:
     return status.st_ino, status.st_size, status.st_mtime_ns
 
 
@@ -63,7 +63,7 @@ class Mapped(NamedTuple):
     mapping: FileMap | None
 
 
-def mapped(
+def map_array(
     stream: IO[bytes],
     dtype: np.dtype[Any],
     shape: tuple[int, ...],
@@ -80,7 +80,7 @@ def mapped(
     return Mapped(array.reshape(shape, order=order), mapping)
 
 
-def room(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
+def allocate(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
     """An array in memory, yet to be filled.
 
     Raises MemoryError where the memory has no room for it: a small file may unpack to any size, and
@@ -92,17 +92,19 @@ def room(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
 
 def require_room(size: int) -> None:
     """Raise MemoryError where the memory has no room for so many bytes."""
-    left = _memory()
+    left = _measure_free_memory()
     if size > left:
-        raise MemoryError(f"{_gib(size)} of numbers, and {_gib(left)} of memory are free")
+        raise MemoryError(
+            f"{_format_gib(size)} of numbers, and {_format_gib(left)} of memory are free"
+        )
 
 
-def filled(stream: IO[bytes] | io.BufferedIOBase, shape: tuple[int, ...]) -> np.ndarray:
+def read_bytes(stream: IO[bytes] | io.BufferedIOBase, shape: tuple[int, ...]) -> np.ndarray:
     """Unsigned bytes in memory, the next ones of a stream.
 
     Raises ValueError where it ends before, and MemoryError where there is no room.
     """
-    array = room(shape, np.dtype(np.uint8))
+    array = allocate(shape, np.dtype(np.uint8))
     values = array.reshape(-1)
     for start in range(0, values.size, BLOCK):
         part = values[start : start + BLOCK]
@@ -113,7 +115,7 @@ def filled(stream: IO[bytes] | io.BufferedIOBase, shape: tuple[int, ...]) -> np.
     return array
 
 
-def _memory() -> float:
+def _measure_free_memory() -> float:
     """Bytes that can still be filled; infinite where the system does not say."""
     found = [math.inf]
     with contextlib.suppress(OSError, ValueError, IndexError):
@@ -124,11 +126,11 @@ def _memory() -> float:
     return min(found)
 
 
-def _gib(size: float) -> str:
+def _format_gib(size: float) -> str:
     return f"{size / 2**30:,.2f} GiB"
 
 
-def tensor(array: np.ndarray) -> Tensor:
+def as_tensor(array: np.ndarray) -> Tensor:
     """Over the array's own memory, which no one writes to."""
     with warnings.catch_warnings():
         # torch has no tensors to be read only

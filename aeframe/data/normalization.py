@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from aeframe.core.errors import Problem, UserError
-from aeframe.data.finite import extent_of
+from aeframe.data.finite import measure_extent
 from aeframe.data.source import CHUNK, Raw, Samples
-from aeframe.data.spread import Choice, Columns, Kind, chosen, scale_notes
+from aeframe.data.spread import Choice, Columns, Kind, choose_normalization, note_scales
 from aeframe.data.value_range import Range
 
 ANY: Range = (-math.inf, math.inf)
@@ -66,7 +66,7 @@ class Statistics:
         offset = low = high = None
         self.extent = (math.inf, -math.inf)
         for start, chunk in raw.chunks():
-            self.extent = widened(self.extent, chunk, raw)
+            self.extent = widen_extent(self.extent, chunk, raw)
             rows = chunk[used[start : start + len(chunk)]]
             if not len(rows):
                 continue
@@ -89,9 +89,9 @@ class Statistics:
         self.variance = (squares / n - (total / n).square()).clamp(min=0)
 
 
-def widened(extent: tuple[float, float], chunk: Tensor, raw: Raw) -> tuple[float, float]:
+def widen_extent(extent: tuple[float, float], chunk: Tensor, raw: Raw) -> tuple[float, float]:
     """The extent with the values of a chunk of `raw`. Raises UserError for NaN and infinity."""
-    low, high = extent_of(chunk, raw)
+    low, high = measure_extent(chunk, raw)
     return min(extent[0], low), max(extent[1], high)
 
 
@@ -122,19 +122,19 @@ def fit(wanted: Choice, train: Samples, support: Range = ANY) -> Fitted:
     known = None if raw.low is None or raw.high is None else (float(raw.low), float(raw.high))
     if raw.test is not None and (known is None or raw.test.data.is_floating_point()):
         for _, chunk in raw.test.chunks():
-            extent = widened(extent, chunk, raw.test)
+            extent = widen_extent(extent, chunk, raw.test)
     if known is not None and wanted in ("auto", "unit", "none"):  # nothing to look for in the data
-        fitted = _by_range("none" if wanted == "none" else "unit", known, known)
+        fitted = _fit_to_range("none" if wanted == "none" else "unit", known, known)
         reason = f"its values are known to go from {known[0]:g} to {known[1]:g}"
         fitted = fitted._replace(reason=reason)
     else:
-        fitted = _by_values(wanted, train, extent, support)
+        fitted = _fit_to_values(wanted, train, extent, support)
         fitted = fitted if known is None else fitted._replace(seen=None)
     _require_differences(train)
     return fitted
 
 
-def _by_values(wanted: Choice, train: Samples, extent: Range, support: Range) -> Fitted:
+def _fit_to_values(wanted: Choice, train: Samples, extent: Range, support: Range) -> Fitted:
     """A normalisation for which the values have to be looked at. extent: of the test split's."""
     raw, seen = train.raw, Statistics(train)
     low, high = trained = float(seen.low.min()), float(seen.high.max())
@@ -147,20 +147,20 @@ def _by_values(wanted: Choice, train: Samples, extent: Range, support: Range) ->
     kind, reason = wanted, ""
     if wanted == "auto":
         ends = support if bounded else None
-        kind, reason = chosen(columns, trained, is_images=is_images, support=ends)
-    notes = tuple(scale_notes(kind, columns, trained, is_images=is_images, bounded=bounded))
+        kind, reason = choose_normalization(columns, trained, is_images=is_images, support=ends)
+    notes = tuple(note_scales(kind, columns, trained, is_images=is_images, bounded=bounded))
     if kind == "unit" and bounded:
         trained = extent
     if kind == "standard":
-        fitted = _standard(seen, images=is_images)
+        fitted = _fit_standard(seen, images=is_images)
     elif kind == "rms":
-        fitted = _rms(seen, columns, images=is_images)
+        fitted = _fit_rms(seen, columns, images=is_images)
     else:
-        fitted = _by_range("none" if kind == "none" else "unit", trained, extent)
+        fitted = _fit_to_range("none" if kind == "none" else "unit", trained, extent)
     return fitted._replace(seen=trained, reason=reason, notes=notes)
 
 
-def _by_range(kind: Literal["unit", "none"], range_: Range, extent: Range) -> Fitted:
+def _fit_to_range(kind: Literal["unit", "none"], range_: Range, extent: Range) -> Fitted:
     low, high = range_
     _require_variation(low, high)
     if kind == "none":
@@ -170,28 +170,28 @@ def _by_range(kind: Literal["unit", "none"], range_: Range, extent: Range) -> Fi
     return Fitted(normalization, 0.0, 1.0, scaled, kind)
 
 
-def _rms(seen: Statistics, columns: Columns, *, images: bool) -> Fitted:
+def _fit_rms(seen: Statistics, columns: Columns, *, images: bool) -> Fitted:
     """About the medians, and by a typical sample: a few large values do not set the scale."""
     median = torch.from_numpy(columns.median)
     scale = columns.typical or float((seen.variance + (seen.mean - median).square()).mean().sqrt())
     scale = max(scale, TINY)
     low, high = (seen.low - median) / scale, (seen.high - median) / scale
-    normalization = Normalization(_shaped(median, images), torch.tensor(scale))
+    normalization = Normalization(_reshape(median, images), torch.tensor(scale))
     return Fitted(normalization, float(low.min()), float(high.max()), ANY, "rms")
 
 
-def _standard(seen: Statistics, *, images: bool) -> Fitted:
+def _fit_standard(seen: Statistics, *, images: bool) -> Fitted:
     deviation, varies = seen.variance.sqrt(), _varies(seen.low, seen.high)
     if not bool(varies.any()):
         what = f"every {'channel' if images else 'feature'} of the training data is constant"
         raise UserError("dataset", what, "Give data that varies: there is nothing to learn in it.")
     scale = torch.where(varies, deviation.clamp(min=TINY), torch.ones_like(deviation))
     low, high = (seen.low - seen.mean) / scale, (seen.high - seen.mean) / scale
-    normalization = Normalization(_shaped(seen.mean, images), _shaped(scale, images))
+    normalization = Normalization(_reshape(seen.mean, images), _reshape(scale, images))
     return Fitted(normalization, float(low.min()), float(high.max()), ANY, "standard")
 
 
-def _shaped(each: Tensor, images: bool) -> Tensor:
+def _reshape(each: Tensor, images: bool) -> Tensor:
     """Numbers of features or channels, as samples are multiplied with them."""
     return each.view(-1, 1, 1) if images else each
 

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from aeframe.core.bounds import AtLeast, AtMost
-from aeframe.core.noise import mix
+from aeframe.core.noise import mix_seed
 from aeframe.data.image_folder import Folder, Megapixels, OnBadSample, Side
 from aeframe.data.image_reader import Color, ImageReader
 
@@ -72,6 +72,6 @@ class CropReader(ImageReader):
                 f"of {width} x {height} pixels, it has no room for crops of {self.side}"
             )
         pixels, side = super().made_of(image, file), self.side
-        random = np.random.default_rng(mix("crops", file.name))
+        random = np.random.default_rng(mix_seed("crops", file.name))
         corners = random.integers((height - side + 1, width - side + 1), size=(self.count, 2))
         return np.stack([pixels[:, y : y + side, x : x + side] for y, x in corners])

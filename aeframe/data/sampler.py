@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 
-from aeframe.core.noise import mix
-from aeframe.data.source import Share, rows_of
+from aeframe.core.noise import mix_seed
+from aeframe.data.source import Share, choose_row_dtype
 
 
 class EpochBatches(Sampler[Share]):
@@ -56,10 +56,10 @@ class EpochBatches(Sampler[Share]):
 
     def shares_of(self, index: Tensor | None) -> Iterator[Share]:
         """The same, with what stands in `index`, [n], at each position: looked up once for all batches."""
-        dtype = rows_of(self.n)
+        dtype = choose_row_dtype(self.n)
         order = torch.arange(self.n, dtype=dtype)
         if self.shuffle:
-            generator = torch.Generator().manual_seed(mix(self.seed, "order", self.epoch))
+            generator = torch.Generator().manual_seed(mix_seed(self.seed, "order", self.epoch))
             order = torch.randperm(self.n, generator=generator, dtype=dtype)
         order = order.to(self.device)  # once, where batches are gathered
         if index is not None:

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from aeframe.core.errors import Problem, TrainingError
-from aeframe.data.memory_map import FileMap, tensor
+from aeframe.data.memory_map import FileMap, as_tensor
 
 Shape = tuple[int, ...]
 
@@ -23,7 +23,7 @@ RESIDENT = 2**26  # bytes of mapped data that are read before their pages are le
 NEIGHBOURS = 2**16  # bytes that the system maps around a page that is read
 
 
-def rows_of(count: int) -> torch.dtype:
+def choose_row_dtype(count: int) -> torch.dtype:
     """The type of numbers of so many rows: of tens of millions they take memory, too."""
     return torch.int32 if count < 2**31 else torch.int64
 
@@ -36,11 +36,11 @@ class Share(NamedTuple):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """By its numbers: a tensor is handed to another process by a thread that complains if that dies."""
-        return _share, (self.positions.numpy(), self.total)
+        return _rebuild_share, (self.positions.numpy(), self.total)
 
 
-def _share(positions: np.ndarray, total: int) -> Share:
-    return Share(tensor(positions), total)
+def _rebuild_share(positions: np.ndarray, total: int) -> Share:
+    return Share(as_tensor(positions), total)
 
 
 class Batch(NamedTuple):
@@ -143,7 +143,7 @@ class Raw:
                 mapping = FileMap.of(stream)
             span = 1 + sum((n - 1) * step for n, step in zip(shape, stride, strict=True))
             raw = np.frombuffer(mapping, np.uint8, span * dtype.itemsize, begin)
-            data = tensor(raw).view(dtype).as_strided(shape, stride)
+            data = as_tensor(raw).view(dtype).as_strided(shape, stride)
             vars(self).update(data=data, mapping=mapping)
 
 

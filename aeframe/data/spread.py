@@ -92,7 +92,7 @@ class Columns:
         return 0 < self.width * HEAVY < high - low
 
 
-def chosen(
+def choose_normalization(
     columns: Columns, range_: Range, *, is_images: bool, support: Range | None
 ) -> tuple[Kind, str]:
     """The normalisation that suits a training split, and the reason in words.
@@ -111,7 +111,7 @@ def chosen(
     return "rms", "one scale suits all columns"
 
 
-def scale_notes(
+def note_scales(
     kind: Choice, columns: Columns, range_: Range, *, is_images: bool, bounded: bool
 ) -> Iterator[Problem]:
     """Notes on a scale that a few values set, and on columns that are lost beside others.

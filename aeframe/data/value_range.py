@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from aeframe.core.errors import Problem, UserError
-from aeframe.data.finite import extent_of
+from aeframe.data.finite import measure_extent
 from aeframe.data.source import Raw
 
 Range = tuple[float, float]
@@ -17,11 +17,11 @@ DEPTHS = (1, 2, 4, 8, 10, 12, 14, 16)  # bits that cameras and converters give
 SHARE = 8  # a type's range is suspect where data uses less than one part in so many
 
 
-def range_problem(given: Any) -> Problem | None:
+def check_range(given: Any) -> Problem | None:
     """Say what is wrong with dataset.range; None where nothing is."""
     if given is None:
         return None
-    where = f"dataset.range={_typed(given)}"
+    where = f"dataset.range={_format_typed(given)}"
     if not isinstance(given, Sequence) or len(given) != 2 or not all(map(_is_number, given)):
         return Problem(where, "is not two numbers", "Write dataset.range=[0,4095].")
     if not given[0] < given[1]:
@@ -35,9 +35,9 @@ def _is_number(value: Any) -> bool:
     return abs(value) < 2**127 and math.isfinite(value)
 
 
-def extent(raw: Raw) -> Range:
+def find_extent(raw: Raw) -> Range:
     """The least and the largest of all samples. Raises UserError for NaN and infinity."""
-    ends = [extent_of(chunk, raw) for _, chunk in raw.chunks()]
+    ends = [measure_extent(chunk, raw) for _, chunk in raw.chunks()]
     return min(low for low, _ in ends), max(high for _, high in ends)
 
 
@@ -48,16 +48,16 @@ def require_within(raw: Raw, given: Range, name: str) -> None:
     """
     low, high = given
     room = TOLERANCE * (high - low) if raw.data.is_floating_point() else 0.0
-    first, last = extent(raw)
+    first, last = find_extent(raw)
     if low - room <= first and last <= high + room:
         return
-    row, value = _first_outside(raw, low - room, high + room)
-    what = f"sample {row} (from 0) holds {value:.9g}, outside of {name}, {shown(given)}"
-    wider = shown((min(low, first), max(high, last)))
+    row, value = _find_first_outside(raw, low - room, high + room)
+    what = f"sample {row} (from 0) holds {value:.9g}, outside of {name}, {format_range(given)}"
+    wider = format_range((min(low, first), max(high, last)))
     raise UserError(raw.origin, what, f"Mend the data, or write dataset.range={wider}.")
 
 
-def _first_outside(raw: Raw, low: float, high: float) -> tuple[int, float]:
+def _find_first_outside(raw: Raw, low: float, high: float) -> tuple[int, float]:
     """The row and the value of the first that lies outside."""
     for start, chunk in raw.chunks():
         values = chunk.double().flatten(1)
@@ -68,16 +68,16 @@ def _first_outside(raw: Raw, low: float, high: float) -> tuple[int, float]:
     raise AssertionError("all lie inside")
 
 
-def shown(given: Range) -> str:
+def format_range(given: Range) -> str:
     """A range as it is typed."""
     return f"[{given[0]:.9g},{given[1]:.9g}]"
 
 
-def _typed(given: Any) -> str:
+def _format_typed(given: Any) -> str:
     return f"[{','.join(map(str, given))}]" if isinstance(given, list) else str(given)
 
 
-def narrow_notes(raw: Raw) -> list[Problem]:
+def note_narrow_range(raw: Raw) -> list[Problem]:
     """Note that samples use less than an eighth of the range that was assumed for their type.
 
     Only of such samples all are looked at.
@@ -86,18 +86,18 @@ def narrow_notes(raw: Raw) -> list[Problem]:
     assert raw.high is not None
     used = (math.inf, -math.inf)
     for _, chunk in raw.chunks():
-        low, high = extent_of(chunk, raw)
+        low, high = measure_extent(chunk, raw)
         used = min(used[0], low), max(used[1], high)
         if used[1] - used[0] >= (raw.high - raw.low) / SHARE:
             return []
     if used[0] == used[1]:
         return []
     what = f"values are {used[0]:g} to {used[1]:g}, and count as {raw.low:g} to {raw.high:g}"
-    remedy = f"If they can be no others, write dataset.range={shown(likely_range(used))}."
+    remedy = f"If they can be no others, write dataset.range={format_range(guess_range(used))}."
     return [Problem(raw.origin, what, remedy)]
 
 
-def likely_range(used: Range) -> Range:
+def guess_range(used: Range) -> Range:
     """The range that values probably have: of so many bits, or that which they use."""
     low, high = used
     depths = [2.0**bits - 1 for bits in DEPTHS if 2.0 ** (bits - 1) - 1 < high <= 2.0**bits - 1]

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from aeframe.core.strict_json import finite
+from aeframe.core.strict_json import parse_number
 
 if TYPE_CHECKING:
     from aeframe.constraints import Constraint
@@ -41,7 +41,7 @@ class Trade:
         """Read as_dict() again; None where it is none. Raises as a mapping does that is none."""
         if node is None:
             return None
-        error, price = (finite(value) for value in node["values"])
+        error, price = (parse_number(value) for value in node["values"])
         if error is None or price is None:
             return None
         return cls(

@@ -17,7 +17,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F  # noqa: N812
 
 from aeframe.core.bounds import AtLeast, AtMost
-from aeframe.core.distributed import mean_over_ranks
+from aeframe.core.distributed import average_over_ranks
 from aeframe.core.part import Part
 from aeframe.core.precision import widen
 
@@ -201,7 +201,7 @@ class Gaussian(Likelihood):
     def _follow(self, error: Tensor) -> None:
         """Move the optimal variance towards a training batch's mean squared error."""
         if self.variance == "optimal" and self.training:
-            variance = self.log_variance.exp().lerp_(mean_over_ranks(error.detach()), self.pace)
+            variance = self.log_variance.exp().lerp_(average_over_ranks(error.detach()), self.pace)
             self.log_variance.copy_(variance.clamp_(min=math.exp(-LIMIT)).log_())
 
     @property

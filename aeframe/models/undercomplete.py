@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from torch import nn
 
-from aeframe.core.errors import Problem, short
+from aeframe.core.errors import Problem, shorten
 from aeframe.models.autoencoder import Autoencoder, Setting, Units
 
 
@@ -28,9 +28,7 @@ class Undercomplete(Autoencoder):
         if any(wide <= narrow for wide, narrow in pairwise(units)):
             convolves = any(isinstance(layer, nn.Conv2d) for layer in self.encoder.modules())
             of = " (channels x pixels)" if convolves else ""
-            what = (
-                f"the encoder's layers have {short(units)} units{of}, code last, and must decrease"
-            )
+            what = f"the encoder's layers have {shorten(units)} units{of}, code last, and must decrease"
             better = "fewer or smaller widths" if convolves else "widths that decrease to the code"
             found.append(Problem("network.widths", what, f"Write {better}."))
         if self.latent_dim >= self.inputs:

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from aeframe.core.bounds import AtLeast, AtMost
-from aeframe.core.distributed import mean_over_ranks
+from aeframe.core.distributed import average_over_ranks
 from aeframe.core.errors import Problem
 from aeframe.core.noise import Noise
 from aeframe.core.part import Word
 from aeframe.core.precision import widen
-from aeframe.core.schedules import Clock, Schedule, Scheduled, schedule
+from aeframe.core.schedules import Clock, Schedule, Scheduled, parse_schedule
 from aeframe.models.autoencoder import Autoencoder, Code, Posterior, Setting, Term, Units
 from aeframe.models.likelihoods import held
 
@@ -50,7 +50,7 @@ class Variational(Autoencoder):
     ) -> None:
         super().__init__(setting, latent_dim=latent_dim)
         self.k, self.objective = k, objective
-        self.beta = schedule(beta)
+        self.beta = parse_schedule(beta)
         self.elbo = ELBO(self.beta, free_bits)
 
     @classmethod
@@ -67,7 +67,7 @@ class Variational(Autoencoder):
         if options.get("objective") == IWAE:
             return NEGATIVE_BOUND
         with suppress(ValueError):  # of a schedule that cannot be read, which is told elsewhere
-            ends_plain = schedule(options.get("beta", 1.0)).extremes[-1] == 1.0
+            ends_plain = parse_schedule(options.get("beta", 1.0)).extremes[-1] == 1.0
             return "negative_elbo" if ends_plain and not options.get("free_bits") else "loss"
         return "negative_elbo"
 
@@ -148,7 +148,7 @@ class ELBO:
         """Its terms. reconstruction: -log p(x|z), averaged over samples of z and the batch."""
         per_unit = posterior.kl().mean(0)
         if training and self.free_bits:  # without them a mean of means is the mean
-            per_unit = mean_over_ranks(per_unit)
+            per_unit = average_over_ranks(per_unit)
         kl = per_unit.clamp(min=self.free_bits).sum()
         return {"reconstruction": Term(reconstruction), "gaussian_kl": Term(kl, self.beta(clock))}
 

@@ -14,7 +14,7 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-from aeframe.core.files import replaced
+from aeframe.core.files import write_atomically
 
 QUEUE = 1000
 """Events that may wait for the thread that writes them before training waits."""
@@ -42,7 +42,7 @@ def cut(folder: Path, steps: int) -> None:
         if len(kept) < 2:  # nothing but the version
             file.unlink()
             continue
-        with replaced(file) as opened:
+        with write_atomically(file) as opened:
             opened.writelines(kept)
 
 

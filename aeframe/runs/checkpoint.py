@@ -15,9 +15,9 @@ import torch
 
 from aeframe.config.targets import with_present_names
 from aeframe.core.errors import UserError
-from aeframe.core.plain import is_count, mapping, not_plain
+from aeframe.core.plain import as_mapping, explain_not_plain, is_count
 from aeframe.core.regular_files import read_text, require_regular
-from aeframe.core.strict_json import finite
+from aeframe.core.strict_json import parse_number
 from aeframe.runs.layout import CHECKPOINTS, DIVERGED, LAST, PREVIOUS
 
 LEFT = "It is left as it is; start the run anew in another folder."
@@ -46,7 +46,7 @@ class Saved:
 
     def is_done(self, node: Mapping[str, Any]) -> bool:
         """Whether there is nothing left to do, as far as a configuration says how long to train."""
-        trainer, before = mapping(node.get("trainer")), mapping(self.node.get("trainer"))
+        trainer, before = as_mapping(node.get("trainer")), as_mapping(self.node.get("trainer"))
         limits: dict[str, int | None] = {"max_time": None}
         # what ended it early would end it again; of time see resume.check_time
         if not self.ended_early or before.get("max_time") is not None:
@@ -61,7 +61,7 @@ class Saved:
     @property
     def ended_early(self) -> bool:
         """Whether the run ended before it had trained for as long as it was to."""
-        trainer = mapping(self.node.get("trainer"))
+        trainer = as_mapping(self.node.get("trainer"))
         epochs, steps = trainer.get("max_epochs"), trainer.get("max_steps")
         return _is_more(epochs, self.epoch + 1) and _is_more(steps, self.steps)
 
@@ -84,7 +84,7 @@ def saved_in(folder: Path, name: str = LAST) -> Saved | None:
     node, epoch, steps = (state.get(k) for k in ("hyper_parameters", "epoch", "global_step"))
     if not (isinstance(node, dict) and is_count(epoch) and is_count(steps)):
         raise unreadable_checkpoint(file)
-    if (what := not_plain(node)) is not None:
+    if (what := explain_not_plain(node)) is not None:
         raise UserError(f"{file}: the configuration", what, LEFT)
     return Saved(folder, file, with_present_names(node), epoch, steps, _value(folder, steps), stamp)
 
@@ -158,7 +158,7 @@ def _value(folder: Path, steps: int) -> float | None:
         found = json.loads(read_text(folder / "evaluation.json", LONGEST))
         if found["steps"] != steps:
             return None
-        value = finite(found["optimized_metric"]["value"])
+        value = parse_number(found["optimized_metric"]["value"])
         return math.nan if value is None else value  # a result all the same
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from aeframe.config.targets import with_present_names
-from aeframe.core.plain import is_count, mapping, not_plain
-from aeframe.core.strict_json import as_json
+from aeframe.core.plain import as_mapping, explain_not_plain, is_count
+from aeframe.core.strict_json import format_json
 from aeframe.core.version import __version__
 from aeframe.data import DataSpec
 from aeframe.data.spread import Kind
@@ -64,7 +64,7 @@ class Description:
     def identified(self, weights: Mapping[str, Tensor]) -> Description:
         """The same with the identity of these weights."""
         function = {key: self.config.get(key) for key in MADE}
-        written = mapping(self.config.get("dataset")).get("normalization")
+        written = as_mapping(self.config.get("dataset")).get("normalization")
         normalization = self.data.normalization or written
         data = {k: v for k, v in self.data.as_dict().items() if k in ("shape", "dtype", "stored")}
         if self.data.seen is not None:  # what is decoded is cut to it
@@ -79,7 +79,7 @@ class Description:
 
     def text(self) -> str:
         """As JSON."""
-        return as_json(
+        return format_json(
             {
                 "format": FORMAT,
                 "identity": self.identity,
@@ -140,14 +140,14 @@ def configuration(given: Any) -> dict[str, Any]:
     """A saved configuration, which is plain data. Raises ForeignError."""
     if not isinstance(given, dict):
         raise ForeignError("the configuration is no mapping")
-    if (what := not_plain(given)) is not None:
+    if (what := explain_not_plain(given)) is not None:
         raise ForeignError(f"the configuration {what}")
     return with_present_names(given)
 
 
 def data_of(given: Any) -> DataSpec:
     """What was saved of the data. Raises ForeignError."""
-    data = mapping(given)
+    data = as_mapping(given)
     shape, samples, classes = data.get("shape"), data.get("samples"), data.get("classes")
     if not isinstance(shape, list) or not 1 <= len(shape) < AXES:
         raise ForeignError("data.shape is no shape")

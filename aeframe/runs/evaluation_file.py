@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from aeframe.core.errors import reason
+from aeframe.core.errors import describe_error
 from aeframe.core.regular_files import read_text
-from aeframe.core.strict_json import finite
+from aeframe.core.strict_json import parse_number
 
 NAME = "evaluation.json"
 LARGEST = 2**20  # bytes; a run writes some thousand
@@ -25,7 +25,7 @@ def read_evaluation(folder: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except (OSError, RecursionError) as error:
-        raise ValueError(reason(error)) from error
+        raise ValueError(describe_error(error)) from error
     if not isinstance(found, dict):
         raise ValueError("it is no mapping")
     return found
@@ -34,6 +34,6 @@ def read_evaluation(folder: Path) -> dict[str, Any] | None:
 def number(value: Any) -> float | None:
     """Read a number; None for null. Raises ValueError for anything else, and for one beyond all floats."""
     try:
-        return finite(value)
+        return parse_number(value)
     except (TypeError, OverflowError) as error:
-        raise ValueError(reason(error)) from error
+        raise ValueError(describe_error(error)) from error

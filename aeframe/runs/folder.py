@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from aeframe.core.errors import UserError, reason
+from aeframe.core.errors import UserError, describe_error
 from aeframe.runs.layout import LOCK, RESULTS
 
 
@@ -63,7 +63,7 @@ def locked(folder: Path) -> Iterator[None]:
     except OSError as error:
         if not folder.is_dir():  # it was deleted since it was made
             raise
-        what = f"cannot be written ({reason(error)})"
+        what = f"cannot be written ({describe_error(error)})"
         raise UserError(str(folder), what, "Write another folder, or copy the run.") from error
     with file:
         try:

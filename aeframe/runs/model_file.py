@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from aeframe.constraints.constrained import ConstrainedAutoencoder
-from aeframe.core.errors import ConfigError, UserError, reason, short
-from aeframe.core.files import replaced
-from aeframe.core.local_paths import local
+from aeframe.core.errors import ConfigError, UserError, describe_error, shorten
+from aeframe.core.files import write_atomically
+from aeframe.core.local_paths import expand_path
 from aeframe.core.regular_files import require_regular
 from aeframe.data import DataModule
 from aeframe.data.source import Share
@@ -77,7 +77,7 @@ def _net(description: Description) -> ConstrainedAutoencoder:
     try:
         net = saved_net(description.config, description.data)
     except ConfigError as error:
-        raise ForeignError(short(error.problems[0]).rstrip(".")) from error
+        raise ForeignError(shorten(error.problems[0]).rstrip(".")) from error
     if description.part == "encoder":
         without_decoder(net)
     return net
@@ -110,9 +110,9 @@ def write(folder: Path, net: ConstrainedAutoencoder, description: Description) -
     """Write a network and its description. Each of the two files is whole, and the first is enough."""
     weights = {name: value.cpu().contiguous() for name, value in net.state_dict().items()}
     text = description.identified(weights).text()
-    with replaced(folder / MODEL) as file:
+    with write_atomically(folder / MODEL) as file:
         file.write(safetensors.torch.save(weights, {KEY: text}))
-    with replaced(folder / NOTE) as file:
+    with write_atomically(folder / NOTE) as file:
         file.write(f"{text}\n".encode())
 
 
@@ -141,7 +141,7 @@ def model_file(run: str | os.PathLike[str]) -> Path:
 
     Raises UserError where there is none.
     """
-    where = local(run)
+    where = expand_path(run)
     if os.path.isdir(where):  # pathlib raises errors of its own for odd names
         choices = (MODEL, f"{CHECKPOINTS}/{BEST}", f"{CHECKPOINTS}/{LAST}")
         found = next((where / name for name in choices if (where / name).exists()), None)
@@ -165,7 +165,7 @@ def _device(device: str | torch.device) -> torch.device:
         found.cpu()  # from a device without numbers, such as meta, nothing comes back
         return found.device
     except (RuntimeError, AssertionError) as error:
-        what = f"cannot be used ({reason(error).rstrip('.')})"
+        what = f"cannot be used ({describe_error(error).rstrip('.')})"
         raise UserError(f"device={device}", what, "Write cpu.") from error
 
 
@@ -179,7 +179,7 @@ def _artifact(file: Path) -> tuple[Description, dict[str, Tensor]]:
     except ForeignError:
         raise
     except Exception as error:  # a broken file raises many kinds
-        raise ForeignError(reason(error).rstrip(".")) from error
+        raise ForeignError(describe_error(error).rstrip(".")) from error
     if not description.identity:
         raise ForeignError("it names no identity")
     return description, weights

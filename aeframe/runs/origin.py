@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from aeframe.core.plain import mapping
+from aeframe.core.plain import as_mapping
 from aeframe.core.regular_files import read_text
 
 PATHS = ("root", "test_root", "path", "test_path")
@@ -23,12 +23,12 @@ def started_in(run: Path) -> Path | None:
     for folder in (run, *run.parents[:2]):
         file = folder / ".hydra" / "hydra.yaml"
         try:
-            hydra = mapping(yaml.safe_load(read_text(file, LARGEST))).get("hydra")
+            hydra = as_mapping(yaml.safe_load(read_text(file, LARGEST))).get("hydra")
         except (FileNotFoundError, NotADirectoryError):
             continue
         except (OSError, ValueError, yaml.YAMLError, RecursionError):
             return None
-        said = mapping(mapping(hydra).get("runtime")).get("cwd")
+        said = as_mapping(as_mapping(hydra).get("runtime")).get("cwd")
         return Path(said) if isinstance(said, str) and os.path.isabs(said) else None
     return None
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from aeframe.core.errors import UserError, reason
+from aeframe.core.errors import UserError, describe_error
 from aeframe.runs.model import Model
 from aeframe.runs.sample_arrays import as_stored
 
@@ -153,7 +153,7 @@ def _translating(kind: str, name: str) -> Iterator[None]:
         first: BaseException = error
         while first.__cause__ is not None:
             first = first.__cause__
-        what = f"{kind} cannot translate the {name} ({reason(first).rstrip('.')})"
+        what = f"{kind} cannot translate the {name} ({describe_error(first).rstrip('.')})"
         raise UserError("export", what, "Use aeframe.load instead.") from error
     finally:
         logging.disable(level)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from aeframe.core.errors import UserError
 from aeframe.data import DataSpec
-from aeframe.data.memory_map import tensor
+from aeframe.data.memory_map import as_tensor
 
 Array = TypeVar("Array", np.ndarray, Tensor)
 """What is given is what comes back."""
@@ -48,7 +48,7 @@ def rows(x: np.ndarray | Tensor, where: str) -> Tensor:
         raise UserError(where, f"holds {x.dtype}, not numbers", remedy)
     if not x.dtype.isnative or any(step < 0 for step in x.strides):
         x = x.astype(x.dtype.newbyteorder("="), order="C")
-    return tensor(x)
+    return as_tensor(x)
 
 
 def with_channels(x: Tensor, shape: tuple[int, ...]) -> tuple[Tensor, Callable[[Tensor], Tensor]]:

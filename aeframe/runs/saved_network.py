@@ -18,7 +18,7 @@ from aeframe.config.targets import keys
 from aeframe.constraints import Data
 from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.errors import ConfigError, Problem
-from aeframe.core.plain import mapping
+from aeframe.core.plain import as_mapping
 from aeframe.data import DataModule, DataSpec, Normalization
 
 MADE = ("network", "likelihood", "model", "constraint")
@@ -46,7 +46,7 @@ def _parts(node: dict[str, Any], spec: DataSpec) -> Parts:
     for key in ("network", "likelihood", "model"):
         make_object(node, key, OBJECTS[key], parts)
     make_constraints(node, parts)
-    splitting = {k: v for k, v in mapping(node["dataset"]).items() if k in keys(DataModule)}
+    splitting = {k: v for k, v in as_mapping(node["dataset"]).items() if k in keys(DataModule)}
     parts.found += problems(splitting, DataModule, "dataset", ("source", "seed"))
     if not parts.found and parts.model is not None:
         node["dataset"] = splitting

@@ -17,9 +17,9 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.trainer.states import TrainerFn
 
 from aeframe.config.options import CheckpointOptions
-from aeframe.core.distributed import most_over_ranks, rank
-from aeframe.core.errors import MachineError, TrainingError, reason
-from aeframe.core.files import cause, replaced
+from aeframe.core.distributed import get_rank, maximize_over_ranks
+from aeframe.core.errors import MachineError, TrainingError, describe_error
+from aeframe.core.files import find_os_error, write_atomically
 from aeframe.core.signals import Interrupted, Signals
 from aeframe.evaluation.metric_names import better_is
 from aeframe.runs.checkpoint import state_in
@@ -39,12 +39,12 @@ class WholeFiles(TorchCheckpointIO):
         target = Path(path)
         try:
             target.parent.mkdir(exist_ok=True)  # but not a deleted folder of the run
-            with replaced(target) as file:
+            with write_atomically(target) as file:
                 torch.save(checkpoint, file)
         except (OSError, RuntimeError) as error:
-            if (why := cause(error)) is None:
+            if (why := find_os_error(error)) is None:
                 raise
-            raise MachineError(f"{target} could not be written ({reason(why)}).") from error
+            raise MachineError(f"{target} could not be written ({describe_error(why)}).") from error
 
 
 class Best(ModelCheckpoint):
@@ -79,7 +79,7 @@ class Best(ModelCheckpoint):
         if score is None:
             return
         if not file.exists():
-            if rank() == 0:
+            if get_rank() == 0:
                 what = "is not there: the best is looked for anew from here"
                 print(f"aeframe: {file}: {what}.", file=sys.stderr)
             return
@@ -126,7 +126,7 @@ class Last(pl.Callback):
             return  # its gradients are not in the weights yet
         due = time.monotonic() - self.saved >= self.seconds or self._may_end(trainer)
         device = trainer.strategy.root_device
-        signal, anyone = most_over_ranks((self.signals.received, int(due)), device)
+        signal, anyone = maximize_over_ranks((self.signals.received, int(due)), device)
         if anyone or signal:
             self.save(trainer)
         if signal:

@@ -14,8 +14,8 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from aeframe.config.options import DivergenceOptions
 from aeframe.core.errors import TrainingError
-from aeframe.core.files import replaced
-from aeframe.core.strict_json import as_json
+from aeframe.core.files import write_atomically
+from aeframe.core.strict_json import format_json
 from aeframe.data import Batch
 from aeframe.runs.layout import DIVERGED
 from aeframe.training.checkpointing import CALMER
@@ -40,8 +40,8 @@ class DivergenceError(TrainingError):
 
     def write(self, folder: Path, tried: Sequence[int]) -> None:
         """Put it into a run's folder. tried: see Guard."""
-        with replaced(folder / DIVERGED) as file:
-            text = as_json({**self.found, "went_back_to": tried})
+        with write_atomically(folder / DIVERGED) as file:
+            text = format_json({**self.found, "went_back_to": tried})
             file.write(f"{text}\n".encode())
 
 

@@ -10,9 +10,9 @@ import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
-from aeframe.core.distributed import is_lost
-from aeframe.core.errors import MachineError, TrainingError, UserError, reason
-from aeframe.core.files import DISK, cause, file_of
+from aeframe.core.distributed import is_connection_lost
+from aeframe.core.errors import MachineError, TrainingError, UserError, describe_error
+from aeframe.core.files import DISK, find_filename, find_os_error
 from aeframe.core.process import is_first_process
 from aeframe.monitoring import event_files
 from aeframe.runs.checkpoint import Saved, gone_back_to, good_before
@@ -124,11 +124,13 @@ def _in_words(error: Exception, folder: Path, trainer: pl.Trainer) -> TrainingEr
         return MachineError(f"{folder} was deleted while the run was at work.")
     if isinstance(error, TrainingError):
         return error
-    if (why := cause(error)) is not None and why.errno in DISK:
-        return MachineError(f"{file_of(why) or folder} could not be written ({reason(why)}).")
+    if (why := find_os_error(error)) is not None and why.errno in DISK:
+        return MachineError(
+            f"{find_filename(why) or folder} could not be written ({describe_error(why)})."
+        )
     if isinstance(error, OUT_OF_MEMORY) or "DefaultCPUAllocator" in str(error):
         what = str(error).strip().splitlines()[0].rstrip(".")
         return MachineError(f"memory ran out ({what}). {LESS_MEMORY}")
-    if trainer.world_size > 1 and is_lost(error):
-        return MachineError(f"another process of the run has ended ({reason(error)}).")
+    if trainer.world_size > 1 and is_connection_lost(error):
+        return MachineError(f"another process of the run has ended ({describe_error(error)}).")
     return None

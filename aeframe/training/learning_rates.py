@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from aeframe.core.plain import is_count, mapping
+from aeframe.core.plain import as_mapping, is_count
 from aeframe.training.divergence import RATES
 from aeframe.training.schedule_lengths import LENGTHS
 
@@ -20,7 +20,7 @@ CYCLED = ("lr", "momentum", "betas")
 
 def lengths_in(state: Any, like: Collection[str]) -> dict[str, int]:
     """The lengths that a schedule's state holds. like: the names that it has."""
-    found = mapping(state)
+    found = as_mapping(state)
     return {key: n for key in LENGTHS if key in like and is_count(n := found.get(key)) and n > 0}
 
 

@@ -14,8 +14,8 @@ from torch.optim import Optimizer
 
 from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.constraints.constraint import Step
-from aeframe.core.distributed import begin_batch, own_rows_of
-from aeframe.core.noise import Noise, mix
+from aeframe.core.distributed import begin_batch, count_own_rows
+from aeframe.core.noise import Noise, mix_seed
 from aeframe.core.schedules import Clock
 from aeframe.data import Batch, DataModule
 from aeframe.evaluation.metrics import Metrics
@@ -142,7 +142,7 @@ class AutoencoderModule(pl.LightningModule):
         first = batch_idx - batch_idx % together
         last = min(first + together, int(self.trainer.num_training_batches))
         rows = min(last * size, len(self.data.splits["train"])) - first * size
-        return own_rows_of(batch.total, rank, world) * world * together / rows
+        return count_own_rows(batch.total, rank, world) * world * together / rows
 
     def loss(self, batch: Batch, batch_idx: int, step: int) -> Tensor:
         """The loss of the batch that the optimizer's next step is to be taken on, after `step` steps."""
@@ -156,7 +156,7 @@ class AutoencoderModule(pl.LightningModule):
         key = (self.seed, "train", epoch.number, batch_idx)
         noise = Noise(*key, rank=rank, world=world, rows=batch.total)
         if self._drops:  # dropout draws from the global stream
-            torch.manual_seed(mix(*noise.key, rank))
+            torch.manual_seed(mix_seed(*noise.key, rank))
         output = self.observed(batch.x, noise)
         loss = output.loss
         if (

@@ -9,8 +9,8 @@ from typing import Any
 
 from aeframe.config.datasets import dataset_names, dataset_options
 from aeframe.config.differences import differences
-from aeframe.core.durations import seconds, written
-from aeframe.core.process import called, here
+from aeframe.core.durations import format_duration, parse_duration
+from aeframe.core.process import get_command, shorten_path
 
 TRAIN_ON = "Train on"
 
@@ -19,7 +19,7 @@ def again(node: Mapping[str, Any], remedy: str) -> str:
     """The command for a run like this one but for an override, as it is typed."""
     changed = remedy.partition("=")[0]
     kept = (word for word in differences(node) if word.partition("=")[0] != changed)
-    return " ".join([called(), *map(shlex.quote, kept), remedy])
+    return " ".join([get_command(), *map(shlex.quote, kept), remedy])
 
 
 def next_commands(
@@ -29,14 +29,14 @@ def next_commands(
 
     result: as in evaluation.json. compresses: whether the network is a codec.
     """
-    run = shlex.quote(here(folder))
+    run = shlex.quote(shorten_path(folder))
     found = {"TensorBoard": f"tensorboard --logdir {run}"}
     if samples := _samples(node["dataset"]):
         verb, out = ("compress", "samples.aez") if compresses else ("encode", "codes.npy")
         found[verb.capitalize()] = f"aeframe {verb} {run} {samples} --out {out}"
     if longer := _longer(node, result):
-        resume = shlex.quote(f"resume={here(folder)}")
-        found[TRAIN_ON] = f"{called()} {resume} {' '.join(longer)}"
+        resume = shlex.quote(f"resume={shorten_path(folder)}")
+        found[TRAIN_ON] = f"{get_command()} {resume} {' '.join(longer)}"
     return found
 
 
@@ -57,7 +57,7 @@ def _longer(node: Mapping[str, Any], result: Mapping[str, Any]) -> list[str]:
     limits = [key for key in ("max_steps", "max_epochs") if f"trainer.{key}" in ended]
     words = [f"trainer.{key}={2 * trainer[key]}" for key in limits]
     if "trainer.max_time" in ended:
-        words.append(f"trainer.max_time={written(2 * seconds(trainer['max_time']))}")
+        words.append(f"trainer.max_time={format_duration(2 * parse_duration(trainer['max_time']))}")
     if "until" in ended:
         words += [f"until.{key}=null" for key, value in node["until"].items() if value is not None]
     if "early_stopping" in ended:

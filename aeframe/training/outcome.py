@@ -11,9 +11,9 @@ import pytorch_lightning as pl
 
 from aeframe import codec
 from aeframe.constraints.constrained import ConstrainedAutoencoder
-from aeframe.core.files import replaced
+from aeframe.core.files import write_atomically
 from aeframe.core.schedules import Clock
-from aeframe.core.strict_json import as_json
+from aeframe.core.strict_json import format_json
 from aeframe.evaluation.metric_names import better_is
 from aeframe.evaluation.tradeoffs import Trade
 from aeframe.monitoring.dashboard.dashboard import Dashboard
@@ -111,7 +111,7 @@ def write_results(folder: Path, outcome: Outcome, net: ConstrainedAutoencoder) -
     outcome.log_choices()  # which closes the event file: the doctor has written into it
     model_file.save(folder, net, built.node, built.data, outcome.tested.card.metrics)
     if net.step is not None:
-        changed = codec.save(folder, codec.calibrated(model_file.load(folder), built.data))
-    with replaced(folder / "evaluation.json") as file:
-        file.write(f"{as_json(result)}\n".encode())
+        changed = codec.save(folder, codec.calibrate(model_file.load(folder), built.data))
+    with write_atomically(folder / "evaluation.json") as file:
+        file.write(f"{format_json(result)}\n".encode())
     return changed

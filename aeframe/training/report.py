@@ -12,8 +12,8 @@ from rich.table import Table
 
 from aeframe.config.differences import differences
 from aeframe.constraints.constrained import ConstrainedAutoencoder
-from aeframe.core.process import here
-from aeframe.core.strict_json import cell
+from aeframe.core.process import shorten_path
+from aeframe.core.strict_json import format_cell
 from aeframe.evaluation.card import Card
 from aeframe.runs.checkpoint import Saved
 from aeframe.training.build import Built
@@ -63,7 +63,7 @@ def opening(built: Built, folder: Path | None, saved: Saved | None) -> None:
         console.print(f"It goes on after {saved.steps:,} steps, in epoch {saved.epoch + 1}.")
     if folder is None:
         return
-    console.print(f"Run folder: {here(folder)}")
+    console.print(f"Run folder: {shorten_path(folder)}")
     if words := differences(node):
         more = f" and {len(words) - MOST_WORDS} more" if len(words) > MOST_WORDS else ""
         shown = " ".join(map(shlex.quote, words[:MOST_WORDS]))
@@ -106,7 +106,7 @@ def ending(outcome: Outcome, folder: Path, changed: str | None, *, commands: boo
         console.print(sentence)
     if any(finding.remedy and not finding.longer for finding in outcome.findings):
         onward.pop(TRAIN_ON, None)  # more of the same is no remedy
-    for what, text in {"Run folder": here(folder), **onward}.items():
+    for what, text in {"Run folder": shorten_path(folder), **onward}.items():
         console.print(f"{f'{what}:':<12} {text}")
 
 
@@ -131,13 +131,13 @@ def _table(card: Card, result: Mapping[str, Any]) -> Table:
     m, errors = card.metrics, [baseline.mse for baseline in card.baselines]
     table.add_row("MSE per pixel", *(_error(mse) for mse in (m["mse"], *errors)))
     levels = [m["psnr"], *(baseline.psnr for baseline in card.baselines)]
-    table.add_row("PSNR (dB)", *(cell(level, ".2f") for level in levels))
+    table.add_row("PSNR (dB)", *(format_cell(level, ".2f") for level in levels))
     for name, label in ROWS.items():
         if name in m:
             form = ".2f" if name == "denoised_psnr" else ".4g"
             others = (baseline.as_dict() for baseline in card.baselines)
-            found = (cell(other[name], form) for other in others if name in other)
-            table.add_row(label, cell(m[name], form), *found)
+            found = (format_cell(other[name], form) for other in others if name in other)
+            table.add_row(label, format_cell(m[name], form), *found)
     if "nll" in m:
         error = m.get("nll_standard_error")
         beside = "" if error is None else f" ± {error:.2f}"

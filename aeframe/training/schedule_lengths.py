@@ -9,7 +9,7 @@ from typing import Any
 import pytorch_lightning as pl
 
 from aeframe.core.errors import Problem, UserError
-from aeframe.core.plain import is_count, mapping
+from aeframe.core.plain import as_mapping, is_count
 from aeframe.core.schedules import Clock
 from aeframe.runs.checkpoint import Saved
 
@@ -24,7 +24,7 @@ def stretched(
 
     saved: the run that goes on. trainer: its new keys. typed: keys of the command line, which stay.
     """
-    before, changed = mapping(saved.node.get("trainer")), dict(scheduler)
+    before, changed = as_mapping(saved.node.get("trainer")), dict(scheduler)
     for key in (k for k in LENGTHS if k in scheduler and f"scheduler.{k}" not in typed):
         by_step = scheduler.get("interval") == "step" and key != "epochs"
         limit = "max_steps" if by_step and before.get("max_steps") else "max_epochs"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from aeframe.core.signals import held_back
+from aeframe.core.signals import delay_sigint
 from tests.support.runs import ROOT
 
 TRAINING = {
@@ -151,7 +151,7 @@ except KeyboardInterrupt:
     (tmp_path / "swallowing.py").write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
     before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt), held_back():
+    with pytest.raises(KeyboardInterrupt), delay_sigint():
         importlib.import_module("swallowing")
     assert sys.modules.pop("swallowing").whole
     assert signal.getsignal(signal.SIGINT) is before

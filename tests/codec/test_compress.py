@@ -20,13 +20,13 @@ from sklearn.datasets import load_digits
 from aeframe import codec
 from aeframe.codec import Codec, packing
 from aeframe.codec import aez_file as files
-from aeframe.codec.aez_file import compress, inspect, read, verify
+from aeframe.codec.aez_file import compress, decompress, inspect, verify
 from aeframe.codec.codec_file import CODEC
 from aeframe.codec.container.file_errors import ContainerError, ModelMismatchError, UnlikeError
 from aeframe.codec.container.format import Kind, Reader, Writer
 from aeframe.codec.entropy.rans import TOTAL
 from aeframe.codec.entropy.tables import Tables
-from aeframe.codec.packing import Packer, header_of, is_name, kept_names, named
+from aeframe.codec.packing import Packer, build_header, choose_names, is_name, write_names
 from aeframe.core.errors import UserError
 from tests.support.forks import Server
 from tests.support.runs import TWO, contents, trained_in
@@ -65,7 +65,7 @@ def test_what_comes_back_is_what_was_compared(made: Codec, tmp_path: Path) -> No
     stream = BytesIO()
     found = compress(Packer(made), [DIGITS[:900], DIGITS[900:]], stream)
     (tmp_path / "x.aez").write_bytes(stream.getvalue())
-    back = np.concatenate(list(read(made, tmp_path / "x.aez")))
+    back = np.concatenate(list(decompress(made, tmp_path / "x.aez")))
     assert np.array_equal(back, made.samples(made.codes(DIGITS)))
     assert np.allclose(found.psnr, made.psnr(DIGITS, back))
     assert found.bytes == len(stream.getvalue()) < 0.25 * DIGITS.size
@@ -86,7 +86,7 @@ def test_every_flipped_byte_and_every_cut_is_told(made: Codec, tmp_path: Path) -
         for changed in (whole[:i], whole[:i] + bytes([whole[i] ^ 0x10]) + whole[i + 1 :]):
             file.write_bytes(changed)
             with pytest.raises(ContainerError):
-                list(read(made, file))
+                list(decompress(made, file))
             with pytest.raises(ContainerError):
                 inspect(file)
 
@@ -99,7 +99,7 @@ def test_parts_whose_checksums_a_stranger_made_right_are_told(made: Codec, tmp_p
     told = 0
     for _ in range(300):
         stream, chosen = BytesIO(), int(generator.integers(len(sections)))
-        writer = Writer(stream, header_of(made))
+        writer = Writer(stream, build_header(made))
         for i, section in enumerate(sections):
             payload = bytearray(section.payload)
             if i == chosen and payload:
@@ -110,7 +110,7 @@ def test_parts_whose_checksums_a_stranger_made_right_are_told(made: Codec, tmp_p
         writer.end()
         file.write_bytes(stream.getvalue())
         try:
-            assert all(x.shape[1:] == (1, 8, 8) for x in read(made, file))
+            assert all(x.shape[1:] == (1, 8, 8) for x in decompress(made, file))
         except ContainerError:
             told += 1
     assert told > 200
@@ -124,33 +124,33 @@ def test_samples_unlike_the_training_data_are_refused_stored_or_kept(
     with pytest.raises(UnlikeError, match="sample 3"):
         written(Packer(made, "error"), file, x)
     written(Packer(made, "lossless"), file, x)
-    back = np.concatenate(list(read(made, file)))
+    back = np.concatenate(list(decompress(made, file)))
     assert np.array_equal(back[[3, 40]], x[[3, 40]])
     others = np.delete(np.arange(50), [3, 40])
     assert np.array_equal(back[others], made.samples(made.codes(x[others])))
     assert inspect(file).stored == 2
     written(Packer(made, "keep"), file, x)
-    assert np.array_equal(np.concatenate(list(read(made, file))), made.samples(made.codes(x)))
+    assert np.array_equal(np.concatenate(list(decompress(made, file))), made.samples(made.codes(x)))
     assert inspect(file).stored == 0
 
 
 def test_all_samples_may_be_stored_as_they_are(made: Codec, tmp_path: Path) -> None:
     file = tmp_path / "x.aez"
     written(Packer(made, "lossless", min_psnr=99), file, DIGITS[:10])
-    assert np.array_equal(np.concatenate(list(read(made, file))), DIGITS[:10])
+    assert np.array_equal(np.concatenate(list(decompress(made, file))), DIGITS[:10])
 
 
 def test_sections_are_bounded_by_the_code_too_and_larger_ones_of_older_files_are_read(
     made: Codec, run: Path, verb: Verb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert packing.most_rows((1, 28, 28)) == 2**23 // 784
+    assert packing.limit_rows((1, 28, 28)) == 2**23 // 784
     for units, rows in ((2**16, 64), (64, 2**23 // 784)):
         tables = Tables(
             np.zeros(units, np.int32),
             np.full((1, units, 2), TOTAL // 2, np.uint16),
             np.full(1, TOTAL, np.int32),
         )
-        assert packing.most_coded(tables, (1, 28, 28)) == rows
+        assert packing.limit_coded_rows(tables, (1, 28, 28)) == rows
     written(Packer(made), tmp_path / "old.aez", DIGITS[:200])
     np.save(tmp_path / "x.npy", DIGITS[:200])
     monkeypatch.setattr(packing, "NUMBERS", 10 * made.tables.m)
@@ -158,7 +158,9 @@ def test_sections_are_bounded_by_the_code_too_and_larger_ones_of_older_files_are
     counts = [s.samples for s in Reader(tmp_path / "new.aez").sections()]
     assert counts == [10] * 20
     assert [s.samples for s in Reader(tmp_path / "old.aez").sections()] == [100, 100]
-    back = [np.concatenate(list(read(made, tmp_path / f"{name}.aez"))) for name in ("old", "new")]
+    back = [
+        np.concatenate(list(decompress(made, tmp_path / f"{name}.aez"))) for name in ("old", "new")
+    ]
     assert np.array_equal(*back)
     assert verb("verify", str(run), "old.aez", "--against", "x.npy")[0] == 0
 
@@ -171,7 +173,7 @@ def test_another_model_and_other_tables_are_refused(made: Codec, tmp_path: Path)
         replace(made, tables=replace(made.tables, low=made.tables.low + 1)),
     ):
         with pytest.raises(ModelMismatchError, match="was compressed by model"):
-            list(read(other, file))
+            list(decompress(other, file))
 
 
 def test_comparing_with_something_else_is_told(made: Codec, tmp_path: Path) -> None:
@@ -189,8 +191,8 @@ def test_names_that_lead_elsewhere_are_none(name: str, made: Codec, tmp_path: Pa
     assert not is_name(name)
     if "\n" not in name:
         with (tmp_path / "x.aez").open("wb") as file:
-            writer = Writer(file, header_of(made))
-            writer.section(*named([name]))
+            writer = Writer(file, build_header(made))
+            writer.section(*write_names([name]))
             writer.section(Kind.CODED, 1, made.tables.encode(made.codes(DIGITS[:1])))
             writer.end()
         with pytest.raises(ContainerError, match="names"):
@@ -200,7 +202,7 @@ def test_names_that_lead_elsewhere_are_none(name: str, made: Codec, tmp_path: Pa
 def sealed(made: Codec, file: Path, kinds: str, payload: bytes = b"", samples: int = 1) -> None:
     """A file of such sections, whose checksums are right: N(ames), S(tored) and C(oded)."""
     with file.open("wb") as stream:
-        writer = Writer(stream, header_of(made))
+        writer = Writer(stream, build_header(made))
         for kind in kinds:
             if kind == "C":
                 writer.section(Kind.CODED, 1, made.tables.encode(made.codes(DIGITS[:1])))
@@ -213,8 +215,8 @@ def sealed(made: Codec, file: Path, kinds: str, payload: bytes = b"", samples: i
 def test_sections_that_belong_to_no_coded_one_are_told(
     made: Codec, tmp_path: Path, kinds: str
 ) -> None:
-    sealed(made, tmp_path / "x.aez", kinds, named(["a"]).payload)
-    for look in (inspect, lambda file: list(read(made, file))):
+    sealed(made, tmp_path / "x.aez", kinds, write_names(["a"]).payload)
+    for look in (inspect, lambda file: list(decompress(made, file))):
         with pytest.raises(ContainerError, match="makes no sense"):
             look(tmp_path / "x.aez")
 
@@ -223,13 +225,13 @@ def test_sections_that_belong_to_no_coded_one_are_told(
 def test_names_and_stored_samples_are_those_of_the_section_that_follows(
     made: Codec, tmp_path: Path, kinds: str
 ) -> None:
-    sealed(made, tmp_path / "x.aez", kinds, named(["a", "b"]).payload, 2)
+    sealed(made, tmp_path / "x.aez", kinds, write_names(["a", "b"]).payload, 2)
     with pytest.raises(ContainerError, match="makes no sense"):
         inspect(tmp_path / "x.aez")
 
 
 def test_names_without_samples_take_no_memory(made: Codec, tmp_path: Path) -> None:
-    sealed(made, tmp_path / "x.aez", "N" * 400, named(["a" * 200] * 2**16).payload, 2**16)
+    sealed(made, tmp_path / "x.aez", "N" * 400, write_names(["a" * 200] * 2**16).payload, 2**16)
     tracemalloc.start()
     with pytest.raises(ContainerError, match="makes no sense"):
         inspect(tmp_path / "x.aez")
@@ -240,8 +242,8 @@ def test_names_without_samples_take_no_memory(made: Codec, tmp_path: Path) -> No
 def test_more_names_than_a_file_keeps_are_told(
     made: Codec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sealed(made, tmp_path / "x.aez", "NCNC", named(["a"]).payload)
-    assert files.names(tmp_path / "x.aez", inspect(tmp_path / "x.aez")) == ["a", "a"]
+    sealed(made, tmp_path / "x.aez", "NCNC", write_names(["a"]).payload)
+    assert files.list_names(tmp_path / "x.aez", inspect(tmp_path / "x.aez")) == ["a", "a"]
     monkeypatch.setattr(files, "MOST_NAMES", 1)
     with pytest.raises(ContainerError, match="more names than a file keeps"):
         inspect(tmp_path / "x.aez")
@@ -428,7 +430,7 @@ def test_names_that_cannot_be_kept_are_told(run: Path, verb: Verb, tmp_path: Pat
     ],
 )
 def test_names_are_kept_from_the_common_folder_on(given: list[str], kept: list[str] | None) -> None:
-    assert kept_names(given) == kept
+    assert choose_names(given) == kept
 
 
 def test_unlike_data_leaves_no_file(run: Path, verb: Verb, tmp_path: Path) -> None:

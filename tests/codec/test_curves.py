@@ -15,13 +15,13 @@ from aeframe.codec.comparison.curves import (
     Curve,
     Point,
     Standard,
-    mosaic,
-    pca_curve,
-    standards,
-    tiles,
+    cut_mosaic,
+    list_standards,
+    make_mosaic,
+    measure_pca,
 )
 from aeframe.codec.comparison.images import Comparison, Measured
-from aeframe.codec.comparison.plot import drawn
+from aeframe.codec.comparison.plot import draw_curves
 
 DIGITS = (load_digits().images * 15).astype(np.uint8)[:, None]
 
@@ -30,10 +30,10 @@ DIGITS = (load_digits().images * 15).astype(np.uint8)[:, None]
 @pytest.mark.parametrize("count", [1, 4, 7, 9])
 def test_a_mosaic_comes_apart_again(channels: int, count: int) -> None:
     images = np.random.default_rng(0).integers(0, 255, (count, channels, 4, 5)).astype(np.uint8)
-    pixels = mosaic(images, 3)
+    pixels = make_mosaic(images, 3)
     assert pixels.shape == (channels, -(-count // 3) * 4, 15)
     assert np.array_equal(pixels[:, :4, :5], images[0])
-    assert np.array_equal(tiles(pixels, images.shape, 3), images)
+    assert np.array_equal(cut_mosaic(pixels, images.shape, 3), images)
 
 
 def test_bytes_are_those_of_files_and_psnr_that_of_their_pixels() -> None:
@@ -47,7 +47,7 @@ def test_bytes_are_those_of_files_and_psnr_that_of_their_pixels() -> None:
 
 
 def test_lossless_is_a_hundred_decibels() -> None:
-    png = next(s for s in standards() if s.format == "PNG")
+    png = next(s for s in list_standards() if s.format == "PNG")
     assert png.curve(DIGITS[:30]).points[0].psnr == 100
 
 
@@ -61,18 +61,18 @@ def test_between_two_points_bytes_are_interpolated_in_logarithms() -> None:
 
 
 def test_principal_components_are_coded_with_the_same_coder() -> None:
-    curve = pca_curve(DIGITS[:1200], DIGITS[1200:1400], DIGITS[1400:])
+    curve = measure_pca(DIGITS[:1200], DIGITS[1200:1400], DIGITS[1400:])
     points = sorted(curve.points)
     assert len(points) >= 4
     assert all(a.psnr < b.psnr for a, b in pairwise(points))
     assert points[0].rate < 8 < points[-1].rate < 64
     # a whole file, as ours is: header, two sections' heads and the count are there for one image, too
-    alone = pca_curve(DIGITS[:1200], DIGITS[1200:1400], DIGITS[1400:1401]).points
+    alone = measure_pca(DIGITS[:1200], DIGITS[1200:1400], DIGITS[1400:1401]).points
     assert all(p.rate > (5 + 34 + 12 + 4) + 2 * (9 + 4) + 8 for p in alone)
 
 
 def test_jpeg_is_tuned_for_the_squared_error_that_it_is_compared_by() -> None:
-    known = {s.name: s for s in standards()}
+    known = {s.name: s for s in list_standards()}
     names = ("JPEG, flat tables, 10 x 10 in a file", "JPEG, 10 x 10 in a file")
     tuned, plain = (known[name].curve(DIGITS[:200]) for name in names)
     for psnr in (20, 25, 30):
@@ -108,5 +108,5 @@ def test_a_plot_shows_the_points_of_each_curve_in_its_colour() -> None:
     curves = [
         Curve(name, [Point(10 * k, 20), Point(40 * k, 22)]) for k, name in ((1, "a"), (2, "b"))
     ]
-    colors = {color for _, color in drawn(curves, 19, 23).getcolors(2**20) or []}
+    colors = {color for _, color in draw_curves(curves, 19, 23).getcolors(2**20) or []}
     assert {(0xD6, 0x27, 0x28), (0x1F, 0x77, 0xB4)} <= colors

@@ -19,11 +19,11 @@ from sklearn.datasets import load_digits
 from aeframe import codec
 from aeframe.cli.verbs.own_data import own_data
 from aeframe.codec import Codec, likeness
-from aeframe.codec.aez_file import compress, inspect, read, verify
-from aeframe.codec.codec import identity_of
+from aeframe.codec.aez_file import compress, decompress, inspect, verify
+from aeframe.codec.codec import compute_identity
 from aeframe.codec.codec_file import CODEC
 from aeframe.codec.container.file_errors import UnlikeError
-from aeframe.codec.likeness import CHANCE, GROUP, Likeness, likeness_of
+from aeframe.codec.likeness import CHANCE, GROUP, Likeness, measure_likeness
 from aeframe.codec.packing import Packer
 from aeframe.core.errors import UserError
 from aeframe.runs import model_file as artifact
@@ -38,7 +38,7 @@ def run(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that was made a codec, which no test may change."""
     folder = Path(shutil.copytree(trained, tmp_path_factory.mktemp("like") / "run"))
     model = artifact.load(folder)
-    codec.save(folder, codec.calibrated(model, own_data(model, str(folder))[1], step=1.0))
+    codec.save(folder, codec.calibrate(model, own_data(model, str(folder))[1], step=1.0))
     return folder
 
 
@@ -68,9 +68,9 @@ def test_the_chance_of_one_and_of_all_is_known_in_closed_form() -> None:
 
 def test_what_held_out_samples_were_like() -> None:
     psnr, bits = np.arange(20.0, 70.0), np.arange(50.0) ** 2
-    found = likeness_of(psnr, bits)
+    found = measure_likeness(psnr, bits)
     assert found == Likeness(17.0, 1.5 * 49**2 + 32, 20.0, 49.0**2, rank=1, held_out=50)
-    more = likeness_of(np.tile(psnr, 10), np.tile(bits, 10))
+    more = measure_likeness(np.tile(psnr, 10), np.tile(bits, 10))
     assert (more.low_psnr, more.high_bits, more.rank) == (20.0, 49.0**2, 10)
 
 
@@ -109,7 +109,9 @@ def test_groups_of_the_same_distribution_pass_whatever_it_is() -> None:
     random, alarms = np.random.default_rng(0), 0
     for _ in range(60):
         psnr, bits = random.gumbel(20, 3, 2200), random.gamma(4, 10, 2200)
-        groups = replace(likeness_of(psnr[:200], bits[:200]), limit=-math.inf, most_bits=math.inf)
+        groups = replace(
+            measure_likeness(psnr[:200], bits[:200]), limit=-math.inf, most_bits=math.inf
+        )
         alarms += len(groups.findings(psnr[200:], bits[200:]))
     assert alarms == 0
 
@@ -123,7 +125,7 @@ def test_a_group_that_is_unlike_is_refused_stored_whole_or_kept(
     made: Codec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(likeness, "GROUP", 100)
-    like = likeness_of(
+    like = measure_likeness(
         made.psnr(DIGITS, made.samples(made.codes(DIGITS))), np.full(len(DIGITS), 1e9)
     )
     judge, file = replace(made, likeness=replace(like, limit=0.0)), tmp_path / "x.aez"
@@ -135,7 +137,7 @@ def test_a_group_that_is_unlike_is_refused_stored_whole_or_kept(
     with pytest.raises(UnlikeError, match=r"samples 700 to 799: [0-9]+ of these 100 come"):
         packed(judge, x, file, "error")
     packed(judge, x, file, "lossless")
-    back = np.concatenate(list(read(judge, file)))
+    back = np.concatenate(list(decompress(judge, file)))
     assert np.array_equal(back[700:], x[700:])
     assert np.array_equal(back[:700], made.samples(made.codes(x[:700])))
     assert inspect(file).stored == 100
@@ -180,4 +182,4 @@ def test_a_codec_that_replaces_another_says_so(run: Path, made: Codec, tmp_path:
     assert codec.save(tmp_path, other) == (
         f"{CODEC}: {old} -> {new}; what {old} compressed, this codec does not decompress"
     )
-    assert identity_of(made.model.identity, 0.5, made.tables) == other.identity
+    assert compute_identity(made.model.identity, 0.5, made.tables) == other.identity

@@ -22,7 +22,7 @@ from aeframe.codec import codec_file as saved
 from aeframe.codec import photographs, tiles
 from aeframe.codec.comparison import whole_photographs as rd_photographs
 from aeframe.codec.container.file_errors import ContainerError, DamagedError
-from aeframe.codec.entropy.fitting import Counts, estimate
+from aeframe.codec.entropy.fitting import Counts, estimate_bits
 from aeframe.codec.entropy.tables import Tables
 from aeframe.codec.packing import Packer
 from aeframe.core.errors import UserError
@@ -52,51 +52,51 @@ def test_a_map_of_any_size_comes_back_as_it_was(
         patch.setattr(photographs, "BAND", band)
         codes = codes_of(height, width)
         codes[0, 0] = 10_000  # that no table has
-        payload = photographs.packed(tables, codes, height, width)
-        assert photographs.size_of(payload) == (height, width)
-        assert np.array_equal(photographs.unpacked(tables, payload, PATCH), codes)
+        payload = photographs.pack_map(tables, codes, height, width)
+        assert photographs.read_size(payload) == (height, width)
+        assert np.array_equal(photographs.unpack_map(tables, payload, PATCH), codes)
 
 
 def test_the_bytes_are_those_of_the_estimate(tables: Tables) -> None:
     codes = codes_of(400, 600)
-    payload = photographs.packed(tables, codes, 400, 600)
+    payload = photographs.pack_map(tables, codes, 400, 600)
     bands = -(-len(codes) // photographs.BAND)
-    estimated = estimate(tables, codes) / 8
+    estimated = estimate_bits(tables, codes) / 8
     assert estimated < len(payload) < 1.002 * estimated + 8 + bands * 40
 
 
 def test_every_cut_and_every_wrong_size_has_a_name(tables: Tables) -> None:
-    payload = photographs.packed(tables, codes_of(9, 13), 9, 13)
+    payload = photographs.pack_map(tables, codes_of(9, 13), 9, 13)
     for length in range(len(payload)):
         with pytest.raises(DamagedError):
-            photographs.unpacked(tables, payload[:length], PATCH)
+            photographs.unpack_map(tables, payload[:length], PATCH)
     with pytest.raises(DamagedError, match="goes on behind an image"):
-        photographs.unpacked(tables, payload + b"\0", PATCH)
+        photographs.unpack_map(tables, payload + b"\0", PATCH)
     for size in ((0, 13), (2**31, 2**31), (9, 2**30)):
         with pytest.raises(DamagedError, match="claims an image"):
-            photographs.unpacked(tables, photographs.SIZE.pack(*size) + payload[8:], PATCH)
+            photographs.unpack_map(tables, photographs.SIZE.pack(*size) + payload[8:], PATCH)
     for size in ((13, 13), (5, 5), (2**13, 2**13)):
         with pytest.raises(DamagedError):
-            photographs.unpacked(tables, photographs.SIZE.pack(*size) + payload[8:], PATCH)
+            photographs.unpack_map(tables, photographs.SIZE.pack(*size) + payload[8:], PATCH)
 
 
 @pytest.mark.parametrize("size", [(2**27, 1), (1, 2**27), (2**16, 8), (2**14, 2**13)])
 def test_a_size_that_takes_too_much_memory_is_told(tables: Tables, size: tuple[int, int]) -> None:
     with pytest.raises(DamagedError, match="claims an image"):
-        photographs.unpacked(tables, photographs.SIZE.pack(*size), PATCH)
+        photographs.unpack_map(tables, photographs.SIZE.pack(*size), PATCH)
 
 
 def test_a_map_of_too_many_numbers_is_told(tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
     codes = codes_of(40, 60)
-    payload = photographs.packed(tables, codes, 40, 60)
+    payload = photographs.pack_map(tables, codes, 40, 60)
     monkeypatch.setattr(photographs, "MOST_NUMBERS", codes.size)
-    assert np.array_equal(photographs.unpacked(tables, payload, PATCH), codes)
+    assert np.array_equal(photographs.unpack_map(tables, payload, PATCH), codes)
     monkeypatch.setattr(photographs, "MOST_NUMBERS", codes.size - 1)
     with pytest.raises(DamagedError, match="claims an image of 40 x 60"):
-        photographs.unpacked(tables, payload, PATCH)
+        photographs.unpack_map(tables, payload, PATCH)
     monkeypatch.undo()
-    assert not photographs.fits(2**13, 2**13, channels=320, patch=16)
-    assert photographs.fits(6000, 8000, channels=320, patch=16)
+    assert not photographs.is_within_limits(2**13, 2**13, channels=320, patch=16)
+    assert photographs.is_within_limits(6000, 8000, channels=320, patch=16)
 
 
 def test_an_image_that_takes_too_much_memory_is_refused(
@@ -111,12 +111,12 @@ def test_an_image_that_takes_too_much_memory_is_refused(
 
 def test_maps_by_position_and_back() -> None:
     maps = np.arange(2 * 3 * 4, dtype=np.int32).reshape(2, 3 * 4)
-    rows = photographs.by_position(maps, 3)
+    rows = photographs.order_by_position(maps, 3)
     assert rows.shape == (8, 3)
     assert rows[0].tolist() == [0, 4, 8]
     assert rows[5].tolist() == [13, 17, 21]
     flat = np.arange(6, dtype=np.int32).reshape(2, 3)
-    assert np.array_equal(photographs.by_position(flat, 3), flat)
+    assert np.array_equal(photographs.order_by_position(flat, 3), flat)
 
 
 @pytest.fixture(scope="module")
@@ -185,8 +185,8 @@ def test_photographs_of_any_size_to_a_file_and_back(
         image = np.asarray(Image.open(tmp_path / "in" / f"{name}.png"))
         back = np.asarray(Image.open(tmp_path / "back" / f"{name}.png"))
         assert back.shape == (*size, 3)
-        codes = photographs.rounded(codec, image.transpose(2, 0, 1))
-        expected = photographs.restored(codec, codes, *size)
+        codes = photographs.round_map(codec, image.transpose(2, 0, 1))
+        expected = photographs.restore_image(codec, codes, *size)
         np.testing.assert_array_equal(back.transpose(2, 0, 1), expected)
         assert np.square(image.astype(float) - back).mean() < 400
     status, out, _ = verb("verify", str(run), "x.aez", "--against", "in")
@@ -227,7 +227,7 @@ def test_a_flipped_byte_anywhere_and_a_cut_have_a_name(
     for data in wrong:
         (tmp_path / "y.aez").write_bytes(data)
         with pytest.raises(ContainerError):
-            list(files.read(codec, tmp_path / "y.aez"))
+            list(files.decompress(codec, tmp_path / "y.aez"))
 
 
 def test_gray_photographs_to_a_file_and_back_and_beside_other_formats(
@@ -257,7 +257,7 @@ def test_gray_photographs_to_a_file_and_back_and_beside_other_formats(
         assert np.square(np.asarray(back, float) - np.asarray(image)).mean() < 400
 
     jpeg = rd_photographs.Format("JPEG", "JPEG", [{"quality": 20}, {"quality": 95}])
-    monkeypatch.setattr(rd_photographs, "formats", lambda: [jpeg])
+    monkeypatch.setattr(rd_photographs, "list_formats", lambda: [jpeg])
     status, out, err = verb("rd", "run", "--data", "odd", "-o", "rd")
     assert status == 0, err
     assert "Bits per pixel at the same PSNR (3 images)" in " ".join(out.split())
@@ -280,7 +280,7 @@ def test_gray_photographs_to_a_file_and_back_and_beside_other_formats(
 def test_an_image_that_is_too_large_for_a_format_is_told() -> None:
     wide = np.zeros((1, 2, 65501), np.uint8)  # JPEG ends at 65500
     with pytest.raises(UserError, match="--data: has an image of 65501 x 2 pixels, which JPEG"):
-        rd_photographs._of_format(wide, "JPEG", {"quality": 5})
+        rd_photographs._measure_format(wide, "JPEG", {"quality": 5})
 
 
 def one_jpeg(image: Image.Image, quality: int) -> tuple[float, float]:

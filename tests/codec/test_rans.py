@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from aeframe.codec.container.file_errors import DamagedError
 from aeframe.codec.entropy import rans
-from aeframe.codec.entropy.fitting import Counts, estimate, fit, frequencies
+from aeframe.codec.entropy.fitting import Counts, estimate_bits, fit, to_frequencies
 from aeframe.codec.entropy.rans import TOTAL, Alphabets, Decoder, Spans
 from aeframe.codec.entropy.tables import FARTHEST, Tables
 
@@ -37,7 +37,9 @@ def tables() -> Tables:
 def test_what_was_coded_is_decoded(data: st.DataObject) -> None:
     symbols = data.draw(st.integers(1, 40))
     shares = np.array(data.draw(st.lists(st.floats(0, 1), min_size=symbols, max_size=symbols)))
-    rows = frequencies(np.stack([shares + 1e-9, shares[::-1] + 1e-9]), np.ones((2, symbols), bool))
+    rows = to_frequencies(
+        np.stack([shares + 1e-9, shares[::-1] + 1e-9]), np.ones((2, symbols), bool)
+    )
     alphabets, generator = Alphabets(rows), np.random.default_rng(data.draw(st.integers(0, 99)))
     sizes = data.draw(st.lists(st.integers(0, 5000), min_size=1, max_size=3))
     parts = [(generator.integers(0, 2, n), generator.integers(0, symbols, n)) for n in sizes]
@@ -50,7 +52,7 @@ def test_what_was_coded_is_decoded(data: st.DataObject) -> None:
 
 def test_the_length_is_that_of_shannon() -> None:
     generator, shares = np.random.default_rng(0), np.array([0.5, 0.3, 0.15, 0.05])
-    alphabet = Alphabets(frequencies(shares[None], np.ones((1, 4), bool)))
+    alphabet = Alphabets(to_frequencies(shares[None], np.ones((1, 4), bool)))
     symbols = generator.choice(4, 200_000, p=shares)
     stream = rans.encode([alphabet.spans(np.zeros_like(symbols), symbols)])
     bits = -np.log2(shares[symbols]).sum()
@@ -61,7 +63,7 @@ def test_a_certain_symbol_costs_nothing() -> None:
     alphabet = Alphabets(np.array([[0, TOTAL, 0]]))
     ones = np.ones(100_000, np.int64)
     stream = rans.encode([alphabet.spans(0 * ones, ones)])
-    assert len(stream) == 4 * rans.lanes_for(len(ones))
+    assert len(stream) == 4 * rans.choose_lanes(len(ones))
     assert np.array_equal(Decoder(stream, len(ones)).read(alphabet, 0 * ones), ones)
 
 
@@ -74,7 +76,7 @@ def test_frequencies_that_are_none_are_refused(row: list[list[int]]) -> None:
 def test_spans_are_the_same_on_every_machine() -> None:
     """Integers alone decide: the bytes are those of the day on which this was written."""
     generator = np.random.default_rng(0)
-    rows = frequencies(generator.integers(1, 1000, (3, 17)), np.ones((3, 17), bool))
+    rows = to_frequencies(generator.integers(1, 1000, (3, 17)), np.ones((3, 17), bool))
     which, symbols = generator.integers(0, 3, 20_000), generator.integers(0, 17, 20_000)
     stream = rans.encode([Alphabets(rows).spans(which, symbols)])
     digest = hashlib.sha256(stream).hexdigest()
@@ -102,7 +104,9 @@ def test_groups_of_samples_get_tables_of_their_own(tables: Tables) -> None:
 def test_the_estimate_is_what_a_stream_takes(tables: Tables) -> None:
     codes = normal_codes(20_000, seed=3)
     assert (
-        estimate(tables, codes) <= 8 * len(tables.encode(codes)) <= 1.01 * estimate(tables, codes)
+        estimate_bits(tables, codes)
+        <= 8 * len(tables.encode(codes))
+        <= 1.01 * estimate_bits(tables, codes)
     )
 
 

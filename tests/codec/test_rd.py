@@ -15,7 +15,7 @@ from sklearn.datasets import load_digits
 
 from aeframe import codec
 from aeframe.codec.aez_file import compress
-from aeframe.codec.codec import rounded
+from aeframe.codec.codec import round_codes
 from aeframe.codec.comparison import curves
 from aeframe.codec.packing import Packer
 
@@ -42,9 +42,9 @@ def test_the_means_of_a_variational_model_are_rounded_and_compared_with_other_fo
     made, x = codec.load(tmp_path / run), DIGITS[:, None]
     means = made.model.encode(x)
     assert np.array_equal(means, made.model.encode(x))
-    assert np.array_equal(rounded(made.model, x, made.step), np.rint(means / made.step))
+    assert np.array_equal(round_codes(made.model, x, made.step), np.rint(means / made.step))
     standards = [curves.Standard("PNG", "PNG", [{}], side=1)]
-    monkeypatch.setattr(curves, "standards", lambda: standards)
+    monkeypatch.setattr(curves, "list_standards", lambda: standards)
     monkeypatch.setattr(curves.Curve, "rate_at", lambda self, psnr: 7.0)
     status, out, err = verb("rd", f"{run}/model.safetensors", "-o", "rd", "--data", "val")
     assert status == 0, err
@@ -70,7 +70,7 @@ def test_the_means_of_a_variational_model_are_rounded_and_compared_with_other_fo
     def nothing() -> None:
         raise AssertionError("it computes before it refuses")
 
-    monkeypatch.setattr(curves, "standards", nothing)
+    monkeypatch.setattr(curves, "list_standards", nothing)
     (tmp_path / "file").touch()
     for words, what in (
         (("--most", "0"), "--most 0: must be at least 1."),

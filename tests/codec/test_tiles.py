@@ -42,24 +42,27 @@ def test_pieces_are_those_of_the_whole(
 ) -> None:
     net = made(colors, patch, overlap, widths)
     image = np.random.default_rng(0).integers(0, 256, (colors, height, width), np.uint8)
-    whole = tiles.map_of(net, image)
+    whole = tiles.encode_image(net, image)
     with torch.inference_mode():
         expected = net.encode(net.normalization(torch.from_numpy(image[None]))).value
     np.testing.assert_allclose(whole.ravel(), expected[0], rtol=1e-4, atol=1e-5)
-    back = tiles.image_of(net, whole, height, width, torch.Tensor.float)
+    back = tiles.decode_image(net, whole, height, width, torch.Tensor.float)
     assert back.shape == image.shape
     monkeypatch.setattr(tiles, "TILE", 5)
-    pieces = tiles.map_of(net, image)
+    pieces = tiles.encode_image(net, image)
     np.testing.assert_allclose(pieces, whole, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(
-        tiles.image_of(net, whole, height, width, torch.Tensor.float), back, rtol=1e-4, atol=1e-2
+        tiles.decode_image(net, whole, height, width, torch.Tensor.float),
+        back,
+        rtol=1e-4,
+        atol=1e-2,
     )
 
 
 def test_less_around_a_piece_would_leave_a_seam(monkeypatch: pytest.MonkeyPatch) -> None:
     net = made(3, 4, 2, [5])
     image = np.random.default_rng(0).integers(0, 256, (3, 60, 60), np.uint8)
-    whole = tiles.map_of(net, image)
+    whole = tiles.encode_image(net, image)
     monkeypatch.setattr(tiles, "TILE", 5)
-    tiles.decoder_of(net).reach -= 1
-    assert np.abs(tiles.map_of(net, image) - whole).max() > 1e-3
+    tiles.get_decoder(net).reach -= 1
+    assert np.abs(tiles.encode_image(net, image) - whole).max() > 1e-3

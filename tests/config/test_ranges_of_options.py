@@ -16,7 +16,7 @@ from aeframe.config.targets import resolve
 from aeframe.core.bounds import Above, AtLeast, AtMost, Below
 from aeframe.core.errors import ConfigError
 from aeframe.core.noise import Noise
-from aeframe.core.schedules import schedule
+from aeframe.core.schedules import parse_schedule
 from aeframe.evaluation.card import Evaluation
 from aeframe.training.build import build
 from tests.support.pairs import SPARSE, choice
@@ -102,7 +102,7 @@ def test_beyond_the_ends_nothing_is_begun(
 @pytest.mark.parametrize("length", [{"epochs": 1e-320}, {"steps": 0.5}])
 def test_a_schedule_has_a_shortest_length(length: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="must be at least"):
-        schedule({"schedule": "cyclic", "value": 1.0, **length})
+        parse_schedule({"schedule": "cyclic", "value": 1.0, **length})
 
 
 def test_numbers_that_float32_does_not_hold_are_told_of_a_schedule_too(compose: Compose) -> None:

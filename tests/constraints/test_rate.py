@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from omegaconf import DictConfig
 from torch import Tensor
 
-from aeframe.codec.entropy.fitting import Counts, estimate
+from aeframe.codec.entropy.fitting import Counts, estimate_bits
 from aeframe.constraints import Rate
 from aeframe.constraints.rate import QUICK
 from aeframe.core.noise import Noise
@@ -127,7 +127,7 @@ def nats_and_bits(built: Built) -> tuple[float, float]:
     term = built.net(x, noise=Noise("test"), as_trained=False).terms["rate"].value
     tables = Counts(rounded("train").numpy().astype(np.int32)).tables(1)
     codes = rounded("test").numpy().astype(np.int32)
-    return float(term), estimate(tables, codes) / len(codes)
+    return float(term), estimate_bits(tables, codes) / len(codes)
 
 
 def test_a_larger_weight_needs_fewer_bytes_and_the_term_is_what_they_are(compose: Compose) -> None:

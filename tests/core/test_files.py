@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from aeframe.core.files import replaced
+from aeframe.core.files import write_atomically
 
 
 @pytest.mark.parametrize("can_sync_folders", [True, False])
@@ -37,7 +37,7 @@ def test_what_a_file_holds_is_on_the_disk_before_its_name(
 
     monkeypatch.setattr(os, "fsync", fsync)
     monkeypatch.setattr(Path, "replace", renamed)
-    with replaced(target) as file:
+    with write_atomically(target) as file:
         file.write(b"after")
     assert done == ["file", "name", "folder"]
     assert target.read_bytes() == b"after"
@@ -52,7 +52,7 @@ def test_whatever_goes_wrong_leaves_what_was_there(
 
     (tmp_path / "file").write_bytes(b"before")
     monkeypatch.setattr(*{"synced": (os, "fsync"), "named": (Path, "replace")}[moment], fails)
-    with pytest.raises(OSError, match="no room"), replaced(tmp_path / "file") as file:
+    with pytest.raises(OSError, match="no room"), write_atomically(tmp_path / "file") as file:
         file.write(b"after")
     assert os.listdir(tmp_path) == ["file"]
     assert (tmp_path / "file").read_bytes() == b"before"

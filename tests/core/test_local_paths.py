@@ -18,7 +18,7 @@ from aeframe.cli.command_line import parse
 from aeframe.config.check import check
 from aeframe.config.node import plain
 from aeframe.core.errors import UserError
-from aeframe.core.local_paths import is_address, local
+from aeframe.core.local_paths import expand_path, is_address
 from aeframe.estimators import AutoencoderTransformer
 from tests.support.runs import TINY
 
@@ -32,7 +32,7 @@ def test_addresses_are_told_from_paths(address: str) -> None:
     assert is_address(address)
     assert is_address(str(Path(address)))  # which has one slash
     with pytest.raises(UserError, match=f"^{address}: is an address"):
-        local(address)
+        expand_path(address)
 
 
 @pytest.mark.parametrize("path", ["outputs/x", "C:/x", "x:y", "a/s3://x", "/s3:/x", "~/x", "s3:x"])
@@ -45,7 +45,7 @@ def test_a_folder_that_is_there_is_none_either(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "s3:" / "x").mkdir(parents=True)  # of an older version's run
-    assert local("s3://x") == Path("s3:/x")
+    assert expand_path("s3://x") == Path("s3:/x")
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aeframe.core.schedules import Clock, schedule
+from aeframe.core.schedules import Clock, parse_schedule
 
 
 def at(value: object, epoch: float = 0.0, step: int = 0) -> float:
-    return schedule(value)(Clock(step, epoch))  # type: ignore[arg-type]
+    return parse_schedule(value)(Clock(step, epoch))  # type: ignore[arg-type]
 
 
 def test_a_number_is_constant() -> None:
@@ -50,7 +50,7 @@ def test_steps_instead_of_epochs() -> None:
     kind=st.sampled_from(["linear", "cosine"]),
 )
 def test_stays_between_its_extremes(start: float, end: float, epoch: float, kind: str) -> None:
-    made = schedule({"schedule": kind, "start": start, "end": end, "epochs": 10})
+    made = parse_schedule({"schedule": kind, "start": start, "end": end, "epochs": 10})
     assert min(start, end) - 1e-9 <= made(Clock(0, epoch)) <= max(start, end) + 1e-9
     assert set(made.extremes) == {start, end}
 
@@ -74,4 +74,4 @@ def test_stays_between_its_extremes(start: float, end: float, epoch: float, kind
 )
 def test_mistakes(given_: object, message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
-        schedule(given_)  # type: ignore[arg-type]
+        parse_schedule(given_)  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from aeframe.cli.sweep import read_jobs
-from aeframe.core.strict_json import as_json, cell, finite
+from aeframe.core.strict_json import format_cell, format_json, parse_number
 from aeframe.runs.checkpoint import saved_in
 from tests.support.runs import TWO
 
@@ -30,15 +30,15 @@ def strictly(text: str) -> Any:
 def test_what_is_no_finite_number_is_null() -> None:
     given = {"a": [1.5, math.inf, {"b": math.nan}], "c": (-math.inf, "x"), "d": None, "e": True}
     found = {"a": [1.5, None, {"b": None}], "c": [None, "x"], "d": None, "e": True}
-    assert strictly(as_json(given)) == found
-    assert "\n" not in as_json(given, indent=None)
+    assert strictly(format_json(given)) == found
+    assert "\n" not in format_json(given, indent=None)
 
 
 @pytest.mark.parametrize("given", [None, math.inf, -math.inf, math.nan])
 def test_what_was_null_or_infinite_is_no_number_and_a_dash(given: float | None) -> None:
-    assert finite(given) is None
-    assert cell(given, ".4g") == "-"
-    assert (finite(2), cell(1.23456, ".3g")) == (2.0, "1.23")
+    assert parse_number(given) is None
+    assert format_cell(given, ".4g") == "-"
+    assert (parse_number(2), format_cell(1.23456, ".3g")) == (2.0, "1.23")
 
 
 def test_a_run_that_corrupts_nothing_at_its_end_is_read_by_all(

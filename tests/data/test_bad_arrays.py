@@ -238,7 +238,7 @@ def label_bomb(folder: Path) -> Source:
 def test_what_unpacks_to_more_than_memory_holds_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bomb: Callable[[Path], Source]
 ) -> None:
-    monkeypatch.setattr("aeframe.data.memory_map._memory", lambda: 10 * 2**20)
+    monkeypatch.setattr("aeframe.data.memory_map._measure_free_memory", lambda: 10 * 2**20)
     source = bomb(tmp_path)
     tracemalloc.start()
     try:
@@ -251,9 +251,9 @@ def test_what_unpacks_to_more_than_memory_holds_is_refused(
 def test_the_memory_that_is_left_is_known() -> None:
     from aeframe.data import memory_map as mapped
 
-    assert mapped._memory() > 2**20
+    assert mapped._measure_free_memory() > 2**20
     with pytest.raises(MemoryError, match=r"GiB of numbers, and .* GiB of memory are free"):
-        mapped.room((2**62,), np.dtype(np.uint8))
+        mapped.allocate((2**62,), np.dtype(np.uint8))
 
 
 # pickles

@@ -251,7 +251,7 @@ def test_folders_that_cannot_be(root: str) -> None:
 
 
 def test_more_images_than_memory_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aeframe.data.memory_map._memory", lambda: 2**20)
+    monkeypatch.setattr("aeframe.data.memory_map._measure_free_memory", lambda: 2**20)
     for i in range(20):
         picture().save(tmp_path / f"{i}.png")
     text = refusal(tmp_path, size=512)

@@ -173,7 +173,9 @@ def test_a_test_folder_is_brought_to_the_range_of_the_training_folder(
         assert np.array_equal(found[0], in_bytes(BRIGHT // 2, 0, 63))
         assert np.array_equal(found[1], in_bytes(BRIGHT * 2, 0, 63).clip(0, 255))
     said = capfd.readouterr().err
-    assert f"1 image(s) hold values outside of the training images', and are cut: {other}/1" in said
+    assert (
+        f"1 image(s) hold values outside the training images', and are clipped: {other}/1" in said
+    )
 
 
 @pytest.mark.parametrize("given", [(), ("dataset.range=[-63,63]",)])

@@ -22,7 +22,7 @@ from torch.distributions import Normal, kl_divergence
 from aeframe.constraints import L1, Constraint, Masking, TopK
 from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.noise import Noise
-from aeframe.core.schedules import schedule
+from aeframe.core.schedules import parse_schedule
 from aeframe.data import Normalization
 from aeframe.evaluation.metric_names import better_is, metric_names
 from aeframe.evaluation.metrics import DeadUnits, Metrics
@@ -293,7 +293,7 @@ def test_a_batch_without_a_finite_loss_is_not_left_out() -> None:
 def test_kl_and_negative_elbo_are_closed_forms_whatever_is_trained(k: int) -> None:
     """Neither beta, nor free bits, nor emphasis is part of the bound."""
     made = net(Variational, masking=Masking(fraction=0.5, emphasis_corrupted=3.0))
-    made.model.k, made.model.elbo = k, ELBO(schedule(7.0), free_bits=2.0)
+    made.model.k, made.model.elbo = k, ELBO(parse_schedule(7.0), free_bits=2.0)
     x, sizes = random(7, INPUTS), (5, 2)
     passes = [made(rows, noise=Noise(i)) for i, rows in enumerate(x.split(sizes))]
     clean = [made(rows, noise=Noise(0), as_trained=False) for rows in x.split(sizes)]

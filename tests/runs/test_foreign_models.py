@@ -230,7 +230,9 @@ def test_a_batch_that_exceeds_the_memory_is_told(
     finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = package.load(finished)
-    monkeypatch.setattr("aeframe.data.memory_map._memory", lambda: 4 * 180 * (2 * 64 + 8) - 1)
+    monkeypatch.setattr(
+        "aeframe.data.memory_map._measure_free_memory", lambda: 4 * 180 * (2 * 64 + 8) - 1
+    )
     with pytest.raises(UserError, match=r"batches of 180 samples, each decoded 1 times, take"):
         of_test_split(model, str(finished))
 

@@ -18,7 +18,7 @@ from torch.optim import SGD, Optimizer, lr_scheduler
 
 from aeframe.config.node import plain
 from aeframe.config.optimizer_checks import optimizer_problems
-from aeframe.core.durations import seconds, written
+from aeframe.core.durations import format_duration, parse_duration
 from aeframe.core.schedules import Clock
 from aeframe.runs.checkpoint import Saved
 from aeframe.training.learning_rates import follow
@@ -170,9 +170,9 @@ def test_what_is_printed_trains_on(
     ("text", "number"), [("00:00:00:05", 5), ("00:01:30:00", 5400), ("12:00:00:61", 1036861)]
 )
 def test_lengths_of_time(text: str, number: int) -> None:
-    assert seconds(text) == number
-    assert seconds(written(number)) == number
-    assert written(5400) == "00:01:30:00"
+    assert parse_duration(text) == number
+    assert parse_duration(format_duration(number)) == number
+    assert format_duration(5400) == "00:01:30:00"
 
 
 def test_a_run_that_its_time_ended_needs_more_of_it(

@@ -19,7 +19,7 @@ from aeframe.config.node import plain
 from aeframe.config.optimized_metric import optimized_metric
 from aeframe.config.options import EarlyStoppingOptions, Training
 from aeframe.core.errors import ConfigError
-from aeframe.core.schedules import Clock, schedule, schedules_of
+from aeframe.core.schedules import Clock, find_schedules, parse_schedule
 from aeframe.training.build import build
 from aeframe.training.checkpointing import Best
 from aeframe.training.objective import planned_end, schedule_notes
@@ -47,7 +47,7 @@ LINEAR = "{schedule: linear, start: 40, end: 2, epochs: %s}"
     ],
 )  # fmt: skip
 def test_when_a_schedule_has_ended(given: Any, ended: list[int]) -> None:
-    made = schedule(given)
+    made = parse_schedule(given)
     assert [e for e in range(6) if made.has_ended(Clock(10 * e, float(e)))] == ended
 
 
@@ -73,9 +73,9 @@ def test_every_schedule_of_a_run_is_known_by_its_key(
 def test_the_schedules_of_an_object_have_the_names_that_are_typed() -> None:
     class Part:
         def __init__(self) -> None:
-            self._weight, self.k, self.other = schedule(0.1), schedule(3), 5
+            self._weight, self.k, self.other = parse_schedule(0.1), parse_schedule(3), 5
 
-    assert list(schedules_of(Part())) == ["weight", "k"]
+    assert list(find_schedules(Part())) == ["weight", "k"]
 
 
 # -------------------------------------------------------------------------------- the default metric
@@ -249,10 +249,10 @@ def test_a_schedule_that_is_longer_than_training_is_told_beforehand(
     words: dict[str, Any], told: list[str]
 ) -> None:
     schedules = {
-        "a": schedule({"schedule": "warmup", "value": 1, "epochs": 3}),
-        "b": schedule({"schedule": "warmup", "value": 1, "steps": 20}),
-        "c": schedule({"schedule": "cyclic", "value": 1, "epochs": 7}),
-        "d": schedule(3),
+        "a": parse_schedule({"schedule": "warmup", "value": 1, "epochs": 3}),
+        "b": parse_schedule({"schedule": "warmup", "value": 1, "steps": 20}),
+        "c": parse_schedule({"schedule": "cyclic", "value": 1, "epochs": 7}),
+        "d": parse_schedule(3),
     }
     notes = schedule_notes(schedules, planned_end(Training(**words), batches=10))
     assert [note.where for note in notes] == told

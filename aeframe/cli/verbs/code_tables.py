@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from aeframe.cli.verbs.outputs import require_parquet
-from aeframe.core.errors import UserError, reason
+from aeframe.core.errors import UserError, describe_error
 
 
 def rows_of_csv(path: Path) -> tuple[np.ndarray, list[str]]:
@@ -23,7 +23,7 @@ def rows_of_csv(path: Path) -> tuple[np.ndarray, list[str]]:
                 rows.append([float(value) for value in line[named:]])
         return np.array(rows, np.float32).reshape(len(rows), -1), names
     except (OSError, ValueError, csv.Error) as error:
-        what = f"line {len(rows) + 2} cannot be read ({reason(error)})"
+        what = f"line {len(rows) + 2} cannot be read ({describe_error(error)})"
         raise UserError(str(path), what, "Give a table as encode writes it.") from error
 
 
@@ -42,5 +42,5 @@ def rows_of_parquet(path: Path) -> tuple[np.ndarray, list[str]]:
             codes[:, i] = column.to_numpy()
         return codes, names
     except (OSError, ValueError, TypeError, pyarrow.ArrowException) as error:
-        what = f"cannot be read ({reason(error).rstrip('.')})"
+        what = f"cannot be read ({describe_error(error).rstrip('.')})"
         raise UserError(str(path), what, "Give a table as encode writes it.") from error

@@ -41,7 +41,7 @@ def _codec(options: argparse.Namespace) -> None:
     from aeframe.cli.verbs.outputs import require_writable
     from aeframe.cli.verbs.own_data import own_data
     from aeframe.codec import codec_file as saved
-    from aeframe.codec.calibration import calibrated
+    from aeframe.codec.calibration import calibrate
     from aeframe.runs import model_file as artifact
 
     folder = Path(options.run).expanduser()
@@ -58,7 +58,7 @@ def _codec(options: argparse.Namespace) -> None:
         raise UserError(str(folder / saved.CODEC), what, remedy)
     require_writable(folder, options.run)
     model = artifact.load(folder, options.device, options.batch_size)
-    made = calibrated(model, own_data(model, options.run)[1], options.step, options.loss or LOSS)
+    made = calibrate(model, own_data(model, options.run)[1], options.step, options.loss or LOSS)
     if replaced := saved.save(folder, made):
         print(replaced)
     clusters, units, _ = made.tables.units.shape
@@ -92,7 +92,7 @@ def _compress(options: argparse.Namespace) -> None:
     from aeframe.cli.verbs.inputs import opened
     from aeframe.cli.verbs.outputs import free_place, say, shown, whole_file
     from aeframe.codec import aez_file as files
-    from aeframe.codec.packing import Packer, rows_at_once
+    from aeframe.codec.packing import Packer, count_rows_at_once
 
     out = free_place(options, (ENDING,))
     if options.min_psnr is not None and not math.isfinite(options.min_psnr):
@@ -100,7 +100,7 @@ def _compress(options: argparse.Namespace) -> None:
     codec = _loaded(options)
     given = opened(options.input, codec.model, options, any_size=codec.any_size)
     packer = Packer(codec, options.on_unlike, options.min_psnr)
-    blocks = shown(given.blocks(rows_at_once(codec)), given.count, "Compressing")
+    blocks = shown(given.blocks(count_rows_at_once(codec)), given.count, "Compressing")
     with reading(given), whole_file(out) as file:
         names = None if options.no_names else given.names
         found = files.compress(packer, blocks, file, names)
@@ -146,8 +146,8 @@ def _decompress(options: argparse.Namespace) -> None:
     found = files.inspect(file)  # nothing is made of a file that is damaged anywhere
     if not found.samples:
         raise UserError(options.file, "holds no samples")
-    blocks = shown(files.read(codec, file), found.samples, "Decompressing")
-    write_samples(out, blocks, found.samples, codec.model, files.names(file, found))
+    blocks = shown(files.decompress(codec, file), found.samples, "Decompressing")
+    write_samples(out, blocks, found.samples, codec.model, files.list_names(file, found))
     say(out, f"{found.samples:,} samples")
 
 
@@ -177,21 +177,21 @@ def _verify(options: argparse.Namespace) -> None:
     from aeframe.cli.verbs.inputs import opened
     from aeframe.cli.verbs.outputs import shown
     from aeframe.codec import aez_file as files
-    from aeframe.codec.codec import decibels
-    from aeframe.codec.packing import rows_at_once
+    from aeframe.codec.codec import to_decibels
+    from aeframe.codec.packing import count_rows_at_once
 
     codec, file = _loaded(options), _file(options)
     if not options.against:
         samples, mse = files.verify(codec, file, None)
     else:
         given = opened(options.against, codec.model, options, any_size=codec.any_size)
-        against = shown(given.blocks(rows_at_once(codec)), given.count, "Comparing")
+        against = shown(given.blocks(count_rows_at_once(codec)), given.count, "Comparing")
         with reading(given):
             samples, mse = files.verify(codec, file, against)
     if len(mse):
-        worst = decibels(mse).min()
+        worst = to_decibels(mse).min()
         print(
-            f"{decibels(mse.mean()):.2f} dB of the mean error, {worst:.2f} dB of the worst sample"
+            f"{to_decibels(mse.mean()):.2f} dB of the mean error, {worst:.2f} dB of the worst sample"
         )
     print(f"{samples:,} samples decode, and every checksum is right: {file}")
 

@@ -23,7 +23,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 def _export(options: argparse.Namespace) -> None:
     from aeframe.cli.verbs.outputs import free_place, say, whole_folder
-    from aeframe.codec.codec_file import beside
+    from aeframe.codec.codec_file import copy_codec
     from aeframe.runs.model_file import export
     from aeframe.runs.program_export import export_onnx, export_torch, require_onnx
 
@@ -41,7 +41,7 @@ def _export(options: argparse.Namespace) -> None:
         if not (options.onnx or options.torch):
             export(folder, model)
             if not options.encoder_only:
-                beside(options.run, folder)
+                copy_codec(options.run, folder)
         files = sorted(file.name for file in folder.iterdir())
     say(out, f"{', '.join(files)} in")
 

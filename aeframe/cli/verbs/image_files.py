@@ -16,13 +16,13 @@ from PIL import Image
 
 from aeframe.cli.verbs.given import Input, check_for
 from aeframe.core.errors import Problem, UserError
-from aeframe.core.plain import mapping
+from aeframe.core.plain import as_mapping
 from aeframe.data.brightness import Levels
 from aeframe.data.image_folder import LARGEST
-from aeframe.data.image_listing import find_images, tell_of_deeper
-from aeframe.data.image_messages import left_out, note, note_noticed, unreadable_images
+from aeframe.data.image_listing import find_images, note_deeper_images
+from aeframe.data.image_messages import build_images_error, describe_skipped, note, note_noticed
 from aeframe.data.image_reader import ENDINGS, ImageReader, strict_images
-from aeframe.data.value_range import range_problem
+from aeframe.data.value_range import check_range
 from aeframe.runs.model import Model
 
 SKIP = "--on-bad-sample skip"
@@ -40,7 +40,7 @@ def of_images(
         found = find_images(path, str(path))[0] if path.is_dir() else [path]
         files += found
         if path.is_dir():
-            tell_of_deeper(path, str(path))
+            note_deeper_images(path, str(path))
         names += [str(f.relative_to(path) if len(paths) == 1 and f != path else f) for f in found]
     odd = [f for f in files if f.suffix.lower() not in ENDINGS]
     if odd:
@@ -95,7 +95,7 @@ def _reader(model: Model, options: argparse.Namespace, any_size: bool) -> Notici
     if len(model.shape) != 3 or model.shape[0] not in (1, 3):
         shape = " x ".join(map(str, model.shape))
         raise UserError("INPUT", f"samples of {shape} are no images", "Give an array, as .npy.")
-    dataset = mapping(model.description.config.get("dataset"))
+    dataset = as_mapping(model.description.config.get("dataset"))
     return Noticing(
         None if any_size else model.shape[1:],
         "resize" if dataset.get("fit") == "resize" else "crop",
@@ -109,7 +109,7 @@ def _reader(model: Model, options: argparse.Namespace, any_size: bool) -> Notici
 def _levels(model: Model, given: Any) -> Levels:
     """Black and white as in training. given: dataset.range, of which anyone may have written the file."""
     data = model.description.data
-    said = None if given is None or range_problem(given) else (float(given[0]), float(given[1]))
+    said = None if given is None or check_range(given) else (float(given[0]), float(given[1]))
     if said is not None and data.stored == said:  # of arrays: images of 8 bits are brought to it
         return Levels(sixteen=said, other=said)
     if data.levels is not None:
@@ -150,9 +150,13 @@ def _readable(reader: Noticing, files: list[Path], where: str) -> list[bool]:
         bad = [image if isinstance(image, Problem) else None for image in reader.read_all(files)]
     found = list(filter(None, bad))
     if len(found) == len(files):
-        raise unreadable_images(found, len(files), "INPUT", SKIP)
+        raise build_images_error(found, len(files), "INPUT", SKIP)
     if found:
-        note(left_out([file for file, one in zip(files, bad, strict=True) if one], where, SKIP))
+        note(
+            describe_skipped(
+                [file for file, one in zip(files, bad, strict=True) if one], where, SKIP
+            )
+        )
     return [problem is None for problem in bad]
 
 
@@ -168,4 +172,4 @@ def _decoded(
                 yield scaled(np.stack([i for i in block if not isinstance(i, Problem)]))
     note_noticed(reader.noticed, "INPUT")
     if bad:
-        raise unreadable_images(bad, len(files), "INPUT", SKIP)
+        raise build_images_error(bad, len(files), "INPUT", SKIP)

@@ -21,7 +21,7 @@ from aeframe.cli.verbs.own_data import layout_of
 from aeframe.config.datasets import dataset_names, dataset_options
 from aeframe.config.targets import resolve
 from aeframe.core.errors import ConfigError, Problem, UserError
-from aeframe.data.source import Raw, Samples, rows_of
+from aeframe.data.source import Raw, Samples, choose_row_dtype
 from aeframe.runs.model import Model
 from aeframe.runs.sample_arrays import check_codes, check_shape, rows
 
@@ -96,7 +96,7 @@ def _dataset(name: str, model: Model, options: argparse.Namespace) -> Input:
 
 def _rows(raws: list[Raw], n: int) -> Iterator[np.ndarray]:
     for raw in raws:
-        samples = Samples(raw, torch.arange(len(raw.data), dtype=rows_of(len(raw.data))))
+        samples = Samples(raw, torch.arange(len(raw.data), dtype=choose_row_dtype(len(raw.data))))
         for start in range(0, len(samples), n):
             yield samples[start : start + n].x.numpy()
 

@@ -22,8 +22,8 @@ from numpy.lib import format as npy
 
 from aeframe.cli.verbs.verb import SPLITS
 from aeframe.config.datasets import dataset_names
-from aeframe.core.errors import MachineError, UserError, reason
-from aeframe.core.files import DISK, replaced
+from aeframe.core.errors import MachineError, UserError, describe_error
+from aeframe.core.files import DISK, write_atomically
 
 Names = Sequence[str] | None
 KINDS = (".npy", ".npz", ".csv", ".parquet", ".aez", ".json", ".txt", ".zip", ".pdf", ".svg")
@@ -120,7 +120,7 @@ def require_parquet(where: str) -> None:
 @contextmanager
 def whole_file(out: Path) -> Iterator[BinaryIO]:
     """A file that is there when all of it is."""
-    with _told(out), replaced(out, f".{out.name}.{os.getpid()}.partial") as file:
+    with _told(out), write_atomically(out, f".{out.name}.{os.getpid()}.partial") as file:
         yield file
 
 
@@ -149,13 +149,13 @@ def _told(out: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in DISK:
-            raise MachineError(f"{out} could not be written ({reason(error)}).") from error
+            raise MachineError(f"{out} could not be written ({describe_error(error)}).") from error
         if (
             error.filename is None
             or out.absolute().parent not in Path(error.filename).absolute().parents
         ):
             raise
-        raise UserError(f"--out {out}", f"cannot be written ({reason(error)})") from error
+        raise UserError(f"--out {out}", f"cannot be written ({describe_error(error)})") from error
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from aeframe.config.check import find
 from aeframe.config.make import data_module
 from aeframe.config.result import Parts
 from aeframe.core.errors import ConfigError, Problem, UserError
-from aeframe.core.plain import mapping
+from aeframe.core.plain import as_mapping
 from aeframe.data import DataModule
 from aeframe.data.image_folder import Folder
 from aeframe.data.image_listing import find_images
@@ -24,7 +24,7 @@ from aeframe.training.resume.configuration import harmless_here
 
 def layout_of(model: Model) -> Layout:
     """The layout of the arrays that a model was trained on; `auto` asks about some that it once read."""
-    layout = mapping(model.description.config.get("dataset")).get("layout", "auto")
+    layout = as_mapping(model.description.config.get("dataset")).get("layout", "auto")
     is_gray = len(model.shape) == 3 and model.shape[0] == 1 and is_like_signal(model.shape[1:])
     if layout == "auto" and is_gray:
         return "gray"
@@ -37,7 +37,7 @@ def own_data(model: Model, run: str, instead: str = "") -> tuple[Parts, DataModu
     run: what the model was loaded from. instead: what else to write where the data is not there.
     """
     node = with_data_found(harmless_here(model.config), Path(run).expanduser().absolute())
-    if "layout" in (dataset := mapping(node.get("dataset"))):
+    if "layout" in (dataset := as_mapping(node.get("dataset"))):
         node["dataset"] = {**dataset, "layout": layout_of(model)}
     try:
         parts = find(node)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from aeframe.cli.verbs.verb import SPLITS, Verb, add_compute, add_max_megapixels, add_on_bad_sample
 from aeframe.core.errors import UserError
-from aeframe.core.strict_json import as_json
+from aeframe.core.strict_json import format_json
 
 if TYPE_CHECKING:
     from aeframe.cli.verbs.given import Input
@@ -72,9 +72,9 @@ def _of_images(codecs: Codecs, options: argparse.Namespace) -> Comparison:
 
     from aeframe.cli.verbs.given import reading
     from aeframe.cli.verbs.own_data import own_data, samples_of
-    from aeframe.codec.calibration import spread
-    from aeframe.codec.comparison.curves import pca_curve, standards
-    from aeframe.codec.comparison.images import compared
+    from aeframe.codec.calibration import take_spread
+    from aeframe.codec.comparison.curves import list_standards, measure_pca
+    from aeframe.codec.comparison.images import compare_on_images
 
     model = codecs[0][1].model
     _, data = own_data(model, codecs[0][0])
@@ -85,9 +85,9 @@ def _of_images(codecs: Codecs, options: argparse.Namespace) -> Comparison:
         blocks = islice(given.blocks(BATCH), math.ceil(options.most / BATCH))
         with reading(given):
             images = np.concatenate(list(blocks))[: options.most]
-    train, held_out = (spread(data, split, FOR_PCA) for split in ("train", data.held_out))
-    others = [*(s.curve(images) for s in standards()), pca_curve(train, held_out, images)]
-    return compared(codecs, images, others)
+    train, held_out = (take_spread(data, split, FOR_PCA) for split in ("train", data.held_out))
+    others = [*(s.curve(images) for s in list_standards()), measure_pca(train, held_out, images)]
+    return compare_on_images(codecs, images, others)
 
 
 def _of_photographs(codecs: Codecs, options: argparse.Namespace) -> Comparison:
@@ -95,7 +95,7 @@ def _of_photographs(codecs: Codecs, options: argparse.Namespace) -> Comparison:
     from aeframe.cli.verbs.given import reading
     from aeframe.cli.verbs.outputs import shown
     from aeframe.cli.verbs.own_data import own_data, whole_files
-    from aeframe.codec.comparison.whole_photographs import compared
+    from aeframe.codec.comparison.whole_photographs import compare_on_photographs
 
     words = [options.data]
     if options.data in SPLITS:
@@ -103,7 +103,9 @@ def _of_photographs(codecs: Codecs, options: argparse.Namespace) -> Comparison:
     given = _opened(words, codecs[0][1], options)
     count = min(given.count, options.most)
     with reading(given):
-        return compared(codecs, shown(islice(given.blocks(1), count), count, "Comparing"))
+        return compare_on_photographs(
+            codecs, shown(islice(given.blocks(1), count), count, "Comparing")
+        )
 
 
 def _opened(words: list[str], codec: Codec, options: argparse.Namespace) -> Input:
@@ -172,15 +174,15 @@ def _cell(rate: float | None, own: float | None, digits: int) -> str:
 
 
 def _write(folder: Path, found: Comparison) -> None:
-    from aeframe.codec.comparison.plot import drawn
-    from aeframe.core.files import replaced
+    from aeframe.codec.comparison.plot import draw_curves
+    from aeframe.core.files import write_atomically
 
     folder.mkdir(parents=True, exist_ok=True)
-    with replaced(folder / "rd.json") as file:
-        file.write(f"{as_json(found.as_dict(), indent=1)}\n".encode())
+    with write_atomically(folder / "rd.json") as file:
+        file.write(f"{format_json(found.as_dict(), indent=1)}\n".encode())
     low, high = min(found.levels) - 2, max(found.levels) + 4
-    picture = drawn((found.ours, *found.others), low, high, UNITS[found.unit])
-    with replaced(folder / "rd.png") as file:
+    picture = draw_curves((found.ours, *found.others), low, high, UNITS[found.unit])
+    with write_atomically(folder / "rd.png") as file:
         picture.save(file, "PNG")
     print(f"Rate and distortion: {folder}")
 

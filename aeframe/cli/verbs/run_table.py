@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from aeframe.cli.verbs.verb import Verb
-from aeframe.core.errors import UserError, short
+from aeframe.core.errors import UserError, shorten
 from aeframe.core.regular_files import read_text
-from aeframe.core.strict_json import as_json, cell
+from aeframe.core.strict_json import format_cell, format_json
 from aeframe.runs.evaluation_file import LARGEST, UNREADABLE, number, read_evaluation
 from aeframe.runs.evaluation_file import NAME as EVALUATION
 
@@ -49,7 +49,7 @@ def _runs(options: argparse.Namespace) -> None:
     found = sorted((_read(folder) for folder in _folders(top)), key=lambda run: run.when)
     found.reverse()
     if options.json:
-        print(as_json([asdict(run) for run in found]))
+        print(format_json([asdict(run) for run in found]))
         return
     if not found:
         raise UserError(options.folder, "holds no runs")
@@ -86,7 +86,7 @@ def _read(folder: Path) -> Run:
         str(folder),
         _when(folder),
         _named(config.get("model")),
-        "+".join(short(name, 40) for name in _mapping(config.get("constraint"))) or "free",
+        "+".join(shorten(name, 40) for name in _mapping(config.get("constraint"))) or "free",
         _named(config.get("dataset")),
         status,
         _metric(by, config),
@@ -103,7 +103,7 @@ def _metric(by: dict[str, Any], config: dict[str, Any]) -> str:
         )
 
         name = optimized_metric(config)
-    return short(name, 40) if isinstance(name, str) and name != "auto" else ""
+    return shorten(name, 40) if isinstance(name, str) and name != "auto" else ""
 
 
 def _when(folder: Path) -> str:
@@ -163,7 +163,7 @@ def _mapping(value: Any) -> dict[str, Any]:
 
 def _named(node: Any) -> str:
     target = _mapping(node).get("_target_")
-    return short(target.rpartition(".")[2], 40) if isinstance(target, str) else ""
+    return shorten(target.rpartition(".")[2], 40) if isinstance(target, str) else ""
 
 
 def _print(found: list[Run], top: str) -> None:
@@ -177,7 +177,7 @@ def _print(found: list[Run], top: str) -> None:
         table.add_column(column, justify="right" if right else "left", no_wrap=column == "when")
     styles = {"failed": "red", UNREADABLE: "red", "interrupted": "yellow", "training": "cyan"}
     for run in found:
-        value = cell(run.value, ".5g") if run.status == "finished" else ""
+        value = format_cell(run.value, ".5g") if run.status == "finished" else ""
         kinds = (run.model, run.constraint, run.dataset, run.status, run.metric)
         table.add_row(run.when, *kinds, value, run.folder, style=styles.get(run.status))
     console = Console(highlight=False, markup=False)

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from aeframe.cli.verbs.verb import Verb, add_input, add_out, add_run, loaded
-from aeframe.core.strict_json import as_json, cell
+from aeframe.core.strict_json import format_cell, format_json
 
 LISTED = 5  # samples that are shown
 
@@ -77,7 +77,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     model = loaded(options)
     found = of_input(model, options) if options.input else of_test_split(model, options.run)
     if options.json:
-        print(as_json(found))
+        print(format_json(found))
     else:
         _print(found, model.metrics)
 
@@ -91,12 +91,12 @@ def _print(found: dict[str, Any], before: dict[str, float]) -> None:
     table.add_column("now", justify="right", style="bold")
     table.add_column("at the end of training", justify="right")
     for name, value in found["metrics"].items():
-        known = cell(before[name], ".5g") if name in before else ""
-        table.add_row(name, cell(value, ".5g"), known)
+        known = format_cell(before[name], ".5g") if name in before else ""
+        table.add_row(name, format_cell(value, ".5g"), known)
     console = Console(soft_wrap=True, highlight=False, markup=False)
     console.print(table)
     for name, baseline in found.get("baselines", {}).items():
-        measured = (f"{key} {cell(value, '.5g')}" for key, value in baseline.items())
+        measured = (f"{key} {format_cell(value, '.5g')}" for key, value in baseline.items())
         console.print(f"{name}: {', '.join(measured)}")
     if "copy_check" in found:
         check = found["copy_check"]

@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, features
 
-from aeframe.codec.codec import decibels
+from aeframe.codec.codec import to_decibels
 from aeframe.codec.container.format import Header, Kind, Writer
 from aeframe.codec.entropy.fitting import fit
 from aeframe.codec.entropy.tables import Codes, Tables
-from aeframe.codec.packing import most_coded
+from aeframe.codec.packing import limit_coded_rows
 
 Images = NDArray[np.uint8]
 """[N, C, H, W]; one or three channels."""
@@ -79,15 +79,15 @@ class Standard:
 
     def _point(self, images: Images, side: int, options: dict[str, Any]) -> Point:
         size, errors = 0, 0.0
-        for part in _parts(images, side * side):
-            taken, pixels = coded(mosaic(part, side), self.format, options)
-            back = tiles(pixels, part.shape, side).astype(np.float64)
+        for part in _split(images, side * side):
+            taken, pixels = encode_image(make_mosaic(part, side), self.format, options)
+            back = cut_mosaic(pixels, part.shape, side).astype(np.float64)
             size, errors = size + taken, errors + float(((back - part) ** 2).sum())
         mse = errors / images.size / 255**2
-        return Point(size / len(images), float(decibels(mse)))
+        return Point(size / len(images), float(to_decibels(mse)))
 
 
-def coded(pixels: Images, kind: str, options: dict[str, Any]) -> tuple[int, Images]:
+def encode_image(pixels: Images, kind: str, options: dict[str, Any]) -> tuple[int, Images]:
     """The bytes of a file of pixels [C, H, W], and the pixels that it holds. kind: Pillow's format."""
     image = Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0))
     stream = io.BytesIO()
@@ -98,7 +98,7 @@ def coded(pixels: Images, kind: str, options: dict[str, Any]) -> tuple[int, Imag
     return len(stream.getvalue()), back
 
 
-def flat_tables() -> list[dict[str, Any]]:
+def make_flat_tables() -> list[dict[str, Any]]:
     """Options of Pillow's JPEG that quantize all frequencies alike, as the squared error asks for.
 
     JPEG's own tables spare the frequencies that people see, which costs PSNR at the same bytes.
@@ -107,10 +107,10 @@ def flat_tables() -> list[dict[str, Any]]:
     return [{"qtables": [[step] * 64] * 2} for step in steps]
 
 
-def standards() -> list[Standard]:
+def list_standards() -> list[Standard]:
     """The formats that Pillow can write here."""
     qualities = [{"quality": q, "optimize": True} for q in (*range(1, 20, 2), *range(20, 96, 5))]
-    flat = [{**tables, "optimize": True} for tables in flat_tables()]
+    flat = [{**tables, "optimize": True} for tables in make_flat_tables()]
     progressive = [{**options, "progressive": True} for options in flat]
     coarse = [{"quality": q} for q in (0, 1, 5, *range(10, 100, 10))]
     found = [
@@ -128,12 +128,12 @@ def standards() -> list[Standard]:
     return found
 
 
-def _parts(rows: NDArray[Any], size: int) -> Iterator[NDArray[Any]]:
+def _split(rows: NDArray[Any], size: int) -> Iterator[NDArray[Any]]:
     for start in range(0, len(rows), size):
         yield rows[start : start + size]
 
 
-def mosaic(images: Images, side: int) -> Images:
+def make_mosaic(images: Images, side: int) -> Images:
     """Images beside each other, row by row, [C, side * H, side * W]; black where there are too few."""
     count, channels, height, width = images.shape
     rows = math.ceil(count / side)
@@ -143,14 +143,14 @@ def mosaic(images: Images, side: int) -> Images:
     return grid.reshape(channels, rows * height, side * width)
 
 
-def tiles(pixels: Images, shape: tuple[int, ...], side: int) -> Images:
+def cut_mosaic(pixels: Images, shape: tuple[int, ...], side: int) -> Images:
     """The images of a mosaic, [N, C, H, W] of this shape."""
     count, channels, height, width = shape
     grid = pixels.reshape(channels, -1, height, side, width).transpose(1, 3, 0, 2, 4)
     return grid.reshape(-1, channels, height, width)[:count]
 
 
-def pca_curve(train: Images, held_out: Images, images: Images) -> Curve:
+def measure_pca(train: Images, held_out: Images, images: Images) -> Curve:
     """Principal components of the training images, rounded, and coded as an autoencoder's codes are: in
     sections of a file with a header, the components and the tables counting as its decoder.
     """
@@ -172,16 +172,16 @@ def pca_curve(train: Images, held_out: Images, images: Images) -> Curve:
         kept[:, used] = codes[2][:, used] * np.float32(step)
         back = pca.inverse_transform(kept).round().clip(0, 255)
         mse = float(((back - flat[2]) ** 2).mean(dtype=np.float64)) / 255**2
-        size = _file_size(images.shape[1:], tables, codes[2][:, used])
-        points.append(Point(size / len(images), float(decibels(mse))))
+        size = _measure_file(images.shape[1:], tables, codes[2][:, used])
+        points.append(Point(size / len(images), float(to_decibels(mse))))
     return Curve("PCA, the same coder", points)
 
 
-def _file_size(shape: tuple[int, ...], tables: Tables, codes: Codes) -> int:
+def _measure_file(shape: tuple[int, ...], tables: Tables, codes: Codes) -> int:
     """Of the .aez file of codes, [n, m], of images of this shape."""
     stream = io.BytesIO()
     writer = Writer(stream, Header(bytes(32), "uint8", shape))
-    for part in _parts(codes, most_coded(tables, shape)):
+    for part in _split(codes, limit_coded_rows(tables, shape)):
         writer.section(Kind.CODED, len(part), tables.encode(part))
     writer.end()
     return stream.tell()

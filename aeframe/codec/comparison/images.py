@@ -10,11 +10,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from aeframe.codec.aez_file import compress, read
-from aeframe.codec.codec import Codec, decibels, errors
-from aeframe.codec.codec_file import file_of
+from aeframe.codec.aez_file import compress, decompress
+from aeframe.codec.codec import Codec, compute_errors, to_decibels
+from aeframe.codec.codec_file import find_codec_file
 from aeframe.codec.comparison.curves import Curve, Images, Point
-from aeframe.codec.packing import Packer, rows_at_once
+from aeframe.codec.packing import Packer, count_rows_at_once
 from aeframe.runs.model_file import model_file
 
 OURS = "autoencoder"
@@ -37,36 +37,38 @@ class Measured:
     stranger: dict[str, float]
 
 
-def measured(run: str, codec: Codec, images: Images) -> Measured:
+def measure(run: str, codec: Codec, images: Images) -> Measured:
     """Compress images into a file, read it again, and compare."""
-    step = rows_at_once(codec)
+    step = count_rows_at_once(codec)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "x.aez"
         with file.open("wb") as opened:
             blocks = (images[i : i + step] for i in range(0, len(images), step))
             found = compress(Packer(codec, "keep"), blocks, opened)
-        back = np.concatenate(list(read(codec, file)))
+        back = np.concatenate(list(decompress(codec, file)))
         size = file.stat().st_size
-    mse = float(errors(codec.model, images, back).mean())
+    mse = float(compute_errors(codec.model, images, back).mean())
     return Measured(
         run,
-        Point(size / len(images), float(decibels(mse))),
+        Point(size / len(images), float(to_decibels(mse))),
         found.payload / found.estimate - 1,
-        decoder_bytes(run),
-        {name: _psnr(codec, x) for name, x in strangers(images[:2000]).items()},
+        count_decoder_bytes(run),
+        {name: _measure_psnr(codec, x) for name, x in make_strangers(images[:2000]).items()},
     )
 
 
-def decoder_bytes(run: str) -> int:
+def count_decoder_bytes(run: str) -> int:
     """Bytes of the two files without which nothing is decoded: the model's and the codec's."""
-    return model_file(run).stat().st_size + file_of(run).stat().st_size
+    return model_file(run).stat().st_size + find_codec_file(run).stat().st_size
 
 
-def _psnr(codec: Codec, x: Images) -> float:
-    return float(decibels(float(errors(codec.model, x, codec.samples(codec.codes(x))).mean())))
+def _measure_psnr(codec: Codec, x: Images) -> float:
+    return float(
+        to_decibels(float(compute_errors(codec.model, x, codec.samples(codec.codes(x))).mean()))
+    )
 
 
-def strangers(images: Images) -> dict[str, Images]:
+def make_strangers(images: Images) -> dict[str, Images]:
     """What an autoencoder of these images never saw: their negatives, and pixels of one from many."""
     generator = np.random.default_rng(0)
     flat = images.reshape(len(images), -1)
@@ -149,9 +151,9 @@ class Comparison:
         return {"name": curve.name, "images": self.images, "results": results}
 
 
-def compared(
+def compare_on_images(
     codecs: Sequence[tuple[str, Codec]], images: Images, others: list[Curve]
 ) -> Comparison:
     """Measure codecs on images, [N, C, H, W]."""
-    runs = sorted((measured(run, codec, images) for run, codec in codecs), key=lambda m: m.point)
+    runs = sorted((measure(run, codec, images) for run, codec in codecs), key=lambda m: m.point)
     return Comparison(runs, others, len(images), images.shape[2] * images.shape[3])

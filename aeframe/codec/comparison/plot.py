@@ -15,7 +15,7 @@ TICKS = (1, 2, 5)
 """Of each power of ten, on the axis of rates."""
 
 
-def drawn(
+def draw_curves(
     curves: Sequence[Curve], low: float, high: float, unit: str = "bytes for an image"
 ) -> Image.Image:
     """The points between two PSNR in dB, rates in logarithms; the first curve thickest. unit: of rates."""

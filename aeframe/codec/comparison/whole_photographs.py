@@ -17,9 +17,9 @@ import numpy as np
 from PIL import features
 
 from aeframe.codec.aez_file import compress
-from aeframe.codec.codec import Codec, decibels
-from aeframe.codec.comparison.curves import Curve, Images, Point, coded, flat_tables
-from aeframe.codec.comparison.images import Comparison, Measured, decoder_bytes
+from aeframe.codec.codec import Codec, to_decibels
+from aeframe.codec.comparison.curves import Curve, Images, Point, encode_image, make_flat_tables
+from aeframe.codec.comparison.images import Comparison, Measured, count_decoder_bytes
 from aeframe.codec.packing import Packer
 from aeframe.core.errors import UserError
 
@@ -35,12 +35,12 @@ class Format(NamedTuple):
     options: list[dict[str, Any]]
 
 
-def formats() -> list[Format]:
+def list_formats() -> list[Format]:
     """The formats that Pillow can write here."""
     qualities = [{"quality": q} for q in (*range(5, 50, 5), *range(50, 91, 10), 95)]
     usual, flat = (
         [{**o, "optimize": True, "progressive": True} for o in options]
-        for options in (qualities, flat_tables())
+        for options in (qualities, make_flat_tables())
     )
     coarse = [{"quality": q} for q in (0, 2, 5, *range(10, 100, 10))]
     found = [
@@ -55,18 +55,20 @@ def formats() -> list[Format]:
     return [*found, Format("PNG", "PNG", [{"optimize": True}])]
 
 
-def compared(codecs: Sequence[tuple[str, Codec]], photographs: Iterable[Images]) -> Comparison:
+def compare_on_photographs(
+    codecs: Sequence[tuple[str, Codec]], photographs: Iterable[Images]
+) -> Comparison:
     """Measure codecs and formats on photographs, [1, C, H, W] each, read once and one at a time."""
-    known = formats()
+    known = list_formats()
     tried = [(f.kind, options) for f in known for options in f.options]
     theirs, ours, pixels = Results(), Results(), list[int]()
     payload, estimate = np.zeros(len(codecs)), np.zeros(len(codecs))
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow codes without the lock
         for x in photographs:
-            found = pool.map(lambda way, x=x: _of_format(x[0], *way), tried)
+            found = pool.map(lambda way, x=x: _measure_format(x[0], *way), tried)
             points = []
             for i, (_, codec) in enumerate(codecs):
-                point, sizes = _of_codec(codec, x)
+                point, sizes = _measure_codec(codec, x)
                 points.append(point)
                 payload[i], estimate[i] = payload[i] + sizes[0], estimate[i] + sizes[1]
             ours.append(points)
@@ -76,27 +78,27 @@ def compared(codecs: Sequence[tuple[str, Codec]], photographs: Iterable[Images])
         raise UserError("--data", "holds no images")
     gaps = payload / estimate - 1
     runs = [
-        Measured(run, point, float(gap), decoder_bytes(run), {})
-        for (run, _), point, gap in zip(codecs, _means(ours), gaps, strict=True)
+        Measured(run, point, float(gap), count_decoder_bytes(run), {})
+        for (run, _), point, gap in zip(codecs, _average(ours), gaps, strict=True)
     ]
-    means = iter(_means(theirs))
+    means = iter(_average(theirs))
     others = [Curve(f.name, list(islice(means, len(f.options)))) for f in known]
     runs.sort(key=lambda measured: measured.point)
     return Comparison(runs, others, len(pixels), float(np.mean(pixels)), "bpp")
 
 
-def _of_format(image: Images, kind: str, options: dict[str, Any]) -> Point:
+def _measure_format(image: Images, kind: str, options: dict[str, Any]) -> Point:
     try:
-        size, back = coded(image, kind, options)
+        size, back = encode_image(image, kind, options)
     except (OSError, RuntimeError, ValueError) as error:  # each format has a largest size
         _, height, width = image.shape
         what = f"has an image of {width} x {height} pixels, which {kind} cannot hold"
         raise UserError("--data", what, "Leave it out.") from error
     mse = float(np.square(back.astype(np.float32) - image).mean(dtype=np.float64)) / 255**2
-    return Point(8 * size / image[0].size, float(decibels(mse)))
+    return Point(8 * size / image[0].size, float(to_decibels(mse)))
 
 
-def _of_codec(codec: Codec, x: Images) -> tuple[Point, tuple[float, float]]:
+def _measure_codec(codec: Codec, x: Images) -> tuple[Point, tuple[float, float]]:
     """Of the .aez file of one image, which is decoded as it is written; the bytes of its code, and what they
     should be.
     """
@@ -105,6 +107,6 @@ def _of_codec(codec: Codec, x: Images) -> tuple[Point, tuple[float, float]]:
     return point, (found.payload, found.estimate)
 
 
-def _means(results: Results) -> list[Point]:
+def _average(results: Results) -> list[Point]:
     """Over the images, of each thing that was tried."""
     return [Point(float(rate), float(psnr)) for rate, psnr in np.mean(results, axis=0)]

@@ -29,7 +29,7 @@ from aeframe.codec.container.file_errors import (
     TruncatedError,
     UnsupportedVersionError,
 )
-from aeframe.core.errors import unreadable
+from aeframe.core.errors import build_read_error
 from aeframe.core.regular_files import open_regular
 
 MAGIC, VERSION = b"\x89AEZ", 1
@@ -120,7 +120,7 @@ class Reader:
                 self.header, self._first = self._header(file)
                 self._begin = file.tell()
         except OSError as error:
-            raise unreadable(str(self.path), error, AGAIN) from error
+            raise build_read_error(str(self.path), error, AGAIN) from error
 
     def sections(self) -> Iterator[Section]:
         """All sections but the end, in order."""

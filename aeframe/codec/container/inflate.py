@@ -7,7 +7,7 @@ import zlib
 from aeframe.codec.container.file_errors import DamagedError
 
 
-def inflated(data: bytes, most: int) -> bytes:
+def inflate(data: bytes, most: int) -> bytes:
     """What was deflated, and is not larger than that. Raises DamagedError."""
     try:
         inflater = zlib.decompressobj()

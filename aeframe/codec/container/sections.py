@@ -17,14 +17,14 @@ class Part(NamedTuple):
     names: Section | None = None
 
 
-def parts(sections: Iterator[Section]) -> Iterator[Part]:
+def group_sections(sections: Iterator[Section]) -> Iterator[Part]:
     """All samples of a file. Raises DamagedError for sections that belong to no coded one."""
     before = dict[Kind, Section]()
     for section in sections:
         if section.kind in before:
             raise DamagedError("makes no sense where it is: two of a kind follow each other")
         if section.kind is Kind.CODED:
-            yield _part(section, before.get(Kind.STORED), before.get(Kind.NAMES))
+            yield _build_part(section, before.get(Kind.STORED), before.get(Kind.NAMES))
             before = {}
         else:
             before[section.kind] = section
@@ -32,7 +32,7 @@ def parts(sections: Iterator[Section]) -> Iterator[Part]:
         raise DamagedError("makes no sense where it is: no coded samples follow it")
 
 
-def _part(coded: Section, stored: Section | None, names: Section | None) -> Part:
+def _build_part(coded: Section, stored: Section | None, names: Section | None) -> Part:
     if stored is not None and stored.samples > coded.samples:
         raise DamagedError("makes no sense: it stores more samples than there are")
     if names is not None and names.samples != coded.samples:

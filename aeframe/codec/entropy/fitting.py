@@ -21,15 +21,17 @@ def fit(codes: Codes, held_out: Codes) -> Tables:
     """
     counts = Counts(codes)
     possible = (k for k in CLUSTERS if k <= len(codes) and k * counts.everyone.size <= MOST_ENTRIES)
-    return min((counts.tables(k) for k in possible), key=lambda tables: estimate(tables, held_out))
+    return min(
+        (counts.tables(k) for k in possible), key=lambda tables: estimate_bits(tables, held_out)
+    )
 
 
-def estimate(tables: Tables, codes: Codes) -> float:
+def estimate_bits(tables: Tables, codes: Codes) -> float:
     """The bits that coding these takes, without what a file needs around them."""
-    return float(bits_of(tables, codes).sum(dtype=np.float64))
+    return float(count_bits(tables, codes).sum(dtype=np.float64))
 
 
-def bits_of(tables: Tables, codes: Codes) -> NDArray[np.float32]:
+def count_bits(tables: Tables, codes: Codes) -> NDArray[np.float32]:
     """Those of each, [n]."""
     return tables.cheapest(tables.symbols(codes))[1]
 
@@ -81,12 +83,12 @@ class Counts:
         names = np.bincount(assigned, minlength=clusters) + UNSEEN
         return Tables(
             self.low.astype(np.int32),
-            frequencies(units, self.occurs).astype(np.uint16),
-            frequencies(names, np.ones(clusters, bool)).astype(np.int32),
+            to_frequencies(units, self.occurs).astype(np.uint16),
+            to_frequencies(names, np.ones(clusters, bool)).astype(np.int32),
         )
 
 
-def frequencies(shares: np.ndarray, occurs: np.ndarray) -> Integers:
+def to_frequencies(shares: np.ndarray, occurs: np.ndarray) -> Integers:
     """Whole numbers in proportion to shares, [..., S], that add up to TOTAL; at least 1 where it occurs."""
     free = TOTAL - occurs.sum(-1, keepdims=True)
     found = occurs + np.floor(shares / shares.sum(-1, keepdims=True) * free).astype(np.int64)

@@ -50,17 +50,19 @@ class Alphabets:
         return Spans(frequency, self.ends[tables, symbols] - frequency)
 
 
-def lanes_for(symbols: int, per_lane: int = PER_LANE) -> int:
+def choose_lanes(symbols: int, per_lane: int = PER_LANE) -> int:
     """How many coders work side by side on so many symbols: part of the format."""
     return min(max(symbols // per_lane, 1), MOST_LANES)
 
 
 def encode(parts: Sequence[Spans], per_lane: int = PER_LANE) -> bytes:
     """The bytes from which a Decoder reads the parts one after the other. All frequencies are above 0."""
-    lanes = lanes_for(sum(len(part.start) for part in parts), per_lane)
+    lanes = choose_lanes(sum(len(part.start) for part in parts), per_lane)
     state = np.full(lanes, LOWEST, np.int64)
     words = []
-    for frequency, start in reversed([step for part in parts for step in _steps(part, lanes)]):
+    for frequency, start in reversed(
+        [step for part in parts for step in _split_steps(part, lanes)]
+    ):
         x = state[: len(start)]
         full = x >= frequency << 16
         words.append((x[full] & 0xFFFF).astype("<u2"))
@@ -69,7 +71,7 @@ def encode(parts: Sequence[Spans], per_lane: int = PER_LANE) -> bytes:
     return b"".join([state.astype("<u4").tobytes(), *(w.tobytes() for w in reversed(words))])
 
 
-def _steps(part: Spans, lanes: int) -> Iterator[Spans]:
+def _split_steps(part: Spans, lanes: int) -> Iterator[Spans]:
     for i in range(0, len(part.start), lanes):
         yield Spans(part.frequency[i : i + lanes], part.start[i : i + lanes])
 
@@ -78,7 +80,7 @@ class Decoder:
     """Reads what `encode` wrote. symbols: how many there are in all parts together."""
 
     def __init__(self, stream: bytes, symbols: int, per_lane: int = PER_LANE) -> None:
-        size = 4 * lanes_for(symbols, per_lane)
+        size = 4 * choose_lanes(symbols, per_lane)
         if len(stream) < size:
             raise DamagedError("is shorter than its first numbers")
         self.state = np.frombuffer(stream[:size], "<u4").astype(np.int64)

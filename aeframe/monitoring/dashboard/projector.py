@@ -12,7 +12,7 @@ from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 from torch import Tensor
 from torch.nn.functional import pad
 
-from aeframe.core.files import replaced
+from aeframe.core.files import write_atomically
 from aeframe.monitoring.dashboard.page import Page
 from aeframe.monitoring.dashboard.painting import GREY, SMALL, picture_of
 from aeframe.monitoring.dashboard.view import View
@@ -46,7 +46,7 @@ def write(view: View, page: Page) -> None:
     entry = config.embeddings.add(tensor_name=named, tensor_path=CODE, metadata_path=SAMPLES)
     entry.sprite.image_path = SPRITE
     entry.sprite.single_image_dim.extend([tiles.shape[-1], tiles.shape[-2]])
-    with replaced(run / CONFIG) as file:  # last: it says that the others are there
+    with write_atomically(run / CONFIG) as file:  # last: it says that the others are there
         file.write(text_format.MessageToString(config).encode())
 
 

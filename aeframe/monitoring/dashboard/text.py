@@ -5,8 +5,8 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from aeframe.core.process import called, here
-from aeframe.core.strict_json import cell
+from aeframe.core.process import get_command, shorten_path
+from aeframe.core.strict_json import format_cell
 from aeframe.evaluation.baselines import Baseline
 from aeframe.evaluation.card import Card
 from aeframe.monitoring.dashboard.page import Page
@@ -26,10 +26,14 @@ def write_beginning(page: Page) -> None:
     hydra = HydraConfig.get()
     overrides = OmegaConf.to_container(hydra.overrides.task, resolve=False)
     sources = hydra.runtime.config_sources
-    words = [f"--config-dir={here(Path(s.path))}" for s in sources if s.provider == "command-line"]
+    words = [
+        f"--config-dir={shorten_path(Path(s.path))}"
+        for s in sources
+        if s.provider == "command-line"
+    ]
     words += [f"--config-name={hydra.job.config_name}"] * (hydra.job.config_name != "config")
     words += [str(word).removeprefix("++") for word in overrides or ()]  # aeframe put ++ there
-    page.text("run/command", _block(f"{called()} {shlex.join(words)}".strip(), "bash"))
+    page.text("run/command", _block(f"{get_command()} {shlex.join(words)}".strip(), "bash"))
     page.text("run/configuration", _block(noted.read_text("utf-8", "replace"), "yaml"))
 
 
@@ -45,9 +49,12 @@ def markdown(card: Card) -> str:
         ["test metric", "model", *(b.name for b in others)],
         ["---", *["---:"] * (1 + len(others))],
         ["MSE per pixel", f"{metrics['mse']:.5f}", *(f"{b.mse:.5f}" for b in others)],
-        ["PSNR (dB)", *(cell(v, ".2f") for v in (metrics["psnr"], *(b.psnr for b in others)))],
+        [
+            "PSNR (dB)",
+            *(format_cell(v, ".2f") for v in (metrics["psnr"], *(b.psnr for b in others))),
+        ],
         *(
-            [name, cell(value, ".5g"), *(_beside(baseline, name) for baseline in others)]
+            [name, format_cell(value, ".5g"), *(_beside(baseline, name) for baseline in others)]
             for name, value in metrics.items()
             if name not in ("mse", "psnr")
         ),
@@ -58,7 +65,7 @@ def markdown(card: Card) -> str:
 
 def _beside(baseline: Baseline, name: str) -> str:
     value = baseline.as_dict().get(name)
-    return "" if value is None else cell(value, ".5g")
+    return "" if value is None else format_cell(value, ".5g")
 
 
 def _block(text: str, language: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, NamedTuple
 from aeframe.constraints import Constraint
 from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.part import Word
-from aeframe.core.plain import flat
+from aeframe.core.plain import flatten
 from aeframe.data import DataModule
 from aeframe.evaluation.card import Card
 from aeframe.monitoring.doctor.suggestions import Override, first_valid
@@ -105,7 +105,7 @@ class Patient:
     @property
     def cycles(self) -> bool:
         """Whether a weight of the loss goes up and down by itself."""
-        return any(key.endswith(".schedule") and v == "cyclic" for key, v in flat(self.node))
+        return any(key.endswith(".schedule") and v == "cyclic" for key, v in flatten(self.node))
 
 
 def _holds_back(part: Constraint) -> bool:

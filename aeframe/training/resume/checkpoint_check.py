@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from aeframe.config.optimizer_checks import FLAT
-from aeframe.core.errors import UserError, short
-from aeframe.core.plain import flat, is_count, mapping
+from aeframe.core.errors import UserError, shorten
+from aeframe.core.plain import as_mapping, flatten, is_count
 from aeframe.runs.checkpoint import LEFT, MOST_BACK, Saved, state_in
 from aeframe.runs.layout import BEST, CHECKPOINTS, LAST, PREVIOUS
 from aeframe.runs.saved_network import with_floats
@@ -66,7 +66,7 @@ def check_fits(saved: Saved, module: AutoencoderModule, trainer: pl.Trainer) -> 
 
 def _is_same_data(saved: Any, now: Mapping[str, Any]) -> bool:
     """Compare what two runs know of their data. Older runs did not keep all of it."""
-    saved = mapping(saved)
+    saved = as_mapping(saved)
     lacking = now.keys() - saved.keys()
     if "normalization" in lacking:  # its range was found by other rules
         lacking |= {"low", "high", "extent"}
@@ -120,7 +120,7 @@ def _check_values(state: Mapping[str, Any], trained: Mapping[str, Tensor]) -> No
     fit = state["loops"]["fit_loop"]
     steps = fit["epoch_loop.automatic_optimization.optim_progress"]["optimizer"]["step"]
     batches = fit["epoch_loop.batch_progress"]
-    counts = (v for _, v in flat(state["loops"]) if not isinstance(v, bool | Mapping))
+    counts = (v for _, v in flatten(state["loops"]) if not isinstance(v, bool | Mapping))
     if (
         steps["total"]["completed"] != state["global_step"]
         or fit["epoch_progress"]["current"]["processed"] != state["epoch"]
@@ -173,7 +173,7 @@ def check_keys(like: Mapping[str, Any], found: Any, where: str) -> None:
     if not isinstance(found, dict):
         raise UnfitError(f"{where} is no mapping")
     if odd := [key for key in found if key not in like]:
-        raise UnfitError(f"{where} holds {short(odd[0], 60)}")
+        raise UnfitError(f"{where} holds {shorten(odd[0], 60)}")
     if missing := [key for key in like if key not in found and key not in OPTIONAL]:
         raise UnfitError(f"{where} lacks {missing[0]}")
 
@@ -196,7 +196,7 @@ def check_like(like: Any, found: Any, where: str, *, fixed: bool = False) -> Non
         for i, value in enumerate(like):
             check_like(value, found[i], f"{where}.{i}", fixed=fixed)
     elif not _is_alike(like, found) or (fixed and found != like):
-        raise UnfitError(f"{where} is {short(found, 60)}, not {short(like, 60)}")
+        raise UnfitError(f"{where} is {shorten(found, 60)}, not {shorten(like, 60)}")
 
 
 def _is_alike(like: Any, found: Any) -> bool:

@@ -10,10 +10,10 @@ from typing import Any
 from aeframe.config.optimized_metric import AUTO
 from aeframe.config.override_words import key_of
 from aeframe.config.targets import keys, resolve
-from aeframe.core.durations import is_duration, seconds, written
-from aeframe.core.errors import ConfigError, Problem, UserError, short
-from aeframe.core.plain import flat, mapping
-from aeframe.core.process import called
+from aeframe.core.durations import format_duration, is_duration, parse_duration
+from aeframe.core.errors import ConfigError, Problem, UserError, shorten
+from aeframe.core.plain import as_mapping, flatten
+from aeframe.core.process import get_command
 from aeframe.runs.checkpoint import Saved, state_in
 from aeframe.runs.layout import LAST
 from aeframe.runs.origin import with_data_found
@@ -66,9 +66,11 @@ def with_overrides(saved: Saved, words: Sequence[str], given: Mapping[str, Any])
             wrong.append(_refused(word.lstrip("+"), saved))
     if wrong:
         raise ConfigError(wrong)
-    if mapping(node.get("scheduler")):
+    if as_mapping(node.get("scheduler")):
         typed = {key_of(word) for word in words}
-        node["scheduler"] = stretched(node["scheduler"], saved, mapping(node.get("trainer")), typed)
+        node["scheduler"] = stretched(
+            node["scheduler"], saved, as_mapping(node.get("trainer")), typed
+        )
     return node
 
 
@@ -97,7 +99,7 @@ def _take(node: dict[str, Any], key: str, given: Mapping[str, Any]) -> None:
     if not name:
         node[group] = given[group]
     elif isinstance(inner := given[group], Mapping):
-        node[group] = {**mapping(node.get(group)), name: inner[name]}
+        node[group] = {**as_mapping(node.get(group)), name: inner[name]}
     else:
         node[group] = inner  # which the check will refuse
 
@@ -115,7 +117,7 @@ def check_same(saved: Saved, given: Mapping[str, Any]) -> None:
     Another version's defaults, which nobody has typed, may make it one.
     """
     if changed := find_changes(saved, given):
-        onward = f"{called()} {shlex.quote(f'resume={saved.folder}')}"
+        onward = f"{get_command()} {shlex.quote(f'resume={saved.folder}')}"
         remedy = f"Leave it out, or go on with the run's own values: {onward}"
         if saved.checkpoint.name != LAST:
             remedy = ANEW
@@ -130,7 +132,7 @@ def find_changes(saved: Saved, given: Mapping[str, Any]) -> dict[str, Any]:
     """
     others = [key for key in saved.node if _choice(saved.node[key]) != _choice(given.get(key))]
     changed = {key: _named(given.get(key)) for key in others if not is_harmless(key)}
-    before, now = dict(flat(saved.node)), dict(flat(given))
+    before, now = dict(flatten(saved.node)), dict(flatten(given))
     return changed | {
         key: now.get(key)
         for key in {**now, **before}
@@ -166,16 +168,16 @@ def check_length(saved: Saved, node: Mapping[str, Any]) -> None:
 
 def check_time(saved: Saved, node: Mapping[str, Any]) -> None:
     """Raise UserError where a run that has finished would train on, and its time is over already."""
-    limit = mapping(node.get("trainer")).get("max_time")
+    limit = as_mapping(node.get("trainer")).get("max_time")
     if not (isinstance(limit, str) and is_duration(limit)):
         return
     if saved.value is None or saved.is_done(node):
         return
-    callbacks = mapping(state_in(saved.checkpoint).get("callbacks"))
-    elapsed = mapping(mapping(callbacks.get("Timer")).get("time_elapsed")).get("train")
-    if isinstance(elapsed, float) and elapsed >= seconds(limit):
+    callbacks = as_mapping(state_in(saved.checkpoint).get("callbacks"))
+    elapsed = as_mapping(as_mapping(callbacks.get("Timer")).get("time_elapsed")).get("train")
+    if isinstance(elapsed, float) and elapsed >= parse_duration(limit):
         what = "the run has trained for so long already"
-        remedy = f"Write trainer.max_time={written(2 * seconds(limit))}."
+        remedy = f"Write trainer.max_time={format_duration(2 * parse_duration(limit))}."
         raise UserError(f"trainer.max_time={limit}", what, remedy)
 
 
@@ -197,8 +199,8 @@ def _named(value: Any) -> str:
     if isinstance(value, Mapping):
         target = value.get("_target_")
         names = f"[{','.join(map(str, value))}]"
-        return short(str(target).rpartition(".")[2] if target else names, 60)
-    return short("null" if value is None else value, 60)
+        return shorten(str(target).rpartition(".")[2] if target else names, 60)
+    return shorten("null" if value is None else value, 60)
 
 
 def _at(node: Mapping[str, Any], key: str) -> Any:

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from aeframe import codec
-from aeframe.codec.aez_file import compress, read
+from aeframe.codec.aez_file import compress, decompress
 from aeframe.codec.codec import Codec, Samples
-from aeframe.codec.packing import Packer, rows_at_once
+from aeframe.codec.packing import Packer, count_rows_at_once
 from aeframe.data import MNIST
 from tests.benchmarks.probes.peak import Peak
 
@@ -22,7 +22,7 @@ WARM = 100  # images of a first time, whose buffers and imports count for nothin
 
 def work_of(what: str, made: Codec, x: Samples, folder: Path) -> Callable[[], object]:
     """What is measured: from samples to codes, to a file's bytes, or from a file to samples."""
-    step = rows_at_once(made)
+    step = count_rows_at_once(made)
     blocks = [x[i : i + step] for i in range(0, len(x), step)]
     if what == "encode":
         return lambda: [made.codes(block) for block in blocks]
@@ -31,7 +31,7 @@ def work_of(what: str, made: Codec, x: Samples, folder: Path) -> Callable[[], ob
     file = folder / f"{len(x)}.aez"
     with file.open("wb") as stream:
         compress(Packer(made, "keep"), blocks, stream)
-    return lambda: [len(samples) for samples in read(made, file)]
+    return lambda: [len(samples) for samples in decompress(made, file)]
 
 
 def main(what: str, of: str, run: str, root: str) -> None:
