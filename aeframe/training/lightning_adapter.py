@@ -14,7 +14,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.loops.fit_loop import _FitLoop
 from pytorch_lightning.loops.training_epoch_loop import _TrainingEpochLoop
 
-from aeframe.core.distributed import most_over_ranks
+from aeframe.core.distributed import maximize_over_ranks
 from aeframe.core.signals import Interrupted
 from aeframe.training.checkpointing import Last
 
@@ -76,7 +76,7 @@ class FitLoop(_FitLoop):
         signals = self.epoch_loop.last.signals
         with signals.heeded():
             super().run()
-        (signal,) = most_over_ranks((signals.received,), self.trainer.strategy.root_device)
+        (signal,) = maximize_over_ranks((signals.received,), self.trainer.strategy.root_device)
         if signal:  # it came behind the last batch
             raise Interrupted(signal, self.epoch_loop.last.folder)
 
