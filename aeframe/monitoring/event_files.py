@@ -67,7 +67,9 @@ def _is_kept(event: Event, steps: int) -> bool:
 
 
 class Curves(TensorBoardLogger):
-    """Lie in a run's folder itself, and add nothing to what ended a run when no more can be written."""
+    """TensorBoard logger that writes to the run's folder itself, and is silent where a failed run
+    cannot be written.
+    """
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, name="", version="", default_hp_metric=False, max_queue=QUEUE)
@@ -75,11 +77,13 @@ class Curves(TensorBoardLogger):
 
     @property
     def log_dir(self) -> str:
-        """The folder as it is called: Lightning would put variables of the environment into its name."""
+        """Return the folder as it is: Lightning would expand environment variables in its name."""
         return str(self.folder)
 
     def save(self) -> None:
-        """Write what waits; Lightning would add a file of settings, which every checkpoint has."""
+        """Write pending events. Lightning would add a file of settings, which checkpoints already
+        hold.
+        """
         self.experiment.flush()
 
     def finalize(self, status: str) -> None:
@@ -89,7 +93,7 @@ class Curves(TensorBoardLogger):
             self.close()
 
     def close(self) -> None:
-        """Write what waits, and let go of the file."""
+        """Write pending events and close the file."""
         self.experiment.flush()
         self.experiment.close()
 
@@ -115,7 +119,7 @@ def failing_once() -> Iterator[None]:
 def write_scalars(
     loggers: Iterable[Logger], values: Mapping[str, float], step: int, when: float
 ) -> None:
-    """All values of one step as one event, which costs a fraction of one event for each.
+    """Write all values of one step as one event, which is faster than one event for each.
 
     when: in seconds since 1970.
     """

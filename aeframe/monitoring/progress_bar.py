@@ -17,21 +17,21 @@ from aeframe.data import Batch
 
 
 class RateColumn(ProgressColumn):
-    """Images per second."""
+    """Column with images per second."""
 
     def render(self, task: Task) -> Text:
         return Text(f"{task.fields['rate']:,.0f} images/s", style="cyan")
 
 
 class MetricsColumn(ProgressColumn):
-    """The loss and the monitored metric, cut where there is no room."""
+    """Column with the loss and the monitored metric, shortened where there is no room."""
 
     def render(self, task: Task) -> Text:
         return Text(task.fields["shown"], no_wrap=True, overflow="ellipsis")
 
 
 def progress(console: Console, disable: bool) -> Progress:
-    """One line, however narrow the terminal: the bar has what the others leave, and metrics are cut."""
+    """Make a progress display of one line: the bar takes the free width, and metrics are shortened."""
     return Progress(
         TextColumn("epoch {task.fields[epoch]}"),
         BarColumn(bar_width=None, table_column=Column(ratio=1, max_width=40)),
@@ -48,9 +48,11 @@ def progress(console: Console, disable: bool) -> Progress:
 
 
 class Bar(pl.Callback):
-    """One bar over all epochs with images/s, the loss and the monitored metric, redrawn by time.
+    """Progress bar over all epochs with images/s, the loss and the monitored metric, redrawn by
+    time.
 
-    Without a terminal, or on a dumb one: a line for every tenth of the epochs, and at least every 30 seconds.
+    Without a terminal, or on a dumb one, it prints a line for every tenth of the epochs, and at
+    least every 30 seconds.
     """
 
     interval = 0.2  # seconds between refreshes: a step may take less than a millisecond
@@ -91,7 +93,7 @@ class Bar(pl.Callback):
         self.progress.refresh()
 
     def _rate(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> float:
-        """Images per second since training began, over all processes."""
+        """Return images per second since training began, over all processes."""
         steps: Any = trainer.global_step - self.first
         return steps * pl_module.epoch.images / (time.perf_counter() - self.started)  # type: ignore[union-attr]
 

@@ -1,4 +1,4 @@
-"""Sharding: weights of which each rank holds a part."""
+"""Sharding: weights that are split over ranks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def is_sharded(trainer: pl.Trainer) -> bool:
-    """Whether each rank holds some of the weights only: one alone cannot pass anything through them."""
+    """Check whether each rank holds only a part of the weights, and cannot run the network alone."""
     from pytorch_lightning.strategies import FSDPStrategy
 
     return isinstance(trainer.strategy, FSDPStrategy)

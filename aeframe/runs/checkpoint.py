@@ -1,4 +1,4 @@
-"""A run's checkpoint, read from what may be anyone's file."""
+"""Checkpoint of a run, read without trust in its contents."""
 
 from __future__ import annotations
 
@@ -32,8 +32,10 @@ MOST_BACK = 1000
 
 @dataclass(frozen=True)
 class Saved:
-    """A run's checkpoint. node: the configuration that it was trained with. value: of the optimized
-    metric, where the run has finished. stamp: of the file.
+    """Checkpoint of a run.
+
+    node: the configuration of the run. value: the optimized metric, where the run has finished.
+    stamp: identity of the file.
     """
 
     folder: Path
@@ -45,7 +47,7 @@ class Saved:
     stamp: Stamp | None
 
     def is_done(self, node: Mapping[str, Any]) -> bool:
-        """Whether there is nothing left to do, as far as a configuration says how long to train."""
+        """Check whether the configuration asks for no more training."""
         trainer, before = as_mapping(node.get("trainer")), as_mapping(self.node.get("trainer"))
         limits: dict[str, int | None] = {"max_time": None}
         # what ended it early would end it again; of time see resume.check_time
@@ -60,21 +62,22 @@ class Saved:
 
     @property
     def ended_early(self) -> bool:
-        """Whether the run ended before it had trained for as long as it was to."""
+        """Check whether the run ended before its limits."""
         trainer = as_mapping(self.node.get("trainer"))
         epochs, steps = trainer.get("max_epochs"), trainer.get("max_steps")
         return _is_more(epochs, self.epoch + 1) and _is_more(steps, self.steps)
 
 
 def _is_more(wanted: Any, done: int | None) -> bool:
-    """Whether so much is more than what was done; None: no limit, or none that can be told."""
+    """Check whether `wanted` exceeds `done`. None means no limit."""
     return done is None or not isinstance(wanted, int) or wanted > done
 
 
 def saved_in(folder: Path, name: str = LAST) -> Saved | None:
-    """What a run's folder holds, or None where no checkpoint was written yet.
+    """Read a checkpoint in a run's folder, or None where none was written yet.
 
-    Nothing that the file names is imported or called. Raises UserError for a file that is none of ours.
+    Nothing that the file names is imported or called. Raises UserError for a file that is not
+    aeframe's.
     """
     file = folder / CHECKPOINTS / name
     if not os.path.lexists(file):
@@ -90,7 +93,7 @@ def saved_in(folder: Path, name: str = LAST) -> Saved | None:
 
 
 def stamp_of(file: Path) -> Stamp | None:
-    """What tells a file from another in its place; None where there is none."""
+    """Return the identity of a file, which changes when it is replaced; None without a file."""
     try:
         seen = file.stat()
     except OSError:
@@ -99,15 +102,16 @@ def stamp_of(file: Path) -> Stamp | None:
 
 
 def good_before(folder: Path, step: int, tried: Collection[int]) -> Saved | None:
-    """The newest checkpoint from which training that went wrong at a step may be tried once more.
+    """Find the newest checkpoint from which to retry training that diverged at a step; None for the
+    beginning.
 
-    None for the beginning. tried: the steps of those that it went back to before.
+    tried: the steps of checkpoints that were retried before.
     """
     return next((s for s in _kept(folder) if s.steps < step and s.steps not in tried), None)
 
 
 def gone_back_to(folder: Path, tried: Sequence[int]) -> Saved | None:
-    """The checkpoint that training went back to at last; None for the beginning."""
+    """Find the checkpoint of the last retry; None for the beginning."""
     return next((saved for saved in _kept(folder) if saved.steps == tried[-1]), None)
 
 
@@ -117,7 +121,7 @@ def _kept(folder: Path) -> Iterator[Saved]:
 
 
 def tried_in(folder: Path) -> tuple[int, ...]:
-    """The steps of all checkpoints that a run went back to, as far as its folder tells."""
+    """Read the steps of all checkpoints that a run went back to, from its folder."""
     try:
         tried = json.loads(read_text(folder / DIVERGED, LONGEST))["went_back_to"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
@@ -127,7 +131,7 @@ def tried_in(folder: Path) -> tuple[int, ...]:
 
 
 def state_in(file: Path) -> dict[str, Any]:
-    """What a checkpoint holds, of tensors and plain data alone. Raises UserError."""
+    """Load a checkpoint: tensors and plain data alone. Raises UserError."""
     try:
         require_regular(file)
         with zipfile.ZipFile(
@@ -148,12 +152,12 @@ def state_in(file: Path) -> dict[str, Any]:
 
 
 def unreadable_checkpoint(file: Path) -> UserError:
-    """A file that is no checkpoint, whoever wrote it."""
+    """Build the error for a file that is not a checkpoint."""
     return UserError(str(file), "cannot be read as a checkpoint of aeframe's", LEFT)
 
 
 def _value(folder: Path, steps: int) -> float | None:
-    """The result of a run that has finished, and not been trained further since."""
+    """Read the result of a run that has finished and was not trained further since."""
     try:
         found = json.loads(read_text(folder / "evaluation.json", LONGEST))
         if found["steps"] != steps:

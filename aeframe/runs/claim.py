@@ -15,9 +15,11 @@ from aeframe.runs.layout import CHECKPOINTS, LAST
 
 @contextmanager
 def claimed(folder: Path, goes_on: bool, saved: Saved | None) -> Iterator[None]:
-    """The folder as this run's own. Raises UserError where it is another's, at work or not.
+    """Reserve the folder for this run. Raises UserError where it belongs to another run or is in
+    use.
 
-    goes_on: whether it may hold this run already. saved: what was read of it before.
+    goes_on: whether it may hold this run already. saved: the checkpoint that was read from it
+    before.
     """
     if not is_first_process():
         yield

@@ -1,4 +1,4 @@
-"""Containers of samples: arrays, tables, lists and iterators, as a model is given them."""
+"""Containers of samples: arrays, tables, lists and iterators that a model accepts."""
 
 from __future__ import annotations
 
@@ -63,12 +63,12 @@ def _are_batches(found: tuple[int, ...], shape: tuple[int, ...]) -> bool:
 
 
 def _is_array_like(x: Any) -> bool:
-    """Check whether NumPy knows a way to its numbers: DataFrames, images, and arrays of other packages."""
+    """Check whether NumPy can read numbers from it: DataFrames, images, arrays of other packages."""
     return any(hasattr(x, name) for name in ("__array__", "__array_interface__"))
 
 
 def _numbers(x: Any, where: str) -> np.ndarray:
-    """The numbers as NumPy reads them; columns of several types as floats."""
+    """Convert to numbers as NumPy does; columns of several types become floats."""
     try:
         x = without_bfloat16(x)
         found = np.asarray(x.detach().cpu() if isinstance(x, Tensor) else x)

@@ -1,4 +1,4 @@
-"""What a saved network says of itself, read from what may be anyone's file."""
+"""Description of a saved network, read without trust in its contents."""
 
 from __future__ import annotations
 
@@ -40,17 +40,17 @@ Part = Literal["autoencoder", "encoder"]
 
 
 class ForeignError(Exception):
-    """What of a description is not as it should be."""
+    """Reason why a file is not a model of aeframe."""
 
 
 @dataclass(frozen=True)
 class Description:
-    """A saved network.
+    """Description of a saved network.
 
-    config: the run's configuration. data: what it was trained on. part: what of the network is there.
-    metrics: of the test split. train_scores: the reconstruction errors of training samples at
-    percentiles that are spread evenly from 0 to 100. versions: of what trained it. identity: SHA-256 of
-    the weights and of what the configuration makes of them, as hexadecimal digits.
+    config: the run's configuration. data: the training data. part: which part of the network is
+    saved. metrics: of the test split. train_scores: reconstruction errors of training samples at
+    percentiles spread evenly from 0 to 100. versions: of the packages that trained it. identity:
+    SHA-256 of the weights and of the configuration that gives them meaning, in hexadecimal.
     """
 
     config: dict[str, Any]
@@ -62,7 +62,7 @@ class Description:
     identity: str = ""
 
     def identified(self, weights: Mapping[str, Tensor]) -> Description:
-        """The same with the identity of these weights."""
+        """Return a copy with the identity of these weights."""
         function = {key: self.config.get(key) for key in MADE}
         written = as_mapping(self.config.get("dataset")).get("normalization")
         normalization = self.data.normalization or written
@@ -78,7 +78,7 @@ class Description:
         return replace(self, identity=digest.hexdigest())
 
     def text(self) -> str:
-        """As JSON."""
+        """Format the description as JSON."""
         return format_json(
             {
                 "format": FORMAT,
@@ -95,7 +95,7 @@ class Description:
 
 
 def versions() -> dict[str, str]:
-    """Of what computes here."""
+    """Return the versions of aeframe, torch and Python."""
     return {
         "aeframe": __version__,
         "torch": str(torch.__version__),
@@ -104,7 +104,7 @@ def versions() -> dict[str, str]:
 
 
 def described(text: str) -> Description:
-    """What a text says. Raises ForeignError where it is none that aeframe wrote."""
+    """Parse a description. Raises ForeignError for text that aeframe did not write."""
     if len(text) > LARGEST:
         raise ForeignError("it is far too large")
     try:
@@ -137,7 +137,7 @@ def described(text: str) -> Description:
 
 
 def configuration(given: Any) -> dict[str, Any]:
-    """A saved configuration, which is plain data. Raises ForeignError."""
+    """Check a saved configuration, which must be plain data. Raises ForeignError."""
     if not isinstance(given, dict):
         raise ForeignError("the configuration is no mapping")
     if (what := explain_not_plain(given)) is not None:
@@ -146,7 +146,7 @@ def configuration(given: Any) -> dict[str, Any]:
 
 
 def data_of(given: Any) -> DataSpec:
-    """What was saved of the data. Raises ForeignError."""
+    """Parse the description of the data. Raises ForeignError."""
     data = as_mapping(given)
     shape, samples, classes = data.get("shape"), data.get("samples"), data.get("classes")
     if not isinstance(shape, list) or not 1 <= len(shape) < AXES:
@@ -183,7 +183,7 @@ def data_of(given: Any) -> DataSpec:
 
 
 def _range(given: Any, where: str, *, apart: bool = False) -> tuple[float, float]:
-    """Two numbers; `apart`: of which the second is larger."""
+    """Parse two numbers. apart: the second must be larger."""
     if not isinstance(given, list) or len(given) != 2 or not all(map(_is_number, given)):
         raise ForeignError(f"{where} are no two numbers")
     if max(map(abs, given)) > FARTHEST:

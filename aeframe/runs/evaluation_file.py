@@ -1,4 +1,4 @@
-"""A run's evaluation.json, read from what may be anyone's file."""
+"""File evaluation.json of a run, read without trust in its contents."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ UNREADABLE = f"its {NAME} cannot be read"
 
 
 def read_evaluation(folder: Path) -> dict[str, Any] | None:
-    """Read what a run's folder says of its test; None where it says nothing.
+    """Read the result of a run from its folder; None without a file.
 
-    Raises ValueError for a file that is no mapping in JSON, too deep, too large or no file at all.
+    Raises ValueError for a file that is not a mapping in JSON, too deep, too large or not a regular
+    file.
     """
     try:
         found = json.loads(read_text(folder / NAME, LARGEST))
@@ -32,7 +33,9 @@ def read_evaluation(folder: Path) -> dict[str, Any] | None:
 
 
 def number(value: Any) -> float | None:
-    """Read a number; None for null. Raises ValueError for anything else, and for one beyond all floats."""
+    """Read a number; None for null. Raises ValueError for anything else, and for one beyond the
+    range of floats.
+    """
     try:
         return parse_number(value)
     except (TypeError, OverflowError) as error:

@@ -1,4 +1,4 @@
-"""A run's folder: its name, who may write into it, and its lock."""
+"""Folder of a run: whether it is free, and its lock."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from aeframe.runs.layout import LOCK, RESULTS
 
 
 def refuse_used(folder: Path, goes_on: bool) -> None:
-    """Raise UserError where a run cannot have this folder: it holds another, and what is there is not to be
-    lost. goes_on: whether it may hold this one, if that is not at work.
+    """Raise UserError where a run cannot use this folder, because it would overwrite what is there.
+
+    goes_on: whether the folder may hold this run already, if that is not in progress.
     """
     where = f"hydra.run.dir={folder}"
     if holds_run(folder):
@@ -31,31 +32,33 @@ def refuse_used(folder: Path, goes_on: bool) -> None:
 
 
 def holds_run(folder: Path) -> bool:
-    """Whether a run was begun in a folder."""
+    """Check whether a run was started in a folder."""
     return (folder / "checkpoints").exists() or any(folder.glob("events.out.tfevents.*"))
 
 
 def refuse_run(folder: Path) -> None:
-    """Raise UserError where a sweep cannot have this folder: as a sweep's, the run in it could not go on."""
+    """Raise UserError where a sweep cannot use this folder, because a run is in it."""
     if holds_run(folder) and not (folder / "multirun.yaml").exists():
         what = "holds a run, and a sweep has a folder of its own"
         raise UserError(f"hydra.sweep.dir={folder}", what, "Write another folder.")
 
 
 def held(folder: Path) -> str | None:
-    """The first of what a run would overwrite in a folder that holds none, such as an exported model."""
+    """Find the first result that a run would overwrite in a folder without a run, such as an
+    exported model.
+    """
     return next((name for name in RESULTS if (folder / name).exists()), None)
 
 
 def used(where: str) -> UserError:
-    """A run folder that is not free."""
+    """Build the error for a folder that holds a run."""
     remedy = "Write resume=auto to go on with it, another folder, or delete it."
     return UserError(where, "holds a run already", remedy)
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """The folder for this process alone, for as long as it lives. Raises UserError where another has it."""
+    """Lock the folder for this process. Raises UserError where another process holds the lock."""
     import fcntl
 
     try:

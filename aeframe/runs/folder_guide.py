@@ -1,4 +1,4 @@
-"""README.md of a run's folder: what each file there is for."""
+"""Guide to a run's folder: its README.md, which explains each file."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MEANINGS = {
 
 
 def write_guide(folder: Path) -> None:
-    """Explain the files of a run in its folder, unless a README.md is there already."""
+    """Write the guide, unless a README.md exists."""
     if (folder / GUIDE).exists():
         return
     rows = [f"| `{name}` | {meaning} |" for name, meaning in MEANINGS.items()]

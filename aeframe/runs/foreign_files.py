@@ -1,4 +1,4 @@
-"""What lies in a run's folder in the places where a run writes: it may come from a stranger."""
+"""Foreign files in a run's folder, which may come from a stranger."""
 
 from __future__ import annotations
 
@@ -35,9 +35,10 @@ PATTERNS = ("*events.out.tfevents*", "*profile*")
 
 
 def refuse_foreign(folder: Path) -> None:
-    """Raise UserError where something else is in the place of a file of a run or a sweep.
+    """Raise UserError for a link, pipe or folder in the place of a file of a run or a sweep.
 
-    A link could lead what is written, cut or deleted out of the folder; a pipe would never end.
+    A link could lead writing, cutting or deleting out of the folder; reading a pipe would never
+    end.
     """
     for path, is_right, kind in _places(folder):
         try:
@@ -53,7 +54,7 @@ def refuse_foreign(folder: Path) -> None:
 
 
 def refuse_foreign_sweep(folder: Path) -> None:
-    """The same of a sweep's folder and all of its jobs'."""
+    """Raise UserError for the same in a sweep's folder and its jobs'."""
     for path, folders, files in os.walk(folder):
         refuse_foreign(Path(path))
         folders[:] = sorted(name for name in folders if name not in FOLDERS)
@@ -64,7 +65,7 @@ def refuse_foreign_sweep(folder: Path) -> None:
 
 
 class Beginning:
-    """What lies in a folder before a run begins in it."""
+    """Contents of a folder before a run starts in it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -72,7 +73,7 @@ class Beginning:
         self.made = [path for path in (folder, *folder.parents) if not path.exists()]
 
     def restore(self) -> None:
-        """Take away what the run itself has written since, so that the corrected one may have the folder."""
+        """Delete what the run itself has written, so that a corrected run can use the folder."""
         with suppress(OSError, UserError):  # another process is at work in it
             with locked(self.folder):
                 if (self.folder / "checkpoints").exists():
@@ -85,7 +86,7 @@ class Beginning:
 
 
 def _is_a_runs(name: str) -> bool:
-    """Whether a run writes a file or folder of this name."""
+    """Check whether a run writes a file or folder of this name."""
     return name in (*FOLDERS, *FILES) or any(fnmatch(name, pattern) for pattern in PATTERNS)
 
 

@@ -1,4 +1,4 @@
-"""A trained autoencoder that encodes, decodes, samples and scores."""
+"""Model: a trained autoencoder that encodes, decodes, samples and scores."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ from aeframe.runs.sample_arrays import (
 
 
 class Model:
-    """A trained autoencoder. Made by `aeframe.load`.
+    """Trained autoencoder, loaded by `aeframe.load`.
 
-    Samples x are as the training data was stored, [N, *shape]: images as bytes [N, C, H, W], for which
-    [N, H, W] or [N, H, W, C] will do, or vectors [N, D]; the normalisation is inside. Codes z are
-    [N, latent_dim]. Either is an array, a tensor, a DataFrame, or a list of them (samples or batches), and
-    gives an array; tensors give a tensor on their device. An iterator over batches, such as a generator,
-    gives an iterator with the result of each, computed when it is read. All is computed batch_size samples
-    at a time, without gradient, and is the same for the same samples in whatever batches (up to float
-    rounding). What does not fit raises UserError.
+    Samples x are as the training data was stored, [N, *shape]: images as bytes [N, C, H, W], also
+    [N, H, W] or [N, H, W, C], or vectors [N, D]; normalisation is included. Codes z are [N,
+    latent_dim]. Both can be an array, a tensor, a DataFrame, or a list of them (samples or
+    batches), and give an array; tensors give a tensor on their device. An iterator over batches,
+    such as a generator, gives an iterator over results, computed when they are read. Everything is
+    computed batch_size samples at a time, without gradients. The result does not depend on the
+    batches (up to float rounding). Invalid input raises UserError.
     """
 
     def __init__(
@@ -57,36 +57,41 @@ class Model:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one sample: (C, H, W) or (D,)."""
+        """Return the shape of one sample: (C, H, W) or (D,)."""
         return self.description.data.shape
 
     @property
     def latent_dim(self) -> int:
-        """The number of code units."""
+        """Return the number of code units."""
         return self.net.model.latent_dim
 
     @property
     def metrics(self) -> dict[str, float]:
-        """Of the test split, as in evaluation.json: `mse` per element in normalised units, `psnr` in dB,
-        terms of the loss in nats; nothing for a run that has not finished.
+        """Return the metrics of the test split, as in evaluation.json.
+
+        `mse` is per element in normalised units, `psnr` in dB, terms of the loss in nats. Empty for
+        a run that has not finished.
         """
         return dict(self.description.metrics)
 
     @property
     def config(self) -> dict[str, Any]:
-        """The configuration of the run, as in .hydra/config.yaml, with all that it refers to: a copy."""
+        """Return a copy of the run's configuration, as in .hydra/config.yaml, with references
+        resolved.
+        """
         return deepcopy(self.description.config)
 
     @property
     def identity(self) -> str:
-        """SHA-256 of the weights and of what the configuration makes of them: who decodes with another
-        identity decodes something else.
+        """Return the SHA-256 of the weights and of the configuration that gives them meaning.
+
+        A model of another identity decodes codes to something else.
         """
         return self.description.identity
 
     @property
     def device(self) -> torch.device:
-        """Where it computes."""
+        """Return the device of the weights."""
         return self.net.normalization.scale.device
 
     @overload
@@ -96,7 +101,7 @@ class Model:
     @overload
     def encode(self, x: ArrayLike) -> np.ndarray: ...
     def encode(self, x: Any) -> Any:
-        """The codes [N, latent_dim] of samples [N, *shape]; of a variational model the means."""
+        """Encode samples [N, *shape] to codes [N, latent_dim]; to the means in a variational model."""
         return self._each(x, self.shape, self._codes, "x")
 
     @overload
@@ -106,8 +111,9 @@ class Model:
     @overload
     def decode(self, z: ArrayLike) -> np.ndarray: ...
     def decode(self, z: Any) -> Any:
-        """The samples [N, *shape] of codes [N, latent_dim], in the units and the type of the training data:
-        images of bytes are rounded to bytes.
+        """Decode codes [N, latent_dim] to samples [N, *shape], in units and type of the training data.
+
+        Images of bytes are rounded to bytes.
         """
         self.require_decoder("decode")
         return self._each(z, (self.latent_dim,), self._decoded, "z")
@@ -119,9 +125,7 @@ class Model:
     @overload
     def reconstruct(self, x: ArrayLike) -> np.ndarray: ...
     def reconstruct(self, x: Any) -> Any:
-        """What decoding the codes of samples [N, *shape] gives, laid out as they are, in the units and the
-        type that `decode` gives.
-        """
+        """Encode and decode samples [N, *shape]; their layout stays, and units are those of `decode`."""
         self.require_decoder("reconstruct")
         return self._each(x, self.shape, self._reconstructed, "x")
 
@@ -132,15 +136,17 @@ class Model:
     @overload
     def score(self, x: ArrayLike) -> np.ndarray: ...
     def score(self, x: Any) -> Any:
-        """The reconstruction error of each sample, [N]: the mean of its squares per element in normalised
-        units, whose mean over the test split is metrics["mse"].
+        """Return the reconstruction error of each sample, [N]: its mean square per normalised element.
+
+        The mean over the test split is metrics["mse"].
         """
         self.require_decoder("score")
         return self._each(x, self.shape, self._scores, "x")
 
     def sample(self, n: int, seed: int = 0) -> np.ndarray:
-        """N new samples [n, *shape], the means of codes drawn from the prior of a variational model; the same
-        for the same seed. Raises UserError for other models.
+        """Draw n new samples [n, *shape], the means of codes from the prior of a variational model.
+
+        The same seed gives the same samples. Raises UserError for other models.
         """
         self.require_decoder("sample")
         if "prior" not in self.net.model.gives:
@@ -152,8 +158,10 @@ class Model:
         return self.decode(Noise(seed, "sample").normal((n, self.latent_dim)).numpy())
 
     def threshold(self, percentile: float) -> float:
-        """The score (see `score`) that this share of the training samples, 0 to 100 percent, does not exceed:
-        what scores more is unlike them. Raises UserError where the run has not finished.
+        """Return the score that a percentage of the training samples does not exceed.
+
+        Samples with a larger `score` are unlike the training samples. percentile: 0 to 100. Raises
+        UserError where the run has not finished.
         """
         scores = self.description.train_scores
         if not scores:
@@ -186,7 +194,7 @@ class Model:
         function: Callable[[Tensor], Tensor],
         where: str,
     ) -> np.ndarray | Tensor:
-        """The results of one array, computed batch_size rows at a time."""
+        """Compute the results of one array, batch_size rows at a time."""
         given, laid_out = with_channels(rows(x, where), shape)
         check_shape(tuple(given.shape), shape, where)
         made: Tensor | None = None
@@ -227,14 +235,16 @@ class Model:
         return as_stored(self.net.normalization.inverse(x), self.description.data)
 
     def encoder(self) -> Model:
-        """The encoder alone."""
+        """Return the encoder alone."""
         net = deepcopy(self.net)
         del net.model.decoder
         description = replace(self.description, part="encoder")
         return Model(net, description.identified(net.state_dict()), self.batch_size)
 
     def require_decoder(self, what: str) -> None:
-        """Raise UserError where the encoder is alone. what: would need the decoder."""
+        """Raise UserError where only the encoder is present. what: the operation that needs the
+        decoder.
+        """
         if self.description.part == "encoder":
             remedy = "Load the whole model."
             raise UserError(what, "this is an encoder alone, which can only encode", remedy)

@@ -1,4 +1,4 @@
-"""Trained networks in files: the weights as safetensors, with all that is known of them in its header."""
+"""Model files: weights as safetensors, with a description in the header."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ FOREIGN = "Take a file that aeframe wrote, and whole."
 def load(
     where: str | os.PathLike[str], device: str | torch.device = "cpu", batch_size: int = 256
 ) -> Model:
-    """A trained network, ready to be used.
+    """Load a trained network.
 
         model = aeframe.load("outputs/DAY/RUN")
         codes = model.encode(images)                # [N, *model.shape] -> [N, model.latent_dim]
@@ -73,7 +73,7 @@ def load(
 
 
 def _net(description: Description) -> ConstrainedAutoencoder:
-    """Its network, still without weights."""
+    """Build the network without weights."""
     try:
         net = saved_net(description.config, description.data)
     except ConfigError as error:
@@ -90,7 +90,7 @@ def save(
     data: DataModule,
     metrics: Mapping[str, float],
 ) -> None:
-    """Write the network that was tested into the run's folder."""
+    """Write the tested network to the run's folder."""
     description = Description(
         config=dict(config),
         data=data.spec,
@@ -102,12 +102,12 @@ def save(
 
 
 def export(folder: Path, model: Model) -> None:
-    """Write a loaded network into a folder."""
+    """Write a loaded network to a folder."""
     write(folder, model.net, model.description)
 
 
 def write(folder: Path, net: ConstrainedAutoencoder, description: Description) -> None:
-    """Write a network and its description. Each of the two files is whole, and the first is enough."""
+    """Write a network and its description. Both files are complete, and the first alone is enough."""
     weights = {name: value.cpu().contiguous() for name, value in net.state_dict().items()}
     text = description.identified(weights).text()
     with write_atomically(folder / MODEL) as file:
@@ -117,7 +117,7 @@ def write(folder: Path, net: ConstrainedAutoencoder, description: Description) -
 
 
 def without_decoder(net: ConstrainedAutoencoder) -> None:
-    """Let the encoder stay alone."""
+    """Delete the decoder."""
     del net.model.decoder
 
 
@@ -137,7 +137,7 @@ def _train_scores(net: ConstrainedAutoencoder, data: DataModule) -> tuple[float,
 
 
 def model_file(run: str | os.PathLike[str]) -> Path:
-    """Find the file that holds the weights of a run's folder, an export's, or a file that is named.
+    """Find the file with the weights: in a run's folder, in an export, or the named file.
 
     Raises UserError where there is none.
     """

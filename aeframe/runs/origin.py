@@ -1,4 +1,4 @@
-"""Where a run was started: from there its configuration's relative paths lead to its data."""
+"""Origin of a run: the folder where it was started, which relative paths of its data refer to."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ LARGEST = 2**20  # bytes of the file, which may be anyone's
 
 
 def started_in(run: Path) -> Path | None:
-    """The folder from which a run was started, as Hydra kept it in the run's. run: that, or a file in it.
+    """Read the folder where a run was started from Hydra's files. run: its folder, or a file in it.
 
-    None where nothing tells, as for an export.
+    Returns None where it is unknown, as for an export.
     """
     for folder in (run, *run.parents[:2]):
         file = folder / ".hydra" / "hydra.yaml"
@@ -34,9 +34,7 @@ def started_in(run: Path) -> Path | None:
 
 
 def with_data_found(node: dict[str, Any], run: Path) -> dict[str, Any]:
-    """A run's configuration, with those paths of its data that lead nowhere from here taken from where the
-    run was started, if they lead somewhere from there.
-    """
+    """Replace data paths that do not exist here by those relative to where the run was started."""
     dataset = node.get("dataset")
     if not isinstance(dataset, dict):
         return node

@@ -1,4 +1,4 @@
-"""Networks for other programs: ONNX and torch.export, each compared with the network itself."""
+"""Export to ONNX and torch.export, each compared with the original network."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Run = Callable[[Tensor], Tensor]
 
 
 class Encoder(nn.Module):
-    """Stored samples [N, *shape] to codes [N, m]."""
+    """Network from stored samples [N, *shape] to codes [N, m]."""
 
     def __init__(self, model: Model) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Codes [N, m] to stored samples [N, *shape]."""
+    """Network from codes [N, m] to stored samples [N, *shape]."""
 
     def __init__(self, model: Model) -> None:
         super().__init__()
@@ -44,12 +44,12 @@ class Decoder(nn.Module):
         return as_stored(self.raw(z), self.data)
 
     def raw(self, z: Tensor) -> Tensor:
-        """Before it is brought to the stored type, in its units."""
+        """Decode without conversion to the stored type."""
         return self.net.normalization.inverse(self.net.model.reconstruct(z))
 
 
 def require_onnx() -> None:
-    """Raise UserError unless all is there that an export to ONNX needs."""
+    """Raise UserError where a package for export to ONNX is missing."""
     lacking = [name for name in ("onnx", "onnxruntime", "onnxscript") if find_spec(name) is None]
     if lacking:
         remedy = 'Install them: python -m pip install "aeframe[onnx]".'
@@ -57,10 +57,10 @@ def require_onnx() -> None:
 
 
 def export_onnx(model: Model, folder: Path) -> None:
-    """Write encoder.onnx and decoder.onnx, of any number of samples at once.
+    """Write encoder.onnx and decoder.onnx, for any number of samples.
 
-    Their inputs are x and z, stored samples and codes. Raises UserError where the network cannot be
-    translated, or the translation computes something else.
+    Their inputs are x (stored samples) and z (codes). Raises UserError where the export fails or
+    computes something else.
     """
     import onnxruntime
 
@@ -87,7 +87,7 @@ def export_onnx(model: Model, folder: Path) -> None:
 
 
 def export_torch(model: Model, folder: Path) -> None:
-    """Write encoder.pt2 and decoder.pt2, which torch.export.load reads, of any number of samples."""
+    """Write encoder.pt2 and decoder.pt2 for torch.export.load, for any number of samples."""
     for name, part, given in parts(model):
         file = folder / f"{name}.pt2"
         with _translating("torch.export", name):
@@ -102,7 +102,7 @@ def _input(name: str) -> str:
 
 
 def parts(model: Model) -> Iterator[tuple[str, nn.Module, Tensor]]:
-    """The encoder and the decoder, each with samples or codes to trace and compare it with."""
+    """Yield the encoder and the decoder, each with inputs to trace and compare it with."""
     net = deepcopy(model.net).cpu()
     model = Model(net, model.description, model.batch_size)
     data = model.description.data
@@ -116,7 +116,7 @@ def parts(model: Model) -> Iterator[tuple[str, nn.Module, Tensor]]:
 
 
 def _compare(kind: str, name: str, part: nn.Module, run: Run, given: Tensor) -> None:
-    """Raise UserError where a translation computes something else."""
+    """Raise UserError where an exported program computes something else."""
     for count in BATCHES:
         x = given[:count].contiguous()
         with torch.inference_mode():
@@ -129,8 +129,9 @@ def _compare(kind: str, name: str, part: nn.Module, run: Run, given: Tensor) -> 
 
 
 def near(found: Tensor, wanted: Tensor, exact: Tensor) -> bool:
-    """Whether floats are the same but for their last digits; whole numbers may differ only where what they
-    are rounded from, `exact`, lies as close to the middle of two.
+    """Check whether values agree up to rounding.
+
+    Whole numbers may differ by one where `exact`, the value before rounding, is close to halfway.
     """
     room = ATOL * max(1.0, float(exact.abs().max())) + RTOL * exact.double().abs()
     if wanted.is_floating_point():
@@ -142,7 +143,7 @@ def near(found: Tensor, wanted: Tensor, exact: Tensor) -> bool:
 
 @contextmanager
 def _translating(kind: str, name: str) -> Iterator[None]:
-    """What a translator says of what it cannot translate, in one line."""
+    """Translate the exceptions of an exporter into one line."""
     level = logging.root.manager.disable
     logging.disable(logging.ERROR)
     try:

@@ -1,4 +1,4 @@
-"""Samples as they are stored, checked on the way in and made again on the way out."""
+"""Arrays of samples as they are stored, checked and converted."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Array = TypeVar("Array", np.ndarray, Tensor)
 
 
 class SampleError(UserError):
-    """A sample that the network cannot take. row: its number in what was given. plain: what, without it."""
+    """Error for an invalid sample. row: its index. plain: the message without it."""
 
     def __init__(self, where: str, what: str, remedy: str, row: int) -> None:
         super().__init__(where, f"{what} in sample {row:,} (from 0)", remedy)
@@ -29,7 +29,7 @@ class SampleError(UserError):
 
 @contextmanager
 def from_row(start: int) -> Iterator[None]:
-    """Count the rows of errors from another row on."""
+    """Offset the row numbers in errors."""
     try:
         yield
     except SampleError as error:
@@ -38,7 +38,7 @@ def from_row(start: int) -> Iterator[None]:
 
 
 def rows(x: np.ndarray | Tensor, where: str) -> Tensor:
-    """An array as a tensor over the same memory, where torch can have it so."""
+    """Convert an array to a tensor, which shares its memory where torch can."""
     if isinstance(x, Tensor):
         return x.detach()
     if x.dtype.name == "bfloat16":  # of ml_dtypes
@@ -52,9 +52,10 @@ def rows(x: np.ndarray | Tensor, where: str) -> Tensor:
 
 
 def with_channels(x: Tensor, shape: tuple[int, ...]) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-    """Images [N, H, W] or [N, H, W, C] as [N, C, H, W], as `shape` is, and what lays such out as before.
+    """Convert images [N, H, W] or [N, H, W, C] to [N, C, H, W], and return a function that converts
+    back.
 
-    All else is left as it is: an array that has the model's shape, too, where C, H and W are the same.
+    Other arrays are returned unchanged, also those that match `shape` already.
     """
     if len(shape) != 3 or x.shape[1:] == shape:
         return x, lambda made: made
@@ -79,9 +80,11 @@ def check_shape(found: tuple[int, ...], shape: tuple[int, ...], where: str) -> N
 
 
 def check_values(x: Tensor, data: DataSpec, where: str) -> None:
-    """Raise UserError for samples, [N, ...], that the network was not made for; SampleError names the first.
+    """Raise UserError for samples, [N, ...], that the network does not accept; SampleError names
+    the first.
 
-    Numbers of any type are taken that are those of the model's: whole ones for integers, in their range.
+    Numbers of any type are accepted if the model's type can hold them: whole numbers for integers,
+    in their range.
     """
     integers = not data.dtype.is_floating_point
     name, given = (str(dtype).removeprefix("torch.") for dtype in (data.dtype, x.dtype))
@@ -106,7 +109,7 @@ def check_values(x: Tensor, data: DataSpec, where: str) -> None:
 
 
 def check_codes(z: Tensor, where: str) -> None:
-    """Raise UserError for codes, [N, latent_dim], that are no finite numbers; SampleError names the first."""
+    """Raise UserError for codes, [N, latent_dim], that are not finite; SampleError names the first."""
     if z.is_complex():
         raise UserError(where, "holds complex numbers", "Give codes as encode makes them.")
     if bool((odd := ~z.isfinite()).any()):
@@ -115,12 +118,12 @@ def check_codes(z: Tensor, where: str) -> None:
 
 
 def _first(wrong: Tensor) -> int:
-    """The first row with anything that is wrong."""
+    """Return the first row with a wrong value."""
     return int(wrong.flatten(1).any(1).nonzero()[0])
 
 
 def limits(data: DataSpec) -> tuple[float, float]:
-    """The least and the largest value that a stored sample can have."""
+    """Return the smallest and the largest value that a stored sample can have."""
     if data.stored is not None:
         return data.stored
     if data.dtype.is_floating_point:
@@ -129,7 +132,7 @@ def limits(data: DataSpec) -> tuple[float, float]:
 
 
 def as_stored(raw: Tensor, data: DataSpec) -> Tensor:
-    """Numbers in the units of stored samples in their type and their range: integers are rounded."""
+    """Convert numbers to the type and range of stored samples: integers are rounded."""
     known = data.stored or data.seen
     if data.dtype.is_floating_point:
         return raw.to(data.dtype) if known is None else raw.to(data.dtype).clamp(*known)

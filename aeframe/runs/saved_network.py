@@ -1,4 +1,4 @@
-"""The network of a saved configuration, made without data: neither its files nor its hardware are needed."""
+"""Network of a saved configuration, built without data or hardware."""
 
 from __future__ import annotations
 
@@ -26,8 +26,9 @@ MADE = ("network", "likelihood", "model", "constraint")
 
 
 def saved_net(node: Mapping[str, Any], spec: DataSpec) -> ConstrainedAutoencoder:
-    """The network that a configuration describes, its shapes alone (torch's `meta` device), for weights
-    that were saved. Raises ConfigError for what no run can have been trained with.
+    """Build the network of a configuration, with shapes alone (torch's `meta` device).
+
+    Raises ConfigError for a configuration that no run can have.
     """
     node = {**dict.fromkeys(ROOT), **node}
     parts = _parts(node, spec)
@@ -58,7 +59,7 @@ def _parts(node: dict[str, Any], spec: DataSpec) -> Parts:
 
 
 def _normalization(node: dict[str, Any], spec: DataSpec) -> Normalization:
-    """One that has the right shapes."""
+    """Build a normalization of the right shapes."""
     kind = spec.normalization or node["dataset"].get("normalization")
     one, each = torch.ones(()), torch.ones(spec.shape[0], *(1 for _ in spec.shape[1:]))
     shift = each if kind in ("rms", "standard") else one
@@ -66,9 +67,9 @@ def _normalization(node: dict[str, Any], spec: DataSpec) -> Normalization:
 
 
 def take_weights(net: ConstrainedAutoencoder, weights: Mapping[str, Tensor], where: str) -> None:
-    """Give the network memory, and weights to fill it with: none of it is taken before all of them fit.
+    """Load weights into the network, and allocate memory only when all of them fit.
 
-    Raises ConfigError for tensors that are not those of this network.
+    Raises ConfigError for tensors of another network.
     """
     scale = weights.get("normalization.scale")
     if scale is not None and scale.dtype == torch.float64:  # trainer.precision=64-true
@@ -91,7 +92,7 @@ def take_weights(net: ConstrainedAutoencoder, weights: Mapping[str, Tensor], whe
 
 
 def with_floats(found: Mapping[str, Any], like: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Replace the whole numbers that older versions saved where a constraint has two floats."""
+    """Convert the whole numbers that older versions saved for two floats of constraints."""
 
     def is_old(name: str, value: Any) -> bool:
         kept = like.get(name) if name.endswith(".extremes") else None
@@ -102,7 +103,7 @@ def with_floats(found: Mapping[str, Any], like: Mapping[str, Tensor]) -> dict[st
 
 
 def _unfit(name: str, value: Tensor, like: Tensor) -> str | None:
-    """What is wrong with a tensor. A few bytes may pretend to be any size."""
+    """Describe what is wrong with a tensor, or return None. A few bytes may claim any shape."""
     if value.layout != torch.strided or value.is_quantized or value.device.type != "cpu":
         return f"{name} is no tensor of numbers"
     if value.shape != like.shape or value.dtype != like.dtype:

@@ -21,10 +21,10 @@ Layout = dict[str, dict[str, list[str]]]
 
 
 def layout(net: ConstrainedAutoencoder) -> Layout:
-    """Choose the charts of a run: those whose first curve it writes.
+    """Choose the charts of a run: those whose first curve the run writes.
 
-    Each chart is the same in all runs, whatever else a run writes: TensorBoard shows charts of several runs
-    once only where they are equal.
+    A chart is the same in all runs. TensorBoard merges charts of several runs only where they are
+    equal.
     """
     terms, model = net.term_names, net.model
     measured = (name for name in STEP if net.is_sparse or name not in SPARSE)
@@ -52,7 +52,7 @@ def _both(name: str) -> list[str]:
 
 
 def _terms(split: str, others: Iterable[str]) -> list[str]:
-    """The summands of the loss, whatever a constraint calls its own: all but these others."""
+    """Match the terms of the loss in a split: all curves except `others` and weighted ones."""
     return [f"{split}/(?!(?:{'|'.join(others)})$)(?!.*_weighted$)[^/]+$"]
 
 
@@ -93,7 +93,7 @@ CHARTS: Layout = {
 
 
 class Charts(pl.Callback):
-    """Writes the layout once: a run that goes on has it already."""
+    """Callback that writes the layout once; a resumed run has it already."""
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.global_step or not trainer.is_global_zero:

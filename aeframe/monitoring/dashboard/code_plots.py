@@ -22,13 +22,13 @@ TABLEAU = (  # ten colours that are easily told apart
 
 
 def values(view: View, page: Page) -> None:
-    """The values of all units."""
+    """Add a histogram of the values of all units."""
     said = "The values of all units of the first few validation samples' codes."
     page.histogram("val/code", view.output.code.value, said)
 
 
 def principal(view: View, page: Page) -> None:
-    """Two principal components of the codes."""
+    """Draw the codes on their first two principal components."""
     codes = view.passed.codes.float().cpu().flatten(1)
     points, explained = principal_components(codes)
     labels = view.samples.labels
@@ -40,7 +40,7 @@ def principal(view: View, page: Page) -> None:
 
 
 def tsne(view: View, page: Page) -> None:
-    """The neighbourhoods of the codes in the plane, after long training."""
+    """Draw the codes by t-SNE, after long training only."""
     every = max(1, len(view.passed.codes) // POINTS)
     codes = view.passed.codes[::every][:POINTS].float().cpu().flatten(1).numpy()
     if page.step < LONG or len(codes) < 10 or codes.shape[1] < 3 or not codes.std(0).any():
@@ -60,9 +60,11 @@ def tsne(view: View, page: Page) -> None:
 
 
 def principal_components(codes: Tensor) -> tuple[Tensor, float]:
-    """Codes [N, m] on two components, [N, 2], and the share of the variance that these have.
+    """Project codes [N, m] on two components, [N, 2], and return the share of variance they
+    explain.
 
-    The larger weights of a component are positive, so that pictures do not turn from one to the next.
+    The largest weight of each component is positive, so that pictures do not flip from one to the
+    next.
     """
     centred = codes - codes.mean(0)
     some = centred[:: max(1, -(-len(codes) // FITTED))]
@@ -76,7 +78,7 @@ def principal_components(codes: Tensor) -> tuple[Tensor, float]:
 
 
 def scatter(points: Tensor, labels: Tensor | None, classes: tuple[str, ...]) -> Image.Image:
-    """Points [N, 2] in the plane, coloured by label; the names of the colours beside them."""
+    """Draw points [N, 2] in the plane, coloured by label, with a legend beside them."""
     low, high = points.amin(0), points.amax(0)
     span = (high - low).max().clamp(min=1e-12)  # one scale for both
     place = (points - (low + high) / 2) / span + 0.5

@@ -1,4 +1,4 @@
-"""What TensorBoard shows besides scalars: pictures, histograms, the projector's files and texts."""
+"""Dashboard: pictures, histograms, texts and projector files for TensorBoard."""
 
 from __future__ import annotations
 
@@ -41,11 +41,12 @@ LAST: list[tuple[str, Part]] = [("projection", code.tsne), ("projector", project
 
 
 class Dashboard(pl.Callback):
-    """Lets each part that is wanted draw the network, every few epochs and at the end.
+    """Callback that draws the network every few epochs and at the end.
 
-    TensorBoard keeps ten pictures of a tag: the first come every few epochs, later ones whenever half as many
-    epochs again are done. That depends on no clock, so that a run that goes on shows the same.
-    Nothing is drawn where weights are sharded: one rank alone cannot pass anything through them.
+    TensorBoard keeps ten pictures of a tag. The first are drawn every few epochs, later ones
+    whenever half as many epochs again are done. That depends on no clock, so that a resumed run
+    shows the same pictures. Nothing is drawn with sharded weights: one rank alone cannot run the
+    network.
     """
 
     def __init__(self, options: DashboardOptions) -> None:
@@ -114,7 +115,7 @@ class Dashboard(pl.Callback):
         page.write()
 
     def write_card(self, trainer: pl.Trainer, card: Card) -> None:
-        """Show what came of it, beside the configuration."""
+        """Write the evaluation card as text."""
         if "text" in self.wanted:
             page = _page(trainer)
             text.write_card(page, card)

@@ -1,4 +1,4 @@
-"""Weights that belong to the elements of a sample, drawn as one."""
+"""Filters: weights of the outermost layers, drawn as samples."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COLUMNS = 16
 
 
 def outermost(view: View, page: Page) -> None:
-    """Of the encoder's first layer and the decoder's last."""
+    """Draw the filters of the encoder's first layer and the decoder's last."""
     model = view.net.model
     for name, weights, said in (
         ("encoder", encoder_filters(model.encoder, model.shape), "What each first unit looks for"),
@@ -32,13 +32,13 @@ def outermost(view: View, page: Page) -> None:
 
 
 def encoder_filters(encoder: nn.Module, shape: tuple[int, ...]) -> Tensor | None:
-    """Weights of the first layer, [units, *shape], or [units, C, h, w] of a convolution."""
+    """Return the weights of the first layer, [units, *shape], or [units, C, h, w] of a convolution."""
     weight = next(iter(_weights(encoder)), None)
     return None if weight is None else _as_samples(weight, shape)
 
 
 def decoder_filters(decoder: nn.Module, shape: tuple[int, ...]) -> Tensor | None:
-    """The same of the last layer."""
+    """Return the weights of the last layer, like `encoder_filters`."""
     *_, weight = [None, *_weights(decoder)]
     if weight is None:
         return None
@@ -46,7 +46,7 @@ def decoder_filters(decoder: nn.Module, shape: tuple[int, ...]) -> Tensor | None
 
 
 def _weights(module: nn.Module) -> list[Tensor]:
-    """Of its layers in their order; not those of norms."""
+    """List the weights of a module's layers in their order, without those of norms."""
     found = (getattr(layer, "weight", None) for layer in module.modules())
     return [weight for weight in found if isinstance(weight, Tensor) and weight.ndim > 1]
 

@@ -1,4 +1,4 @@
-"""What goes in and what comes out, one column for each sample."""
+"""Grids of inputs and reconstructions, one column for each sample."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ OFF = f"error: black is none, white {SCALE:.0%} of the data's range or more, in 
 
 
 def reconstructions(view: View, page: Page) -> None:
-    """Of the same samples each time."""
+    """Draw the reconstructions of a few samples, the same each time."""
     output, corrupts = view.output, view.net.has_corruption
     rows, names = comparison(output, corrupts, view.paint)
     said = f"The same validation samples each time. {_said(view)}"
@@ -21,7 +21,7 @@ def reconstructions(view: View, page: Page) -> None:
 
 
 def extremes(view: View, page: Page) -> None:
-    """Of the samples with the largest and the smallest error, without corruption or sampling."""
+    """Draw the samples with the largest and the smallest error, without corruption or sampling."""
     net, error = view.net, view.passed.error
     order = error.argsort(descending=True, stable=True)
     n = min(view.columns, len(order))
@@ -38,7 +38,7 @@ def extremes(view: View, page: Page) -> None:
 
 
 def corruptions(view: View, page: Page) -> None:
-    """Of several corruptions each alone, and all together, with what the network restores."""
+    """Draw each corruption alone and all together, with the reconstructions."""
     net, x = view.net, view.samples.few
     parts = net.having("corrupt")
     if len(parts) < 2:
@@ -55,7 +55,7 @@ def corruptions(view: View, page: Page) -> None:
 
 
 def comparison(output: Output, corrupts: bool, paint: Painter) -> tuple[list[Tensor], list[str]]:
-    """Rows of tiles and their names: input, corrupted input if any, reconstruction, error."""
+    """Return rows of tiles and their names: input, corrupted input if any, reconstruction, error."""
     x, restored = output.x, output.reconstruction[: len(output.x)]
     rows = {"input": paint.show(x)}
     if corrupts:

@@ -1,4 +1,4 @@
-"""A code that is drawn from a posterior: what the prior, and each unit of it, stands for."""
+"""Latent space of a variational model: its prior, and the meaning of each unit."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ACTIVE = 0.01  # nats of a unit that says anything
 
 
 def samples(view: View, page: Page) -> None:
-    """Images of codes drawn from the prior, and, of two units, from all over it."""
+    """Draw samples from the prior, and a grid over the prior for two units."""
     model = view.net.model
     if "prior" not in model.gives:
         return
@@ -39,7 +39,7 @@ def samples(view: View, page: Page) -> None:
 
 
 def traversal(view: View, page: Page) -> None:
-    """What changes when one unit changes, of the units with the most nats, most first."""
+    """Draw what changes when one unit changes, for the units with the most nats."""
     kl = view.passed.kl
     if kl is None:
         return
@@ -59,7 +59,7 @@ def traversal(view: View, page: Page) -> None:
 
 
 def interpolation(view: View, page: Page) -> None:
-    """What lies between two validation samples."""
+    """Draw the codes on the line between two validation samples."""
     x, net = view.samples.few, view.net
     pairs = min(PAIRS, len(x) // 2)
     if not net.is_stochastic or not pairs:
@@ -76,7 +76,7 @@ def interpolation(view: View, page: Page) -> None:
 
 
 def kl(view: View, page: Page) -> None:
-    """How many nats each unit takes."""
+    """Draw the KL term of each unit."""
     nats = view.passed.kl
     if nats is None:
         return
@@ -88,7 +88,7 @@ def kl(view: View, page: Page) -> None:
 
 
 def bars(nats: Tensor) -> Image.Image:
-    """One bar for each unit, the largest first, and in words what they sum up to."""
+    """Draw one bar for each unit, the largest first, with their sum as text."""
     height, order = 160, nats.argsort(descending=True, stable=True)
     shown, most = order[:BARS], max(float(nats.max()), 1e-12)
     width = max(2, min(24, 640 // len(shown)))
@@ -108,7 +108,7 @@ def bars(nats: Tensor) -> Image.Image:
 
 
 def quantiles() -> Tensor:
-    """Codes of two units on a grid that has as much of the prior between any two, [SIZE**2, 2]."""
+    """Return codes of two units on a grid of equal shares of the prior, [SIZE**2, 2]."""
     each = torch.special.ndtri((torch.arange(SIZE, dtype=torch.float64) + 0.5) / SIZE)
     second, first = torch.meshgrid(each.flip(0), each, indexing="ij")
     return torch.stack([first.flatten(), second.flatten()], 1)

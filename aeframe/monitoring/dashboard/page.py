@@ -1,4 +1,4 @@
-"""All that is shown of one moment, as one event."""
+"""Page: pictures, histograms and texts of one step, written as one event."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from torch.utils.tensorboard.summary import histogram, text
 
 
 class Page:
-    """Pictures, histograms and texts at one step, each with a sentence that says what it shows.
+    """Collection of pictures, histograms and texts at one step, each with a caption.
 
-    folder: of the run, for what is no event.
+    folder: of the run, for files that are not events.
     """
 
     def __init__(self, writer: SummaryWriter, step: int) -> None:
@@ -43,7 +43,7 @@ class Page:
         self._add(made.value[0], said, "histograms", DATA_CLASS_TENSOR)
 
     def text(self, tag: str, markdown: str) -> None:
-        """Add a text."""
+        """Add a text in Markdown."""
         self.summary.value.extend(text(tag, markdown).value)
 
     def _add(self, value: Summary.Value, said: str, plugin: str, data_class: int) -> None:
@@ -55,7 +55,7 @@ class Page:
         self.summary.value.append(value)
 
     def write(self) -> None:
-        """Put all of it into the event file."""
+        """Write everything to the event file."""
         if self.summary.value:
             assert self.writer.file_writer is not None
             self.writer.file_writer.add_summary(self.summary, self.step)

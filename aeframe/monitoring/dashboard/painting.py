@@ -1,4 +1,4 @@
-"""Samples as small pictures, and these as one picture with the names of its rows."""
+"""Painting of samples as tiles, and of tiles as one labelled picture."""
 
 from __future__ import annotations
 
@@ -22,49 +22,49 @@ SCALE = 0.5  # the error that has the brightest colour, as a share of the data's
 
 
 class Painter(ABC):
-    """Draws normalised samples as tiles, [n, 1 or 3, h, w] in [0, 1].
+    """Base class of painters, which draw normalised samples as tiles [n, 1 or 3, h, w] in [0, 1].
 
-    low, high: the values that are black and white, of all or of each channel [C, 1, 1]; what is beyond them
-    is, too.
+    low, high: the values drawn black and white, of all channels or of each, [C, 1, 1]; values
+    beyond them are clipped.
     """
 
     def __init__(self, low: float | Tensor, high: float | Tensor) -> None:
         self.low, self.high = low, high
 
     def scaled(self, x: Tensor) -> Tensor:
-        """The values in [0, 1], float32, on the CPU."""
+        """Scale values to [0, 1], as float32 on the CPU."""
         return ((x.detach().float().cpu() - self.low) / (self.high - self.low)).clamp(0, 1)
 
     def error(self, x: Tensor, restored: Tensor, side: int = SIDE) -> Tensor:
-        """How far the reconstruction is off, on the one scale that `SCALE` says."""
+        """Draw the absolute error as a share of the data's range; `SCALE` is white."""
         off = (restored - x).detach().abs().float().cpu() / (self.high - self.low) / SCALE
         return self.heat(off.clamp(0, 1), side)
 
     def weights(self, w: Tensor, side: int = SMALL) -> Tensor:
-        """Weights that belong to the elements of a sample, each set by itself: grey is 0."""
+        """Draw weights that belong to the elements of a sample, each scaled by itself: grey is 0."""
         w = w.detach().float().cpu()
         largest = w.abs().flatten(1).amax(1).clamp(min=1e-12).view(-1, *[1] * (w.ndim - 1))
         return self.unit(w / largest / 2 + 0.5, side)
 
     def show(self, x: Tensor, side: int = SIDE) -> Tensor:
-        """Samples [n, *shape] as they are."""
+        """Draw samples [n, *shape]."""
         return self.unit(self.scaled(x), side)
 
     @abstractmethod
     def unit(self, values: Tensor, side: int) -> Tensor:
-        """Values in [0, 1] as tiles."""
+        """Draw values in [0, 1] as tiles."""
 
     @abstractmethod
     def heat(self, values: Tensor, side: int) -> Tensor:
-        """Values in [0, 1] as tiles in the colours of `hot`."""
+        """Draw values in [0, 1] as tiles in the colours of `hot`."""
 
     @abstractmethod
     def restored(self, x: Tensor, restored: Tensor, side: int = SIDE) -> Tensor:
-        """What became of x."""
+        """Draw the reconstruction of x."""
 
 
 class Pictures(Painter):
-    """Images [n, C, h, w]. Other channels than one and three have no colour and are averaged."""
+    """Painter of images [n, C, h, w]. Numbers of channels other than 1 and 3 are averaged to grey."""
 
     def unit(self, values: Tensor, side: int) -> Tensor:
         return _sized(values if values.shape[1] in (1, 3) else values.mean(1, keepdim=True), side)
@@ -77,7 +77,7 @@ class Pictures(Painter):
 
 
 class Curves(Painter):
-    """Vectors: each a curve over its elements, and a reconstruction over the curve that it is to be."""
+    """Painter of vectors: a curve over the elements, with the reconstruction drawn over its target."""
 
     def unit(self, values: Tensor, side: int) -> Tensor:
         return _curve(values, side)[:, None].float()
@@ -94,17 +94,17 @@ class Curves(Painter):
 
 
 def painter(shape: tuple[int, ...], low: float | Tensor, high: float | Tensor) -> Painter:
-    """What draws samples of this shape: an image of one line is a curve, too."""
+    """Choose the painter for samples of this shape. An image of one line is drawn as a curve."""
     return (Pictures if len(shape) == 3 and min(shape[1:]) > 1 else Curves)(low, high)
 
 
 def hot(values: Tensor) -> Tensor:
-    """Black, red, yellow, white for [n, 1, ...] from 0 to 1; [n, 3, ...]."""
+    """Colour values [n, 1, ...] from 0 to 1 as black, red, yellow, white; returns [n, 3, ...]."""
     return torch.cat([3 * values, 3 * values - 1, 3 * values - 2], 1).clamp(0, 1)
 
 
 def _sized(images: Tensor, side: int) -> Tensor:
-    """Small images larger by whole pixels, and large ones with at most some two sides."""
+    """Enlarge small images by whole factors, and shrink images larger than about two sides."""
     longer, most = max(images.shape[-2:]), 16 * side // 7
     if longer > most:
         size = [max(1, round(n * most / longer)) for n in images.shape[-2:]]
@@ -114,13 +114,13 @@ def _sized(images: Tensor, side: int) -> Tensor:
 
 
 def _envelope(values: Tensor, side: int) -> tuple[Tensor, Tensor]:
-    """The highest and the lowest value in each of two sides' columns, [n, columns]."""
+    """Return the highest and the lowest value in each of 2 * side columns, [n, columns]."""
     flat = values.flatten(1)
     return F.adaptive_max_pool1d(flat, 2 * side), -F.adaptive_max_pool1d(-flat, 2 * side)
 
 
 def _curve(values: Tensor, side: int) -> Tensor:
-    """Which pixels the curve of each goes through, bool [n, side, 2 * side]."""
+    """Mark the pixels on the curve of each sample, bool [n, side, 2 * side]."""
     high, low = _envelope(values, side)
     before_high, before_low = (F.pad(v, (1, 0), mode="replicate")[:, :-1] for v in (high, low))
     high, low = torch.maximum(high, before_low), torch.minimum(low, before_high)  # without gaps
@@ -130,7 +130,7 @@ def _curve(values: Tensor, side: int) -> Tensor:
 
 
 def lines(tiles: Tensor, columns: int) -> list[Tensor]:
-    """Tiles in rows of so many, or of all where there are fewer; the last row filled up with grey."""
+    """Split tiles into rows of at most `columns`; the last row is filled up with grey."""
     columns = min(columns, len(tiles))
     missing = -len(tiles) % columns
     blank = tiles.new_full((missing, *tiles.shape[1:]), GREY)
@@ -138,7 +138,7 @@ def lines(tiles: Tensor, columns: int) -> list[Tensor]:
 
 
 def grid(rows: Sequence[Tensor], seam: float = GREY) -> Tensor:
-    """Rows of tiles of one size, with seams between and around them, [1 or 3, H, W]."""
+    """Join rows of tiles of one size, with seams between and around them, [1 or 3, H, W]."""
     colours = max(row.shape[1] for row in rows)
     lines = [
         F.pad(row, (0, GAP, 0, GAP), value=seam).expand(-1, colours, -1, -1).permute(1, 2, 0, 3)
@@ -150,7 +150,9 @@ def grid(rows: Sequence[Tensor], seam: float = GREY) -> Tensor:
 def sheet(
     rows: Sequence[Tensor], names: Sequence[str] = (), columns: Sequence[str] = ()
 ) -> Image.Image:
-    """The same as a picture. names: of the rows, left of them. columns: what is written above these."""
+    """Draw rows of tiles as a picture. names: labels left of the rows. columns: labels above the
+    columns.
+    """
     pixels = grid(rows)
     *_, height, width = rows[0].shape
     picture = picture_of(pixels)
@@ -169,17 +171,17 @@ def sheet(
 
 
 def write(picture: Image.Image, place: tuple[int, int], text: str) -> None:
-    """Put small text into a picture, its upper left corner at the place."""
+    """Write small text into a picture, with its upper left corner at `place`."""
     ImageDraw.Draw(picture).multiline_text(place, text, "black", font(), spacing=1)
 
 
 @cache
 def font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Pillow's own."""
+    """Load Pillow's own font."""
     return ImageFont.load_default(LINE - 2)
 
 
 def picture_of(pixels: Tensor) -> Image.Image:
-    """Of [1 or 3, H, W] in [0, 1]."""
+    """Convert pixels [1 or 3, H, W] in [0, 1] to an image."""
     array = (pixels * 255).round().byte().numpy()
     return Image.fromarray(array[0] if len(array) == 1 else np.moveaxis(array, 0, 2).copy())

@@ -1,4 +1,4 @@
-"""Files for TensorBoard's projector, which turns and searches the codes in the browser."""
+"""Files for TensorBoard's projector, an interactive view of the codes."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ CODE, SAMPLES, SPRITE = (f"{FOLDER}/{name}" for name in ("code.tsv", "samples.ts
 
 
 def write(view: View, page: Page) -> None:
-    """The codes of validation samples, with the label, the error and a picture of each.
+    """Write the codes of validation samples, with label, error and picture of each.
 
-    The files are named from the run's folder, so that it can be moved.
+    Paths in the files are relative to the run's folder, so that it can be moved.
     """
     passed, run = view.passed, page.folder
     every = -(-len(passed.codes) // POINTS)
@@ -51,7 +51,7 @@ def write(view: View, page: Page) -> None:
 
 
 def square(tiles: Tensor) -> Tensor:
-    """Tiles without seams in as many rows as columns, row by row, [1 or 3, H, W]."""
+    """Join tiles without seams in as many rows as columns, [1 or 3, H, W]."""
     side = math.ceil(math.sqrt(len(tiles)))
     blank = tiles.new_full((side**2 - len(tiles), *tiles.shape[1:]), GREY)
     _, channels, height, width = tiles.shape
@@ -60,7 +60,7 @@ def square(tiles: Tensor) -> Tensor:
 
 
 def _described(view: View, every: int) -> list[list[str]]:
-    """A line of names, and one for each sample."""
+    """Return a header, and a row of metadata for each sample."""
     errors = view.passed.error[::every].tolist()
     columns = {"sample": [str(i * every) for i in range(len(errors))]}
     if view.samples.labels is not None:

@@ -1,4 +1,4 @@
-"""What TensorBoard shows as text: what was asked for, and what came of it."""
+"""Texts for TensorBoard: the command, the configuration and the evaluation card."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from aeframe.monitoring.dashboard.page import Page
 
 
 def write_beginning(page: Page) -> None:
-    """The command and the configuration as they were typed: variables of the environment by their names.
+    """Write the command and the configuration as they were typed, with names of environment
+    variables.
 
-    A run that another program began without Hydra has neither.
+    A run that another program started without Hydra has neither.
     """
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import OmegaConf
@@ -38,12 +39,12 @@ def write_beginning(page: Page) -> None:
 
 
 def write_card(page: Page, card: Card) -> None:
-    """The test metrics beside the baselines, and the copy check."""
+    """Write the test metrics beside the baselines, and the copy check."""
     page.text("run/card", markdown(card))
 
 
 def markdown(card: Card) -> str:
-    """The card as a table."""
+    """Format the card as a table."""
     metrics, others = card.metrics, card.baselines
     rows = [
         ["test metric", "model", *(b.name for b in others)],

@@ -1,4 +1,4 @@
-"""A sparse code: which units are in use, and what for."""
+"""Plots of the units of a sparse code."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ ROWS = 10  # units
 
 
 def most_used(view: View, page: Page) -> None:
-    """The most used units, each with the samples that excite it most, and how often all are active."""
+    """Draw the most used units with the samples that activate them most, and how often units are
+    active.
+    """
     if not view.net.is_sparse:
         return
     codes, active = view.passed.codes, view.passed.active

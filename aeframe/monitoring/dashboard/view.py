@@ -1,4 +1,4 @@
-"""The network at one moment, and the samples that it is looked at with, which are the same each time."""
+"""View: the network at one moment, and the samples that are drawn with it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Samples:
 
     @classmethod
     def of(cls, data: DataModule, net: ConstrainedAutoencoder, columns: int) -> Samples:
-        """Those for so many columns."""
+        """Take the samples for this many columns."""
         each = max(math.prod(data.spec.shape), net.model.latent_dim)
         count = min(MANY, max(columns, NUMBERS // each))
         split = data.held_out
@@ -46,10 +46,11 @@ class Samples:
 
 
 class Passed(NamedTuple):
-    """What the network makes of many samples, without corruption or sampling.
+    """Results of the network on many samples, without corruption or sampling.
 
-    codes: [N, m]. active: which units are not dormant, bool [N, m]. error: mean square of each, [N].
-    kl: nats of each unit, averaged over the samples, [m], where the code has a posterior.
+    codes: [N, m]. active: which units are not dormant, bool [N, m]. error: mean square of each
+    sample, [N]. kl: nats of each unit, averaged over the samples, [m], where the code has a
+    posterior.
     """
 
     codes: Tensor
@@ -59,7 +60,7 @@ class Passed(NamedTuple):
 
 
 def _ends(normalization: Normalization, data: DataSpec) -> tuple[float | Tensor, float | Tensor]:
-    """The normalised values that are drawn black and white."""
+    """Return the normalised values that are drawn black and white."""
     if len(data.shape) < 3:
         return data.low, data.high
     low, high = (
@@ -70,7 +71,7 @@ def _ends(normalization: Normalization, data: DataSpec) -> tuple[float | Tensor,
 
 
 class View:
-    """A network that is looked at. columns: how many samples are beside each other.
+    """View of a network. columns: number of samples beside each other.
 
     Images are drawn in the range of stored values, vectors in that of normalised ones.
     """
@@ -85,19 +86,19 @@ class View:
 
     @cached_property
     def output(self) -> Output:
-        """The few samples' pass as in training."""
+        """Run the network on the few samples, as in training."""
         return self.net(self.samples.few, noise=self.noise)
 
     @property
     def is_finite(self) -> bool:
-        """Whether there is something to draw: the last step of all may have broken the network."""
+        """Check that all values can be drawn: the last step may have broken the network."""
         passed, output = self.passed, self.output
         seen = (passed.codes, passed.error, passed.kl, output.code.value, output.reconstruction)
         return all(bool(one.isfinite().all()) for one in seen if one is not None)
 
     @cached_property
     def passed(self) -> Passed:
-        """The many samples' pass."""
+        """Run the network on the many samples."""
         model = self.net.model
         codes, active, error, nats = (list[Tensor]() for _ in range(4))
         for x in self.samples.many.split(CHUNK):

@@ -1,4 +1,4 @@
-"""What may ail the code: units that carry nothing."""
+"""Rules on code units: posterior collapse and dead units."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aeframe.monitoring.doctor.suggestions import Override
 
 
 class Collapse(Rule):
-    """Posterior collapse: less than a quarter of a variational model's units carry anything about x
+    """Rule on posterior collapse: fewer than a quarter of a variational model's units are active
     (active_units, Burda et al. 2016).
     """
 
@@ -59,8 +59,8 @@ class Collapse(Rule):
 
 
 class DeadUnits(Rule):
-    """Units that no training sample activates: many more than chance leaves, and growing in number, or
-    more than half.
+    """Rule on units that no training sample activates: far more than by chance, and growing in
+    number, or more than half.
     """
 
     name = "dead_units"
@@ -82,9 +82,7 @@ class DeadUnits(Rule):
         return beyond >= self.most or (beyond >= self.share and self._has_grown)
 
     def _beyond_chance(self, l0: float, samples: int) -> float:
-        """The share of dead units among those that would not be dead if all were equally likely: few samples
-        do not reach all.
-        """
+        """Return the share of dead units beyond chance: a few samples do not reach all units."""
         chance = math.exp(-l0 * samples / self.patient.units) if l0 else 0.0
         return (self.dead - chance) / max(1 - chance, 1e-9)
 

@@ -1,4 +1,4 @@
-"""The callback: looks at each validation, and says what its rules find."""
+"""Doctor: a callback that applies rules to each validation and reports what they find."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ EXACT = ("loss", "gradient_norm")
 
 @dataclass(frozen=True)
 class Signs:
-    """Signs of life of a training run.
+    """Measurements of a training run.
 
-    listeners: called with the values of each step that is logged, by their tags. first_loss: the loss of the
-    first step, once there is one. waited: seconds in which training waited for a batch until now.
+    listeners: called with the logged values of each step, by tag. first_loss: the loss of the first
+    step, or None before it. waited: seconds that training has waited for batches.
     """
 
     listeners: list[Callable[[Mapping[str, float]], None]]
@@ -46,9 +46,10 @@ class Signs:
 
 
 class Doctor(pl.Callback):
-    """Each rule speaks once in a run, in the terminal and in TensorBoard; it costs nothing in a step.
+    """Callback that reports each finding once, in the terminal and in TensorBoard; training steps
+    cost no more.
 
-    findings: all that was said. on: whether it says anything at all.
+    findings: all that were reported. on: whether to report at all.
     """
 
     def __init__(self, patient: Patient, signs: Signs, *, on: bool) -> None:
@@ -60,7 +61,7 @@ class Doctor(pl.Callback):
 
     @property
     def findings(self) -> list[Finding]:
-        """What was said, in the order in which it was."""
+        """List the findings in the order of their epochs."""
         found = [finding for rule in self.rules if (finding := rule.finding()) is not None]
         return sorted(found, key=lambda finding: finding.epoch) + self.last
 
@@ -86,7 +87,7 @@ class Doctor(pl.Callback):
             self.signs.listeners.append(self.hear)
 
     def hear(self, values: Mapping[str, float]) -> None:
-        """A step's values were logged."""
+        """Take the logged values of a step."""
         for name, mean in self.sums.items():
             mean.add(values[f"train/{name}"])
         self.waiting.add(values["train/data_waiting"])
@@ -121,7 +122,7 @@ class Doctor(pl.Callback):
         )
 
     def say(self, finding: Finding, trainer: pl.Trainer) -> None:
-        """In the terminal, where a bar makes room for it, and in TensorBoard."""
+        """Print a finding, and write it to TensorBoard."""
         print(finding, flush=True)
         self._write(finding, trainer)
 
@@ -131,8 +132,10 @@ class Doctor(pl.Callback):
             logger.experiment.add_text(f"doctor/{finding.rule}", str(finding), trainer.global_step)
 
     def read(self, card: Card, trainer: pl.Trainer, best_step: int) -> list[Finding]:
-        """All that was said in the run and the card bears out, with what the card itself says; that is left
-        to the closing lines. best_step: of the checkpoint that was tested.
+        """Return the findings that the card confirms, and those of the card itself, for the closing
+        lines.
+
+        best_step: of the tested checkpoint.
         """
         if not self.on:
             return []
@@ -153,18 +156,18 @@ class Doctor(pl.Callback):
 
 
 class Mean:
-    """Of the finite numbers that were added since it was taken."""
+    """Mean of the finite numbers that were added since the last reset."""
 
     def __init__(self) -> None:
         self.total, self.count = 0.0, 0
 
     def add(self, value: float) -> None:
-        """One more."""
+        """Add a number."""
         if math.isfinite(value):
             self.total, self.count = self.total + value, self.count + 1
 
     def taken(self) -> float | None:
-        """The mean, if there is one; it begins anew."""
+        """Return the mean, or None without numbers, and reset it."""
         mean = self.total / self.count if self.count else None
         self.total, self.count = 0.0, 0
         return mean

@@ -1,4 +1,4 @@
-"""What the evaluation card shows when training is over."""
+"""Findings in the evaluation card, at the end of training."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ PLAIN = ("val/mse", "val/psnr", "val/explained_variance", "val/denoised_mse", "v
 def of_card(
     card: Card, patient: Patient, epochs: int, steps: int, improves: bool, others: bool
 ) -> Iterator[Finding]:
-    """Read its numbers. epochs, steps: of training. improves: it still did at the end. others: something
-    else was found.
+    """Yield the findings of a card.
+
+    epochs, steps: of training. improves: whether validation still improved at the end. others:
+    whether a rule found something else.
     """
     check = card.copy_check
     if check.hides_columns:
@@ -51,7 +53,7 @@ def of_card(
 
 
 def _beside_pca(seen: str, patient: Patient, epochs: int, improves: bool) -> Finding:
-    """A network that does no better than PCA, and what helps. seen: the two errors."""
+    """Build the finding that a network does no better than PCA. seen: the two errors."""
     if not patient.net.model.layer_sizes and not patient.net.is_sparse:
         seen += "; one linear layer each way is PCA at best"
         return Finding(
@@ -64,7 +66,7 @@ def _beside_pca(seen: str, patient: Patient, epochs: int, improves: bool) -> Fin
 
 
 def _one_wide_layer(patient: Patient) -> Override | None:
-    """One hidden layer of twice as many units, which is nearer to PCA, where there are several layers."""
+    """Suggest one hidden layer twice as wide, which is closer to PCA, in place of several layers."""
     widths, sizes = patient.node["network"].get("widths"), list(patient.net.model.layer_sizes)
     return Override("network.widths", [2 * max(sizes)]) if widths == sizes != sizes[:1] else None
 
@@ -76,7 +78,7 @@ def _has_seen_all(patient: Patient, steps: int) -> bool:
 
 
 def _tighter(patient: Patient) -> str | None:
-    """A constraint that says more: fewer units, or a corrupted input."""
+    """Suggest a stronger constraint: fewer units, or a corrupted input."""
     fewer = [
         *patient.options_of("k", "sparsity"),
         *(key for option in ("size", "ratio") for key in patient.options_of(option, "small code")),

@@ -1,4 +1,4 @@
-"""What may ail learning itself: too fast, not at all, or by heart."""
+"""Rules on learning: a wrong learning rate, no learning, over-fitting."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ UNRELATED = {"data_waiting"}
 
 
 class LearningRate(Rule):
-    """A learning rate that is too high: the network gets worse than the mean image, with which it began;
-    or the error jumps up again and again; or gradients explode while it grows.
+    """Rule on a learning rate that is too high: the error exceeds that of the mean image, or jumps
+    repeatedly, or gradients explode while it grows.
 
-    Jumps are told by explained_variance, which no weight or schedule of the loss changes.
+    Jumps are measured by explained_variance, which does not depend on weights or schedules of the
+    loss.
     """
 
     name = "learning_rate"
@@ -48,7 +49,7 @@ class LearningRate(Rule):
         return shown and "saturated_output" not in vitals.told
 
     def _worse(self, vitals: Vitals) -> bool:
-        """Than the mean image, and than the loss was with it: else the rate is too low."""
+        """Check whether the network is worse than the mean image and the loss above its start."""
         loss, start = vitals.loss, vitals.start
         rises = loss is not None and start is not None and loss > start
         return rises and self.explained < -self.worse
@@ -76,7 +77,7 @@ class LearningRate(Rule):
         )
 
     def verdict(self, card: Card) -> bool | None:
-        """A best checkpoint that is better than the mean image was not made worse than it."""
+        """Return False where the best checkpoint beats the mean image."""
         told_worse = 1 - self.explained > 1 + self.worse
         return False if told_worse and explained_by(card) > MeanImage.least else None
 
@@ -85,8 +86,8 @@ class LearningRate(Rule):
 
 
 class MeanImage(Rule):
-    """Nothing is learned: the reconstruction is no better than the mean image, whose squared error is the
-    variance of the data. What another rule has told explains it already.
+    """Rule on no learning: the reconstruction is no better than the mean image, whose squared error
+    is the variance of the data. It is silent where another rule explains it.
     """
 
     name = "mean_image"
@@ -128,8 +129,8 @@ class MeanImage(Rule):
 
 
 class Overfitting(Rule):
-    """Training and validation drift apart: the validation loss has risen above its best by a twentieth of
-    all that was won until then, while the training loss fell on by as much.
+    """Rule on over-fitting: the validation loss rose above its best by a twentieth of all progress,
+    while the training loss fell by as much.
     """
 
     name = "overfitting"
@@ -176,12 +177,12 @@ class Overfitting(Rule):
 
 
 def explained_by(card: Card) -> float:
-    """The share of the mean image's error that the tested network does not make."""
+    """Return the share of the mean image's error that the tested network removes."""
     return 1 - card.metrics["mse"] / max(card.baselines[0].mse, 1e-12)
 
 
 def slower(patient: Patient) -> Override | None:
-    """A third of the learning rate, or of the highest that a schedule gives."""
+    """Suggest a third of the learning rate, or of the highest rate of a schedule."""
     schedule = patient.node["scheduler"]
     if isinstance(schedule, Mapping) and isinstance(schedule.get("max_lr"), float):
         return patient.scaled("scheduler.max_lr", 1 / 3)

@@ -1,4 +1,4 @@
-"""A rule of the doctor: what it sees of a run, and what it answers."""
+"""Rule: base class of the doctor's rules, with their input and their findings."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ BEGUN = 100
 
 @dataclass(frozen=True)
 class Finding:
-    """The answer of one rule. seen: with its numbers, and since when. epoch: in which it was said.
+    """Finding of a rule. seen: the symptom, with numbers and its first epoch. epoch: of the report.
 
-    remedy: the override to try, as it is typed, where one is valid for this run. longer: it is to train on.
+    remedy: the override to try, as typed, where one is valid for this run. longer: whether it is to
+    train longer.
     """
 
     rule: str
@@ -36,17 +37,17 @@ class Finding:
         return f"Doctor: {self.seen}." + (f" Try: {self.remedy}" if self.remedy else "")
 
     def in_the_end(self, command: str | None) -> str:
-        """Say it when training is over, with the whole command to try."""
+        """Format the finding for the end of training, with the whole command to try."""
         return f"Doctor: {self.seen}." + (f" Try: {command}" if command else "")
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data, for JSON."""
+        """Return plain data for JSON."""
         return {"rule": self.rule, "epoch": self.epoch, "seen": self.seen, "try": self.remedy}
 
 
 @dataclass(frozen=True)
 class Patient:
-    """What does not change in a run. node: its configuration."""
+    """Run under observation: everything that does not change in it. node: its configuration."""
 
     node: Mapping[str, Any]
     net: ConstrainedAutoencoder
@@ -54,18 +55,18 @@ class Patient:
 
     @property
     def units(self) -> int:
-        """Of the code."""
+        """Return the number of code units."""
         return self.net.model.latent_dim
 
     def remedy(self, *candidates: Override | None) -> str | None:
-        """The first of these that the configuration's check accepts for this run, as it is typed."""
+        """Return the first candidate that is a valid override for this run, as typed."""
         found = first_valid(self.node, [c for c in candidates if c is not None])
         return None if found is None else str(found)
 
     def scaled(self, key: str, factor: float) -> Override | None:
-        """That key with its present value times the factor; None where it has no number.
+        """Suggest a key's present value times the factor, or None where it is not a number.
 
-        Rounded to a whole number where the key takes no other, and not where 1 was typed for 1.0.
+        The value is rounded where the key takes whole numbers only.
         """
         value: Any = self.node
         for name in key.split("."):
@@ -78,13 +79,13 @@ class Patient:
         return scaled
 
     def longer(self) -> Override | None:
-        """Twice as much training, in what ends it: as the command to train on says it."""
+        """Suggest twice as much training, by the limit that ends it."""
         steps = self.node["trainer"].get("max_steps")
         is_limit = isinstance(steps, int) and steps > 0
         return self.scaled(f"trainer.{'max_steps' if is_limit else 'max_epochs'}", 2)
 
     def more_constraints(self, *names: str) -> Override:
-        """The run's constraints and these."""
+        """Suggest the run's constraints and these."""
         given = list(self.node["constraint"] or {})
         return Override("constraint", [*given, *(name for name in names if name not in given)])
 
@@ -99,12 +100,12 @@ class Patient:
 
     @property
     def penalties(self) -> list[str]:
-        """The constraints that hold the network back by a term of the loss."""
+        """List the constraints that add a penalty to the loss."""
         return [n for n, part in self.net.parts if _holds_back(part)]
 
     @property
     def cycles(self) -> bool:
-        """Whether a weight of the loss goes up and down by itself."""
+        """Check whether a weight of the loss follows a cyclic schedule."""
         return any(key.endswith(".schedule") and v == "cyclic" for key, v in flatten(self.node))
 
 
@@ -113,13 +114,13 @@ def _holds_back(part: Constraint) -> bool:
 
 
 class Vitals(NamedTuple):
-    """What is known at the end of a validation.
+    """Measurements at the end of a validation.
 
-    epoch: from 1. steps: of the optimizer. val: the validation's metrics. start: the loss of the first step
-    of all, that of the mean image. loss, gradient_norm: means of what was logged since the validation
-    before; None where nothing was. waiting: likewise, the share of time; waited: the seconds in all.
-    saturated: see aeframe/doctor/saturation.py. samples: in which dead units were looked for. told: the rules
-    that have spoken.
+    epoch: from 1. steps: of the optimizer. val: the validation's metrics. start: the loss of the
+    first step, that of the mean image. loss, gradient_norm: means of the values logged since the
+    previous validation, or None. waiting: likewise, the share of time; waited: seconds in all.
+    saturated: see `saturation.py`. samples: number of samples in which dead units were counted.
+    told: names of the rules that have spoken.
     """
 
     epoch: int
@@ -141,10 +142,11 @@ class Vitals(NamedTuple):
 
 
 class Rule(ABC):
-    """One thing that may ail a run, told once when `patience` validations in a row have shown it.
+    """Base class of rules. A rule reports once, when `patience` validations in a row have shown its
+    symptom.
 
-    Its attributes but the patient are numbers or None, and what it says follows from them: a checkpoint
-    keeps them.
+    All attributes but the patient are numbers or None, and a report follows from them: checkpoints
+    save them.
     """
 
     name: ClassVar[str]
@@ -157,7 +159,7 @@ class Rule(ABC):
         self.spoke: int | None = None  # the epoch
 
     def look(self, vitals: Vitals) -> bool:
-        """Whether there is something to say now."""
+        """Check a validation, and return whether there is a new finding."""
         if self.spoke is not None:
             return False
         if not self.shows(vitals):
@@ -172,14 +174,14 @@ class Rule(ABC):
         return True
 
     def finding(self) -> Finding | None:
-        """What was said, if anything."""
+        """Return the finding, if there is one."""
         if self.spoke is None:
             return None
         remedy, longer = self.remedy(), self.patient.longer()
         return Finding(self.name, self.spoke, self.seen(), remedy, remedy == str(longer))
 
     def review(self, card: Card, epoch: int, steps: int) -> None:
-        """Take back what the final card contradicts, and say what it alone shows, as of a short run."""
+        """Withdraw a finding that the final card contradicts, and add one that it alone shows."""
         verdict = self.verdict(card)
         if verdict is False:
             self.spoke = None
@@ -187,26 +189,26 @@ class Rule(ABC):
             self.spoke = epoch
 
     def verdict(self, card: Card) -> bool | None:
-        """Judge by the final card alone, whose numbers then are what is said; None where it says nothing."""
+        """Judge by the final card alone, and take its numbers; None where it does not say."""
         return None
 
     @property
     def begun(self) -> str:
-        """Since when it was seen, as the end of a sentence."""
+        """Return the epoch of the first symptom as the end of a sentence."""
         return "" if self.since is None else f", since epoch {self.since}"
 
     def state_dict(self) -> dict[str, float | None]:
-        """What it remembers, by name."""
+        """Return the numbers to save, by name."""
         return {name: value for name, value in vars(self).items() if name != "patient"}
 
     @abstractmethod
     def shows(self, vitals: Vitals) -> bool:
-        """Whether this validation shows it."""
+        """Check whether this validation shows the symptom."""
 
     @abstractmethod
     def seen(self) -> str:
-        """What was seen: a sentence without its full stop."""
+        """Describe the symptom in a sentence without its full stop."""
 
     @abstractmethod
     def remedy(self) -> str | None:
-        """The override to try."""
+        """Return the override to try."""

@@ -1,4 +1,4 @@
-"""What may ail values that have ends: all of them lie there."""
+"""Rules on saturation: values at the ends of their range."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ SAMPLES = 64
 
 @torch.no_grad()
 def saturated(patient: Patient) -> dict[str, float]:
-    """Shares of values at the ends of their range, on some validation samples.
+    """Measure the shares of values at the ends of their range, on some validation samples.
 
-    output, data: of a likelihood with ends, the reconstruction's and the data's. units: of hidden layers
-    whose activation has ends.
+    output, data: of the reconstruction and of the data, for a likelihood with a bounded range.
+    units: of hidden layers with a bounded activation.
     """
     net, found = patient.net, dict[str, float]()
     ends = net.model.likelihood.support
@@ -62,7 +62,7 @@ def _at_ends(values: Tensor, ends: tuple[float, float]) -> Tensor:
 
 
 class SaturatedOutput(Rule):
-    """The reconstruction is black and white where the data is grey."""
+    """Rule on a reconstruction that is black and white where the data is grey."""
 
     name = "saturated_output"
     patience = 2
@@ -90,7 +90,7 @@ class SaturatedOutput(Rule):
 
 
 class SaturatedUnits(Rule):
-    """Sigmoid or tanh units lie at their ends, where they have no gradient."""
+    """Rule on sigmoid or tanh units at their ends, where they have no gradient."""
 
     name = "saturated_units"
     least = 0.9

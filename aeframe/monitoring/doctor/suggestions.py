@@ -1,4 +1,4 @@
-"""Overrides to try: only such as the configuration's check accepts for the run at hand."""
+"""Suggested overrides, limited to those that are valid for the run."""
 
 from __future__ import annotations
 
@@ -16,13 +16,15 @@ from aeframe.core.errors import UserError
 
 @dataclass(frozen=True)
 class Override:
-    """One KEY=VALUE of the command line. value: of a group, the name of its option, or their list."""
+    """Override KEY=VALUE of the command line. value: for a group, the name of an option or a list
+    of names.
+    """
 
     key: str
     value: Any
 
     def __str__(self) -> str:
-        """As it is typed in a shell."""
+        """Format the override as typed in a shell."""
         if isinstance(self.value, Mapping):
             inner = ", ".join(f"{key}: {_written(value)}" for key, value in self.value.items())
             return f"{self.key}='{{{inner}}}'"
@@ -31,7 +33,7 @@ class Override:
         return f"{self.key}={_written(self.value)}"
 
     def applied(self, node: Mapping[str, Any]) -> dict[str, Any] | None:
-        """What it makes of a configuration; None where that has no such key."""
+        """Apply the override to a configuration; None where it lacks the key."""
         changed = deepcopy(dict(node))
         if self.key == "constraint":
             given = changed["constraint"] or {}
@@ -52,7 +54,7 @@ class Override:
 
 
 def first_valid(node: Mapping[str, Any], candidates: Iterable[Override]) -> Override | None:
-    """The first that changes the configuration into another valid one."""
+    """Return the first override that changes the configuration into another valid one."""
     return next((candidate for candidate in candidates if _is_valid(node, candidate)), None)
 
 
@@ -68,7 +70,7 @@ def _is_valid(node: Mapping[str, Any], override: Override) -> bool:
 
 
 def _option(group: str, name: str) -> Any:
-    """A group's option as its file has it."""
+    """Load a group's option from its file."""
     return OmegaConf.to_container(OmegaConf.load(CONF / group / f"{name}.yaml"))
 
 

@@ -1,4 +1,4 @@
-"""What may ail a run's pace: batches that come too late."""
+"""Rule on waiting for data."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from aeframe.monitoring.doctor.suggestions import Override
 
 
 class DataWaiting(Rule):
-    """Much of the time goes by in waiting for batches that are fetched from files."""
+    """Rule on time lost in waiting for batches that are read from files."""
 
     name = "data_waiting"
     patience = 2
@@ -40,5 +40,5 @@ class DataWaiting(Rule):
 
 
 def _at_hand(patient: Patient) -> bool:
-    """Whether samples are in memory, and only the batches are put together."""
+    """Check whether samples are in memory, where batches only have to be put together."""
     return patient.data.is_resident(patient.data.splits["train"].raw.nbytes)

@@ -10,10 +10,10 @@ from aeframe.training.resume.checkpoint_check import check_fits
 
 
 def find_beginning(attempt: Attempt, folder: Path, saved: Saved | None) -> Saved | None:
-    """Find the checkpoint to begin with, or None; the attempt is told what was tried before.
+    """Find the checkpoint to start from, or None, and tell the attempt about earlier retries.
 
-    saved: the last checkpoint in the folder. After a divergence an earlier one may be meant. Raises UserError
-    where a checkpoint does not belong to the run.
+    saved: the last checkpoint in the folder. After a divergence an earlier one may be needed.
+    Raises UserError where a checkpoint does not belong to the run.
     """
     if saved is not None:
         check_fits(saved, attempt.built.module, attempt.trainer)

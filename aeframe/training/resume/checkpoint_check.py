@@ -65,7 +65,7 @@ def check_fits(saved: Saved, module: AutoencoderModule, trainer: pl.Trainer) -> 
 
 
 def _is_same_data(saved: Any, now: Mapping[str, Any]) -> bool:
-    """Compare what two runs know of their data. Older runs did not keep all of it."""
+    """Compare the saved description of the data with the present one. Older runs saved less."""
     saved = as_mapping(saved)
     lacking = now.keys() - saved.keys()
     if "normalization" in lacking:  # its range was found by other rules
@@ -104,7 +104,7 @@ def _check(
 
 
 def _check_values(state: Mapping[str, Any], trained: Mapping[str, Tensor]) -> None:
-    """Check numbers that shapes and types say nothing of."""
+    """Check versions, weights, metrics and counts, which types and shapes do not cover."""
     version, metrics = state["pytorch-lightning_version"], state["callback_metrics"]
     if not isinstance(version, str) or not re.fullmatch(r"2\.\d+(\.\w+)*", version):
         raise UnfitError("it is of another Lightning's")
@@ -160,7 +160,7 @@ def _check_optimizer(states: Any, schedules: Any, module: AutoencoderModule) -> 
 
 
 def _first_state(shape: torch.Size, module: AutoencoderModule) -> dict[str, Any]:
-    """Return what the optimizer keeps of a weight of this shape after its first step."""
+    """Return the optimizer's state of a weight of this shape after one step."""
     weight = nn.Parameter(torch.zeros(shape))
     weight.grad = torch.zeros(shape)
     optimizer, _ = module.optimizer_and_schedule([weight])

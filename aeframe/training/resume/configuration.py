@@ -1,4 +1,4 @@
-"""A run that goes on: what its folder holds, and which keys may differ from those that it began with."""
+"""Configuration of a resumed run, and the keys that may differ from the original."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ ANEW = "Leave it out, or start a new run."
 
 
 def with_overrides(saved: Saved, words: Sequence[str], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The run's own configuration with what the command line says on top.
+    """Apply the command line to the run's own configuration.
 
-    words: of the command line. given: what they were composed to. Raises ConfigError for keys that would
-    make it another run.
+    words: of the command line. given: the configuration composed from them. Raises ConfigError for
+    keys that would make it another run.
     """
     node, wrong = with_data_found(harmless_here(saved.node), saved.folder), []
     is_repeated = not find_changes(saved, given)  # the command that the run began with
@@ -82,7 +82,9 @@ def keeping_metric(saved: Saved, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def harmless_here(node: dict[str, Any]) -> dict[str, Any]:
-    """The configuration, but for what lets a dataset write elsewhere: whose run it is, is not known."""
+    """Return the configuration without keys that let a dataset download or write elsewhere: the run
+    may be a stranger's.
+    """
     dataset = node.get("dataset")
     if not isinstance(dataset, dict):
         return dict(node)
@@ -94,7 +96,7 @@ def harmless_here(node: dict[str, Any]) -> dict[str, Any]:
 
 
 def _take(node: dict[str, Any], key: str, given: Mapping[str, Any]) -> None:
-    """Put what was given for a key, as a whole, in the place of what was there."""
+    """Set a key to the given value as a whole."""
     group, _, name = key.partition(".")
     if not name:
         node[group] = given[group]
@@ -112,9 +114,9 @@ def _is_as_before(key: str, saved: Saved, given: Mapping[str, Any]) -> bool:
 
 
 def check_same(saved: Saved, given: Mapping[str, Any]) -> None:
-    """Raise ConfigError where a configuration is that of another run.
+    """Raise ConfigError where the configuration is that of another run.
 
-    Another version's defaults, which nobody has typed, may make it one.
+    Changed defaults of another version may cause this, too.
     """
     if changed := find_changes(saved, given):
         onward = f"{get_command()} {shlex.quote(f'resume={saved.folder}')}"
@@ -126,9 +128,9 @@ def check_same(saved: Saved, given: Mapping[str, Any]) -> None:
 
 
 def find_changes(saved: Saved, given: Mapping[str, Any]) -> dict[str, Any]:
-    """What makes a configuration another run's: the keys, and what is given for them.
+    """Find the keys that make it another run, with their given values.
 
-    Of a group that was chosen anew only that is told, and not all that comes with it.
+    For a group with another option, only the group is returned.
     """
     others = [key for key in saved.node if _choice(saved.node[key]) != _choice(given.get(key))]
     changed = {key: _named(given.get(key)) for key in others if not is_harmless(key)}
@@ -143,7 +145,7 @@ def find_changes(saved: Saved, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _choice(node: Any) -> Any:
-    """What a group's option is told by: its class, or of the constraints theirs."""
+    """Return the classes that identify a group's option."""
     if not isinstance(node, Mapping):
         return None
     if "_target_" in node:
@@ -152,7 +154,7 @@ def _choice(node: Any) -> Any:
 
 
 def check_length(saved: Saved, node: Mapping[str, Any]) -> None:
-    """Raise UserError where a run that has not finished has trained for longer than is asked for."""
+    """Raise UserError where an unfinished run has trained longer than the given limit."""
     trainer = node.get("trainer")
     if saved.value is not None or not isinstance(trainer, Mapping):
         return
@@ -167,7 +169,7 @@ def check_length(saved: Saved, node: Mapping[str, Any]) -> None:
 
 
 def check_time(saved: Saved, node: Mapping[str, Any]) -> None:
-    """Raise UserError where a run that has finished would train on, and its time is over already."""
+    """Raise UserError where a finished run would train on, but its time limit is reached."""
     limit = as_mapping(node.get("trainer")).get("max_time")
     if not (isinstance(limit, str) and is_duration(limit)):
         return
@@ -195,7 +197,7 @@ def _refused(word: str, saved: Saved, remedy: str = ANEW) -> Problem:
 
 
 def _named(value: Any) -> str:
-    """What was chosen, in a word or two."""
+    """Format a value in a word or two."""
     if isinstance(value, Mapping):
         target = value.get("_target_")
         names = f"[{','.join(map(str, value))}]"

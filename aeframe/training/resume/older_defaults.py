@@ -1,4 +1,4 @@
-"""Defaults that have changed since a run was begun: its own command lets it go on with those that it had."""
+"""Older defaults: a run keeps the defaults that it was started with."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ from aeframe.training.resume.configuration import find_changes, is_harmless
 def with_own_defaults(
     saved: Saved, words: Sequence[str], given: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return what was given, with the run's own values where the defaults were others when it was begun.
+    """Return the given configuration with the run's own values where defaults have changed since it
+    was started.
 
-    words: of the command line. A key keeps what was given where these say other things of it than the words
-    that the run was begun with, and each key where they choose another option of a group.
+    words: of the command line. A key keeps its given value where the words differ from those the
+    run was started with. All keys do where the words choose another option of a group.
     """
     node = deepcopy(dict(given))
     others, begun = find_changes(saved, given), _begun_with(saved.folder)
@@ -52,7 +53,7 @@ def _put(node: dict[str, Any], key: Sequence[str], source: Mapping[str, Any]) ->
 
 
 def _begun_with(folder: Path) -> list[str] | None:
-    """The words of the command line that a run was begun with; None where they cannot be read."""
+    """Read the command-line words that a run was started with; None where they cannot be read."""
     try:
         words = yaml.safe_load(read_text(folder / ".hydra" / "overrides.yaml", LONGEST))
     except (yaml.YAMLError, OSError, ValueError, RecursionError):
