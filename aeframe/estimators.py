@@ -1,4 +1,4 @@
-"""Autoencoders as scikit-learn transformers: in pipelines, and in searches over their parameters."""
+"""Autoencoders as scikit-learn transformers, for pipelines and parameter searches."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ from aeframe.runs.containers import without_bfloat16
 from aeframe.runs.model import Model
 from aeframe.runs.model_file import load
 
-FEWEST = 3  # samples: one to train on, one for validation, one for the test
+FEWEST = 3  # samples: one each for training, validation and test
 GAUSSIAN = ("likelihood=gaussian",)
-ROUNDING = 1e-6  # what values may be off by
+ROUNDING = 1e-6  # tolerance of values
 SIZE = "model.latent_dim="
 
 
 class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """An autoencoder whose codes are the transformed samples.
 
-    model, constraint, network, normalization, max_epochs: as on the command line; None: what the variant,
-    or else the configuration brings. constraint: a name or several. latent_dim: None: the variant's own, or,
-    where that does not suit the number of features, half or twice as many. The likelihood is the variant's as
-    well, but that a table with values which it cannot take has a Gaussian one.
-    shape: of one sample, e.g. (1, 28, 28), where its features are an image's pixels. overrides: anything else
-    that the command line takes, such as ["constraint.topk.k=5", "optimizer.lr=3e-3"]. folder: where the run's
-    folder is left, with its curves and checkpoints, for one fit (a second one raises ValueError);
-    None: nowhere. verbose: whether the run shows its progress.
+    model, constraint, network, normalization, max_epochs: as on the command line; None: the default of the
+    variant, else that of the configuration. constraint: one name or several. latent_dim: None: the default of
+    the variant or, if that does not fit the number of features, half or twice that number. The likelihood is
+    that of the variant, or Gaussian for a table with values outside its range.
+    shape: that of one sample, e.g. (1, 28, 28), if features are the pixels of an image. overrides: other
+    words of the command line, e.g. ["constraint.topk.k=5", "optimizer.lr=3e-3"]. folder: keeps the run with
+    its curves and checkpoints, for one fit (a second one raises ValueError); None: keeps nothing.
+    verbose: prints the progress of the run.
 
-    A tenth of the samples picks the best epoch. What is computed after training is in double precision, so
-    that it does not depend on which samples are transformed together. model_: the trained `aeframe.Model`.
+    A tenth of the samples selects the best epoch. All methods after `fit` compute in double precision, so
+    that a result does not depend on the other samples of the call. model_: the trained `aeframe.Model`.
     """
 
     def __init__(
@@ -65,10 +65,9 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         self.random_state, self.verbose = random_state, verbose
 
     def fit(self, X: Any, y: Any = None) -> AutoencoderTransformer:  # noqa: N803
-        """Train on samples [N, D] of at least 3 x 2 numbers; y is not looked at.
+        """Train on samples [N, D], at least 3 x 2 numbers; y is ignored.
 
-        Raises ValueError for samples or parameters that cannot be trained, and TrainingError where the loss
-        becomes no number.
+        Raises ValueError for unusable samples or parameters, and TrainingError if the loss becomes NaN.
         """
         from pytorch_lightning.utilities.seed import isolate_rng
 
@@ -95,7 +94,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             try:
                 with contextlib.nullcontext() if self.verbose else contextlib.redirect_stdout(said):
                     run = folder or Path(scratch) / "run"
-                    self.model_ = self._trained(self._shaped(x), file, run)
+                    self.model_ = self._train(self._reshape(x), file, run)
             except UserError as error:
                 raise ValueError(str(error)) from error
             except Interrupted as end:
@@ -105,15 +104,17 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         return self
 
     def transform(self, X: Any) -> np.ndarray:  # noqa: N803
-        """The codes [N, latent_dim], float64, of samples [N, D]; of a variational model the means. Raises
-        NotFittedError before `fit`, and ValueError for samples of another D or with NaN.
+        """Encode samples [N, D] to codes [N, latent_dim], float64: the means if the model is variational.
+
+        Raises NotFittedError before `fit`, and ValueError for samples of another D or with NaN.
         """
-        x = self._checked(X)
+        x = self._check(X)
         return self.model_.encode(x)
 
     def inverse_transform(self, X: Any) -> np.ndarray:  # noqa: N803
-        """The samples [N, D], in the units of those that it was fitted to, of codes [N, latent_dim]. Raises
-        as `transform` does.
+        """Decode codes [N, latent_dim] to samples [N, D], in the units of the training samples.
+
+        Raises as `transform` does.
         """
         check_is_fitted(self)
         codes = check_array(X, dtype=np.float64, input_name="X")
@@ -123,33 +124,34 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             raise ValueError(str(error)) from error
 
     def score(self, X: Any, y: Any = None) -> float:  # noqa: N803
-        """Minus the mean squared error of the reconstructions, per feature in normalised units: more is
-        better, as searches want it.
+        """Compute minus the mean squared error of the reconstructions, per feature in normalised units.
+
+        A larger score is better, as scikit-learn's searches expect.
         """
-        x = self._checked(X)
+        x = self._check(X)
         return -float(self.model_.score(x).mean())
 
-    def _checked(self, given: Any) -> np.ndarray:
+    def _check(self, given: Any) -> np.ndarray:
         check_is_fitted(self)
         x = without_bfloat16(given)
-        return self._shaped(validate_data(self, x, dtype=np.float64, reset=False))
+        return self._reshape(validate_data(self, x, dtype=np.float64, reset=False))
 
-    def _shaped(self, x: np.ndarray) -> np.ndarray:
+    def _reshape(self, x: np.ndarray) -> np.ndarray:
         if self.shape is None:
             return x
         if math.prod(self.shape) != x.shape[1]:
             raise ValueError(f"shape={tuple(self.shape)}: X has {x.shape[1]} features.")
         return x.reshape(-1, *self.shape)
 
-    def _trained(self, x: np.ndarray, file: Path, folder: Path) -> Model:
+    def _train(self, x: np.ndarray, file: Path, folder: Path) -> Model:
         with delay_sigint():
             from aeframe.config.check import check
             from aeframe.training.run import run
 
         np.save(file, x)
-        node = self._configuration()
+        node = self._compose()
         if self.shape is None and self._is_outside_support(x, node):
-            node = self._configuration(*GAUSSIAN)
+            node = self._compose(*GAUSSIAN)
         node["dataset"] |= {"path": str(file), "layout": "flat" if self.shape is None else "chw"}
         self._choose_size(node)
         check(node)
@@ -160,10 +162,10 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         run(node, folder.resolve())
         return load(folder)
 
-    def _configuration(self, *more: str) -> dict[str, Any]:
+    def _compose(self, *more: str) -> dict[str, Any]:
         """Compose the configuration as the command line does. more: words before the overrides."""
         from aeframe.cli.command_line import parse
-        from aeframe.cli.hydra_errors import explained
+        from aeframe.cli.hydra_errors import translate_errors
         from aeframe.cli.run_folders import Folders
         from aeframe.config.node import plain
 
@@ -180,17 +182,17 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         words += [
             f"trainer.max_epochs={self.max_epochs}",
             f"seed={check_random_state(self.random_state).randint(2**31)}",
-            f"dataset.test_fraction={1e-9}",  # one sample: the test is the caller's
+            f"dataset.test_fraction={1e-9}",  # one sample: the caller has other test data
             "evaluation.images=32",
         ]
         command = parse([*words, *more, *self.overrides])
         Folders(make=False).register()
-        with explained(command):
+        with translate_errors(command):
             cfg, *_ = command.compose()
         return plain(cfg)
 
     def _is_outside_support(self, x: np.ndarray, node: Mapping[str, Any]) -> bool:
-        """Check whether the likelihood cannot take these values, and nobody asked for it."""
+        """Check whether values lie outside the range of the likelihood, unless the user chose it."""
         from aeframe.config.targets import resolve
 
         if any(word.partition("=")[0].startswith("likelihood") for word in self.overrides):
@@ -199,7 +201,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         return bool(x.min() < low - ROUNDING or x.max() > high + ROUNDING)
 
     def _choose_size(self, node: dict[str, Any]) -> None:
-        """Where the variant's own code size does not suit the features, take half or twice as many."""
+        """Choose the code size: the default of the variant, else half or twice the number of features."""
         from aeframe.config.check import check
 
         own, count = node["model"]["latent_dim"], self.n_features_in_
@@ -209,4 +211,4 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             node["model"]["latent_dim"] = size
             with contextlib.suppress(UserError):
                 return check(node)
-        node["model"]["latent_dim"] = own  # of which the caller is then told
+        node["model"]["latent_dim"] = own  # the caller then gets its error

@@ -158,7 +158,7 @@ WORDS: list[tuple[str, Any, list[str]]] = [
 def test_the_same_words_make_the_same_model_as_on_the_command_line(
     compose: Callable[..., DictConfig], model: str, constraint: Any, words: list[str]
 ) -> None:
-    made = AutoencoderTransformer(model, constraint=constraint, overrides=words)._configuration()
+    made = AutoencoderTransformer(model, constraint=constraint, overrides=words)._compose()
     names = [constraint] if isinstance(constraint, str) else constraint
     chosen = [] if constraint is None else [f"constraint=[{','.join(names)}]"]
     typed = plain(compose(f"model={model}", "dataset=array", *chosen, *words))
@@ -180,7 +180,7 @@ def test_the_size_of_the_code_is_the_variants_where_that_suits_the_features() ->
     for (model, features), units in sizes.items():
         network = AutoencoderTransformer(model)
         network.n_features_in_ = features
-        node = network._configuration()
+        node = network._compose()
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("aeframe.data.Array.shape", lambda _, n=features: (n,))
             patch.setattr("aeframe.data.Array.problems", lambda _: [])
@@ -211,7 +211,7 @@ def test_a_variational_one_takes_any_table_by_default() -> None:
 def test_a_likelihood_that_suits_the_values_or_was_asked_for_stays() -> None:
     table = np.random.default_rng(0).uniform(size=(40, 6))
     network = AutoencoderTransformer("variational")
-    node = network._configuration()
+    node = network._compose()
     assert not network._is_outside_support(table, node)
     scaled = (table - table.min(0)) / np.ptp(table, 0)  # as MinMaxScaler does, up to rounding
     assert not network._is_outside_support(scaled * (1 + 1e-15) - 1.6e-22, node)

@@ -60,9 +60,8 @@ class CheckedLoader(ConfigLoader):
         cfg = self.load_configuration(name, words, RunMode.RUN)
         node = _hydra_node(cfg)
         check_sweep(node, node["overrides"]["hydra"])
-        OmegaConf.copy_cache(
-            from_config=master_config, to_config=cfg
-        )  # one time stamp for all jobs
+        # one time stamp for all jobs
+        OmegaConf.copy_cache(from_config=master_config, to_config=cfg)
         return cfg
 
     def get_search_path(self) -> ConfigSearchPath:

@@ -1,4 +1,4 @@
-"""The command line as Hydra will read it, and Hydra's complaints in our words."""
+"""The command line: flags, overrides, and the words that Hydra gets."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from typing import Any, NoReturn
 
 from aeframe.cli.hydra_keys import is_new_folder
 from aeframe.config.composition import CONF
-from aeframe.config.override_words import AUTOMATIC, key_of, quoted
+from aeframe.config.override_words import AUTOMATIC, key_of, quote
 from aeframe.core.errors import UserError, build_read_error, find_closest
 from aeframe.core.local_paths import expand_path
 
-FLAGS: dict[tuple[str, ...], bool | str] = {  # Hydra's, and whether a value follows
+FLAGS: dict[tuple[str, ...], bool | str] = {  # of Hydra; the value says if an argument follows
     ("--config-name", "-cn"): True,
     ("--config-dir", "-cd"): True,
     ("--config-path", "-cp"): True,
@@ -34,16 +34,19 @@ FLAGS: dict[tuple[str, ...], bool | str] = {  # Hydra's, and whether a value fol
 }
 
 QUOTING = (
-    "Write KEY=VALUE; a value with spaces or any of , = ~ [ ] { } ( ) has quotes of its own inside "
-    "those for the shell: 'dataset.path=\"my, file.npy\"'."
+    "Write KEY=VALUE. Put a value with spaces or any of , = ~ [ ] { } ( ) in quotes inside the "
+    "quotes of the shell: 'dataset.path=\"my, file.npy\"'."
 )
 
 
 @dataclass(frozen=True)
 class Command:
-    """A command line. argv: as Hydra gets it. overrides: its GROUP=OPTION and KEY=VALUE words.
-    flags: those that say where the configuration lies. resume: auto, retry, a run's folder, or nothing.
-    asks: whether it is for help.
+    """A command line.
+
+    argv: the words for Hydra. overrides: the GROUP=OPTION and KEY=VALUE words among them. flags: those that
+    locate the configuration. folders: the folders of the configuration. name: of the primary file. multirun:
+    a sweep by -m. trains: the command trains. resume: auto, retry, the folder of a run, or None. asks: the
+    command asks for help.
     """
 
     argv: list[str]
@@ -56,37 +59,36 @@ class Command:
     resume: str | None
     asks: bool
 
-    def names(self, key: str) -> bool:
-        """Whether the command line says something of this key."""
+    def has_override(self, key: str) -> bool:
+        """Check whether an override sets this key."""
         return any(key_of(word) == key for word in self.overrides)
 
     @property
     def sweep(self) -> Path | None:
-        """The folder of the sweep, if the command line names one."""
+        """Folder of the sweep, if the command line names one."""
         said = [w.partition("=")[2] for w in self.overrides if key_of(w) == "hydra.sweep.dir"]
         return (
-            expand_path(unquoted(said[-1]), f"hydra.sweep.dir={unquoted(said[-1])}")
-            if said
-            else None
+            expand_path(unquote(said[-1]), f"hydra.sweep.dir={unquote(said[-1])}") if said else None
         )
 
-    def going_on(self, folder: Path) -> Command:
-        """The same, for a run that goes on in this folder."""
+    def resume_in(self, folder: Path) -> Command:
+        """Return the command that resumes the run in this folder."""
         where = str(folder)
-        # a folder that is called ~name would be taken for the home of a user
+        # a folder named ~x would mean the home of user x
         where = f"./{where}" if where.startswith("~") else where
-        return self._with(f"hydra.run.dir={quoted(where)}").writing_no_configuration()
+        return self._with(f"hydra.run.dir={quote(where)}").keep_configuration()
 
-    def writing_no_configuration(self) -> Command:
-        """The same, where what .hydra/ says of a run that goes on stays as it is."""
+    def keep_configuration(self) -> Command:
+        """Return the command that leaves the .hydra/ of a resumed run unchanged."""
         return self._with("hydra.output_subdir=null")
 
     def _with(self, word: str) -> Command:
         return replace(self, argv=[*self.argv, word], overrides=[*self.overrides, word])
 
     def compose(self) -> tuple[Any, Path | None, bool]:
-        """The configuration of a single run, its folder unless that is to be a new one, and whether it is
-        that of a sweep's jobs, as an experiment may say.
+        """Compose the configuration of a single run.
+
+        Returns it with the folder of the run, None for a new one, and True if an experiment makes it a sweep.
         """
         from hydra import compose, initialize_config_dir
         from hydra.types import RunMode
@@ -115,10 +117,10 @@ class Command:
 
 
 class Flags(argparse.ArgumentParser):
-    """Hydra's flags, whose mistakes are told like all others."""
+    """A parser of Hydra's flags that raises UserError."""
 
     def error(self, message: str) -> NoReturn:
-        """Of a flag without its value: `argument --name/-n: expected one argument`."""
+        """Raise UserError from a message such as `argument --name/-n: expected one argument`."""
         where, _, what = message.removeprefix("argument ").partition(": ")
         raise UserError(where, what, "See python train.py --help.")
 
@@ -126,8 +128,8 @@ class Flags(argparse.ArgumentParser):
 def parse(argv: Sequence[str]) -> Command:
     """Divide the command line into flags and overrides.
 
-    A plain KEY=VALUE is given to Hydra as ++KEY=VALUE: an unknown key then reaches our own check,
-    which names the nearest one and finds all other mistakes as well, instead of stopping Hydra.
+    A plain KEY=VALUE becomes ++KEY=VALUE: Hydra then accepts an unknown key, and aeframe's own check names
+    the nearest one together with all other mistakes.
     """
     parser = Flags(add_help=False, allow_abbrev=False)
     for names, value in FLAGS.items():
@@ -141,7 +143,7 @@ def parse(argv: Sequence[str]) -> Command:
     _refuse_pairs(options)
     folders = [CONF]
     if options.config_dir:
-        folders.append(_own_folder(options.config_dir))
+        folders.append(_find_own_folder(options.config_dir))
     for word in words:
         if word.startswith("-"):
             raise UserError(word, "unknown option", "See python train.py --help.")
@@ -153,9 +155,9 @@ def parse(argv: Sequence[str]) -> Command:
         is_group = any((f / group).is_dir() for f in folders)
         unnamed = r"[\d.+-]+|true|false" + ("" if group in ("experiment", "debug") else "|null")
         if is_group and re.fullmatch(unnamed, value):
-            raise no_option(group, value, folders)  # a name, where Hydra would look for a number
-    completes = options.shell_completion  # its words are no overrides
-    overrides = words if completes else [_forced(word, folders) for word in words]
+            raise no_option(group, value, folders)  # Hydra would read a number or a constant
+    completes = options.shell_completion  # its words are not overrides
+    overrides = words if completes else [_force(word, folders) for word in words]
     flags = []
     for name in ("config_name", "config_dir", "config_path"):
         if (value := getattr(options, name)) is not None:
@@ -169,13 +171,13 @@ def parse(argv: Sequence[str]) -> Command:
         name=options.config_name or "config",
         multirun=options.multirun,
         trains=not any(getattr(options, name) for name in idle),
-        resume=_resume(words),
+        resume=_read_resume(words),
         asks=options.help,
     )
 
 
 def _refuse_pairs(options: argparse.Namespace) -> None:
-    """Raise UserError for flags that Hydra does not take together."""
+    """Raise UserError for flags that exclude each other."""
     if options.resolve and not (options.cfg or options.help):
         raise UserError("--resolve", "belongs to --cfg", "Write --cfg job --resolve.")
     asked = ("run", "multirun", "cfg", "info", "shell_completion")
@@ -184,8 +186,8 @@ def _refuse_pairs(options: argparse.Namespace) -> None:
         raise UserError(" ".join(given), "do not go together", "Write one of them.")
 
 
-def _own_folder(name: str) -> Path:
-    """The user's own configuration. Raises UserError where it cannot be looked into."""
+def _find_own_folder(name: str) -> Path:
+    """Find the user's own configuration folder. Raises UserError if it cannot be read."""
     folder, where = Path(name).resolve(), f"--config-dir {name}"
     try:
         if not folder.is_dir():
@@ -198,29 +200,29 @@ def _own_folder(name: str) -> Path:
     return folder
 
 
-def as_typed(key: str, value: str) -> str:
-    """A word of the command line that gives a text to a key, with quotes for Hydra and for the shell."""
+def write_override(key: str, value: str) -> str:
+    """Write KEY=VALUE for a text, with quotes for Hydra and for the shell."""
     plain = re.search(r'["\\\\]', value) is None
-    inner = f'"{value}"' if plain else quoted(value)
+    inner = f'"{value}"' if plain else quote(value)
     return shlex.quote(f"{key}={inner}")
 
 
-def _resume(words: Sequence[str]) -> str | None:
+def _read_resume(words: Sequence[str]) -> str | None:
     said = [w.partition("=")[2] for w in words if key_of(w) == "resume" and not w.startswith("~")]
-    return None if not said or said[-1] == "null" else unquoted(said[-1])
+    return None if not said or said[-1] == "null" else unquote(said[-1])
 
 
-def _forced(word: str, folders: Sequence[Path]) -> str:
+def _force(word: str, folders: Sequence[Path]) -> str:
     key = word.partition("=")[0]
-    if key.lstrip("+") == "resume" and (run := _resume([word])) is not None:
-        # the name of a folder, which seldom is what Hydra takes for a text
-        return f"++resume={run if run in AUTOMATIC else quoted(run)}"
+    if key.lstrip("+") == "resume" and (run := _read_resume([word])) is not None:
+        # names of folders often need quotes in Hydra
+        return f"++resume={run if run in AUTOMATIC else quote(run)}"
     value = word.partition("=")[2]
     if re.fullmatch(r"\+*hydra\.(run|sweep)\.dir", key) and value.startswith("~"):
-        value = os.path.expanduser(value)  # which Hydra leaves to the shell, and that to Hydra
+        value = os.path.expanduser(value)  # neither the shell nor Hydra expands it
         word = f"{key}={value}"
     if _needs_quotes(value):
-        word = f"{key}={quoted(value)}"
+        word = f"{key}={quote(value)}"
     group = key.partition("@")[0]
     if "=" not in word or re.match(r"[+~]|hydra[./]", word) or "@" in key or "/" in key:
         return word
@@ -228,9 +230,9 @@ def _forced(word: str, folders: Sequence[Path]) -> str:
 
 
 def _needs_quotes(value: str) -> bool:
-    """Check for a text with characters that Hydra knows only inside quotes: it is the name of a file.
+    """Check for a name of a file with characters that Hydra accepts only inside quotes.
 
-    Lists, mappings, choices, interpolations and what has quotes are left to Hydra.
+    Lists, mappings, choices, interpolations and quoted texts are left to Hydra.
     """
     if re.search(r"[][,=(){}$]", value) or re.fullmatch(r"([\"']).*\1", value):
         return False
@@ -238,7 +240,7 @@ def _needs_quotes(value: str) -> bool:
 
 
 def no_option(group: str, option: str, folders: Sequence[Path]) -> UserError:
-    """An option that is not among those of its group."""
+    """Build the error for an unknown option of a group."""
     files = (f for folder in folders for f in (folder / group).glob("*.yaml"))
     known = sorted({file.stem for file in files if file.is_file()})
     close = find_closest(option, known)
@@ -246,8 +248,8 @@ def no_option(group: str, option: str, folders: Sequence[Path]) -> UserError:
     return UserError(f"{group}={option}", "no such option", f"{hint}There are {', '.join(known)}.")
 
 
-def unquoted(value: str) -> str:
-    """What a value says that may have quotes, as Hydra wants them."""
+def unquote(value: str) -> str:
+    """Remove the quotes that Hydra needs, if a value has any."""
     quote = value[:1]
     if len(value) > 1 and quote in ("'", '"') and value.endswith(quote):
         return value[1:-1].replace(f"\\{quote}", quote)

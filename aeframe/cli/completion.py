@@ -1,4 +1,4 @@
-"""What a word of the training command may become, for a shell that completes it; read without Hydra."""
+"""Completion of the words of `aeframe train`, without importing Hydra."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from aeframe.cli.command_line import FLAGS
-from aeframe.cli.help import groups
-from aeframe.config.composition import Choice, chosen, composed
+from aeframe.cli.help import find_groups
+from aeframe.config.composition import Choice, choose_options, compose_options
 from aeframe.config.override_words import AUTOMATIC
 
 FLAG = "--complete"
-"""With which the shell asks: the line, and where the cursor is."""
+"""The flag of a shell that asks for completions. The line and the position of the cursor follow."""
 
 
-def completions(line: str, point: int) -> list[str]:
-    """What the word before the cursor may become. line: with the command, `aeframe train ...`."""
+def list_completions(line: str, point: int) -> list[str]:
+    """List completions of the word before the cursor. line: the whole line, `aeframe train ...`."""
     *before, word = line[:point].split(" ")
     if before and before[-1] in ("--cfg", "-c"):
         found = ["job", "hydra", "all"]
@@ -24,26 +24,26 @@ def completions(line: str, point: int) -> list[str]:
         found = [name for names in FLAGS for name in names if name.startswith("--")]
     elif "=" in word:
         key, _, value = word.partition("=")
-        found = list(_values(key, value, composed(_choice(before))))
+        found = list(_list_values(key, value, compose_options(_read_choice(before))))
     else:
-        found = list(_keys(word, composed(_choice(before))))
+        found = list(_list_keys(word, compose_options(_read_choice(before))))
     return [text for text in found if text.startswith(word)]
 
 
-def _choice(words: Sequence[str]) -> Choice:
-    """What the words before chose; of a sweep's options all constraints, and else the first."""
+def _read_choice(words: Sequence[str]) -> Choice:
+    """Read the options that the words choose: all constraints, and the first option of other groups."""
     said = Choice()
     for word in words:
         group, _, value = word.partition("=")
         names = re.findall(r"\w+", value)
-        if group in groups() and names:
+        if group in find_groups() and names:
             said[group] = names if group == "constraint" else names[:1]
-    return chosen(said)
+    return choose_options(said)
 
 
-def _values(key: str, value: str, node: Any) -> Iterator[str]:
-    """Options, of which several may be written as [A,B] or A,B; and the values that keys have names for."""
-    if (options := groups().get(key)) is not None:
+def _list_values(key: str, value: str, node: Any) -> Iterator[str]:
+    """List options, also inside [A,B] or A,B, and the named values of keys."""
+    if (options := find_groups().get(key)) is not None:
         written = re.match(r"(?:.*[\[,])?", value)
         before = written[0] if written else ""
         taken = re.findall(r"\w+", before)
@@ -55,11 +55,11 @@ def _values(key: str, value: str, node: Any) -> Iterator[str]:
     yield from (f"{key}={name}" for name in names)
 
 
-def _keys(word: str, node: Any) -> Iterator[str]:
-    """Groups, and the keys one level below what is written."""
+def _list_keys(word: str, node: Any) -> Iterator[str]:
+    """List groups, and the keys one level below the typed ones."""
     *above, last = word.split(".")
     if not above:
-        yield from (f"{group}=" for group in groups())
+        yield from (f"{group}=" for group in find_groups())
     for name in above:
         node = node.get(name) if isinstance(node, dict) else None
     for name, below in (node or {}).items() if isinstance(node, dict) else ():

@@ -1,4 +1,4 @@
-"""The end of the process: its status, and mistakes in words."""
+"""The end of the process: its exit status, and errors as messages."""
 
 from __future__ import annotations
 
@@ -9,49 +9,47 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from aeframe.cli.slurm import requeue
-from aeframe.cli.stdout import heard
+from aeframe.cli.stdout import checked_stdout
 from aeframe.core.errors import TrainingError, UserError
+from aeframe.core.process import is_first_process
 from aeframe.core.signals import REQUEUE, Interrupted
 
 
 def end_with(work: Callable[[], int]) -> NoReturn:
-    """End the process with the work's status, or with what went wrong in it, in words."""
+    """End the process with the exit status of `work`, or print its error as a message and exit.
+
+    Of several processes that train together only the first one prints.
+    """
     try:
-        with heard():
+        with checked_stdout():
             status = work()
         sys.exit(status)
     except UserError as error:
-        if _speaks():
+        if is_first_process():
             report(error)
         sys.exit(2)
     except TrainingError as error:
-        if _speaks():
+        if is_first_process():
             print(f"aeframe: {error}", file=sys.stderr)
         sys.exit(1)
     except Interrupted as end:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # one more would break off the end itself
-        if _speaks():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would break off this end
+        if is_first_process():
             requeued = f"; {requeue()}" if end.requeues and end.number == REQUEUE else ""
             print(f"aeframe: {end}{requeued}", file=sys.stderr, flush=True)
-        sys.exit(end.status if _speaks() else 0)  # Lightning ends all where a rank fails
+        # Lightning ends all processes as soon as one of them fails
+        sys.exit(end.status if is_first_process() else 0)
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         print("aeframe: interrupted", file=sys.stderr)
         sys.exit(130)
-    except BrokenPipeError:  # whoever read the output has seen enough
+    except BrokenPipeError:  # the reader, such as head, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
 
 
-def _speaks() -> bool:
-    """Whether this process does, of those that train together."""
-    from aeframe.core.process import is_first_process
-
-    return is_first_process()
-
-
 def report(error: UserError) -> None:
-    """All mistakes, one line each, on stderr."""
+    """Print all mistakes on stderr, one line each."""
     count = len(error.problems)
     if count > 1:
         print(f"aeframe: {count} mistakes", file=sys.stderr)

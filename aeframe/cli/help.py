@@ -1,11 +1,11 @@
-"""What there is to choose: the groups in conf/ and their options; read without Hydra."""
+"""The text of `--help`: groups and their options, without importing Hydra."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from aeframe.config.composition import CONF, chosen
+from aeframe.config.composition import CONF, choose_options
 from aeframe.core.process import get_command
 
 ORDER = ("model", "constraint", "dataset", "network", "likelihood", "hardware", "experiment")
@@ -21,16 +21,16 @@ aeframe trains autoencoders from configuration.
 
   model=sparse --cfg job               shows all keys and their values
   -m model=sparse,denoising seed=0,1   a sweep: every pair, ending in a table
-  hydra.run.dir=FOLDER resume=auto     begins, or goes on: the same command
-  resume=FOLDER trainer.max_epochs=40  trains a finished run on
-  --config-dir FOLDER                  your own FOLDER/GROUP/OPTION.yaml as well
-  aeframe --help                       puts a trained network to work
+  hydra.run.dir=FOLDER resume=auto     starts the run, or resumes it
+  resume=FOLDER trainer.max_epochs=40  trains a finished run further
+  --config-dir FOLDER                  adds your own FOLDER/GROUP/OPTION.yaml
+  aeframe --help                       shows the verbs for trained networks
   aeframe --completion bash            completes aeframe train in your shell
 """
 
 
-def groups(folders: Sequence[Path] = (CONF,)) -> dict[str, dict[str, Path]]:
-    """Each group's options and their files, in the order in which one chooses."""
+def find_groups(folders: Sequence[Path] = (CONF,)) -> dict[str, dict[str, Path]]:
+    """Find the files of the options of each group, in the order in which a user chooses."""
     found = dict[str, dict[str, Path]]()
     for file in sorted(f for folder in folders for f in folder.glob("*/*.yaml") if f.is_file()):
         found.setdefault(file.parent.name, {})[file.stem] = file
@@ -41,19 +41,19 @@ def groups(folders: Sequence[Path] = (CONF,)) -> dict[str, dict[str, Path]]:
     }
 
 
-def summary(file: Path) -> str:
-    """What an option is: the first line of comment in its file."""
+def read_summary(file: Path) -> str:
+    """Read the first line of comment in the file of an option."""
     comments = (line[2:] for line in file.read_text("utf-8").splitlines() if line[:2] == "# ")
     return next((line for line in comments if not line.startswith("@package")), "")
 
 
-def help_text(folders: Sequence[Path] = (CONF,)) -> str:
-    """What --help prints: every option in one line."""
-    default, lines = chosen({}), list[str]()
-    for group, options in groups(folders).items():
+def write_help(folders: Sequence[Path] = (CONF,)) -> str:
+    """Write the text of --help, with one line for each option."""
+    default, lines = choose_options({}), list[str]()
+    for group, options in find_groups(folders).items():
         name = group
         for option, file in options.items():
             mark = "*" if option in default.get(group, ()) else " "
-            lines.append(f"{name:<10} {mark}{option:<15} {summary(file)}".rstrip())
+            lines.append(f"{name:<10} {mark}{option:<15} {read_summary(file)}".rstrip())
             name = ""
     return HELP.format(called=get_command(), options="\n".join(lines))

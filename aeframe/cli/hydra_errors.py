@@ -1,4 +1,4 @@
-"""Hydra's complaints, and those of the files that it reads, in our words."""
+"""Translation of errors from Hydra, OmegaConf and configuration files to messages for users."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from aeframe.cli.command_line import QUOTING, Command, as_typed, no_option, unquoted
+from aeframe.cli.command_line import QUOTING, Command, no_option, unquote, write_override
 from aeframe.core.errors import MachineError, UserError, describe_error, find_closest
 from aeframe.core.files import DISK, find_filename, find_os_error
 
@@ -15,7 +15,7 @@ FOLDER = (
     *(errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP),
     *(errno.EACCES, errno.EPERM),
 )
-"""What the operating system says of a folder that is none or may not be written to."""
+"""Errors of the operating system for a folder that cannot be made or written into."""
 
 EXTRAS = {
     "joblib": "sweep",
@@ -23,12 +23,12 @@ EXTRAS = {
     "submitit_local": "slurm",
     "submitit_slurm": "slurm",
 }
-"""Hydra's launchers and sweepers that come as packages of their own, and the extra that brings them."""
+"""Launchers and sweepers of Hydra in packages of their own, and the extra that installs them."""
 
 
 @contextmanager
-def explained(command: Command) -> Iterator[None]:
-    """Turn Hydra's exceptions into one clear line with the nearest name."""
+def translate_errors(command: Command) -> Iterator[None]:
+    """Raise UserError, with the nearest name, for an exception from Hydra."""
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError
@@ -38,10 +38,10 @@ def explained(command: Command) -> Iterator[None]:
     except (HydraException, OmegaConfBaseException, YAMLError) as error:
         if (why := find_os_error(error)) is not None and why.errno in (*FOLDER, *DISK):
             raise _unwritable(why, command) from error
-        raise _translated(error, command) from error
+        raise _translate(error, command) from error
     except UnicodeDecodeError as error:
         raise UserError(
-            _undecodable(command), "is no text in UTF-8", "Correct the file."
+            _find_undecodable(command), "is not UTF-8 text", "Correct the file."
         ) from error
     except OSError as error:
         if error.errno not in (*FOLDER, *DISK):
@@ -50,22 +50,22 @@ def explained(command: Command) -> Iterator[None]:
 
 
 def _unwritable(error: OSError, command: Command) -> UserError | MachineError:
-    """A run's folder that cannot be made or written into."""
-    where = find_filename(error) or _folder(command)
+    """Build the error for a folder of a run that cannot be made or written into."""
+    where = find_filename(error) or _find_folder(command)
     if error.errno in DISK and error.errno != errno.EROFS:
         return MachineError(f"{where} could not be written ({describe_error(error)}).")
     remedy = "Write hydra.run.dir=FOLDER (-m: hydra.sweep.dir) where you may write."
     return UserError(where, describe_error(error), remedy)
 
 
-def _folder(command: Command) -> str:
-    """Where it writes, as far as it says so."""
+def _find_folder(command: Command) -> str:
+    """Find the folder that the command writes into, as far as it says so."""
     said = [word.partition("=")[2] for word in command.overrides if word.startswith("hydra.")]
     return said[-1].strip("\"'") if said else "outputs"
 
 
-def _undecodable(command: Command) -> str:
-    """The first of the files that cannot be read as text."""
+def _find_undecodable(command: Command) -> str:
+    """Find the first configuration file that is not UTF-8 text."""
     for file in (f for folder in command.folders for f in sorted(folder.rglob("*.yaml"))):
         try:
             file.read_text("utf-8")
@@ -76,7 +76,7 @@ def _undecodable(command: Command) -> str:
     return "configuration"
 
 
-def _translated(error: Exception, command: Command) -> UserError:
+def _translate(error: Exception, command: Command) -> UserError:
     from hydra.errors import OverrideParseException
     from yaml import YAMLError
 
@@ -84,7 +84,8 @@ def _translated(error: Exception, command: Command) -> UserError:
         word = error.override.removeprefix("++")
         key, _, value = word.partition("=")
         if value and re.fullmatch(r"[\w.]+", key) and not value.startswith(("[", "{")):
-            remedy = f"Write {as_typed(key, unquoted(value))} for a text or the name of a file."
+            written = write_override(key, unquote(value))
+            remedy = f"Write {written} for a text or the name of a file."
             return UserError(word, "cannot be read", remedy)
         cut = " A list has no spaces: [A,B]." if word.count("[") > word.count("]") else ""
         return UserError(word, "cannot be read", QUOTING + cut)
@@ -92,7 +93,7 @@ def _translated(error: Exception, command: Command) -> UserError:
         mark = getattr(error, "problem_mark", None)
         where = f"{mark.name}, line {mark.line + 1}" if mark else "configuration"
         return UserError(
-            where, getattr(error, "problem", None) or "is no YAML", "Correct the file."
+            where, getattr(error, "problem", None) or "is not valid YAML", "Correct the file."
         )
     text = str(error)
     for pattern, explain in EXPLANATIONS.items():
@@ -110,7 +111,7 @@ def _no_variable(found: re.Match[str], command: Command) -> UserError:
     name = found["name"]
     remedy = f"Set {name}."
     if name.startswith("SLURM_"):
-        remedy = "hardware=slurm belongs inside a job of Slurm's; elsewhere write hardware=ddp."
+        remedy = "Use hardware=slurm inside a Slurm job only; elsewhere write hardware=ddp."
     return UserError(f"environment variable {name}", "is not set", remedy)
 
 
@@ -144,7 +145,7 @@ def _no_plugin(found: re.Match[str], command: Command) -> UserError:
 def _no_mapping(found: re.Match[str], command: Command) -> UserError:
     where = f"{found['file']}.yaml"
     if (key := re.search(r":\n(?P<what>.+)\n +full_key: (?P<key>\S+)", found["said"])) is not None:
-        what = f"{key['key']} cannot be set so ({key['what'].rstrip('.')})"
+        what = f"{key['key']} cannot be set this way ({key['what'].rstrip('.')})"
         return UserError(where, what, "See --cfg hydra for all keys.")
     return UserError(where, "cannot be used", "It must hold lines of KEY: VALUE.")
 
@@ -159,8 +160,8 @@ def _several(found: re.Match[str], command: Command) -> UserError:
     key, _, value = word.partition("=")
     remedy = "Add -m, or write [A,B] for a list."
     if key.endswith(("path", "root", "dir", "cache")):
-        remedy = f"Add -m, or write {as_typed(key, value)} for a name with a comma."
-    return UserError(word, "several values, which only a sweep takes", remedy)
+        remedy = f"Add -m, or write {write_override(key, value)} for a name with a comma."
+    return UserError(word, "several values need a sweep", remedy)
 
 
 def _twice(found: re.Match[str], command: Command) -> UserError:
@@ -174,7 +175,7 @@ def _twice(found: re.Match[str], command: Command) -> UserError:
 
 
 def _nothing(found: re.Match[str], command: Command) -> UserError:
-    return UserError(f"~{found['key']}", "there is nothing to take away", "Leave it out.")
+    return UserError(f"~{found['key']}", "there is nothing to delete", "Leave it out.")
 
 
 EXPLANATIONS: dict[str, Callable[[re.Match[str], Command], UserError]] = {
@@ -191,4 +192,4 @@ EXPLANATIONS: dict[str, Callable[[re.Match[str], Command], UserError]] = {
     r"Could not delete from config. '(?P<key>[^']+)'": _nothing,
     r"Multiple values for (?P<group>[^. ]+)\.": _twice,
 }
-"""What Hydra and OmegaConf say, and who says it better."""
+"""Patterns of messages from Hydra and OmegaConf, and the functions that translate them."""

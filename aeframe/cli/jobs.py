@@ -1,4 +1,4 @@
-"""What Hydra calls for each job: it checks, trains, and takes note of what went wrong."""
+"""Jobs, which Hydra calls: each one checks, trains, and records its errors."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from aeframe.runs.foreign_files import Beginning
 
 
 class Jobs:
-    """What Hydra calls for each job.
+    """The function that Hydra calls for each job, with its state.
 
-    keep_configurations: whether .hydra/ is written here, of jobs that train, and not by Hydra of all: in the
-    folder of an earlier sweep that of another job would be lost. goes_on: whether the job that runs
-    would go on in its folder if it were started again. beginning: of a run in a folder that was named.
+    keep_configurations: write .hydra/ here, and only for jobs that train. Hydra would write it for all, and
+    overwrite that of another job in the folder of an earlier sweep. goes_on: the current job would resume
+    in its folder if it were started again. beginning: the state of a named folder before the run.
     """
 
     def __init__(self, command: Any, folders: Any) -> None:
@@ -32,22 +32,22 @@ class Jobs:
         self.beginning: Beginning | None = None
 
     def check(self, cfg: Any, folder: Path | None) -> bool:
-        """Raise ConfigError with every mistake in the configuration. folder: the run's, if it is known.
+        """Raise ConfigError with every mistake in the configuration. folder: that of the run, if known.
 
-        Returns whether there is a checkpoint to go on from.
+        Returns True if there is a checkpoint to resume from.
         """
         with delay_sigint():
             from aeframe.config.check import check
             from aeframe.config.node import plain
 
-        node, saved = self._continued(plain(cfg), folder, self.command.overrides)
+        node, saved = self._find_saved(plain(cfg), folder, self.command.overrides)
         check(node)
         return saved is not None
 
-    def _continued(self, node: Any, folder: Path | None, words: Sequence[str]) -> tuple[Any, Any]:
-        """The configuration to train with and the checkpoint to go on from, if any.
+    def _find_saved(self, node: Any, folder: Path | None, words: Sequence[str]) -> tuple[Any, Any]:
+        """Find the configuration to train with, and the checkpoint to resume from, or None.
 
-        folder: the run's, where it is known. words: its overrides.
+        folder: that of the run, if known. words: the overrides of the run.
         """
         if node.get("resume") is None or folder is None:
             return node, None
@@ -60,7 +60,7 @@ class Jobs:
         if saved is None:
             self._begin_anew(node, folder, words)
             return node, None
-        node = _as_begun(saved, node, words)
+        node = _restore_choices(saved, node, words)
         if node["resume"] in AUTOMATIC:
             resume.check_same(saved, node)
         else:
@@ -70,16 +70,16 @@ class Jobs:
         return node, saved
 
     def _begin_anew(self, node: Any, folder: Path, words: Sequence[str]) -> None:
-        """Raise ConfigError where the folder, which has no checkpoint to go on from, holds another run."""
+        """Raise ConfigError if the folder, which has no last checkpoint, holds another run."""
         from aeframe.runs.checkpoint import saved_in
         from aeframe.runs.layout import BEST
         from aeframe.training.resume.configuration import check_same
 
         if (best := saved_in(folder, BEST)) is not None:
-            check_same(best, _as_begun(best, node, words))
+            check_same(best, _restore_choices(best, node, words))
 
-    def ended(self, end: Interrupted | KeyboardInterrupt) -> BaseException:
-        """What a signal ended, with how it goes on: of a sweep that is the sweep, and not one of its jobs."""
+    def build_end(self, end: Interrupted | KeyboardInterrupt) -> BaseException:
+        """Build the exception for a signal, with the command that resumes the run, or the whole sweep."""
         from aeframe.cli.slurm import is_in_job
         from aeframe.cli.sweep import SweepTable
 
@@ -93,17 +93,18 @@ class Jobs:
         return Interrupted(number, folder, onward, requeues=self.goes_on and is_in_job())
 
     def __call__(self, cfg: Any) -> float:
-        """Do a job. Returns the optimized metric; of a job that failed the worst value that there is."""
+        """Do a job. Returns the optimized metric, or the worst possible value if the job failed."""
         from hydra.core.hydra_config import HydraConfig
 
-        from aeframe.cli.sweep_direction import worst
+        from aeframe.cli.sweep_direction import worst_value
         from aeframe.training.garbage import collects
 
-        value = collects(self._tried)(cfg)  # of a run that failed its exception holds all
-        return worst(HydraConfig.get().sweeper) if math.isnan(value) else value
+        # the exception of a failed run refers to all of its objects
+        value = collects(self._try_job)(cfg)
+        return worst_value(HydraConfig.get().sweeper) if math.isnan(value) else value
 
-    def _tried(self, cfg: Any) -> float:
-        """The optimized metric; NaN of a job that failed, with what went wrong noted in its folder."""
+    def _try_job(self, cfg: Any) -> float:
+        """Do a job, and record an error in its folder. Returns the optimized metric; NaN for a failed job."""
         from hydra.core.hydra_config import HydraConfig
         from hydra.types import RunMode
 
@@ -124,7 +125,7 @@ class Jobs:
         except (UserError, TrainingError) as error:
             self.failure = error
             text = str(error)
-        except BrokenPipeError as error:  # whoever read the output has seen enough
+        except BrokenPipeError as error:  # the reader, such as head, has closed the pipe
             self.failure = error
             return float("nan")
         except Exception as error:
@@ -136,12 +137,12 @@ class Jobs:
             self.failure = error
             text = f"{type(error).__name__}: {error}\n{traceback.format_exc()}"
         mistake = isinstance(self.failure, UserError)
-        others = mistake and (folder / "checkpoints").exists()  # a run that was there before
+        others = mistake and (folder / "checkpoints").exists()  # an earlier run
         trained = any(folder.glob("checkpoints/*.ckpt"))
         if is_first_process() and not others and not isinstance(self.failure, MachineError):
             with contextlib.suppress(OSError):
                 (folder / FAILED).write_text(text)
-        if hydra.mode == RunMode.MULTIRUN:  # noted for the table; the other jobs go on
+        if hydra.mode == RunMode.MULTIRUN:  # the table shows it; the other jobs go on
             print(f"failed: {text.splitlines()[0]}", file=sys.stderr)
             self.mistakes += mistake
             self.failure = None
@@ -150,13 +151,13 @@ class Jobs:
         elif mistake and folder in self.folders.made and not trained:
             import shutil
 
-            shutil.rmtree(folder)  # it holds nothing but the configuration of a run that was none
-            with contextlib.suppress(OSError):  # of the day's folder, where that was its first run
+            shutil.rmtree(folder)  # it holds only the configuration of a run that never started
+            with contextlib.suppress(OSError):  # the folder of the day, if it is empty now
                 folder.parent.rmdir()
         return float("nan")
 
     def _run(self, cfg: Any, folder: Path) -> float:
-        """Train, but for a job that has been done, or has failed and is not to be tried again."""
+        """Train, unless the job has finished, or has failed before and is not to be retried."""
         from hydra.core.hydra_config import HydraConfig
 
         from aeframe.cli.sweep import FAILED
@@ -172,7 +173,7 @@ class Jobs:
             print(f"{folder}: failed before; resume=retry tries it again", file=sys.stderr)
             return float("nan")
         given, words = plain(cfg), list(HydraConfig.get().overrides.task)
-        node, saved = self._continued(given, folder, words)
+        node, saved = self._find_saved(given, folder, words)
         if saved is not None and saved.is_done(node):
             if cfg.resume not in AUTOMATIC:
                 what = f"has finished, after {saved.steps:,} steps"
@@ -190,8 +191,8 @@ class Jobs:
         return run(node, folder, self.command.flags, saved)
 
 
-def _as_begun(saved: Any, node: Any, words: Sequence[str]) -> Any:
-    """A configuration with what its parts or the defaults choose as they did when the run was begun."""
+def _restore_choices(saved: Any, node: Any, words: Sequence[str]) -> Any:
+    """Restore the choices of parts and defaults that were made when the run began."""
     from aeframe.training.resume.configuration import keeping_metric
     from aeframe.training.resume.older_defaults import with_own_defaults
 

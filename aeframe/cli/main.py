@@ -1,4 +1,4 @@
-"""The command line: `aeframe VERB`, and what `python train.py` does."""
+"""The command `aeframe`, with its verbs."""
 
 from __future__ import annotations
 
@@ -8,37 +8,35 @@ import sys
 from collections.abc import Sequence
 
 from aeframe.cli.exit import end_with
-from aeframe.cli.train import (
-    train,
-)
+from aeframe.cli.train import train
 from aeframe.core.signals import raise_on
 from aeframe.core.version import __version__
 
 DESCRIPTION = """\
-Trains autoencoders from configuration, and puts them to work.
+Trains autoencoders from configuration, and applies them.
 
-  aeframe train [GROUP=OPTION ...] [KEY=VALUE ...]    as `python train.py` in a checkout
+  aeframe train [GROUP=OPTION ...] [KEY=VALUE ...]    same as `python train.py` in a checkout
   aeframe train -m model=sparse,denoising seed=0,1    a sweep
   aeframe train --help                                groups and their options
   aeframe train --cfg job                             all keys and their values
-  aeframe VERB --help                                 what a verb takes, with an example
+  aeframe VERB --help                                 options of a verb, with an example
 
 verbs:
 """
-END = 'Completion of what is typed: eval "$(aeframe --completion bash)", or zsh.'
+END = 'Completion in the shell: eval "$(aeframe --completion bash)", or zsh.'
 
 
 def main() -> None:
-    """The `aeframe` command."""
+    """Run the `aeframe` command."""
     if sys.argv[1:2] == ["train"]:
         sys.argv = [sys.argv[0], *sys.argv[2:]]
         train()
-    end_with(lambda: _work(sys.argv[1:]))
+    end_with(lambda: _run_verb(sys.argv[1:]))
 
 
-def _work(argv: Sequence[str]) -> int:
-    """Do what a verb other than train says."""
-    from aeframe.cli.shell_completion import SHELLS, script
+def _run_verb(argv: Sequence[str]) -> int:
+    """Run a verb other than train. Returns the exit status."""
+    from aeframe.cli.shell_completion import SHELLS, write_script
     from aeframe.cli.verbs import VERBS
     from aeframe.cli.verbs.verb import Parser
     from aeframe.core.local_paths import refuse_addresses
@@ -55,7 +53,7 @@ def _work(argv: Sequence[str]) -> int:
         verb.arguments(parser)
         options = parser.parse_args(argv[1:])
         refuse_addresses(vars(options).values())
-        with raise_on([signal.SIGTERM]):  # what is half there goes
+        with raise_on([signal.SIGTERM]):  # deletes incomplete files
             verb.run(options)
         return 0
     told = {"train": "train an autoencoder", **{v.name: v.summary for v in VERBS.values()}}
@@ -68,11 +66,13 @@ def _work(argv: Sequence[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"aeframe {__version__}")
-    parser.add_argument("--completion", choices=SHELLS, help="print what the shell evaluates")
+    parser.add_argument(
+        "--completion", choices=SHELLS, help="print a script for the shell to evaluate"
+    )
     parser.add_argument("verb", nargs="?", choices=list(told), help=argparse.SUPPRESS)
     options = parser.parse_args(argv[:2] if argv[:1] == ["--completion"] else argv[:1])
     if options.completion:
-        print(script(options.completion), end="")
+        print(write_script(options.completion), end="")
     else:
         parser.print_help()
     return 0

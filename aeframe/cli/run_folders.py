@@ -11,20 +11,22 @@ from typing import Any
 
 
 class Folders:
-    """Gives each run a folder of its own."""
+    """Maker of a new folder for each run. made: the folders made so far."""
 
     def __init__(self, *, make: bool) -> None:
         self.make, self.made = make, list[Path]()
 
     def register(self) -> None:
-        """Make `run_folder` and `run_name` known to the configuration."""
+        """Register `run_folder` and `run_name` as resolvers of the configuration."""
         from omegaconf import OmegaConf
 
-        OmegaConf.register_new_resolver("run_folder", self.folder, use_cache=True, replace=True)
-        OmegaConf.register_new_resolver("run_name", run_name, replace=True)
+        OmegaConf.register_new_resolver(
+            "run_folder", self.make_folder, use_cache=True, replace=True
+        )
+        OmegaConf.register_new_resolver("run_name", name_run, replace=True)
 
-    def folder(self, parent: str, time: str, name: str) -> str:
-        """parent/time_name, or with a number behind it where another run has just taken that."""
+    def make_folder(self, parent: str, time: str, name: str) -> str:
+        """Make the folder parent/time_name, with a number appended if another run has just taken it."""
         path = Path(parent) / f"{time}_{name}"
         if not self.make:
             return str(path)
@@ -39,8 +41,8 @@ class Folders:
         return str(path)
 
     @contextmanager
-    def dropped_if_empty(self) -> Iterator[None]:
-        """Where a mistake ends a sweep before its first job, its folder goes."""
+    def delete_if_empty(self) -> Iterator[None]:
+        """Delete the folder of a sweep that an error ends before its first job."""
         try:
             yield
         except Exception:
@@ -50,7 +52,7 @@ class Folders:
             raise
 
 
-def run_name(choices: Mapping[str, Any], constraints: Mapping[str, Any] | None) -> str:
-    """What a run is: model_constraints_dataset."""
+def name_run(choices: Mapping[str, Any], constraints: Mapping[str, Any] | None) -> str:
+    """Name a run: model_constraints_dataset."""
     names = "+".join(str(name) for name in constraints or {}) or "free"
     return f"{choices['model']}_{names}_{choices['dataset']}"

@@ -1,4 +1,4 @@
-"""What a shell needs to complete verbs, options, files and folders."""
+"""Scripts with which a shell completes verbs, options, files and folders."""
 
 from __future__ import annotations
 
@@ -55,17 +55,17 @@ autoload -Uz bashcompinit && bashcompinit
 """
 
 
-def script(shell: str) -> str:
-    """What the shell is to evaluate."""
-    cases = [CASE.format(name=name, options=" ".join(options(name))) for name in VERBS]
+def write_script(shell: str) -> str:
+    """Write the script that the shell evaluates."""
+    cases = [CASE.format(name=name, options=" ".join(list_options(name))) for name in VERBS]
     verbs = " ".join(["train", *VERBS])
-    own = "-o nospace " if shell == "zsh" else ""  # which has no compopt, to decide it each time
+    own = "-o nospace " if shell == "zsh" else ""  # zsh has no compopt to decide it each time
     text = BASH.format(verbs=verbs, cases="\n".join(cases), flag=FLAG, own=own)
     return text if shell == "bash" else f"{ZSH}{text}"
 
 
-def options(name: str) -> list[str]:
-    """The options of a verb."""
+def list_options(name: str) -> list[str]:
+    """List the options of a verb."""
     parser = _Recorder(f"aeframe {name}")
     VERBS[name].arguments(parser)
     return parser.options

@@ -1,4 +1,4 @@
-"""Slurm puts a job back into its queue when its time is up."""
+"""Requeueing of a Slurm job whose time is up."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ import subprocess
 
 from aeframe.core.errors import describe_error
 
-SECONDS = 60  # for Slurm's answer, of the little time that is left
+SECONDS = 60  # to wait for the answer of Slurm
 
 
 def is_in_job() -> bool:
-    """Whether Slurm started this process."""
+    """Check whether Slurm started this process."""
     return "SLURM_JOB_ID" in os.environ
 
 
 def requeue() -> str:
-    """Let Slurm start this process's job again. Says what came of it."""
+    """Requeue the Slurm job of this process. Returns the result as text."""
     number = os.environ.get("SLURM_JOB_ID", "")
     if "SLURM_ARRAY_JOB_ID" in os.environ:
         array, task = (os.environ.get(f"SLURM_ARRAY_{kind}_ID", "") for kind in ("JOB", "TASK"))
         number = f"{array}_{task}"
     if not re.fullmatch(r"[0-9]+(_[0-9]+)?", number):
-        return f"Slurm does not start the job again, as {number!r} is no job's number"
+        return f"Slurm does not start the job again: {number!r} is not a job number"
     try:
         ended = subprocess.run(
             ["scontrol", "requeue", number],

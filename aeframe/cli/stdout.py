@@ -1,11 +1,11 @@
-"""What is printed, where its end may be full or closed."""
+"""Standard output that may be full or closed."""
 
 from __future__ import annotations
 
 import errno
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,7 +13,7 @@ from aeframe.core.errors import MachineError, describe_error
 
 
 class StandardOutput:
-    """A stream whose failure is told as its own: as an OSError it would seem that of a file."""
+    """A stream that raises MachineError if it cannot be written: an OSError would be blamed on a file."""
 
     def __init__(self, stream: Any) -> None:
         self.stream = stream
@@ -22,43 +22,36 @@ class StandardOutput:
         return getattr(self.stream, name)
 
     def write(self, text: str) -> int:
-        """All of it, or MachineError."""
-        with self._told():
-            return int(self.stream.write(text))
+        return int(self._try(self.stream.write, text))
 
     def flush(self) -> None:
-        """Raises MachineError where something is not taken."""
-        with self._told():
-            self.stream.flush()
+        self._try(self.stream.flush)
 
-    @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _try(self, do: Callable[..., Any], *args: str) -> Any:
         try:
-            yield
-        except BrokenPipeError:  # whoever read it has seen enough
+            return do(*args)
+        except BrokenPipeError:  # the reader has closed it on purpose
             raise
         except OSError as error:
             nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(
-                nowhere, self.stream.fileno()
-            )  # what is left of it would fail again at the exit
+            os.dup2(nowhere, self.stream.fileno())  # or Python fails again when it exits
             os.close(nowhere)
             raise _unwritable(error) from error
 
 
 @contextmanager
-def heard() -> Iterator[None]:
-    """Raise MachineError where not all that is printed arrives."""
+def checked_stdout() -> Iterator[None]:
+    """Raise MachineError unless all printed text is written."""
     stream = sys.stdout
     if stream is None:
         raise _unwritable(OSError(errno.EBADF, os.strerror(errno.EBADF)))
-    told: Any = StandardOutput(stream)
-    sys.stdout = told
+    checked: Any = StandardOutput(stream)
+    sys.stdout = checked
     try:
         yield
-        told.flush()
+        checked.flush()
     except SystemExit:  # after a help text
-        told.flush()
+        checked.flush()
         raise
     finally:
         sys.stdout = stream

@@ -1,4 +1,4 @@
-"""The end of a sweep: one sorted table."""
+"""The table of a sweep, sorted by the optimized metric."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from aeframe.runs.evaluation_file import LARGEST, UNREADABLE, number, read_evalu
 FAILED = "failed.txt"
 LOSS = "val/loss"
 NORMALIZATION, USUAL = "dataset.normalization", "unit"
-"""The key; and its default when runs did not yet write what was chosen."""
+"""The key, and its value in older runs, which did not record it."""
 SHOWN = ("mse", "psnr", "copied", "l0", "dead", "gain_db", "nll")
-"""Test metrics in the table's columns, where any job has them; the CSV file has all."""
+"""Test metrics in the printed table, if any job has them. The CSV file has all."""
 
 UNITS = (
     "{} is in units of dataset.normalization, which the jobs do not share. Write "
@@ -39,9 +39,10 @@ PRICES = (
 
 @dataclass
 class Job:
-    """One job of a sweep, as its folder tells it.
+    """One job of a sweep, read from its folder.
 
-    value: of the optimized metric; None if it failed, or if it is infinite. error: why it failed.
+    value: that of the optimized metric; None if the job failed or the value is infinite. error: the reason
+    of a failure.
     """
 
     folder: Path
@@ -58,34 +59,34 @@ class Job:
 
 
 class SweepTable(Callback):
-    """After a sweep, prints its jobs, best first, and writes sweep.csv."""
+    """A callback of Hydra that, after a sweep, prints its jobs, best first, and writes sweep.csv."""
 
     failures: ClassVar[int] = 0
-    """How many jobs of the last sweep of this process failed."""
+    """Number of failed jobs in the last sweep of this process."""
     folder: ClassVar[Path | None] = None
-    """Where this process has begun a sweep."""
+    """Folder of the sweep that this process has begun."""
     is_shown: ClassVar[bool] = False
-    """Check whether its table was printed."""
+    """True once the table of this sweep was printed."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Hydra calls this in the process that starts the sweep."""
+        """Remember the folder. Hydra calls this in the process that starts the sweep."""
         SweepTable.folder = Path(config.hydra.sweep.dir)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Hydra calls this in the process that started the sweep."""
+        """Show the table. Hydra calls this in the process that started the sweep."""
         show_table(Path(config.hydra.sweep.dir))
 
 
 def show_table(folder: Path) -> None:
     """Print and write the table of a sweep."""
     jobs, metric, direction = read_jobs(folder)
-    varied = _varied(jobs)
+    varied = _find_varied(jobs)
     traded = _weigh(jobs, varied)
-    if traded and metric == LOSS:  # of other weights it is no order
+    if traded and metric == LOSS:  # losses with different weights cannot be compared
         metric, direction = f"val/{traded.error}", "min"
         for job in jobs:
             job.value = job.trade.values[0] if job.trade else None
-    jobs.sort(key=lambda job: _order(job, direction))
+    jobs.sort(key=lambda job: _rank(job, direction))
     _write_csv(folder / "sweep.csv", jobs, varied, metric, traded)
     _print(jobs, varied, metric, folder, traded)
     SweepTable.failures, SweepTable.is_shown = sum(bool(job.error) for job in jobs), True
@@ -99,24 +100,24 @@ def show_unfinished() -> None:
 
 
 def read_jobs(folder: Path) -> tuple[list[Job], str, str]:
-    """The jobs in a sweep's folder, the optimized metric's name, and `min` or `max`."""
+    """Read the jobs in the folder of a sweep, the name of the optimized metric, and `min` or `max`."""
     jobs, optimized = list[Job](), dict[str, str]()
     for overrides in sorted(folder.glob("**/.hydra/overrides.yaml")):
-        job = Job(overrides.parent.parent, _overrides(overrides))
+        job = Job(overrides.parent.parent, _read_overrides(overrides))
         if (job.folder / FAILED).exists():
-            job.error = _first_line(job.folder / FAILED) or "failed"
+            job.error = _read_first_line(job.folder / FAILED) or "failed"
         else:
-            optimized |= _evaluation(job)
+            optimized |= _read_evaluation(job)
         jobs.append(job)
     if len(optimized) == 1:
         return jobs, *optimized.popitem()
-    for job in jobs:  # they optimized different things, of which no order can be made
+    for job in jobs:  # their optimized metrics differ, and cannot be compared
         job.value = job.error_in_validation
     return jobs, "val/mse", "min"
 
 
-def _evaluation(job: Job) -> dict[str, str]:
-    """Let the job know what its evaluation says. The metric that it optimized, and its direction."""
+def _read_evaluation(job: Job) -> dict[str, str]:
+    """Read the results of a job into it. Returns its optimized metric, with the direction."""
     try:
         if (card := read_evaluation(job.folder)) is None:
             job.error = "did not finish"
@@ -129,7 +130,7 @@ def _evaluation(job: Job) -> dict[str, str]:
         value, error_in_validation = number(by["value"]), number(validation.get("mse"))
         name, direction = str(by["name"]), str(by["direction"])
         job.is_validated, job.copies = bool(validation), not check["passed"]
-        # older runs did not choose it
+        # older runs did not record it
         job.normalization = shorten(
             card.get("normalization") or job.overrides.get(NORMALIZATION, USUAL)
         )
@@ -141,7 +142,7 @@ def _evaluation(job: Job) -> dict[str, str]:
     return {shorten(name): direction}
 
 
-def _overrides(file: Path) -> dict[str, str]:
+def _read_overrides(file: Path) -> dict[str, str]:
     try:
         words = yaml.safe_load(read_text(file, LARGEST))
     except (yaml.YAMLError, OSError, ValueError, RecursionError):
@@ -151,7 +152,7 @@ def _overrides(file: Path) -> dict[str, str]:
     return {key: value for key, _, value in written}
 
 
-def _first_line(file: Path) -> str:
+def _read_first_line(file: Path) -> str:
     try:
         return shorten(read_text(file, LARGEST).partition("\n")[0])
     except (OSError, ValueError):
@@ -160,7 +161,7 @@ def _first_line(file: Path) -> str:
 
 @dataclass(frozen=True)
 class Traded:
-    """The trade-off in a sweep's jobs. keys: the swept ones that trade. error, price: the two sides."""
+    """A trade-off between the jobs of a sweep. keys: the swept keys. error, price: its two sides."""
 
     keys: list[str]
     error: str
@@ -168,36 +169,37 @@ class Traded:
 
 
 def _weigh(jobs: list[Job], varied: list[str]) -> Traded | None:
-    """Mark the jobs that no other beats, where they trade the error for a cheaper code and have no best."""
+    """Mark the jobs that no other beats, if the jobs trade error for a cheaper code and none is best."""
     weighed = [(job, job.trade) for job in jobs if job.trade is not None]
     trades = [trade for _, trade in weighed]
     keys, front = trading(varied, trades), unbeaten(trades)
     sides = (
         (t.error, t.price) for t, is_unbeaten in zip(trades, front, strict=True) if is_unbeaten
     )
-    if not keys or max(Counter(sides).values()) < 2:  # units, active units or nats are not compared
+    # units, active units and nats cannot be compared
+    if not keys or max(Counter(sides).values()) < 2:
         return None
     for (job, _), is_unbeaten in zip(weighed, front, strict=True):
         job.is_unbeaten = is_unbeaten
-    return Traded(keys, trades[0].error, " or ".join(_prices(jobs)))
+    return Traded(keys, trades[0].error, " or ".join(_list_prices(jobs)))
 
 
-def _prices(jobs: list[Job]) -> list[str]:
+def _list_prices(jobs: list[Job]) -> list[str]:
     """Name the costs of the jobs' codes."""
     return list(dict.fromkeys(job.trade.price for job in jobs if job.trade is not None))
 
 
-def _order(job: Job, direction: str) -> tuple[bool, bool, float]:
-    """Best first, then what has no number, then what failed."""
+def _rank(job: Job, direction: str) -> tuple[bool, bool, float]:
+    """Sort key: the best job first, then jobs without a value, then failed jobs."""
     value = 0.0 if job.value is None else job.value
     return bool(job.error), job.value is None, value if direction == "min" else -value
 
 
-def _varied(jobs: list[Job]) -> list[str]:
-    """The keys in which the jobs differ."""
+def _find_varied(jobs: list[Job]) -> list[str]:
+    """Find the keys in which the jobs differ."""
     keys = dict.fromkeys(key for job in jobs for key in job.overrides)
     varied = [key for key in keys if len({job.overrides.get(key) for job in jobs}) > 1]
-    return [key for key in varied if key != "resume"]  # which is no choice of theirs
+    return [key for key in varied if key != "resume"]  # it does not define a job
 
 
 def _write_csv(
@@ -224,9 +226,9 @@ def _print(
 ) -> None:
     console = Console(soft_wrap=True, markup=False)
     present = [name for name in SHOWN if any(name in job.metrics for job in jobs)]
-    table = _table(jobs, varied, metric, traded, present)
+    table = _make_table(jobs, varied, metric, traded, present)
     while present and table.__rich_measure__(console, console.options).maximum > console.width:
-        table = _table(jobs, varied, metric, traded, present := present[:-1])
+        table = _make_table(jobs, varied, metric, traded, present := present[:-1])
     console.print(table)
     for job in jobs:
         if job.error:
@@ -235,14 +237,14 @@ def _print(
         what = (
             f"{' and '.join(traded.keys)} trade{'s' * (len(traded.keys) == 1)} val/{traded.error}"
         )
-        others = "other job" if len(_prices(jobs)) == 1 else "job with the same two"
+        others = "other job" if len(_list_prices(jobs)) == 1 else "job with the same two"
         console.print(
             f"No best run: {what} for {traded.price}. No {others} is better in both than one with *."
         )
     elif jobs and jobs[0].value is not None:
         note = "  (but it copies its input)" if jobs[0].copies else ""
         console.print(f"Best run: {jobs[0].folder}{note}", highlight=False)
-        if len(prices := _prices(jobs)) > 1:
+        if len(prices := _list_prices(jobs)) > 1:
             console.print(f"Note:     {PRICES.format(' and '.join(prices))}", highlight=False)
     elif not all(job.is_validated for job in jobs):
         console.print("No best run: nothing was validated (dataset.val_fraction=0).")
@@ -254,7 +256,7 @@ def _print(
     console.print(f"Compare:  {look}", highlight=False)
 
 
-def _table(
+def _make_table(
     jobs: list[Job], varied: list[str], metric: str, traded: Traded | None, present: list[str]
 ) -> Table:
     table = Table(title=f"{len(jobs)} jobs by {metric}", title_justify="left")

@@ -1,4 +1,4 @@
-"""Direction of a search: a sweeper such as Optuna's minimizes or maximizes, as the optimized metric wants."""
+"""Direction of a search: minimize or maximize, by the optimized metric (for sweepers such as Optuna)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from aeframe.config.override_words import quoted
+from aeframe.config.override_words import quote
 from aeframe.core.errors import UserError
 
 KEY = "hydra.sweeper.direction"
@@ -15,55 +15,54 @@ WORDS = {"min": "minimize", "max": "maximize"}
 
 
 def follow_metric(cfg: Any, words: Sequence[str]) -> None:
-    """Let the sweeper search in the direction in which the optimized metric is better.
+    """Set the direction of the sweeper to that of the optimized metric, if the sweeper has one.
 
-    cfg: a sweep's configuration. words: its overrides. Raises UserError where they name the other direction.
-    All jobs get the direction and the metric as overrides: values of two metrics cannot be compared.
-    Does nothing for sweepers without a direction.
+    cfg: the configuration of a sweep. words: its overrides. Raises UserError if they set the other direction.
+    All jobs get the direction and the metric as overrides, since values of two metrics cannot be compared.
     """
     sweeper = cfg.hydra.sweeper
     if "direction" not in sweeper:
         return
-    said, metric = _direction(sweeper.direction), _metric(cfg)
-    wanted = direction_of(metric)
+    said, metric = _read_direction(sweeper.direction), _find_metric(cfg)
+    wanted = find_direction(metric)
     is_typed = any(re.match(rf"\+*{KEY}=", word) for word in words)
-    if said != wanted and (is_typed or said == "maximize"):  # which is not what it is by default
-        raise _other(said, metric)
+    if said != wanted and (is_typed or said == "maximize"):  # not the default
+        raise _direction_error(said, metric)
     sweeper.direction = wanted
     if not is_typed:
         cfg.hydra.overrides.hydra.append(f"{KEY}={wanted}")
     if not any(re.match(r"\+*optimized_metric=", word) for word in words):
-        cfg.hydra.overrides.task.append(f"++optimized_metric={quoted(metric)}")
+        cfg.hydra.overrides.task.append(f"++optimized_metric={quote(metric)}")
 
 
 def check_job(sweeper: Any, cfg: Any) -> None:
-    """Raise UserError where a job's metric is better in the other direction than the search goes."""
+    """Raise UserError if the metric of a job needs the other direction than the search has."""
     if "direction" not in sweeper:
         return
-    said, metric = _direction(sweeper.direction), _metric(cfg)
-    if said != direction_of(metric):
-        raise _other(said, metric)
+    said, metric = _read_direction(sweeper.direction), _find_metric(cfg)
+    if said != find_direction(metric):
+        raise _direction_error(said, metric)
 
 
-def worst(sweeper: Any) -> float:
-    """The value of a job that failed: a search turns away from it, and goes on.
+def worst_value(sweeper: Any) -> float:
+    """Return the worst possible value, for a failed job, so that a search avoids it and goes on.
 
-    Optuna's plug-in ends where a trial has no value. NaN for sweepers without a direction.
+    Optuna's plug-in stops if a trial has no value. NaN for sweepers without a direction.
     """
     if "direction" not in sweeper:
         return math.nan
-    return -math.inf if _direction(sweeper.direction) == "maximize" else math.inf
+    return -math.inf if _read_direction(sweeper.direction) == "maximize" else math.inf
 
 
-def direction_of(metric: str) -> str:
-    """`minimize` or `maximize`."""
+def find_direction(metric: str) -> str:
+    """Return `minimize` or `maximize` for a metric."""
     from aeframe.evaluation.metric_names import better_is
 
     return WORDS[better_is(metric)]
 
 
-def _metric(cfg: Any) -> str:
-    """The optimized metric of a configuration, also where that is left to its parts."""
+def _find_metric(cfg: Any) -> str:
+    """Find the optimized metric of a configuration, also if its parts choose it."""
     from omegaconf import OmegaConf
 
     from aeframe.config.optimized_metric import optimized_metric
@@ -72,8 +71,8 @@ def _metric(cfg: Any) -> str:
     return str(optimized_metric(node))
 
 
-def _direction(node: Any) -> str:
-    """The direction as Optuna's plug-in has it: an Enum, its name, or a list of one."""
+def _read_direction(node: Any) -> str:
+    """Read the direction from the forms that Optuna's plug-in has: an Enum, its name, or a list of one."""
     found = node if isinstance(node, str) or not hasattr(node, "__len__") else list(node)
     if isinstance(found, list):
         if len(found) != 1:
@@ -82,7 +81,7 @@ def _direction(node: Any) -> str:
     return str(getattr(found, "name", found))
 
 
-def _other(said: str, metric: str) -> UserError:
-    what = f"of {metric}, {'more' if direction_of(metric) == 'maximize' else 'less'} is better"
+def _direction_error(said: str, metric: str) -> UserError:
+    what = f"{metric} is better if it is {'larger' if find_direction(metric) == 'maximize' else 'smaller'}"
     remedy = f"Leave {KEY} out, or write optimized_metric=METRIC."
     return UserError(f"{KEY}={said}", what, remedy)

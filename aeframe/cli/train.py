@@ -1,4 +1,4 @@
-"""The command train: check, compose, and start Hydra's jobs."""
+"""The command train: checks the command line, and starts the jobs through Hydra."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from aeframe.core.signals import REQUEUE, Interrupted, delay_sigint, raise_on
 
 
 def train() -> None:
-    """Train what sys.argv says; ends the process with 0 done, 1 failed, 2 the user's mistake."""
+    """Train by sys.argv, and end the process. Exit status: 0 done, 1 failed, 2 a mistake of the user."""
     from aeframe.training.processes import end_with_the_first
 
     end_with_the_first()
@@ -27,43 +27,43 @@ def train() -> None:
 
 def _train(argv: Sequence[str]) -> int:
     from aeframe.cli.command_line import parse
-    from aeframe.cli.completion import FLAG, completions
+    from aeframe.cli.completion import FLAG, list_completions
     from aeframe.cli.run_folders import Folders
     from aeframe.config.composition import CONF
 
     if argv[:1] == [FLAG] and len(argv) == 3:
-        print("\n".join(completions(argv[1], int(argv[2]))))
+        print("\n".join(list_completions(argv[1], int(argv[2]))))
         return 0
     command = parse(argv)
     if command.asks:
-        from aeframe.cli.help import help_text
+        from aeframe.cli.help import write_help
 
-        print(help_text(command.folders), end="")
+        print(write_help(command.folders), end="")
         return 0
     with delay_sigint():
         import hydra
 
         from aeframe.cli.checked_loader import checked_composition
-        from aeframe.cli.hydra_errors import explained
+        from aeframe.cli.hydra_errors import translate_errors
         from aeframe.cli.sweep import SweepTable, show_unfinished
 
     if not os.environ.keys() & {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}:
-        # threads that wait for each other would hold cores for milliseconds that another process and the very
-        # thread that they wait for need: a tenth of the speed. Read when torch is imported
+        # OpenMP threads that wait for each other would spin for milliseconds, and take cores from other
+        # processes and from the thread that they wait for: a tenth of the speed. torch reads it on import
         os.environ["GOMP_SPINCOUNT"] = "1000"
-    # Hydra would print its own advice and end the process; this way its exceptions arrive here
+    # so that Hydra raises its exceptions, and does not print advice and exit
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    command = _resumed(command)
+    command = _locate_resume(command)
     folders = Folders(make=command.trains)
     folders.register()
     jobs = Jobs(command, folders)
     sys.argv = [sys.argv[0], *command.argv]
     SweepTable.failures, SweepTable.folder, SweepTable.is_shown = 0, None, False
     sweeps = False
-    with explained(command), folders.dropped_if_empty(), checked_composition():
+    with translate_errors(command), folders.delete_if_empty(), checked_composition():
         if command.trains:
             # before Hydra makes a folder or writes into an existing one
-            command, sweeps = _allowed(command, jobs)
+            command, sweeps = _check_command(command, jobs)
             sys.argv = [sys.argv[0], *command.argv]
         ends = [
             *([signal.SIGTERM, signal.SIGHUP] if sweeps else []),
@@ -73,19 +73,19 @@ def _train(argv: Sequence[str]) -> int:
             with raise_on(ends):
                 hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")(jobs)()
         except (Interrupted, KeyboardInterrupt) as end:
-            raise jobs.ended(end) from None
+            raise jobs.build_end(end) from None
         except Exception:
             show_unfinished()
             raise
     if jobs.failure is not None:
         raise jobs.failure
-    if jobs.mistakes and jobs.mistakes == jobs.started:  # no job of the sweep was ever right
+    if jobs.mistakes and jobs.mistakes == jobs.started:  # every job of the sweep had a mistake
         return 2
     return int(SweepTable.failures > 0 or jobs.mistakes > 0)
 
 
-def _resumed(command: Any) -> Any:
-    """The command line, in the folder of the run that it names."""
+def _locate_resume(command: Any) -> Any:
+    """Return the command in the folder of the run that `resume` names, if it names one."""
     from aeframe.config.override_words import AUTOMATIC
     from aeframe.core.local_paths import expand_path
     from aeframe.core.process import is_first_process
@@ -94,43 +94,45 @@ def _resumed(command: Any) -> Any:
         return command
     word = f"resume={command.resume}"
     folder = expand_path(command.resume, word)
-    if command.names("hydra.run.dir"):
+    if command.has_override("hydra.run.dir"):
         if not is_first_process():
-            return command  # the first one told it
-        raise UserError(word, "the run goes on in its own folder", "Leave hydra.run.dir out.")
+            return command  # the first process has added it
+        raise UserError(
+            word, "a resumed run continues in its own folder", "Leave hydra.run.dir out."
+        )
     try:
         if command.multirun or (folder / "multirun.yaml").exists():
-            raise _sweep_named(word)
+            raise _sweep_error(word)
         if "${" in word:
-            what = "Hydra would put something else in place of ${"
+            what = "Hydra would replace ${...} in the name"
             raise UserError(word, what, "Rename the folder.")
         if not (folder / "checkpoints" / "last.ckpt").exists():
-            raise _no_run(word, folder)
+            raise _no_run_error(word, folder)
     except OSError as error:
         raise build_read_error(word, error, "") from error
-    return command.going_on(folder)
+    return command.resume_in(folder)
 
 
-def _sweep_named(word: str) -> UserError:
-    remedy = "Write the sweep's command again, with hydra.sweep.dir=FOLDER resume=auto."
-    return UserError(word, "a sweep cannot be named here", remedy)
+def _sweep_error(word: str) -> UserError:
+    remedy = "Repeat the sweep's command with hydra.sweep.dir=FOLDER resume=auto."
+    return UserError(word, "a sweep cannot be resumed this way", remedy)
 
 
-def _no_run(word: str, folder: Path) -> UserError:
-    for above in folder.parents:  # of the checkpoint itself, which other programs want to be told
+def _no_run_error(word: str, folder: Path) -> UserError:
+    for above in folder.parents:  # others want the path of the checkpoint itself
         if (above / "checkpoints" / "last.ckpt").exists():
-            what = "is in the folder of a run, and not that folder"
+            what = "lies inside the folder of a run"
             return UserError(word, what, f"Write resume={shlex.quote(str(above))}.")
     if not folder.is_dir():
-        what = "is no folder" if folder.exists() else "there is no such folder"
+        what = "is not a folder" if folder.exists() else "does not exist"
         return UserError(word, what, "Write auto, or the folder of a run.")
-    return UserError(word, "holds no checkpoint of a run", "Start it anew.")
+    return UserError(word, "has no checkpoint to resume from", "Start the run again.")
 
 
-def _allowed(command: Any, jobs: Jobs) -> tuple[Any, bool]:
-    """The command line, whose configuration and folder are good, and whether it is a sweep's.
+def _check_command(command: Any, jobs: Jobs) -> tuple[Any, bool]:
+    """Check configuration and folder before Hydra writes anything. Returns the command, and True for a sweep.
 
-    No file was touched. Of a sweep by -m the jobs' configurations are not known yet.
+    The configurations of the jobs of a sweep by -m are not known yet.
     """
     from aeframe.config.override_words import AUTOMATIC
     from aeframe.core.process import is_first_process
@@ -141,33 +143,33 @@ def _allowed(command: Any, jobs: Jobs) -> tuple[Any, bool]:
     cfg, folder, sweeps = composed
     if sweeps:
         if command.resume not in (None, *AUTOMATIC):
-            raise _sweep_named(f"resume={command.resume}")
+            raise _sweep_error(f"resume={command.resume}")
         if cfg is not None:
             jobs.check(cfg, None)
-        _say_where_it_can_only_begin(command, folder, "hydra.sweep.dir")
+        _warn_if_new(command, folder, "hydra.sweep.dir")
         if folder is None:
             return command, True
         refuse_foreign_sweep(folder)
         refuse_run(folder)
         jobs.keep_configurations = True
-        return command.writing_no_configuration(), True
+        return command.keep_configuration(), True
     if folder is not None:
         refuse_foreign(folder)
     goes_on = jobs.check(cfg, folder)
-    _say_where_it_can_only_begin(command, folder, "hydra.run.dir")
+    _warn_if_new(command, folder, "hydra.run.dir")
     if folder is None or not is_first_process():
         return command, False
     refuse_used(folder, cfg.get("resume") is not None)
     if goes_on:
-        return command.writing_no_configuration(), False
+        return command.keep_configuration(), False
     jobs.beginning = Beginning(folder)
     return command, False
 
 
-def _say_where_it_can_only_begin(command: Any, folder: Path | None, key: str) -> None:
+def _warn_if_new(command: Any, folder: Path | None, key: str) -> None:
     from aeframe.config.override_words import AUTOMATIC
     from aeframe.core.process import is_first_process
 
     if folder is None and command.resume in AUTOMATIC and is_first_process():
-        what = "the folder is a new one, in which there is nothing to go on from"
+        what = "each start makes a new folder, so there is nothing to resume"
         print(f"Note: {Problem(f'resume={command.resume}', what, f'Write {key}=FOLDER as well.')}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from aeframe.config.composition import CONF, composed
+from aeframe.config.composition import CONF, compose_options
 
 LOCATIONS = ("path", "root")
 
@@ -22,7 +22,7 @@ def dataset_names() -> tuple[str, ...]:
 
 def dataset_options(name: str) -> dict[str, Any]:
     """Return the keys and values of an option of `dataset`; `_target_` names its class."""
-    return composed({"dataset": [name]})["dataset"]
+    return compose_options({"dataset": [name]})["dataset"]
 
 
 def _says_where_it_lies(options: dict[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""What a run's configuration has that the default one has not, as one would type it."""
+"""Differences between a configuration and the default one, as words of the command line."""
 
 from __future__ import annotations
 
@@ -6,50 +6,52 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from aeframe.config.composition import CONF, Choice, chosen, composed
+from aeframe.config.composition import CONF, Choice, choose_options, compose_options
 from aeframe.config.optimized_metric import AUTO, optimized_metric
-from aeframe.config.override_words import quoted
+from aeframe.config.override_words import quote
 
 GROUPS = ("model", "constraint", "dataset", "network", "likelihood", "hardware")
-"""Classes whose options are told."""
+"""Groups whose options are named."""
 WORDS = ("null", "true", "false", "nan", "inf")
-"""Which are no texts unless they are quoted."""
+"""Words that are texts only if they are quoted."""
 PLAIN, NUMBER = r"[\w./][\w./+-]*", r"[\d_.]+(e[+-]?[\d_]+)?"
-"""Texts that need no quotes, but for those that would be numbers."""
+"""Patterns of texts that need no quotes, and of numbers, which do."""
 NO_CHOICES = ("resume", "hydra", "dataset.cache", "dataset.download")
-"""Keys that say nothing of what is trained."""
+"""Keys that do not affect training."""
 
 
-def differences(node: Mapping[str, Any]) -> list[str]:
-    """The words that make this configuration of the default one: GROUP=OPTION, then KEY=VALUE.
+def find_differences(node: Mapping[str, Any]) -> list[str]:
+    """Find the words that turn the default configuration into this one: GROUP=OPTION, then KEY=VALUE.
 
-    An experiment is not named: what it chooses is.
+    An experiment is not named; its choices are.
     """
     said = Choice()
     for group in GROUPS:
-        usual = chosen(said)[group]
-        names = list(node[group]) if group == "constraint" else _options(group, node, usual)
+        usual = choose_options(said)[group]
+        names = list(node[group]) if group == "constraint" else _find_options(group, node, usual)
         if names != usual:
             said[group] = names
-    default = composed(chosen(said))
+    default = compose_options(choose_options(said))
     if node["optimized_metric"] == optimized_metric({**node, "optimized_metric": AUTO}):
-        default = {**default, "optimized_metric": node["optimized_metric"]}  # what auto stands for
-    words = [f"{g}={names[0] if len(names) == 1 else _written(names)}" for g, names in said.items()]
-    return [*words, *_changed(default, node)]
+        default = {**default, "optimized_metric": node["optimized_metric"]}  # the meaning of auto
+    words = [f"{g}={names[0] if len(names) == 1 else _write(names)}" for g, names in said.items()]
+    return [*words, *_list_changes(default, node)]
 
 
-def _options(group: str, node: Mapping[str, Any], usual: list[str]) -> list[str]:
-    """The option that this part of a configuration was most likely made of; else the usual one."""
+def _find_options(group: str, node: Mapping[str, Any], usual: list[str]) -> list[str]:
+    """Find the option that this part of a configuration was most likely made from, else the default."""
     found = dict[str, int]()
     for option in [*usual, *sorted(file.stem for file in (CONF / group).glob("*.yaml"))]:
-        part = composed({group: [option]})[group]
+        part = compose_options({group: [option]})[group]
         if part.get("_target_") == node[group].get("_target_"):
-            found[option] = len(list(_changed(part, node[group])))
+            found[option] = len(list(_list_changes(part, node[group])))
     return [min(found, key=lambda option: found[option])] if found else usual
 
 
-def _changed(usual: Mapping[str, Any], node: Mapping[str, Any], above: str = "") -> Iterator[str]:
-    """KEY=VALUE where they differ. What was to be looked up when the run began is no difference."""
+def _list_changes(
+    usual: Mapping[str, Any], node: Mapping[str, Any], above: str = ""
+) -> Iterator[str]:
+    """List KEY=VALUE where they differ. Interpolations of the default are no difference."""
     for key in dict.fromkeys([*usual, *node]):
         before, now = usual.get(key), node.get(key)
         if before == now or f"{above}{key}" in NO_CHOICES:
@@ -57,17 +59,17 @@ def _changed(usual: Mapping[str, Any], node: Mapping[str, Any], above: str = "")
         if isinstance(before, str) and "${" in before:
             continue
         if isinstance(before, Mapping) and isinstance(now, Mapping):
-            yield from _changed(before, now, f"{above}{key}.")
+            yield from _list_changes(before, now, f"{above}{key}.")
         else:
-            yield f"{above}{key}={_written(now)}" if key in node else f"~{above}{key}"
+            yield f"{above}{key}={_write(now)}" if key in node else f"~{above}{key}"
 
 
-def _written(value: Any) -> str:
-    """A value as the command line takes it."""
+def _write(value: Any) -> str:
+    """Write a value for the command line."""
     if isinstance(value, Mapping):
-        return f"{{{', '.join(f'{key}: {_written(v)}' for key, v in value.items())}}}"
+        return f"{{{', '.join(f'{key}: {_write(v)}' for key, v in value.items())}}}"
     if isinstance(value, list):
-        return f"[{','.join(map(_written, value))}]"
+        return f"[{','.join(map(_write, value))}]"
     if value is None or isinstance(value, bool):
         return "null" if value is None else str(value).lower()
     text = str(value)
@@ -75,4 +77,4 @@ def _written(value: Any) -> str:
         return text
     low = text.lower()
     plain = re.fullmatch(PLAIN, text, re.ASCII) and not re.fullmatch(NUMBER, low)
-    return text if plain and low not in WORDS else quoted(text)
+    return text if plain and low not in WORDS else quote(text)

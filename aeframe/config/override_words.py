@@ -1,22 +1,22 @@
-"""Words of the command line: KEY=VALUE, quoted and taken apart."""
+"""Words of the command line, KEY=VALUE: their keys and quotes."""
 
 from __future__ import annotations
 
 import re
 
 AUTOMATIC = ("auto", "retry")
-"""Values of `resume` that are no folder."""
+"""Values of `resume` that are not a folder."""
 
 
 def key_of(word: str) -> str:
-    """The key of a KEY=VALUE word."""
+    """Return the key of a KEY=VALUE word."""
     return word.lstrip("+~").partition("=")[0]
 
 
-def quoted(text: str) -> str:
-    """A text as Hydra takes it for itself, whatever is in it; but OmegaConf would still resolve ${.
+def quote(text: str) -> str:
+    """Quote any text for Hydra. OmegaConf would still resolve ${ in it.
 
-    A backslash is special to Hydra right before a quote only.
+    A backslash is special to Hydra only right before a quote.
     """
     inside = re.sub(r"(\\*)('|\Z)", lambda m: 2 * m[1] + ("\\'" if m[2] else ""), text)
     return f"'{inside}'"

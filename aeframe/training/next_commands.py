@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from aeframe.config.datasets import dataset_names, dataset_options
-from aeframe.config.differences import differences
+from aeframe.config.differences import find_differences
 from aeframe.core.durations import format_duration, parse_duration
 from aeframe.core.process import get_command, shorten_path
 
@@ -18,7 +18,7 @@ TRAIN_ON = "Train on"
 def again(node: Mapping[str, Any], remedy: str) -> str:
     """The command for a run like this one but for an override, as it is typed."""
     changed = remedy.partition("=")[0]
-    kept = (word for word in differences(node) if word.partition("=")[0] != changed)
+    kept = (word for word in find_differences(node) if word.partition("=")[0] != changed)
     return " ".join([get_command(), *map(shlex.quote, kept), remedy])
 
 

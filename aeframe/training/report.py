@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from aeframe.config.differences import differences
+from aeframe.config.differences import find_differences
 from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.process import shorten_path
 from aeframe.core.strict_json import format_cell
@@ -64,7 +64,7 @@ def opening(built: Built, folder: Path | None, saved: Saved | None) -> None:
     if folder is None:
         return
     console.print(f"Run folder: {shorten_path(folder)}")
-    if words := differences(node):
+    if words := find_differences(node):
         more = f" and {len(words) - MOST_WORDS} more" if len(words) > MOST_WORDS else ""
         shown = " ".join(map(shlex.quote, words[:MOST_WORDS]))
         console.print(f"Not the defaults: {shown}{more}")

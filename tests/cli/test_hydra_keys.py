@@ -190,7 +190,7 @@ def test_a_jobs_script_holds_no_commands_of_a_file(own: dict[str, Any], kind: st
 )
 def test_a_file_names_no_folder_of_a_sweep(own: dict[str, Any], key: str, value: str) -> None:
     node = {**own, "sweep": {**own["sweep"], key: value}}
-    with pytest.raises(UserError, match=f"hydra.sweep.{key}: counts only on the command line"):
+    with pytest.raises(UserError, match=f"hydra.sweep.{key}: may be set only on the command line"):
         check_sweep(node, [])
     quoted = value.replace("'", "\\'")
     check_sweep(node, [f"hydra.sweep.{key}='{quoted}'"])
@@ -218,7 +218,7 @@ def test_what_is_typed_is_the_users(
     node = {**own, "launcher": merged(SUBMITITS, launcher)}
     check_hydra({**node, "overrides": {"hydra": [word]}}, [word])
     more = merged(node, {"launcher": {"additional_parameters": {"wrap": "touch owned"}}})
-    where = "hydra.launcher.additional_parameters.wrap: counts only"
+    where = "hydra.launcher.additional_parameters.wrap: may be set only"
     assert refuse({**more, "overrides": {"hydra": [word]}}, [word]).startswith(where)
     refuse(node)
 
@@ -269,13 +269,13 @@ def test_nor_does_one_of_a_sweeps_jobs(aeframe: Command, stranger: Path) -> None
     write(stranger, BAD["the environment"])
     write(stranger, "help: {app_name: good}", "y")
     line = refused(aeframe, stranger, "-m", "experiment=y,x")
-    assert line.startswith("aeframe: hydra.job.env_set: may set no environment variables.")
+    assert line.startswith("aeframe: hydra.job.env_set: must not set environment variables.")
 
 
 def test_an_experiment_that_is_a_sweep_has_no_folder_of_its_own_choice(
     aeframe: Command, stranger: Path
 ) -> None:
-    line = "aeframe: hydra.sweep.subdir: counts only on the command line."
+    line = "aeframe: hydra.sweep.subdir: may be set only on the command line."
     write(
         stranger, f"sweep: {{subdir: {stranger}}}, mode: MULTIRUN, sweeper: {{params: {{seed: 1}}}}"
     )
@@ -310,7 +310,9 @@ def test_no_run_is_written_through_links_of_a_stranger(aeframe: Command, strange
 
 def test_nothing_is_called_to_show_it(aeframe: Command, stranger: Path) -> None:
     write(stranger, BAD["a level"])
-    assert "root.level: of logging" in refused(aeframe, stranger, "experiment=x", "--cfg=hydra")
+    assert "root.level: a file may set only levels and formats of logging" in refused(
+        aeframe, stranger, "experiment=x", "--cfg=hydra"
+    )
 
 
 def test_groups_of_hydras_are_looked_at(aeframe: Command, stranger: Path) -> None:
@@ -326,13 +328,15 @@ def test_no_package_is_imported_to_look_for_files(
     text = f"defaults: [config, _self_]\nhydra: ${{there}}\nthere: {{searchpath: ['{place}']}}\n"
     (stranger / "theirs.yaml").write_text(text)
     line = refused(aeframe, stranger, "--config-name", "theirs", "-m", "seed=1,2")
-    assert line.startswith("aeframe: hydra.searchpath: counts only on the command line.")
+    assert line.startswith("aeframe: hydra.searchpath: may be set only on the command line.")
 
 
 def test_a_key_that_hydra_does_not_know_is_told(aeframe: Command, stranger: Path) -> None:
     write(stranger, "launcher: {jobs: 2}")
     line = refused(aeframe, stranger, "experiment=x")
-    assert line.startswith("aeframe: experiment/x.yaml: hydra.launcher.jobs cannot be set so (")
+    assert line.startswith(
+        "aeframe: experiment/x.yaml: hydra.launcher.jobs cannot be set this way ("
+    )
 
 
 def test_jobs_are_checked_in_processes_of_their_own() -> None:

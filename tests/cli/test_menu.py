@@ -13,18 +13,18 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from aeframe.cli.command_line import parse
-from aeframe.cli.completion import completions
-from aeframe.cli.help import groups, help_text, summary
-from aeframe.config.composition import CONF, Choice, chosen, composed
-from aeframe.config.differences import differences
+from aeframe.cli.completion import list_completions
+from aeframe.cli.help import find_groups, read_summary, write_help
+from aeframe.config.composition import CONF, Choice, choose_options, compose_options
+from aeframe.config.differences import find_differences
 from aeframe.training.next_commands import next_commands
 from aeframe.training.resume.configuration import harmless_here
 
 Command = Callable[..., tuple[int, str, str]]
 Compose = Callable[..., DictConfig]
 
-OPTIONS = [(group, option) for group, options in groups().items() for option in options]
-FILES = [file for options in groups().values() for file in options.values()]
+OPTIONS = [(group, option) for group, options in find_groups().items() for option in options]
+FILES = [file for options in find_groups().values() for file in options.values()]
 SHORT = 51  # characters of a summary, with which a line of --help has at most 80
 
 
@@ -45,7 +45,7 @@ def header(file: Path) -> list[str]:
 def test_the_groups_are_the_folders_of_the_configuration() -> None:
     found = {f"{group}/{option}.yaml" for group, option in OPTIONS}
     assert found == {f.relative_to(CONF).as_posix() for f in CONF.glob("*/*.yaml")}
-    assert next(iter(groups())) == "model"
+    assert next(iter(find_groups())) == "model"
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -53,7 +53,7 @@ def test_a_file_opens_with_what_it_is_when_to_use_it_and_a_command(
     compose: Compose, file: Path
 ) -> None:
     what, when, *others = header(file)
-    assert what == summary(file)
+    assert what == read_summary(file)
     assert re.fullmatch(r"\S.*\.", what)
     assert len(what) <= SHORT
     assert re.match(r"[A-Z0-9x]", when)
@@ -65,23 +65,23 @@ def test_a_file_opens_with_what_it_is_when_to_use_it_and_a_command(
     # and what these options bring is what Hydra composes, but for the values
     said = Choice()
     for group, _, value in (word.partition("=") for word in words):
-        if group in groups():
+        if group in find_groups():
             said[group] = value.strip("[]").split(",")
-    choice = chosen(said)
+    choice = choose_options(said)
     assert file.stem in choice[file.parent.name]
-    mine = OmegaConf.create(composed(choice))
+    mine = OmegaConf.create(compose_options(choice))
     for key, _, value in (word.partition("=") for word in words):
-        if key not in groups() and not key.startswith("hydra."):
+        if key not in find_groups() and not key.startswith("hydra."):
             OmegaConf.update(mine, key, yaml.safe_load(re.sub(r"^(\d+)e", r"\1.0e", value)))
     assert {key: value for key, value in plain(mine).items() if key != "hydra"} == node
 
 
 @pytest.mark.parametrize("group", ["model", "constraint", "dataset", "network", "hardware"])
 def test_an_option_alone_is_all_that_differs(group: str) -> None:
-    for option in groups()[group]:
-        node = composed(chosen({group: [option]}))
-        is_default = option in chosen({})[group]
-        assert differences(node) == ([] if is_default else [f"{group}={option}"])
+    for option in find_groups()[group]:
+        node = compose_options(choose_options({group: [option]}))
+        is_default = option in choose_options({})[group]
+        assert find_differences(node) == ([] if is_default else [f"{group}={option}"])
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_what_differs_from_the_defaults_is_what_one_would_type(
     compose: Compose, words: list[str], told: list[str] | None
 ) -> None:
     node = plain(compose(*parse(words).overrides))
-    found = differences(node)
+    found = find_differences(node)
     assert found == (words if told is None else told)
     again = plain(compose(*parse(found).overrides))
     assert again | {"resume": node["resume"]} == node
@@ -119,7 +119,7 @@ def test_what_differs_from_the_defaults_is_what_one_would_type(
 
 def test_what_a_resumed_run_may_not_write_is_no_difference(compose: Compose) -> None:
     words = ["dataset=image_folder", "dataset.root=photos", "dataset.on_bad_sample=skip"]
-    assert differences(harmless_here(plain(compose(*parse(words).overrides)))) == words
+    assert find_differences(harmless_here(plain(compose(*parse(words).overrides)))) == words
 
 
 def test_what_to_type_next_leaves_out_what_the_run_did(compose: Compose) -> None:
@@ -152,8 +152,8 @@ def test_help_has_a_line_for_every_option(aeframe: Command, tmp_path: Path) -> N
         found[group, match[3]] = (match[4], bool(match[2]))
     for name, option in OPTIONS:
         told, is_default = found[name, option]
-        assert told == summary(CONF / name / f"{option}.yaml")
-        assert is_default == (option in chosen({})[name])
+        assert told == read_summary(CONF / name / f"{option}.yaml")
+        assert is_default == (option in choose_options({})[name])
     for way in ("--cfg job", "-m model=", "resume=auto", "--config-dir", "aeframe --help"):
         assert way in out
 
@@ -166,7 +166,7 @@ def test_help_names_the_command_that_was_typed(verb: Command, aeframe: Command) 
 def test_help_lists_options_of_ones_own(tmp_path: Path) -> None:
     (tmp_path / "network").mkdir()
     (tmp_path / "network" / "own.yaml").write_text("# Layers of mine.\nwidths: [3]\n")
-    assert "            own             Layers of mine.\n" in help_text((CONF, tmp_path))
+    assert "            own             Layers of mine.\n" in write_help((CONF, tmp_path))
 
 
 # completion of the training command
@@ -205,9 +205,9 @@ def test_help_lists_options_of_ones_own(tmp_path: Path) -> None:
 )
 def test_words_are_completed(typed: str, completed: list[str]) -> None:
     line = f"aeframe train {typed}"
-    assert completions(line, len(line)) == completed
+    assert list_completions(line, len(line)) == completed
     assert (
-        completions(f"{line} seed=1", len(line)) == completed
+        list_completions(f"{line} seed=1", len(line)) == completed
     )  # the cursor may stand in the middle
 
 
@@ -226,7 +226,7 @@ def test_what_the_commands_help_promises_of_training_is_so(
     assert re.search(r"aeframe train --help +groups and their options\n", promised)
     assert re.search(r"aeframe train --cfg job +all keys and their values\n", promised)
     options = aeframe("--help")[1]
-    for group, files in groups().items():
+    for group, files in find_groups().items():
         assert re.search(rf"^{group} ", options, re.MULTILINE)
         assert all(re.search(rf"[ *]{name} ", options) for name in files)
     shown = yaml.safe_load(aeframe("--cfg", "job")[1])

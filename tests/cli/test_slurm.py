@@ -44,7 +44,10 @@ def test_outside_a_job_it_says_what_to_write(
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     status, _, err = aeframe("hardware=slurm")
     assert status == 2
-    assert "environment variable SLURM_JOB_ID: is not set. hardware=slurm belongs" in err
+    assert (
+        "environment variable SLURM_JOB_ID: is not set. Use hardware=slurm inside a Slurm job only"
+        in err
+    )
     assert "write hardware=ddp" in err
 
 
@@ -203,12 +206,12 @@ def signal_after(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
             "requeue 9_3\n",
             "Slurm starts job 9_3 again",
         ),
-        ({"SLURM_JOB_ID": "12; touch owned"}, "", "'12; touch owned' is no job's number"),
-        ({"SLURM_JOB_ID": "--help"}, "", "'--help' is no job's number"),
-        ({"SLURM_JOB_ID": ""}, "", "'' is no job's number"),
-        ({"SLURM_JOB_ID": "1\n2"}, "", "is no job's number"),
-        ({"SLURM_JOB_ID": "\u0661"}, "", "is no job's number"),
-        ({"SLURM_JOB_ID": "1", "SLURM_ARRAY_JOB_ID": "9"}, "", "'9_' is no job's number"),
+        ({"SLURM_JOB_ID": "12; touch owned"}, "", "'12; touch owned' is not a job number"),
+        ({"SLURM_JOB_ID": "--help"}, "", "'--help' is not a job number"),
+        ({"SLURM_JOB_ID": ""}, "", "'' is not a job number"),
+        ({"SLURM_JOB_ID": "1\n2"}, "", "is not a job number"),
+        ({"SLURM_JOB_ID": "\u0661"}, "", "is not a job number"),
+        ({"SLURM_JOB_ID": "1", "SLURM_ARRAY_JOB_ID": "9"}, "", "'9_' is not a job number"),
         ({}, "", "goes on from here"),
     ],
 )

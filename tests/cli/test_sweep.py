@@ -16,7 +16,7 @@ from hydra import initialize_config_dir
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from aeframe.cli.run_folders import Folders, run_name
+from aeframe.cli.run_folders import Folders, name_run
 from aeframe.cli.sweep import SweepTable
 from aeframe.config.check import check
 from aeframe.config.composition import CONF
@@ -278,7 +278,7 @@ def test_the_sparsity_sweep_runs_every_way_to_make_a_code_sparse(
 
 def test_two_runs_of_the_same_microsecond_get_different_folders(tmp_path: Path) -> None:
     same = (str(tmp_path / "runs"), "12-00-00-000000", "sparse_l1_digits")
-    first, second, third = (Folders(make=True).folder(*same) for _ in range(3))
+    first, second, third = (Folders(make=True).make_folder(*same) for _ in range(3))
     assert first == str(tmp_path / "runs" / "12-00-00-000000_sparse_l1_digits")
     assert (second, third) == (f"{first}-2", f"{first}-3")
     assert all(Path(path).is_dir() for path in (first, second, third))
@@ -286,7 +286,7 @@ def test_two_runs_of_the_same_microsecond_get_different_folders(tmp_path: Path) 
 
 def test_threads_that_start_at_once_get_different_folders(tmp_path: Path) -> None:
     def start(_: int) -> str:
-        return Folders(make=True).folder(str(tmp_path / "runs"), "now", "x")
+        return Folders(make=True).make_folder(str(tmp_path / "runs"), "now", "x")
 
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(start, range(32)))
@@ -298,7 +298,7 @@ def test_processes_that_start_at_once_get_different_folders(tmp_path: Path) -> N
     code = (
         "from aeframe.cli.run_folders import Folders\n"
         "print('ready', flush=True); input()\n"
-        "print(Folders(make=True).folder('runs', 'now', 'x'))"
+        "print(Folders(make=True).make_folder('runs', 'now', 'x'))"
     )
     started = [
         subprocess.Popen(
@@ -338,7 +338,7 @@ def test_a_folder_is_made_once_for_each_configuration(tmp_path: Path) -> None:
 
 def test_a_look_at_the_configuration_makes_no_folder(tmp_path: Path) -> None:
     folders = Folders(make=False)
-    assert folders.folder(str(tmp_path), "now", "x") == str(tmp_path / "now_x")
+    assert folders.make_folder(str(tmp_path), "now", "x") == str(tmp_path / "now_x")
     assert not list(tmp_path.iterdir())
 
 
@@ -354,4 +354,4 @@ def test_a_look_at_the_configuration_makes_no_folder(tmp_path: Path) -> None:
 def test_a_run_is_named_after_its_choices(constraints: dict[str, Any] | None, name: str) -> None:
     # the group's own choice is null where several constraints are chosen, so their keys name them
     choices = {"model": "sparse", "dataset": "digits", "constraint": None}
-    assert run_name(choices, constraints) == name
+    assert name_run(choices, constraints) == name

@@ -22,9 +22,9 @@ import torch
 from PIL import Image
 
 import aeframe as package
-from aeframe.cli.shell_completion import options, script
+from aeframe.cli.shell_completion import list_options, write_script
 from aeframe.cli.verbs import VERBS, image_files, inputs
-from aeframe.cli.verbs.outputs import READ, free_place
+from aeframe.cli.verbs.outputs import READ, check_output_path
 from aeframe.config.node import plain
 from aeframe.constraints import TopK
 from aeframe.core.errors import UserError
@@ -69,7 +69,7 @@ def photos(tmp_path: Path) -> Path:
 
 def brought(where: str, count: str, to: str = "8 x 8 pixels") -> str:
     """What is said of images that the model does not take as they are."""
-    return f"aeframe: {where}: {count} brought to {to}, as the model takes them.\n"
+    return f"aeframe: {where}: {count} converted to {to}, as the model needs them.\n"
 
 
 def table(file: Path) -> list[list[str]]:
@@ -243,7 +243,7 @@ def test_a_folder_is_not_read_ahead_of_its_use(
         return read(self, file)
 
     monkeypatch.setattr(image_files.ImageReader, "try_read", noted)
-    found = inputs.opened(
+    found = inputs.open_input(
         [str(photos)], package.load(run), Namespace(on_bad_sample="error", max_megapixels=None)
     )
     assert found.count == 212
@@ -411,7 +411,7 @@ def test_the_data_is_found_from_where_training_was_started(
         assert json.loads(out)["metrics"] == pytest.approx(card["metrics"], rel=1e-4)
     assert aeframe("resume=start/run", "trainer.max_epochs=2")[0] == 0
     status, _, err = verb("evaluate", "alone.safetensors")
-    remedy = "The run's data has to be what and where it was in training; or write:"
+    remedy = "The data of the run must be unchanged and where it was in training; or write:"
     said = f"dataset.path=x.npy: no such file. {remedy} aeframe evaluate RUN INPUT."
     assert (status, err) == (2, f"aeframe: {said}\n")
 
@@ -538,8 +538,8 @@ MISTAKES = [
     ("encode", "the following arguments are required: RUN, INPUT, -o/--out"),
     ("encode RUN digits", "the following arguments are required: -o/--out"),
     ("encode RUN digits --out x.txt", "--out x.txt: ends in none of .npy .npz .csv .parquet"),
-    ("encode RUN digits --out no/x.npy", "--out no/x.npy: lies in no folder that there is"),
-    ("encode RUN digits --out there.npy", "--out there.npy: is there already. Write --force"),
+    ("encode RUN digits --out no/x.npy", "--out no/x.npy: the folder no does not exist. Create it first."),
+    ("encode RUN digits --out there.npy", "--out there.npy: exists already. Use --force"),
     ("encode RUN digits --out full", "--out full: ends in none"),
     ("sample RUN --out s.jpg", "--out s.jpg: ends in none of .png .npy .npz, or a folder"),
     ("decode RUN codes.npy --out d.csv", "--out d.csv: ends in none of .npy .npz, or a folder"),
@@ -561,15 +561,15 @@ MISTAKES = [
     ("decode RUN wide.npy --out x", "wide.npy: has shape [3, 1, 9, 9], and this model takes [N, 8]"),
     ("decode RUN text.txt --out x", "text.txt: ends in none of .npy .npz .csv"),
     ("decode RUN bad.csv --out x", "bad.csv: line 2 cannot be read"),
-    ("decode RUN there.npy --out full", "--out full: is there already"),
+    ("decode RUN there.npy --out full", "--out full: exists already"),
     ("sample RUN --out x.png", "sample: a model of kind undercomplete has no distribution"),
-    ("interpolate RUN 1 2 --out x.png", "1: is the number of a row, of nothing. Write --input"),
-    ("interpolate RUN 1 9999 --input digits --out x.png", "9999: is no row"),
+    ("interpolate RUN 1 2 --out x.png", "1: is a row number, and --input is missing. Write --input"),
+    ("interpolate RUN 1 9999 --input digits --out x.png", "9999: row index out of range"),
     ("interpolate RUN 1 2 --input digits --steps 1 --out x.png", "--steps 1: must be at least 2"),
     ("score RUN digits --percentile 101 --out x.csv", "percentile=101: is not of 0 to 100"),
     ("runs nowhere", "nowhere: no such folder"),
     ("runs empty", "empty: holds no runs"),
-    ("export RUN --out full", "--out full: is there already"),
+    ("export RUN --out full", "--out full: exists already"),
     (f"encode RUN digits --out {'x' * 300}.npy", "cannot be written (File name too long)"),
     (f"encode RUN {'x' * 300} --out x.npy", "no such file or folder"),
     (f"encode {'x' * 300} digits --out x.npy", "there is no such file or folder"),
@@ -637,7 +637,7 @@ def test_what_is_read_is_not_overwritten(
         *(trained if word == "RUN" else word for word in words.split()), "--force"
     )
     place = words.rpartition(" ")[2]
-    what = f"--out {place}: is where {read} is read from. Write another name."
+    what = f"--out {place}: would overwrite the input {read}. Write another name."
     assert (status, out, err) == (2, "", f"aeframe: {what}\n")
     assert contents(tmp_path) == before
 
@@ -671,10 +671,10 @@ def test_a_working_folder_that_is_gone_is_told(
     (tmp_path / "gone").mkdir()
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
-    with pytest.raises(UserError, match="current folder, which is no longer there"):
-        free_place(Namespace(out="x.npy"), (".npy",))
+    with pytest.raises(UserError, match="the current folder no longer exists"):
+        check_output_path(Namespace(out="x.npy"), (".npy",))
     there = Namespace(out=f"{tmp_path}/x.npy")
-    assert free_place(there, (".npy",)) == tmp_path / "x.npy"
+    assert check_output_path(there, (".npy",)) == tmp_path / "x.npy"
 
 
 @pytest.mark.parametrize("name", ["encode", "score", "reconstruct", "evaluate"])
@@ -720,10 +720,10 @@ def test_vectors_are_no_pictures(
     assert np.load(tmp_path / "x.npy").dtype == np.float32
     status, _, err = verb("reconstruct", run, vectors, "--out", "folder")
     assert (status, err.count("\n")) == (2, 1)
-    assert "samples of 12 are no pictures. Write --out FILE.npy." in err
+    assert "samples of 12 cannot be saved as images. Write --out FILE.npy." in err
     status, _, err = verb("encode", run, photos, "--out", "y.npy")
     assert (status, err.count("\n")) == (2, 1)
-    assert "samples of 12 are no images. Give an array, as .npy." in err
+    assert "samples of 12 are not images. Give an array (.npy)." in err
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -811,7 +811,7 @@ COMP_WORDBREAKS=" "
 complete_line "aeframe train model=s"
 """
     done = subprocess.run(
-        ["bash", "-c", script("bash") + ask],
+        ["bash", "-c", write_script("bash") + ask],
         env={**os.environ, "PYTHONPATH": str(ROOT), "PATH": f"{tmp_path}:{os.environ['PATH']}"},
         capture_output=True,
         text=True,
@@ -821,8 +821,8 @@ complete_line "aeframe train model=s"
         *("encode", "--out", "", "sparse", "[l1,topk", "sparse,denoising", "dataset.root=", ""),
         "model=sparse",
     ]
-    assert "bashcompinit" in script("zsh")
-    assert "--percentile" in options("score")
+    assert "bashcompinit" in write_script("zsh")
+    assert "--percentile" in list_options("score")
 
 
 def test_a_person_who_presses_tab_gets_the_word(tmp_path: Path) -> None:
@@ -831,7 +831,7 @@ def test_a_person_who_presses_tab_gets_the_word(tmp_path: Path) -> None:
         f'#!/bin/sh\ncase "$*" in *--complete*) {ask};; esac\necho "<$*>"\n'
     )
     (tmp_path / "aeframe").chmod(0o755)
-    (tmp_path / "rc").write_text(f"PS1=; bind 'set bell-style none'\n{script('bash')}")
+    (tmp_path / "rc").write_text(f"PS1=; bind 'set bell-style none'\n{write_script('bash')}")
     path = f"{tmp_path}:{os.environ['PATH']}"
     terminal, shell = pty.openpty()
     with subprocess.Popen(

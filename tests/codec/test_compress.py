@@ -376,13 +376,16 @@ def test_pictures_that_had_to_shrink_are_told(run: Path, verb: Verb, tmp_path: P
     noise = np.random.default_rng(0).integers(0, 256, (3, 20, 30, 3), np.uint8)
     for i, pixels in enumerate(noise):
         Image.fromarray(pixels).save(tmp_path / "in" / f"{i}.png")
-    size = "brought to 8 x 8 pixels, gray"
-    note = f"aeframe: in: 3 images were {size}, as the model takes them.\n"
+    size = "8 x 8 pixels, gray"
+    note = f"aeframe: in: 3 images were converted to {size}, as the model needs them.\n"
     words = ("compress", str(run), "in", "--min-psnr", "50", "-o")
     status, out, err = verb(*words, "x.aez", "--on-unlike", "lossless")
     assert (status, err) == (0, note)
     assert "95 % of the samples come back exactly\n" in out
-    assert f"3 samples unlike the training data, stored as they are once {size}\n" in out
+    assert (
+        f"3 samples unlike the training data, stored as they are after conversion to {size}\n"
+        in out
+    )
     assert verb("verify", str(run), "x.aez", "--against", "in")[2] == note
     status, _, err = verb(*words, "y.aez")
     assert (status, err.startswith(note)) == (2, True)
@@ -447,7 +450,7 @@ def test_what_is_unlike_has_to_be_a_number(run: Path, verb: Verb, tmp_path: Path
     for value in ("nan", "inf"):
         words = ("compress", str(run), "digits.npy", "-o", "x.aez", "--min-psnr", value)
         status, _, err = verb(*words)
-        assert (status, err) == (2, f"aeframe: --min-psnr {value}: is no finite number of dB.\n")
+        assert (status, err) == (2, f"aeframe: --min-psnr {value}: is not a finite number of dB.\n")
     assert not (tmp_path / "x.aez").exists()
 
 
@@ -465,7 +468,7 @@ def test_any_trained_network_becomes_a_codec(
     before = contents(tmp_path)
     status, _, err = verb("codec", "run", "--step", "2")
     assert (status, err.count("\n")) == (2, 1)
-    assert f"run/{CODEC}: is there already, and what was compressed with it" in err
+    assert f"run/{CODEC}: exists already, and files that were compressed with it" in err
     assert contents(tmp_path) == before
     assert verb("codec", "run", "--step", "2", "--force")[0] == 0
     assert codec.load(tmp_path / "run").step == 2.0
@@ -473,7 +476,7 @@ def test_any_trained_network_becomes_a_codec(
         (("--step", "0"), "--step 0: must be above 0 and below 1e9."),
         (("--step", "1e30"), "--step 1e+30: must be above 0 and below 1e9."),
         (("--step", "1e-30"), "--step 1e-30: is too small for this code, whose numbers go up to "),
-        (("--step", "1", "--loss", "1"), "--step and --loss: each say how coarse it is. "),
+        (("--step", "1", "--loss", "1"), "--step and --loss: both set how much is rounded. "),
     ):
         status, out, err = verb("codec", "run", *words, "--force")
         assert (status, out) == (2, "")
@@ -483,6 +486,6 @@ def test_any_trained_network_becomes_a_codec(
         os, "access", lambda place, mode: False
     )  # as of a folder that may only be read
     status, _, err = verb("codec", "run", "--step", "1", "--force")
-    what = "may not be written into. Write another place, or see that it may."
+    what = "is not writable. Write another place, or change its permissions."
     assert (status, err) == (2, f"aeframe: run: {what}\n")
     assert codec.load(tmp_path / "run").step == 2.0

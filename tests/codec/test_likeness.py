@@ -17,7 +17,7 @@ import safetensors.numpy
 from sklearn.datasets import load_digits
 
 from aeframe import codec
-from aeframe.cli.verbs.own_data import own_data
+from aeframe.cli.verbs.own_data import load_run_data
 from aeframe.codec import Codec, likeness
 from aeframe.codec.aez_file import compress, decompress, inspect, verify
 from aeframe.codec.codec import compute_identity
@@ -38,7 +38,7 @@ def run(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that was made a codec, which no test may change."""
     folder = Path(shutil.copytree(trained, tmp_path_factory.mktemp("like") / "run"))
     model = artifact.load(folder)
-    codec.save(folder, codec.calibrate(model, own_data(model, str(folder))[1], step=1.0))
+    codec.save(folder, codec.calibrate(model, load_run_data(model, str(folder))[1], step=1.0))
     return folder
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from aeframe.cli.main import main
-from aeframe.cli.verbs.own_data import whole_files
+from aeframe.cli.verbs.own_data import list_image_files
 from aeframe.codec import aez_file as files
 from aeframe.codec import codec_file as saved
 from aeframe.codec import photographs, tiles
@@ -199,7 +199,7 @@ def test_photographs_of_any_size_to_a_file_and_back(
     assert "holds images of another size" in err
     status, _, err = verb("decompress", str(run), "x.aez", "--out", "x.npy")
     assert status == 2
-    assert "no array holds images of different sizes" in err
+    assert "one array cannot hold images of different sizes" in err
 
 
 def test_a_photograph_that_comes_back_badly_is_refused_or_stored(
@@ -300,7 +300,7 @@ def test_the_files_of_crops_are_those_of_their_split(tmp_path: Path) -> None:
     for test_root, folder in ((None, "a"), (str(tmp_path / "b"), "b")):
         data = DataModule(source=PhotoCrops(**crops, test_root=test_root), seed=3)
         data.setup()
-        found = whole_files(data, "test")
+        found = list_image_files(data, "test")
         assert len(found) * 3 == len(data.splits["test"])
         for file, crop in zip(found, data.splits["test"][::3].x.numpy(), strict=True):
             assert Path(file).parent.name == folder
@@ -308,9 +308,9 @@ def test_the_files_of_crops_are_those_of_their_split(tmp_path: Path) -> None:
             windows = np.lib.stride_tricks.sliding_window_view(pixels, (8, 8), (1, 2))
             assert (windows == crop[:, None, None]).all((0, 3, 4)).any()
     (tmp_path / "b" / "9.png").write_bytes(b"")
-    with pytest.raises(UserError, match="was cut from some of the files only"):
-        whole_files(data, "test")
+    with pytest.raises(UserError, match="some image files of this split cannot be read"):
+        list_image_files(data, "test")
     digits = DataModule(source=Digits(), seed=0)
     digits.setup()
-    with pytest.raises(UserError, match="is of no image files"):
-        whole_files(digits, "val")
+    with pytest.raises(UserError, match="has no image files"):
+        list_image_files(digits, "val")

@@ -49,7 +49,7 @@ def test_the_means_of_a_variational_model_are_rounded_and_compared_with_other_fo
     status, out, err = verb("rd", f"{run}/model.safetensors", "-o", "rd", "--data", "val")
     assert status == 0, err
     assert "(12 images)" in out
-    assert "the PSNR of the mean error of all" in out
+    assert "the PSNR of the mean error" in out
     told = json.loads((tmp_path / "rd" / "rd.json").read_text())
     assert {c["name"]: c["images"] for c in told["curves"]} == dict.fromkeys(
         ("autoencoder", "PNG", "PCA, the same coder"), 12
@@ -79,11 +79,14 @@ def test_the_means_of_a_variational_model_are_rounded_and_compared_with_other_fo
             "--data no: is neither a split nor a folder. Write test, val, or a folder of images.",
         ),
         (("-o", "file"), "--out file: is a file. Write the name of a folder."),
-        (("-o", "rd"), "--out rd: is there already. Write --force, or another name."),
+        (
+            ("-o", "rd"),
+            "--out rd: exists already. Use --force to replace it, or write another name.",
+        ),
     ):
         status, _, err = verb("rd", run, *words)
         assert (status, err) == (2, f"aeframe: {what}\n")
     monkeypatch.setattr(os, "access", lambda place, mode: False)  # as of folders of others
     status, _, err = verb("rd", run, "-o", "new")
-    what = "--out new: may not be written into. Write another place, or see that it may."
+    what = "--out new: is not writable. Write another place, or change its permissions."
     assert (status, err) == (2, f"aeframe: {what}\n")

@@ -156,6 +156,6 @@ def test_the_users_folder_is_meant_by_a_tilde(
     _, folder, _ = parse(["hydra.run.dir=~/runs/a#1"]).compose()
     assert folder == tmp_path / "home" / "runs" / "a#1"
     assert parse(["-m", "hydra.sweep.dir=~/sweep"]).sweep == tmp_path / "home" / "sweep"
-    assert "resume=~/run: there is no such folder" in aeframe("resume=~/run")[2]
+    assert "resume=~/run: does not exist" in aeframe("resume=~/run")[2]
     np.save(tmp_path / "home" / "x.npy", np.zeros((20, 4), np.float32))
     check(plain(compose("dataset=array", "dataset.path='~/x.npy'", "model.latent_dim=2")))

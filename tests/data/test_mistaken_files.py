@@ -23,8 +23,8 @@ FILES: list[tuple[str, str | bytes, str]] = [
     ("indent", f"{GLOBAL}model:\n  latent_dim: 5\n seed: 1\n", "experiment/own.yaml, line 4: "),
     ("twice", f"{GLOBAL}seed: 1\nseed: 2\n", "experiment/own.yaml, line 3: found duplicate key seed. Correct the file."),
     ("python", f'{GLOBAL}model: !!python/object/apply:os.system ["touch owned"]\n', "experiment/own.yaml, line 2: could not determine a constructor for the tag"),
-    ("binary", b"\xff\xfe\x00", "experiment/own.yaml: is no text in UTF-8. Correct the file."),
-    ("latin", "# @package _global_\n# gr\u00f6\u00dfe\nseed: 1\n".encode("latin-1"), "experiment/own.yaml: is no text in UTF-8. Correct the file."),
+    ("binary", b"\xff\xfe\x00", "experiment/own.yaml: is not UTF-8 text. Correct the file."),
+    ("latin", "# @package _global_\n# gr\u00f6\u00dfe\nseed: 1\n".encode("latin-1"), "experiment/own.yaml: is not UTF-8 text. Correct the file."),
     ("no package", "model: {latent_dim: 5}\n", "experiment: its file lacks its first line. Write `# @package _global_` at its top."),
     ("empty", "", "experiment: its file lacks its first line."),
     ("list", f"{GLOBAL}- a\n", "experiment/own.yaml: cannot be used. It must hold lines of KEY: VALUE."),
@@ -72,8 +72,8 @@ WORDS: list[tuple[list[str], str]] = [
     (["hydra/sweeper=optna"], "hydra/sweeper=optna: no such option. Did you mean hydra/sweeper=optuna?"),
     (["hydra.run.dir="], "hydra.run.dir: is empty. Write hydra.run.dir=FOLDER."),
     (["hydra.run.dir=${oc.env:NOT_SET_AT_ALL}"], "environment variable NOT_SET_AT_ALL: is not set. Set NOT_SET_AT_ALL."),
-    (["hydra.sweep.dir=a", "seed=1,2"], "seed=1,2: several values, which only a sweep takes. Add -m"),
-    (["network.widths=8,4"], "aeframe: network.widths=8,4: several values, which only a sweep takes. Add -m, or write [A,B] for a list."),
+    (["hydra.sweep.dir=a", "seed=1,2"], "seed=1,2: several values need a sweep. Add -m"),
+    (["network.widths=8,4"], "aeframe: network.widths=8,4: several values need a sweep. Add -m, or write [A,B] for a list."),
     (["dataset.path=a,b.npy"], """Add -m, or write 'dataset.path="a,b.npy"' for a name with a comma."""),
     (["experiment=vae_mnst"], "experiment=vae_mnst: no such option. Did you mean experiment=vae_mnist?"),
     (["debug=fst"], "debug=fst: no such option. Did you mean debug=fast?"),
@@ -84,7 +84,7 @@ WORDS: list[tuple[list[str], str]] = [
     (["constraint=top"], "constraint=top: no such option. Did you mean constraint=topk?"),
     (["constraint=[topk"], "constraint=[topk: cannot be read. Write KEY=VALUE"),
     (["~model"], "model: is missing."),
-    (["~nothing"], "~nothing: there is nothing to take away. Leave it out."),
+    (["~nothing"], "~nothing: there is nothing to delete. Leave it out."),
 ]  # fmt: skip
 
 

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 import aeframe as package
-from aeframe.cli.verbs.own_data import own_data
-from aeframe.cli.verbs.pictures import as_bytes
+from aeframe.cli.verbs.own_data import load_run_data
+from aeframe.cli.verbs.pictures import convert_to_bytes
 from aeframe.config.node import plain
 from aeframe.constraints import Masking
 from aeframe.constraints.constrained import ConstrainedAutoencoder
@@ -282,7 +282,7 @@ def test_pictures_have_the_brightness_of_the_stored_values(
     x = built.net.normalization(torch.from_numpy(values))
     assert np.allclose(view.paint.scaled(x), brightness, atol=1e-5)
     save(tmp_path, built.net, node, built.data, {})
-    written = as_bytes(values, package.load(tmp_path))
+    written = convert_to_bytes(values, package.load(tmp_path))
     assert np.abs(written - brightness * 255).max() <= 0.5 + 1e-3
 
 
@@ -361,7 +361,7 @@ def test_what_was_chosen_is_kept(
         assert again["baselines"][name] == pytest.approx(baseline, rel=1e-5)
     known = loaded.description.data
     loaded.description = replace(loaded.description, data=replace(known, seen=None))
-    assert own_data(loaded, str(run))[1].spec == known  # what an older run lacks is measured
+    assert load_run_data(loaded, str(run))[1].spec == known  # what an older run lacks is measured
     assert verb("train", "resume=run", "trainer.max_epochs=2")[0] == 0
 
 

@@ -17,7 +17,7 @@ import safetensors.torch
 import torch
 
 import aeframe as package
-from aeframe.cli.verbs.measuring import of_test_split
+from aeframe.cli.verbs.measuring import evaluate_test_split
 from aeframe.core.errors import UserError
 from aeframe.runs.layout import MODEL, NOTE
 from aeframe.runs.model_file import KEY
@@ -234,7 +234,7 @@ def test_a_batch_that_exceeds_the_memory_is_told(
         "aeframe.data.memory_map._measure_free_memory", lambda: 4 * 180 * (2 * 64 + 8) - 1
     )
     with pytest.raises(UserError, match=r"batches of 180 samples, each decoded 1 times, take"):
-        of_test_split(model, str(finished))
+        evaluate_test_split(model, str(finished))
 
 
 def test_a_place_that_is_no_file_is_refused(finished: Path) -> None:

@@ -455,7 +455,10 @@ def test_only_files_are_in_the_place_of_files(
     status, out, err = aeframe(*how)
     assert (status, out) == (2, "")
     (line,) = err.splitlines()
-    if "no checkpoint of a run" not in line and "a sweep cannot be named here" not in line:
+    if (
+        "no checkpoint to resume from" not in line
+        and "a sweep cannot be resumed this way" not in line
+    ):
         assert f"{name}: is " in line, line
     assert (contents(outside), set(os.listdir(outside))) == before
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from aeframe.cli.command_line import parse
-from aeframe.cli.hydra_errors import explained
+from aeframe.cli.hydra_errors import translate_errors
 from aeframe.core.errors import MachineError, UserError
 from aeframe.runs.folder import locked
 from aeframe.training.checkpointing import Best
@@ -72,5 +72,8 @@ def test_other_errors_stay_what_they_are(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", [b"/x/a.ckpt", "/x/a.ckpt", Path("/x/a.ckpt")])
 def test_names_in_bytes_are_told_as_text(name: Any) -> None:
-    with pytest.raises(UserError, match=r"^/x/a\.ckpt: No such file\."), explained(parse([])):
+    with (
+        pytest.raises(UserError, match=r"^/x/a\.ckpt: No such file\."),
+        translate_errors(parse([])),
+    ):
         raise FileNotFoundError(errno.ENOENT, "No such file", name)

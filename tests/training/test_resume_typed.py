@@ -191,18 +191,18 @@ def test_a_run_with_other_defaults_goes_on_as_is_advised(aeframe: Command, begun
 
 REFUSED: list[tuple[list[str], str]] = [
     (["resume="], "resume=: is empty. Write resume=auto, or the folder of a run."),
-    (["resume=nowhere"], "resume=nowhere: there is no such folder. Write auto, or the folder"),
-    (["resume=other"], "resume=other: holds no checkpoint of a run. Start it anew."),
-    (["resume=file"], "resume=file: is no folder. Write auto, or the folder of a run."),
-    (["resume=run/checkpoints"], "resume=run/checkpoints: is in the folder of a run, and not that folder. Write resume=run."),
-    (["resume=run/checkpoints/last.ckpt"], "resume=run/checkpoints/last.ckpt: is in the folder of a run, and not that folder. Write resume=run."),
-    (["resume=${oc.env:HOME}"], "resume=${oc.env:HOME}: Hydra would put something else in place of ${."),
-    (["~resume"], "~resume: there is nothing to take away."),
-    (["-m", "resume=run"], "resume=run: a sweep cannot be named here. Write the sweep's command again"),
-    (["-m", "resume=auto,run"], "resume=auto,run: a sweep cannot be named here."),
-    (["resume=run", "hydra.mode=MULTIRUN"], "resume=run: a sweep cannot be named here."),
-    (["resume=run", "experiment=sweep_sparsity"], "resume=run: a sweep cannot be named here."),
-    (["resume=run", "hydra.run.dir=run"], "resume=run: the run goes on in its own folder. Leave hydra.run.dir out."),
+    (["resume=nowhere"], "resume=nowhere: does not exist. Write auto, or the folder"),
+    (["resume=other"], "resume=other: has no checkpoint to resume from. Start the run again."),
+    (["resume=file"], "resume=file: is not a folder. Write auto, or the folder of a run."),
+    (["resume=run/checkpoints"], "resume=run/checkpoints: lies inside the folder of a run. Write resume=run."),
+    (["resume=run/checkpoints/last.ckpt"], "resume=run/checkpoints/last.ckpt: lies inside the folder of a run. Write resume=run."),
+    (["resume=${oc.env:HOME}"], "resume=${oc.env:HOME}: Hydra would replace ${...} in the name."),
+    (["~resume"], "~resume: there is nothing to delete."),
+    (["-m", "resume=run"], "resume=run: a sweep cannot be resumed this way. Repeat the sweep's command"),
+    (["-m", "resume=auto,run"], "resume=auto,run: a sweep cannot be resumed this way."),
+    (["resume=run", "hydra.mode=MULTIRUN"], "resume=run: a sweep cannot be resumed this way."),
+    (["resume=run", "experiment=sweep_sparsity"], "resume=run: a sweep cannot be resumed this way."),
+    (["resume=run", "hydra.run.dir=run"], "resume=run: a resumed run continues in its own folder. Leave hydra.run.dir out."),
     (["resume=run", "model=sparse"], "model=sparse: would make another run of run, which was trained with Undercomplete. Leave it out"),
     (["resume=run", "constraint=[]"], "constraint=[]: would make another run of run, which was trained with [bottleneck]."),
     (["resume=run", "network=conv"], "network=conv: would make another run of run, which was trained with MLP."),
@@ -313,7 +313,7 @@ def test_auto_says_where_it_can_only_begin(aeframe: Command) -> None:
     status, out, _ = aeframe(*TWO, "resume=auto")
     assert status == 0
     assert out.startswith(
-        "Note: resume=auto: the folder is a new one, in which there is nothing to go on from. "
+        "Note: resume=auto: each start makes a new folder, so there is nothing to resume. "
         "Write hydra.run.dir=FOLDER as well.\n"
     )
 
@@ -357,7 +357,7 @@ def test_a_run_at_work_is_left_alone(
     aeframe: Command, begun: Path, tmp_path: Path, how: tuple[str, ...]
 ) -> None:
     code = (
-        "import pathlib, sys; from aeframe.training.processes import locked\n"
+        "import pathlib, sys; from aeframe.runs.folder import locked\n"
         "with locked(pathlib.Path('run')): print('locked', flush=True); sys.stdin.read()"
     )
     process = subprocess.Popen(

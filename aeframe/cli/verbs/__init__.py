@@ -1,6 +1,6 @@
-"""What the command does beside training, one small file for each family of verbs.
+"""The verbs of the command beside `train`, one small file for each family.
 
-To import them is to import nothing heavy.
+Importing this package imports no heavy library.
 """
 
 from aeframe.cli.verbs import codes, export, rd, scores, showing

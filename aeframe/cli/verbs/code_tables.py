@@ -1,4 +1,4 @@
-"""The tables that `encode` writes, read again."""
+"""Reader of the tables that `encode` writes."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from aeframe.cli.verbs.outputs import require_parquet
 from aeframe.core.errors import UserError, describe_error
 
 
-def rows_of_csv(path: Path) -> tuple[np.ndarray, list[str]]:
-    """The numbers of a table with a header, and the names where its first column has some."""
+def read_csv(path: Path) -> tuple[np.ndarray, list[str]]:
+    """Read the numbers of a CSV table with a header, and its column of names, if there is one."""
     names, rows = list[str](), list[list[float]]()
     try:
         with path.open(newline="", errors="surrogateescape") as file:
@@ -24,11 +24,11 @@ def rows_of_csv(path: Path) -> tuple[np.ndarray, list[str]]:
         return np.array(rows, np.float32).reshape(len(rows), -1), names
     except (OSError, ValueError, csv.Error) as error:
         what = f"line {len(rows) + 2} cannot be read ({describe_error(error)})"
-        raise UserError(str(path), what, "Give a table as encode writes it.") from error
+        raise UserError(str(path), what, "Give a table that encode wrote.") from error
 
 
-def rows_of_parquet(path: Path) -> tuple[np.ndarray, list[str]]:
-    """The same of a table in Parquet."""
+def read_parquet(path: Path) -> tuple[np.ndarray, list[str]]:
+    """Read the numbers and the names of a Parquet table."""
     require_parquet(str(path))
     import pyarrow
     from pyarrow import parquet
@@ -43,4 +43,4 @@ def rows_of_parquet(path: Path) -> tuple[np.ndarray, list[str]]:
         return codes, names
     except (OSError, ValueError, TypeError, pyarrow.ArrowException) as error:
         what = f"cannot be read ({describe_error(error).rstrip('.')})"
-        raise UserError(str(path), what, "Give a table as encode writes it.") from error
+        raise UserError(str(path), what, "Give a table that encode wrote.") from error

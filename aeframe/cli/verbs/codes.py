@@ -1,11 +1,11 @@
-"""Samples to codes, and codes to samples."""
+"""The verbs encode and decode: samples to codes, and codes to samples."""
 
 from __future__ import annotations
 
 import argparse
 from typing import Any
 
-from aeframe.cli.verbs.verb import Verb, add_input, add_out, add_run, loaded
+from aeframe.cli.verbs.verb import Verb, add_input, add_out, add_run, load_model
 
 TABLES = (".npy", ".npz", ".csv", ".parquet")
 
@@ -17,39 +17,39 @@ def _encode_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _encode(options: argparse.Namespace) -> None:
-    from aeframe.cli.verbs.given import reading
-    from aeframe.cli.verbs.inputs import opened
-    from aeframe.cli.verbs.outputs import free_place, say, shown, write_rows
+    from aeframe.cli.verbs.given import explain_samples
+    from aeframe.cli.verbs.inputs import open_input
+    from aeframe.cli.verbs.outputs import check_output_path, print_result, show_progress, write_rows
 
-    out = free_place(options, TABLES)
-    model = loaded(options)
-    given = opened(options.input, model, options)
-    with reading(given):
-        codes = model.encode(shown(given.blocks(model.batch_size), given.count, "Encoding"))
+    out = check_output_path(options, TABLES)
+    model = load_model(options)
+    given = open_input(options.input, model, options)
+    with explain_samples(given):
+        codes = model.encode(show_progress(given.blocks(model.batch_size), given.count, "Encoding"))
         write_rows(out, codes, given.count, "z", given.names)
-    say(out, f"Codes of {given.count:,} samples, {model.latent_dim} units each")
+    print_result(out, f"Codes of {given.count:,} samples, {model.latent_dim} units each")
 
 
 def _decode_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
-    parser.add_argument("codes", metavar="CODES", help=f"what encode wrote: {', '.join(TABLES)}")
+    parser.add_argument("codes", metavar="CODES", help=f"codes from encode: {', '.join(TABLES)}")
     parser.add_argument("--key", metavar="NAME", default="z", help="the array in an .npz (z)")
-    add_out(parser, "a folder for pictures, or a file in .npy or .npz")
+    add_out(parser, "a folder for images, or a .npy or .npz file")
 
 
 def _decode(options: argparse.Namespace) -> None:
-    from aeframe.cli.verbs.given import reading
-    from aeframe.cli.verbs.inputs import codes_in
-    from aeframe.cli.verbs.outputs import free_place, say, shown
+    from aeframe.cli.verbs.given import explain_samples
+    from aeframe.cli.verbs.inputs import open_codes
+    from aeframe.cli.verbs.outputs import check_output_path, print_result, show_progress
     from aeframe.cli.verbs.pictures import write_samples
 
-    out = free_place(options, (".npy", ".npz"), folder=True)
-    model = loaded(options)
-    given = codes_in(options.codes, options.key, model)
-    with reading(given):
-        blocks: Any = shown(given.blocks(model.batch_size), given.count, "Decoding")
+    out = check_output_path(options, (".npy", ".npz"), folder=True)
+    model = load_model(options)
+    given = open_codes(options.codes, options.key, model)
+    with explain_samples(given):
+        blocks: Any = show_progress(given.blocks(model.batch_size), given.count, "Decoding")
         write_samples(out, model.decode(blocks), given.count, model, given.names)
-    say(out, f"{given.count:,} samples")
+    print_result(out, f"{given.count:,} samples")
 
 
 VERBS = (

@@ -1,4 +1,4 @@
-"""Codes as compressed files, and back."""
+"""The verbs of compression: codec, compress, decompress, inspect and verify."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from aeframe.codec.codec import Codec
 
 ENDING = ".aez"
-LOSS = 0.5  # dB that rounding may cost
-BATCH = 1024  # samples that pass through the network at once
+LOSS = 0.5  # dB of PSNR that rounding may cost
+BATCH = 1024  # samples in one pass through the network
 
 
 def _codec_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "run", metavar="RUN", help="folder of a run, whose training data is where it was"
+        "run", metavar="RUN", help="folder of a run; its training data must still be where it was"
     )
     parser.add_argument(
         "--step", type=float, metavar="S", help="round the code to multiples of S (see --loss)"
@@ -31,34 +31,38 @@ def _codec_arguments(parser: argparse.ArgumentParser) -> None:
         "--loss",
         type=float,
         metavar="DB",
-        help=f"or what rounding may cost, in dB ({LOSS})",
+        help=f"or the PSNR that rounding may cost, in dB ({LOSS})",
     )
-    parser.add_argument("--force", action="store_true", help="replace the codec that is there")
+    parser.add_argument("--force", action="store_true", help="replace an existing codec")
     add_compute(parser, BATCH)
 
 
 def _codec(options: argparse.Namespace) -> None:
     from aeframe.cli.verbs.outputs import require_writable
-    from aeframe.cli.verbs.own_data import own_data
+    from aeframe.cli.verbs.own_data import load_run_data
     from aeframe.codec import codec_file as saved
     from aeframe.codec.calibration import calibrate
     from aeframe.runs import model_file as artifact
 
     folder = Path(options.run).expanduser()
     if not folder.is_dir():
-        raise UserError(options.run, "is no folder", "Write the folder of a run.")
+        raise UserError(options.run, "is not a folder", "Write the folder of a run.")
     for name, value in (("--step", options.step), ("--loss", options.loss)):
         if value is not None and not 0 < value < 1e9:
             raise UserError(f"{name} {value:g}", "must be above 0 and below 1e9")
     if options.step is not None and options.loss is not None:
-        raise UserError("--step and --loss", "each say how coarse it is", "Leave one of them out.")
+        raise UserError(
+            "--step and --loss", "both set how much is rounded", "Leave one of them out."
+        )
     if (folder / saved.CODEC).exists() and not options.force:
-        what = "is there already, and what was compressed with it can be read with no other"
+        what = "exists already, and files that were compressed with it need it"
         remedy = "Write --force to replace it, or keep a copy of the run's folder."
         raise UserError(str(folder / saved.CODEC), what, remedy)
     require_writable(folder, options.run)
     model = artifact.load(folder, options.device, options.batch_size)
-    made = calibrate(model, own_data(model, options.run)[1], options.step, options.loss or LOSS)
+    made = calibrate(
+        model, load_run_data(model, options.run)[1], options.step, options.loss or LOSS
+    )
     if replaced := saved.save(folder, made):
         print(replaced)
     clusters, units, _ = made.tables.units.shape
@@ -75,44 +79,47 @@ def _compress_arguments(parser: argparse.ArgumentParser) -> None:
         "--on-unlike",
         choices=["error", "lossless", "keep"],
         default="error",
-        help="samples unlike the training data, singly or as a group: refuse the file (error), store them "
-        "as they are, or keep what comes back of them",
+        help="samples or groups unlike the training data: refuse the file (error), store these samples "
+        "losslessly, or keep their reconstructions",
     )
     parser.add_argument(
         "--min-psnr",
         type=float,
         metavar="DB",
-        help="a sample that comes back worse is unlike (3 below the worst held-out)",
+        help="a sample with a lower PSNR is unlike the training data (3 below the worst held-out sample)",
     )
-    parser.add_argument("--no-names", action="store_true", help="do not keep the names of files")
+    parser.add_argument("--no-names", action="store_true", help="do not store the names of files")
 
 
 def _compress(options: argparse.Namespace) -> None:
-    from aeframe.cli.verbs.given import reading
-    from aeframe.cli.verbs.inputs import opened
-    from aeframe.cli.verbs.outputs import free_place, say, shown, whole_file
+    from aeframe.cli.verbs.given import explain_samples
+    from aeframe.cli.verbs.inputs import open_input
+    from aeframe.cli.verbs.outputs import (
+        check_output_path,
+        print_result,
+        replace_file,
+        show_progress,
+    )
     from aeframe.codec import aez_file as files
     from aeframe.codec.packing import Packer, count_rows_at_once
 
-    out = free_place(options, (ENDING,))
+    out = check_output_path(options, (ENDING,))
     if options.min_psnr is not None and not math.isfinite(options.min_psnr):
-        raise UserError(f"--min-psnr {options.min_psnr:g}", "is no finite number of dB")
-    codec = _loaded(options)
-    given = opened(options.input, codec.model, options, any_size=codec.any_size)
+        raise UserError(f"--min-psnr {options.min_psnr:g}", "is not a finite number of dB")
+    codec = _load_codec(options)
+    given = open_input(options.input, codec.model, options, any_size=codec.any_size)
     packer = Packer(codec, options.on_unlike, options.min_psnr)
-    blocks = shown(given.blocks(count_rows_at_once(codec)), given.count, "Compressing")
-    with reading(given), whole_file(out) as file:
+    blocks = show_progress(given.blocks(count_rows_at_once(codec)), given.count, "Compressing")
+    with explain_samples(given), replace_file(out) as file:
         names = None if options.no_names else given.names
         found = files.compress(packer, blocks, file, names)
-    _summary(found, options.on_unlike, given)
+    _print_summary(found, options.on_unlike, given)
     if names is not None and not found.named:
-        print(
-            "The files' names are not kept: hidden, too long, odd characters, or too many of them"
-        )
-    say(out, f"{found.samples:,} samples in {found.bytes:,} bytes")
+        print("File names are not kept: hidden files, too long, unusual characters, or too many")
+    print_result(out, f"{found.samples:,} samples in {found.bytes:,} bytes")
 
 
-def _summary(found: Summary, on_unlike: str, given: Input) -> None:
+def _print_summary(found: Summary, on_unlike: str, given: Input) -> None:
     import numpy as np
 
     gap = f"; {found.payload / found.estimate - 1:+.2%} to the estimate" if found.estimate else ""
@@ -123,7 +130,7 @@ def _summary(found: Summary, on_unlike: str, given: Input) -> None:
     if found.unlike:
         done = "stored as they are" if on_unlike == "lossless" else "kept as they come back"
         if given.changed and on_unlike == "lossless":
-            done += f" once brought to {given.brought}"
+            done += f" after conversion to {given.brought}"
         print(f"{found.unlike:,} samples unlike the training data, {done}")
 
 
@@ -134,27 +141,27 @@ def _decompress_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _decompress(options: argparse.Namespace) -> None:
-    from aeframe.cli.verbs.outputs import free_place, say, shown
+    from aeframe.cli.verbs.outputs import check_output_path, print_result, show_progress
     from aeframe.cli.verbs.pictures import write_samples
     from aeframe.codec import aez_file as files
 
-    out = free_place(options, (".npy", ".npz"), folder=True)
-    codec, file = _loaded(options), _file(options)
+    out = check_output_path(options, (".npy", ".npz"), folder=True)
+    codec, file = _load_codec(options), _find_file(options)
     if codec.any_size and out.suffix:
-        what = "no array holds images of different sizes"
+        what = "one array cannot hold images of different sizes"
         raise UserError(f"--out {options.out}", what, "Write a folder.")
-    found = files.inspect(file)  # nothing is made of a file that is damaged anywhere
+    found = files.inspect(file)  # refuses a damaged file before anything is written
     if not found.samples:
         raise UserError(options.file, "holds no samples")
-    blocks = shown(files.decompress(codec, file), found.samples, "Decompressing")
+    blocks = show_progress(files.decompress(codec, file), found.samples, "Decompressing")
     write_samples(out, blocks, found.samples, codec.model, files.list_names(file, found))
-    say(out, f"{found.samples:,} samples")
+    print_result(out, f"{found.samples:,} samples")
 
 
 def _inspect(options: argparse.Namespace) -> None:
     from aeframe.codec import aez_file as files
 
-    found = files.inspect(_file(options))
+    found = files.inspect(_find_file(options))
     kinds = "".join(f", {size:,} {kind}" for kind, size in found.kinds.items())
     shape = " x ".join(str(side or "any") for side in found.header.shape)
     print(
@@ -168,25 +175,27 @@ def _inspect(options: argparse.Namespace) -> None:
 def _verify_arguments(parser: argparse.ArgumentParser) -> None:
     _add_run(parser)
     _add_file(parser)
-    parser.add_argument("--against", nargs="+", metavar="INPUT", help="what was compressed")
+    parser.add_argument(
+        "--against", nargs="+", metavar="INPUT", help="the original samples, to compare with"
+    )
     add_source(parser)
 
 
 def _verify(options: argparse.Namespace) -> None:
-    from aeframe.cli.verbs.given import reading
-    from aeframe.cli.verbs.inputs import opened
-    from aeframe.cli.verbs.outputs import shown
+    from aeframe.cli.verbs.given import explain_samples
+    from aeframe.cli.verbs.inputs import open_input
+    from aeframe.cli.verbs.outputs import show_progress
     from aeframe.codec import aez_file as files
     from aeframe.codec.codec import to_decibels
     from aeframe.codec.packing import count_rows_at_once
 
-    codec, file = _loaded(options), _file(options)
+    codec, file = _load_codec(options), _find_file(options)
     if not options.against:
         samples, mse = files.verify(codec, file, None)
     else:
-        given = opened(options.against, codec.model, options, any_size=codec.any_size)
-        against = shown(given.blocks(count_rows_at_once(codec)), given.count, "Comparing")
-        with reading(given):
+        given = open_input(options.against, codec.model, options, any_size=codec.any_size)
+        against = show_progress(given.blocks(count_rows_at_once(codec)), given.count, "Comparing")
+        with explain_samples(given):
             samples, mse = files.verify(codec, file, against)
     if len(mse):
         worst = to_decibels(mse).min()
@@ -201,25 +210,25 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     add_compute(parser, BATCH)
 
 
-def _loaded(options: argparse.Namespace) -> Codec:
-    """The codec that a command names."""
+def _load_codec(options: argparse.Namespace) -> Codec:
+    """Load the codec that the command names."""
     from aeframe.codec import codec_file as saved
 
     return saved.load(options.run, options.device, options.batch_size)
 
 
 def _add_file(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", metavar="FILE", help=f"what compress wrote, {ENDING}")
+    parser.add_argument("file", metavar="FILE", help=f"a file from compress, {ENDING}")
 
 
-def _file(options: argparse.Namespace) -> Path:
+def _find_file(options: argparse.Namespace) -> Path:
     return Path(options.file).expanduser()
 
 
 VERBS = (
     Verb(
         "codec",
-        "make a trained network fit for compression",
+        "prepare a trained network for compression",
         "aeframe codec outputs/DAY/RUN --loss 0.5",
         _codec_arguments,
         _codec,
@@ -238,10 +247,16 @@ VERBS = (
         _decompress_arguments,
         _decompress,
     ),
-    Verb("inspect", "what a compressed file holds", "aeframe inspect x.aez", _add_file, _inspect),
+    Verb(
+        "inspect",
+        "show the contents of a compressed file",
+        "aeframe inspect x.aez",
+        _add_file,
+        _inspect,
+    ),
     Verb(
         "verify",
-        "whether a compressed file decodes, and to what it was made from",
+        "check that a compressed file decodes, and compare it with the original samples",
         "aeframe verify outputs/DAY/RUN images.aez --against my_images/",
         _verify_arguments,
         _verify,

@@ -1,10 +1,10 @@
-"""A network in a folder of its own, for aeframe or for other programs."""
+"""The verb export: a network in its own folder, for aeframe or for other programs."""
 
 from __future__ import annotations
 
 import argparse
 
-from aeframe.cli.verbs.verb import Verb, add_out, add_run, loaded
+from aeframe.cli.verbs.verb import Verb, add_out, add_run, load_model
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,18 +22,18 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
-    from aeframe.cli.verbs.outputs import free_place, say, whole_folder
+    from aeframe.cli.verbs.outputs import check_output_path, fill_folder, print_result
     from aeframe.codec.codec_file import copy_codec
     from aeframe.runs.model_file import export
     from aeframe.runs.program_export import export_onnx, export_torch, require_onnx
 
     if options.onnx:
         require_onnx()
-    out = free_place(options, (), folder=True)
-    model = loaded(options)
+    out = check_output_path(options, (), folder=True)
+    model = load_model(options)
     if options.encoder_only:
         model = model.encoder()
-    with whole_folder(out) as folder:
+    with fill_folder(out) as folder:
         if options.onnx:
             export_onnx(model, folder)
         if options.torch:
@@ -43,13 +43,13 @@ def _export(options: argparse.Namespace) -> None:
             if not options.encoder_only:
                 copy_codec(options.run, folder)
         files = sorted(file.name for file in folder.iterdir())
-    say(out, f"{', '.join(files)} in")
+    print_result(out, f"{', '.join(files)} in")
 
 
 VERBS = (
     Verb(
         "export",
-        "the network with its codec, or its encoder, in a folder of its own",
+        "the network with its codec, or only its encoder, in its own folder",
         "aeframe export outputs/DAY/RUN --encoder-only --out encoder/\n"
         "  aeframe export outputs/DAY/RUN --onnx --out onnx/",
         _arguments,

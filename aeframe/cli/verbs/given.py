@@ -1,4 +1,4 @@
-"""Samples that a verb was given, and messages that name their files."""
+"""Samples given to a verb, and messages that name their files."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ from aeframe.data.image_messages import note
 from aeframe.runs.model import Model
 from aeframe.runs.sample_arrays import SampleError, check_values, rows
 
-AT_ONCE = 256  # samples that are looked through for the one that is wrong
+AT_ONCE = 256  # samples checked together, to find the first invalid one
 
 
 @dataclass(frozen=True)
 class Input:
-    """Samples as they are stored.
+    """Samples in their stored form.
 
-    blocks: some at a time, [<= n, *shape], for n. check: raises SampleError for some that the model cannot
-    take. names: of the files they are from, where each has its own. files: their names and how many samples
-    each has, where one has many. where: for messages. changed: the images that had to become others, as far
-    as they were read. brought: what to. as_given: lays samples out as those of the (first) array are.
+    where: their name in messages. count: the number of samples. blocks: reads at most n samples at a time,
+    [<= n, *shape]. check: raises SampleError for samples that the model cannot take. names: file names, if
+    each sample has a file of its own. files: names and numbers of samples, if a file holds many. changed: the
+    images that were converted, as far as they were read. brought: the size and type that they were converted
+    to. as_given: restores the layout of the (first) array.
     """
 
     where: str
@@ -37,16 +38,16 @@ class Input:
     brought: str = ""
     as_given: Callable[[np.ndarray], np.ndarray] = np.asarray
 
-    def place(self, row: int) -> tuple[str, int]:
-        """The file of a sample, and its row there."""
+    def locate(self, row: int) -> tuple[str, int]:
+        """Find the file of a sample, and its row in that file."""
         for word, count in self.files:
             if row < count:
                 return word, row
             row -= count
         return self.where, row
 
-    def first_wrong(self) -> int:
-        """The row of the first sample that the model cannot take."""
+    def find_invalid(self) -> int:
+        """Find the row of the first sample that the model cannot take."""
         row = 0
         for block in self.blocks(AT_ONCE):
             try:
@@ -57,14 +58,14 @@ class Input:
         return row
 
 
-def check_for(model: Model) -> Callable[[np.ndarray], None]:
-    """Make what raises SampleError for samples that the model cannot take."""
+def make_check(model: Model) -> Callable[[np.ndarray], None]:
+    """Make a check that raises SampleError for samples that the model cannot take."""
     return lambda block: check_values(rows(block, "x"), model.description.data, "x")
 
 
 @contextmanager
-def told_of(where: str) -> Iterator[None]:
-    """Name the file in what the model says of its array."""
+def name_source(where: str) -> Iterator[None]:
+    """Replace the name of the array by that of its file in the model's messages."""
     try:
         yield
     except UserError as error:
@@ -76,17 +77,17 @@ def told_of(where: str) -> Iterator[None]:
 
 
 @contextmanager
-def reading(given: Input) -> Iterator[None]:
-    """While samples are used: what is wrong with them is told, and at the end which are not as they were."""
+def explain_samples(given: Input) -> Iterator[None]:
+    """Name file and row of an invalid sample in errors. At the end print how many images were converted."""
     try:
-        with told_of(given.where):
+        with name_source(given.where):
             try:
                 yield
-            except SampleError as error:  # whose row is counted within some of the samples
-                where, row = given.place(given.first_wrong())
+            except SampleError as error:  # its row counts from the start of its block
+                where, row = given.locate(given.find_invalid())
                 raise SampleError(where, error.plain, error.remedy, row) from error
     finally:
         if count := len(given.changed):
             were = "image was" if count == 1 else "images were"
-            what = f"{count:,} {were} brought to {given.brought}, as the model takes them"
+            what = f"{count:,} {were} converted to {given.brought}, as the model needs them"
             note(Problem(given.where, what))

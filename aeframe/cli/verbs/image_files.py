@@ -1,4 +1,4 @@
-"""Image files that a verb was given."""
+"""Image files given to a verb."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from aeframe.cli.verbs.given import Input, check_for
+from aeframe.cli.verbs.given import Input, make_check
 from aeframe.core.errors import Problem, UserError
 from aeframe.core.plain import as_mapping
 from aeframe.data.brightness import Levels
@@ -28,12 +28,12 @@ from aeframe.runs.model import Model
 SKIP = "--on-bad-sample skip"
 
 
-def of_images(
+def open_images(
     paths: list[Path], model: Model, options: argparse.Namespace, *, any_size: bool
 ) -> Input:
-    """The images of files and folders. Raises UserError, before much is read.
+    """Open image files and folders of them. Raises UserError before most of them are read.
 
-    any_size: they stay as large as they are.
+    any_size: images keep their size.
     """
     files, names = list[Path](), list[str]()
     for path in paths:
@@ -46,17 +46,17 @@ def of_images(
     if odd:
         what = "is neither an image nor an array"
         raise UserError(str(odd[0]), what, f"Known endings: {' '.join(sorted(ENDINGS))} .npy .npz.")
-    reader, scaled = _reader(model, options, any_size), _scale(model)
+    reader, scaled = _make_reader(model, options, any_size), _make_scaling(model)
     where = str(paths[0]) if len(paths) == 1 else f"{len(files)} images"
     if options.on_bad_sample == "skip":
-        readable = _readable(reader, files, where)
+        readable = _find_readable(reader, files, where)
         files, names = list(compress(files, readable)), list(compress(names, readable))
-    blocks = partial(_decoded, reader, scaled, files)
+    blocks = partial(_decode_blocks, reader, scaled, files)
     return Input(
         where,
         len(files),
         blocks,
-        check_for(model),
+        make_check(model),
         names,
         changed=reader.changed,
         brought=reader.described,
@@ -64,9 +64,10 @@ def of_images(
 
 
 @dataclass(frozen=True)
-class Noticing(ImageReader):
-    """Also notes in `changed` the images that cannot come back as they were: of another size, or in colour
-    where gray is wanted. limit: megapixels of an image, None for the usual.
+class RecordingReader(ImageReader):
+    """An image reader that records in `changed` the images that lose their size or their colours.
+
+    limit: the largest number of megapixels of an image; None: the default.
     """
 
     changed: set[Path] = field(default_factory=set)
@@ -80,7 +81,7 @@ class Noticing(ImageReader):
 
     @property
     def described(self) -> str:
-        """The size and type that all images are brought to."""
+        """The size and type that all images are converted to."""
         size = [] if self.size is None else [f"{self.size[1]} x {self.size[0]} pixels"]
         return ", ".join([*size, *(["gray"] if self.color == "gray" else [])])
 
@@ -90,24 +91,24 @@ def _is_coloured(image: Image.Image) -> bool:
     return pixels.ndim == 3 and bool((pixels != pixels[..., :1]).any())
 
 
-def _reader(model: Model, options: argparse.Namespace, any_size: bool) -> Noticing:
-    """Reads images as those were that the model was trained on."""
+def _make_reader(model: Model, options: argparse.Namespace, any_size: bool) -> RecordingReader:
+    """Make a reader that treats images as in training."""
     if len(model.shape) != 3 or model.shape[0] not in (1, 3):
         shape = " x ".join(map(str, model.shape))
-        raise UserError("INPUT", f"samples of {shape} are no images", "Give an array, as .npy.")
+        raise UserError("INPUT", f"samples of {shape} are not images", "Give an array (.npy).")
     dataset = as_mapping(model.description.config.get("dataset"))
-    return Noticing(
+    return RecordingReader(
         None if any_size else model.shape[1:],
         "resize" if dataset.get("fit") == "resize" else "crop",
         "gray" if model.shape[0] == 1 else "rgb",
-        _levels(model, dataset.get("range")),
+        _find_levels(model, dataset.get("range")),
         "--max-megapixels ",
-        limit=_limit(options, dataset.get("max_megapixels")),
+        limit=_find_limit(options, dataset.get("max_megapixels")),
     )
 
 
-def _levels(model: Model, given: Any) -> Levels:
-    """Black and white as in training. given: dataset.range, of which anyone may have written the file."""
+def _find_levels(model: Model, given: Any) -> Levels:
+    """Find the levels of black and white in training. given: dataset.range, from a file of unknown origin."""
     data = model.description.data
     said = None if given is None or check_range(given) else (float(given[0]), float(given[1]))
     if said is not None and data.stored == said:  # of arrays: images of 8 bits are brought to it
@@ -117,8 +118,8 @@ def _levels(model: Model, given: Any) -> Levels:
     return Levels.said(said)
 
 
-def _limit(options: argparse.Namespace, trained: Any) -> float | None:
-    """Megapixels of an image: what the command says, else what training took."""
+def _find_limit(options: argparse.Namespace, trained: Any) -> float | None:
+    """Find the limit in megapixels: that of the command, else that of training."""
     given = options.max_megapixels
     if given is not None and not 0 < given <= LARGEST:
         raise UserError(f"--max-megapixels {given:g}", f"is not above 0 and up to {LARGEST:,}")
@@ -126,8 +127,8 @@ def _limit(options: argparse.Namespace, trained: Any) -> float | None:
     return trained if given is None and is_number and 0 < trained <= LARGEST else given
 
 
-def _scale(model: Model) -> Callable[[np.ndarray], np.ndarray]:
-    """From an image's bytes to the range of the stored samples."""
+def _make_scaling(model: Model) -> Callable[[np.ndarray], np.ndarray]:
+    """Make the function from the bytes of images to the range of the stored samples."""
     stored = model.description.data
     if stored.stored == (0.0, 255.0):
         return lambda images: images
@@ -141,10 +142,10 @@ def _scale(model: Model) -> Callable[[np.ndarray], np.ndarray]:
     return lambda images: rounded(images / 255 * (high - low) + low).astype(dtype)
 
 
-def _readable(reader: Noticing, files: list[Path], where: str) -> list[bool]:
-    """Check of each file whether it can be decoded: they are counted before the first is used.
+def _find_readable(reader: RecordingReader, files: list[Path], where: str) -> list[bool]:
+    """Check for each file whether it can be decoded, so that the count is known before the first is used.
 
-    The others are named. Raises UserError where none can.
+    Prints the names of unreadable files. Raises UserError if all are unreadable.
     """
     with strict_images(reader.limit):
         bad = [image if isinstance(image, Problem) else None for image in reader.read_all(files)]
@@ -160,15 +161,15 @@ def _readable(reader: Noticing, files: list[Path], where: str) -> list[bool]:
     return [problem is None for problem in bad]
 
 
-def _decoded(
-    reader: Noticing, scaled: Callable[[np.ndarray], np.ndarray], files: list[Path], n: int
+def _decode_blocks(
+    reader: RecordingReader, scaled: Callable[[np.ndarray], np.ndarray], files: list[Path], n: int
 ) -> Iterator[np.ndarray]:
     bad = list[Problem]()
     with strict_images(reader.limit):
         images = reader.read_all(files)
         while block := list(islice(images, n)):
             bad += [image for image in block if isinstance(image, Problem)]
-            if not bad:  # else the others are only looked at
+            if not bad:  # after an error the rest is only checked
                 yield scaled(np.stack([i for i in block if not isinstance(i, Problem)]))
     note_noticed(reader.noticed, "INPUT")
     if bad:

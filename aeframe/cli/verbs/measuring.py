@@ -1,4 +1,4 @@
-"""A loaded network measured as a run measures it at its end."""
+"""Metrics of a loaded network, as a run measures them at its end."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from aeframe.cli.verbs.given import reading
-from aeframe.cli.verbs.inputs import opened
-from aeframe.cli.verbs.outputs import shown
-from aeframe.cli.verbs.own_data import own_data
+from aeframe.cli.verbs.given import explain_samples
+from aeframe.cli.verbs.inputs import open_input
+from aeframe.cli.verbs.outputs import show_progress
+from aeframe.cli.verbs.own_data import load_run_data
 from aeframe.core.errors import UserError
 from aeframe.core.noise import Noise
 from aeframe.data import DataModule, DataSpec
@@ -22,32 +22,32 @@ from aeframe.runs.model import Model
 from aeframe.runs.sample_arrays import check_values, rows
 
 
-def of_input(model: Model, options: argparse.Namespace) -> dict[str, Any]:
-    """The metrics on what the command line names."""
+def evaluate_input(model: Model, options: argparse.Namespace) -> dict[str, Any]:
+    """Measure the metrics on the samples that the command names."""
     model.require_decoder("evaluate")
-    given = opened(options.input, model, options)
-    with reading(given):
-        blocks = shown(given.blocks(model.batch_size), given.count, "Evaluating")
-        metrics = _metrics(model, blocks, model.description.data)
+    given = open_input(options.input, model, options)
+    with explain_samples(given):
+        blocks = show_progress(given.blocks(model.batch_size), given.count, "Evaluating")
+        metrics = _measure(model, blocks, model.description.data)
         return {"metrics": metrics.compute(), "samples": given.count}
 
 
-def of_test_split(model: Model, run: str) -> dict[str, Any]:
-    """The evaluation card on the run's own test split, whose data must be where it was. run: its folder."""
+def evaluate_test_split(model: Model, run: str) -> dict[str, Any]:
+    """Make the evaluation card on the run's own test split; its data must still be there. run: its folder."""
     model.require_decoder("evaluate")
-    parts, data = own_data(model, run, "; or write: aeframe evaluate RUN INPUT")
+    parts, data = load_run_data(model, run, "; or write: aeframe evaluate RUN INPUT")
     count = len(data.splits["test"])
-    # the batches of training's own test: to each belongs other noise
+    # the same batches as in training: each has its own noise
     rows = data.together(model.net.most_rows)
     _require_room(model, min(rows, count))
-    blocks = _blocks(data, rows)
-    metrics = _metrics(model, shown(blocks, count, "Evaluating"), data.spec)
+    blocks = _split_blocks(data, rows)
+    metrics = _measure(model, show_progress(blocks, count, "Evaluating"), data.spec)
     metrics.count_dead(data)
     return parts.made["evaluation"].card(model.net, data, metrics.compute()).as_dict()
 
 
 def _require_room(model: Model, rows: int) -> None:
-    """Raise UserError where one batch, as large as the run's configuration says, exceeds the memory."""
+    """Raise UserError if one batch of the run's batch size does not fit into memory."""
     net = model.net.model
     draws = getattr(net, "k", 1)
     numbers = rows * draws * (2 * net.inputs + net.latent_dim + sum(net.layer_sizes))
@@ -59,15 +59,15 @@ def _require_room(model: Model, rows: int) -> None:
         raise UserError("evaluate", what, remedy) from error
 
 
-def _blocks(data: DataModule, n: int) -> Iterator[np.ndarray]:
+def _split_blocks(data: DataModule, n: int) -> Iterator[np.ndarray]:
     samples = data.splits["test"]
     for start in range(0, len(samples), n):
         yield samples[start : start + n].x.numpy()
 
 
 @torch.no_grad()
-def _metrics(model: Model, blocks: Iterable[np.ndarray], spec: DataSpec) -> Metrics:
-    """Clean and deterministic for the reconstruction; corrupted and sampled for the loss."""
+def _measure(model: Model, blocks: Iterable[np.ndarray], spec: DataSpec) -> Metrics:
+    """Measure reconstructions of clean input without sampling, and the loss with corruption and sampling."""
     net = model.net
     low, high = spec.range_in(net.normalization)
     metrics = Metrics(net, high - low).to(model.device)

@@ -1,4 +1,4 @@
-"""The results of a verb: whole files and folders, or none; any number of rows."""
+"""Output of a verb: files and folders that are complete or absent, with any number of rows."""
 
 from __future__ import annotations
 
@@ -34,21 +34,22 @@ READ: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("input", "a", "b"), dataset_names()),
     "data": (*dataset_names(), *SPLITS),
 }
-"""Arguments that name what a command reads, each with the words that are no place where they are alone."""
-ROWS = ("a", "b")  # those that may be a row's number
+"""Arguments that name input, each with the words that, alone, are names and not paths."""
+ROWS = ("a", "b")  # arguments that may be a row number
 
 
-def free_place(
+def check_output_path(
     options: argparse.Namespace, endings: Sequence[str], *, folder: bool = False
 ) -> Path:
-    """The path that a command's result may have. Raises UserError where it cannot have it, before any work.
+    """Check the path of the result before any work, and return it. Raises UserError for an unusable one.
 
-    endings: of files. folder: whether it may be a folder as well, which is a path with no known ending.
+    endings: those that the file may have. folder: whether the result may be a folder, which is a path
+    without a known ending.
     """
     out = options.out
     path = Path(os.path.expanduser(out))
     known = path.suffix.lower() in endings
-    is_file = os.path.isfile(path) or (_is_of_file(path) and not os.path.isdir(path))
+    is_file = os.path.isfile(path) or (_has_file_name(path) and not os.path.isdir(path))
     if not endings and is_file:
         raise UserError(f"--out {out}", "is a file", "Write the name of a folder.")
     if not known and (not folder or is_file):
@@ -57,26 +58,30 @@ def free_place(
     try:
         parent = path.absolute().parent
     except FileNotFoundError as error:
-        what = "begins at the current folder, which is no longer there"
+        what = "the current folder no longer exists"
         raise UserError(f"--out {out}", what, "Change to another folder.") from error
     if not os.path.isdir(parent):
-        raise UserError(f"--out {out}", "lies in no folder that there is", "Make the folder first.")
+        raise UserError(
+            f"--out {out}", f"the folder {path.parent} does not exist", "Create it first."
+        )
     if known and os.path.isdir(path):
         raise UserError(f"--out {out}", "is a folder", "Write another name.")
     require_writable(path if os.path.isdir(path) else parent, f"--out {out}")
-    if os.path.exists(path) and (word := _read_there(path, options)) is not None:
-        raise UserError(f"--out {out}", f"is where {word} is read from", "Write another name.")
+    if os.path.exists(path) and (word := _find_overwritten(path, options)) is not None:
+        raise UserError(f"--out {out}", f"would overwrite the input {word}", "Write another name.")
     taken = os.path.exists(path) and (known or any(path.iterdir()))
     if taken and not options.force:
-        raise UserError(f"--out {out}", "is there already", "Write --force, or another name.")
+        raise UserError(
+            f"--out {out}", "exists already", "Use --force to replace it, or write another name."
+        )
     if path.suffix.lower() == ".parquet":
         require_parquet(f"--out {out}")
     return path
 
 
-def _read_there(path: Path, options: argparse.Namespace) -> str | None:
-    """The first word of a command whose file or folder a result at this path would overwrite, or fill."""
-    for word in _words_read(options):
+def _find_overwritten(path: Path, options: argparse.Namespace) -> str | None:
+    """Find the first input of the command that a result at this path would overwrite or fill."""
+    for word in _list_inputs(options):
         place = os.path.expanduser(word)
         places = (
             [place, os.path.dirname(os.path.abspath(place))] if os.path.isfile(place) else [place]
@@ -86,8 +91,8 @@ def _read_there(path: Path, options: argparse.Namespace) -> str | None:
     return None
 
 
-def _words_read(options: argparse.Namespace) -> Iterator[str]:
-    """Those that name a place."""
+def _list_inputs(options: argparse.Namespace) -> Iterator[str]:
+    """List the inputs that are paths."""
     for name, known in READ.items():
         given = getattr(options, name, None) or []
         words = [given] if isinstance(given, str) else given
@@ -95,40 +100,38 @@ def _words_read(options: argparse.Namespace) -> Iterator[str]:
         yield from () if is_name else words
 
 
-def _is_of_file(path: Path) -> bool:
-    """Whether a name is that of a file, which no one means a folder by."""
+def _has_file_name(path: Path) -> bool:
+    """Check whether a path ends like a file, so that it cannot mean a folder."""
     from aeframe.data.image_reader import ENDINGS
 
     return path.suffix.lower() in {*ENDINGS, *KINDS}
 
 
 def require_writable(folder: Path, where: str) -> None:
-    """Raise UserError where no file can be made in a folder: before any work. where: for the message."""
+    """Raise UserError if no file can be made in a folder. where: its name in the message."""
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise UserError(
-            where, "may not be written into", "Write another place, or see that it may."
-        )
+        raise UserError(where, "is not writable", "Write another place, or change its permissions.")
 
 
 def require_parquet(where: str) -> None:
-    """Raise UserError unless what reads and writes Parquet is there. where: is in that format."""
+    """Raise UserError if pyarrow, which Parquet needs, is not installed. where: the name of the file."""
     if find_spec("pyarrow") is None:
         remedy = 'Install it: python -m pip install "aeframe[parquet]".'
         raise UserError(where, "needs pyarrow", remedy)
 
 
 @contextmanager
-def whole_file(out: Path) -> Iterator[BinaryIO]:
-    """A file that is there when all of it is."""
-    with _told(out), write_atomically(out, f".{out.name}.{os.getpid()}.partial") as file:
+def replace_file(out: Path) -> Iterator[BinaryIO]:
+    """Write a file that appears when it is complete."""
+    with _explain_failure(out), write_atomically(out, f".{out.name}.{os.getpid()}.partial") as file:
         yield file
 
 
 @contextmanager
-def whole_folder(out: Path) -> Iterator[Path]:
-    """A folder to fill, which gets its name when it is full. In a folder that is there files are replaced."""
+def fill_folder(out: Path) -> Iterator[Path]:
+    """Fill a folder that appears when it is complete. In an existing folder files are replaced."""
     partial = out.absolute().with_name(f".{out.name}.{os.getpid()}.partial")
-    with _told(out):
+    with _explain_failure(out):
         partial.mkdir()
         try:
             yield partial
@@ -144,7 +147,7 @@ def whole_folder(out: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _told(out: Path) -> Iterator[None]:
+def _explain_failure(out: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -160,9 +163,9 @@ def _told(out: Path) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Rows:
-    """What is written: blocks of rows as they come, which make an array of this shape and type.
+    """Blocks of rows to write, which together are an array of this shape and type.
 
-    key: the array's name in an .npz, and the beginning of columns' names. names: one for each row.
+    key: the name of the array in an .npz, and the prefix of column names. names: one for each row.
     """
 
     blocks: Iterable[np.ndarray]
@@ -173,7 +176,7 @@ class Rows:
 
     @property
     def columns(self) -> list[str]:
-        """Of a table."""
+        """Names of the columns of a table."""
         numbers = [f"{self.key}{i}" for i in range(math.prod(self.shape[1:]))]
         return numbers if self.names is None else ["name", *numbers]
 
@@ -181,11 +184,11 @@ class Rows:
 def write_rows(
     out: Path, blocks: Iterable[np.ndarray], count: int, key: str, names: Names = None
 ) -> None:
-    """Write blocks of rows, [n, ...], as they come; `count` rows in all. key, names: see Rows."""
+    """Write blocks of rows, [n, ...], one after another; `count` rows in all. key, names: see Rows."""
     write = {".npy": _npy, ".npz": _npz, ".csv": _csv, ".parquet": _parquet}[out.suffix.lower()]
     blocks = iter(blocks)
-    first = next(blocks)  # before there is a file
-    with whole_file(out) as file:
+    first = next(blocks)  # an error comes before the file is made
+    with replace_file(out) as file:
         shape = (count, *first.shape[1:])
         write(file, Rows(chain([first], blocks), shape, first.dtype, key, names))
 
@@ -210,9 +213,7 @@ def _csv(file: BinaryIO, rows: Rows) -> None:
     text = io.TextIOWrapper(file, "utf-8", "surrogateescape", newline="")
     writer, row = csv.writer(text), 0
     writer.writerow(rows.columns)
-    digits = (
-        9 if rows.dtype.itemsize <= 4 else 17
-    )  # with which a number is the same when it is read
+    digits = 9 if rows.dtype.itemsize <= 4 else 17  # enough to read the same number back
     for block in rows.blocks:
         for values in block.reshape(len(block), -1).tolist():
             name = [] if rows.names is None else [rows.names[row]]
@@ -242,8 +243,8 @@ def _parquet(file: BinaryIO, rows: Rows) -> None:
             writer.write_table(pyarrow.table(arrays, schema=schema))
 
 
-def shown(blocks: Iterator[np.ndarray], count: int, doing: str) -> Iterator[np.ndarray]:
-    """The blocks, with a progress bar and the rate on a terminal."""
+def show_progress(blocks: Iterator[np.ndarray], count: int, doing: str) -> Iterator[np.ndarray]:
+    """Pass the blocks on, with a progress bar and the rate on a terminal."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -272,6 +273,6 @@ def shown(blocks: Iterator[np.ndarray], count: int, doing: str) -> Iterator[np.n
             progress.update(task, rate=f"{speed:,.0f}/s" if speed else "")
 
 
-def say(out: Path, what: str) -> None:
-    """The last line: where the result is."""
+def print_result(out: Path, what: str) -> None:
+    """Print the last line: what was written, and where."""
     print(f"{what}: {out}")

@@ -1,4 +1,4 @@
-"""The data that a loaded network was trained on, which must be where it was."""
+"""The training data of a loaded network, which must still be where it was."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from aeframe.runs.origin import with_data_found
 from aeframe.training.resume.configuration import harmless_here
 
 
-def layout_of(model: Model) -> Layout:
-    """The layout of the arrays that a model was trained on; `auto` asks about some that it once read."""
+def find_layout(model: Model) -> Layout:
+    """Find the layout of the arrays in training. Older runs read gray images by `auto`, which asks today."""
     layout = as_mapping(model.description.config.get("dataset")).get("layout", "auto")
     is_gray = len(model.shape) == 3 and model.shape[0] == 1 and is_like_signal(model.shape[1:])
     if layout == "auto" and is_gray:
@@ -31,52 +31,52 @@ def layout_of(model: Model) -> Layout:
     return layout if layout in get_args(Layout) else "auto"
 
 
-def own_data(model: Model, run: str, instead: str = "") -> tuple[Parts, DataModule]:
-    """What the run was made of, and its data, read and split as for it. Raises UserError.
+def load_run_data(model: Model, run: str, instead: str = "") -> tuple[Parts, DataModule]:
+    """Make the parts of the run, and read and split its data as in training. Raises UserError.
 
-    run: what the model was loaded from. instead: what else to write where the data is not there.
+    run: the path that the model was loaded from. instead: the alternative to suggest if the data is missing.
     """
     node = with_data_found(harmless_here(model.config), Path(run).expanduser().absolute())
     if "layout" in (dataset := as_mapping(node.get("dataset"))):
-        node["dataset"] = {**dataset, "layout": layout_of(model)}
+        node["dataset"] = {**dataset, "layout": find_layout(model)}
     try:
         parts = find(node)
         data = data_module(node, parts.made["dataset"])
         data.setup(parts.made["likelihood"].support)
-        # as in training, whatever is chosen or measured today
+        # as in training, not as chosen or measured today
         known = model.description.data
-        data.spec = replace(known, seen=known.seen or data.spec.seen)  # which older runs lack
+        data.spec = replace(known, seen=known.seen or data.spec.seen)  # older runs lack it
         data.normalization = deepcopy(model.net.normalization).cpu()
     except UserError as error:
-        remedy = f"The run's data has to be what and where it was in training{instead}."
-        # whoever asks this cannot write keys
-        said = [replace(p, remedy=remedy) if _is_of_data(p) else p for p in error.problems]
+        remedy = f"The data of the run must be unchanged and where it was in training{instead}."
+        # a verb takes no configuration keys
+        said = [replace(p, remedy=remedy) if _is_about_data(p) else p for p in error.problems]
         raise ConfigError(said) from error
     return parts, data
 
 
-def _is_of_data(problem: Problem) -> bool:
+def _is_about_data(problem: Problem) -> bool:
     return problem.where.startswith("dataset.")
 
 
-def samples_of(data: DataModule, split: str) -> Samples:
-    """The samples of a split that was named by --data. Raises UserError where the run had none."""
+def select_split(data: DataModule, split: str) -> Samples:
+    """Select the split that --data names. Raises UserError if the run has no such split."""
     if split not in data.splits:
-        what = "this run had no validation (dataset.val_fraction=0)"
+        what = "this run has no validation split (dataset.val_fraction=0)"
         raise UserError(f"--data {split}", what, "Write --data test.")
     return data.splits[split]
 
 
-def whole_files(data: DataModule, split: str) -> list[str]:
-    """The image files that a split's samples are of, or are cut from. Raises UserError."""
-    source, samples = data.source, samples_of(data, split)
+def list_image_files(data: DataModule, split: str) -> list[str]:
+    """List the image files of a split, whole or as the sources of its crops. Raises UserError."""
+    source, samples = data.source, select_split(data, split)
     if not isinstance(source, Folder):
-        remedy = "Write --data FOLDER, of whole images."
-        raise UserError(f"--data {split}", "is of no image files", remedy)
+        remedy = "Write --data FOLDER, with whole images."
+        raise UserError(f"--data {split}", "has no image files", remedy)
     own = split == "test" and source.test_root is not None
     root = str(source.test_root if own else source.root)
     files, _ = find_images(Path(root).expanduser(), root)
     if len(files) * source.per_image != len(samples.raw.data):
-        what = "was cut from some of the files only: others cannot be read"
-        raise UserError(f"--data {split}", what, "Write --data FOLDER, of whole images.")
+        what = "some image files of this split cannot be read"
+        raise UserError(f"--data {split}", what, "Write --data FOLDER, with whole images.")
     return [str(files[i]) for i in (samples.index // source.per_image).unique().tolist()]

@@ -1,4 +1,4 @@
-"""Samples as picture files."""
+"""Samples as image files."""
 
 from __future__ import annotations
 
@@ -10,37 +10,39 @@ from pathlib import Path, PurePath
 import numpy as np
 from PIL import Image
 
-from aeframe.cli.verbs.outputs import Names, whole_file, whole_folder, write_rows
+from aeframe.cli.verbs.outputs import Names, fill_folder, replace_file, write_rows
 from aeframe.core.errors import UserError
 from aeframe.runs.model import Model
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-GAP = 2  # pixels between the pictures of a grid
+GAP = 2  # pixels between the images of a grid
 
 
 def write_samples(
     out: Path, blocks: Iterable[np.ndarray], count: int, model: Model, names: Names = None
 ) -> None:
-    """Write samples, [n, *shape] at a time: as .npy or .npz, a grid in .png, or a folder of pictures."""
+    """Write blocks of samples, [n, *shape], as .npy or .npz, as a grid in .png, or as a folder of images."""
     if out.suffix.lower() in (".npy", ".npz"):
         write_rows(out, blocks, count, "x", names)
     elif out.suffix.lower() == ".png":
         require_pictures(model)
-        write_grid(out, as_bytes(np.concatenate(list(blocks)), model))
+        write_grid(out, convert_to_bytes(np.concatenate(list(blocks)), model))
     else:
         require_pictures(model)
         _write_pictures(out, blocks, count, model, names)
 
 
 def require_pictures(model: Model) -> None:
-    """Raise UserError where samples are no pictures."""
+    """Raise UserError if samples cannot be saved as images."""
     if len(model.shape) != 3 or model.shape[0] not in MODES:
         shape = " x ".join(map(str, model.shape))
-        raise UserError("--out", f"samples of {shape} are no pictures", "Write --out FILE.npy.")
+        raise UserError(
+            "--out", f"samples of {shape} cannot be saved as images", "Write --out FILE.npy."
+        )
 
 
-def as_bytes(x: np.ndarray, model: Model) -> np.ndarray:
-    """Stored samples as bytes: from the range that the training data has to 0..255."""
+def convert_to_bytes(x: np.ndarray, model: Model) -> np.ndarray:
+    """Convert stored samples from the range of the training data to bytes in 0..255."""
     low, high = model.description.data.range_in(model.net.normalization)
     if x.dtype == np.uint8 and (low, high) == (0, 255):
         return x
@@ -49,7 +51,7 @@ def as_bytes(x: np.ndarray, model: Model) -> np.ndarray:
 
 
 def write_grid(out: Path, pictures: np.ndarray, columns: int | None = None) -> None:
-    """One picture of all, uint8 [N, C, H, W], row by row."""
+    """Write images, uint8 [N, C, H, W], as one image, row by row."""
     count, _, height, width = pictures.shape
     columns = columns or math.ceil(math.sqrt(count))
     lines = math.ceil(count / columns)
@@ -57,29 +59,29 @@ def write_grid(out: Path, pictures: np.ndarray, columns: int | None = None) -> N
     grid = Image.new(MODES[pictures.shape[1]], size, "white")
     for i, picture in enumerate(pictures):
         line, column = divmod(i, columns)
-        grid.paste(_image(picture), (column * (width + GAP), line * (height + GAP)))
-    with whole_file(out) as file:
+        grid.paste(_make_image(picture), (column * (width + GAP), line * (height + GAP)))
+    with replace_file(out) as file:
         grid.save(file, "PNG")
 
 
 def _write_pictures(
     out: Path, blocks: Iterable[np.ndarray], count: int, model: Model, names: Names
 ) -> None:
-    places = _places(names, count)
+    places = _name_pictures(names, count)
     blocks = iter(blocks)
-    first = next(blocks)  # before there is a folder
-    with whole_folder(out) as folder:
+    first = next(blocks)  # an error comes before the folder is made
+    with fill_folder(out) as folder:
         row = 0
         for block in chain([first], blocks):
-            for picture in as_bytes(block, model):
+            for picture in convert_to_bytes(block, model):
                 target = folder / places[row]
                 target.parent.mkdir(parents=True, exist_ok=True)
-                _image(picture).save(target, "PNG")
+                _make_image(picture).save(target, "PNG")
                 row += 1
 
 
-def _places(names: Names, count: int) -> list[str]:
-    """Where in the folder each picture lies: as its file did, or by its number."""
+def _name_pictures(names: Names, count: int) -> list[str]:
+    """Name the files of the images: like their sources, or by number."""
     if names is None:
         return [f"{i:0{len(str(count - 1))}d}.png" for i in range(count)]
     paths = [PurePath(name) for name in names]
@@ -91,9 +93,9 @@ def _places(names: Names, count: int) -> list[str]:
     ):
         if len(set(made)) == count:
             return [str(path) for path in made]
-    return _places(None, count)  # files of the same name from several folders
+    return _name_pictures(None, count)  # files of the same name from several folders
 
 
-def _image(picture: np.ndarray) -> Image.Image:
-    """Of bytes [C, H, W]."""
+def _make_image(picture: np.ndarray) -> Image.Image:
+    """Make an image from bytes, [C, H, W]."""
     return Image.fromarray(picture[0] if len(picture) == 1 else picture.transpose(1, 2, 0))

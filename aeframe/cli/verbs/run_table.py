@@ -1,4 +1,4 @@
-"""The table of the runs below a folder."""
+"""The verb runs: a table of the runs below a folder."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from aeframe.runs.evaluation_file import NAME as EVALUATION
 
 @dataclass(frozen=True)
 class Run:
-    """What a run's folder says.
+    """One run, as its folder describes it.
 
-    folder: as one would type it. when: something was last written that counts. value: of `metric`.
+    folder: its path as one would type it. when: the time of the last result. value: that of `metric`.
     """
 
     folder: str
@@ -42,11 +42,11 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
-def _runs(options: argparse.Namespace) -> None:
+def _list_runs(options: argparse.Namespace) -> None:
     top = Path(os.path.expanduser(options.folder))
     if not top.is_dir():
         raise UserError(options.folder, "no such folder", "Write aeframe runs FOLDER.")
-    found = sorted((_read(folder) for folder in _folders(top)), key=lambda run: run.when)
+    found = sorted((_read(folder) for folder in _find_runs(top)), key=lambda run: run.when)
     found.reverse()
     if options.json:
         print(format_json([asdict(run) for run in found]))
@@ -56,21 +56,21 @@ def _runs(options: argparse.Namespace) -> None:
     _print(found, options.folder)
 
 
-def _folders(top: Path) -> Iterator[Path]:
-    """Those of runs, at any depth; no link is followed."""
+def _find_runs(top: Path) -> Iterator[Path]:
+    """Find the folders of runs, at any depth, without following links."""
     for folder, inner, files in os.walk(top):
         marks = {".hydra", "checkpoints"} & set(inner)
         if "multirun.yaml" not in files and marks:
-            inner.clear()  # no run lies in another
+            inner.clear()  # no run lies inside another
             yield Path(folder)
 
 
 def _read(folder: Path) -> Run:
-    config, unreadable = _config(folder), False
+    config, unreadable = _read_config(folder), False
     by: dict[str, Any] = {}
     try:
         evaluation = read_evaluation(folder)
-        by = _mapping((evaluation or {}).get("optimized_metric"))
+        by = _as_mapping((evaluation or {}).get("optimized_metric"))
         value = number(by.get("value"))
     except ValueError:
         evaluation, value, unreadable = None, None, True
@@ -81,70 +81,67 @@ def _read(folder: Path) -> Run:
     elif evaluation or (folder / "model.safetensors").exists():
         status = "finished"
     else:
-        status = "training" if _is_at_work(folder) else "interrupted"
+        status = "training" if _is_locked(folder) else "interrupted"
     return Run(
         str(folder),
-        _when(folder),
-        _named(config.get("model")),
-        "+".join(shorten(name, 40) for name in _mapping(config.get("constraint"))) or "free",
-        _named(config.get("dataset")),
+        _find_time(folder),
+        _read_class(config.get("model")),
+        "+".join(shorten(name, 40) for name in _as_mapping(config.get("constraint"))) or "free",
+        _read_class(config.get("dataset")),
         status,
-        _metric(by, config),
+        _find_metric(by, config),
         value,
     )
 
 
-def _metric(by: dict[str, Any], config: dict[str, Any]) -> str:
-    """The name of the optimized metric; of a run that has not ended, by its configuration."""
+def _find_metric(by: dict[str, Any], config: dict[str, Any]) -> str:
+    """Find the name of the optimized metric: in the results, else by the configuration."""
     name = by.get("name") or config.get("optimized_metric")
     if name == "auto":
-        from aeframe.config.optimized_metric import (
-            optimized_metric,  # a second, which few tables need
-        )
+        # takes a second, and few tables need it
+        from aeframe.config.optimized_metric import optimized_metric
 
         name = optimized_metric(config)
     return shorten(name, 40) if isinstance(name, str) and name != "auto" else ""
 
 
-def _when(folder: Path) -> str:
-    """The time at which something was last written that counts."""
+def _find_time(folder: Path) -> str:
+    """Find the time of the last result, as text."""
     for name in (EVALUATION, "checkpoints/last.ckpt", ""):
-        with suppress(
-            OSError, ValueError, OverflowError
-        ):  # deleted by now, or of no calendar's time
-            return datetime.fromtimestamp((folder / name).stat().st_mtime).strftime(
-                "%Y-%m-%d %H:%M"
-            )
+        # deleted meanwhile, or an impossible time
+        with suppress(OSError, ValueError, OverflowError):
+            when = datetime.fromtimestamp((folder / name).stat().st_mtime)
+            return when.strftime("%Y-%m-%d %H:%M")
     return ""
 
 
-def _config(folder: Path) -> dict[str, Any]:
-    """The run's configuration, as the model or Hydra kept it."""
-    if found := _mapping(_json(folder / "model.json").get("config")):
+def _read_config(folder: Path) -> dict[str, Any]:
+    """Read the configuration of a run, as saved with the model or by Hydra."""
+    if found := _as_mapping(_read_json(folder / "model.json").get("config")):
         return found
     import yaml
 
     try:
-        return _mapping(yaml.safe_load(_text(folder / ".hydra" / "config.yaml")))
+        return _as_mapping(yaml.safe_load(_read_text(folder / ".hydra" / "config.yaml")))
     except (yaml.YAMLError, RecursionError, ValueError):
         return {}
 
 
-def _json(file: Path) -> dict[str, Any]:
+def _read_json(file: Path) -> dict[str, Any]:
     try:
-        return _mapping(json.loads(_text(file)))
+        return _as_mapping(json.loads(_read_text(file)))
     except (ValueError, RecursionError):
         return {}
 
 
-def _text(file: Path) -> str:
+def _read_text(file: Path) -> str:
     with suppress(OSError, ValueError):
         return read_text(file, LARGEST)
     return ""
 
 
-def _is_at_work(folder: Path) -> bool:
-    """Whether a process holds the run's lock."""
+def _is_locked(folder: Path) -> bool:
+    """Check whether a process holds the lock of the run."""
     import fcntl
 
     try:
@@ -157,12 +154,12 @@ def _is_at_work(folder: Path) -> bool:
     return False
 
 
-def _mapping(value: Any) -> dict[str, Any]:
+def _as_mapping(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _named(node: Any) -> str:
-    target = _mapping(node).get("_target_")
+def _read_class(node: Any) -> str:
+    target = _as_mapping(node).get("_target_")
     return shorten(target.rpartition(".")[2], 40) if isinstance(target, str) else ""
 
 
@@ -193,6 +190,6 @@ VERBS = (
         "the runs below a folder, newest first",
         "aeframe runs outputs",
         _arguments,
-        _runs,
+        _list_runs,
     ),
 )

@@ -1,14 +1,14 @@
-"""How well a network knows samples: each by itself, and all together."""
+"""The verbs score and evaluate: the error of each sample, and metrics of all."""
 
 from __future__ import annotations
 
 import argparse
 from typing import Any
 
-from aeframe.cli.verbs.verb import Verb, add_input, add_out, add_run, loaded
+from aeframe.cli.verbs.verb import Verb, add_input, add_out, add_run, load_model
 from aeframe.core.strict_json import format_cell, format_json
 
-LISTED = 5  # samples that are shown
+LISTED = 5  # samples to print
 
 
 def _score_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +19,7 @@ def _score_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=99.0,
         metavar="P",
-        help="of the training samples' scores: what is above it is marked (99)",
+        help="mark scores above this percentile of the training samples (99)",
     )
     add_out(parser, "the table, in .csv")
 
@@ -30,20 +30,25 @@ def _score(options: argparse.Namespace) -> None:
 
     import numpy as np
 
-    from aeframe.cli.verbs.given import reading
-    from aeframe.cli.verbs.inputs import opened
-    from aeframe.cli.verbs.outputs import free_place, say, shown, whole_file
+    from aeframe.cli.verbs.given import explain_samples
+    from aeframe.cli.verbs.inputs import open_input
+    from aeframe.cli.verbs.outputs import (
+        check_output_path,
+        print_result,
+        replace_file,
+        show_progress,
+    )
 
-    out = free_place(options, (".csv",))
-    model = loaded(options)
+    out = check_output_path(options, (".csv",))
+    model = load_model(options)
     limit = model.threshold(options.percentile)
-    given = opened(options.input, model, options)
-    with reading(given):
-        blocks = shown(given.blocks(model.batch_size), given.count, "Scoring")
+    given = open_input(options.input, model, options)
+    with explain_samples(given):
+        blocks = show_progress(given.blocks(model.batch_size), given.count, "Scoring")
         scores = np.concatenate(list(model.score(blocks)))
     order = np.argsort(-scores, kind="stable")
     names: Any = range(given.count) if given.names is None else given.names
-    with whole_file(out) as file:
+    with replace_file(out) as file:
         text = io.TextIOWrapper(file, "utf-8", "surrogateescape", newline="")
         writer = csv.writer(text)
         writer.writerow(["row" if given.names is None else "name", "score", "above"])
@@ -55,16 +60,16 @@ def _score(options: argparse.Namespace) -> None:
     for i in order[:LISTED]:
         print(f"{scores[i]:.5g}  {names[i]}{'  above' if scores[i] > limit else ''}")
     print(
-        f"{above:,} of {given.count:,} samples ({above / given.count:.1%}) are above {limit:.5g}, "
-        f"as {100 - options.percentile:.4g}% of the training samples are"
+        f"{above:,} of {given.count:,} samples ({above / given.count:.1%}) exceed {limit:.5g}, "
+        f"percentile {options.percentile:.5g} of the training samples"
     )
-    say(out, "Scores, worst first")
+    print_result(out, "Scores, worst first")
 
 
 def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        f"{parser.description}\n\nIts own test split comes in training's batches, and so with the same noise "
-        "(on a device\nof the same kind); --batch-size is for other samples."
+        f"{parser.description}\n\nFor the run's own test split, batch size and noise are "
+        "those of training (on a\ndevice of the same kind); --batch-size applies only to INPUT."
     )
     add_run(parser)
     add_input(parser, count="*")
@@ -72,10 +77,12 @@ def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from aeframe.cli.verbs.measuring import of_input, of_test_split
+    from aeframe.cli.verbs.measuring import evaluate_input, evaluate_test_split
 
-    model = loaded(options)
-    found = of_input(model, options) if options.input else of_test_split(model, options.run)
+    model = load_model(options)
+    found = (
+        evaluate_input(model, options) if options.input else evaluate_test_split(model, options.run)
+    )
     if options.json:
         print(format_json(found))
     else:

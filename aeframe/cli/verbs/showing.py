@@ -1,4 +1,4 @@
-"""Pictures of what a network does: reconstructions, samples, and what lies between two samples."""
+"""The verbs reconstruct, sample and interpolate: images of what a network does."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import math
 from typing import TYPE_CHECKING
 
-from aeframe.cli.verbs.verb import Verb, add_input, add_out, add_run, add_source, loaded
+from aeframe.cli.verbs.verb import Verb, add_input, add_out, add_run, add_source, load_model
 from aeframe.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -18,88 +18,98 @@ FILES = (".npy", ".npz")
 def _reconstruct_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
     add_input(parser)
-    add_out(parser, "a folder for pictures, or a file in .npy or .npz")
+    add_out(parser, "a folder for images, or a .npy or .npz file")
 
 
 def _reconstruct(options: argparse.Namespace) -> None:
-    from aeframe.cli.verbs.given import reading
-    from aeframe.cli.verbs.inputs import opened
-    from aeframe.cli.verbs.outputs import free_place, say, shown
+    from aeframe.cli.verbs.given import explain_samples
+    from aeframe.cli.verbs.inputs import open_input
+    from aeframe.cli.verbs.outputs import check_output_path, print_result, show_progress
     from aeframe.cli.verbs.pictures import write_samples
 
-    out = free_place(options, FILES, folder=True)
-    model = loaded(options)
-    given = opened(options.input, model, options)
-    with reading(given):
-        blocks = shown(given.blocks(model.batch_size), given.count, "Reconstructing")
+    out = check_output_path(options, FILES, folder=True)
+    model = load_model(options)
+    given = open_input(options.input, model, options)
+    with explain_samples(given):
+        blocks = show_progress(given.blocks(model.batch_size), given.count, "Reconstructing")
         made = model.reconstruct(blocks)
         if out.suffix.lower() in FILES:
             made = map(given.as_given, made)
         write_samples(out, made, given.count, model, given.names)
-    say(out, f"Reconstructions of {given.count:,} samples")
+    print_result(out, f"Reconstructions of {given.count:,} samples")
 
 
 def _sample_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
-    parser.add_argument("--n", type=int, default=16, help="how many (16)")
-    parser.add_argument("--seed", type=int, default=0, help="another seed gives others (0)")
-    add_out(parser, "a grid in .png, a folder for pictures, or a file in .npy or .npz")
+    parser.add_argument("--n", type=int, default=16, help="number of samples (16)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the random numbers (0)")
+    add_out(parser, "a grid in .png, a folder for images, or a .npy or .npz file")
 
 
 def _sample(options: argparse.Namespace) -> None:
-    from aeframe.cli.verbs.outputs import free_place, say
+    from aeframe.cli.verbs.outputs import check_output_path, print_result
     from aeframe.cli.verbs.pictures import write_samples
 
-    out = free_place(options, (".png", *FILES), folder=True)
-    model = loaded(options)
+    out = check_output_path(options, (".png", *FILES), folder=True)
+    model = load_model(options)
     _require_room(model, options.n, f"--n {options.n}")
     write_samples(out, [model.sample(options.n, options.seed)], options.n, model)
-    say(out, f"{options.n:,} samples of seed {options.seed}")
+    print_result(out, f"{options.n:,} samples of seed {options.seed}")
 
 
 def _interpolate_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
-    parser.add_argument("a", metavar="A", help="an image, or the number of a row of --input")
-    parser.add_argument("b", metavar="B", help="another")
-    parser.add_argument("--input", metavar="INPUT", help="what rows are counted in, from 0")
-    parser.add_argument("--steps", type=int, default=8, help="pictures, with both ends (8)")
+    parser.add_argument("a", metavar="A", help="an image, or a row number of --input")
+    parser.add_argument("b", metavar="B", help="another one")
+    parser.add_argument(
+        "--input", metavar="INPUT", help="dataset in which A and B are row numbers (first row is 0)"
+    )
+    parser.add_argument("--steps", type=int, default=8, help="number of images, with both ends (8)")
     add_source(parser)
-    add_out(parser, "a strip in .png, a folder for pictures, or a file in .npy or .npz")
+    add_out(parser, "a strip in .png, a folder for images, or a .npy or .npz file")
 
 
 def _interpolate(options: argparse.Namespace) -> None:
     import numpy as np
 
-    from aeframe.cli.verbs.given import told_of
-    from aeframe.cli.verbs.inputs import one
-    from aeframe.cli.verbs.outputs import free_place, say
-    from aeframe.cli.verbs.pictures import as_bytes, require_pictures, write_grid, write_samples
+    from aeframe.cli.verbs.given import name_source
+    from aeframe.cli.verbs.inputs import read_one
+    from aeframe.cli.verbs.outputs import check_output_path, print_result
+    from aeframe.cli.verbs.pictures import (
+        convert_to_bytes,
+        require_pictures,
+        write_grid,
+        write_samples,
+    )
 
     if options.steps < 2:
         raise UserError(f"--steps {options.steps}", "must be at least 2")
-    out = free_place(options, (".png", *FILES), folder=True)
-    model = loaded(options)
+    out = check_output_path(options, (".png", *FILES), folder=True)
+    model = load_model(options)
     _require_room(model, options.steps, f"--steps {options.steps}")
-    with told_of("INPUT"):
-        first, last = (model.encode(one(word, model, options)) for word in (options.a, options.b))
+    with name_source("INPUT"):
+        first, last = (
+            model.encode(read_one(word, model, options)) for word in (options.a, options.b)
+        )
     way = np.linspace(0, 1, options.steps, dtype=first.dtype)[:, None]
     made = model.decode((1 - way) * first + way * last)
     if out.suffix.lower() == ".png":
         require_pictures(model)
-        write_grid(out, as_bytes(made, model), columns=options.steps)
+        write_grid(out, convert_to_bytes(made, model), columns=options.steps)
     else:
         write_samples(out, [made], options.steps, model)
-    say(out, f"{options.steps} steps from {options.a} to {options.b}")
+    print_result(out, f"{options.steps} steps from {options.a} to {options.b}")
 
 
 def _require_room(model: Model, count: int, where: str) -> None:
-    """Raise UserError where so many samples, which are made at once, are more than the memory holds."""
+    """Raise UserError if `count` samples, which are made at once, do not fit into memory."""
     from aeframe.data.memory_map import require_room
 
     of_code = 4 * model.latent_dim
     of_sample = math.prod(model.shape) * model.description.data.dtype.itemsize
     try:
-        require_room(count * (3 * of_code + of_sample))  # codes are made of parts of their size
+        # codes are made from parts of the same size
+        require_room(count * (3 * of_code + of_sample))
     except MemoryError as error:
         raise UserError(where, f"is {error}", "Write a smaller number.") from error
 
@@ -107,7 +117,7 @@ def _require_room(model: Model, count: int, where: str) -> None:
 VERBS = (
     Verb(
         "reconstruct",
-        "samples through the network and back",
+        "reconstructions of samples",
         "aeframe reconstruct outputs/DAY/RUN my_images/ --out restored/",
         _reconstruct_arguments,
         _reconstruct,
@@ -121,7 +131,7 @@ VERBS = (
     ),
     Verb(
         "interpolate",
-        "what lies between two samples",
+        "images between two samples",
         "aeframe interpolate outputs/DAY/RUN 3 17 --input mnist --root data --out strip.png",
         _interpolate_arguments,
         _interpolate,

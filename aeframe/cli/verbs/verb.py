@@ -1,4 +1,4 @@
-"""What every verb of the command has: a name, help, arguments, and what it does."""
+"""A verb of the command: its name, help, arguments and action."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from aeframe.config.datasets import dataset_names
 from aeframe.core.errors import UserError
 
 SPLITS = ("test", "val")
-"""What `rd` takes for the run's own data."""
+"""Words by which `rd` names the run's own data."""
 
 
 @dataclass(frozen=True)
 class Verb:
-    """One verb. example: what to type. arguments: adds its own to a parser. run: does it.
+    """One verb of the command.
 
-    Modules of verbs import what is heavy when they run: the command's help and completion need all of
-    them.
+    example: a command to try. arguments: adds its options to a parser. run: executes it.
+    Modules of verbs import heavy libraries only when they run, since help and completion import all verbs.
     """
 
     name: str
@@ -30,23 +30,25 @@ class Verb:
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong with the words in one line."""
+    """A parser that raises UserError for a wrong option."""
 
     def error(self, message: str) -> NoReturn:
         raise UserError(self.prog.partition(" ")[2] or "VERB", message, f"Try {self.prog} --help.")
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
-    """The trained network."""
+    """Add the argument for the trained network."""
     parser.add_argument(
-        "run", metavar="RUN", help="folder of a run or an export, model.safetensors, or checkpoint"
+        "run",
+        metavar="RUN",
+        help="folder of a run or an export, model.safetensors, or a checkpoint",
     )
     add_compute(parser)
 
 
 def add_compute(parser: argparse.ArgumentParser, batch_size: int = 256) -> None:
-    """Where the network computes, and how much at once."""
-    parser.add_argument("--device", default="cpu", help="where to compute, e.g. cuda (cpu)")
+    """Add the options for the device and the batch size."""
+    parser.add_argument("--device", default="cpu", help="device, e.g. cuda (cpu)")
     parser.add_argument(
         "--batch-size",
         type=int,
@@ -57,7 +59,7 @@ def add_compute(parser: argparse.ArgumentParser, batch_size: int = 256) -> None:
 
 
 def add_input(parser: argparse.ArgumentParser, count: str | None = "+") -> None:
-    """Samples. count: how many words there may be."""
+    """Add the argument for samples. count: the number of words, as in argparse."""
     parser.add_argument(
         "input",
         nargs=count,
@@ -69,13 +71,15 @@ def add_input(parser: argparse.ArgumentParser, count: str | None = "+") -> None:
 
 
 def add_source(parser: argparse.ArgumentParser) -> None:
-    """What tells which samples of an input."""
-    parser.add_argument("--key", metavar="NAME", help="the array in an .npz of several")
-    parser.add_argument("--root", default="data", help="folder that a dataset lies in (data)")
+    """Add the options that select samples of an input."""
+    parser.add_argument(
+        "--key", metavar="NAME", help="name of the array in an .npz file with several"
+    )
+    parser.add_argument("--root", default="data", help="folder of the dataset (data)")
     parser.add_argument(
         "--split",
         choices=["train", "test"],
-        help="of a dataset (test, where it has one, else all of it)",
+        help="split of a dataset (test if it has one, else all samples)",
     )
     add_on_bad_sample(parser)
     add_max_megapixels(parser)
@@ -87,28 +91,28 @@ def add_max_megapixels(parser: argparse.ArgumentParser) -> None:
         "--max-megapixels",
         type=float,
         metavar="N",
-        help="larger images are refused (what the run took, 89.5 by default)",
+        help="refuse larger images (the limit of the run; 89.5 by default)",
     )
 
 
 def add_on_bad_sample(parser: argparse.ArgumentParser) -> None:
-    """What becomes of images that cannot be decoded; the key of a dataset has the same name."""
+    """Add the option for undecodable images; the key of a dataset has the same name."""
     parser.add_argument(
         "--on-bad-sample",
         choices=["error", "skip"],
         default="error",
-        help="skip leaves out images that cannot be read, and names them (error)",
+        help="skip: leave out unreadable images, and print their names (error)",
     )
 
 
 def add_out(parser: argparse.ArgumentParser, what: str) -> None:
-    """Where the result goes."""
+    """Add the options for the result."""
     parser.add_argument("-o", "--out", required=True, metavar="PATH", help=what)
-    parser.add_argument("--force", action="store_true", help="replace what is there")
+    parser.add_argument("--force", action="store_true", help="replace an existing result")
 
 
-def loaded(options: argparse.Namespace) -> Any:
-    """The network that a command names."""
+def load_model(options: argparse.Namespace) -> Any:
+    """Load the network that the command names."""
     from aeframe.runs.model_file import load
 
     return load(options.run, options.device, options.batch_size)

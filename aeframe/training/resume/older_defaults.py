@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from aeframe.config.differences import GROUPS, differences
+from aeframe.config.differences import GROUPS, find_differences
 from aeframe.config.override_words import key_of
 from aeframe.core.regular_files import read_text
 from aeframe.runs.checkpoint import LONGEST, Saved
@@ -33,7 +33,7 @@ def with_own_defaults(
     changed = {key for key in {*before, *now} if before.get(key) != now.get(key)}
     if any("." not in key for key in changed):
         return node
-    chosen = changed | {key_of(word) for word in differences(given)}
+    chosen = changed | {key_of(word) for word in find_differences(given)}
     for key in (k for k in others if "." in k):  # else another option of a group
         is_chosen = any(key.startswith(f"{said}.") for said in chosen.difference(GROUPS))
         if not (is_chosen or key in chosen):
