@@ -1,4 +1,4 @@
-"""Every mistake in a configuration that shows without data, and what can be made of the rest."""
+"""Checks of a whole configuration, without data: all mistakes at once, and the parts that can be made."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def check(cfg: DictConfig | Mapping[str, Any]) -> None:
 
 
 def find(node: dict[str, Any]) -> Parts:
-    """Everything that can be made without data. Raises ConfigError with all that is wrong."""
+    """Make everything that needs no data. Raises ConfigError with all mistakes."""
     parts = Parts()
     parts.found += [_odd_root(key, node) for key in node if key not in ROOT]
     missing = [key for key in ROOT if key not in node]
@@ -116,7 +116,7 @@ def find(node: dict[str, Any]) -> Parts:
 
 
 def _odd_root(key: str, node: Mapping[str, Any]) -> Problem:
-    """A key that stands nowhere, or without the group that it lies in, such as lr."""
+    """Explain an unknown root key, or a key without its group such as lr."""
     if key in ("experiment", "debug"):
         what = "its file lacks its first line"
         return Problem(key, what, "Write `# @package _global_` at its top.")
@@ -144,7 +144,7 @@ def _is_mapping(node: dict[str, Any], key: str, parts: Parts) -> bool:
 
 
 def make_object(node: dict[str, Any], key: str, base: type, parts: Parts) -> None:
-    """What one root key names, or what is wrong with its node."""
+    """Make the object of one root key, or add what is wrong with its node."""
     if not _is_mapping(node, key, parts):
         return
     cls = class_of(node[key], key, base, parts.found)
@@ -161,7 +161,7 @@ def make_object(node: dict[str, Any], key: str, base: type, parts: Parts) -> Non
 
 
 def make_constraints(node: dict[str, Any], parts: Parts) -> None:
-    """The constraints, in their order, or what is wrong with their nodes."""
+    """Make the constraints in their order, or add what is wrong with their nodes."""
     given = node["constraint"] or {}
     if not isinstance(given, Mapping):
         remedy = "Write constraint=l1, constraint=[masking,topk] or constraint=[]."
@@ -206,7 +206,7 @@ def _try_make(where: str, cls: type, arguments: dict[str, Any], parts: Parts) ->
 
 
 def _construct(node: dict[str, Any], parts: Parts) -> None:
-    """What shows only when the choices are put together."""
+    """Add the mistakes that show only when the choices are put together."""
     if parts.model is None:
         return
     dataset, hardware = as_mapping(node["dataset"]), as_mapping(node["hardware"])
@@ -245,7 +245,7 @@ def _construct(node: dict[str, Any], parts: Parts) -> None:
 def choices_of(
     node: dict[str, Any], parts: Parts, model: type[Autoencoder], size: int | None
 ) -> Choices:
-    """What was picked. size: of a batch, where it is known."""
+    """Collect the choices. size: of a batch, if known."""
     return Choices(
         variant=model.__name__.lower(),
         model=model,

@@ -15,13 +15,13 @@ from aeframe.models import Autoencoder, Setting
 
 
 def batch_size(node: dict[str, Any]) -> int:
-    """Of all devices together."""
+    """Return the batch size of all devices together."""
     default, _ = parameters(DataModule)["batch_size"]
     return int(node["dataset"].get("batch_size", default))
 
 
 def make_model(node: dict[str, Any], parts: Parts, shape: tuple[int, ...]) -> Autoencoder:
-    """The model for samples of this shape, with the code size that the constraints give it."""
+    """Make the model for samples of this shape, with the code size that the constraints give it."""
     arguments = options_of(node["model"]) | {"latent_dim": code_size(node, parts, shape)}
     assert parts.model is not None
     setting = Setting(parts.made["network"], parts.made["likelihood"], shape)
@@ -29,7 +29,7 @@ def make_model(node: dict[str, Any], parts: Parts, shape: tuple[int, ...]) -> Au
 
 
 def code_size(node: dict[str, Any], parts: Parts, shape: tuple[int, ...]) -> int:
-    """The number of code units that the constraints make of the model's own."""
+    """Return the number of code units after all constraints."""
     latent_dim = int(node["model"]["latent_dim"])
     for part in parts.constraints.values():
         latent_dim = part.code_size(latent_dim, torch.Size(shape).numel())
@@ -37,6 +37,6 @@ def code_size(node: dict[str, Any], parts: Parts, shape: tuple[int, ...]) -> int
 
 
 def data_module(node: Mapping[str, Any], source: Source) -> DataModule:
-    """A source, split and batched as the configuration says. Nothing is read yet."""
+    """Make a source's data module, split and batched as configured. Nothing is read yet."""
     shared = {k: v for k, v in node["dataset"].items() if k in keys(DataModule)}
     return DataModule(source=source, seed=node["seed"], **shared)

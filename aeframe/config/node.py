@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def plain(cfg: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration as dicts and lists, with interpolations resolved."""
+    """Convert the configuration to dicts and lists, with interpolations resolved."""
     from omegaconf import OmegaConf  # which a saved configuration does without
     from omegaconf.errors import OmegaConfBaseException
 

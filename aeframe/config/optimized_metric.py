@@ -1,4 +1,4 @@
-"""The metric that picks the best checkpoint, where the configuration leaves that to its parts."""
+"""The metric that picks the best checkpoint, if the configuration leaves it to its parts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ AUTO = "auto"
 
 
 def optimized_metric(node: Mapping[str, Any]) -> Any:
-    """The metric of a configuration: as it is written, or for `auto` that of its variant and constraints.
+    """Return the metric as written, or for `auto` that of the variant and its constraints.
 
     `auto` itself where these cannot be told, which is another mistake of the configuration.
     """

@@ -25,7 +25,8 @@ FLAT = (torch.optim.LBFGS,)
 def optimizer_arguments(
     optimizer: Mapping[str, Any], cls: type, clips_mixed: bool
 ) -> dict[str, Any]:
-    """What the class gets: as written, and its fused form where that is well-kept and none was chosen.
+    """Return the optimizer's arguments: as written, and its fused form if that is safe and none was
+    chosen.
 
     clips_mixed: whether gradients are clipped in mixed precision, which Lightning refuses of fused forms.
     """
@@ -40,7 +41,7 @@ def optimizer_arguments(
 def scheduler_options(
     scheduler: Mapping[str, Any], trainer: Mapping[str, Any], metric: str
 ) -> dict[str, Any]:
-    """What Lightning gets beside the schedule. metric: what it looks at unless it says so itself."""
+    """Return Lightning's options of the schedule. metric: the monitored one by default."""
     given = {k: v for k, v in scheduler.items() if k in keys(SchedulerOptions)}
     if resolve(scheduler["_target_"]) is not ReduceLROnPlateau:
         return {"monitor": metric, **given}
@@ -54,7 +55,9 @@ def scheduler_options(
 
 
 def _between_validations(scheduler: Mapping[str, Any], trainer: Mapping[str, Any]) -> int | None:
-    """Of the schedule's intervals, epochs or steps; None where validations come at no such moment."""
+    """Count the schedule's intervals, epochs or steps, between validations; None if validations fall
+    between them.
+    """
     epochs: Any = trainer.get("check_val_every_n_epoch", 1)
     steps: Any = trainer.get("val_check_interval")
     if scheduler.get("interval", "epoch") == "epoch":
@@ -65,7 +68,7 @@ def _between_validations(scheduler: Mapping[str, Any], trainer: Mapping[str, Any
 def _plateau_problems(
     scheduler: Mapping[str, Any], trainer: Mapping[str, Any]
 ) -> Iterator[Problem]:
-    """What would let a ReduceLROnPlateau look at a metric that no validation has just measured."""
+    """Find why ReduceLROnPlateau would read a metric that no validation has just measured."""
     every, frequency = _between_validations(scheduler, trainer), scheduler.get("frequency")
     if every is None:
         what = "ReduceLROnPlateau waits for validations, which do not come after a number of steps"
@@ -82,7 +85,7 @@ def optimizer_problems(
     scheduler: Mapping[str, Any] | None,
     trainer: Mapping[str, Any],
 ) -> list[Problem]:
-    """What is wrong with either node, or with the two together."""
+    """List what is wrong with either node, or with the two together."""
     found: list[Problem] = []
     made = library_class(optimizer, "optimizer", Optimizer, "params", found)
     own = keys(SchedulerOptions)
@@ -105,7 +108,7 @@ def try_optimizer(
     arguments: Mapping[str, Any],
     schedule: Callable[[Optimizer], Any] | None,
 ) -> Problem | None:
-    """What one step on a trial parameter shows to be wrong: classes check values only when used."""
+    """Take one step on a trial parameter to find wrong values: classes check some only when used."""
     weight = nn.Parameter(torch.zeros(2))
     weight.grad = torch.ones(2)
     where = "optimizer"
@@ -126,8 +129,8 @@ def try_optimizer(
 
 
 def _uncompiled(optimizer: type[Optimizer]) -> type[Optimizer]:
-    """The class without what surrounds its methods for torch.compile's sake and imports torch._dynamo,
-    which takes longer than all else that is checked.
+    """Return the class without torch.compile's wrappers around its methods. They import torch._dynamo,
+    which takes longer than all other checks.
     """
     methods = {name: unwrap(getattr(optimizer, name)) for name in ("add_param_group", "step")}
     return type(optimizer.__name__, (optimizer,), methods)

@@ -1,4 +1,4 @@
-"""What may be written under until, early_stopping, checkpoint and dashboard: what goes on beside training."""
+"""Options of until, early_stopping, checkpoint, divergence, dashboard, hardware, trainer and scheduler."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ class UntilOptions:
 
     @property
     def level(self) -> str:
-        """The wanted level, as a person would write it."""
+        """Format the wanted level for a person."""
         sign, limit = ("<=", self.at_most) if self.at_least is None else (">=", self.at_least)
         return f"{self.metric} {sign} {limit:g}" if limit is not None else ""
 
     def reached_by(self, value: float) -> bool:
-        """Whether this value of the metric is good enough."""
+        """Check whether this value of the metric is good enough."""
         low = self.at_most is None or value <= self.at_most
         high = self.at_least is None or value >= self.at_least
         return low and high
@@ -46,8 +46,8 @@ class UntilOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class EarlyStoppingOptions:
-    """Training stops when optimized_metric has not improved by min_delta in `patience` validations
-    (null: never), of which those in the first `warmup_epochs` do not count.
+    """Options of early stopping: training stops when optimized_metric has not improved by min_delta in
+    `patience` validations (null: never). Validations in the first `warmup_epochs` do not count.
     """
 
     patience: Annotated[int, AtLeast(1)] | None = None
@@ -57,9 +57,9 @@ class EarlyStoppingOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class DivergenceOptions:
-    """What a loss does that is no number or more than explodes_at times the first step's: it ends training,
-    or, so many times as `retries` in a run's whole life, training goes back to the last checkpoint with
-    lr_factor of the rate, whatever schedule it has.
+    """Options for a loss that is NaN or more than explodes_at times the first step's. It ends training.
+    With `retries` training goes back to the last checkpoint with lr_factor of the rate, under any
+    schedule, at most this many times in a run's life.
     """
 
     retries: Annotated[int, AtLeast(0)] = 0
@@ -69,8 +69,8 @@ class DivergenceOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointOptions:
-    """every_minutes: how much of training an end without warning may cost; the checkpoint to go on from is
-    written so often, and before all that may end training.
+    """Options of checkpoints. every_minutes: the training time that a crash may cost. A checkpoint to
+    resume from is written this often, and before everything that may end training.
     """
 
     every_minutes: Annotated[float, AtLeast(0)] = 1.0
@@ -78,8 +78,9 @@ class CheckpointOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class DashboardOptions:
-    """images: how many validation samples have a column each; 0 for no pictures at all. every_n_epochs: how
-    often they are drawn at first; later whenever half as many epochs again are done; and at the end.
+    """Options of the dashboard. images: validation samples, one column each; 0 for no pictures.
+    every_n_epochs: how often they are drawn at first; later whenever the number of epochs has grown by
+    half, and at the end.
 
     Each of the others is a part that can be turned off, and is drawn where it means something:
     reconstructions: input, corrupted input, reconstruction and error of the same samples each time.
@@ -111,8 +112,8 @@ class DashboardOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Hardware:
-    """The keys of `hardware`: those of Lightning's Trainer that say where it runs, and threads: of the
-    CPU; `auto`: one for small networks, else all cores that other jobs of the sweep leave.
+    """The keys of `hardware`. They are those of Lightning's Trainer that say where it runs, and threads of
+    the CPU. `auto` is one thread for small networks, else all cores that other jobs of the sweep leave.
     """
 
     accelerator: Literal["cpu", "gpu"] = "cpu"
@@ -124,16 +125,17 @@ class Hardware:
 
     @property
     def processes(self) -> int | None:
-        """The number of processes that train together, where it is written."""
+        """Return the number of processes that train together, if it is written."""
         return self.devices * self.num_nodes if isinstance(self.devices, int) else None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """The keys of `trainer`: those of Lightning's Trainer that aeframe does not set itself (null leaves
-    Lightning's default), and our own: the precisions `high` and `medium`, 32-true whose matrix products
-    may be rounded (MATMUL); steps_per_call: see training/speed/steps_ahead.py; compile: by torch.compile;
-    cuda_graph: see training/speed/cuda_graph.py; log_every_n_steps: see training/scalars.py.
+    """The keys of `trainer`. They are those of Lightning's Trainer that aeframe does not set itself (null
+    leaves Lightning's default), and our own: the precisions `high` and `medium`, 32-true whose matrix
+    products may be rounded (MATMUL); steps_per_call, see training/speed/steps_ahead.py; compile, by
+    torch.compile; cuda_graph, see training/speed/cuda_graph.py; log_every_n_steps, see
+    training/scalars.py.
     """
 
     precision: Precision | None = None
@@ -162,7 +164,7 @@ class Training:
 
 @dataclass(frozen=True, kw_only=True)
 class SchedulerOptions:
-    """The keys of `scheduler` that are Lightning's, not the class's; monitor: for ReduceLROnPlateau, whose
+    """The keys of `scheduler` that are Lightning's, not the class's. monitor: for ReduceLROnPlateau, whose
     frequency is by default that of the validations.
     """
 

@@ -1,4 +1,4 @@
-"""What a check of a configuration found, and what it made."""
+"""Result of a check: mistakes, notes, and the parts that were made."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Parts:
-    """What could be made of a configuration, and what was wrong with it."""
+    """The parts made from a configuration, and the mistakes found in it."""
 
     found: list[Problem] = field(default_factory=list)
     made: dict[str, Any] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Mistakes that a constructor's signature shows: Python stays the only schema."""
+"""Checks of a node against a constructor's signature, which is the only schema."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def problems(
     *,
     named: bool = True,
 ) -> list[Problem]:
-    """Every mistake in `node` against the signature of its target.
+    """List every mistake in `node` against the signature of its target.
 
     With several targets a key may belong to any of them. where: the node's key, which starts each
     problem's place. provided: parameters that the framework itself passes. named: whether the node
@@ -54,7 +54,7 @@ def problems(
 
 
 def unknown(where: str, name: str, names: Iterable[str], kind: str = "key") -> Problem:
-    """A key (or metric) that there is not, with the nearest that is."""
+    """Build the problem of an unknown key or metric, with the nearest known one."""
     known = sorted(names)
     close = find_closest(name, known)
     remedy = f"Did you mean {close}?" if close else f"Known: {', '.join(known) or 'none'}."
@@ -62,7 +62,9 @@ def unknown(where: str, name: str, names: Iterable[str], kind: str = "key") -> P
 
 
 def mismatch(value: Any, hint: Any) -> tuple[str, str] | None:
-    """What is wrong with a value for a type hint, and the remedy; None if nothing or unknowable."""
+    """Find what is wrong with a value for a type hint: (what, remedy), or None if it fits or cannot be
+    judged.
+    """
     if isinstance(value, str) and value == "???":
         return "needs a value", ""
     origin, args = get_origin(hint), get_args(hint)
@@ -84,7 +86,7 @@ def mismatch(value: Any, hint: Any) -> tuple[str, str] | None:
 
 @cache  # a check of one configuration asks some fifty times
 def parameters(target: Target) -> Mapping[str, tuple[Any, Any]]:
-    """Name -> (default, type hint) of what can be written in YAML."""
+    """Map each name that can be written in YAML to (default, type hint)."""
     function = target.__init__ if inspect.isclass(target) else target
     try:
         hints = get_type_hints(function, include_extras=True)
@@ -98,7 +100,9 @@ def parameters(target: Target) -> Mapping[str, tuple[Any, Any]]:
 
 
 def _no_member(value: Any, members: tuple[Any, ...]) -> tuple[str, str] | None:
-    """A union is wrong only if each of its members is; the most telling complaint is kept."""
+    """Check a value against a union: it is wrong only if it fits no member. The most helpful complaint is
+    kept.
+    """
     if set(members) == _SCHEDULED:
         try:
             parse_schedule(value)
@@ -120,7 +124,7 @@ def _no_member(value: Any, members: tuple[Any, ...]) -> tuple[str, str] | None:
 
 
 def _any_of(complaints: list[str]) -> str:
-    """`expected A`, `expected one of B, C` and the like as one."""
+    """Join `expected A`, `expected one of B, C` and the like to one complaint."""
     names = [c.removeprefix("expected ").removeprefix("one of ") for c in complaints]
     *some, last = ", ".join(names).replace(" or ", ", ").split(", ")
     return f"expected {', '.join(some)} or {last}" if some else f"expected {last}"

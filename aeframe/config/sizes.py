@@ -1,4 +1,4 @@
-"""How large the network and its code are, before either is made."""
+"""Checks of the sizes of the network and its code, before either is made."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SMALLER = "Write smaller network.widths or model.latent_dim."
 def size_problems(
     node: dict[str, Any], parts: Parts, shape: tuple[int, ...], *, trains: bool = True
 ) -> list[Problem]:
-    """What is wrong with the network's and the code's size for samples of this shape.
+    """List what is wrong with the sizes of the network and the code for samples of this shape.
 
     trains: whether the memory has to hold it.
     """

@@ -1,4 +1,4 @@
-"""From the dotted name in a node to the class that it names, and what the class takes from the node."""
+"""Classes that a node names by `_target_`, and the arguments that the node holds for them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _present_name(target: str) -> str:
 
 
 def resolve(target: str) -> Any:
-    """The class of this dotted name. Raises ValueError for names outside the known libraries.
+    """Return the class of this dotted name. Raises ValueError for names outside the known libraries.
 
     A configuration may come with a stranger's checkpoint, and to import a module is to run it.
     """
@@ -54,7 +54,7 @@ def resolve(target: str) -> Any:
 def class_of(
     options: Mapping[str, Any], where: str, base: type, found: list[Problem]
 ) -> type | None:
-    """The class that a node names, or None with the problem added to `found`."""
+    """Return the class that a node names, or None with the problem added to `found`."""
     target = options.get("_target_")
     if target is None:
         remedy = f"Write {where}._target_=CLASS."
@@ -72,10 +72,10 @@ def class_of(
 
 
 def options_of(options: Mapping[str, Any], without: Collection[str] = ()) -> dict[str, Any]:
-    """What a node hands to its class."""
+    """Return the arguments that a node holds for its class."""
     return {k: v for k, v in options.items() if k != "_target_" and k not in without}
 
 
 def keys(target: Any) -> set[str]:
-    """What can be written for a class."""
+    """Return the keys that can be written for a class."""
     return set(parameters(target))

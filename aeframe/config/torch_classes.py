@@ -1,4 +1,4 @@
-"""Optimizers and schedulers of torch.optim: what is wrong with their nodes, and what makes them."""
+"""Optimizers and schedulers of torch.optim: checks of their nodes, and how they are made."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ EXAMPLE = "Write SequentialLR with schedulers and milestones, as in conf/config.
 def library_class(
     node: Mapping[str, Any], where: str, base: type, provided: str, found: list[Problem]
 ) -> type | None:
-    """The class that a node names, or None; all problems with it go to `found`."""
+    """Return the class that a node names, or None. All problems with it go to `found`."""
     cls = class_of(node, where, base, found)
     if cls in FUNCTIONS:
         what = "takes a Python function, which no configuration can hold"
@@ -53,7 +53,7 @@ def library_class(
 
 
 def scheduler_class(node: Mapping[str, Any], where: str, found: list[Problem]) -> type | None:
-    """The same of a scheduler, and of those that it is made of."""
+    """Return the class of a scheduler, after a check of the schedulers that it combines."""
     cls = library_class(node, where, LRScheduler, "optimizer", found)
     within = node.get("schedulers", ())
     for number, inner in enumerate(within if isinstance(within, list) else ()):
@@ -77,6 +77,6 @@ def make_scheduler(node: Mapping[str, Any], without: Sequence[str] = ()) -> part
 def _combine(
     optimizer: Optimizer, *, cls: type, within: Sequence[partial[Any]], **options: Any
 ) -> Any:
-    """A scheduler made of others, on one optimizer."""
+    """Make a scheduler of others, on one optimizer."""
     schedulers = [make(optimizer) for make in within]
     return cls(optimizer=optimizer, schedulers=schedulers, **options)

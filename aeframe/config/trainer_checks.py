@@ -1,4 +1,4 @@
-"""What may be written under hardware, trainer, optimizer and scheduler."""
+"""Checks of trainer and hardware: lengths, batches, and the machine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MOST_WORKERS = 8
 
 
 def trainer_arguments(node: Mapping[str, Any]) -> dict[str, Any]:
-    """What Lightning's Trainer gets; a key of `trainer` beats the same of `hardware`."""
+    """Return the arguments of Lightning's Trainer. A key of `trainer` beats the same key of `hardware`."""
     merged = {**node["hardware"], **node["trainer"]}
     if merged.get("precision") in MATMUL:
         merged["precision"] = "32-true"
@@ -27,7 +27,7 @@ def trainer_arguments(node: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def length_problems(trainer: Mapping[str, Any]) -> list[Problem]:
-    """What makes a run that never ends, or that ends before it should."""
+    """List what makes a run that never ends, or that ends before it should."""
     epochs, every = trainer.get("max_epochs"), trainer.get("check_val_every_n_epoch", 1)
     if all(trainer.get(key) is None for key in ("max_epochs", "max_steps", "max_time")):
         what = "nothing says when training ends"
@@ -49,7 +49,7 @@ def length_problems(trainer: Mapping[str, Any]) -> list[Problem]:
 
 
 def batch_problems(training: Training, batches: Mapping[str, int]) -> list[Problem]:
-    """What leaves no batch of a split, or no validation. batches: how many each split has."""
+    """List splits without a batch, and runs without a validation. batches: the number in each split."""
     found, steps = [], batches["train"]
     for split, count in batches.items():
         limit = getattr(training, key := f"limit_{split}_batches")
@@ -68,7 +68,7 @@ def batch_problems(training: Training, batches: Mapping[str, int]) -> list[Probl
 
 
 def machine_problems(hardware: Hardware, precision: Any, workers: Any) -> list[Problem]:
-    """What this machine cannot do, or only slowly. workers: processes that fetch batches."""
+    """List what this machine cannot do, or only slowly. workers: processes that fetch batches."""
     found, cores = [], os.cpu_count() or 1
     if isinstance(hardware.threads, int) and hardware.threads > cores:
         what = f"this machine has {cores} cores, for which more threads would wait"

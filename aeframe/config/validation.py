@@ -1,4 +1,4 @@
-"""Problems of options that wait for validations, in a run that has none."""
+"""Checks of options that wait for validations, in a run without any."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from aeframe.core.plain import as_mapping
 
 
 def unvalidated_problems(node: Mapping[str, Any]) -> Iterator[Problem]:
-    """Keys that would never do anything, where dataset.val_fraction=0 leaves nothing to validate on."""
+    """Yield the keys that never have an effect because dataset.val_fraction=0 leaves nothing to validate
+    on.
+    """
     if as_mapping(node.get("dataset")).get("val_fraction") != 0:
         return
     what = "waits for validations, and dataset.val_fraction=0 leaves none"

@@ -1,4 +1,4 @@
-"""The ways to keep a network from copying its input."""
+"""Constraints: ways to keep a network from copying its input."""
 
 from aeframe.constraints.activation import JumpReLU, Sigmoid, Threshold
 from aeframe.constraints.bottleneck import Bottleneck

@@ -1,4 +1,4 @@
-"""Dormant units by the activation: a unit must exceed a threshold to speak."""
+"""Dormant units by activation: a unit is active only above a threshold."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ Adapt = Annotated[float, AtLeast(0), AtMost(100)]
 
 
 class _Homeostatic(Constraint):
-    """Units whose thresholds follow their activity (Foldiak 1990, doi:10.1007/BF02331346):
-    theta += adapt * std * (activity - rate) after each step.
+    """Units whose thresholds follow their activity (Foldiak 1990, doi:10.1007/BF02331346). After each step
+    theta += adapt * std * (activity - rate).
 
     Without it the reconstruction's gradient makes ever more units active. std: of the units' inputs at
     initialisation. adapt: 0 leaves the thresholds where initialisation put them.
@@ -42,11 +42,11 @@ class _Homeostatic(Constraint):
         self.register_buffer("spread", pre.std())
 
     def initial(self, pre: Tensor) -> Tensor:
-        """The thresholds [m] for the data's pre-activations [N, m]."""
+        """Return the first thresholds, [m], from the data's pre-activations [N, m]."""
         raise NotImplementedError
 
     def activity(self, code: Code) -> Tensor:
-        """The mean activity of each unit over the batch, [m]."""
+        """Return the mean activity of each unit over the batch, [m]."""
         raise NotImplementedError
 
     def restart(self, units: Tensor, live: Tensor) -> None:
@@ -60,8 +60,8 @@ class _Homeostatic(Constraint):
 
 
 class Threshold(_Homeostatic):
-    """A unit is zero up to its threshold theta. form: `shifted` max(0, z - theta); `hard` z where
-    z > theta.
+    """A rectified unit that is zero up to its threshold theta. form: `shifted` is max(0, z - theta);
+    `hard` is z where z > theta.
 
     theta: the same for all units, fixed; or rate: the share of samples for which each unit is active,
     from which its theta is set at initialisation. adapt: how fast it then follows the unit's activity.
@@ -132,8 +132,9 @@ class Sigmoid(_Homeostatic):
 
 
 class JumpReLU(Penalty):
-    """z where z > theta, learned for each unit, and weight * L0 in the loss (Rajamanoharan et al. 2024,
-    arXiv:2407.14435). theta's gradient is the straight-through estimate with a rectangular kernel.
+    """The activation z where z > theta, with theta learned for each unit, and weight * L0 in the loss
+    (Rajamanoharan et al. 2024, arXiv:2407.14435). theta's gradient is the straight-through estimate
+    with a rectangular kernel.
 
     bandwidth: the kernel's width, in standard deviations of z at initialisation.
     rate: the share of samples for which each unit is active at initialisation.
@@ -181,7 +182,7 @@ class JumpReLU(Penalty):
 
 
 class _Jump(torch.autograd.Function):
-    """z * 1[z > theta]; d/dtheta = -theta / width * 1[|z - theta| < width / 2]."""
+    """The function z * 1[z > theta]; d/dtheta = -theta / width * 1[|z - theta| < width / 2]."""
 
     @staticmethod
     def forward(ctx: Any, z: Tensor, theta: Tensor, width: Tensor) -> Tensor:
@@ -196,7 +197,7 @@ class _Jump(torch.autograd.Function):
 
 
 class _Step(torch.autograd.Function):
-    """1[z > theta]; d/dtheta = -1 / width * 1[|z - theta| < width / 2], and nothing to z."""
+    """The function 1[z > theta]; d/dtheta = -1 / width * 1[|z - theta| < width / 2]; z gets no gradient."""
 
     @staticmethod
     def forward(ctx: Any, z: Tensor, theta: Tensor, width: Tensor) -> Tensor:

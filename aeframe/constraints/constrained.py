@@ -1,4 +1,4 @@
-"""An autoencoder with what surrounds it: the data's normalisation before, its constraints within."""
+"""The autoencoder that is trained: a model with its data normalisation and its constraints."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ HOOKS = (
 
 
 class ConstrainedAutoencoder(nn.Module):
-    """corrupt -> encode -> constrain (-> perturb) -> decode -> loss, for any variant and any constraints.
+    """A model of any variant with any constraints: corrupt -> encode -> constrain (-> perturb) -> decode
+    -> loss.
 
     constraints: by name, applied in this order. clock: how far training is, for their schedules.
     Raw data enters through `normalization`; all else is in normalised units.
@@ -45,7 +46,7 @@ class ConstrainedAutoencoder(nn.Module):
 
     @property
     def parts(self) -> list[tuple[str, Constraint]]:
-        """The constraints with their names, in order."""
+        """List the constraints with their names, in order."""
         return list(self.constraints.items())  # type: ignore[arg-type]
 
     def _with(self, hook: str) -> list[tuple[str, Constraint]]:
@@ -53,11 +54,11 @@ class ConstrainedAutoencoder(nn.Module):
         return [part for part in self.parts if getattr(type(part[1]), hook) is not default]
 
     def having(self, hook: str) -> list[tuple[str, Constraint]]:
-        """The constraints that do something at this hook, with their names, in order."""
+        """List the constraints that override this hook, with their names, in order."""
         return self._having[hook]
 
     def has(self, word: Word) -> bool:
-        """Check whether a constraint gives this."""
+        """Check whether a constraint gives this word (see `aeframe.core.part`)."""
         return any(word in part.gives for _, part in self.parts)
 
     @property
@@ -77,7 +78,7 @@ class ConstrainedAutoencoder(nn.Module):
 
     @property
     def step(self) -> float | None:
-        """The step to whose multiples a constraint rounds the code outside training."""
+        """Return the step to whose multiples a constraint rounds the code outside training, if any."""
         return next((part.rounds_to for _, part in self.parts if part.rounds_to is not None), None)
 
     @property
@@ -87,14 +88,16 @@ class ConstrainedAutoencoder(nn.Module):
 
     @property
     def most_rows(self) -> int:
-        """Of a batch that no gradient is made for: as many as small tensors have in each layer."""
+        """Return the largest batch, without gradients, whose activations stay small in each layer; 0 where
+        a penalty needs derivatives.
+        """
         model = self.model
         widest = max(model.inputs, model.latent_dim, *model.layer_sizes) * model.k
         return 0 if self.needs_derivatives else LARGE // widest
 
     @property
     def term_names(self) -> list[str]:
-        """The summands of the loss."""
+        """List the names of the terms of the loss."""
         return [
             *self.model.term_names(vars(self.model)),
             *(name for name, part in self.parts if "penalty" in part.gives),
@@ -102,13 +105,13 @@ class ConstrainedAutoencoder(nn.Module):
 
     @property
     def changing(self) -> list[str]:
-        """The keys of the schedules that have not ended: with them the objective changes, so that values of
-        before and after cannot be compared.
+        """List the keys of schedules that have not ended. The objective still changes, so values from
+        different epochs cannot be compared.
         """
         return [key for key, value in self.schedules.items() if not value.has_ended(self.clock)]
 
     def encode(self, x: Tensor, noise: Noise | None = None) -> Code:
-        """The constrained code of normalised x; drawn from the posterior only with `noise`."""
+        """Return the constrained code of normalised x. It is drawn from the posterior only with `noise`."""
         code = self.model.encode(x, noise)
         for _, part in self.having("constrain"):
             code = part.constrain(code, self.clock)
@@ -117,11 +120,11 @@ class ConstrainedAutoencoder(nn.Module):
         return code
 
     def reconstruct(self, x: Tensor) -> Tensor:
-        """What decoding the code of x gives, without corruption or sampling, [B, *shape]."""
+        """Encode and decode normalised x without corruption or sampling, [B, *shape]."""
         return self.model.likelihood.mean(self.model.decode_code(self.encode(x)))
 
     def forward(self, x: Tensor, *, noise: Noise, as_trained: bool = True) -> Output:
-        """One pass over normalised x with every term of the loss.
+        """Run one pass over normalised x and compute every term of the loss.
 
         as_trained: with corruption and sampling; else the clean and deterministic pass. The target is
         the clean x in both.
@@ -140,8 +143,8 @@ class ConstrainedAutoencoder(nn.Module):
         return Output(x, corrupted, mask, code, parameters, self.model.likelihood.mean, terms)
 
     def corrupt(self, x: Tensor, noise: Noise) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Corrupt normalised x as training does: the corrupted x, the elements that were chosen, and their
-        weights in the reconstruction.
+        """Corrupt normalised x as training does. Returns the corrupted x, the mask of chosen elements, and
+        their weights in the reconstruction.
         """
         corrupted, mask, weight = x, None, None
         for name, part in self.having("corrupt"):
@@ -181,23 +184,23 @@ class ConstrainedAutoencoder(nn.Module):
         return terms
 
     def set_clock(self, clock: Clock) -> None:
-        """Say how far training is."""
+        """Set how far training is."""
         vars(self)["clock"] = clock  # a module's own way looks for parameters first, in every step
 
     def observe(self, output: Output) -> None:
-        """Let the constraints count what a training step showed."""
+        """Let the constraints update their statistics after a training step."""
         if parts := self.having("observe"):
             with torch.no_grad():
                 for _, part in parts:
                     part.observe(output, self.clock)
 
     def restart(self, units: Tensor, live: Tensor) -> None:
-        """Let the constraints know that units start anew."""
+        """Tell the constraints which units are re-initialised."""
         for _, part in self.having("restart"):
             part.restart(units, live)
 
     def get_extra_state(self) -> Tensor:
-        """How far training was: schedules go on counting for a model that was loaded."""
+        """Save how far training was: a loaded model's schedules go on from there."""
         return torch.tensor([self.clock.step, self.clock.epoch], dtype=torch.float64)
 
     def set_extra_state(self, state: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""A constraint: one way to keep the network from copying its input."""
+"""Constraint: the base class, and the data that its hooks take and return."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HOOKS: dict[str, Word] = {
 
 @dataclass(frozen=True)
 class Pass:
-    """What a penalty may look at in one pass through the model.
+    """One pass through the model, as a penalty sees it.
 
     x: clean target. corrupted: the encoder's input. parameters: the decoder's output. Images are
     [B, *shape].
@@ -42,13 +42,13 @@ class Pass:
 
     @property
     def reconstruction(self) -> Tensor:
-        """What the decoder's output says, [B, *shape]."""
+        """Return the mean image of the decoder's output, [B, *shape]."""
         return self.model.likelihood.mean(self.parameters)
 
 
 @dataclass(frozen=True)
 class Corrupted:
-    """A corrupted batch. mask: bool, which elements were chosen for corruption, [B, *shape]."""
+    """A corrupted batch. mask: True for elements chosen for corruption, [B, *shape]."""
 
     x: Tensor
     mask: Tensor
@@ -56,8 +56,8 @@ class Corrupted:
 
 @dataclass(frozen=True)
 class Data:
-    """What a constraint may know of the data when it is attached: the normalised range, training
-    samples per epoch, and one batch of training inputs, [B, *shape].
+    """Facts about the data that a constraint is attached with: the normalised range, training samples per
+    epoch, and one batch of training inputs, [B, *shape].
 
     whole_layers: whether all has to go through the layers' own forward pass, because a term of the loss is
     itself a derivative of the code, or because weights are sharded.
@@ -82,7 +82,8 @@ class Step(NamedTuple):
 
 
 class Constraint(Part, nn.Module):
-    """Does nothing; a subclass overrides the hooks that it is about, and has a file in conf/constraint/.
+    """The base of all constraints. A subclass overrides the hooks that it needs, and has a file in
+    conf/constraint/.
 
     `gives` says what the constraint does, and `needs` what it cannot do without (see `aeframe.core.part`).
     Overridden hooks add words: `corrupt` adds "corrupted input", `perturb` "noisy code", `penalty` "penalty".
@@ -117,20 +118,20 @@ class Constraint(Part, nn.Module):
         return not self.needs.isdisjoint(("derivatives", "derivatives of hidden layers"))
 
     def code_size(self, latent_dim: int, inputs: int) -> int:
-        """The number of code units, given the model's own and the number of inputs of a sample."""
+        """Return the number of code units, from the model's own number and the inputs of a sample."""
         return latent_dim
 
     def size_problem(self, latent_dim: int, inputs: int, batch: int) -> tuple[str, str] | None:
-        """What is wrong with these sizes, and the remedy: (what, remedy)."""
+        """Find what is wrong with these sizes: (what, remedy)."""
         return None
 
     def note(self, batch: int) -> str | None:
-        """What is legal with batches of this size, but works badly."""
+        """Describe what is legal with batches of this size but works badly."""
         return None
 
     def active_units(self, latent_dim: int) -> float | None:
-        """How many of so many units are active at once, on average, where that is said beforehand; of a
-        schedule, where it ends.
+        """Return the mean number of active units of a sample, if it is known in advance. With a schedule
+        it is the number at the end.
         """
         return None
 
@@ -138,44 +139,46 @@ class Constraint(Part, nn.Module):
         """Create what depends on sizes or on data. Called once, before the optimizer is made."""
 
     def corrupt(self, x: Tensor, noise: Noise, clock: Clock) -> Corrupted | None:
-        """A corrupted copy of x [B, *shape], which itself stays as it is; None: no change."""
+        """Return a corrupted copy of x [B, *shape], or None for no change. Never write into x."""
         return None
 
     def emphasis(self, mask: Tensor) -> Tensor | None:
-        """The weight of each element in the reconstruction term, [B, *shape], given which are corrupted, or
-        None for ones.
+        """Return the weight of each element in the reconstruction term, [B, *shape], given the corrupted
+        ones. None means ones.
         """
         return None
 
     def constrain(self, code: Code, clock: Clock) -> Code:
-        """The code that the decoder reads, [B, m]; in training and outside of it."""
+        """Return the code that the decoder reads, [B, m], in training and outside of it."""
         return code
 
     def perturb(self, code: Code, noise: Noise, clock: Clock) -> Code:
-        """The code with noise, as the decoder reads it in training."""
+        """Return the code with noise, as the decoder reads it in training."""
         return code
 
     def unit_means(self, code: Code) -> Tensor | None:
-        """Of a penalty that is a function of means over the data: those of this batch, [m]."""
+        """Return this batch's mean of each unit, [m], if the penalty is a function of means over the data."""
         return None
 
     def penalty_of(self, means: Tensor) -> Tensor:
-        """That function: so that a split is measured as a whole, whatever its batches."""
+        """Compute the penalty from means over the data, so that it does not depend on the batches of a
+        split.
+        """
         raise NotImplementedError
 
     def penalty(self, seen: Pass) -> Tensor | None:
-        """A summand of the loss, before its weight: a scalar in nats, averaged over the batch."""
+        """Compute a term of the loss before its weight: a scalar in nats, averaged over the batch."""
         return None
 
     def weight_at(self, clock: Clock) -> float:
-        """The penalty's weight at this moment."""
+        """Return the penalty's weight at this moment."""
         return 1.0
 
     def observe(self, output: Output, clock: Clock) -> None:
-        """Count or average what a training step showed. Ranks must end with equal buffers."""
+        """Update statistics after a training step. Ranks must end with equal buffers."""
 
     def restart(self, units: Tensor, live: Tensor) -> None:
-        """Make these units, which start anew, like the live ones (bool [m])."""
+        """Make these re-initialised units like the live ones (bool [m])."""
 
     def before_step(self, model: Autoencoder) -> None:
         """Change gradients before the optimizer's step."""
@@ -185,7 +188,7 @@ class Constraint(Part, nn.Module):
 
 
 class Penalty(Constraint):
-    """A constraint that adds `weight * penalty` to the loss. weight: a number or a schedule.
+    """The base of constraints that add `weight * penalty` to the loss. weight: a number or a schedule.
 
     relative: whether the weight counts shares of the loss that the data's mean leaves, and not nats
     (Likelihood.left_by_mean). Then one weight suits data of every scale and size.
@@ -211,7 +214,7 @@ class Penalty(Constraint):
             self._note_unit()
 
     def _note_unit(self, *_: object) -> None:
-        """Keep the unit as a number: to ask a tensor for it would be to wait for the device."""
+        """Keep the unit as a number: reading a tensor would wait for the device."""
         if not self.unit.is_meta:
             self._nats = self.unit.item()
 

@@ -1,4 +1,4 @@
-"""Denoising: the encoder sees a corrupted input, and the target stays clean (Vincent et al. 2010).
+"""Denoising: the encoder reads a corrupted input, and the target stays clean (Vincent et al. 2010).
 
 Noise is drawn afresh in each step, and never written into x.
 """
@@ -21,7 +21,8 @@ Emphasis = Annotated[float, AtLeast(0), AtMost(1e6)]
 
 
 class _Choosing(Constraint):
-    """Corrupts a share of the elements, which may weigh otherwise in the reconstruction than the rest.
+    """The base of constraints that corrupt a share of the elements, which may have another weight in the
+    reconstruction.
 
     emphasis_corrupted, emphasis_rest: those weights; (1, 0) is full emphasis, (1, 0.5) double.
     """
@@ -51,7 +52,7 @@ class _Choosing(Constraint):
 
 
 class Masking(_Choosing):
-    """A share of the elements is set to 0.
+    """Sets a share of the elements to 0.
 
     exact: the same number in every sample, as in Vincent et al. 2010; else each by its own coin.
     """
@@ -80,7 +81,7 @@ class Masking(_Choosing):
 
 
 class SaltAndPepper(_Choosing):
-    """A share of the elements is set to the lowest or the highest value of the data, by a fair coin."""
+    """Sets a share of the elements to the lowest or the highest value of the data, by a fair coin."""
 
     def __init__(
         self,
@@ -106,7 +107,7 @@ class SaltAndPepper(_Choosing):
 
 
 class GaussianNoise(Constraint):
-    """x + N(0, sigma^2), in normalised units, not clipped."""
+    """Adds N(0, sigma^2) to x, in normalised units, without clipping."""
 
     def __init__(self, *, sigma: Annotated[Scheduled, AtLeast(0), AtMost(1e9)]) -> None:
         super().__init__()

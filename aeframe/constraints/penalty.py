@@ -28,7 +28,8 @@ SPREAD = 0.3
 
 
 class L1(Penalty):
-    """weight * sum_j |h_j|, so written that shrinking the code and growing the decoder gains nothing.
+    """The penalty weight * sum_j |h_j|, in a form in which shrinking the code and growing the decoder
+    gains nothing.
 
     form: `norm_weighted` counts each unit by the norm of what the decoder makes of it, the j-th column
     of d output / d h: exact for a linear decoder, for others estimated without bias;
@@ -91,8 +92,8 @@ class L1(Penalty):
 
 
 def column_norms(value: Tensor, seen: Pass) -> Tensor:
-    """||d output / d h_j|| of each sample without bias, [B, m]: for normal v the mean of |v^T column|
-    is sqrt(2 / pi) times the column's norm.
+    """Estimate ||d output / d h_j|| of each sample without bias, [B, m]. For normal v the mean of |v^T
+    column| is sqrt(2 / pi) times the column's norm.
     """
     value = value.detach().requires_grad_()
     output = seen.model.decode(value)
@@ -102,7 +103,7 @@ def column_norms(value: Tensor, seen: Pass) -> Tensor:
 
 
 class L2(Penalty):
-    """weight / 2 * the sum of squares of all weights; biases are left out.
+    """The penalty weight / 2 * the sum of squares of all weights. Biases are left out.
 
     A term of the loss, unlike AdamW's decay, which is another objective.
     """
@@ -123,7 +124,8 @@ class L2(Penalty):
 
 
 class KLSparsity(Penalty):
-    """weight * sum_j KL(Bernoulli(rho) || Bernoulli(mean of unit j over the batch)) (Ng 2011, CS294A).
+    """The penalty weight * sum_j KL(Bernoulli(rho) || Bernoulli(mean of unit j over the batch)) (Ng 2011,
+    CS294A).
 
     The code's units are logistic, and begin with a mean near rho. None is ever 0: a unit counts as dormant
     where it is not above rho. The mean is taken before the divergence, over all ranks' rows.
@@ -147,7 +149,9 @@ class KLSparsity(Penalty):
         bias.add_(math.log(self.rho / (1 - self.rho)) - model.encode(data.batch).pre.mean(0))
 
     def _fit_scale(self, model: Autoencoder, x: Tensor) -> None:
-        """Logistic units do not grow with the data: rows shrink as it grows, and columns grow with it."""
+        """Scale encoder rows down and decoder columns up as the data grows: logistic units do not grow
+        with it.
+        """
         rows, bias, columns = (
             model.writes_code.weight,
             model.writes_code.bias,
@@ -180,7 +184,7 @@ class KLSparsity(Penalty):
 
 
 def kl_of_rates(rho: float, rate: Tensor) -> Tensor:
-    """sum_j KL(Bernoulli(rho) || Bernoulli(rate_j)) in nats; finite for every rate in [0, 1]."""
+    """Compute sum_j KL(Bernoulli(rho) || Bernoulli(rate_j)) in nats, finite for every rate in [0, 1]."""
     # 1e-6 from either end: less would vanish next to 1 in float32
     rate = held(rate, 1e-6, 1 - 1e-6)
     target = torch.full_like(rate, rho)
@@ -190,7 +194,7 @@ def kl_of_rates(rho: float, rate: Tensor) -> Tensor:
 
 
 class Contractive(Penalty):
-    """weight * ||d code / d input||_F^2 (Rifai et al. 2011).
+    """The penalty weight * ||d code / d input||_F^2 (Rifai et al. 2011).
 
     method: `exact`, for one linear layer with an elementwise activation; `hutchinson`, the unbiased
     estimate E_v ||v^T J||^2 for any encoder (v random signs, `probes` of them); `auto` chooses.
@@ -237,14 +241,15 @@ class Contractive(Penalty):
 
 
 def is_single_layer(model: Autoencoder) -> bool:
-    """Whether the encoder is one linear layer, so that only the code's activation follows it."""
+    """Check whether the encoder is one linear layer, which only the code's activation follows."""
     layers = [layer for layer in model.encoder.modules() if not list(layer.children())]
     is_one_layer = [type(layer) for layer in layers] == [nn.Flatten, nn.Linear]
     return is_one_layer and "posterior" not in model.gives
 
 
 class Orthogonal(Penalty):
-    """Decoder columns d_j at right angles: ||D^T D - I||_F^2 with no more units than outputs.
+    """The penalty on decoder columns d_j that are not at right angles: ||D^T D - I||_F^2 with no more
+    units than outputs.
 
     With more, where that cannot vanish, the sum of the squared cosines between different columns.
     """

@@ -1,4 +1,4 @@
-"""Compression: what a code costs as bytes is a term of the loss."""
+"""Compression: the size of the code in bytes is a term of the loss."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ weights: they have to keep up with a code that grows. Without it MNIST takes 9 %
 
 
 class Rate(Penalty):
-    """weight * the nats that an entropy coder needs for the code, rounded to multiples of `step`.
+    """The penalty weight * the nats that an entropy coder needs for the code, rounded to multiples of
+    `step`.
 
     In training uniform noise one step wide stands in place of rounding, so that there is a gradient (Balle et
     al. 2017, arXiv:1611.01704); elsewhere the code is rounded. The numbers of each unit, or each channel of
@@ -74,7 +75,7 @@ class Rate(Penalty):
         return self.nats(seen.code.value / self.step).sum(1).mean()
 
     def nats(self, steps: Tensor) -> Tensor:
-        """-log of the probability within half a step of each number, [B, m], given in steps."""
+        """Compute -log of the probability within half a step of each number, [B, m], given in steps."""
         inverse = torch.exp(-held(QUICK * self.log_scale, -10.0, 10.0))[:, None]
         centred = self._by_unit(steps) - QUICK * self.mean[:, None]
         upper, lower = (centred + 0.5) * inverse, (centred - 0.5) * inverse
@@ -83,5 +84,5 @@ class Rate(Penalty):
         return -(F.logsigmoid(upper) + F.logsigmoid(-lower) + width).flatten(1)
 
     def _by_unit(self, code: Tensor) -> Tensor:
-        """Numbers [B, m] by what shares a distribution, [B, units, positions]."""
+        """Group numbers [B, m] by the unit whose distribution they share, [B, units, positions]."""
         return code.view(len(code), self.units, -1)

@@ -1,4 +1,4 @@
-"""Dead units brought back: those that no sample has activated for a while."""
+"""Revival of dead units: units that no sample has activated for a while."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ MOST = 2**62  # samples that can be counted
 
 
 class _Revival(Constraint):
-    """Counts the samples since each unit was last active, over all ranks.
+    """The base of constraints that revive units. It counts the samples since each unit was last active,
+    over all ranks.
 
     after: a unit is dead that was inactive for so many epochs of the data at hand.
     """
@@ -46,19 +47,19 @@ class _Revival(Constraint):
 
     @property
     def dead(self) -> Tensor:
-        """Which units are dead, bool [m]."""
+        """Return the dead units, bool [m]."""
         return self.idle >= self.limit
 
 
 def _is_on_host(x: Tensor) -> bool:
-    """Check that to look at x costs nothing."""
+    """Check that reading x does not wait for a device."""
     return x.device.type == "cpu"
 
 
 class AuxK(_Revival):
-    """weight / 2 * ||e - e_hat||^2, where e is what the reconstruction misses, held constant, and e_hat
-    what the k largest dead units would make of it, without the decoder's bias (Gao et al. 2024,
-    arXiv:2406.04093). Only dead units get a gradient.
+    """The penalty weight / 2 * ||e - e_hat||^2 (Gao et al. 2024, arXiv:2406.04093). e is the
+    reconstruction's error, held constant. e_hat is the reconstruction of e by the k largest dead units,
+    without the decoder's bias. Only dead units get a gradient.
 
     Logistic units, which are never rectified, count as they are. The error is in units of the
     likelihood's standard deviation, as the reconstruction term is. k: null for half the inputs.
@@ -94,7 +95,7 @@ class AuxK(_Revival):
 
 
 class Resampling(_Revival):
-    """Every `every` epochs, dead units start anew (after Bricken et al. 2023), at most one for every
+    """Re-initialises dead units every `every` epochs (after Bricken et al. 2023), at most one for every
     fourth sample of a batch: more at once would undo what has been learned.
 
     With one linear layer each way they point at what the batch's worst reconstructions missed, else in
@@ -141,7 +142,7 @@ class Resampling(_Revival):
 def new_directions(
     model: Autoencoder, count: int, missed: Tensor, noise: Noise
 ) -> tuple[Tensor, Tensor]:
-    """Unit vectors for encoder rows [count, in] and decoder columns [count, out], no two alike.
+    """Return unit vectors for encoder rows [count, in] and decoder columns [count, out], all different.
 
     missed: what the reconstruction of each sample of the global batch missed, [n >= count, out].
     """
@@ -164,8 +165,8 @@ def revive(
     rows: Tensor,
     columns: Tensor,
 ) -> None:
-    """Give units new encoder rows [n, in] and decoder columns [n, out] of unit length, scaled to those
-    of the live units, and a bias like theirs, and zero the optimizer's memory of exactly these.
+    """Give units new encoder rows [n, in], decoder columns [n, out] and biases, scaled like those of live
+    units, and clear the optimizer's memory of these weights alone. rows, columns: of unit length.
     """
     encode, dictionary = model.writes_code, model.decoder.dictionary
     model_units = live if bool(live.any()) else ~live  # where none lives, the dead are the measure

@@ -1,4 +1,4 @@
-"""Dormant units by hand: the largest stay, the others are set to zero."""
+"""Dormant units by selection: the largest stay, the others are set to zero."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class _Selection(Constraint):
 
 
 class TopK(_Selection):
-    """Only the k largest units of each sample stay (Makhzani & Frey 2013, arXiv:1312.5663).
+    """Keeps only the k largest units of each sample (Makhzani & Frey 2013, arXiv:1312.5663).
 
     Largest by signed value. Exactly k are kept, ties broken by position; of a rectified code fewer may
     be above zero.
@@ -74,8 +74,9 @@ class TopK(_Selection):
 
 
 class _Calibrated(_Selection):
-    """A selection within the batch, and outside training a threshold instead, so that a sample's code
-    does not depend on the others: the running mean of the smallest value that training kept.
+    """The base of selections within a batch. Outside training a threshold replaces the selection, so that
+    a sample's code does not depend on the others. It is the running mean of the smallest value that
+    training kept.
     """
 
     average: Tensor
@@ -87,14 +88,16 @@ class _Calibrated(_Selection):
         self.register_buffer("weight", torch.zeros(shape, dtype=torch.float64))
 
     def threshold(self) -> Tensor:
-        """From it on a unit stays, outside training; infinity for a unit that training never kept."""
+        """Return the value from which a unit stays outside training; infinity for a unit that training
+        never kept.
+        """
         # a network that is translated has been trained, and cannot ask its numbers
         if not torch.compiler.is_exporting() and not self.weight.any():
             raise TrainingError("the code has no threshold before its first training step.")
         return torch.where(self.weight > 0, self.average / self.weight, torch.inf).float()
 
     def _follow(self, smallest: Tensor) -> None:
-        """Count the smallest kept values, infinity where none was kept; the weight makes up for a mean
+        """Average the smallest kept values; infinity means that none was kept. The weight corrects a mean
         that began at 0.
         """
         kept = torch.isfinite(smallest)  # on the device: to ask it would be to wait for it
@@ -104,8 +107,8 @@ class _Calibrated(_Selection):
 
 
 class BatchTopK(_Calibrated):
-    """The k * B largest units of a batch of B samples stay, so that a sample may have more or fewer
-    than k (Bussmann et al. 2024, arXiv:2412.06410).
+    """Keeps the k * B largest units of a batch of B samples, so that a sample may have more or fewer than
+    k (Bussmann et al. 2024, arXiv:2412.06410).
 
     Under several ranks the batch is the global one. Outside training a unit stays from a threshold on:
     the running mean of the smallest value that training kept.
@@ -141,8 +144,8 @@ class BatchTopK(_Calibrated):
 
 
 class WinnerTakeAll(_Calibrated):
-    """Each unit stays only for the share `rate` of the batch that excites it most: lifetime sparsity
-    (Makhzani & Frey 2015, arXiv:1409.2752), which leaves no unit dead.
+    """Keeps each unit only for the share `rate` of the batch with its largest activations: lifetime
+    sparsity (Makhzani & Frey 2015, arXiv:1409.2752). It leaves no unit dead.
 
     Under several ranks the batch is the global one. inference: outside training, `threshold` keeps a
     unit from the running mean of its smallest winner on; `relu` keeps all above zero, as the paper's

@@ -1,4 +1,4 @@
-"""Simpler methods on the same test samples: the mean image, and principal components."""
+"""Baselines on the same test samples: the mean image, and PCA."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Baseline:
     denoised_psnr: float | None = None
 
     def as_dict(self) -> dict[str, float]:
-        """Plain data, for JSON."""
+        """Return plain data, for JSON."""
         found = {"mse": self.mse, "psnr": self.psnr}
         if self.denoised_mse is not None and self.denoised_psnr is not None:
             found |= {"denoised_mse": self.denoised_mse, "denoised_psnr": self.denoised_psnr}
@@ -39,7 +39,7 @@ class Baseline:
 
 
 class Corruption:
-    """Corrupts the test samples as the network's own test does: with the same noise in the same batches."""
+    """Corrupts the test samples like the network's own test: with the same noise in the same batches."""
 
     def __init__(self, net: ConstrainedAutoencoder, data: DataModule) -> None:
         self.net, self.seed = net, data.seed
@@ -54,7 +54,7 @@ class Corruption:
 
 
 def baselines(data: DataModule, size: int, corruption: Corruption | None = None) -> list[Baseline]:
-    """The mean of the training samples, and PCA with `size` components, on the whole test split.
+    """Measure the mean of the training samples, and PCA with `size` components, on the whole test split.
 
     corruption: of a denoising model, whose input they are given, too. With as many components as features
     PCA loses nothing and is no baseline.
@@ -98,7 +98,7 @@ def baselines(data: DataModule, size: int, corruption: Corruption | None = None)
 
 
 def _level(each: np.ndarray, data: DataModule) -> tuple[float, float]:
-    """The mean of the features' squared errors, and its PSNR in the units of stored values."""
+    """Return the mean of the features' squared errors, and its PSNR in units of stored values."""
     low, high = data.spec.range_in(data.normalization)
     shares = peak_shares(data.normalization, high - low, data.spec.shape).numpy()
     return float(each.mean()), decibels(float((each * shares).mean()))

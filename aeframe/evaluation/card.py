@@ -1,4 +1,4 @@
-"""The evaluation card: the test metrics beside baselines, and the copy check."""
+"""Evaluation card: test metrics beside baselines, and the copy check."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from aeframe.models import Autoencoder
 
 @dataclass(frozen=True)
 class Card:
-    """All that is known of a trained network. metrics: on the test split, of so many samples. images: of
-    them for the copy check and the likelihood.
+    """The evaluation of a trained network. metrics: of the test split, which has `samples` samples.
+    images: the samples used for the copy check and the likelihood.
     """
 
     metrics: dict[str, float]
@@ -33,7 +33,7 @@ class Card:
     samples: int
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data, for JSON."""
+        """Return plain data, for JSON."""
         check = self.copy_check
         derived = {"ratio": check.ratio, "copied": check.copied, "passed": check.passed}
         return {
@@ -61,7 +61,7 @@ class Evaluation:
     def card(
         self, net: ConstrainedAutoencoder, data: DataModule, metrics: dict[str, float]
     ) -> Card:
-        """The card of a trained network. metrics: of the test split, from the loop."""
+        """Evaluate a trained network. metrics: of the test split, from the loop."""
         net.eval()
         x = data.peek("test", self.images, net.normalization)
         size = net.model.latent_dim
@@ -78,7 +78,7 @@ class Evaluation:
         return Card(metrics, simpler, check, size, len(x), len(data.splits["test"]))
 
     def _likelihood(self, model: Autoencoder, x: Tensor) -> dict[str, float]:
-        """The mean of -log p(x) in nats, and the standard error that it has as the mean of these samples."""
+        """Estimate the mean of -log p(x) in nats, and its standard error over these samples."""
         noise = Noise("evaluate")  # one stream: other numbers for each chunk
         estimate = partial(model.log_likelihood, k=self.importance_samples, noise=noise)
         nll = -_in_chunks(estimate, x).double()

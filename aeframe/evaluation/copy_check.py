@@ -1,4 +1,4 @@
-"""The copy check: does a network bring back anything, or only data like its training data?"""
+"""Copy check: does a network reconstruct anything, or only data like its training data?"""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MOST = 0.9  # of the columns, which are enough: a few are always harder than the
 
 @dataclass(frozen=True)
 class CopyCheck:
-    """Reconstruction errors (MSE per pixel) on real held-out samples and on what is no data.
+    """Reconstruction errors (MSE per pixel) on real held-out samples and on noise.
 
     shuffled: every pixel taken from another sample, so that each pixel keeps its mean and variance
     (and all else of its distribution) and only what the pixels have to do with each other is gone.
@@ -43,17 +43,19 @@ class CopyCheck:
 
     @property
     def ratio(self) -> float:
-        """The factor by which noise is reconstructed worse than data."""
+        """Return the factor by which noise is reconstructed worse than data."""
         return self.shuffled / max(self.real, 1e-12)
 
     @property
     def copied(self) -> float:
-        """The share of the noise's variance that comes back: 1 for a network that copies."""
+        """Return the share of the noise's variance that is reconstructed: 1 for a network that copies."""
         return max(0.0, 1 - self.shuffled / max(self.shuffled_variance, 1e-12))
 
     @property
     def passed(self) -> bool:
-        """Less than two thirds of what is no data comes back, as far as that can be said."""
+        """Check that less than two thirds of the noise is reconstructed, or that there are too few samples
+        to say.
+        """
         return self.copied < self.limit or self.samples < self.fewest
 
     @property
@@ -63,13 +65,13 @@ class CopyCheck:
 
     @property
     def told(self) -> str:
-        """Its line of a report."""
+        """Return the line of a report."""
         compared = f"noise is reconstructed {self.ratio:.1f} times worse than data"
         return f"Copy check: {compared}. {self.sentence}"
 
     @property
     def sentence(self) -> str:
-        """The verdict in plain words."""
+        """State the result in plain words."""
         if self.samples < self.fewest:
             return f"That is of {self.samples} test samples, too few to say what it means."
         if self.hides_columns:
@@ -91,7 +93,7 @@ class CopyCheck:
 
 @torch.no_grad()
 def copy_check(net: ConstrainedAutoencoder, x: Tensor, mean: Tensor) -> CopyCheck:
-    """Measure a network on x, [N, *shape] and normalised, and on what is no data.
+    """Measure a network on x, [N, *shape] and normalised, and on noise made from it.
 
     mean: of the training data, [*shape].
     """
@@ -119,7 +121,7 @@ def copy_check(net: ConstrainedAutoencoder, x: Tensor, mean: Tensor) -> CopyChec
 
 
 class Spreads(NamedTuple):
-    """Variances of the columns of a table or of the channels of images, [G], where they differ widely."""
+    """Variances of a table's columns or of images' channels, [G], if they differ widely."""
 
     variances: Tensor | None
 
@@ -133,7 +135,7 @@ class Spreads(NamedTuple):
 
     @property
     def columns(self) -> int:
-        """The number of columns that vary; 0 where their spreads are alike."""
+        """Return the number of columns that vary; 0 if their spreads are alike."""
         return 0 if self.variances is None else int((self.variances > 0).sum())
 
     def mean(self, errors: Tensor) -> float:
@@ -141,7 +143,7 @@ class Spreads(NamedTuple):
         return float((errors if self.variances is None else self._shares(errors)).mean())
 
     def learned(self, errors: Tensor) -> int:
-        """Count the columns of whose variance at least half comes back."""
+        """Count the columns with at least half of their variance reconstructed."""
         return 0 if self.variances is None else int((self._shares(errors) <= LEARNED).sum())
 
     def _shares(self, errors: Tensor) -> Tensor:
@@ -152,6 +154,6 @@ class Spreads(NamedTuple):
 
 
 def _errors(net: ConstrainedAutoencoder, x: Tensor) -> Tensor:
-    """The mean squared error of each feature, [F]."""
+    """Return the mean squared error of each feature, [F]."""
     restored = torch.cat([net.reconstruct(part) for part in x.split(CHUNK)])
     return (restored - x).flatten(1).square().mean(0)

@@ -1,4 +1,4 @@
-"""Which metrics a run has, and which way each of them is better."""
+"""Names of a run's metrics, and the direction in which each is better."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ METRICS = (*ALWAYS, *SPARSE, *CORRUPTED, *STOCHASTIC)
 
 
 def better_is(name: str) -> Literal["min", "max"]:
-    """`max` or `min`, for a metric's name with or without its split ("val/psnr")."""
+    """Return `max` or `min` for a metric's name, with or without its split ("val/psnr")."""
     return "max" if name.rpartition("/")[2] in MAXIMIZED else "min"
 
 
@@ -28,8 +28,8 @@ def default_metric(
     constraints: Iterable[Constraint | type[Constraint]],
     options: Mapping[str, Any],
 ) -> str:
-    """The metric that picks the best checkpoint where none is named: the loss where a penalty's weight says
-    what the error is worth, else what the model is after. options: of the model.
+    """Return the metric that picks the best checkpoint by default. It is the loss if a penalty is an
+    objective, else the model's own aim. options: of the model.
     """
     if any("objective" in part.gives for part in constraints):
         return "val/loss"
@@ -41,7 +41,7 @@ def metric_names(
     constraints: Mapping[str, Constraint | type[Constraint]],
     options: Mapping[str, Any],
 ) -> list[str]:
-    """The validation metrics that a run of this kind has."""
+    """List the validation metrics of a run with these parts."""
     names = list(ALWAYS)
     given = frozenset(model.gives).union(*(part.gives for part in constraints.values()))
     names += SPARSE if "sparsity" in given else ()

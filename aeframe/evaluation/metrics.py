@@ -1,4 +1,4 @@
-"""What is measured over a whole split, whatever the batches it comes in and the ranks it is on."""
+"""Metrics of a whole split, independent of batches and ranks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COUNTED = 10_000
 
 
 class Metrics(nn.Module):
-    """The metrics of one split: of the clean, deterministic pass, and of the pass as trained.
+    """The metrics of one split, for the clean deterministic pass and for the pass as trained.
 
     peak: the width of the range of stored values, for PSNR, whose errors are in the same units. Names and
     units: mse per pixel in normalised units; psnr (dB); explained_variance 1 - SSE/SST over the whole split;
@@ -102,13 +102,13 @@ class Metrics(nn.Module):
         return part
 
     def _nll(self, output: Output) -> Tensor:
-        """-log p(x | z), averaged over samples of z, without emphasis."""
+        """Compute -log p(x | z), averaged over samples of z, without emphasis."""
         repeats = len(output.parameters) // len(output.x)
         x = output.x.repeat(repeats, *[1] * (output.x.ndim - 1))
         return self._net[0].model.likelihood.nll(output.parameters, x).flatten(1).sum(1).mean()
 
     def compute(self) -> dict[str, float]:
-        """Every metric by name."""
+        """Return every metric by name."""
         mse, psnr = self._errors(self.clean)
         found = {"mse": mse, "psnr": psnr, "explained_variance": self._explained(mse)}
         if self.sparse:
@@ -132,18 +132,18 @@ class Metrics(nn.Module):
 
     @property
     def shares(self) -> Tensor:
-        """See `peak_shares`; of the network as it is loaded."""
+        """Return `peak_shares` of the network as it is loaded."""
         net = self._net[0]
         return peak_shares(net.normalization, self.peak, net.model.shape)
 
     def _errors(self, error: SquaredError) -> tuple[Tensor, Tensor]:
-        """The mean squared error in normalised units, and the PSNR in dB."""
+        """Return the mean squared error in normalised units, and the PSNR in dB."""
         mean, weighted = error.compute()
         shares = self.shares
         return mean, -10 * torch.log10(weighted if shares.ndim else mean * shares)
 
     def _explained(self, mse: Tensor) -> Tensor:
-        """1 - SSE / SST; 0 where nothing varies.
+        """Compute 1 - SSE / SST; 0 if nothing varies.
 
         Not torchmetrics' R2Score, which takes the errors of (nearly) constant features for none.
         """
@@ -155,7 +155,7 @@ class Metrics(nn.Module):
         return torch.where(variation > 0, 1 - mse / variation, 0.0)
 
     def reset(self, split: str | None = None) -> None:
-        """Begin a new split; one with a name has the same samples each time."""
+        """Begin a new split. A split with a name has the same samples each time."""
         self.split = split
         for metric in self.modules():
             if isinstance(metric, Metric):

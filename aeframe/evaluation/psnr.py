@@ -1,4 +1,4 @@
-"""Peak signal-to-noise ratio, of errors in the units of the stored values."""
+"""Peak signal-to-noise ratio of errors in units of the stored values."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from aeframe.data import Normalization
 
 
 def peak_shares(normalization: Normalization, peak: float, shape: Sequence[int]) -> Tensor:
-    """Factors that make a squared error in normalised units a share of the squared peak, float64.
+    """Return factors that turn a squared error in normalised units into a share of the squared peak,
+    float64.
 
     peak: the width of the range of stored values. One factor, or one for each element of a sample [*shape],
     flattened.
@@ -21,5 +22,5 @@ def peak_shares(normalization: Normalization, peak: float, shape: Sequence[int])
 
 
 def decibels(share: float) -> float:
-    """The PSNR of a mean squared error that is a share of the squared peak; infinite where there is none."""
+    """Convert a mean squared error, as a share of the squared peak, to PSNR; infinite for no error."""
     return -10 * math.log10(share) if share > 0 else math.inf if share == 0 else math.nan

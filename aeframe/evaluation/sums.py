@@ -1,4 +1,4 @@
-"""Sums over a split, as torchmetrics keeps them."""
+"""Sums over a split, as torchmetrics objects."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torchmetrics import Metric
 
 
 class SquaredError(Metric):
-    """The mean over samples and elements: a sample's sum in the data's precision, all others in float64.
+    """The mean over samples and elements. A sample's sum has the data's precision, all other sums float64.
 
     And the same with a factor for each element, where there are some.
     """
@@ -23,7 +23,7 @@ class SquaredError(Metric):
             self.add_state(name, torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
 
     def update(self, restored: Tensor, x: Tensor, factors: Tensor | None = None) -> None:
-        """Both [B, elements]. factors: [elements], or None where one is for all."""
+        """Add a batch. restored, x: [B, elements]. factors: [elements], or None if all are alike."""
         error = (restored - x).square_()  # x is float32 or wider, whatever the network computed in
         self.total += error.sum(1).double().sum()
         if factors is not None:
@@ -31,7 +31,7 @@ class SquaredError(Metric):
         self.elements += error.numel()
 
     def compute(self) -> tuple[Tensor, Tensor]:
-        """Without and with the factors."""
+        """Return the mean without and with the factors."""
         return self.total / self.elements, self.weighted / self.elements
 
 
@@ -51,7 +51,7 @@ class Variation(Metric):
             self.add_state(name, torch.zeros(shape, dtype=torch.float64), dist_reduce_fx="sum")
 
     def update(self, x: Tensor) -> None:
-        """X [B, features]."""
+        """Add a batch. x: [B, features]."""
         x = x.double()
         self.total += x.sum(0)
         self.squares += x.square().sum(0)
@@ -64,7 +64,7 @@ class Variation(Metric):
 
 
 class MeanTerm(Metric):
-    """The mean over samples of what batches give as their own means, a scalar or a vector.
+    """The mean over samples of values that are batch means: a scalar or a vector.
 
     Not torchmetrics' MeanMetric, which leaves out batches whose value is NaN.
     """

@@ -1,4 +1,4 @@
-"""Jobs that trade the error for a cheaper code: none of them is the best by one side alone."""
+"""Trade-offs between error and cost of the code: jobs of which none is best on both sides."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Trade:
-    """Both sides of a run, in its validation.
+    """Error and price of a run, from its validation.
 
     keys: that trade one for the other. error, price: what these are called; and their values, of which less
     is better.
@@ -28,7 +28,7 @@ class Trade:
 
     @classmethod
     def of(cls, net: ConstrainedAutoencoder, validation: Mapping[str, float]) -> Trade:
-        """Both sides of a trained network, given the metrics of its validation."""
+        """Read both sides of a trained network, given the metrics of its validation."""
         keys = [f"model.{key}" for key in net.model.trades]
         keys += [f"constraint.{name}.{key}" for name, part in net.parts for key in part.trades]
         error = "denoised_mse" if "denoised_mse" in validation else "mse"
@@ -38,7 +38,7 @@ class Trade:
 
     @classmethod
     def read(cls, node: Any) -> Trade | None:
-        """Read as_dict() again; None where it is none. Raises as a mapping does that is none."""
+        """Read the result of as_dict(); None stays None. Raises the errors of a wrong mapping."""
         if node is None:
             return None
         error, price = (parse_number(value) for value in node["values"])
@@ -49,7 +49,7 @@ class Trade:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data, for JSON."""
+        """Return plain data, for JSON."""
         return asdict(self)
 
     def is_beaten_by(self, other: Trade) -> bool:
@@ -64,7 +64,7 @@ def _is_price(part: Constraint) -> bool:
 
 
 def _price(net: ConstrainedAutoencoder) -> str:
-    """The metric that says what a code costs; without one the number of its units does."""
+    """Name the metric that says what a code costs; the number of its units by default."""
     penalties = [name for name, part in net.parts if _is_price(part)]
     if penalties:
         return penalties[0]
@@ -72,11 +72,11 @@ def _price(net: ConstrainedAutoencoder) -> str:
 
 
 def trading(varied: Collection[str], trades: Sequence[Trade]) -> list[str]:
-    """Which of the keys and groups in which jobs differ trade one side for the other."""
+    """List the varied keys and groups that trade one side for the other."""
     known = {key for trade in trades for key in trade.keys}
     return [v for v in varied if any(key == v or key.startswith(f"{v}.") for key in known)]
 
 
 def unbeaten(trades: Sequence[Trade]) -> list[bool]:
-    """Which of them no other beats."""
+    """Mark the trades that no other beats."""
     return [not any(trade.is_beaten_by(other) for other in trades) for trade in trades]

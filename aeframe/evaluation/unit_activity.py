@@ -44,7 +44,7 @@ class DeadUnits(Metric):
 
     @property
     def is_over(self) -> bool:
-        """Check whether no unit is left that may be dead."""
+        """Check whether every unit has been active, so that none can be dead."""
         return bool(self.fired.all())
 
     def compute(self) -> Tensor:

@@ -1,4 +1,4 @@
-"""What flows through an autoencoder, whatever the variant."""
+"""Autoencoder: the base class of all variants, and the data that flows through them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Units = Annotated[int, AtLeast(1), AtMost(2**24)]
 
 
 class Posterior(NamedTuple):
-    """q(z | x) = N(mean, diag(exp(log_variance))), each [B, m]."""
+    """The distribution q(z | x) = N(mean, diag(exp(log_variance))), each [B, m]."""
 
     mean: Tensor
     log_variance: Tensor
@@ -34,7 +34,7 @@ class Posterior(NamedTuple):
 
 
 class Code(NamedTuple):
-    """An encoder's answer.
+    """An encoder's output.
 
     pre: the encoder's output before any activation, [B, m].
     value: what the decoder reads, [B, m]; [k * B, m] when k samples are drawn, sample by sample. It is
@@ -56,7 +56,7 @@ class Code(NamedTuple):
 
     @property
     def value(self) -> Tensor:
-        """What the decoder reads, [B, m]."""
+        """Return the values that the decoder reads, [B, m]."""
         if self.stored is not None:
             return self.stored
         if self.kept is not None:
@@ -65,7 +65,7 @@ class Code(NamedTuple):
 
     @property
     def active(self) -> Tensor:
-        """Which units are not dormant, bool [B, m]."""
+        """Return the units that are not dormant, bool [B, m]."""
         if self.kept is not None:
             return self.kept.above(self.floor, self.pre)
         return self.value.abs() > self.floor
@@ -73,30 +73,30 @@ class Code(NamedTuple):
     def with_value(
         self, value: Tensor, *, floor: float = 0.0, in_unit_interval: bool = False
     ) -> Code:
-        """The same code after a constraint changed what the decoder reads."""
+        """Return this code with other values for the decoder."""
         return self._replace(
             stored=value, floor=floor, in_unit_interval=in_unit_interval, kept=None
         )
 
     def with_active(self, kept: Active) -> Code:
-        """The same code with all units but these at zero."""
+        """Return this code with all units but these at zero."""
         return self._replace(stored=None, kept=kept)
 
 
 class Term(NamedTuple):
-    """One summand of the loss in nats, averaged over the batch; its weight at this step."""
+    """One term of the loss in nats, averaged over the batch, and its weight at this step."""
 
     value: Tensor
     weight: float = 1.0
 
     @property
     def weighted(self) -> Tensor:
-        """Its share of the loss."""
+        """Return its share of the loss."""
         return self.value if self.weight == 1.0 else self.value * self.weight
 
 
 class Output(NamedTuple):
-    """One pass through the model.
+    """The result of one pass through the model.
 
     x: the clean target. corrupted: what the encoder saw. mask: the corrupted elements (bool), or None.
     parameters: the decoder's output; mean: from them to the reconstruction. terms: the loss by name.
@@ -113,18 +113,18 @@ class Output(NamedTuple):
 
     @property
     def loss(self) -> Tensor:
-        """The weighted sum of the terms, nats per sample."""
+        """Return the weighted sum of the terms, nats per sample."""
         first, *others = (term.weighted for term in self.terms.values())
         return sum(others, start=first)
 
     @property
     def reconstruction(self) -> Tensor:
-        """The mean image of each sample: made when someone looks at it, which few training steps do."""
+        """Compute the mean image of each sample. It is computed on demand: few training steps read it."""
         return self.mean(self.parameters)
 
 
 class Setting(NamedTuple):
-    """What the framework gives every variant.
+    """The parts that the framework passes to every variant.
 
     network: builds encoder and decoder. likelihood: what the decoder's output means.
     shape: of one sample, (C, H, W) or (D,).
@@ -136,7 +136,8 @@ class Setting(NamedTuple):
 
 
 class Autoencoder(Part, nn.Module):
-    """encode(x) -> Code, decode(code) -> the likelihood's parameters; x [B, *shape] is in normalised units.
+    """The base of all variants: encode(x) -> Code, decode(code) -> the likelihood's parameters. x [B,
+    *shape] is in normalised units.
 
     latent_dim: the number of code units m. A variant is a subclass in aeframe/models/ and a file in
     conf/model/; its own options follow latent_dim, and their type hints are what they are checked by.
@@ -160,7 +161,7 @@ class Autoencoder(Part, nn.Module):
 
     @property
     def writes_code(self) -> nn.Linear:
-        """The encoder's last layer, one row of weights for each code unit (and head).
+        """Return the encoder's last layer, with one row of weights for each code unit (and head).
 
         Not of networks that share weights among units.
         """
@@ -170,48 +171,46 @@ class Autoencoder(Part, nn.Module):
 
     @property
     def inputs(self) -> int:
-        """The number of elements of one sample."""
+        """Return the number of elements of one sample."""
         return math.prod(self.shape)
 
     @classmethod
     def term_names(cls, options: Mapping[str, Any]) -> tuple[str, ...]:
-        """The model's own summands of the loss, given its options."""
+        """List the model's own terms of the loss, given its options."""
         return ("reconstruction",)
 
     @classmethod
     def needs_with(cls, options: Mapping[str, Any]) -> Set[Word]:
-        """Return what the variant needs with these options, before it is made."""
+        """Return the words that the variant needs with these options, before it is made."""
         return cls.needs
 
     @classmethod
     def aim(cls, options: Mapping[str, Any]) -> str:
-        """The metric whose best value picks the checkpoint, given the options, without its split."""
+        """Return the metric whose best value picks the checkpoint, given the options, without its split."""
         return "mse"
 
     @torch.no_grad()
     def start_at(self, mean: Tensor) -> None:
-        """Begin with the training data's mean [*shape] as the output. Called once, before training."""
+        """Set the first output to the training data's mean [*shape]. Called once, before training."""
         self.decoder.start_at(self.likelihood.initial_output(mean))
 
     @torch.no_grad()
     def suit_likelihood(self, x: Tensor) -> None:
-        """Begin with the likelihood that suits samples x [N, *shape] about the first output. Called after
-        `start_at`.
-        """
+        """Fit the likelihood to samples x [N, *shape] about the first output. Called after `start_at`."""
         training = self.training
         self.eval()
         self.likelihood.start_at(x, self.decode(x.new_zeros(1, self.latent_dim)))
         self.train(training)
 
     def encode(self, x: Tensor, noise: Noise | None = None) -> Code:
-        """The code [B, m] of normalised x [B, *shape]. Deterministic without `noise`; with it a stochastic
-        model draws from the posterior.
+        """Return the code [B, m] of normalised x [B, *shape]. It is deterministic without `noise`; with it
+        a stochastic model draws from the posterior.
         """
         return self.write_code(x)
 
     def write_code(self, x: Tensor, *, rectified: bool = False) -> Code:
-        """What the encoder makes of x [B, *shape], before any constraint. rectified: whether units below zero
-        are dormant.
+        """Run the encoder on x [B, *shape], before any constraint. rectified: units below zero are
+        dormant.
         """
         *layers, last = self.encoder
         for layer in layers:
@@ -220,15 +219,15 @@ class Autoencoder(Part, nn.Module):
         return Code(last(x), rectified=rectified, features=features)
 
     def decode(self, value: Tensor) -> Tensor:
-        """The likelihood's parameters, [B, *shape], of code values [B, m]."""
+        """Return the likelihood's parameters, [B, *shape], of code values [B, m]."""
         return self.decoder(value)
 
     def decode_code(self, code: Code) -> Tensor:
-        """The same of an encoder's answer, by its active units where it has them."""
+        """Decode a code, by its active units if it lists them."""
         return self.decode(code.value) if code.kept is None else self.decoder(None, code.kept)
 
     def reconstruct(self, value: Tensor) -> Tensor:
-        """The mean images, [B, *shape] in normalised units, of code values [B, m]."""
+        """Return the mean images, [B, *shape] in normalised units, of code values [B, m]."""
         return self.likelihood.mean(self.decode(value))
 
     def sample(self, n: int, noise: Noise, device: torch.device | str = "cpu") -> Tensor:
@@ -244,8 +243,8 @@ class Autoencoder(Part, nn.Module):
     def terms(
         self, x: Tensor, code: Code, parameters: Tensor, weight: Tensor | None, clock: Clock
     ) -> dict[str, Term]:
-        """The model's own summands of the loss, in nats, summed over elements and units and averaged over the
-        batch.
+        """Compute the model's own terms of the loss, in nats, summed over elements and units and averaged
+        over the batch.
 
         x: the clean target, [B, *shape]. parameters: the decoder's output for it. weight: of each element of
         x, or None for ones.
@@ -253,5 +252,5 @@ class Autoencoder(Part, nn.Module):
         return {"reconstruction": Term(self.likelihood.loss(parameters, x, weight))}
 
     def problems(self) -> list[Problem]:
-        """What makes these sizes or options no autoencoder of this kind."""
+        """List what is wrong with these sizes and options."""
         return []

@@ -1,4 +1,4 @@
-"""A corrupted input, the clean input as target."""
+"""Denoising autoencoder: a corrupted input, the clean input as target."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from aeframe.models.autoencoder import Autoencoder
 
 
 class Denoising(Autoencoder):
-    """Undoes what a corruption constraint did to its input (Vincent et al. 2008, 2010).
+    """An autoencoder that removes the corruption of its input (Vincent et al. 2008, 2010).
 
     The code may have any size: it is the corruption that forbids copying.
     """

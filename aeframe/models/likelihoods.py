@@ -1,4 +1,4 @@
-"""What the decoder's output says about a pixel, in nats.
+"""Likelihoods: the meaning of the decoder's output, in nats.
 
 A likelihood turns the decoder's output (`parameters`, shaped like x) into a negative log-likelihood
 per element and into a reconstruction (the mean). Constants are kept, so that the values are true
@@ -25,22 +25,24 @@ LIMIT = 14.0  # of a log-variance; -14 is a deviation of 1e-3, below which float
 
 
 class Likelihood(Part, nn.Module, ABC):
-    """p(x | parameters), independent over elements; both are [B, *shape], x in normalised units."""
+    """The base of distributions p(x | parameters), independent over elements. Both are [B, *shape], x in
+    normalised units.
+    """
 
     support: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
     """The values that x may take."""
 
     @property
     def precision(self) -> Tensor | float:
-        """1 / variance of an element, where that is one number."""
+        """Return 1 / variance of an element, where that is one number."""
         return 1.0
 
     @abstractmethod
     def nll(self, parameters: Tensor, x: Tensor) -> Tensor:
-        """-log p(x | parameters) of each element in nats; the shape of `parameters`."""
+        """Compute -log p(x | parameters) of each element in nats, shaped like `parameters`."""
 
     def loss(self, parameters: Tensor, x: Tensor, weight: Tensor | None = None) -> Tensor:
-        """-log p(x | parameters) in nats, summed over elements and averaged over the batch.
+        """Compute -log p(x | parameters) in nats, summed over elements and averaged over the batch.
 
         weight: of each element, or None for ones.
         """
@@ -49,34 +51,37 @@ class Likelihood(Part, nn.Module, ABC):
 
     @abstractmethod
     def mean(self, parameters: Tensor) -> Tensor:
-        """The reconstruction: E[x | parameters], [B, *shape]."""
+        """Return the reconstruction: E[x | parameters], [B, *shape]."""
 
     def suited(self, *, stochastic: bool) -> Likelihood:
-        """Itself with all settled that is left to the model. stochastic: whether that draws its code from a
-        posterior.
+        """Return this likelihood with its `auto` options settled. stochastic: the model draws its code
+        from a posterior.
         """
         return self
 
     def describe(self) -> str:
-        """The line for the user."""
+        """Describe it in one line for the user."""
         return type(self).__name__
 
     def start_at(self, x: Tensor, output: Tensor) -> None:
-        """Begin with what suits samples x [N, *shape] about the decoder's first output [1, *shape]."""
+        """Fit it to samples x [N, *shape] about the decoder's first output [1, *shape]."""
 
     def observe(self, parameters: Tensor, x: Tensor, weight: Tensor) -> None:
-        """Learn in closed form from a training batch that `loss` is not asked of. weight: of each element."""
+        """Learn in closed form from a training batch for which `loss` is not called. weight: of each
+        element.
+        """
 
     @abstractmethod
     def initial_output(self, mean: Tensor) -> Tensor:
-        """The decoder's output whose mean is `mean` [*shape], as the training data's: where its last bias
-        starts.
+        """Return the decoder's output whose mean is `mean` [*shape], the training data's. The last bias
+        starts there.
         """
 
     @torch.no_grad()
     def left_by_mean(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Measure what the mean of samples x [N, *shape] leaves unexplained: nats, and the norm of the change
-        of the output that explains them. Medians over the samples: a few huge ones do not set them.
+        """Measure what the mean of samples x [N, *shape] leaves unexplained: nats, and the norm of the
+        change of the output that explains them. Both are medians over the samples, which a few huge
+        ones do not change.
         """
         x = x.double()
         mean, best = self.initial_output(x.mean(0)).expand_as(x), self.initial_output(x)
@@ -112,7 +117,7 @@ class Bernoulli(Likelihood):
 
 
 class Gaussian(Likelihood):
-    """x ~ N(output, variance) with one variance for all elements.
+    """The distribution x ~ N(output, variance) with one variance for all elements.
 
     variance: a number; `optimal`, in closed form: the mean squared error of the last training batches, at
     which the likelihood is greatest, so that nobody has to tune beta (Rybkin et al. 2021, arXiv:2006.13202);
@@ -159,7 +164,7 @@ class Gaussian(Likelihood):
         return f"Gaussian, {self.variance} variance"
 
     def _note_variance(self, *_: object) -> None:
-        """A fixed variance as a number: to ask a tensor for it would be to wait for the device."""
+        """Keep a fixed variance as a number: reading a tensor would wait for the device."""
         self.fixed = (
             None if self.adapts else math.exp(min(max(self.log_variance.item(), -LIMIT), LIMIT))
         )
@@ -216,7 +221,7 @@ class Gaussian(Likelihood):
 
 
 class _SquaredError(torch.autograd.Function):
-    """scale * sum (parameters - x)^2 + constant, in one pass over the elements each way."""
+    """The function scale * sum (parameters - x)^2 + constant, in one pass over the elements each way."""
 
     @staticmethod
     def forward(ctx: Any, parameters: Tensor, x: Tensor, scale: float, constant: float) -> Tensor:
@@ -234,5 +239,5 @@ class _SquaredError(torch.autograd.Function):
 
 
 def held(value: Tensor, low: float, high: float) -> Tensor:
-    """The value within limits, with its gradient beyond them, too: so that it finds back."""
+    """Clamp the value, but keep its gradient beyond the limits so that it can return."""
     return value + (value.clamp(low, high) - value).detach()

@@ -1,4 +1,4 @@
-"""More code units than inputs, few of them active at once."""
+"""Sparse autoencoder: more code units than inputs, few of them active at once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ errors are as large as the data; from 0.1 the first units to grow win all sample
 
 
 class Sparse(Autoencoder):
-    """Rectified code units, most of which a constraint keeps at zero.
+    """An autoencoder with rectified code units, most of which a constraint keeps at zero.
 
     The encoder sees x less the training data's mean (as in Bricken et al. 2023): else all units turn
     towards that mean, and a bright sample activates nearly all of them at once. With one linear layer

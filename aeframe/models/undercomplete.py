@@ -1,4 +1,4 @@
-"""A code smaller than the input."""
+"""Undercomplete autoencoder: a code smaller than the input."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from aeframe.models.autoencoder import Autoencoder, Setting, Units
 
 
 class Undercomplete(Autoencoder):
-    """Layers that narrow to the code and widen from it (Hinton & Salakhutdinov 2006).
+    """An autoencoder whose layers narrow to the code and widen from it (Hinton & Salakhutdinov 2006).
 
     allow_overcomplete: lifts both size rules, to see what a network does that nothing constrains.
     """

@@ -1,4 +1,4 @@
-"""A code that is drawn from a posterior and held close to a prior."""
+"""Variational autoencoder: a code that is drawn from a posterior and kept close to a prior."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ NEGATIVE_BOUND = "negative_importance_weighted_bound"
 
 
 class Variational(Autoencoder):
-    """q(z|x) = N(mean, diag variance), p(z) = N(0, I), trained by stochastic gradient variational
-    Bayes (Kingma & Welling 2014, arXiv:1312.6114).
+    """The model q(z|x) = N(mean, diag variance), p(z) = N(0, I), trained by stochastic gradient
+    variational Bayes (Kingma & Welling 2014, arXiv:1312.6114).
 
     beta: the weight of the KL term. free_bits: nats below which a unit's KL costs nothing
     (Kingma et al. 2016). k: samples drawn for each x. objective: `elbo`, averaged over the samples, or
@@ -63,7 +63,7 @@ class Variational(Autoencoder):
 
     @classmethod
     def aim(cls, options: Mapping[str, Any]) -> str:
-        """The bound where training ends with it; else the loss that beta or free bits make of it."""
+        """Return the bound if training ends with it, else the loss, which beta or free bits change."""
         if options.get("objective") == IWAE:
             return NEGATIVE_BOUND
         with suppress(ValueError):  # of a schedule that cannot be read, which is told elsewhere
@@ -98,7 +98,7 @@ class Variational(Autoencoder):
         return {NEGATIVE_BOUND: Term(-bound.mean())}
 
     def sample(self, n: int, noise: Noise, device: torch.device | str = "cpu") -> Tensor:
-        """N mean images of codes drawn from the prior, [n, *shape]."""
+        """Draw n codes from the prior and return their mean images, [n, *shape]."""
         drawn = noise.normal((n, self.latent_dim), device)
         return self.reconstruct(drawn.to(next(self.decoder.parameters()).dtype))
 
@@ -139,13 +139,13 @@ class ELBO:
 
     @property
     def is_plain(self) -> bool:
-        """Whether it is the bound itself."""
+        """Check whether this is the bound itself, without beta and free bits."""
         return self.free_bits == 0 and set(self.beta.extremes) == {1.0}
 
     def __call__(
         self, reconstruction: Tensor, posterior: Posterior, clock: Clock, *, training: bool
     ) -> dict[str, Term]:
-        """Its terms. reconstruction: -log p(x|z), averaged over samples of z and the batch."""
+        """Compute its terms. reconstruction: -log p(x|z), averaged over samples of z and the batch."""
         per_unit = posterior.kl().mean(0)
         if training and self.free_bits:  # without them a mean of means is the mean
             per_unit = average_over_ranks(per_unit)
@@ -154,7 +154,7 @@ class ELBO:
 
 
 def draw(posterior: Posterior, k: int, noise: Noise) -> Tensor:
-    """K reparameterised samples for each row, [k * B, m], sample by sample."""
+    """Draw k reparameterised samples for each row, [k * B, m], sample by sample."""
     mean, log_variance = posterior
     # rows first, so that what a row gets does not depend on which rank it is on
     epsilon = noise.normal((len(mean), k, mean.shape[1]), mean.device).transpose(0, 1)
@@ -162,12 +162,12 @@ def draw(posterior: Posterior, k: int, noise: Noise) -> Tensor:
 
 
 def repeated(x: Tensor, k: int) -> Tensor:
-    """Each row k times, as `draw` has them, [k * B, ...]; for k = 1 without a copy."""
+    """Repeat each row k times in the order of `draw`, [k * B, ...]; without a copy for k = 1."""
     return x.expand(k, *x.shape).flatten(0, 1)
 
 
 def log_weights(log_p: Tensor, z: Tensor, posterior: Posterior) -> Tensor:
-    """Log p(x|z) + log p(z) - log q(z|x) for log_p [k, B] and samples z [k, B, m]; [k, B]."""
+    """Compute log p(x|z) + log p(z) - log q(z|x) from log_p [k, B] and samples z [k, B, m]; [k, B]."""
     mean, log_variance = posterior
     # the two normalising constants, m/2 log 2 pi, cancel
     log_prior = -0.5 * z.square().sum(2)
@@ -176,5 +176,5 @@ def log_weights(log_p: Tensor, z: Tensor, posterior: Posterior) -> Tensor:
 
 
 def importance_weighted_bound(weights: Tensor) -> Tensor:
-    """Log of the mean weight over the k samples, [B] from [k, B]."""
+    """Compute the log of the mean weight over the k samples, [B] from [k, B]."""
     return weights.logsumexp(0) - math.log(len(weights))

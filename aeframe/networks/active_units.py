@@ -1,4 +1,4 @@
-"""Linear layers that touch only the active units of a code, for which a matrix of zeros is no work.
+"""Linear layers that compute with the active units of a code only, and skip its zeros.
 
 The results and gradients are those of the whole matrices.
 """
@@ -14,23 +14,23 @@ from torch.nn import functional as F  # noqa: N812
 
 
 class Active(NamedTuple):
-    """Code values of which only a few are not zero: units [B, k], all different, and their values."""
+    """The code values that are not zero: units [B, k], all different, and their values [B, k]."""
 
     units: Tensor
     values: Tensor
 
     def spread(self, like: Tensor) -> Tensor:
-        """The code with its zeros, [B, m] as `like`."""
+        """Return the whole code with its zeros, [B, m] as `like`."""
         return torch.zeros_like(like, dtype=self.values.dtype).scatter(1, self.units, self.values)
 
     def above(self, floor: float, like: Tensor) -> Tensor:
-        """Which units are beyond the floor, bool [B, m]."""
+        """Return the units beyond the floor, bool [B, m]."""
         off = torch.zeros_like(like, dtype=torch.bool)
         return off.scatter(1, self.units, self.values.abs() > floor)
 
 
 def read_active(layer: nn.Linear, active: Active) -> Tensor:
-    """What a layer makes of a code, [B, out], from the columns of its active units alone."""
+    """Apply a layer to a code, [B, out], with the columns of its active units alone."""
     table = layer.weight.t()
     values = active.values.to(table.dtype)
     total = F.embedding_bag(active.units, table, mode="sum", per_sample_weights=values)
@@ -38,7 +38,7 @@ def read_active(layer: nn.Linear, active: Active) -> Tensor:
 
 
 def write_active(layer: nn.Linear, features: Tensor, output: Tensor, units: Tensor) -> Tensor:
-    """A layer's output at these units, [B, k], with the gradients that come from them alone.
+    """Return a layer's output at these units, [B, k], with the gradients that come from them alone.
 
     features: the layer's input [B, in]. output: what it made of it, [B, m]. Differentiable once.
     """

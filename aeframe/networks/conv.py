@@ -1,4 +1,4 @@
-"""Convolutional layers for images of any size."""
+"""Convolutional network: strided convolutions and a linear layer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from aeframe.networks.upsampling import Doubling, Size
 
 
 class Conv(Network):
-    """Stages of 3 x 3 convolutions with stride 2, then one linear layer to the code.
+    """A network of 3 x 3 convolutions with stride 2, then one linear layer to the code.
 
     The decoder mirrors them with transposed convolutions whose output padding restores each stage's
     size, so that the output has the input's shape, odd sizes included.
@@ -90,7 +90,7 @@ class Conv(Network):
 
 
 def _missing(small: int, large: int) -> int:
-    """The output padding with which stride 2 leads from `small` back to `large` pixels."""
+    """Return the output padding with which stride 2 leads from `small` back to `large` pixels."""
     return large - (2 * small - 1)
 
 

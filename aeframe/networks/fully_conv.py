@@ -1,4 +1,4 @@
-"""Convolutions from end to end: one set of weights for images of any size."""
+"""Fully convolutional network: one set of weights for images of any size."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ from aeframe.networks.network import (
 
 
 class FullyConv(Network):
-    """A linear transform of overlapping patches, and residual convolutions of its coefficients, each way.
+    """A network that transforms overlapping patches linearly and refines the coefficients by residual
+    convolutions, each way.
 
     No layer depends on the image's size, and a channel of the code means the same everywhere: what was
     trained on crops reads and writes whole photographs. The code is a map of channels with one position for
@@ -116,7 +117,8 @@ class FullyConv(Network):
 
 
 def cosine_kernels(colors: int, patch: int, channels: int) -> Tensor:
-    """The first orthonormal functions on a patch, [channels, colors, patch, patch], lowest frequencies first.
+    """Return the first orthonormal functions on a patch, [channels, colors, patch, patch], lowest
+    frequencies first.
 
     Cosines in both directions, of the mean of the colors and of their differences; these come at half the
     resolution: their frequencies count twice.
@@ -132,7 +134,7 @@ def cosine_kernels(colors: int, patch: int, channels: int) -> Tensor:
 
 
 def _cosines(n: int) -> Tensor:
-    """The orthonormal cosine transform of n values (DCT-II), one row for each frequency, [n, n]."""
+    """Return the orthonormal cosine transform of n values (DCT-II), one row for each frequency, [n, n]."""
     k = torch.arange(n, dtype=torch.float64)
     rows = torch.cos(math.pi / n * (k + 0.5) * k[:, None]) * math.sqrt(2 / n)
     rows[0] /= math.sqrt(2)
@@ -140,27 +142,27 @@ def _cosines(n: int) -> Tensor:
 
 
 class PaddedToPatches(nn.Module):
-    """An image continued by its edge to whole patches, and by what the outer ones read beyond."""
+    """A layer that repeats an image's edge up to whole patches and their overlap."""
 
     def __init__(self, patch: int, overlap: int) -> None:
         super().__init__()
         self.patch, self.overlap = patch, overlap
 
     def forward(self, x: Tensor) -> Tensor:
-        """X [B, C, H, W] of any size."""
+        """Pad x [B, C, H, W] of any size."""
         bottom, right = (self.overlap + -side % self.patch for side in x.shape[-2:])
         return F.pad(x, (self.overlap, right, self.overlap, bottom), mode="replicate")
 
 
 class Residual(nn.Sequential):
-    """x + layers(x)"""
+    """The layers of x + layers(x)."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x + super().forward(x)
 
 
 class FullyConvDecoder(MapDecoder):
-    """Residual layers on the code's map, then the patches, added up where they overlap."""
+    """A decoder of residual layers on the code's map, then patches that are added up where they overlap."""
 
     is_linear = False
 
@@ -204,4 +206,4 @@ class FullyConvDecoder(MapDecoder):
         return bias
 
     def start_at(self, output: Tensor) -> None:
-        """Stays as it is: it begins by giving back what the encoder saw."""
+        """Keep the first output: it already equals what the encoder saw."""

@@ -1,4 +1,4 @@
-"""Fully connected layers."""
+"""Multilayer perceptron: fully connected layers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from aeframe.networks.network import ACTIVATIONS, Activation, Decoder, Network, 
 
 
 class MLP(Network):
-    """Linear layers of the given widths; the decoder has the same in reverse.
+    """A network of linear layers of the given widths. The decoder has the same in reverse.
 
     widths: units of the encoder's hidden layers; [] gives one linear layer each way.
     tied: the decoder's weights are the encoder's, transposed; the biases stay its own.
@@ -59,7 +59,7 @@ class MLP(Network):
     def _interleave(
         self, layers: list[nn.Module] | list[nn.Linear], widths: list[int]
     ) -> list[nn.Module]:
-        """The layers with norm, activation and dropout after each but the last."""
+        """List the layers with norm, activation and dropout after each but the last."""
         norms = {"none": None, "batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
         modules: list[nn.Module] = []
         for layer, width in zip(layers, widths, strict=False):
@@ -73,7 +73,7 @@ class MLP(Network):
 
 
 class MLPDecoder(Decoder):
-    """The mirrored layers, then the sample's shape."""
+    """A decoder of the mirrored layers, reshaped to a sample."""
 
     def __init__(self, modules: list[nn.Module], shape: tuple[int, ...]) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What every network offers, whatever its layers."""
+"""Network and Decoder: the base classes of all networks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ACTIVATIONS: dict[Activation, Callable[[], nn.Module]] = {
 
 
 class Decoder(nn.Module, ABC):
-    """From code values [B, m] to the likelihood's parameters [B, *shape]."""
+    """The base of decoders, from code values [B, m] to the likelihood's parameters [B, *shape]."""
 
     is_linear: bool
     """Whether it is a single affine map."""
@@ -34,36 +34,40 @@ class Decoder(nn.Module, ABC):
     @property
     @abstractmethod
     def reader(self) -> nn.Linear:
-        """The layer that reads the code."""
+        """Return the layer that reads the code."""
 
     @abstractmethod
     def rest(self, read: Tensor) -> Tensor:
-        """What the other layers make of that one's output [B, out]: parameters [B, *shape]."""
+        """Apply the other layers to that layer's output [B, out]; parameters [B, *shape]."""
 
     def forward(self, value: Tensor | None, active: Active | None = None) -> Tensor:
-        """The likelihood's parameters [B, *shape], of a code by its values [B, m] or active units alone."""
+        """Return the likelihood's parameters [B, *shape], from a code's values [B, m] or its active units
+        alone.
+        """
         read = self.reader(value) if active is None else read_active(self.reader, active)
         return self.rest(read)
 
     def store_by_unit(self) -> None:
-        """Lay the reader's weights out unit by unit, as `read_active` wants them; they stay [out, m]."""
+        """Store the reader's weights unit by unit, which is fast for `read_active`. Their shape stays
+        [out, m].
+        """
         weight = self.reader.weight
         if isinstance(weight, nn.Parameter):  # tied weights lie so already
             weight.data = weight.data.t().contiguous().t()
 
     @property
     def dictionary(self) -> Tensor:
-        """The weight of the layer that reads the code, [out, m]: one column for each unit."""
+        """Return the weight of the layer that reads the code, [out, m]: one column for each unit."""
         return self.reader.weight
 
     @property
     @abstractmethod
     def output_bias(self) -> nn.Parameter:
-        """The last layer's bias: one number for each element, or for each channel."""
+        """Return the last layer's bias: one number for each element, or for each channel."""
 
     @torch.no_grad()
     def start_at(self, output: Tensor) -> None:
-        """Begin with this output [*shape]: the last bias takes it, averaged over what it shares."""
+        """Set the first output [*shape] by the last bias, averaged over elements that share it."""
         bias = self.output_bias
         bias.copy_(output.reshape(bias.numel(), -1).mean(1))
 
@@ -89,7 +93,8 @@ class MapDecoder(Decoder):
 
 
 class Network(Part, ABC):
-    """Builds an encoder and the decoder that mirrors it, from the shape of a sample: (C, H, W) or (D,).
+    """The base of networks: it builds an encoder and the decoder that mirrors it from the shape of a
+    sample, (C, H, W) or (D,).
 
     widths: of the hidden layers, from the input on. norm: between them. tied: whether the decoder's weights
     are the encoder's, transposed.
@@ -101,12 +106,12 @@ class Network(Part, ABC):
 
     @property
     def depth(self) -> int:
-        """The number of hidden layers of the encoder."""
+        """Return the number of hidden layers of the encoder."""
         return len(self.widths)
 
     @property
     def layout(self) -> Set[Word]:
-        """Describe the layers with these options in words."""
+        """Return the words that describe the layers with these options."""
         found: dict[Word, bool] = {
             "hidden layers": self.depth > 0,
             "batch norm": self.norm == "batch",
@@ -116,39 +121,39 @@ class Network(Part, ABC):
 
     @abstractmethod
     def layer_sizes(self, shape: tuple[int, ...]) -> list[int]:
-        """The number of units in each hidden layer of the encoder, first to last."""
+        """List the units in each hidden layer of the encoder, first to last."""
 
     @abstractmethod
     def problem(self, shape: tuple[int, ...]) -> tuple[str, str] | None:
-        """What is wrong with samples of this shape, and the remedy: (what, remedy)."""
+        """Find what is wrong with samples of this shape: (what, remedy)."""
 
     def training_problem(self, shape: tuple[int, ...]) -> tuple[str, str] | None:
-        """Find what is wrong with training on samples of this shape: (what, remedy). Networks that
-        were trained so are loaded.
+        """Find what is wrong with training on samples of this shape: (what, remedy). Networks that were
+        trained on it still load.
         """
         return None
 
     def code_shape(self, shape: tuple[int, ...], latent_dim: int) -> tuple[int, ...]:
-        """The code's own shape before it is flattened: (m,), or (C, h, w) of a map whose channels mean the
-        same at each position.
+        """Return the code's shape before it is flattened: (m,), or (C, h, w) of a map whose channels mean
+        the same at each position.
         """
         return (latent_dim,)
 
     def code_problem(self, shape: tuple[int, ...], latent_dim: int) -> tuple[str, str] | None:
-        """What is wrong with a code of so many units, and the remedy: (what, remedy)."""
+        """Find what is wrong with a code of this many units: (what, remedy)."""
         return None
 
     @abstractmethod
     def build(
         self, shape: tuple[int, ...], latent_dim: int, heads: int
     ) -> tuple[nn.Sequential, Decoder]:
-        """Encoder [B, *shape] -> [B, heads * latent_dim], whose last layer is linear, and decoder
-        [B, latent_dim] -> [B, *shape].
+        """Build the encoder [B, *shape] -> [B, heads * latent_dim], whose last layer is linear, and the
+        decoder [B, latent_dim] -> [B, *shape].
         """
 
 
 def not_images(shape: tuple[int, ...]) -> tuple[str, str] | None:
-    """What is wrong with samples that are no images, for a network of convolutions: (what, remedy)."""
+    """Find that samples are not images, for a network of convolutions: (what, remedy)."""
     if len(shape) == 3:
         return None
     what = f"convolutions need images of C x H x W, and the samples are vectors of {shape[0]}"
@@ -156,7 +161,7 @@ def not_images(shape: tuple[int, ...]) -> tuple[str, str] | None:
 
 
 def single_line(shape: tuple[int, ...]) -> tuple[str, str] | None:
-    """Refuse images of one row or one column for convolutions: (what, remedy)."""
+    """Find images of one row or one column, for a network of convolutions: (what, remedy)."""
     if len(shape) != 3 or min(shape[1:]) > 1 or shape[1] == shape[2]:
         return None
     height, width = shape[1:]

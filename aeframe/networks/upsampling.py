@@ -1,4 +1,4 @@
-"""The transposed convolution that doubles an image's size, taken on CPUs the way that is fastest there.
+"""Transposed convolution that doubles an image's size, with a faster way on CPUs.
 
 Measured on one core of an AMD EPYC (Zen 4) with torch 2.14.
 """
@@ -91,7 +91,7 @@ def _by_taps(x: Tensor, weight: Tensor, bias: Tensor, size: Size) -> Tensor:
 
 
 def _add_up(parts: Tensor, out: Tensor) -> None:
-    """parts: what each tap makes of each pixel, [3, 3, to, B, H, W]. out: [to, B, H', W']."""
+    """Add the products of each tap, parts [3, 3, to, B, H, W], to the output, out [to, B, H', W']."""
     for (top, tap, below), (left, across, right) in product(SUMS, SUMS):
         place, part = out[..., top::2, left::2], parts[tap, across, ..., below:, right:]
         height, width = (min(a, b) for a, b in zip(place.shape[2:], part.shape[2:], strict=True))
@@ -105,7 +105,7 @@ def _add_up(parts: Tensor, out: Tensor) -> None:
 def _by_columns(
     grad: Tensor, x: Tensor, weight: Tensor, wanted: tuple[bool, bool, bool]
 ) -> Gradients:
-    """The gradients of x, weight and bias, as far as they are wanted."""
+    """Compute the gradients of x, weight and bias that are wanted."""
     channels, to = weight.shape[:2]
     taps = weight.permute(2, 3, 1, 0).reshape(9 * to, channels)
     some = max(1, COLUMNS // (9 * to * x.shape[2] * x.shape[3]))
@@ -125,7 +125,7 @@ def _by_columns(
 
 
 def _columns(grad: Tensor, height: int, width: int) -> Tensor:
-    """Beside each other what one of height x width pixels of x went to, [B H W, 9 to]."""
+    """Gather the output pixels that each of height x width input pixels went to, [B H W, 9 to]."""
     below, right = 2 * height - grad.shape[2], 2 * width - grad.shape[3]
     padded = F.pad(grad, (1, right, 1, below)).permute(0, 2, 3, 1)
     windows = padded.unfold(1, 3, 2).unfold(2, 3, 2).permute(0, 1, 2, 4, 5, 3)
