@@ -18,7 +18,7 @@ from rich.table import Table
 from aeframe.core.errors import shorten
 from aeframe.core.regular_files import read_text
 from aeframe.core.strict_json import format_cell
-from aeframe.evaluation.tradeoffs import Trade, trading, unbeaten
+from aeframe.evaluation.tradeoffs import Trade, list_trading_keys, mark_unbeaten
 from aeframe.runs.evaluation_file import LARGEST, UNREADABLE, number, read_evaluation
 
 FAILED = "failed.txt"
@@ -172,7 +172,7 @@ def _weigh(jobs: list[Job], varied: list[str]) -> Traded | None:
     """Mark the jobs that no other beats, if the jobs trade error for a cheaper code and none is best."""
     weighed = [(job, job.trade) for job in jobs if job.trade is not None]
     trades = [trade for _, trade in weighed]
-    keys, front = trading(varied, trades), unbeaten(trades)
+    keys, front = list_trading_keys(varied, trades), mark_unbeaten(trades)
     sides = (
         (t.error, t.price) for t, is_unbeaten in zip(trades, front, strict=True) if is_unbeaten
     )

@@ -219,7 +219,7 @@ def _construct(node: dict[str, Any], parts: Parts) -> None:
     _fractions(dataset, parts)
     parts.found += unvalidated_problems(node)
     if as_mapping(node["divergence"]).get("retries") and hardware.get("strategy") != "auto":
-        what = "several processes cannot go back together"
+        what = "several processes cannot return to a checkpoint together"
         parts.found.append(Problem("divergence.retries", what, "Write 0, or hardware=cpu or gpu."))
     chosen = parts.made.get("hardware")
     if "dataset" in parts.made and chosen is not None and chosen.processes is not None:

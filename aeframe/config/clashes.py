@@ -50,22 +50,22 @@ MODEL_CLASHES = (
         ("large code",),
         ("small code",),
         "{written}",
-        "{giver} wants fewer units than inputs, and model={name} more",
+        "{giver} gives fewer units than inputs, and model={name} needs more",
         "Write model=undercomplete, or model.allow_undercomplete=true.",
     ),
     Clash(
         ("even elements",),
         ("weighted elements",),
         "constraint.{giver}",
-        "with {giver}'s emphasis the importance-weighted objective is no bound",
-        "Write emphasis 1 and 1, or model.objective=elbo.",
+        "{giver} weighs elements differently, and the importance-weighted bound needs equal weights",
+        "Write an emphasis of 1 for all elements, or model.objective=elbo.",
     ),
 )
 DRAWN = Clash(
     ("deterministic code",),
     ("posterior",),
     "constraint={name}",
-    "acts on a code that is not drawn from a posterior, and model={variant} draws it",
+    "needs a deterministic code, and model={variant} draws its code from a posterior",
     f"Write {{suited}}, or one of bottleneck, l1, l2, contractive, {CORRUPTIONS}.",
 )
 """A constraint with this clash gets no other message: it does not suit the model at all."""
@@ -81,14 +81,14 @@ CLASHES = (
         ("whole weights",),
         ("sharded weights",),
         "{written}",
-        "{name} changes weights in place, which hardware=fsdp keeps in pieces",
+        "{name} changes weights in place, and hardware=fsdp splits them among processes",
         "Write hardware=ddp.",
     ),
     Clash(
         ("derivatives",),
         ("sharded weights",),
         "{written}",
-        "{name} differentiates twice, which hardware=fsdp does not",
+        "{name} needs second derivatives, which hardware=fsdp does not support",
         "Write hardware=ddp.",
     ),
     Clash(
@@ -123,12 +123,12 @@ CLASHES = (
 LACKS = (
     Lack(
         "sparsity",
-        "{name} revives units that a sparse constraint left dead, and there is none",
+        "{name} revives the dead units of a sparse code, and nothing makes the code sparse",
         f"Add one of {SPARSE}.",
     ),
     Lack(
         "linear mean",
-        "{name} adds up reconstructions, and this likelihood's mean is not linear",
+        "{name} needs a likelihood whose mean is the decoder's output",
         "Write likelihood=gaussian.",
     ),
 )

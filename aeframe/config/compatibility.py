@@ -125,8 +125,11 @@ def _redundant(c: Choices) -> Iterator[Problem]:
         for note in NOTES:
             yield from list(c.clashes(note, name, part.gives))[:1]
         if "bounded means" in part.gives and "weight decay" not in c.given:
-            what = "it bounds means only: small changes around rho can carry all to a large decoder"
-            yield Problem(c.written, what, "Add l2, and heed the copy check.")
+            what = (
+                "it bounds only the mean of each unit: small changes around rho can carry everything to a "
+                "decoder with large weights"
+            )
+            yield Problem(c.written, what, "Add l2, and look at the copy check.")
         if isinstance(part, Constraint) and c.batch_size is not None:
             note_of_batch = part.note(c.batch_size)
             if note_of_batch is not None:
@@ -165,7 +168,7 @@ def _unit_interval(c: Choices) -> Iterator[Problem]:
             continue
         for other in c.given.get("dormant units", []):
             if "units in (0, 1)" not in parts[other].gives:
-                what = f"{name} needs units in (0, 1), and {other} gives others"
+                what = f"{name} needs units in (0, 1), and {other} does not give them"
                 yield Problem(c.written, what, f"Write constraint={name}, or [sigmoid,{name}].")
             elif list(parts).index(other) > list(parts).index(name):
                 what = f"{other} comes after {name}, which would penalise other units"
@@ -186,14 +189,14 @@ def _network(c: Choices) -> Iterator[Problem]:
         yield Problem("network.tied=true", what, "Write network.tied=false.")
     for name in c.given.get("fixed norms", []):
         for decay in c.given.get("weight decay", []):
-            what = f"tied weights whose norms {name} holds, which {decay} then cannot decay"
+            what = f"{decay} cannot decay tied weights, because {name} fixes their norms"
             other_form = f"constraint.{name}.form=norm_weighted"
             yield Problem(c.written, what, f"Leave {decay} out, or write {other_form}.")
 
 
 def _data(c: Choices) -> Iterator[Problem]:
     if "batch norm" in c.given and c.batch_size == 1:
-        what = "norm=batch has no variance of one sample"
+        what = "norm=batch needs at least two samples to compute a variance"
         yield Problem("dataset.batch_size=1", what, "Write 2 or more, or network.norm=layer.")
     if c.likelihood is None or c.normalization not in ("standard", "rms"):
         return

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def plain(cfg: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
     """Convert the configuration to dicts and lists, with interpolations resolved."""
-    from omegaconf import OmegaConf  # which a saved configuration does without
+    from omegaconf import OmegaConf  # late: loading a saved configuration does not need it
     from omegaconf.errors import OmegaConfBaseException
 
     try:

@@ -19,7 +19,7 @@ AUTO = "auto"
 def optimized_metric(node: Mapping[str, Any]) -> Any:
     """Return the metric as written, or for `auto` that of the variant and its constraints.
 
-    `auto` itself where these cannot be told, which is another mistake of the configuration.
+    It stays `auto` if a part cannot be made, which is another mistake of the configuration.
     """
     written = node.get("optimized_metric")
     if written != AUTO:

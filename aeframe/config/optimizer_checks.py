@@ -28,7 +28,7 @@ def optimizer_arguments(
     """Return the optimizer's arguments: as written, and its fused form if that is safe and none was
     chosen.
 
-    clips_mixed: whether gradients are clipped in mixed precision, which Lightning refuses of fused forms.
+    clips_mixed: gradients are clipped in mixed precision, which Lightning refuses with fused forms.
     """
     given = options_of(optimizer)
     choices = {"foreach", "fused", "differentiable"}
@@ -71,11 +71,11 @@ def _plateau_problems(
     """Find why ReduceLROnPlateau would read a metric that no validation has just measured."""
     every, frequency = _between_validations(scheduler, trainer), scheduler.get("frequency")
     if every is None:
-        what = "ReduceLROnPlateau waits for validations, which do not come after a number of steps"
+        what = "ReduceLROnPlateau needs a validation metric, and there is none after a fixed number of steps"
         yield Problem("scheduler.interval=step", what, "Write scheduler.interval=epoch.")
     elif frequency is not None and isinstance(every, int) and frequency % every:
         unit = scheduler.get("interval", "epoch")
-        what = f"ReduceLROnPlateau waits for validations, which come after {every} {unit}s"
+        what = f"ReduceLROnPlateau reads a validation metric, and validations come after {every} {unit}s"
         remedy = f"Write scheduler.frequency={every}, or leave it out."
         yield Problem(f"scheduler.frequency={frequency}", what, remedy)
 

@@ -84,7 +84,7 @@ def mismatch(value: Any, hint: Any) -> tuple[str, str] | None:
     return _wrong_scalar(value, hint)
 
 
-@cache  # a check of one configuration asks some fifty times
+@cache  # one check of a configuration calls it some fifty times
 def parameters(target: Target) -> Mapping[str, tuple[Any, Any]]:
     """Map each name that can be written in YAML to (default, type hint)."""
     function = target.__init__ if inspect.isclass(target) else target

@@ -24,7 +24,7 @@ def size_problems(
 ) -> list[Problem]:
     """List what is wrong with the sizes of the network and the code for samples of this shape.
 
-    trains: whether the memory has to hold it.
+    trains: the network is trained, so memory must hold its gradients.
     """
     network, inputs = parts.made["network"], torch.Size(shape).numel()
     if (wrong := network.problem(shape)) is not None:
@@ -40,7 +40,7 @@ def size_problems(
     found = [*(_too_large(model) if trains else ()), *model.problems()]
     batch = batch_size(node)
     if found:
-        return found  # a constraint on the size would only say it again
+        return found  # a constraint on the size would only repeat it
     for name, part in parts.constraints.items():
         if (wrong := part.size_problem(model.latent_dim, inputs, batch)) is not None:
             found.append(Problem(f"constraint.{name}", *wrong))
@@ -51,5 +51,8 @@ def _too_large(model: Autoencoder) -> Iterator[Problem]:
     weights = sum(weight.numel() for weight in model.parameters())
     needed, there = (size / 2**30 for size in (8 * weights, MEMORY))  # in float32, with gradients
     if needed > there:
-        what = f"{weights:,} weights and their gradients take {needed:,.0f} GiB, and there are {there:.0f}"
+        what = (
+            f"{weights:,} weights and their gradients take {needed:,.0f} GiB, and this machine has "
+            f"{there:.0f}"
+        )
         yield Problem("network", what, SMALLER)

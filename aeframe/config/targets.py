@@ -45,9 +45,9 @@ def resolve(target: str) -> Any:
     try:
         found = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError("there is no such class") from error
+        raise ValueError("no such class exists") from error
     if not isinstance(found, type):
-        raise ValueError("there is no such class")
+        raise ValueError("no such class exists")
     return found
 
 
@@ -66,7 +66,7 @@ def class_of(
         found.append(Problem(f"{where}._target_={target}", str(error)))
         return None
     if not (isinstance(cls, type) and issubclass(cls, base)) or inspect.isabstract(cls):
-        found.append(Problem(f"{where}._target_={target}", f"is no {base.__name__}"))
+        found.append(Problem(f"{where}._target_={target}", f"is not a subclass of {base.__name__}"))
         return None
     return cls
 

@@ -30,19 +30,19 @@ def length_problems(trainer: Mapping[str, Any]) -> list[Problem]:
     """List what makes a run that never ends, or that ends before it should."""
     epochs, every = trainer.get("max_epochs"), trainer.get("check_val_every_n_epoch", 1)
     if all(trainer.get(key) is None for key in ("max_epochs", "max_steps", "max_time")):
-        what = "nothing says when training ends"
+        what = "no limit ends training"
         return [Problem("trainer.max_epochs=null", what, "Write trainer.max_epochs=20.")]
     limit = trainer.get("max_time")
     if isinstance(limit, str) and not is_duration(limit):
         remedy = "Write DAYS:HOURS:MINUTES:SECONDS, e.g. '00:01:30:00' in quotes."
-        return [Problem(f"trainer.max_time={limit}", "is no length of time", remedy)]
+        return [Problem(f"trainer.max_time={limit}", "is not a duration", remedy)]
     for unit in ("epochs", "steps"):
         least, most = (trainer.get(f"{which}_{unit}") for which in ("min", "max"))
         if isinstance(most, int) and isinstance(least, int) and least > most > 0:
             what = f"is more than trainer.max_{unit}={most}"
             return [Problem(f"trainer.min_{unit}={least}", what)]
     if isinstance(epochs, int) and isinstance(every, int) and every > epochs > 0:
-        what = f"of {epochs} epochs none would end with a validation"
+        what = f"none of the {epochs} epochs would end with a validation"
         remedy = f"Write {epochs} or less."
         return [Problem(f"trainer.check_val_every_n_epoch={every}", what, remedy)]
     return []
@@ -71,7 +71,7 @@ def machine_problems(hardware: Hardware, precision: Any, workers: Any) -> list[P
     """List what this machine cannot do, or only slowly. workers: processes that fetch batches."""
     found, cores = [], os.cpu_count() or 1
     if isinstance(hardware.threads, int) and hardware.threads > cores:
-        what = f"this machine has {cores} cores, for which more threads would wait"
+        what = f"more threads than the {cores} cores of this machine"
         where = f"hardware.threads={hardware.threads}"
         found.append(Problem(where, what, f"Write {cores} or less, or auto."))
     if hardware.accelerator == "cpu" and precision == "16-mixed":
@@ -79,11 +79,11 @@ def machine_problems(hardware: Hardware, precision: Any, workers: Any) -> list[P
         remedy = "Write trainer.precision=bf16-mixed, or hardware=gpu."
         found.append(Problem("trainer.precision=16-mixed", what, remedy))
     if isinstance(workers, int) and workers > (most := MOST_WORKERS * cores):
-        what = f"this machine has {cores} cores, for which so many processes would wait"
+        what = f"more workers than the {cores} cores of this machine can serve"
         where = f"dataset.num_workers={workers}"
         found.append(Problem(where, what, f"Write {most} or less, or auto."))
     if hardware.num_nodes > 1 and not os.environ.keys() & CLUSTERS:
-        what = "nothing says where the other machines are, for which this one would wait"
-        remedy = "Set MASTER_ADDR, and on each of them NODE_RANK, or start it by Slurm."
+        what = "the addresses of the other machines are unknown"
+        remedy = "Set MASTER_ADDR, and NODE_RANK on each machine, or start it with Slurm."
         found.append(Problem(f"hardware.num_nodes={hardware.num_nodes}", what, remedy))
     return found

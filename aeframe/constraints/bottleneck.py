@@ -27,7 +27,7 @@ class Bottleneck(Constraint):
         super().__init__()
         if size is not None and ratio is not None:
             raise ValueError(
-                "size and ratio say the same thing; write one and leave the other null"
+                "size and ratio both set the code size; write one and leave the other null"
             )
         self.size, self.ratio = size, ratio
 
@@ -39,8 +39,10 @@ class Bottleneck(Constraint):
     def size_problem(self, latent_dim: int, inputs: int, batch: int) -> tuple[str, str] | None:
         if latent_dim < inputs:
             return None
-        what = f"a code of {latent_dim} units is no bottleneck for {inputs} inputs"
+        what = f"a code of {latent_dim} units is not a bottleneck for {inputs} inputs"
         remedy = f"Write constraint.bottleneck.size={max(1, inputs // 4)}, or another constraint."
         if inputs == 1:
-            remedy = "Write constraint=[], or leave bottleneck out: nothing is smaller than one."
+            remedy = (
+                "Write constraint=[], or leave bottleneck out: no code is smaller than one unit."
+            )
         return what, remedy

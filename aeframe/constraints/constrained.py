@@ -14,7 +14,7 @@ from aeframe.core.schedules import Clock, find_schedules
 from aeframe.data import Normalization
 from aeframe.models.autoencoder import Autoencoder, Code, Output, Term
 
-LARGE = 2**19  # elements of a layer's output for a batch that no gradient is made for
+LARGE = 2**19  # elements of a layer's output in a batch without gradients
 HOOKS = (
     *("corrupt", "constrain", "perturb", "penalty"),
     *("observe", "restart", "before_step", "after_step"),
@@ -116,7 +116,7 @@ class ConstrainedAutoencoder(nn.Module):
         for _, part in self.having("constrain"):
             code = part.constrain(code, self.clock)
         if code.stored is None and code.kept is None:
-            return code._replace(stored=code.value)  # made once, however many look at it
+            return code._replace(stored=code.value)  # computed once for all readers
         return code
 
     def reconstruct(self, x: Tensor) -> Tensor:
@@ -185,7 +185,7 @@ class ConstrainedAutoencoder(nn.Module):
 
     def set_clock(self, clock: Clock) -> None:
         """Set how far training is."""
-        vars(self)["clock"] = clock  # a module's own way looks for parameters first, in every step
+        vars(self)["clock"] = clock  # nn.Module.__setattr__ is slow, and this runs in every step
 
     def observe(self, output: Output) -> None:
         """Let the constraints update their statistics after a training step."""

@@ -78,7 +78,7 @@ class Step(NamedTuple):
     clock: Clock
     noise: Noise
     restart: Callable[[Tensor, Tensor], None]
-    """Tells all constraints which units start anew, and which live (bool), so that they make room."""
+    """Tells all constraints which units are re-initialised, and which live (bool)."""
 
 
 class Constraint(Part, nn.Module):
@@ -196,7 +196,7 @@ class Penalty(Constraint):
 
     gives = frozenset({"penalty"})
     follows_scale: ClassVar[bool] = False
-    """Check whether the penalty grows in proportion to the data, as sums of code values do."""
+    """True if the penalty grows in proportion to the data, as sums of code values do."""
     unit: Tensor
 
     def __init__(self, weight: Scheduled, relative: bool = False) -> None:

@@ -16,12 +16,12 @@ from aeframe.core.distributed import average_over_ranks
 from aeframe.core.precision import widen
 from aeframe.core.schedules import Clock, Scheduled
 from aeframe.models.autoencoder import Autoencoder, Code
-from aeframe.models.likelihoods import held
+from aeframe.models.likelihoods import clamp_with_gradient
 
 Weight = Annotated[Scheduled, AtLeast(0)]
 FIRST_RATE = 0.1
-"""The share of samples for which a rectified unit is active when an L1 penalty begins: from half of them it
-would take thousands of steps to a sparse code.
+"""The share of samples for which a rectified unit is active when an L1 penalty begins. From one half a sparse
+code would take thousands of steps.
 """
 SPREAD = 0.3
 """The standard deviation of a logistic unit's input before training."""
@@ -79,8 +79,8 @@ class L1(Penalty):
         stored = model.writes_code.weight.grad if tied else dictionary.grad
         if stored is not None:
             grad = stored.t() if tied else stored
-            # without the part along the column, which the renormalisation would undo, and which
-            # would mislead Adam's moments
+            # remove the part along the column: the renormalisation would undo it, and it would mislead
+            # Adam's moments
             column = F.normalize(dictionary, dim=0)
             grad -= column * (column * grad).sum(0)
 
@@ -164,7 +164,7 @@ class KLSparsity(Penalty):
 
     def note(self, batch: int) -> str | None:
         wanted = math.ceil(5 / self.rho)
-        what = f"a batch of {batch} says little of a mean of {self.rho:g}; {wanted} or more would"
+        what = f"a batch of {batch} is too small to estimate a mean of {self.rho:g}; use {wanted} or more"
         return what if batch < wanted else None
 
     def constrain(self, code: Code, clock: Clock) -> Code:
@@ -186,7 +186,7 @@ class KLSparsity(Penalty):
 def kl_of_rates(rho: float, rate: Tensor) -> Tensor:
     """Compute sum_j KL(Bernoulli(rho) || Bernoulli(rate_j)) in nats, finite for every rate in [0, 1]."""
     # 1e-6 from either end: less would vanish next to 1 in float32
-    rate = held(rate, 1e-6, 1 - 1e-6)
+    rate = clamp_with_gradient(rate, 1e-6, 1 - 1e-6)
     target = torch.full_like(rate, rho)
     cross_entropy = -(target * rate.log() + (1 - target) * torch.log1p(-rate))
     entropy = -(target * target.log() + (1 - target) * torch.log1p(-target))
@@ -267,7 +267,7 @@ class Orthogonal(Penalty):
         with torch.autocast(dictionary.device.type, enabled=False):  # a difference of large numbers
             if units <= outputs:
                 gram = dictionary.t() @ dictionary
-                # made where it is used: to move it there would be to wait for the device
+                # made on the device: moving it there would wait for the device
                 identity = torch.eye(units, dtype=gram.dtype, device=gram.device)
                 return (gram - identity).square().sum()
             columns = F.normalize(dictionary, dim=0)

@@ -82,7 +82,7 @@ class AuxK(_Revival):
 
     def penalty(self, seen: Pass) -> Tensor:
         dead = self.dead
-        if _is_on_host(dead) and not dead.any():  # a GPU would be waited for
+        if _is_on_host(dead) and not dead.any():  # reading it would wait for a GPU
             return seen.parameters.new_zeros(())
         k = min(self.k or max(1, seen.model.inputs // 2), seen.model.latent_dim)
         value = seen.code.value if seen.code.in_unit_interval else seen.code.pre.relu()
@@ -90,7 +90,7 @@ class AuxK(_Revival):
         chosen = torch.zeros_like(seen.code.pre).scatter(1, top.indices, top.values)
         missed = (seen.x - seen.reconstruction).detach().flatten(1)
         error = missed - chosen @ seen.model.decoder.dictionary.t()
-        # without dead units it counts for nothing
+        # zero without dead units
         return 0.5 * error.square().sum(1).mean() * seen.model.likelihood.precision * dead.any()
 
 
@@ -104,7 +104,7 @@ class Resampling(_Revival):
     """
 
     needs = frozenset({"whole weights", "own weights"})
-    phase = 0.25  # so that it does not happen at an epoch's end, which may be that of training
+    phase = 0.25  # not at an epoch's end, which may be the end of training
 
     def __init__(
         self,
@@ -169,7 +169,7 @@ def revive(
     units, and clear the optimizer's memory of these weights alone. rows, columns: of unit length.
     """
     encode, dictionary = model.writes_code, model.decoder.dictionary
-    model_units = live if bool(live.any()) else ~live  # where none lives, the dead are the measure
+    model_units = live if bool(live.any()) else ~live  # if none lives, the dead set the scale
     dictionary[:, units] = (columns * dictionary[:, model_units].norm(dim=0).mean()).t()
     encode.weight[units] = rows * encode.weight[model_units].norm(dim=1).mean()
     encode.bias[units] = encode.bias[model_units].mean()

@@ -54,14 +54,18 @@ class TopK(_Selection):
         last = model.encoder[-1]
         self.reads_active = wanted and not data.whole_layers and isinstance(last, nn.Linear)
         if self.reads_active:
-            self._writes_code = (model.writes_code,)  # in a tuple: it is no part of this
+            self._writes_code = (
+                model.writes_code,
+            )  # in a tuple, so that it is not registered here
             model.decoder.store_by_unit()
 
     def constrain(self, code: Code, clock: Clock) -> Code:
         k = min(round(self.k(clock)), code.pre.shape[1])
-        features = code.features if code.stored is None else None  # nothing has changed it since
+        features = (
+            code.features if code.stored is None else None
+        )  # not changed by another constraint
         reads_active = self.reads_active and not torch.compiler.is_exporting()
-        if reads_active and features is not None:  # other programs do not know these sums
+        if reads_active and features is not None:  # exported programs lack this operation
             return code.with_active(self._active(code, features, k))
         top = code.value.topk(k, dim=1, sorted=False)
         kept = Active(top.indices, top.values).spread(code.value)
@@ -81,7 +85,7 @@ class _Calibrated(_Selection):
 
     average: Tensor
     weight: Tensor
-    decay = 0.9  # of tens of steps: while units grow a longer mean lags behind them
+    decay = 0.9  # averages tens of steps: a longer mean lags behind growing units
 
     def _count_from(self, shape: tuple[int, ...]) -> None:
         self.register_buffer("average", torch.zeros(shape, dtype=torch.float64))
@@ -91,16 +95,16 @@ class _Calibrated(_Selection):
         """Return the value from which a unit stays outside training; infinity for a unit that training
         never kept.
         """
-        # a network that is translated has been trained, and cannot ask its numbers
+        # an exported network has been trained, and an export cannot read numbers
         if not torch.compiler.is_exporting() and not self.weight.any():
-            raise TrainingError("the code has no threshold before its first training step.")
+            raise TrainingError("the code has no threshold before the first training step.")
         return torch.where(self.weight > 0, self.average / self.weight, torch.inf).float()
 
     def _follow(self, smallest: Tensor) -> None:
         """Average the smallest kept values; infinity means that none was kept. The weight corrects a mean
         that began at 0.
         """
-        kept = torch.isfinite(smallest)  # on the device: to ask it would be to wait for it
+        kept = torch.isfinite(smallest)  # stays on the device: reading it would wait
         step = kept.double() * (1 - self.decay)
         self.average += step * (torch.where(kept, smallest, 0.0).double() - self.average)
         self.weight += step * (1 - self.weight)
@@ -200,7 +204,7 @@ def _no_winner(rate: float, batch: int) -> tuple[str, str]:
 def _too_many(name: str, ks: tuple[float, ...], latent_dim: int) -> tuple[str, str] | None:
     if len(ks) == 1 and ks[0] % 1 and name == "topk":
         low = math.floor(ks[0])
-        return f"k={ks[0]:g} is no whole number", f"Write {low} or {low + 1}."
+        return f"k={ks[0]:g} is not a whole number", f"Write {low} or {low + 1}."
     if max(ks) < latent_dim:
         return None
     what = f"k={max(ks):g} leaves none of the {latent_dim} code units dormant"

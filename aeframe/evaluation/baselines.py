@@ -59,14 +59,14 @@ def baselines(data: DataModule, size: int, corruption: Corruption | None = None)
     corruption: of a denoising model, whose input they are given, too. With as many components as features
     PCA loses nothing and is no baseline.
     """
-    from sklearn.decomposition import PCA  # half a second, which only this last step needs
+    from sklearn.decomposition import PCA  # late: it takes half a second to import
 
     train = data.peek("train", FITTED).flatten(1).numpy()
     # before PCA works in float32, which an offset far beyond the spread would exhaust
     centre = train.mean(0, dtype=np.float64).astype(train.dtype)
     train = train - centre
     if len(train) < 2:
-        train = train.repeat(2, axis=0)  # of one sample the mean is all that there is
+        train = train.repeat(2, axis=0)  # PCA needs two
     lossless = min(size, len(train) - 1) >= train.shape[1]
     size = max(1, min(size, len(train) - 1, train.shape[1]))
     wide = train.shape[1] > 2000  # where the full decomposition takes long

@@ -66,14 +66,14 @@ class Evaluation:
         x = data.peek("test", self.images, net.normalization)
         size = net.model.latent_dim
         exact_zeros = net.encode(x[:1]).floor == 0  # a logistic unit is never off
-        if net.is_sparse and exact_zeros:  # such a code has as many numbers as units are active
+        if net.is_sparse and exact_zeros:  # only active units are stored
             size = max(1, round(metrics.get("l0", size)))
         if "prior" in net.model.gives:
             metrics = {**metrics, **self._likelihood(net.model, x)}
         mean = data.peek("train", FITTED, net.normalization).mean(0)
         check = copy_check(net, x, mean)
         simpler = baselines(data, size, Corruption(net, data) if net.has_corruption else None)
-        if net.has("dense inference"):  # then an error says nothing of how many units are needed
+        if net.has("dense inference"):  # then the error does not measure the sparse code
             simpler = simpler[:1]
         return Card(metrics, simpler, check, size, len(x), len(data.splits["test"]))
 

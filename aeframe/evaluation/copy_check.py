@@ -11,9 +11,9 @@ from torch import Tensor
 from aeframe.constraints.constrained import ConstrainedAutoencoder
 
 CHUNK = 256  # samples that are passed through the network at once
-WIDE = 10.0  # times the median spread: columns that vary so much more leave nothing of the others in a mean
-LEARNED = 0.5  # of a column's variance, in its reconstruction
-MOST = 0.9  # of the columns, which are enough: a few are always harder than the others
+WIDE = 10.0  # times the median spread: such columns dominate a mean
+LEARNED = 0.5  # share of a column's variance that is explained
+MOST = 0.9  # share of the columns that is enough: a few are always harder
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class CopyCheck:
     learned: int = 0
 
     limit = 2 / 3
-    fewest = 10  # samples; of fewer no noise can be made
+    fewest = 10  # samples that are needed to make noise
 
     @property
     def ratio(self) -> float:
@@ -64,7 +64,7 @@ class CopyCheck:
         return self.learned < MOST * self.columns
 
     @property
-    def told(self) -> str:
+    def report_line(self) -> str:
         """Return the line of a report."""
         compared = f"noise is reconstructed {self.ratio:.1f} times worse than data"
         return f"Copy check: {compared}. {self.sentence}"
@@ -73,22 +73,21 @@ class CopyCheck:
     def sentence(self) -> str:
         """State the result in plain words."""
         if self.samples < self.fewest:
-            return f"That is of {self.samples} test samples, too few to say what it means."
+            samples = f"{self.samples} test sample{'' if self.samples == 1 else 's'}"
+            return f"Only {samples}: too few for this check."
         if self.hides_columns:
             return (
                 f"The network learned {self.learned} of {self.columns} columns: beside the largest the "
                 "others vary too little to count."
             )
         if self.real > 0.9 * self.mean_image:
-            return "The network has learned nothing yet: the mean image does as well."
+            return "The network has learned nothing yet: its error is no lower than that of the mean image."
         share = f"{self.copied:.0%} of pure noise"
         if self.passed:
             kept = 1 - self.real / max(self.mean_image, 1e-12)
             how = "learned" if kept >= 0.5 else "began to learn"
-            return (
-                f"The network {how} this data: it brings back {kept:.0%} of it, and only {share}."
-            )
-        return f"The network copies its input: it brings back {share}; constrain it more."
+            return f"The network {how} this data: it explains {kept:.0%} of its variance and only {share}."
+        return f"The network copies its input: it reconstructs {share}. Constrain it more."
 
 
 @torch.no_grad()

@@ -38,12 +38,12 @@ class Metrics(nn.Module):
         self.split: str | None = None
         self.clean = SquaredError()
         self.variation = Variation(model.inputs)
-        self.variations: dict[str, Tensor] = {}  # of splits that were seen: they do not change
+        self.variations: dict[str, Tensor] = {}  # of known splits, which do not change
         self.units, self.dead = UnitActivity(model.latent_dim), DeadUnits(model.latent_dim)
         names = [*net.term_names, "loss", *(["kl", "negative_elbo"] if self.stochastic else [])]
         self.terms = nn.ModuleDict({name: MeanTerm() for name in names})
         self.wholes = nn.ModuleDict()  # means of units, of which a penalty is a function
-        self._net = (net,)  # in a tuple: it is no part of this
+        self._net = (net,)  # in a tuple, so that it is not registered here
         for name, part in net.parts:
             if type(part).unit_means is not Constraint.unit_means:
                 self.wholes[name] = MeanTerm(model.latent_dim)

@@ -71,12 +71,12 @@ def _price(net: ConstrainedAutoencoder) -> str:
     return "l0" if net.is_sparse else "kl" if net.is_stochastic else "latent_dim"
 
 
-def trading(varied: Collection[str], trades: Sequence[Trade]) -> list[str]:
+def list_trading_keys(varied: Collection[str], trades: Sequence[Trade]) -> list[str]:
     """List the varied keys and groups that trade one side for the other."""
     known = {key for trade in trades for key in trade.keys}
     return [v for v in varied if any(key == v or key.startswith(f"{v}.") for key in known)]
 
 
-def unbeaten(trades: Sequence[Trade]) -> list[bool]:
+def mark_unbeaten(trades: Sequence[Trade]) -> list[bool]:
     """Mark the trades that no other beats."""
     return [not any(trade.is_beaten_by(other) for other in trades) for trade in trades]

@@ -41,7 +41,7 @@ class Code(NamedTuple):
     `stored`, or follows from `kept`, the few active units, or from `pre`, which may be `rectified`.
     features: what the encoder's last layer read, [B, in], where that is known.
     floor: a unit whose value is not above it is dormant.
-    in_unit_interval: whether the values lie in (0, 1).
+    in_unit_interval: the values lie in (0, 1).
     posterior: of a variational model.
     """
 
@@ -148,7 +148,7 @@ class Autoencoder(Part, nn.Module):
     k: int = 1
     """Codes that are drawn for each sample."""
     trades: ClassVar[tuple[str, ...]] = ("latent_dim",)
-    """Options that trade the error for a smaller code: no value of theirs is the best by the error alone."""
+    """Options that trade the error for a smaller code: no value is the best by the error alone."""
 
     def __init__(self, setting: Setting, *, latent_dim: Units) -> None:
         super().__init__()

@@ -21,7 +21,7 @@ from aeframe.core.distributed import average_over_ranks
 from aeframe.core.part import Part
 from aeframe.core.precision import widen
 
-LIMIT = 14.0  # of a log-variance; -14 is a deviation of 1e-3, below which floats give out
+LIMIT = 14.0  # of a log-variance; -14 is a deviation of 1e-3, the least that floats resolve
 
 
 class Likelihood(Part, nn.Module, ABC):
@@ -139,7 +139,7 @@ class Gaussian(Likelihood):
         super().__init__()
         self.variance = variance
         number = 1.0 if isinstance(variance, str) else float(variance)
-        # not on the device of the sizes alone, where no number can be asked for
+        # not on the meta device, where no number can be read
         log_variance = torch.tensor(math.log(number), device="cpu")
         if variance == "optimal":  # no weight: the optimizer does not move it
             self.register_buffer("log_variance", log_variance)
@@ -178,7 +178,7 @@ class Gaussian(Likelihood):
             self.log_variance.copy_(error.clamp(min=math.exp(-LIMIT)).log())
 
     def nll(self, parameters: Tensor, x: Tensor) -> Tensor:
-        log_variance = held(self.log_variance, -LIMIT, LIMIT)
+        log_variance = clamp_with_gradient(self.log_variance, -LIMIT, LIMIT)
         squares = (x - parameters) ** 2 * torch.exp(-log_variance)
         return 0.5 * (squares + log_variance + math.log(2 * math.pi))
 
@@ -192,7 +192,7 @@ class Gaussian(Likelihood):
             constant = 0.5 * count * math.log(2 * math.pi * self.fixed)
             return _SquaredError.apply(parameters, x, 0.5 / (self.fixed * len(x)), constant)
         squares: Tensor = _SquaredError.apply(parameters, x, 1 / len(x), 0.0)
-        log_variance = held(self.log_variance, -LIMIT, LIMIT)
+        log_variance = clamp_with_gradient(self.log_variance, -LIMIT, LIMIT)
         scaled = squares * torch.exp(-log_variance)
         self._follow(squares / count)  # of the next batch
         return 0.5 * (scaled + count * (log_variance + math.log(2 * math.pi)))
@@ -238,6 +238,6 @@ class _SquaredError(torch.autograd.Function):
         return error * (grad * (2 * ctx.scale)), None, None, None
 
 
-def held(value: Tensor, low: float, high: float) -> Tensor:
+def clamp_with_gradient(value: Tensor, low: float, high: float) -> Tensor:
     """Clamp the value, but keep its gradient beyond the limits so that it can return."""
     return value + (value.clamp(low, high) - value).detach()

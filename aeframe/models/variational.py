@@ -19,7 +19,7 @@ from aeframe.core.part import Word
 from aeframe.core.precision import widen
 from aeframe.core.schedules import Clock, Schedule, Scheduled, parse_schedule
 from aeframe.models.autoencoder import Autoencoder, Code, Posterior, Setting, Term, Units
-from aeframe.models.likelihoods import held
+from aeframe.models.likelihoods import clamp_with_gradient
 
 IWAE = "importance_weighted"
 NEGATIVE_BOUND = "negative_importance_weighted_bound"
@@ -66,14 +66,14 @@ class Variational(Autoencoder):
         """Return the bound if training ends with it, else the loss, which beta or free bits change."""
         if options.get("objective") == IWAE:
             return NEGATIVE_BOUND
-        with suppress(ValueError):  # of a schedule that cannot be read, which is told elsewhere
+        with suppress(ValueError):  # an unreadable schedule is reported elsewhere
             ends_plain = parse_schedule(options.get("beta", 1.0)).extremes[-1] == 1.0
             return "negative_elbo" if ends_plain and not options.get("free_bits") else "loss"
         return "negative_elbo"
 
     def encode(self, x: Tensor, noise: Noise | None = None) -> Code:
         mean, log_variance = widen(self.write_code(x).pre).chunk(2, dim=1)
-        posterior = Posterior(mean, held(log_variance, -14.0, 14.0))
+        posterior = Posterior(mean, clamp_with_gradient(log_variance, -14.0, 14.0))
         value = mean if noise is None else draw(posterior, self.k, noise)
         return Code(mean, value, posterior=posterior)
 
@@ -83,8 +83,8 @@ class Variational(Autoencoder):
         assert code.posterior is not None
         k = len(parameters) // len(x)  # 1 where nothing was drawn
         if self.objective == "elbo":
-            weights = None if weight is None else repeated(weight, k)
-            reconstruction = self.likelihood.loss(parameters, repeated(x, k), weights)
+            weights = None if weight is None else repeat_rows(weight, k)
+            reconstruction = self.likelihood.loss(parameters, repeat_rows(x, k), weights)
             return self.elbo(reconstruction, code.posterior, clock, training=self.training)
         nll = self.likelihood.nll(parameters.unflatten(0, (k, len(x))), x)
         nll = (nll if weight is None else nll * weight).flatten(2).sum(2)  # [k, B]
@@ -161,7 +161,7 @@ def draw(posterior: Posterior, k: int, noise: Noise) -> Tensor:
     return (mean + torch.exp(0.5 * log_variance) * epsilon.to(mean.dtype)).flatten(0, 1)
 
 
-def repeated(x: Tensor, k: int) -> Tensor:
+def repeat_rows(x: Tensor, k: int) -> Tensor:
     """Repeat each row k times in the order of `draw`, [k * B, ...]; without a copy for k = 1."""
     return x.expand(k, *x.shape).flatten(0, 1)
 

@@ -55,7 +55,7 @@ class FullyConv(Network):
         return 1 + len(self.widths)
 
     def layer_sizes(self, shape: tuple[int, ...]) -> list[int]:
-        return []  # the hidden layers lie beside the way to the code: it need not narrow through them
+        return []  # hidden layers are residual: sizes need not narrow to the code
 
     def problem(self, shape: tuple[int, ...]) -> tuple[str, str] | None:
         return not_images(shape)

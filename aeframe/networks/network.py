@@ -29,7 +29,7 @@ class Decoder(nn.Module, ABC):
     """The base of decoders, from code values [B, m] to the likelihood's parameters [B, *shape]."""
 
     is_linear: bool
-    """Whether it is a single affine map."""
+    """True for a single affine map."""
 
     @property
     @abstractmethod
@@ -96,8 +96,8 @@ class Network(Part, ABC):
     """The base of networks: it builds an encoder and the decoder that mirrors it from the shape of a
     sample, (C, H, W) or (D,).
 
-    widths: of the hidden layers, from the input on. norm: between them. tied: whether the decoder's weights
-    are the encoder's, transposed.
+    widths: of the hidden layers, from the input on. norm: between them. tied: the decoder's weights are the
+    encoder's, transposed.
     """
 
     widths: list[int]
@@ -165,7 +165,5 @@ def single_line(shape: tuple[int, ...]) -> tuple[str, str] | None:
     if len(shape) != 3 or min(shape[1:]) > 1 or shape[1] == shape[2]:
         return None
     height, width = shape[1:]
-    what = (
-        f"two thirds of each 3 x 3 convolution would see nothing of samples of {height} x {width}"
-    )
+    what = f"two thirds of each 3 x 3 convolution would read only padding of samples of {height} x {width}"
     return what, "Write network=mlp."

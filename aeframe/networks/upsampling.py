@@ -17,9 +17,9 @@ Gradients = tuple[Tensor | None, Tensor | None, Tensor | None]
 
 FEW = 3  # channels of an output for which all taps are one product
 TAPS = 2**18  # elements of such a product for each thread: they stay in the cache
-COLUMNS = 2**22  # elements that the way back gathers at once
+COLUMNS = 2**22  # elements that the backward pass gathers at once
 SUMS = ((0, 1, 0), (1, 2, 0), (1, 0, 1))
-"""(a, tap, b): the output's line 2 i + a holds, of the input's line i + b, what this tap makes of it."""
+"""(a, tap, b): this tap adds line i + b of the input to line 2 i + a of the output."""
 
 
 class Doubling(nn.ConvTranspose2d):

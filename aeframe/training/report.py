@@ -101,7 +101,7 @@ def ending(outcome: Outcome, folder: Path, changed: str | None, *, commands: boo
     onward = next_commands(node, outcome.result, folder, compresses)
     console.print(_table(card, outcome.result))
     check = card.copy_check
-    console.print(check.told, style=None if check.passed else "bold red")
+    console.print(check.report_line, style=None if check.passed else "bold red")
     for sentence in [*said, *_advice(outcome, onward)]:
         console.print(sentence)
     if any(finding.remedy and not finding.longer for finding in outcome.findings):

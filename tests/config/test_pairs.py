@@ -132,11 +132,11 @@ def test_every_constraint_in_other_precisions(
         ),
         (
             ["model=sparse", "constraint=[kl_sparsity,l2]"],
-            "a batch of 32 says little of a mean of 0.05; 100 or more would",
+            "a batch of 32 is too small to estimate a mean of 0.05; use 100 or more",
         ),
         (
             ["model=sparse", "constraint=kl_sparsity", "dataset.batch_size=128"],
-            "small changes around rho can carry all to a large decoder",
+            "small changes around rho can carry everything to a decoder with large weights",
         ),
     ],
 )

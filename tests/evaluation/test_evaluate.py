@@ -57,7 +57,7 @@ def test_the_identity_copies_all() -> None:
     assert found.shuffled_variance == pytest.approx(VARIANCE, rel=1e-5)
     assert found.copied == 1.0
     assert not found.passed
-    assert "copies its input: it brings back 100% of pure noise" in found.sentence
+    assert "copies its input: it reconstructs 100% of pure noise" in found.sentence
 
 
 def test_a_constant_copies_nothing() -> None:
@@ -111,11 +111,11 @@ def test_a_known_ratio() -> None:
     assert found.ratio == pytest.approx(3.0)
     assert found.copied == pytest.approx(0.25)
     assert found.sentence == (
-        "The network learned this data: it brings back 75% of it, and only 25% of pure noise."
+        "The network learned this data: it explains 75% of its variance and only 25% of pure noise."
     )
     half = replace(found, real=0.3)
     assert half.sentence.startswith(
-        "The network began to learn this data: it brings back 25% of it,"
+        "The network began to learn this data: it explains 25% of its variance"
     )
 
 
@@ -487,7 +487,7 @@ def test_too_few_samples_are_no_ground_for_a_verdict() -> None:
     net: Any = Stub(lambda x: x)
     found = copy_check(net, X[:5], X.mean(0))
     assert found.passed
-    assert found.sentence == "That is of 5 test samples, too few to say what it means."
+    assert found.sentence == "Only 5 test samples: too few for this check."
 
 
 def test_no_better_than_the_training_mean_is_nothing_learned() -> None:
@@ -497,4 +497,7 @@ def test_no_better_than_the_training_mean_is_nothing_learned() -> None:
     assert "learned nothing" not in copy_check(net, X, far).sentence
     net = Stub(lambda x: far.expand_as(x))
     sentence = copy_check(net, X, far).sentence
-    assert sentence == "The network has learned nothing yet: the mean image does as well."
+    assert (
+        sentence
+        == "The network has learned nothing yet: its error is no lower than that of the mean image."
+    )

@@ -12,7 +12,7 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 
 from aeframe.cli.sweep import SweepTable
-from aeframe.evaluation.tradeoffs import Trade, trading, unbeaten
+from aeframe.evaluation.tradeoffs import Trade, list_trading_keys, mark_unbeaten
 from aeframe.training.build import build
 
 Compose = Callable[..., DictConfig]
@@ -59,10 +59,10 @@ def test_a_trade_without_numbers_is_none() -> None:
 
 def test_what_no_other_beats() -> None:
     points = [(1.0, 5.0), (2.0, 3.0), (2.0, 4.0), (3.0, 3.0), (4.0, 1.0), (1.0, 5.0), (5.0, 0.5)]
-    front = unbeaten([trade(*point) for point in points])
+    front = mark_unbeaten([trade(*point) for point in points])
     brute = [not any(a <= x and b <= y and (a, b) != (x, y) for a, b in points) for x, y in points]
     assert front == brute == [True, True, False, False, True, True, True]
-    assert unbeaten([trade(1, 1), trade(2, 2, name="kl")]) == [True, True]  # other units
+    assert mark_unbeaten([trade(1, 1), trade(2, 2, name="kl")]) == [True, True]  # other units
 
 
 def test_which_swept_keys_trade() -> None:
@@ -77,8 +77,8 @@ def test_which_swept_keys_trade() -> None:
         "model",
         "model.latent_dim",
     ):
-        assert trading([key, "seed"], jobs) == [key]
-    assert trading(["seed", "optimizer.lr", "constraint.l1.form", "mod"], jobs) == []
+        assert list_trading_keys([key, "seed"], jobs) == [key]
+    assert list_trading_keys(["seed", "optimizer.lr", "constraint.l1.form", "mod"], jobs) == []
 
 
 def sweep(root: Path, key: str, jobs: list[tuple[str, Trade | None]], metric: str) -> str:

@@ -101,7 +101,9 @@ def test_conv_refuses_vectors() -> None:
     assert Conv(widths=[2]).problem((1, 8, 8)) is None
     assert Conv(widths=[2]).training_problem((1, 8, 8)) is None
     what, remedy = Conv(widths=[2]).training_problem((3, 1, 128)) or ("", "")
-    assert "two thirds of each 3 x 3 convolution would see nothing of samples of 1 x 128" in what
+    assert (
+        "two thirds of each 3 x 3 convolution would read only padding of samples of 1 x 128" in what
+    )
     assert remedy == "Write network=mlp."
     assert Conv(widths=[2]).problem((3, 1, 128)) is None, "those that were trained so are loaded"
     what, remedy = Conv(widths=[2]).problem((9,)) or ("", "")

@@ -99,9 +99,12 @@ FOREIGN: dict[str, tuple[Change, str]] = {
     # of the configuration
     "a command": (put("config|model|_target_", "os.system"), "only classes of torch.optim and of aeframe"),
     "a module of ours": (put("config|model|_target_", "aeframe.cli.main.main"), "only classes"),
-    "another room": (put("config|model|_target_", "aeframe.data.Array"), "is no Autoencoder"),
-    "a class of torch": (put("config|constraint|x", {"_target_": "torch.optim.SGD"}), "is no Constraint"),
-    "an import": (put("config|network|_target_", "aeframe.networks.nothing.Here"), "there is no such class"),
+    "another room": (put("config|model|_target_", "aeframe.data.Array"), "is not a subclass of Autoencoder"),
+    "a class of torch": (
+        put("config|constraint|x", {"_target_": "torch.optim.SGD"}),
+        "is not a subclass of Constraint",
+    ),
+    "an import": (put("config|network|_target_", "aeframe.networks.nothing.Here"), "no such class exists"),
     "a huge code": (put("config|model|latent_dim", 2**23), "model.latent_dim"),
     "a huge layer": (put("config|network|widths", [10**12]), ""),
     "many layers": (put("config|network|widths", [9] * 2000), ""),

@@ -9,14 +9,17 @@ CONSTRAINTS = sorted(file.stem for file in (CONF / "constraint").glob("*.yaml"))
 SPARSE = {"topk", "batch_topk", "winner_take_all", "jump_relu", "threshold", "sigmoid", "l1"}
 SPARSE |= {"kl_sparsity"}
 CORRUPTIONS = {"masking", "gaussian_noise", "salt_and_pepper"}
-NOT_DRAWN = "acts on a code that is not drawn from a posterior, and model=variational draws it"
-NONE_DEAD = "revives units that a sparse constraint left dead, and there is none"
+NOT_DRAWN = "needs a deterministic code, and model=variational draws its code from a posterior"
+NONE_DEAD = "revives the dead units of a sparse code, and nothing makes the code sparse"
 ILLEGAL = {
     ("undercomplete", "auxk"): NONE_DEAD,
     ("undercomplete", "resampling"): NONE_DEAD,
     ("denoising", "auxk"): NONE_DEAD,
     ("denoising", "resampling"): NONE_DEAD,
-    ("sparse", "bottleneck"): "bottleneck wants fewer units than inputs, and model=sparse more",
+    (
+        "sparse",
+        "bottleneck",
+    ): "bottleneck gives fewer units than inputs, and model=sparse needs more",
     **{
         ("variational", name): NOT_DRAWN
         for name in {*SPARSE, "auxk", "resampling", "rate"}

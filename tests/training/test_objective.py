@@ -358,7 +358,9 @@ def test_what_waits_for_validations_is_refused_without_one(
         check(compose("dataset.val_fraction=0", *words))
     (problem,) = raised.value.problems
     assert problem.where == where
-    assert problem.what == "waits for validations, and dataset.val_fraction=0 leaves none"
+    assert (
+        problem.what == "needs validations, and dataset.val_fraction=0 leaves no samples for them"
+    )
     check(compose(*words))
 
 

@@ -61,7 +61,7 @@ def markdown(card: Card) -> str:
         ),
     ]
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    return f"{table}\n\n{card.copy_check.told}\n"
+    return f"{table}\n\n{card.copy_check.report_line}\n"
 
 
 def _beside(baseline: Baseline, name: str) -> str:

@@ -34,7 +34,7 @@ def of_card(
         yield Finding(SPREADS, epochs, seen, patient.remedy(standard))
         return
     if not check.passed:
-        seen = f"the network copies its input: it brings back {check.copied:.0%} of pure noise"
+        seen = f"the network copies its input: it reconstructs {check.copied:.0%} of pure noise"
         yield Finding("copying", epochs, seen, _tighter(patient))
         return
     compares = patient.node["optimized_metric"] in PLAIN and check.samples >= check.fewest
