@@ -76,7 +76,7 @@ def _fit(attempt: Attempt, saved: Saved | None) -> None:
     # Lightning does so behind a checkpoint's weights, which single precision would round
     trainer.precision_plugin.convert_module(built.module)
     try:
-        trainer.fit(built.module, ckpt_path=saved.checkpoint if saved else None, weights_only=True)
+        trainer.fit(built.module, ckpt_path=saved.checkpoint if saved else None)
     except SystemExit as error:
         if isinstance(error.__context__, KeyboardInterrupt):  # which Lightning makes status 1
             raise KeyboardInterrupt from None

@@ -28,7 +28,7 @@ def test(attempt: Attempt, net: ConstrainedAutoencoder) -> Tested | None:
     net: untrained. It takes the weights of the checkpoint, for the trained network may be sharded.
     """
     built, trainer, path = attempt.built, attempt.trainer, attempt.best.best_model_path
-    measured = trainer.test(built.module, ckpt_path=path, verbose=False, weights_only=True)[0]
+    measured = trainer.test(built.module, ckpt_path=path, verbose=False)[0]
     if not trainer.is_global_zero:
         return None
     saved = torch.load(path, map_location="cpu", weights_only=True)
