@@ -97,10 +97,10 @@ class Jobs:
         from hydra.core.hydra_config import HydraConfig
 
         from aeframe.cli.sweep_direction import worst_value
-        from aeframe.training.garbage import collects
+        from aeframe.training.garbage import free_cycles
 
         # the exception of a failed run refers to all of its objects
-        value = collects(self._try_job)(cfg)
+        value = free_cycles(self._try_job)(cfg)
         return worst_value(HydraConfig.get().sweeper) if math.isnan(value) else value
 
     def _try_job(self, cfg: Any) -> float:

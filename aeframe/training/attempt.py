@@ -1,4 +1,4 @@
-"""An attempt to train: what a configuration builds, with the Trainer that fits it."""
+"""Attempt to train: the parts of a run and the Trainer that fits them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from aeframe.training.trainer import make_trainer
 
 @dataclass(frozen=True)
 class Attempt:
-    """Everything that one call of Trainer.fit needs. A retry after divergence is another attempt."""
+    """Parts for one call of Trainer.fit. A retry after divergence is another attempt."""
 
     built: Built
     trainer: pl.Trainer
@@ -25,18 +25,18 @@ class Attempt:
 
     @property
     def tried(self) -> tuple[int, ...]:
-        """The steps of all checkpoints that the run went back to."""
+        """Steps of all checkpoints that the run went back to."""
         return self.built.module.guard.tried
 
     @property
     def value(self) -> float:
-        """The optimized metric of the best checkpoint; NaN without a validation."""
+        """Optimized metric of the best checkpoint; NaN without a validation."""
         score = self.best.best_model_score
         return math.nan if score is None else float(score)
 
 
 def prepare(node: Mapping[str, Any], folder: Path, tried: tuple[int, ...] = ()) -> Attempt:
-    """Check, seed and build all that an attempt needs. tried: see Attempt. Raises UserError."""
+    """Check, seed and build what an attempt needs. tried: see Attempt. Raises UserError."""
     built = build(node)
     built.module.guard.tried = tried
     best = Best(folder, built.node["optimized_metric"])

@@ -1,4 +1,4 @@
-"""The only place that turns configuration into objects."""
+"""Objects of a run, made from its configuration."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ from aeframe.monitoring.doctor.doctor import Doctor, Signs
 from aeframe.monitoring.doctor.rule import Patient
 from aeframe.training.divergence import Guard
 from aeframe.training.module import AutoencoderModule
-from aeframe.training.objective import planned_end, schedule_notes
+from aeframe.training.objective import list_schedule_notes, plan_end
 from aeframe.training.processes import require_devices
-from aeframe.training.schedule_lengths import length_notes
+from aeframe.training.schedule_lengths import list_length_notes
 from aeframe.training.stopping import EarlyStopping, Until
 
-ATTACH_SAMPLES = 2048  # training samples from which thresholds and the first output are set
-ROUNDING = 1e-6  # beyond a likelihood's support, of what was scaled in another precision
+ATTACH_SAMPLES = 2048  # training samples that set thresholds and the first output
+ROUNDING = 1e-6  # allowed beyond a likelihood's support
 
 
 @dataclass(frozen=True)
 class Built:
-    """Everything that a run needs.
+    """Objects of a run.
 
-    given: the configuration as it was given. node: the same as plain data, with the metric that `auto`
-    stands for.
+    given: the configuration as the user gave it. node: the same as plain data, with the metric in place of
+    `auto`.
     """
 
     given: DictConfig | Mapping[str, Any]
@@ -66,7 +66,7 @@ class Built:
 
 
 def build(cfg: DictConfig | Mapping[str, Any]) -> Built:
-    """Check, read the data, and make what a run needs. Raises UserError."""
+    """Check the configuration, read the data, and make the objects of a run. Raises UserError."""
     node = plain(cfg)
     parts = find(node)
     node["optimized_metric"] = optimized_metric(node)
@@ -90,7 +90,7 @@ def build(cfg: DictConfig | Mapping[str, Any]) -> Built:
         and scheduler_options(scheduler, node["trainer"], node["optimized_metric"]),
         hyperparameters=node,
     )
-    made, end = parts.made, planned_end(training, data.batches["train"])
+    made, end = parts.made, plan_end(training, data.batches["train"])
     signs = Signs(module.scalars.listeners, lambda: module.guard.first, lambda: module.waited)
     callbacks = [
         Until(made["until"]),
@@ -100,7 +100,7 @@ def build(cfg: DictConfig | Mapping[str, Any]) -> Built:
         Doctor(Patient(node, net, data), signs, on=node["doctor"]),
     ]
     notes = [*parts.notes, *data.notes]
-    notes += schedule_notes(net.schedules, end) + length_notes(scheduler, end)
+    notes += list_schedule_notes(net.schedules, end) + list_length_notes(scheduler, end)
     return Built(
         cfg,
         node,
@@ -161,5 +161,5 @@ def _net(node: dict[str, Any], parts: Parts, data: DataModule) -> ConstrainedAut
     if resolve(node["optimizer"]["_target_"]) in FLAT:
         for weight in (p for p in model.parameters() if not p.is_contiguous()):
             weight.data = weight.data.contiguous()
-    # a copy: the model's goes to its device, the data's stays where the data is
+    # a copy: the model's moves to another device, the data's does not
     return ConstrainedAutoencoder(model, parts.constraints, deepcopy(data.normalization))

@@ -1,4 +1,4 @@
-"""What a run keeps of its weights, and how that is written."""
+"""Checkpoints of a run: the best and the last."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ CALMER = "Write a lower optimizer.lr, trainer.gradient_clip_val=1, or a smaller 
 
 
 class WholeFiles(TorchCheckpointIO):
-    """Writes a checkpoint beside its place and then puts it there, so that none is ever half there."""
+    """Checkpoint files that are complete or absent: each is written under another name, then renamed."""
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any = None
     ) -> None:
         target = Path(path)
         try:
-            target.parent.mkdir(exist_ok=True)  # but not a deleted folder of the run
+            target.parent.mkdir(exist_ok=True)  # but not the run's folder, if it was deleted
             with write_atomically(target) as file:
                 torch.save(checkpoint, file)
         except (OSError, RuntimeError) as error:
@@ -54,10 +54,10 @@ class WholeFiles(TorchCheckpointIO):
 
 
 class Best(ModelCheckpoint):
-    """Keeps the weights with the best value of a metric among the validations after all schedules have
-    ended: no run goes on from there.
+    """Callback that keeps the weights with the best validation metric, after all schedules have ended.
 
-    is_last: afterwards, whether there was no such validation, and the last weights are kept.
+    No run is resumed from this checkpoint. is_last: afterwards, whether the last weights were kept instead,
+    because there was no such validation.
     """
 
     def __init__(self, folder: Path, metric: str) -> None:
@@ -79,7 +79,7 @@ class Best(ModelCheckpoint):
             super().on_validation_end(trainer, pl_module)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the scores alone: the file is this folder's, whatever the state says and wherever it lay."""
+        """Restore the scores. The file is always the one in this folder, whatever path the state has."""
         self.goes_on, self.current_score = True, state_dict.get("current_score")
         file, score = Path(str(self.dirpath)) / BEST, state_dict.get("best_model_score")
         if score is None:
@@ -94,8 +94,9 @@ class Best(ModelCheckpoint):
         self.best_k_models = {str(file): self.kth_value}
 
     def keeps_the_best(self) -> bool:
-        """Whether the file is there, and of the best score: a run that was killed may have left a later one,
-        and then not gone on as far.
+        """Check whether the file exists and has the best score.
+
+        A killed run may have left the file of a later validation, which the resumed run did not reach.
         """
         if self.best_model_score is None or self.best_model_path == "":
             return False
@@ -106,11 +107,11 @@ class Best(ModelCheckpoint):
 
 
 class Last(pl.Callback):
-    """Keeps the newest checkpoint, from which the run can go on.
+    """Callback that keeps the last checkpoint, from which a run is resumed.
 
-    It is written every so many minutes, before all that may end training, and when a signal came, which then
-    ends it. may_stop: whether a validation can end it. keeps_previous: whether the one before it stays, too,
-    for training that went wrong before it was written.
+    It is written every few minutes, before anything that may end training, and after a signal, which then
+    ends training. may_stop: whether a validation can end training. keeps_previous: whether the checkpoint
+    before it is kept, too, in case the loss had diverged before the last one.
     """
 
     def __init__(
@@ -127,7 +128,7 @@ class Last(pl.Callback):
         self.keeps_previous, self.saved = keeps_previous, time.monotonic()
 
     def after_batch(self, trainer: pl.Trainer) -> None:
-        """A batch is done: save if it is time. Raises Interrupted after a signal."""
+        """Save after a batch if a checkpoint is due. Raises Interrupted after a signal."""
         if not completes_step(trainer):
             return  # its gradients are not in the weights yet
         due = time.monotonic() - self.saved >= self.seconds or self._may_end(trainer)
@@ -139,9 +140,9 @@ class Last(pl.Callback):
             raise Interrupted(signal, self.folder)
 
     def on_validation_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        """Do not let a signal wait for a long validation, which then is done anew.
+        """Save and stop within a validation after a signal; a resumed run repeats the validation.
 
-        Ranks may have unequal numbers of its batches, at which they cannot agree.
+        With several ranks the signal waits, because they may have unequal numbers of batches.
         """
         if (
             self.signals.received
@@ -152,9 +153,7 @@ class Last(pl.Callback):
             raise Interrupted(self.signals.received, self.folder)
 
     def save(self, trainer: pl.Trainer) -> None:
-        """Write it, and before it all that was logged until now. Raises TrainingError for weights that no one
-        could go on from.
-        """
+        """Write the checkpoint, and before it all logged values. Raises TrainingError for NaN in weights."""
         weights = trainer.lightning_module.parameters()
         if not all(bool(weight.isfinite().all()) for weight in weights):
             raise TrainingError(
@@ -174,7 +173,7 @@ class Last(pl.Callback):
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Give the file another name, under which it stays when the first gets another."""
+    """Copy a file, as a second link to it if possible."""
     partial = target.with_suffix(".partial")
     partial.unlink(missing_ok=True)
     try:
@@ -182,15 +181,15 @@ def _copy(source: Path, target: Path) -> None:
     except OSError:  # not every file system has links
         shutil.copyfile(source, partial)
     partial.replace(target)
-    partial.unlink(missing_ok=True)  # still there where both were one file already
+    partial.unlink(missing_ok=True)  # still there if both names were one file
 
 
-def metrics_of(trainer: pl.Trainer) -> dict[str, float]:
-    """What schedules and callbacks know of the last validation; Lightning does not save it."""
+def collect_metrics(trainer: pl.Trainer) -> dict[str, float]:
+    """Collect the metrics of the last validation, which Lightning does not save."""
     return {name: float(value) for name, value in trainer.callback_metrics.items()}
 
 
 def restore_metrics(trainer: pl.Trainer, values: Mapping[str, float]) -> None:
-    """Let them know it again."""
+    """Restore the metrics of the last validation for schedules and callbacks."""
     known = {str(name): torch.tensor(value) for name, value in values.items()}
     trainer.callback_metrics.update(known)

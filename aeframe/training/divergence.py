@@ -1,4 +1,4 @@
-"""A loss that is no number any more, or explodes: training ends, or goes back and learns more slowly."""
+"""Guard against a NaN or exploding loss: training ends, or goes back and learns more slowly."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from aeframe.data import Batch
 from aeframe.runs.layout import DIVERGED
 from aeframe.training.checkpointing import CALMER
 
-FAR = 1e9  # of normalized values, whose squares then are beyond what float32 adds to others
+FAR = 1e9  # normalized values beyond this have squares that float32 cannot add to others
 SHOWN = 5  # samples in the message; the file has all
 RATES = ("lr", "initial_lr", "max_lr", "min_lr")
-"""Learning rates in an optimizer's group: the present one, and those that a schedule keeps there."""
+"""Learning rates in an optimizer's group: the current one, and those that a schedule keeps there."""
 PLANNED = ("base_lrs", "max_lrs", "min_lrs", "eta_min", "eps")
-"""Those in a schedule itself; eps: the least by which ReduceLROnPlateau lowers one."""
+"""Learning rates in a schedule. eps: the smallest change that ReduceLROnPlateau makes."""
 
 
 class DivergenceError(TrainingError):
-    """The loss is of no use any more.
+    """Divergence of the loss.
 
-    step: the first at which that may have begun. found: all that is known of it.
+    step: the first at which it may have begun. found: details for the file.
     """
 
     def __init__(self, text: str, step: int, found: Mapping[str, Any]) -> None:
@@ -39,18 +39,18 @@ class DivergenceError(TrainingError):
         self.step, self.found = step, found
 
     def write(self, folder: Path, tried: Sequence[int]) -> None:
-        """Put it into a run's folder. tried: see Guard."""
+        """Write the details into a run's folder. tried: see Guard."""
         with write_atomically(folder / DIVERGED) as file:
             text = format_json({**self.found, "went_back_to": tried})
             file.write(f"{text}\n".encode())
 
 
 class Guard:
-    """Looks at the losses of one run.
+    """Guard against divergence of one run's loss.
 
-    first: the loss of its first step, of which too large a multiple is an explosion. tried: the steps of the
-    checkpoints that training went back to, also in earlier processes; 0 for its beginning. applied: how often
-    the learning rate of the loaded checkpoint was lowered for that.
+    first: loss of the first step; a large multiple of it is an explosion. tried: steps of the checkpoints
+    that training went back to, also in earlier processes; 0 for the beginning. applied: how often the
+    learning rate of the loaded checkpoint was lowered.
     """
 
     def __init__(self, options: DivergenceOptions) -> None:
@@ -60,7 +60,7 @@ class Guard:
         self.applied = 0
 
     def complaint(self, loss: float) -> str | None:
-        """What is wrong with a training step's loss."""
+        """Describe the problem of a training step's loss; None if there is none."""
         if not math.isfinite(loss):
             return f"became {loss}"
         if self.first is None:
@@ -71,18 +71,18 @@ class Guard:
 
     @property
     def back(self) -> int:
-        """How often training went back."""
+        """Number of times that training went back."""
         return len(self.tried)
 
     @property
     def may_go_back(self) -> bool:
-        """Whether a retry is left."""
+        """Check whether a retry is left."""
         return self.back < self.options.retries
 
     def slow_down(self, optimizers: Sequence[Optimizer], schedules: Sequence[Any]) -> None:
-        """Lower the learning rates for the times that training went back since the checkpoint.
+        """Lower the learning rates once for each time that training went back since the checkpoint.
 
-        At every later step the rate is that of the plain schedule times one factor.
+        From here on, the rate is the schedule's times one factor.
         """
         factor = self.options.lr_factor ** (self.back - self.applied)
         self.applied = self.back
@@ -91,27 +91,27 @@ class Guard:
         for optimizer in optimizers:
             for group in optimizer.param_groups:
                 _multiply(group, RATES, factor)
-        for schedule in (part for whole in schedules for part in parts_of(whole)):
+        for schedule in (part for whole in schedules for part in walk_schedulers(whole)):
             _multiply(vars(schedule), PLANNED, factor)
 
     def state_dict(self) -> dict[str, Any]:
-        """What a run that goes on has to know."""
+        """Return the state for a resumed run."""
         return {"first": self.first, "back": self.back}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Know it."""
+        """Restore the state."""
         self.first, self.applied = state["first"], state["back"]
-        unknown = max(self.applied - self.back, 0)  # the file that tells of them is gone
+        unknown = max(self.applied - self.back, 0)  # the file that lists them is gone
         self.tried = (*(0,) * unknown, *self.tried)
 
 
-def parts_of(schedule: Any) -> Iterator[Any]:
-    """A scheduler, and all schedulers that it is made of."""
+def walk_schedulers(schedule: Any) -> Iterator[Any]:
+    """Yield a scheduler and all schedulers inside it."""
     yield schedule
     for value in vars(schedule).values():
         for inner in value if isinstance(value, list | tuple) else ():
             if isinstance(inner, LRScheduler):
-                yield from parts_of(inner)
+                yield from walk_schedulers(inner)
 
 
 def _multiply(holder: dict[str, Any], names: Iterable[str], factor: float) -> None:
@@ -123,8 +123,10 @@ def _multiply(holder: dict[str, Any], names: Iterable[str], factor: float) -> No
 
 
 @torch.no_grad()
-def outlier(batches: Iterable[Batch], normalization: Callable[[Tensor], Tensor]) -> str | None:
-    """What to do about a sample so far from all others that no training would help, if there is one."""
+def explain_outlier(
+    batches: Iterable[Batch], normalization: Callable[[Tensor], Tensor]
+) -> str | None:
+    """Explain what to do about a sample with extreme values, which no learning rate helps; else None."""
     farthest, row = 0.0, 0
     for batch in batches:
         reach = normalization(batch.x).abs().flatten(1).amax(1)
@@ -137,7 +139,7 @@ def outlier(batches: Iterable[Batch], normalization: Callable[[Tensor], Tensor])
     )
 
 
-def diverged(
+def make_divergence_error(
     complaint: str,
     terms: Mapping[str, float],
     step: int,
@@ -146,9 +148,11 @@ def diverged(
     unseen: int,
     remedy: str | None = None,
 ) -> DivergenceError:
-    """The error. terms: of the loss, raw. where: besides the training split. rows: of the batch's samples in
-    their source. unseen: how many steps right before were not looked at. remedy: where it is not the rate
-    that is to blame.
+    """Make the error for a loss that diverged.
+
+    terms: of the loss, raw. where: the split, if not the training split. rows: of the batch's samples in
+    their source. unseen: number of unchecked steps right before. remedy: if the learning rate is not to
+    blame.
     """
     bad = [name for name, value in terms.items() if not math.isfinite(value)]
     worst = bad or [max(terms, key=lambda name: terms[name])]

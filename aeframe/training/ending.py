@@ -1,4 +1,4 @@
-"""The reasons why training ended: as keys, and in words."""
+"""Reasons why training ended: as keys, and as sentences."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from aeframe.core.schedules import Clock
 from aeframe.training.stopping import EarlyStopping, Until
 
 
-def epochs_of(end: Clock) -> int:
-    """Count the epochs that training was in; the last may not be whole."""
+def count_epochs(end: Clock) -> int:
+    """Count the epochs that training began; the last may be incomplete."""
     return math.ceil(end.epoch)
 
 
-def ended_by(trainer: pl.Trainer, end: Clock) -> list[str]:
-    """The keys that let training end where it did: each of them would have. end: how far it came."""
+def list_limits(trainer: pl.Trainer, end: Clock) -> list[str]:
+    """List the keys whose limits training had reached when it ended. end: the last step and epoch."""
     callbacks: Iterable[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
     reached = {
         "trainer.max_steps": 0 <= trainer.max_steps <= end.step,
@@ -35,10 +35,10 @@ def _is_over(timer: Timer) -> bool:
     return left is not None and left <= 0
 
 
-def in_words(trainer: pl.Trainer, end: Clock, limit: str | None) -> list[str]:
-    """Say why training ended, unless it was the number of epochs or steps. limit: of time."""
+def explain_end(trainer: pl.Trainer, end: Clock, limit: str | None) -> list[str]:
+    """Explain why training ended, unless by the number of epochs or steps. limit: of time."""
     callbacks: Iterable[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
     said = [c.said for c in callbacks if isinstance(c, Until | EarlyStopping)]
-    if "trainer.max_time" in ended_by(trainer, end):
-        said.append(f"Stopped by trainer.max_time={limit}, in epoch {epochs_of(end)}.")
+    if "trainer.max_time" in list_limits(trainer, end):
+        said.append(f"Stopped by trainer.max_time={limit}, in epoch {count_epochs(end)}.")
     return [text for text in said if text is not None]

@@ -1,4 +1,4 @@
-"""One epoch of training, in numbers."""
+"""Numbers of one epoch of training."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pytorch_lightning as pl
 
 
 class Epoch(NamedTuple):
-    """Numbers that stay the same for one epoch. Lightning takes longer to find them than a small step takes.
+    """Numbers that stay the same in an epoch. To ask Lightning for them takes longer than a small step.
 
-    number: from 0. steps: of the optimizer. images: for each step, over all ranks and on average. logged: one
-    step of so many is written, and at least one of the epoch.
+    number: from 0. steps: of the optimizer. images: samples in a step, over all ranks, on average. logged:
+    number of steps from one that is written to the next, at most the epoch's.
     """
 
     number: int
@@ -23,11 +23,11 @@ class Epoch(NamedTuple):
     world: int
 
 
-def present_epoch(
+def describe_epoch(
     trainer: pl.Trainer, *, samples: int, batch_size: int, log_every_n_steps: int
 ) -> Epoch:
-    """Return the epoch that the Trainer begins. samples: of the training split."""
-    # Lightning steps on what is left of the last window of an epoch, too
+    """Return the numbers of the epoch that the Trainer begins. samples: in the training split."""
+    # the last step of an epoch may have fewer batches to accumulate
     batches = trainer.num_training_batches
     steps = max(math.ceil(batches / trainer.accumulate_grad_batches), 1)
     return Epoch(

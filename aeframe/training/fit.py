@@ -20,7 +20,7 @@ from aeframe.runs.layout import BEST, CHECKPOINTS, LAST
 from aeframe.training.attempt import Attempt, prepare
 from aeframe.training.divergence import DivergenceError
 from aeframe.training.speed.compute import compile_network, keep_narrow_layers_exact
-from aeframe.training.trainer import is_lightnings
+from aeframe.training.trainer import is_from_lightning
 
 WORKER_DIED = (
     "a process that fetched data was ended from outside, as the system does where memory runs out. "
@@ -31,19 +31,19 @@ LESS_MEMORY = "A smaller dataset.batch_size, network or model.k needs less."
 
 
 def fit_with_retries(attempt: Attempt, folder: Path, saved: Saved | None) -> Attempt:
-    """Train; after a divergence go back and train again as often as is allowed.
+    """Train. After a divergence go back to a checkpoint and train again, as often as is allowed.
 
-    saved: the checkpoint to begin with. Returns the attempt that came to its end. Raises DivergenceError
-    where no retry is left.
+    saved: the checkpoint to begin with. Returns the attempt that succeeded. Raises DivergenceError if no
+    retry is left.
     """
-    while (tried := _tried_in_vain(attempt, folder, saved)) is not None:
+    while (tried := _try_once(attempt, folder, saved)) is not None:
         saved = gone_back_to(folder, tried)
-        attempt = prepare(attempt.built.given, folder, tried)  # all as it was before training
+        attempt = prepare(attempt.built.given, folder, tried)  # the weights before training
     return attempt
 
 
-def _tried_in_vain(attempt: Attempt, folder: Path, saved: Saved | None) -> tuple[int, ...] | None:
-    """Train. Where that diverges and a retry is left: the steps of all checkpoints to go back to."""
+def _try_once(attempt: Attempt, folder: Path, saved: Saved | None) -> tuple[int, ...] | None:
+    """Train, and return None. If a retry is left after a divergence, return the steps tried."""
     built, guard = attempt.built, attempt.built.module.guard
     if is_first_process():
         event_files.cut(folder, saved.steps if saved else 0)
@@ -73,16 +73,16 @@ def _tried_in_vain(attempt: Attempt, folder: Path, saved: Saved | None) -> tuple
 def _fit(attempt: Attempt, saved: Saved | None) -> None:
     """Run Trainer.fit and translate its exceptions."""
     built, trainer, best = attempt.built, attempt.trainer, attempt.best
-    # Lightning does so behind a checkpoint's weights, which single precision would round
+    # Lightning converts after it has loaded the weights, which single precision would round
     trainer.precision_plugin.convert_module(built.module)
     try:
         trainer.fit(built.module, ckpt_path=saved.checkpoint if saved else None)
     except SystemExit as error:
-        if isinstance(error.__context__, KeyboardInterrupt):  # which Lightning makes status 1
+        if isinstance(error.__context__, KeyboardInterrupt):  # Lightning would exit with status 1
             raise KeyboardInterrupt from None
         raise
     except (MisconfigurationException, ValueError) as error:
-        if trainer.global_step or not is_lightnings(error):
+        if trainer.global_step or not is_from_lightning(error):
             raise
         raise UserError("trainer", str(error).strip().splitlines()[0].rstrip(".")) from error
     except RuntimeError as error:
@@ -93,7 +93,7 @@ def _fit(attempt: Attempt, saved: Saved | None) -> None:
         what = f"the network could not be translated ({str(error).strip().splitlines()[0]})"
         remedy = "Install a C++ compiler, or write trainer.compile=false."
         raise UserError("trainer.compile=true", what, remedy) from error
-    if not best.keeps_the_best():  # as where it was over before the first validation was due
+    if not best.keeps_the_best():  # e.g. training ended before the first validation
         best.is_last = True
         best.best_model_path = f"{best.dirpath}/{BEST}"
         if trainer.enable_validation:
@@ -103,13 +103,13 @@ def _fit(attempt: Attempt, saved: Saved | None) -> None:
 
 
 @contextmanager
-def translated(folder: Path, trainer: pl.Trainer) -> Iterator[None]:
-    """Translate exceptions of a run into one line that says what is left."""
+def translate_exceptions(folder: Path, trainer: pl.Trainer) -> Iterator[None]:
+    """Translate exceptions of a run into one line that names the checkpoint to resume from."""
     try:
         with event_files.failing_once():
             yield
     except (TrainingError, OSError, RuntimeError, MemoryError, ValueError) as error:
-        if (words := _in_words(error, folder, trainer)) is None:
+        if (words := _translate(error, folder, trainer)) is None:
             raise
         last, best = (folder / CHECKPOINTS / name for name in (LAST, BEST))
         left = f" The last good checkpoint is {last}." if last.exists() else ""
@@ -119,7 +119,7 @@ def translated(folder: Path, trainer: pl.Trainer) -> Iterator[None]:
         raise kind(f"{words}{left}") from error
 
 
-def _in_words(error: Exception, folder: Path, trainer: pl.Trainer) -> TrainingError | None:
+def _translate(error: Exception, folder: Path, trainer: pl.Trainer) -> TrainingError | None:
     if not folder.exists():  # Lightning wraps in a ValueError what the event file's writer says
         return MachineError(f"{folder} was deleted while the run was at work.")
     if isinstance(error, TrainingError):

@@ -1,4 +1,4 @@
-"""Memory of a finished run: Lightning's Trainer, its loops, the module and the data refer to each other."""
+"""Memory of a finished run, whose Trainer, loops, module and data refer to each other."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def collects(work: Callable[P, T]) -> Callable[P, T]:
-    """Make a function free what it leaves in cycles.
+def free_cycles(work: Callable[P, T]) -> Callable[P, T]:
+    """Make a function free the objects that it leaves in reference cycles.
 
-    Python would look for it only when many more objects were made, and a few tensors hold gigabytes.
+    Python would free them only after many more objects were made, but a few tensors hold gigabytes.
     """
 
     @wraps(work)

@@ -9,13 +9,13 @@ from typing import Any
 from aeframe.evaluation.card import Card
 
 MOST_CHOICES = 24
-"""Columns of TensorBoard's HParams."""
+"""Largest number of columns in TensorBoard's HParams."""
 
 
-def choices(hyperparameters: Mapping[str, Any], latent_dim: int) -> dict[str, Any]:
-    """The choices worth comparing runs by, for TensorBoard's HParams.
+def select_choices(hyperparameters: Mapping[str, Any], latent_dim: int) -> dict[str, Any]:
+    """Select the choices by which runs are compared in TensorBoard's HParams.
 
-    latent_dim: the network's own, which a bottleneck may have set.
+    latent_dim: of the network; a bottleneck may have set it.
     """
     h = hyperparameters
     found = {
@@ -33,7 +33,7 @@ def choices(hyperparameters: Mapping[str, Any], latent_dim: int) -> dict[str, An
     }
     if "beta" in h["model"]:
         found["beta"] = h["model"]["beta"]
-    of_constraints = [  # and what is swept: k, weight, rate; a constraint's first key is what it is about
+    of_constraints = [  # k, weight, rate: a constraint's first key is its most important one
         (place, f"{name}.{key}", value)
         for name, options in (h["constraint"] or {}).items()
         for place, (key, value) in enumerate(options.items())
@@ -45,7 +45,7 @@ def choices(hyperparameters: Mapping[str, Any], latent_dim: int) -> dict[str, An
     return {name: v if isinstance(v, plain) else str(v) for name, v in found.items()}
 
 
-def headline(card: Card, value: float) -> dict[str, float]:
-    """The final metrics beside them."""
+def select_metrics(card: Card, value: float) -> dict[str, float]:
+    """Select the final metrics for TensorBoard's HParams."""
     optimized = {} if math.isnan(value) else {"optimized_metric": value}  # without a validation
     return optimized | {f"test/{k}": v for k, v in card.metrics.items()}

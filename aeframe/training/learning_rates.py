@@ -1,4 +1,4 @@
-"""Learning rates of a run that goes on with a schedule of another length."""
+"""Learning rates of a run that is resumed with a schedule of another length."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from aeframe.training.divergence import RATES
 from aeframe.training.schedule_lengths import LENGTHS
 
 CYCLED = ("lr", "momentum", "betas")
-"""Options of optimizers that schedules change; RATES: those that a run that went back lowers."""
+"""Options of an optimizer that schedules change. RATES are lowered after a divergence, too."""
 
 
-def lengths_in(state: Any, like: Collection[str]) -> dict[str, int]:
-    """The lengths that a schedule's state holds. like: the names that it has."""
+def find_lengths(state: Any, like: Collection[str]) -> dict[str, int]:
+    """Find the lengths in a schedule's state. like: the names that the schedule has."""
     found = as_mapping(state)
     return {key: n for key in LENGTHS if key in like and is_count(n := found.get(key)) and n > 0}
 
@@ -29,12 +29,12 @@ def follow(
     scheduler: Any,
     make: Callable[[list[nn.Parameter]], tuple[Optimizer, Any]],
 ) -> bool:
-    """Let a schedule that was loaded go on as one of the configured length would have come here.
+    """Set a loaded schedule to the state that one of the configured length would have reached by now.
 
-    make: optimizer and schedule as they begin, of some weights. Returns whether the length had changed.
+    make: makes a new optimizer and schedule for some weights. Returns whether the length had changed.
     """
     trial, planned = make([nn.Parameter(torch.zeros(1))])
-    if lengths_in(vars(planned), vars(planned)) == lengths_in(vars(scheduler), vars(planned)):
+    if find_lengths(vars(planned), vars(planned)) == find_lengths(vars(scheduler), vars(planned)):
         return False
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # no optimizer steps between these

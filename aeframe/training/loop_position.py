@@ -6,18 +6,18 @@ import pytorch_lightning as pl
 
 
 def is_last_of_epoch(trainer: pl.Trainer) -> bool:
-    """Check whether the present batch is the last of its epoch."""
+    """Check whether this batch is the last of its epoch."""
     return trainer.is_last_batch or trainer.fit_loop.batch_idx + 1 == trainer.num_training_batches
 
 
 def completes_step(trainer: pl.Trainer) -> bool:
-    """Check whether the optimizer steps after the present batch, and not after a later one."""
+    """Check whether the optimizer takes its step after this batch, or accumulates more of them."""
     batches = trainer.fit_loop.batch_idx + 1
     return batches % trainer.accumulate_grad_batches == 0 or is_last_of_epoch(trainer)
 
 
 def is_validation_due(trainer: pl.Trainer) -> bool:
-    """Check whether the validation split comes after the present batch."""
+    """Check whether a validation follows this batch."""
     every = trainer.check_val_every_n_epoch
     assert isinstance(every, int)
     assert isinstance(trainer.val_check_batch, int)

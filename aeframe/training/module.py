@@ -1,4 +1,4 @@
-"""The loop: one LightningModule for every variant and every constraint."""
+"""LightningModule of a run, for every variant and constraint."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from aeframe.core.schedules import Clock
 from aeframe.data import Batch, DataModule
 from aeframe.evaluation.metrics import Metrics
 from aeframe.models.autoencoder import Output
-from aeframe.training.checkpointing import metrics_of, restore_metrics
-from aeframe.training.divergence import Guard, diverged, outlier
-from aeframe.training.epoch import Epoch, present_epoch
+from aeframe.training.checkpointing import collect_metrics, restore_metrics
+from aeframe.training.divergence import Guard, explain_outlier, make_divergence_error
+from aeframe.training.epoch import Epoch, describe_epoch
 from aeframe.training.learning_rates import follow
 from aeframe.training.loop_position import completes_step
 from aeframe.training.scalars import Noted, Scalars, measure
@@ -36,10 +36,9 @@ MakeScheduler = Callable[[Optimizer], Any]
 class AutoencoderModule(pl.LightningModule):
     """Trains a constrained autoencoder; knows no variant and no constraint.
 
-    seed: all randomness is a function of it, the epoch, the batch and the rank. guard: what looks
-    at the losses. log_every_n_steps: between two steps that are
-    written. scheduler_options: Lightning's (`interval`, `monitor`, ...). hyperparameters: plain data, saved
-    in every checkpoint.
+    seed: all randomness is a function of the seed, the epoch, the batch and the rank. guard: checks the
+    losses. log_every_n_steps: from one step that is written to the next. scheduler_options: Lightning's
+    (`interval`, `monitor`, ...). hyperparameters: plain data, saved in every checkpoint.
     """
 
     def __init__(
@@ -64,17 +63,12 @@ class AutoencoderModule(pl.LightningModule):
         self._optimizer, self._scheduler = optimizer, scheduler
         self._scheduler_options = dict(scheduler_options or {})
         self._drops = any(isinstance(layer, nn.Dropout) for layer in net.modules())
-        self._known: Mapping[str, float] = {}  # the last validation's metrics in an earlier process
-        self._done = 0, 0  # batches of which epoch, in an earlier process
+        self._known: Mapping[str, float] = {}  # metrics of an earlier process's last validation
+        self._done = 0, 0  # epoch, and its batches that an earlier process trained on
         self.train_batches: TrainBatches | None = None
         self.scalars = Scalars()
         self.noted: Noted | None = None
         self.save_hyperparameters(dict(hyperparameters or {}), logger=False)
-
-    def noise(self, *key: int | str, rows: int | None = None) -> Noise:
-        """The share of this rank in the random numbers of one moment. rows: of the global batch."""
-        rank, world = self.global_rank, self.trainer.world_size
-        return Noise(self.seed, *key, rank=rank, world=world, rows=rows)
 
     def _batches(
         self, split: str, *, training: bool = False, large: bool = False
@@ -111,7 +105,7 @@ class AutoencoderModule(pl.LightningModule):
     def optimizer_and_schedule(
         self, weights: list[nn.Parameter], lengths: Mapping[str, int] | None = None
     ) -> tuple[Optimizer, Any]:
-        """Make both for these weights. lengths: of the schedule, where not the configuration's."""
+        """Make both for these weights. lengths: of the schedule, if not the configuration's."""
         optimizer = self._optimizer(weights)
         return optimizer, self._scheduler and self._scheduler(optimizer, **(lengths or {}))
 
@@ -130,12 +124,13 @@ class AutoencoderModule(pl.LightningModule):
         loss = self.loss(batch, batch_idx, self.trainer.global_step)
         if self.trainer.world_size == self.trainer.accumulate_grad_batches == 1:
             return loss
-        weight = self.weight_of(batch, batch_idx)
+        weight = self.weigh(batch, batch_idx)
         return {"loss": loss if weight == 1 else loss * weight, "unweighted": loss.detach()}
 
-    def weight_of(self, batch: Batch, batch_idx: int) -> float:
-        """By how much a batch's loss counts more than the average over ranks and over the batches of a step,
-        which is what becomes of it: so that each row counts alike.
+    def weigh(self, batch: Batch, batch_idx: int) -> float:
+        """Compute the factor of a batch's loss that gives each sample of a step the same weight.
+
+        Lightning averages over ranks and over accumulated batches, which may have unequal sizes.
         """
         rank, world = self.global_rank, self.trainer.world_size
         together, size = self.trainer.accumulate_grad_batches, self.data.batch_size
@@ -145,70 +140,64 @@ class AutoencoderModule(pl.LightningModule):
         return count_own_rows(batch.total, rank, world) * world * together / rows
 
     def loss(self, batch: Batch, batch_idx: int, step: int) -> Tensor:
-        """The loss of the batch that the optimizer's next step is to be taken on, after `step` steps."""
-        epoch = self.epoch
-        rank, world = epoch.rank, epoch.world
+        """Compute the loss of a batch for the optimizer's next step, after `step` steps."""
+        rank, world = self.epoch.rank, self.epoch.world
         if world > 1:
             begin_batch(batch.total)
-            rank = (
-                rank if rank < batch.total else 0
-            )  # without a row of its own it is given the first
-        key = (self.seed, "train", epoch.number, batch_idx)
+            rank = rank if rank < batch.total else 0  # without a row of its own it has the first
+        key = (self.seed, "train", self.epoch.number, batch_idx)
         noise = Noise(*key, rank=rank, world=world, rows=batch.total)
         if self._drops:  # dropout draws from the global stream
             torch.manual_seed(mix_seed(*noise.key, rank))
-        output = self.observed(batch.x, noise)
+        output = self.observe(batch.x, noise)
         loss = output.loss
-        if (
-            self.sees_each_loss or self.guard.first is None
-        ):  # the first is what others are compared with
+        if self.checks_each_loss or self.guard.first is None:  # others are compared with the first
             self.check(loss.item(), output, step, batch)
-        # the last batch of a step speaks
-        if self.logs(step) and completes_step(self.trainer):
+        # of accumulated batches the last is logged
+        if self.is_logged(step) and completes_step(self.trainer):
             self.noted = Noted(output, loss, step, batch)
         return loss
 
     @property
-    def sees_each_loss(self) -> bool:
-        """Whether each loss is looked at, and not only those that are logged: a GPU would be waited for."""
+    def checks_each_loss(self) -> bool:
+        """Check each loss, not only logged ones; training on a GPU would have to wait for each."""
         return self.device.type != "cuda"
 
-    def observed(self, x: Tensor, noise: Noise) -> Output:
-        """A training step's pass over raw x, counted by the constraints."""
+    def observe(self, x: Tensor, noise: Noise) -> Output:
+        """Pass raw x through the network in a training step; constraints keep their statistics."""
         output = self.net(self.net.normalization(x), noise=noise)
         self.net.observe(output)
         return output
 
-    def logs(self, step: int) -> bool:
-        """Whether the values of the step that is taken after `step` steps are written."""
+    def is_logged(self, step: int) -> bool:
+        """Check whether the step after `step` steps is logged."""
         return (step + 1) % self.epoch.logged == 0
 
     def differentiate(self, loss: Tensor, optimizer: Optimizer) -> None:
-        """Give each weight the gradient that the optimizer's step is to see."""
-        for weight in self.trained:  # optimizer.zero_grad() does no more, and takes longer
+        """Compute the gradients for the optimizer's step."""
+        for weight in self.trained:  # as optimizer.zero_grad(), which takes longer
             weight.grad = None
         loss.backward()
         if self.net.having("before_step") or self.noted is not None:
             self.on_before_optimizer_step(optimizer)
-        trainer = self.trainer
-        if trainer.gradient_clip_val:
-            self.clip_gradients(
-                optimizer, trainer.gradient_clip_val, trainer.gradient_clip_algorithm
-            )
+        if value := self.trainer.gradient_clip_val:
+            self.clip_gradients(optimizer, value, self.trainer.gradient_clip_algorithm)
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         self.scalars.send(self.trainer.loggers)
 
     def check(self, loss: float, output: Output, step: int, batch: Batch) -> None:
-        """Raise DivergenceError for a loss that is of no use any more."""
+        """Raise DivergenceError for a loss that is NaN or exploded."""
         if complaint := self.guard.complaint(loss):
             terms = {name: term.value.item() for name, term in output.terms.items()}
-            remedy, rows = outlier([batch], self.net.normalization), batch.row.tolist()
-            raise diverged(complaint, terms, step, "", rows, self._unseen(step), remedy)
+            remedy, rows = explain_outlier([batch], self.net.normalization), batch.row.tolist()
+            raise make_divergence_error(
+                complaint, terms, step, "", rows, self._unseen(step), remedy
+            )
 
     def _unseen(self, step: int) -> int:
-        """Of how many steps right before one the losses may not have been looked at."""
-        return 0 if self.sees_each_loss else min(step, self.epoch.logged - 1)
+        """Count the steps right before one whose losses may not have been checked."""
+        return 0 if self.checks_each_loss else min(step, self.epoch.logged - 1)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         super().optimizer_step(*args, **kwargs)
@@ -216,7 +205,7 @@ class AutoencoderModule(pl.LightningModule):
         self.after_step(self.trainer.optimizers[0], self.trainer.global_step + 1)
 
     def after_step(self, optimizer: Optimizer, steps: int) -> None:
-        """Let the constraints change what the optimizer made of the weights in so many steps."""
+        """Let constraints change the weights after the optimizer's step. steps: done by now."""
         net, clock = self.net, Clock(steps, steps / self.epoch.steps)
         net.set_clock(clock)
         for name, part in net.having("after_step"):
@@ -229,17 +218,17 @@ class AutoencoderModule(pl.LightningModule):
         self._write_scalars()
 
     def _write_scalars(self) -> None:
-        """Write the step that was noted. Its gradients are there, and are not clipped."""
+        """Write the noted step, whose gradients are computed, and not clipped yet."""
         if self.noted is None:
             return
         (output, loss, step, batch), self.noted = self.noted, None
         numbers = measure(output, loss, self.trained, self.trainer, is_sparse=self.net.is_sparse)
-        if not self.sees_each_loss:
+        if not self.checks_each_loss:
             self.check(numbers["loss"], output, step, batch)
         self.scalars.write(numbers, step, self.epoch.images, self.waited, self.trainer)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["callback_metrics"] = metrics_of(self.trainer)
+        checkpoint["callback_metrics"] = collect_metrics(self.trainer)
         checkpoint["guard"] = self.guard.state_dict()
         checkpoint["data"] = self.data.as_dict()
 
@@ -250,7 +239,7 @@ class AutoencoderModule(pl.LightningModule):
         self.guard.load_state_dict(checkpoint["guard"])
 
     def on_train_start(self) -> None:
-        restore_metrics(self.trainer, self._known)  # Lightning forgets them until now
+        restore_metrics(self.trainer, self._known)  # Lightning clears them before this hook
         schedules = [config.scheduler for config in self.trainer.lr_scheduler_configs]
         for optimizer, schedule in zip(self.trainer.optimizers, schedules, strict=False):
             if follow(optimizer, schedule, self.optimizer_and_schedule):
@@ -258,7 +247,7 @@ class AutoencoderModule(pl.LightningModule):
         self.guard.slow_down(self.trainer.optimizers, schedules)
 
     def on_train_epoch_start(self) -> None:
-        self.epoch = present_epoch(
+        self.epoch = describe_epoch(
             self.trainer,
             samples=len(self.data.splits["train"]),
             batch_size=self.data.batch_size,
@@ -287,10 +276,11 @@ class AutoencoderModule(pl.LightningModule):
         self._log_metrics("test")
 
     def _evaluate(self, batch: Batch, split: str, batch_idx: int) -> None:
-        """Clean and deterministic for the reconstruction; corrupted and sampled for the loss."""
+        """Add a batch to the metrics: errors from the clean input, the loss as in training."""
+        rank, world = self.global_rank, self.trainer.world_size
         if batch_idx == 0:
-            self.metrics.count_dead(self.data, rank=self.global_rank, world=self.trainer.world_size)
-        noise = self.noise(split, batch_idx, rows=batch.total)
+            self.metrics.count_dead(self.data, rank=rank, world=world)
+        noise = Noise(self.seed, split, batch_idx, rank=rank, world=world, rows=batch.total)
         x = self.net.normalization(batch.x)
         clean = self.net(x, noise=noise, as_trained=False)
         random = self.net.has_corruption or self.net.is_stochastic
@@ -303,8 +293,10 @@ class AutoencoderModule(pl.LightningModule):
             complaint, where = f"became {found['loss']}", f", on the {split} split"
             to_device = partial(self.trainer.strategy.batch_to_device, dataloader_idx=0)
             batches, step = map(to_device, self._batches(split)), self.global_step
-            remedy = outlier(batches, self.net.normalization)
-            raise diverged(complaint, terms, step, where, [], self._unseen(step), remedy)
+            remedy = explain_outlier(batches, self.net.normalization)
+            raise make_divergence_error(
+                complaint, terms, step, where, [], self._unseen(step), remedy
+            )
         values = {f"{split}/{name}": value for name, value in found.items()}
-        values["step"] = float(self.global_step)  # Lightning would write it one step earlier
+        values["step"] = float(self.global_step)  # Lightning would write one step less
         self.log_dict(values, rank_zero_only=False, sync_dist=False)

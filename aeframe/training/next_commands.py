@@ -1,4 +1,4 @@
-"""What to type after a run: each a command that can be pasted."""
+"""Commands to type after a run."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ from aeframe.core.process import get_command, shorten_path
 TRAIN_ON = "Train on"
 
 
-def again(node: Mapping[str, Any], remedy: str) -> str:
-    """The command for a run like this one but for an override, as it is typed."""
+def repeat_with(node: Mapping[str, Any], remedy: str) -> str:
+    """Return the command that repeats a run with one override changed."""
     changed = remedy.partition("=")[0]
     kept = (word for word in find_differences(node) if word.partition("=")[0] != changed)
     return " ".join([get_command(), *map(shlex.quote, kept), remedy])
 
 
-def next_commands(
+def list_next_commands(
     node: Mapping[str, Any], result: Mapping[str, Any], folder: Path, compresses: bool
 ) -> dict[str, str]:
-    """The commands, by what they do: to look, to put the network to work, to train on.
+    """List commands by their purpose: open TensorBoard, use the network, train on.
 
     result: as in evaluation.json. compresses: whether the network is a codec.
     """
     run = shlex.quote(shorten_path(folder))
     found = {"TensorBoard": f"tensorboard --logdir {run}"}
-    if samples := _samples(node["dataset"]):
+    if samples := _name_samples(node["dataset"]):
         verb, out = ("compress", "samples.aez") if compresses else ("encode", "codes.npy")
         found[verb.capitalize()] = f"aeframe {verb} {run} {samples} --out {out}"
-    if longer := _longer(node, result):
+    if longer := _list_longer(node, result):
         resume = shlex.quote(f"resume={shorten_path(folder)}")
         found[TRAIN_ON] = f"{get_command()} {resume} {' '.join(longer)}"
     return found
 
 
-def _samples(dataset: Mapping[str, Any]) -> str:
-    """What a verb takes as INPUT to mean the data of this run; empty where it cannot be named."""
+def _name_samples(dataset: Mapping[str, Any]) -> str:
+    """Return the INPUT by which a verb reads the data of this run; empty if no words can name it."""
     words = [dataset.get("path") or dataset.get("root") or ""]
     for name in dataset_names():
         if dataset_options(name)["_target_"] == dataset["_target_"]:
@@ -51,8 +51,8 @@ def _samples(dataset: Mapping[str, Any]) -> str:
     return shlex.join(words) if words[0] else ""
 
 
-def _longer(node: Mapping[str, Any], result: Mapping[str, Any]) -> list[str]:
-    """Overrides with which a finished run trains on: twice as long, and past what ended it early."""
+def _list_longer(node: Mapping[str, Any], result: Mapping[str, Any]) -> list[str]:
+    """List the overrides that train a finished run twice as long, without the limits that ended it early."""
     ended, trainer = result["ended_by"], node["trainer"]
     limits = [key for key in ("max_steps", "max_epochs") if f"trainer.{key}" in ended]
     words = [f"trainer.{key}={2 * trainer[key]}" for key in limits]

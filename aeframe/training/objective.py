@@ -1,4 +1,4 @@
-"""Which validations of a run can be compared with each other."""
+"""Objective of a run: validations are comparable once no schedule changes it."""
 
 from __future__ import annotations
 
@@ -13,22 +13,23 @@ from aeframe.core.errors import Problem
 from aeframe.core.schedules import Clock, Schedule
 
 
-def changing(module: pl.LightningModule) -> list[str]:
-    """The keys of the schedules of a run's objective that have not ended; see ConstrainedAutoencoder."""
+def list_changing(module: pl.LightningModule) -> list[str]:
+    """List the keys of schedules that still change the objective; see ConstrainedAutoencoder."""
     net = module.net
     assert isinstance(net, ConstrainedAutoencoder)
     return net.changing
 
 
 def is_settled(trainer: pl.Trainer) -> bool:
-    """Check whether the objective stays as it is now: before that no validation is the best, and none ends
-    training.
+    """Check whether the objective no longer changes.
+
+    Before that, no validation counts as the best, and none ends training.
     """
-    return not changing(trainer.lightning_module)
+    return not list_changing(trainer.lightning_module)
 
 
-def planned_end(training: Training, batches: int) -> Clock | None:
-    """Where training ends by its limits of epochs and steps, if it has any. batches: of an epoch."""
+def plan_end(training: Training, batches: int) -> Clock | None:
+    """Compute where limits of epochs and steps end training; None without limits. batches: per epoch."""
     limit, epochs = training.limit_train_batches, training.max_epochs
     if limit is not None:
         batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
@@ -37,8 +38,8 @@ def planned_end(training: Training, batches: int) -> Clock | None:
     return None if steps == math.inf else Clock(int(steps), steps / each)
 
 
-def schedule_notes(schedules: Mapping[str, Schedule], end: Clock | None) -> list[Problem]:
-    """Warn of schedules that are longer than training. end: of training, if known."""
+def list_schedule_notes(schedules: Mapping[str, Schedule], end: Clock | None) -> list[Problem]:
+    """List a warning for each schedule that is longer than training. end: of training, if known."""
     what = (
         "this schedule is longer than training: the last weights are kept, not the best, and neither "
         "until nor early_stopping ends training"

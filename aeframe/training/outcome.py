@@ -22,8 +22,8 @@ from aeframe.monitoring.doctor.rule import Finding
 from aeframe.monitoring.event_files import Curves
 from aeframe.runs import model_file
 from aeframe.training.attempt import Attempt
-from aeframe.training.ending import ended_by, epochs_of, in_words
-from aeframe.training.hparams import choices, headline
+from aeframe.training.ending import count_epochs, explain_end, list_limits
+from aeframe.training.hparams import select_choices, select_metrics
 from aeframe.training.stopping import Until
 from aeframe.training.testing import Tested
 
@@ -32,7 +32,7 @@ Callback = TypeVar("Callback", bound=pl.Callback)
 
 @dataclass(frozen=True)
 class Outcome:
-    """A finished run. end: when training ended. seconds: how long all of it took."""
+    """Outcome of a finished run. end: last step and epoch. seconds: of the whole run."""
 
     attempt: Attempt
     tested: Tested
@@ -41,13 +41,13 @@ class Outcome:
 
     @cached_property
     def findings(self) -> list[Finding]:
-        """The doctor's findings, in training and on the card; new ones go to TensorBoard."""
+        """Findings of the doctor, from training and from the card. New ones are written to TensorBoard."""
         trainer = self.attempt.trainer
         return self._callback(Doctor).read(self.tested.card, trainer, self.tested.steps)
 
     @cached_property
     def result(self) -> dict[str, Any]:
-        """The contents of evaluation.json."""
+        """Contents of evaluation.json."""
         built, trainer, best = self.attempt.built, self.attempt.trainer, self.attempt.best
         metric, validation = built.node["optimized_metric"], self.tested.validation
         until = self._callback(Until)
@@ -64,17 +64,17 @@ class Outcome:
             "weights": "last" if best.is_last else "best",
             "until": {"metric": until.wanted.metric, "reached": until.reached},
             "doctor": [finding.as_dict() for finding in self.findings],
-            "epochs": epochs_of(self.end),
+            "epochs": count_epochs(self.end),
             "steps": trainer.global_step,
-            "ended_by": ended_by(trainer, self.end),
+            "ended_by": list_limits(trainer, self.end),
             "seconds": round(self.seconds, 2),
         }
 
     @property
     def reasons(self) -> list[str]:
-        """Why training ended, and why the last weights are kept, unless both go without saying."""
+        """Sentences that explain an early end of training, and why the last weights are kept."""
         built = self.attempt.built
-        ended = in_words(self.attempt.trainer, self.end, built.training.max_time)
+        ended = explain_end(self.attempt.trainer, self.end, built.training.max_time)
         kept = self._kept_last()
         return ended if kept is None else [*ended, kept]
 
@@ -95,20 +95,20 @@ class Outcome:
         """Log the choices and the final metrics for TensorBoard's HParams, and the card as text."""
         built, trainer, card = self.attempt.built, self.attempt.trainer, self.tested.card
         assert isinstance(trainer.logger, Curves)
-        chosen = choices(built.module.hparams, built.net.model.latent_dim)
-        metrics = headline(card, self.attempt.value)
+        chosen = select_choices(built.module.hparams, built.net.model.latent_dim)
+        metrics = select_metrics(card, self.attempt.value)
         trainer.logger.log_hyperparams(chosen, metrics, trainer.global_step)
         self._callback(Dashboard).write_card(trainer, card)
         trainer.logger.close()
 
 
 def write_results(folder: Path, outcome: Outcome, net: ConstrainedAutoencoder) -> str | None:
-    """Write the model, its codec where it has one, and evaluation.json, which says that the run is done.
+    """Write the model, its codec if it has one, and evaluation.json, which marks the run as finished.
 
-    net: with the best weights. Returns what to tell of a codec that had to change.
+    net: with the best weights. Returns a sentence if the codec had to be changed.
     """
     built, result, changed = outcome.attempt.built, outcome.result, None
-    outcome.log_choices()  # which closes the event file: the doctor has written into it
+    outcome.log_choices()  # the last to write into the event file
     model_file.save(folder, net, built.node, built.data, outcome.tested.card.metrics)
     if net.step is not None:
         changed = codec.save(folder, codec.calibrate(model_file.load(folder), built.data))

@@ -1,4 +1,4 @@
-"""One job, where it runs: its folder's name, and the processes of distributed training."""
+"""Processes of a distributed job, and its devices."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from aeframe.core.errors import UserError
 from aeframe.core.process import is_first_process
 
 FIRST = "AEFRAME_FIRST"
-"""The number of the process that starts the other ranks."""
+"""Environment variable: number of the process that starts the other ranks."""
 RANK_VARIABLES = (
     FIRST,
     "LOCAL_RANK",
@@ -30,13 +30,13 @@ RANK_VARIABLES = (
 
 
 @contextmanager
-def one_job(flags: tuple[str, ...] = ()) -> Iterator[None]:
-    """While a distributed job trains: let the processes that Lightning starts train the same.
+def isolate_job(flags: tuple[str, ...] = ()) -> Iterator[None]:
+    """Make the processes that Lightning starts train this job and no other.
 
-    Lightning starts ranks 1, 2, ... by running the command line again. In a sweep that would start the
-    whole sweep again, and with a random sweeper even train other configurations. Here the command line
-    becomes that of this job alone, and afterwards all is as it was, so that the next job starts anew.
-    flags: of the command line, to be kept (--config-dir and the like).
+    Lightning starts ranks 1, 2, ... with the command line of this process. In a sweep, that would start the
+    whole sweep again. With a random sweeper, the ranks would even train different configurations. Within this
+    context the command line is that of one job. It is restored afterwards.
+    flags: of the command line, which are kept (such as --config-dir).
     """
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import open_dict, read_write
@@ -47,7 +47,7 @@ def one_job(flags: tuple[str, ...] = ()) -> Iterator[None]:
     environment = {name: os.environ.get(name) for name in RANK_VARIABLES}
     hydra: Any = HydraConfig.get()
     with read_write(hydra), open_dict(hydra):
-        hydra.run.dir = hydra.runtime.output_dir  # resolved: not another new folder
+        hydra.run.dir = hydra.runtime.output_dir  # a name with the time would be another folder
     sys.argv = [argv[0], "train", *flags, *hydra.overrides.task, "hydra.mode=RUN"]
     main.__spec__ = find_spec("aeframe.__main__")
     os.environ.setdefault(FIRST, str(os.getpid()))
@@ -65,7 +65,7 @@ def one_job(flags: tuple[str, ...] = ()) -> Iterator[None]:
 
 
 def end_with_the_first() -> None:
-    """Let this process, if it is another rank, end when the first has ended: it would wait for ever."""
+    """End this process when the first rank has ended; otherwise it would wait for ever."""
     first = os.environ.get(FIRST)
     if first is None or is_first_process():
         return
@@ -79,7 +79,7 @@ def end_with_the_first() -> None:
 
 
 def require_devices(accelerator: str, devices: int | list[int] | str) -> None:
-    """Raise UserError where this machine lacks the devices that are asked for."""
+    """Raise UserError if this machine lacks the devices in the configuration."""
     import torch
 
     if accelerator == "cpu":

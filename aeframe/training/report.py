@@ -1,4 +1,4 @@
-"""What a run says: first what is being trained, last what came of it and where it is."""
+"""Report of a run in the terminal: at its beginning and at its end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from aeframe.core.strict_json import format_cell
 from aeframe.evaluation.card import Card
 from aeframe.runs.checkpoint import Saved
 from aeframe.training.build import Built
-from aeframe.training.next_commands import TRAIN_ON, again, next_commands
+from aeframe.training.next_commands import TRAIN_ON, list_next_commands, repeat_with
 from aeframe.training.outcome import Outcome
 
 ROWS = {  # metric of the test split -> what the table calls it
@@ -34,14 +34,14 @@ ROWS = {  # metric of the test split -> what the table calls it
     "active_units": "active units",
 }
 MOST_WORDS = 12
-"""That are not the defaults."""
+"""Overrides that are printed at most."""
 
 
-def opening(built: Built, folder: Path | None, saved: Saved | None) -> None:
-    """What is being trained, on what, where, and what of it is not the default.
+def print_opening(built: Built, folder: Path | None, saved: Saved | None) -> None:
+    """Print the model, the data, the device, and all overrides.
 
-    folder: None where no command began the run, for which neither the folder nor keys to type are told.
-    saved: what it goes on from.
+    folder: None for a run from Python, which prints neither folder nor overrides. saved: the checkpoint from
+    which the run is resumed.
     """
     node = built.node
     net, spec = built.net, built.data.spec
@@ -50,7 +50,8 @@ def opening(built: Built, folder: Path | None, saved: Saved | None) -> None:
     constraints = " + ".join(net.constraints) or "no constraint"
     console = Console(soft_wrap=True, highlight=False, markup=False)
     console.print(
-        f"{type(net.model).__name__} autoencoder with {constraints}: {sizes(net)}; {weights:,} weights; "
+        f"{type(net.model).__name__} autoencoder with {constraints}: {describe_sizes(net)}; "
+        f"{weights:,} weights; "
         f"{net.model.likelihood.describe()}; "
         f"{built.data.source.description()}, {spec.samples:,} training samples; "
         f"{device}, seed {node['seed']}"
@@ -70,8 +71,8 @@ def opening(built: Built, folder: Path | None, saved: Saved | None) -> None:
         console.print(f"Not the defaults: {shown}{more}")
 
 
-def sizes(net: ConstrainedAutoencoder) -> str:
-    """From the shape of a sample to that of its code, and how many times fewer numbers that is."""
+def describe_sizes(net: ConstrainedAutoencoder) -> str:
+    """Describe the shapes of a sample and its code, and the ratio of their sizes."""
     model = net.model
     told = [part.active_units(model.latent_dim) for _, part in net.parts]
     active = min((number for number in told if number is not None), default=None)
@@ -84,11 +85,11 @@ def sizes(net: ConstrainedAutoencoder) -> str:
     return f"{shape} -> {code} units{some}, {fewer} numbers {beside} the input's {model.inputs:,}"
 
 
-def ending(outcome: Outcome, folder: Path, changed: str | None, *, commands: bool) -> None:
+def print_ending(outcome: Outcome, folder: Path, changed: str | None, *, commands: bool) -> None:
     """Print the table of test metrics, the copy check, what happened, and what to type next.
 
-    changed: what to tell of the codec. commands: whether a command began the run; a run from Python tells
-    neither its folder, which may go, nor the test, which is the caller's.
+    changed: a sentence about the codec. commands: whether a command began the run. A run from Python prints
+    neither its folder, which may be temporary, nor the test, which the caller gets.
     """
     console = Console(soft_wrap=True, highlight=False, markup=False)
     said = [*outcome.reasons, *([changed] if changed else [])]
@@ -98,7 +99,7 @@ def ending(outcome: Outcome, folder: Path, changed: str | None, *, commands: boo
         return
     node, card = outcome.attempt.built.node, outcome.tested.card
     compresses = outcome.attempt.built.net.step is not None
-    onward = next_commands(node, outcome.result, folder, compresses)
+    onward = list_next_commands(node, outcome.result, folder, compresses)
     console.print(_table(card, outcome.result))
     check = card.copy_check
     console.print(check.report_line, style=None if check.passed else "bold red")
@@ -111,12 +112,12 @@ def ending(outcome: Outcome, folder: Path, changed: str | None, *, commands: boo
 
 
 def _advice(outcome: Outcome, onward: Mapping[str, str]) -> Iterator[str]:
-    """Yield what the doctor found, each with the command to type against it."""
+    """Yield the doctor's findings, each with the command that may help."""
     for finding in outcome.findings:
         command = None
         if finding.remedy is not None:
             node = outcome.attempt.built.node
-            command = onward.get(TRAIN_ON) if finding.longer else again(node, finding.remedy)
+            command = onward.get(TRAIN_ON) if finding.longer else repeat_with(node, finding.remedy)
         yield finding.in_the_end(command)
 
 

@@ -1,4 +1,4 @@
-"""What is written of a training step: its loss, what its gradients and weights measure, its pace."""
+"""Scalars of a training step: loss terms, norms of gradients and weights, speed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Listener = Callable[[Mapping[str, float]], None]
 
 
 class Noted(NamedTuple):
-    """A step whose loss is known, and its gradients not yet."""
+    """Step to be logged, whose gradients are not computed yet."""
 
     output: Output
     loss: Tensor
@@ -31,11 +31,11 @@ class Noted(NamedTuple):
 
 
 class Scalars:
-    """The values of every so-manieth step, which Lightning's own way would take longer to write than a small
-    network takes for the step.
+    """Scalars, every `log_every_n_steps` steps.
 
-    They are written down at once and sent together, twice a second: the thread that takes them to the file
-    interrupts training each time. listeners: who is told of them at once, too, by their tags.
+    Lightning's own logging takes longer than the step of a small network. Values are collected and sent
+    together, twice a second, because the thread that writes the file interrupts training each time.
+    listeners: functions that get the values of a step at once, by tag.
     """
 
     patience = 0.5  # seconds
@@ -47,7 +47,7 @@ class Scalars:
         self._last = (0, time.perf_counter(), 0.0)
 
     def begin(self, step: int, waited: float) -> None:
-        """An epoch begins: what lay between it and the one before is no training."""
+        """Begin an epoch: the time since the last one was not spent in training."""
         self._last = step - 1, time.perf_counter(), waited
 
     def write(
@@ -58,28 +58,28 @@ class Scalars:
         waited: float,
         trainer: pl.Trainer,
     ) -> None:
-        """Write down what was measured of a step.
+        """Collect the values of a step, and send all after half a second.
 
-        images: of each step. waited: seconds in which training waited for batches until now.
+        images: in each step. waited: seconds in which training has waited for batches.
         """
         written = {f"train/{name}": number for name, number in numbers.items()}
         written |= self._pace(step, images, waited)
         written["train/learning_rate"] = float(trainer.optimizers[0].param_groups[0]["lr"])
         now = time.time()
         self._unsent.append((written, step, now))
-        for told in self.listeners:
-            told(written)
+        for listen in self.listeners:
+            listen(written)
         if now - self._unsent[0][2] >= self.patience:
             self.send(trainer.loggers)
 
     def send(self, loggers: Iterable[Logger]) -> None:
-        """Give away what was written down."""
+        """Send the collected values to the loggers."""
         unsent, self._unsent = self._unsent, []
         for values, step, when in unsent:
             write_scalars(loggers, values, step, when)
 
     def _pace(self, step: int, images: float, waited: float) -> dict[str, float]:
-        """Since the last step that was written, or the epoch's beginning."""
+        """Measure the speed since the last step that was written, or since the epoch began."""
         before, since, waited_before = self._last
         now = time.perf_counter()
         self._last = step, now, waited
@@ -108,21 +108,21 @@ def measure(
         values |= {"l0": active.sum(1).mean(), "dormant": 1 - active.mean()}
     sharded = is_sharded(trainer)
     gradients = [w.grad for w in weights if w.grad is not None]
-    values["gradient_norm"] = norm(gradients, sharded=sharded) / _scale(trainer)
-    values["parameter_norm"] = norm(weights, sharded=sharded)
-    # together: one by one each would wait for the device
+    values["gradient_norm"] = compute_norm(gradients, sharded=sharded) / _find_scale(trainer)
+    values["parameter_norm"] = compute_norm(weights, sharded=sharded)
+    # one transfer from the device, not one for each value
     numbers = torch.stack([value.double() for value in values.values()]).tolist()
     return dict(zip(values, numbers, strict=True))
 
 
-def _scale(trainer: pl.Trainer) -> float:
-    """By how much gradients are too large: with 16-mixed a fused optimizer divides them in its own step."""
+def _find_scale(trainer: pl.Trainer) -> float:
+    """Find the factor of gradients that a fused optimizer removes only in its step (with 16-mixed)."""
     scaler = getattr(trainer.precision_plugin, "scaler", None)
     divides = trainer.optimizers[0].param_groups[0].get("fused", False)
     return float(scaler.get_scale()) if scaler is not None and divides else 1.0
 
 
-def norm(tensors: Iterable[Tensor], *, sharded: bool = False) -> Tensor:
-    """The L2 norm of all elements together. sharded: whether each rank holds some of them only."""
+def compute_norm(tensors: Iterable[Tensor], *, sharded: bool = False) -> Tensor:
+    """Compute the L2 norm of all elements. sharded: whether each rank holds only some of them."""
     whole = get_total_norm([tensor.detach() for tensor in tensors])
     return sum_over_ranks(whole.square()).sqrt() if sharded else whole

@@ -1,4 +1,4 @@
-"""Learning-rate schedules as long as training, also of a run that goes on for longer than it was to."""
+"""Lengths of learning-rate schedules, also for a run that is resumed for more epochs."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from aeframe.core.schedules import Clock
 from aeframe.runs.checkpoint import Saved
 
 LENGTHS = ("T_max", "total_steps", "total_iters", "epochs")
-"""The options of torch's schedules that say for how many epochs or steps they last."""
+"""Options of torch's schedules for their length in epochs or steps."""
 
 
-def stretched(
+def stretch_lengths(
     scheduler: Mapping[str, Any], saved: Saved, trainer: Mapping[str, Any], typed: Collection[str]
 ) -> dict[str, Any]:
-    """The keys of `scheduler`, of which the lengths that were training's are those of the new training.
+    """Return the keys of `scheduler`, with lengths that equalled training's set to those of the new training.
 
-    saved: the run that goes on. trainer: its new keys. typed: keys of the command line, which stay.
+    saved: the run that is resumed. trainer: its new keys. typed: keys of the command line, which stay.
     """
     before, changed = as_mapping(saved.node.get("trainer")), dict(scheduler)
     for key in (k for k in LENGTHS if k in scheduler and f"scheduler.{k}" not in typed):
@@ -37,7 +37,7 @@ def stretched(
     return changed
 
 
-def length_notes(scheduler: Mapping[str, Any] | None, end: Clock | None) -> list[Problem]:
+def list_length_notes(scheduler: Mapping[str, Any] | None, end: Clock | None) -> list[Problem]:
     """Warn of a learning rate that falls and climbs again. end: of training, if it is known."""
     if (
         end is None
@@ -54,9 +54,9 @@ def length_notes(scheduler: Mapping[str, Any] | None, end: Clock | None) -> list
 
 
 def check_covers(scheduler: Any, trainer: pl.Trainer, *, per_step: bool, takes_steps: bool) -> None:
-    """Raise UserError for a schedule that ends before training, and would fail there.
+    """Raise UserError for a schedule that would fail because it ends before training.
 
-    per_step: whether it counts steps, not epochs. takes_steps: whether it is given steps_per_epoch.
+    per_step: whether it counts steps, not epochs. takes_steps: whether it has the key steps_per_epoch.
     """
     steps = trainer.estimated_stepping_batches if per_step else trainer.max_epochs
     total = getattr(scheduler, "total_steps", None)

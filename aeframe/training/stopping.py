@@ -1,4 +1,4 @@
-"""When training stops, and what the terminal shows meanwhile."""
+"""Callbacks that stop training: a wanted level, and patience."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from aeframe.training.objective import is_settled
 
 
 class Until(pl.Callback):
-    """Stops at the validation in which a metric reaches an acceptable level, once the schedules have ended.
+    """Callback that stops training once a metric reaches a wanted level, after all schedules have ended.
 
-    reached: afterwards, whether there was such a validation; None where no level was wanted.
+    reached: afterwards, whether a validation reached the level; None if no level was wanted.
     """
 
     def __init__(self, wanted: UntilOptions) -> None:
@@ -24,12 +24,12 @@ class Until(pl.Callback):
 
     @property
     def may_stop(self) -> bool:
-        """Whether it will ever end training."""
+        """Check whether the callback can end training."""
         return self.wanted.metric is not None
 
     @property
     def said(self) -> str | None:
-        """Whether the level was reached, for whoever set one."""
+        """Sentence that says whether the level was reached; None if no level was wanted."""
         if self.reached is None:
             return None
         reached = "reached" if self.reached else "NOT reached"
@@ -44,17 +44,17 @@ class Until(pl.Callback):
 
 
 def _may_end(trainer: pl.Trainer) -> bool:
-    """Check whether a validation may end training: it was long enough, and the objective is settled."""
+    """Check for min_epochs, min_steps and a settled objective, before which no validation ends training."""
     epochs = trainer.current_epoch + trainer.is_last_batch
     enough = epochs >= (trainer.min_epochs or 0) and trainer.global_step >= (trainer.min_steps or 0)
     return enough and is_settled(trainer)
 
 
 class EarlyStopping(pl.callbacks.EarlyStopping):
-    """Stops when the metric `monitor` no longer improves; see the options.
+    """Callback that stops training when the metric `monitor` no longer improves; see the options.
 
-    Only validations after all schedules have ended count. Those before trainer.min_epochs count, but end
-    nothing: it looks anew at the next.
+    Only validations after all schedules have ended count. Those before trainer.min_epochs count, too, but do
+    not end training.
     """
 
     def __init__(self, monitor: str, options: EarlyStoppingOptions) -> None:
@@ -64,20 +64,20 @@ class EarlyStopping(pl.callbacks.EarlyStopping):
             patience=options.patience or 1,
             mode=better_is(monitor),
             check_finite=False,
-            check_on_train_epoch_end=False,  # an epoch that a limit of steps ends has no validation
+            check_on_train_epoch_end=False,  # without validation if max_steps ends the epoch
         )
         self.may_stop, self.warmup_epochs = options.patience is not None, options.warmup_epochs
         self.stopped = False
 
     @property
     def said(self) -> str | None:
-        """What to tell when it was this that ended training."""
+        """Sentence that explains the stop; None if something else ended training."""
         if not self.stopped:
             return None
         return f"Stopped early: {self.monitor} had not improved in {self.patience} validations."
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take what was counted; for how long is what the configuration says."""
+        """Restore the counts. The patience is the configuration's."""
         super().load_state_dict({**state_dict, "patience": self.patience})
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -88,5 +88,5 @@ class EarlyStopping(pl.callbacks.EarlyStopping):
             super().on_validation_end(trainer, pl_module)
             if not _may_end(trainer):
                 trainer.should_stop = before
-            # not stopped_epoch, which testing the best checkpoint restores to that of the checkpoint
+            # not stopped_epoch: testing the best checkpoint overwrites it
             self.stopped = trainer.should_stop and not before

@@ -15,7 +15,7 @@ from aeframe.training.attempt import Attempt
 
 @dataclass(frozen=True)
 class Tested:
-    """The best checkpoint's card, the metrics that it had in validation, and after how many steps."""
+    """Results of the best checkpoint: evaluation card, validation metrics, and number of steps."""
 
     card: Card
     validation: dict[str, float]
@@ -23,9 +23,9 @@ class Tested:
 
 
 def test(attempt: Attempt, net: ConstrainedAutoencoder) -> Tested | None:
-    """Measure the best checkpoint on the test split; None on all ranks but the first.
+    """Measure the best checkpoint on the test split. Returns None on all ranks but the first.
 
-    net: untrained. It takes the weights of the checkpoint, for the trained network may be sharded.
+    net: an untrained copy, into which the weights are loaded, because the trained network may be sharded.
     """
     built, trainer, path = attempt.built, attempt.trainer, attempt.best.best_model_path
     measured = trainer.test(built.module, ckpt_path=path, verbose=False)[0]
@@ -33,11 +33,11 @@ def test(attempt: Attempt, net: ConstrainedAutoencoder) -> Tested | None:
         return None
     saved = torch.load(path, map_location="cpu", weights_only=True)
     trainer.precision_plugin.convert_module(net)  # as the trained one was
-    net.load_state_dict(_below("net.", saved["state_dict"]))
+    net.load_state_dict(_select("net.", saved["state_dict"]))
     net.to(trainer.strategy.root_device)
-    card = built.evaluation.card(net, built.data, _below("test/", measured))
-    return Tested(card, _below("val/", saved["callback_metrics"]), saved["global_step"])
+    card = built.evaluation.card(net, built.data, _select("test/", measured))
+    return Tested(card, _select("val/", saved["callback_metrics"]), saved["global_step"])
 
 
-def _below(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
+def _select(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
     return {k.removeprefix(prefix): v for k, v in values.items() if k.startswith(prefix)}

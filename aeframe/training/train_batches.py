@@ -13,10 +13,9 @@ from pytorch_lightning.utilities import CombinedLoader
 class TrainBatches(CombinedLoader):
     """Batches of one loader with a known length.
 
-    The layers of Lightning's class, which serves several loaders, take as long as fetching a small batch from
-    memory.
+    Lightning's class serves several loaders at once. For one loader, it would double the time of a fetch.
 
-    waited: seconds of this process in which training waited for a batch.
+    waited: seconds in which this process waited for batches.
     """
 
     def __init__(self, loader: Iterable[Any]) -> None:

@@ -1,4 +1,4 @@
-"""The Trainer of a run, made from its configuration."""
+"""Trainer of a run, made from its configuration."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PROFILERS: dict[str, Callable[..., Profiler]] = {
     "advanced": AdvancedProfiler,
     "pytorch": PyTorchProfiler,
 }
-"""What they find goes to files in the run's folder."""
+"""Profilers by name. They write files into the run's folder."""
 
 
 def make_trainer(built: Built, folder: Path, best: Best) -> pl.Trainer:
@@ -41,7 +41,8 @@ def make_trainer(built: Built, folder: Path, best: Best) -> pl.Trainer:
     keeps = built.module.guard.options.retries > 0
     last = Last(folder, built.checkpoint, Signals(), may_stop=may_stop, keeps_previous=keeps)
     ahead = StepsAhead(built.training.steps_per_call, built.training.cuda_graph)
-    with torch.random.fork_rng(devices=[]), _refused():  # Lightning may draw from the global stream
+    # Lightning may draw from the global stream
+    with torch.random.fork_rng(devices=[]), _translate_refusals():
         trainer = pl.Trainer(
             **{k: v for k, v in built.trainer.items() if k != "profiler"},
             profiler=profiler,
@@ -62,12 +63,12 @@ def make_trainer(built: Built, folder: Path, best: Best) -> pl.Trainer:
 
 
 @contextmanager
-def _refused() -> Iterator[None]:
-    """What Lightning says of a combination of hardware and trainer keys, as the user's mistake."""
+def _translate_refusals() -> Iterator[None]:
+    """Raise UserError where Lightning refuses a combination of hardware and trainer keys."""
     try:
         yield
     except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and not is_lightnings(error):
+        if isinstance(error, RuntimeError) and not is_from_lightning(error):
             raise
         reason = str(error).splitlines()[0].rstrip(".")
         raise UserError("hardware and trainer", f"Lightning refuses them: {reason}") from error
@@ -75,26 +76,26 @@ def _refused() -> Iterator[None]:
 
 def quiet_lightning() -> None:
     """Silence Lightning's advice and advertisements; its errors are kept."""
-    # Lightning's import sets it: each step of an optimizer would then load a library anew to ask for GPUs
+    # Lightning's import sets it. Each optimizer step would then load a library again to ask for GPUs
     os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     for pattern in (
         ".*does not have many workers.*",  # batches are slices of memory
         ".*LeafSpec.*",
-        ".*could not find the monitored key.*",  # steps ended before the first validation, which comes then
+        ".*could not find the monitored key.*",  # training ended before the first validation
         ".*ReduceLROnPlateau conditioned on.*",  # the same
-        "(?s).*exists and is not empty.*",  # the folder of a run that goes on
+        "(?s).*exists and is not empty.*",  # the folder of a resumed run
         ".*sync_dist=True.*",  # torchmetrics has already reduced what is logged
         ".*attribute of a Tensor that is not a leaf.*",  # torch.compile, of tensors that it looks at
-        ".*TensorFloat32 tensor cores.*",  # torch.compile's advice: trainer.precision says what is rounded
-        ".*GPU available but not used.*",  # hardware=cpu was asked for
+        ".*TensorFloat32 tensor cores.*",  # trainer.precision sets the rounding
+        ".*GPU available but not used.*",  # the user chose hardware=cpu
     ):
         warnings.filterwarnings("ignore", pattern)
 
 
-def is_lightnings(error: BaseException) -> bool:
-    """Whether Lightning raised it, of its own accord."""
+def is_from_lightning(error: BaseException) -> bool:
+    """Check whether Lightning itself raised the error."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

@@ -17,7 +17,7 @@ from aeframe.cli.completion import list_completions
 from aeframe.cli.help import find_groups, read_summary, write_help
 from aeframe.config.composition import CONF, Choice, choose_options, compose_options
 from aeframe.config.differences import find_differences
-from aeframe.training.next_commands import next_commands
+from aeframe.training.next_commands import list_next_commands
 from aeframe.training.resume.configuration import harmless_here
 
 Command = Callable[..., tuple[int, str, str]]
@@ -125,7 +125,9 @@ def test_what_a_resumed_run_may_not_write_is_no_difference(compose: Compose) -> 
 def test_what_to_type_next_leaves_out_what_the_run_did(compose: Compose) -> None:
     words = ["dataset=image_folder", "dataset.root=my photos", "dataset.on_bad_sample=skip"]
     result = {"steps": 1, "epochs": 1, "ended_by": []}
-    found = next_commands(plain(compose(*words[::2], f"++{words[1]}")), result, Path("run"), False)
+    found = list_next_commands(
+        plain(compose(*words[::2], f"++{words[1]}")), result, Path("run"), False
+    )
     assert found["Encode"] == (
         "aeframe encode run 'my photos' --on-bad-sample skip --out codes.npy"
     )

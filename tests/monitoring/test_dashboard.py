@@ -376,12 +376,12 @@ def test_hparams_do_not_grow_with_the_constraints(compose: Callable[..., Any]) -
     """Of many constraints' keys the first of each stays: what it is about."""
     names = "masking,gaussian_noise,salt_and_pepper,jump_relu,auxk,l1,l2,orthogonal,resampling"
     cfg = compose("model=sparse", f"constraint=[{names}]")
-    chosen = hparams.choices(plain(cfg), 1024)
+    chosen = hparams.select_choices(plain(cfg), 1024)
     assert len(chosen) == hparams.MOST_CHOICES == 24
     abouts = {"masking.fraction", "gaussian_noise.sigma", "jump_relu.weight", "l2.weight"}
     assert {*abouts, "model", "latent_dim", "constraint", "lr", "seed"} <= chosen.keys()
     for variant in ("undercomplete", "denoising", "sparse", "variational"):
-        assert len(hparams.choices(plain(compose(f"model={variant}")), 16)) <= 16
+        assert len(hparams.select_choices(plain(compose(f"model={variant}")), 16)) <= 16
 
 
 @pytest.mark.parametrize("words", [TWICE, TWICE[:1]], ids=["after each epoch", "after the first"])

@@ -33,7 +33,7 @@ from aeframe.monitoring.doctor.suggestions import Override, first_valid
 from aeframe.monitoring.progress_bar import Bar
 from aeframe.training.build import Built, build
 from aeframe.training.module import AutoencoderModule
-from aeframe.training.next_commands import next_commands
+from aeframe.training.next_commands import list_next_commands
 from aeframe.training.resume.checkpoint_check import UnfitError, check_like
 from tests.stress import sick_runs
 from tests.stress.sick_runs import SHORT, SICK, files
@@ -362,7 +362,7 @@ def test_what_the_doctor_advises_is_the_command_to_train_on(compose: Compose) ->
     (found,) = of_card(card_of(PCA), one, 20, 900, improves=True, others=False)
     ended = {"epochs": 20, "steps": 900, "until": {"reached": None}}
     ended["ended_by"] = ["trainer.max_epochs"]
-    train_on = next_commands(one.node, ended, Path("run"), compresses=False)["Train on"]
+    train_on = list_next_commands(one.node, ended, Path("run"), compresses=False)["Train on"]
     assert train_on.endswith(f"resume=run {found.remedy}")
     assert found.in_the_end(train_on).endswith(f"; it still falls. Try: {train_on}")
     assert found.in_the_end(None) == f"Doctor: {found.seen}."

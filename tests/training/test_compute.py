@@ -50,7 +50,7 @@ def network(compose: Compose, *overrides: str) -> Autoencoder:
 
 def test_operations_are_two_for_each_weight(compose: Compose) -> None:
     linear = network(compose, "network=linear", "model.latent_dim=16")
-    assert compute.operations(linear) == 2 * 2 * 64 * 16
+    assert compute.count_operations(linear) == 2 * 2 * 64 * 16
 
 
 @pytest.mark.parametrize(
@@ -77,28 +77,28 @@ def test_a_large_network_has_the_cores_that_others_leave(
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(cores), raising=False)
     monkeypatch.setattr(torch, "get_num_threads", lambda: allowed)
     among = {"processes": processes, "jobs": jobs}
-    assert compute.threads_for("auto", model, 2**20, **among) == threads
-    assert compute.threads_for("auto", model, 1, **among) == 1  # a small one has one
-    assert compute.threads_for(5, model, 1, **among) == 5
+    assert compute.count_threads("auto", model, 2**20, **among) == threads
+    assert compute.count_threads("auto", model, 1, **among) == 1  # a small one has one
+    assert compute.count_threads(5, model, 1, **among) == 5
 
 
 def test_the_number_of_jobs_is_the_launchers() -> None:
-    assert compute.parallel_jobs({}) == compute.parallel_jobs({"n_jobs": None}) == 1
-    assert compute.parallel_jobs({"n_jobs": 3}) == 3
-    assert compute.parallel_jobs({"n_jobs": -1}) == os.cpu_count()
+    assert compute.count_parallel_jobs({}) == compute.count_parallel_jobs({"n_jobs": None}) == 1
+    assert compute.count_parallel_jobs({"n_jobs": 3}) == 3
+    assert compute.count_parallel_jobs({"n_jobs": -1}) == os.cpu_count()
 
 
 def test_afterwards_all_is_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     before = torch.get_num_threads(), torch.get_float32_matmul_precision()
-    with compute.computing(2, "medium"):
+    with compute.set_computing(2, "medium"):
         assert torch.get_num_threads() == 2
         assert torch.get_float32_matmul_precision() == "medium"
         assert os.environ["OMP_NUM_THREADS"] == "2"
     assert (torch.get_num_threads(), torch.get_float32_matmul_precision()) == before
     assert "OMP_NUM_THREADS" not in os.environ
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    with compute.computing(1, "highest"):
+    with compute.set_computing(1, "highest"):
         assert torch.get_float32_matmul_precision() == "highest"
     assert os.environ["OMP_NUM_THREADS"] == "7"
 
@@ -171,10 +171,10 @@ def test_which_products_a_run_takes(
     monkeypatch.setattr(compute, "_medium_is_exact", lambda: exact)
     sizes = (784, *widths, 32)
     model = nn.Sequential(*(nn.Linear(a, b) for a, b in itertools.pairwise(sizes)))
-    found = compute.rounding_for(precision, model, batch, accelerator=accelerator)
+    found = compute.choose_rounding(precision, model, batch, accelerator=accelerator)
     assert found == expected
     flat = nn.Sequential(nn.Flatten())
-    assert compute.rounding_for("32-true", flat, batch, accelerator="cpu") == "highest"
+    assert compute.choose_rounding("32-true", flat, batch, accelerator="cpu") == "highest"
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ def test_products_that_count_as_exact_are_those_of_float32() -> None:
     assert torch.get_float32_matmul_precision() == before
     a, b = torch.randn(128, 784), torch.randn(784, 1000)
     wanted = a.double() @ b.double()
-    with compute.computing(1, "medium"):
+    with compute.set_computing(1, "medium"):
         error = float(((a @ b).double() - wanted).norm() / wanted.norm())
     assert exact == (error < 1e-6)
 

@@ -16,7 +16,7 @@ from aeframe.cli.hydra_errors import translate_errors
 from aeframe.core.errors import MachineError, UserError
 from aeframe.runs.folder import locked
 from aeframe.training.checkpointing import Best
-from aeframe.training.fit import translated
+from aeframe.training.fit import translate_exceptions
 from tests.support.runs import TINY
 
 Command = Callable[..., tuple[int, str, str]]
@@ -41,7 +41,7 @@ def test_it_is_the_same_before_training_begins(tmp_path: Path) -> None:
     gone = tmp_path / "run"
     with (
         pytest.raises(MachineError, match=f"^{gone} was deleted while"),
-        translated(gone, None),
+        translate_exceptions(gone, None),
         locked(gone),
     ):  # type: ignore[arg-type]
         pass
@@ -59,14 +59,14 @@ def test_it_is_the_same_before_training_begins(tmp_path: Path) -> None:
 def test_whoever_notices_it(tmp_path: Path, error: Exception) -> None:
     with (
         pytest.raises(MachineError, match=f"^{tmp_path}/run was deleted while"),
-        translated(tmp_path / "run", None),  # type: ignore[arg-type]
+        translate_exceptions(tmp_path / "run", None),  # type: ignore[arg-type]
     ):
         raise error
 
 
 def test_other_errors_stay_what_they_are(tmp_path: Path) -> None:
     trainer: Any = SimpleNamespace(world_size=1)
-    with pytest.raises(ValueError, match="a defect"), translated(tmp_path, trainer):
+    with pytest.raises(ValueError, match="a defect"), translate_exceptions(tmp_path, trainer):
         raise ValueError("a defect")
 
 

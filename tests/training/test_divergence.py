@@ -341,7 +341,7 @@ def test_a_gpu_tells_of_steps_that_nobody_looked_at(
     aeframe: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """There losses are not waited for but where they are logged: any of them may have been the first."""
-    monkeypatch.setattr(AutoencoderModule, "sees_each_loss", False)
+    monkeypatch.setattr(AutoencoderModule, "checks_each_loss", False)
     complaint, losses = Guard.complaint, list[float]()
 
     def late(self: Guard, loss: float) -> str | None:

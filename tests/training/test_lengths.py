@@ -22,9 +22,9 @@ from aeframe.core.durations import format_duration, parse_duration
 from aeframe.core.schedules import Clock
 from aeframe.runs.checkpoint import Saved
 from aeframe.training.learning_rates import follow
-from aeframe.training.next_commands import next_commands
+from aeframe.training.next_commands import list_next_commands
 from aeframe.training.resume.configuration import with_overrides
-from aeframe.training.schedule_lengths import length_notes, stretched
+from aeframe.training.schedule_lengths import list_length_notes, stretch_lengths
 from tests.support.runs import EPOCH
 
 Command = Callable[..., tuple[int, str, str]]
@@ -59,9 +59,9 @@ def test_what_is_as_long_as_training_stays_so(
     scheduler: dict[str, Any], before: dict[str, Any], now: dict[str, Any], changed: dict[str, Any]
 ) -> None:
     run = saved({"trainer": before})
-    assert stretched(scheduler, run, now, ()) == {**scheduler, **changed}
+    assert stretch_lengths(scheduler, run, now, ()) == {**scheduler, **changed}
     for key in changed:  # what is typed stays
-        assert stretched(scheduler, run, now, {f"scheduler.{key}"}) == scheduler
+        assert stretch_lengths(scheduler, run, now, {f"scheduler.{key}"}) == scheduler
 
 
 SCHEDULES: dict[str, dict[str, Any]] = {
@@ -106,7 +106,7 @@ def test_each_experiment_may_be_trained_on(compose: Compose, name: str) -> None:
     node = plain(compose(f"experiment={name}"))
     epochs = node["trainer"]["max_epochs"]
     result = {"ended_by": ["trainer.max_epochs"]}
-    told = shlex.split(next_commands(node, result, Path("run"), compresses=False)["Train on"])
+    told = shlex.split(list_next_commands(node, result, Path("run"), compresses=False)["Train on"])
     words = [word for word in told if word.startswith("trainer.")]
     assert words == [f"trainer.max_epochs={2 * epochs}"]
     longer = with_overrides(saved(node), words, plain(compose(*words)))
@@ -118,14 +118,14 @@ def test_each_experiment_may_be_trained_on(compose: Compose, name: str) -> None:
 
 def test_a_rate_that_climbs_again_is_told_beforehand() -> None:
     cosine = {"_target_": f"{TORCH}.CosineAnnealingLR", "T_max": 10}
-    (note,) = length_notes(cosine, Clock(900, 20.0))
+    (note,) = list_length_notes(cosine, Clock(900, 20.0))
     assert str(note) == (
         "scheduler.T_max=10: the learning rate climbs again after 10 of training's 20 epochs. "
         "Write scheduler.T_max=20."
     )
-    assert length_notes(cosine, Clock(450, 10.0)) == length_notes(cosine, None) == []
-    assert length_notes({**cosine, "interval": "step", "T_max": 450}, Clock(450, 10.0)) == []
-    assert length_notes(None, Clock(1, 1.0)) == []
+    assert list_length_notes(cosine, Clock(450, 10.0)) == list_length_notes(cosine, None) == []
+    assert list_length_notes({**cosine, "interval": "step", "T_max": 450}, Clock(450, 10.0)) == []
+    assert list_length_notes(None, Clock(1, 1.0)) == []
 
 
 CYCLE = f"scheduler={{_target_: {TORCH}.OneCycleLR, max_lr: 0.01, total_steps: 8, interval: step}}"

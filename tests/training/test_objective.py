@@ -22,7 +22,7 @@ from aeframe.core.errors import ConfigError
 from aeframe.core.schedules import Clock, find_schedules, parse_schedule
 from aeframe.training.build import build
 from aeframe.training.checkpointing import Best
-from aeframe.training.objective import planned_end, schedule_notes
+from aeframe.training.objective import list_schedule_notes, plan_end
 from aeframe.training.stopping import EarlyStopping
 from tests.support.events import Events
 from tests.support.fitted import SMALL, STILL, Fitted
@@ -254,7 +254,7 @@ def test_a_schedule_that_is_longer_than_training_is_told_beforehand(
         "c": parse_schedule({"schedule": "cyclic", "value": 1, "epochs": 7}),
         "d": parse_schedule(3),
     }
-    notes = schedule_notes(schedules, planned_end(Training(**words), batches=10))
+    notes = list_schedule_notes(schedules, plan_end(Training(**words), batches=10))
     assert [note.where for note in notes] == told
 
 

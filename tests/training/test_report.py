@@ -14,8 +14,8 @@ from omegaconf import DictConfig
 
 from aeframe.core.process import shorten_path
 from aeframe.training.build import build
-from aeframe.training.next_commands import next_commands
-from aeframe.training.report import sizes
+from aeframe.training.next_commands import list_next_commands
+from aeframe.training.report import describe_sizes
 
 Command = Callable[..., tuple[int, str, str]]
 Compose = Callable[..., DictConfig]
@@ -45,7 +45,7 @@ Compose = Callable[..., DictConfig]
     ids=["small", "equal", "l1", "schedule", "batch_topk", "wta", "threshold", "variational", "map"],
 )  # fmt: skip
 def test_the_code_is_told_beside_the_input(compose: Compose, words: list[str], told: str) -> None:
-    assert sizes(build(compose(*words)).net) == told
+    assert describe_sizes(build(compose(*words)).net) == told
 
 
 def test_a_path_is_written_as_one_would_type_it(
@@ -80,7 +80,7 @@ DONE = {"epochs": 20, "steps": 900, "ended_by": ["trainer.max_epochs"]}
 def test_a_finished_run_is_told_how_it_goes_on(
     compose: Compose, words: list[str], result: dict[str, Any], longer: str | None
 ) -> None:
-    found = next_commands(compose(*words), DONE | result, Path("my runs/1"), compresses=False)
+    found = list_next_commands(compose(*words), DONE | result, Path("my runs/1"), compresses=False)
     assert found["TensorBoard"] == "tensorboard --logdir 'my runs/1'"
     if longer is None:
         assert "Train on" not in found
@@ -104,7 +104,7 @@ def test_a_finished_run_is_told_how_it_goes_on(
 def test_the_network_is_put_to_work_on_the_runs_own_data(
     compose: Compose, words: list[str], compresses: bool, command: str
 ) -> None:
-    found = next_commands(compose(*words), DONE, Path("run"), compresses)
+    found = list_next_commands(compose(*words), DONE, Path("run"), compresses)
     assert found["Compress" if compresses else "Encode"] == command
 
 

@@ -26,7 +26,7 @@ from aeframe.monitoring.event_files import Curves
 from aeframe.training import scalars
 from aeframe.training.build import build
 from aeframe.training.module import AutoencoderModule
-from aeframe.training.scalars import norm
+from aeframe.training.scalars import compute_norm
 from tests.support.events import Events
 from tests.support.fitting import fit
 from tests.support.runs import Killed
@@ -40,8 +40,8 @@ LAYOUT = "custom_scalars__config__"
 
 
 def test_a_norm_is_that_of_all_elements() -> None:
-    assert float(norm([torch.tensor([3.0, 0.0]), torch.tensor([[4.0], [12.0]])])) == 13.0
-    assert float(norm([torch.tensor([3.0, 4.0])], sharded=True)) == 5.0  # of one rank
+    assert float(compute_norm([torch.tensor([3.0, 0.0]), torch.tensor([[4.0], [12.0]])])) == 13.0
+    assert float(compute_norm([torch.tensor([3.0, 4.0])], sharded=True)) == 5.0  # of one rank
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from aeframe.core.noise import Noise
 from aeframe.training.build import Built, build
-from aeframe.training.hparams import choices
+from aeframe.training.hparams import select_choices
 from aeframe.training.trainer import quiet_lightning
 from tests.support.fitting import fit
 
@@ -192,5 +192,5 @@ def test_the_clock_keeps_epochs_whatever_is_accumulated(
 
 def test_hparams_show_the_size_that_the_bottleneck_gave(compose: Compose) -> None:
     built = build(compose("constraint.bottleneck.size=8"))
-    shown = choices(built.module.hparams, built.net.model.latent_dim)
+    shown = select_choices(built.module.hparams, built.net.model.latent_dim)
     assert shown["latent_dim"] == 8

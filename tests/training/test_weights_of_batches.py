@@ -78,7 +78,7 @@ def test_the_weights_of_a_step_are_each_rows_share(
         for number, share in enumerate(
             EpochBatches(n, size, training=True, rank=rank, world=world)
         ):
-            weight = module.weight_of(share, number)  # type: ignore[arg-type]
+            weight = module.weigh(share, number)  # type: ignore[arg-type]
             rows = len(range(rank, share.total, world))
             counted[number // together] += weight / world / together
             assert (weight == 0) == (rows == 0)

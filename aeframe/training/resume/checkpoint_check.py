@@ -22,7 +22,7 @@ from aeframe.runs.checkpoint import LEFT, MOST_BACK, Saved, state_in
 from aeframe.runs.layout import BEST, CHECKPOINTS, LAST, PREVIOUS
 from aeframe.runs.saved_network import with_floats
 from aeframe.training.divergence import PLANNED, RATES
-from aeframe.training.learning_rates import CYCLED, lengths_in
+from aeframe.training.learning_rates import CYCLED, find_lengths
 from aeframe.training.module import AutoencoderModule
 
 VARYING = (
@@ -138,7 +138,7 @@ def _check_optimizer(states: Any, schedules: Any, module: AutoencoderModule) -> 
     if not isinstance(schedules, list) or len(schedules) != int(scheduler is not None):
         raise UnfitError("lr_schedulers holds other schedulers")
     if scheduler is not None:  # of the length that it had, which the new configuration may change
-        lengths = lengths_in(schedules[0], scheduler.state_dict())
+        lengths = find_lengths(schedules[0], scheduler.state_dict())
         _, scheduler = module.optimizer_and_schedule(weights, lengths)
         check_like(scheduler.state_dict(), schedules[0], "lr_schedulers", fixed=True)
     like = optimizer.state_dict()

@@ -17,7 +17,7 @@ from aeframe.core.process import get_command
 from aeframe.runs.checkpoint import Saved, state_in
 from aeframe.runs.layout import LAST
 from aeframe.runs.origin import with_data_found
-from aeframe.training.schedule_lengths import LENGTHS, stretched
+from aeframe.training.schedule_lengths import LENGTHS, stretch_lengths
 
 HARMLESS = (
     "resume",
@@ -68,7 +68,7 @@ def with_overrides(saved: Saved, words: Sequence[str], given: Mapping[str, Any])
         raise ConfigError(wrong)
     if as_mapping(node.get("scheduler")):
         typed = {key_of(word) for word in words}
-        node["scheduler"] = stretched(
+        node["scheduler"] = stretch_lengths(
             node["scheduler"], saved, as_mapping(node.get("trainer")), typed
         )
     return node

@@ -1,4 +1,4 @@
-"""How torch computes in this process: on how many threads, with which rounding, compiled or not."""
+"""Settings of torch in this process: threads, rounding, compilation, memory."""
 
 from __future__ import annotations
 
@@ -20,24 +20,23 @@ from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.models import Autoencoder
 from aeframe.networks import linear_layers
 
-# floating-point operations of a batch's forward pass: with fewer, threads wait more than they help
+# floating-point operations in the forward pass of a batch; below this, one thread is faster than several
 SMALL = 2**25
-# multiplications of a batch with a linear layer's weights, on the average: with fewer, oneDNN's calls take
-# more time than its products save
+# multiplications of a batch with a linear layer's weights, on average; below this, MKL is faster than oneDNN
 WIDE = 2**24
-# the same, of all ranks together, so that these round alike: with fewer, bfloat16 takes more time than it
-# saves (avx512_bf16, 32 to 1,024 rows)
+# the same for all ranks together, so that they round alike; below this, float32 is faster than bfloat16
+# (avx512_bf16, 32 to 1,024 rows)
 NARROW = 2**21
 THREADS = "OMP_NUM_THREADS"
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
 @contextmanager
-def computing(threads: int, rounding: str) -> Iterator[None]:
-    """Compute like this for a while. rounding: see torch.set_float32_matmul_precision."""
+def set_computing(threads: int, rounding: str) -> Iterator[None]:
+    """Set threads and rounding within a context. rounding: see torch.set_float32_matmul_precision."""
     before = torch.get_num_threads(), torch.get_float32_matmul_precision()
     variable = os.environ.get(THREADS)
-    # for the other ranks, too; without it Lightning sets a number of its own
+    # other ranks read it; without it Lightning would set another number
     os.environ[THREADS] = str(threads)
     torch.set_num_threads(threads)
     torch.set_float32_matmul_precision(rounding)
@@ -52,33 +51,32 @@ def computing(threads: int, rounding: str) -> Iterator[None]:
             os.environ[THREADS] = variable
 
 
-def computing_for(
+def set_computing_for(
     hardware: Hardware,
     precision: str | None,
     model: Autoencoder,
     batch_size: int,
     jobs: int,
 ) -> AbstractContextManager[None]:
-    """Compute as a model of this size wants it for a while. jobs: how many of a sweep run at once."""
+    """Set threads and rounding for a model of this size. jobs: of a sweep that run at once."""
     devices = hardware.devices
     processes = devices if isinstance(devices, int) else 1
-    threads = threads_for(hardware.threads, model, batch_size, processes=processes, jobs=jobs)
-    rounding = rounding_for(precision, model, batch_size, accelerator=hardware.accelerator)
-    return computing(threads, rounding)
+    threads = count_threads(hardware.threads, model, batch_size, processes=processes, jobs=jobs)
+    rounding = choose_rounding(precision, model, batch_size, accelerator=hardware.accelerator)
+    return set_computing(threads, rounding)
 
 
-def threads_for(
+def count_threads(
     wanted: int | Literal["auto"], model: Autoencoder, batch_size: int, *, processes: int, jobs: int
 ) -> int:
-    """How many threads the CPU works on a model with.
+    """Count the CPU threads for a model.
 
-    It depends on nothing that is measured: sums on another number of threads are rounded otherwise.
-    processes: of this run on this machine. jobs: of a sweep that run at once. A launcher may have given
-    each of them its share of the cores before, which is then kept.
+    Nothing is measured, because the number of threads changes how sums are rounded. processes: of this run
+    on this machine. jobs: of a sweep that run at once. A lower number set by a launcher is kept.
     """
     if wanted != "auto":
         return wanted
-    if batch_size * operations(model) < SMALL:
+    if batch_size * count_operations(model) < SMALL:
         return 1
     cores = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -86,14 +84,14 @@ def threads_for(
     return max(1, min(torch.get_num_threads(), cores // (processes * jobs)))
 
 
-def rounding_for(
+def choose_rounding(
     precision: str | None, model: nn.Module, batch_size: int, *, accelerator: str
 ) -> str:
-    """How far torch may round matrix products in this precision, a key of `trainer`.
+    """Choose how torch rounds matrix products. precision: a key of `trainer`.
 
-    `medium` also has oneDNN make them instead of MKL, which does not know AMD's processors: wide networks
-    take 8 % less time for a step on Zen 4, and 40 % less on Zen 5. That is done for float32, too, where
-    nothing is rounded by it.
+    `medium` also selects oneDNN instead of MKL, which is slow on AMD's processors: steps of wide networks
+    take 8 % less time on Zen 4, and 40 % less on Zen 5. It is chosen for float32, too, if it rounds nothing
+    there.
     """
     if precision in MATMUL:
         return precision
@@ -106,8 +104,9 @@ def rounding_for(
 def keep_narrow_layers_exact(
     precision: str | None, model: nn.Module, batch_size: int, *, accelerator: str
 ) -> None:
-    """Let `bf16-mixed` on a CPU leave those linear layers in float32 that would take longer in bfloat16, up
-    to twice as long.
+    """Keep narrow linear layers in float32 with `bf16-mixed` on a CPU.
+
+    In bfloat16 they would take up to twice as long.
     """
     if precision != "bf16-mixed" or accelerator != "cpu":
         return
@@ -117,7 +116,7 @@ def keep_narrow_layers_exact(
 
 
 class _InFloat32:
-    """A layer's forward pass that autocast leaves alone."""
+    """Forward pass of a layer in float32, without autocast."""
 
     def __init__(self, forward: Callable[[Tensor], Tensor]) -> None:
         self.forward = forward
@@ -128,14 +127,14 @@ class _InFloat32:
 
 
 def _is_amd() -> bool:
-    with suppress(OSError):  # other systems say it elsewhere
+    with suppress(OSError):  # other systems have no such file
         return "AuthenticAMD" in Path("/proc/cpuinfo").read_text()
     return False
 
 
 @cache
 def _medium_is_exact() -> bool:
-    """Whether oneDNN has no products of rounded numbers on this processor: it has with AMX, for one."""
+    """Check whether `medium` rounds nothing on this processor; with AMX, for example, it does."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("medium")
     x = torch.full((128, 512), 1 + 2.0**-20)
@@ -145,8 +144,8 @@ def _medium_is_exact() -> bool:
 
 
 @torch.no_grad()
-def operations(model: Autoencoder) -> int:
-    """Floating-point operations of one sample's way through encoder and decoder."""
+def count_operations(model: Autoencoder) -> int:
+    """Count the floating-point operations of encoder and decoder for one sample."""
     weight = next(model.parameters())
     counter, training = FlopCounterMode(display=False), model.training
     model.eval()
@@ -156,19 +155,19 @@ def operations(model: Autoencoder) -> int:
     return counter.get_total_flops()
 
 
-def parallel_jobs(launcher: Any) -> int:
-    """How many jobs of a sweep run at once, from Hydra's launcher: joblib's n_jobs, -1 for all cores."""
+def count_parallel_jobs(launcher: Any) -> int:
+    """Count the jobs of a sweep that run at once, from Hydra's launcher (n_jobs=-1: one for each core)."""
     jobs = launcher.get("n_jobs") or 1
     return os.cpu_count() or 1 if jobs < 0 else int(jobs)
 
 
 @contextmanager
-def without_denormals() -> Iterator[None]:
-    """Let numbers below 1e-38 be 0 for a while, on the CPU.
+def flush_denormals() -> Iterator[None]:
+    """Treat numbers below 1e-38 as 0 on the CPU, within a context.
 
-    Adam's averages of units that have died away become such numbers after a thousand steps, with which the
-    processor takes many times as long: a whole step of a small network half as long again. Threads have
-    it from the one that starts them: enter this before anything is computed.
+    Adam's averages of dead units become so small after a thousand steps. They slow the processor down: a
+    step of a small network takes 1.5 times as long. Threads inherit the setting, so enter the context
+    before any computation.
     """
     torch.set_flush_denormal(True)
     try:
@@ -178,19 +177,19 @@ def without_denormals() -> Iterator[None]:
 
 
 def keep_freed_memory() -> None:
-    """Let the allocator keep what a step frees for the next one.
+    """Keep memory that a step frees for the next step.
 
-    Else it goes back to the system, and each page is cleared and mapped anew: 3 to 10 % of a step.
+    Otherwise the system takes it back and clears and maps each page again: 3 to 10 % of a step.
     """
     with suppress(OSError, AttributeError):  # other systems have other allocators
         libc = ctypes.CDLL("libc.so.6")
         libc.mallopt(M_TRIM_THRESHOLD, 2**28)
-        libc.mallopt(M_MMAP_THRESHOLD, 2**25)  # larger blocks are given back
+        libc.mallopt(M_MMAP_THRESHOLD, 2**25)  # larger blocks go back to the system
 
 
 def compile_network(net: ConstrainedAutoencoder) -> None:
-    """Let torch.compile translate the passes through the layers when they are first used."""
-    torch.compiler.reset()  # other jobs of this process may have used up what torch translates of a function
+    """Compile encoder and decoder with torch.compile, at their first use."""
+    torch.compiler.reset()  # other jobs of this process may have reached torch's limit of compilations
     model: Any = net.model
     model.write_code = torch.compile(model.write_code)
     model.decoder.compile()

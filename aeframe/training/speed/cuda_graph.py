@@ -1,4 +1,4 @@
-"""An optimizer step as a CUDA graph: the device repeats it without waiting for Python."""
+"""Optimizer steps as a CUDA graph, which the device repeats without waiting for Python."""
 
 from __future__ import annotations
 
@@ -26,32 +26,32 @@ from aeframe.training.module import AutoencoderModule
 WARM_UP = 3  # steps on the side stream before the capture, as torch's notes on CUDA graphs advise
 
 
-def graph_for(module: AutoencoderModule, lightnings: str | None) -> Graph | None:
-    """What takes a module's steps as a graph; None, and one line that says why, where that cannot be.
+def make_graph(module: AutoencoderModule, lightnings: str | None) -> Graph | None:
+    """Make the graph of a module's steps. Returns None, and prints why, if there can be none.
 
-    lightnings: why all steps are Lightning's own, if they are.
+    lightnings: the reason if Lightning takes all steps itself.
     """
     why = lightnings and f"all steps are Lightning's own ({lightnings})"
-    why = why or _obstacle(module.net, module.trainer)
+    why = why or _find_obstacle(module.net, module.trainer)
     if why is None:
         return Graph(module)
-    say(f"{why}; steps are taken one by one")
+    print_line(f"{why}; steps are taken one by one")
     return None
 
 
-def say(what: str) -> None:
-    """Tell it in one line, for all processes."""
+def print_line(what: str) -> None:
+    """Print one line, on the first rank alone."""
     if is_first_process():
         print(f"trainer.cuda_graph: {what}", file=sys.stderr)
 
 
-def _obstacle(net: ConstrainedAutoencoder, trainer: pl.Trainer) -> str | None:
-    """Why a step cannot be repeated as it is, as far as that is known before one is taken."""
+def _find_obstacle(net: ConstrainedAutoencoder, trainer: pl.Trainer) -> str | None:
+    """Find a reason, known before the first step, why steps cannot be repeated."""
     optimizer = trainer.optimizers[0]
     name = type(optimizer).__name__
     obstacles = {
         "training is on no CUDA device": not _is_cuda(trainer.strategy.root_device),
-        "network.dropout draws from the global stream": _drops(net),
+        "network.dropout draws from the global stream": _has_dropout(net),
         "scheduler.interval=step changes the learning rate at each step": any(
             c.interval == "step" for c in trainer.lr_scheduler_configs
         ),
@@ -66,12 +66,12 @@ def _is_cuda(device: torch.device) -> bool:
     return device.type == "cuda"
 
 
-def _drops(net: nn.Module) -> bool:
+def _has_dropout(net: nn.Module) -> bool:
     return any(isinstance(layer, nn.Dropout) for layer in net.modules())
 
 
 def _refuse_to_wait() -> None:
-    """Let whatever would wait for the device raise a RuntimeError."""
+    """Make torch raise a RuntimeError instead of waiting for the device."""
     with warnings.catch_warnings(action="ignore", category=UserWarning):  # "a prototype feature"
         torch.cuda.set_sync_debug_mode("error")
 
@@ -81,7 +81,7 @@ class _ClockWasRead(Exception):  # noqa: N818
 
 
 class _Unreadable(Clock):
-    """Says when somebody wants to know how far training is."""
+    """Clock that raises _ClockWasRead."""
 
     def _refuse(self, *_: Any) -> NoReturn:
         raise _ClockWasRead
@@ -92,12 +92,12 @@ class _Unreadable(Clock):
 
 
 class Graph:
-    """Takes steps: the first ones on a stream of its own, the others by repeating one that was captured.
+    """Graph of a step: the first steps run on a side stream, all others repeat a captured one.
 
-    Batches of another size and steps whose values are logged are left to the usual way. A capture makes
-    the optimizer's numbers constants: after each change of the learning rate, such as once an epoch, a
-    step is captured anew. As a tensor on the device the rate could change without that, but would be
-    rounded otherwise than in the usual way.
+    Batches of another size and steps that are logged are taken without the graph. In a capture the
+    optimizer's numbers are constants, so a step is captured again after each change of the learning rate,
+    for example in each epoch. A rate in a tensor could change without a new capture, but would be rounded
+    differently.
     """
 
     def __init__(self, module: AutoencoderModule) -> None:
@@ -105,18 +105,18 @@ class Graph:
         self.generators = Generators()
         self.noise = KeptNoise(self.generators)
         self.side = torch.cuda.Stream(module.device)
-        self.x: Tensor | None = None  # the place of each step's batch
+        self.x: Tensor | None = None  # input of the graph, into which each batch is copied
         self.warmed_up = 0
         self.captured: torch.cuda.CUDAGraph | None = None
         self.constants = self._numbers()
 
     def suits(self, batch: Batch, step: int) -> bool:
-        """Whether a step on this batch, after `step` steps, can be taken so."""
+        """Check whether the graph can take a step on this batch, after `step` steps."""
         fits = self.x is None or batch.x.shape == self.x.shape
-        return fits and not self.module.logs(step)
+        return fits and not self.module.is_logged(step)
 
     def step(self, batch: Batch, *key: int | str) -> str | None:
-        """Take one, or say why none can be: then nothing has changed. key: of its random numbers."""
+        """Take a step, or change nothing and return the reason. key: of its random numbers."""
         if self.x is None:
             self.x = batch.x.clone()
             if why := self._probe(*key):
@@ -129,13 +129,13 @@ class Graph:
         return None
 
     def _probe(self, *key: int | str) -> str | None:
-        """What makes a step another one than its repetition, if anything does. Changes nothing."""
+        """Find a reason why a repeated step would differ from a normal one. Changes nothing."""
         net = self.module.net
         self.generators.seed(*key)
         buffers = [(buffer, buffer.clone()) for buffer in net.buffers()]
-        before = {part: _held(part) for part in net.modules()}
+        before = {part: _list_contents(part) for part in net.modules()}
         try:
-            return self._hindrance() or _kept(before)
+            return self._hindrance() or _find_new_contents(before)
         finally:
             for part, (attributes, named) in before.items():
                 vars(part).update(attributes)
@@ -144,12 +144,12 @@ class Graph:
                 buffer.copy_(value)
 
     def _hindrance(self) -> str | None:
-        """What a step without its end does that cannot be captured, or would be made a constant."""
+        """Find an operation of a step that cannot be captured, or that would become a constant."""
         net, mode = self.module.net, torch.cuda.get_sync_debug_mode()
         clock = net.clock
         net.set_clock(_Unreadable())
         try:
-            _refuse_to_wait()  # within a capture it would leave torch in disorder
+            _refuse_to_wait()  # within a capture, a wait would leave torch in an invalid state
             self._differentiate()
         except _ClockWasRead:
             return "a schedule changes the loss at each step"
@@ -164,7 +164,7 @@ class Graph:
         return None
 
     def _warm_up(self, *key: int | str) -> None:
-        """Take a step on the stream that will be captured, in turn with all others."""
+        """Take a step on the side stream, between the others."""
         self.generators.seed(*key)
         self.side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self.side):
@@ -175,13 +175,13 @@ class Graph:
     def _repeat(self, *key: int | str) -> None:
         numbers = self._numbers()
         if self.captured is None or self.constants != numbers:
-            self.captured = None  # its memory goes before that of the next is taken
+            self.captured = None  # frees its memory before the next one takes more
             self.captured, self.constants = self._capture(), numbers
         self.generators.seed(*key)
         self.captured.replay()
 
     def _numbers(self) -> list[dict[str, Any]]:
-        """What of the optimizer a capture makes constants."""
+        """Return the optimizer's options, which are constants in a capture."""
         return [
             {k: v for k, v in group.items() if k != "params"}
             for group in self.optimizer.param_groups
@@ -230,20 +230,22 @@ class Graph:
         module = self.module
         assert self.x is not None
         with module.trainer.precision_plugin.train_step_context():
-            loss = module.observed(self.x, self.noise).loss
+            loss = module.observe(self.x, self.noise).loss
         module.differentiate(loss, self.optimizer)
 
 
-def _held(part: nn.Module) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What a module holds, and its buffers."""
+def _list_contents(part: nn.Module) -> tuple[dict[str, Any], dict[str, Any]]:
+    """List the attributes and buffers of a module."""
     # private: named_buffers() leaves out those that are None
     return dict(vars(part)), dict(part._buffers)
 
 
-def _kept(before: dict[nn.Module, tuple[dict[str, Any], dict[str, Any]]]) -> str | None:
-    """What a module holds now that it did not hold before."""
+def _find_new_contents(
+    before: dict[nn.Module, tuple[dict[str, Any], dict[str, Any]]],
+) -> str | None:
+    """Find a module whose attributes or buffers are other objects than before."""
     for part, held in before.items():
-        for old, new in zip(held, _held(part), strict=True):
+        for old, new in zip(held, _list_contents(part), strict=True):
             if old.keys() != new.keys() or any(new[key] is not old[key] for key in new):
                 return f"{type(part).__name__} keeps something new in each step"
     return None

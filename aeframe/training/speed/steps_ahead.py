@@ -1,4 +1,4 @@
-"""Optimizer steps between two of Lightning's, whose own work takes as long as a small network's step."""
+"""Optimizer steps between two of Lightning's, which take twice as long for a small network."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from torch.optim import Optimizer
 from aeframe.data import Batch
 from aeframe.training.lightning_adapter import EpochLoop
 from aeframe.training.module import AutoencoderModule
-from aeframe.training.speed.cuda_graph import Graph, graph_for, say
+from aeframe.training.speed.cuda_graph import Graph, make_graph, print_line
 
 
 class StepsAhead(pl.Callback):
-    """After each step that Lightning takes, further ones are taken until `steps` are done.
+    """Callback that takes further optimizer steps after each step of Lightning's, until `steps` are done.
 
-    They are the steps that Lightning would take next, in their order, and all that it counts is counted:
-    weights, schedules, logged values, checkpoints and limits are the same at every pace. What Lightning
-    has to see is left to it: the last batch of an epoch or before a validation, the last step of all.
-    Its callbacks wait until the steps are done, so that `max_time` may be overrun by so much.
+    They are the steps that Lightning would take next, in the same order, with the same counts. Weights,
+    schedules, logged values, checkpoints and limits do not depend on `steps`. Lightning itself takes the
+    last step of an epoch, of training, and before a validation. Other callbacks wait until the steps are
+    done, so training may exceed `max_time` by that time.
 
-    steps: in one call of Lightning's; `auto`: as many as fit into `interval` seconds. graph: whether they
-    are taken as a CUDA graph where that can be done.
+    steps: in one call of Lightning's; `auto`: as many as fit into `interval` seconds. graph: whether to
+    take them as a CUDA graph if possible.
     """
 
     interval = 0.5
@@ -42,11 +42,11 @@ class StepsAhead(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, AutoencoderModule)
         lightnings = self._lightnings(trainer)
-        self._graph = graph_for(pl_module, lightnings) if self._wants_graph else None
+        self._graph = make_graph(pl_module, lightnings) if self._wants_graph else None
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self._graph is not None and self._graph.captured is None:
-            say(
+            print_line(
                 "no step was repeated: all were logged (trainer.log_every_n_steps), Lightning's own "
                 "(trainer.steps_per_call) or the first few"
             )
@@ -85,7 +85,7 @@ class StepsAhead(pl.Callback):
             latest, before, done = now - before, now, done + 1
 
     def repeats(self, batch: Batch, step: int, *key: int | str) -> bool:
-        """Take a step after `step` steps by the graph, and say whether that could be done.
+        """Take a step by the graph, after `step` steps. Returns whether that was possible.
 
         key: of its random numbers.
         """
@@ -93,7 +93,7 @@ class StepsAhead(pl.Callback):
         if graph is None or not graph.suits(batch, step):
             return False
         if why := graph.step(batch, *key):
-            say(f"{why}; steps are taken one by one")
+            print_line(f"{why}; steps are taken one by one")
             self._graph = None
         return why is None
 
@@ -101,12 +101,12 @@ class StepsAhead(pl.Callback):
         return seconds < self.interval if self.steps == "auto" else done < self.steps
 
     def _lightnings(self, trainer: pl.Trainer) -> str | None:
-        """Why all steps are Lightning's own, if they are."""
+        """Find the key for which Lightning takes all steps itself, if there is one."""
         return "trainer.steps_per_call=1" if self.steps == 1 else needs_lightning(trainer)
 
 
 def needs_lightning(trainer: pl.Trainer) -> str | None:
-    """What makes a step more than backward() and step() on one device, or has somebody look on."""
+    """Find the key that makes a step more than backward() and step() on one device, if there is one."""
     optimizer = trainer.optimizers[0]
     closure = inspect.signature(optimizer.step).parameters.get("closure")
     plain = closure is not None and closure.default is None
@@ -120,7 +120,7 @@ def needs_lightning(trainer: pl.Trainer) -> str | None:
         "trainer.profiler": not isinstance(trainer.profiler, PassThroughProfiler),  # type: ignore[attr-defined]
         f"optimizer {type(optimizer).__name__}": not plain
         or type(optimizer).zero_grad is not Optimizer.zero_grad,
-        # Lightning updates these after a validation, which it would do after the steps ahead
+        # Lightning updates these after a validation, which would be after the steps ahead
         "scheduler.interval=step": any(
             c.reduce_on_plateau and c.interval == "step" for c in trainer.lr_scheduler_configs
         ),
@@ -129,10 +129,7 @@ def needs_lightning(trainer: pl.Trainer) -> str | None:
 
 
 class _Ahead:
-    """Steps as Lightning takes them, with all that it counts (in private attributes).
-
-    What does not change between them is looked up once.
-    """
+    """Steps as Lightning takes them, with all its counts. Lookups that do not change are made once."""
 
     def __init__(self, module: AutoencoderModule, owner: StepsAhead) -> None:
         self.module, self.trainer, self.owner = module, module.trainer, owner
@@ -140,7 +137,7 @@ class _Ahead:
         self.batches = self.loop.batch_progress
         self.optimizer, self.steps = self.trainer.optimizers[0], self.trainer.global_step
         plugin = self.trainer.precision_plugin
-        plain = type(plugin) is Precision  # whose context is none, but takes its time
+        plain = type(plugin) is Precision  # its context does nothing, but takes time
         self.context = nullcontext if plain else plugin.train_step_context
         counted = self.loop.automatic_optimization.optim_progress.optimizer
         self.counter, self.zeroed = counted.step, counted.zero_grad
@@ -151,19 +148,19 @@ class _Ahead:
         self.validates_every = every if isinstance(every, int) else sys.maxsize
 
     def is_free(self) -> bool:
-        """Whether Lightning has nothing to do, after this batch and the next, but to go on."""
+        """Check that Lightning has nothing else to do after this batch and the next."""
         trainer, seen = self.trainer, self.batches.current.ready
         last = seen + 1 >= trainer.num_training_batches or 0 <= trainer.max_steps <= self.steps + 1
         validates = 0 in (seen % self.validates_every, (seen + 1) % self.validates_every)
         return not (last or validates or trainer.should_stop or self.is_interrupted())
 
     def is_interrupted(self) -> bool:
-        """Whether a signal waits for the steps to end."""
+        """Check whether a signal waits for the steps to end."""
         loop = self.loop
         return isinstance(loop, EpochLoop) and bool(loop.last.signals.received)
 
     def step(self) -> None:
-        """Take one."""
+        """Take one step."""
         module, loop, batches, optimizer = self.module, self.loop, self.batches, self.optimizer
         batch, _, _ = next(self.fetcher)
         if batch.x.device != self.device:
