@@ -38,7 +38,7 @@ def _is_over(timer: Timer) -> bool:
 def explain_end(trainer: pl.Trainer, end: Clock, limit: str | None) -> list[str]:
     """Explain why training ended, unless by the number of epochs or steps. limit: of time."""
     callbacks: Iterable[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
-    said = [c.said for c in callbacks if isinstance(c, Until | EarlyStopping)]
+    messages = [c.message for c in callbacks if isinstance(c, Until | EarlyStopping)]
     if "trainer.max_time" in list_limits(trainer, end):
-        said.append(f"Stopped by trainer.max_time={limit}, in epoch {count_epochs(end)}.")
-    return [text for text in said if text is not None]
+        messages.append(f"Stopped by trainer.max_time={limit}, in epoch {count_epochs(end)}.")
+    return [text for text in messages if text is not None]

@@ -28,7 +28,7 @@ class Until(pl.Callback):
         return self.wanted.metric is not None
 
     @property
-    def said(self) -> str | None:
+    def message(self) -> str | None:
         """Sentence that says whether the level was reached; None if no level was wanted."""
         if self.reached is None:
             return None
@@ -70,7 +70,7 @@ class EarlyStopping(pl.callbacks.EarlyStopping):
         self.stopped = False
 
     @property
-    def said(self) -> str | None:
+    def message(self) -> str | None:
         """Sentence that explains the stop; None if something else ended training."""
         if not self.stopped:
             return None

@@ -265,7 +265,7 @@ def test_patience_before_min_epochs_ends_nothing(compose: Compose, least: int, e
     fitted = Fitted(compose, *patience, "early_stopping.min_delta=100")
     assert fitted.epochs == ended
     (stopping,) = [c for c in fitted.built.callbacks if hasattr(c, "stopped")]
-    assert stopping.said == "Stopped early: val/mse had not improved in 2 validations."
+    assert stopping.message == "Stopped early: val/mse had not improved in 2 validations."
 
 
 def test_what_improves_again_before_min_epochs_goes_on(compose: Compose) -> None:
