@@ -11,7 +11,7 @@ Count = Annotated[int, AtLeast(1)]
 Share = Annotated[float, Above(0), AtMost(1)]
 Precision = Literal["32-true", "high", "medium", "bf16-mixed", "16-mixed", "64-true"]
 MATMUL = ("high", "medium")
-"""Of torch.set_float32_matmul_precision; `highest` belongs to all other precisions."""
+"""Values of torch.set_float32_matmul_precision. All other precisions use `highest`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,13 +82,14 @@ class DashboardOptions:
     every_n_epochs: how often they are drawn at first; later whenever the number of epochs has grown by
     half, and at the end.
 
-    Each of the others is a part that can be turned off, and is drawn where it means something:
+    Each of the others turns a part off. A part is drawn only where it has a meaning:
     reconstructions: input, corrupted input, reconstruction and error of the same samples each time.
     extremes: the same of the samples that are reconstructed worst and best. corruptions: each of several
-    alone, with its restoration. filters: weights of the first and the last layer.
-    samples, traversal, interpolation, kl: of a code with a posterior: images from the prior, what each unit
-    changes, what lies between two samples, and how many nats each unit takes.
-    units: of a sparse code, the most used units with what excites each most, and how often all are active.
+    alone, with its reconstruction. filters: weights of the first and the last layer.
+    samples, traversal, interpolation, kl: for a code with a posterior: images from the prior, the effect of
+    each unit, images between two samples, and the nats of each unit.
+    units: for a sparse code, the most used units with the samples that activate each most, and how often all
+    are active.
     code: histograms of its values. projection: its principal components and, of a long training, t-SNE,
     coloured by label. projector: files for TensorBoard's projector. text: configuration, command, results.
     """

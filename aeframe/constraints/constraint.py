@@ -59,8 +59,8 @@ class Data:
     """Facts about the data that a constraint is attached with: the normalised range, training samples per
     epoch, and one batch of training inputs, [B, *shape].
 
-    whole_layers: whether all has to go through the layers' own forward pass, because a term of the loss is
-    itself a derivative of the code, or because weights are sharded.
+    whole_layers: every computation must use the layers' own forward pass, because a term of the loss is a
+    derivative of the code, or because weights are sharded.
     """
 
     low: float
@@ -91,10 +91,10 @@ class Constraint(Part, nn.Module):
     In a training step the hooks are called in this order: `corrupt` the input x [B, *shape], `constrain` and
     `perturb` its code [B, m], `penalty`, `observe`, and `before_step` and `after_step` of the optimizer.
     Outside training only `constrain` is called, and `penalty` in validation.
-    Random numbers come from the noise that a hook is given. Schedules are attributes, where it is looked up
-    whether they have ended, and are asked with a hook's clock.
-    Everything that a constraint counts is a buffer, so that it is saved, and is only changed by
-    `observe` and `after_step`, never by `constrain` or `penalty`.
+    Random numbers come from the noise that a hook is given. Schedules are attributes, so that their end is
+    found; call them with a hook's clock.
+    A constraint keeps its statistics in buffers, so that they are saved. Only `observe` and `after_step`
+    change them, never `constrain` or `penalty`.
     """
 
     trades: ClassVar[tuple[str, ...]] = ()
@@ -190,8 +190,8 @@ class Constraint(Part, nn.Module):
 class Penalty(Constraint):
     """The base of constraints that add `weight * penalty` to the loss. weight: a number or a schedule.
 
-    relative: whether the weight counts shares of the loss that the data's mean leaves, and not nats
-    (Likelihood.left_by_mean). Then one weight suits data of every scale and size.
+    relative: the weight is in shares of the loss that the data's mean leaves (Likelihood.left_by_mean), not
+    in nats. Then one weight suits data of every scale and size.
     """
 
     gives = frozenset({"penalty"})

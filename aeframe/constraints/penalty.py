@@ -31,8 +31,8 @@ class L1(Penalty):
     """The penalty weight * sum_j |h_j|, in a form in which shrinking the code and growing the decoder
     gains nothing.
 
-    form: `norm_weighted` counts each unit by the norm of what the decoder makes of it, the j-th column
-    of d output / d h: exact for a linear decoder, for others estimated without bias;
+    form: `norm_weighted` weighs each unit by the norm of the j-th column of d output / d h: exact for a
+    linear decoder, estimated without bias for others;
     `unit_norm` keeps the columns of a linear decoder at norm 1 after each step.
     """
 

@@ -25,7 +25,7 @@ class _Revival(Constraint):
     """The base of constraints that revive units. It counts the samples since each unit was last active,
     over all ranks.
 
-    after: a unit is dead that was inactive for so many epochs of the data at hand.
+    after: epochs without activity after which a unit is dead.
     """
 
     needs = frozenset({"deterministic code", "sparsity"})
@@ -98,9 +98,9 @@ class Resampling(_Revival):
     """Re-initialises dead units every `every` epochs (after Bricken et al. 2023), at most one for every
     fourth sample of a batch: more at once would undo what has been learned.
 
-    With one linear layer each way they point at what the batch's worst reconstructions missed, else in
-    random directions. Their encoder rows, biases and thresholds are as large as the live units' on
-    average, and the optimizer forgets what it knew of them, and of them only.
+    With one linear layer each way they point at the errors of the batch's worst reconstructions, else in
+    random directions. Their encoder rows, biases and thresholds are as large as the live units' on average.
+    The optimizer's memory of these units is cleared.
     """
 
     needs = frozenset({"whole weights", "own weights"})
@@ -144,7 +144,7 @@ def new_directions(
 ) -> tuple[Tensor, Tensor]:
     """Return unit vectors for encoder rows [count, in] and decoder columns [count, out], all different.
 
-    missed: what the reconstruction of each sample of the global batch missed, [n >= count, out].
+    missed: the error of each sample's reconstruction in the global batch, [n >= count, out].
     """
     rows, columns = model.writes_code.in_features, model.decoder.dictionary.shape[0]
     if rows == columns == missed.shape[1]:

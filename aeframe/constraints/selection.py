@@ -29,8 +29,8 @@ class TopK(_Selection):
 
     Largest by signed value. Exactly k are kept, ties broken by position; of a rectified code fewer may
     be above zero.
-    read: whether encoder and decoder are trained through `all` units, or only through the `active` ones,
-    with the same result in a time that hardly depends on how many rest; `auto`: by size.
+    read: train encoder and decoder through `all` units, or only through the `active` ones. The result is the
+    same, and the time then hardly depends on the number of dormant units. `auto` chooses by size.
     """
 
     trades = ("k",)

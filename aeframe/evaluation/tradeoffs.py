@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class Trade:
     """Error and price of a run, from its validation.
 
-    keys: that trade one for the other. error, price: what these are called; and their values, of which less
+    keys: options that trade one for the other. error, price: names of the two metrics. values: theirs, less
     is better.
     """
 

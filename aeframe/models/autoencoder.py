@@ -37,9 +37,9 @@ class Code(NamedTuple):
     """An encoder's output.
 
     pre: the encoder's output before any activation, [B, m].
-    value: what the decoder reads, [B, m]; [k * B, m] when k samples are drawn, sample by sample. It is
+    value: the decoder's input, [B, m]; [k * B, m] when k samples are drawn, sample by sample. It is
     `stored`, or follows from `kept`, the few active units, or from `pre`, which may be `rectified`.
-    features: what the encoder's last layer read, [B, in], where that is known.
+    features: the input of the encoder's last layer, [B, in], if known.
     floor: a unit whose value is not above it is dormant.
     in_unit_interval: the values lie in (0, 1).
     posterior: of a variational model.
@@ -98,7 +98,7 @@ class Term(NamedTuple):
 class Output(NamedTuple):
     """The result of one pass through the model.
 
-    x: the clean target. corrupted: what the encoder saw. mask: the corrupted elements (bool), or None.
+    x: the clean target. corrupted: the encoder's input. mask: the corrupted elements (bool), or None.
     parameters: the decoder's output; mean: from them to the reconstruction. terms: the loss by name.
     All images are [B, *shape] in normalised units.
     """
@@ -126,7 +126,7 @@ class Output(NamedTuple):
 class Setting(NamedTuple):
     """The parts that the framework passes to every variant.
 
-    network: builds encoder and decoder. likelihood: what the decoder's output means.
+    network: builds encoder and decoder. likelihood: gives the decoder's output its meaning.
     shape: of one sample, (C, H, W) or (D,).
     """
 

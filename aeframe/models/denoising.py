@@ -11,7 +11,7 @@ from aeframe.models.autoencoder import Autoencoder
 class Denoising(Autoencoder):
     """An autoencoder that removes the corruption of its input (Vincent et al. 2008, 2010).
 
-    The code may have any size: it is the corruption that forbids copying.
+    The code may have any size: the corruption prevents copying.
     """
 
     needs = frozenset({"corrupted input"})

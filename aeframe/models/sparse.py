@@ -22,9 +22,9 @@ errors are as large as the data; from 0.1 the first units to grow win all sample
 class Sparse(Autoencoder):
     """An autoencoder with rectified code units, most of which a constraint keeps at zero.
 
-    The encoder sees x less the training data's mean (as in Bricken et al. 2023): else all units turn
+    The encoder reads x minus the training data's mean (as in Bricken et al. 2023). Otherwise all units turn
     towards that mean, and a bright sample activates nearly all of them at once. With one linear layer
-    each way the encoder starts as the transpose of the decoder, with columns of one norm and no bias, which
+    each way the encoder starts as the transpose of the decoder, with columns of equal norm and no bias. This
     leaves fewer units dead (Gao et al. 2024, arXiv:2406.04093).
     allow_undercomplete: lifts the rule that there are more units than inputs.
     """

@@ -13,7 +13,7 @@ from aeframe.models.autoencoder import Autoencoder, Setting, Units
 class Undercomplete(Autoencoder):
     """An autoencoder whose layers narrow to the code and widen from it (Hinton & Salakhutdinov 2006).
 
-    allow_overcomplete: lifts both size rules, to see what a network does that nothing constrains.
+    allow_overcomplete: lifts both size rules, to study a network without any constraint.
     """
 
     def __init__(

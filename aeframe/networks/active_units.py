@@ -40,7 +40,7 @@ def read_active(layer: nn.Linear, active: Active) -> Tensor:
 def write_active(layer: nn.Linear, features: Tensor, output: Tensor, units: Tensor) -> Tensor:
     """Return a layer's output at these units, [B, k], with the gradients that come from them alone.
 
-    features: the layer's input [B, in]. output: what it made of it, [B, m]. Differentiable once.
+    features: the layer's input [B, in]. output: its output, [B, m]. Differentiable once.
     """
     return _Written.apply(features, layer.weight, layer.bias, output.detach(), units)
 
