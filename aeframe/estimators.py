@@ -88,11 +88,13 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             raise ValueError(str(error)) from error
         if folder is not None and (name := "a run" if holds_run(folder) else held(folder)):
             raise ValueError(f"folder={folder}: holds {name} already; give another, or None")
-        said = io.StringIO()
+        output = io.StringIO()
         with TemporaryDirectory() as scratch, isolate_rng(include_cuda=False):
             file = Path(scratch) / "x.npy"
             try:
-                with contextlib.nullcontext() if self.verbose else contextlib.redirect_stdout(said):
+                with (
+                    contextlib.nullcontext() if self.verbose else contextlib.redirect_stdout(output)
+                ):
                     run = folder or Path(scratch) / "run"
                     self.model_ = self._train(self._reshape(x), file, run)
             except UserError as error:
@@ -169,7 +171,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         from aeframe.cli.run_folders import Folders
         from aeframe.config.node import plain
 
-        said = {
+        values = {
             "network": self.network,
             "dataset.normalization": self.normalization,
             "model.latent_dim": self.latent_dim,
@@ -178,7 +180,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         if self.constraint is not None:
             names = [self.constraint] if isinstance(self.constraint, str) else self.constraint
             words.append(f"constraint=[{','.join(names)}]")
-        words += [f"{key}={value}" for key, value in said.items() if value is not None]
+        words += [f"{key}={value}" for key, value in values.items() if value is not None]
         words += [
             f"trainer.max_epochs={self.max_epochs}",
             f"seed={check_random_state(self.random_state).randint(2**31)}",

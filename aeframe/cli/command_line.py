@@ -66,10 +66,9 @@ class Command:
     @property
     def sweep(self) -> Path | None:
         """Folder of the sweep, if the command line names one."""
-        said = [w.partition("=")[2] for w in self.overrides if key_of(w) == "hydra.sweep.dir"]
-        return (
-            expand_path(unquote(said[-1]), f"hydra.sweep.dir={unquote(said[-1])}") if said else None
-        )
+        key = "hydra.sweep.dir"
+        values = [unquote(w.partition("=")[2]) for w in self.overrides if key_of(w) == key]
+        return expand_path(values[-1], f"{key}={values[-1]}") if values else None
 
     def resume_in(self, folder: Path) -> Command:
         """Return the command that resumes the run in this folder."""
@@ -208,8 +207,8 @@ def write_override(key: str, value: str) -> str:
 
 
 def _read_resume(words: Sequence[str]) -> str | None:
-    said = [w.partition("=")[2] for w in words if key_of(w) == "resume" and not w.startswith("~")]
-    return None if not said or said[-1] == "null" else unquote(said[-1])
+    values = [w.partition("=")[2] for w in words if key_of(w) == "resume" and not w.startswith("~")]
+    return None if not values or values[-1] == "null" else unquote(values[-1])
 
 
 def _force(word: str, folders: Sequence[Path]) -> str:

@@ -32,13 +32,13 @@ def list_completions(line: str, point: int) -> list[str]:
 
 def _read_choice(words: Sequence[str]) -> Choice:
     """Read the options that the words choose: all constraints, and the first option of other groups."""
-    said = Choice()
+    choice = Choice()
     for word in words:
         group, _, value = word.partition("=")
         names = re.findall(r"\w+", value)
         if group in find_groups() and names:
-            said[group] = names if group == "constraint" else names[:1]
-    return choose_options(said)
+            choice[group] = names if group == "constraint" else names[:1]
+    return choose_options(choice)
 
 
 def _list_values(key: str, value: str, node: Any) -> Iterator[str]:

@@ -60,8 +60,8 @@ def _unwritable(error: OSError, command: Command) -> UserError | MachineError:
 
 def _find_folder(command: Command) -> str:
     """Find the folder that the command writes into, as far as it says so."""
-    said = [word.partition("=")[2] for word in command.overrides if word.startswith("hydra.")]
-    return said[-1].strip("\"'") if said else "outputs"
+    folders = [word.partition("=")[2] for word in command.overrides if word.startswith("hydra.")]
+    return folders[-1].strip("\"'") if folders else "outputs"
 
 
 def _find_undecodable(command: Command) -> str:
@@ -144,7 +144,9 @@ def _no_plugin(found: re.Match[str], command: Command) -> UserError:
 
 def _no_mapping(found: re.Match[str], command: Command) -> UserError:
     where = f"{found['file']}.yaml"
-    if (key := re.search(r":\n(?P<what>.+)\n +full_key: (?P<key>\S+)", found["said"])) is not None:
+    if (
+        key := re.search(r":\n(?P<what>.+)\n +full_key: (?P<key>\S+)", found["reason"])
+    ) is not None:
         what = f"{key['key']} cannot be set this way ({key['what'].rstrip('.')})"
         return UserError(where, what, "See --cfg hydra for all keys.")
     return UserError(where, "cannot be used", "It must hold lines of KEY: VALUE.")
@@ -180,7 +182,7 @@ def _nothing(found: re.Match[str], command: Command) -> UserError:
 
 EXPLANATIONS: dict[str, Callable[[re.Match[str], Command], UserError]] = {
     r"Could not (?:find|load) 'hydra/(?P<kind>[^'/]+)/(?P<name>[^']+)'": _no_plugin,
-    r"In '(?P<file>[^']+)': \w+ raised while composing config(?P<said>(.|\n)*)": _no_mapping,
+    r"In '(?P<file>[^']+)': \w+ raised while composing config(?P<reason>(.|\n)*)": _no_mapping,
     r"Primary config module 'aeframe\.(?:cli\.)?(?P<name>[^']+)' not found": _no_path,
     r"Could not (?:find|load) '(?P<group>[^'/]+)/(?P<option>[^']+)'": lambda found, command: (
         no_option(found["group"], found["option"], command.folders)

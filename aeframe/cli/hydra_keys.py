@@ -228,12 +228,12 @@ def _read_typed(words: Sequence[str]) -> Typed:
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     own = [word for word in words if re.match(r"\+*hydra\.(launcher|sweeper|sweep|job)\.", word)]
-    said: Typed = {}
+    values: Typed = {}
     for one in OverridesParser.create().parse_overrides(own) if own else ():
         for path, value in _list_leaves(one.value()):
             key = f"{one.key_or_group}.{path.replace('/', '.')}".rstrip(".")
-            said.setdefault(key, []).append(value)
-    return said
+            values.setdefault(key, []).append(value)
+    return values
 
 
 def _list_leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:

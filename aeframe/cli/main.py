@@ -56,8 +56,8 @@ def _run_verb(argv: Sequence[str]) -> int:
         with raise_on([signal.SIGTERM]):  # deletes incomplete files
             verb.run(options)
         return 0
-    told = {"train": "train an autoencoder", **{v.name: v.summary for v in VERBS.values()}}
-    verbs = "\n".join(f"  {name:<12} {summary}" for name, summary in told.items())
+    summaries = {"train": "train an autoencoder", **{v.name: v.summary for v in VERBS.values()}}
+    verbs = "\n".join(f"  {name:<12} {summary}" for name, summary in summaries.items())
     parser = Parser(
         "aeframe",
         usage="aeframe VERB ...",
@@ -69,7 +69,7 @@ def _run_verb(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--completion", choices=SHELLS, help="print a script for the shell to evaluate"
     )
-    parser.add_argument("verb", nargs="?", choices=list(told), help=argparse.SUPPRESS)
+    parser.add_argument("verb", nargs="?", choices=list(summaries), help=argparse.SUPPRESS)
     options = parser.parse_args(argv[:2] if argv[:1] == ["--completion"] else argv[:1])
     if options.completion:
         print(write_script(options.completion), end="")

@@ -25,7 +25,7 @@ def requeue() -> str:
     if not re.fullmatch(r"[0-9]+(_[0-9]+)?", number):
         return f"Slurm does not start the job again: {number!r} is not a job number"
     try:
-        ended = subprocess.run(
+        done = subprocess.run(
             ["scontrol", "requeue", number],
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -34,7 +34,7 @@ def requeue() -> str:
         )
     except (OSError, subprocess.SubprocessError) as error:
         return f"Slurm does not start job {number} again ({describe_error(error)})"
-    if ended.returncode:
-        said = ended.stderr.strip().splitlines() or [f"scontrol ended with {ended.returncode}"]
-        return f"Slurm does not start job {number} again ({said[0]})"
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or [f"scontrol ended with {done.returncode}"]
+        return f"Slurm does not start job {number} again ({lines[0]})"
     return f"Slurm starts job {number} again"

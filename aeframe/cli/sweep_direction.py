@@ -23,11 +23,11 @@ def follow_metric(cfg: Any, words: Sequence[str]) -> None:
     sweeper = cfg.hydra.sweeper
     if "direction" not in sweeper:
         return
-    said, metric = _read_direction(sweeper.direction), _find_metric(cfg)
+    direction, metric = _read_direction(sweeper.direction), _find_metric(cfg)
     wanted = find_direction(metric)
     is_typed = any(re.match(rf"\+*{KEY}=", word) for word in words)
-    if said != wanted and (is_typed or said == "maximize"):  # not the default
-        raise _direction_error(said, metric)
+    if direction != wanted and (is_typed or direction == "maximize"):  # not the default
+        raise _direction_error(direction, metric)
     sweeper.direction = wanted
     if not is_typed:
         cfg.hydra.overrides.hydra.append(f"{KEY}={wanted}")
@@ -39,9 +39,9 @@ def check_job(sweeper: Any, cfg: Any) -> None:
     """Raise UserError if the metric of a job needs the other direction than the search has."""
     if "direction" not in sweeper:
         return
-    said, metric = _read_direction(sweeper.direction), _find_metric(cfg)
-    if said != find_direction(metric):
-        raise _direction_error(said, metric)
+    direction, metric = _read_direction(sweeper.direction), _find_metric(cfg)
+    if direction != find_direction(metric):
+        raise _direction_error(direction, metric)
 
 
 def worst_value(sweeper: Any) -> float:
@@ -81,7 +81,7 @@ def _read_direction(node: Any) -> str:
     return str(getattr(found, "name", found))
 
 
-def _direction_error(said: str, metric: str) -> UserError:
+def _direction_error(direction: str, metric: str) -> UserError:
     what = f"{metric} is better if it is {'larger' if find_direction(metric) == 'maximize' else 'smaller'}"
     remedy = f"Leave {KEY} out, or write optimized_metric=METRIC."
-    return UserError(f"{KEY}={said}", what, remedy)
+    return UserError(f"{KEY}={direction}", what, remedy)

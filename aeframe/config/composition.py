@@ -23,13 +23,13 @@ Choice = dict[str, list[str]]
 """Options by group; only `constraint` may have several."""
 
 
-def choose_options(said: Choice) -> Choice:
+def choose_options(given: Choice) -> Choice:
     """Choose the options of all groups: the given ones, else those of experiment, model, or defaults."""
     base = _read_defaults(_read(CONF / "config.yaml")[1])
-    recipe = base | said
+    recipe = base | given
     recipe = {**_find_choices(recipe, "experiment"), **_find_choices(recipe, "debug")}
-    model = _find_choices(base | recipe | said, "model")
-    return base | model | recipe | said
+    model = _find_choices(base | recipe | given, "model")
+    return base | model | recipe | given
 
 
 def compose_options(choice: Choice) -> dict[str, Any]:

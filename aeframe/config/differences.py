@@ -25,16 +25,16 @@ def find_differences(node: Mapping[str, Any]) -> list[str]:
 
     An experiment is not named; its choices are.
     """
-    said = Choice()
+    choice = Choice()
     for group in GROUPS:
-        usual = choose_options(said)[group]
+        usual = choose_options(choice)[group]
         names = list(node[group]) if group == "constraint" else _find_options(group, node, usual)
         if names != usual:
-            said[group] = names
-    default = compose_options(choose_options(said))
+            choice[group] = names
+    default = compose_options(choose_options(choice))
     if node["optimized_metric"] == optimized_metric({**node, "optimized_metric": AUTO}):
         default = {**default, "optimized_metric": node["optimized_metric"]}  # the meaning of auto
-    words = [f"{g}={names[0] if len(names) == 1 else _write(names)}" for g, names in said.items()]
+    words = [f"{g}={names[0] if len(names) == 1 else _write(names)}" for g, names in choice.items()]
     return [*words, *_list_changes(default, node)]
 
 

@@ -256,7 +256,7 @@ VERBS = (
     ),
     Verb(
         "verify",
-        "check that a compressed file decodes, and compare it with the original samples",
+        "check a compressed file, also against the original samples",
         "aeframe verify outputs/DAY/RUN images.aez --against my_images/",
         _verify_arguments,
         _verify,

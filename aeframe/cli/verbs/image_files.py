@@ -110,12 +110,13 @@ def _make_reader(model: Model, options: argparse.Namespace, any_size: bool) -> R
 def _find_levels(model: Model, given: Any) -> Levels:
     """Find the levels of black and white in training. given: dataset.range, from a file of unknown origin."""
     data = model.description.data
-    said = None if given is None or check_range(given) else (float(given[0]), float(given[1]))
-    if said is not None and data.stored == said:  # of arrays: images of 8 bits are brought to it
-        return Levels(sixteen=said, other=said)
+    known = None if given is None or check_range(given) else (float(given[0]), float(given[1]))
+    # a model of arrays: 8-bit images are scaled to this range
+    if known is not None and data.stored == known:
+        return Levels(sixteen=known, other=known)
     if data.levels is not None:
         return Levels(other=data.levels, clips=True)
-    return Levels.said(said)
+    return Levels.said(known)
 
 
 def _find_limit(options: argparse.Namespace, trained: Any) -> float | None:

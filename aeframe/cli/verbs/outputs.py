@@ -235,10 +235,10 @@ def _parquet(file: BinaryIO, rows: Rows) -> None:
         for block in rows.blocks:
             arrays = [pyarrow.array(v) for v in block.reshape(len(block), -1).T]
             if rows.names is not None:
-                said = [
+                texts = [
                     n.encode(errors="replace").decode() for n in rows.names[row : row + len(block)]
                 ]
-                arrays = [pyarrow.array(said), *arrays]
+                arrays = [pyarrow.array(texts), *arrays]
             row += len(block)
             writer.write_table(pyarrow.table(arrays, schema=schema))
 

@@ -50,8 +50,8 @@ def load_run_data(model: Model, run: str, instead: str = "") -> tuple[Parts, Dat
     except UserError as error:
         remedy = f"The data of the run must be unchanged and where it was in training{instead}."
         # a verb takes no configuration keys
-        said = [replace(p, remedy=remedy) if _is_about_data(p) else p for p in error.problems]
-        raise ConfigError(said) from error
+        problems = [replace(p, remedy=remedy) if _is_about_data(p) else p for p in error.problems]
+        raise ConfigError(problems) from error
     return parts, data
 
 

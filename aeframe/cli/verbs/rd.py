@@ -199,7 +199,7 @@ def _write(folder: Path, found: Comparison) -> None:
 VERBS = (
     Verb(
         "rd",
-        "rate and distortion beside JPEG, WebP, AVIF, PNG and PCA",
+        "rate and distortion, compared with JPEG, WebP, AVIF, PNG and PCA",
         "aeframe rd outputs/DAY/RUN_* --data test --out rd/\n"
         "  aeframe rd outputs/DAY/PHOTOS_* --data photos/test/ --out rd/",
         _arguments,
