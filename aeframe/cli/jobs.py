@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import math
 import shlex
+import shutil
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -108,10 +110,7 @@ class Jobs:
         from hydra.core.hydra_config import HydraConfig
         from hydra.types import RunMode
 
-        from aeframe.cli.sweep import FAILED
         from aeframe.cli.sweep_direction import check_job
-        from aeframe.core.errors import MachineError
-        from aeframe.core.process import is_first_process
 
         hydra = HydraConfig.get()
         folder = Path(hydra.runtime.output_dir)
@@ -131,30 +130,34 @@ class Jobs:
         except Exception as error:
             if hydra.mode != RunMode.MULTIRUN:
                 raise
-            import traceback
-
             traceback.print_exc()
             self.failure = error
             text = f"{type(error).__name__}: {error}\n{traceback.format_exc()}"
+        self._record_failure(text, folder, is_sweep=hydra.mode == RunMode.MULTIRUN)
+        return float("nan")
+
+    def _record_failure(self, text: str, folder: Path, *, is_sweep: bool) -> None:
+        """Write failed.txt. Of a single run with a mistake, delete what it has left behind instead."""
+        from aeframe.cli.sweep import FAILED
+        from aeframe.core.errors import MachineError
+        from aeframe.core.process import is_first_process
+
         mistake = isinstance(self.failure, UserError)
         others = mistake and (folder / "checkpoints").exists()  # an earlier run
         trained = any(folder.glob("checkpoints/*.ckpt"))
         if is_first_process() and not others and not isinstance(self.failure, MachineError):
             with contextlib.suppress(OSError):
                 (folder / FAILED).write_text(text)
-        if hydra.mode == RunMode.MULTIRUN:  # the table shows it; the other jobs go on
+        if is_sweep:  # the table shows it; the other jobs go on
             print(f"failed: {text.splitlines()[0]}", file=sys.stderr)
             self.mistakes += mistake
             self.failure = None
         elif mistake and self.beginning is not None:
             self.beginning.restore()
         elif mistake and folder in self.folders.made and not trained:
-            import shutil
-
             shutil.rmtree(folder)  # it holds only the configuration of a run that never started
             with contextlib.suppress(OSError):  # the folder of the day, if it is empty now
                 folder.parent.rmdir()
-        return float("nan")
 
     def _run(self, cfg: Any, folder: Path) -> float:
         """Train, unless the job has finished, or has failed before and is not to be retried."""

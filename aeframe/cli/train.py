@@ -29,7 +29,6 @@ def _train(argv: Sequence[str]) -> int:
     from aeframe.cli.command_line import parse
     from aeframe.cli.completion import FLAG, list_completions
     from aeframe.cli.run_folders import Folders
-    from aeframe.config.composition import CONF
 
     if argv[:1] == [FLAG] and len(argv) == 3:
         print("\n".join(list_completions(argv[1], int(argv[2]))))
@@ -41,11 +40,9 @@ def _train(argv: Sequence[str]) -> int:
         print(write_help(command.folders), end="")
         return 0
     with delay_sigint():
-        import hydra
-
         from aeframe.cli.checked_loader import checked_composition
         from aeframe.cli.hydra_errors import translate_errors
-        from aeframe.cli.sweep import SweepTable, show_unfinished
+        from aeframe.cli.sweep import SweepTable
 
     if not os.environ.keys() & {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}:
         # OpenMP threads that wait for each other would spin for milliseconds, and take cores from other
@@ -65,23 +62,33 @@ def _train(argv: Sequence[str]) -> int:
             # before Hydra makes a folder or writes into an existing one
             command, sweeps = _check_command(command, jobs)
             sys.argv = [sys.argv[0], *command.argv]
-        ends = [
-            *([signal.SIGTERM, signal.SIGHUP] if sweeps else []),
-            *([REQUEUE] if sweeps or is_in_job() else []),
-        ]
-        try:
-            with raise_on(ends):
-                hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")(jobs)()
-        except (Interrupted, KeyboardInterrupt) as end:
-            raise jobs.build_end(end) from None
-        except Exception:
-            show_unfinished()
-            raise
+        _start_jobs(jobs, sweeps)
     if jobs.failure is not None:
         raise jobs.failure
     if jobs.mistakes and jobs.mistakes == jobs.started:  # every job of the sweep had a mistake
         return 2
     return int(SweepTable.failures > 0 or jobs.mistakes > 0)
+
+
+def _start_jobs(jobs: Jobs, sweeps: bool) -> None:
+    """Let Hydra start the jobs. Raises Interrupted, with the command that resumes them, after a signal."""
+    import hydra
+
+    from aeframe.cli.sweep import show_unfinished
+    from aeframe.config.composition import CONF
+
+    numbers = [
+        *([signal.SIGTERM, signal.SIGHUP] if sweeps else []),
+        *([REQUEUE] if sweeps or is_in_job() else []),
+    ]
+    try:
+        with raise_on(numbers):
+            hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")(jobs)()
+    except (Interrupted, KeyboardInterrupt) as end:
+        raise jobs.build_end(end) from None
+    except Exception:
+        show_unfinished()
+        raise
 
 
 def _locate_resume(command: Any) -> Any:
