@@ -18,7 +18,7 @@ class Bound(ABC):
 
     @abstractmethod
     def problem(self, value: float) -> str | None:
-        """What is wrong with the value, or None."""
+        """Describe the violation of the limit, or return None for an allowed value."""
 
 
 class AtLeast(Bound):
@@ -50,4 +50,4 @@ class Below(Bound):
 
 
 Rate = Annotated[float, AtLeast(1e-6), AtMost(1 - 1e-6)]
-"""A share of samples or batches that is neither none nor all, in float32 as well."""
+"""A share strictly between 0 and 1, also after rounding to float32."""

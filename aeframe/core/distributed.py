@@ -1,49 +1,46 @@
-"""What the ranks of a distributed run tell each other; one process passes everything through."""
+"""Communication between the ranks of a distributed run; with one process, values pass unchanged."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, distributed
 
-if TYPE_CHECKING:
-    pass
-
 
 def get_world_size() -> int:
-    """How many processes train together."""
+    """Return the number of processes that train together."""
     return distributed.get_world_size() if distributed.is_initialized() else 1
 
 
 class _GlobalBatch:
-    """The batch that the ranks share at the moment. rows: of all ranks together; None: equally many each."""
+    """The current global batch. rows: its size; None if all ranks have equally many rows."""
 
     rows: int | None = None
 
 
 def begin_batch(rows: int) -> None:
-    """Share a batch of so many rows: rank r has rows r, r + world, ... of it.
+    """Set the size of the global batch, of which rank r has the rows r, r + world, ...
 
-    A rank with none of them is given the first row, for which nothing here counts.
+    A rank without a row is given the first row. That row gets weight 0 here.
     """
     _GlobalBatch.rows = rows
 
 
 def count_own_rows(rows: int, rank: int, world: int) -> int:
-    """Count the rows of a global batch that one rank has."""
+    """Count the rows that one rank has of a global batch."""
     return len(range(rank, rows, world))
 
 
 def count_batch_rows(own: int) -> int:
-    """Count the rows of the global batch, of which this rank was given `own`."""
+    """Count the rows of the global batch. own: rows on this rank."""
     if get_world_size() == 1:
         return own
     return own * get_world_size() if _GlobalBatch.rows is None else _GlobalBatch.rows
 
 
 def average_over_ranks(value: Tensor) -> Tensor:
-    """The mean over the rows of all ranks, with its gradient, of the mean over this rank's rows."""
+    """Average over the rows of all ranks, with gradient. value: the mean over this rank's rows."""
     if get_world_size() == 1:
         return value
     rows = _GlobalBatch.rows
@@ -57,7 +54,7 @@ def average_over_ranks(value: Tensor) -> Tensor:
 
 
 class _Sum(torch.autograd.Function):
-    """The sum over the ranks; each rank's loss counts on each rank's value."""
+    """The sum over the ranks, with gradient: the loss of every rank depends on the value of every rank."""
 
     @staticmethod
     def forward(ctx: Any, value: Tensor) -> Tensor:
@@ -69,7 +66,7 @@ class _Sum(torch.autograd.Function):
 
 
 def sum_over_ranks(value: Tensor) -> Tensor:
-    """The sum over the ranks, without gradient."""
+    """Sum a value over the ranks, without gradient."""
     if get_world_size() > 1:
         value = value.detach().clone()
         distributed.all_reduce(value)
@@ -77,7 +74,7 @@ def sum_over_ranks(value: Tensor) -> Tensor:
 
 
 def maximize_over_ranks(numbers: tuple[int, ...], device: torch.device) -> list[int]:
-    """The largest of each number over the ranks: what one of them wants, all do."""
+    """Return the maximum of each number over the ranks, so that a request of one rank reaches all."""
     if get_world_size() == 1:
         return list(numbers)
     most = torch.tensor(numbers, device=device)
@@ -86,7 +83,7 @@ def maximize_over_ranks(numbers: tuple[int, ...], device: torch.device) -> list[
 
 
 def gather_values(value: Tensor) -> list[Tensor]:
-    """The values that the ranks have, of one shape, without gradient."""
+    """Gather one value from each rank, without gradient; all have the same shape."""
     if get_world_size() == 1:
         return [value.detach()]
     gathered = [torch.empty_like(value) for _ in range(get_world_size())]
@@ -95,30 +92,30 @@ def gather_values(value: Tensor) -> list[Tensor]:
 
 
 def gather_rows(value: Tensor) -> Tensor:
-    """The global batch, without gradient, from what each rank has of it, [B, ...].
+    """Gather the global batch from the rows of each rank, [B, ...], without gradient.
 
-    In the order in which one process would have them: rank r has rows r, r + world, ...
+    The order is that of a single process: rank r has the rows r, r + world, ...
     """
     if get_world_size() == 1:
         return value.detach()
     total, world = count_batch_rows(len(value)), get_world_size()
     own, most = count_own_rows(total, get_rank(), world), count_own_rows(total, 0, world)
-    if own < most:  # all send equally many; the rest is cut off
+    if own < most:  # all ranks send equally many rows; the padding is cut off
         value = torch.cat([value[:own], value.new_zeros((most - own, *value.shape[1:]))])
     return torch.stack(gather_values(value), dim=1).flatten(0, 1)[:total]
 
 
 def select_own_rows(everyone: Tensor) -> Tensor:
-    """The part that this rank was given of what rows_of_all_ranks gathered."""
+    """Select the rows of this rank from the global batch that gather_rows returns."""
     own = everyone[get_rank() :: get_world_size()]
     return own if len(own) else everyone[:1]
 
 
 def is_connection_lost(error: BaseException) -> bool:
-    """Whether it says that another process cannot be reached."""
+    """Check whether an error means that another process cannot be reached."""
     return isinstance(error, distributed.DistError) or "gloo/" in str(error)
 
 
 def get_rank() -> int:
-    """Which of them this one is."""
+    """Return the rank of this process."""
     return distributed.get_rank() if distributed.is_initialized() else 0

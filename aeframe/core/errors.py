@@ -1,4 +1,4 @@
-"""What a user got wrong: what, where, and what to do about it."""
+"""Errors for users: what is wrong, where it is, and what to do."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 class Problem:
     """One mistake.
 
-    where: the config key as it is typed on the command line, or the file. what: one sentence.
-    remedy: one sentence that says what to write or do instead.
+    where: the config key, as on the command line, or the file. what: one sentence.
+    remedy: one sentence with what to write or do instead.
     """
 
     where: str
@@ -26,18 +26,20 @@ class Problem:
 
 
 class UserError(Exception):
-    """A mistake of the user's, shown without a traceback; the process ends with status 2."""
+    """A mistake by the user. It is shown without a traceback; the exit status is 2."""
 
     def __init__(self, where: str, what: str, remedy: str = "") -> None:
         self.problems: tuple[Problem, ...] = (Problem(where, what, remedy),)
-        super().__init__(where, what, remedy)  # the arguments, so that it survives pickling
+        super().__init__(
+            where, what, remedy
+        )  # the constructor's arguments, so that the error can be pickled
 
     def __str__(self) -> str:
         return "\n".join(str(problem) for problem in self.problems)
 
 
 class ConfigError(UserError):
-    """Every mistake of a configuration at once."""
+    """All mistakes in a configuration, reported together."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         super().__init__("configuration", f"{len(problems)} mistake(s)")
@@ -46,37 +48,37 @@ class ConfigError(UserError):
 
 
 class TrainingError(Exception):
-    """Training went wrong through nobody's typing: the process ends with status 1."""
+    """A failure during training that is not a user's mistake; the exit status is 1."""
 
     def __init__(self, text: str) -> None:
-        # from a process that fetches data it comes with that one's traceback
+        # an error from a data worker contains the traceback of the worker
         super().__init__(text.strip().rpartition("TrainingError: ")[2])
 
 
 class MachineError(TrainingError):
-    """What befell a run from outside, such as a full disk: nothing is wrong with it, and it can go on."""
+    """A failure of the machine, such as a full disk; the run is intact and can be resumed."""
 
 
 def build_read_error(where: str, error: Exception, remedy: str) -> UserError:
-    """That a file cannot be read. remedy: for what is wrong in it, not with the access to it."""
+    """Build the error for an unreadable file. remedy: for bad content; missing access has its own."""
     if isinstance(error, OSError) and error.errno is not None:
-        remedy = "See that you may read it, and that its disk is well."
+        remedy = "Check the permissions of the file, and its disk."
     return UserError(where, f"cannot be read ({describe_error(error)})", remedy)
 
 
 def describe_error(error: BaseException) -> str:
-    """What an exception says, in one short line."""
-    told = getattr(error, "strerror", None) or str(error).strip() or type(error).__name__
-    return shorten(told.splitlines()[0])
+    """Summarize an exception in one short line."""
+    text = getattr(error, "strerror", None) or str(error).strip() or type(error).__name__
+    return shorten(text.splitlines()[0])
 
 
 def shorten(text: object, most: int = 150) -> str:
-    """The beginning of what may be as long as its author liked."""
-    return told if len(told := str(text)) <= most else f"{told[:most]}..."
+    """Shorten a text of unknown length to its first characters."""
+    return whole if len(whole := str(text)) <= most else f"{whole[:most]}..."
 
 
 def find_closest(name: str, names: Iterable[str]) -> str | None:
-    """Return the known name that was probably meant, or None; of names as close the first."""
+    """Find the known name that was probably meant, or None. Of equally close names, the first wins."""
     known = list(names)
     close = difflib.get_close_matches(name, known)
     ratios = {k: difflib.SequenceMatcher(None, k, name).ratio() for k in known if k in close}
@@ -84,7 +86,7 @@ def find_closest(name: str, names: Iterable[str]) -> str | None:
 
 
 def _escape(character: str) -> str:
-    """A file's name may hold anything: line breaks, a terminal's commands, bytes that are no text."""
+    """Escape a control character: a file name may contain line breaks, terminal commands or invalid UTF-8."""
     if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp"):
         return character.encode("unicode_escape", "surrogatepass").decode()
     return character

@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and disks that have no room for them."""
+"""Files that are complete or absent, and errors of the disk."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import BinaryIO
 
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
-"""What the operating system says of a disk, not of the name of a file."""
+"""Error numbers that concern the disk, not the name of a file."""
 
 
 @contextmanager
 def write_atomically(target: Path, partial: str = ".partial") -> Iterator[BinaryIO]:
-    """A file to be written beside its place, into which it is put when it is whole.
+    """Write a file under a temporary name, and rename it to `target` when it is complete.
 
-    Also where the power fails: what it holds is on the disk before its name is, and that before this
-    returns. partial: its name until then, which no one looks for.
+    This holds also after a power failure: the content is on the disk before the new name, and the new name
+    before this returns. partial: the temporary name.
     """
     beside = target.with_name(partial)
     try:
@@ -35,7 +35,7 @@ def write_atomically(target: Path, partial: str = ".partial") -> Iterator[Binary
 
 
 def _sync(folder: Path) -> None:
-    """Put the names in a folder on the disk, where the system can: Windows opens none."""
+    """Write the names in a folder to the disk, where possible: Windows cannot open folders."""
     with suppress(OSError):
         opened = os.open(folder, os.O_RDONLY)
         try:
@@ -45,7 +45,7 @@ def _sync(folder: Path) -> None:
 
 
 def find_os_error(error: BaseException) -> OSError | None:
-    """What the operating system said, also where torch wraps it."""
+    """Find the error of the operating system in an exception, also where torch wraps it."""
     found: BaseException | None = error
     while found is not None and not isinstance(found, OSError):
         found = found.__context__
@@ -53,6 +53,6 @@ def find_os_error(error: BaseException) -> OSError | None:
 
 
 def find_filename(error: OSError) -> str | None:
-    """The file that the operating system complained of, as text: some libraries name it in bytes."""
+    """Return the name of the file in an error, as text: some libraries name it in bytes."""
     name = error.filename
     return os.fsdecode(name) if isinstance(name, str | bytes | os.PathLike) else None

@@ -1,4 +1,4 @@
-"""Random numbers that are a function of (seed, step, rank), never of history."""
+"""Random numbers that depend on (seed, step, rank), never on history."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ Draw = Callable[..., Tensor]
 
 
 def mix_seed(*key: int | str) -> int:
-    """A 63-bit seed from a key; different keys give unrelated seeds."""
+    """Compute a 63-bit seed from a key; different keys give unrelated seeds."""
     digest = hashlib.blake2b(repr(key).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1
 
 
 class Noise:
-    """One step's random numbers.
+    """The random numbers of one step.
 
-    They are drawn for the rows of the *global* batch and each rank keeps the rows that are its own
-    (rank, rank + world, ...), so that two ranks see the numbers that one process would have seen.
+    They are drawn for the rows of the *global* batch. Each rank keeps its own rows (rank, rank + world, ...), so
+    that two ranks get the same numbers as one process.
 
-    key: what the numbers depend on, e.g. (seed, epoch, batch). rows: of the global batch, where the
-    ranks' shares may differ by one.
+    key: identifies the numbers, e.g. (seed, epoch, batch). rows: size of the global batch, of which some ranks
+    may have one row less.
     """
 
     def __init__(
@@ -34,15 +34,15 @@ class Noise:
         self._generator: torch.Generator | None = None
 
     def stream(self, name: str) -> Noise:
-        """An independent stream: what one user draws does not move what another gets."""
+        """Return an independent stream: draws from one do not change another."""
         return Noise(*self.key, name, rank=self.rank, world=self.world, rows=self.rows)
 
     def uniform(self, shape: Sequence[int], device: torch.device | str = "cpu") -> Tensor:
-        """Numbers in [0, 1) of shape [rows, ...], float32, where rows are this rank's."""
+        """Draw numbers in [0, 1), float32 [rows, ...]; rows: those of this rank."""
         return self._draw(torch.rand, shape, device)
 
     def normal(self, shape: Sequence[int], device: torch.device | str = "cpu") -> Tensor:
-        """Standard normal numbers of shape [rows, ...], float32, where rows are this rank's."""
+        """Draw standard normal numbers, float32 [rows, ...]; rows: those of this rank."""
         return self._draw(torch.randn, shape, device)
 
     def _draw(self, draw: Draw, shape: Sequence[int], device: torch.device | str) -> Tensor:
@@ -50,7 +50,7 @@ class Noise:
         everyone = rows * self.world
         if self.rows is not None and len(range(self.rank, self.rows, self.world)) == rows:
             everyone = self.rows
-        # in one type: a stream of float64 numbers, the default in 64-true, would be another
+        # always float32: a float64 stream, the default in 64-true, has other numbers
         drawn = draw(
             everyone,
             *rest,
@@ -61,16 +61,16 @@ class Noise:
         return drawn[self.rank :: self.world]
 
     def generator(self, device: torch.device | str) -> torch.Generator:
-        """What the numbers are drawn from, one after the other."""
+        """Return the generator of this stream."""
         if self._generator is None:
             self._generator = torch.Generator(device).manual_seed(mix_seed(*self.key))
         return self._generator
 
 
 class Generators:
-    """What a step's streams are drawn from, kept and seeded anew for each step, as a graph needs them.
+    """The generators of all streams, kept and seeded again for each step: a CUDA graph needs fixed ones.
 
-    key: of the step, as in Noise. by_path: by the names that lead to the stream.
+    key: of the step, as in Noise. by_path: one generator for each path of stream names.
     """
 
     def __init__(self) -> None:
@@ -78,13 +78,13 @@ class Generators:
         self.by_path: dict[tuple[int | str, ...], torch.Generator] = {}
 
     def seed(self, *key: int | str) -> None:
-        """Begin the step of this key."""
+        """Seed all generators for the step of this key."""
         self.key = key
         for path, generator in self.by_path.items():
             generator.manual_seed(mix_seed(*key, *path))
 
     def at(self, path: tuple[int | str, ...], device: torch.device | str) -> torch.Generator:
-        """The generator of a stream."""
+        """Return the generator of a stream."""
         if path not in self.by_path:
             seed = mix_seed(*self.key, *path)
             self.by_path[path] = torch.Generator(device).manual_seed(seed)
@@ -92,7 +92,7 @@ class Generators:
 
 
 class KeptNoise(Noise):
-    """The numbers of Noise(*key) for whichever key `generators` were seeded with. path: of the stream."""
+    """Noise with the key that `generators` were last seeded with. path: names of the stream."""
 
     def __init__(self, generators: Generators, *path: int | str) -> None:
         super().__init__(*path)

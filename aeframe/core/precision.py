@@ -1,4 +1,4 @@
-"""Numbers that are added up: in float32 or wider, whatever the layers computed in."""
+"""Precision of sums: at least float32, whatever the precision of the layers."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from torch import Tensor
 
 
 def widen(x: Tensor) -> Tensor:
-    """Return x in float32, or in float64 where it is that; autocast leaves such tensors alone.
+    """Convert x to float32, or leave it in float64; autocast does not change such tensors.
 
-    Sums and differences of bfloat16 numbers, which have 8 bits, lose what a loss is about.
+    bfloat16 has 8 significant bits, which is too few for the sums and differences of a loss.
     """
     return x.to(torch.promote_types(x.dtype, torch.float32))

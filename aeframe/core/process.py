@@ -1,4 +1,4 @@
-"""The process: how it was called, and whether it speaks for the others."""
+"""The process: its command, and whether it is the one that prints."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def get_command() -> str:
-    """How training was called, as one would type it again."""
+    """Return the command of this training, as a user types it."""
     script = Path(sys.argv[0])
     return (
         f"python {shlex.quote(shorten_path(script))}"
@@ -19,16 +19,16 @@ def get_command() -> str:
 
 
 def shorten_path(path: Path) -> str:
-    """A path as one would type it: from the current folder, where that is shorter."""
+    """Return a path relative to the current folder, where that is shorter."""
     absolute = os.path.abspath(path)
     try:
         return min(os.path.relpath(absolute), absolute, key=len)
-    except OSError:  # the current folder is no longer there
+    except OSError:  # the current folder was deleted
         return absolute
 
 
 def is_first_process() -> bool:
-    """Whether this process speaks for all: rank 0, or the only one."""
+    """Check whether this process is rank 0 or the only one."""
     return all(
         os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
     )

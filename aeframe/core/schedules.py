@@ -1,4 +1,4 @@
-"""Values that change while training: a number in YAML, or a mapping that names a schedule.
+"""Schedules: values that change during training, in YAML a number or a mapping.
 
     weight: 0.1
     weight: {schedule: linear,  start: 0.0, end: 0.1, epochs: 5}
@@ -6,7 +6,7 @@
     weight: {schedule: warmup,  value: 0.1, epochs: 2}
     beta:   {schedule: cyclic,  value: 1.0, epochs: 4, ratio: 0.5}
 
-`steps: n` may stand in place of `epochs: x`. After its length a schedule keeps its last value.
+`steps: n` may replace `epochs: x`. After its length a schedule keeps its last value.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from functools import partial
 from typing import Any, NamedTuple
 
 Scheduled = float | int | Mapping[str, Any]
-"""The type of a constructor's argument that may be a schedule."""
+"""Type of a constructor argument that may be a schedule."""
 
 
 class Clock(NamedTuple):
-    """How far training is: optimizer steps done, and the same in epochs (a fraction counts)."""
+    """Progress of training in optimizer steps and in epochs, of which fractions count."""
 
     step: int = 0
     epoch: float = 0.0
@@ -30,7 +30,7 @@ class Clock(NamedTuple):
 
 @dataclass(frozen=True)
 class Schedule:
-    """A function of training's progress in [0, 1], reached after `length` epochs or steps."""
+    """A value as a function of progress in [0, 1]; 1 is reached after `length` epochs or steps."""
 
     shape: Callable[[float], float]
     length: float = 0.0
@@ -45,12 +45,12 @@ class Schedule:
         return self.shape(progress % 1.0 if self.repeats else min(progress, 1.0))
 
     def has_ended(self, clock: Clock) -> bool:
-        """Check whether the value is the one that it ends with; of a cyclic schedule, its full value."""
+        """Check whether the final value is reached; of a cyclic schedule, its full value."""
         return self(clock) == self.shape(1.0)
 
 
 def find_schedules(part: object) -> dict[str, Schedule]:
-    """The schedules that an object holds as attributes, by the names that they have in YAML."""
+    """Find the schedules among the attributes of an object, by their names in YAML."""
     return {
         name.lstrip("_"): value for name, value in vars(part).items() if isinstance(value, Schedule)
     }
@@ -67,7 +67,7 @@ _KEYS: dict[str, tuple[str, ...]] = {
 
 
 def parse_schedule(value: Scheduled | Schedule) -> Schedule:
-    """What YAML says, as a function of the clock. Raises ValueError with what is wrong in it."""
+    """Convert a value from YAML to a schedule. Raises ValueError with a description of the mistake."""
     if isinstance(value, Schedule):
         return value
     if isinstance(value, bool) or not isinstance(value, (int, float, Mapping)):
@@ -108,7 +108,7 @@ def _build_schedule(kind: str, numbers: dict[str, float], length: float, unit: s
     return Schedule(curve, length, unit, kind == "cyclic", (start, end))
 
 
-# no closures: a trained network holds its schedules, and is pickled in scikit-learn's pipelines
+# functions, not closures: scikit-learn pickles a trained network with its schedules
 def _linear(start: float, end: float, t: float) -> float:
     return start + (end - start) * t
 

@@ -1,4 +1,4 @@
-"""Signals that end a run: it stops where it can go on."""
+"""Signals that end a run at a point where it can be resumed."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, REQUEUE)
 
 
 class Interrupted(BaseException):
-    """A signal ended the process, in training after a checkpoint. status: what it ends with.
+    """A signal ended the process; during training, after a checkpoint. status: the exit status.
 
-    folder: the run's, if it was known. onward: what goes on from here, if not resume=FOLDER.
-    requeues: whether Slurm's job goes on when it is started again.
-    No Exception, as KeyboardInterrupt is none: nothing went wrong.
+    folder: of the run, if known. onward: the override that resumes, if not resume=FOLDER.
+    requeues: whether the Slurm job resumes when it starts again.
+    Not an Exception, like KeyboardInterrupt: nothing failed.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Interrupted(BaseException):
 
 @contextmanager
 def raise_on(numbers: Collection[signal.Signals]) -> Iterator[None]:
-    """Raise Interrupted for these signals where nothing is to be saved. SIGINT has KeyboardInterrupt."""
+    """Raise Interrupted on these signals, while there is nothing to save. SIGINT raises KeyboardInterrupt."""
 
     def end(number: int, _: FrameType | None) -> None:
         raise Interrupted(number, None)
@@ -52,7 +52,7 @@ def raise_on(numbers: Collection[signal.Signals]) -> Iterator[None]:
 
 @contextmanager
 def delay_sigint() -> Iterator[None]:
-    """Let SIGINT wait: libraries swallow what is raised while they are imported, and are left in pieces."""
+    """Delay SIGINT during imports: libraries swallow the exception and stay half imported."""
     handler = signal.getsignal(signal.SIGINT)
     if not callable(handler) or threading.current_thread() is not threading.main_thread():
         yield
@@ -68,16 +68,20 @@ def delay_sigint() -> Iterator[None]:
 
 
 class Signals:
-    """Remembers the first signal, for whoever can stop; a second SIGINT stops at once."""
+    """Memory of the first signal, for code that can stop; a second SIGINT stops at once."""
 
     def __init__(self) -> None:
         self.received = 0
 
     @contextmanager
     def heeded(self) -> Iterator[None]:
-        """Take the signals for a while, in which there is something to be saved."""
-        in_main = threading.current_thread() is threading.main_thread()  # no other gets any
-        heard = [n for n in SIGNALS if signal.getsignal(n) != signal.SIG_IGN]  # as nohup has it
+        """Catch the signals while there is something to save."""
+        in_main = (
+            threading.current_thread() is threading.main_thread()
+        )  # other threads get no signals
+        heard = [
+            n for n in SIGNALS if signal.getsignal(n) != signal.SIG_IGN
+        ]  # nohup ignores SIGHUP
         before = {n: signal.signal(n, self._note) for n in heard} if in_main else {}
         try:
             yield

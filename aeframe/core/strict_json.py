@@ -1,4 +1,4 @@
-"""Numbers for readers: JSON as its standard has it, and a table's cells."""
+"""Numbers in output: standard JSON, and cells of tables."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def format_json(value: Any, indent: int | None = 2) -> str:
-    """Write plain data as JSON, with null for NaN and infinity, which JSON has no words for."""
+    """Format plain data as JSON, with null for NaN and infinity, which JSON lacks."""
     return json.dumps(_replace_non_finite(value), indent=indent, allow_nan=False)
 
 
@@ -22,7 +22,7 @@ def _replace_non_finite(value: Any) -> Any:
 
 
 def parse_number(value: Any) -> float | None:
-    """Read a number from JSON; None for null and for what an older version wrote as Infinity or NaN.
+    """Convert a number from JSON; None for null, and for Infinity and NaN of older versions.
 
     Raises TypeError or ValueError for anything else.
     """
@@ -31,5 +31,5 @@ def parse_number(value: Any) -> float | None:
 
 
 def format_cell(value: float | None, form: str) -> str:
-    """Format a number for a table; a dash where there is none, or no finite one."""
+    """Format a number for a table; a dash for None, NaN and infinity."""
     return "-" if value is None or not math.isfinite(value) else format(value, form)

@@ -621,7 +621,7 @@ def test_a_folder_that_may_not_be_looked_into_is_one_line(
     status, out, err = aeframe(*words)
     assert (status, out) == (2, "")
     what = (
-        "cannot be read (Permission denied). See that you may read it, and that its disk is well."
+        "cannot be read (Permission denied). Check the permissions of the file, and its disk."
     )
     assert err == f"aeframe: {' '.join(words)}: {what}\n"
 

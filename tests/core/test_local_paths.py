@@ -24,7 +24,7 @@ from tests.support.runs import TINY
 
 Command = Callable[..., tuple[int, str, str]]
 ADDRESSES = ("s3://bucket/x", "hf://datasets/x", "https://host/x.npy", "gs://b", "file:///x")
-SAID = "is an address, and aeframe reads and writes files of this machine only. "
+SAID = "is an address, and aeframe reads and writes local files only. "
 
 
 @pytest.mark.parametrize("address", ADDRESSES)
