@@ -1,4 +1,4 @@
-"""Where samples come from and how they reach the device."""
+"""Data: sources of samples, splits, batches and normalization."""
 
 from aeframe.data.array import Array
 from aeframe.data.builtin import CIFAR10, KMNIST, MNIST, SVHN, Digits, FashionMNIST

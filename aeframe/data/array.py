@@ -34,7 +34,7 @@ BFLOAT16 = "x.view(ml_dtypes.bfloat16)"
 
 
 class Described(NamedTuple):
-    """An array's header, its layout (not `auto`), and the shape of one sample."""
+    """The header of an array, its layout (not `auto`), and the shape of one sample."""
 
     header: Header
     layout: Layout
@@ -49,12 +49,11 @@ class Described(NamedTuple):
 class Array(Source):
     """A `.npy` file (memory-mapped) or one array of an `.npz` file, samples first.
 
-    path: the file. test_path: another for the test split. key: the array's name in an `.npz`.
-    layout: of the samples; `auto` reads [N, D] as vectors, [N, H, W] as gray images unless one side is that
-    of a few channels, and four axes as channels last where the last has 1, 3 or 4 entries, else as channels
-    first. range: the lowest and the highest value that samples can have; without it bytes count as 0..255 and
-    16 unsigned bits as 0..65535, whatever the file makes use of, and other types have the range of the
-    training split.
+    path: the file. test_path: a file with the test split. key: the name of the array in an `.npz`.
+    layout: of the samples. `auto` reads [N, D] as vectors and [N, H, W] as gray images, unless one side is as
+    short as a few channels. It reads four axes as channels last if the last has 1, 3 or 4 entries, else as
+    channels first. range: the lowest and the highest possible value. Without it, uint8 has the range 0..255
+    and uint16 the range 0..65535; other types have the range of the training split.
     """
 
     def __init__(
@@ -112,7 +111,7 @@ class Array(Source):
         return replace(raw, test=test)
 
     def as_given(self, x: np.ndarray) -> np.ndarray:
-        """Samples [n, *sample] in the layout that those of the file have."""
+        """Convert samples [n, *sample] to the layout of the file."""
         assert self.path is not None, "see problems()"
         one = self._described("path", self.path)
         if one.is_channels_last:
@@ -138,7 +137,7 @@ class Array(Source):
         return raw
 
     def _described(self, option: str, path: str) -> Described:
-        """Read the file's header, and settle the layout."""
+        """Read the header of the file, and resolve the layout."""
         where, file = _name_option(option, path), Path(os.path.expanduser(path))
         if not os.path.isfile(file):
             remedy, is_folder = f"Write dataset.{option}=FILE.npy", os.path.isdir(file)
@@ -156,10 +155,10 @@ class Array(Source):
             remedy = "Give at least one sample, samples first: [N, D] or images."
             raise UserError(where, f"has shape {header.shape}", remedy)
         if size != header.size:
-            what = f"has {size} bytes, and its header says {header.size}"
-            raise UserError(
-                where, f"cannot be read (it {what})", "Save one array in it, and whole."
+            what = (
+                f"cannot be read (it has {size} bytes instead of the {header.size} of its header)"
             )
+            raise UserError(where, what, "Save the array again.")
         try:
             layout = resolve_layout(self.layout, header.shape)
         except LayoutError as error:
@@ -168,7 +167,7 @@ class Array(Source):
 
     @contextlib.contextmanager
     def _opened(self, file: Path, where: str) -> Iterator[Opened]:
-        """The bytes of the array, those of its header first, and how many there are."""
+        """Open the stream of the header and the numbers, and tell its size in bytes."""
         require_regular(file)
         if file.suffix.lower() == ".npy":
             with file.open("rb") as stream:
@@ -199,25 +198,25 @@ def _name_option(option: str, path: str) -> str:
 
 @contextlib.contextmanager
 def _translate_errors(where: str) -> Iterator[None]:
-    """Whatever is said of a broken file, as the user's mistake."""
+    """Translate the exceptions for broken files into a UserError."""
     try:
         yield
     except UserError:
         raise
     except MemoryError as error:
-        remedy = "Save it with numpy.save as .npy, of which only what is used is read."
+        remedy = "Save it with numpy.save: a .npy file is not read as a whole."
         raise build_read_error(where, error, remedy) from error
     except Exception as error:  # broken files raise nearly anything in numpy and zipfile
         raise build_read_error(where, error, "Save plain numbers with numpy.save.") from error
 
 
 def _describe_kind(one: Described) -> str:
-    """Name what two splits must have in common."""
+    """Describe the properties that two splits must share."""
     return f"{'floats' if one.header.is_float else 'integers'} of shape {one.sample}"
 
 
 def _map_samples(stream: IO[bytes], one: Described) -> Mapped:
-    """The samples in a memory map, [N, *sample]."""
+    """Map the samples into memory, [N, *sample]."""
     header = one.header
     dtype, offset = _get_torch_dtype(header.dtype), header.offset
     array, mapping = map_array(stream, dtype, header.shape, offset=offset, order=header.order)
@@ -227,7 +226,7 @@ def _map_samples(stream: IO[bytes], one: Described) -> Mapped:
 
 
 def _read_samples(stream: IO[bytes], one: Described) -> np.ndarray:
-    """The samples in memory, [N, *sample]."""
+    """Read the samples into memory, [N, *sample]."""
     header = one.header
     array = allocate((header.shape[0], *one.sample), _get_torch_dtype(header.dtype))
     last = one.is_channels_last
@@ -237,27 +236,27 @@ def _read_samples(stream: IO[bytes], one: Described) -> np.ndarray:
 
 
 def _get_type_range(dtype: np.dtype[Any]) -> tuple[float | None, float | None]:
-    """The range that a type says its values have; the other types say nothing."""
+    """Return the range of a type with a known one: booleans, uint8 and uint16."""
     high = {"b1": 1.0, "u1": 255.0, "u2": 65535.0}.get(dtype.str[1:])
     return (None, None) if high is None else (0.0, high)
 
 
 def _refuse_other_bits(raw: Raw) -> None:
-    """Booleans are bytes of 0 and 1, and numpy does not look whether they are."""
+    """Raise UserError for booleans that are not 0 or 1, which NumPy does not check."""
     if any(int(chunk.max()) > 1 for _, chunk in raw.chunks()):
         what = "holds booleans that are neither 0 nor 1"
         raise UserError(raw.origin, what, "Save them as numpy.uint8.")
 
 
 def _get_torch_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """The nearest that torch has: this machine's byte order, bytes for booleans, no wider floats."""
+    """Return the closest type of torch: native byte order, bytes for booleans, at most 64 bits."""
     if dtype.kind == "b":
         return np.dtype(np.uint8)
     return np.dtype(np.float64) if dtype.itemsize > 8 else dtype.newbyteorder("=")
 
 
 def _can_be_mapped(one: Described) -> bool:
-    """Whether a tensor can lie over the numbers as they are stored."""
+    """Check whether a tensor can share the memory of the stored numbers."""
     header = one.header
     flattened = len(one.sample) < len(header.shape) - 1
     same = header.dtype.isnative and header.dtype.itemsize <= 8
@@ -266,10 +265,10 @@ def _can_be_mapped(one: Described) -> bool:
 
 
 def _fill(array: np.ndarray, stream: IO[bytes], header: Header) -> None:
-    """Fill an array of the header's shape from the stream, a part at a time: nothing is held twice."""
+    """Fill an array of the header's shape from the stream, in parts, without a second copy."""
     array = array.T if header.order == "F" else array  # in the order of the stream
     step = max(1, CHUNK // math.prod(array.shape[1:]))
-    stream.read(header.offset)  # in archives, zipfile compares no checksum after a seek
+    stream.read(header.offset)  # not seek: zipfile would skip the checksum of the archive
     for start in range(0, len(array), step):
         part = array[start : start + step]
         block = stream.read(part.size * header.dtype.itemsize)
@@ -277,4 +276,4 @@ def _fill(array: np.ndarray, stream: IO[bytes], header: Header) -> None:
             raise ValueError("it ends early")
         numbers = np.frombuffer(block, header.dtype).reshape(part.shape)
         part[:] = numbers.view(np.uint8) if header.dtype.kind == "b" else numbers
-    stream.read(1)  # at its end an archive compares the checksum
+    stream.read(1)  # zipfile compares the checksum at the end

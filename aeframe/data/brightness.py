@@ -1,4 +1,4 @@
-"""Brightness of image files: which of their values become black and white."""
+"""Brightness of image files: the values that become black and white."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ TIFF = (".tif", ".tiff")
 
 
 class Levels(NamedTuple):
-    """The values that are black and white, for each type of file.
+    """The values of black and white for each type of file.
 
-    eight, sixteen: of 8 and of 16 bits. other: of TIFFs of floats or of 32-bit integers, whose type says
-    nothing; None: 0 to 1 and 0 to 65535. clips: values outside of `other` are cut to it, else refused.
+    eight, sixteen: for 8 and 16 bits. other: for TIFFs of floats or of 32-bit integers, which have no usual
+    range; None: 0 to 1 and 0 to 65535. clips: values outside `other` are clipped instead of refused.
     """
 
     eight: Range = (0.0, 255.0)
@@ -32,11 +32,11 @@ class Levels(NamedTuple):
 
     @classmethod
     def said(cls, given: Range | None) -> Levels:
-        """The levels of dataset.range, which is for all files; each type's own without it."""
+        """Return the levels of dataset.range for all files, or without it the defaults of each type."""
         return cls() if given is None else cls(given, given, given)
 
     def of(self, image: Image.Image, encoding: str | None) -> Range:
-        """The levels of one image. encoding: of its file."""
+        """Return the levels of one image. encoding: format of its file."""
         if not is_deep(image):
             return self.eight
         if not needs_measure(image, encoding):
@@ -45,32 +45,32 @@ class Levels(NamedTuple):
 
 
 class EightBitImage(NamedTuple):
-    """An image of 8 bits, and whether values of its file were cut."""
+    """An image of 8 bits, and whether values were clipped."""
 
     image: Image.Image
     is_cut: bool = False
 
 
 def is_deep(image: Image.Image) -> bool:
-    """Check that the values of an image have more than 8 bits."""
+    """Check whether the values of an image have more than 8 bits."""
     return image.mode.startswith(("I", "F"))
 
 
 def needs_measure(image: Image.Image, encoding: str | None) -> bool:
-    """Check that the type of the values does not say their range."""
+    """Check whether the range of the values has to be measured, since their type has none."""
     return image.mode.startswith("F") or (image.mode == "I" and encoding == "TIFF")
 
 
 def convert_to_eight_bits(
     image: Image.Image, levels: Levels, encoding: str | None
 ) -> EightBitImage:
-    """Bring values to bytes by their range, and lay what is transparent over white.
+    """Scale values to bytes, and lay transparent images over white.
 
-    Raises ValueError for NaN, and for values outside of a range that was said or that a type has.
+    Raises ValueError for NaN, and for values outside the given range or the range of the type.
     """
     if is_deep(image):
         return _scale(image, levels, encoding)
-    if image.mode in ("1", "P"):  # bits and palettes: colours, not values
+    if image.mode in ("1", "P"):  # bits and palettes are colours, not values
         return EightBitImage(_lay_over_white(image))
     if levels.eight != Levels().eight:
         image = _stretch(image, levels.eight)
@@ -85,7 +85,7 @@ def _lay_over_white(image: Image.Image) -> Image.Image:
 
 
 def _stretch(image: Image.Image, given: Range) -> Image.Image:
-    """The bytes of an image whose black and white are other values than 0 and 255."""
+    """Stretch an 8-bit image whose black and white are not 0 and 255."""
     if "transparency" in image.info:
         image = image.convert("RGBA")
     if image.mode not in ("L", "LA", "RGB", "RGBA"):
@@ -100,7 +100,7 @@ def _stretch(image: Image.Image, given: Range) -> Image.Image:
 
 
 def _scale(image: Image.Image, levels: Levels, encoding: str | None) -> EightBitImage:
-    """The bytes of a gray image of integers or floats."""
+    """Scale a gray image of integers or floats to bytes."""
     values, given = _read_values(image), levels.of(image, encoding)
     ends = float(values.min()), float(values.max())
     is_cut = levels.clips and needs_measure(image, encoding)
@@ -118,25 +118,26 @@ def _scale(image: Image.Image, levels: Levels, encoding: str | None) -> EightBit
 def _read_values(image: Image.Image) -> np.ndarray:
     values = np.array(image, np.float64)
     if not np.isfinite(values).all():
-        raise ValueError("it holds NaN or infinity")
+        raise ValueError("it contains NaN or infinity")
     return values
 
 
 def _compute_share(value: Any, given: Range) -> Any:
-    """The part of the way from black to white."""
+    """Compute the position of a value between black (0) and white (1)."""
     return (value - given[0]) / (given[1] - given[0])
 
 
 def _require_within(ends: Range, given: Range) -> None:
     room = 1e-6 * (given[1] - given[0])  # for the rounding of floats
     if ends[0] < given[0] - room or ends[1] > given[1] + room:
-        what = f"it holds values of {ends[0]:g} to {ends[1]:g}"
-        raise ValueError(f"{what}, outside of the range of {given[0]:g} to {given[1]:g}")
+        what = f"it has values from {ends[0]:g} to {ends[1]:g}"
+        raise ValueError(f"{what}, outside the range from {given[0]:g} to {given[1]:g}")
 
 
 def measure_range(files: Iterable[Path]) -> Range | None:
-    """The one range of all TIFFs of floats or of 32-bit integers, which begins at 0 or below; 0 to 1 where
-    no value is larger. None where there are none of these.
+    """Measure the common range of all TIFFs of floats or of 32-bit integers; None if there are none.
+
+    It begins at 0 or below. It is 0 to 1 if no value is larger.
     """
     with ThreadPoolExecutor() as pool:
         tiffs = [file for file in files if file.suffix.lower() in TIFF]
@@ -153,14 +154,15 @@ def _measure_file(file: Path) -> Range | None:
             if not needs_measure(opened, opened.format):
                 return None
             values = _read_values(opened)
-    except Exception:  # whoever decodes it says what is wrong
+    except Exception:  # the decoder reports the error later
         return None
     return float(values.min()), float(values.max())
 
 
 def find_narrow_range(raw: Raw, file: Path) -> tuple[Range, Range] | None:
-    """The values that the bytes of images use, where they are less than an eighth of all, and the range that
-    they count as, both as in the files; else None. file: one of them.
+    """Return the used and the assumed range of images that use less than an eighth of all bytes, else None.
+
+    Both ranges are in units of the files. file: one of them.
     """
     low, high = 255, 0
     for _, chunk in raw.chunks():

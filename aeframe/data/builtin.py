@@ -1,4 +1,4 @@
-"""The data sets that everyone compares on."""
+"""Standard data sets of the literature."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ class Digits(Builtin):
 
 
 class Downloaded(Builtin):
-    """A data set of torchvision's, with its official test split.
+    """A data set from torchvision, with its official test split.
 
-    root: the folder that holds it, in torchvision's layout. download: fetch what is missing there.
+    root: the folder that contains it, in torchvision's layout. download: download missing files.
     """
 
     sample_shape: ClassVar[Shape]
     stored_as: ClassVar[str]
-    """A file or folder of it in its root."""
+    """A file or folder of the data set, relative to the root."""
 
     def __init__(self, *, root: str = "data", download: bool = True) -> None:
         self.root, self.download = Path(os.path.expanduser(root)), download
@@ -77,7 +77,7 @@ class Downloaded(Builtin):
         if os.path.isfile(self.root):
             return [Problem(f"dataset.root={self.root}", "is a file, not a folder")]
         if not self._lies_in(self.root) and (above := self._above()) is not None:
-            what = f"is a folder of {type(self).__name__}'s, whose root is {above}"
+            what = f"is a folder inside of {type(self).__name__}, whose root is {above}"
             return [Problem(f"dataset.root={self.root}", what, f"Write dataset.root={above}.")]
         if not self.download and not os.path.isdir(self.root):
             return [Problem(f"dataset.root={self.root}", "no such folder", self._remedy())]
@@ -87,7 +87,7 @@ class Downloaded(Builtin):
         return os.path.exists(folder / self.stored_as)
 
     def _above(self) -> Path | None:
-        """The folder above the root that is the right one."""
+        """Find the right root among the folders above the given one."""
         return next((p for p in self.root.parents[:3] if self._lies_in(p)), None)
 
     def load(self) -> Raw:
@@ -99,17 +99,18 @@ class Downloaded(Builtin):
                 return replace(self._read(train=True), test=self._read(train=False))
         except UserError:
             raise
-        except Exception as error:  # torchvision raises many kinds; all mean "not to be had"
-            what = f"{type(self).__name__} is not there and could not be had ({_summarize_failure(error)})"
+        except Exception as error:  # torchvision raises many kinds, all for failed downloads
+            name = type(self).__name__
+            what = f"{name} was not found and could not be downloaded ({_summarize_failure(error)})"
             raise UserError(f"dataset.root={self.root}", what, self._remedy()) from error
 
     def _remedy(self) -> str:
         name = type(self).__name__
-        return f"Write dataset.root=FOLDER where {name} lies as torchvision stores it."
+        return f"Write dataset.root=FOLDER with {name} in torchvision's layout."
 
     @abstractmethod
     def _read(self, *, train: bool) -> Raw:
-        """Images uint8 [N, C, H, W] and labels int64 [N] of one split."""
+        """Read one split: images uint8 [N, C, H, W], labels int64 [N]."""
 
 
 class MNIST(Downloaded):
@@ -131,7 +132,7 @@ class MNIST(Downloaded):
         labels, _ = read_idx(stored[1], ())
         if len(images) != len(labels):
             what = f"holds {len(images)} images and {len(labels)} labels"
-            raise UserError(str(folder), what, "Delete the folder, so that it is fetched again.")
+            raise UserError(str(folder), what, "Delete the folder to download it again.")
         return _build_raw(images[:, None], labels, mapping)
 
 
@@ -172,7 +173,7 @@ class CIFAR10(Downloaded):
         images, labels = np.empty(0, np.uint8), list[int]()
         for i, name in enumerate(names):
             batch = load_checked_pickle(folder / name, self.checksums[name])
-            if i == 0:  # all batches have one size: there is no second copy
+            if i == 0:  # all batches have one size, so that no second copy is needed
                 images = np.empty((len(names), *batch[b"data"].shape), np.uint8)
             images[i] = batch[b"data"]
             labels += batch[b"labels"]
@@ -196,35 +197,35 @@ class SVHN(Downloaded):
             stored = read_mat(file, ("X", "y"))
             images, labels = stored["X"], stored["y"].ravel()
             if images.shape != (len(labels), 3, 32, 32):
-                raise ValueError(f"it holds images of {images.shape} and {len(labels)} labels")
+                raise ValueError(f"it has images of {images.shape} and {len(labels)} labels")
             if labels.min() < 1 or labels.max() > 10:
-                raise ValueError("its labels are not those of the digits, 1 to 10")
+                raise ValueError("its labels are not between 1 and 10")
         except Exception as error:  # a damaged file raises many kinds
-            remedy = "Delete the file, so that it is fetched again."
+            remedy = "Delete the file to download it again."
             raise build_read_error(str(file), error, remedy) from error
-        # [N, C, W, H], brought to [N, C, H, W] in place: there is no second copy
+        # [N, C, W, H] to [N, C, H, W], in place
         for rows in np.array_split(images, 1 + images.size // CHUNK):
             rows[:] = rows.swapaxes(2, 3).copy()
-        return _build_raw(images, labels % 10)  # the file calls the digit 0 ten
+        return _build_raw(images, labels % 10)  # the file has 10 for the digit 0
 
 
 @contextlib.contextmanager
 def _remove_empty_folders(folder: Path) -> Iterator[None]:
-    """Leave no empty folders where torchvision made some and had nothing to put into them."""
+    """Remove the empty folders that torchvision leaves after a failed download."""
     made = [path for path in (folder, *folder.parents) if not os.path.exists(path)]
     try:
         yield
     except Exception:
-        for path in made:  # from within
+        for path in made:  # innermost first
             with contextlib.suppress(OSError):
                 path.rmdir()
         raise
 
 
 def _summarize_failure(error: Exception) -> str:
-    """What torchvision says, of a download what the last mirror answered."""
-    said = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return shorten(f"{said[0]} {said[-1]}") if len(said) > 1 else describe_error(error)
+    """Summarize an exception of torchvision; of a download, the answer of the last mirror."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return shorten(f"{lines[0]} {lines[-1]}") if len(lines) > 1 else describe_error(error)
 
 
 def _build_raw(images: np.ndarray, labels: np.ndarray, mapping: FileMap | None = None) -> Raw:
@@ -233,5 +234,5 @@ def _build_raw(images: np.ndarray, labels: np.ndarray, mapping: FileMap | None =
 
 
 def _find_stored(path: Path) -> Path | None:
-    """The file, or its compressed form: a folder that cannot be written needs no unpacking."""
+    """Find the file or its compressed form, which is read without unpacking it to the disk."""
     return next((p for p in (path, path.with_name(path.name + ".gz")) if p.is_file()), None)

@@ -1,4 +1,4 @@
-"""A published pickle: to unpickle runs code, so its checksum is compared first."""
+"""Published pickles. Unpickling runs code, so the checksum is compared first."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ MD5 = partial(hashlib.md5, usedforsecurity=False)
 
 
 def load_checked_pickle(file: Path, md5: str) -> Any:
-    """Unpickle a file; strings of Python 2 become bytes.
+    """Unpickle a file with a known checksum; strings of Python 2 become bytes.
 
-    Raises UserError, and unpickles nothing, where the file is not the published one.
+    Raises UserError, and unpickles nothing, if the file has another checksum.
     """
     try:
         with warnings.catch_warnings(), open_regular(file) as stream:
-            warnings.simplefilter("ignore")  # NumPy warns about arrays that old versions pickled
+            warnings.simplefilter("ignore")  # NumPy warns about arrays pickled by old versions
             if hashlib.file_digest(stream, MD5).hexdigest() != md5:
                 raise ValueError("its checksum is not that of the published file")
             stream.seek(0)

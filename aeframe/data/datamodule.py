@@ -22,13 +22,13 @@ from aeframe.data.spread import Choice
 from aeframe.data.value_range import note_narrow_range
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
-DIGESTED = 2**23  # bytes of each split that tell the data from other
+DIGESTED = 2**23  # bytes of each split in the digest
 
 
 class Resident:
-    """One split's batches, each one gather from memory or from the device that the data is on.
+    """The batches of one split, each gathered at once from memory or from the device of the data.
 
-    It has a DataLoader's attributes that Lightning looks at.
+    It has the attributes of a DataLoader that Lightning uses.
     """
 
     batch_sampler = None
@@ -45,15 +45,15 @@ class Resident:
 
 
 class DataModule:
-    """A source, split by seed, normalised by its training split, in batches.
+    """Splits and batches of a source. Splits depend on the seed; the training split sets the normalization.
 
-    batch_size: of all ranks together. val_fraction, test_fraction: cut from the training data where the
-    source has no such split; val_fraction=0: no validation. normalization: `unit` to [0, 1], by the known
-    range or the training split's; `rms` about the medians of features or channels, one scale for all;
-    `standard` to mean 0 and variance 1 for each feature or channel; `none`; `auto`: what suits the data.
-    in_memory: whether the samples are read into memory (and, for training on a GPU, into its memory);
-    `auto` where they take no more than memory_limit GiB. Else they stay in their file, and num_workers
-    processes fetch the batches; `auto`: none for data in memory.
+    batch_size: of all ranks together. val_fraction, test_fraction: shares of the data, if the source has no
+    such split; val_fraction=0: no validation. normalization: `unit` scales to [0, 1] by the known range or
+    that of the training split; `rms` subtracts the medians of features or channels and has one scale for all;
+    `standard` gives each feature or channel mean 0 and variance 1; `none`; `auto` chooses.
+    in_memory: whether the samples are read into memory, or for training on a GPU into its memory; `auto`: if
+    they take at most memory_limit GiB. Otherwise they stay in their file, and num_workers processes load the
+    batches; `auto`: none for data in memory.
     """
 
     def __init__(
@@ -78,14 +78,14 @@ class DataModule:
         self._moved: dict[tuple[int, torch.device], Raw] = {}
         self.spec: DataSpec
         self.normalization: Normalization
-        self.reason = ""  # of the normalisation that was chosen
+        self.reason = ""  # for the chosen normalization
         self.notes: list[Problem] = []
         self._digest: str | None = None
 
     def setup(self, support: tuple[float, float] = ANY) -> None:
-        """Read, split and measure the data, once. Raises UserError that names the file, and what to do.
+        """Read, split and measure the data, once. Raises UserError with the file and what to do.
 
-        support: the normalised values that a model can take.
+        support: the range of normalised values that the model accepts.
         """
         if self.splits:
             return
@@ -114,16 +114,16 @@ class DataModule:
 
     @property
     def held_out(self) -> str:
-        """The split by which choices are made: `val`, or without one `train`; never the test's."""
+        """The split for choices such as thresholds: `val` if there is one, else `train`; never `test`."""
         return "val" if "val" in self.splits else "train"
 
     @property
     def batches(self) -> dict[str, int]:
-        """How many each split has."""
+        """The number of batches of each split."""
         return {split: -(-len(rows) // self.batch_size) for split, rows in self.splits.items()}
 
     def as_dict(self) -> dict[str, Any]:
-        """What tells this data from other, as plain data: its kind, and a checksum of some of each split."""
+        """Return plain data that identifies the samples: specification, checksum of parts of each split."""
         if self._digest is None:
             digest = 0
             for split, samples in self.splits.items():
@@ -136,7 +136,7 @@ class DataModule:
         return {**self.spec.as_dict(), "digest": self._digest}
 
     def is_resident(self, size: int) -> bool:
-        """Whether so many bytes of samples are kept in memory."""
+        """Check whether samples of so many bytes are kept in memory."""
         return size <= self.memory_limit * 2**30 if self.in_memory == "auto" else self.in_memory
 
     def _split(self, raw: Raw) -> dict[str, Samples]:
@@ -155,7 +155,7 @@ class DataModule:
         part = torch.zeros(n, dtype=torch.uint8)
         part[order[:held]], part[order[held : held + val]] = TEST, VALIDATION
         part = part.repeat_interleave(raw.together)
-        # each split in the source's order: reads of memory-mapped data then move forwards
+        # each split in the order of the source, so that reads of memory-mapped data move forwards
         train, validation, test = (
             Samples(raw, (part == which).nonzero().flatten().to(choose_row_dtype(len(part))))
             for which in (TRAIN, VALIDATION, TEST)
@@ -167,10 +167,10 @@ class DataModule:
         return splits if val else {"train": train, "test": test}
 
     def peek(self, split: str, n: int, normalization: Normalization | None = None) -> Tensor:
-        """N samples spread evenly over a split, normalised, [<= n, *shape]: a source that is sorted by
-        class would begin with one.
+        """Return n samples spread evenly over a split, normalised, [<= n, *shape].
 
-        normalization: a model's, on whose device and in whose precision they then are.
+        The first samples of a source that is sorted by class would be of one class. normalization: of a
+        model, which also sets device and precision.
         """
         normalize = normalization or self.normalization
         return normalize(self._spread(split, n).to(normalize.scale.device))
@@ -178,8 +178,9 @@ class DataModule:
     def some(
         self, split: str, n: int, normalization: Normalization, most: int, rank: int, world: int
     ) -> Iterator[Tensor]:
-        """The share of one rank of `world` in n samples spread evenly over a split, in batches, normalised
-        by a model's. most: as in `loader`.
+        """Iterate over one rank's share of n samples, spread evenly over a split, in normalised batches.
+
+        normalization: of a model. most: as in `loader`.
         """
         samples = self.splits[split]
         for rows in samples.evenly(n)[rank::world].split(self.together(most)):
@@ -187,7 +188,7 @@ class DataModule:
         samples.raw.release()
 
     def labels(self, split: str, n: int) -> Tensor | None:
-        """Those of the samples that `peek` gives, int64 [<= n], where the source has any."""
+        """Return the labels of the samples of `peek`, int64 [<= n], or None without labels."""
         samples = self.splits[split]
         known = samples.raw.labels
         return None if known is None else known[samples.index[samples.evenly(n)].long()]
@@ -209,12 +210,10 @@ class DataModule:
         world: int = 1,
         device: torch.device | None = None,
     ) -> Resident | DataLoader[Batch]:
-        """The batches of a split, `train`, `val` or `test`, that one rank of `world` gets: samples as they
-        are stored, [B, *shape].
+        """Return one rank's batches of the split `train`, `val` or `test`: samples as stored, [B, *shape].
 
-        training: whether they are shuffled (if `shuffle` says so), and all ranks get equally many. most: rows
-        of a batch into which several are put together. device: where they are used. Raises UserError where
-        the ranks cannot share the batches.
+        training: shuffle (with `shuffle`), give all ranks equally many batches. most: join small batches
+        up to so many rows. device: where they are used. Raises UserError if the ranks cannot share the batches.
         """
         if (uneven := find_uneven_batch(self.batch_size, world)) is not None:
             raise UserError(*uneven)
@@ -247,11 +246,11 @@ class DataModule:
         )
 
     def together(self, most: int) -> int:
-        """The rows of a batch into which several are put together, at most so many if more than one."""
+        """Count the rows of several batches joined into one of at most `most` rows, or of one batch."""
         return self.batch_size * max(1, most // self.batch_size)
 
     def _placed(self, split: str, device: torch.device | None) -> Samples:
-        """The split, on the GPU that trains on it where that has room."""
+        """Return the split, moved to the GPU that trains on it if it fits there."""
         samples = self.splits[split]
         if device is None or device.type != "cuda" or not self.is_resident(samples.raw.nbytes):
             return samples
@@ -264,7 +263,7 @@ class DataModule:
         return Samples(self._moved[key], samples.index.to(device))
 
     def _workers(self, samples: Samples, device: torch.device | None) -> int:
-        """Processes that fetch batches: none for data that is where it is used."""
+        """Count the processes that load batches: none for data in memory that is used there."""
         if samples.index.is_cuda:
             return 0
         if self.num_workers != "auto":
@@ -274,9 +273,9 @@ class DataModule:
 
 
 def find_uneven_batch(batch_size: int, world: int) -> tuple[str, str, str] | None:
-    """What is wrong with a batch that the processes cannot share: (where, what, remedy)."""
+    """Describe the problem of a batch size that the processes cannot share: (where, what, remedy)."""
     if batch_size % world == 0:
         return None
-    what = f"cannot be shared out evenly among {world} processes"
+    what = f"is not a multiple of the number of processes, {world}"
     remedy = f"Write dataset.batch_size={max(1, batch_size // world) * world}."
     return f"dataset.batch_size={batch_size}", what, remedy

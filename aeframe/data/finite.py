@@ -1,4 +1,4 @@
-"""Samples with NaN or infinity: which rows and which columns they are."""
+"""Rows and columns with NaN or infinity."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from torch import Tensor
 from aeframe.core.errors import UserError
 from aeframe.data.source import Raw
 
-UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)  # torch does not compare these
-NAMED = 3  # columns of a message
+UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)  # torch has no comparisons for these
+NAMED = 3  # columns in a message
 
 
 def measure_extent(chunk: Tensor, raw: Raw) -> tuple[float, float]:
-    """The least and the largest value of some samples of `raw`.
+    """Measure the lowest and the highest value of a chunk of `raw`.
 
-    Raises UserError that names its rows or columns with what float32 cannot hold, NaN and infinity.
+    Raises UserError that names the rows or columns of `raw` with NaN, infinity or values beyond float32.
     """
     low, high = (chunk.double() if chunk.dtype in UNSIGNED else chunk).aminmax()
-    if not bool(torch.isfinite(torch.stack((low, high)).float()).all()):  # NaN comes through both
+    if not bool(torch.isfinite(torch.stack((low, high)).float()).all()):  # NaN appears in both
         what, remedy, _ = describe_non_finite(raw.chunks())
         raise UserError(raw.origin, what, remedy)
     return float(low), float(high)
 
 
 def describe_non_finite(chunks: Iterable[tuple[int, Tensor]]) -> tuple[str, str, int]:
-    """Describe samples of which some are not finite: (what, remedy, the first such row).
+    """Describe the samples that are not finite: (what, remedy, first such row).
 
-    chunks: all of the samples [n, *shape], each part with the row that it starts at.
+    chunks: all samples [n, *shape] in parts, each with its first row.
     """
     total = bad = 0
     first, columns = -1, torch.zeros(())

@@ -1,4 +1,4 @@
-"""Decoded images in files, so that each folder is decoded once."""
+"""Cache of decoded images, so that each folder is decoded once."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from aeframe.core.regular_files import open_regular
 from aeframe.data.brightness import Range
 from aeframe.data.memory_map import Mapped, map_array
 
-HEADER = 4096  # bytes before the pixels, which then begin on a page
-CHECKSUM = 8  # characters at the header's end
-BLOCK = 2**20  # bytes that are checked at once
+HEADER = 4096  # bytes before the pixels, which so begin on a memory page
+CHECKSUM = 8  # characters at the end of the header
+BLOCK = 2**20  # bytes that are read at once
 
 
 class Images(NamedTuple):
-    """The decoded images of some files, and of each file whether its image is among them. measured: see
+    """The decoded images of some files. kept: for each file, whether its image is included. measured: see
     Decoded.
     """
 
@@ -36,9 +36,9 @@ class Images(NamedTuple):
 
 
 class Decoded(NamedTuple):
-    """Images in the order of their files, None for one that is left out.
+    """Images in the order of their files, None for a skipped one.
 
-    measured: the values that were found to be black and white, where they were looked for (levels.measure).
+    measured: the measured values of black and white (brightness.measure_range), or None.
     """
 
     images: Iterable[np.ndarray | None]
@@ -46,13 +46,12 @@ class Decoded(NamedTuple):
 
 
 class CachedImages:
-    """The decoded images of one folder, uint8 of `shape`, in one file that a changed folder replaces.
+    """The decoded images of one folder, uint8 of `shape`, in one file.
 
-    folder: where such files lie. key: what tells the file from others in it. content: one line that
-    says all that the pixels depend on. shape: [N, ...], of the images of all N files. complete: whether
-    none of them may lack. The file holds `content`, what was measured, the pixels, which images they are, and
-    a checksum;
-    with any of them other than it should be, the images are decoded again.
+    folder: of the cache. key: identifies the file in it. content: one line with everything that the pixels
+    depend on. shape: [N, ...], of the images of all N files. complete: whether no image may be missing.
+    The file contains `content`, the measured values, the pixels, `kept` and a checksum. If any of them does
+    not match, the images are decoded again.
     """
 
     def __init__(
@@ -63,20 +62,20 @@ class CachedImages:
         self.shape, self.complete = shape, complete
 
     def get(self, decode: Callable[[], Decoded]) -> Images:
-        """The images, memory-mapped; `decode` is called where the file does not hold them.
+        """Return the images, memory-mapped; calls `decode` if they are not in the file.
 
-        Raises OSError where they cannot be written.
+        Raises OSError if they cannot be written.
         """
         if (found := self._read()) is not None:
             return found
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # images may be private
         with _lock(self.path.with_suffix(".lock")):
-            found = self._read()  # another process may have decoded them meanwhile
+            found = self._read()  # another process may have decoded them in the meantime
             if found is None:
                 self._write(decode())
                 found = self._read()
         if found is None:
-            raise OSError(errno.EIO, "what was written cannot be read back")
+            raise OSError(errno.EIO, "the images cannot be read back")
         return found
 
     def _read(self) -> Images | None:
@@ -103,13 +102,13 @@ class CachedImages:
             return None
 
     def _write(self, decoded: Decoded) -> None:
-        """Under another name until it is whole; whoever has mapped the old file keeps that."""
+        """Write a complete file, then rename it; processes that mapped the old file keep it."""
         partial = self.path.with_suffix(".partial")
         most = HEADER + math.prod(self.shape) + self.shape[0]
         if shutil.disk_usage(partial.parent).free < most:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         try:
-            partial.unlink(missing_ok=True)  # what is left there may be a link of somebody else's
+            partial.unlink(missing_ok=True)  # may be a link that another user left
             with partial.open("xb") as stream:
                 stream.write(bytes(HEADER))
                 header = self.head + json.dumps(decoded.measured).encode()
@@ -131,13 +130,13 @@ class CachedImages:
 
 
 def find_user_cache() -> Path:
-    """The user's folder for what can be made again."""
+    """Find the cache folder of the user."""
     base = os.environ.get("XDG_CACHE_HOME", "")
     return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "aeframe"
 
 
 def _parse_range(text: bytes) -> Range | None:
-    """Read the entry that was written, which the checksum vouches for."""
+    """Parse the measured range; the checksum guarantees its format."""
     found = json.loads(text)
     return None if found is None else (float(found[0]), float(found[1]))
 
@@ -148,14 +147,16 @@ def _format_checksum(checksum: int) -> bytes:
 
 @contextlib.contextmanager
 def _lock(path: Path) -> Iterator[None]:
-    """Only one process at a time comes in, where the platform can lock files."""
+    """Let one process in at a time, where the platform can lock files."""
     try:
         import fcntl
-    except ImportError:  # two may then decode the same, and what they write is checked
+    except (
+        ImportError
+    ):  # then two processes may decode the same, and the checksum protects the file
         yield
         return
-    # neither cut nor waited for: a link or a pipe may be there, where the folder is somebody else's
+    # neither truncates nor waits: in another user's folder, this may be a link or a pipe
     with open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK, 0o600), "rb") as lock:
-        # given back when the file is closed, or the process killed
+        # released when the file is closed or the process ends
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

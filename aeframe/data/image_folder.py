@@ -1,4 +1,4 @@
-"""Samples from a folder of image files."""
+"""Samples from folders of image files."""
 
 from __future__ import annotations
 
@@ -35,23 +35,23 @@ from aeframe.data.value_range import check_range
 OnBadSample = Literal["error", "skip"]
 SKIP = "dataset.on_bad_sample=skip"
 Side = Annotated[int, AtLeast(1), AtMost(2**14)]
-LARGEST = 2**16  # megapixels that an image may be said to have
+LARGEST = 2**16  # of max_megapixels
 Megapixels = Annotated[float, Above(0), AtMost(LARGEST)]
 
 
 class Folder(Source):
-    """Samples from every image of a folder, or of its class subfolders, as bytes of C x size x size.
+    """Samples from the images of a folder or of its class subfolders, as bytes of C x size x size.
 
-    root: the folder. test_root: another one for the test split. size: the samples' height and width. color:
-    `rgb` or `gray`. per_image: the samples that one image gives; they stay in one split.
-    cache: the folder that keeps the samples, which are then memory-mapped; `auto` is
-    $XDG_CACHE_HOME/aeframe or ~/.cache/aeframe, and None decodes into memory each time.
-    on_bad_sample: with `skip`, files that cannot be decoded are left out; with `error` they end the run.
-    range: the values in the files that become 0 and 255. Without it 16 bits count as 0..65535, whatever the
-    file makes use of; TIFFs of floats or 32-bit integers all count as 0 (or their least value, if that is
-    below) to the largest value in any of them. max_megapixels: larger images are refused; None: 89.5.
-    Images are turned upright (EXIF), laid over white where they are transparent, and of an animation
-    the first frame is taken, of a TIFF the first page. Colours come without their profile.
+    root: the folder. test_root: a folder with the test split. size: height and width of a sample. color:
+    `rgb` or `gray`. per_image: number of samples from each image; they stay in one split.
+    cache: the folder of the decoded samples, which are memory-mapped. `auto` is $XDG_CACHE_HOME/aeframe or
+    ~/.cache/aeframe; None decodes into memory in each run.
+    on_bad_sample: `skip` leaves out files that cannot be decoded; `error` ends the run.
+    range: the values in the files that become 0 and 255. Without it, 16 bits have the range 0..65535. TIFFs
+    of floats or 32-bit integers have one common range: from 0, or their lowest value if it is below, to the
+    highest value of all. max_megapixels: larger images are refused; None: 89.5.
+    Images are rotated by their EXIF entry and laid over white if transparent. The first frame of an animation
+    and the first page of a TIFF are used. Colour profiles are ignored.
     """
 
     def __init__(
@@ -75,12 +75,12 @@ class Folder(Source):
     @property
     @abstractmethod
     def reader(self) -> ImageReader:
-        """Makes the samples of a file, uint8 [per_image, C, size, size]; of one without the first axis."""
+        """Return the reader of a file, uint8 [per_image, C, size, size] or [C, size, size]."""
 
     @property
     @abstractmethod
     def recipe(self) -> str:
-        """All of the options that the samples of one image depend on."""
+        """Describe all options that the samples of one image depend on."""
 
     def shape(self) -> Shape:
         return (3 if self.color == "rgb" else 1, self.size, self.size)
@@ -101,7 +101,7 @@ class Folder(Source):
                 found.extend(error.problems)
         if self.cache in ("none", "no", "off", "false", "None", "False", ""):
             remedy = "Write null for no cache, or ./NAME for a folder of this name."
-            found.append(Problem(f"dataset.cache={self.cache}", "is no folder", remedy))
+            found.append(Problem(f"dataset.cache={self.cache}", "is not a folder", remedy))
         elif self.cache not in (None, "auto") and os.path.isfile(os.path.expanduser(self.cache)):
             what = "is a file, not a folder"
             found.append(Problem(f"dataset.cache={self.cache}", what, "Write dataset.cache=auto."))
@@ -145,17 +145,17 @@ class Folder(Source):
         return raw
 
     def _images(self, root: Path, files: list[Path], levels: Levels) -> Images:
-        """Those of all files, from the cache where there is one, else decoded into memory."""
+        """Return the images of all files, from the cache if there is one, else decoded into memory."""
         if self.cache is not None:
             try:
                 cache = self._cached(self.cache, root, files, levels)
                 return cache.get(lambda: self._decoded(files, levels))
-            except (OSError, RuntimeError) as error:  # RuntimeError: a user without a home
+            except (OSError, RuntimeError) as error:  # RuntimeError: the user has no home folder
                 what = (
                     f"cannot be used ({describe_error(error)}); the images are decoded into memory"
                 )
                 note(Problem(f"dataset.cache={self.cache}", what))
-                self.cache = None  # said once
+                self.cache = None  # reported once
         return self._in_memory(files, levels)
 
     def _in_memory(self, files: list[Path], levels: Levels) -> Images:
@@ -187,7 +187,7 @@ class Folder(Source):
         return CachedImages(folder, key, content, shape, complete=complete)
 
     def _decoded(self, files: list[Path], levels: Levels) -> Decoded:
-        """The images, decoded as they are wanted; how bright they are is measured before."""
+        """Decode the images lazily; their range is measured before."""
         with strict_images(self.max_megapixels):
             measured = measure_range(files) if levels.other is None else None
         if measured is not None:
@@ -195,9 +195,9 @@ class Folder(Source):
         return Decoded(self._images_of(files, levels), measured)
 
     def _images_of(self, files: list[Path], levels: Levels) -> Iterator[np.ndarray | None]:
-        """The images in the order of the files, with a progress bar; None where one cannot be read.
+        """Decode the images in the order of the files, with a progress bar; None for an unreadable one.
 
-        Raises UserError after the last one where that must not be, or where none can.
+        Raises UserError after the last one if unreadable files are errors, or if all are unreadable.
         """
         bad: list[Problem] = []
         reader = replace(self.reader, levels=levels)
@@ -212,10 +212,10 @@ class Folder(Source):
 
 
 class ImageFolder(Folder):
-    """Every image of a folder as one sample.
+    """The images of a folder, each as one sample.
 
-    fit: how it comes to size x size: `crop` scales the short side and cuts the middle out, `resize` scales
-    both sides. The other options, and what becomes of the images: see Folder.
+    fit: `crop` scales the short side and takes the middle, `resize` scales both sides. Other options: see
+    Folder.
     """
 
     def __init__(
@@ -253,7 +253,7 @@ class ImageFolder(Folder):
 
 
 def _describe_file(file: Path) -> str:
-    """What changes when the file can have another image, or can have one at all."""
+    """Describe a file: the text changes whenever its image may have changed, or its permissions."""
     try:
         seen = file.stat()
     except OSError as error:
@@ -262,7 +262,7 @@ def _describe_file(file: Path) -> str:
 
 
 def _shown(images: Iterable[np.ndarray | Problem], total: int) -> Iterable[np.ndarray | Problem]:
-    """With a progress bar, where there are enough images to wait for."""
+    """Show a progress bar if there are many images."""
     if total < 500:
         return images
     from rich.progress import track

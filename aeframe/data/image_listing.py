@@ -11,7 +11,7 @@ from aeframe.data.image_reader import ENDINGS
 
 
 def find_images(root: Path, where: str) -> tuple[list[Path], list[str]]:
-    """The images, sorted, and the class names; none for a folder without subfolders."""
+    """Find the images, sorted, and the class names; no classes for a folder without subfolders."""
     if not os.path.isdir(root):
         what = "is a file, not a folder" if os.path.exists(root) else "no such folder"
         raise UserError(where, what, f"Write {where.partition('=')[0]}=FOLDER.")
@@ -21,7 +21,7 @@ def find_images(root: Path, where: str) -> tuple[list[Path], list[str]]:
         nested = {f.name: _list_images(f) for f in folders}
     except OSError as error:
         what = f"cannot be listed ({describe_error(error)})"
-        raise UserError(str(error.filename), what, "See that you may read it.") from error
+        raise UserError(str(error.filename), what, "Check its permissions.") from error
     nested = {name: files for name, files in nested.items() if files}
     if loose and nested:
         first = next(iter(nested))
@@ -29,13 +29,13 @@ def find_images(root: Path, where: str) -> tuple[list[Path], list[str]]:
         raise UserError(where, what, "Keep all images in the folder, or all in class subfolders.")
     files = loose or [file for group in nested.values() for file in group]
     if not files:
-        what = "holds no images, and neither do the folders in it"
+        what = "contains no images, nor do its subfolders"
         raise UserError(where, what, f"Known endings: {' '.join(sorted(ENDINGS))}.")
     return files, list(nested)
 
 
 def note_deeper_images(root: Path, where: str) -> None:
-    """Images in folders of the subfolders, which find_images does not look into."""
+    """Note images in folders of the subfolders, which find_images ignores."""
     inner = [
         f for folder in _find_folders(root) for f in _find_folders(folder) if not f.is_symlink()
     ]
@@ -50,18 +50,18 @@ def _is_around(folder: Path, root: Path) -> bool:
 
 
 def _find_folders(folder: Path) -> list[Path]:
-    """The folders in a folder, but for hidden ones; of its files, which may be many, none is opened."""
+    """Find the folders in a folder, except hidden ones, without a look at each of its many files."""
     with os.scandir(folder) as entries:
         shown = [entry for entry in entries if entry.name[0] != "."]
-        # asked of the operating system only where it is a link, which may lead in a circle
+        # only links need a system call; a link may lead in a circle
         named = [e.name for e in shown if (os.path.isdir(e) if e.is_symlink() else e.is_dir())]
     return sorted(folder / name for name in named)
 
 
 def _list_images(folder: Path) -> list[Path]:
-    """The image files of one folder, but for hidden ones such as macOS leaves behind.
+    """List the image files of one folder, except hidden ones such as those of macOS.
 
-    Links that lead nowhere are among them: an image is missing there.
+    Broken links are included, since an image is missing there.
     """
     named = [f for f in folder.iterdir() if f.suffix.lower() in ENDINGS and f.name[0] != "."]
     return sorted(f for f in named if f.is_file() or not f.exists())

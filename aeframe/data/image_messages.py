@@ -1,4 +1,4 @@
-"""Messages about image files: those that cannot be read, and what is read of others."""
+"""Messages about image files: unreadable ones, and notes on the others."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from aeframe.data.value_range import format_range, guess_range
 
 
 def build_images_error(bad: list[Problem], of: int, where: str, remedy: str) -> UserError:
-    """Build the error for files that cannot be decoded. remedy: what to write to leave them out."""
+    """Build the error for files that cannot be decoded. remedy: the override that skips them."""
     shown = "; ".join(f"{p.where} {p.what}" for p in bad[:5])
     more = f"; and {len(bad) - 5} more" if len(bad) > 5 else ""
     what = f"{len(bad)} unreadable image(s): {shown}{more}"
@@ -24,29 +24,31 @@ def build_images_error(bad: list[Problem], of: int, where: str, remedy: str) -> 
 
 
 def describe_skipped(bad: list[Path], root: str, why: str) -> Problem:
-    """Tell that some files are left out. why: what was written for that."""
+    """Build the note on skipped files. why: the override that skips them."""
     what = f"{len(bad)} image(s) of {root} cannot be read and are left out: {list_some(bad)}"
     return Problem(why, what)
 
 
 def list_some(paths: Sequence[Path]) -> str:
-    """The first of several files, and how many more there are."""
+    """List the first files, and the number of the others."""
     more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
     return ", ".join(map(str, paths[:3])) + more
 
 
 def note(problem: Problem) -> None:
-    """Notes on a run that is resumed."""
+    """Print a note, once for all ranks."""
     if get_rank() == 0:
         print(f"aeframe: {problem}", file=sys.stderr)
 
 
 def note_noticed(noticed: Noticed, where: str) -> None:
-    """Tell of files of which something was left out."""
+    """Print notes on files of which a part was ignored."""
     if pages := noticed.pages:
         files = sorted(pages)
-        what = f"{len(files)} TIFF(s) hold several pages, and the first is read: {list_some(files)}"
-        note(Problem(where, what, "Save each page as a file of its own to read all."))
+        what = (
+            f"{len(files)} TIFF(s) have several pages; only the first is read: {list_some(files)}"
+        )
+        note(Problem(where, what, "To read all pages, save each as a file."))
     if cut := sorted(noticed.cut):
         what = "image(s) hold values outside the training images', and are clipped"
         what = f"{len(cut)} {what}: {list_some(cut)}"
@@ -54,19 +56,21 @@ def note_noticed(noticed: Noticed, where: str) -> None:
 
 
 def note_levels(where: str, raw: Raw, file: Path) -> None:
-    """Tell what is black and white, where nobody has said it and it is not what one would think.
+    """Print the values of black and white, if they were not given and may be unexpected.
 
-    raw: all images, in bytes. file: of one of them.
+    raw: all images, in bytes. file: one of the files.
     """
     if raw.levels is not None:
         low, high = raw.levels
         what = f"{low:g} is black and {high:g} white in TIFFs of floats or 32-bit integers"
         remedy = (
-            f"Write dataset.range=[LOW,HIGH] if other values are, now {format_range(raw.levels)}."
+            f"To change it, write dataset.range=[LOW,HIGH]; now it is {format_range(raw.levels)}."
         )
         note(Problem(where, what, remedy))
     elif (found := find_narrow_range(raw, file)) is not None:
         used, known = found
-        what = f"values are {used[0]:g} to {used[1]:g}, and count as {known[0]:g} to {known[1]:g}"
-        remedy = f"If they can be no others, write dataset.range={format_range(guess_range(used))}."
+        what = f"values are {used[0]:g} to {used[1]:g}, in an assumed range of {known[0]:g} to {known[1]:g}"
+        remedy = (
+            f"If no others are possible, write dataset.range={format_range(guess_range(used))}."
+        )
         note(Problem(where, what, remedy))

@@ -1,4 +1,4 @@
-"""Image files as arrays of bytes, all brought to one size."""
+"""Image files as arrays of bytes of one size."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from aeframe.core.errors import Problem, describe_error
 from aeframe.data.brightness import Levels, convert_to_eight_bits
 
-AHEAD = 2**28  # bytes of images that wait for their turn, or one image
-DECODER = 3  # counts up whenever the same file gives other pixels
+AHEAD = 2**28  # bytes of decoded images that wait, or one image
+DECODER = 3  # increased whenever the same file gives other pixels
 
 ENDINGS = frozenset(
     f".{e}"
     for e in "png jpg jpeg jpe jfif bmp gif webp tif tiff ppm pgm pbm pnm tga avif jp2".split()  # noqa: SIM905
 )
 FORMATS = ("PNG", "JPEG", "MPO", "BMP", "GIF", "WEBP", "TIFF", "PPM", "AVIF", "JPEG2000")
-"""What the files may hold, whatever their endings. Pillow knows more: for some it starts programs."""
+"""Allowed formats, whatever the ending of the file. Pillow has more, and starts programs for some."""
 
 Fit = Literal["crop", "resize"]
 Color = Literal["rgb", "gray"]
@@ -36,7 +36,7 @@ Color = Literal["rgb", "gray"]
 
 @dataclass(frozen=True)
 class Noticed:
-    """Files of which something was left out: those with several pages, and those with cut values."""
+    """Files of which a part was ignored: those with several pages, and those with clipped values."""
 
     pages: set[Path] = field(default_factory=set)
     cut: set[Path] = field(default_factory=set)
@@ -44,10 +44,10 @@ class Noticed:
 
 @dataclass(frozen=True)
 class ImageReader:
-    """Reads image files, uint8 [C, height, width].
+    """Reader of image files, uint8 [C, height, width].
 
-    size: (height, width), or None for that of each image. fit, color: see ImageFolder. levels: the values
-    that are black and white. larger: what to write for images that have too many pixels, up to the number.
+    size: (height, width), or None for the size of each image. fit, color: see ImageFolder. levels: the values
+    of black and white. larger: the override that allows images with more pixels, without its number.
     """
 
     size: tuple[int, int] | None
@@ -58,11 +58,12 @@ class ImageReader:
     noticed: Noticed = field(default_factory=Noticed)
 
     def read_all(self, files: Iterable[Path]) -> Iterator[np.ndarray | Problem]:
-        """The images in the order of the files, several decoded at once; what is wrong with one in its
-        place. Wanted within `strict_images`.
+        """Read images in parallel, in the order of the files; an unreadable one gives a Problem.
+
+        To be called within `strict_images`.
         """
         workers = os.cpu_count() or 1
-        # threads: Pillow decodes without the interpreter's lock
+        # threads are enough: Pillow decodes without the GIL
         with ThreadPoolExecutor(workers) as pool:
             ahead: deque[tuple[int, Future[np.ndarray | Problem]]] = deque()
             for file in files:
@@ -76,23 +77,21 @@ class ImageReader:
                 yield ahead.popleft()[1].result()
 
     def bytes_of(self, file: Path) -> int:
-        """About what an image takes in memory, without decoding it; nothing of one that cannot be read, and
-        of images of one size, which are small.
-        """
+        """Estimate the bytes of an image without decoding it; 0 for unreadable files and for a fixed size."""
         if self.size is not None:
             return 0
         try:
             with Image.open(file) as opened:
                 return math.prod(opened.size) * (1 if self.color == "gray" else 3)
-        except Exception:  # try_read says what is wrong
+        except Exception:  # try_read reports the error
             return 0
 
     def try_read(self, file: Path) -> np.ndarray | Problem:
-        """One image, or what is wrong with it."""
+        """Read one image, or return its Problem."""
         try:
             return self._read(file)
         except UnidentifiedImageError:
-            return Problem(str(file), "cannot be read as an image (its content is none)")
+            return Problem(str(file), "cannot be read as an image (unknown content)")
         except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
             return Problem(str(file), f"cannot be read as an image ({self._too_large(error)})")
         except Exception as error:  # broken files raise nearly anything in Pillow
@@ -103,11 +102,11 @@ class ImageReader:
 
     def _opened(self, file: Path) -> Image.Image:
         with Image.open(file) as opened:
-            # of a .tga nothing but its ending says what it is
+            # only its ending identifies a .tga
             if opened.format not in (*FORMATS, file.suffix[1:].upper()):
-                raise ValueError(f"it holds {opened.format}")
+                raise ValueError(f"its format is {opened.format}")
             if opened.format == "TIFF" and getattr(opened, "is_animated", False):
-                self.noticed.pages.add(file)  # uncounted: that takes a look at each of them
+                self.noticed.pages.add(file)  # not counted, which would read each page
             upright = ImageOps.exif_transpose(opened)
             image, is_cut = convert_to_eight_bits(upright, self.levels, opened.format)
         if is_cut:
@@ -115,13 +114,13 @@ class ImageReader:
         return image
 
     def _too_large(self, error: Exception) -> str:
-        """Pillow tells the number of pixels, then the limit."""
+        """Describe an image with too many pixels; Pillow's text has their number, then the limit."""
         pixels = next(map(int, re.findall(r"\d+", str(error))), 0)
         needed = f"{self.larger}{math.ceil(pixels / 1e6)}"
-        return f"it has {pixels / 1e6:.4g} megapixels; if it may be so large, write {needed}"
+        return f"it has {pixels / 1e6:.4g} megapixels; to allow this, write {needed}"
 
     def made_of(self, image: Image.Image, file: Path) -> np.ndarray:
-        """What is read of an image of 8 bits, gray or RGB."""
+        """Convert an 8-bit image, gray or RGB, to the sample or samples of it."""
         if self.size is not None:
             target = self.size[::-1]  # Pillow's order
             if self.fit == "crop":
@@ -134,9 +133,9 @@ class ImageReader:
 
 @contextmanager
 def strict_images(max_megapixels: float | None = None) -> Iterator[None]:
-    """While images are read: oddities in metadata are no one's business, and larger images are errors.
+    """Ignore odd metadata while images are read, and make images above the limit errors.
 
-    max_megapixels: None for Pillow's own limit. Around all threads, which share filters and limit.
+    max_megapixels: None for Pillow's limit. Use it around all threads, which share warning filters and limit.
     """
     before = Image.MAX_IMAGE_PIXELS
     if max_megapixels is not None:

@@ -1,4 +1,4 @@
-"""Layouts of samples in an array: vectors, gray images, channels first or last."""
+"""Layouts of arrays: vectors, gray images, channels first or last."""
 
 from __future__ import annotations
 
@@ -9,14 +9,12 @@ from aeframe.data.source import Shape
 
 Layout = Literal["auto", "gray", "chw", "hwc", "flat"]
 
-NARROW, LONG = (
-    32,
-    4,
-)  # sides of what is rather a signal: at most so many channels, so many times as long
+NARROW, LONG = 32, 4
+"""Limits of a signal: at most so many channels, and at least so many times as long."""
 
 
 class LayoutError(Exception):
-    """An array's shape does not fit its layout. what, remedy: for the user."""
+    """The shape of an array does not fit its layout. what, remedy: for the user."""
 
     def __init__(self, what: str, remedy: str) -> None:
         super().__init__(what)
@@ -24,7 +22,7 @@ class LayoutError(Exception):
 
 
 def resolve_layout(layout: Layout, shape: Shape) -> Layout:
-    """The layout of an array [N, ...]: `auto` is settled by the axes. Raises LayoutError."""
+    """Return the layout of an array [N, ...], with `auto` decided by the shape. Raises LayoutError."""
     axes = len(shape)
     if layout == "auto":
         return _choose_layout(shape)
@@ -57,18 +55,18 @@ def _choose_layout(shape: Shape) -> Layout:
 
 
 def is_like_signal(sides: Shape) -> bool:
-    """Check that two sides are rather those of a signal with channels, in either order, than an image's."""
+    """Check whether two sides are more likely a signal with channels, in either order, than an image."""
     short, long = sorted(sides)
     return short <= NARROW and long >= LONG * short
 
 
 def is_channels_last(layout: Layout, shape: Shape) -> bool:
-    """Check that the channels of an array come last. layout: resolved."""
+    """Check whether the channels of an array come last. layout: not `auto`."""
     return layout == "hwc" or (layout == "gray" and len(shape) == 4 and shape[1] != 1)
 
 
 def get_sample_shape(layout: Layout, shape: Shape) -> Shape:
-    """The shape of one sample, (D,) or (C, H, W). layout: resolved."""
+    """Return the shape of one sample, (D,) or (C, H, W). layout: not `auto`."""
     if layout == "flat":
         return (math.prod(shape[1:]),)
     if len(shape) == 3:
@@ -77,7 +75,7 @@ def get_sample_shape(layout: Layout, shape: Shape) -> Shape:
 
 
 def describe_layout(layout: Layout, shape: Shape) -> str:
-    """Name a layout in a few words. layout: resolved."""
+    """Describe a layout in a few words. layout: not `auto`."""
     if layout == "flat":
         numbers = math.prod(shape[1:])
         if len(shape) == 2:

@@ -1,4 +1,4 @@
-"""MATLAB files of format 5, in which SVHN is published; their headers are checked before they are read."""
+"""MATLAB files of format 5, such as those of SVHN. Headers are checked before any array is read."""
 
 from __future__ import annotations
 
@@ -20,26 +20,27 @@ HEADER, FORMAT = (
 
 
 def read_mat(path: Path, names: Collection[str]) -> dict[str, np.ndarray]:
-    """Read arrays of unsigned bytes by their names, with reversed axes: MATLAB stores the last one outermost.
+    """Read arrays of unsigned bytes by name, with reversed axes: MATLAB stores the last axis outermost.
 
-    Raises an exception of any kind for a file that is damaged or holds something else.
+    Raises exceptions of many kinds for damaged files and other arrays. While it unpacks an array, SciPy
+    holds what 128 KiB of the file unpack to in addition: at most 135 MB.
     """
     from scipy.io import loadmat
 
     with open_regular(path) as stream, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if stream.read(HEADER)[-len(FORMAT) :] != FORMAT:
-            raise ValueError("it is no MATLAB file of format 5")
+            raise ValueError("it is not a MATLAB file of format 5")
         _check_headers(stream, names)
         found = loadmat(stream, variable_names=names)
     for name in names:
         if found[name].dtype != np.uint8:
-            raise ValueError(f"its {name} is no array of bytes")
+            raise ValueError(f"its {name} is not an array of bytes")
     return {name: found[name].T for name in names}
 
 
 def _check_headers(stream: BinaryIO, names: Collection[str]) -> None:
-    """Raise ValueError for arrays that are missing, empty or not of bytes, MemoryError for too large ones."""
+    """Raise ValueError for arrays that are missing, empty or not bytes, MemoryError for too large ones."""
     from scipy.io import whosmat
 
     stored = {name: (shape, kind) for name, shape, kind in reversed(whosmat(stream))}
@@ -48,7 +49,7 @@ def _check_headers(stream: BinaryIO, names: Collection[str]) -> None:
             raise ValueError(f"it has no array {name}")
         shape, kind = stored[name]
         if kind != "uint8":
-            raise ValueError(f"its {name} is no array of bytes")
+            raise ValueError(f"its {name} is not an array of bytes")
         if min(shape, default=0) < 1:
             raise ValueError(f"its {name} has 0 bytes for the shape {shape}")
     require_room(sum(math.prod(stored[name][0]) for name in names))

@@ -1,4 +1,4 @@
-"""Arrays from files: memory maps of those that stay there, and room for those that do not."""
+"""Arrays from files: memory maps, and memory for those that are read."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ BLOCK = 2**20  # bytes that are read at once
 
 
 class FileMap(mmap.mmap):
-    """A whole file in memory; it knows when the file was written into.
+    """Memory map of a whole file, which notices when the file is written to.
 
-    A file that was deleted or replaced stays what it was for those who have mapped it. One that is cut ends
-    the process that reads where nothing is any more (SIGBUS), which no look at its size can rule out: it may
-    be cut between the look and the read.
+    A deleted or replaced file stays as it was for processes that mapped it. A truncated file ends a process
+    that reads beyond its end (SIGBUS). A check of the size cannot prevent this: the file may be truncated
+    between the check and the read.
     """
 
     path: str
@@ -31,17 +31,17 @@ class FileMap(mmap.mmap):
 
     @classmethod
     def of(cls, stream: IO[bytes]) -> FileMap:
-        """Of an open file. What is written to it stays in this process."""
+        """Map an open file. Writes to the map stay in this process."""
         try:
             made = cls(stream.fileno(), 0, access=mmap.ACCESS_COPY)
-        except OSError:  # the system keeps room for what might be written, and has not as much
+        except OSError:  # the system reserves memory for writes, and has not enough
             made = cls(stream.fileno(), 0, access=mmap.ACCESS_READ)
         made.path, made.stamp = os.path.abspath(stream.name), _get_stamp(os.fstat(stream.fileno()))
         return made
 
     @property
     def is_changed(self) -> bool:
-        """Whether the numbers may be others by now, or gone."""
+        """Check whether the file was written to since it was mapped."""
         try:
             now = _get_stamp(os.stat(self.path))
         except OSError:
@@ -54,7 +54,7 @@ def _get_stamp(status: os.stat_result) -> tuple[int, ...]:
 
 
 class Mapped(NamedTuple):
-    """An array in a memory map, and the map, whose pages can be let go of (see Raw.release).
+    """An array in a memory map, and the map, whose pages can be released (see Raw.release).
 
     mapping: None for an array in memory.
     """
@@ -71,9 +71,9 @@ def map_array(
     offset: int = 0,
     order: Literal["C", "F"] = "C",
 ) -> Mapped:
-    """The array of `shape` that begins `offset` bytes into an open file; nothing is read.
+    """Map the array of `shape` at `offset` bytes of an open file; nothing is read.
 
-    Raises ValueError where the file is too short.
+    Raises ValueError if the file is too short.
     """
     mapping = FileMap.of(stream)
     array = np.frombuffer(mapping, dtype, math.prod(shape), offset)
@@ -81,17 +81,17 @@ def map_array(
 
 
 def allocate(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
-    """An array in memory, yet to be filled.
+    """Allocate an array in memory. Its values are undefined.
 
-    Raises MemoryError where the memory has no room for it: a small file may unpack to any size, and
-    the system grants what it does not have, only to end the process when it is used.
+    Raises MemoryError if it does not fit into free memory. A small file may unpack to any size, and the
+    system grants more memory than it has, then ends the process that uses it.
     """
     require_room(math.prod(shape) * dtype.itemsize)
     return np.empty(shape, dtype)
 
 
 def require_room(size: int) -> None:
-    """Raise MemoryError where the memory has no room for so many bytes."""
+    """Raise MemoryError if so many bytes do not fit into free memory."""
     left = _measure_free_memory()
     if size > left:
         raise MemoryError(
@@ -100,9 +100,9 @@ def require_room(size: int) -> None:
 
 
 def read_bytes(stream: IO[bytes] | io.BufferedIOBase, shape: tuple[int, ...]) -> np.ndarray:
-    """Unsigned bytes in memory, the next ones of a stream.
+    """Read the next unsigned bytes of a stream into memory.
 
-    Raises ValueError where it ends before, and MemoryError where there is no room.
+    Raises ValueError if the stream ends early, and MemoryError if they do not fit into memory.
     """
     array = allocate(shape, np.dtype(np.uint8))
     values = array.reshape(-1)
@@ -116,12 +116,12 @@ def read_bytes(stream: IO[bytes] | io.BufferedIOBase, shape: tuple[int, ...]) ->
 
 
 def _measure_free_memory() -> float:
-    """Bytes that can still be filled; infinite where the system does not say."""
+    """Measure the free memory in bytes; infinite if the system does not report it."""
     found = [math.inf]
     with contextlib.suppress(OSError, ValueError, IndexError):
         said = Path("/proc/meminfo").read_text().partition("MemAvailable:")[2]
         found.append(1024 * int(said.split()[0]))
-    with contextlib.suppress(OSError, ValueError):  # "max" where a container has no limit
+    with contextlib.suppress(OSError, ValueError):  # "max" in a container without a limit
         found.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
     return min(found)
 
@@ -131,8 +131,8 @@ def _format_gib(size: float) -> str:
 
 
 def as_tensor(array: np.ndarray) -> Tensor:
-    """Over the array's own memory, which no one writes to."""
+    """Return a tensor that shares the memory of an array. Do not write to it."""
     with warnings.catch_warnings():
-        # torch has no tensors to be read only
+        # torch has no read-only tensors
         warnings.filterwarnings("ignore", ".*not writable.*")
         return torch.from_numpy(array)

@@ -1,4 +1,4 @@
-"""From stored values to the network's units and back."""
+"""Normalization: from stored values to the units of the network and back."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ TINY, MOST = torch.finfo(torch.float32).tiny, torch.finfo(torch.float32).max
 
 
 class Normalization(nn.Module):
-    """(x - shift) / scale in float32, or in double precision where the model is.
+    """Normalization by (x - shift) / scale, in float32, or in float64 for a model in double precision.
 
-    The buffers are saved with the model, so that they travel.
+    The buffers are saved with the model.
     """
 
     shift: Tensor
@@ -35,27 +35,27 @@ class Normalization(nn.Module):
         self.register_load_state_dict_post_hook(Normalization._note_shift)
 
     def forward(self, raw: Tensor) -> Tensor:
-        """Stored values of any dtype, [B, *shape], in normalised units."""
+        """Normalise stored values of any dtype, [B, *shape]."""
         x = raw.to(self.scale.dtype)
         if self.shifts:
             x = x - self.shift
         return x / self.scale if x is raw else x.div_(self.scale)
 
     def _note_shift(self, *_: object) -> None:
-        """Whether there is anything to subtract, which for bytes there is not."""
-        self.shifts = self.shift.is_meta or bool(self.shift.any())  # meta: not known yet
+        """Remember whether the shift is not 0; for bytes it is 0, and no subtraction is needed."""
+        self.shifts = self.shift.is_meta or bool(self.shift.any())  # meta: still unknown
 
     def inverse(self, x: Tensor) -> Tensor:
-        """Normalised values in the units of the stored ones."""
+        """Convert normalised values to the units of the stored ones."""
         return x * self.scale + self.shift
 
 
 class Statistics:
-    """Minimum, maximum, mean and variance of each feature (of vectors) or channel (of images), and the
-    extent of all values, held-out ones as well.
+    """Minimum, maximum, mean and variance of each feature or channel of a training split.
 
-    Of a training split, in float64, in one pass that also refuses NaN and infinity anywhere in the
-    source's training data, held out or not.
+    extent: the range of all values, also of held-out ones.
+
+    Computed in float64 in one pass, which also refuses NaN and infinity in all data of the source.
     """
 
     def __init__(self, train: Samples) -> None:
@@ -73,7 +73,7 @@ class Statistics:
             values = rows.double().flatten(2) if rows.ndim > 2 else rows.double()
             samples = (0, 2)[: values.ndim - 1]  # the axes of a feature's or a channel's values
             if offset is None or low is None or high is None:
-                # sums about a typical value, or a large mean would cancel the variance away
+                # sums about a typical value: a large mean would cancel the variance
                 offset = values.mean(samples, keepdim=True)
                 low, high = values.amin(samples), values.amax(samples)
             low = torch.minimum(low, values.amin(samples))
@@ -90,16 +90,16 @@ class Statistics:
 
 
 def widen_extent(extent: tuple[float, float], chunk: Tensor, raw: Raw) -> tuple[float, float]:
-    """The extent with the values of a chunk of `raw`. Raises UserError for NaN and infinity."""
+    """Extend a range by the values of a chunk of `raw`. Raises UserError for NaN and infinity."""
     low, high = measure_extent(chunk, raw)
     return min(extent[0], low), max(extent[1], high)
 
 
 class Fitted(NamedTuple):
-    """A normalisation, the range of the training split's values after it, and that of all values.
+    """A normalization, the range of the normalised training split, and that of all values.
 
-    seen: the range of stored values, where it is not known beforehand. reason: of a kind that was chosen.
-    notes: what is likely to train badly.
+    seen: the range of stored values, if it is not known beforehand. reason: for the choice of `auto`.
+    notes: on data that is likely to train badly.
     """
 
     normalization: Normalization
@@ -113,19 +113,19 @@ class Fitted(NamedTuple):
 
 
 def fit(wanted: Choice, train: Samples, support: Range = ANY) -> Fitted:
-    """The normalisation of a training split, `auto` as its columns ask for.
+    """Fit the normalization to a training split; `auto` is chosen by its columns.
 
-    support: the normalised values that a model can take; where it has ends, `unit` is by all values, held-out
-    ones as well. Raises UserError for values that are not finite, and for data without any variation.
+    support: the range of normalised values that the model accepts. If it is bounded, `unit` uses the range of
+    all values, also of held-out ones. Raises UserError for values that are not finite, and for constant data.
     """
     raw, extent = train.raw, (math.inf, -math.inf)
     known = None if raw.low is None or raw.high is None else (float(raw.low), float(raw.high))
     if raw.test is not None and (known is None or raw.test.data.is_floating_point()):
         for _, chunk in raw.test.chunks():
             extent = widen_extent(extent, chunk, raw.test)
-    if known is not None and wanted in ("auto", "unit", "none"):  # nothing to look for in the data
+    if known is not None and wanted in ("auto", "unit", "none"):  # no statistics are needed
         fitted = _fit_to_range("none" if wanted == "none" else "unit", known, known)
-        reason = f"its values are known to go from {known[0]:g} to {known[1]:g}"
+        reason = f"the known range of values is {known[0]:g} to {known[1]:g}"
         fitted = fitted._replace(reason=reason)
     else:
         fitted = _fit_to_values(wanted, train, extent, support)
@@ -135,7 +135,7 @@ def fit(wanted: Choice, train: Samples, support: Range = ANY) -> Fitted:
 
 
 def _fit_to_values(wanted: Choice, train: Samples, extent: Range, support: Range) -> Fitted:
-    """A normalisation for which the values have to be looked at. extent: of the test split's."""
+    """Fit a normalization that needs statistics. extent: of the test split."""
     raw, seen = train.raw, Statistics(train)
     low, high = trained = float(seen.low.min()), float(seen.high.max())
     extent = min(extent[0], seen.extent[0]), max(extent[1], seen.extent[1])
@@ -171,7 +171,7 @@ def _fit_to_range(kind: Literal["unit", "none"], range_: Range, extent: Range) -
 
 
 def _fit_rms(seen: Statistics, columns: Columns, *, images: bool) -> Fitted:
-    """About the medians, and by a typical sample: a few large values do not set the scale."""
+    """Subtract the medians and divide by a typical sample, so that outliers do not determine the scale."""
     median = torch.from_numpy(columns.median)
     scale = columns.typical or float((seen.variance + (seen.mean - median).square()).mean().sqrt())
     scale = max(scale, TINY)
@@ -184,7 +184,7 @@ def _fit_standard(seen: Statistics, *, images: bool) -> Fitted:
     deviation, varies = seen.variance.sqrt(), _varies(seen.low, seen.high)
     if not bool(varies.any()):
         what = f"every {'channel' if images else 'feature'} of the training data is constant"
-        raise UserError("dataset", what, "Give data that varies: there is nothing to learn in it.")
+        raise UserError("dataset", what, "Use data that varies.")
     scale = torch.where(varies, deviation.clamp(min=TINY), torch.ones_like(deviation))
     low, high = (seen.low - seen.mean) / scale, (seen.high - seen.mean) / scale
     normalization = Normalization(_reshape(seen.mean, images), _reshape(scale, images))
@@ -192,39 +192,39 @@ def _fit_standard(seen: Statistics, *, images: bool) -> Fitted:
 
 
 def _reshape(each: Tensor, images: bool) -> Tensor:
-    """Numbers of features or channels, as samples are multiplied with them."""
+    """Reshape numbers of features or channels so that they broadcast over samples."""
     return each.view(-1, 1, 1) if images else each
 
 
 def _varies(low: Tensor, high: Tensor) -> Tensor:
-    """Where float32 tells the lowest value from the highest, even with its smallest ones taken for 0."""
+    """Return where the lowest and the highest value differ in float32, with subnormal numbers as 0."""
     return high.float().double() - low.float().double() >= TINY
 
 
 def _require_variation(low: float, high: float) -> None:
     if not bool(_varies(torch.tensor(low), torch.tensor(high))):
         what = f"every value of the training data is {low:g} in float32"
-        raise UserError("dataset", what, "Give data that varies: there is nothing to learn in it.")
+        raise UserError("dataset", what, "Use data that varies.")
 
 
 def _require_reach(range_: Range, extent: Range, where: str) -> None:
-    """Raise UserError where float32 cannot hold all data as shares of the training data's range."""
+    """Raise UserError if normalised values would exceed float32."""
     low, high = range_
     shares = ((end - low) / (high - low) for end in extent)
     if high - low > MOST or max(map(abs, shares)) > MOST:
         what = f"the training data goes from {low:g} to {high:g}, all data to {extent[1]:g}"
-        remedy = "Divide it by a constant before training: float32 does not reach so far."
+        remedy = "Divide it by a constant before training: float32 has no larger numbers."
         raise UserError(where, what, remedy)
 
 
 def _require_differences(train: Samples) -> None:
-    """Raise UserError where all training samples are equal, of which nothing can be learned."""
+    """Raise UserError if all training samples are equal."""
     step = max(1, CHUNK // train.raw.data[0].numel())
-    first = train[0:1].x.numpy()  # numpy compares every type
+    first = train[0:1].x.numpy()  # NumPy can compare every type
     for start in range(0, len(train), step):
         if (train[start : start + step].x.numpy() != first).any():
             train.raw.release()
             return
     if len(train) > 1:
         what = f"all {len(train):,} training samples are equal"
-        raise UserError(train.raw.origin, what, "Give samples that differ from each other.")
+        raise UserError(train.raw.origin, what, "Use samples that differ.")

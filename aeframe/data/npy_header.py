@@ -1,4 +1,4 @@
-"""Headers of .npy files, which may be anyone's."""
+"""Headers of .npy files, which may be damaged or malicious."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ import numpy as np
 
 from aeframe.data.source import Shape
 
-LONGEST = 2**14  # bytes of a header; numpy writes some hundred and believes 10,000
+LONGEST = 2**14  # bytes of a header; NumPy writes some hundred and accepts 10,000
 AXES = 64  # of an array, numpy's limit
 BFLOAT16 = b"'<V2'"
-"""ml_dtypes, and with it JAX, names bfloat16 so; numpy itself names two bytes of no type '|V2'."""
+"""Name of bfloat16 in files of ml_dtypes and JAX; NumPy itself writes '|V2' for untyped bytes."""
 
 
 @dataclass(frozen=True)
 class Header:
-    """The header of an array file: what stands before the numbers.
+    """The header of an array file.
 
-    shape: [N, ...]. order: in which the numbers lie, C or Fortran's. offset: where they begin. bfloat16: the
-    numbers are of this type, which numpy lacks; dtype is then that of their bits.
+    shape: [N, ...]. order: of the numbers, C or Fortran. offset: bytes before them. bfloat16: the numbers have
+    this type, which NumPy lacks; dtype is then that of their bits.
     """
 
     shape: Shape
@@ -35,28 +35,28 @@ class Header:
 
     @property
     def size(self) -> int:
-        """Bytes of the whole file."""
+        """The size of the whole file in bytes."""
         return self.offset + math.prod(self.shape) * self.dtype.itemsize
 
     @property
     def is_float(self) -> bool:
-        """Check that the numbers are floats."""
+        """Check whether the numbers are floats."""
         return self.bfloat16 or self.dtype.kind == "f"
 
 
 def read_header(stream: IO[bytes]) -> Header:
-    """Read a header. Raises nearly anything for one that numpy did not write; none of it is executed."""
-    head = io.BytesIO(stream.read(LONGEST))  # whatever length it claims
+    """Read a header; nothing in it is executed. Raises exceptions of many kinds for a damaged one."""
+    head = io.BytesIO(stream.read(LONGEST))  # at most, whatever length it claims
     version = np.lib.format.read_magic(head)
     if version not in ((1, 0), (2, 0), (3, 0)):
         raise ValueError(f"numpy has no format {version[0]}.{version[1]}")
     first = np.lib.format.read_array_header_1_0
     read = first if version == (1, 0) else np.lib.format.read_array_header_2_0
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what Python 2 wrote, and of odd types
+        warnings.simplefilter("ignore")  # about files of Python 2, and odd types
         shape, fortran, dtype = read(head)
     if len(shape) > AXES or max(map(abs, shape), default=0) > sys.maxsize:
-        raise ValueError("no array has so large a shape")
+        raise ValueError("its shape is too large for an array")
     bfloat16 = dtype == np.dtype("V2") and BFLOAT16 in head.getvalue()[: head.tell()]
     return Header(
         tuple(map(int, shape)),

@@ -1,4 +1,4 @@
-"""Samples cut from photographs."""
+"""Samples cropped from photographs."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from aeframe.data.image_reader import Color, ImageReader
 
 
 class PhotoCrops(Folder):
-    """Square pieces of every image of a folder, at their own resolution.
+    """Square crops of the images of a folder, at full resolution.
 
-    size: height and width of a piece. crops_per_image: pieces of each image, at random places that follow
-    from the file's name and do not change with the seed. Training, validation and test data are of different
-    images: val_fraction and test_fraction are shares of the images, chosen by the seed; the images of
-    test_root are for the test alone. The other options and what becomes of the images: see Folder.
+    size: height and width of a crop. crops_per_image: crops from each image, at random places that depend on
+    the name of the file and not on the seed. Training, validation and test crops come from different images:
+    val_fraction and test_fraction are shares of the images, chosen by the seed. The images of test_root are
+    used for the test only. Other options: see Folder.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class PhotoCrops(Folder):
 
 @dataclass(frozen=True)
 class CropReader(ImageReader):
-    """Reads squares of each image, uint8 [count, C, side, side]."""
+    """Reader of square crops of each image, uint8 [count, C, side, side]."""
 
     side: int = field(kw_only=True)
     count: int = field(kw_only=True)
@@ -68,9 +68,7 @@ class CropReader(ImageReader):
     def made_of(self, image: Image.Image, file: Path) -> np.ndarray:
         width, height = image.size
         if min(width, height) < self.side:
-            raise ValueError(
-                f"of {width} x {height} pixels, it has no room for crops of {self.side}"
-            )
+            raise ValueError(f"its {width} x {height} pixels are too few for crops of {self.side}")
         pixels, side = super().made_of(image, file), self.side
         random = np.random.default_rng(mix_seed("crops", file.name))
         corners = random.integers((height - side + 1, width - side + 1), size=(self.count, 2))

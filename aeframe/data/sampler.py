@@ -1,4 +1,4 @@
-"""Which samples make up each batch: a function of (seed, epoch, rank), never of history."""
+"""Samples of each batch: a function of (seed, epoch, rank), never of history."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ from aeframe.data.source import Share, choose_row_dtype
 
 
 class EpochBatches(Sampler[Share]):
-    """One rank's shares of batches of positions in [0, n).
+    """One rank's shares of the batches of positions in [0, n).
 
-    A global batch has `batch_size` samples; rank r takes its rows r, r + world, ..., so that the ranks
-    together see what one process would have seen. In training all ranks have equally many batches: a rank
-    without a row of the last one is given its first row, which then counts for nothing. In evaluation such
-    a rank has one batch fewer. device: where the positions are. begun: an epoch that an earlier process
-    began, and its batches that are done.
+    A global batch has `batch_size` samples. Rank r takes the rows r, r + world, ..., so that the ranks
+    together see the same batches as one process. In training, all ranks have equally many batches: a rank without a
+    row of the last batch gets its first row, with weight 0. In evaluation, such a rank has one batch fewer.
+    device: of the positions. begun: the epoch that an earlier process began, and its finished batches.
     """
 
     def __init__(
@@ -41,7 +40,7 @@ class EpochBatches(Sampler[Share]):
         self.device = device
 
     def set_epoch(self, epoch: int) -> None:
-        """Lightning calls this before each epoch."""
+        """Set the epoch. Lightning calls this before each epoch."""
         self.epoch = epoch
 
     def _starts(self) -> range:
@@ -55,13 +54,13 @@ class EpochBatches(Sampler[Share]):
         return self.shares_of(None)
 
     def shares_of(self, index: Tensor | None) -> Iterator[Share]:
-        """The same, with what stands in `index`, [n], at each position: looked up once for all batches."""
+        """Iterate over the shares, with positions replaced by `index`, [n], looked up once."""
         dtype = choose_row_dtype(self.n)
         order = torch.arange(self.n, dtype=dtype)
         if self.shuffle:
             generator = torch.Generator().manual_seed(mix_seed(self.seed, "order", self.epoch))
             order = torch.randperm(self.n, generator=generator, dtype=dtype)
-        order = order.to(self.device)  # once, where batches are gathered
+        order = order.to(self.device)  # moved once, to the device that gathers the batches
         if index is not None:
             order = index.index_select(0, order)
         begun, done = self.begun

@@ -1,4 +1,4 @@
-"""Samples as one tensor, and what a source of them offers."""
+"""Samples as one tensor, and the base class of sources."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from aeframe.data.memory_map import FileMap, as_tensor
 
 Shape = tuple[int, ...]
 
-CHUNK = 2**20  # elements that are looked at at once: 8 MiB in double precision
-RESIDENT = 2**26  # bytes of mapped data that are read before their pages are let go of
-NEIGHBOURS = 2**16  # bytes that the system maps around a page that is read
+CHUNK = 2**20  # elements that are processed at once: 8 MiB in double precision
+RESIDENT = 2**26  # bytes of mapped data that are read before their pages are released
+NEIGHBOURS = 2**16  # bytes that the system maps around each page
 
 
 def choose_row_dtype(count: int) -> torch.dtype:
-    """The type of numbers of so many rows: of tens of millions they take memory, too."""
+    """Choose the type of row numbers: 32 bits suffice for most data sets and save memory."""
     return torch.int32 if count < 2**31 else torch.int64
 
 
 class Share(NamedTuple):
-    """One rank's part of a batch: positions in a split, and the size of the batch of all ranks."""
+    """One rank's part of a batch: positions in a split, and the size of the global batch."""
 
     positions: Tensor
     total: int
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """By its numbers: a tensor is handed to another process by a thread that complains if that dies."""
+        """Pickle by value: the thread that shares tensors complains if the other process ends."""
         return _rebuild_share, (self.positions.numpy(), self.total)
 
 
@@ -44,9 +44,9 @@ def _rebuild_share(positions: np.ndarray, total: int) -> Share:
 
 
 class Batch(NamedTuple):
-    """x [B, *shape] as stored, and the row of each in the source, [B].
+    """One rank's part of a batch: x [B, *shape] as stored, and the rows in the source, [B].
 
-    total: the size of the batch of all ranks, of which this is one rank's part.
+    total: the size of the global batch.
     """
 
     x: Tensor
@@ -56,15 +56,14 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class Raw:
-    """What a source holds.
+    """The samples of a source.
 
     data: [N, *shape], in memory or memory-mapped. labels: int64 [N], or None.
-    test: the source's own test split, if it has one. low, high: the range of the values where it is
-    known beforehand. classes: names of the labels. origin: the key and the file, for messages.
-    mapping: the memory map that `data` lies in, or None where it is in memory. together: so many rows, one
-    after the other, are of one thing, and stay in one split. assumed: low and high are those of the storage
-    type, and nobody has said them. levels: the values in image files that became low and high, where these
-    were measured.
+    test: the official test split, if there is one. low, high: the range of the values, if known beforehand.
+    classes: names of the labels. origin: the key and the file, for messages. mapping: the memory map of
+    `data`, or None for data in memory. together: number of consecutive rows from one image, which stay in one
+    split. assumed: whether low and high are those of the storage type and were not given. levels: the
+    measured values of black and white in image files.
     """
 
     data: Tensor
@@ -81,13 +80,13 @@ class Raw:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the samples, without the test split's; what in_memory() takes."""
+        """The bytes of the samples without the test split; in_memory() needs as much memory."""
         return self.data.nbytes
 
     def release(self) -> None:
-        """Let go of the pages of memory-mapped data that were read, the test split's too.
+        """Release the pages of memory-mapped data that were read, also those of the test split.
 
-        They leave the resident memory, and are read again when they are needed.
+        They leave the resident memory, and are read again when needed.
         """
         if self.mapping is not None and hasattr(mmap, "MADV_DONTNEED"):
             self.mapping.madvise(mmap.MADV_DONTNEED)
@@ -95,19 +94,19 @@ class Raw:
             self.test.release()
 
     def on(self, device: torch.device) -> Raw:
-        """The same with the samples in a device's memory."""
+        """Return a copy with the samples in the memory of a device."""
         return replace(self, data=self.data.to(device), mapping=None)
 
     def in_memory(self) -> Raw:
-        """The same with memory-mapped data copied to one contiguous tensor.
+        """Return a copy with memory-mapped data in one contiguous tensor.
 
-        A test split of its own stays where it is: it is read once, at the end. The peak is nbytes and
-        a chunk. Data that is in memory already is not copied.
+        An official test split stays mapped: it is read once, at the end. The peak is nbytes and a chunk. Data
+        that is in memory is not copied.
         """
         if self.mapping is None:
             return self
         data = torch.empty(self.data.shape, dtype=self.data.dtype)
-        outer = max(range(data.ndim), key=self.data.stride)  # Fortran's order has it last
+        outer = max(range(data.ndim), key=self.data.stride)  # the last axis in Fortran order
         step = max(1, CHUNK * data.shape[outer] // data.numel())
         for source, target in zip(
             self.data.split(step, outer), data.split(step, outer), strict=True
@@ -117,9 +116,9 @@ class Raw:
         return replace(self, data=data, mapping=None)
 
     def chunks(self) -> Iterator[tuple[int, Tensor]]:
-        """The samples in their order, some at a time, each with the row that it starts at.
+        """Iterate over the samples in order, in chunks, each with its first row.
 
-        What was mapped of one is released before the next.
+        The mapped pages of a chunk are released before the next.
         """
         rows = max(1, CHUNK // self.data[0].numel())
         for start in range(0, len(self.data), rows):
@@ -127,7 +126,7 @@ class Raw:
             self.release()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Of mapped data only where it lies: another process maps it, too."""
+        """Pickle the location of mapped data: the other process maps the file again."""
         state = dict(vars(self))
         if self.mapping is not None:
             begin = self.data.data_ptr() - np.frombuffer(self.mapping, np.uint8).ctypes.data
@@ -148,7 +147,7 @@ class Raw:
 
 
 class Samples(Dataset[Batch]):
-    """One split: rows `index` of a common tensor, which is not copied. Indexing gives a whole Batch."""
+    """One split: the rows `index` of a shared tensor. Indexing returns a whole Batch."""
 
     def __init__(self, raw: Raw, index: Tensor) -> None:
         self.raw, self.index = raw, index
@@ -164,18 +163,18 @@ class Samples(Dataset[Batch]):
         return self.batch(self.index.index_select(0, chosen.positions), chosen.total)
 
     def evenly(self, n: int) -> Tensor:
-        """The positions of at most n samples, spread evenly: a source may be sorted by class."""
+        """Return the positions of at most n samples, spread evenly: a source may be sorted by class."""
         last = len(self) - 1
         return torch.linspace(0, last, min(n, last + 1), dtype=torch.float64).round().long()
 
     def batch(self, rows: Tensor, total: int) -> Batch:
-        """Rows of the common tensor, bfloat16 as float32. total: see `Batch`."""
+        """Return the batch of these rows of the shared tensor, bfloat16 as float32. total: see `Batch`."""
         x = self._gathered(rows)
         return Batch(x.float() if x.dtype == torch.bfloat16 else x, rows, total)
 
     @property
     def dtype(self) -> torch.dtype:
-        """The type of a batch's numbers: that of the stored ones, where NumPy has it."""
+        """The type of the numbers in a batch: that of the stored ones, or float32 for bfloat16."""
         stored = self.raw.data.dtype
         return torch.float32 if stored == torch.bfloat16 else stored
 
@@ -184,8 +183,8 @@ class Samples(Dataset[Batch]):
         if self.raw.mapping is None:
             return data.index_select(0, rows)
         if self.raw.mapping.is_changed:
-            what = f"{self.raw.mapping.path} was written into while it was in use"
-            remedy = "Replace files instead, and start again."
+            what = f"{self.raw.mapping.path} was changed while it was in use"
+            remedy = "Start again. To update a file, replace it by a new one."
             raise TrainingError(str(Problem(self.raw.origin, what, remedy)))
         found = torch.empty((len(rows), *data.shape[1:]), dtype=data.dtype)
         each = max(NEIGHBOURS, data[0].nbytes)
@@ -200,20 +199,20 @@ class Samples(Dataset[Batch]):
 
 
 class Source(ABC):
-    """A data set, before it is split and batched. Constructing one reads nothing."""
+    """A data set before it is split and batched. The constructor reads nothing."""
 
     @abstractmethod
     def shape(self) -> Shape | None:
-        """Of one sample, found without reading the samples; None where that is impossible."""
+        """Return the shape of one sample without reading the samples, or None if this is impossible."""
 
     def description(self) -> str:
-        """The name of the source, and how its samples were read, in a few words."""
+        """Describe the source and its samples in a few words."""
         return type(self).__name__
 
     def problems(self) -> list[Problem]:
-        """What can be seen to be wrong without reading the samples."""
+        """Find all mistakes that can be found without reading the samples."""
         return []
 
     @abstractmethod
     def load(self) -> Raw:
-        """Read the samples. Raises UserError that names the file and what to do."""
+        """Read the samples. Raises UserError with the file and what to do."""

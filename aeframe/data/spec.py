@@ -1,4 +1,4 @@
-"""Specification of a run's data: shape, range and scale, as the rest of the run knows it."""
+"""Specification of a run's data: shape, range and scale."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from aeframe.data.spread import Kind
 
 @dataclass(frozen=True)
 class DataSpec:
-    """What the rest of a run knows of its data.
+    """Specification of the data, for the rest of the run.
 
-    shape: of one sample. low, high: the range of normalised values. samples: in the training split.
-    extent: the range of all normalised values, where one scale is for all. dtype: of stored values;
-    stored: their range, where it is known beforehand. classes: names of the labels. normalization: its kind,
-    which `auto` has chosen. seen: the range of the training split's stored values. Older runs lack both.
-    levels: the values in image files that became the range, where these were measured.
+    shape: of one sample. low, high: the range of normalised values. samples: size of the training split.
+    extent: the range of all normalised values, if one scale applies to all. dtype: of stored values.
+    stored: their range, if known beforehand. classes: names of the labels. normalization: its kind, never
+    `auto`. seen: the range of stored values in the training split. Older runs lack the last two.
+    levels: the measured values of black and white in the image files.
     """
 
     shape: Shape
@@ -37,7 +37,7 @@ class DataSpec:
     levels: tuple[float, float] | None = None
 
     def range_in(self, normalization: Normalization) -> tuple[float, float]:
-        """The range of stored values, known or seen: of pictures, and for PSNR."""
+        """Return the range of stored values, for pictures and as peak of PSNR."""
         if (known := self.stored or self.seen) is not None:
             return known
         low, high = (
@@ -47,7 +47,7 @@ class DataSpec:
         return float(low.min()), float(high.max())
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data, for JSON."""
+        """Return plain data for JSON."""
         levels = {} if self.levels is None else {"levels": list(self.levels)}
         wide = math.isinf(self.extent[0]) or math.isinf(self.extent[1])
         return {

@@ -1,4 +1,4 @@
-"""Robust spreads of columns, and the normalisation that suits them."""
+"""Robust spreads of columns, and the choice of a normalization."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from aeframe.data.value_range import Range
 Kind = Literal["unit", "rms", "standard", "none"]
 Choice = Literal["auto", "unit", "rms", "standard", "none"]
 
-ELEMENTS = 2**21  # that are looked at, of rows spread evenly over the training split
+ELEMENTS = 2**21  # of the measured rows, which are spread evenly over the training split
 ROWS = 20_000  # at most
 PERCENTILES = (1, 25, 50, 75, 99)
 IQR, PERCENTILE_WIDTH = 1.349, 4.653  # of a normal distribution, in standard deviations
-SMALL = 10.0  # times less than the root mean square of all spreads: a column's share of the error is 1 %
-SHARE = 1 / 50  # of the columns that may be so small without being missed
-HEAVY = 10.0  # times that the range is wider than 98 % of all values
+SMALL = 10.0  # times below the root mean square of all spreads, where a column has 1 % of the error
+SHARE = 1 / 50  # of the columns that may be so small
+HEAVY = 10.0  # ratio of the range to the width of 98 % of all values
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Columns of a training split: features of vectors, or channels of images.
+    """Statistics of the columns of a training split: features of vectors, or channels of images.
 
-    median, low, high: of each, [columns]. spread: a standard deviation from the quartiles, which a few large
-    values leave as it is; 0 where 98 % of the values are equal. typical: the root mean square of the median
-    sample about the medians. width: of the range that 98 % of all values lie in.
+    median, low, high: of each column, [columns]. spread: a standard deviation computed from the quartiles, so
+    that outliers do not change it; 0 if 98 % of the values are equal. typical: root mean square about the
+    medians, of the median sample. width: of the range of 98 % of all values.
     """
 
     median: Floats
@@ -62,18 +62,18 @@ class Columns:
 
     @property
     def small(self) -> int:
-        """The number that would hardly be learned beside the others, if one scale were for all."""
+        """The number of columns that one common scale would make too small to be learned."""
         spread = self.spread[self.spread > 0]
         return int((spread * SMALL < np.sqrt(np.square(spread).mean())).sum()) if len(spread) else 0
 
     @property
     def are_unlike(self) -> bool:
-        """Check for columns in units of their own, as tables have them."""
+        """Check whether the columns have different units, as in tables."""
         return self.small > SHARE * len(self.spread) and not self.share_a_range
 
     @property
     def share_a_range(self) -> bool:
-        """Check for columns that are numbers of one kind, such as pixels: one least value, like widths."""
+        """Check whether the columns are of one kind, such as pixels: equal minimum, similar widths."""
         widths = self.high - self.low
         widths = widths[widths > 0]
         if not len(widths) or np.median(widths) < widths.max() / 4:
@@ -88,24 +88,24 @@ class Columns:
         return float(spread.max() / spread.min())
 
     def is_heavy(self, low: float, high: float) -> bool:
-        """Check for a range that a few values set."""
+        """Check whether a few outliers determine the range."""
         return 0 < self.width * HEAVY < high - low
 
 
 def choose_normalization(
     columns: Columns, range_: Range, *, is_images: bool, support: Range | None
 ) -> tuple[Kind, str]:
-    """The normalisation that suits a training split, and the reason in words.
+    """Choose the normalization of a training split; returns it with the reason in words.
 
-    range_: of its values. support: of a likelihood that takes no others.
+    range_: of its values. support: the range of a bounded likelihood, or None.
     """
-    told = f"{range_[0]:g} to {range_[1]:g}"
+    ends = f"{range_[0]:g} to {range_[1]:g}"
     if support is not None:
         return "unit", f"the likelihood takes values in [{support[0]:g}, {support[1]:g}]"
     if is_images:
-        return "unit", f"images, of {told}"
+        return "unit", f"images, of {ends}"
     if columns.share_a_range and not columns.is_heavy(*range_):
-        return "unit", f"all columns share the range of {told}"
+        return "unit", f"all columns share the range of {ends}"
     if columns.are_unlike:
         return "standard", f"the spreads of the columns differ {columns.ratio:.2g} times"
     return "rms", "one scale suits all columns"
@@ -114,9 +114,9 @@ def choose_normalization(
 def note_scales(
     kind: Choice, columns: Columns, range_: Range, *, is_images: bool, bounded: bool
 ) -> Iterator[Problem]:
-    """Notes on a scale that a few values set, and on columns that are lost beside others.
+    """Note a scale that outliers determine, and columns that are too small to be learned.
 
-    bounded: whether the likelihood takes values of a bounded range only.
+    bounded: whether the likelihood has a bounded range.
     """
     where = f"dataset.normalization={kind}"
     write = f"Write {'likelihood=gaussian ' if bounded else ''}dataset.normalization="

@@ -1,4 +1,4 @@
-"""The range of stored values: 0 and 1 of normalization=unit, and what PSNR is relative to."""
+"""The range of stored values: it becomes 0 and 1 with normalization=unit, and is the peak of PSNR."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from aeframe.data.source import Raw
 Range = tuple[float, float]
 
 TOLERANCE = 1e-6  # of the range, for the rounding of floats
-DEPTHS = (1, 2, 4, 8, 10, 12, 14, 16)  # bits that cameras and converters give
-SHARE = 8  # a type's range is suspect where data uses less than one part in so many
+DEPTHS = (1, 2, 4, 8, 10, 12, 14, 16)  # bits of cameras and converters
+SHARE = 8  # the range of a type is suspect if data uses less than one part in SHARE
 
 
 def check_range(given: Any) -> Problem | None:
-    """Say what is wrong with dataset.range; None where nothing is."""
+    """Return the problem of dataset.range, or None."""
     if given is None:
         return None
     where = f"dataset.range={_format_typed(given)}"
@@ -36,15 +36,15 @@ def _is_number(value: Any) -> bool:
 
 
 def find_extent(raw: Raw) -> Range:
-    """The least and the largest of all samples. Raises UserError for NaN and infinity."""
+    """Find the lowest and the highest value of all samples. Raises UserError for NaN and infinity."""
     ends = [measure_extent(chunk, raw) for _, chunk in raw.chunks()]
     return min(low for low, _ in ends), max(high for _, high in ends)
 
 
 def require_within(raw: Raw, given: Range, name: str) -> None:
-    """Raise UserError that names the first sample outside of a range, and the range that would do.
+    """Raise UserError for samples outside a range; it names the first one, and a sufficient range.
 
-    name: of the range, in messages.
+    name: of the range, for the message.
     """
     low, high = given
     room = TOLERANCE * (high - low) if raw.data.is_floating_point() else 0.0
@@ -52,13 +52,13 @@ def require_within(raw: Raw, given: Range, name: str) -> None:
     if low - room <= first and last <= high + room:
         return
     row, value = _find_first_outside(raw, low - room, high + room)
-    what = f"sample {row} (from 0) holds {value:.9g}, outside of {name}, {format_range(given)}"
+    what = f"sample {row} (from 0) has the value {value:.9g}, outside {name}, {format_range(given)}"
     wider = format_range((min(low, first), max(high, last)))
-    raise UserError(raw.origin, what, f"Mend the data, or write dataset.range={wider}.")
+    raise UserError(raw.origin, what, f"Correct the data, or write dataset.range={wider}.")
 
 
 def _find_first_outside(raw: Raw, low: float, high: float) -> tuple[int, float]:
-    """The row and the value of the first that lies outside."""
+    """Find the row and the value of the first sample outside the range."""
     for start, chunk in raw.chunks():
         values = chunk.double().flatten(1)
         outside = ((values < low) | (values > high)).nonzero()
@@ -69,7 +69,7 @@ def _find_first_outside(raw: Raw, low: float, high: float) -> tuple[int, float]:
 
 
 def format_range(given: Range) -> str:
-    """A range as it is typed."""
+    """Format a range as in an override."""
     return f"[{given[0]:.9g},{given[1]:.9g}]"
 
 
@@ -78,9 +78,9 @@ def _format_typed(given: Any) -> str:
 
 
 def note_narrow_range(raw: Raw) -> list[Problem]:
-    """Note that samples use less than an eighth of the range that was assumed for their type.
+    """Note samples that use less than an eighth of the range assumed for their type.
 
-    Only of such samples all are looked at.
+    The search ends as soon as they use more.
     """
     assert raw.low is not None
     assert raw.high is not None
@@ -92,13 +92,15 @@ def note_narrow_range(raw: Raw) -> list[Problem]:
             return []
     if used[0] == used[1]:
         return []
-    what = f"values are {used[0]:g} to {used[1]:g}, and count as {raw.low:g} to {raw.high:g}"
-    remedy = f"If they can be no others, write dataset.range={format_range(guess_range(used))}."
+    what = (
+        f"values are {used[0]:g} to {used[1]:g}, in an assumed range of {raw.low:g} to {raw.high:g}"
+    )
+    remedy = f"If no others are possible, write dataset.range={format_range(guess_range(used))}."
     return [Problem(raw.origin, what, remedy)]
 
 
 def guess_range(used: Range) -> Range:
-    """The range that values probably have: of so many bits, or that which they use."""
+    """Guess the possible range of values: that of a number of bits, or the one that they use."""
     low, high = used
     depths = [2.0**bits - 1 for bits in DEPTHS if 2.0 ** (bits - 1) - 1 < high <= 2.0**bits - 1]
     if 0 <= low <= high / 2:

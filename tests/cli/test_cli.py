@@ -69,7 +69,7 @@ def test_a_run_says_first_what_it_trains_and_last_where_it_is(
         assert part in lines[0]
     assert "16 of them active, 4.0 times fewer numbers than the input's 64" in lines[0]
     shown = folder.relative_to(tmp_path)  # which is shorter
-    assert lines[1] == "Normalization: unit, as its values are known to go from 0 to 16."
+    assert lines[1] == "Normalization: unit, as the known range of values is 0 to 16."
     assert lines[2] == f"Run folder: {shown}"
     assert lines[3] == (
         "Not the defaults: model=sparse 'constraint=[topk,masking]' seed=7 trainer.max_epochs=1 "
@@ -620,9 +620,7 @@ def test_a_folder_that_may_not_be_looked_into_is_one_line(
     monkeypatch.setattr(os, "stat", refuses)
     status, out, err = aeframe(*words)
     assert (status, out) == (2, "")
-    what = (
-        "cannot be read (Permission denied). Check the permissions of the file, and its disk."
-    )
+    what = "cannot be read (Permission denied). Check the permissions of the file, and its disk."
     assert err == f"aeframe: {' '.join(words)}: {what}\n"
 
 

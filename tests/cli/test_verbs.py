@@ -552,7 +552,7 @@ MISTAKES = [
     ("encode RUN two.npz --key c --out x.npy", "--key c: is not among the arrays of two.npz"),
     ("encode RUN there.npy full/a.png --out x.npy", "there.npy: is an array among images"),
     ("encode RUN text.txt --out x.npy", "text.txt: is neither an image nor an array"),
-    ("encode RUN empty --out x.npy", "empty: holds no images"),
+    ("encode RUN empty --out x.npy", "empty: contains no images"),
     ("encode RUN full --out x.npy", "INPUT: 1 unreadable image(s): full/a.png"),
     ("encode RUN mnist --root nowhere --out x.npy", "--root nowhere: no such folder"),
     ("encode RUN digits --split test --out x.npy", "--split test: digits has no test split of its own"),

@@ -42,7 +42,7 @@ def put(file: Path, kind: str) -> None:
 def test_only_regular_files_are_opened(tmp_path: Path, kind: str) -> None:
     put(tmp_path / "x", kind)
     for read in (open_regular, lambda file: read_text(file, 10)):
-        with pytest.raises(IrregularError, match="no regular file"):
+        with pytest.raises(IrregularError, match="not a regular file"):
             read(tmp_path / "x")
 
 

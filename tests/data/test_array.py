@@ -419,7 +419,7 @@ def test_a_file_that_is_written_into_meanwhile_is_an_error(tmp_path: Path) -> No
     made.setup()
     assert len(list(made.loader("val"))) == 1
     np.save(file, np.zeros((50, 4), np.float32))
-    with pytest.raises(TrainingError, match=r"dataset.path=.*was written into while it was in use"):
+    with pytest.raises(TrainingError, match=r"dataset.path=.*was changed while it was in use"):
         list(made.loader("val"))
 
 

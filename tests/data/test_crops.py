@@ -112,7 +112,7 @@ def test_a_photograph_that_is_too_small_is_named_or_left_out(photos: Path) -> No
     with pytest.raises(UserError) as caught:
         source(photos).load()
     assert (
-        "small.png cannot be read as an image (of 30 x 5 pixels, it has no room for crops of 6)"
+        "small.png cannot be read as an image (its 30 x 5 pixels are too few for crops of 6)"
         in str(caught.value)
     )
     assert len(load(photos, on_bad_sample="skip").data) == 42

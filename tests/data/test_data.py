@@ -141,8 +141,8 @@ def test_what_is_not_there_is_one_line_that_names_the_root(tmp_path: Path, cls: 
     with pytest.raises(UserError) as caught:
         cls(root=str(tmp_path), download=False).load()
     line = str(caught.value)
-    assert line.startswith(f"dataset.root={tmp_path}: {cls.__name__} is not there")
-    assert f"Write dataset.root=FOLDER where {cls.__name__} lies" in line
+    assert line.startswith(f"dataset.root={tmp_path}: {cls.__name__} was not found")
+    assert f"Write dataset.root=FOLDER with {cls.__name__} in" in line
     assert "\n" not in line
 
 
@@ -156,7 +156,7 @@ def test_a_failed_download_is_one_line_too(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(UserError) as caught:
         MNIST(root=str(tmp_path)).load()
     assert str(caught.value).startswith(
-        f"dataset.root={tmp_path}: MNIST is not there and could not"
+        f"dataset.root={tmp_path}: MNIST was not found and could not"
     )
     assert "\n" not in str(caught.value)
 

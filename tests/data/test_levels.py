@@ -86,9 +86,7 @@ def test_the_range_that_is_said_is_black_and_white(
     assert capfd.readouterr().err == ""
     with pytest.raises(UserError) as caught:
         load(root, range=[0, 50])
-    what = (
-        "cannot be read as an image (it holds values of 0 to 63, outside of the range of 0 to 50)"
-    )
+    what = "cannot be read as an image (it has values from 0 to 63, outside the range from 0 to 50)"
     assert f"dataset.root: 1 unreadable image(s): {root}/1.{ending} {what}." in str(caught.value)
 
 
@@ -116,7 +114,10 @@ def test_a_folder_that_hardly_uses_its_range_is_told(
     root = write(tmp_path / "a", dtype, DARK * factor, BRIGHT * factor, ending="png")
     load(root)
     said = capfd.readouterr().err
-    assert f"count as {known}. If they can be no others, write dataset.range={likely}." in said
+    assert (
+        f"in an assumed range of {known}. If no others are possible, write dataset.range={likely}."
+        in said
+    )
     found = pixels(root, range=[float(end) for end in likely.strip("[]").split(",")])
     assert found.max() > 250
     assert capfd.readouterr().err == ""
@@ -130,7 +131,7 @@ def test_pages_that_are_not_read_are_told(
     write(tmp_path, np.uint8, BRIGHT * 4, ending="png")
     assert np.array_equal(pixels(tmp_path)[1], BRIGHT)
     said = capfd.readouterr().err
-    assert f"1 TIFF(s) hold several pages, and the first is read: {tmp_path}/a.tif" in said
+    assert f"1 TIFF(s) have several pages; only the first is read: {tmp_path}/a.tif" in said
     assert "Save each page as a file of its own to read all." in said
 
 
@@ -237,7 +238,7 @@ def test_larger_images_are_refused_unless_it_is_said(
     Image.new("L", (100, 100), 200).save(root / "9.png")
     with pytest.raises(UserError) as caught:
         load(root, max_megapixels=0.005)
-    what = "it has 0.01 megapixels; if it may be so large, write dataset.max_megapixels=1"
+    what = "it has 0.01 megapixels; to allow this, write dataset.max_megapixels=1"
     assert f"9.png cannot be read as an image ({what})" in str(caught.value)
     assert len(load(root, max_megapixels=0.01).data) == 5
     assert Image.MAX_IMAGE_PIXELS == 89478485

@@ -153,7 +153,7 @@ def test_a_root_that_is_too_deep_is_told_the_right_one(
     status, out, err = aeframe("dataset=mnist", f"dataset.root={root}")
     assert (status, out) == (2, "")
     assert err == (
-        f"aeframe: dataset.root={root.rstrip('/')}: is a folder of MNIST's, whose root is data. "
+        f"aeframe: dataset.root={root.rstrip('/')}: is a folder inside of MNIST, whose root is data. "
         "Write dataset.root=data.\n"
     )
     assert sorted(tmp_path.rglob("*")) == before

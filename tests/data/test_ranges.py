@@ -46,10 +46,10 @@ def test_a_range_that_is_hardly_used_is_told_with_the_key_to_write(
 ) -> None:
     made = module(tmp_path, x)
     (note,) = made.notes
-    used = f"values are {x.min()} to {x.max()}, and count as {known}"
+    used = f"values are {x.min()} to {x.max()}, in an assumed range of {known}"
     assert note.where == f"dataset.path={tmp_path / 'a.npy'}"
     assert note.what == used
-    assert note.remedy == f"If they can be no others, write dataset.range={likely}."
+    assert note.remedy == f"If no others are possible, write dataset.range={likely}."
     low, high = map(float, likely.strip("[]").split(","))
     assert not module(tmp_path, x, [low, high]).notes
 
@@ -73,8 +73,8 @@ def test_data_outside_of_the_range_is_told_with_its_row(tmp_path: Path, kind: ty
     x[17, 1], x[30, 0] = 13, 15
     with pytest.raises(UserError) as caught:
         module(tmp_path, x, [0, 12])
-    what = "sample 17 (from 0) holds 13, outside of dataset.range, [0,12]"
-    remedy = "Mend the data, or write dataset.range=[0,15]."
+    what = "sample 17 (from 0) has the value 13, outside dataset.range, [0,12]"
+    remedy = "Correct the data, or write dataset.range=[0,15]."
     assert str(caught.value) == f"dataset.path={tmp_path / 'a.npy'}: {what}. {remedy}"
 
 
@@ -112,6 +112,6 @@ def test_a_test_file_keeps_to_the_range_of_the_training_data(tmp_path: Path) -> 
     np.save(tmp_path / "a.npy", BITS.astype(np.uint8) * 255)
     np.save(tmp_path / "t.npy", BITS.astype(np.uint16) * 4095)
     files = {"path": str(tmp_path / "a.npy"), "test_path": str(tmp_path / "t.npy")}
-    with pytest.raises(UserError, match="outside of the range of the training data"):
+    with pytest.raises(UserError, match="outside the range of the training data"):
         Array(**files).load()
     assert Array(**files, range=[0, 4095]).load().test is not None

@@ -180,9 +180,9 @@ def test_a_damaged_mat_file_is_named(tmp_path: Path) -> None:
     [
         (np.zeros((8, 8, 3, 2), np.uint8), np.ones(2, np.uint8), r"images of \(2, 3, 8, 8\)"),
         (np.zeros((32, 32, 3, 2), np.uint8), np.ones(3, np.uint8), "and 3 labels"),
-        (np.zeros((32, 32, 3, 2), np.uint8), np.zeros(2, np.uint8), "labels are not those"),
-        (np.zeros((32, 32, 3, 2), np.uint8), np.ones(2), "its y is no array of bytes"),
-        (np.zeros((32, 32, 3, 2)), np.ones(2, np.uint8), "its X is no array of bytes"),
+        (np.zeros((32, 32, 3, 2), np.uint8), np.zeros(2, np.uint8), "labels are not between"),
+        (np.zeros((32, 32, 3, 2), np.uint8), np.ones(2), "its y is not an array of bytes"),
+        (np.zeros((32, 32, 3, 2)), np.ones(2, np.uint8), "its X is not an array of bytes"),
         (np.zeros((32, 32, 3, 0), np.uint8), np.ones(2, np.uint8), "its X has 0 bytes"),
     ],
 )
@@ -207,9 +207,9 @@ def idx(values: np.ndarray) -> bytes:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"", "no idx file"),
-        (b"\0\0\x09\x03", "no idx file"),
-        (idx(np.zeros(5, np.uint8)), "no idx file of bytes with 3 axes"),
+        (b"", "not an idx file"),
+        (b"\0\0\x09\x03", "not an idx file"),
+        (idx(np.zeros(5, np.uint8)), "not an idx file of bytes with 3 axes"),
         (idx(np.zeros((5, 28, 27), np.uint8)), "shape"),
         (idx(np.zeros((0, 28, 28), np.uint8)), "shape"),
         (idx(np.zeros((5, 28, 28), np.uint8))[:9], ""),

@@ -374,5 +374,5 @@ def test_a_file_that_changes_while_training_ends_the_run_and_loses_nothing(
     status, _, err = aeframe(*where, *short, f"dataset.num_workers={workers}")
     assert status == 1
     (line,) = [line for line in err.splitlines() if line.startswith("aeframe:")]
-    assert "was written into while it was in use" in line
+    assert "was changed while it was in use" in line
     assert list(tmp_path.rglob("last.ckpt"))

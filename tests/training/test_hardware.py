@@ -207,7 +207,9 @@ def test_a_mistake_is_told_once_and_by_one_process(tmp_path: Path) -> None:
     status, _, err = train(tmp_path, "hardware=ddp_cpu", "dataset.batch_size=33", "debug=fast")
     assert status == 2
     (line,) = err.splitlines()
-    assert line.startswith("aeframe: dataset.batch_size=33: cannot be shared out evenly")
+    assert line.startswith(
+        "aeframe: dataset.batch_size=33: is not a multiple of the number of processes, "
+    )
     assert "Write dataset.batch_size=32." in line
     assert not list(tmp_path.glob("outputs/*/*"))
 
