@@ -1,4 +1,4 @@
-"""Codes as bytes, and back."""
+"""Compression: codes as bytes, and back."""
 
 from aeframe.codec.calibration import calibrate
 from aeframe.codec.codec import Codec

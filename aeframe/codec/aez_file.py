@@ -1,4 +1,4 @@
-"""Files of compressed samples: written, read, looked at and compared."""
+"""Files of compressed samples: compress, decompress, inspect and verify."""
 
 from __future__ import annotations
 
@@ -34,10 +34,11 @@ from aeframe.core.errors import UserError
 
 @dataclass
 class Summary:
-    """What compressing came to.
+    """Result of a compression.
 
-    bytes: of the whole file; payload: of the coded samples in it; estimate: what their codes should take.
-    psnr: of each sample in dB, infinite where it is stored as it is. named: whether their names are kept.
+    bytes: of the whole file; payload: of the coded samples in it; estimate: of the bytes that their codes
+    need. unlike: number of samples unlike the training data. named: whether the file contains their names.
+    parts: PSNR of the samples, section by section.
     """
 
     samples: int = 0
@@ -50,12 +51,12 @@ class Summary:
 
     @property
     def psnr(self) -> np.ndarray:
-        """Of each sample in dB."""
+        """The PSNR of each sample in dB, infinite for losslessly stored ones."""
         return np.concatenate(self.parts)
 
     @property
     def mean_psnr(self) -> float:
-        """Of the mean error of all samples."""
+        """The PSNR of the mean error of all samples, in dB."""
         return float(to_decibels(float((10 ** (-self.psnr / 10)).mean())))
 
 
@@ -65,13 +66,13 @@ def compress(
     file: BinaryIO,
     names: Sequence[str] | None = None,
 ) -> Summary:
-    """Write samples, [n, *shape] at a time, each decoded and compared before it is written.
+    """Compress blocks of samples, [n, *shape], into a file. Each is decoded and compared first.
 
-    names: of the files that they are from, one each, to be kept (see kept_names). Raises UserError.
+    names: the file name of each sample, stored if possible (see choose_names). Raises UserError.
     """
     header, found = build_header(packer.codec), Summary()
     if header.dtype not in DTYPES:
-        what = f"samples of {header.dtype} cannot be compressed"
+        what = f"samples of type {header.dtype} cannot be compressed"
         raise UserError("model", what, f"Train on one of {', '.join(DTYPES)}.")
     kept = None if names is None else choose_names(names)
     found.named = kept is not None
@@ -90,29 +91,30 @@ def compress(
         found.unlike += len(packed.unlike)
         found.parts.append(packed.psnr)
     if not found.samples:
-        raise UserError("INPUT", "holds no samples")
+        raise UserError("INPUT", "contains no samples")
     writer.end()
     found.bytes = file.tell()
     return found
 
 
 def _build_unlike_error(finding: Finding, before: int, names: Sequence[str] | None) -> UnlikeError:
-    """before: samples of earlier sections."""
+    """Build the error for samples unlike the training data. before: number of samples in earlier sections."""
     first, last = (before + int(place) for place in finding.places[[0, -1]])
     where = " to ".join(
         f"{place}" if names is None else names[place] for place in sorted({first, last})
     )
     if names is None:
         where = f"sample{'s' if last > first else ''} {where}"
-    remedy = "Write --on-unlike lossless to store such samples as they are, or --on-unlike keep."
+    remedy = "Write --on-unlike lossless to store such samples losslessly, or --on-unlike keep."
     return UnlikeError(where, finding.what, remedy)
 
 
 @dataclass
 class Contents:
-    """What a whole, undamaged file says of itself.
+    """Contents of an undamaged file.
 
-    stored: samples that were not coded. named: those that have names. kinds: bytes of each kind of section.
+    stored: number of losslessly stored samples. named: number of samples with names. kinds: bytes of each
+    kind of section.
     """
 
     header: Header
@@ -124,13 +126,13 @@ class Contents:
     kinds: dict[str, int] = field(default_factory=dict)
 
     def add(self, part: Part) -> None:
-        """Count what belongs together. Its names are looked at, and forgotten."""
+        """Count one part. Its names are checked, but not kept."""
         self.samples += part.coded.samples
         self.stored += part.stored.samples if part.stored else 0
         if part.names:
             self.named += part.names.samples
             if self.named > MOST_NAMES:
-                raise DamagedError("makes no sense: it holds more names than a file keeps")
+                raise DamagedError("makes no sense: it contains more names than a file may have")
             read_names(part.names)
         for section in filter(None, (part.names, part.stored, part.coded)):
             self.sections += 1
@@ -139,7 +141,7 @@ class Contents:
 
 
 def inspect(file: Path) -> Contents:
-    """Look at a file without its model. Raises ContainerError unless every byte is as it was written."""
+    """Inspect a file without its model. Raises ContainerError if any byte is damaged."""
     reader = Reader(file)
     found = Contents(reader.header, reader.size)
     with _translate_errors(file):
@@ -149,7 +151,7 @@ def inspect(file: Path) -> Contents:
 
 
 def list_names(file: Path, found: Contents) -> list[str] | None:
-    """Of all samples of a file that was looked at; None unless each has one. Raises ContainerError."""
+    """List the names of all samples of an inspected file; None if some have none. Raises ContainerError."""
     if found.named != found.samples:
         return None
     with _translate_errors(file):
@@ -158,20 +160,21 @@ def list_names(file: Path, found: Contents) -> list[str] | None:
 
 
 def decompress(codec: Codec, file: Path) -> Iterator[Samples]:
-    """The samples of a file, [n, *shape] at a time. Raises ContainerError."""
+    """Iterate over the samples of a file in blocks, [n, *shape]. Raises ContainerError."""
     reader, ours = Reader(file), build_header(codec)
     if reader.header != ours:
         theirs, own = (header.identity.hex()[:12] for header in (reader.header, ours))
-        what = f"was compressed by model {theirs}, and this one is {own}"
-        remedy = "Name the run that compressed it, with the codec.safetensors that it had then."
+        what = f"was compressed by model {theirs}, but this is model {own}"
+        remedy = "Name the run that compressed it, with its codec.safetensors of that time."
         raise ModelMismatchError(file, what, remedy)
     with _translate_errors(file):
         yield from unpack(codec, reader.sections())
 
 
 def verify(codec: Codec, file: Path, against: Iterator[Samples] | None) -> tuple[int, np.ndarray]:
-    """Decode a whole file; the number of its samples, and the error of each (see codec.errors) where there
-    is something to compare them with. Raises ContainerError.
+    """Decode a whole file; returns the number of samples, and the error of each if `against` is given.
+
+    Errors: see codec.compute_errors. Raises ContainerError.
     """
     samples, found = 0, [np.zeros(0)]
     rest = np.zeros(0)
@@ -181,23 +184,25 @@ def verify(codec: Codec, file: Path, against: Iterator[Samples] | None) -> tuple
             block = next(against, None)
             if block is None:
                 given = samples - len(x) + len(rest)
-                what = f"holds more samples than the {given:,} that it is compared with"
-                raise ContainerError(file, what, "Name all that was compressed, in the same order.")
+                what = f"contains more samples than the {given:,} originals"
+                raise ContainerError(file, what, "Name all originals, in the same order.")
             rest = np.concatenate([rest, block]) if len(rest) else block
         if against is not None and rest.shape[1:] != x.shape[1:]:
-            raise ContainerError(file, "holds images of another size than what it is compared with")
+            raise ContainerError(file, "contains images of another size than the originals")
         if against is not None:
             found.append(compute_errors(codec.model, rest[: len(x)], x))
             rest = rest[len(x) :]
     if len(rest) or (against is not None and next(against, None) is not None):
-        raise ContainerError(file, "holds fewer samples than what it is compared with")
+        raise ContainerError(file, "contains fewer samples than the originals")
     return samples, np.concatenate(found)
 
 
 @contextmanager
 def _translate_errors(file: Path) -> Iterator[None]:
-    """What is wrong with a part that is whole, of its file."""
+    """Translate the error of a part into one that names the file."""
     try:
         yield
     except DamagedError as error:
-        raise ContainerError(file, f"holds a part that {error}", "Make it again.") from error
+        raise ContainerError(
+            file, f"contains a part that {error}", "Compress the samples again."
+        ) from error

@@ -1,4 +1,4 @@
-"""A codec from a trained model and the data that it was trained on."""
+"""Calibration: a codec from a trained model and its training data."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from aeframe.data import DataModule
 from aeframe.data.source import Share
 from aeframe.runs.model import Model
 
-SEEN = 100_000  # samples of a split that tables are made from
+SEEN = 100_000  # samples of a split for the tables, at most
 HALVINGS = 12
 CHANGES = 30  # doublings of the step, at most
 
@@ -31,19 +31,19 @@ CHANGES = 30  # doublings of the step, at most
 def calibrate(
     model: Model, data: DataModule, step: float | None = None, loss: float = 0.5
 ) -> Codec:
-    """The codec of a model: tables of what its training split's rounded codes are (of a variational model,
-    of its posteriors' means).
+    """Make the codec of a model: tables of frequencies of the rounded codes of its training split.
 
-    step: what to round to; None for the model's own, or where it has none for the one at which rounding costs
-    `loss` dB of PSNR on the validation split. Raises UserError.
+    Codes of a variational model are the means of the posteriors. step: width of rounding; None: the step of
+    the model, or without one the step that costs `loss` dB of PSNR on the validation split. Raises
+    UserError.
     """
     train, held_out = (take_spread(data, split, SEEN) for split in ("train", data.held_out))
     own = model.net.step
     if own is not None and step not in (None, own):
-        what = f"this model was trained to be rounded to steps of {own:g}"
+        what = f"this model was trained with rounding to steps of {own:g}"
         raise UserError(f"--step {step:g}", what, "Leave --step out.")
     if step is not None and (most := float(np.abs(model.encode(held_out)).max())) > step * FARTHEST:
-        what = f"is too small for this code, whose numbers go up to {most:g}"
+        what = f"is too small for this code, with values up to {most:g}"
         raise UserError(f"--step {step:g}", what, f"Write more than {most / FARTHEST:.2g}.")
     step = own or step or find_step(model, held_out, loss)
     codes = round_codes(model, held_out, step)
@@ -58,7 +58,7 @@ def calibrate(
 
 
 def find_step(model: Model, x: Samples, loss: float) -> float:
-    """The step at which rounding costs so many dB of PSNR, found by halving."""
+    """Find by bisection the step at which rounding costs `loss` dB of PSNR."""
 
     def psnr(step: float) -> float:
         return float(
@@ -82,7 +82,7 @@ def find_step(model: Model, x: Samples, loss: float) -> float:
 
 
 def take_spread(data: DataModule, split: str, most: int) -> Samples:
-    """So many samples of a split at most, as they are stored, spread over it."""
+    """Take at most `most` samples of a split, as stored, spread evenly over it."""
     samples = data.splits[split]
     chosen = np.unique(np.linspace(0, len(samples) - 1, min(most, len(samples))).round())
     rows = torch.from_numpy(chosen.astype(np.int64))

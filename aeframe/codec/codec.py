@@ -1,4 +1,4 @@
-"""A trained autoencoder whose codes are whole numbers that a coder knows the frequencies of."""
+"""Codec: a trained autoencoder, and an entropy coder for its rounded codes."""
 
 from __future__ import annotations
 
@@ -20,10 +20,9 @@ Decibels = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Codec:
-    """Samples as they are stored, [N, *shape], to whole numbers, [N, m], and back.
+    """Codec between stored samples [N, *shape] and whole numbers [N, m].
 
-    step: between two numbers that a unit of the code is rounded to. likeness: what tells other data from
-    the training data.
+    step: width of rounding of each code unit. likeness: test for samples unlike the training data.
     """
 
     model: Model
@@ -33,29 +32,29 @@ class Codec:
 
     @cached_property
     def identity(self) -> bytes:
-        """32 bytes: who decodes with another identity decodes something else."""
+        """A digest of 32 bytes: only a codec with this identity decodes correctly."""
         return compute_identity(self.model.identity, self.step, self.tables)
 
     @property
     def any_size(self) -> bool:
-        """Whether the code is a map, so that samples are images of any size."""
+        """Check whether the code is a map, so that images may have any size."""
         return len(self.model.net.model.code_shape) > 1
 
     def codes(self, x: Samples) -> Codes:
-        """The codes of samples [N, *shape], in steps and rounded: int32 [N, m]."""
+        """Encode samples [N, *shape] to rounded codes in units of the step: int32 [N, m]."""
         return round_codes(self.model, x, self.step)
 
     def samples(self, codes: Codes) -> Samples:
-        """What the decoder makes of such codes, [N, *shape], in units and type as the training data."""
+        """Decode such codes to samples [N, *shape], with the units and the type of the training data."""
         return restore_samples(self.model, codes, self.step)
 
     def psnr(self, x: Samples, back: Samples) -> Decibels:
-        """Of each sample beside what came back, in dB, [N]."""
+        """Compute the PSNR of each decoded sample in dB, [N]. back: the decoded samples."""
         return to_decibels(compute_errors(self.model, x, back))
 
 
 def compute_identity(model: str, step: float, tables: Tables) -> bytes:
-    """See Codec. model: the identity of the model."""
+    """Compute the identity of a codec (see Codec). model: the identity of the model."""
     digest = hashlib.sha256(f"{model} {step!r}".encode())
     for table in (tables.low, tables.units, tables.clusters):
         digest.update(f"{table.shape}".encode())
@@ -64,29 +63,29 @@ def compute_identity(model: str, step: float, tables: Tables) -> bytes:
 
 
 def count_units(model: Model) -> int:
-    """How many tables the code needs: of a map one for each channel."""
+    """Count the tables for a code; a map needs one for each channel."""
     return model.net.model.code_shape[0]
 
 
 def round_codes(model: Model, x: Samples, step: float) -> Codes:
-    """The codes of samples [N, *shape] in steps, as whole numbers: int32 [N, m]."""
+    """Encode samples [N, *shape] and round the codes to steps: int32 [N, m]."""
     return np.rint(np.clip(model.encode(x) / step, -FARTHEST, FARTHEST)).astype(np.int32)
 
 
 def restore_samples(model: Model, codes: Codes, step: float) -> Samples:
-    """The samples [N, *shape] of such numbers."""
+    """Decode rounded codes [N, m] to samples [N, *shape]."""
     return model.decode((codes * step).astype(np.float32))
 
 
 def compute_errors(model: Model, x: Samples, back: Samples) -> NDArray[np.float64]:
-    """The mean squared error of each sample, as a share of the square of the data's range, [N]."""
+    """Compute the mean squared error of each sample divided by the squared range of the data, [N]."""
     difference = (x.astype(np.float32) - back.astype(np.float32)) / measure_range(model)
     flat = difference.reshape(len(x), -1)
     return np.einsum("ij,ij->i", flat, flat, dtype=np.float64) / flat.shape[1]
 
 
 def measure_range(model: Model) -> NDArray[np.float32]:
-    """The range of stored values: 255 of bytes; for features of other scales, of each its own."""
+    """Measure the width of the range of stored values: 255 for bytes; one for each feature if they differ."""
     data, scale = model.description.data, model.net.normalization.scale
     of_all = data.stored or (data.seen if scale.ndim != 1 else None)
     if of_all is not None:
@@ -95,5 +94,5 @@ def measure_range(model: Model) -> NDArray[np.float32]:
 
 
 def to_decibels(mse: NDArray[np.float64] | float) -> Decibels:
-    """The PSNR of errors that are shares of the squared range; of none, 100 dB."""
+    """Convert errors, relative to the squared range, to PSNR in dB; at most 100 dB."""
     return -10 * np.log10(np.maximum(mse, 1e-10))

@@ -1,4 +1,4 @@
-"""`codec.safetensors`, beside a run's model: what makes a codec of it."""
+"""`codec.safetensors`: the file beside a model that turns it into a codec."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ BATCH = 1024
 
 
 def save(folder: Path, codec: Codec) -> str | None:
-    """Write the file into the folder of the codec's run; a line to tell where it replaces another codec."""
+    """Write the file into the folder of a run; returns a note if it replaces another codec."""
     before = _read_identity(folder / CODEC)
     like = codec.likeness
     said = {"format": FORMAT, "model": codec.model.identity, "step": codec.step}
@@ -45,83 +45,85 @@ def save(folder: Path, codec: Codec) -> str | None:
     if before in (None, codec.identity):
         return None
     old, new = (identity.hex()[:12] for identity in (before, codec.identity))
-    return f"{CODEC}: {old} -> {new}; what {old} compressed, this codec does not decompress"
+    return (
+        f"{CODEC}: {old} -> {new}; files compressed by {old} cannot be decompressed with this codec"
+    )
 
 
 def _read_identity(file: Path) -> bytes | None:
-    """That of the codec that a file holds; None where there is none that could have compressed."""
+    """Read the identity of the codec in a file; None if there is no valid one."""
     try:
         said, found = _read(file)
         return compute_identity(said["model"], said["step"], Tables(**found))
-    except Exception:  # as in load
+    except Exception:  # many kinds, as in load
         return None
 
 
 def _read(file: Path) -> tuple[Any, dict[str, np.ndarray]]:
     require_regular(file)
     if file.stat().st_size > LARGEST:
-        raise ValueError("it is far too large")
+        raise ValueError("it is too large")
     with safetensors.safe_open(file, "np") as opened:
         said = json.loads((opened.metadata() or {}).get(KEY, "{}"))
         return said, {name: opened.get_tensor(name) for name in TYPES}
 
 
 def find_codec_file(run: Path | str) -> Path:
-    """Where the tables of a run's folder, or of a model's file in it, lie."""
+    """Return the path of the codec file for the folder of a run, or for a model file in it."""
     where = expand_path(run)
     return (where if where.is_dir() else where.parent) / CODEC
 
 
 def copy_codec(run: Path | str, folder: Path) -> None:
-    """Take the codec of a run along, where it has one, into a folder that has its model."""
+    """Copy the codec of a run, if there is one, into a folder with the same model."""
     file = find_codec_file(run)
     if file.exists():
-        load(run)  # whether it is this model's
+        load(run)  # raises UserError unless it fits the model
         with open_regular(file) as opened, write_atomically(folder / CODEC) as copied:
             shutil.copyfileobj(opened, copied)
 
 
 def load(run: Path | str, device: str | torch.device = "cpu", batch_size: int = BATCH) -> Codec:
-    """The codec of a run's folder, or of a model's file in it. device, batch_size: see artifact.load.
+    """Load the codec from the folder of a run or a model file in it. device, batch_size: see model_file.load.
 
-    Raises UserError where there is none, and where it was made for other weights.
+    Raises UserError if there is none, or if it was made for other weights.
     """
     model = artifact.load(run, device, batch_size)
     file = find_codec_file(run)
     if not file.exists():
-        what = "there is no such file: this run has no tables for its codes yet"
-        raise UserError(str(file), what, f"Write: aeframe codec {run}")
+        what = "no such file: this run has no codec yet"
+        raise UserError(str(file), what, f"Make one: aeframe codec {run}")
     try:
         return _check_codec(model, *_read(file))
     except Exception as error:  # a broken file raises many kinds
-        remedy = f"Write: aeframe codec {run} --force"
-        what = f"is no codec of this model ({describe_error(error).rstrip('.')})"
+        remedy = f"Make it again: aeframe codec {run} --force"
+        what = f"is not a codec of this model ({describe_error(error).rstrip('.')})"
         raise UserError(str(file), what, remedy) from error
 
 
 def _check_codec(model: Model, said: Any, found: dict[str, np.ndarray]) -> Codec:
     if not isinstance(said, dict) or said.get("format") != FORMAT:
-        raise ValueError("it names no known format")
+        raise ValueError("its format is unknown")
     if said.get("model") != model.identity:
         raise ValueError("it was made for other weights")
     step = _read_number(said.get("step"))
     if step <= 0:
-        raise ValueError("its step is none")
+        raise ValueError("its step is not positive")
     if any(found[name].dtype != dtype for name, dtype in TYPES.items()):
-        raise ValueError("its tables are of another type")
+        raise ValueError("its tables have another type")
     tables = Tables(**found)
     if tables.m != count_units(model):
-        raise ValueError("its tables are those of another code")
+        raise ValueError("its tables are for another code")
     return Codec(model, tables, step, _read_likeness(said))
 
 
 def _read_likeness(said: dict[str, Any]) -> Likeness:
-    """Files of older versions say no more than the limit."""
+    """Read the likeness; files of older versions contain only the limit."""
     if "held_out" not in said:
         return Likeness(_read_number(said.get("limit")))
     held_out, rank = said["held_out"], said.get("rank")
     if type(held_out) is not int or type(rank) is not int or not 0 < rank <= held_out < 2**31:
-        raise ValueError("it counts its held-out samples wrongly")
+        raise ValueError("its number of held-out samples is wrong")
     names = ("limit", "most_bits", "low_psnr", "high_bits")
     limit, most_bits, low_psnr, high_bits = (_read_number(said.get(name)) for name in names)
     return Likeness(limit, most_bits, low_psnr, high_bits, rank, held_out)
@@ -129,5 +131,5 @@ def _read_likeness(said: dict[str, Any]) -> Likeness:
 
 def _read_number(value: Any) -> float:
     if not isinstance(value, float) or not math.isfinite(value):
-        raise ValueError("its step or a limit is no number")
+        raise ValueError("its step or a limit is not a number")
     return value

@@ -1,7 +1,8 @@
-"""Whether samples are like the training data: from how they come back, and from what their codes cost.
+"""Likeness: a test whether samples are like the training data, by their PSNR and the bits of their codes.
 
-Data of another kind comes back worse, or takes more bits, or both. A single sample shows it only where it
-lies beyond all that was held out; many of them show it together, by how many lie where few should.
+Other data has a lower PSNR, or needs more bits, or both. A single sample is refused only if it is far
+beyond all held-out samples. A group is refused if too many of its samples are in the tail of the held-out
+ones.
 """
 
 from __future__ import annotations
@@ -17,20 +18,18 @@ from aeframe.codec.entropy.tables import ESCAPED_BITS
 
 Floats = NDArray[np.floating]
 
-MARGIN = (
-    3.0  # dB below the worst held-out sample, from which on a single one is unlike: twice the error
-)
-STRETCH = (
-    1.5  # times the bits of the most expensive held-out one, likewise, and a number no table knows
-)
-SHARE = 0.02  # of the held-out samples that come back worst, and of those that take the most bits
-TOLERANCE = 3  # times as many may be expected: data sorted by class is still like the training data
-CHANCE = 1e-6  # of so many in a group or more, from which on the group is unlike as a whole
+MARGIN = 3.0
+"""dB below the worst held-out sample at which a single sample is refused: twice its error."""
+STRETCH = 1.5
+"""Times the bits of the most expensive held-out sample, plus one escaped number, for the same."""
+SHARE = 0.02  # of the held-out samples: those with the lowest PSNR, and those with the most bits
+TOLERANCE = 3  # factor for data sorted by class, which is still like the training data
+CHANCE = 1e-6  # probability below which a whole group is refused
 GROUP = 1000  # consecutive samples that are judged together
 
 
 class Finding(NamedTuple):
-    """Samples that are unlike the training data, by their places, and how that shows."""
+    """Samples unlike the training data. places: their positions. what: the reason."""
 
     places: NDArray[np.int64]
     what: str
@@ -38,11 +37,11 @@ class Finding(NamedTuple):
 
 @dataclass(frozen=True)
 class Likeness:
-    """What held-out samples of the training data were like.
+    """Statistics of held-out samples, as limits for other samples.
 
-    limit: the PSNR in dB, and most_bits: the bits, beyond which no sample is like them. low_psnr, high_bits:
-    of the `rank`-th worst and the `rank`-th most expensive of so many held-out ones. Of photographs, whose
-    bits say more of their content than of their kind, and in old files, there is the limit alone.
+    limit, most_bits: a sample with less PSNR (dB) or more bits is refused. low_psnr, high_bits: of the
+    `rank`-th worst and the `rank`-th most expensive of the `held_out` samples. For photographs, whose bits
+    depend on their content, and in old files, there is only the limit.
     """
 
     limit: float
@@ -53,7 +52,7 @@ class Likeness:
     held_out: int = 0
 
     def findings(self, psnr: Floats, bits: Floats) -> list[Finding]:
-        """Which of these samples are unlike, [n] each, first the single ones."""
+        """Find samples unlike the training data: first single ones, then groups. psnr, bits: [n]."""
         found = [
             Finding(np.array([i]), self._of_one(float(psnr[i]), float(bits[i])))
             for i in np.flatnonzero((psnr < self.limit) | (bits > self.most_bits))
@@ -63,26 +62,26 @@ class Likeness:
         for start in range(0, len(psnr), GROUP):
             end = min(start + GROUP, len(psnr))
             bad, dear = psnr[start:end] < self.low_psnr, bits[start:end] > self.high_bits
-            for count, doing in ((bad.sum(), "come back worse"), (dear.sum(), "take more bits")):
+            for count, doing in ((bad.sum(), "have a lower PSNR"), (dear.sum(), "need more bits")):
                 if self.chance(int(count), end - start) < CHANCE:
                     what = (
                         f"{count:,} of these {end - start:,} {doing} than {1 - SHARE:.0%} of the"
-                        " held-out samples do, which is too many for data like the training data"
+                        " held-out samples, too many for data like the training data"
                     )
                     found.append(Finding(np.arange(start, end), what))
         return found
 
     def _of_one(self, psnr: float, bits: float) -> str:
-        like = "and what is like the training data"
+        like = "data like the training data"
         if psnr < self.limit:
-            return f"comes back with {psnr:.1f} dB, {like} with more than {self.limit:.1f} dB"
-        return f"takes {bits:.0f} bits, {like} at most {self.most_bits:.0f}"
+            return f"has a PSNR of {psnr:.1f} dB, {like} has more than {self.limit:.1f} dB"
+        return f"needs {bits:.0f} bits, {like} at most {self.most_bits:.0f}"
 
     def chance(self, count: int, samples: int) -> float:
-        """That so many of these samples or more lie beyond the TOLERANCE * rank-th held-out one, for
-        samples of the same distribution, whatever it is.
+        """Compute the probability that `count` or more samples exceed the TOLERANCE * rank-th held-out one.
 
-        Of how many lie beyond an order statistic the law is a beta-binomial one (Wilks 1942).
+        It holds for samples of the same distribution, whatever it is: the number beyond an order statistic
+        has a beta-binomial distribution (Wilks 1942).
         """
         rank = min(TOLERANCE * self.rank, self.held_out)
         rest = self.held_out - rank + 1
@@ -104,7 +103,7 @@ def _log_beta(a: float, b: float) -> float:
 
 
 def measure_likeness(psnr: Floats, bits: Floats) -> Likeness:
-    """That of held-out samples, [n] each, n > 0."""
+    """Measure the likeness from held-out samples, psnr and bits [n], n > 0."""
     rank = max(1, round(SHARE * len(psnr)))
     return Likeness(
         float(psnr.min()) - MARGIN,

@@ -1,4 +1,4 @@
-"""Samples to the sections of a file, and back."""
+"""Packing: samples to the sections of a file, and back."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from aeframe.codec.entropy.tables import Tables
 from aeframe.codec.likeness import Finding, Likeness
 
 OnUnlike = Literal["error", "lossless", "keep"]
-LONGEST = 200  # characters of a name
-MOST_NAMES = 2**21  # that a file keeps: all of them are in memory at once
-ELEMENTS = 2**23  # of the samples that are in memory at once
-NUMBERS = 2**22  # of their codes: each passes through the coder as several of 8 bytes
+LONGEST = 200  # characters in a name
+MOST_NAMES = 2**21  # in a file: all are in memory at once
+ELEMENTS = 2**23  # of the samples in memory at once
+NUMBERS = 2**22  # of their codes: the coder needs several times 8 bytes for each
 
 
 class Packed(NamedTuple):
-    """Some samples as sections of a file.
+    """Samples as sections of a file.
 
-    psnr: of each sample, infinite where it is stored as it is. bits: what their codes should take.
-    findings: which of them are unlike the training data.
+    psnr: of each sample, infinite for losslessly stored ones. bits: estimate for their codes.
+    findings: samples unlike the training data.
     """
 
     sections: list[Section]
@@ -42,17 +42,17 @@ class Packed(NamedTuple):
 
     @property
     def unlike(self) -> np.ndarray:
-        """The places that the findings name, each once."""
+        """The positions in the findings, without repetition."""
         return _find_places(self.findings)
 
 
 @dataclass(frozen=True)
 class Packer:
-    """Packs samples that a codec codes.
+    """Packer of samples with a codec.
 
-    on_unlike: what becomes of samples unlike the training data, singly or as a group: `error` is for who
-    writes the file to raise, `lossless` stores them as they are (of a group all), `keep` codes them all the
-    same. min_psnr: in dB, in place of the codec's own limit for a single sample.
+    on_unlike: treatment of samples unlike the training data, single or in groups: `error` leaves the error to
+    the caller, `lossless` stores them losslessly (whole groups), `keep` codes them like others.
+    min_psnr: in dB, replaces the codec's limit for a single sample.
     """
 
     codec: Codec
@@ -61,14 +61,14 @@ class Packer:
 
     @cached_property
     def likeness(self) -> Likeness:
-        """What tells them."""
+        """The test for samples unlike the training data."""
         own = self.codec.likeness
         return own if self.min_psnr is None else replace(own, limit=self.min_psnr)
 
     def pack(self, x: Samples) -> Packed:
-        """Sections of samples, [n, *shape]: coded, decoded again and compared.
+        """Pack samples, [n, *shape], into sections; they are decoded again and compared.
 
-        Raises DamagedError where decoding does not give the codes.
+        Raises DamagedError if the decoded codes differ.
         """
         if self.codec.any_size:
             return self._photograph(x)
@@ -85,12 +85,12 @@ class Packer:
         if kept.any() and not np.array_equal(
             self.codec.tables.decode(stream, int(kept.sum())), codes[kept]
         ):
-            raise DamagedError("does not decode to what was coded")
+            raise DamagedError("does not decode to its codes")
         sections.append(Section(Kind.CODED, len(x), stream))
         return Packed(sections, psnr, float(bits[kept].sum(dtype=np.float64)), findings)
 
     def _photograph(self, x: Samples) -> Packed:
-        """The sections of one image, [1, colors, H, W]."""
+        """Pack one image, [1, colors, H, W]."""
         (image,) = x
         payload, bits, psnr = photographs.pack(self.codec, image)
         findings = self.likeness.findings(psnr, np.array([bits]))
@@ -105,29 +105,29 @@ def _find_places(findings: list[Finding]) -> np.ndarray:
 
 
 def build_header(codec: Codec) -> Header:
-    """Of a file that this codec writes."""
+    """Build the header of a file of this codec."""
     dtype = str(codec.model.description.data.dtype).removeprefix("torch.")
     shape = codec.model.shape
     return Header(codec.identity, dtype, (shape[0], 0, 0) if codec.any_size else shape)
 
 
 def count_rows_at_once(codec: Codec) -> int:
-    """How many samples an encoder puts into one section."""
+    """Count the samples that the encoder packs into one section."""
     return limit_coded_rows(codec.tables, build_header(codec).shape)
 
 
 def limit_coded_rows(tables: Tables, shape: tuple[int, ...]) -> int:
-    """The same, of samples of this shape."""
+    """Limit the samples in one section by the size of samples of this shape, and of their codes."""
     return int(np.clip(NUMBERS // tables.m, 1, limit_rows(shape)))
 
 
 def limit_rows(shape: tuple[int, ...]) -> int:
-    """How many a section may have, which older encoders put together whatever their codes' size."""
+    """Limit the samples in one section by their size alone, as older encoders do."""
     return 1 if 0 in shape else int(np.clip(ELEMENTS // np.prod(shape), 1, MOST_SAMPLES))
 
 
 def unpack(codec: Codec, sections: Iterator[Section]) -> Iterator[Samples]:
-    """The samples of a file, some at a time. Raises DamagedError."""
+    """Iterate over the samples of a file in blocks. Raises DamagedError."""
     for part in group_sections(sections):
         if codec.any_size:
             yield photographs.unpack(codec, part)
@@ -140,9 +140,9 @@ def _merge(codec: Codec, section: Section, stored: Section | None) -> Samples:
     coded = section.samples - len(places)
     shape, dtype = build_header(codec).shape, build_header(codec).dtype
     if coded < 0 or (len(places) and places[-1] >= section.samples) or section.samples == 0:
-        raise DamagedError("names places that there are not")
+        raise DamagedError("has positions outside of its samples")
     if section.samples > limit_rows(shape):
-        raise DamagedError("holds more samples than an encoder puts together")
+        raise DamagedError("has more samples than an encoder packs together")
     samples = np.empty((section.samples, *shape), dtype)
     kept = np.ones(section.samples, bool)
     kept[places] = False
@@ -150,7 +150,7 @@ def _merge(codec: Codec, section: Section, stored: Section | None) -> Samples:
     if coded:
         samples[kept] = codec.samples(codec.tables.decode(section.payload, coded))
     elif section.payload:
-        raise DamagedError("holds bytes of no samples")
+        raise DamagedError("has bytes without samples")
     return samples
 
 
@@ -160,40 +160,41 @@ def _store(x: Samples, places: np.ndarray) -> Section:
 
 
 def _read_stored(codec: Codec, section: Section | None) -> tuple[np.ndarray, Samples]:
-    """The places and the samples of a section of those that were not coded."""
+    """Read the positions and the samples of a section of losslessly stored samples."""
     header = build_header(codec)
     dtype = np.dtype(header.dtype).newbyteorder("<")
     if section is None:
         return np.zeros(0, np.int64), np.zeros((0, *header.shape), dtype)
     size = 4 * section.samples
     if len(section.payload) < size or section.samples > limit_rows(header.shape):
-        raise DamagedError("is shorter than the places that it names")
+        raise DamagedError("is shorter than its list of positions")
     places = np.frombuffer(section.payload[:size], "<u4").astype(np.int64)
     raw = inflate(section.payload[size:], section.samples * header.sample_bytes)
     if len(raw) != section.samples * header.sample_bytes or (np.diff(places) <= 0).any():
-        raise DamagedError("does not hold the samples that it names")
+        raise DamagedError("does not contain its samples")
     return places, np.frombuffer(raw, dtype).reshape(section.samples, *header.shape)
 
 
 def write_names(names: Sequence[str]) -> Section:
-    """The names of the samples of the section that follows."""
+    """Write the names of the samples in the next section."""
     text = "\n".join(names).encode("utf-8", "surrogateescape")
     return Section(Kind.NAMES, len(names), zlib.compress(text, 9))
 
 
 def read_names(section: Section) -> list[str]:
-    """Those names. Raises DamagedError."""
+    """Read the names in a section. Raises DamagedError."""
     raw = inflate(section.payload, 4 * (LONGEST + 1) * section.samples)
-    counted = raw.count(b"\n") + 1 == section.samples  # before each of them takes memory
+    counted = raw.count(b"\n") + 1 == section.samples  # checked before each name takes memory
     names = raw.decode("utf-8", "surrogateescape").split("\n") if counted else []
     if not names or not all(map(is_name, names)):
-        raise DamagedError("holds names that are none of files")
+        raise DamagedError("has invalid file names")
     return names
 
 
 def choose_names(files: Sequence[str]) -> list[str] | None:
-    """The names that a file keeps of files: as they are, or from the folder on that all lie in. None where
-    it cannot keep all.
+    """Choose the stored names of files: as given, or relative to their common folder.
+
+    Returns None if some names cannot be stored.
     """
     if not files or len(files) > MOST_NAMES:
         return None
@@ -206,6 +207,6 @@ def choose_names(files: Sequence[str]) -> list[str] | None:
 
 
 def is_name(name: str) -> bool:
-    """Whether it names a file in a folder or in folders of it, and leads nowhere else."""
+    """Check whether a name is that of a file inside a folder or its subfolders."""
     plain = len(name) <= LONGEST and not any(c in "\\:" or c < " " for c in name)
     return plain and all(part and part[0] != "." for part in name.split("/"))

@@ -1,7 +1,7 @@
-"""Photographs of any size as bytes: the rounded map of each, whose positions are samples to the coder.
+"""Photographs of any size as bytes: rounded code maps, of which each position is a sample for the coder.
 
-photograph  height, width, bands of BAND positions from the top left on (the last one may have fewer)
-band        length, what Tables.encode makes of its positions
+photograph  height, width, bands of BAND positions from the top left (the last one may have fewer)
+band        length, output of Tables.encode for its positions
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from aeframe.runs.sample_arrays import as_stored
 
 SIZE, LENGTH = struct.Struct("<II"), struct.Struct("<I")
 BAND = 2**12  # positions that are coded together
-PER_LANE = 2**14  # most numbers of a map are 0 and cost little: a coder has to pay for more of them
+PER_LANE = 2**14  # most numbers of a map are 0 and cheap, so that a lane needs more of them
 MOST_SIDE, MOST_PIXELS = 2**15, 2**26
-MOST_NUMBERS = 2**26  # of a map; each takes up to 16 bytes on its way
-ROWS = 256  # of pixels that are compared at once
+MOST_NUMBERS = 2**26  # of a map; each needs up to 16 bytes
+ROWS = 256  # of pixels, compared at once
 
 
 def pack(codec: Codec, image: Samples) -> tuple[bytes, float, Decibels]:
-    """An image [colors, H, W] as bytes, the bits that its code should take, and its PSNR when decoded, [1].
+    """Pack an image [colors, H, W]: its bytes, an estimate of their bits, and the PSNR when decoded, [1].
 
-    Raises DamagedError where decoding does not give the code.
+    Raises DamagedError if the decoded code differs.
     """
     height, width = image.shape[1:]
     patch = get_decoder(codec.model.net).patch
@@ -47,7 +47,7 @@ def pack(codec: Codec, image: Samples) -> tuple[bytes, float, Decibels]:
     codes = round_map(codec, image)
     payload = pack_map(codec.tables, codes, height, width)
     if not np.array_equal(_unpack_codes(codec, payload), codes):
-        raise DamagedError("does not decode to what was coded")
+        raise DamagedError("does not decode to its codes")
     bits = sum(estimate_bits(codec.tables, codes[i : i + BAND]) for i in range(0, len(codes), BAND))
     return (
         payload,
@@ -57,23 +57,23 @@ def pack(codec: Codec, image: Samples) -> tuple[bytes, float, Decibels]:
 
 
 def unpack(codec: Codec, part: Part) -> Samples:
-    """The one image of a part, [1, colors, H, W]. Raises DamagedError."""
+    """Unpack the image of a part, [1, colors, H, W]. Raises DamagedError."""
     payload, stored = part.coded.payload, part.stored
     if part.coded.samples != 1 or (stored is not None and payload):
-        raise DamagedError("holds more than one image")
+        raise DamagedError("has more than one image")
     if stored is not None:
         return read_stored_image(codec, stored.payload)[None]
     return restore_image(codec, _unpack_codes(codec, payload), *read_size(payload))[None]
 
 
 def round_map(codec: Codec, image: Samples) -> Codes:
-    """The map of an image [colors, H, W] in steps, as whole numbers, [positions, C]."""
+    """Encode an image [colors, H, W] and round its map to steps, [positions, C]."""
     steps = np.clip(encode_image(codec.model.net, image) / codec.step, -FARTHEST, FARTHEST)
     return order_by_position(np.rint(steps).astype(np.int32)[None], len(steps))
 
 
 def restore_image(codec: Codec, codes: Codes, height: int, width: int) -> Samples:
-    """The image of such numbers, [colors, height, width], as the training data was stored."""
+    """Decode a rounded map to an image [colors, height, width], in the type of the training data."""
     net, data = codec.model.net, codec.model.description.data
     code = (codes.T * codec.step).astype(np.float32)
     code = code.reshape(-1, *get_decoder(net).positions(height, width))
@@ -81,7 +81,7 @@ def restore_image(codec: Codec, codes: Codes, height: int, width: int) -> Sample
 
 
 def compute_error(codec: Codec, image: Samples, back: Samples) -> NDArray[np.float64]:
-    """The mean squared error of an image, [1], as in codec.errors, a few rows at a time."""
+    """Compute the error of an image, [1], as codec.compute_errors does, a few rows at a time."""
     ends = [*range(0, image.shape[1], ROWS), image.shape[1]]
     parts = (
         compute_errors(codec.model, image[None, :, a:b], back[None, :, a:b]) * (b - a)
@@ -91,20 +91,20 @@ def compute_error(codec: Codec, image: Samples, back: Samples) -> NDArray[np.flo
 
 
 def store_image(image: Samples) -> bytes:
-    """An image [colors, H, W] as it is."""
+    """Store an image [colors, H, W] losslessly."""
     raw = zlib.compress(image.astype(image.dtype.newbyteorder("<")).tobytes(), 9)
     return SIZE.pack(*image.shape[1:]) + raw
 
 
 def read_stored_image(codec: Codec, payload: bytes) -> Samples:
-    """The image of such bytes. Raises DamagedError."""
+    """Read a losslessly stored image. Raises DamagedError."""
     colors = codec.model.shape[0]
     dtype = torch.empty(0, dtype=codec.model.description.data.dtype).numpy().dtype
     height, width = read_size(payload)
     count = colors * height * width * dtype.itemsize
     raw = inflate(payload[SIZE.size :], count)
     if len(raw) != count:
-        raise DamagedError("does not hold the image that it names")
+        raise DamagedError("does not contain its image")
     return np.frombuffer(raw, dtype.newbyteorder("<")).reshape(colors, height, width)
 
 
@@ -113,28 +113,28 @@ def _unpack_codes(codec: Codec, payload: bytes) -> Codes:
 
 
 def order_by_position(codes: Codes, channels: int) -> Codes:
-    """Flattened maps [n, C * positions] as what the tables are of: a row for each position, [.., C].
+    """Reorder flattened maps [n, C * positions] to one row for each position, [n * positions, C].
 
-    A code that is no map has one position, and stays as it is.
+    A code that is not a map has one position, and is not changed.
     """
     maps = codes.reshape(len(codes), channels, -1)
     return np.ascontiguousarray(maps.transpose(0, 2, 1).reshape(-1, channels))
 
 
 def pack_map(tables: Tables, codes: Codes, height: int, width: int) -> bytes:
-    """The bytes of an image's map, [positions, C]."""
+    """Pack the map of an image, [positions, C], into bytes."""
     streams = [tables.encode(codes[i : i + BAND], PER_LANE) for i in range(0, len(codes), BAND)]
     parts = (LENGTH.pack(len(stream)) + stream for stream in streams)
     return SIZE.pack(height, width) + b"".join(parts)
 
 
 def count_positions(height: int, width: int, patch: int) -> int:
-    """Of the map of an image."""
+    """Count the positions in the map of an image."""
     return math.ceil(height / patch) * math.ceil(width / patch)
 
 
 def is_within_limits(height: int, width: int, channels: int = 0, patch: int = 1) -> bool:
-    """Whether an image and its map take at most about 2 GB."""
+    """Check whether an image and its map need at most about 2 GB."""
     numbers = channels * count_positions(height, width, patch)
     pixels = height * width
     return max(height, width) <= MOST_SIDE and 0 < pixels <= MOST_PIXELS and numbers <= MOST_NUMBERS
@@ -162,7 +162,7 @@ def unpack_map(tables: Tables, payload: bytes, patch: int) -> Codes:
 
 
 def _split_streams(payload: bytes, count: int) -> Iterator[bytes]:
-    """Exactly so many, with nothing behind them."""
+    """Split the payload into `count` streams. Raises DamagedError for a missing one or trailing bytes."""
     start = SIZE.size
     for _ in range(count):
         head = payload[start : start + LENGTH.size]
@@ -172,4 +172,4 @@ def _split_streams(payload: bytes, count: int) -> Iterator[bytes]:
             raise DamagedError("ends within an image")
         yield payload[start - length : start]
     if start != len(payload):
-        raise DamagedError("goes on behind an image")
+        raise DamagedError("has trailing bytes after an image")

@@ -1,7 +1,7 @@
-"""Images of any size through a network whose code is a map, piece by piece.
+"""Images of any size through a network with a code map, tile by tile.
 
-A piece goes through it with as much around it as its result depends on: no seam is left, and only one piece's
-activations are in memory at a time.
+Each tile is computed with the margin that its result depends on. So there are no seams, and only the
+activations of one tile are in memory.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ TILE = 64  # positions of the code, in height and width
 
 
 class Span(NamedTuple):
-    """Positions [start, stop) of a line, and [first, end) with what is around them."""
+    """Positions [start, stop) of a line, and [first, end) with their margin."""
 
     first: int
     start: int
@@ -28,34 +28,34 @@ class Span(NamedTuple):
     end: int
 
     def whole(self, scale: int = 1) -> slice:
-        """With what is around them. scale: pixels for a position."""
+        """Return the slice with the margin. scale: pixels for each position."""
         return slice(self.first * scale, self.end * scale)
 
     def own(self, scale: int = 1) -> slice:
-        """The positions themselves."""
+        """Return the slice without the margin."""
         return slice(self.start * scale, self.stop * scale)
 
     def inner(self, scale: int = 1) -> slice:
-        """The positions themselves, counted from the first of the whole."""
+        """Return the slice without the margin, relative to the start of the margin."""
         return slice((self.start - self.first) * scale, (self.stop - self.first) * scale)
 
 
 def split_line(positions: int, reach: int) -> Iterator[Span]:
-    """A line of so many positions in pieces, each with `reach` more around it."""
+    """Split a line of positions into spans with a margin of `reach`."""
     for start in range(0, positions, TILE):
         stop = min(start + TILE, positions)
         yield Span(max(0, start - reach), start, stop, min(stop + reach, positions))
 
 
 def split_map(size: tuple[int, int], reach: int) -> Iterator[tuple[Span, Span]]:
-    """A map of this size in pieces: rows and columns of each."""
+    """Split a map of this size into tiles: rows and columns of each."""
     for rows in split_line(size[0], reach):
         for columns in split_line(size[1], reach):
             yield rows, columns
 
 
 def get_decoder(net: ConstrainedAutoencoder) -> MapDecoder:
-    """The decoder of a network that codes images of any size."""
+    """Return the decoder of a network for images of any size."""
     decoder = net.model.decoder
     assert isinstance(decoder, MapDecoder)
     return decoder
@@ -63,7 +63,7 @@ def get_decoder(net: ConstrainedAutoencoder) -> MapDecoder:
 
 @torch.inference_mode()
 def encode_image(net: ConstrainedAutoencoder, image: np.ndarray) -> np.ndarray:
-    """The code of one image, float32 [C, h, w]. image: as the training data was stored, [colors, H, W]."""
+    """Encode one image, [colors, H, W] as stored, to its map, float32 [C, h, w]."""
     decoder = get_decoder(net)
     size, device = decoder.positions(image.shape[1], image.shape[2]), net.normalization.scale.device
     code = np.empty((decoder.channels, *size), np.float32)
@@ -85,8 +85,9 @@ def decode_image(
     width: int,
     stored: Callable[[Tensor], Tensor],
 ) -> np.ndarray:
-    """The image of a code [C, h, w], [colors, height, width]. stored: to the type of the stored data, of
-    numbers in its units.
+    """Decode a map [C, h, w] to an image [colors, height, width].
+
+    stored: converts numbers in the units of the stored data to its type.
     """
     decoder = get_decoder(net)
     patch, device = decoder.patch, net.normalization.scale.device
@@ -97,9 +98,7 @@ def decode_image(
         parameters = decoder.sized(piece, piece.shape[2] * patch, piece.shape[3] * patch)
         raw = net.normalization.inverse(net.model.likelihood.mean(parameters))
         found = stored(raw)[0].cpu().numpy()
-        place = image[
-            :, rows.own(patch), columns.own(patch)
-        ]  # at the image's end a part of a patch
+        place = image[:, rows.own(patch), columns.own(patch)]  # the last patch may be cut off
         found = found[:, rows.inner(patch), columns.inner(patch)]
         place[:] = found[:, : place.shape[1], : place.shape[2]]
     return image

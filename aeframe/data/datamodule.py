@@ -213,7 +213,7 @@ class DataModule:
         """Return one rank's batches of the split `train`, `val` or `test`: samples as stored, [B, *shape].
 
         training: shuffle (with `shuffle`), give all ranks equally many batches. most: join small batches
-        up to so many rows. device: where they are used. Raises UserError if the ranks cannot share the batches.
+        up to so many rows. device: where they are used. Raises UserError if the ranks cannot share them.
         """
         if (uneven := find_uneven_batch(self.batch_size, world)) is not None:
             raise UserError(*uneven)

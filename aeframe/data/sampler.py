@@ -16,9 +16,10 @@ class EpochBatches(Sampler[Share]):
     """One rank's shares of the batches of positions in [0, n).
 
     A global batch has `batch_size` samples. Rank r takes the rows r, r + world, ..., so that the ranks
-    together see the same batches as one process. In training, all ranks have equally many batches: a rank without a
-    row of the last batch gets its first row, with weight 0. In evaluation, such a rank has one batch fewer.
-    device: of the positions. begun: the epoch that an earlier process began, and its finished batches.
+    together see the same batches as one process. In training, all ranks have equally many batches: a rank
+    without a row of the last batch gets its first row, with weight 0. In evaluation, such a rank has one
+    batch fewer. device: of the positions. begun: the epoch that an earlier process began, and its finished
+    batches.
     """
 
     def __init__(

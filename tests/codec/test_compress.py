@@ -274,7 +274,7 @@ def test_the_tables_of_a_stranger_are_looked_at(run: Path, made: Codec, tmp_path
         {"limit": float("nan")},
     ):
         file.write_bytes(safetensors.numpy.save(tables, {"aeframe": json.dumps({**said, **wrong})}))
-        with pytest.raises(UserError, match="is no codec of this model"):
+        with pytest.raises(UserError, match="is not a codec of this model"):
             codec.load(folder)
     other = {
         "low": tables["low"][:-1],
@@ -285,11 +285,11 @@ def test_the_tables_of_a_stranger_are_looked_at(run: Path, made: Codec, tmp_path
         file.write_bytes(
             safetensors.numpy.save({**tables, name: table}, {"aeframe": json.dumps(said)})
         )
-        with pytest.raises(UserError, match="is no codec of this model"):
+        with pytest.raises(UserError, match="is not a codec of this model"):
             codec.load(folder)
     for length in (0, 8, 100, len(good) - 1):
         file.write_bytes(good[:length])
-        with pytest.raises(UserError, match="is no codec of this model"):
+        with pytest.raises(UserError, match="is not a codec of this model"):
             codec.load(folder)
     file.unlink()
     with pytest.raises(UserError, match="aeframe codec"):
@@ -311,7 +311,7 @@ def test_the_verbs_do_what_their_help_says(run: Path, verb: Verb, tmp_path: Path
     )
     np.save(tmp_path / "some.npy", DIGITS[:70])
     status, _, err = verb("verify", str(run), "x.aez", "--against", "some.npy")
-    told = "x.aez: holds more samples than the 70 that it is compared with. Name all that was"
+    told = "x.aez: contains more samples than the 70 originals. Name all"
     assert (status, told in err) == (2, True), err
     assert verb("decompress", str(run), "x.aez", "-o", "back.npy")[0] == 0
     assert np.load(tmp_path / "back.npy").shape == (100, 1, 8, 8)
@@ -319,7 +319,9 @@ def test_the_verbs_do_what_their_help_says(run: Path, verb: Verb, tmp_path: Path
     (tmp_path / "x.aez").write_bytes(whole[:-1])
     status, out, err = verb("decompress", str(run), "x.aez", "-o", "folder")
     assert (status, out) == (2, "")
-    assert err.startswith("aeframe: x.aez: ends in section 2: 8 bytes should follow, and 7 do.")
+    assert err.startswith(
+        "aeframe: x.aez: ends in section 2: 8 bytes are expected, and 7 are left."
+    )
     assert not (tmp_path / "folder").exists()
 
 
@@ -358,7 +360,9 @@ def test_going_on_with_a_run_says_that_its_codec_is_another(
     assert status == 0, err
     new = codec.load(tmp_path / "run").identity.hex()[:12]
     assert new != old
-    line = f"{CODEC}: {old} -> {new}; what {old} compressed, this codec does not decompress"
+    line = (
+        f"{CODEC}: {old} -> {new}; files compressed by {old} cannot be decompressed with this codec"
+    )
     assert line in out.splitlines()
 
 
@@ -475,7 +479,7 @@ def test_any_trained_network_becomes_a_codec(
     for words, what in (
         (("--step", "0"), "--step 0: must be above 0 and below 1e9."),
         (("--step", "1e30"), "--step 1e+30: must be above 0 and below 1e9."),
-        (("--step", "1e-30"), "--step 1e-30: is too small for this code, whose numbers go up to "),
+        (("--step", "1e-30"), "--step 1e-30: is too small for this code, with values up to "),
         (("--step", "1", "--loss", "1"), "--step and --loss: both set how much is rounded. "),
     ):
         status, out, err = verb("codec", "run", *words, "--force")

@@ -79,9 +79,9 @@ def test_a_single_sample_beyond_all_others_is_found() -> None:
     found = KNOWN.findings(psnr, bits)
     assert [f.places.tolist() for f in found] == [[1], [2], [3]]
     assert [f.what.partition(",")[0] for f in found] == [
-        "comes back with 9.0 dB",
+        "has a PSNR of 9.0 dB",
         "takes 91 bits",
-        "comes back with 9.5 dB",
+        "has a PSNR of 9.5 dB",
     ]
     assert Likeness(10.0).findings(psnr, bits)[-1].places.tolist() == [3]
 
@@ -100,7 +100,7 @@ def test_a_group_is_unlike_where_too_many_are_beyond(worse: bool) -> None:
         found = KNOWN.findings(psnr, bits)
         assert bool(found) is unlike
     assert np.array_equal(found[0].places, np.arange(GROUP, size))
-    doing = "come back worse" if worse else "take more bits"
+    doing = "have a lower PSNR" if worse else "need more bits"
     assert f"{most + 1} of these 100 {doing} than 98% of the held-out samples" in found[0].what
     assert replace(KNOWN, held_out=0).findings(psnr, bits) == []
 
@@ -168,7 +168,7 @@ def test_the_limits_lie_in_the_codecs_file_and_old_files_have_one(run: Path, mad
         for wrong in ({"rank": 0}, {"held_out": "9"}, {"most_bits": None}, {"rank": 10**6}):
             text = json.dumps({**said, **wrong})
             file.write_bytes(safetensors.numpy.save(tables, {"aeframe": text}))
-            with pytest.raises(UserError, match="is no codec of this model"):
+            with pytest.raises(UserError, match="is not a codec of this model"):
                 codec.load(run)
     finally:
         file.write_bytes(whole)
@@ -180,6 +180,6 @@ def test_a_codec_that_replaces_another_says_so(run: Path, made: Codec, tmp_path:
     other = replace(made, step=0.5)
     old, new = (c.identity.hex()[:12] for c in (made, other))
     assert codec.save(tmp_path, other) == (
-        f"{CODEC}: {old} -> {new}; what {old} compressed, this codec does not decompress"
+        f"{CODEC}: {old} -> {new}; files compressed by {old} cannot be decompressed with this codec"
     )
     assert compute_identity(made.model.identity, 0.5, made.tables) == other.identity

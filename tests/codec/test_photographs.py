@@ -70,7 +70,7 @@ def test_every_cut_and_every_wrong_size_has_a_name(tables: Tables) -> None:
     for length in range(len(payload)):
         with pytest.raises(DamagedError):
             photographs.unpack_map(tables, payload[:length], PATCH)
-    with pytest.raises(DamagedError, match="goes on behind an image"):
+    with pytest.raises(DamagedError, match="has trailing bytes after an image"):
         photographs.unpack_map(tables, payload + b"\0", PATCH)
     for size in ((0, 13), (2**31, 2**31), (9, 2**30)):
         with pytest.raises(DamagedError, match="claims an image"):
@@ -279,7 +279,9 @@ def test_gray_photographs_to_a_file_and_back_and_beside_other_formats(
 
 def test_an_image_that_is_too_large_for_a_format_is_told() -> None:
     wide = np.zeros((1, 2, 65501), np.uint8)  # JPEG ends at 65500
-    with pytest.raises(UserError, match="--data: has an image of 65501 x 2 pixels, which JPEG"):
+    with pytest.raises(
+        UserError, match="--data: has an image of 65501 x 2 pixels, too large for JPEG"
+    ):
         rd_photographs._measure_format(wide, "JPEG", {"quality": 5})
 
 

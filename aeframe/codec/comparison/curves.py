@@ -1,6 +1,6 @@
-"""Rate and distortion: what a codec needs for which quality, and others on the same images.
+"""Rate-distortion curves of codecs and image formats on the same images.
 
-Bytes are those of files that were really written; PSNR is that of the mean squared error over all images, on
+Bytes are those of files that were really written. PSNR is that of the mean squared error over all images, on
 decoded 8-bit pixels.
 """
 
@@ -25,11 +25,11 @@ from aeframe.codec.entropy.tables import Codes, Tables
 from aeframe.codec.packing import limit_coded_rows
 
 Images = NDArray[np.uint8]
-"""[N, C, H, W]; one or three channels."""
+"""Images [N, C, H, W] with one or three channels."""
 
 
 class Point(NamedTuple):
-    """What an image takes, in bytes, or of photographs in bits per pixel; and the PSNR in dB."""
+    """A rate, in bytes for an image or for photographs in bits per pixel, and the PSNR in dB."""
 
     rate: float
     psnr: float
@@ -37,14 +37,14 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True)
 class Curve:
-    """Points of one method."""
+    """The rate-distortion curve of one method."""
 
     name: str
     points: list[Point]
 
     def rate_at(self, psnr: float) -> float | None:
-        """The rate at a PSNR, between two points in their logarithms; None beyond them."""
-        # of points as good, or better, that take more, none speaks
+        """Interpolate the logarithm of the rate at a PSNR; None outside the curve."""
+        # points beaten by another are ignored
         best = [p for p in self.points if not any(_beats(q, p) for q in self.points)]
         best = sorted(best, key=lambda p: p.psnr)
         if not best or not best[0].psnr <= psnr <= best[-1].psnr:
@@ -59,10 +59,9 @@ def _beats(one: Point, other: Point) -> bool:
 
 @dataclass(frozen=True)
 class Standard:
-    """A format of image files. options: of Pillow's save(), for one point each.
+    """A format of image files. options: of Pillow's save(), one set for each point.
 
-    side: images are laid beside each other in squares of side x side, so that a file's header is paid for
-    by all of them; 0: all in one.
+    side: each file is a mosaic of side x side images, which share its header; 0: one mosaic of all.
     """
 
     name: str
@@ -71,9 +70,9 @@ class Standard:
     side: int = 10
 
     def curve(self, images: Images) -> Curve:
-        """What it makes of images."""
+        """Measure the curve of the format on images."""
         side = self.side or math.ceil(math.sqrt(len(images)))
-        with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow codes without the lock
+        with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow encodes without the GIL
             points = list(pool.map(lambda o: self._point(images, side, o), self.options))
         return Curve(self.name, points)
 
@@ -88,7 +87,7 @@ class Standard:
 
 
 def encode_image(pixels: Images, kind: str, options: dict[str, Any]) -> tuple[int, Images]:
-    """The bytes of a file of pixels [C, H, W], and the pixels that it holds. kind: Pillow's format."""
+    """Encode pixels [C, H, W] to a file: its bytes, and the decoded pixels. kind: Pillow's format."""
     image = Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0))
     stream = io.BytesIO()
     image.save(stream, kind, **options)
@@ -99,16 +98,16 @@ def encode_image(pixels: Images, kind: str, options: dict[str, Any]) -> tuple[in
 
 
 def make_flat_tables() -> list[dict[str, Any]]:
-    """Options of Pillow's JPEG that quantize all frequencies alike, as the squared error asks for.
+    """Make options for JPEG that quantize all frequencies equally, which is best for squared error.
 
-    JPEG's own tables spare the frequencies that people see, which costs PSNR at the same bytes.
+    The standard tables favour visible frequencies, and have a lower PSNR at the same bytes.
     """
     steps = (6, 9, 13, 18, 25, 35, 50, 70, 90, 110, 140, 180, 220)
     return [{"qtables": [[step] * 64] * 2} for step in steps]
 
 
 def list_standards() -> list[Standard]:
-    """The formats that Pillow can write here."""
+    """List the formats that the installed Pillow can write."""
     qualities = [{"quality": q, "optimize": True} for q in (*range(1, 20, 2), *range(20, 96, 5))]
     flat = [{**tables, "optimize": True} for tables in make_flat_tables()]
     progressive = [{**options, "progressive": True} for options in flat]
@@ -134,7 +133,7 @@ def _split(rows: NDArray[Any], size: int) -> Iterator[NDArray[Any]]:
 
 
 def make_mosaic(images: Images, side: int) -> Images:
-    """Images beside each other, row by row, [C, side * H, side * W]; black where there are too few."""
+    """Make a mosaic of images, row by row, [C, rows * H, side * W]; missing images are black."""
     count, channels, height, width = images.shape
     rows = math.ceil(count / side)
     full = np.zeros((rows * side, channels, height, width), np.uint8)
@@ -144,15 +143,16 @@ def make_mosaic(images: Images, side: int) -> Images:
 
 
 def cut_mosaic(pixels: Images, shape: tuple[int, ...], side: int) -> Images:
-    """The images of a mosaic, [N, C, H, W] of this shape."""
+    """Cut a mosaic into its images, [N, C, H, W] = shape."""
     count, channels, height, width = shape
     grid = pixels.reshape(channels, -1, height, side, width).transpose(1, 3, 0, 2, 4)
     return grid.reshape(-1, channels, height, width)[:count]
 
 
 def measure_pca(train: Images, held_out: Images, images: Images) -> Curve:
-    """Principal components of the training images, rounded, and coded as an autoencoder's codes are: in
-    sections of a file with a header, the components and the tables counting as its decoder.
+    """Measure the curve of PCA with the entropy coder of an autoencoder.
+
+    Rounded coefficients are written to an .aez file. The components and the tables count as decoder.
     """
     from sklearn.decomposition import PCA
 
@@ -178,7 +178,7 @@ def measure_pca(train: Images, held_out: Images, images: Images) -> Curve:
 
 
 def _measure_file(shape: tuple[int, ...], tables: Tables, codes: Codes) -> int:
-    """Of the .aez file of codes, [n, m], of images of this shape."""
+    """Measure the .aez file of codes, [n, m], of images of this shape, in bytes."""
     stream = io.BytesIO()
     writer = Writer(stream, Header(bytes(32), "uint8", shape))
     for part in _split(codes, limit_coded_rows(tables, shape)):

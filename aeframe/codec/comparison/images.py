@@ -1,4 +1,4 @@
-"""Trained codecs beside the formats that everyone has, at the same quality."""
+"""Comparison of trained codecs with standard image formats at the same quality."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ FINENESS = 0.5  # dB from one row of the table to the next
 
 @dataclass(frozen=True)
 class Measured:
-    """One codec on the images.
+    """Results of one codec on the images.
 
-    gap: real bytes above the estimate, as a share. decoder: bytes of the files that decoding needs.
-    stranger: the PSNR of images that are not like the training data, by what they are.
+    gap: bytes above the estimate, as a share. decoder: bytes of the files for decoding.
+    stranger: the PSNR of images unlike the training data, by their kind.
     """
 
     run: str
@@ -38,7 +38,7 @@ class Measured:
 
 
 def measure(run: str, codec: Codec, images: Images) -> Measured:
-    """Compress images into a file, read it again, and compare."""
+    """Compress images into a file, decompress it, and measure rate and PSNR."""
     step = count_rows_at_once(codec)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "x.aez"
@@ -58,7 +58,7 @@ def measure(run: str, codec: Codec, images: Images) -> Measured:
 
 
 def count_decoder_bytes(run: str) -> int:
-    """Bytes of the two files without which nothing is decoded: the model's and the codec's."""
+    """Count the bytes of the two files for decoding: model and codec."""
     return model_file(run).stat().st_size + find_codec_file(run).stat().st_size
 
 
@@ -69,7 +69,7 @@ def _measure_psnr(codec: Codec, x: Images) -> float:
 
 
 def make_strangers(images: Images) -> dict[str, Images]:
-    """What an autoencoder of these images never saw: their negatives, and pixels of one from many."""
+    """Make images unlike the given ones: negatives, and images with pixels from many images."""
     generator = np.random.default_rng(0)
     flat = images.reshape(len(images), -1)
     return {
@@ -80,9 +80,9 @@ def make_strangers(images: Images) -> dict[str, Images]:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Codecs of the same data, from coarse to fine, and the curves of others.
+    """Comparison of codecs of the same data, from coarse to fine, with curves of other methods.
 
-    pixels: of an image, or of photographs the mean. unit: of rates, bytes for an image or bits per pixel.
+    pixels: of an image, for photographs the mean. unit: of rates, bytes for an image or bits per pixel.
     """
 
     runs: list[Measured]
@@ -93,7 +93,7 @@ class Comparison:
 
     @property
     def ours(self) -> Curve:
-        """The codecs as one curve."""
+        """The curve of the codecs."""
         return Curve(OURS, [run.point for run in self.runs])
 
     @property
@@ -104,15 +104,16 @@ class Comparison:
         return [float(i * FINENESS) for i in np.arange(first, last + 1)] or found
 
     def rows(self) -> list[dict[str, float | None]]:
-        """The rate at each level, by the name of the curve."""
+        """Return the rate at each level of PSNR, by the name of the curve."""
         curves = [self.ours, *self.others]
         return [
             {"psnr": level, **{c.name: c.rate_at(level) for c in curves}} for level in self.levels
         ]
 
     def break_even(self, run: Measured) -> int | None:
-        """How many images pay for the decoder: from so many on it and their bytes are less than the best
-        JPEG's. None where that is no curve, or not larger.
+        """Count the images from which the codec, with its decoder, needs fewer bytes than the best JPEG.
+
+        Returns None without a curve of JPEG, or if JPEG needs no more bytes.
         """
         best = next((c for c in self.others if c.name in BEST), None)
         theirs = None if best is None else best.rate_at(run.point.psnr)
@@ -124,7 +125,7 @@ class Comparison:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data, for JSON: each curve as name and results, as CompressAI has them."""
+        """Return plain data for JSON, with curves in the format of CompressAI."""
         return {
             "images": self.images,
             "curves": [self._curve(curve) for curve in (self.ours, *self.others)],
@@ -154,6 +155,6 @@ class Comparison:
 def compare_on_images(
     codecs: Sequence[tuple[str, Codec]], images: Images, others: list[Curve]
 ) -> Comparison:
-    """Measure codecs on images, [N, C, H, W]."""
+    """Compare codecs with other curves on images, [N, C, H, W]."""
     runs = sorted((measure(run, codec, images) for run, codec in codecs), key=lambda m: m.point)
     return Comparison(runs, others, len(images), images.shape[2] * images.shape[3])

@@ -1,4 +1,4 @@
-"""A picture of curves: PSNR over the rate, drawn with Pillow, which is there."""
+"""Plot of rate-distortion curves, drawn with Pillow."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from aeframe.codec.comparison.curves import Curve, Point
 COLORS = ("#d62728", "#1f77b4", "#2ca02c", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f", "#17becf")
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 960, 620, 70, 560, 20
 TICKS = (1, 2, 5)
-"""Of each power of ten, on the axis of rates."""
+"""Ticks on the axis of rates, times powers of ten."""
 
 
 def draw_curves(
     curves: Sequence[Curve], low: float, high: float, unit: str = "bytes for an image"
 ) -> Image.Image:
-    """The points between two PSNR in dB, rates in logarithms; the first curve thickest. unit: of rates."""
+    """Draw curves between two PSNR in dB, over a logarithmic rate; the first is thickest. unit: of rates."""
     kept = [(c.name, sorted(p for p in c.points if low <= p.psnr <= high)) for c in curves]
     kept = [(name, points) for name, points in kept if points]
     sizes = [math.log10(p.rate) for _, points in kept for p in points]

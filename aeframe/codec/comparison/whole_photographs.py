@@ -1,7 +1,7 @@
-"""Trained codecs of images of any size, beside the formats that everyone has, on whole photographs.
+"""Comparison of codecs for images of any size with standard formats, on whole photographs.
 
-Each image is a file of its own in every format, ours included. A point of a curve is the mean of the images'
-bits per pixel and the mean of their PSNR in dB, for all formats alike.
+Each image is one file, in every format. A point of a curve is the mean of the bits per pixel and the mean
+of the PSNR in dB over all images.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from aeframe.codec.packing import Packer
 from aeframe.core.errors import UserError
 
 Results = list[list[Point]]
-"""Of each image, in the order of what was tried."""
+"""One point for each image and each tried setting."""
 
 
 class Format(NamedTuple):
-    """A format of image files. kind: Pillow's name. options: of its save(), for one point each."""
+    """A format of image files. kind: Pillow's name. options: of its save(), one set for each point."""
 
     name: str
     kind: str
@@ -36,7 +36,7 @@ class Format(NamedTuple):
 
 
 def list_formats() -> list[Format]:
-    """The formats that Pillow can write here."""
+    """List the formats that the installed Pillow can write."""
     qualities = [{"quality": q} for q in (*range(5, 50, 5), *range(50, 91, 10), 95)]
     usual, flat = (
         [{**o, "optimize": True, "progressive": True} for o in options]
@@ -58,12 +58,12 @@ def list_formats() -> list[Format]:
 def compare_on_photographs(
     codecs: Sequence[tuple[str, Codec]], photographs: Iterable[Images]
 ) -> Comparison:
-    """Measure codecs and formats on photographs, [1, C, H, W] each, read once and one at a time."""
+    """Compare codecs and formats on photographs, [1, C, H, W] each, read once, one at a time."""
     known = list_formats()
     tried = [(f.kind, options) for f in known for options in f.options]
     theirs, ours, pixels = Results(), Results(), list[int]()
     payload, estimate = np.zeros(len(codecs)), np.zeros(len(codecs))
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow codes without the lock
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow encodes without the GIL
         for x in photographs:
             found = pool.map(lambda way, x=x: _measure_format(x[0], *way), tried)
             points = []
@@ -75,7 +75,7 @@ def compare_on_photographs(
             theirs.append(list(found))
             pixels.append(x[0, 0].size)
     if not pixels:
-        raise UserError("--data", "holds no images")
+        raise UserError("--data", "contains no images")
     gaps = payload / estimate - 1
     runs = [
         Measured(run, point, float(gap), count_decoder_bytes(run), {})
@@ -90,23 +90,21 @@ def compare_on_photographs(
 def _measure_format(image: Images, kind: str, options: dict[str, Any]) -> Point:
     try:
         size, back = encode_image(image, kind, options)
-    except (OSError, RuntimeError, ValueError) as error:  # each format has a largest size
+    except (OSError, RuntimeError, ValueError) as error:  # each format has a maximum size
         _, height, width = image.shape
-        what = f"has an image of {width} x {height} pixels, which {kind} cannot hold"
+        what = f"has an image of {width} x {height} pixels, too large for {kind}"
         raise UserError("--data", what, "Leave it out.") from error
     mse = float(np.square(back.astype(np.float32) - image).mean(dtype=np.float64)) / 255**2
     return Point(8 * size / image[0].size, float(to_decibels(mse)))
 
 
 def _measure_codec(codec: Codec, x: Images) -> tuple[Point, tuple[float, float]]:
-    """Of the .aez file of one image, which is decoded as it is written; the bytes of its code, and what they
-    should be.
-    """
+    """Measure the .aez file of one image; also returns the bytes of its code, and their estimate."""
     found = compress(Packer(codec, "keep"), [x], io.BytesIO())
     point = Point(8 * found.bytes / x[0, 0].size, found.mean_psnr)
     return point, (found.payload, found.estimate)
 
 
 def _average(results: Results) -> list[Point]:
-    """Over the images, of each thing that was tried."""
+    """Average over the images, for each tried setting."""
     return [Point(float(rate), float(psnr)) for rate, psnr in np.mean(results, axis=0)]

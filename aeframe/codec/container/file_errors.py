@@ -1,4 +1,4 @@
-"""What can be wrong with a compressed file."""
+"""Errors of compressed files."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from aeframe.core.errors import UserError
 
 
 class DamagedError(Exception):
-    """Bytes that no encoder wrote. Its text goes on from the name of what is damaged."""
+    """Bytes that no encoder wrote. Its text follows the name of the damaged part."""
 
 
 class ContainerError(UserError):
-    """A compressed file that cannot be read as what it should be."""
+    """A compressed file that cannot be read or written."""
 
     def __init__(self, file: Path | str, what: str, remedy: str = "") -> None:
         super().__init__(str(file), what, remedy)
 
 
 class NotAnAezError(ContainerError):
-    """The file was never one of ours."""
+    """The file is not an .aez file."""
 
 
 class UnsupportedVersionError(ContainerError):
@@ -39,4 +39,4 @@ class ModelMismatchError(ContainerError):
 
 
 class UnlikeError(ContainerError):
-    """What the model cannot bring back well enough."""
+    """The samples are unlike the training data."""

@@ -1,12 +1,11 @@
 """The file format of compressed samples, `.aez`.
 
-    header   magic, version, the writer's identity, the type and the shape of a sample, CRC-32
-    section  kind, samples, length, CRC-32, payload; any number of them
-    end      a section without payload that counts all samples
+    header   magic, version, identity of the codec, type and shape of a sample, CRC-32
+    section  kind, samples, length, CRC-32, payload; any number of sections
+    end      a section with the number of all samples
 
-Numbers are little-endian. A section's CRC-32 goes on from that of the section before, the first one's from
-the header's: what is lost, changed, doubled or moved shows at once. Nothing is allocated that the file's
-own size does not vouch for.
+Numbers are little-endian. The CRC-32 of a section continues that of the section before, or of the header.
+So lost, changed, repeated and moved sections are detected. No allocation is larger than the file.
 """
 
 from __future__ import annotations
@@ -38,28 +37,28 @@ FIXED = struct.Struct("<32sBB")  # identity, type, axes
 SECTION = struct.Struct("<BII")  # kind, samples, length
 CRC = struct.Struct("<I")
 DTYPES = ("uint8", "uint16", "int16", "int32", "float32", "float64")
-"""Of samples, by number."""
+"""Types of samples; the header has the index."""
 MOST_AXES = 3
 MOST_ELEMENTS = 2**31  # of a sample
 MOST_SAMPLES = 2**16  # of a section
 
-AGAIN = "Copy or make it again."
+AGAIN = "Copy it again, or compress the samples again."
 
 
 class Kind(IntEnum):
-    """What a section holds."""
+    """Kind of a section."""
 
     END = 0
     CODED = 1  # samples as entropy-coded codes
-    STORED = 2  # samples of the section that follows as they are, each with its place there
-    NAMES = 3  # of the samples of the section that follows
+    STORED = 2  # losslessly stored samples of the next section, each with its position there
+    NAMES = 3  # of the samples of the next section
 
 
 class Header(NamedTuple):
-    """What all samples of a file have in common.
+    """Header of a file, which applies to all samples.
 
-    identity: 32 bytes of what decodes them. dtype: of DTYPES. shape: of one sample; (C, 0, 0) of images that
-    are each of another size.
+    identity: of the codec, 32 bytes. dtype: one of DTYPES. shape: of one sample; (C, 0, 0) for images of
+    different sizes.
     """
 
     identity: bytes
@@ -68,7 +67,7 @@ class Header(NamedTuple):
 
     @property
     def sample_bytes(self) -> int:
-        """Of one sample as it is stored."""
+        """The bytes of one stored sample."""
         return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
 
@@ -81,7 +80,7 @@ class Section(NamedTuple):
 
 
 class Writer:
-    """Writes sections one after the other into an open file; `end` makes it whole."""
+    """Writer of sections into an open file; `end` completes it."""
 
     def __init__(self, file: BinaryIO, header: Header) -> None:
         axes = struct.pack(f"<{len(header.shape)}I", *header.shape)
@@ -92,20 +91,20 @@ class Writer:
         file.write(data + CRC.pack(self.crc))
 
     def section(self, kind: Kind, samples: int, payload: bytes) -> None:
-        """Write a section. samples: of a coded one all those that it brings to an end."""
+        """Write a section. samples: for a coded one, all samples of its part."""
         head = SECTION.pack(kind, samples, len(payload))
         self.crc = zlib.crc32(payload, zlib.crc32(head, self.crc))
         self.file.write(head + CRC.pack(self.crc) + payload)
         self.samples += samples if kind is Kind.CODED else 0
 
     def end(self) -> None:
-        """Close the last section. What lacks it has been cut off."""
+        """Write the end. A file without it was truncated."""
         self.section(Kind.END, 0, struct.pack("<Q", self.samples))
 
 
 @dataclass
 class Reader:
-    """Reads a file section by section, each of which is known to be whole when it is given out.
+    """Reader of a file, section by section. Each is checked before it is returned.
 
     Raises ContainerError.
     """
@@ -123,7 +122,7 @@ class Reader:
             raise build_read_error(str(self.path), error, AGAIN) from error
 
     def sections(self) -> Iterator[Section]:
-        """All sections but the end, in order."""
+        """Iterate over the sections, without the end."""
         crc, samples = self._first, 0
         with open_regular(self.path) as file:
             file.seek(self._begin)
@@ -138,11 +137,15 @@ class Reader:
     def _header(self, file: BinaryIO) -> tuple[Header, int]:
         start = file.read(START.size)
         if start[: len(MAGIC)] != MAGIC[: len(start)] or not start:
-            raise NotAnAezError(self.path, "is no .aez file", "Write one that aeframe compressed.")
+            raise NotAnAezError(
+                self.path, "is not an .aez file", "Name a file that aeframe compressed."
+            )
         data = start + self._read(file, START.size - len(start), "its header")
         if data[-1] != VERSION:
-            what = f"is of version {data[-1]} of the format, and this aeframe reads {VERSION}"
-            raise UnsupportedVersionError(self.path, what, "Use the aeframe that wrote it.")
+            what = f"has version {data[-1]} of the format, but this aeframe reads {VERSION}"
+            raise UnsupportedVersionError(
+                self.path, what, "Use the version of aeframe that wrote it."
+            )
         fixed = self._read(file, FIXED.size, "its header")
         identity, kind, axes = FIXED.unpack(fixed)
         axes_data = self._read(file, 4 * min(axes, MOST_AXES), "its header")
@@ -154,17 +157,17 @@ class Reader:
         if kind >= len(DTYPES) or not 1 <= axes <= MOST_AXES or 0 in fixed_size:
             raise ContainerError(self.path, "has a header that makes no sense", AGAIN)
         if math.prod(shape) > MOST_ELEMENTS:
-            raise ContainerError(self.path, "claims samples that are far too large", AGAIN)
+            raise ContainerError(self.path, "claims samples that are too large", AGAIN)
         return Header(identity, DTYPES[kind], shape), crc
 
     def _section(self, file: BinaryIO, crc: int, number: int) -> tuple[Section, int]:
         where = f"section {number}"
         head = self._read(file, SECTION.size, where)
-        (told,) = CRC.unpack(self._read(file, CRC.size, where))
+        (expected,) = CRC.unpack(self._read(file, CRC.size, where))
         kind, samples, length = SECTION.unpack(head)
         payload = self._read(file, length, where)
         crc = zlib.crc32(payload, zlib.crc32(head, crc))
-        if crc != told:
+        if crc != expected:
             raise ChecksumError(self.path, f"is damaged in {where}", AGAIN)
         if kind not in iter(Kind) or samples > MOST_SAMPLES:
             raise self.senseless(number)
@@ -172,18 +175,18 @@ class Reader:
 
     def _check_end(self, file: BinaryIO, section: Section, samples: int) -> None:
         if section.payload != struct.pack("<Q", samples) or section.samples:
-            raise ContainerError(self.path, "counts its samples wrongly", AGAIN)
+            raise ContainerError(self.path, "has a wrong number of samples", AGAIN)
         if file.read(1):
-            raise ContainerError(self.path, "goes on behind its end", AGAIN)
+            raise ContainerError(self.path, "has trailing bytes", AGAIN)
 
     def _read(self, file: BinaryIO, length: int, where: str) -> bytes:
-        """So many bytes. A length that the file has not is a flipped bit as often as a cut."""
+        """Read bytes. A length beyond the file is a flipped bit or a truncated file."""
         left = self.size - file.tell()
         if length > left:
-            what = f"ends in {where}: {length} bytes should follow, and {left} do"
+            what = f"ends in {where}: {length} bytes are expected, and {left} are left"
             raise TruncatedError(self.path, what, AGAIN)
         return file.read(length)
 
     def senseless(self, number: int) -> ContainerError:
-        """Of a section that is whole, and no encoder's."""
+        """Build the error for an undamaged section that no encoder writes."""
         return ContainerError(self.path, f"has a section {number} that makes no sense", AGAIN)

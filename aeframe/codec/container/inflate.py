@@ -1,4 +1,4 @@
-"""Bytes that are stored as they are."""
+"""Inflation of deflated bytes up to a limit."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from aeframe.codec.container.file_errors import DamagedError
 
 
 def inflate(data: bytes, most: int) -> bytes:
-    """What was deflated, and is not larger than that. Raises DamagedError."""
+    """Inflate data to at most `most` bytes. Raises DamagedError for more, and for damaged data."""
     try:
         inflater = zlib.decompressobj()
         found = inflater.decompress(data, most + 1)
     except zlib.error:
         raise DamagedError("cannot be inflated") from None
     if len(found) > most or not inflater.eof or inflater.unused_data:
-        raise DamagedError("is not as long as it should be")
+        raise DamagedError("has a wrong length")
     return found

@@ -1,4 +1,4 @@
-"""Tables from codes that occurred."""
+"""Fitting: tables of frequencies from codes."""
 
 from __future__ import annotations
 
@@ -10,15 +10,12 @@ from aeframe.codec.entropy.tables import FARTHEST, MOST_ENTRIES, MOST_SYMBOLS, C
 
 CLUSTERS = (1, 32, 256)
 ROUNDS = 6
-PRIOR = 8.0  # samples that the frequencies among all samples count as among those of a cluster
-UNSEEN = 0.1  # how often a number within the range counts as seen that never was
+PRIOR = 8.0  # weight of the frequencies of all samples in those of a cluster, in samples
+UNSEEN = 0.1  # count of numbers in the range that never occurred
 
 
 def fit(codes: Codes, held_out: Codes) -> Tables:
-    """Tables for codes like these, [n, m], n > 0.
-
-    held_out: others, which say into how many clusters to part them.
-    """
+    """Fit tables to codes, [n, m], n > 0. held_out: other codes, which decide the number of clusters."""
     counts = Counts(codes)
     possible = (k for k in CLUSTERS if k <= len(codes) and k * counts.everyone.size <= MOST_ENTRIES)
     return min(
@@ -27,22 +24,22 @@ def fit(codes: Codes, held_out: Codes) -> Tables:
 
 
 def estimate_bits(tables: Tables, codes: Codes) -> float:
-    """The bits that coding these takes, without what a file needs around them."""
+    """Estimate the bits of coded samples, without the overhead of a file."""
     return float(count_bits(tables, codes).sum(dtype=np.float64))
 
 
 def count_bits(tables: Tables, codes: Codes) -> NDArray[np.float32]:
-    """Those of each, [n]."""
+    """Count the bits of each coded sample, [n]."""
     return tables.cheapest(tables.symbols(codes))[1]
 
 
 class Counts:
-    """How often each number occurs in codes, [n, m]."""
+    """Counts of each number in codes, [n, m]."""
 
     def __init__(self, given: Codes) -> None:
-        codes = given.astype(np.int64)  # whose differences may need 33 bits
+        codes = given.astype(np.int64)  # differences may need 33 bits
         low, high = codes.min(0), codes.max(0)
-        # of a unit with more numbers than fit into a table, those around its median
+        # a unit with more numbers than fit into a table keeps those around its median
         middle = np.median(codes, axis=0).astype(np.int64) - MOST_SYMBOLS // 2
         middle = np.maximum(middle, -FARTHEST)
         self.low = np.where(high - low < MOST_SYMBOLS, low, middle)
@@ -54,14 +51,14 @@ class Counts:
         self.everyone = everyone / everyone.sum(1, keepdims=True)
 
     def tables(self, clusters: int) -> Tables:
-        """With so many clusters: those in which the codes cost least, found in turns with their tables.
+        """Fit tables and clusters in turns, so that each code is in its cheapest cluster.
 
-        That is Lloyd's algorithm, with the length of the code in place of the distance.
+        This is Lloyd's algorithm with the length of the code as distance.
         """
         if clusters == 1:
             return self._tables(np.zeros(len(self.codes), np.int64), 1)
         from sklearn.cluster import (
-            MiniBatchKMeans,  # half a second, which only this last step needs
+            MiniBatchKMeans,  # imported late: it takes half a second
         )
 
         means = MiniBatchKMeans(clusters, random_state=0, n_init=1, max_iter=20, batch_size=4096)
@@ -72,7 +69,7 @@ class Counts:
         return tables
 
     def _of(self, assigned: Integers, clusters: int) -> Integers:
-        """How often each symbol occurs in each cluster and unit, [K, m, S]."""
+        """Count each symbol in each cluster and unit, [K, m, S]."""
         m, symbols = self.occurs.shape
         places = (assigned[:, None] * m + np.arange(m)) * symbols + self.symbols
         found = np.bincount(places.ravel(), minlength=clusters * m * symbols)
@@ -89,7 +86,7 @@ class Counts:
 
 
 def to_frequencies(shares: np.ndarray, occurs: np.ndarray) -> Integers:
-    """Whole numbers in proportion to shares, [..., S], that add up to TOTAL; at least 1 where it occurs."""
+    """Round shares, [..., S], to whole numbers with sum TOTAL; at least 1 for symbols that occur."""
     free = TOTAL - occurs.sum(-1, keepdims=True)
     found = occurs + np.floor(shares / shares.sum(-1, keepdims=True) * free).astype(np.int64)
     most = found.argmax(-1)[..., None]

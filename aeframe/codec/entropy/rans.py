@@ -1,8 +1,8 @@
 """Entropy coding: range asymmetric numeral systems (Duda 2013, arXiv:1311.2540), in integers alone.
 
-Many coders work side by side, each on every n-th symbol, and write into one stream (Giesen 2014,
-arXiv:1402.3392): a step of all of them is a few operations of NumPy's. What was written on one machine is
-read on any other.
+Many coders (lanes) work side by side, each on every n-th symbol, and write into one stream (Giesen 2014,
+arXiv:1402.3392), so that a step of all of them is a few NumPy operations. The stream does not depend on the
+machine.
 """
 
 from __future__ import annotations
@@ -18,45 +18,45 @@ from aeframe.codec.container.file_errors import DamagedError
 Integers = NDArray[np.int64]
 
 BITS = 16
-"""Frequencies of a table add up to 2 to this."""
+"""The frequencies in a table add up to 2 ** BITS."""
 TOTAL = 1 << BITS
 LOWEST = 1 << BITS  # a coder's state lies in [LOWEST, LOWEST << 16)
 MOST_LANES = 128
-PER_LANE = 4096  # symbols for which the bytes that one more coder costs do not matter
+PER_LANE = 4096  # symbols for each lane, so that the 4 bytes of its state do not matter
 
 
 class Spans(NamedTuple):
-    """The part of 0..TOTAL that is a symbol's, of many symbols, [n] each."""
+    """The intervals of symbols in 0..TOTAL, [n] each."""
 
     frequency: Integers
     start: Integers
 
 
 class Alphabets:
-    """Tables of frequencies, in each of which symbols are looked up.
+    """Tables of frequencies of symbols.
 
-    frequencies: [tables, symbols] of whole numbers that add up to TOTAL in each row; those of 0 do not occur.
+    frequencies: whole numbers [tables, symbols]; each row adds up to TOTAL. A symbol with 0 does not occur.
     """
 
     def __init__(self, frequencies: Integers) -> None:
         self.ends = frequencies.cumsum(1).astype(np.int32)
         self.frequencies = frequencies.astype(np.int32)
         if (frequencies < 0).any() or (self.ends[:, -1] != TOTAL).any():
-            raise ValueError(f"the frequencies of a table do not add up to {TOTAL}")
+            raise ValueError(f"the frequencies in a table do not add up to {TOTAL}")
 
     def spans(self, tables: Integers, symbols: Integers) -> Spans:
-        """Of each symbol in the table named beside it."""
+        """Look up the interval of each symbol in its table. tables, symbols: [n]."""
         frequency = self.frequencies[tables, symbols].astype(np.int64)
         return Spans(frequency, self.ends[tables, symbols] - frequency)
 
 
 def choose_lanes(symbols: int, per_lane: int = PER_LANE) -> int:
-    """How many coders work side by side on so many symbols: part of the format."""
+    """Choose the number of lanes for so many symbols. It is part of the format."""
     return min(max(symbols // per_lane, 1), MOST_LANES)
 
 
 def encode(parts: Sequence[Spans], per_lane: int = PER_LANE) -> bytes:
-    """The bytes from which a Decoder reads the parts one after the other. All frequencies are above 0."""
+    """Encode parts to bytes, which a Decoder reads in the same order. All frequencies are above 0."""
     lanes = choose_lanes(sum(len(part.start) for part in parts), per_lane)
     state = np.full(lanes, LOWEST, np.int64)
     words = []
@@ -77,18 +77,18 @@ def _split_steps(part: Spans, lanes: int) -> Iterator[Spans]:
 
 
 class Decoder:
-    """Reads what `encode` wrote. symbols: how many there are in all parts together."""
+    """Decoder of the bytes of `encode`. symbols: number of symbols in all parts."""
 
     def __init__(self, stream: bytes, symbols: int, per_lane: int = PER_LANE) -> None:
         size = 4 * choose_lanes(symbols, per_lane)
         if len(stream) < size:
-            raise DamagedError("is shorter than its first numbers")
+            raise DamagedError("is shorter than the states of its lanes")
         self.state = np.frombuffer(stream[:size], "<u4").astype(np.int64)
         self.words = np.frombuffer(stream, "<u2", (len(stream) - size) // 2, size)
         self.stream, self.position = stream, 0
 
     def read(self, alphabets: Alphabets, tables: Integers) -> Integers:
-        """The next part: a symbol of each table that is named."""
+        """Read the next part: one symbol from each of the tables, [n]."""
         lanes, found = len(self.state), np.empty(len(tables), np.int64)
         for i in range(0, len(tables), lanes):
             found[i : i + lanes] = self._step(alphabets, tables[i : i + lanes])
@@ -110,7 +110,7 @@ class Decoder:
         return symbols
 
     def finish(self) -> bytes:
-        """What lies behind the symbols, all of which have been read."""
+        """Return the bytes after the last symbol, once all are read. Raises DamagedError for a wrong end."""
         if (self.state != LOWEST).any():
-            raise DamagedError("does not end as its symbols do")
+            raise DamagedError("has a wrong final state")
         return self.stream[4 * len(self.state) + 2 * self.position :]

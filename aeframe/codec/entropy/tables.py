@@ -1,7 +1,7 @@
-"""How often each unit of a code takes which whole number: what the entropy coder knows beforehand.
+"""Tables: the frequencies of whole numbers in each unit of a code, for the entropy coder.
 
-One table for each unit, or, where samples fall into groups in which other numbers are frequent, one for each
-unit and group (cluster); a sample's cluster is then coded before its units.
+There is one table for each unit, or one for each unit and cluster of samples. The cluster of a sample is
+coded before its units.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from aeframe.codec.entropy.rans import BITS, PER_LANE, Alphabets, Decoder, Integ
 
 Codes = NDArray[np.int32]
 
-ESCAPE = 0  # the symbol of a number that has none; it follows behind the symbols
+ESCAPE = 0  # symbol of a number without one; the number follows after all symbols
 ESCAPED_BITS = 32
-FARTHEST = 2**30  # from 0 that a number may be
-MOST_SYMBOLS = 2**12  # of a unit; the others are escaped
+FARTHEST = 2**30  # absolute value of a number
+MOST_SYMBOLS = 2**12  # of a unit; other numbers are escaped
 MOST_ENTRIES = 2**24  # of all tables
-ROWS = 4096  # samples whose costs are counted at once
+ROWS = 4096  # samples whose costs are computed at once
 
 
 @dataclass(frozen=True)
 class Tables:
-    """Frequencies out of TOTAL. Raises ValueError for what no coder can work with.
+    """Tables of frequencies with sum TOTAL. Raises ValueError for invalid tables.
 
-    low: of each unit the number that is symbol 1, [m]. units: of each cluster, unit and symbol, [K, m, S]; 0
-    for those that the unit has not. clusters: [K].
+    low: the number of symbol 1 in each unit, [m]. units: frequencies for each cluster, unit and symbol,
+    [K, m, S]; 0 for symbols that the unit lacks. clusters: frequencies of the clusters, [K].
     """
 
     low: NDArray[np.int32]
@@ -42,16 +42,16 @@ class Tables:
 
     def __post_init__(self) -> None:
         if self.units.ndim != 3 or not 0 < self.units.size <= MOST_ENTRIES:
-            raise ValueError("the tables are empty, or far too large")
+            raise ValueError("the tables are empty or too large")
         count, m, _ = self.units.shape
         if self.low.shape != (m,) or self.clusters.shape != (count,):
-            raise ValueError("the tables' sizes do not fit each other")
+            raise ValueError("the sizes of the tables do not match")
         occurs = self.units != 0
         if not (occurs[:, :, ESCAPE].all() and (occurs == occurs[0]).all() and self.clusters.all()):
-            raise ValueError("what may occur has no frequency")
+            raise ValueError("a symbol that may occur has the frequency 0")
         if (np.abs(self.low.astype(np.int64)) > FARTHEST).any():
-            raise ValueError("the tables hold numbers that are far too large")
-        _ = self.alphabets  # which looks at the sums
+            raise ValueError("the tables have numbers that are too large")
+        _ = self.alphabets  # checks the sums
 
     @property
     def m(self) -> int:
@@ -60,7 +60,7 @@ class Tables:
 
     @cached_property
     def alphabets(self) -> tuple[Alphabets, Alphabets]:
-        """That of the clusters, and those of the units, cluster by cluster."""
+        """The alphabet of the clusters, and those of the units, cluster by cluster."""
         rows = self.units.reshape(-1, self.units.shape[2])
         return Alphabets(self.clusters[None].astype(np.int64)), Alphabets(rows.astype(np.int64))
 
@@ -72,19 +72,19 @@ class Tables:
 
     @cached_property
     def _bits(self) -> tuple[Tensor, Tensor]:
-        """What each symbol of each unit costs in each cluster, [m * S, K], and the cluster itself, [K]."""
+        """The bits of each symbol of each unit in each cluster, [m * S, K], and of the cluster, [K]."""
         units = BITS - np.log2(np.maximum(self.units, 1).astype(np.float32))
         units[:, :, ESCAPE] += ESCAPED_BITS
         own = BITS - np.log2(self.clusters.astype(np.float32))
         return torch.from_numpy(units.reshape(len(units), -1).T.copy()), torch.from_numpy(own)
 
     def symbols(self, codes: Codes) -> Integers:
-        """The symbol of each number, [n, m]."""
+        """Return the symbol of each number, [n, m]."""
         symbols = codes.astype(np.int64) - self.low + 1
         return np.where((symbols < 1) | (symbols > self._last), ESCAPE, symbols)
 
     def cheapest(self, symbols: Integers) -> tuple[Integers, NDArray[np.float32]]:
-        """The cluster in which each sample costs least, [n], and how many bits that are with its name."""
+        """Find the cheapest cluster of each sample, [n], and its bits, those of the cluster included, [n]."""
         units, own = self._bits
         places = torch.from_numpy(symbols + np.arange(self.m) * self.units.shape[2])
         costs = (F.embedding_bag(rows, units, mode="sum") + own for rows in places.split(ROWS))
@@ -92,7 +92,7 @@ class Tables:
         return torch.cat(clusters).numpy(), torch.cat(bits).numpy()
 
     def encode(self, codes: Codes, per_lane: int = PER_LANE) -> bytes:
-        """The bytes of whole numbers, [n, m], n > 0. per_lane: see lanes_for."""
+        """Encode whole numbers, [n, m], n > 0, to bytes. per_lane: see choose_lanes."""
         symbols = self.symbols(codes)
         clusters, _ = self.cheapest(symbols)
         of_clusters, of_units = self.alphabets
@@ -101,7 +101,7 @@ class Tables:
         return encode([first, rest], per_lane) + codes[symbols == ESCAPE].astype("<i4").tobytes()
 
     def decode(self, stream: bytes, samples: int, per_lane: int = PER_LANE) -> Codes:
-        """The whole numbers, [samples, m]. Raises DamagedError."""
+        """Decode bytes to whole numbers, [samples, m]. Raises DamagedError."""
         decoder = Decoder(stream, samples * (self.m + 1), per_lane)
         of_clusters, of_units = self.alphabets
         clusters = decoder.read(of_clusters, np.zeros(samples, np.int64))
@@ -109,10 +109,10 @@ class Tables:
         codes = (symbols + self.low - 1).astype(np.int32)
         escaped, rest = symbols == ESCAPE, decoder.finish()
         if len(rest) != 4 * np.count_nonzero(escaped):
-            raise DamagedError("does not end with its last number")
+            raise DamagedError("has a wrong number of escaped numbers")
         codes[escaped] = np.frombuffer(rest, "<i4")
         return codes
 
     def _rows(self, clusters: Integers) -> Integers:
-        """The table of each symbol, unit by unit, [m * n]."""
+        """Return the table of each symbol, unit by unit, [m * n]."""
         return (clusters * self.m + np.arange(self.m)[:, None]).ravel()
