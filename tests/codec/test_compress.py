@@ -245,7 +245,7 @@ def test_more_names_than_a_file_keeps_are_told(
     sealed(made, tmp_path / "x.aez", "NCNC", write_names(["a"]).payload)
     assert files.list_names(tmp_path / "x.aez", inspect(tmp_path / "x.aez")) == ["a", "a"]
     monkeypatch.setattr(files, "MOST_NAMES", 1)
-    with pytest.raises(ContainerError, match="more names than a file keeps"):
+    with pytest.raises(ContainerError, match="more names than a file may have"):
         inspect(tmp_path / "x.aez")
 
 

@@ -80,7 +80,7 @@ def test_a_single_sample_beyond_all_others_is_found() -> None:
     assert [f.places.tolist() for f in found] == [[1], [2], [3]]
     assert [f.what.partition(",")[0] for f in found] == [
         "has a PSNR of 9.0 dB",
-        "takes 91 bits",
+        "needs 91 bits",
         "has a PSNR of 9.5 dB",
     ]
     assert Likeness(10.0).findings(psnr, bits)[-1].places.tolist() == [3]
@@ -134,7 +134,7 @@ def test_a_group_that_is_unlike_is_refused_stored_whole_or_kept(
         np.random.default_rng(0).permuted(x[700:].reshape(100, 64), axis=1).reshape(-1, 1, 8, 8)
     )
     packed(judge, x[:700], file, "error")
-    with pytest.raises(UnlikeError, match=r"samples 700 to 799: [0-9]+ of these 100 come"):
+    with pytest.raises(UnlikeError, match=r"samples 700 to 799: [0-9]+ of these 100 have"):
         packed(judge, x, file, "error")
     packed(judge, x, file, "lossless")
     back = np.concatenate(list(decompress(judge, file)))

@@ -196,7 +196,7 @@ def test_photographs_of_any_size_to_a_file_and_back(
     photograph(37, 60, 0).save(tmp_path / "in" / "a.png")
     status, _, err = verb("verify", str(run), "x.aez", "--against", "in")
     assert status == 2
-    assert "holds images of another size" in err
+    assert "contains images of another size" in err
     status, _, err = verb("decompress", str(run), "x.aez", "--out", "x.npy")
     assert status == 2
     assert "one array cannot hold images of different sizes" in err

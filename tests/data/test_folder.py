@@ -165,7 +165,7 @@ def problem(**options: object) -> str:
 def test_folders_that_are_refused(tmp_path: Path) -> None:
     assert problem() == "dataset.root: no folder given. Write dataset.root=FOLDER."
     assert "no such folder" in problem(root=str(tmp_path / "nowhere"))
-    assert "neither do the folders in it. Known endings: .avif .bmp" in problem(root=str(tmp_path))
+    assert "nor do its subfolders. Known endings: .avif .bmp" in problem(root=str(tmp_path))
     image().save(tmp_path / "loose.png")
     assert "is a file, not a folder" in problem(root=str(tmp_path / "loose.png"))
     (tmp_path / "cats").mkdir()

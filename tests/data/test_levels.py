@@ -59,7 +59,7 @@ def test_tiffs_of_any_numbers_share_one_scale(
         assert np.array_equal(found, in_bytes(image, low, high))
     said = capfd.readouterr().err
     assert f"dataset.root={root}: {low} is black and {high} white in TIFFs of floats or" in said
-    assert f"Write dataset.range=[LOW,HIGH] if other values are, now [{low},{high}]." in said
+    assert f"To change it, write dataset.range=[LOW,HIGH]; now it is [{low},{high}]." in said
 
 
 def test_floats_of_0_to_1_keep_that_range(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_pages_that_are_not_read_are_told(
     assert np.array_equal(pixels(tmp_path)[1], BRIGHT)
     said = capfd.readouterr().err
     assert f"1 TIFF(s) have several pages; only the first is read: {tmp_path}/a.tif" in said
-    assert "Save each page as a file of its own to read all." in said
+    assert "To read all pages, save each as a file." in said
 
 
 def test_pages_are_not_looked_at_to_be_told(tmp_path: Path) -> None:

@@ -325,7 +325,7 @@ def test_samples_beyond_the_range_that_was_seen_are_taken(
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 def test_equal_samples_are_refused(tmp_path: Path, dtype: type) -> None:
     values = np.resize(np.arange(20, dtype=dtype), (40, 5, 4))
-    with pytest.raises(UserError, match=r"x.npy: all 32 training samples are equal. Give samples"):
+    with pytest.raises(UserError, match=r"x.npy: all 32 training samples are equal. Use samples"):
         made(tmp_path, values)
     values[made_train_row(tmp_path, values.shape), 2, 3] += 1
     assert len(made(tmp_path, values).splits["train"]) == 32
