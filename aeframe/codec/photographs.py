@@ -141,7 +141,7 @@ def is_within_limits(height: int, width: int, channels: int = 0, patch: int = 1)
 
 
 def read_size(payload: bytes) -> tuple[int, int]:
-    """The height and the width of a packed image. Raises DamagedError."""
+    """Read the height and the width of a packed image. Raises DamagedError."""
     if len(payload) < SIZE.size:
         raise DamagedError("is shorter than an image's size")
     height, width = SIZE.unpack(payload[: SIZE.size])
@@ -151,7 +151,7 @@ def read_size(payload: bytes) -> tuple[int, int]:
 
 
 def unpack_map(tables: Tables, payload: bytes, patch: int) -> Codes:
-    """The numbers that `packed` was given, [positions, C]. Raises DamagedError."""
+    """Unpack the map that `pack_map` packed, [positions, C]. Raises DamagedError."""
     height, width = read_size(payload)
     if not is_within_limits(height, width, tables.m, patch):
         raise DamagedError(f"claims an image of {height} x {width} pixels")

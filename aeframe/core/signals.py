@@ -74,7 +74,7 @@ class Signals:
         self.received = 0
 
     @contextmanager
-    def heeded(self) -> Iterator[None]:
+    def catch(self) -> Iterator[None]:
         """Catch the signals while there is something to save."""
         in_main = (
             threading.current_thread() is threading.main_thread()

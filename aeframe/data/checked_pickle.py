@@ -28,5 +28,5 @@ def load_checked_pickle(file: Path, md5: str) -> Any:
             stream.seek(0)
             return pickle.load(stream, encoding="bytes")
     except (OSError, ValueError) as error:
-        remedy = "Delete its folder and write dataset.download=true to download it again."
+        remedy = "Delete its folder, and train with dataset.download=true to download it again."
         raise build_read_error(str(file), error, remedy) from error

@@ -74,7 +74,7 @@ class FitLoop(_FitLoop):
 
     def run(self) -> None:
         signals = self.epoch_loop.last.signals
-        with signals.heeded():
+        with signals.catch():
             super().run()
         (signal,) = maximize_over_ranks((signals.received,), self.trainer.strategy.root_device)
         if signal:  # it came behind the last batch
