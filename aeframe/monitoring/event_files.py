@@ -39,7 +39,7 @@ def cut(folder: Path, steps: int) -> None:
         kept = [record for record, event in found if _is_kept(event, steps)]
         if not found or sum(map(len, kept)) == len(content):
             continue
-        if len(kept) < 2:  # nothing but the version
+        if len(kept) < 2:  # only the version is left
             file.unlink()
             continue
         with write_atomically(file) as opened:
@@ -87,7 +87,7 @@ class Curves(TensorBoardLogger):
         self.experiment.flush()
 
     def finalize(self, status: str) -> None:
-        if status != "failed":  # a test may follow: closed, it would begin another file
+        if status != "failed":  # a test may follow, and a closed writer would start another file
             return self.save()
         with suppress(OSError):
             self.close()

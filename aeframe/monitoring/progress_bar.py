@@ -1,4 +1,4 @@
-"""The progress bar of training in the terminal."""
+"""Progress bar of training in the terminal."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def progress(console: Console, disable: bool) -> Progress:
         MetricsColumn(),
         TimeRemainingColumn(compact=True, table_column=Column(no_wrap=True)),
         console=console,
-        auto_refresh=False,  # a thread that draws takes 1 % of training's time
+        auto_refresh=False,  # a drawing thread would take 1 % of training's time
         disable=disable or not console.is_interactive,
         transient=True,
         expand=True,
@@ -98,7 +98,7 @@ class Bar(pl.Callback):
         return steps * pl_module.epoch.images / (time.perf_counter() - self.started)  # type: ignore[union-attr]
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if trainer.state.fn == TrainerFn.FITTING:  # else it is validated after it
+        if trainer.state.fn == TrainerFn.FITTING:  # not in a validation after training
             self._tell(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -115,7 +115,7 @@ class Bar(pl.Callback):
         measured = "" if value is None else f"  {self.monitor} {float(value):.4g}"
         rate = self._rate(trainer, pl_module)
         epoch = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
-        pace = f"  {rate:,.0f} images/s" if rate else ""  # none yet, of a run that goes on here
+        pace = f"  {rate:,.0f} images/s" if rate else ""  # none yet in a run that resumes here
         print(f"{epoch}{measured}{pace}", flush=True)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

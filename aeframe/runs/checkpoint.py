@@ -20,14 +20,14 @@ from aeframe.core.regular_files import read_text, require_regular
 from aeframe.core.strict_json import parse_number
 from aeframe.runs.layout import CHECKPOINTS, DIVERGED, LAST, PREVIOUS
 
-LEFT = "It is left as it is; start the run anew in another folder."
+LEFT = "The file was not changed. Start a new run in another folder."
 EARLIER = ("until", "early_stopping")
-"""What may end a run before it has trained for as long as it was to."""
+"""Keys that may end a run before its limits."""
 Stamp = tuple[int, ...]
 LONGEST = 2**22
-"""Bytes of a text that lies beside it."""
+"""Largest number of bytes of a text file beside it."""
 MOST_BACK = 1000
-"""How often a run can have gone back."""
+"""Largest number of retries after divergences."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Saved:
         """Check whether the configuration asks for no more training."""
         trainer, before = as_mapping(node.get("trainer")), as_mapping(self.node.get("trainer"))
         limits: dict[str, int | None] = {"max_time": None}
-        # what ended it early would end it again; of time see resume.check_time
+        # the cause that ended it early would end it again; for max_time see check_time
         if not self.ended_early or before.get("max_time") is not None:
             limits |= {"max_epochs": self.epoch + 1, "max_steps": self.steps}
         longer = any(
@@ -136,10 +136,10 @@ def state_in(file: Path) -> dict[str, Any]:
         require_regular(file)
         with zipfile.ZipFile(
             file
-        ) as archive:  # torch stores as it is: no small file holds a large one
+        ) as archive:  # torch does not compress: a small file cannot expand to a large one
             if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
                 raise unreadable_checkpoint(file)
-            if archive.testzip() is not None:  # torch does not look at the checksums
+            if archive.testzip() is not None:  # torch does not verify checksums
                 raise unreadable_checkpoint(file)
         state = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
     except UserError:
@@ -153,7 +153,7 @@ def state_in(file: Path) -> dict[str, Any]:
 
 def unreadable_checkpoint(file: Path) -> UserError:
     """Build the error for a file that is not a checkpoint."""
-    return UserError(str(file), "cannot be read as a checkpoint of aeframe's", LEFT)
+    return UserError(str(file), "is not a checkpoint of aeframe, or is damaged", LEFT)
 
 
 def _value(folder: Path, steps: int) -> float | None:
@@ -163,6 +163,6 @@ def _value(folder: Path, steps: int) -> float | None:
         if found["steps"] != steps:
             return None
         value = parse_number(found["optimized_metric"]["value"])
-        return math.nan if value is None else value  # a result all the same
+        return math.nan if value is None else value  # still a result
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None

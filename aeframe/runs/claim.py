@@ -32,9 +32,9 @@ def claimed(folder: Path, goes_on: bool, saved: Saved | None) -> Iterator[None]:
             raise used(f"hydra.run.dir={folder}") from None
         if goes_on and stamp_of(checkpoints / LAST) != (saved.stamp if saved else None):
             what = "another process trained in it since this one looked"
-            raise UserError(f"hydra.run.dir={folder}", what, "Start it again.")
+            raise UserError(f"hydra.run.dir={folder}", what, "Start the command again.")
         try:
             yield
         finally:
-            with suppress(OSError):  # what is not empty stays
+            with suppress(OSError):  # unless it is empty
                 checkpoints.rmdir()

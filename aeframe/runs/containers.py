@@ -51,8 +51,8 @@ def _joined(parts: list[Any], shape: tuple[int, ...], where: str) -> np.ndarray 
             return torch.cat(parts) if batches else torch.stack(parts)
         arrays = [_numbers(part, where) for part in parts]
         return np.concatenate(arrays) if batches else np.stack(arrays)
-    except (ValueError, RuntimeError) as error:  # of other shapes, or on other devices
-        what = f"holds what does not fit together ({describe_error(error).rstrip('.')})"
+    except (ValueError, RuntimeError) as error:  # different shapes or devices
+        what = f"holds samples of different shapes ({describe_error(error).rstrip('.')})"
         raise UserError(where, what, "Give samples of one shape.") from error
 
 
@@ -74,7 +74,7 @@ def _numbers(x: Any, where: str) -> np.ndarray:
         found = np.asarray(x.detach().cpu() if isinstance(x, Tensor) else x)
         return found.astype(np.float64) if found.dtype == object else found
     except (TypeError, ValueError, RuntimeError) as error:
-        what = f"holds what is no number ({describe_error(error).rstrip('.')})"
+        what = f"holds values that are not numbers ({describe_error(error).rstrip('.')})"
         raise UserError(
             where, what, "Leave out columns of text, and give rows of one length."
         ) from error

@@ -25,7 +25,7 @@ FORMAT = 1
 LARGEST = 2**22  # bytes of the text
 AXES = 4
 FARTHEST = torch.finfo(torch.float32).max
-"""The largest magnitude that samples keep: all are brought to float32."""
+"""Largest magnitude of samples, which are converted to float32."""
 DTYPES = {
     str(dtype).removeprefix("torch."): dtype
     for dtype in (
@@ -34,7 +34,7 @@ DTYPES = {
         *(torch.float16, torch.float32, torch.float64),
     )
 }
-"""What a source's samples may be stored as."""
+"""Types in which samples can be stored."""
 
 Part = Literal["autoencoder", "encoder"]
 
@@ -67,7 +67,7 @@ class Description:
         written = as_mapping(self.config.get("dataset")).get("normalization")
         normalization = self.data.normalization or written
         data = {k: v for k, v in self.data.as_dict().items() if k in ("shape", "dtype", "stored")}
-        if self.data.seen is not None:  # what is decoded is cut to it
+        if self.data.seen is not None:  # decoded values are clipped to it
             data["seen"] = list(self.data.seen)
         said = [FORMAT, self.part, function, normalization, data]
         digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
@@ -196,7 +196,7 @@ def _range(given: Any, where: str, *, apart: bool = False) -> tuple[float, float
 def _is_number(value: Any) -> bool:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
-    return abs(value) < 2**1000  # of integers, too, which JSON has of any length
+    return abs(value) < 2**1000  # also of integers, which have any length in JSON
 
 
 def _table(given: Any, where: str, kind: Any) -> list[tuple[str, Any]]:

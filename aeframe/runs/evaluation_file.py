@@ -11,7 +11,7 @@ from aeframe.core.regular_files import read_text
 from aeframe.core.strict_json import parse_number
 
 NAME = "evaluation.json"
-LARGEST = 2**20  # bytes; a run writes some thousand
+LARGEST = 2**20  # bytes; a run writes a few thousand
 UNREADABLE = f"its {NAME} cannot be read"
 
 

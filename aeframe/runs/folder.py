@@ -52,7 +52,7 @@ def held(folder: Path) -> str | None:
 
 def used(where: str) -> UserError:
     """Build the error for a folder that holds a run."""
-    remedy = "Write resume=auto to go on with it, another folder, or delete it."
+    remedy = "Write resume=auto to continue it, choose another folder, or delete it."
     return UserError(where, "holds a run already", remedy)
 
 
@@ -64,13 +64,13 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         file = (folder / LOCK).open("a")
     except OSError as error:
-        if not folder.is_dir():  # it was deleted since it was made
+        if not folder.is_dir():  # the folder was deleted meanwhile
             raise
         what = f"cannot be written ({describe_error(error)})"
         raise UserError(str(folder), what, "Write another folder, or copy the run.") from error
     with file:
         try:
-            # not flock(), which the processes that fetch data would hold on to after a sudden end
+            # not flock(), which data loader workers would keep after a crash
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):
             what = "another process is training in it"

@@ -43,14 +43,16 @@ def refuse_foreign(folder: Path) -> None:
     for path, is_right, kind in _places(folder):
         try:
             seen = os.lstat(path)
-        except OSError:  # nor can it be written
+        except OSError:  # it cannot be written either
             continue
         if not is_right(seen.st_mode):
             found = "a link" if stat.S_ISLNK(seen.st_mode) else f"no {kind}"
-            raise _foreign(path, f"is {found}, where a run has a {kind} of its own")
-        # of checkpoints a run itself links two, and writes into none
+            raise _foreign(path, f"is {found}, and a run needs a {kind} of its own here")
+        # a run links two of its checkpoints, and writes to neither
         if kind == "file" and seen.st_nlink > 1 and path.parent.name != "checkpoints":
-            raise _foreign(path, "has a second name elsewhere (a hard link), and is written into")
+            raise _foreign(
+                path, "has a second name elsewhere (a hard link), and a run writes to it"
+            )
 
 
 def refuse_foreign_sweep(folder: Path) -> None:
@@ -58,7 +60,7 @@ def refuse_foreign_sweep(folder: Path) -> None:
     for path, folders, files in os.walk(folder):
         refuse_foreign(Path(path))
         folders[:] = sorted(name for name in folders if name not in FOLDERS)
-        above = files if Path(path) == folder else []  # a job's own files have been looked at
+        above = files if Path(path) == folder else []  # a job's own files were checked
         for job in (Path(path) / name for name in [*folders, *above]):
             if job.is_symlink():
                 raise _foreign(job, "is a link, where a sweep has folders of its own")

@@ -9,6 +9,6 @@ RESULTS = (
     *("model.safetensors", "model.json", "codec.safetensors", "evaluation.json"),
     *("diverged.json", "projector", "projector_config.pbtxt"),
 )
-"""What a run writes beside its checkpoints and events."""
+"""Results of a run, beside its checkpoints and events."""
 MODEL, NOTE = "model.safetensors", "model.json"
-"""The network, all in one file; and what its header says, for people and other programs."""
+"""The whole network in one file; and a copy of its header, for people and other programs."""

@@ -154,7 +154,7 @@ class Model:
             what = f"a model of kind {name} has no distribution of codes to draw from"
             raise UserError("sample", what, "Train model=variational.")
         if n < 1:
-            raise UserError(f"n={n}", "is no number of samples", "Give 1 or more.")
+            raise UserError(f"n={n}", "must be at least 1")
         return self.decode(Noise(seed, "sample").normal((n, self.latent_dim)).numpy())
 
     def threshold(self, percentile: float) -> float:
@@ -202,13 +202,13 @@ class Model:
             part = given[start : start + self.batch_size].contiguous()
             with from_row(start):
                 result = function(part)
-            if made is None:  # of all rows at once: no list of parts is held beside it
+            if made is None:  # for all rows at once, to save memory
                 made = torch.empty(
                     len(given), *result.shape[1:], dtype=result.dtype, device=given.device
                 )
             made[start : start + len(part)] = result
         assert made is not None
-        if made.shape[1:] == shape:  # samples of samples
+        if made.shape[1:] == shape:  # the results are samples
             made = laid_out(made)
         return made.numpy() if isinstance(x, np.ndarray) else made
 

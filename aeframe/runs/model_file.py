@@ -34,10 +34,10 @@ from aeframe.runs.model import Model
 from aeframe.runs.saved_network import saved_net, take_weights
 
 KEY = "aeframe"
-"""Of the description in the header."""
-TRAIN_SCORES = 10_000  # training samples whose scores are kept as percentiles
+"""Key of the description in the header."""
+TRAIN_SCORES = 10_000  # training samples for percentiles of the score
 PERCENTILES = 1001
-FOREIGN = "Take a file that aeframe wrote, and whole."
+FOREIGN = "Use a complete file that aeframe wrote."
 
 
 def load(
@@ -64,11 +64,11 @@ def load(
         description, weights = read(path)
         net = _net(description)
         take_weights(net, weights, str(path))
-        found = description.identified(weights)  # as they were written
+        found = description.identified(weights)  # of the weights in the file
         if description.identity not in ("", found.identity):
             raise ForeignError("its weights are not those that were written")
     except ForeignError as error:
-        raise UserError(str(path), f"is no model of aeframe's ({error})", FOREIGN) from error
+        raise UserError(str(path), f"is not a model of aeframe ({error})", FOREIGN) from error
     return Model(net.to(target), found, batch_size)
 
 
@@ -128,7 +128,7 @@ def _train_scores(net: ConstrainedAutoencoder, data: DataModule) -> tuple[float,
         0, len(samples) - 1, min(TRAIN_SCORES, len(samples)), dtype=torch.double
     )
     errors = []
-    for chosen in spread.round().long().split(256):  # some at a time: they may be large
+    for chosen in spread.round().long().split(256):  # in parts, since samples may be large
         x = net.normalization(samples[Share(chosen, len(chosen))].x.to(device))
         errors.append((net.reconstruct(x) - x).square().flatten(1).mean(1))
     samples.raw.release()
@@ -142,11 +142,11 @@ def model_file(run: str | os.PathLike[str]) -> Path:
     Raises UserError where there is none.
     """
     where = expand_path(run)
-    if os.path.isdir(where):  # pathlib raises errors of its own for odd names
+    if os.path.isdir(where):  # pathlib raises other errors for odd names
         choices = (MODEL, f"{CHECKPOINTS}/{BEST}", f"{CHECKPOINTS}/{LAST}")
         found = next((where / name for name in choices if (where / name).exists()), None)
         if found is None:
-            what = "holds neither a model nor a checkpoint of aeframe's"
+            what = "holds neither a model nor a checkpoint of aeframe"
             raise UserError(str(where), what, "Write the folder of a run.")
         where = found
     if where.name == NOTE:
@@ -154,7 +154,7 @@ def model_file(run: str | os.PathLike[str]) -> Path:
     if not os.path.exists(where):
         raise UserError(str(where), "there is no such file or folder")
     if not where.is_file() or where.suffix not in (".ckpt", ".safetensors"):
-        what = "is no model of aeframe's"
+        what = "is not a model of aeframe"
         raise UserError(str(where), what, f"Write the folder of a run, or its {MODEL}.")
     return where
 
@@ -162,7 +162,7 @@ def model_file(run: str | os.PathLike[str]) -> Path:
 def _device(device: str | torch.device) -> torch.device:
     try:
         found = torch.zeros(1, device=device)
-        found.cpu()  # from a device without numbers, such as meta, nothing comes back
+        found.cpu()  # fails for devices without memory, such as meta
         return found.device
     except (RuntimeError, AssertionError) as error:
         what = f"cannot be used ({describe_error(error).rstrip('.')})"

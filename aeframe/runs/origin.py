@@ -12,7 +12,7 @@ from aeframe.core.plain import as_mapping
 from aeframe.core.regular_files import read_text
 
 PATHS = ("root", "test_root", "path", "test_path")
-LARGEST = 2**20  # bytes of the file, which may be anyone's
+LARGEST = 2**20  # largest number of bytes of the file
 
 
 def started_in(run: Path) -> Path | None:

@@ -17,8 +17,8 @@ from aeframe.core.errors import UserError, describe_error
 from aeframe.runs.model import Model
 from aeframe.runs.sample_arrays import as_stored
 
-BATCHES = (1, 2, 5)  # sizes that are compared
-RTOL, ATOL = 1e-4, 1e-5  # of a value, and of the largest of all
+BATCHES = (1, 2, 5)  # batch sizes to compare
+RTOL, ATOL = 1e-4, 1e-5  # relative to a value, and to the largest value
 Run = Callable[[Tensor], Tensor]
 
 
@@ -150,7 +150,7 @@ def _translating(kind: str, name: str) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
-    except Exception as error:  # it raises many kinds
+    except Exception as error:  # exporters raise many kinds
         first: BaseException = error
         while first.__cause__ is not None:
             first = first.__cause__

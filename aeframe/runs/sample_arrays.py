@@ -15,7 +15,7 @@ from aeframe.data import DataSpec
 from aeframe.data.memory_map import as_tensor
 
 Array = TypeVar("Array", np.ndarray, Tensor)
-"""What is given is what comes back."""
+"""Type of the input, which is also that of the result."""
 
 
 class SampleError(UserError):
@@ -89,10 +89,10 @@ def check_values(x: Tensor, data: DataSpec, where: str) -> None:
     integers = not data.dtype.is_floating_point
     name, given = (str(dtype).removeprefix("torch.") for dtype in (data.dtype, x.dtype))
     low, high = limits(data)
-    remedy = f"Give them as the training data was, of {low:g} to {high:g}."
+    remedy = f"Give them as the training data was, from {low:g} to {high:g}."
     if x.is_complex():
         raise UserError(where, f"holds {given}, and this model takes {name}", remedy)
-    least, most = x.double().aminmax()  # NaN comes through both
+    least, most = x.double().aminmax()  # NaN propagates to both
     if not bool(torch.isfinite(torch.stack((least, most)).float()).all()):
         what, row = "holds NaN, infinity or more than float32 can", _first(~x.float().isfinite())
         raise SampleError(where, what, "Remove such samples, or replace the values.", row)
@@ -113,7 +113,7 @@ def check_codes(z: Tensor, where: str) -> None:
     if z.is_complex():
         raise UserError(where, "holds complex numbers", "Give codes as encode makes them.")
     if bool((odd := ~z.isfinite()).any()):
-        what = "holds what is no number"
+        what = "holds values that are not finite"
         raise SampleError(where, what, "Give codes as encode makes them.", _first(odd))
 
 

@@ -22,7 +22,7 @@ from aeframe.core.plain import as_mapping
 from aeframe.data import DataModule, DataSpec, Normalization
 
 MADE = ("network", "likelihood", "model", "constraint")
-"""The root keys that say what a network computes."""
+"""Root keys that determine what a network computes."""
 
 
 def saved_net(node: Mapping[str, Any], spec: DataSpec) -> ConstrainedAutoencoder:
@@ -87,7 +87,7 @@ def take_weights(net: ConstrainedAutoencoder, weights: Mapping[str, Tensor], whe
         more = f" and {len(found) - 1} more" if len(found) > 1 else ""
         what = f"does not hold the weights of its own configuration ({found[0]}{more})"
         raise ConfigError([Problem(where, what, "Take the file that the run wrote.")])
-    net.to_empty(device="cpu")  # the layout of each stays
+    net.to_empty(device="cpu")  # keeps each layout
     net.load_state_dict(weights)
 
 

@@ -69,10 +69,10 @@ def test_what_lies_beside_a_run_is_looked_at_first(finished: Path, kind: str) ->
         put(finished / name, kind)
         with pytest.raises(
             UserError,
-            match=r"model of aeframe's|model nor a checkpoint|cannot be read as a checkpoint",
+            match=r"model of aeframe's|model nor a checkpoint|is not a checkpoint",
         ):
             package.load(finished / name)
-    with pytest.raises(UserError, match="cannot be read as a checkpoint"):
+    with pytest.raises(UserError, match="is not a checkpoint"):
         saved_in(finished)
 
 

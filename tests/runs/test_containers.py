@@ -97,7 +97,9 @@ def test_columns_of_several_types_are_floats() -> None:
     assert found.dtype == np.float64
     assert found.tolist() == [[1, 1, 2.5], [2, 0, 3.5]]
     mixed[0, 1] = "name"
-    with pytest.raises(UserError, match=r"holds what is no number .* Leave out columns of text"):
+    with pytest.raises(
+        UserError, match=r"holds values that are not numbers .* Leave out columns of text"
+    ):
         as_array(Frame(mixed), (3,), "x")
 
 
@@ -107,8 +109,8 @@ REFUSED = {
     "a mapping": ({"x": TABLE}, "is dict, not samples. Give one of its entries."),
     "an iterable": ({1, 2}, "is set, not samples. Write iter(x) to go through its batches."),
     "an empty list": ([], "holds no samples"),
-    "rows of other lengths": ([[1, 2], [1]], "holds what is no number (setting an array element"),
-    "arrays of other lengths": ([TABLE[0], TABLE[0, :2]], "holds what does not fit together"),
+    "rows of other lengths": ([[1, 2], [1]], "holds values that are not numbers (setting an array element"),
+    "arrays of other lengths": ([TABLE[0], TABLE[0, :2]], "holds samples of different shapes"),
     "tensors of other lengths": ([torch.zeros(3), torch.zeros(2)], "does not fit together"),
     "another size": ([TABLE[0, :2]] * 2, "has shape [2, 2], and this model takes [N, 3]"),
     "names in a list": (["x.npy"], "holds <U5, not numbers"),

@@ -175,9 +175,9 @@ def test_a_dataset_is_neither_made_nor_looked_for(finished: Path, tmp_path: Path
 def test_a_pickle_is_not_loaded(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(finished)
     (finished / MODEL).write_bytes(pickle.dumps(Evil()))
-    assert "is no model of aeframe's" in refused(finished)
+    assert "is not a model of aeframe" in refused(finished)
     torch.save({"state_dict": Evil(), "data": Evil()}, finished / "evil.ckpt")
-    assert "cannot be read as a checkpoint" in refused(finished / "evil.ckpt")
+    assert "is not a checkpoint" in refused(finished / "evil.ckpt")
     (finished / NOTE).write_bytes(pickle.dumps(Evil()))  # which is never read
     assert not (finished / "owned").exists()
 
@@ -197,7 +197,7 @@ CHECKPOINTS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     ),
     "a sparse weight": (
         lambda s: s["state_dict"].update({f"net.{ENCODER}": torch.zeros(8, 64).to_sparse()}),
-        "cannot be read as a checkpoint",
+        "is not a checkpoint",
     ),
     "no configuration": (lambda s: s.pop("hyper_parameters"), "the configuration is no mapping"),
 }
@@ -219,7 +219,7 @@ def test_a_damaged_file_is_refused_or_all_that_it_was(finished: Path) -> None:
     drawn = random.Random(0)
     for length in (0, 1, 7, 8, 9, 100, *(drawn.randrange(len(whole)) for _ in range(20))):
         file.write_bytes(whole[:length])
-        assert "is no model of aeframe's" in refused(file)
+        assert "is not a model of aeframe" in refused(file)
     for _ in range(150):
         at = drawn.randrange(len(whole))
         file.write_bytes(
@@ -243,4 +243,4 @@ def test_a_batch_that_exceeds_the_memory_is_told(
 def test_a_place_that_is_no_file_is_refused(finished: Path) -> None:
     (finished / MODEL).unlink()
     os.mkfifo(finished / MODEL)
-    assert "is no model of aeframe's" in refused(finished)
+    assert "is not a model of aeframe" in refused(finished)

@@ -73,7 +73,7 @@ def test_a_pickle_runs_nothing(
     else:
         changed(begun, lambda s: s.update({place: Shell()}))
     line = refused(aeframe, tmp_path, *how)
-    assert "cannot be read as a checkpoint of aeframe's" in line
+    assert "is not a checkpoint of aeframe, or is damaged" in line
     assert not list(tmp_path.rglob("owned"))
 
 
@@ -82,7 +82,7 @@ def test_the_best_checkpoint_is_none_either(
 ) -> None:
     monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")  # that of torch, for careless code
     torch.save(Shell(), begun / "checkpoints" / "best.ckpt")
-    assert "best.ckpt: cannot be read as a" in refused(aeframe, tmp_path, "resume=run")
+    assert "best.ckpt: is not a" in refused(aeframe, tmp_path, "resume=run")
     assert not list(tmp_path.rglob("owned"))
 
 
@@ -356,7 +356,7 @@ def test_nonsense_in_the_best_checkpoint_too(
     aeframe: Command, begun: Path, tmp_path: Path, kind: str
 ) -> None:
     changed(begun, NONSENSE[kind], "best")
-    assert "best.ckpt: is no checkpoint of this run" in refused(aeframe, tmp_path, "resume=run")
+    assert "best.ckpt: is not a checkpoint of this run" in refused(aeframe, tmp_path, "resume=run")
 
 
 def test_the_best_checkpoint_holds_weights_alone(
@@ -364,7 +364,7 @@ def test_the_best_checkpoint_holds_weights_alone(
 ) -> None:
     changed(begun, put("optimizer_states", [{"state": {}}]), "best")
     line = refused(aeframe, tmp_path, "resume=run")
-    assert "best.ckpt: is no checkpoint of this run (it holds optimizer_states)" in line
+    assert "best.ckpt: is not a checkpoint of this run (it holds optimizer_states)" in line
 
 
 def test_a_schedule_is_that_of_the_configuration(
@@ -395,7 +395,7 @@ def test_a_compressed_archive_is_not_unpacked(
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("last/data.pkl", bytes(10**8))
         archive.writestr("last/version", "3")
-    assert "cannot be read as a checkpoint" in refused(aeframe, tmp_path, "resume=run")
+    assert "is not a checkpoint" in refused(aeframe, tmp_path, "resume=run")
 
 
 # places outside

@@ -213,7 +213,7 @@ def test_an_old_run_goes_on_with_the_metric_that_it_was_begun_with(
     found = report(tmp_path / "run")
     assert (found["optimized_metric"]["name"], found["epochs"]) == ("val/mse", 3)
     status, _, err = aeframe(*words, *run, "optimized_metric=val/loss", "trainer.max_epochs=4")
-    assert (status, "would make another run" in err) == (2, True)
+    assert (status, "a resumed run cannot change it" in err) == (2, True)
 
 
 # ------------------------------------------------------------------------------ what ends training

@@ -181,7 +181,7 @@ def test_a_run_with_other_defaults_goes_on_as_is_advised(aeframe: Command, begun
         *EPOCH, "trainer.max_epochs=2", "hydra.run.dir=run", "resume=auto", "seed=1"
     )
     assert status == 2
-    _, _, advice = err.partition("Leave it out, or go on with the run's own values: ")
+    _, _, advice = err.partition("Remove it, or continue with the run's own values: ")
     words = shlex.split(advice.splitlines()[0])
     assert words[-1] == "resume=run"
     assert aeframe(words[-1])[0] == 0
@@ -203,20 +203,20 @@ REFUSED: list[tuple[list[str], str]] = [
     (["resume=run", "hydra.mode=MULTIRUN"], "resume=run: a sweep cannot be resumed this way."),
     (["resume=run", "experiment=sweep_sparsity"], "resume=run: a sweep cannot be resumed this way."),
     (["resume=run", "hydra.run.dir=run"], "resume=run: a resumed run continues in its own folder. Leave hydra.run.dir out."),
-    (["resume=run", "model=sparse"], "model=sparse: would make another run of run, which was trained with Undercomplete. Leave it out"),
-    (["resume=run", "constraint=[]"], "constraint=[]: would make another run of run, which was trained with [bottleneck]."),
-    (["resume=run", "network=conv"], "network=conv: would make another run of run, which was trained with MLP."),
-    (["resume=run", "experiment=vae_mnist"], "experiment=vae_mnist: would make another run of run."),
-    (["resume=run", "debug=fast"], "debug=fast: would make another run of run."),
-    (["resume=run", "seed=1"], "seed=1: would make another run of run, which was trained with 0."),
-    (["resume=run", "model.latent_dim=4"], "model.latent_dim=4: would make another run of run, which was trained with 8."),
-    (["resume=run", "optimizer.lr=0.1"], "optimizer.lr=0.1: would make another run of run, which was trained with 0.001."),
-    (["resume=run", "dataset.batch_size=64"], "dataset.batch_size=64: would make another run of run, which was trained with 128."),
-    (["resume=run", "~model.latent_dim"], "~model.latent_dim: would make another run of run, which was trained with 8."),
-    (["resume=run", "~evaluation"], "~evaluation: would make another run of run, which was trained with [images,importance_samples]."),
-    (["resume=run", "+foo=1"], "foo=1: would make another run of run."),
-    (["resume=run", "foo=1"], "foo=1: would make another run of run."),
-    (["resume=run", "trainer=3"], "trainer=3: would make another run of run"),
+    (["resume=run", "model=sparse"], "model=sparse: run was trained with Undercomplete, and a resumed run cannot change it. Remove it"),
+    (["resume=run", "constraint=[]"], "constraint=[]: run was trained with [bottleneck], and a resumed run cannot change it."),
+    (["resume=run", "network=conv"], "network=conv: run was trained with MLP, and a resumed run cannot change it."),
+    (["resume=run", "experiment=vae_mnist"], "experiment=vae_mnist: run was trained without it, and a resumed run cannot change it."),
+    (["resume=run", "debug=fast"], "debug=fast: run was trained without it, and a resumed run cannot change it."),
+    (["resume=run", "seed=1"], "seed=1: run was trained with 0, and a resumed run cannot change it."),
+    (["resume=run", "model.latent_dim=4"], "model.latent_dim=4: run was trained with 8, and a resumed run cannot change it."),
+    (["resume=run", "optimizer.lr=0.1"], "optimizer.lr=0.1: run was trained with 0.001, and a resumed run cannot change it."),
+    (["resume=run", "dataset.batch_size=64"], "dataset.batch_size=64: run was trained with 128, and a resumed run cannot change it."),
+    (["resume=run", "~model.latent_dim"], "~model.latent_dim: run was trained with 8, and a resumed run cannot change it."),
+    (["resume=run", "~evaluation"], "~evaluation: run was trained with [images,importance_samples], and a resumed run cannot change it."),
+    (["resume=run", "+foo=1"], "foo=1: run was trained without it, and a resumed run cannot change it."),
+    (["resume=run", "foo=1"], "foo=1: run was trained without it, and a resumed run cannot change it."),
+    (["resume=run", "trainer=3"], "trainer=3: run was trained with "),
     (["resume=run", "trainer.max_epochs=many"], "trainer.max_epochs=many: expected a whole number."),
     (["resume=run", "++trainer.max_epochs.x=3"], "trainer.max_epochs={'x': 3}: expected a whole number."),
     (["resume=run", "until=5"], "until=5: expected the keys of a mapping."),
@@ -295,7 +295,7 @@ def test_a_changed_configuration_is_refused_and_the_folder_left_as_it_is(
     status, out, err = aeframe(*auto(word))
     assert (status, out) == (2, "")
     lines = [line.removeprefix("aeframe: ").strip() for line in err.splitlines()]
-    told = [line for line in lines if "would make another run of run" in line]
+    told = [line for line in lines if "and a resumed run cannot change it" in line]
     assert len(told) == len(wheres)
     assert all(any(line.startswith(where) for line in told) for where in wheres), told
     assert contents(tmp_path) == before
@@ -348,8 +348,8 @@ def test_a_broken_or_foreign_checkpoint_is_left_as_it_is(
     assert contents(tmp_path) == before
     if kind != "another's":
         (line,) = err.splitlines()
-        assert "checkpoints/last.ckpt: cannot be read as a checkpoint of aeframe's" in line
-        assert "It is left as it is; start the run anew in another folder." in line
+        assert "checkpoints/last.ckpt: is not a checkpoint of aeframe, or is damaged" in line
+        assert "The file was not changed. Start a new run in another folder." in line
 
 
 @pytest.mark.parametrize("how", [("resume=run",), auto()], ids=["named", "auto"])

@@ -17,7 +17,7 @@ STEP = (
 )
 """Curves of a training step beside the terms of the loss."""
 Layout = dict[str, dict[str, list[str]]]
-"""The curves of each chart, as regular expressions of tags, by its category and its title."""
+"""Curves of each chart as regular expressions of tags, by category and title."""
 
 
 def layout(net: ConstrainedAutoencoder) -> Layout:
@@ -43,7 +43,7 @@ def layout(net: ConstrainedAutoencoder) -> Layout:
 
 
 def _tags(*tags: str) -> list[str]:
-    # TensorBoard takes tags for regular expressions, which need only match a beginning
+    # TensorBoard matches regular expressions at the beginning of tags
     return [f"{re.escape(tag)}$" for tag in tags]
 
 

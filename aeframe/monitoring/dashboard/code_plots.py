@@ -1,4 +1,4 @@
-"""The code as numbers: how they are distributed, and where the samples lie."""
+"""Plots of the code: histograms, principal components and t-SNE."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from aeframe.monitoring.dashboard.page import Page
 from aeframe.monitoring.dashboard.painting import LINE, write
 from aeframe.monitoring.dashboard.view import View
 
-FITTED = 200  # samples that principal components are fitted to: of wide codes more would take long
-POINTS = 400  # of t-SNE, which takes a second,
-LONG = 5_000  # and so is drawn after so many steps of training
+FITTED = 200  # samples for fitting principal components; more are slow for wide codes
+POINTS = 400  # samples for t-SNE, which takes a second
+LONG = 5_000  # steps of training before t-SNE is drawn
 WIDTH, LEGEND, EDGE, DOT = 420, 110, 12, 4  # pixels
-TABLEAU = (  # ten colours that are easily told apart
+TABLEAU = (  # ten distinct colours
     *("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd"),
     *("#8c564b", "#e377c2", "#7f7f7f", "#bcbd22", "#17becf"),
 )
@@ -48,7 +48,7 @@ def tsne(view: View, page: Page) -> None:
     from sklearn.manifold import TSNE
     from threadpoolctl import threadpool_limits
 
-    with threadpool_limits(1):  # sums of several threads are not always the same
+    with threadpool_limits(1):  # several threads sum in varying order
         found = TSNE(
             perplexity=min(30, (len(codes) - 1) / 3), max_iter=300, init="pca", random_state=0
         ).fit_transform(codes)

@@ -35,9 +35,9 @@ DRAWN: list[tuple[str, Part]] = [
     ("projection", code.principal),
     ("filters", filters.outermost),
 ]
-"""What is drawn each time, each with the option that turns it off."""
+"""Parts of each drawing, with the options that turn them off."""
 LAST: list[tuple[str, Part]] = [("projection", code.tsne), ("projector", projector.write)]
-"""What is made at the end of training, because it takes longer."""
+"""Parts that are drawn only at the end of training, because they take longer."""
 
 
 class Dashboard(pl.Callback):
@@ -53,9 +53,9 @@ class Dashboard(pl.Callback):
         self.images, self.every = options.images, options.every_n_epochs
         self.wanted = {f.name for f in fields(options) if getattr(options, f.name) is True}
         self.samples: Samples | None = None
-        self.epoch: int | None = None  # of the last drawing, and its step
+        self.epoch: int | None = None  # epoch and step of the last drawing
         self.step: int | None = None
-        self._view: View | None = None  # what was drawn then
+        self._view: View | None = None  # view of the last drawing
 
     def state_dict(self) -> dict[str, Any]:
         return {"epoch": self.epoch, "step": self.step}

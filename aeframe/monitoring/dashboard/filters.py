@@ -23,7 +23,7 @@ def outermost(view: View, page: Page) -> None:
     ):
         if weights is None:
             continue
-        # a convolution's are small images whatever the samples are
+        # filters of a convolution are small images for any samples
         paint = view.paint if weights.shape[1:] == model.shape else Pictures(0, 1)
         side = SMALL if len(weights) > COLUMNS else SIDE
         tiles = paint.weights(weights[:MOST], side)

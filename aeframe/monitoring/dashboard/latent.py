@@ -11,12 +11,12 @@ from aeframe.monitoring.dashboard.painting import MARGIN, SMALL, lines, sheet, w
 from aeframe.monitoring.dashboard.view import View
 
 ROWS = 10  # units that are traversed
-STEPS = 9  # values that each takes,
-REACH = 3.0  # from so many of the prior's standard deviations below 0 to as many above
-PAIRS = 4  # of samples with others between them
-SIZE = 15  # of a manifold's grid, each way
+STEPS = 9  # values of each
+REACH = 3.0  # standard deviations of the prior, below and above 0
+PAIRS = 4  # pairs of samples to interpolate
+SIZE = 15  # rows and columns of a manifold's grid
 BARS = 256  # units whose nats are drawn
-ACTIVE = 0.01  # nats of a unit that says anything
+ACTIVE = 0.01  # nats from which a unit counts as active
 
 
 def samples(view: View, page: Page) -> None:

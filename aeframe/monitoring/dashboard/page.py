@@ -30,7 +30,9 @@ class Page:
     def picture(self, tag: str, picture: Image.Image, said: str) -> None:
         """Add a picture."""
         file = io.BytesIO()
-        picture.save(file, "PNG", compress_level=1)  # a third of the usual 6's time, a tenth more
+        picture.save(
+            file, "PNG", compress_level=1
+        )  # a third of the time of level 6, a tenth more bytes
         image = Summary.Image(
             height=picture.height, width=picture.width, encoded_image_string=file.getvalue()
         )
@@ -49,7 +51,7 @@ class Page:
     def _add(self, value: Summary.Value, said: str, plugin: str, data_class: int) -> None:
         value.metadata.summary_description = said
         value.metadata.data_class = (
-            data_class  # without it TensorBoard's fast reader drops the sentence
+            data_class  # TensorBoard's fast reader drops the caption otherwise
         )
         value.metadata.plugin_data.plugin_name = plugin
         self.summary.value.append(value)

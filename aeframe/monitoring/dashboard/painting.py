@@ -12,13 +12,13 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-SIDE = 56  # pixels that the longer side of a small picture has at least, and that curves are high
-SMALL = 28  # the same where there are many of them
-GAP = 2  # pixels between them
-GREY = 0.5  # and their brightness
+SIDE = 56  # pixels: the least length of a tile's longer side, and the height of curves
+SMALL = 28  # SIDE where there are many tiles
+GAP = 2  # pixels between tiles
+GREY = 0.5  # brightness of the gaps
 MARGIN = 90  # pixels for the names of the rows
 LINE = 13  # pixels for a line of text
-SCALE = 0.5  # the error that has the brightest colour, as a share of the data's range
+SCALE = 0.5  # error drawn white, as a share of the data's range
 
 
 class Painter(ABC):

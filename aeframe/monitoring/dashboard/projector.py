@@ -17,9 +17,9 @@ from aeframe.monitoring.dashboard.page import Page
 from aeframe.monitoring.dashboard.painting import GREY, SMALL, picture_of
 from aeframe.monitoring.dashboard.view import View
 
-POINTS = 1000  # samples,
-UNITS = 128  # and units of each, those that vary most: the files are text
-AXES = 3  # the page draws three components, and nothing at all of fewer
+POINTS = 1000  # samples
+UNITS = 128  # units that vary most; the files are text, and large
+AXES = 3  # the projector needs at least three components
 CONFIG, FOLDER = "projector_config.pbtxt", "projector"
 CODE, SAMPLES, SPRITE = (f"{FOLDER}/{name}" for name in ("code.tsv", "samples.tsv", "sprite.png"))
 
@@ -39,14 +39,14 @@ def write(view: View, page: Page) -> None:
     _write_rows(run / CODE, [[f"{v:.5g}" for v in row] for row in shown.tolist()])
     _write_rows(run / SAMPLES, _described(view, every))
     tiles = view.paint.show(view.samples.many[::every], SMALL)
-    # runs of one colour alone are looked for: a third of the time, and no more bytes
+    # run-length encoding takes a third of the time and no more bytes
     picture_of(square(tiles)).save(run / SPRITE, compress_type=zlib.Z_RLE)
     config = ProjectorConfig()
     named = f"code, {len(units)} of {codes.shape[1]} units"
     entry = config.embeddings.add(tensor_name=named, tensor_path=CODE, metadata_path=SAMPLES)
     entry.sprite.image_path = SPRITE
     entry.sprite.single_image_dim.extend([tiles.shape[-1], tiles.shape[-2]])
-    with write_atomically(run / CONFIG) as file:  # last: it says that the others are there
+    with write_atomically(run / CONFIG) as file:  # last, since it refers to the other files
         file.write(text_format.MessageToString(config).encode())
 
 
@@ -65,7 +65,7 @@ def _described(view: View, every: int) -> list[list[str]]:
     columns = {"sample": [str(i * every) for i in range(len(errors))]}
     if view.samples.labels is not None:
         known, classes = view.samples.labels[::every].tolist(), view.samples.classes
-        # a folder's name may hold anything, also what is no text in UTF-8
+        # a folder's name may be invalid UTF-8
         columns["label"] = [" ".join(classes[n].split()) if classes else str(n) for n in known]
     columns["error"] = [f"{error:.5g}" for error in errors]
     return [list(columns), *map(list, zip(*columns.values(), strict=True))]

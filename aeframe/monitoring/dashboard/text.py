@@ -33,7 +33,7 @@ def write_beginning(page: Page) -> None:
         if s.provider == "command-line"
     ]
     words += [f"--config-name={hydra.job.config_name}"] * (hydra.job.config_name != "config")
-    words += [str(word).removeprefix("++") for word in overrides or ()]  # aeframe put ++ there
+    words += [str(word).removeprefix("++") for word in overrides or ()]  # aeframe added ++
     page.text("run/command", _block(f"{get_command()} {shlex.join(words)}".strip(), "bash"))
     page.text("run/configuration", _block(noted.read_text("utf-8", "replace"), "yaml"))
 

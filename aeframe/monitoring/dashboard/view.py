@@ -16,10 +16,10 @@ from aeframe.data import DataModule, DataSpec, Normalization
 from aeframe.models.autoencoder import Output
 from aeframe.monitoring.dashboard.painting import SIDE, SMALL, Painter, Pictures, painter
 
-MANY = 1000  # validation samples that are looked at, at most,
-NUMBERS = 2**22  # and elements or code units of all of them together
-SHARP = 64  # pixels of an image's side, beyond which many beside each other are drawn smaller
-CHUNK = 256  # samples that are passed through the network at once
+MANY = 1000  # largest number of validation samples
+NUMBERS = 2**22  # largest number of their elements or code units
+SHARP = 64  # pixels of a side, beyond which many images are drawn smaller
+CHUNK = 256  # samples in one pass
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class View:
         self.columns = len(samples.few)
         self.paint: Painter = painter(net.model.shape, *_ends(net.normalization, data))
         large = isinstance(self.paint, Pictures) and max(net.model.shape[1:]) > SHARP
-        self.side = SMALL if large else SIDE  # where there are many samples
+        self.side = SMALL if large else SIDE  # for many samples
         self.noise = Noise("dashboard")
 
     @cached_property

@@ -25,7 +25,7 @@ class Collapse(Rule):
 
     def shows(self, vitals: Vitals) -> bool:
         active = vitals.val.get("active_units")
-        if active is None or not vitals.has_begun:  # units come alive one after the other
+        if active is None or not vitals.has_begun:  # units become active one by one
             return False
         self.active = round(active)
         return self.active < max(1, self.patient.units / 4)
@@ -109,7 +109,7 @@ class DeadUnits(Rule):
         )
 
     def remedy(self) -> str | None:
-        silent = self.dead > 0.9  # nothing is left that could revive the others
+        silent = self.dead > 0.9  # no active units are left to revive the others
         weights = [
             self.patient.scaled(f"constraint.{name}.weight", 0.1) for name in self.patient.penalties
         ]

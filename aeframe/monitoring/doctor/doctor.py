@@ -25,11 +25,11 @@ RULES: tuple[type[Rule], ...] = (
     *(Collapse, DeadUnits, SaturatedOutput, SaturatedUnits, LearningRate),
     *(MeanImage, Overfitting, DataWaiting),
 )
-"""In this order: of one cause the first speaks."""
+"""Rules in the order in which they report: of several for one cause, the first reports."""
 IMPROVES = 0.9
-"""The best validation lies behind this share of the steps where training would still help."""
+"""Share of the steps after which the best validation must lie for training to count as improving."""
 EXACT = ("loss", "gradient_norm")
-"""What is averaged between validations, and kept for a run that goes on; not what depends on time."""
+"""Values averaged between validations and kept in checkpoints; none depends on time."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Doctor(pl.Callback):
         self.rules = [rule(patient) for rule in RULES]
         self.sums = {name: Mean() for name in EXACT}
         self.waiting = Mean()
-        self.last: list[Finding] = []  # of the card
+        self.last: list[Finding] = []  # findings of the card
 
     @property
     def findings(self) -> list[Finding]:

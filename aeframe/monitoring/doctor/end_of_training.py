@@ -9,11 +9,11 @@ from aeframe.evaluation.card import Card
 from aeframe.monitoring.doctor.rule import BEGUN, Finding, Patient
 from aeframe.monitoring.doctor.suggestions import Override
 
-ENOUGH = 10  # epochs, of which something can be expected however few steps they have
+ENOUGH = 10  # epochs after which results are judged, however few steps they have
 SPREADS = "spreads"
-"""The finding that explains what else was found of learning."""
+"""Name of the finding that explains other findings on learning."""
 PLAIN = ("val/mse", "val/psnr", "val/explained_variance", "val/denoised_mse", "val/denoised_psnr")
-"""The metrics of a run that is after the squared error alone, as PCA is."""
+"""Metrics of a run that minimises the squared error alone, as PCA does."""
 
 
 def of_card(
@@ -40,14 +40,14 @@ def of_card(
     compares = patient.node["optimized_metric"] in PLAIN and check.samples >= check.fewest
     has_begun = steps >= BEGUN or epochs >= ENOUGH
     if compares and has_begun and not others and _has_seen_all(patient, steps):
-        for pca in card.baselines[1:]:  # none for a code that is no smaller than the input
+        for pca in card.baselines[1:]:  # none if the code is as large as the input
             own, other = card.metrics["mse"], pca.mse
             if pca.denoised_mse is not None:
                 own, other = card.metrics["denoised_mse"], pca.denoised_mse
             if own >= other:
                 seen = (
-                    f"the error of {own:.3g} per pixel is no better than that of {pca.name}, {other:.3g}, "
-                    f"though the code is as large, after {epochs} epoch{'' if epochs == 1 else 's'}"
+                    f"the error of {own:.3g} per pixel is no better than that of {pca.name} "
+                    f"({other:.3g}, the same code size) after {epochs} epoch{'' if epochs == 1 else 's'}"
                 )
                 yield _beside_pca(seen, patient, epochs, improves)
 

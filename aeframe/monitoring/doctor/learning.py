@@ -10,7 +10,7 @@ from aeframe.monitoring.doctor.rule import Patient, Rule, Vitals
 from aeframe.monitoring.doctor.suggestions import Override
 
 UNRELATED = {"data_waiting"}
-"""What is no reason to learn nothing."""
+"""Rules that do not explain a failure to learn."""
 
 
 class LearningRate(Rule):
@@ -27,10 +27,10 @@ class LearningRate(Rule):
 
     def __init__(self, patient: Patient) -> None:
         super().__init__(patient)
-        # times that explained_variance fell by a jump; whether it did so last
+        # how often explained_variance fell by a jump; whether it fell in the last validation
         self.fell = self.falling = 0
         self.first_fall = 0
-        # at the last validation, and the most ever; at first the mean image's
+        # at the last validation, and the best so far; 0 is the mean image's
         self.explained = self.best = 0.0
         self.norm = self.least_norm = 0.0  # of the gradient, likewise
 
@@ -38,7 +38,7 @@ class LearningRate(Rule):
         before, self.explained = self.explained, vitals.val["explained_variance"]
         self.best = max(self.best, self.explained)
         falls = self.explained < before - self.jump
-        if falls and not self.falling:  # not what sinks for long, as under a heavy penalty
+        if falls and not self.falling:  # a long decline counts once, as under a heavy penalty
             self.fell += 1
             self.first_fall = self.first_fall or vitals.epoch
         self.falling = int(falls)
@@ -142,7 +142,7 @@ class Overfitting(Rule):
         self.best: float | None = None
         self.best_epoch = 0
         self.train_at_best: float | None = None
-        self.train: float | None = None  # averaged over the last validations, half as much for each
+        self.train: float | None = None  # running average with weight 1/2
         self.val = 0.0
 
     def shows(self, vitals: Vitals) -> bool:
@@ -152,7 +152,7 @@ class Overfitting(Rule):
         if self.best is None or self.val < self.best:
             self.best, self.best_epoch = self.val, vitals.epoch
             losses = [loss for loss in (vitals.loss, self.train) if loss is not None]
-            self.train_at_best = min(losses, default=None)  # an average lags behind what falls
+            self.train_at_best = min(losses, default=None)  # an average lags behind a falling loss
         if self.train is None or self.train_at_best is None or vitals.start is None:
             return False
         margin = self.share * (vitals.start - self.best)
@@ -161,7 +161,7 @@ class Overfitting(Rule):
 
     def seen(self) -> str:
         return (
-            f"it learns by heart: since epoch {self.best_epoch} the validation loss rose from "
+            f"over-fitting: since epoch {self.best_epoch} the validation loss rose from "
             f"{self.best or 0.0:.5g} to {self.val:.5g} nats, while the training loss fell from "
             f"{self.train_at_best or 0.0:.5g} to {self.train or 0.0:.5g}"
         )

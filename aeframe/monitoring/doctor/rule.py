@@ -16,7 +16,7 @@ from aeframe.evaluation.card import Card
 from aeframe.monitoring.doctor.suggestions import Override, first_valid
 
 BEGUN = 100
-"""Optimizer steps of which something can be expected."""
+"""Optimizer steps after which results are judged."""
 
 
 @dataclass(frozen=True)
@@ -154,9 +154,9 @@ class Rule(ABC):
 
     def __init__(self, patient: Patient) -> None:
         self.patient = patient
-        self.since: int | None = None  # the epoch in which it began
-        self.shown = 0  # in so many validations
-        self.spoke: int | None = None  # the epoch
+        self.since: int | None = None  # first epoch with the symptom
+        self.shown = 0  # number of validations with the symptom
+        self.spoke: int | None = None  # epoch of the report
 
     def look(self, vitals: Vitals) -> bool:
         """Check a validation, and return whether there is a new finding."""

@@ -14,7 +14,7 @@ from aeframe.monitoring.doctor.rule import Patient, Rule, Vitals
 from aeframe.monitoring.doctor.suggestions import Override
 
 ENDS: dict[type[nn.Module], tuple[float, float]] = {nn.Sigmoid: (0.0, 1.0), nn.Tanh: (-1.0, 1.0)}
-NEAR = 0.01  # of the range: so close to an end is at the end
+NEAR = 0.01  # share of the range that counts as its end
 SAMPLES = 64
 
 
@@ -35,7 +35,7 @@ def saturated(patient: Patient) -> dict[str, float]:
     shares: list[Tensor] = []
     with ExitStack() as stack:
         if layers and patient.node["trainer"].get("compile"):
-            # what was translated knows of no hook
+            # compiled layers ignore hooks
             stack.enter_context(torch.compiler.set_stance("force_eager"))
         for layer in layers:
             handle = layer.register_forward_hook(_noting(shares, ENDS[type(layer)]))
@@ -66,7 +66,7 @@ class SaturatedOutput(Rule):
 
     name = "saturated_output"
     patience = 2
-    least, more = 0.9, 0.2  # of the output; than of the data
+    least, more = 0.9, 0.2  # least share of the output; least excess over the data
 
     def __init__(self, patient: Patient) -> None:
         super().__init__(patient)
@@ -77,7 +77,7 @@ class SaturatedOutput(Rule):
             return False
         self.output, self.data = vitals.saturated["output"], vitals.saturated["data"]
         shown = self.output > self.least and self.output > self.data + self.more
-        return shown and "learning_rate" not in vitals.told  # one cause, told once
+        return shown and "learning_rate" not in vitals.told  # one cause, one report
 
     def seen(self) -> str:
         return (

@@ -64,7 +64,7 @@ def _is_valid(node: Mapping[str, Any], override: Override) -> bool:
         if changed is None or changed == node:
             return False
         check(changed)
-    except (UserError, KeyError, TypeError):  # a part of the path is not there, or is no mapping
+    except (UserError, KeyError, TypeError):  # part of the path is missing, or not a mapping
         return False
     return True
 

@@ -13,7 +13,7 @@ class DataWaiting(Rule):
 
     name = "data_waiting"
     patience = 2
-    share, seconds = 0.3, 10.0  # of the time; that were lost at least
+    share, seconds = 0.3, 10.0  # least share of time, and seconds, lost in waiting
 
     def __init__(self, patient: Patient) -> None:
         super().__init__(patient)
@@ -21,9 +21,9 @@ class DataWaiting(Rule):
 
     def shows(self, vitals: Vitals) -> bool:
         if _at_hand(self.patient) or vitals.waiting is None or vitals.epoch < 2:
-            return False  # the first epoch starts the processes that fetch
+            return False  # the first epoch starts the data loader's workers
         shown = vitals.waiting > self.share and vitals.waited > self.seconds
-        if shown:  # what a clock says of a healthy run is in no checkpoint
+        if shown:  # checkpoints of healthy runs hold no times
             self.waiting = vitals.waiting
         return shown
 

@@ -20,5 +20,5 @@ def find_beginning(attempt: Attempt, folder: Path, saved: Saved | None) -> Saved
     tried = () if attempt.built.node["resume"] is None else tried_in(folder)
     attempt.built.module.guard.tried = tried
     if saved is not None and state_in(saved.checkpoint)["guard"]["back"] < len(tried):
-        return gone_back_to(folder, tried)  # the last was written before
+        return gone_back_to(folder, tried)  # the last one was written before the retry
     return saved

@@ -47,28 +47,28 @@ def check_fits(saved: Saved, module: AutoencoderModule, trainer: pl.Trainer) -> 
     module, trainer: as they are before training.
     """
     for file in (saved.folder / CHECKPOINTS / name for name in (LAST, PREVIOUS, BEST)):
-        if not file.exists():  # not every run has written all of them
+        if not file.exists():  # a run may not have written all of them
             continue
         try:
             state = state_in(file)
             _check(state, module, trainer, is_best=file.name == BEST)
         except UnfitError as error:
-            raise UserError(str(file), f"is no checkpoint of this run ({error})", LEFT) from None
+            raise UserError(str(file), f"is not a checkpoint of this run ({error})", LEFT) from None
         except UserError as error:
             if file.name != BEST:
                 raise
-            remedy = "Delete it to go on without it: the best is then looked for anew."
+            remedy = "Delete it to resume without it."
             raise UserError(str(file), error.problems[0].what, remedy) from None
         if file.name != BEST and not _is_same_data(state["data"], module.data.as_dict()):
-            what = f"is not the data that the run in {saved.folder} was begun with"
-            raise UserError("dataset", what, "Give that, unchanged, or start a new run.")
+            what = f"is not the data of the run in {saved.folder}"
+            raise UserError("dataset", what, "Use the original data, or start a new run.")
 
 
 def _is_same_data(saved: Any, now: Mapping[str, Any]) -> bool:
     """Compare the saved description of the data with the present one. Older runs saved less."""
     saved = as_mapping(saved)
     lacking = now.keys() - saved.keys()
-    if "normalization" in lacking:  # its range was found by other rules
+    if "normalization" in lacking:  # its range was computed differently
         lacking |= {"low", "high", "extent"}
     known = {key: value for key, value in now.items() if key not in lacking}
     return "digest" in known and {key: saved[key] for key in known} == known
@@ -107,7 +107,7 @@ def _check_values(state: Mapping[str, Any], trained: Mapping[str, Tensor]) -> No
     """Check versions, weights, metrics and counts, which types and shapes do not cover."""
     version, metrics = state["pytorch-lightning_version"], state["callback_metrics"]
     if not isinstance(version, str) or not re.fullmatch(r"2\.\d+(\.\w+)*", version):
-        raise UnfitError("it is of another Lightning's")
+        raise UnfitError("it is of another version of Lightning")
     for name, value in state["state_dict"].items():
         exact = name in trained or "normalization" in name or name.endswith("_extra_state")
         if not bool((value.isfinite() if exact else ~value.isnan()).all()):
@@ -137,7 +137,7 @@ def _check_optimizer(states: Any, schedules: Any, module: AutoencoderModule) -> 
     optimizer, scheduler = module.optimizer_and_schedule(weights)
     if not isinstance(schedules, list) or len(schedules) != int(scheduler is not None):
         raise UnfitError("lr_schedulers holds other schedulers")
-    if scheduler is not None:  # of the length that it had, which the new configuration may change
+    if scheduler is not None:  # of the saved length, which may be changed
         lengths = find_lengths(schedules[0], scheduler.state_dict())
         _, scheduler = module.optimizer_and_schedule(weights, lengths)
         check_like(scheduler.state_dict(), schedules[0], "lr_schedulers", fixed=True)
@@ -171,7 +171,7 @@ def _first_state(shape: torch.Size, module: AutoencoderModule) -> dict[str, Any]
 def check_keys(like: Mapping[str, Any], found: Any, where: str) -> None:
     """Raise UnfitError unless a mapping has the keys of another, except those in OPTIONAL."""
     if not isinstance(found, dict):
-        raise UnfitError(f"{where} is no mapping")
+        raise UnfitError(f"{where} is not a mapping")
     if odd := [key for key in found if key not in like]:
         raise UnfitError(f"{where} holds {shorten(odd[0], 60)}")
     if missing := [key for key in like if key not in found and key not in OPTIONAL]:
@@ -192,7 +192,7 @@ def check_like(like: Any, found: Any, where: str, *, fixed: bool = False) -> Non
             check_like(like[key], found[key], f"{where}.{key}", fixed=fixed and not varies)
     elif isinstance(like, list | tuple):
         if not isinstance(found, list | tuple) or len(found) != len(like):
-            raise UnfitError(f"{where} is no list of {len(like)}")
+            raise UnfitError(f"{where} is not a list of {len(like)}")
         for i, value in enumerate(like):
             check_like(value, found[i], f"{where}.{i}", fixed=fixed)
     elif not _is_alike(like, found) or (fixed and found != like):
@@ -212,7 +212,7 @@ def _is_alike(like: Any, found: Any) -> bool:
 def _check_tensor(like: Tensor, found: Any, where: str) -> None:
     """Raise UnfitError unless a tensor has the shape and kind of another, in memory of its own."""
     if not isinstance(found, Tensor) or found.layout != torch.strided or found.is_quantized:
-        raise UnfitError(f"{where} is no tensor of numbers")
+        raise UnfitError(f"{where} is not a tensor of numbers")
     floats = found.is_floating_point() and like.is_floating_point()
     if found.shape != like.shape or (found.dtype != like.dtype and not floats):
         raise UnfitError(
@@ -221,7 +221,7 @@ def _check_tensor(like: Tensor, found: Any, where: str) -> None:
     is_whole = (
         found.is_contiguous()
         or (found.dim() == 4 and found.is_contiguous(memory_format=torch.channels_last))
-        or (found.dim() == 2 and found.t().is_contiguous())  # a dictionary that lies unit by unit
+        or (found.dim() == 2 and found.t().is_contiguous())  # stored unit by unit
     )
     if found.device.type != "cpu" or not is_whole:
         raise UnfitError(f"{where} has no memory of its own")

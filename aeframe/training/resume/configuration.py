@@ -42,9 +42,9 @@ HARMLESS = (
         for key in ("steps_per_call", "cuda_graph", "profiler", "limit_test_batches")
     ),
 )
-"""What changes where, how long or how fast a run trains, but not what it trains."""
+"""Keys that change where, how long or how fast a run trains, but not its result."""
 
-ANEW = "Leave it out, or start a new run."
+ANEW = "Remove it, or start a new run."
 
 
 def with_overrides(saved: Saved, words: Sequence[str], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def with_overrides(saved: Saved, words: Sequence[str], given: Mapping[str, Any])
     keys that would make it another run.
     """
     node, wrong = with_data_found(harmless_here(saved.node), saved.folder), []
-    is_repeated = not find_changes(saved, given)  # the command that the run began with
+    is_repeated = not find_changes(saved, given)  # the command that started the run
     for word in words:
         key = key_of(word)
         if key.startswith("hydra"):
@@ -89,7 +89,7 @@ def harmless_here(node: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(dataset, dict):
         return dict(node)
     written = {key: value for key, value in dataset.items() if key != "cache" or value is None}
-    with suppress(ValueError):  # no class, which the check will refuse
+    with suppress(ValueError):  # not a class: the check refuses it later
         if "download" in keys(resolve(str(dataset.get("_target_")))):
             written["download"] = False
     return {**node, "dataset": written}
@@ -103,7 +103,7 @@ def _take(node: dict[str, Any], key: str, given: Mapping[str, Any]) -> None:
     elif isinstance(inner := given[group], Mapping):
         node[group] = {**as_mapping(node.get(group)), name: inner[name]}
     else:
-        node[group] = inner  # which the check will refuse
+        node[group] = inner  # the check refuses it later
 
 
 def _is_as_before(key: str, saved: Saved, given: Mapping[str, Any]) -> bool:
@@ -120,7 +120,7 @@ def check_same(saved: Saved, given: Mapping[str, Any]) -> None:
     """
     if changed := find_changes(saved, given):
         onward = f"{get_command()} {shlex.quote(f'resume={saved.folder}')}"
-        remedy = f"Leave it out, or go on with the run's own values: {onward}"
+        remedy = f"Remove it, or continue with the run's own values: {onward}"
         if saved.checkpoint.name != LAST:
             remedy = ANEW
         words = [f"{key}={value}" for key, value in changed.items()]
@@ -178,7 +178,7 @@ def check_time(saved: Saved, node: Mapping[str, Any]) -> None:
     callbacks = as_mapping(state_in(saved.checkpoint).get("callbacks"))
     elapsed = as_mapping(as_mapping(callbacks.get("Timer")).get("time_elapsed")).get("train")
     if isinstance(elapsed, float) and elapsed >= parse_duration(limit):
-        what = "the run has trained for so long already"
+        what = "the run has trained for this time already"
         remedy = f"Write trainer.max_time={format_duration(2 * parse_duration(limit))}."
         raise UserError(f"trainer.max_time={limit}", what, remedy)
 
@@ -189,10 +189,10 @@ def is_harmless(key: str) -> bool:
 
 def _refused(word: str, saved: Saved, remedy: str = ANEW) -> Problem:
     try:
-        before = f", which was trained with {_named(_at(saved.node, key_of(word)))}"
+        before = f"with {_named(_at(saved.node, key_of(word)))}"
     except (KeyError, TypeError):
-        before = ""
-    what = f"would make another run of {saved.folder}{before}"
+        before = "without it"
+    what = f"{saved.folder} was trained {before}, and a resumed run cannot change it"
     return Problem(word, what, remedy)
 
 
