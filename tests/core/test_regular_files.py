@@ -69,7 +69,7 @@ def test_what_lies_beside_a_run_is_looked_at_first(finished: Path, kind: str) ->
         put(finished / name, kind)
         with pytest.raises(
             UserError,
-            match=r"model of aeframe's|model nor a checkpoint|is not a checkpoint",
+            match=r"model of aeframe|model nor a checkpoint|is not a checkpoint",
         ):
             package.load(finished / name)
     with pytest.raises(UserError, match="is not a checkpoint"):

@@ -49,7 +49,7 @@ def test_what_another_process_trained_meanwhile_is_kept(
     words = (*EPOCH, "trainer.max_epochs=2", "hydra.run.dir=run", "resume=auto")
     status, _, err = aeframe(*words)
     assert status == 2
-    assert "another process trained in it since this one looked. Start it again." in err
+    assert "another process trained in it since this one looked. Start the command again." in err
     kept, wanted = contents(begun), contents(later)
     assert {name: kept[name] for name in wanted if "tfevents" in name or "ckpt" in name} == {
         name: wanted[name] for name in wanted if "tfevents" in name or "ckpt" in name
@@ -92,8 +92,8 @@ def test_other_data_is_refused(aeframe: Command, tmp_path: Path, arrays: tuple[s
         status, _, err = aeframe(*more, f"dataset.path={name}.npy")
         assert status == 2
         assert err == (
-            f"aeframe: dataset: is not the data that the run in {tmp_path / 'run'} was begun with. "
-            "Give that, unchanged, or start a new run.\n"
+            f"aeframe: dataset: is not the data of the run in {tmp_path / 'run'}. "
+            "Use the original data, or start a new run.\n"
         )
     np.save(tmp_path / "a.npy", values[::-1])
     assert aeframe(*more)[0] == 2
