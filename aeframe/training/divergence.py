@@ -139,7 +139,7 @@ def explain_outlier(
     )
 
 
-def make_divergence_error(
+def make_divergence(
     complaint: str,
     terms: Mapping[str, float],
     step: int,

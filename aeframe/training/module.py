@@ -21,7 +21,7 @@ from aeframe.data import Batch, DataModule
 from aeframe.evaluation.metrics import Metrics
 from aeframe.models.autoencoder import Output
 from aeframe.training.checkpointing import collect_metrics, restore_metrics
-from aeframe.training.divergence import Guard, explain_outlier, make_divergence_error
+from aeframe.training.divergence import Guard, explain_outlier, make_divergence
 from aeframe.training.epoch import Epoch, describe_epoch
 from aeframe.training.learning_rates import follow
 from aeframe.training.loop_position import completes_step
@@ -191,9 +191,7 @@ class AutoencoderModule(pl.LightningModule):
         if complaint := self.guard.complaint(loss):
             terms = {name: term.value.item() for name, term in output.terms.items()}
             remedy, rows = explain_outlier([batch], self.net.normalization), batch.row.tolist()
-            raise make_divergence_error(
-                complaint, terms, step, "", rows, self._unseen(step), remedy
-            )
+            raise make_divergence(complaint, terms, step, "", rows, self._unseen(step), remedy)
 
     def _unseen(self, step: int) -> int:
         """Count the steps right before one whose losses may not have been checked."""
@@ -294,9 +292,7 @@ class AutoencoderModule(pl.LightningModule):
             to_device = partial(self.trainer.strategy.batch_to_device, dataloader_idx=0)
             batches, step = map(to_device, self._batches(split)), self.global_step
             remedy = explain_outlier(batches, self.net.normalization)
-            raise make_divergence_error(
-                complaint, terms, step, where, [], self._unseen(step), remedy
-            )
+            raise make_divergence(complaint, terms, step, where, [], self._unseen(step), remedy)
         values = {f"{split}/{name}": value for name, value in found.items()}
         values["step"] = float(self.global_step)  # Lightning would write one step less
         self.log_dict(values, rank_zero_only=False, sync_dist=False)

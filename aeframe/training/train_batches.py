@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Iterable, Iterator
-from typing import Any, Self
+from collections.abc import Iterable
+from typing import Any
 
 from pytorch_lightning.utilities import CombinedLoader
 
 
 class TrainBatches(CombinedLoader):
-    """Batches of one loader with a known length.
-
-    Lightning's class serves several loaders at once. For one loader, it would double the time of a fetch.
+    """Batches of one loader, with the time that training waited for them.
 
     waited: seconds in which this process waited for batches.
     """
@@ -21,20 +18,9 @@ class TrainBatches(CombinedLoader):
     def __init__(self, loader: Iterable[Any]) -> None:
         super().__init__(loader, "max_size_cycle")
         self.waited = 0.0
-        self._batches: Iterator[Any] = iter(())
-        self._fetched = 0
 
-    def __len__(self) -> int:
-        (loader,), (limit,) = self.flattened, self.limits or [math.inf]
-        return int(min(len(loader), limit))
-
-    def __iter__(self) -> Self:
-        self._batches, self._fetched = iter(self.flattened[0]), 0
-        return self
-
-    def __next__(self) -> tuple[Any, int, int]:
+    def __next__(self) -> Any:
         before = time.perf_counter()
-        batch = next(self._batches)
+        fetched = super().__next__()
         self.waited += time.perf_counter() - before
-        self._fetched += 1
-        return batch, self._fetched - 1, 0
+        return fetched
