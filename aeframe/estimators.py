@@ -16,8 +16,8 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from aeframe.core.errors import UserError
+from aeframe.core.late_imports import heavy_imports
 from aeframe.core.local_paths import expand_path
-from aeframe.core.signals import delay_sigint
 from aeframe.runs.containers import without_bfloat16
 from aeframe.runs.model import Model
 from aeframe.runs.model_file import load
@@ -146,7 +146,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         return x.reshape(-1, *self.shape)
 
     def _train(self, x: np.ndarray, file: Path, folder: Path) -> Model:
-        with delay_sigint():
+        with heavy_imports():
             from aeframe.config.check import check
             from aeframe.training.run import run
 

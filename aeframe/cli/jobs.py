@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from aeframe.core.errors import TrainingError, UserError
-from aeframe.core.signals import Interrupted, delay_sigint
+from aeframe.core.late_imports import heavy_imports
+from aeframe.core.signals import Interrupted
 from aeframe.runs.foreign_files import Beginning
 
 
@@ -38,7 +39,7 @@ class Jobs:
 
         Returns True if there is a checkpoint to resume from.
         """
-        with delay_sigint():
+        with heavy_imports():
             from aeframe.config.check import check
             from aeframe.config.node import plain
 
@@ -53,7 +54,7 @@ class Jobs:
         """
         if node.get("resume") is None or folder is None:
             return node, None
-        with delay_sigint():
+        with heavy_imports():
             from aeframe.config.override_words import AUTOMATIC
             from aeframe.runs.checkpoint import saved_in
             from aeframe.training.resume import configuration as resume
@@ -165,7 +166,7 @@ class Jobs:
 
         from aeframe.cli.sweep import FAILED
 
-        with delay_sigint():
+        with heavy_imports():
             from aeframe.config.node import plain
             from aeframe.config.override_words import AUTOMATIC
             from aeframe.runs.folder import refuse_used

@@ -14,7 +14,8 @@ from aeframe.cli.exit import end_with
 from aeframe.cli.jobs import Jobs
 from aeframe.cli.slurm import is_in_job
 from aeframe.core.errors import Problem, UserError, build_read_error
-from aeframe.core.signals import REQUEUE, Interrupted, delay_sigint, raise_on
+from aeframe.core.late_imports import heavy_imports
+from aeframe.core.signals import REQUEUE, Interrupted, raise_on
 
 
 def train() -> None:
@@ -39,7 +40,7 @@ def _train(argv: Sequence[str]) -> int:
 
         print(write_help(command.folders), end="")
         return 0
-    with delay_sigint():
+    with heavy_imports():
         from aeframe.cli.checked_loader import checked_composition
         from aeframe.cli.hydra_errors import translate_errors
         from aeframe.cli.sweep import SweepTable
