@@ -18,7 +18,7 @@ from aeframe.evaluation.metric_names import better_is
 from aeframe.evaluation.tradeoffs import Trade
 from aeframe.monitoring.dashboard.dashboard import Dashboard
 from aeframe.monitoring.doctor.doctor import Doctor
-from aeframe.monitoring.doctor.rule import Finding
+from aeframe.monitoring.doctor.finding import Finding
 from aeframe.monitoring.event_files import Curves
 from aeframe.runs import model_file
 from aeframe.training.attempt import Attempt

@@ -26,8 +26,9 @@ from aeframe.evaluation.copy_check import CopyCheck
 from aeframe.monitoring.doctor.code_units import Collapse, DeadUnits
 from aeframe.monitoring.doctor.doctor import Doctor, Signs
 from aeframe.monitoring.doctor.end_of_training import of_card
+from aeframe.monitoring.doctor.finding import Finding
 from aeframe.monitoring.doctor.learning import LearningRate, MeanImage, Overfitting
-from aeframe.monitoring.doctor.rule import Finding, Patient, Rule, Vitals
+from aeframe.monitoring.doctor.rule import Patient, Rule, Vitals
 from aeframe.monitoring.doctor.saturation import SAMPLES, saturated
 from aeframe.monitoring.doctor.suggestions import Override, first_valid
 from aeframe.monitoring.progress_bar import Bar

@@ -15,8 +15,9 @@ from aeframe.evaluation.card import Card
 from aeframe.evaluation.metrics import COUNTED
 from aeframe.monitoring.doctor.code_units import Collapse, DeadUnits
 from aeframe.monitoring.doctor.end_of_training import SPREADS, of_card
+from aeframe.monitoring.doctor.finding import Finding
 from aeframe.monitoring.doctor.learning import UNRELATED, LearningRate, MeanImage, Overfitting
-from aeframe.monitoring.doctor.rule import Finding, Patient, Rule, Vitals
+from aeframe.monitoring.doctor.rule import Patient, Rule, Vitals
 from aeframe.monitoring.doctor.saturation import SaturatedOutput, SaturatedUnits, saturated
 from aeframe.monitoring.doctor.waiting import DataWaiting
 from aeframe.monitoring.sharding import is_sharded

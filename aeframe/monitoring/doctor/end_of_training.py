@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from aeframe.config.suggested_options import CONSTRAINTS, NETWORKS
 from aeframe.evaluation.card import Card
-from aeframe.monitoring.doctor.rule import BEGUN, Finding, Patient
+from aeframe.monitoring.doctor.finding import Finding
+from aeframe.monitoring.doctor.rule import BEGUN, Patient
 from aeframe.monitoring.doctor.suggestions import Override
 
 ENOUGH = 10  # epochs after which results are judged, however few steps they have

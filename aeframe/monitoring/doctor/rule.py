@@ -13,36 +13,11 @@ from aeframe.core.part import Word
 from aeframe.core.plain import flatten
 from aeframe.data import DataModule
 from aeframe.evaluation.card import Card
+from aeframe.monitoring.doctor.finding import Finding
 from aeframe.monitoring.doctor.suggestions import Override, first_valid
 
 BEGUN = 100
 """Optimizer steps after which results are judged."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Finding of a rule. seen: the symptom, with numbers and its first epoch. epoch: of the report.
-
-    remedy: the override to try, as typed, where one is valid for this run. longer: whether it is to
-    train longer.
-    """
-
-    rule: str
-    epoch: int
-    seen: str
-    remedy: str | None
-    longer: bool = False
-
-    def __str__(self) -> str:
-        return f"Doctor: {self.seen}." + (f" Try: {self.remedy}" if self.remedy else "")
-
-    def in_the_end(self, command: str | None) -> str:
-        """Format the finding for the end of training, with the whole command to try."""
-        return f"Doctor: {self.seen}." + (f" Try: {command}" if command else "")
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain data for JSON."""
-        return {"rule": self.rule, "epoch": self.epoch, "seen": self.seen, "try": self.remedy}
 
 
 @dataclass(frozen=True)
