@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from aeframe.core.errors import UserError
 from aeframe.core.late_imports import heavy_imports
 from aeframe.core.local_paths import expand_path
-from aeframe.runs.containers import without_bfloat16
+from aeframe.runs.containers import widen_bfloat16
 from aeframe.runs.model import Model
 from aeframe.runs.model_file import load
 
@@ -72,11 +72,11 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         from pytorch_lightning.utilities.seed import isolate_rng
 
         from aeframe.core.signals import Interrupted
-        from aeframe.runs.folder import held, holds_run
+        from aeframe.runs.folder import find_result, has_run
 
         if isinstance(self.overrides, str):
             raise ValueError(f"overrides={self.overrides!r}: give a list, [{self.overrides!r}]")
-        given = without_bfloat16(X)
+        given = widen_bfloat16(X)
         x = validate_data(
             self, given, dtype=np.float64, ensure_min_samples=FEWEST, ensure_min_features=2
         )
@@ -86,7 +86,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             )
         except UserError as error:
             raise ValueError(str(error)) from error
-        if folder is not None and (name := "a run" if holds_run(folder) else held(folder)):
+        if folder is not None and (name := "a run" if has_run(folder) else find_result(folder)):
             raise ValueError(f"folder={folder}: holds {name} already; give another, or None")
         output = io.StringIO()
         with TemporaryDirectory() as scratch, isolate_rng(include_cuda=False):
@@ -135,7 +135,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
 
     def _check(self, given: Any) -> np.ndarray:
         check_is_fitted(self)
-        x = without_bfloat16(given)
+        x = widen_bfloat16(given)
         return self._reshape(validate_data(self, x, dtype=np.float64, reset=False))
 
     def _reshape(self, x: np.ndarray) -> np.ndarray:

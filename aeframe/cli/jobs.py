@@ -56,10 +56,10 @@ class Jobs:
             return node, None
         with heavy_imports():
             from aeframe.config.override_words import AUTOMATIC
-            from aeframe.runs.checkpoint import saved_in
+            from aeframe.runs.checkpoint import read_checkpoint
             from aeframe.training.resume import configuration as resume
 
-        saved = saved_in(folder)
+        saved = read_checkpoint(folder)
         if saved is None:
             self._begin_anew(node, folder, words)
             return node, None
@@ -67,18 +67,18 @@ class Jobs:
         if node["resume"] in AUTOMATIC:
             resume.check_same(saved, node)
         else:
-            node = resume.with_overrides(saved, self.command.overrides, node)
+            node = resume.apply_overrides(saved, self.command.overrides, node)
         resume.check_length(saved, node)
         resume.check_time(saved, node)
         return node, saved
 
     def _begin_anew(self, node: Any, folder: Path, words: Sequence[str]) -> None:
         """Raise ConfigError if the folder, which has no last checkpoint, holds another run."""
-        from aeframe.runs.checkpoint import saved_in
+        from aeframe.runs.checkpoint import read_checkpoint
         from aeframe.runs.layout import BEST
         from aeframe.training.resume.configuration import check_same
 
-        if (best := saved_in(folder, BEST)) is not None:
+        if (best := read_checkpoint(folder, BEST)) is not None:
             check_same(best, _restore_choices(best, node, words))
 
     def build_end(self, end: Interrupted | KeyboardInterrupt) -> BaseException:
@@ -197,10 +197,10 @@ class Jobs:
 
 def _restore_choices(saved: Any, node: Any, words: Sequence[str]) -> Any:
     """Restore the choices of parts and defaults that were made when the run began."""
-    from aeframe.training.resume.configuration import keeping_metric
-    from aeframe.training.resume.older_defaults import with_own_defaults
+    from aeframe.training.resume.configuration import keep_metric
+    from aeframe.training.resume.older_defaults import keep_own_defaults
 
-    return with_own_defaults(saved, words, keeping_metric(saved, node))
+    return keep_own_defaults(saved, words, keep_metric(saved, node))
 
 
 def _write_configuration(cfg: Any, folder: Path) -> None:

@@ -51,10 +51,10 @@ class Likeness:
     rank: int = 0
     held_out: int = 0
 
-    def findings(self, psnr: Floats, bits: Floats) -> list[Finding]:
+    def list_findings(self, psnr: Floats, bits: Floats) -> list[Finding]:
         """Find samples unlike the training data: first single ones, then groups. psnr, bits: [n]."""
         found = [
-            Finding(np.array([i]), self._of_one(float(psnr[i]), float(bits[i])))
+            Finding(np.array([i]), self._describe_one(float(psnr[i]), float(bits[i])))
             for i in np.flatnonzero((psnr < self.limit) | (bits > self.most_bits))
         ]
         if not self.held_out:
@@ -63,7 +63,7 @@ class Likeness:
             end = min(start + GROUP, len(psnr))
             bad, dear = psnr[start:end] < self.low_psnr, bits[start:end] > self.high_bits
             for count, doing in ((bad.sum(), "have a lower PSNR"), (dear.sum(), "need more bits")):
-                if self.chance(int(count), end - start) < CHANCE:
+                if self.compute_chance(int(count), end - start) < CHANCE:
                     what = (
                         f"{count:,} of these {end - start:,} {doing} than {1 - SHARE:.0%} of the"
                         " held-out samples, too many for data like the training data"
@@ -71,13 +71,13 @@ class Likeness:
                     found.append(Finding(np.arange(start, end), what))
         return found
 
-    def _of_one(self, psnr: float, bits: float) -> str:
+    def _describe_one(self, psnr: float, bits: float) -> str:
         like = "data like the training data"
         if psnr < self.limit:
             return f"has a PSNR of {psnr:.1f} dB, {like} has more than {self.limit:.1f} dB"
         return f"needs {bits:.0f} bits, {like} at most {self.most_bits:.0f}"
 
-    def chance(self, count: int, samples: int) -> float:
+    def compute_chance(self, count: int, samples: int) -> float:
         """Compute the probability that `count` or more samples exceed the TOLERANCE * rank-th held-out one.
 
         It holds for samples of the same distribution, whatever it is: the number beyond an order statistic
@@ -85,20 +85,20 @@ class Likeness:
         """
         rank = min(TOLERANCE * self.rank, self.held_out)
         rest = self.held_out - rank + 1
-        whole = _log_beta(rank, rest)
+        whole = _compute_log_beta(rank, rest)
         return sum(
             math.exp(
                 math.lgamma(samples + 1)
                 - math.lgamma(j + 1)
                 - math.lgamma(samples - j + 1)
-                + _log_beta(j + rank, samples - j + rest)
+                + _compute_log_beta(j + rank, samples - j + rest)
                 - whole
             )
             for j in range(count, samples + 1)
         )
 
 
-def _log_beta(a: float, b: float) -> float:
+def _compute_log_beta(a: float, b: float) -> float:
     return math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
 
 

@@ -71,11 +71,11 @@ class Packer:
         Raises DamagedError if the decoded codes differ.
         """
         if self.codec.any_size:
-            return self._photograph(x)
+            return self._pack_photograph(x)
         codes = self.codec.codes(x)
         psnr = self.codec.psnr(x, self.codec.samples(codes))
         bits = count_bits(self.codec.tables, codes)
-        findings = self.likeness.findings(psnr, bits)
+        findings = self.likeness.list_findings(psnr, bits)
         unlike = _find_places(findings)
         sections, kept = [], np.ones(len(x), bool)
         if len(unlike) and self.on_unlike == "lossless":
@@ -89,11 +89,11 @@ class Packer:
         sections.append(Section(Kind.CODED, len(x), stream))
         return Packed(sections, psnr, float(bits[kept].sum(dtype=np.float64)), findings)
 
-    def _photograph(self, x: Samples) -> Packed:
+    def _pack_photograph(self, x: Samples) -> Packed:
         """Pack one image, [1, colors, H, W]."""
         (image,) = x
         payload, bits, psnr = photographs.pack(self.codec, image)
-        findings = self.likeness.findings(psnr, np.array([bits]))
+        findings = self.likeness.list_findings(psnr, np.array([bits]))
         if not findings or self.on_unlike != "lossless":
             return Packed([Section(Kind.CODED, 1, payload)], psnr, bits, findings)
         raw = Section(Kind.STORED, 1, photographs.store_image(image))

@@ -24,7 +24,7 @@ from aeframe.codec.entropy.fitting import estimate_bits
 from aeframe.codec.entropy.tables import FARTHEST, Codes, Tables
 from aeframe.codec.tiles import decode_image, encode_image, get_decoder
 from aeframe.core.errors import UserError
-from aeframe.runs.sample_arrays import as_stored
+from aeframe.runs.sample_arrays import convert_to_stored
 
 SIZE, LENGTH = struct.Struct("<II"), struct.Struct("<I")
 BAND = 2**12  # positions that are coded together
@@ -77,7 +77,7 @@ def restore_image(codec: Codec, codes: Codes, height: int, width: int) -> Sample
     net, data = codec.model.net, codec.model.description.data
     code = (codes.T * codec.step).astype(np.float32)
     code = code.reshape(-1, *get_decoder(net).positions(height, width))
-    return decode_image(net, code, height, width, lambda raw: as_stored(raw, data))
+    return decode_image(net, code, height, width, lambda raw: convert_to_stored(raw, data))
 
 
 def compute_error(codec: Codec, image: Samples, back: Samples) -> NDArray[np.float64]:

@@ -73,7 +73,7 @@ def _is_more(wanted: Any, done: int | None) -> bool:
     return done is None or not isinstance(wanted, int) or wanted > done
 
 
-def saved_in(folder: Path, name: str = LAST) -> Saved | None:
+def read_checkpoint(folder: Path, name: str = LAST) -> Saved | None:
     """Read a checkpoint in a run's folder, or None where none was written yet.
 
     Nothing that the file names is imported or called. Raises UserError for a file that is not
@@ -82,17 +82,19 @@ def saved_in(folder: Path, name: str = LAST) -> Saved | None:
     file = folder / CHECKPOINTS / name
     if not os.path.lexists(file):
         return None
-    stamp = stamp_of(file)
-    state = state_in(file)
+    stamp = get_stamp(file)
+    state = load_state(file)
     node, epoch, steps = (state.get(k) for k in ("hyper_parameters", "epoch", "global_step"))
     if not (isinstance(node, dict) and is_count(epoch) and is_count(steps)):
-        raise unreadable_checkpoint(file)
+        raise build_checkpoint_error(file)
     if (what := explain_not_plain(node)) is not None:
         raise UserError(f"{file}: the configuration", what, LEFT)
-    return Saved(folder, file, with_present_names(node), epoch, steps, _value(folder, steps), stamp)
+    return Saved(
+        folder, file, with_present_names(node), epoch, steps, _read_value(folder, steps), stamp
+    )
 
 
-def stamp_of(file: Path) -> Stamp | None:
+def get_stamp(file: Path) -> Stamp | None:
     """Return the identity of a file, which changes when it is replaced; None without a file."""
     try:
         seen = file.stat()
@@ -101,26 +103,26 @@ def stamp_of(file: Path) -> Stamp | None:
     return seen.st_ino, seen.st_ctime_ns, seen.st_mtime_ns, seen.st_size
 
 
-def good_before(folder: Path, step: int, tried: Collection[int]) -> Saved | None:
+def find_good_checkpoint(folder: Path, step: int, tried: Collection[int]) -> Saved | None:
     """Find the newest checkpoint from which to retry training that diverged at a step; None for the
     beginning.
 
     tried: the steps of checkpoints that were retried before.
     """
-    return next((s for s in _kept(folder) if s.steps < step and s.steps not in tried), None)
+    return next((s for s in _read_kept(folder) if s.steps < step and s.steps not in tried), None)
 
 
-def gone_back_to(folder: Path, tried: Sequence[int]) -> Saved | None:
+def find_retried_checkpoint(folder: Path, tried: Sequence[int]) -> Saved | None:
     """Find the checkpoint of the last retry; None for the beginning."""
-    return next((saved for saved in _kept(folder) if saved.steps == tried[-1]), None)
+    return next((saved for saved in _read_kept(folder) if saved.steps == tried[-1]), None)
 
 
-def _kept(folder: Path) -> Iterator[Saved]:
-    found = (saved_in(folder, name) for name in (LAST, PREVIOUS))
+def _read_kept(folder: Path) -> Iterator[Saved]:
+    found = (read_checkpoint(folder, name) for name in (LAST, PREVIOUS))
     return (saved for saved in found if saved is not None)
 
 
-def tried_in(folder: Path) -> tuple[int, ...]:
+def read_tried_steps(folder: Path) -> tuple[int, ...]:
     """Read the steps of all checkpoints that a run went back to, from its folder."""
     try:
         tried = json.loads(read_text(folder / DIVERGED, LONGEST))["went_back_to"]
@@ -130,7 +132,7 @@ def tried_in(folder: Path) -> tuple[int, ...]:
     return tuple(tried) if known else ()
 
 
-def state_in(file: Path) -> dict[str, Any]:
+def load_state(file: Path) -> dict[str, Any]:
     """Load a checkpoint: tensors and plain data alone. Raises UserError."""
     try:
         require_regular(file)
@@ -138,25 +140,25 @@ def state_in(file: Path) -> dict[str, Any]:
             file
         ) as archive:  # torch does not compress: a small file cannot expand to a large one
             if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
-                raise unreadable_checkpoint(file)
+                raise build_checkpoint_error(file)
             if archive.testzip() is not None:  # torch does not verify checksums
-                raise unreadable_checkpoint(file)
+                raise build_checkpoint_error(file)
         state = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
     except UserError:
         raise
     except Exception as error:  # a broken file raises many kinds
-        raise unreadable_checkpoint(file) from error
+        raise build_checkpoint_error(file) from error
     if not isinstance(state, dict):
-        raise unreadable_checkpoint(file)
+        raise build_checkpoint_error(file)
     return state
 
 
-def unreadable_checkpoint(file: Path) -> UserError:
+def build_checkpoint_error(file: Path) -> UserError:
     """Build the error for a file that is not a checkpoint."""
     return UserError(str(file), "is not a checkpoint of aeframe, or is damaged", LEFT)
 
 
-def _value(folder: Path, steps: int) -> float | None:
+def _read_value(folder: Path, steps: int) -> float | None:
     """Read the result of a run that has finished and was not trained further since."""
     try:
         found = json.loads(read_text(folder / "evaluation.json", LONGEST))

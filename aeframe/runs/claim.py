@@ -8,13 +8,13 @@ from pathlib import Path
 
 from aeframe.core.errors import UserError
 from aeframe.core.process import is_first_process
-from aeframe.runs.checkpoint import Saved, stamp_of
-from aeframe.runs.folder import locked, used
+from aeframe.runs.checkpoint import Saved, get_stamp
+from aeframe.runs.folder import build_used_error, lock_folder
 from aeframe.runs.layout import CHECKPOINTS, LAST
 
 
 @contextmanager
-def claimed(folder: Path, goes_on: bool, saved: Saved | None) -> Iterator[None]:
+def claim_folder(folder: Path, goes_on: bool, saved: Saved | None) -> Iterator[None]:
     """Reserve the folder for this run. Raises UserError where it belongs to another run or is in
     use.
 
@@ -25,12 +25,12 @@ def claimed(folder: Path, goes_on: bool, saved: Saved | None) -> Iterator[None]:
         yield
         return
     checkpoints = folder / CHECKPOINTS
-    with locked(folder):
+    with lock_folder(folder):
         try:
             checkpoints.mkdir(exist_ok=goes_on)
         except FileExistsError:
-            raise used(f"hydra.run.dir={folder}") from None
-        if goes_on and stamp_of(checkpoints / LAST) != (saved.stamp if saved else None):
+            raise build_used_error(f"hydra.run.dir={folder}") from None
+        if goes_on and get_stamp(checkpoints / LAST) != (saved.stamp if saved else None):
             what = "another process trained in it since this one looked"
             raise UserError(f"hydra.run.dir={folder}", what, "Start the command again.")
         try:

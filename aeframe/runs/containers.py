@@ -14,7 +14,7 @@ from aeframe.core.errors import UserError, describe_error
 TAKEN = "Give an array, a tensor, a DataFrame, a list of them, or an iterator over batches."
 
 
-def as_array(x: Any, shape: tuple[int, ...], where: str) -> np.ndarray | Tensor | None:
+def convert_to_array(x: Any, shape: tuple[int, ...], where: str) -> np.ndarray | Tensor | None:
     """Bring samples of `shape` into one array or tensor; None for an iterator, which is read later.
 
     Lists and tuples hold samples, which are stacked, or batches, which are joined. where: for messages.
@@ -25,13 +25,13 @@ def as_array(x: Any, shape: tuple[int, ...], where: str) -> np.ndarray | Tensor 
     if isinstance(x, Iterator):
         return None
     if isinstance(x, Sequence) and not isinstance(x, str | bytes):
-        return _joined(list(x), shape, where)
+        return _join(list(x), shape, where)
     if _is_array_like(x):
-        return _numbers(x, where)
-    raise UserError(where, f"is {type(x).__name__}, not samples", _remedy(x, where))
+        return _convert_to_numbers(x, where)
+    raise UserError(where, f"is {type(x).__name__}, not samples", _choose_remedy(x, where))
 
 
-def without_bfloat16(x: Any) -> Any:
+def widen_bfloat16(x: Any) -> Any:
     """Bring a tensor or an array of bfloat16, which NumPy lacks, to float32; leave all else as it is."""
     if isinstance(x, Tensor):
         return x.detach().float() if x.dtype == torch.bfloat16 else x
@@ -40,16 +40,16 @@ def without_bfloat16(x: Any) -> Any:
     return x
 
 
-def _joined(parts: list[Any], shape: tuple[int, ...], where: str) -> np.ndarray | Tensor:
+def _join(parts: list[Any], shape: tuple[int, ...], where: str) -> np.ndarray | Tensor:
     if not parts:
         raise UserError(where, "holds no samples", "Give at least one.")
     if not any(_is_array_like(part) for part in parts):
-        return _numbers(parts, where)  # lists of numbers
+        return _convert_to_numbers(parts, where)  # lists of numbers
     batches = _are_batches(tuple(np.shape(parts[0])), shape)
     try:
         if all(isinstance(part, Tensor) for part in parts):
             return torch.cat(parts) if batches else torch.stack(parts)
-        arrays = [_numbers(part, where) for part in parts]
+        arrays = [_convert_to_numbers(part, where) for part in parts]
         return np.concatenate(arrays) if batches else np.stack(arrays)
     except (ValueError, RuntimeError) as error:  # different shapes or devices
         what = f"holds samples that do not fit together ({describe_error(error).rstrip('.')})"
@@ -67,10 +67,10 @@ def _is_array_like(x: Any) -> bool:
     return any(hasattr(x, name) for name in ("__array__", "__array_interface__"))
 
 
-def _numbers(x: Any, where: str) -> np.ndarray:
+def _convert_to_numbers(x: Any, where: str) -> np.ndarray:
     """Convert to numbers as NumPy does; columns of several types become floats."""
     try:
-        x = without_bfloat16(x)
+        x = widen_bfloat16(x)
         found = np.asarray(x.detach().cpu() if isinstance(x, Tensor) else x)
         return found.astype(np.float64) if found.dtype == object else found
     except (TypeError, ValueError, RuntimeError) as error:
@@ -80,7 +80,7 @@ def _numbers(x: Any, where: str) -> np.ndarray:
         ) from error
 
 
-def _remedy(x: Any, where: str) -> str:
+def _choose_remedy(x: Any, where: str) -> str:
     if isinstance(x, str | bytes):
         return "Load the file first, e.g. with numpy.load."
     if hasattr(x, "toarray"):  # SciPy's sparse matrices

@@ -61,7 +61,7 @@ class Description:
     versions: dict[str, str] = field(default_factory=dict)
     identity: str = ""
 
-    def identified(self, weights: Mapping[str, Tensor]) -> Description:
+    def add_identity(self, weights: Mapping[str, Tensor]) -> Description:
         """Return a copy with the identity of these weights."""
         function = {key: self.config.get(key) for key in MADE}
         written = as_mapping(self.config.get("dataset")).get("normalization")
@@ -77,7 +77,7 @@ class Description:
             digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
         return replace(self, identity=digest.hexdigest())
 
-    def text(self) -> str:
+    def to_json(self) -> str:
         """Format the description as JSON."""
         return format_json(
             {
@@ -94,7 +94,7 @@ class Description:
         )
 
 
-def versions() -> dict[str, str]:
+def list_versions() -> dict[str, str]:
     """Return the versions of aeframe, torch and Python."""
     return {
         "aeframe": __version__,
@@ -103,7 +103,7 @@ def versions() -> dict[str, str]:
     }
 
 
-def described(text: str) -> Description:
+def parse_description(text: str) -> Description:
     """Parse a description. Raises ForeignError for text that aeframe did not write."""
     if len(text) > LARGEST:
         raise ForeignError("it is far too large")
@@ -126,17 +126,17 @@ def described(text: str) -> Description:
     if not isinstance(identity, str):
         raise ForeignError("identity is no text")
     return Description(
-        configuration(config),
-        data_of(given.get("data")),
+        parse_configuration(config),
+        parse_data(given.get("data")),
         part,
-        {name: float(v) for name, v in _table(given.get("metrics"), "metrics", int | float)},
+        {name: float(v) for name, v in _parse_table(given.get("metrics"), "metrics", int | float)},
         tuple(map(float, scores)),
-        dict(_table(given.get("versions"), "versions", str)),
+        dict(_parse_table(given.get("versions"), "versions", str)),
         identity,
     )
 
 
-def configuration(given: Any) -> dict[str, Any]:
+def parse_configuration(given: Any) -> dict[str, Any]:
     """Check a saved configuration, which must be plain data. Raises ForeignError."""
     if not isinstance(given, dict):
         raise ForeignError("the configuration is no mapping")
@@ -145,7 +145,7 @@ def configuration(given: Any) -> dict[str, Any]:
     return with_present_names(given)
 
 
-def data_of(given: Any) -> DataSpec:
+def parse_data(given: Any) -> DataSpec:
     """Parse the description of the data. Raises ForeignError."""
     data = as_mapping(given)
     shape, samples, classes = data.get("shape"), data.get("samples"), data.get("classes")
@@ -159,7 +159,7 @@ def data_of(given: Any) -> DataSpec:
         raise ForeignError("data.samples is no count")
     if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
         raise ForeignError("data.classes are no names")
-    low, high = _range([data.get("low"), data.get("high")], "data.low and data.high")
+    low, high = _parse_range([data.get("low"), data.get("high")], "data.low and data.high")
     extent = data.get("extent")
     stored, seen = data.get("stored"), data.get("seen")
     normalization = data.get("normalization")
@@ -170,19 +170,19 @@ def data_of(given: Any) -> DataSpec:
         low=low,
         high=high,
         samples=samples,
-        extent=(-math.inf, math.inf) if extent is None else _range(extent, "data.extent"),
+        extent=(-math.inf, math.inf) if extent is None else _parse_range(extent, "data.extent"),
         dtype=DTYPES[data["dtype"]],
-        stored=None if stored is None else _range(stored, "data.stored"),
+        stored=None if stored is None else _parse_range(stored, "data.stored"),
         classes=tuple(classes),
         normalization=normalization,
-        seen=None if seen is None else _range(seen, "data.seen", apart=True),
+        seen=None if seen is None else _parse_range(seen, "data.seen", apart=True),
         levels=None
         if data.get("levels") is None
-        else _range(data["levels"], "data.levels", apart=True),
+        else _parse_range(data["levels"], "data.levels", apart=True),
     )
 
 
-def _range(given: Any, where: str, *, apart: bool = False) -> tuple[float, float]:
+def _parse_range(given: Any, where: str, *, apart: bool = False) -> tuple[float, float]:
     """Parse two numbers. apart: the second must be larger."""
     if not isinstance(given, list) or len(given) != 2 or not all(map(_is_number, given)):
         raise ForeignError(f"{where} are no two numbers")
@@ -199,7 +199,7 @@ def _is_number(value: Any) -> bool:
     return abs(value) < 2**1000  # also of integers, which have any length in JSON
 
 
-def _table(given: Any, where: str, kind: Any) -> list[tuple[str, Any]]:
+def _parse_table(given: Any, where: str, kind: Any) -> list[tuple[str, Any]]:
     if not isinstance(given, dict) or not all(isinstance(v, kind) for v in given.values()):
         raise ForeignError(f"{where} are not what they should be")
     if kind is not str and not all(map(_is_number, given.values())):

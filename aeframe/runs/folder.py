@@ -17,47 +17,47 @@ def refuse_used(folder: Path, goes_on: bool) -> None:
     goes_on: whether the folder may hold this run already, if that is not in progress.
     """
     where = f"hydra.run.dir={folder}"
-    if holds_run(folder):
+    if has_run(folder):
         if not goes_on:
-            raise used(where)
-    elif (name := held(folder)) is not None:
+            raise build_used_error(where)
+    elif (name := find_result(folder)) is not None:
         what = f"holds {name} already, which a run would overwrite"
         raise UserError(where, what, "Write another folder.")
     if folder.is_dir() and not os.access(folder, os.W_OK | os.X_OK):
         where, what = str(folder), "may not be written into"
         raise UserError(where, what, "Copy the run." if goes_on else "Write another folder.")
     if (folder / LOCK).exists():
-        with locked(folder):
+        with lock_folder(folder):
             pass
 
 
-def holds_run(folder: Path) -> bool:
+def has_run(folder: Path) -> bool:
     """Check whether a run was started in a folder."""
     return (folder / "checkpoints").exists() or any(folder.glob("events.out.tfevents.*"))
 
 
 def refuse_run(folder: Path) -> None:
     """Raise UserError where a sweep cannot use this folder, because a run is in it."""
-    if holds_run(folder) and not (folder / "multirun.yaml").exists():
+    if has_run(folder) and not (folder / "multirun.yaml").exists():
         what = "holds a run, and a sweep has a folder of its own"
         raise UserError(f"hydra.sweep.dir={folder}", what, "Write another folder.")
 
 
-def held(folder: Path) -> str | None:
+def find_result(folder: Path) -> str | None:
     """Find the first result that a run would overwrite in a folder without a run, such as an
     exported model.
     """
     return next((name for name in RESULTS if (folder / name).exists()), None)
 
 
-def used(where: str) -> UserError:
+def build_used_error(where: str) -> UserError:
     """Build the error for a folder that holds a run."""
     remedy = "Write resume=auto to continue it, choose another folder, or delete it."
     return UserError(where, "holds a run already", remedy)
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def lock_folder(folder: Path) -> Iterator[None]:
     """Lock the folder for this process. Raises UserError where another process holds the lock."""
     import fcntl
 

@@ -12,7 +12,7 @@ from itertools import chain
 from pathlib import Path
 
 from aeframe.core.errors import UserError
-from aeframe.runs.folder import locked
+from aeframe.runs.folder import lock_folder
 from aeframe.runs.folder_guide import GUIDE
 
 FOLDERS = (".hydra", "checkpoints", "projector")
@@ -40,17 +40,17 @@ def refuse_foreign(folder: Path) -> None:
     A link could lead writing, cutting or deleting out of the folder; reading a pipe would never
     end.
     """
-    for path, is_right, kind in _places(folder):
+    for path, is_right, kind in _list_places(folder):
         try:
             seen = os.lstat(path)
         except OSError:  # it cannot be written either
             continue
         if not is_right(seen.st_mode):
             found = "a link" if stat.S_ISLNK(seen.st_mode) else f"no {kind}"
-            raise _foreign(path, f"is {found}, and a run needs a {kind} of its own here")
+            raise _build_error(path, f"is {found}, and a run needs a {kind} of its own here")
         # a run links two of its checkpoints, and writes to neither
         if kind == "file" and seen.st_nlink > 1 and path.parent.name != "checkpoints":
-            raise _foreign(
+            raise _build_error(
                 path, "has a second name elsewhere (a hard link), and a run writes to it"
             )
 
@@ -63,7 +63,7 @@ def refuse_foreign_sweep(folder: Path) -> None:
         above = files if Path(path) == folder else []  # a job's own files were checked
         for job in (Path(path) / name for name in [*folders, *above]):
             if job.is_symlink():
-                raise _foreign(job, "is a link, where a sweep has folders of its own")
+                raise _build_error(job, "is a link, where a sweep has folders of its own")
 
 
 class Beginning:
@@ -77,26 +77,26 @@ class Beginning:
     def restore(self) -> None:
         """Delete what the run itself has written, so that a corrected run can use the folder."""
         with suppress(OSError, UserError):  # another process is at work in it
-            with locked(self.folder):
+            with lock_folder(self.folder):
                 if (self.folder / "checkpoints").exists():
                     return
                 for path in self.folder.iterdir():
-                    if path.name not in self.names and _is_a_runs(path.name):
+                    if path.name not in self.names and _is_own_file(path.name):
                         shutil.rmtree(path) if path.is_dir() else path.unlink()
             for path in self.made:
                 path.rmdir()
 
 
-def _is_a_runs(name: str) -> bool:
+def _is_own_file(name: str) -> bool:
     """Check whether a run writes a file or folder of this name."""
     return name in (*FOLDERS, *FILES) or any(fnmatch(name, pattern) for pattern in PATTERNS)
 
 
-def _foreign(path: Path, what: str) -> UserError:
+def _build_error(path: Path, what: str) -> UserError:
     return UserError(str(path), what, "Put a copy in its place, or use another folder.")
 
 
-def _places(folder: Path) -> Iterator[tuple[Path, Callable[[int], bool], str]]:
+def _list_places(folder: Path) -> Iterator[tuple[Path, Callable[[int], bool], str]]:
     for name in FOLDERS:
         yield folder / name, stat.S_ISDIR, "folder"
     found = chain.from_iterable(folder.glob(pattern) for pattern in PATTERNS)

@@ -15,17 +15,17 @@ from torch import Tensor
 from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.errors import UserError
 from aeframe.core.noise import Noise
-from aeframe.runs.containers import TAKEN, as_array
+from aeframe.runs.containers import TAKEN, convert_to_array
 from aeframe.runs.description import Description
 from aeframe.runs.sample_arrays import (
     Array,
-    as_stored,
+    add_channels,
     check_codes,
     check_shape,
     check_values,
-    from_row,
-    rows,
-    with_channels,
+    convert_to_rows,
+    convert_to_stored,
+    offset_rows,
 )
 
 
@@ -102,7 +102,7 @@ class Model:
     def encode(self, x: ArrayLike) -> np.ndarray: ...
     def encode(self, x: Any) -> Any:
         """Encode samples [N, *shape] to codes [N, latent_dim]; to the means in a variational model."""
-        return self._each(x, self.shape, self._codes, "x")
+        return self._map_samples(x, self.shape, self._encode, "x")
 
     @overload
     def decode(self, z: Array | Sequence[Array]) -> Array: ...
@@ -116,7 +116,7 @@ class Model:
         Images of bytes are rounded to bytes.
         """
         self.require_decoder("decode")
-        return self._each(z, (self.latent_dim,), self._decoded, "z")
+        return self._map_samples(z, (self.latent_dim,), self._decode, "z")
 
     @overload
     def reconstruct(self, x: Array | Sequence[Array]) -> Array: ...
@@ -127,7 +127,7 @@ class Model:
     def reconstruct(self, x: Any) -> Any:
         """Encode and decode samples [N, *shape]; their layout stays, and units are those of `decode`."""
         self.require_decoder("reconstruct")
-        return self._each(x, self.shape, self._reconstructed, "x")
+        return self._map_samples(x, self.shape, self._reconstruct, "x")
 
     @overload
     def score(self, x: Array | Sequence[Array]) -> Array: ...
@@ -141,7 +141,7 @@ class Model:
         The mean over the test split is metrics["mse"].
         """
         self.require_decoder("score")
-        return self._each(x, self.shape, self._scores, "x")
+        return self._map_samples(x, self.shape, self._score, "x")
 
     def sample(self, n: int, seed: int = 0) -> np.ndarray:
         """Draw n new samples [n, *shape], the means of codes from the prior of a variational model.
@@ -171,23 +171,26 @@ class Model:
             raise UserError(f"percentile={percentile:g}", "is not of 0 to 100")
         return float(np.interp(percentile, np.linspace(0, 100, len(scores)), scores))
 
-    def _each(
+    def _map_samples(
         self, x: Any, shape: tuple[int, ...], function: Callable[[Tensor], Tensor], where: str
     ) -> Any:
-        given = as_array(x, shape, where)
+        given = convert_to_array(x, shape, where)
         if given is None:
-            return (self._each(part, shape, function, where) for part in self._batches(x, where))
-        return self._whole(given, shape, function, where)
+            return (
+                self._map_samples(part, shape, function, where)
+                for part in self._read_batches(x, where)
+            )
+        return self._map_array(given, shape, function, where)
 
     @staticmethod
-    def _batches(x: Iterator[Any], where: str) -> Iterator[Any]:
+    def _read_batches(x: Iterator[Any], where: str) -> Iterator[Any]:
         for part in x:
             if isinstance(part, Iterator):
                 raise UserError(where, "is an iterator over iterators", TAKEN)
             yield part
 
     @torch.inference_mode()
-    def _whole(
+    def _map_array(
         self,
         x: np.ndarray | Tensor,
         shape: tuple[int, ...],
@@ -195,12 +198,12 @@ class Model:
         where: str,
     ) -> np.ndarray | Tensor:
         """Compute the results of one array, batch_size rows at a time."""
-        given, laid_out = with_channels(rows(x, where), shape)
+        given, laid_out = add_channels(convert_to_rows(x, where), shape)
         check_shape(tuple(given.shape), shape, where)
         made: Tensor | None = None
         for start in range(0, len(given), self.batch_size):
             part = given[start : start + self.batch_size].contiguous()
-            with from_row(start):
+            with offset_rows(start):
                 result = function(part)
             if made is None:  # for all rows at once, to save memory
                 made = torch.empty(
@@ -212,34 +215,34 @@ class Model:
             made = laid_out(made)
         return made.numpy() if isinstance(x, np.ndarray) else made
 
-    def _codes(self, x: Tensor) -> Tensor:
-        return self.net.encode(self._normalised(x)).value
+    def _encode(self, x: Tensor) -> Tensor:
+        return self.net.encode(self._normalise(x)).value
 
-    def _decoded(self, z: Tensor) -> Tensor:
+    def _decode(self, z: Tensor) -> Tensor:
         check_codes(z, "z")
         z = z.to(self.device, self.net.normalization.scale.dtype)
-        return self._stored(self.net.model.reconstruct(z))
+        return self._convert_to_stored(self.net.model.reconstruct(z))
 
-    def _reconstructed(self, x: Tensor) -> Tensor:
-        return self._stored(self.net.reconstruct(self._normalised(x)))
+    def _reconstruct(self, x: Tensor) -> Tensor:
+        return self._convert_to_stored(self.net.reconstruct(self._normalise(x)))
 
-    def _scores(self, x: Tensor) -> Tensor:
-        target = self._normalised(x)
+    def _score(self, x: Tensor) -> Tensor:
+        target = self._normalise(x)
         return (self.net.reconstruct(target) - target).square().flatten(1).mean(1)
 
-    def _normalised(self, x: Tensor) -> Tensor:
+    def _normalise(self, x: Tensor) -> Tensor:
         check_values(x, self.description.data, "x")
         return self.net.normalization(x.to(self.device))
 
-    def _stored(self, x: Tensor) -> Tensor:
-        return as_stored(self.net.normalization.inverse(x), self.description.data)
+    def _convert_to_stored(self, x: Tensor) -> Tensor:
+        return convert_to_stored(self.net.normalization.inverse(x), self.description.data)
 
     def encoder(self) -> Model:
         """Return the encoder alone."""
         net = deepcopy(self.net)
         del net.model.decoder
         description = replace(self.description, part="encoder")
-        return Model(net, description.identified(net.state_dict()), self.batch_size)
+        return Model(net, description.add_identity(net.state_dict()), self.batch_size)
 
     def require_decoder(self, what: str) -> None:
         """Raise UserError where only the encoder is present. what: the operation that needs the

@@ -20,18 +20,18 @@ from aeframe.core.local_paths import expand_path
 from aeframe.core.regular_files import require_regular
 from aeframe.data import DataModule
 from aeframe.data.source import Share
-from aeframe.runs.checkpoint import state_in
+from aeframe.runs.checkpoint import load_state
 from aeframe.runs.description import (
     Description,
     ForeignError,
-    configuration,
-    data_of,
-    described,
-    versions,
+    list_versions,
+    parse_configuration,
+    parse_data,
+    parse_description,
 )
 from aeframe.runs.layout import BEST, CHECKPOINTS, LAST, MODEL, NOTE
 from aeframe.runs.model import Model
-from aeframe.runs.saved_network import saved_net, take_weights
+from aeframe.runs.saved_network import build_saved_net, take_weights
 
 KEY = "aeframe"
 """Key of the description in the header."""
@@ -55,16 +55,16 @@ def load(
     aeframe's own parts, so that a stranger's file may be loaded. Raises UserError, with what to do, where
     there is no such file, where it is no model of aeframe's or not whole, and where the device is not there.
     """
-    path = model_file(where)
-    target = _device(device)
+    path = find_model_file(where)
+    target = _parse_device(device)
     if batch_size < 1:
         raise UserError(f"batch_size={batch_size}", "must be at least 1")
     try:
-        read = _checkpoint if path.suffix == ".ckpt" else _artifact
+        read = _load_checkpoint if path.suffix == ".ckpt" else _load_artifact
         description, weights = read(path)
-        net = _net(description)
+        net = _build_net(description)
         take_weights(net, weights, str(path))
-        found = description.identified(weights)  # of the weights in the file
+        found = description.add_identity(weights)  # of the weights in the file
         if description.identity not in ("", found.identity):
             raise ForeignError("its weights are not those that were written")
     except ForeignError as error:
@@ -72,14 +72,14 @@ def load(
     return Model(net.to(target), found, batch_size)
 
 
-def _net(description: Description) -> ConstrainedAutoencoder:
+def _build_net(description: Description) -> ConstrainedAutoencoder:
     """Build the network without weights."""
     try:
-        net = saved_net(description.config, description.data)
+        net = build_saved_net(description.config, description.data)
     except ConfigError as error:
         raise ForeignError(shorten(error.problems[0]).rstrip(".")) from error
     if description.part == "encoder":
-        without_decoder(net)
+        delete_decoder(net)
     return net
 
 
@@ -95,8 +95,8 @@ def save(
         config=dict(config),
         data=data.spec,
         metrics=dict(metrics),
-        train_scores=_train_scores(net, data),
-        versions=versions(),
+        train_scores=_compute_train_scores(net, data),
+        versions=list_versions(),
     )
     write(folder, net, description)
 
@@ -109,20 +109,20 @@ def export(folder: Path, model: Model) -> None:
 def write(folder: Path, net: ConstrainedAutoencoder, description: Description) -> None:
     """Write a network and its description. Both files are complete, and the first alone is enough."""
     weights = {name: value.cpu().contiguous() for name, value in net.state_dict().items()}
-    text = description.identified(weights).text()
+    text = description.add_identity(weights).to_json()
     with write_atomically(folder / MODEL) as file:
         file.write(safetensors.torch.save(weights, {KEY: text}))
     with write_atomically(folder / NOTE) as file:
         file.write(f"{text}\n".encode())
 
 
-def without_decoder(net: ConstrainedAutoencoder) -> None:
+def delete_decoder(net: ConstrainedAutoencoder) -> None:
     """Delete the decoder."""
     del net.model.decoder
 
 
 @torch.inference_mode()
-def _train_scores(net: ConstrainedAutoencoder, data: DataModule) -> tuple[float, ...]:
+def _compute_train_scores(net: ConstrainedAutoencoder, data: DataModule) -> tuple[float, ...]:
     samples, device = data.splits["train"], net.normalization.scale.device
     spread = torch.linspace(
         0, len(samples) - 1, min(TRAIN_SCORES, len(samples)), dtype=torch.double
@@ -136,7 +136,7 @@ def _train_scores(net: ConstrainedAutoencoder, data: DataModule) -> tuple[float,
     return tuple(float(f"{score:.6g}") for score in found)
 
 
-def model_file(run: str | os.PathLike[str]) -> Path:
+def find_model_file(run: str | os.PathLike[str]) -> Path:
     """Find the file with the weights: in a run's folder, in an export, or the named file.
 
     Raises UserError where there is none.
@@ -159,7 +159,7 @@ def model_file(run: str | os.PathLike[str]) -> Path:
     return where
 
 
-def _device(device: str | torch.device) -> torch.device:
+def _parse_device(device: str | torch.device) -> torch.device:
     try:
         found = torch.zeros(1, device=device)
         found.cpu()  # fails for devices without memory, such as meta
@@ -169,12 +169,12 @@ def _device(device: str | torch.device) -> torch.device:
         raise UserError(f"device={device}", what, "Write cpu.") from error
 
 
-def _artifact(file: Path) -> tuple[Description, dict[str, Tensor]]:
+def _load_artifact(file: Path) -> tuple[Description, dict[str, Tensor]]:
     try:
         require_regular(file)
         with safetensors.safe_open(file, "pt") as opened:
             text = (opened.metadata() or {}).get(KEY, "")
-            description = described(text)
+            description = parse_description(text)
             weights = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
     except ForeignError:
         raise
@@ -185,13 +185,15 @@ def _artifact(file: Path) -> tuple[Description, dict[str, Tensor]]:
     return description, weights
 
 
-def _checkpoint(file: Path) -> tuple[Description, dict[str, Tensor]]:
-    state = state_in(file)
+def _load_checkpoint(file: Path) -> tuple[Description, dict[str, Tensor]]:
+    state = load_state(file)
     if "data" not in state:
         raise ForeignError("it does not say what it was trained on, as those of older versions")
     saved = state.get("state_dict")
     if not isinstance(saved, Mapping) or not all(isinstance(v, Tensor) for v in saved.values()):
         raise ForeignError("it holds no weights")
     weights = {str(k)[4:]: v for k, v in saved.items() if str(k).startswith("net.")}
-    description = Description(configuration(state.get("hyper_parameters")), data_of(state["data"]))
+    description = Description(
+        parse_configuration(state.get("hyper_parameters")), parse_data(state["data"])
+    )
     return description, weights

@@ -15,7 +15,7 @@ PATHS = ("root", "test_root", "path", "test_path")
 LARGEST = 2**20  # largest number of bytes of the file
 
 
-def started_in(run: Path) -> Path | None:
+def find_start_folder(run: Path) -> Path | None:
     """Read the folder where a run was started from Hydra's files. run: its folder, or a file in it.
 
     Returns None where it is unknown, as for an export.
@@ -33,7 +33,7 @@ def started_in(run: Path) -> Path | None:
     return None
 
 
-def with_data_found(node: dict[str, Any], run: Path) -> dict[str, Any]:
+def find_moved_data(node: dict[str, Any], run: Path) -> dict[str, Any]:
     """Replace data paths that do not exist here by those relative to where the run was started."""
     dataset = node.get("dataset")
     if not isinstance(dataset, dict):
@@ -44,7 +44,7 @@ def with_data_found(node: dict[str, Any], run: Path) -> dict[str, Any]:
         if isinstance(path := dataset.get(key), str)
         and not os.path.exists(os.path.expanduser(path))
     }
-    origin = started_in(run) if strays else None
+    origin = find_start_folder(run) if strays else None
     if origin is None:
         return node
     found = {key: str(origin / path) for key, path in strays.items() if (origin / path).exists()}

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from aeframe.core.errors import UserError, describe_error
 from aeframe.runs.model import Model
-from aeframe.runs.sample_arrays import as_stored
+from aeframe.runs.sample_arrays import convert_to_stored
 
 BATCHES = (1, 2, 5)  # batch sizes to compare
 RTOL, ATOL = 1e-4, 1e-5  # relative to a value, and to the largest value
@@ -41,7 +41,7 @@ class Decoder(nn.Module):
         self.net, self.data = model.net, model.description.data
 
     def forward(self, z: Tensor) -> Tensor:
-        return as_stored(self.raw(z), self.data)
+        return convert_to_stored(self.raw(z), self.data)
 
     def raw(self, z: Tensor) -> Tensor:
         """Decode without conversion to the stored type."""
@@ -64,14 +64,14 @@ def export_onnx(model: Model, folder: Path) -> None:
     """
     import onnxruntime
 
-    for name, part, given in parts(model):
+    for name, part, given in list_parts(model):
         file = folder / f"{name}.onnx"
-        with _translating("ONNX", name):
+        with _translate_errors("ONNX", name):
             torch.onnx.export(
                 part,
                 (given,),
                 file,
-                input_names=[_input(name)],
+                input_names=[_name_input(name)],
                 output_names=["z" if name == "encoder" else "x"],
                 dynamic_shapes=({0: torch.export.Dim("n")},),
                 dynamo=True,
@@ -88,20 +88,20 @@ def export_onnx(model: Model, folder: Path) -> None:
 
 def export_torch(model: Model, folder: Path) -> None:
     """Write encoder.pt2 and decoder.pt2 for torch.export.load, for any number of samples."""
-    for name, part, given in parts(model):
+    for name, part, given in list_parts(model):
         file = folder / f"{name}.pt2"
-        with _translating("torch.export", name):
+        with _translate_errors("torch.export", name):
             shapes = ({0: torch.export.Dim("n")},)
             torch.export.save(torch.export.export(part, (given,), dynamic_shapes=shapes), file)
             program = torch.export.load(file).module()
         _compare("torch.export", name, part, program, given)
 
 
-def _input(name: str) -> str:
+def _name_input(name: str) -> str:
     return "x" if name == "encoder" else "z"
 
 
-def parts(model: Model) -> Iterator[tuple[str, nn.Module, Tensor]]:
+def list_parts(model: Model) -> Iterator[tuple[str, nn.Module, Tensor]]:
     """Yield the encoder and the decoder, each with inputs to trace and compare it with."""
     net = deepcopy(model.net).cpu()
     model = Model(net, model.description, model.batch_size)
@@ -109,7 +109,7 @@ def parts(model: Model) -> Iterator[tuple[str, nn.Module, Tensor]]:
     generator = torch.Generator().manual_seed(0)
     uniform = torch.rand(max(BATCHES), *data.shape, generator=generator)
     x = uniform * (data.high - data.low) + data.low
-    x = as_stored(model.net.normalization.inverse(x), data)
+    x = convert_to_stored(model.net.normalization.inverse(x), data)
     yield "encoder", Encoder(model).eval(), x
     if model.description.part == "autoencoder":
         yield "decoder", Decoder(model).eval(), torch.clone(model.encode(x))
@@ -123,12 +123,12 @@ def _compare(kind: str, name: str, part: nn.Module, run: Run, given: Tensor) -> 
             wanted, found = part(x), run(x)
             exact = part.raw(x) if isinstance(part, Decoder) else wanted
         same = found.shape == wanted.shape and found.dtype == wanted.dtype
-        if not (same and near(found, wanted, exact)):
+        if not (same and is_near(found, wanted, exact)):
             what = f"what {kind} made of the {name} computes something else"
             raise UserError("export", what, "Use aeframe.load instead.")
 
 
-def near(found: Tensor, wanted: Tensor, exact: Tensor) -> bool:
+def is_near(found: Tensor, wanted: Tensor, exact: Tensor) -> bool:
     """Check whether values agree up to rounding.
 
     Whole numbers may differ by one where `exact`, the value before rounding, is close to halfway.
@@ -142,7 +142,7 @@ def near(found: Tensor, wanted: Tensor, exact: Tensor) -> bool:
 
 
 @contextmanager
-def _translating(kind: str, name: str) -> Iterator[None]:
+def _translate_errors(kind: str, name: str) -> Iterator[None]:
     """Translate the exceptions of an exporter into one line."""
     level = logging.root.manager.disable
     logging.disable(logging.ERROR)

@@ -28,7 +28,7 @@ class SampleError(UserError):
 
 
 @contextmanager
-def from_row(start: int) -> Iterator[None]:
+def offset_rows(start: int) -> Iterator[None]:
     """Offset the row numbers in errors."""
     try:
         yield
@@ -37,12 +37,12 @@ def from_row(start: int) -> Iterator[None]:
         raise SampleError(where, error.plain, error.remedy, start + error.row) from None
 
 
-def rows(x: np.ndarray | Tensor, where: str) -> Tensor:
+def convert_to_rows(x: np.ndarray | Tensor, where: str) -> Tensor:
     """Convert an array to a tensor, which shares its memory where torch can."""
     if isinstance(x, Tensor):
         return x.detach()
     if x.dtype.name == "bfloat16":  # of ml_dtypes
-        return rows(x.view(np.uint16), where).view(torch.bfloat16)
+        return convert_to_rows(x.view(np.uint16), where).view(torch.bfloat16)
     if x.dtype.kind not in "biuf" or x.dtype.itemsize > 8:
         remedy = "Give integers or floats of at most 64 bits."
         raise UserError(where, f"holds {x.dtype}, not numbers", remedy)
@@ -51,7 +51,7 @@ def rows(x: np.ndarray | Tensor, where: str) -> Tensor:
     return as_tensor(x)
 
 
-def with_channels(x: Tensor, shape: tuple[int, ...]) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+def add_channels(x: Tensor, shape: tuple[int, ...]) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
     """Convert images [N, H, W] or [N, H, W, C] to [N, C, H, W], and return a function that converts
     back.
 
@@ -88,23 +88,26 @@ def check_values(x: Tensor, data: DataSpec, where: str) -> None:
     """
     integers = not data.dtype.is_floating_point
     name, given = (str(dtype).removeprefix("torch.") for dtype in (data.dtype, x.dtype))
-    low, high = limits(data)
+    low, high = find_limits(data)
     remedy = f"Give them as the training data was, from {low:g} to {high:g}."
     if x.is_complex():
         raise UserError(where, f"holds {given}, and this model takes {name}", remedy)
     least, most = x.double().aminmax()  # NaN propagates to both
     if not bool(torch.isfinite(torch.stack((least, most)).float()).all()):
-        what, row = "holds NaN, infinity or more than float32 can", _first(~x.float().isfinite())
+        what, row = (
+            "holds NaN, infinity or more than float32 can",
+            _find_first(~x.float().isfinite()),
+        )
         raise SampleError(where, what, "Remove such samples, or replace the values.", row)
     if not integers:
         return
     if x.is_floating_point() and bool((odd := x != x.round()).any()):
-        row, value = _first(odd), x[odd][0]
+        row, value = _find_first(odd), x[odd][0]
         what = f"holds {given}, and this model takes {name}: {value:g} is no whole number,"
         raise SampleError(where, what, remedy, row)
     if float(least) < low or float(most) > high:
         what = f"holds values of {least:g} to {most:g}, and this model takes {low:g} to {high:g}: the first"
-        row = _first((x.double() < low) | (x.double() > high))
+        row = _find_first((x.double() < low) | (x.double() > high))
         raise SampleError(where, what, "Give the values as the training data was stored.", row)
 
 
@@ -114,15 +117,15 @@ def check_codes(z: Tensor, where: str) -> None:
         raise UserError(where, "holds complex numbers", "Give codes as encode makes them.")
     if bool((odd := ~z.isfinite()).any()):
         what = "holds values that are not finite"
-        raise SampleError(where, what, "Give codes as encode makes them.", _first(odd))
+        raise SampleError(where, what, "Give codes as encode makes them.", _find_first(odd))
 
 
-def _first(wrong: Tensor) -> int:
+def _find_first(wrong: Tensor) -> int:
     """Return the first row with a wrong value."""
     return int(wrong.flatten(1).any(1).nonzero()[0])
 
 
-def limits(data: DataSpec) -> tuple[float, float]:
+def find_limits(data: DataSpec) -> tuple[float, float]:
     """Return the smallest and the largest value that a stored sample can have."""
     if data.stored is not None:
         return data.stored
@@ -131,11 +134,11 @@ def limits(data: DataSpec) -> tuple[float, float]:
     return torch.iinfo(data.dtype).min, torch.iinfo(data.dtype).max
 
 
-def as_stored(raw: Tensor, data: DataSpec) -> Tensor:
+def convert_to_stored(raw: Tensor, data: DataSpec) -> Tensor:
     """Convert numbers to the type and range of stored samples: integers are rounded."""
     known = data.stored or data.seen
     if data.dtype.is_floating_point:
         return raw.to(data.dtype) if known is None else raw.to(data.dtype).clamp(*known)
-    low, high = known or limits(data)
+    low, high = known or find_limits(data)
     # in double precision, which 32 bits fit into
     return raw.double().round_().clamp_(low, min(high, 2.0**62)).to(data.dtype)

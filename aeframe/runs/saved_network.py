@@ -25,13 +25,13 @@ MADE = ("network", "likelihood", "model", "constraint")
 """Root keys that determine what a network computes."""
 
 
-def saved_net(node: Mapping[str, Any], spec: DataSpec) -> ConstrainedAutoencoder:
+def build_saved_net(node: Mapping[str, Any], spec: DataSpec) -> ConstrainedAutoencoder:
     """Build the network of a configuration, with shapes alone (torch's `meta` device).
 
     Raises ConfigError for a configuration that no run can have.
     """
     node = {**dict.fromkeys(ROOT), **node}
-    parts = _parts(node, spec)
+    parts = _build_parts(node, spec)
     # where the loss is a derivative, codes are read as a whole; what shards weights is over
     whole = any(part.needs_derivatives for part in parts.constraints.values())
     with torch.device("meta"), torch.no_grad():
@@ -39,10 +39,10 @@ def saved_net(node: Mapping[str, Any], spec: DataSpec) -> ConstrainedAutoencoder
         batch = torch.empty(2, *spec.shape)
         for part in parts.constraints.values():
             part.attach(model, Data(spec.low, spec.high, spec.samples, batch, whole))
-        return ConstrainedAutoencoder(model, parts.constraints, _normalization(node, spec))
+        return ConstrainedAutoencoder(model, parts.constraints, _build_normalization(node, spec))
 
 
-def _parts(node: dict[str, Any], spec: DataSpec) -> Parts:
+def _build_parts(node: dict[str, Any], spec: DataSpec) -> Parts:
     parts = Parts()
     for key in ("network", "likelihood", "model"):
         make_object(node, key, OBJECTS[key], parts)
@@ -58,7 +58,7 @@ def _parts(node: dict[str, Any], spec: DataSpec) -> Parts:
     return parts
 
 
-def _normalization(node: dict[str, Any], spec: DataSpec) -> Normalization:
+def _build_normalization(node: dict[str, Any], spec: DataSpec) -> Normalization:
     """Build a normalization of the right shapes."""
     kind = spec.normalization or node["dataset"].get("normalization")
     one, each = torch.ones(()), torch.ones(spec.shape[0], *(1 for _ in spec.shape[1:]))
@@ -75,13 +75,13 @@ def take_weights(net: ConstrainedAutoencoder, weights: Mapping[str, Tensor], whe
     if scale is not None and scale.dtype == torch.float64:  # trainer.precision=64-true
         net.double()
     like = net.state_dict()
-    weights = with_floats(weights, like)
+    weights = convert_old_counts(weights, like)
     missing = [f"{name} is missing" for name in like if name not in weights]
     odd = [f"{name} is none of its weights" for name in weights if name not in like]
     wrong = [
         what
         for name, value in weights.items()
-        if name in like and (what := _unfit(name, value, like[name])) is not None
+        if name in like and (what := _find_fault(name, value, like[name])) is not None
     ]
     if found := [*missing, *odd, *wrong]:
         more = f" and {len(found) - 1} more" if len(found) > 1 else ""
@@ -91,7 +91,7 @@ def take_weights(net: ConstrainedAutoencoder, weights: Mapping[str, Tensor], whe
     net.load_state_dict(weights)
 
 
-def with_floats(found: Mapping[str, Any], like: Mapping[str, Tensor]) -> dict[str, Any]:
+def convert_old_counts(found: Mapping[str, Any], like: Mapping[str, Tensor]) -> dict[str, Any]:
     """Convert the whole numbers that older versions saved for two floats of constraints."""
 
     def is_old(name: str, value: Any) -> bool:
@@ -102,7 +102,7 @@ def with_floats(found: Mapping[str, Any], like: Mapping[str, Tensor]) -> dict[st
     return {k: v.to(like[k].dtype) if is_old(k, v) else v for k, v in found.items()}
 
 
-def _unfit(name: str, value: Tensor, like: Tensor) -> str | None:
+def _find_fault(name: str, value: Tensor, like: Tensor) -> str | None:
     """Describe what is wrong with a tensor, or return None. A few bytes may claim any shape."""
     if value.layout != torch.strided or value.is_quantized or value.device.type != "cpu":
         return f"{name} is no tensor of numbers"

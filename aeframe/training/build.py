@@ -76,7 +76,7 @@ def build(cfg: DictConfig | Mapping[str, Any]) -> Built:
     source = parts.made["dataset"]
     data = data_module(node, source)
     data.setup(parts.made["likelihood"].support)
-    net = _net(node, parts, data)
+    net = _build_net(node, parts, data)
     scheduler = node["scheduler"]
     module = AutoencoderModule(
         net,
@@ -84,7 +84,7 @@ def build(cfg: DictConfig | Mapping[str, Any]) -> Built:
         seed=node["seed"],
         guard=Guard(parts.made["divergence"]),
         log_every_n_steps=training.log_every_n_steps,
-        optimizer=_optimizer(node),
+        optimizer=_build_optimizer(node),
         scheduler=scheduler and make_scheduler(scheduler, list(keys(SchedulerOptions))),
         scheduler_options=scheduler
         and scheduler_options(scheduler, node["trainer"], node["optimized_metric"]),
@@ -117,14 +117,14 @@ def build(cfg: DictConfig | Mapping[str, Any]) -> Built:
     )
 
 
-def _optimizer(node: dict[str, Any]) -> Any:
+def _build_optimizer(node: dict[str, Any]) -> Any:
     cls, training = resolve(node["optimizer"]["_target_"]), node["trainer"]
     mixed = training.get("precision") in ("16-mixed", "bf16-mixed")
     clips_mixed = mixed and bool(training.get("gradient_clip_val"))
     return partial(cls, **optimizer_arguments(node["optimizer"], cls, clips_mixed))
 
 
-def _net(node: dict[str, Any], parts: Parts, data: DataModule) -> ConstrainedAutoencoder:
+def _build_net(node: dict[str, Any], parts: Parts, data: DataModule) -> ConstrainedAutoencoder:
     spec = data.spec
     found = batch_problems(parts.made["trainer"], data.batches)
     found += size_problems(node, parts, spec.shape)

@@ -22,7 +22,7 @@ from aeframe.core.errors import MachineError, TrainingError, describe_error
 from aeframe.core.files import find_os_error, write_atomically
 from aeframe.core.signals import Interrupted, Signals
 from aeframe.evaluation.metric_names import better_is
-from aeframe.runs.checkpoint import state_in
+from aeframe.runs.checkpoint import load_state
 from aeframe.runs.layout import BEST, CHECKPOINTS, LAST, PREVIOUS
 from aeframe.training.loop_position import completes_step, is_last_of_epoch, is_validation_due
 from aeframe.training.objective import is_settled
@@ -93,7 +93,7 @@ class Best(ModelCheckpoint):
         self.best_model_score = self.kth_value = torch.as_tensor(score)
         self.best_k_models = {str(file): self.kth_value}
 
-    def keeps_the_best(self) -> bool:
+    def has_best(self) -> bool:
         """Check whether the file exists and has the best score.
 
         A killed run may have left the file of a later validation, which the resumed run did not reach.
@@ -102,7 +102,7 @@ class Best(ModelCheckpoint):
             return False
         if not self.goes_on:
             return True
-        score = state_in(Path(self.best_model_path))["callback_metrics"][self.monitor]
+        score = load_state(Path(self.best_model_path))["callback_metrics"][self.monitor]
         return score == float(self.best_model_score)
 
 

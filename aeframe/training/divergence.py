@@ -59,7 +59,7 @@ class Guard:
         self.tried: tuple[int, ...] = ()
         self.applied = 0
 
-    def complaint(self, loss: float) -> str | None:
+    def find_complaint(self, loss: float) -> str | None:
         """Describe the problem of a training step's loss; None if there is none."""
         if not math.isfinite(loss):
             return f"became {loss}"

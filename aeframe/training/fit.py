@@ -15,7 +15,7 @@ from aeframe.core.errors import MachineError, TrainingError, UserError, describe
 from aeframe.core.files import DISK, find_filename, find_os_error
 from aeframe.core.process import is_first_process
 from aeframe.monitoring import event_files
-from aeframe.runs.checkpoint import Saved, gone_back_to, good_before
+from aeframe.runs.checkpoint import Saved, find_good_checkpoint, find_retried_checkpoint
 from aeframe.runs.layout import BEST, CHECKPOINTS, LAST
 from aeframe.training.attempt import Attempt, prepare
 from aeframe.training.divergence import DivergenceError
@@ -37,7 +37,7 @@ def fit_with_retries(attempt: Attempt, folder: Path, saved: Saved | None) -> Att
     retry is left.
     """
     while (tried := _try_once(attempt, folder, saved)) is not None:
-        saved = gone_back_to(folder, tried)
+        saved = find_retried_checkpoint(folder, tried)
         attempt = prepare(attempt.built.given, folder, tried)  # the weights before training
     return attempt
 
@@ -59,7 +59,7 @@ def _try_once(attempt: Attempt, folder: Path, saved: Saved | None) -> tuple[int,
         _fit(attempt, saved)
     except DivergenceError as error:
         if again := guard.may_go_back:
-            good = good_before(folder, error.step, guard.tried)
+            good = find_good_checkpoint(folder, error.step, guard.tried)
             guard.tried = (*guard.tried, good.steps if good else 0)
         if is_first_process():
             error.write(folder, guard.tried)
@@ -93,7 +93,7 @@ def _fit(attempt: Attempt, saved: Saved | None) -> None:
         what = f"the network could not be translated ({str(error).strip().splitlines()[0]})"
         remedy = "Install a C++ compiler, or write trainer.compile=false."
         raise UserError("trainer.compile=true", what, remedy) from error
-    if not best.keeps_the_best():  # e.g. training ended before the first validation
+    if not best.has_best():  # e.g. training ended before the first validation
         best.is_last = True
         best.best_model_path = f"{best.dirpath}/{BEST}"
         if trainer.enable_validation:

@@ -24,7 +24,7 @@ def find_lengths(state: Any, like: Collection[str]) -> dict[str, int]:
     return {key: n for key in LENGTHS if key in like and is_count(n := found.get(key)) and n > 0}
 
 
-def follow(
+def advance_schedule(
     optimizer: Optimizer,
     scheduler: Any,
     make: Callable[[list[nn.Parameter]], tuple[Optimizer, Any]],

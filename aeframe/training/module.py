@@ -23,7 +23,7 @@ from aeframe.models.autoencoder import Output
 from aeframe.training.checkpointing import collect_metrics, restore_metrics
 from aeframe.training.divergence import Guard, explain_outlier, make_divergence
 from aeframe.training.epoch import Epoch, describe_epoch
-from aeframe.training.learning_rates import follow
+from aeframe.training.learning_rates import advance_schedule
 from aeframe.training.loop_position import completes_step
 from aeframe.training.scalars import Noted, Scalars, measure
 from aeframe.training.schedule_lengths import check_covers
@@ -70,7 +70,7 @@ class AutoencoderModule(pl.LightningModule):
         self.noted: Noted | None = None
         self.save_hyperparameters(dict(hyperparameters or {}), logger=False)
 
-    def _batches(
+    def _make_batches(
         self, split: str, *, training: bool = False, large: bool = False
     ) -> Iterable[Batch]:
         return self.data.loader(
@@ -88,7 +88,7 @@ class AutoencoderModule(pl.LightningModule):
         return 0.0 if self.train_batches is None else self.train_batches.waited
 
     def train_dataloader(self) -> TrainBatches:
-        loader: Any = self._batches("train", training=True)
+        loader: Any = self._make_batches("train", training=True)
         loader.sampler.begun = self._done
         self.train_batches = TrainBatches(loader)
         return self.train_batches
@@ -97,12 +97,12 @@ class AutoencoderModule(pl.LightningModule):
         if "val" not in self.data.splits:
             return ()
         # a limit counts batches of the usual size
-        return self._batches("val", large=self.trainer.limit_val_batches == 1.0)
+        return self._make_batches("val", large=self.trainer.limit_val_batches == 1.0)
 
     def test_dataloader(self) -> Iterable[Batch]:
-        return self._batches("test", large=self.trainer.limit_test_batches == 1.0)
+        return self._make_batches("test", large=self.trainer.limit_test_batches == 1.0)
 
-    def optimizer_and_schedule(
+    def make_optimizer(
         self, weights: list[nn.Parameter], lengths: Mapping[str, int] | None = None
     ) -> tuple[Optimizer, Any]:
         """Make both for these weights. lengths: of the schedule, if not the configuration's."""
@@ -111,7 +111,7 @@ class AutoencoderModule(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         self.trained = [p for p in self.net.parameters() if p.requires_grad]
-        optimizer, scheduler = self.optimizer_and_schedule(self.trained)
+        optimizer, scheduler = self.make_optimizer(self.trained)
         if scheduler is None:
             return optimizer
         per_step = self._scheduler_options.get("interval") == "step"
@@ -188,12 +188,14 @@ class AutoencoderModule(pl.LightningModule):
 
     def check(self, loss: float, output: Output, step: int, batch: Batch) -> None:
         """Raise DivergenceError for a loss that is NaN or exploded."""
-        if complaint := self.guard.complaint(loss):
+        if complaint := self.guard.find_complaint(loss):
             terms = {name: term.value.item() for name, term in output.terms.items()}
             remedy, rows = explain_outlier([batch], self.net.normalization), batch.row.tolist()
-            raise make_divergence(complaint, terms, step, "", rows, self._unseen(step), remedy)
+            raise make_divergence(
+                complaint, terms, step, "", rows, self._count_unchecked(step), remedy
+            )
 
-    def _unseen(self, step: int) -> int:
+    def _count_unchecked(self, step: int) -> int:
         """Count the steps right before one whose losses may not have been checked."""
         return 0 if self.checks_each_loss else min(step, self.epoch.logged - 1)
 
@@ -240,7 +242,7 @@ class AutoencoderModule(pl.LightningModule):
         restore_metrics(self.trainer, self._known)  # Lightning clears them before this hook
         schedules = [config.scheduler for config in self.trainer.lr_scheduler_configs]
         for optimizer, schedule in zip(self.trainer.optimizers, schedules, strict=False):
-            if follow(optimizer, schedule, self.optimizer_and_schedule):
+            if advance_schedule(optimizer, schedule, self.make_optimizer):
                 self.guard.applied = 0  # the rates are those of the plain schedule
         self.guard.slow_down(self.trainer.optimizers, schedules)
 
@@ -290,9 +292,11 @@ class AutoencoderModule(pl.LightningModule):
             terms = {name: found[name] for name in self.net.term_names}
             complaint, where = f"became {found['loss']}", f", on the {split} split"
             to_device = partial(self.trainer.strategy.batch_to_device, dataloader_idx=0)
-            batches, step = map(to_device, self._batches(split)), self.global_step
+            batches, step = map(to_device, self._make_batches(split)), self.global_step
             remedy = explain_outlier(batches, self.net.normalization)
-            raise make_divergence(complaint, terms, step, where, [], self._unseen(step), remedy)
+            raise make_divergence(
+                complaint, terms, step, where, [], self._count_unchecked(step), remedy
+            )
         values = {f"{split}/{name}": value for name, value in found.items()}
         values["step"] = float(self.global_step)  # Lightning would write one step less
         self.log_dict(values, rank_zero_only=False, sync_dist=False)

@@ -43,14 +43,14 @@ class Outcome:
     def findings(self) -> list[Finding]:
         """Findings of the doctor, from training and from the card. New ones are written to TensorBoard."""
         trainer = self.attempt.trainer
-        return self._callback(Doctor).read(self.tested.card, trainer, self.tested.steps)
+        return self._find_callback(Doctor).read(self.tested.card, trainer, self.tested.steps)
 
     @cached_property
     def result(self) -> dict[str, Any]:
         """Contents of evaluation.json."""
         built, trainer, best = self.attempt.built, self.attempt.trainer, self.attempt.best
         metric, validation = built.node["optimized_metric"], self.tested.validation
-        until = self._callback(Until)
+        until = self._find_callback(Until)
         return {
             **self.tested.card.as_dict(),
             "normalization": built.data.spec.normalization,
@@ -75,10 +75,10 @@ class Outcome:
         """Sentences that explain an early end of training, and why the last weights are kept."""
         built = self.attempt.built
         ended = explain_end(self.attempt.trainer, self.end, built.training.max_time)
-        kept = self._kept_last()
+        kept = self._explain_last_weights()
         return ended if kept is None else [*ended, kept]
 
-    def _kept_last(self) -> str | None:
+    def _explain_last_weights(self) -> str | None:
         best, changing = self.attempt.best, self.attempt.built.net.changing
         if best.best_model_score is None:
             return "The last weights are kept: nothing was validated (dataset.val_fraction=0)."
@@ -88,7 +88,7 @@ class Outcome:
         what = f"at no validation had {keys} reached {their} final value"
         return f"The last weights are kept, not the best: {what}."
 
-    def _callback(self, kind: type[Callback]) -> Callback:
+    def _find_callback(self, kind: type[Callback]) -> Callback:
         return next(c for c in self.attempt.built.callbacks if isinstance(c, kind))
 
     def log_choices(self) -> None:
@@ -98,7 +98,7 @@ class Outcome:
         chosen = select_choices(built.module.hparams, built.net.model.latent_dim)
         metrics = select_metrics(card, self.attempt.value)
         trainer.logger.log_hyperparams(chosen, metrics, trainer.global_step)
-        self._callback(Dashboard).write_card(trainer, card)
+        self._find_callback(Dashboard).write_card(trainer, card)
         trainer.logger.close()
 
 

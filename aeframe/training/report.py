@@ -100,10 +100,10 @@ def print_ending(outcome: Outcome, folder: Path, changed: str | None, *, command
     node, card = outcome.attempt.built.node, outcome.tested.card
     compresses = outcome.attempt.built.net.step is not None
     onward = list_next_commands(node, outcome.result, folder, compresses)
-    console.print(_table(card, outcome.result))
+    console.print(_make_table(card, outcome.result))
     check = card.copy_check
     console.print(check.report_line, style=None if check.passed else "bold red")
-    for sentence in [*said, *_advice(outcome, onward)]:
+    for sentence in [*said, *_list_advice(outcome, onward)]:
         console.print(sentence)
     if any(finding.remedy and not finding.longer for finding in outcome.findings):
         onward.pop(TRAIN_ON, None)  # more of the same is no remedy
@@ -111,7 +111,7 @@ def print_ending(outcome: Outcome, folder: Path, changed: str | None, *, command
         console.print(f"{f'{what}:':<12} {text}")
 
 
-def _advice(outcome: Outcome, onward: Mapping[str, str]) -> Iterator[str]:
+def _list_advice(outcome: Outcome, onward: Mapping[str, str]) -> Iterator[str]:
     """Yield the doctor's findings, each with the command that may help."""
     for finding in outcome.findings:
         command = None
@@ -121,7 +121,7 @@ def _advice(outcome: Outcome, onward: Mapping[str, str]) -> Iterator[str]:
         yield finding.in_the_end(command)
 
 
-def _table(card: Card, result: Mapping[str, Any]) -> Table:
+def _make_table(card: Card, result: Mapping[str, Any]) -> Table:
     epochs = f"{result['epochs']} epoch{'' if result['epochs'] == 1 else 's'}"
     title = f"Test metrics after {epochs}, {result['seconds']:.0f} s"
     table = Table(title=title, title_justify="left")
@@ -130,7 +130,7 @@ def _table(card: Card, result: Mapping[str, Any]) -> Table:
     for baseline in card.baselines:
         table.add_column(baseline.name, justify="right")
     m, errors = card.metrics, [baseline.mse for baseline in card.baselines]
-    table.add_row("MSE per pixel", *(_error(mse) for mse in (m["mse"], *errors)))
+    table.add_row("MSE per pixel", *(_format_error(mse) for mse in (m["mse"], *errors)))
     levels = [m["psnr"], *(baseline.psnr for baseline in card.baselines)]
     table.add_row("PSNR (dB)", *(format_cell(level, ".2f") for level in levels))
     for name, label in ROWS.items():
@@ -146,5 +146,5 @@ def _table(card: Card, result: Mapping[str, Any]) -> Table:
     return table
 
 
-def _error(mse: float) -> str:
+def _format_error(mse: float) -> str:
     return f"{mse:.5f}" if mse >= 1e-3 else f"{mse:.3g}"

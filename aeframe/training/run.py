@@ -13,7 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 
 from aeframe.core.process import is_first_process
 from aeframe.runs.checkpoint import Saved
-from aeframe.runs.claim import claimed
+from aeframe.runs.claim import claim_folder
 from aeframe.runs.folder_guide import write_guide
 from aeframe.runs.layout import DIVERGED
 from aeframe.training import report
@@ -24,10 +24,10 @@ from aeframe.training.outcome import Outcome, write_results
 from aeframe.training.processes import isolate_job
 from aeframe.training.resume.beginning import find_beginning
 from aeframe.training.speed.compute import (
+    configure_torch_for,
     count_parallel_jobs,
     flush_denormals,
     keep_freed_memory,
-    set_computing_for,
 )
 from aeframe.training.testing import test
 from aeframe.training.trainer import quiet_lightning
@@ -57,9 +57,9 @@ def run(
     untrained = deepcopy(attempt.built.net)
     keep_freed_memory()
     resumes = attempt.built.node["resume"] is not None
-    with translate_exceptions(folder, attempt.trainer), claimed(folder, resumes, saved):
+    with translate_exceptions(folder, attempt.trainer), claim_folder(folder, resumes, saved):
         _write_first_files(folder, anew=beginning is None and not attempt.tried)
-        with _computing(attempt, flags):
+        with _configure_torch(attempt, flags):
             attempt = fit_with_retries(attempt, folder, beginning)
             end = attempt.built.net.clock  # before the best checkpoint is loaded
             tested = test(attempt, untrained)
@@ -80,14 +80,14 @@ def _write_first_files(folder: Path, *, anew: bool) -> None:
 
 
 @contextmanager
-def _computing(attempt: Attempt, flags: tuple[str, ...] | None) -> Iterator[None]:
+def _configure_torch(attempt: Attempt, flags: tuple[str, ...] | None) -> Iterator[None]:
     """Set threads and rounding, and the command line of the other ranks. flags: see `run`."""
     built = attempt.built
     model, size, precision = built.net.model, built.data.batch_size, built.training.precision
     if flags is None:
-        with set_computing_for(built.hardware, precision, model, size, jobs=1):
+        with configure_torch_for(built.hardware, precision, model, size, jobs=1):
             yield
         return
     jobs = count_parallel_jobs(HydraConfig.get().launcher)
-    with isolate_job(flags), set_computing_for(built.hardware, precision, model, size, jobs):
+    with isolate_job(flags), configure_torch_for(built.hardware, precision, model, size, jobs):
         yield

@@ -30,8 +30,8 @@ from aeframe.constraints import TopK
 from aeframe.core.errors import UserError
 from aeframe.data import ImageFolder
 from aeframe.runs.model_file import save
-from aeframe.runs.program_export import near as is_near
-from aeframe.runs.program_export import parts as parts_of
+from aeframe.runs.program_export import is_near
+from aeframe.runs.program_export import list_parts as parts_of
 from aeframe.training.build import build
 from tests.support.digits import DIGITS
 from tests.support.forks import Server
@@ -739,7 +739,7 @@ def test_a_signal_leaves_nothing_half_written(
             os.kill(os.getpid(), number)
         return codes(self, x)
 
-    monkeypatch.setattr(package.Model, "_codes", interrupted)
+    monkeypatch.setattr(package.Model, "_encode", interrupted)
     status, out, err = verb("encode", trained, "digits", "--out", "codes.npy")
     assert (status, out) == (128 + number, "")
     assert "interrupted" in err

@@ -53,11 +53,11 @@ def test_lossless_is_a_hundred_decibels() -> None:
 
 def test_between_two_points_bytes_are_interpolated_in_logarithms() -> None:
     curve = Curve("c", [Point(10, 20), Point(40, 22), Point(90, 21)])  # the last is beaten
-    assert curve.rate_at(20) == pytest.approx(10)
-    assert curve.rate_at(21) == pytest.approx(20)
-    assert curve.rate_at(22) == pytest.approx(40)
-    assert curve.rate_at(19.9) is None
-    assert curve.rate_at(22.1) is None
+    assert curve.interpolate_rate(20) == pytest.approx(10)
+    assert curve.interpolate_rate(21) == pytest.approx(20)
+    assert curve.interpolate_rate(22) == pytest.approx(40)
+    assert curve.interpolate_rate(19.9) is None
+    assert curve.interpolate_rate(22.1) is None
 
 
 def test_principal_components_are_coded_with_the_same_coder() -> None:
@@ -76,7 +76,7 @@ def test_jpeg_is_tuned_for_the_squared_error_that_it_is_compared_by() -> None:
     names = ("JPEG, flat tables, 10 x 10 in a file", "JPEG, 10 x 10 in a file")
     tuned, plain = (known[name].curve(DIGITS[:200]) for name in names)
     for psnr in (20, 25, 30):
-        better, worse = tuned.rate_at(psnr), plain.rate_at(psnr)
+        better, worse = tuned.interpolate_rate(psnr), plain.interpolate_rate(psnr)
         assert better is not None
         assert worse is not None
         assert better < 0.98 * worse
@@ -91,11 +91,11 @@ def test_a_comparison_says_how_many_images_pay_for_the_decoder() -> None:
     found = Comparison(runs, [best], 9, 64)
     assert found.levels == [20.5, 21.0, 21.5]
     assert [row["psnr"] for row in found.rows()] == found.levels
-    theirs = best.rate_at(20.2)
+    theirs = best.interpolate_rate(20.2)
     assert theirs is not None
-    assert found.break_even(runs[0]) == int(np.ceil(1000 / (theirs - 10)))
+    assert found.count_break_even(runs[0]) == int(np.ceil(1000 / (theirs - 10)))
     assert Comparison(runs[:1], [], 9, 64).levels == [20.2]
-    assert Comparison(runs, [], 9, 64).break_even(runs[0]) is None
+    assert Comparison(runs, [], 9, 64).count_break_even(runs[0]) is None
     told = json.loads(json.dumps(found.as_dict()))
     assert told["curves"][0] == {
         "name": "autoencoder",

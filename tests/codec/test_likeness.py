@@ -54,16 +54,18 @@ def test_the_chance_is_that_of_samples_beyond_an_order_statistic() -> None:
     places = np.sort(np.where(orders < 20)[1].reshape(-1, 20), axis=1)
     below = places[:, 5] - 5  # new ones before the sixth, 3 x 2nd, held-out one
     for count in range(7):
-        assert like.chance(count, 6) == pytest.approx((below >= count).mean(), abs=0.012)
-    assert like.chance(0, 6) == pytest.approx(1)
+        assert like.compute_chance(count, 6) == pytest.approx((below >= count).mean(), abs=0.012)
+    assert like.compute_chance(0, 6) == pytest.approx(1)
 
 
 def test_the_chance_of_one_and_of_all_is_known_in_closed_form() -> None:
     # 72 of 1200 are expected before, hence 72 of 1201 places for a new one
-    assert KNOWN.chance(1, 1) == pytest.approx(72 / 1201)
+    assert KNOWN.compute_chance(1, 1) == pytest.approx(72 / 1201)
     all_of_three = math.comb(74, 3) / math.comb(1203, 3)
-    assert KNOWN.chance(3, 3) == pytest.approx(all_of_three)
-    assert replace(KNOWN, rank=1, held_out=2).chance(4, 4) == pytest.approx(1 / 3)  # all but two
+    assert KNOWN.compute_chance(3, 3) == pytest.approx(all_of_three)
+    assert replace(KNOWN, rank=1, held_out=2).compute_chance(4, 4) == pytest.approx(
+        1 / 3
+    )  # all but two
 
 
 def test_what_held_out_samples_were_like() -> None:
@@ -76,33 +78,33 @@ def test_what_held_out_samples_were_like() -> None:
 
 def test_a_single_sample_beyond_all_others_is_found() -> None:
     psnr, bits = np.array([20.0, 9.0, 20.0, 9.5]), np.array([30.0, 30.0, 91.0, 99.0])
-    found = KNOWN.findings(psnr, bits)
+    found = KNOWN.list_findings(psnr, bits)
     assert [f.places.tolist() for f in found] == [[1], [2], [3]]
     assert [f.what.partition(",")[0] for f in found] == [
         "has a PSNR of 9.0 dB",
         "needs 91 bits",
         "has a PSNR of 9.5 dB",
     ]
-    assert Likeness(10.0).findings(psnr, bits)[-1].places.tolist() == [3]
+    assert Likeness(10.0).list_findings(psnr, bits)[-1].places.tolist() == [3]
 
 
 @pytest.mark.parametrize("worse", [True, False])
 def test_a_group_is_unlike_where_too_many_are_beyond(worse: bool) -> None:
     size = GROUP + 100
     psnr, bits = np.full(size, 20.0), np.full(size, 30.0)
-    most = next(k for k in range(101) if KNOWN.chance(k, 100) < CHANCE) - 1
+    most = next(k for k in range(101) if KNOWN.compute_chance(k, 100) < CHANCE) - 1
     assert 20 < most < 30  # where 2 are expected, and 6 are tolerated
     for count, unlike in ((most, False), (most + 1, True)):
         if worse:
             psnr[GROUP : GROUP + count] = 14.0
         else:
             bits[GROUP : GROUP + count] = 61.0
-        found = KNOWN.findings(psnr, bits)
+        found = KNOWN.list_findings(psnr, bits)
         assert bool(found) is unlike
     assert np.array_equal(found[0].places, np.arange(GROUP, size))
     doing = "have a lower PSNR" if worse else "need more bits"
     assert f"{most + 1} of these 100 {doing} than 98% of the held-out samples" in found[0].what
-    assert replace(KNOWN, held_out=0).findings(psnr, bits) == []
+    assert replace(KNOWN, held_out=0).list_findings(psnr, bits) == []
 
 
 def test_groups_of_the_same_distribution_pass_whatever_it_is() -> None:
@@ -112,7 +114,7 @@ def test_groups_of_the_same_distribution_pass_whatever_it_is() -> None:
         groups = replace(
             measure_likeness(psnr[:200], bits[:200]), limit=-math.inf, most_bits=math.inf
         )
-        alarms += len(groups.findings(psnr[200:], bits[200:]))
+        alarms += len(groups.list_findings(psnr[200:], bits[200:]))
     assert alarms == 0
 
 

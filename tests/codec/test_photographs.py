@@ -39,8 +39,8 @@ def codes_of(height: int, width: int, channels: int = 5) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def tables() -> Tables:
-    return Counts(codes_of(200, 200)).tables(16)
+def fit_tables() -> Tables:
+    return Counts(codes_of(200, 200)).fit_tables(16)
 
 
 @settings(max_examples=25)

@@ -28,7 +28,7 @@ def normal_codes(n: int, seed: int = 0) -> Code:
 
 
 @pytest.fixture(scope="module")
-def tables() -> Tables:
+def fit_tables() -> Tables:
     return fit(normal_codes(4000), normal_codes(500, seed=1))
 
 
@@ -87,7 +87,7 @@ def test_spans_are_the_same_on_every_machine() -> None:
 @given(st.integers(1, 60), st.integers(0, 99))
 def test_tables_bring_any_code_back(n: int, seed: int) -> None:
     generator = np.random.default_rng(seed)
-    known = Counts(normal_codes(200)).tables(2)
+    known = Counts(normal_codes(200)).fit_tables(2)
     codes = normal_codes(n, seed)
     far = generator.random(codes.shape) < 0.1  # what training never showed
     codes[far] = generator.integers(-FARTHEST, FARTHEST, far.sum())
@@ -95,7 +95,7 @@ def test_tables_bring_any_code_back(n: int, seed: int) -> None:
 
 
 def test_groups_of_samples_get_tables_of_their_own(tables: Tables) -> None:
-    alone = Counts(normal_codes(4000)).tables(1)
+    alone = Counts(normal_codes(4000)).fit_tables(1)
     codes = normal_codes(3000, seed=2)
     assert len(tables.clusters) > 1
     assert len(tables.encode(codes)) < 0.9 * len(alone.encode(codes))
@@ -112,7 +112,7 @@ def test_the_estimate_is_what_a_stream_takes(tables: Tables) -> None:
 
 def test_every_number_within_the_range_of_a_unit_has_a_symbol() -> None:
     codes = np.array([[-2, 7], [5, 7], [5, 7]], np.int32)
-    known = Counts(codes).tables(1)
+    known = Counts(codes).fit_tables(1)
     assert known.units.sum(2).tolist() == [[TOTAL, TOTAL]]
     assert (known.units[0, 0] > 0).sum() == 1 + 8
     assert (known.units[0, 1] > 0).sum() == 1 + 1
@@ -120,7 +120,7 @@ def test_every_number_within_the_range_of_a_unit_has_a_symbol() -> None:
 
 def test_a_unit_of_many_numbers_has_those_around_its_median_in_its_table() -> None:
     codes = np.random.default_rng(0).integers(-9000, 9000, (500, 1)).astype(np.int32)
-    known = Counts(codes).tables(1)
+    known = Counts(codes).fit_tables(1)
     assert known.units.shape[2] <= 4097
     assert np.array_equal(known.decode(known.encode(codes), 500), codes)
 
@@ -149,7 +149,7 @@ def test_random_bytes_are_no_stream(tables: Tables, length: int) -> None:
 
 
 def test_tables_of_a_stranger_are_looked_at() -> None:
-    known = Counts(normal_codes(50)).tables(1)
+    known = Counts(normal_codes(50)).fit_tables(1)
     low, units, clusters = known.low, known.units, known.clusters
     escapes = units.copy()
     escapes[0, 0, 0] = 0

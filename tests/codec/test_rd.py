@@ -45,7 +45,7 @@ def test_the_means_of_a_variational_model_are_rounded_and_compared_with_other_fo
     assert np.array_equal(round_codes(made.model, x, made.step), np.rint(means / made.step))
     standards = [curves.Standard("PNG", "PNG", [{}], side=1)]
     monkeypatch.setattr(curves, "list_standards", lambda: standards)
-    monkeypatch.setattr(curves.Curve, "rate_at", lambda self, psnr: 7.0)
+    monkeypatch.setattr(curves.Curve, "interpolate_rate", lambda self, psnr: 7.0)
     status, out, err = verb("rd", f"{run}/model.safetensors", "-o", "rd", "--data", "val")
     assert status == 0, err
     assert "(12 images)" in out

@@ -13,9 +13,9 @@ import aeframe as package
 from aeframe.codec.codec_file import CODEC
 from aeframe.core.errors import UserError
 from aeframe.core.regular_files import IrregularError, open_regular, read_text
-from aeframe.runs.checkpoint import saved_in, tried_in
+from aeframe.runs.checkpoint import read_checkpoint, read_tried_steps
 from aeframe.runs.layout import MODEL
-from aeframe.runs.origin import started_in
+from aeframe.runs.origin import find_start_folder
 
 Verb = Callable[..., tuple[int, str, str]]
 KINDS = ("pipe", "zero", "socket", "folder")
@@ -60,9 +60,9 @@ def test_a_link_to_a_file_is_one_and_no_text_is_read_without_end(tmp_path: Path)
 def test_what_lies_beside_a_run_is_looked_at_first(finished: Path, kind: str) -> None:
     for name in (".hydra/hydra.yaml", "diverged.json", "evaluation.json"):
         put(finished / name, kind)
-    assert started_in(finished) is None
-    assert tried_in(finished) == ()
-    saved = saved_in(finished)
+    assert find_start_folder(finished) is None
+    assert read_tried_steps(finished) == ()
+    saved = read_checkpoint(finished)
     assert saved is not None
     assert saved.value is None
     for name in (MODEL, "checkpoints/last.ckpt"):
@@ -73,7 +73,7 @@ def test_what_lies_beside_a_run_is_looked_at_first(finished: Path, kind: str) ->
         ):
             package.load(finished / name)
     with pytest.raises(UserError, match="is not a checkpoint"):
-        saved_in(finished)
+        read_checkpoint(finished)
 
 
 @pytest.mark.parametrize("kind", ["pipe", "zero"])

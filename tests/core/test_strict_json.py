@@ -12,7 +12,7 @@ import pytest
 
 from aeframe.cli.sweep import read_jobs
 from aeframe.core.strict_json import format_cell, format_json, parse_number
-from aeframe.runs.checkpoint import saved_in
+from aeframe.runs.checkpoint import read_checkpoint
 from tests.support.runs import TWO
 
 Command = Callable[..., tuple[int, str, str]]
@@ -66,6 +66,6 @@ def test_a_run_that_corrupts_nothing_at_its_end_is_read_by_all(
         assert "gain_db" not in job.metrics
         (row,) = strictly(verb("runs", ".", "--json")[1])
         assert (row["status"], row["value"]) == ("finished", None)
-        saved = saved_in(tmp_path / "run")
+        saved = read_checkpoint(tmp_path / "run")
         assert saved is not None
         assert saved.is_done(saved.node)

@@ -33,7 +33,7 @@ from aeframe.monitoring.dashboard.view import Samples, View
 from aeframe.networks import MLP
 from aeframe.runs.layout import MODEL
 from aeframe.runs.model_file import save
-from aeframe.runs.sample_arrays import as_stored
+from aeframe.runs.sample_arrays import convert_to_stored
 from aeframe.training.build import build
 from tests.support.passes import computed, passed
 
@@ -296,7 +296,7 @@ def test_what_is_given_back_is_held_in_the_range_of_the_data(
 ) -> None:
     range_ = {"stored" if known else "seen": (0.0, 255.0)}
     data = DataSpec((1,), 0, 1, 9, (0, 1), dtype, **range_)  # type: ignore[arg-type]
-    found = as_stored(torch.tensor([-85.3, 12.6, 340.0]), data)
+    found = convert_to_stored(torch.tensor([-85.3, 12.6, 340.0]), data)
     assert found.dtype == dtype
     middle = 12.6 if dtype.is_floating_point else 13
     assert found.tolist() == pytest.approx([0, middle, 255])

@@ -24,7 +24,7 @@ from aeframe.evaluation.baselines import FITTED, Corruption, baselines
 from aeframe.evaluation.card import Card, Evaluation
 from aeframe.evaluation.copy_check import CopyCheck, copy_check
 from aeframe.training.build import Built, build
-from aeframe.training.report import _table
+from aeframe.training.report import _make_table
 
 Compose = Callable[..., DictConfig]
 X = torch.rand(600, 1, 4, 5, generator=torch.Generator().manual_seed(0))
@@ -362,7 +362,7 @@ def test_a_denoising_model_and_the_baselines_see_the_same_corrupted_samples(
     card = built.evaluation.card(net, data, metrics)
     assert card.baselines == [mean, pca]
     assert card.as_dict()["baselines"][pca.name]["denoised_mse"] == pca.denoised_mse
-    rows = {str(cell) for cell in _table(card, {"epochs": 1, "seconds": 1}).columns[0].cells}
+    rows = {str(cell) for cell in _make_table(card, {"epochs": 1, "seconds": 1}).columns[0].cells}
     assert "MSE from the corrupted input" in rows
 
 

@@ -19,7 +19,7 @@ from aeframe.core.schedules import Clock
 from aeframe.models import Setting, Undercomplete, Variational
 from aeframe.models.likelihoods import Gaussian
 from aeframe.networks import MLP
-from aeframe.runs.saved_network import saved_net
+from aeframe.runs.saved_network import build_saved_net
 from aeframe.training.build import build
 from tests.support.fitting import fit
 
@@ -143,8 +143,8 @@ def test_a_run_from_before_keeps_its_variance(compose: Compose) -> None:
         likelihood = build(cfg).net.model.likelihood
         assert (likelihood.variance, likelihood.fixed) == (fixed, fixed)
     spec = build(cfg).data.spec
-    learned = saved_net(plain(compose(*OPTIMAL, "likelihood.variance=learned")), spec)
-    optimal = saved_net(plain(compose(*OPTIMAL)), spec)
+    learned = build_saved_net(plain(compose(*OPTIMAL, "likelihood.variance=learned")), spec)
+    optimal = build_saved_net(plain(compose(*OPTIMAL)), spec)
     assert learned.state_dict().keys() == optimal.state_dict().keys()
 
 

@@ -21,7 +21,7 @@ from aeframe.config.node import plain
 from aeframe.data import DataSpec
 from aeframe.runs.layout import MODEL, NOTE
 from aeframe.runs.model_file import save
-from aeframe.runs.sample_arrays import as_stored
+from aeframe.runs.sample_arrays import convert_to_stored
 from aeframe.training.build import build
 from tests.support.digits import DIGITS, refused
 from tests.support.pairs import CONSTRAINTS, ILLEGAL, VARIANTS, choice
@@ -320,7 +320,7 @@ def test_only_variational_models_draw(
 def test_stored_values_are_rounded_and_held(value: float, dtype: torch.dtype) -> None:
     data = DataSpec((1,), 0, 1, 1, (0, 1), dtype, (0.0, 16.0) if dtype == torch.uint8 else None)
     low, high = {torch.uint8: (0, 16), torch.int16: (-(2**15), 2**15 - 1)}.get(dtype, (-1e9, 1e9))
-    made = as_stored(torch.tensor([value], dtype=torch.float64), data)
+    made = convert_to_stored(torch.tensor([value], dtype=torch.float64), data)
     assert made.dtype == dtype
     wanted = value if dtype == torch.float64 else round(value)
     assert float(made[0]) == min(max(wanted, low), high)

@@ -14,7 +14,7 @@ from sklearn.datasets import load_digits
 
 import aeframe as package
 from aeframe.core.errors import UserError
-from aeframe.runs.containers import as_array
+from aeframe.runs.containers import convert_to_array
 from tests.support.digits import refused
 
 DIGITS = load_digits().images.astype(np.uint8)[:6, None]
@@ -92,7 +92,7 @@ def test_an_iterator_gives_each_items_result(model: package.Model) -> None:
 def test_columns_of_several_types_are_floats() -> None:
     """As pandas gives them: one array of objects."""
     mixed = np.array([[1, True, 2.5], [2, False, 3.5]], object)
-    found = as_array(Frame(mixed), (3,), "x")
+    found = convert_to_array(Frame(mixed), (3,), "x")
     assert isinstance(found, np.ndarray)
     assert found.dtype == np.float64
     assert found.tolist() == [[1, 1, 2.5], [2, 0, 3.5]]
@@ -100,7 +100,7 @@ def test_columns_of_several_types_are_floats() -> None:
     with pytest.raises(
         UserError, match=r"holds values that are not numbers .* Leave out columns of text"
     ):
-        as_array(Frame(mixed), (3,), "x")
+        convert_to_array(Frame(mixed), (3,), "x")
 
 
 REFUSED = {

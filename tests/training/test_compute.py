@@ -91,14 +91,14 @@ def test_the_number_of_jobs_is_the_launchers() -> None:
 def test_afterwards_all_is_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     before = torch.get_num_threads(), torch.get_float32_matmul_precision()
-    with compute.set_computing(2, "medium"):
+    with compute.configure_torch(2, "medium"):
         assert torch.get_num_threads() == 2
         assert torch.get_float32_matmul_precision() == "medium"
         assert os.environ["OMP_NUM_THREADS"] == "2"
     assert (torch.get_num_threads(), torch.get_float32_matmul_precision()) == before
     assert "OMP_NUM_THREADS" not in os.environ
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    with compute.set_computing(1, "highest"):
+    with compute.configure_torch(1, "highest"):
         assert torch.get_float32_matmul_precision() == "highest"
     assert os.environ["OMP_NUM_THREADS"] == "7"
 
@@ -168,7 +168,7 @@ def test_which_products_a_run_takes(
     expected: str,
 ) -> None:
     monkeypatch.setattr(compute, "_is_amd", lambda: amd)
-    monkeypatch.setattr(compute, "_medium_is_exact", lambda: exact)
+    monkeypatch.setattr(compute, "_is_medium_exact", lambda: exact)
     sizes = (784, *widths, 32)
     model = nn.Sequential(*(nn.Linear(a, b) for a, b in itertools.pairwise(sizes)))
     found = compute.choose_rounding(precision, model, batch, accelerator=accelerator)
@@ -223,13 +223,13 @@ def test_a_network_of_narrow_layers_trains_in_bf16_mixed_as_in_float32(
 
 
 def test_products_that_count_as_exact_are_those_of_float32() -> None:
-    compute._medium_is_exact.cache_clear()
+    compute._is_medium_exact.cache_clear()
     before = torch.get_float32_matmul_precision()
-    exact = compute._medium_is_exact()
+    exact = compute._is_medium_exact()
     assert torch.get_float32_matmul_precision() == before
     a, b = torch.randn(128, 784), torch.randn(784, 1000)
     wanted = a.double() @ b.double()
-    with compute.set_computing(1, "medium"):
+    with compute.configure_torch(1, "medium"):
         error = float(((a @ b).double() - wanted).norm() / wanted.norm())
     assert exact == (error < 1e-6)
 

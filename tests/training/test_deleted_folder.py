@@ -14,7 +14,7 @@ import pytest
 from aeframe.cli.command_line import parse
 from aeframe.cli.hydra_errors import translate_errors
 from aeframe.core.errors import MachineError, UserError
-from aeframe.runs.folder import locked
+from aeframe.runs.folder import lock_folder
 from aeframe.training.checkpointing import Best
 from aeframe.training.fit import translate_exceptions
 from tests.support.runs import TINY
@@ -42,7 +42,7 @@ def test_it_is_the_same_before_training_begins(tmp_path: Path) -> None:
     with (
         pytest.raises(MachineError, match=f"^{gone} was deleted while"),
         translate_exceptions(gone, None),
-        locked(gone),
+        lock_folder(gone),
     ):  # type: ignore[arg-type]
         pass
 

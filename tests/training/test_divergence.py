@@ -17,7 +17,7 @@ from aeframe.config.optimizer_checks import optimizer_problems
 from aeframe.config.options import DivergenceOptions
 from aeframe.config.torch_classes import make_scheduler
 from aeframe.data.sampler import EpochBatches
-from aeframe.runs.checkpoint import tried_in
+from aeframe.runs.checkpoint import read_tried_steps
 from aeframe.training.divergence import PLANNED, Guard
 from aeframe.training.module import AutoencoderModule
 from aeframe.training.resume.checkpoint_check import VARYING, UnfitError, check_like
@@ -96,13 +96,13 @@ def test_the_steps_before_the_last_good_checkpoint_are_kept(
     aeframe: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, often: str, again: int
 ) -> None:
     """The loss of step 15 tells of the weights that the checkpoint after 15 steps holds."""
-    losses, complaint = [], Guard.complaint
+    losses, complaint = [], Guard.find_complaint
 
     def late(self: Guard, loss: float) -> str | None:
         losses.append(loss)
         return "exploded" if len(losses) == 16 else complaint(self, loss)
 
-    monkeypatch.setattr(Guard, "complaint", late)
+    monkeypatch.setattr(Guard, "find_complaint", late)
     words = ("trainer.steps_per_call=1", f"checkpoint.every_minutes={often}")
     status, out, err = aeframe(*SHORT, *words, "divergence.retries=1", "optimizer.lr=0.01")
     assert status == 0, err
@@ -272,7 +272,7 @@ def test_a_run_has_its_retries_once(aeframe: Command, tmp_path: Path) -> None:
         assert not more or f"Going back: {retries} of {retries}." in out
         tried = json.loads((tmp_path / "run" / "diverged.json").read_text())["went_back_to"]
         assert len(tried) == (retries or 3)
-        assert tried_in(tmp_path / "run") == tuple(tried)
+        assert read_tried_steps(tmp_path / "run") == tuple(tried)
 
 
 def test_what_an_attempt_left_is_no_result_of_the_next(aeframe: Command, tmp_path: Path) -> None:
@@ -328,7 +328,7 @@ def test_a_kill_right_after_going_back_changes_nothing(
 )  # fmt: skip
 def test_what_no_run_wrote_tells_of_no_retries(tmp_path: Path, text: str) -> None:
     (tmp_path / "diverged.json").write_text(text)
-    assert tried_in(tmp_path) == ()
+    assert read_tried_steps(tmp_path) == ()
 
 
 def test_a_checkpoint_knows_how_often_where_the_file_is_gone() -> None:
@@ -342,13 +342,13 @@ def test_a_gpu_tells_of_steps_that_nobody_looked_at(
 ) -> None:
     """There losses are not waited for but where they are logged: any of them may have been the first."""
     monkeypatch.setattr(AutoencoderModule, "checks_each_loss", False)
-    complaint, losses = Guard.complaint, list[float]()
+    complaint, losses = Guard.find_complaint, list[float]()
 
     def late(self: Guard, loss: float) -> str | None:
         losses.append(loss)
         return "exploded" if len(losses) in (3, 6) else complaint(self, loss)
 
-    monkeypatch.setattr(Guard, "complaint", late)
+    monkeypatch.setattr(Guard, "find_complaint", late)
     words = (*SHORT, *DIVERGING[2:], "divergence.retries=1", "trainer.steps_per_call=1")
     status, out, err = aeframe(*words, "trainer.log_every_n_steps=6")
     assert status == 1
@@ -365,15 +365,15 @@ def test_a_gpu_tells_of_steps_that_nobody_looked_at(
 
 def test_what_an_explosion_is() -> None:
     guard = Guard(DivergenceOptions(explodes_at=100))
-    assert guard.complaint(5.0) is None
-    assert guard.complaint(500.0) is None
-    assert guard.complaint(501.0) == "exploded to 501 (the first step's was 5)"
-    assert guard.complaint(math.nan) == "became nan"
-    assert guard.complaint(-math.inf) == "became -inf"
-    assert guard.complaint(-1e9) is None  # a likelihood may be as good as it likes
+    assert guard.find_complaint(5.0) is None
+    assert guard.find_complaint(500.0) is None
+    assert guard.find_complaint(501.0) == "exploded to 501 (the first step's was 5)"
+    assert guard.find_complaint(math.nan) == "became nan"
+    assert guard.find_complaint(-math.inf) == "became -inf"
+    assert guard.find_complaint(-1e9) is None  # a likelihood may be as good as it likes
     small = Guard(DivergenceOptions(explodes_at=100))
-    assert small.complaint(0.001) is None
-    assert small.complaint(99.0) is None  # of a loss near 0 any other is a large multiple
+    assert small.find_complaint(0.001) is None
+    assert small.find_complaint(99.0) is None  # of a loss near 0 any other is a large multiple
 
 
 def test_the_samples_are_those_of_the_sampler() -> None:

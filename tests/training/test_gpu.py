@@ -14,7 +14,7 @@ from torch import Tensor
 from aeframe.constraints.penalty import L2
 from aeframe.training.build import Built, build
 from aeframe.training.divergence import DivergenceError
-from aeframe.training.speed.compute import choose_rounding, compile_network, set_computing
+from aeframe.training.speed.compute import choose_rounding, compile_network, configure_torch
 from aeframe.training.speed.cuda_graph import WARM_UP
 from aeframe.training.speed.steps_ahead import StepsAhead, _Ahead
 from tests.support.fitting import fit
@@ -191,7 +191,7 @@ def test_the_data_is_placed_on_the_device(compose: Compose, tmp_path: Path) -> N
 def test_other_precisions_train(compose: Compose, tmp_path: Path, precision: str) -> None:
     built = build(compose(*SHORT, f"trainer.precision={precision}"))
     rounding = choose_rounding(precision, built.net, built.data.batch_size, accelerator="gpu")
-    with set_computing(1, rounding):
+    with configure_torch(1, rounding):
         _, losses = fit(built, tmp_path)
     assert losses[-1] < losses[0]
 

@@ -21,9 +21,9 @@ from aeframe.config.optimizer_checks import optimizer_problems
 from aeframe.core.durations import format_duration, parse_duration
 from aeframe.core.schedules import Clock
 from aeframe.runs.checkpoint import Saved
-from aeframe.training.learning_rates import follow
+from aeframe.training.learning_rates import advance_schedule
 from aeframe.training.next_commands import list_next_commands
-from aeframe.training.resume.configuration import with_overrides
+from aeframe.training.resume.configuration import apply_overrides
 from aeframe.training.schedule_lengths import list_length_notes, stretch_lengths
 from tests.support.runs import EPOCH
 
@@ -93,8 +93,8 @@ def test_a_rate_goes_on_as_one_of_the_new_length_would_have_come_there(name: str
     whole = rates(*made(longer, [nn.Parameter(torch.ones(2))]), 12)
     optimizer, schedule = made(SCHEDULES[name], [nn.Parameter(torch.ones(2))])
     rates(optimizer, schedule, 5)
-    assert not follow(optimizer, schedule, lambda weights: made(SCHEDULES[name], weights))
-    assert follow(optimizer, schedule, lambda weights: made(longer, weights))
+    assert not advance_schedule(optimizer, schedule, lambda weights: made(SCHEDULES[name], weights))
+    assert advance_schedule(optimizer, schedule, lambda weights: made(longer, weights))
     assert rates(optimizer, schedule, 7) == whole[5:]
 
 
@@ -109,7 +109,7 @@ def test_each_experiment_may_be_trained_on(compose: Compose, name: str) -> None:
     told = shlex.split(list_next_commands(node, result, Path("run"), compresses=False)["Train on"])
     words = [word for word in told if word.startswith("trainer.")]
     assert words == [f"trainer.max_epochs={2 * epochs}"]
-    longer = with_overrides(saved(node), words, plain(compose(*words)))
+    longer = apply_overrides(saved(node), words, plain(compose(*words)))
     assert optimizer_problems(longer["optimizer"], longer["scheduler"], longer["trainer"]) == []
     ends = {k: v for k, v in (longer["scheduler"] or {}).items() if k in ("T_max", "epochs")}
     assert set(ends.values()) <= {2 * epochs}

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import torch
 
-from aeframe.runs.folder import locked
+from aeframe.runs.folder import lock_folder
 from tests.support.forks import Server
 from tests.support.resumed import auto, unlike
 from tests.support.runs import EPOCH, TWO, contents
@@ -426,7 +426,7 @@ def test_a_read_only_folder_is_one_line_whose_advice_is_taken(
 
 def test_two_processes_that_share_a_lock_take_turns(tmp_path: Path) -> None:
     (tmp_path / ".lock").write_text("what is in it stays")
-    with locked(tmp_path):
+    with lock_folder(tmp_path):
         pass
     assert (tmp_path / ".lock").read_text() == "what is in it stays"
 

@@ -12,7 +12,7 @@ import numpy as np
 from aeframe.core.errors import Problem, UserError
 from aeframe.data.image_messages import note
 from aeframe.runs.model import Model
-from aeframe.runs.sample_arrays import SampleError, check_values, rows
+from aeframe.runs.sample_arrays import SampleError, check_values, convert_to_rows
 
 AT_ONCE = 256  # samples checked together, to find the first invalid one
 
@@ -60,7 +60,7 @@ class Input:
 
 def make_check(model: Model) -> Callable[[np.ndarray], None]:
     """Make a check that raises SampleError for samples that the model cannot take."""
-    return lambda block: check_values(rows(block, "x"), model.description.data, "x")
+    return lambda block: check_values(convert_to_rows(block, "x"), model.description.data, "x")
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from aeframe.config.targets import resolve
 from aeframe.core.errors import ConfigError, Problem, UserError
 from aeframe.data.source import Raw, Samples, choose_row_dtype
 from aeframe.runs.model import Model
-from aeframe.runs.sample_arrays import check_codes, check_shape, rows
+from aeframe.runs.sample_arrays import check_codes, check_shape, convert_to_rows
 
 ARRAYS = (".npy", ".npz")
 
@@ -165,4 +165,4 @@ def open_codes(word: str, key: str, model: Model) -> Input:
 
 
 def _check_codes(block: np.ndarray) -> None:
-    check_codes(rows(block, "z"), "z")
+    check_codes(convert_to_rows(block, "z"), "z")

@@ -19,7 +19,7 @@ from aeframe.data import DataModule, DataSpec
 from aeframe.data.memory_map import require_room
 from aeframe.evaluation.metrics import Metrics
 from aeframe.runs.model import Model
-from aeframe.runs.sample_arrays import check_values, rows
+from aeframe.runs.sample_arrays import check_values, convert_to_rows
 
 
 def evaluate_input(model: Model, options: argparse.Namespace) -> dict[str, Any]:
@@ -72,7 +72,7 @@ def _measure(model: Model, blocks: Iterable[np.ndarray], spec: DataSpec) -> Metr
     low, high = spec.range_in(net.normalization)
     metrics = Metrics(net, high - low).to(model.device)
     for number, block in enumerate(blocks):
-        raw = rows(block, "x")
+        raw = convert_to_rows(block, "x")
         check_values(raw, spec, "x")
         x = net.normalization(raw.to(model.device))
         noise = Noise(model.config.get("seed", 0), "test", number)

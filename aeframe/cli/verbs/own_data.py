@@ -18,8 +18,8 @@ from aeframe.data.image_listing import find_images
 from aeframe.data.layouts import Layout, is_like_signal
 from aeframe.data.source import Samples
 from aeframe.runs.model import Model
-from aeframe.runs.origin import with_data_found
-from aeframe.training.resume.configuration import harmless_here
+from aeframe.runs.origin import find_moved_data
+from aeframe.training.resume.configuration import remove_side_effects
 
 
 def find_layout(model: Model) -> Layout:
@@ -36,7 +36,7 @@ def load_run_data(model: Model, run: str, instead: str = "") -> tuple[Parts, Dat
 
     run: the path that the model was loaded from. instead: the alternative to suggest if the data is missing.
     """
-    node = with_data_found(harmless_here(model.config), Path(run).expanduser().absolute())
+    node = find_moved_data(remove_side_effects(model.config), Path(run).expanduser().absolute())
     if "layout" in (dataset := as_mapping(node.get("dataset"))):
         node["dataset"] = {**dataset, "layout": find_layout(model)}
     try:

@@ -165,7 +165,7 @@ def _show(found: Comparison) -> None:
         print(f"At none of these PSNRs: {'; '.join(absent)}.")
     print(AVERAGED[found.unit])
     for run in found.runs:
-        even, point = found.break_even(run), run.point
+        even, point = found.count_break_even(run), run.point
         pays = (
             "" if even is None else f", pays off from {even:,} images (compared with the best JPEG)"
         )

@@ -42,10 +42,10 @@ class Curve:
     name: str
     points: list[Point]
 
-    def rate_at(self, psnr: float) -> float | None:
+    def interpolate_rate(self, psnr: float) -> float | None:
         """Interpolate the logarithm of the rate at a PSNR; None outside the curve."""
         # points beaten by another are ignored
-        best = [p for p in self.points if not any(_beats(q, p) for q in self.points)]
+        best = [p for p in self.points if not any(_is_better(q, p) for q in self.points)]
         best = sorted(best, key=lambda p: p.psnr)
         if not best or not best[0].psnr <= psnr <= best[-1].psnr:
             return None
@@ -53,7 +53,7 @@ class Curve:
         return float(np.exp(logs))
 
 
-def _beats(one: Point, other: Point) -> bool:
+def _is_better(one: Point, other: Point) -> bool:
     return one != other and one.psnr >= other.psnr and one.rate <= other.rate
 
 

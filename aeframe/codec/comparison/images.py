@@ -15,7 +15,7 @@ from aeframe.codec.codec import Codec, compute_errors, to_decibels
 from aeframe.codec.codec_file import find_codec_file
 from aeframe.codec.comparison.curves import Curve, Images, Point
 from aeframe.codec.packing import Packer, count_rows_at_once
-from aeframe.runs.model_file import model_file
+from aeframe.runs.model_file import find_model_file
 
 OURS = "autoencoder"
 BEST = ("JPEG, its best", "JPEG, flat tables, progressive")
@@ -59,7 +59,7 @@ def measure(run: str, codec: Codec, images: Images) -> Measured:
 
 def count_decoder_bytes(run: str) -> int:
     """Count the bytes of the two files for decoding: model and codec."""
-    return model_file(run).stat().st_size + find_codec_file(run).stat().st_size
+    return find_model_file(run).stat().st_size + find_codec_file(run).stat().st_size
 
 
 def _measure_psnr(codec: Codec, x: Images) -> float:
@@ -107,16 +107,17 @@ class Comparison:
         """Return the rate at each level of PSNR, by the name of the curve."""
         curves = [self.ours, *self.others]
         return [
-            {"psnr": level, **{c.name: c.rate_at(level) for c in curves}} for level in self.levels
+            {"psnr": level, **{c.name: c.interpolate_rate(level) for c in curves}}
+            for level in self.levels
         ]
 
-    def break_even(self, run: Measured) -> int | None:
+    def count_break_even(self, run: Measured) -> int | None:
         """Count the images from which the codec, with its decoder, needs fewer bytes than the best JPEG.
 
         Returns None without a curve of JPEG, or if JPEG needs no more bytes.
         """
         best = next((c for c in self.others if c.name in BEST), None)
-        theirs = None if best is None else best.rate_at(run.point.psnr)
+        theirs = None if best is None else best.interpolate_rate(run.point.psnr)
         if theirs is None or theirs <= run.point.rate:
             return None
         less = theirs - run.point.rate
@@ -128,7 +129,7 @@ class Comparison:
         """Return plain data for JSON, with curves in the format of CompressAI."""
         return {
             "images": self.images,
-            "curves": [self._curve(curve) for curve in (self.ours, *self.others)],
+            "curves": [self._format_curve(curve) for curve in (self.ours, *self.others)],
             "runs": [
                 {
                     "run": run.run,
@@ -136,7 +137,7 @@ class Comparison:
                     "psnr": run.point.psnr,
                     "bytes_above_estimate": run.gap,
                     "decoder_bytes": run.decoder,
-                    "images_that_pay_for_it": self.break_even(run),
+                    "images_that_pay_for_it": self.count_break_even(run),
                     "out_of_domain_psnr": run.stranger,
                 }
                 for run in self.runs
@@ -144,7 +145,7 @@ class Comparison:
             "matched": self.rows(),
         }
 
-    def _curve(self, curve: Curve) -> dict[str, Any]:
+    def _format_curve(self, curve: Curve) -> dict[str, Any]:
         points = sorted(curve.points)
         results = {self.unit: [p.rate for p in points], "psnr": [p.psnr for p in points]}
         if self.unit == "bytes":

@@ -116,7 +116,7 @@ class Reader:
             with open_regular(self.path) as file:
                 self.size = file.seek(0, 2)
                 file.seek(0)
-                self.header, self._first = self._header(file)
+                self.header, self._first = self._read_header(file)
                 self._begin = file.tell()
         except OSError as error:
             raise build_read_error(str(self.path), error, AGAIN) from error
@@ -127,14 +127,14 @@ class Reader:
         with open_regular(self.path) as file:
             file.seek(self._begin)
             for number in range(1, self.size):
-                section, crc = self._section(file, crc, number)
+                section, crc = self._read_section(file, crc, number)
                 if section.kind is Kind.END:
                     self._check_end(file, section, samples)
                     return
                 samples += section.samples if section.kind is Kind.CODED else 0
                 yield section
 
-    def _header(self, file: BinaryIO) -> tuple[Header, int]:
+    def _read_header(self, file: BinaryIO) -> tuple[Header, int]:
         start = file.read(START.size)
         if start[: len(MAGIC)] != MAGIC[: len(start)] or not start:
             raise NotAnAezError(
@@ -160,7 +160,7 @@ class Reader:
             raise ContainerError(self.path, "claims samples that are too large", AGAIN)
         return Header(identity, DTYPES[kind], shape), crc
 
-    def _section(self, file: BinaryIO, crc: int, number: int) -> tuple[Section, int]:
+    def _read_section(self, file: BinaryIO, crc: int, number: int) -> tuple[Section, int]:
         where = f"section {number}"
         head = self._read(file, SECTION.size, where)
         (expected,) = CRC.unpack(self._read(file, CRC.size, where))
@@ -170,7 +170,7 @@ class Reader:
         if crc != expected:
             raise ChecksumError(self.path, f"is damaged in {where}", AGAIN)
         if kind not in iter(Kind) or samples > MOST_SAMPLES:
-            raise self.senseless(number)
+            raise self.build_senseless_error(number)
         return Section(Kind(kind), samples, payload), crc
 
     def _check_end(self, file: BinaryIO, section: Section, samples: int) -> None:
@@ -187,6 +187,6 @@ class Reader:
             raise TruncatedError(self.path, what, AGAIN)
         return file.read(length)
 
-    def senseless(self, number: int) -> ContainerError:
+    def build_senseless_error(self, number: int) -> ContainerError:
         """Build the error for an undamaged section that no encoder writes."""
         return ContainerError(self.path, f"has a section {number} that makes no sense", AGAIN)

@@ -19,7 +19,7 @@ def fit(codes: Codes, held_out: Codes) -> Tables:
     counts = Counts(codes)
     possible = (k for k in CLUSTERS if k <= len(codes) and k * counts.everyone.size <= MOST_ENTRIES)
     return min(
-        (counts.tables(k) for k in possible), key=lambda tables: estimate_bits(tables, held_out)
+        (counts.fit_tables(k) for k in possible), key=lambda tables: estimate_bits(tables, held_out)
     )
 
 
@@ -30,7 +30,7 @@ def estimate_bits(tables: Tables, codes: Codes) -> float:
 
 def count_bits(tables: Tables, codes: Codes) -> NDArray[np.float32]:
     """Count the bits of each coded sample, [n]."""
-    return tables.cheapest(tables.symbols(codes))[1]
+    return tables.find_cheapest(tables.symbols(codes))[1]
 
 
 class Counts:
@@ -47,36 +47,36 @@ class Counts:
         self.occurs = np.arange(last.max() + 1) <= last[:, None]
         symbols = codes - self.low + 1
         self.codes, self.symbols = codes, np.where((symbols < 1) | (symbols > last), 0, symbols)
-        everyone = self._of(np.zeros(len(codes), np.int64), 1)[0] + UNSEEN * self.occurs
+        everyone = self._count(np.zeros(len(codes), np.int64), 1)[0] + UNSEEN * self.occurs
         self.everyone = everyone / everyone.sum(1, keepdims=True)
 
-    def tables(self, clusters: int) -> Tables:
+    def fit_tables(self, clusters: int) -> Tables:
         """Fit tables and clusters in turns, so that each code is in its cheapest cluster.
 
         This is Lloyd's algorithm with the length of the code as distance.
         """
         if clusters == 1:
-            return self._tables(np.zeros(len(self.codes), np.int64), 1)
+            return self._make_tables(np.zeros(len(self.codes), np.int64), 1)
         from sklearn.cluster import (
             MiniBatchKMeans,  # imported late: it takes half a second
         )
 
         means = MiniBatchKMeans(clusters, random_state=0, n_init=1, max_iter=20, batch_size=4096)
-        tables = self._tables(means.fit_predict(self.codes.astype(np.float32)), clusters)
+        tables = self._make_tables(means.fit_predict(self.codes.astype(np.float32)), clusters)
         for _ in range(ROUNDS):
-            assigned, _ = tables.cheapest(self.symbols)
-            tables = self._tables(assigned, clusters)
+            assigned, _ = tables.find_cheapest(self.symbols)
+            tables = self._make_tables(assigned, clusters)
         return tables
 
-    def _of(self, assigned: Integers, clusters: int) -> Integers:
+    def _count(self, assigned: Integers, clusters: int) -> Integers:
         """Count each symbol in each cluster and unit, [K, m, S]."""
         m, symbols = self.occurs.shape
         places = (assigned[:, None] * m + np.arange(m)) * symbols + self.symbols
         found = np.bincount(places.ravel(), minlength=clusters * m * symbols)
         return found.reshape(clusters, m, symbols)
 
-    def _tables(self, assigned: Integers, clusters: int) -> Tables:
-        units = self._of(assigned, clusters) + PRIOR * self.everyone
+    def _make_tables(self, assigned: Integers, clusters: int) -> Tables:
+        units = self._count(assigned, clusters) + PRIOR * self.everyone
         names = np.bincount(assigned, minlength=clusters) + UNSEEN
         return Tables(
             self.low.astype(np.int32),

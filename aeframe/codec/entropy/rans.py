@@ -44,7 +44,7 @@ class Alphabets:
         if (frequencies < 0).any() or (self.ends[:, -1] != TOTAL).any():
             raise ValueError(f"the frequencies in a table do not add up to {TOTAL}")
 
-    def spans(self, tables: Integers, symbols: Integers) -> Spans:
+    def find_spans(self, tables: Integers, symbols: Integers) -> Spans:
         """Look up the interval of each symbol in its table. tables, symbols: [n]."""
         frequency = self.frequencies[tables, symbols].astype(np.int64)
         return Spans(frequency, self.ends[tables, symbols] - frequency)
@@ -98,7 +98,7 @@ class Decoder:
         x = self.state[: len(tables)]
         slot = x & (TOTAL - 1)
         symbols = (alphabets.ends[tables] <= slot.astype(np.int32)[:, None]).argmin(1)
-        frequency, start = alphabets.spans(tables, symbols)
+        frequency, start = alphabets.find_spans(tables, symbols)
         x = frequency * (x >> BITS) + slot - start
         empty = np.flatnonzero(x < LOWEST)
         words = self.words[self.position : self.position + len(empty)]

@@ -83,7 +83,7 @@ class Tables:
         symbols = codes.astype(np.int64) - self.low + 1
         return np.where((symbols < 1) | (symbols > self._last), ESCAPE, symbols)
 
-    def cheapest(self, symbols: Integers) -> tuple[Integers, NDArray[np.float32]]:
+    def find_cheapest(self, symbols: Integers) -> tuple[Integers, NDArray[np.float32]]:
         """Find the cheapest cluster of each sample, [n], and its bits, those of the cluster included, [n]."""
         units, own = self._bits
         places = torch.from_numpy(symbols + np.arange(self.m) * self.units.shape[2])
@@ -94,10 +94,10 @@ class Tables:
     def encode(self, codes: Codes, per_lane: int = PER_LANE) -> bytes:
         """Encode whole numbers, [n, m], n > 0, to bytes. per_lane: see choose_lanes."""
         symbols = self.symbols(codes)
-        clusters, _ = self.cheapest(symbols)
+        clusters, _ = self.find_cheapest(symbols)
         of_clusters, of_units = self.alphabets
-        first = of_clusters.spans(np.zeros_like(clusters), clusters)
-        rest = of_units.spans(self._rows(clusters), symbols.T.ravel())
+        first = of_clusters.find_spans(np.zeros_like(clusters), clusters)
+        rest = of_units.find_spans(self._list_tables(clusters), symbols.T.ravel())
         return encode([first, rest], per_lane) + codes[symbols == ESCAPE].astype("<i4").tobytes()
 
     def decode(self, stream: bytes, samples: int, per_lane: int = PER_LANE) -> Codes:
@@ -105,7 +105,7 @@ class Tables:
         decoder = Decoder(stream, samples * (self.m + 1), per_lane)
         of_clusters, of_units = self.alphabets
         clusters = decoder.read(of_clusters, np.zeros(samples, np.int64))
-        symbols = decoder.read(of_units, self._rows(clusters)).reshape(self.m, samples).T
+        symbols = decoder.read(of_units, self._list_tables(clusters)).reshape(self.m, samples).T
         codes = (symbols + self.low - 1).astype(np.int32)
         escaped, rest = symbols == ESCAPE, decoder.finish()
         if len(rest) != 4 * np.count_nonzero(escaped):
@@ -113,6 +113,6 @@ class Tables:
         codes[escaped] = np.frombuffer(rest, "<i4")
         return codes
 
-    def _rows(self, clusters: Integers) -> Integers:
+    def _list_tables(self, clusters: Integers) -> Integers:
         """Return the table of each symbol, unit by unit, [m * n]."""
         return (clusters * self.m + np.arange(self.m)[:, None]).ravel()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from aeframe.runs.checkpoint import Saved, gone_back_to, state_in, tried_in
+from aeframe.runs.checkpoint import Saved, find_retried_checkpoint, load_state, read_tried_steps
 from aeframe.training.attempt import Attempt
 from aeframe.training.resume.checkpoint_check import check_fits
 
@@ -17,8 +17,8 @@ def find_beginning(attempt: Attempt, folder: Path, saved: Saved | None) -> Saved
     """
     if saved is not None:
         check_fits(saved, attempt.built.module, attempt.trainer)
-    tried = () if attempt.built.node["resume"] is None else tried_in(folder)
+    tried = () if attempt.built.node["resume"] is None else read_tried_steps(folder)
     attempt.built.module.guard.tried = tried
-    if saved is not None and state_in(saved.checkpoint)["guard"]["back"] < len(tried):
-        return gone_back_to(folder, tried)  # the last one was written before the retry
+    if saved is not None and load_state(saved.checkpoint)["guard"]["back"] < len(tried):
+        return find_retried_checkpoint(folder, tried)  # the last one was written before the retry
     return saved

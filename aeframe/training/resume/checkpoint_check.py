@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from aeframe.config.optimizer_checks import FLAT
 from aeframe.core.errors import UserError, shorten
 from aeframe.core.plain import as_mapping, flatten, is_count
-from aeframe.runs.checkpoint import LEFT, MOST_BACK, Saved, state_in
+from aeframe.runs.checkpoint import LEFT, MOST_BACK, Saved, load_state
 from aeframe.runs.layout import BEST, CHECKPOINTS, LAST, PREVIOUS
-from aeframe.runs.saved_network import with_floats
+from aeframe.runs.saved_network import convert_old_counts
 from aeframe.training.divergence import PLANNED, RATES
 from aeframe.training.learning_rates import CYCLED, find_lengths
 from aeframe.training.module import AutoencoderModule
@@ -50,7 +50,7 @@ def check_fits(saved: Saved, module: AutoencoderModule, trainer: pl.Trainer) -> 
         if not file.exists():  # a run may not have written all of them
             continue
         try:
-            state = state_in(file)
+            state = load_state(file)
             _check(state, module, trainer, is_best=file.name == BEST)
         except UnfitError as error:
             raise UserError(str(file), f"is not a checkpoint of this run ({error})", LEFT) from None
@@ -95,7 +95,7 @@ def _check(
         free |= {"optimizer_states", "lr_schedulers"}
     check_keys(like | dict.fromkeys(free), state, "it")
     if isinstance(weights := state["state_dict"], dict):
-        state["state_dict"] = with_floats(weights, like["state_dict"])
+        state["state_dict"] = convert_old_counts(weights, like["state_dict"])
     for key, value in like.items():
         check_like(value, state[key], key)
     _check_values(state, dict(module.named_parameters()))
@@ -134,12 +134,12 @@ def _check_values(state: Mapping[str, Any], trained: Mapping[str, Tensor]) -> No
 def _check_optimizer(states: Any, schedules: Any, module: AutoencoderModule) -> None:
     """Check the options of optimizer and scheduler, and what the optimizer keeps of each weight."""
     weights = [p for p in module.net.parameters() if p.requires_grad]
-    optimizer, scheduler = module.optimizer_and_schedule(weights)
+    optimizer, scheduler = module.make_optimizer(weights)
     if not isinstance(schedules, list) or len(schedules) != int(scheduler is not None):
         raise UnfitError("lr_schedulers holds other schedulers")
     if scheduler is not None:  # of the saved length, which may be changed
         lengths = find_lengths(schedules[0], scheduler.state_dict())
-        _, scheduler = module.optimizer_and_schedule(weights, lengths)
+        _, scheduler = module.make_optimizer(weights, lengths)
         check_like(scheduler.state_dict(), schedules[0], "lr_schedulers", fixed=True)
     like = optimizer.state_dict()
     if not isinstance(states, list) or len(states) != 1:
@@ -155,15 +155,15 @@ def _check_optimizer(states: Any, schedules: Any, module: AutoencoderModule) -> 
     for number, state in found.items():
         shape = weights[number].shape
         if shape not in first:
-            first[shape] = _first_state(shape, module)
+            first[shape] = _make_first_state(shape, module)
         check_like(first[shape], state, f"optimizer_states.state.{number}")
 
 
-def _first_state(shape: torch.Size, module: AutoencoderModule) -> dict[str, Any]:
+def _make_first_state(shape: torch.Size, module: AutoencoderModule) -> dict[str, Any]:
     """Return the optimizer's state of a weight of this shape after one step."""
     weight = nn.Parameter(torch.zeros(shape))
     weight.grad = torch.zeros(shape)
-    optimizer, _ = module.optimizer_and_schedule([weight])
+    optimizer, _ = module.make_optimizer([weight])
     optimizer.step(lambda: 0.0)
     return dict(optimizer.state[weight])
 

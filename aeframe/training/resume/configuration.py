@@ -14,9 +14,9 @@ from aeframe.core.durations import format_duration, is_duration, parse_duration
 from aeframe.core.errors import ConfigError, Problem, UserError, shorten
 from aeframe.core.plain import as_mapping, flatten
 from aeframe.core.process import get_command
-from aeframe.runs.checkpoint import Saved, state_in
+from aeframe.runs.checkpoint import Saved, load_state
 from aeframe.runs.layout import LAST
-from aeframe.runs.origin import with_data_found
+from aeframe.runs.origin import find_moved_data
 from aeframe.training.schedule_lengths import LENGTHS, stretch_lengths
 
 HARMLESS = (
@@ -47,13 +47,13 @@ HARMLESS = (
 ANEW = "Remove it, or start a new run."
 
 
-def with_overrides(saved: Saved, words: Sequence[str], given: Mapping[str, Any]) -> dict[str, Any]:
+def apply_overrides(saved: Saved, words: Sequence[str], given: Mapping[str, Any]) -> dict[str, Any]:
     """Apply the command line to the run's own configuration.
 
     words: of the command line. given: the configuration composed from them. Raises ConfigError for
     keys that would make it another run.
     """
-    node, wrong = with_data_found(harmless_here(saved.node), saved.folder), []
+    node, wrong = find_moved_data(remove_side_effects(saved.node), saved.folder), []
     is_repeated = not find_changes(saved, given)  # the command that started the run
     for word in words:
         key = key_of(word)
@@ -63,7 +63,7 @@ def with_overrides(saved: Saved, words: Sequence[str], given: Mapping[str, Any])
         if known is not None and not word.startswith("~"):
             _take(node, known, given)
         elif word.startswith("~") or not (is_repeated or _is_as_before(key, saved, given)):
-            wrong.append(_refused(word.lstrip("+"), saved))
+            wrong.append(_build_problem(word.lstrip("+"), saved))
     if wrong:
         raise ConfigError(wrong)
     if as_mapping(node.get("scheduler")):
@@ -74,14 +74,14 @@ def with_overrides(saved: Saved, words: Sequence[str], given: Mapping[str, Any])
     return node
 
 
-def keeping_metric(saved: Saved, given: Mapping[str, Any]) -> dict[str, Any]:
+def keep_metric(saved: Saved, given: Mapping[str, Any]) -> dict[str, Any]:
     """Keep the run's own optimized_metric where the given configuration leaves it to the parts."""
     written = given.get("optimized_metric")
     own = saved.node.get("optimized_metric", AUTO)
     return {**given, "optimized_metric": own if written == AUTO else written}
 
 
-def harmless_here(node: dict[str, Any]) -> dict[str, Any]:
+def remove_side_effects(node: dict[str, Any]) -> dict[str, Any]:
     """Return the configuration without keys that let a dataset download or write elsewhere: the run
     may be a stranger's.
     """
@@ -108,7 +108,7 @@ def _take(node: dict[str, Any], key: str, given: Mapping[str, Any]) -> None:
 
 def _is_as_before(key: str, saved: Saved, given: Mapping[str, Any]) -> bool:
     try:
-        return _at(given, key) == _at(saved.node, key)
+        return _get_value(given, key) == _get_value(saved.node, key)
     except (KeyError, TypeError):
         return False
 
@@ -124,7 +124,7 @@ def check_same(saved: Saved, given: Mapping[str, Any]) -> None:
         if saved.checkpoint.name != LAST:
             remedy = ANEW
         words = [f"{key}={value}" for key, value in changed.items()]
-        raise ConfigError([_refused(word, saved, remedy) for word in words])
+        raise ConfigError([_build_problem(word, saved, remedy) for word in words])
 
 
 def find_changes(saved: Saved, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -132,8 +132,10 @@ def find_changes(saved: Saved, given: Mapping[str, Any]) -> dict[str, Any]:
 
     For a group with another option, only the group is returned.
     """
-    others = [key for key in saved.node if _choice(saved.node[key]) != _choice(given.get(key))]
-    changed = {key: _named(given.get(key)) for key in others if not is_harmless(key)}
+    others = [
+        key for key in saved.node if _list_classes(saved.node[key]) != _list_classes(given.get(key))
+    ]
+    changed = {key: _format_value(given.get(key)) for key in others if not is_harmless(key)}
     before, now = dict(flatten(saved.node)), dict(flatten(given))
     return changed | {
         key: now.get(key)
@@ -144,13 +146,13 @@ def find_changes(saved: Saved, given: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _choice(node: Any) -> Any:
+def _list_classes(node: Any) -> Any:
     """Return the classes that identify a group's option."""
     if not isinstance(node, Mapping):
         return None
     if "_target_" in node:
         return node["_target_"]
-    return [(name, _choice(part)) for name, part in node.items() if isinstance(part, Mapping)]
+    return [(name, _list_classes(part)) for name, part in node.items() if isinstance(part, Mapping)]
 
 
 def check_length(saved: Saved, node: Mapping[str, Any]) -> None:
@@ -175,7 +177,7 @@ def check_time(saved: Saved, node: Mapping[str, Any]) -> None:
         return
     if saved.value is None or saved.is_done(node):
         return
-    callbacks = as_mapping(state_in(saved.checkpoint).get("callbacks"))
+    callbacks = as_mapping(load_state(saved.checkpoint).get("callbacks"))
     elapsed = as_mapping(as_mapping(callbacks.get("Timer")).get("time_elapsed")).get("train")
     if isinstance(elapsed, float) and elapsed >= parse_duration(limit):
         what = "the run has trained for this time already"
@@ -187,16 +189,16 @@ def is_harmless(key: str) -> bool:
     return any(key == known or key.startswith(f"{known}.") for known in HARMLESS)
 
 
-def _refused(word: str, saved: Saved, remedy: str = ANEW) -> Problem:
+def _build_problem(word: str, saved: Saved, remedy: str = ANEW) -> Problem:
     try:
-        before = f"with {_named(_at(saved.node, key_of(word)))}"
+        before = f"with {_format_value(_get_value(saved.node, key_of(word)))}"
     except (KeyError, TypeError):
         before = "without it"
     what = f"{saved.folder} was trained {before}, and a resumed run cannot change it"
     return Problem(word, what, remedy)
 
 
-def _named(value: Any) -> str:
+def _format_value(value: Any) -> str:
     """Format a value in a word or two."""
     if isinstance(value, Mapping):
         target = value.get("_target_")
@@ -205,7 +207,7 @@ def _named(value: Any) -> str:
     return shorten("null" if value is None else value, 60)
 
 
-def _at(node: Mapping[str, Any], key: str) -> Any:
+def _get_value(node: Mapping[str, Any], key: str) -> Any:
     for name in key.split("."):
         node = node[name]
     return node

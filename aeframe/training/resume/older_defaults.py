@@ -16,7 +16,7 @@ from aeframe.runs.checkpoint import LONGEST, Saved
 from aeframe.training.resume.configuration import find_changes, is_harmless
 
 
-def with_own_defaults(
+def keep_own_defaults(
     saved: Saved, words: Sequence[str], given: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the given configuration with the run's own values where defaults have changed since it
@@ -26,10 +26,10 @@ def with_own_defaults(
     run was started with. All keys do where the words choose another option of a group.
     """
     node = deepcopy(dict(given))
-    others, begun = find_changes(saved, given), _begun_with(saved.folder)
+    others, begun = find_changes(saved, given), _read_words(saved.folder)
     if not others or begun is None:
         return node
-    before, now = _said(begun), _said(words)
+    before, now = _parse_words(begun), _parse_words(words)
     changed = {key for key in {*before, *now} if before.get(key) != now.get(key)}
     if any("." not in key for key in changed):
         return node
@@ -52,7 +52,7 @@ def _put(node: dict[str, Any], key: Sequence[str], source: Mapping[str, Any]) ->
         node[name] = deepcopy(source[name])
 
 
-def _begun_with(folder: Path) -> list[str] | None:
+def _read_words(folder: Path) -> list[str] | None:
     """Read the command-line words that a run was started with; None where they cannot be read."""
     try:
         words = yaml.safe_load(read_text(folder / ".hydra" / "overrides.yaml", LONGEST))
@@ -61,7 +61,7 @@ def _begun_with(folder: Path) -> list[str] | None:
     return [word for word in words if isinstance(word, str)] if isinstance(words, list) else None
 
 
-def _said(words: Sequence[str]) -> dict[str, str]:
+def _parse_words(words: Sequence[str]) -> dict[str, str]:
     """Read what words say of what is trained, by key."""
     said = {key_of(word): word.lstrip("+") for word in words}
     return {k: v for k, v in said.items() if not (k.startswith("hydra.") or is_harmless(k))}

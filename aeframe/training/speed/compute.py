@@ -32,7 +32,7 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
 @contextmanager
-def set_computing(threads: int, rounding: str) -> Iterator[None]:
+def configure_torch(threads: int, rounding: str) -> Iterator[None]:
     """Set threads and rounding within a context. rounding: see torch.set_float32_matmul_precision."""
     before = torch.get_num_threads(), torch.get_float32_matmul_precision()
     variable = os.environ.get(THREADS)
@@ -51,7 +51,7 @@ def set_computing(threads: int, rounding: str) -> Iterator[None]:
             os.environ[THREADS] = variable
 
 
-def set_computing_for(
+def configure_torch_for(
     hardware: Hardware,
     precision: str | None,
     model: Autoencoder,
@@ -63,7 +63,7 @@ def set_computing_for(
     processes = devices if isinstance(devices, int) else 1
     threads = count_threads(hardware.threads, model, batch_size, processes=processes, jobs=jobs)
     rounding = choose_rounding(precision, model, batch_size, accelerator=hardware.accelerator)
-    return set_computing(threads, rounding)
+    return configure_torch(threads, rounding)
 
 
 def count_threads(
@@ -98,7 +98,7 @@ def choose_rounding(
     weights = [part.weight.numel() for part in model.modules() if isinstance(part, nn.Linear)]
     wide = bool(weights) and batch_size * fmean(weights) >= WIDE
     in_float32 = precision in (None, "32-true") and accelerator == "cpu"
-    return "medium" if in_float32 and wide and _is_amd() and _medium_is_exact() else "highest"
+    return "medium" if in_float32 and wide and _is_amd() and _is_medium_exact() else "highest"
 
 
 def keep_narrow_layers_exact(
@@ -133,7 +133,7 @@ def _is_amd() -> bool:
 
 
 @cache
-def _medium_is_exact() -> bool:
+def _is_medium_exact() -> bool:
     """Check whether `medium` rounds nothing on this processor; with AMX, for example, it does."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("medium")

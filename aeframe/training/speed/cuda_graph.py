@@ -108,9 +108,9 @@ class Graph:
         self.x: Tensor | None = None  # input of the graph, into which each batch is copied
         self.warmed_up = 0
         self.captured: torch.cuda.CUDAGraph | None = None
-        self.constants = self._numbers()
+        self.constants = self._list_options()
 
-    def suits(self, batch: Batch, step: int) -> bool:
+    def is_suited(self, batch: Batch, step: int) -> bool:
         """Check whether the graph can take a step on this batch, after `step` steps."""
         fits = self.x is None or batch.x.shape == self.x.shape
         return fits and not self.module.is_logged(step)
@@ -135,7 +135,7 @@ class Graph:
         buffers = [(buffer, buffer.clone()) for buffer in net.buffers()]
         before = {part: _list_contents(part) for part in net.modules()}
         try:
-            return self._hindrance() or _find_new_contents(before)
+            return self._find_hindrance() or _find_new_contents(before)
         finally:
             for part, (attributes, named) in before.items():
                 vars(part).update(attributes)
@@ -143,7 +143,7 @@ class Graph:
             for buffer, value in buffers:
                 buffer.copy_(value)
 
-    def _hindrance(self) -> str | None:
+    def _find_hindrance(self) -> str | None:
         """Find an operation of a step that cannot be captured, or that would become a constant."""
         net, mode = self.module.net, torch.cuda.get_sync_debug_mode()
         clock = net.clock
@@ -155,7 +155,7 @@ class Graph:
             return "a schedule changes the loss at each step"
         except RuntimeError as error:
             place = traceback.extract_tb(error.__traceback__)[-1]
-            reason = f"{_first_line(error)}, {Path(place.filename).name}:{place.lineno}"
+            reason = f"{_get_first_line(error)}, {Path(place.filename).name}:{place.lineno}"
             return f"a step cannot be captured ({reason})"
         finally:
             torch.cuda.set_sync_debug_mode(mode)
@@ -173,14 +173,14 @@ class Graph:
         self.warmed_up += 1
 
     def _repeat(self, *key: int | str) -> None:
-        numbers = self._numbers()
+        numbers = self._list_options()
         if self.captured is None or self.constants != numbers:
             self.captured = None  # frees its memory before the next one takes more
             self.captured, self.constants = self._capture(), numbers
         self.generators.seed(*key)
         self.captured.replay()
 
-    def _numbers(self) -> list[dict[str, Any]]:
+    def _list_options(self) -> list[dict[str, Any]]:
         """Return the optimizer's options, which are constants in a capture."""
         return [
             {k: v for k, v in group.items() if k != "params"}
@@ -196,10 +196,10 @@ class Graph:
         # a thread that pins memory may call the driver meanwhile
         capture = torch.cuda.graph(graph, stream=self.side, capture_error_mode="thread_local")
         try:
-            with self._capturable(), capture:
+            with self._allow_capture(), capture:
                 self._take()
         except Exception as error:  # of any kind: it is up to torch and the driver
-            reason = _first_line(
+            reason = _get_first_line(
                 error.__context__ or error
             )  # the end of a failed capture fails, too
             raise TrainingError(
@@ -210,7 +210,7 @@ class Graph:
         return graph
 
     @contextmanager
-    def _capturable(self) -> Iterator[None]:
+    def _allow_capture(self) -> Iterator[None]:
         """Torch's optimizers refuse to be captured unless they are told that they will be."""
         groups = [g for g in self.optimizer.param_groups if "capturable" in g]
         before = [group["capturable"] for group in groups]
@@ -251,5 +251,5 @@ def _find_new_contents(
     return None
 
 
-def _first_line(error: BaseException) -> str:
+def _get_first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).partition("\n")[0]

@@ -41,7 +41,7 @@ class StepsAhead(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, AutoencoderModule)
-        lightnings = self._lightnings(trainer)
+        lightnings = self._find_lightning_key(trainer)
         self._graph = make_graph(pl_module, lightnings) if self._wants_graph else None
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -66,7 +66,7 @@ class StepsAhead(pl.Callback):
         batch_idx: int,
     ) -> None:
         assert isinstance(pl_module, AutoencoderModule)
-        if self._lightnings(trainer) is not None:
+        if self._find_lightning_key(trainer) is not None:
             return
         try:
             self._run_ahead(pl_module)
@@ -84,13 +84,13 @@ class StepsAhead(pl.Callback):
             now = time.perf_counter()
             latest, before, done = now - before, now, done + 1
 
-    def repeats(self, batch: Batch, step: int, *key: int | str) -> bool:
+    def repeat_step(self, batch: Batch, step: int, *key: int | str) -> bool:
         """Take a step by the graph, after `step` steps. Returns whether that was possible.
 
         key: of its random numbers.
         """
         graph = self._graph
-        if graph is None or not graph.suits(batch, step):
+        if graph is None or not graph.is_suited(batch, step):
             return False
         if why := graph.step(batch, *key):
             print_line(f"{why}; steps are taken one by one")
@@ -100,7 +100,7 @@ class StepsAhead(pl.Callback):
     def _has_room(self, done: int, seconds: float) -> bool:
         return seconds < self.interval if self.steps == "auto" else done < self.steps
 
-    def _lightnings(self, trainer: pl.Trainer) -> str | None:
+    def _find_lightning_key(self, trainer: pl.Trainer) -> str | None:
         """Find the key for which Lightning takes all steps itself, if there is one."""
         return "trainer.steps_per_call=1" if self.steps == 1 else needs_lightning(trainer)
 
@@ -182,7 +182,9 @@ class _Ahead:
 
     def _take(self, batch: Batch, index: int) -> None:
         module = self.module
-        if self.owner.repeats(batch, self.steps, module.seed, "train", module.epoch.number, index):
+        if self.owner.repeat_step(
+            batch, self.steps, module.seed, "train", module.epoch.number, index
+        ):
             return
         with self.context():
             loss = module.loss(batch, index, self.steps)
