@@ -100,7 +100,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             except UserError as error:
                 raise ValueError(str(error)) from error
             except Interrupted as end:
-                raise KeyboardInterrupt(str(end)) from None
+                raise KeyboardInterrupt(str(Interrupted(end.number, folder))) from None
         self.model_.net.double()
         self._n_features_out = self.model_.latent_dim
         return self

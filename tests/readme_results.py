@@ -164,7 +164,9 @@ def matched(found: Card, levels: Any) -> list[dict[str, float | None]]:
     for each in found["curves"]:
         rates = each["results"][unit], each["results"]["psnr"]
         curves.append(Curve(each["name"], [Point(*p) for p in zip(*rates, strict=True)]))
-    return [{"psnr": level, **{c.name: c.rate_at(level) for c in curves}} for level in levels]
+    return [
+        {"psnr": level, **{c.name: c.interpolate_rate(level) for c in curves}} for level in levels
+    ]
 
 
 def _print_runs(found: Card) -> None:

@@ -265,7 +265,7 @@ def test_codes_of_another_size_are_refused(x: np.ndarray) -> None:
 def test_an_interruption_is_pythons_own(x: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     interrupt = lambda *_: signal.raise_signal(signal.SIGINT)  # noqa: E731
     monkeypatch.setattr("aeframe.monitoring.progress_bar.Bar.on_train_batch_end", interrupt)
-    with pytest.raises(KeyboardInterrupt, match="interrupted by SIGINT"):
+    with pytest.raises(KeyboardInterrupt, match="stopped by Ctrl-C"):
         linear().fit(x)
 
 

@@ -77,7 +77,7 @@ def test_a_command_works(
         (tmp_path / "outputs" / "mine" / "evaluation.json").unlink()
         status, out, err = aeframe(*words)
         assert status == 0, err
-        assert "It goes on after 2 steps" in out
+        assert "Resuming at step 2 (epoch " in out
         return
     if ANSWERED & set(words):
         status, out, err = aeframe(*words)

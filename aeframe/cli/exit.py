@@ -35,8 +35,8 @@ def end_with(work: Callable[[], int]) -> NoReturn:
     except Interrupted as end:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would break off this end
         if is_first_process():
-            requeued = f"; {requeue()}" if end.requeues and end.number == REQUEUE else ""
-            print(f"aeframe: {end}{requeued}", file=sys.stderr, flush=True)
+            requeued = [requeue()] if end.requeues and end.number == REQUEUE else []
+            print(f"aeframe: {end.describe(*requeued)}", file=sys.stderr, flush=True)
         # Lightning ends all processes as soon as one of them fails
         sys.exit(end.status if is_first_process() else 0)
     except KeyboardInterrupt:

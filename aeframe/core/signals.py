@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+from aeframe.core.process import get_command
+
 REQUEUE = signal.SIGUSR1
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, REQUEUE)
 
@@ -17,7 +19,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, REQUEUE)
 class Interrupted(BaseException):
     """A signal ended the process; during training, after a checkpoint. status: the exit status.
 
-    folder: of the run, if known. onward: the override that resumes, if not resume=FOLDER.
+    folder: of the saved run, if known. onward: how to continue, if not with resume=FOLDER.
     requeues: whether the Slurm job resumes when it starts again.
     Not an Exception, like KeyboardInterrupt: nothing failed.
     """
@@ -30,9 +32,18 @@ class Interrupted(BaseException):
         self.status = 128 + number
         super().__init__(number, folder, onward)  # the arguments, so that it survives pickling
 
+    def describe(self, *others: str) -> str:
+        """Describe the end, and how to continue. others: facts to add before that."""
+        saved = ["saved"] if self.folder else []
+        cause = "Ctrl-C" if self.number == signal.SIGINT else self.number.name
+        facts = "; ".join([", ".join([f"stopped by {cause}", *saved]), *others])
+        onward = self.onward
+        if self.folder and not onward:
+            onward = f"{get_command()} {shlex.quote(f'resume={self.folder}')}"
+        return f"{facts}. Continue: {onward}" if onward else facts
+
     def __str__(self) -> str:
-        run = self.onward or (self.folder and shlex.quote(f"resume={self.folder}"))
-        return f"interrupted by {self.number.name}" + (f"; {run} goes on from here" if run else "")
+        return self.describe()
 
 
 @contextmanager

@@ -191,11 +191,10 @@ class AutoencoderModule(pl.LightningModule):
         if complaint := self.guard.find_complaint(loss):
             terms = {name: term.value.item() for name, term in output.terms.items()}
             remedy, rows = explain_outlier([batch], self.net.normalization), batch.row.tolist()
-            raise make_divergence(
-                complaint, terms, step, "", rows, self._count_unchecked(step), remedy
-            )
+            unseen = self._count_unseen(step)
+            raise make_divergence(complaint, terms, step, "", rows, unseen, remedy)
 
-    def _count_unchecked(self, step: int) -> int:
+    def _count_unseen(self, step: int) -> int:
         """Count the steps right before one whose losses may not have been checked."""
         return 0 if self.checks_each_loss else min(step, self.epoch.logged - 1)
 
@@ -294,9 +293,8 @@ class AutoencoderModule(pl.LightningModule):
             to_device = partial(self.trainer.strategy.batch_to_device, dataloader_idx=0)
             batches, step = map(to_device, self._make_batches(split)), self.global_step
             remedy = explain_outlier(batches, self.net.normalization)
-            raise make_divergence(
-                complaint, terms, step, where, [], self._count_unchecked(step), remedy
-            )
+            unseen = self._count_unseen(step)
+            raise make_divergence(complaint, terms, step, where, [], unseen, remedy)
         values = {f"{split}/{name}": value for name, value in found.items()}
         values["step"] = float(self.global_step)  # Lightning would write one step less
         self.log_dict(values, rank_zero_only=False, sync_dist=False)

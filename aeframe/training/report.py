@@ -61,7 +61,9 @@ def print_opening(built: Built, folder: Path | None, saved: Saved | None) -> Non
     for note in built.notes:
         console.print(f"Note: {note}", style="yellow")
     if saved is not None:
-        console.print(f"It goes on after {saved.steps:,} steps, in epoch {saved.epoch + 1}.")
+        last = node["trainer"].get("max_epochs")
+        epoch = f"{saved.epoch + 1} of {last}" if isinstance(last, int) else f"{saved.epoch + 1}"
+        console.print(f"Resuming at step {saved.steps:,} (epoch {epoch}).")
     if folder is None:
         return
     console.print(f"Run folder: {shorten_path(folder)}")

@@ -498,7 +498,8 @@ def test_an_interrupted_run_ends_with_130_and_says_so(
         assert err == "aeframe: interrupted\n"
         assert not saved.exists()
         return
-    assert err == f"aeframe: interrupted by SIGINT; resume={tmp_path / 'run'} goes on from here\n"
+    onward = f"python train.py resume={tmp_path / 'run'}"
+    assert err == f"aeframe: stopped by Ctrl-C, saved. Continue: {onward}\n"
     assert torch.load(saved, weights_only=True)["global_step"] == 1
 
 
@@ -680,7 +681,9 @@ def test_a_run_that_is_terminated_is_no_success(tmp_path: Path) -> None:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == 128 + signal.SIGTERM
-    assert err.splitlines()[-1].startswith("aeframe: interrupted by SIGTERM; resume=")
+    line = err.splitlines()[-1]
+    assert line.startswith("aeframe: stopped by SIGTERM, saved. Continue: python ")
+    assert line.endswith(f"train.py resume={tmp_path / 'run'}")
 
 
 @pytest.mark.parametrize(

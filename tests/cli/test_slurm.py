@@ -143,9 +143,10 @@ def test_a_job_whose_time_is_up_is_put_back_and_goes_on(
     assert status == 128 + signal.SIGUSR1, err
     assert notes.read_text() == "requeue 77\n"  # one of them asks, once
     (line,) = err.splitlines()
-    assert line.startswith("aeframe: interrupted by SIGUSR1; resume=")
-    assert line.endswith("goes on from here; Slurm starts job 77 again")
     (folder,) = (tmp_path / "outputs" / "slurm").iterdir()
+    cause = "aeframe: stopped by SIGUSR1, saved; Slurm starts job 77 again"
+    assert line.startswith(f"{cause}. Continue: ")
+    assert line.endswith(f" resume={folder}")
     assert not list(folder.rglob("hpc_ckpt*"))
     steps = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["global_step"]
 
@@ -155,7 +156,7 @@ def test_a_job_whose_time_is_up_is_put_back_and_goes_on(
         for each in both(tmp_path, *LONG, epochs)  # as Slurm starts them again
     )
     assert (status, other) == (0, 0), err
-    assert f"It goes on after {steps} steps" in out
+    assert f"Resuming at step {steps} (epoch " in out
     assert list((tmp_path / "outputs" / "slurm").iterdir()) == [folder]
 
     whole = tmp_path / "whole"
@@ -170,7 +171,7 @@ def test_all_tasks_go_on_in_the_folder_of_the_run_that_is_named(
     words = ("resume=run", "hardware.accelerator=cpu", "hardware.devices=2", "trainer.max_epochs=3")
     (status, out, err), (other, *_) = (each.ended() for each in both(tmp_path, *words))
     assert (status, other) == (0, 0), err
-    assert "It goes on after 8 steps" in out
+    assert "Resuming at step 8 (epoch " in out
     last = torch.load(begun / "checkpoints" / "last.ckpt", weights_only=True)
     assert last["global_step"] == 12
     assert not (tmp_path / "outputs").exists()
@@ -212,7 +213,7 @@ def signal_after(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
         ({"SLURM_JOB_ID": "1\n2"}, "", "is not a job number"),
         ({"SLURM_JOB_ID": "\u0661"}, "", "is not a job number"),
         ({"SLURM_JOB_ID": "1", "SLURM_ARRAY_JOB_ID": "9"}, "", "'9_' is not a job number"),
-        ({}, "", "goes on from here"),
+        ({}, "", "stopped by SIGUSR1, saved. Continue: "),
     ],
 )
 def test_the_job_that_is_put_back_is_this_one(
@@ -241,7 +242,7 @@ def test_what_slurm_answers_is_told(
     status, _, err = aeframe(*RUN)
     assert status == 128 + signal.SIGUSR1
     (line,) = err.splitlines()
-    assert "goes on from here; Slurm does not start job 12 again (Requested operation is" in line
+    assert "saved; Slurm does not start job 12 again (Requested operation is" in line
 
 
 def test_without_scontrol_a_job_is_told_how_to_go_on(
@@ -264,7 +265,7 @@ def test_a_run_that_would_begin_anew_is_not_put_back(
     signal_after(monkeypatch, 3)
     status, _, err = aeframe(*TWO, "trainer.steps_per_call=1")  # in a folder of its own
     assert status == 128 + signal.SIGUSR1
-    assert err.rstrip().endswith("goes on from here")
+    assert err.startswith("aeframe: stopped by SIGUSR1, saved. Continue: ")
     assert not notes.exists()
 
 
@@ -280,7 +281,7 @@ def test_a_signal_before_or_after_training_puts_a_job_back_too(
             patch.setattr(place, lambda *_: signal.raise_signal(signal.SIGUSR1))
             status, _, err = aeframe(*RUN)
         assert status == 128 + signal.SIGUSR1
-        assert err == "aeframe: interrupted by SIGUSR1; Slurm starts job 12 again\n"
+        assert err == "aeframe: stopped by SIGUSR1; Slurm starts job 12 again\n"
     assert notes.read_text() == "requeue 12\n" * 2
     assert Evaluation.card is card
     assert aeframe(*RUN)[0] == 0

@@ -76,7 +76,7 @@ def test_jobs_that_are_done_are_skipped(
 
 
 @pytest.mark.parametrize(
-    ("number", "name"), [(signal.SIGINT, "SIGINT"), (signal.SIGTERM, "SIGTERM")]
+    ("number", "name"), [(signal.SIGINT, "Ctrl-C"), (signal.SIGTERM, "SIGTERM")]
 )
 def test_an_interrupted_sweep_ends_at_once_and_goes_on_as_if_nothing_had_been(
     aeframe: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, name: str,
@@ -91,15 +91,15 @@ def test_an_interrupted_sweep_ends_at_once_and_goes_on_as_if_nothing_had_been(
         status, out, err = aeframe(*SWEEP, steps)
     assert status == 128 + number
     assert err.splitlines()[-1] == (
-        f"aeframe: interrupted by {name}; the same command with "
-        "hydra.sweep.dir=sweep resume=auto goes on from here"
+        f"aeframe: stopped by {name}, saved. Continue: "
+        "the same command with hydra.sweep.dir=sweep resume=auto"
     )
     assert "jobs by" not in out  # no table of what is half done
     assert not (tmp_path / "sweep" / JOBS[2]).exists()
     del returned[:]
     status, out, err = aeframe(*SWEEP, steps, "resume=auto")
     assert (status, err) == (0, "")
-    assert "It goes on after 6 steps, in epoch 2." in out.splitlines()
+    assert "Resuming at step 6 (epoch 2 of 2)." in out.splitlines()
     assert returned == wanted
     assert sorted(row["folder"] for row in rows(tmp_path / "sweep")) == JOBS
     assert rows(tmp_path / "sweep") == rows(tmp_path / "whole")
@@ -113,7 +113,7 @@ def test_a_signal_outside_of_training_ends_a_sweep_too(
         patch.setattr(Evaluation, "card", lambda *_: signal.raise_signal(number))
         status, _, err = aeframe(*SWEEP)
     assert status == 128 + number
-    assert "the same command with hydra.sweep.dir=sweep resume=auto goes on" in err
+    assert "Continue: the same command with hydra.sweep.dir=sweep resume=auto" in err
     assert not (tmp_path / "sweep" / JOBS[0] / "failed.txt").exists()
     assert aeframe(*SWEEP, "resume=auto")[0] == 0
     assert len(rows(tmp_path / "sweep")) == 3
@@ -181,7 +181,7 @@ def test_a_longer_sweep_goes_on_with_all_jobs(aeframe: Command, tmp_path: Path) 
     assert aeframe(*SWEEP)[0] == 0
     status, out, err = aeframe(*SWEEP, "trainer.max_epochs=3", "resume=auto")
     assert (status, err) == (0, "")
-    assert out.count("It goes on after 8 steps") == 3
+    assert out.count("Resuming at step 8 (epoch ") == 3
     table = rows(tmp_path / "sweep")
     assert len(table) == 3
     assert not {"trainer.max_epochs", "resume"} & table[0].keys()
@@ -267,7 +267,7 @@ def test_a_parallel_sweep_is_interrupted_and_goes_on(tmp_path: Path) -> None:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == 143
-    assert "the same command with hydra.sweep.dir=sweep resume=auto goes on" in err
+    assert "Continue: the same command with hydra.sweep.dir=sweep resume=auto" in err
     for _ in range(100):  # its processes end with it
         held = subprocess.run(["pgrep", "-g", str(process.pid)], capture_output=True, text=True)
         if not held.stdout:
@@ -278,5 +278,5 @@ def test_a_parallel_sweep_is_interrupted_and_goes_on(tmp_path: Path) -> None:
         [*command, "resume=auto"], cwd=tmp_path, env=environment, capture_output=True, text=True
     )
     assert ended.returncode == 0, ended.stderr
-    assert ended.stdout.count("It goes on after") == 2
+    assert ended.stdout.count("Resuming at step") == 2
     assert [row["status"] for row in rows(tmp_path / "sweep")] == ["done"] * 3

@@ -730,7 +730,7 @@ def test_vectors_are_no_pictures(
 def test_a_signal_leaves_nothing_half_written(
     verb: Verb, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    codes, seen = package.Model._codes, list[Any]()
+    codes, seen = package.Model._encode, list[Any]()
 
     def interrupted(self: package.Model, x: Any) -> Any:
         seen.append(x)

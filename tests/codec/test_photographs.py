@@ -39,7 +39,7 @@ def codes_of(height: int, width: int, channels: int = 5) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def fit_tables() -> Tables:
+def tables() -> Tables:
     return Counts(codes_of(200, 200)).fit_tables(16)
 
 

@@ -28,7 +28,7 @@ def normal_codes(n: int, seed: int = 0) -> Code:
 
 
 @pytest.fixture(scope="module")
-def fit_tables() -> Tables:
+def tables() -> Tables:
     return fit(normal_codes(4000), normal_codes(500, seed=1))
 
 
@@ -43,7 +43,7 @@ def test_what_was_coded_is_decoded(data: st.DataObject) -> None:
     alphabets, generator = Alphabets(rows), np.random.default_rng(data.draw(st.integers(0, 99)))
     sizes = data.draw(st.lists(st.integers(0, 5000), min_size=1, max_size=3))
     parts = [(generator.integers(0, 2, n), generator.integers(0, symbols, n)) for n in sizes]
-    stream = rans.encode([alphabets.spans(*part) for part in parts])
+    stream = rans.encode([alphabets.find_spans(*part) for part in parts])
     decoder = Decoder(stream + b"rest", sum(sizes))
     for which, expected in parts:
         assert np.array_equal(decoder.read(alphabets, which), expected)
@@ -54,7 +54,7 @@ def test_the_length_is_that_of_shannon() -> None:
     generator, shares = np.random.default_rng(0), np.array([0.5, 0.3, 0.15, 0.05])
     alphabet = Alphabets(to_frequencies(shares[None], np.ones((1, 4), bool)))
     symbols = generator.choice(4, 200_000, p=shares)
-    stream = rans.encode([alphabet.spans(np.zeros_like(symbols), symbols)])
+    stream = rans.encode([alphabet.find_spans(np.zeros_like(symbols), symbols)])
     bits = -np.log2(shares[symbols]).sum()
     assert bits <= 8 * len(stream) <= 1.01 * bits + 64
 
@@ -62,7 +62,7 @@ def test_the_length_is_that_of_shannon() -> None:
 def test_a_certain_symbol_costs_nothing() -> None:
     alphabet = Alphabets(np.array([[0, TOTAL, 0]]))
     ones = np.ones(100_000, np.int64)
-    stream = rans.encode([alphabet.spans(0 * ones, ones)])
+    stream = rans.encode([alphabet.find_spans(0 * ones, ones)])
     assert len(stream) == 4 * rans.choose_lanes(len(ones))
     assert np.array_equal(Decoder(stream, len(ones)).read(alphabet, 0 * ones), ones)
 
@@ -78,7 +78,7 @@ def test_spans_are_the_same_on_every_machine() -> None:
     generator = np.random.default_rng(0)
     rows = to_frequencies(generator.integers(1, 1000, (3, 17)), np.ones((3, 17), bool))
     which, symbols = generator.integers(0, 3, 20_000), generator.integers(0, 17, 20_000)
-    stream = rans.encode([Alphabets(rows).spans(which, symbols)])
+    stream = rans.encode([Alphabets(rows).find_spans(which, symbols)])
     digest = hashlib.sha256(stream).hexdigest()
     assert digest[:16] == "a3c684f1db15cf22"
 
@@ -169,5 +169,5 @@ def test_tables_of_a_stranger_are_looked_at() -> None:
 
 def test_spans_name_the_part_of_each_symbol() -> None:
     alphabet = Alphabets(np.array([[1, TOTAL - 1], [TOTAL - 5, 5]]))
-    found = alphabet.spans(np.array([0, 0, 1]), np.array([0, 1, 1]))
+    found = alphabet.find_spans(np.array([0, 0, 1]), np.array([0, 1, 1]))
     assert Spans(*map(list, found)) == ([1, TOTAL - 1, 5], [0, 1, TOTAL - 5])

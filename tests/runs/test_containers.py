@@ -120,7 +120,7 @@ REFUSED = {
 @pytest.mark.parametrize("kind", REFUSED)
 def test_what_is_not_taken_is_named(model: package.Model, kind: str) -> None:
     given, said = REFUSED[kind]
-    assert said in refused(lambda: model._each(given, (3,), lambda x: x, "x"))
+    assert said in refused(lambda: model._map_samples(given, (3,), lambda x: x, "x"))
 
 
 def test_sparse_matrices_and_iterators_over_iterators_are_told(model: package.Model) -> None:

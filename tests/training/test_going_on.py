@@ -217,7 +217,7 @@ def test_a_closed_terminal_ends_a_run_where_it_can_go_on(
             patch.setattr("aeframe.monitoring.progress_bar.Bar.on_train_batch_end", end)
             status, _, err = aeframe(*words)
             assert status == 129
-            assert "interrupted by SIGHUP" in err
+            assert "stopped by SIGHUP, saved" in err
             assert state(tmp_path / "run")["global_step"] == 1
             signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup has it
             assert aeframe("resume=run")[0] == 0

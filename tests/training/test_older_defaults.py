@@ -33,7 +33,7 @@ def test_the_command_of_an_older_run_goes_on_with_its_own_values(
 ) -> None:
     status, out, err = aeframe(*auto("trainer.max_epochs=3"))
     assert (status, err) == (0, "")
-    assert "It goes on after 8 steps, in epoch 2." in out.splitlines()
+    assert "Resuming at step 8 (epoch 2 of 3)." in out.splitlines()
     assert json.loads((old / "evaluation.json").read_text())["epochs"] == 3
     node = torch.load(old / "checkpoints" / "last.ckpt", weights_only=True)["hyper_parameters"]
     assert (node["likelihood"]["variance"], node["optimizer"]["lr"]) == (1.0, 2e-3)

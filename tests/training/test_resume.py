@@ -183,7 +183,7 @@ def compare(
         killed(0, "not")
         status, out, err = aeframe(*command)
         assert status == 0, err
-        assert "It goes on after" in out
+        assert "Resuming at step" in out
         found = list(differences(whole, story(tmp_path / "run")))
         assert [text[:200] for text in found] == []
 

@@ -36,7 +36,7 @@ def test_more_epochs_equal_a_run_that_had_so_many_from_the_start(
 ) -> None:
     status, out, err = aeframe("resume=run", "trainer.max_epochs=4")
     assert (status, err) == (0, "")
-    assert "It goes on after 8 steps, in epoch 2." in out.splitlines()
+    assert "Resuming at step 8 (epoch 2 of 4)." in out.splitlines()
     assert aeframe(*EPOCH, "trainer.max_epochs=4", "hydra.run.dir=whole")[0] == 0
     assert unlike(tmp_path / "whole", finished) == []
 
@@ -88,7 +88,7 @@ def test_less_than_was_trained_is_refused(
 def test_the_end_alone_is_made_up_for(aeframe: Command, trained: Path, begun: Path) -> None:
     status, out, err = aeframe("resume=run")
     assert (status, err) == (0, "")
-    assert "It goes on after 8 steps" in out
+    assert "Resuming at step 8 (epoch " in out
     assert unlike(trained, begun) == []
 
 
@@ -305,7 +305,7 @@ def test_auto_begins_where_there_is_nothing_to_go_on_from(aeframe: Command, tmp_
     (tmp_path / "run" / "checkpoints").mkdir(parents=True)  # of a run that was killed too soon
     status, out, err = aeframe(*auto())
     assert (status, err) == (0, "")
-    assert "It goes on" not in out
+    assert "Resuming at" not in out
     assert aeframe(*auto())[1].endswith("run: has finished\n")
 
 
@@ -357,8 +357,8 @@ def test_a_run_at_work_is_left_alone(
     aeframe: Command, begun: Path, tmp_path: Path, how: tuple[str, ...]
 ) -> None:
     code = (
-        "import pathlib, sys; from aeframe.runs.folder import locked\n"
-        "with locked(pathlib.Path('run')): print('locked', flush=True); sys.stdin.read()"
+        "import pathlib, sys; from aeframe.runs.folder import lock_folder\n"
+        "with lock_folder(pathlib.Path('run')): print('locked', flush=True); sys.stdin.read()"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code],

@@ -30,7 +30,7 @@ def estimate_bits(tables: Tables, codes: Codes) -> float:
 
 def count_bits(tables: Tables, codes: Codes) -> NDArray[np.float32]:
     """Count the bits of each coded sample, [n]."""
-    return tables.find_cheapest(tables.symbols(codes))[1]
+    return tables.find_cheapest(tables.find_symbols(codes))[1]
 
 
 class Counts:

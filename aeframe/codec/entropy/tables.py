@@ -78,7 +78,7 @@ class Tables:
         own = BITS - np.log2(self.clusters.astype(np.float32))
         return torch.from_numpy(units.reshape(len(units), -1).T.copy()), torch.from_numpy(own)
 
-    def symbols(self, codes: Codes) -> Integers:
+    def find_symbols(self, codes: Codes) -> Integers:
         """Return the symbol of each number, [n, m]."""
         symbols = codes.astype(np.int64) - self.low + 1
         return np.where((symbols < 1) | (symbols > self._last), ESCAPE, symbols)
@@ -93,7 +93,7 @@ class Tables:
 
     def encode(self, codes: Codes, per_lane: int = PER_LANE) -> bytes:
         """Encode whole numbers, [n, m], n > 0, to bytes. per_lane: see choose_lanes."""
-        symbols = self.symbols(codes)
+        symbols = self.find_symbols(codes)
         clusters, _ = self.find_cheapest(symbols)
         of_clusters, of_units = self.alphabets
         first = of_clusters.find_spans(np.zeros_like(clusters), clusters)
