@@ -50,7 +50,7 @@ return said.join('\\n');
 
 
 def missing() -> str | None:
-    """What is not there of what a browser needs."""
+    """List the missing parts that a browser needs."""
     if not shutil.which("chromium") or not shutil.which("chromedriver"):
         return "Chromium and chromedriver are not installed"
     try:

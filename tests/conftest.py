@@ -1,4 +1,4 @@
-"""What several test files use."""
+"""Fixtures that several test files use."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def compose() -> Callable[..., DictConfig]:
 
 
 def _chooses(word: str) -> bool:
-    """Whether a word of the command line says which files are read."""
+    """Check whether a word of the command line chooses the files that are read."""
     key = word.partition("=")[0].lstrip("+~").partition("@")[0]
     return key.startswith("hydra") or (CONF / key).is_dir()
 

@@ -21,7 +21,7 @@ LIMIT = 120  # seconds, several times what a command takes
 
 
 def run(*argv: str | Path, cwd: Path, **environment: str) -> str:
-    """What this command prints; it must end well. No index, no user settings: no network."""
+    """Return the output of this command, which must end well. No index, no user settings: no network."""
     offline = {"PIP_NO_INDEX": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1", **environment}
     kept = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "HYDRA_FULL_ERROR")}
     done = subprocess.run(

@@ -99,7 +99,7 @@ class Curves(TensorBoardLogger):
 
 
 @contextmanager
-def failing_once() -> Iterator[None]:
+def silence_writer() -> Iterator[None]:
     """Silence the event writer's thread when the disk fails: the next write raises its error anyway."""
     before = threading.excepthook
 

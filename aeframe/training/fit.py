@@ -106,7 +106,7 @@ def _fit(attempt: Attempt, saved: Saved | None) -> None:
 def translate_exceptions(folder: Path, trainer: pl.Trainer) -> Iterator[None]:
     """Translate exceptions of a run into one line that names the checkpoint to resume from."""
     try:
-        with event_files.failing_once():
+        with event_files.silence_writer():
             yield
     except (TrainingError, OSError, RuntimeError, MemoryError, ValueError) as error:
         if (words := _translate(error, folder, trainer)) is None:

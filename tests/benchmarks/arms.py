@@ -30,7 +30,7 @@ class Arm(Protocol):
         """As the table shows it."""
 
     def missing(self) -> str | None:
-        """Why it cannot run here, or None."""
+        """Return the reason why it cannot run here, or None."""
 
     def run(self, seed: int) -> Reading:
         """Run once. seed: of the repeat; both arms of a pair get the same."""

@@ -1,4 +1,4 @@
-"""Whether two arms trained to the same error."""
+"""Check that two arms trained to the same error."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ class Goal:
     of: Literal["ratio", "value"] = "ratio"
 
     def met(self, value: float) -> bool:
-        """Whether the bound holds."""
+        """Check whether the bound holds."""
         return value >= self.bound if self.kind == "at_least" else value <= self.bound
 
     def __str__(self) -> str:
@@ -59,7 +59,7 @@ class Result:
 
     @property
     def ratios(self) -> list[float]:
-        """Of each pair: contender / reference."""
+        """Return contender / reference for each pair."""
         pairs = zip(self.contender, self.reference, strict=False)
         return [contender.value / reference.value for contender, reference in pairs]
 

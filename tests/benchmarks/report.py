@@ -1,4 +1,4 @@
-"""What was measured, for people and for programs."""
+"""Report of the measurements, for people and for programs."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def table(results: list[Result], on: dict[str, Any]) -> Table:
 
 
 def remarks(results: list[Result]) -> list[str]:
-    """Why rows were skipped or failed."""
+    """List the reasons why rows were skipped or failed."""
     lines = [f"[dim]skipped  {r.row.name}: {r.skipped}[/]" for r in results if r.skipped]
     for result in results:
         lines += [f"[bold red]FAIL[/]  {result.row.name}: {fault}" for fault in result.faults]
@@ -61,7 +61,7 @@ def as_dict(results: list[Result], on: dict[str, Any]) -> dict[str, Any]:
 
 
 def machine() -> dict[str, Any]:
-    """Where and of what is measured; its load is that of now."""
+    """Describe the machine, with its present load."""
     return {
         "cpu": _cpu(),
         "cores": os.cpu_count(),

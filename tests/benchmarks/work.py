@@ -1,4 +1,4 @@
-"""How much is trained, and what came of it."""
+"""Amount of training, and its result."""
 
 from __future__ import annotations
 
@@ -56,13 +56,13 @@ class Work:
 
     @property
     def steps(self) -> int:
-        """Of the optimizer."""
+        """Return the number of optimizer steps."""
         return self.epochs * math.ceil(self.epoch_images / self.batch)
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What one arm did once.
+    """Result of one training by one arm.
 
     seconds: from the start of training to its end. steps: as Adam itself counted them.
     network: with the weights that training ended with; None where those are not compared.
@@ -76,7 +76,7 @@ class Trained:
 
 
 def lacks(device: Device) -> str | None:
-    """What to tell where there is no such device."""
+    """Return a message if there is no such device."""
     missing = device == "cuda" and not torch.cuda.is_available()
     return "there is no CUDA device" if missing else None
 

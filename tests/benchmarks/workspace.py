@@ -47,7 +47,7 @@ def scaled(rows: Tensor) -> Tensor:
 
 
 class Workspace:
-    """Where MNIST lies, and a temporary folder.
+    """Folders of MNIST and of temporary files.
 
     data: in torchvision's layout, packed or not. folder: the caller makes and deletes it.
     """
@@ -56,7 +56,7 @@ class Workspace:
         self.data, self.folder = data.resolve(), folder
 
     def lacks_mnist(self) -> str | None:
-        """What to tell where MNIST is not there."""
+        """Return a message if MNIST does not exist."""
         there = any((self.data / "MNIST" / "raw").glob("train-images-idx3-ubyte*"))
         return None if there else f"no MNIST under {self.data}: give --data FOLDER"
 

@@ -1,4 +1,4 @@
-"""What there is to choose: told by --help and by each file's header; and what it brings."""
+"""Options to choose, as --help and each file's header list them, and their effects."""
 
 from __future__ import annotations
 

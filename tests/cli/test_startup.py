@@ -1,4 +1,4 @@
-"""What is imported, and when: nothing before it is needed."""
+"""Imports at startup: nothing is imported before it is needed."""
 
 from __future__ import annotations
 

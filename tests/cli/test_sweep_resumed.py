@@ -26,7 +26,7 @@ JOBS = [f"{number}_undercomplete_bottleneck_digits" for number in range(3)]
 
 @pytest.fixture
 def returned(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """What a sweeper gets of each job."""
+    """Collect the values that a sweeper gets from the jobs."""
     values, task = list[float](), Jobs.__call__
 
     def noted(self: Jobs, cfg: Any) -> float:

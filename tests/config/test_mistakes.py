@@ -1,4 +1,4 @@
-"""What a user can get wrong in a configuration: one message each, with what, where and what to do."""
+"""Mistakes in a configuration: one message each, with what, where and what to do."""
 # ruff: noqa: E501 (the table keeps each mistake and its message on one line)
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ def described(descr: object = "<f4", shape: object = (4, 4), fortran: object = F
 
 
 def refusal(source: Source) -> str:
-    """What a source says before it reads its samples, or when it does."""
+    """Return the error of a source, before or while it reads its samples."""
     if problems := source.problems():
         (problem,) = problems
         text = str(problem)

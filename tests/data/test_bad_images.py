@@ -135,7 +135,7 @@ def noise(encoding: str) -> bytes:
 
 
 def eps(path: Path) -> None:
-    """What Pillow would have Ghostscript draw."""
+    """Write a file that Pillow would give to Ghostscript."""
     buffer = io.BytesIO()
     picture().save(buffer, "eps")
     path.write_bytes(buffer.getvalue())

@@ -1,4 +1,4 @@
-"""What dataset.on_bad_sample does with images that cannot be decoded."""
+"""Handling of images that cannot be decoded, by dataset.on_bad_sample."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a data set takes of memory, measured in a process of its own."""
+"""Memory that a data set takes, measured in a process of its own."""
 
 from __future__ import annotations
 

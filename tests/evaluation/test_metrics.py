@@ -391,7 +391,7 @@ def both() -> None:
 
 @pytest.fixture(scope="module")
 def two_ranks(server: Server, tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
-    """What each of two processes computed: of a split of both, and of one that only the first saw."""
+    """Return the metrics of each of two processes: of a shared split, and of one that only the first saw."""
     folder = tmp_path_factory.mktemp("ranks")
     said = folder / "said"
     started = server.start([str(folder)], folder, said, entry="tests.evaluation.test_metrics:both")

@@ -1,4 +1,4 @@
-"""What TensorBoard shows of real runs, read with TensorBoard's own reader."""
+"""Contents of TensorBoard for real runs, read with TensorBoard's own reader."""
 
 from __future__ import annotations
 

@@ -29,8 +29,8 @@ from aeframe.monitoring.doctor.end_of_training import of_card
 from aeframe.monitoring.doctor.finding import Finding
 from aeframe.monitoring.doctor.learning import LearningRate, MeanImage, Overfitting
 from aeframe.monitoring.doctor.rule import Patient, Rule, Vitals
-from aeframe.monitoring.doctor.saturation import SAMPLES, saturated
-from aeframe.monitoring.doctor.suggestions import Override, first_valid
+from aeframe.monitoring.doctor.saturation import SAMPLES, measure_saturation
+from aeframe.monitoring.doctor.suggestions import Override, find_valid
 from aeframe.monitoring.progress_bar import Bar
 from aeframe.training.build import Built, build
 from aeframe.training.module import AutoencoderModule
@@ -460,10 +460,10 @@ def test_what_the_check_refuses_is_not_suggested(patient: Callable[..., Patient]
         Override("constraint.l1.weight", 0.1),  # not chosen
         Override("constraint", ["topk", "auxk"]),
     ]
-    assert first_valid(sparse.node, overrides) == overrides[-1]
-    assert first_valid(sparse.node, overrides[:-1]) is None
+    assert find_valid(sparse.node, overrides) == overrides[-1]
+    assert find_valid(sparse.node, overrides[:-1]) is None
     deep = patient("model=sparse", "network=mlp")
-    assert first_valid(deep.node, [overrides[-1]]) is None  # auxk needs a linear decoder
+    assert find_valid(deep.node, [overrides[-1]]) is None  # auxk needs a linear decoder
     rule = DeadUnits(deep)
     rule.dead, rule.spoke = 0.6, 3
     assert rule.finding() is not None
@@ -488,13 +488,13 @@ def test_what_saturates_is_seen_also_in_a_compiled_network(compose: Compose) -> 
     patient, model = doctor_of(built).patient, built.net.eval().model
     for layer in (model.encoder[1], model.decoder.reader):
         layer.weight.data *= 1e3
-    wanted = saturated(patient)
+    wanted = measure_saturation(patient)
     assert wanted["units"] > 0.9
     model.write_code = torch.compile(model.write_code, backend="eager")
     model.decoder.compile(backend="eager")
     with torch.no_grad():
         built.net.reconstruct(patient.data.peek("val", SAMPLES, built.net.normalization))
-    assert saturated(patient) == wanted
+    assert measure_saturation(patient) == wanted
 
 
 def test_without_a_remedy_it_is_told_all_the_same() -> None:

@@ -12,7 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from aeframe.monitoring.event_files import Curves, cut, failing_once
+from aeframe.monitoring.event_files import Curves, cut, silence_writer
 
 
 def write(folder: Path, steps: range) -> Path:
@@ -99,7 +99,7 @@ def test_a_full_disk_is_raised_once_and_not_printed(
         logger.experiment.add_scalar("loss", 2.0, 2)
         logger.save()
 
-    with failing_once(), pytest.raises((OSError, ValueError)) as raised:
+    with silence_writer(), pytest.raises((OSError, ValueError)) as raised:
         write_more()
     threads = [t for t in threading.enumerate() if type(t).__name__ == "_AsyncWriterThread"]
     for thread in threads:
@@ -116,7 +116,7 @@ def test_errors_of_other_threads_are_printed(monkeypatch: pytest.MonkeyPatch) ->
     def fail() -> NoReturn:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with failing_once():
+    with silence_writer():
         thread = threading.Thread(target=fail)
         thread.start()
         thread.join()

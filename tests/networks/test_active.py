@@ -1,4 +1,4 @@
-"""What touches only the active units of a code gives what the whole matrices give."""
+"""Products of active units alone equal those of the whole matrices."""
 
 from __future__ import annotations
 

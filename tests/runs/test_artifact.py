@@ -1,4 +1,4 @@
-"""What a run leaves behind, loaded and put to work."""
+"""Saved model of a run, loaded and put to work."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tests.support.runs import ROOT
 
 @pytest.fixture(scope="session")
 def model(trained: Path) -> package.Model:
-    """Of the session's run, which no test may change."""
+    """Load the model of the session's run, which no test may change."""
     return package.load(trained)
 
 

@@ -28,7 +28,7 @@ def model(trained: Path) -> package.Model:
 
 
 class Frame:
-    """What DataFrames of all packages have in common."""
+    """Interface that DataFrames of all packages have in common."""
 
     def __init__(self, values: np.ndarray) -> None:
         self.values = values

@@ -29,7 +29,7 @@ both = pytest.mark.parametrize("how", [NAMED, AUTO], ids=["named", "auto"])
 
 
 class Shell:
-    """What makes a pickle call os.system."""
+    """Object whose pickle calls os.system."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return os.system, ("touch owned",)

@@ -140,7 +140,7 @@ def story(folder: Path) -> dict[str, Any]:
 
 
 def records(folder: Path) -> dict[tuple[str, int], int]:
-    """How often each value was written."""
+    """Count how often each value was written."""
     found: Counter[tuple[str, int]] = Counter()
     for file in folder.glob("events.out.tfevents.*"):
         for record in RawEventFileLoader(str(file)).Load():
@@ -150,7 +150,7 @@ def records(folder: Path) -> dict[tuple[str, int], int]:
 
 
 def logged(folder: Path) -> int:
-    """How many steps the curves have."""
+    """Count the steps of the curves."""
     steps = [step for tag, step in records(folder) if tag == "train/loss"]
     return max(steps, default=-1) + 1
 
@@ -383,7 +383,7 @@ def small_disk(folder: Path) -> Iterator[bool]:
 
 @dataclass
 class Plan:
-    """How many of each end, over how many configurations at most."""
+    """Numbers of each end, and the most configurations."""
 
     kills: int = 200
     terms: int = 50

@@ -65,7 +65,7 @@ def seen(part: Constraint, autoencoder: Autoencoder, x: Tensor) -> Pass:
 
 
 def output(x: Tensor, constrained: Code, reconstruction: Tensor | None = None) -> Output:
-    """What `observe` gets."""
+    """Make the output that `observe` gets."""
     restored = torch.zeros_like(x) if reconstruction is None else reconstruction
     return Output(x, x, None, constrained, restored, identity, {"reconstruction": Term(x.sum())})
 

@@ -22,7 +22,7 @@ EVERY = [name for name, _ in [*DRAWN, *LAST]]
 
 
 class Drawn(NamedTuple):
-    """What was drawn, and of what."""
+    """Drawings of a run, with their sources."""
 
     view: View
     page: Page
@@ -45,7 +45,7 @@ class Drawn(NamedTuple):
 
     @property
     def said(self) -> dict[str, str]:
-        """What is said of each picture and histogram."""
+        """Return the caption of each picture and histogram."""
         return {v.tag: v.metadata.summary_description for v in self.page.summary.value}
 
     @property
@@ -55,7 +55,7 @@ class Drawn(NamedTuple):
 
 
 def decoded(png: bytes) -> np.ndarray:
-    """Of a picture's file, [H, W, 3]."""
+    """Decode a picture's file, [H, W, 3]."""
     with Image.open(io.BytesIO(png)) as image:
         assert image.format == "PNG"
         return np.array(image.convert("RGB"))

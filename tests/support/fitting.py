@@ -12,7 +12,7 @@ from aeframe.training.speed.steps_ahead import StepsAhead
 
 
 class Losses(pl.Callback):
-    """What each step's loss was."""
+    """Losses of all steps."""
 
     def __init__(self) -> None:
         self.values: list[float] = []

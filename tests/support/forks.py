@@ -33,7 +33,7 @@ class Process(Protocol):
     pid: int
 
     def wait(self, seconds: float) -> int | None:
-        """How it ended, as subprocess has it, or None if it has not."""
+        """Return the exit status, as subprocess has it, or None if it still runs."""
 
 
 class Real:
@@ -109,7 +109,7 @@ class Server:
 
 
 def processes() -> dict[int, tuple[str, str, int, int]]:
-    """Of this machine, those that are no zombies: name, state, parent and session by number."""
+    """List this machine's processes, except zombies: name, state, parent and session by number."""
     found = {}
     for file in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
@@ -127,13 +127,13 @@ def session_of(run: Process) -> list[int]:
 
 
 def other_ranks(run: Process) -> list[int]:
-    """Those that Lightning has started beside the first."""
+    """List the ranks that Lightning has started beside the first."""
     found = processes().items()
     return [pid for pid, (name, _, up, _) in found if up == run.pid and name != WAITING]
 
 
 def ended(run: Process, seconds: float) -> bool:
-    """Whether all its processes end within so long; they are no longer there afterwards."""
+    """Check whether all its processes end in time; they are no longer there afterwards."""
     until = time.monotonic() + seconds
     while (left := session_of(run)) and time.monotonic() < until:
         time.sleep(0.02)
@@ -239,7 +239,7 @@ def _let_ranks_be_forked() -> None:
     its.close()
 
     class Rank:
-        """What Lightning asks of a subprocess.Popen."""
+        """Process with the methods of subprocess.Popen that Lightning uses."""
 
         def __init__(self, command: list[str], env: Mapping[str, str], cwd: str) -> None:
             self.pid = pid

@@ -1,4 +1,4 @@
-"""What tests make again and again, made once: most of a short run is the making of its configuration."""
+"""Configurations, made once: most of a short run is the making of its configuration."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def written(folder: Path) -> dict[str, Any]:
 
 
 def differences(a: Any, b: Any, where: str = "") -> Iterator[str]:
-    """Where two nested values are not the same, bit for bit."""
+    """List the places where two nested values are not the same, bit for bit."""
     if isinstance(a, list) and isinstance(b, list):
         a, b = dict(enumerate(a)), dict(enumerate(b))
     if isinstance(a, dict) and isinstance(b, dict):

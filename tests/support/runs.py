@@ -24,11 +24,11 @@ TWO = (*EPOCH, "trainer.max_epochs=2")
 
 
 class Killed(BaseException):
-    """What cannot be caught: only what was written before is left."""
+    """Kill that cannot be caught: only files written before are left."""
 
 
 def is_installed(plugin: str) -> bool:
-    """Whether a plugin of Hydra's is."""
+    """Check whether a plugin of Hydra is installed."""
     try:
         return find_spec(f"hydra_plugins.{plugin}") is not None
     except ModuleNotFoundError:  # none is

@@ -44,5 +44,5 @@ def job(
 
 
 def end(sweep: Path) -> None:
-    """What Hydra does after the last job."""
+    """End a sweep as Hydra does after the last job."""
     SweepTable().on_multirun_end(OmegaConf.create({"hydra": {"sweep": {"dir": str(sweep)}}}))

@@ -1,4 +1,4 @@
-"""When training stops, and what a log file shows of it."""
+"""Ends of training, and their traces in a log file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How torch computes: threads, precisions, compilation; and what stays away from steps taken ahead."""
+"""Settings of torch: threads, precisions, compilation; and obstacles to steps taken ahead."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ def test_a_score_is_that_of_the_weights_that_are_tested(
 
 @pytest.fixture
 def arrays(tmp_path: Path) -> tuple[str, ...]:
-    """What trains on a file of numbers."""
+    """Return the words that train on a file of numbers."""
     np.save(tmp_path / "a.npy", np.random.default_rng(0).random((400, 12), np.float32))
     return (*EPOCH, "model.latent_dim=3", "dataset=array", "dataset.path=a.npy")
 

@@ -42,7 +42,7 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> Simulated:
 
 
 def told(capsys: pytest.CaptureFixture[str]) -> list[str]:
-    """What was said of graphs."""
+    """Collect the messages about graphs."""
     lines = capsys.readouterr().err.splitlines()
     return [line for line in lines if line.startswith("trainer.cuda_graph: ")]
 

@@ -1,4 +1,4 @@
-"""Which validation is the best: none before the objective is what it ends as."""
+"""Choice of the best validation: none counts before the objective is settled."""
 
 from __future__ import annotations
 

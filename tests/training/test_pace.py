@@ -65,7 +65,7 @@ def ahead(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def expected_ahead(stretches: list[int], steps_per_call: Pace) -> int:
-    """How many steps are taken ahead in stretches of batches, each of whose last is Lightning's."""
+    """Count the steps that are taken ahead in stretches of batches, each of whose last is Lightning's."""
     most = 10**9 if steps_per_call == "auto" else int(steps_per_call)
     count = 0
     for left in stretches:
@@ -463,7 +463,7 @@ def test_auto_takes_as_many_as_fit_by_its_latest_step(
 
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int, int, list[int], float]]:
-    """Of each training step: the epoch, the batch's number, the step, the rows and the loss."""
+    """Record of each training step: the epoch, the batch's number, the step, the rows and the loss."""
     found: list[tuple[int, int, int, list[int], float]] = []
     loss = AutoencoderModule.loss
 

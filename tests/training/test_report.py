@@ -1,4 +1,4 @@
-"""What a run says first, and what it says can be typed next."""
+"""Report of a run at its beginning, and the commands that it suggests next."""
 
 from __future__ import annotations
 

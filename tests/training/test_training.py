@@ -1,4 +1,4 @@
-"""What training does: it learns, keeps most units dormant, and follows its schedules."""
+"""Training: it learns, keeps most units dormant, and follows its schedules."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def pictures(request: pytest.FixtureRequest) -> list[str]:
 
 @torch.no_grad()
 def active(built: Built, split: str = "test", n: int = 2000) -> Tensor:
-    """Which units the trained encoder activates for the first samples of a split, bool [n, m]."""
+    """Return the active units of the first samples of a split, bool [n, m]."""
     built.net.eval()
     return built.net.encode(built.data.peek(split, n)).active
 

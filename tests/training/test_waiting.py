@@ -1,4 +1,4 @@
-"""What would make a step wait for a GPU, found without one: on tensors that are on it in name only."""
+"""Operations that make a step wait for a GPU, found without one: on tensors that are on it in name only."""
 
 from __future__ import annotations
 

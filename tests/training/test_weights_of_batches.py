@@ -86,7 +86,7 @@ def test_the_weights_of_a_step_are_each_rows_share(
 
 
 class Ranks:
-    """What a module asks its trainer about the batches of a step."""
+    """Trainer that answers a module's questions about the batches of a step."""
 
     def __init__(self, rank: int, world: int, together: int, batches: int) -> None:
         self.global_rank, self.world_size = rank, world

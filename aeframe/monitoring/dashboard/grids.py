@@ -16,7 +16,7 @@ def reconstructions(view: View, page: Page) -> None:
     """Draw the reconstructions of a few samples, the same each time."""
     output, corrupts = view.output, view.net.has_corruption
     rows, names = comparison(output, corrupts, view.paint)
-    said = f"The same validation samples each time. {_said(view)}"
+    said = f"The same validation samples each time. {_describe_rows(view)}"
     page.picture("val/reconstructions", sheet(rows, names), said)
 
 
@@ -32,7 +32,7 @@ def extremes(view: View, page: Page) -> None:
         squares = [f"{value:.2g}" for value in error[chosen].tolist()]
         said = (
             f"Of {len(order):,} validation samples those that are reconstructed {name}, with the mean square "
-            f"of the clean sample's error above. {_said(view)}"
+            f"of the clean sample's error above. {_describe_rows(view)}"
         )
         page.picture(f"val/{name}", sheet(rows, names, squares), said)
 
@@ -65,6 +65,6 @@ def comparison(output: Output, corrupts: bool, paint: Painter) -> tuple[list[Ten
     return list(rows.values()), list(rows)
 
 
-def _said(view: View) -> str:
+def _describe_rows(view: View) -> str:
     corrupted = ", corrupted input" if view.net.has_corruption else ""
     return f"Rows: input{corrupted}, reconstruction, {OFF}."

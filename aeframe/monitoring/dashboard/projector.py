@@ -37,7 +37,7 @@ def write(view: View, page: Page) -> None:
     (run / FOLDER).mkdir(exist_ok=True)
     shown = pad(codes[:, units], (0, max(0, AXES - len(units))))
     _write_rows(run / CODE, [[f"{v:.5g}" for v in row] for row in shown.tolist()])
-    _write_rows(run / SAMPLES, _described(view, every))
+    _write_rows(run / SAMPLES, _describe_samples(view, every))
     tiles = view.paint.show(view.samples.many[::every], SMALL)
     # run-length encoding takes a third of the time and no more bytes
     picture_of(square(tiles)).save(run / SPRITE, compress_type=zlib.Z_RLE)
@@ -59,7 +59,7 @@ def square(tiles: Tensor) -> Tensor:
     return whole.permute(2, 0, 3, 1, 4).reshape(channels, side * height, side * width)
 
 
-def _described(view: View, every: int) -> list[list[str]]:
+def _describe_samples(view: View, every: int) -> list[list[str]]:
     """Return a header, and a row of metadata for each sample."""
     errors = view.passed.error[::every].tolist()
     columns = {"sample": [str(i * every) for i in range(len(errors))]}

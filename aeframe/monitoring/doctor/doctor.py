@@ -18,7 +18,7 @@ from aeframe.monitoring.doctor.end_of_training import SPREADS, of_card
 from aeframe.monitoring.doctor.finding import Finding
 from aeframe.monitoring.doctor.learning import UNRELATED, LearningRate, MeanImage, Overfitting
 from aeframe.monitoring.doctor.rule import Patient, Rule, Vitals
-from aeframe.monitoring.doctor.saturation import SaturatedOutput, SaturatedUnits, saturated
+from aeframe.monitoring.doctor.saturation import SaturatedOutput, SaturatedUnits, measure_saturation
 from aeframe.monitoring.doctor.waiting import DataWaiting
 from aeframe.monitoring.sharding import is_sharded
 
@@ -107,7 +107,7 @@ class Doctor(pl.Callback):
 
     def _vitals(self, trainer: pl.Trainer) -> Vitals:
         metrics = trainer.callback_metrics.items()
-        means = {name: mean.taken() for name, mean in self.sums.items()}
+        means = {name: mean.take_mean() for name, mean in self.sums.items()}
         return Vitals(
             epoch=trainer.current_epoch + 1,
             steps=trainer.global_step,
@@ -115,9 +115,9 @@ class Doctor(pl.Callback):
             start=self.signs.first_loss(),
             loss=means["loss"],
             gradient_norm=means["gradient_norm"],
-            waiting=self.waiting.taken(),
+            waiting=self.waiting.take_mean(),
             waited=self.signs.waited(),
-            saturated={} if is_sharded(trainer) else saturated(self.patient),
+            saturated={} if is_sharded(trainer) else measure_saturation(self.patient),
             samples=min(COUNTED, self.patient.data.spec.samples),
             told=frozenset(rule.name for rule in self.rules if rule.spoke is not None),
         )
@@ -167,7 +167,7 @@ class Mean:
         if math.isfinite(value):
             self.total, self.count = self.total + value, self.count + 1
 
-    def taken(self) -> float | None:
+    def take_mean(self) -> float | None:
         """Return the mean, or None without numbers, and reset it."""
         mean = self.total / self.count if self.count else None
         self.total, self.count = 0.0, 0

@@ -79,10 +79,12 @@ class LearningRate(Rule):
     def verdict(self, card: Card) -> bool | None:
         """Return False where the best checkpoint beats the mean image."""
         told_worse = 1 - self.explained > 1 + self.worse
-        return False if told_worse and explained_by(card) > MeanImage.least else None
+        return False if told_worse and compute_explained(card) > MeanImage.least else None
 
     def remedy(self) -> str | None:
-        return self.patient.remedy(slower(self.patient), Override("trainer.gradient_clip_val", 1.0))
+        return self.patient.remedy(
+            slow_down(self.patient), Override("trainer.gradient_clip_val", 1.0)
+        )
 
 
 class MeanImage(Rule):
@@ -110,7 +112,7 @@ class MeanImage(Rule):
         )
 
     def verdict(self, card: Card) -> bool | None:
-        return False if explained_by(card) > self.least else None
+        return False if compute_explained(card) > self.least else None
 
     def remedy(self) -> str | None:
         rate = self.patient.node["optimizer"].get("lr", 1e-3)
@@ -120,9 +122,9 @@ class MeanImage(Rule):
         ]
         return self.patient.remedy(
             Override("optimizer.lr", 1e-3) if rate < 3e-4 else None,
-            slower(self.patient) if usual else None,
+            slow_down(self.patient) if usual else None,
             *weights,
-            slower(self.patient) if rate > 3e-3 else None,
+            slow_down(self.patient) if rate > 3e-3 else None,
             self.patient.longer(),
             self.patient.scaled("optimizer.lr", 10.0),
         )
@@ -176,12 +178,12 @@ class Overfitting(Rule):
         )
 
 
-def explained_by(card: Card) -> float:
+def compute_explained(card: Card) -> float:
     """Return the share of the mean image's error that the tested network removes."""
     return 1 - card.metrics["mse"] / max(card.baselines[0].mse, 1e-12)
 
 
-def slower(patient: Patient) -> Override | None:
+def slow_down(patient: Patient) -> Override | None:
     """Suggest a third of the learning rate, or of the highest rate of a schedule."""
     schedule = patient.node["scheduler"]
     if isinstance(schedule, Mapping) and isinstance(schedule.get("max_lr"), float):

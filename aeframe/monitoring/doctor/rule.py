@@ -14,7 +14,7 @@ from aeframe.core.plain import flatten
 from aeframe.data import DataModule
 from aeframe.evaluation.card import Card
 from aeframe.monitoring.doctor.finding import Finding
-from aeframe.monitoring.doctor.suggestions import Override, first_valid
+from aeframe.monitoring.doctor.suggestions import Override, find_valid
 
 BEGUN = 100
 """Optimizer steps after which results are judged."""
@@ -35,7 +35,7 @@ class Patient:
 
     def remedy(self, *candidates: Override | None) -> str | None:
         """Return the first candidate that is a valid override for this run, as typed."""
-        found = first_valid(self.node, [c for c in candidates if c is not None])
+        found = find_valid(self.node, [c for c in candidates if c is not None])
         return None if found is None else str(found)
 
     def scaled(self, key: str, factor: float) -> Override | None:
@@ -49,7 +49,7 @@ class Patient:
         if isinstance(value, bool) or not isinstance(value, int | float):
             return None
         scaled = Override(key, float(f"{value * factor:.2g}"))
-        if isinstance(value, int) and first_valid(self.node, [scaled]) is None:
+        if isinstance(value, int) and find_valid(self.node, [scaled]) is None:
             return Override(key, max(1, round(value * factor)))
         return scaled
 

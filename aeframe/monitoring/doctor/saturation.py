@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from aeframe.monitoring.doctor.learning import slower
+from aeframe.monitoring.doctor.learning import slow_down
 from aeframe.monitoring.doctor.rule import Patient, Rule, Vitals
 from aeframe.monitoring.doctor.suggestions import Override
 
@@ -19,7 +19,7 @@ SAMPLES = 64
 
 
 @torch.no_grad()
-def saturated(patient: Patient) -> dict[str, float]:
+def measure_saturation(patient: Patient) -> dict[str, float]:
     """Measure the shares of values at the ends of their range, on some validation samples.
 
     output, data: of the reconstruction and of the data, for a likelihood with a bounded range.
@@ -38,24 +38,27 @@ def saturated(patient: Patient) -> dict[str, float]:
             # compiled layers ignore hooks
             stack.enter_context(torch.compiler.set_stance("force_eager"))
         for layer in layers:
-            handle = layer.register_forward_hook(_noting(shares, ENDS[type(layer)]))
+            handle = layer.register_forward_hook(_make_hook(shares, ENDS[type(layer)]))
             stack.callback(handle.remove)
         restored = net.reconstruct(x)
     if bounded:
-        found = {"output": float(_at_ends(restored, ends)), "data": float(_at_ends(x, ends))}
+        found = {
+            "output": float(_measure_share(restored, ends)),
+            "data": float(_measure_share(x, ends)),
+        }
     if shares:
         found["units"] = float(torch.stack(shares).mean())
     return found
 
 
-def _noting(shares: list[Tensor], ends: tuple[float, float]) -> Callable[..., None]:
+def _make_hook(shares: list[Tensor], ends: tuple[float, float]) -> Callable[..., None]:
     def note(layer: nn.Module, arguments: Any, output: Tensor) -> None:
-        shares.append(_at_ends(output, ends))
+        shares.append(_measure_share(output, ends))
 
     return note
 
 
-def _at_ends(values: Tensor, ends: tuple[float, float]) -> Tensor:
+def _measure_share(values: Tensor, ends: tuple[float, float]) -> Tensor:
     low, high = ends
     near = NEAR * (high - low)
     return ((values < low + near) | (values > high - near)).float().mean()
@@ -86,7 +89,9 @@ class SaturatedOutput(Rule):
         )
 
     def remedy(self) -> str | None:
-        return self.patient.remedy(slower(self.patient), Override("trainer.gradient_clip_val", 1.0))
+        return self.patient.remedy(
+            slow_down(self.patient), Override("trainer.gradient_clip_val", 1.0)
+        )
 
 
 class SaturatedUnits(Rule):
@@ -111,4 +116,4 @@ class SaturatedUnits(Rule):
         )
 
     def remedy(self) -> str | None:
-        return self.patient.remedy(Override("network.activation", "silu"), slower(self.patient))
+        return self.patient.remedy(Override("network.activation", "silu"), slow_down(self.patient))

@@ -26,22 +26,22 @@ class Override:
     def __str__(self) -> str:
         """Format the override as typed in a shell."""
         if isinstance(self.value, Mapping):
-            inner = ", ".join(f"{key}: {_written(value)}" for key, value in self.value.items())
+            inner = ", ".join(f"{key}: {_format_value(value)}" for key, value in self.value.items())
             return f"{self.key}='{{{inner}}}'"
         if isinstance(self.value, list):
             return f"{self.key}=[{','.join(map(str, self.value))}]"
-        return f"{self.key}={_written(self.value)}"
+        return f"{self.key}={_format_value(self.value)}"
 
-    def applied(self, node: Mapping[str, Any]) -> dict[str, Any] | None:
+    def apply(self, node: Mapping[str, Any]) -> dict[str, Any] | None:
         """Apply the override to a configuration; None where it lacks the key."""
         changed = deepcopy(dict(node))
         if self.key == "constraint":
             given = changed["constraint"] or {}
             changed["constraint"] = {
-                name: given.get(name) or _option("constraint", name) for name in self.value
+                name: given.get(name) or _load_option("constraint", name) for name in self.value
             }
         elif self.key == "network":
-            changed["network"] = _option("network", self.value)
+            changed["network"] = _load_option("network", self.value)
         else:
             *path, last = self.key.split(".")
             inner = changed
@@ -53,14 +53,14 @@ class Override:
         return changed
 
 
-def first_valid(node: Mapping[str, Any], candidates: Iterable[Override]) -> Override | None:
+def find_valid(node: Mapping[str, Any], candidates: Iterable[Override]) -> Override | None:
     """Return the first override that changes the configuration into another valid one."""
     return next((candidate for candidate in candidates if _is_valid(node, candidate)), None)
 
 
 def _is_valid(node: Mapping[str, Any], override: Override) -> bool:
     try:
-        changed = override.applied(node)
+        changed = override.apply(node)
         if changed is None or changed == node:
             return False
         check(changed)
@@ -69,12 +69,12 @@ def _is_valid(node: Mapping[str, Any], override: Override) -> bool:
     return True
 
 
-def _option(group: str, name: str) -> Any:
+def _load_option(group: str, name: str) -> Any:
     """Load a group's option from its file."""
     return OmegaConf.to_container(OmegaConf.load(CONF / group / f"{name}.yaml"))
 
 
-def _written(value: Any) -> str:
+def _format_value(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return f"{value:g}" if isinstance(value, float) else str(value)

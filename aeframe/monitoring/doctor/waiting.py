@@ -20,7 +20,7 @@ class DataWaiting(Rule):
         self.waiting = 0.0
 
     def shows(self, vitals: Vitals) -> bool:
-        if _at_hand(self.patient) or vitals.waiting is None or vitals.epoch < 2:
+        if _is_in_memory(self.patient) or vitals.waiting is None or vitals.epoch < 2:
             return False  # the first epoch starts the data loader's workers
         shown = vitals.waiting > self.share and vitals.waited > self.seconds
         if shown:  # checkpoints of healthy runs hold no times
@@ -39,6 +39,6 @@ class DataWaiting(Rule):
         )
 
 
-def _at_hand(patient: Patient) -> bool:
+def _is_in_memory(patient: Patient) -> bool:
     """Check whether samples are in memory, where batches only have to be put together."""
     return patient.data.is_resident(patient.data.splits["train"].raw.nbytes)

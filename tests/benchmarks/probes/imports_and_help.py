@@ -1,4 +1,4 @@
-"""What a training script usually does before it prints its help: import everything."""
+"""Import everything, as a training script usually does before it prints its help."""
 
 import argparse
 

@@ -1,4 +1,4 @@
-"""How much memory this process has used at most, from a moment on."""
+"""Peak memory of this process, from a moment on."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Peak:
 
 
 def measurable() -> str | None:
-    """Why the peak cannot be read here, or None."""
+    """Return the reason why the peak cannot be read here, or None."""
     return None if (PROCESS / "clear_refs").exists() else "peak memory is read from Linux's /proc"
 
 

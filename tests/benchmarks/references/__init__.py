@@ -1,1 +1,1 @@
-"""What aeframe is measured against. Each trains `Work` in its own way and leaves a checkpoint per epoch."""
+"""References for aeframe. Each trains `Work` in its own way and leaves a checkpoint per epoch."""
