@@ -57,7 +57,7 @@ LOGGING = {
     r"(root|loggers/[\w.]+)(/(level|handlers|propagate))?": TEXT,
 }  # fmt: skip
 """Allowed keys of a logging configuration, with patterns of their values."""
-OUT = "Take it out."
+OUT = "Remove this key."
 
 Typed = dict[str, list[Any]]
 """Keys below `hydra` on the command line, with their values."""

@@ -219,8 +219,14 @@ def _construct(node: dict[str, Any], parts: Parts) -> None:
     _fractions(dataset, parts)
     parts.found += unvalidated_problems(node)
     if as_mapping(node["divergence"]).get("retries") and hardware.get("strategy") != "auto":
-        what = "several processes cannot return to a checkpoint together"
-        parts.found.append(Problem("divergence.retries", what, "Write 0, or hardware=cpu or gpu."))
+        what = "retries need a single process"
+        parts.found.append(
+            Problem(
+                "divergence.retries",
+                what,
+                "Write divergence.retries=0, hardware=cpu or hardware=gpu.",
+            )
+        )
     chosen = parts.made.get("hardware")
     if "dataset" in parts.made and chosen is not None and chosen.processes is not None:
         uneven = find_uneven_batch(batch_size(node), chosen.processes)

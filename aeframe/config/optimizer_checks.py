@@ -75,7 +75,9 @@ def _plateau_problems(
         yield Problem("scheduler.interval=step", what, "Write scheduler.interval=epoch.")
     elif frequency is not None and isinstance(every, int) and frequency % every:
         unit = scheduler.get("interval", "epoch")
-        what = f"ReduceLROnPlateau reads a validation metric, and validations come after {every} {unit}s"
+        what = (
+            f"ReduceLROnPlateau reads a validation metric, which is new only every {every} {unit}s"
+        )
         remedy = f"Write scheduler.frequency={every}, or leave it out."
         yield Problem(f"scheduler.frequency={frequency}", what, remedy)
 

@@ -43,7 +43,7 @@ def library_class(
         found += problems(node, cls, where, (provided,))
     rate = node.get("lr", 1.0)
     if isinstance(rate, bool) or not isinstance(rate, (int, float)):
-        remedy = "A schedule of the rate is a scheduler: see conf/config.yaml."
+        remedy = "To change the rate during training, set scheduler: see conf/config.yaml."
         found.append(Problem(f"{where}.lr={rate}", "expected a number", remedy))
     elif rate <= 0:
         found.append(Problem(f"{where}.lr={rate:g}", "must be above 0"))

@@ -15,7 +15,7 @@ def unvalidated_problems(node: Mapping[str, Any]) -> Iterator[Problem]:
     """
     if as_mapping(node.get("dataset")).get("val_fraction") != 0:
         return
-    what = "needs validations, and dataset.val_fraction=0 leaves no samples for them"
+    what = "needs a validation split, but dataset.val_fraction=0 leaves none"
     for group, key in (("until", "metric"), ("early_stopping", "patience")):
         value = as_mapping(node.get(group)).get(key)
         if value is not None:

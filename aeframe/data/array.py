@@ -244,7 +244,7 @@ def _get_type_range(dtype: np.dtype[Any]) -> tuple[float | None, float | None]:
 def _refuse_other_bits(raw: Raw) -> None:
     """Raise UserError for booleans that are not 0 or 1, which NumPy does not check."""
     if any(int(chunk.max()) > 1 for _, chunk in raw.chunks()):
-        what = "holds booleans that are neither 0 nor 1"
+        what = "is of type bool, but has bytes other than 0 and 1"
         raise UserError(raw.origin, what, "Save them as numpy.uint8.")
 
 

@@ -50,7 +50,7 @@ def note_noticed(noticed: Noticed, where: str) -> None:
         )
         note(Problem(where, what, "To read all pages, save each as a file."))
     if cut := sorted(noticed.cut):
-        what = "image(s) hold values outside the training images', and are clipped"
+        what = "image(s) have values outside the range of the training images, which are clipped"
         what = f"{len(cut)} {what}: {list_some(cut)}"
         note(Problem(where, what))
 

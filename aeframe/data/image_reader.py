@@ -91,7 +91,7 @@ class ImageReader:
         try:
             return self._read(file)
         except UnidentifiedImageError:
-            return Problem(str(file), "cannot be read as an image (unknown content)")
+            return Problem(str(file), "cannot be read as an image (not a known image format)")
         except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
             return Problem(str(file), f"cannot be read as an image ({self._too_large(error)})")
         except Exception as error:  # broken files raise nearly anything in Pillow

@@ -52,7 +52,7 @@ def _join(parts: list[Any], shape: tuple[int, ...], where: str) -> np.ndarray | 
         arrays = [_convert_to_numbers(part, where) for part in parts]
         return np.concatenate(arrays) if batches else np.stack(arrays)
     except (ValueError, RuntimeError) as error:  # different shapes or devices
-        what = f"holds samples that do not fit together ({describe_error(error).rstrip('.')})"
+        what = f"holds samples of different shapes or devices ({describe_error(error).rstrip('.')})"
         raise UserError(where, what, "Give samples of one shape.") from error
 
 

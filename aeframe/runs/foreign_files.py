@@ -93,7 +93,7 @@ def _is_own_file(name: str) -> bool:
 
 
 def _build_error(path: Path, what: str) -> UserError:
-    return UserError(str(path), what, "Put a copy in its place, or use another folder.")
+    return UserError(str(path), what, "Replace it by a copy, or use another folder.")
 
 
 def _list_places(folder: Path) -> Iterator[tuple[Path, Callable[[int], bool], str]]:

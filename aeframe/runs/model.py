@@ -168,7 +168,7 @@ class Model:
             what = "holds no scores of training samples"
             raise UserError("model", what, "Load the folder of a run that has finished.")
         if not 0 <= percentile <= 100:
-            raise UserError(f"percentile={percentile:g}", "is not of 0 to 100")
+            raise UserError(f"percentile={percentile:g}", "must be from 0 to 100")
         return float(np.interp(percentile, np.linspace(0, 100, len(scores)), scores))
 
     def _map_samples(

@@ -103,7 +103,7 @@ def check_values(x: Tensor, data: DataSpec, where: str) -> None:
         return
     if x.is_floating_point() and bool((odd := x != x.round()).any()):
         row, value = _find_first(odd), x[odd][0]
-        what = f"holds {given}, and this model takes {name}: {value:g} is no whole number,"
+        what = f"holds {given}, and this model takes {name}: {value:g} is not a whole number,"
         raise SampleError(where, what, remedy, row)
     if float(least) < low or float(most) > high:
         what = f"holds values of {least:g} to {most:g}, and this model takes {low:g} to {high:g}: the first"

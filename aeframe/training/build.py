@@ -132,7 +132,9 @@ def _build_net(node: dict[str, Any], parts: Parts, data: DataModule) -> Constrai
     first, last = spec.extent
     if first < low - ROUNDING or last > high + ROUNDING:
         name = type(parts.made["likelihood"]).__name__.lower()
-        what = f"takes values in [{low:g}, {high:g}], the data is in [{first:g}, {last:g}]"
+        what = (
+            f"needs values from {low:g} to {high:g}, but the data goes from {first:g} to {last:g}"
+        )
         other = "" if spec.normalization == "unit" else "dataset.normalization=unit, or "
         remedy = f"Write {other}likelihood=gaussian."
         found.append(Problem(f"likelihood={name}", what, remedy))

@@ -566,7 +566,7 @@ MISTAKES = [
     ("interpolate RUN 1 2 --out x.png", "1: is a row number, and --input is missing. Write --input"),
     ("interpolate RUN 1 9999 --input digits --out x.png", "9999: row index out of range"),
     ("interpolate RUN 1 2 --input digits --steps 1 --out x.png", "--steps 1: must be at least 2"),
-    ("score RUN digits --percentile 101 --out x.csv", "percentile=101: is not of 0 to 100"),
+    ("score RUN digits --percentile 101 --out x.csv", "percentile=101: must be from 0 to 100"),
     ("runs nowhere", "nowhere: no such folder"),
     ("runs empty", "empty: holds no runs"),
     ("export RUN --out full", "--out full: exists already"),

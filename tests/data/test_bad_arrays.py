@@ -111,7 +111,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "signs": (header("-" * 9000 + "1"), "cannot be read ("),
     "escapes": (header(described().replace("<f4", r"\d")), "cannot be read ("),
     "indents": (header("  a\n b"), "cannot be read (unindent"),
-    "other bits": (header(described("|b1"), bytes(range(16))), "holds booleans that are neither 0 nor 1. Save them as numpy.uint8."),
+    "other bits": (header(described("|b1"), bytes(range(16))), "is of type bool, but has bytes other than 0 and 1. Save them as numpy.uint8."),
 }  # fmt: skip
 
 

@@ -142,8 +142,8 @@ def eps(path: Path) -> None:
 
 
 REFUSED: dict[str, tuple[str, Callable[[Path], object], str]] = {
-    "no bytes": ("a.png", lambda p: p.write_bytes(b""), "unknown content"),
-    "text": ("a.png", lambda p: p.write_text("no image"), "unknown content"),
+    "no bytes": ("a.png", lambda p: p.write_bytes(b""), "not a known image format"),
+    "text": ("a.png", lambda p: p.write_text("no image"), "not a known image format"),
     "a signature": ("a.png", lambda p: p.write_bytes(b"\x89PNG\r\n\x1a\n"), ""),
     "Postscript": ("a.png", eps, "its format is EPS"),
     "anything as TGA": ("a.png", lambda p: picture().save(p, "tga"), "its format is TGA"),

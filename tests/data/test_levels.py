@@ -175,7 +175,8 @@ def test_a_test_folder_is_brought_to_the_range_of_the_training_folder(
         assert np.array_equal(found[1], in_bytes(BRIGHT * 2, 0, 63).clip(0, 255))
     said = capfd.readouterr().err
     assert (
-        f"1 image(s) hold values outside the training images', and are clipped: {other}/1" in said
+        "1 image(s) have values outside the range of the training images, which are clipped: "
+        f"{other}/1" in said
     )
 
 

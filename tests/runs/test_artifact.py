@@ -228,7 +228,7 @@ WRONG = {
     "none": (DIGITS[:0], "holds no samples", "at least one"),
     "floats": (
         DIGITS / 16,
-        "holds float64, and this model takes uint8: 0.3125 is no whole number, in sample 0 (from 0)",
+        "holds float64, and this model takes uint8: 0.3125 is not a whole number, in sample 0 (from 0)",
         "0 to 16",
     ),
     "too large": (DIGITS + 200, "holds values of 200 to 216", "as the training data"),

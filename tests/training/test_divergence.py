@@ -385,6 +385,6 @@ def test_several_processes_do_not_go_back(aeframe: Command) -> None:
     status, _, err = aeframe("hardware=ddp_cpu", "divergence.retries=1")
     assert status == 2
     assert err == (
-        "aeframe: divergence.retries: several processes cannot return to a checkpoint together. "
-        "Write 0, or hardware=cpu or gpu.\n"
+        "aeframe: divergence.retries: retries need a single process. "
+        "Write divergence.retries=0, hardware=cpu or hardware=gpu.\n"
     )

@@ -358,9 +358,7 @@ def test_what_waits_for_validations_is_refused_without_one(
         check(compose("dataset.val_fraction=0", *words))
     (problem,) = raised.value.problems
     assert problem.where == where
-    assert (
-        problem.what == "needs validations, and dataset.val_fraction=0 leaves no samples for them"
-    )
+    assert problem.what == "needs a validation split, but dataset.val_fraction=0 leaves none"
     check(compose(*words))
 
 

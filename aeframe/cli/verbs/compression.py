@@ -55,7 +55,7 @@ def _codec(options: argparse.Namespace) -> None:
             "--step and --loss", "both set how much is rounded", "Leave one of them out."
         )
     if (folder / saved.CODEC).exists() and not options.force:
-        what = "exists already, and files that were compressed with it need it"
+        what = "exists already; files compressed with it cannot be read without it"
         remedy = "Write --force to replace it, or keep a copy of the run's folder."
         raise UserError(str(folder / saved.CODEC), what, remedy)
     require_writable(folder, options.run)

@@ -167,7 +167,9 @@ def check_length(saved: Saved, node: Mapping[str, Any]) -> None:
         wanted = trainer.get(key)
         if isinstance(wanted, int) and 0 < wanted <= done:
             what = f"the run has trained for more than {done:,} {unit}{'' if done == 1 else 's'} already"
-            raise UserError(f"trainer.{key}={wanted}", what, f"Write {done + 1} or more.")
+            raise UserError(
+                f"trainer.{key}={wanted}", what, f"Write trainer.{key}={done + 1} or more."
+            )
 
 
 def check_time(saved: Saved, node: Mapping[str, Any]) -> None:
