@@ -18,7 +18,7 @@ __all__ = ["Model", "__version__", "load"]
 
 
 def __getattr__(name: str) -> Any:
-    """What needs torch is imported when it is wanted: the command line answers sooner without."""
+    """Import names that need torch at their first use: the command line answers sooner without."""
     if name not in ("Model", "load"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from aeframe.runs import model_file as artifact

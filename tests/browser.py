@@ -109,7 +109,7 @@ def browser() -> Iterator[Any]:
 
 
 def words(driver: Any, address: str, tab: str, wanted: tuple[str, ...] = ()) -> str:
-    """What a tab says once all that is wanted is there, or as much as is after LIMIT seconds."""
+    """Return the text of a tab once all that is wanted is there, or as much as is after LIMIT seconds."""
     driver.get("about:blank")
     driver.get(address + TABS[tab])
     until, said = time.monotonic() + LIMIT, ""

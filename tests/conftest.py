@@ -36,7 +36,7 @@ settings.load_profile("untimed")
 
 
 def pytest_collection_finish() -> None:
-    """What was imported is not looked through again each time that garbage is collected."""
+    """Exclude imported objects from garbage collection."""
     gc.collect()
     gc.freeze()
 
@@ -138,7 +138,7 @@ def aeframe(
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
-    """What runs are forked from, each of which would take seconds to import what it needs."""
+    """Start the server that forks runs, each of which would take seconds to import what it needs."""
     with Server() as started:
         yield started
 

@@ -12,7 +12,7 @@ MEANINGS = {
     "model.json": "what is written inside `model.safetensors` beside the weights, to be read: "
     "configuration, data, metrics",
     "codec.safetensors": "tables for `aeframe compress` and `decompress` (with `constraint=rate`)",
-    "checkpoints/": "`last.ckpt`, where training goes on (`aeframe train resume=FOLDER "
+    "checkpoints/": "`last.ckpt`, from which training resumes (`aeframe train resume=FOLDER "
     "trainer.max_epochs=N`); `best.ckpt`, which was tested; `previous.ckpt`, to go back to after a "
     "divergence",
     "events.out.tfevents.*": "curves, pictures and texts (`tensorboard --logdir FOLDER`), one file for each "

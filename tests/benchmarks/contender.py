@@ -56,7 +56,7 @@ def train(
 
 
 def left_undone(run: Path, last: dict[str, Any], work: Work) -> list[str]:
-    """What a run with default settings leaves behind, and this one did not."""
+    """List the files of a run with default settings that this one did not leave."""
     found = []
     if last["global_step"] != work.steps:
         found.append(f"last.ckpt is of step {last['global_step']}, not {work.steps}")

@@ -83,7 +83,7 @@ class Floor(Closed):
 
 
 def needed(work: Work) -> tuple[int, int]:
-    """Of one step: floating-point operations of its products, and bytes that must be read or written."""
+    """Count the operations of one step, and the bytes that it must read or write."""
     network, units = work.network.build(), 0
 
     def count(layer: nn.Module, given: Any, output: Tensor) -> None:

@@ -48,7 +48,7 @@ class Row:
 
 @dataclass
 class Result:
-    """What came of a row. skipped: why it could not run. tolerance: of the errors, relative."""
+    """Result of a row. skipped: why it could not run. tolerance: of the errors, relative."""
 
     row: Row
     reference: list[Reading] = field(default_factory=list)
@@ -116,7 +116,7 @@ def measure(
 
 
 def _place(error: Exception) -> str:
-    """Where an error was raised: in the arm's own process, whose traceback is the cause, or in this one."""
+    """Name the place of an error: in the arm's own process, whose traceback is the cause, or in this one."""
     told = re.findall(r'File "(.+)", line (\d+)', str(error.__cause__))
     here = traceback.extract_tb(error.__traceback__)[-1]
     return ":".join(told[-1]) if told else f"{here.filename}:{here.lineno}"

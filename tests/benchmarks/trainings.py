@@ -76,7 +76,7 @@ class Aeframe(Closed):
 def reading_of(
     train: Callable[[Path, int], Trained], work: Work, space: Workspace, seed: int
 ) -> Reading:
-    """What a training gives. Its folder is deleted, and the error is measured off the clock."""
+    """Return the result of a training. Its folder is deleted, and the error is measured off the clock."""
     folder = space.run_folder()
     trained = train(folder, seed)
     shutil.rmtree(folder)

@@ -61,7 +61,7 @@ class Workspace:
         return None if there else f"no MNIST under {self.data}: give --data FOLDER"
 
     def _whole(self, name: str, write: Callable[[Path], object]) -> Path:
-        """What lies under this name, written once for all arms: their processes see all of it or nothing."""
+        """Return this file, written once for all arms: their processes see all of it or nothing."""
         made = self.folder / name
         if not made.exists():
             beside = Path(tempfile.mkdtemp(prefix="unfinished_", dir=self.folder))

@@ -38,7 +38,7 @@ def test_every_composition_is_checked_meanwhile() -> None:
 def test_what_it_is_checked_with_is_what_it_trains_with(
     aeframe: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What .hydra/ holds of a run is the same without it."""
+    """The files of a run in .hydra/ are the same without it."""
     words = (*TINY, "model=sparse", "constraint=[topk,masking]", "+optimizer.eps=1e-7")
     assert aeframe(*words, "hydra.run.dir=run")[0] == 0
     with monkeypatch.context() as patch:

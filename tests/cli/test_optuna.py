@@ -28,7 +28,7 @@ DIRECTION = "hydra.sweeper.direction"
 
 @pytest.fixture(autouse=True, scope="module")
 def _imported() -> None:
-    """What others' packages warn of when they are imported is no mistake of ours."""
+    """Import Optuna first: warnings of other packages are no mistake of ours."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         importlib.import_module("hydra_plugins.hydra_optuna_sweeper._impl")

@@ -31,7 +31,7 @@ Compose = Callable[..., DictConfig]
 
 @pytest.fixture(autouse=True)
 def _no_sweep_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a test's sweep leaves in this process is no other test's business."""
+    """Clear the state that another test's sweep left in this process."""
     monkeypatch.setattr(SweepTable, "failures", 0)
 
 

@@ -68,7 +68,7 @@ def photos(tmp_path: Path) -> Path:
 
 
 def brought(where: str, count: str, to: str = "8 x 8 pixels") -> str:
-    """What is said of images that the model does not take as they are."""
+    """Return the note on images that the model does not take as they are."""
     return f"aeframe: {where}: {count} converted to {to}, as the model needs them.\n"
 
 
@@ -83,7 +83,7 @@ def picture(file: Path) -> np.ndarray:
 
 
 def good(ended: tuple[int, str, str], note: str = "") -> str:
-    """What a command that ended well said last. note: what it said besides."""
+    """Return the last line of a command that ended well. note: what it said besides."""
     assert ended[0] == 0, ended
     assert ended[2] == note, ended
     return ended[1].splitlines()[-1]
@@ -643,7 +643,7 @@ def test_what_is_read_is_not_overwritten(
 
 
 def test_every_argument_that_names_a_file_is_known_for_one() -> None:
-    """Of the commands that write somewhere."""
+    """The arguments are those of the commands that write files."""
     read = set()
     for each in VERBS.values():
         each.arguments(parser := ArgumentParser())

@@ -48,7 +48,7 @@ def made(run: Path) -> Codec:
 
 
 def test_the_chance_is_that_of_samples_beyond_an_order_statistic() -> None:
-    """Of 20 held-out ones and 6 new ones, drawn together: each order of them is as likely."""
+    """20 held-out samples and 6 new ones are drawn together: each order of them is as likely."""
     like, random = replace(KNOWN, rank=2, held_out=20), np.random.default_rng(0)
     orders = random.random((40_000, 26)).argsort(axis=1)
     places = np.sort(np.where(orders < 20)[1].reshape(-1, 20), axis=1)

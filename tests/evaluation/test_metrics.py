@@ -245,7 +245,7 @@ def test_dead_units_are_those_that_no_training_sample_activates(
 
 
 def posterior(mean: Tensor, log_variance: Tensor) -> Code:
-    """Of which the decoder reads something else, as after a constraint."""
+    """Make a posterior of which the decoder reads something else, as after a constraint."""
     return Code(mean, torch.zeros_like(mean), posterior=Posterior(mean, log_variance))
 
 

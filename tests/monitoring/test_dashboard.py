@@ -188,7 +188,7 @@ def near(a: np.ndarray, b: np.ndarray, steps: float = 2.5) -> bool:
 
 
 def is_error(row: np.ndarray, restored: np.ndarray, x: np.ndarray) -> bool:
-    """Whether a row's red is that of the errors, which is full at a third of half the data's range."""
+    """Check whether a row shows errors in red, which is full at a third of half the data's range."""
     return near(row, (6 * np.abs(restored - x)).clip(0, 1), 9)
 
 
@@ -373,7 +373,7 @@ def test_hparams_have_the_choices_and_the_final_metrics(run: Callable[..., Event
 
 
 def test_hparams_do_not_grow_with_the_constraints(compose: Callable[..., Any]) -> None:
-    """Of many constraints' keys the first of each stays: what it is about."""
+    """With many constraints only the first key of each stays."""
     names = "masking,gaussian_noise,salt_and_pepper,jump_relu,auxk,l1,l2,orthogonal,resampling"
     cfg = compose("model=sparse", f"constraint=[{names}]")
     chosen = hparams.select_choices(plain(cfg), 1024)

@@ -206,7 +206,7 @@ PATIENTS: dict[tuple[str, ...], Patient] = {}
 
 @pytest.fixture
 def patient(compose: Compose) -> Callable[..., Patient]:
-    """Of a configuration; rules do not change one, so that it is made once."""
+    """Make the patient of a configuration, once: rules do not change it."""
 
     def made(*words: str) -> Patient:
         if words not in PATIENTS:

@@ -33,7 +33,7 @@ EXACT = {"rtol": 1e-12, "atol": 1e-12}
 
 @st.composite
 def sizes(draw: st.DrawFn) -> dict[str, int]:
-    """Of a batch, the units of the code, the active ones, what is on the layer's other side."""
+    """Draw the sizes of a batch, the code, its active units, and the layer's other side."""
     units = draw(st.integers(1, 12))
     one = draw(st.sampled_from(["batch", "k", "all", "none"]))
     k = draw(st.integers(1, units))
@@ -52,7 +52,7 @@ def drawn(*shape: int) -> Tensor:
 
 
 def active_units(batch: int, units: int, k: int) -> Tensor:
-    """Of each row, all different and in no order."""
+    """Draw the active units of each row, all different and in no order."""
     return torch.rand(batch, units).argsort(dim=1)[:, :k]
 
 

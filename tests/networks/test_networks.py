@@ -214,7 +214,7 @@ def test_no_samples_are_doubled(dtype: torch.dtype, to: int) -> None:
 
 @pytest.mark.parametrize("to", [1, 4])
 def test_jacobians_of_a_doubling_convolution(to: int) -> None:
-    """Of a decoder, say, with respect to its code."""
+    """Jacobians of a decoder, for example, with respect to its code."""
     ours, theirs = (layer.double() for layer in _both(2, to, (0, 1)))
     x = torch.randn(3, 2, 3, 3, dtype=torch.float64)
     one, other = (torch.func.jacrev(layer)(x) for layer in (ours, theirs))

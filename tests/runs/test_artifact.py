@@ -121,7 +121,7 @@ def test_a_checkpoint_is_loaded_too_and_is_the_same_network(trained: Path) -> No
 def test_a_run_with_any_constraint_can_be_loaded(
     aeframe: Callable[..., Any], tmp_path: Path, constraint: str
 ) -> None:
-    """Which some give buffers of another precision than the weights'."""
+    """Some constraints have buffers of another precision than the weights."""
     variant = next(v for v in VARIANTS[1:] if (v, constraint) not in ILLEGAL)
     length = ("trainer.max_epochs=1", "trainer.limit_train_batches=3", "evaluation.images=32")
     quick = (

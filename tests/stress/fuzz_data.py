@@ -115,7 +115,7 @@ class Lair:
 
 
 def outcome(source: Source) -> str:
-    """How loading ended, one of OUTCOMES; raises where that is a defect."""
+    """Return the end of loading, one of OUTCOMES. Raises where that is a defect."""
     with warnings.catch_warnings(), small_images():
         warnings.simplefilter("error")
         try:

@@ -154,7 +154,7 @@ def put_to_use(said: list[str], folder: Path) -> str:
 
 
 def _command(main: Callable[[], Any], *argv: str) -> tuple[int, str]:
-    """How a command ends, and what it says of that."""
+    """Return the exit status of a command, and its message."""
     before, said = sys.argv, io.StringIO()
     sys.argv = ["aeframe", *argv]
     try:

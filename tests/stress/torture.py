@@ -110,7 +110,7 @@ COLUMNS = ("SIGKILL", "SIGTERM", "full", "resumed", "lost", "different", "faults
 
 @dataclass
 class Tally:
-    """What has happened. faults: in words, all that should not be."""
+    """Counts of the events. faults: in words, all that should not be."""
 
     counts: Counter[str] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
@@ -209,7 +209,7 @@ class Torture:
         self.tally.fault(kind, f"{what}; it said: {' | '.join(lines)[-600:]}")
 
     def check_saved(self) -> None:
-        """Whether the checkpoint can be read, and is none of an earlier step than it was."""
+        """Check that the checkpoint can be read and is not older than before."""
         steps = saved(self.run)
         if steps is None or steps < self.steps:
             self.fault("lost", f"the checkpoint of step {self.steps} is now {steps}")

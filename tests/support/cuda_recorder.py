@@ -1,4 +1,4 @@
-"""What torch.cuda captures steps with, on the CPU: operations are recorded on the memory that they use,
+"""Stand-in on the CPU for the capture of torch.cuda: operations are recorded on the memory that they use,
 undone, and repeated without Python.
 """
 

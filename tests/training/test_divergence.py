@@ -212,7 +212,7 @@ def test_options_of_a_schedule_are_those_of_the_configuration(name: str) -> None
 
 
 def test_no_other_schedule_of_torch_is_taken() -> None:
-    """Those are made of functions; a new one of torch's has to be looked at."""
+    """The other schedules are made of functions; a new one in torch needs a decision."""
     others: dict[str, dict[str, Any]] = {
         "LambdaLR": {"lr_lambda": "x"},
         "MultiplicativeLR": {"lr_lambda": "x"},

@@ -176,7 +176,7 @@ def test_a_run_that_goes_on_keeps_what_hydra_wrote_of_its_beginning(
 
 
 def test_a_run_with_other_defaults_goes_on_as_is_advised(aeframe: Command, begun: Path) -> None:
-    """Those of another version, which resume=auto finds in what is composed, though nobody typed them."""
+    """The other defaults are those of another version, which resume=auto finds in what is composed, though nobody typed them."""
     status, _, err = aeframe(
         *EPOCH, "trainer.max_epochs=2", "hydra.run.dir=run", "resume=auto", "seed=1"
     )

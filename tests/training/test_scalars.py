@@ -86,7 +86,7 @@ def test_norms_are_those_of_the_step_before_clipping(
 def test_norms_of_gradients_that_were_scaled_are_true(
     compose: Callable[..., Any], tmp_path: Path, clipped: bool
 ) -> None:
-    """Of float16 on a CPU, which is slow but scaled as on a GPU. Clipped, the optimizer is not fused."""
+    """Gradients are float16 on a CPU, slow but scaled. Clipped, the optimizer is not fused."""
     seen = []
     for scaled in (False, True):
         words = ("model.latent_dim=8", "trainer.log_every_n_steps=1")
@@ -117,7 +117,7 @@ def test_norms_of_gradients_that_were_scaled_are_true(
 def test_each_epoch_has_a_point_in_the_curve(
     compose: Callable[..., Any], tmp_path: Path, words: tuple[str, ...], steps: list[int]
 ) -> None:
-    """Of runs whose epochs are shorter than trainer.log_every_n_steps, the last step of each."""
+    """Runs with epochs shorter than trainer.log_every_n_steps log the last step of each."""
     built = build(compose("network.widths=[]", "model.latent_dim=8", *words))
     wrote = built.module.scalars.write
     seen: list[int] = []

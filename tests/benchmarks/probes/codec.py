@@ -21,7 +21,7 @@ WARM = 100  # images of a first time, whose buffers and imports count for nothin
 
 
 def work_of(what: str, made: Codec, x: Samples, folder: Path) -> Callable[[], object]:
-    """What is measured: from samples to codes, to a file's bytes, or from a file to samples."""
+    """Return the work to measure: from samples to codes, to a file's bytes, or from a file to samples."""
     step = count_rows_at_once(made)
     blocks = [x[i : i + step] for i in range(0, len(x), step)]
     if what == "encode":
