@@ -69,8 +69,14 @@ def test_a_script_that_says_auto_is_told_that_it_has_finished(
 @pytest.mark.parametrize(
     ("word", "message"),
     [
-        ("trainer.max_epochs=1", "the run has trained for more than 1 epoch already. Write trainer.max_epochs=2"),
-        ("trainer.max_steps=7", "the run has trained for more than 7 steps already. Write trainer.max_steps=8"),
+        (
+            "trainer.max_epochs=1",
+            "the run has trained for more than 1 epoch already. Write trainer.max_epochs=2",
+        ),
+        (
+            "trainer.max_steps=7",
+            "the run has trained for more than 7 steps already. Write trainer.max_steps=8",
+        ),
     ],
 )
 @pytest.mark.parametrize("how", [("resume=run",), (*TWO, "hydra.run.dir=run", "resume=auto")])
