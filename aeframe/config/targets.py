@@ -19,18 +19,30 @@ MOVED = {"aeframe.likelihoods": "aeframe.models.likelihoods"}
 """Modules that configurations of earlier versions name, and where their classes are now."""
 
 
-def with_present_names(node: dict[str, Any]) -> dict[str, Any]:
+FORMER = {present: former for former, present in MOVED.items()}
+
+
+def with_present_names(node: Mapping[str, Any]) -> dict[str, Any]:
     """Return a saved configuration with its classes named as they are now."""
+    return _rename_likelihood(node, MOVED)
+
+
+def with_former_names(node: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration with the first names of its classes, on which a model's identity depends."""
+    return _rename_likelihood(node, FORMER)
+
+
+def _rename_likelihood(node: Mapping[str, Any], modules: Mapping[str, str]) -> dict[str, Any]:
     likelihood = node.get("likelihood")
     if not isinstance(likelihood, dict) or not isinstance(likelihood.get("_target_"), str):
-        return node
-    target = likelihood["_target_"]
-    return {**node, "likelihood": {**likelihood, "_target_": _present_name(target)}}
+        return dict(node)
+    target = _rename(likelihood["_target_"], modules)
+    return {**node, "likelihood": {**likelihood, "_target_": target}}
 
 
-def _present_name(target: str) -> str:
+def _rename(target: str, modules: Mapping[str, str]) -> str:
     module, _, name = target.rpartition(".")
-    return f"{MOVED.get(module, module)}.{name}" if module else target
+    return f"{modules.get(module, module)}.{name}" if module else target
 
 
 def resolve(target: str) -> Any:
@@ -38,7 +50,7 @@ def resolve(target: str) -> Any:
 
     A configuration may come with a stranger's checkpoint, and to import a module is to run it.
     """
-    module, _, name = _present_name(target).rpartition(".")
+    module, _, name = _rename(target, MOVED).rpartition(".")
     room = module if module in OURS else module.rpartition(".")[0]
     if room not in OURS and module not in TORCH:
         raise ValueError("only classes of torch.optim and of aeframe's parts can be named here")

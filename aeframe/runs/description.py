@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from aeframe.config.targets import with_present_names
+from aeframe.config.targets import with_former_names, with_present_names
 from aeframe.core.plain import as_mapping, explain_not_plain, is_count
 from aeframe.core.strict_json import format_json
 from aeframe.core.version import __version__
@@ -63,7 +63,8 @@ class Description:
 
     def add_identity(self, weights: Mapping[str, Tensor]) -> Description:
         """Return a copy with the identity of these weights."""
-        function = {key: self.config.get(key) for key in MADE}
+        config = with_former_names(self.config)
+        function = {key: config.get(key) for key in MADE}
         written = as_mapping(self.config.get("dataset")).get("normalization")
         normalization = self.data.normalization or written
         data = {k: v for k, v in self.data.as_dict().items() if k in ("shape", "dtype", "stored")}

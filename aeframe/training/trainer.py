@@ -18,7 +18,6 @@ from aeframe.core.errors import UserError
 from aeframe.core.signals import Signals
 from aeframe.monitoring import event_files as events
 from aeframe.monitoring.progress_bar import Bar
-from aeframe.runs.layout import CHECKPOINTS
 from aeframe.training.build import Built
 from aeframe.training.checkpointing import Best, Last, WholeFiles
 from aeframe.training.lightning_adapter import FitLoop, ignore_signals
@@ -49,8 +48,8 @@ def make_trainer(built: Built, folder: Path, best: Best) -> pl.Trainer:
             callbacks=[*built.callbacks, Bar(built.node["optimized_metric"]), ahead, last, best],
             plugins=[WholeFiles()],
             logger=events.Curves(folder),
-            # in a Slurm job Lightning would begin with a file hpc_ckpt_* that lies in it
-            default_root_dir=folder / CHECKPOINTS,
+            # no folder: in a Slurm job Lightning would load an unchecked file hpc_ckpt_* that lies in it
+            default_root_dir=os.devnull,
             use_distributed_sampler=False,
             num_sanity_val_steps=0,
             enable_progress_bar=False,

@@ -294,9 +294,10 @@ def test_a_checkpoint_of_lightnings_own_is_not_looked_for(
     in_job(monkeypatch, **JOB, SLURM_PROCID="0", SLURM_LOCALID="0")
     monkeypatch.setenv("SLURM_NTASKS", "1")
     monkeypatch.setenv("SLURM_NTASKS_PER_NODE", "1")
-    (tmp_path / "run").mkdir()
-    torch.save({"a": 1}, tmp_path / "run" / "hpc_ckpt_7.ckpt")
-    status, _, err = aeframe(*RUN, "trainer.max_epochs=1")
+    for folder in (tmp_path / "run" / "checkpoints", tmp_path / "run"):
+        folder.mkdir(parents=True, exist_ok=True)
+        torch.save({"a": 1}, folder / "hpc_ckpt_7.ckpt")
+    status, _, err = aeframe(*RUN, "trainer.max_epochs=1", "resume=auto")
     assert (status, err) == (0, "")
 
 
