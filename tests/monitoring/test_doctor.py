@@ -192,10 +192,12 @@ def test_it_is_left_in_all_places_and_a_run_that_goes_on_does_not_say_it_again(
 @pytest.mark.parametrize("odd", ["text", {"a": 1}, [1], None, math.nan])
 def test_a_checkpoint_with_anything_but_numbers_of_it_is_refused(odd: Any) -> None:
     like = {"Doctor": {"dead_units.dead": 0.0, "dead_units.since": None}}
-    check_like(like, {"Doctor": {"dead_units.dead": 0.5, "dead_units.since": 3}}, "callbacks")
+    check_like(
+        like, {"Doctor": {"dead_units.dead": 0.5, "dead_units.since": 3}}, "callbacks", is_late=True
+    )
     odd_state = {"Doctor": {"dead_units.dead": odd, "dead_units.since": None}}
     with pytest.raises(UnfitError, match=r"callbacks\.Doctor\.dead_units\.dead is .*, not 0.0"):
-        check_like(like, odd_state, "callbacks")
+        check_like(like, odd_state, "callbacks", is_late=True)
 
 
 # ---------------------------------------------------------------------------------------- rules alone

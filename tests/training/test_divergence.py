@@ -20,7 +20,13 @@ from aeframe.data.sampler import EpochBatches
 from aeframe.runs.checkpoint import read_tried_steps
 from aeframe.training.divergence import PLANNED, Guard
 from aeframe.training.module import AutoencoderModule
-from aeframe.training.resume.checkpoint_check import VARYING, UnfitError, check_like
+from aeframe.training.resume.checkpoint_check import (
+    LOWERED,
+    VARYING,
+    UnfitError,
+    check_history,
+    check_like,
+)
 from tests.stress.torture import story
 from tests.support.paces import differences, written
 from tests.support.runs import Killed
@@ -184,18 +190,26 @@ def test_the_lower_rate_lasts_in_every_schedule(name: str, after: int) -> None:
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
-def test_lower_rates_are_a_run_s_own(name: str) -> None:
+def test_lower_rates_are_a_run_s_own_only_where_it_went_back(name: str) -> None:
     (_, plain), (optimizer, schedule) = planned(name), planned(name)
     guard = Guard(DivergenceOptions(retries=1))
     guard.tried = (0,)
     guard.slow_down([optimizer], [schedule])
     like, lower = plain.state_dict(), schedule.state_dict()
-    check_like(like, lower, "lr_schedulers", fixed=True)
+    varying = (*VARYING, *LOWERED)
+    check_like(like, lower, "lr_schedulers", varying=varying)
+    if like != lower:
+        with pytest.raises(UnfitError, match=r"lr_schedulers\.[\w.]+ is .*, not "):
+            check_like(like, lower, "lr_schedulers", varying=VARYING)
+    for key in lower.keys() & {"eta_min", "base_lrs"}:
+        value = [rate / 2 for rate in like[key]] if key == "base_lrs" else like[key] + 0.5
+        with pytest.raises(UnfitError, match=rf"lr_schedulers\.{key}.* is .*, not "):
+            check_like(like, {**like, key: value}, "lr_schedulers", varying=VARYING)
     for odd in (math.nan, "x", None, True, 10**400, [0.1, 0.2]):
         for key in lower.keys() & set(PLANNED):
             value = [odd] if isinstance(like[key], list) and odd != [0.1, 0.2] else odd
             with pytest.raises(UnfitError, match=rf"lr_schedulers\.{key}"):
-                check_like(like, {**lower, key: value}, "lr_schedulers", fixed=True)
+                check_like(like, {**lower, key: value}, "lr_schedulers", varying=varying)
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
@@ -205,10 +219,72 @@ def test_options_of_a_schedule_are_those_of_the_configuration(name: str) -> None
     assert options
     for key in options:
         with pytest.raises(UnfitError, match=rf"lr_schedulers\.{key}"):
-            check_like(like, {**like, key: "x"}, "lr_schedulers", fixed=True)
+            check_like(like, {**like, key: "x"}, "lr_schedulers", varying=VARYING)
         if isinstance(like[key], int):
             with pytest.raises(UnfitError, match=rf"lr_schedulers\.{key} is .*, not "):
-                check_like(like, {**like, key: 1 + like[key]}, "lr_schedulers", fixed=True)
+                check_like(like, {**like, key: 1 + like[key]}, "lr_schedulers", varying=VARYING)
+
+
+def test_rates_that_a_schedule_keeps_in_a_group_are_fixed_too() -> None:
+    optimizer, _ = planned("ExponentialLR")
+    like = optimizer.state_dict()["param_groups"]
+    check_like(like, [{**like[0], "lr": 0.01}], "groups", varying=VARYING)
+    lower = [{**like[0], "initial_lr": like[0]["initial_lr"] / 2}]
+    check_like(like, lower, "groups", varying=(*VARYING, *LOWERED))
+    with pytest.raises(UnfitError, match=r"groups\.0\.initial_lr is "):
+        check_like(like, lower, "groups", varying=VARYING)
+
+
+def lbfgs_history(steps: int) -> tuple[dict[str, Any], int]:
+    """Return the state of LBFGS after steps on five weights, and the length of its lists."""
+    weight = torch.nn.Parameter(torch.ones(5))
+    optimizer = torch.optim.LBFGS([weight], lr=0.1, max_iter=3, history_size=4)
+
+    def loss() -> float:
+        optimizer.zero_grad()
+        value = (weight**4).sum()
+        value.backward()  # type: ignore[no-untyped-call]
+        return float(value.detach())
+
+    for _ in range(steps):
+        optimizer.step(loss)
+    return dict(optimizer.state_dict()["state"].get(0, {"func_evals": 1, "n_iter": 0})), 4
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2, 9])
+def test_a_history_of_lbfgs_is_its_own(steps: int) -> None:
+    state, longest = lbfgs_history(steps)
+    check_history(state, 5, longest)
+
+
+@pytest.mark.parametrize(
+    ("key", "odd"),
+    [
+        *(("n_iter", odd) for odd in ("a", 0.5, -1, True, torch.zeros(2))),
+        *(("d", odd) for odd in (torch.zeros(3), 5, None)),
+        *(("old_dirs", odd) for odd in ([], [torch.zeros(3)] * 4, "x")),
+        *(("ro", odd) for odd in ([], [torch.zeros(())] * 9, None)),
+        *(("t", "x"), ("H_diag", torch.zeros(2)), ("prev_loss", None)),
+        *(
+            ("al", []),
+            ("al", 3),
+            ("other", 1),
+            ("prev_flat_grad", torch.zeros(5, dtype=torch.int8)),
+        ),
+    ],
+)
+def test_another_history_of_lbfgs_is_refused(key: str, odd: Any) -> None:
+    state, longest = lbfgs_history(9)
+    with pytest.raises(UnfitError, match=r"optimizer_states\.state"):
+        check_history({**state, key: odd}, 5, longest)
+
+
+def test_a_history_of_lbfgs_is_whole() -> None:
+    state, longest = lbfgs_history(9)
+    lacking = [{k: v for k, v in state.items() if k != key} for key in state if key != "al"]
+    for odd in (5, None, {}, {"func_evals": 1, "n_iter": 3}, *lacking):
+        with pytest.raises(UnfitError, match=r"optimizer_states\.state"):
+            check_history(odd, 5, longest)
 
 
 def test_no_other_schedule_of_torch_is_taken() -> None:

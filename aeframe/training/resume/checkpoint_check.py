@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import pytorch_lightning as pl
@@ -26,11 +26,15 @@ from aeframe.training.learning_rates import CYCLED, find_lengths
 from aeframe.training.module import AutoencoderModule
 
 VARYING = (
-    *(*CYCLED, *RATES, *PLANNED),
+    *CYCLED,
     *("last_epoch", "_step_count", "_last_lr", "best", "num_bad_epochs", "cooldown_counter"),
     *("T_cur", "T_i", "_get_lr_called_within_step", "_is_initial"),
 )
 """Keys of optimizers and schedulers whose values change in training; all others are configuration."""
+LOWERED = (*RATES, *PLANNED)
+"""Keys of optimizers and schedulers whose values change, too, where a run went back."""
+SCORES = ("best_model_score", "current_score")
+"""Keys of callbacks that are None until the first validation, and then a tensor."""
 OPTIONAL = ("decoupled_weight_decay", "stopping_reason", "stopping_reason_message")
 """Keys that older releases of torch and Lightning did not save, and newer ones do without."""
 UNREAD = ("best_k_models", "stopping_reason_message")
@@ -90,17 +94,19 @@ def _check(
     free |= {"callback_metrics", "data"}
     if not is_best:
         plugin = trainer.precision_plugin
-        like["callbacks"] = {c.state_key: s for c in trainer.callbacks if (s := c.state_dict())}  # type: ignore[attr-defined]
+        kept = {c.state_key: s for c in trainer.callbacks if (s := c.state_dict())}  # type: ignore[attr-defined]
+        like["callbacks"] = kept | {k: _as_floats(s) for k, s in kept.items() if k == "Doctor"}
         like |= {type(plugin).__qualname__: s} if (s := plugin.state_dict()) else {}
         free |= {"optimizer_states", "lr_schedulers"}
     check_keys(like | dict.fromkeys(free), state, "it")
     if isinstance(weights := state["state_dict"], dict):
         state["state_dict"] = convert_old_counts(weights, like["state_dict"])
     for key, value in like.items():
-        check_like(value, state[key], key)
+        check_like(value, state[key], key, is_late=key in ("callbacks", "guard"))
     _check_values(state, dict(module.named_parameters()))
     if not is_best:
-        _check_optimizer(state["optimizer_states"], state["lr_schedulers"], module)
+        varying = VARYING + LOWERED * (state["guard"]["back"] > 0)
+        _check_optimizer(state["optimizer_states"], state["lr_schedulers"], module, varying)
 
 
 def _check_values(state: Mapping[str, Any], trained: Mapping[str, Tensor]) -> None:
@@ -115,6 +121,8 @@ def _check_values(state: Mapping[str, Any], trained: Mapping[str, Tensor]) -> No
     if not isinstance(metrics, dict) or not all(isinstance(v, float) for v in metrics.values()):
         raise UnfitError("callback_metrics holds other values than numbers")
     for name, kept in state.get("callbacks", {}).items():
+        if name != "Doctor" and any(isinstance(value, float) for value in kept.values()):
+            raise UnfitError(f"{name} holds fractions")
         if kept.get("stopping_reason", 0) not in range(5):  # Lightning's reasons
             raise UnfitError(f"{name}.stopping_reason is {kept['stopping_reason']}")
     fit = state["loops"]["fit_loop"]
@@ -131,7 +139,9 @@ def _check_values(state: Mapping[str, Any], trained: Mapping[str, Tensor]) -> No
         raise UnfitError("its counts contradict each other")
 
 
-def _check_optimizer(states: Any, schedules: Any, module: AutoencoderModule) -> None:
+def _check_optimizer(
+    states: Any, schedules: Any, module: AutoencoderModule, varying: Collection[str]
+) -> None:
     """Check the options of optimizer and scheduler, and what the optimizer keeps of each weight."""
     weights = [p for p in module.net.parameters() if p.requires_grad]
     optimizer, scheduler = module.make_optimizer(weights)
@@ -140,23 +150,51 @@ def _check_optimizer(states: Any, schedules: Any, module: AutoencoderModule) -> 
     if scheduler is not None:  # of the saved length, which may be changed
         lengths = find_lengths(schedules[0], scheduler.state_dict())
         _, scheduler = module.make_optimizer(weights, lengths)
-        check_like(scheduler.state_dict(), schedules[0], "lr_schedulers", fixed=True)
+        check_like(scheduler.state_dict(), schedules[0], "lr_schedulers", varying=varying)
     like = optimizer.state_dict()
     if not isinstance(states, list) or len(states) != 1:
         raise UnfitError("optimizer_states holds other optimizers")
     check_keys(like, states[0], "optimizer_states")
     groups, found = states[0]["param_groups"], states[0]["state"]
-    check_like(like["param_groups"], groups, "optimizer_states.param_groups", fixed=True)
+    check_like(like["param_groups"], groups, "optimizer_states.param_groups", varying=varying)
     if not isinstance(found, dict) or not all(key in range(len(weights)) for key in found):
         raise UnfitError("optimizer_states.state is of other weights")
-    if isinstance(optimizer, FLAT):  # its history grows; torch itself checks these shapes
+    if isinstance(optimizer, FLAT):
+        for state in found.values():
+            check_history(state, sum(w.numel() for w in weights), groups[0]["history_size"])
         return
     first: dict[torch.Size, dict[str, Any]] = {}
     for number, state in found.items():
         shape = weights[number].shape
         if shape not in first:
             first[shape] = _make_first_state(shape, module)
-        check_like(first[shape], state, f"optimizer_states.state.{number}")
+        where = f"optimizer_states.state.{number}"
+        check_like(first[shape], state, where)
+        step, saved = first[shape].get("step"), state.get("step")
+        if isinstance(step, Tensor) and saved.dtype != step.dtype:  # float16 counts to 2048 only
+            raise UnfitError(f"{where}.step is {saved.dtype}, not {step.dtype}")
+
+
+def check_history(state: Any, size: int, longest: int) -> None:
+    """Check the state of LBFGS: counts, numbers, and gradients of all weights together.
+
+    size: the number of weights. longest: the length to which its lists grow.
+    """
+    where = "optimizer_states.state"
+    kept = dict(as_mapping(state))
+    buffer = kept.pop("al", [None] * longest)  # its values are never read
+    like: dict[str, Any] = {"func_evals": 0, "n_iter": 0}
+    if "d" in kept:  # else no step found a gradient
+        vector, number, past = torch.zeros(size), torch.zeros(()), kept.get("ro")
+        length = min(len(past), longest) if isinstance(past, list) else 0
+        like |= {"d": vector, "prev_flat_grad": vector, "ro": [number] * length}
+        like |= dict.fromkeys(("old_dirs", "old_stps"), [vector] * length)
+        for key in ("t", "H_diag", "prev_loss"):
+            like[key] = number if isinstance(kept.get(key), Tensor) else 0.0
+    check_like(like, kept, where)
+    is_buffer = isinstance(buffer, list) and len(buffer) == longest
+    if not is_buffer or ("d" not in kept and kept["n_iter"] != 0):
+        raise UnfitError(f"{where} is not that of LBFGS")
 
 
 def _make_first_state(shape: torch.Size, module: AutoencoderModule) -> dict[str, Any]:
@@ -178,35 +216,60 @@ def check_keys(like: Mapping[str, Any], found: Any, where: str) -> None:
         raise UnfitError(f"{where} lacks {missing[0]}")
 
 
-def check_like(like: Any, found: Any, where: str, *, fixed: bool = False) -> None:
+def check_like(
+    like: Any,
+    found: Any,
+    where: str,
+    *,
+    varying: Collection[str] | None = None,
+    is_late: bool = False,
+) -> None:
     """Raise UnfitError unless a value has the keys, shapes and types of another.
 
-    fixed: values must be equal, too, except those of the keys in VARYING.
+    varying: if given, values must be equal, too, except those of these keys, which may be fractions.
+    is_late: None may become a number, and a tensor in SCORES.
     """
-    if isinstance(like, Tensor) or (like is None and isinstance(found, Tensor)):
-        _check_tensor(torch.zeros(()) if like is None else like, found, where)
+    if isinstance(like, Tensor):
+        _check_tensor(like, found, where)
     elif isinstance(like, Mapping):
         check_keys(like, found, where)
         for key in (key for key in found if key not in UNREAD):
-            varies = key in VARYING
-            check_like(like[key], found[key], f"{where}.{key}", fixed=fixed and not varies)
+            place, value = f"{where}.{key}", like[key]
+            if is_late and key in SCORES and isinstance(found[key], Tensor):
+                value = torch.zeros(())
+            if varying is not None and key in varying:
+                check_like(_as_floats(value), found[key], place)
+            else:
+                check_like(value, found[key], place, varying=varying, is_late=is_late)
     elif isinstance(like, list | tuple):
         if not isinstance(found, list | tuple) or len(found) != len(like):
             raise UnfitError(f"{where} is not a list of {len(like)}")
         for i, value in enumerate(like):
-            check_like(value, found[i], f"{where}.{i}", fixed=fixed)
-    elif not _is_alike(like, found) or (fixed and found != like):
-        raise UnfitError(f"{where} is {shorten(found, 60)}, not {shorten(like, 60)}")
+            check_like(value, found[i], f"{where}.{i}", varying=varying, is_late=is_late)
+    else:
+        is_same = type(found) is type(like) and found == like
+        if not is_same and (varying is not None or not _is_alike(like, found, is_late=is_late)):
+            raise UnfitError(f"{where} is {shorten(found, 60)}, not {shorten(like, 60)}")
 
 
-def _is_alike(like: Any, found: Any) -> bool:
-    """Compare the types of two plain values. Counts may become fractions, and None may become a number."""
-    if isinstance(like, bool | str):
+def _is_alike(like: Any, found: Any, *, is_late: bool) -> bool:
+    """Compare the types of two plain values."""
+    if isinstance(like, bool | str) or (like is None and not is_late):
         return type(found) is type(like)
-    if isinstance(found, bool) or not isinstance(found, int | float):
-        return like is found is None
-    is_number = not math.isnan(found) if isinstance(found, float) else abs(found) < 2**63
-    return is_number and (not isinstance(like, int) or found >= min(like, 0))
+    if isinstance(like, int):
+        return is_count(found)
+    if isinstance(found, int) and not isinstance(found, bool):
+        return abs(found) < 2**63
+    return (isinstance(found, float) and not math.isnan(found)) or found is like is None
+
+
+def _as_floats(value: Any) -> Any:
+    """Replace counts by floats where values may become fractions."""
+    if isinstance(value, Mapping):
+        return {key: _as_floats(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_as_floats(inner) for inner in value]
+    return float(value) if type(value) is int else value
 
 
 def _check_tensor(like: Tensor, found: Any, where: str) -> None:
