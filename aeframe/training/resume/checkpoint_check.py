@@ -35,6 +35,8 @@ LOWERED = (*RATES, *PLANNED)
 """Keys of optimizers and schedulers whose values change, too, where a run went back."""
 SCORES = ("best_model_score", "current_score")
 """Keys of callbacks that are None until the first validation, and then a tensor."""
+MEASURED = ("Doctor", "Timer")
+"""Callbacks that save numbers of any kind; the others save counts."""
 OPTIONAL = ("decoupled_weight_decay", "stopping_reason", "stopping_reason_message")
 """Keys that older releases of torch and Lightning did not save, and newer ones do without."""
 UNREAD = ("best_k_models", "stopping_reason_message")
@@ -95,7 +97,7 @@ def _check(
     if not is_best:
         plugin = trainer.precision_plugin
         kept = {c.state_key: s for c in trainer.callbacks if (s := c.state_dict())}  # type: ignore[attr-defined]
-        like["callbacks"] = kept | {k: _as_floats(s) for k, s in kept.items() if k == "Doctor"}
+        like["callbacks"] = kept | {k: _as_floats(s) for k, s in kept.items() if k in MEASURED}
         like |= {type(plugin).__qualname__: s} if (s := plugin.state_dict()) else {}
         free |= {"optimizer_states", "lr_schedulers"}
     check_keys(like | dict.fromkeys(free), state, "it")
@@ -121,7 +123,7 @@ def _check_values(state: Mapping[str, Any], trained: Mapping[str, Tensor]) -> No
     if not isinstance(metrics, dict) or not all(isinstance(v, float) for v in metrics.values()):
         raise UnfitError("callback_metrics holds other values than numbers")
     for name, kept in state.get("callbacks", {}).items():
-        if name != "Doctor" and any(isinstance(value, float) for value in kept.values()):
+        if name not in MEASURED and any(isinstance(value, float) for value in kept.values()):
             raise UnfitError(f"{name} holds fractions")
         if kept.get("stopping_reason", 0) not in range(5):  # Lightning's reasons
             raise UnfitError(f"{name}.stopping_reason is {kept['stopping_reason']}")
