@@ -196,7 +196,7 @@ def test_a_run_that_its_time_ended_needs_more_of_it(
     status, _, err = aeframe("resume=run", "trainer.max_epochs=100")
     assert (status, err) == (
         2,
-        "aeframe: trainer.max_time=00:00:00:02: the run has trained for so long already. "
+        "aeframe: trainer.max_time=00:00:00:02: the run has trained for this time already. "
         "Write trainer.max_time=00:00:00:04.\n",
     )
     # what was killed after its time was over has only its end to come
