@@ -177,6 +177,7 @@ class CIFAR10(Downloaded):
                 images = np.empty((len(names), *batch[b"data"].shape), np.uint8)
             images[i] = batch[b"data"]
             labels += batch[b"labels"]
+            del batch  # before the next one is read
         return _build_raw(images.reshape(-1, *self.sample_shape), np.array(labels))
 
 

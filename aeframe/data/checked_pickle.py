@@ -5,14 +5,11 @@ from __future__ import annotations
 import hashlib
 import pickle
 import warnings
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from aeframe.core.errors import build_read_error
 from aeframe.core.regular_files import open_regular
-
-MD5 = partial(hashlib.md5, usedforsecurity=False)
 
 
 def load_checked_pickle(file: Path, md5: str) -> Any:
@@ -23,10 +20,14 @@ def load_checked_pickle(file: Path, md5: str) -> Any:
     try:
         with warnings.catch_warnings(), open_regular(file) as stream:
             warnings.simplefilter("ignore")  # NumPy warns about arrays pickled by old versions
-            if hashlib.file_digest(stream, MD5).hexdigest() != md5:
+            content = stream.read()  # once: the file may change between two reads
+            if hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
                 raise ValueError("its checksum is not that of the published file")
-            stream.seek(0)
-            return pickle.load(stream, encoding="bytes")
+            return pickle.loads(content, encoding="bytes")
     except (OSError, ValueError) as error:
-        remedy = "Delete its folder, and train with dataset.download=true to download it again."
+        remedy = (
+            "To download it again, delete its folder, or write dataset.root=ANOTHER_FOLDER, and train with "
+            "dataset.download=true. To train on images of your own, save them in a .npy file, and write "
+            "dataset=array dataset.path=FILE."
+        )
         raise build_read_error(str(file), error, remedy) from error

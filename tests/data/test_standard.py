@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
+import io
 import pickle
 import struct
 from collections.abc import Callable
@@ -15,7 +17,7 @@ import torchvision
 from scipy.io import savemat
 
 from aeframe.core.errors import UserError
-from aeframe.data import CIFAR10, MNIST, SVHN, Raw
+from aeframe.data import CIFAR10, MNIST, SVHN, Raw, checked_pickle
 from tests.support.published import LocalCIFAR10
 
 Images = dict[str, np.ndarray]
@@ -109,6 +111,26 @@ def test_a_pickle_runs_no_code(tmp_path: Path) -> None:
         CIFAR10(root=str(tmp_path), download=False).load()
     assert not mark.exists()
     assert "dataset.download=true" in str(caught.value)
+    for way in ("dataset.root=ANOTHER_FOLDER", "dataset=array dataset.path=FILE"):
+        assert way in str(caught.value)
+
+
+def test_a_file_that_changes_after_its_checksum_is_not_unpickled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, mark, published = tmp_path / "batch", tmp_path / "ran", pickle.dumps({b"labels": [1]})
+
+    class Changing(io.BytesIO):
+        """A file that another process replaces as soon as its end was read."""
+
+        def seek(self, offset: int, whence: int = 0) -> int:
+            self.__init__(pickle.dumps(Evil(mark)))  # type: ignore[misc]
+            return super().seek(offset, whence)
+
+    monkeypatch.setattr(checked_pickle, "open_regular", lambda _: Changing(published))
+    md5 = hashlib.md5(published).hexdigest()
+    assert checked_pickle.load_checked_pickle(file, md5) == {b"labels": [1]}
+    assert not mark.exists()
 
 
 def test_the_checksums_are_those_of_the_published_files() -> None:
