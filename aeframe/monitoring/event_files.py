@@ -35,8 +35,8 @@ def cut(folder: Path, steps: int) -> None:
         if file.is_symlink() or not file.is_file():
             continue
         content = file.read_bytes()
-        found = list(_split(content))
-        kept = [record for record, event in found if _is_kept(event, steps)]
+        found = [(record, _is_kept(event, steps)) for record, event in _split(content)]
+        kept = [record for record, is_kept in found if is_kept]
         if not found or sum(map(len, kept)) == len(content):
             continue
         if len(kept) < 2:  # only the version is left
