@@ -27,6 +27,7 @@ class ConstrainedAutoencoder(nn.Module):
 
     constraints: by name, applied in this order. clock: how far training is, for their schedules.
     Raw data enters through `normalization`; all else is in normalised units.
+    Raises TypeError for a constraint whose constructor sets a flag of earlier versions.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class ConstrainedAutoencoder(nn.Module):
         self.clock = Clock()
         self.schedules = {f"model.{k}": v for k, v in find_schedules(model).items()}
         for name, part in constraints.items():
+            part.reject_former_options()
             self.schedules |= {f"constraint.{name}.{k}": v for k, v in find_schedules(part).items()}
 
     @property

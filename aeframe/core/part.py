@@ -47,32 +47,41 @@ Word = Literal[
 """The words in which parts declare what they need and give."""
 WORDS: tuple[Word, ...] = get_args(Word)
 
-FORMER: dict[tuple[str, object], tuple[str, Word]] = {
-    ("kind", "size"): ("gives", "small code"),
-    ("kind", "corruption"): ("gives", "corrupted input"),
-    ("kind", "activation"): ("gives", "dormant units"),
-    ("kind", "revival"): ("gives", "revived units"),
-    ("requires", "corruption"): ("needs", "corrupted input"),
-    ("requires", "sparsity"): ("needs", "sparsity"),
-    ("stochastic", True): ("gives", "posterior"),
-    ("sparse", True): ("gives", "sparsity"),
-    ("deterministic", True): ("needs", "deterministic code"),
-    ("unit_interval", "gives"): ("gives", "units in (0, 1)"),
-    ("unit_interval", "needs"): ("needs", "units in (0, 1)"),
-    ("is_aim", True): ("gives", "objective"),
-    ("weighs", True): ("gives", "weighted elements"),
-    ("differentiates", "always"): ("needs", "derivatives"),
-    ("differentiates", "deep"): ("needs", "derivatives of hidden layers"),
-    ("single_layer", True): ("needs", "linear encoder"),
-    ("linear_decoder", True): ("needs", "linear decoder"),
-    ("linear_mean", True): ("needs", "linear mean"),
-    ("linear", True): ("gives", "linear mean"),
-    ("own_weights", True): ("needs", "own weights"),
-    ("shares_weights", True): ("gives", "shared weights"),
-    ("edits_weights", True): ("needs", "whole weights"),
-    ("fixes_norms", True): ("gives", "fixed norms"),
-}
+FORMER: tuple[tuple[str, object, Literal["needs", "gives"], Word], ...] = (
+    ("kind", "size", "gives", "small code"),
+    ("kind", "corruption", "gives", "corrupted input"),
+    ("kind", "activation", "gives", "dormant units"),
+    ("kind", "revival", "gives", "revived units"),
+    ("requires", "corruption", "needs", "corrupted input"),
+    ("requires", "sparsity", "needs", "sparsity"),
+    ("stochastic", True, "gives", "posterior"),
+    ("sparse", True, "gives", "sparsity"),
+    ("deterministic", True, "needs", "deterministic code"),
+    ("unit_interval", "gives", "gives", "units in (0, 1)"),
+    ("unit_interval", "needs", "needs", "units in (0, 1)"),
+    ("unit_interval", "needs", "gives", "bounded means"),
+    ("codes_as_trained", False, "gives", "dense inference"),
+    ("penalises", True, "gives", "penalty"),
+    ("blurs", True, "gives", "noisy code"),
+    ("is_aim", True, "gives", "objective"),
+    ("weighs", True, "gives", "weighted elements"),
+    ("differentiates", "always", "needs", "derivatives"),
+    ("differentiates", "deep", "needs", "derivatives of hidden layers"),
+    ("single_layer", True, "needs", "linear encoder"),
+    ("linear_decoder", True, "needs", "linear decoder"),
+    ("linear_mean", True, "needs", "linear mean"),
+    ("linear", True, "gives", "linear mean"),
+    ("own_weights", True, "needs", "own weights"),
+    ("shares_weights", True, "gives", "shared weights"),
+    ("edits_weights", True, "needs", "whole weights"),
+    ("fixes_norms", True, "gives", "fixed norms"),
+)
 """Attributes with which classes of earlier versions declared the same."""
+FORMER_OPTIONS = (
+    *("codes_as_trained", "differentiates", "edits_weights", "fixes_norms", "linear_decoder"),
+    *("own_weights", "single_layer", "weighs"),
+)
+"""Those that constructors of constraints could set."""
 
 
 class Part:
@@ -88,7 +97,7 @@ class Part:
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         own = {name: set(_known(cls, name, getattr(cls, name))) for name in ("needs", "gives")}
-        for (flag, value), (name, word) in FORMER.items():
+        for flag, value, name, word in FORMER:
             if cls.__dict__.get(flag) == value:
                 own[name].add(word)
         bases = [base for base in cls.__bases__ if issubclass(base, Part)]
@@ -99,6 +108,19 @@ class Part:
         """Add words that follow from this part's options. Call it in the constructor."""
         self.needs = self.needs | _known(type(self), "needs", needs)
         self.gives = self.gives | _known(type(self), "gives", gives)
+
+    def reject_former_options(self) -> None:
+        """Raise TypeError for a flag of earlier versions that the constructor set but did not declare."""
+        for flag, value, name, word in FORMER:
+            if flag not in FORMER_OPTIONS or word in getattr(self, name):
+                continue
+            found = vars(self).get(flag)
+            if isinstance(found, type(value)) and found == value:
+                cls = type(self).__name__
+                raise TypeError(
+                    f"{cls}.{flag}: {value!r} has no effect if the constructor sets it. "
+                    f"Write self.declare({name}=[{word!r}]) instead."
+                )
 
 
 def _known(cls: type, name: str, words: Iterable[Word]) -> Set[Word]:

@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 
 from aeframe.constraints import Constraint, Pass, TopK
-from aeframe.core.part import FORMER, WORDS, Part
-from aeframe.models import Autoencoder, Variational
+from aeframe.constraints.constrained import ConstrainedAutoencoder
+from aeframe.core.part import FORMER, WORDS, Part, Word
+from aeframe.data import Normalization
+from aeframe.models import Autoencoder, Setting, Undercomplete, Variational
 from aeframe.models.likelihoods import Gaussian, Likelihood
-from aeframe.networks import FullyConv, Network
+from aeframe.networks import MLP, FullyConv, Network
 
 
 @pytest.mark.parametrize("base", [Constraint, Autoencoder, Network, Likelihood])
@@ -72,7 +74,87 @@ def test_declarations_of_earlier_versions_mean_the_same() -> None:
     assert type("Shared", (Network,), {"shares_weights": True}).gives == FullyConv.gives
 
 
+# the flags of the former base class of constraints, with each value but the default, and what they mean now
+FLAGS: dict[tuple[str, object], tuple[set[str], set[str]]] = {
+    ("kind", "size"): (set(), {"small code"}),
+    ("kind", "corruption"): (set(), {"corrupted input"}),
+    ("kind", "activation"): (set(), {"dormant units"}),
+    ("kind", "revival"): (set(), {"revived units"}),
+    ("sparse", True): (set(), {"sparsity"}),
+    ("deterministic", True): ({"deterministic code"}, set()),
+    ("unit_interval", "gives"): (set(), {"units in (0, 1)"}),
+    ("unit_interval", "needs"): ({"units in (0, 1)"}, {"bounded means"}),
+    ("linear_mean", True): ({"linear mean"}, set()),
+    ("edits_weights", True): ({"whole weights"}, set()),
+    ("linear_decoder", True): ({"linear decoder"}, set()),
+    ("own_weights", True): ({"own weights"}, set()),
+    ("penalises", True): (set(), {"penalty"}),
+    ("is_aim", True): (set(), {"objective"}),
+    ("weighs", True): (set(), {"weighted elements"}),
+    ("single_layer", True): ({"linear encoder"}, set()),
+    ("differentiates", "deep"): ({"derivatives of hidden layers"}, set()),
+    ("differentiates", "always"): ({"derivatives"}, set()),
+    ("blurs", True): (set(), {"noisy code"}),
+    ("codes_as_trained", False): (set(), {"dense inference"}),
+    ("fixes_norms", True): (set(), {"fixed norms"}),
+}
+OTHERS = {"requires", "stochastic", "linear", "shares_weights"}  # of models, likelihoods, networks
+
+
 def test_every_former_declaration_has_a_present_word() -> None:
-    for flag, value in FORMER:
+    for flag, value, _, _ in FORMER:
         made = type("Mine", (Part,), {flag: value})
-        assert len(made.needs | made.gives) == 1
+        assert len(made.needs | made.gives) == 1 + ((flag, value) == ("unit_interval", "needs"))
+    for (flag, value), words in FLAGS.items():
+        made = type("Mine", (Part,), {flag: value})
+        assert (made.needs, made.gives) == words
+    assert {(flag, value) for flag, value, _, _ in FORMER if flag not in OTHERS} == set(FLAGS)
+
+
+def make_network(part: Constraint) -> ConstrainedAutoencoder:
+    model = Undercomplete(Setting(MLP(widths=[]), Gaussian(), (4,)), latent_dim=2)
+    return ConstrainedAutoencoder(
+        model, {"mine": part}, Normalization(torch.zeros(1), torch.ones(1))
+    )
+
+
+def make_part(flag: str, value: object, **words: list[Word]) -> Constraint:
+    class Mine(Constraint):
+        gives = frozenset({"small code"})
+
+        def __init__(self) -> None:
+            super().__init__()
+            setattr(self, flag, value)
+            self.declare(**words)
+
+    return Mine()
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "words"),
+    [
+        ("linear_decoder", True, "needs=['linear decoder']"),
+        ("differentiates", "always", "needs=['derivatives']"),
+        ("differentiates", "deep", "needs=['derivatives of hidden layers']"),
+        ("codes_as_trained", False, "gives=['dense inference']"),
+        ("single_layer", True, "needs=['linear encoder']"),
+        ("edits_weights", True, "needs=['whole weights']"),
+        ("own_weights", True, "needs=['own weights']"),
+        ("fixes_norms", True, "gives=['fixed norms']"),
+        ("weighs", True, "gives=['weighted elements']"),
+    ],
+)
+def test_a_former_flag_that_a_constructor_sets_is_an_error(
+    flag: str, value: object, words: str
+) -> None:
+    message = f"Mine.{flag}: {value!r} has no effect if the constructor sets it. "
+    with pytest.raises(
+        TypeError, match=re.escape(f"{message}Write self.declare({words}) instead.")
+    ):
+        make_network(make_part(flag, value))
+
+
+def test_a_former_flag_that_changes_nothing_is_no_error() -> None:
+    make_network(make_part("linear_decoder", False))
+    make_network(make_part("linear_decoder", True, needs=["linear decoder"]))
+    make_network(make_part("weighs", torch.ones(3)))
