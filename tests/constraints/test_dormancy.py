@@ -70,7 +70,7 @@ def test_batch_topk_keeps_k_per_sample_on_average(pre: Tensor, k: int) -> None:
 @pytest.mark.parametrize("rows", [16, 64, 256])
 def test_batch_topk_is_as_sparse_in_inference_as_in_training(rows: int) -> None:
     part, generator = BatchTopK(k=5).train(), torch.Generator().manual_seed(0)
-    with pytest.raises(TrainingError, match="no threshold before its first training step"):
+    with pytest.raises(TrainingError, match="no threshold before the first training step"):
         part.eval().constrain(code(torch.zeros(1, 3)), NOW)
     part.train()
     for _ in range(50):

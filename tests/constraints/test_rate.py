@@ -125,7 +125,7 @@ def nats_and_bits(built: Built) -> tuple[float, float]:
 
     x = built.data.peek("test", 1000)
     term = built.net(x, noise=Noise("test"), as_trained=False).terms["rate"].value
-    tables = Counts(rounded("train").numpy().astype(np.int32)).tables(1)
+    tables = Counts(rounded("train").numpy().astype(np.int32)).fit_tables(1)
     codes = rounded("test").numpy().astype(np.int32)
     return float(term), estimate_bits(tables, codes) / len(codes)
 
