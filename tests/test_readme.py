@@ -73,8 +73,9 @@ def test_a_command_works(
     aeframe: Callable[..., Any], tmp_path: Path, words: tuple[str, ...]
 ) -> None:
     if words and words[0].startswith("resume="):  # of a run that did not come to its end
-        assert aeframe(*TINY, f"hydra.run.dir={words[0].removeprefix('resume=')}")[0] == 0
-        (tmp_path / "outputs" / "mine" / "evaluation.json").unlink()
+        run = words[0].removeprefix("resume=")
+        assert aeframe(*TINY, f"hydra.run.dir={run}")[0] == 0
+        (tmp_path / run / "evaluation.json").unlink()
         status, out, err = aeframe(*words)
         assert status == 0, err
         assert "Resuming at step 2 (epoch " in out

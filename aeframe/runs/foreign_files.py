@@ -63,7 +63,7 @@ def refuse_foreign_sweep(folder: Path) -> None:
         above = files if Path(path) == folder else []  # a job's own files were checked
         for job in (Path(path) / name for name in [*folders, *above]):
             if job.is_symlink():
-                raise _build_error(job, "is a link, where a sweep has folders of its own")
+                raise _build_error(job, "is a link, and a sweep needs folders of its own")
 
 
 class Beginning:

@@ -33,10 +33,10 @@ class Model:
     """Trained autoencoder, loaded by `aeframe.load`.
 
     Samples x are as the training data was stored, [N, *shape]: images as bytes [N, C, H, W], also
-    [N, H, W] or [N, H, W, C], or vectors [N, D]; normalisation is included. Codes z are [N,
-    latent_dim]. Both can be an array, a tensor, a DataFrame, or a list of them (samples or
-    batches), and give an array; tensors give a tensor on their device. An iterator over batches,
-    such as a generator, gives an iterator over results, computed when they are read. Everything is
+    [N, H, W] or [N, H, W, C], or vectors [N, D]; normalisation is included. Codes z are
+    [N, latent_dim]. Samples and codes can be an array, a tensor, a DataFrame, or a list of them
+    (samples or batches). The result is an array, or for tensors a tensor on their device. An
+    iterator over batches, such as a generator, gives an iterator over results, computed when they are read. Everything is
     computed batch_size samples at a time, without gradients. The result does not depend on the
     batches (up to float rounding). Invalid input raises UserError.
     """

@@ -190,7 +190,9 @@ def test_a_longer_sweep_goes_on_with_all_jobs(aeframe: Command, tmp_path: Path) 
 def test_a_sweep_in_a_new_folder_says_that_it_can_only_begin(aeframe: Command) -> None:
     status, out, _ = aeframe("-m", "seed=0", *EPOCH, "trainer.max_epochs=1", "resume=auto")
     assert status == 0
-    assert out.startswith("Note: resume=auto: the folder is a new one")
+    assert out.startswith(
+        "Note: resume=auto: each start makes a new folder, so there is nothing to resume."
+    )
     assert "Write hydra.sweep.dir=FOLDER as well." in out.splitlines()[0]
 
 
@@ -239,7 +241,7 @@ def test_no_link_in_a_sweeps_folder_is_followed(
     before = contents(tmp_path)
     status, out, err = aeframe(*SWEEP, f"resume={resume}")
     assert (status, out) == (2, "")
-    assert f"{name}: is a link, where a" in err
+    assert f"{name}: is a link, and a " in err
     assert len(err.splitlines()) == 1
     assert contents(tmp_path) == before
 

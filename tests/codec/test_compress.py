@@ -472,7 +472,7 @@ def test_any_trained_network_becomes_a_codec(
     before = contents(tmp_path)
     status, _, err = verb("codec", "run", "--step", "2")
     assert (status, err.count("\n")) == (2, 1)
-    assert f"run/{CODEC}: exists already, and files that were compressed with it" in err
+    assert f"run/{CODEC}: exists already; files compressed with it cannot be read without it" in err
     assert contents(tmp_path) == before
     assert verb("codec", "run", "--step", "2", "--force")[0] == 0
     assert codec.load(tmp_path / "run").step == 2.0

@@ -588,7 +588,7 @@ def test_data_is_neither_fetched_nor_stored_where_a_stranger_says(
         mnist = {"_target_": "aeframe.data.MNIST", "root": root, **stored}
         changed(begun, lambda s, d=mnist: s["hyper_parameters"].update(dataset=d))  # type: ignore[misc]
         line = refused(aeframe, tmp_path, "resume=run")
-        assert "MNIST is not there" in line
+        assert "MNIST was not found and could not be downloaded" in line
     assert asked == [False, False]
     assert not list((tmp_path / "home").iterdir())
 

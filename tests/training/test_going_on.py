@@ -199,7 +199,7 @@ def test_a_damaged_best_checkpoint_may_be_deleted(aeframe: Command, begun: Path)
     best.write_bytes(b"")
     status, _, err = aeframe("resume=run", "trainer.max_epochs=3")
     assert status == 2
-    assert "Delete it to go on without it" in err
+    assert "Delete it to resume without it" in err
     best.unlink()
     status, _, err = aeframe("resume=run", "trainer.max_epochs=3")
     assert status == 0
