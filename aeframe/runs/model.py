@@ -36,9 +36,9 @@ class Model:
     [N, H, W] or [N, H, W, C], or vectors [N, D]; normalisation is included. Codes z are
     [N, latent_dim]. Samples and codes can be an array, a tensor, a DataFrame, or a list of them
     (samples or batches). The result is an array, or for tensors a tensor on their device. An
-    iterator over batches, such as a generator, gives an iterator over results, computed when they are read. Everything is
-    computed batch_size samples at a time, without gradients. The result does not depend on the
-    batches (up to float rounding). Invalid input raises UserError.
+    iterator over batches, such as a generator, gives an iterator over results, computed when they
+    are read. Everything is computed batch_size samples at a time, without gradients. The result
+    does not depend on the batches (up to float rounding). Invalid input raises UserError.
     """
 
     def __init__(
