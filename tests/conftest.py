@@ -42,7 +42,7 @@ def pytest_collection_finish() -> None:
 
 
 NUMBERS = itertools.count()
-"""Of the tests, for folders of their own."""
+"""Numbers of the tests, for folders of their own."""
 
 
 @pytest.fixture(autouse=True)

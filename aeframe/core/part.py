@@ -81,7 +81,7 @@ FORMER_OPTIONS = (
     *("codes_as_trained", "differentiates", "edits_weights", "fixes_norms", "linear_decoder"),
     *("own_weights", "single_layer", "weighs"),
 )
-"""Those that constructors of constraints could set."""
+"""Former flags that constructors of constraints could set."""
 
 
 class Part:

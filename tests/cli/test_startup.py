@@ -18,7 +18,7 @@ TRAINING = {
     *("pytorch_lightning", "lightning_fabric", "torchmetrics", "torchvision", "tensorboard"),
     "torch._dynamo",  # the trial of an optimizer would bring it
 }
-"""What training needs and no mistake does."""
+"""Modules that training needs, and that no mistake may import."""
 HEAVY = TRAINING | {"torch", "numpy", "scipy", "sklearn", "matplotlib", "PIL"}
 
 COMMAND = """

@@ -192,7 +192,7 @@ def gz_bomb(folder: Path) -> Source:
 
 
 def gz_bomb_behind(folder: Path) -> Source:
-    """What follows the last image is not unpacked."""
+    """Bytes after the last image are not unpacked."""
     source = gz_bomb(folder)
     packed = gzip.compress(idx(4, 28, 28) + bytes(2**26))
     (folder / "MNIST" / "raw" / "train-images-idx3-ubyte.gz").write_bytes(packed)

@@ -18,7 +18,7 @@ DOUBLED = {
     **{name: st.integers(1, 9) for name in ("height", "width")},
     "missing": st.tuples(st.integers(0, 1), st.integers(0, 1)),
 }
-"""Of a doubling convolution and what it is given."""
+"""Sizes of a doubling convolution and of its input."""
 
 
 def passed(network: Network, shape: tuple[int, ...], latent_dim: int = 3, heads: int = 1) -> None:

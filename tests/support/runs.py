@@ -14,7 +14,7 @@ TINY = (
     *("trainer.max_epochs=1", "trainer.limit_train_batches=2", "evaluation.images=32"),
     "dashboard.images=0",
 )
-"""What makes a run as short as a run can be."""
+"""Overrides for the shortest possible run."""
 EPOCH = (
     *("network.widths=[]", "model.latent_dim=8", "dataset.batch_size=128"),
     *("trainer.limit_train_batches=4", "evaluation.images=32", "dashboard.images=0"),
