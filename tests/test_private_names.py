@@ -19,7 +19,6 @@ USED = {
         "pytorch_lightning.loops.training_epoch_loop._TrainingEpochLoop",
         "._signal_connector",
     },
-    "training/speed/cuda_graph.py": {"._buffers"},
     "training/speed/steps_ahead.py": {"._batches_that_stepped", "._data_fetcher"},
 }
 SETTINGS = {

@@ -135,8 +135,7 @@ class Training:
     """The keys of `trainer`. They are those of Lightning's Trainer that aeframe does not set itself (null
     leaves Lightning's default), and our own: the precisions `high` and `medium`, 32-true whose matrix
     products may be rounded (MATMUL); steps_per_call, see training/speed/steps_ahead.py; compile, by
-    torch.compile; cuda_graph, see training/speed/cuda_graph.py; log_every_n_steps, see
-    training/scalars.py.
+    torch.compile; log_every_n_steps, see training/scalars.py.
     """
 
     precision: Precision | None = None
@@ -159,7 +158,6 @@ class Training:
     detect_anomaly: bool = False
     steps_per_call: Count | Literal["auto"] = "auto"
     compile: bool = False
-    cuda_graph: bool = False
     profiler: Literal["simple", "advanced", "pytorch"] | None = None
 
 

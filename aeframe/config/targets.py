@@ -17,14 +17,17 @@ user adds a constraint.
 """
 MOVED = {"aeframe.likelihoods": "aeframe.models.likelihoods"}
 """Modules that configurations of earlier versions name, and where their classes are now."""
-
-
 FORMER = {present: former for former, present in MOVED.items()}
+REMOVED = ("cuda_graph",)
+"""Keys of `trainer` in configurations of earlier versions, without an effect on what is trained."""
 
 
 def with_present_names(node: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a saved configuration with its classes named as they are now."""
-    return _rename_likelihood(node, MOVED)
+    """Return a saved configuration with the names that classes and keys have now."""
+    saved, trainer = _rename_likelihood(node, MOVED), node.get("trainer")
+    if isinstance(trainer, dict):
+        saved["trainer"] = {key: value for key, value in trainer.items() if key not in REMOVED}
+    return saved
 
 
 def with_former_names(node: Mapping[str, Any]) -> dict[str, Any]:

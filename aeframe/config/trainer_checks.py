@@ -21,7 +21,7 @@ def trainer_arguments(node: Mapping[str, Any]) -> dict[str, Any]:
     merged = {**node["hardware"], **node["trainer"]}
     if merged.get("precision") in MATMUL:
         merged["precision"] = "32-true"
-    ours = ("threads", "steps_per_call", "compile", "cuda_graph", "log_every_n_steps")
+    ours = ("threads", "steps_per_call", "compile", "log_every_n_steps")
     given = {k: v for k, v in merged.items() if v is not None and k not in ours}
     return {**given, "log_every_n_steps": 0}  # Lightning writes no step: training/scalars.py does
 

@@ -51,11 +51,6 @@ class _Revival(Constraint):
         return self.idle >= self.limit
 
 
-def _is_on_host(x: Tensor) -> bool:
-    """Check that reading x does not wait for a device."""
-    return x.device.type == "cpu"
-
-
 class AuxK(_Revival):
     """The penalty weight / 2 * ||e - e_hat||^2 (Gao et al. 2024, arXiv:2406.04093). e is the
     reconstruction's error, held constant. e_hat is the reconstruction of e by the k largest dead units,
@@ -82,7 +77,7 @@ class AuxK(_Revival):
 
     def penalty(self, seen: Pass) -> Tensor:
         dead = self.dead
-        if _is_on_host(dead) and not dead.any():  # reading it would wait for a GPU
+        if dead.device.type == "cpu" and not dead.any():  # reading it would wait for a GPU
             return seen.parameters.new_zeros(())
         k = min(self.k or max(1, seen.model.inputs // 2), seen.model.latent_dim)
         value = seen.code.value if seen.code.in_unit_interval else seen.code.pre.relu()

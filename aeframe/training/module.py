@@ -149,12 +149,13 @@ class AutoencoderModule(pl.LightningModule):
         noise = Noise(*key, rank=rank, world=world, rows=batch.total)
         if self._drops:  # dropout draws from the global stream
             torch.manual_seed(mix_seed(*noise.key, rank))
-        output = self.observe(batch.x, noise)
+        output = self.net(self.net.normalization(batch.x), noise=noise)
+        self.net.observe(output)
         loss = output.loss
         if self.checks_each_loss or self.guard.first is None:  # others are compared with the first
             self.check(loss.item(), output, step, batch)
         # of accumulated batches the last is logged
-        if self.is_logged(step) and completes_step(self.trainer):
+        if (step + 1) % self.epoch.logged == 0 and completes_step(self.trainer):
             self.noted = Noted(output, loss, step, batch)
         return loss
 
@@ -162,16 +163,6 @@ class AutoencoderModule(pl.LightningModule):
     def checks_each_loss(self) -> bool:
         """Check each loss, not only logged ones; training on a GPU would have to wait for each."""
         return self.device.type != "cuda"
-
-    def observe(self, x: Tensor, noise: Noise) -> Output:
-        """Pass raw x through the network in a training step; constraints keep their statistics."""
-        output = self.net(self.net.normalization(x), noise=noise)
-        self.net.observe(output)
-        return output
-
-    def is_logged(self, step: int) -> bool:
-        """Check whether the step after `step` steps is logged."""
-        return (step + 1) % self.epoch.logged == 0
 
     def differentiate(self, loss: Tensor, optimizer: Optimizer) -> None:
         """Compute the gradients for the optimizer's step."""

@@ -39,7 +39,7 @@ def make_trainer(built: Built, folder: Path, best: Best) -> pl.Trainer:
     may_stop = any(c.may_stop for c in built.callbacks if isinstance(c, Until | EarlyStopping))
     keeps = built.module.guard.options.retries > 0
     last = Last(folder, built.checkpoint, Signals(), may_stop=may_stop, keeps_previous=keeps)
-    ahead = StepsAhead(built.training.steps_per_call, built.training.cuda_graph)
+    ahead = StepsAhead(built.training.steps_per_call)
     # Lightning may draw from the global stream
     with torch.random.fork_rng(devices=[]), _translate_refusals():
         trainer = pl.Trainer(

@@ -21,7 +21,7 @@ GOALS: dict[str, Goal] = {
 
 IMAGES = 960_000
 """Random ones, of which the large batches are made: an epoch of MNIST would have seven."""
-WORDS = ("hardware=gpu", "trainer.cuda_graph=true")
+WORDS = ("hardware=gpu",)
 """aeframe's overrides."""
 
 

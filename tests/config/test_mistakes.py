@@ -54,6 +54,7 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["++constraint.topk.k=5"], "constraint.topk: is not among the chosen constraints. Add topk to constraint=[...]."),
     (["++model.network=3"], "model.network: unknown key."),
     (["++trainer.callbacks=[]"], "trainer.callbacks: unknown key."),
+    (["++trainer.cuda_graph=true"], "trainer.cuda_graph: unknown key."),
     # wrong types
     (["seed=abc"], "seed=abc: expected a whole number of 0 to 4294967295."),
     (["seed=1.5"], "seed=1.5: expected a whole number of 0 to 4294967295."),

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aeframe.core.noise import Generators, KeptNoise, Noise, mix_seed
+from aeframe.core.noise import Noise, mix_seed
 
 
 def test_the_same_key_gives_the_same_numbers_whatever_came_before() -> None:
@@ -48,18 +48,3 @@ def test_ranks_with_unequal_shares_see_what_one_process_sees(total: int) -> None
         assert own.rows == total
         found = Noise("a", rank=rank, world=2, rows=total).normal((share, 3))
         assert torch.equal(found, alone[rank::2])
-
-
-def test_kept_generators_give_the_numbers_of_noise() -> None:
-    generators = Generators()
-    kept = KeptNoise(generators)
-    for key in ((1, "train", 0, 5), (1, "train", 0, 6), (2, "train", 3, 0)):
-        generators.seed(*key)
-        expected, found = Noise(*key), kept.stream("code")
-        one, other = expected.stream("code"), found
-        for _ in range(2):
-            assert torch.equal(one.normal((4, 3)), other.normal((4, 3)))
-        inner = kept.stream("masking").stream("x").uniform((5,))
-        assert torch.equal(expected.stream("masking").stream("x").uniform((5,)), inner)
-        assert torch.equal(expected.uniform((2,)), kept.uniform((2,)))
-    assert len(generators.by_path) == 3

@@ -28,7 +28,7 @@ def fit(built: Built, folder: Path, **options: Any) -> tuple[pl.Trainer, list[fl
     losses = Losses()
     trainer = pl.Trainer(
         **{**built.trainer, **options},
-        callbacks=[losses, StepsAhead(built.training.steps_per_call, built.training.cuda_graph)],
+        callbacks=[losses, StepsAhead(built.training.steps_per_call)],
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from aeframe.constraints.penalty import L2
-from aeframe.training.build import Built, build
+from aeframe.training.build import build
 from aeframe.training.divergence import DivergenceError
-from aeframe.training.speed.compute import choose_rounding, compile_network, configure_torch
-from aeframe.training.speed.cuda_graph import WARM_UP
+from aeframe.training.speed.compute import choose_rounding, configure_torch
 from aeframe.training.speed.steps_ahead import StepsAhead, _Ahead
 from tests.support.fitting import fit
 
@@ -44,9 +41,7 @@ KINDS = {
     "bf16": ["trainer.precision=bf16-mixed"],
 }
 SHORT = ("hardware=gpu", "trainer.max_epochs=2", "trainer.log_every_n_steps=1000")
-GRAPH = "trainer.cuda_graph=true"
 AHEAD = 2 * (45 - 2)  # of an epoch's 45 batches of digits Lightning takes the first and the last
-REPLAYS = AHEAD - WARM_UP
 
 
 @pytest.fixture(autouse=True)
@@ -56,25 +51,11 @@ def _all_that_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def replays(monkeypatch: pytest.MonkeyPatch) -> list[torch.cuda.CUDAGraph]:
-    """The graph of each replay."""
-    replayed, replay = [], torch.cuda.CUDAGraph.replay
-
-    def noted(graph: torch.cuda.CUDAGraph) -> None:
-        replayed.append(graph)
-        replay(graph)
-
-    monkeypatch.setattr(torch.cuda.CUDAGraph, "replay", noted)
-    return replayed
-
-
-@pytest.fixture
 def train(compose: Compose, tmp_path: Path) -> Train:
-    """The weights after a short training. change: what to do with it before."""
+    """The weights after a short training."""
 
-    def trained(*words: str, change: Callable[[Built], None] = lambda _: None) -> Tensor:
+    def trained(*words: str) -> Tensor:
         built = build(compose(*SHORT, *words))
-        change(built)
         fit(built, tmp_path)
         return torch.cat([p.detach().float().flatten() for p in built.net.parameters()]).cpu()
 
@@ -113,70 +94,8 @@ def test_steps_taken_ahead_are_lightnings(train: Train, kind: str) -> None:
     assert_close(alone, ahead, kind)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_steps_of_a_graph_are_the_usual_ones(
-    train: Train, replays: list[torch.cuda.CUDAGraph], kind: str
-) -> None:
-    usual, repeated = train(*KINDS[kind]), train(*KINDS[kind], GRAPH)
-    assert len(replays) == REPLAYS
-    assert len(set(replays)) == 1
-    assert_close(usual, repeated, kind)
-
-
-def test_a_new_learning_rate_is_captured_anew(
-    train: Train, replays: list[torch.cuda.CUDAGraph]
-) -> None:
-    rate = "scheduler={_target_: torch.optim.lr_scheduler.ExponentialLR, gamma: 0.5}"
-    assert_close(train(rate), train(rate, GRAPH))
-    assert len(replays) == REPLAYS
-    assert len(set(replays)) == 2
-
-
-def test_a_graph_of_data_that_a_thread_pins(
-    train: Train, replays: list[torch.cuda.CUDAGraph]
-) -> None:
-    away = "dataset.in_memory=false"
-    assert_close(train(away), train(away, GRAPH))
-    assert len(replays) == REPLAYS
-
-
-@pytest.mark.filterwarnings("ignore:TensorFloat32 tensor cores")
-def test_a_graph_of_a_compiled_network(train: Train, replays: list[torch.cuda.CUDAGraph]) -> None:
-    usual, repeated = (
-        train(*words, change=lambda built: compile_network(built.net)) for words in ([], [GRAPH])
-    )
-    assert_close(usual, repeated)
-    assert len(replays) == REPLAYS
-
-
-def test_each_training_has_a_graph_of_its_own(
-    train: Train, replays: list[torch.cuda.CUDAGraph], tmp_path: Path
-) -> None:
-    twice = [train(*words, change=lambda built: fit(built, tmp_path)) for words in ([], [GRAPH])]
-    assert_close(*twice)
-    assert len(replays) == 2 * REPLAYS
-    assert len(set(replays)) == 2
-
-
-def test_a_step_that_waits_is_told_and_training_goes_on(
-    train: Train,
-    replays: list[torch.cuda.CUDAGraph],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    penalty = L2.penalty
-
-    def waiting(self: L2, seen: Any) -> Tensor:
-        value = penalty(self, seen)
-        return value * float(value.detach() > 0)
-
-    monkeypatch.setattr(L2, "penalty", waiting)
-    assert_close(train("constraint=l2"), train("constraint=l2", GRAPH))
-    said = capsys.readouterr().err
-    assert "a step cannot be captured (called a synchronizing CUDA operation" in said
-    assert replays == []
-    assert torch.cuda.get_sync_debug_mode() == 0
-    assert torch.cuda.current_stream() == torch.cuda.default_stream()
+def test_data_that_a_thread_pins_trains_alike(train: Train) -> None:
+    assert_close(train(), train("dataset.in_memory=false"))
 
 
 def test_the_data_is_placed_on_the_device(compose: Compose, tmp_path: Path) -> None:

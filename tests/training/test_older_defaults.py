@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from aeframe import load
 from tests.support.resumed import auto
 
 Command = Callable[..., tuple[int, str, str]]
@@ -65,3 +66,22 @@ def test_another_command_is_another_runs(aeframe: Command, old: Path) -> None:
     assert aeframe(*auto())[0] == 2
     shutil.rmtree(old / ".hydra")
     assert aeframe(*auto())[0] == 2
+
+
+@pytest.mark.parametrize("value", [False, True])
+@pytest.mark.parametrize(
+    "how", [auto("trainer.max_epochs=3"), ["resume=run", "trainer.max_epochs=3"]]
+)
+def test_a_run_with_a_key_that_is_gone_goes_on_and_is_evaluated(
+    aeframe: Command, begun: Path, value: bool, how: list[str]
+) -> None:
+    for file in (begun / "checkpoints").glob("*.ckpt"):
+        state = torch.load(file, weights_only=True)
+        state["hyper_parameters"]["trainer"]["cuda_graph"] = value
+        torch.save(state, file)
+    status, out, err = aeframe(*how)
+    assert (status, err) == (0, "")
+    assert "Resuming at step 8 (epoch 2 of 3)." in out.splitlines()
+    node = torch.load(begun / "checkpoints" / "last.ckpt", weights_only=True)["hyper_parameters"]
+    assert "cuda_graph" not in node["trainer"]
+    assert load(begun).config["trainer"] == node["trainer"]

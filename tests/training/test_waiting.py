@@ -11,16 +11,33 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from aeframe.core.noise import Noise
 from aeframe.training.build import build
-from tests.support.cuda_recorder import WAITING, tensors
-from tests.support.graph_variants import VARIANTS
 
-DIFFERENTIATED = ("l1, deep", "threshold, contractive")  # which autograd needs a true device for
-LATER = ("clipped", "momentum", "AdamW")  # what differs comes after the pass
+WAITING = {"_local_scalar_dense", "nonzero", "masked_select", "is_nonzero", "equal"}
+# no contractive penalty: autograd would need a true device
 KINDS = {
-    **{k: words for k, words in VARIANTS.items() if k not in (*DIFFERENTIATED, *LATER)},
+    "undercomplete": ["model.latent_dim=8"],
+    "denoising": ["model=denoising", "constraint=[masking,gaussian_noise]"],
+    "salt_and_pepper": ["model=denoising", "constraint=salt_and_pepper"],
+    "l1": ["model=sparse", "constraint=l1", "constraint.l1.form=unit_norm"],
+    "kl_sparsity": ["model=sparse", "constraint=[sigmoid,kl_sparsity]"],
+    "jump_relu": ["model=sparse", "constraint=jump_relu"],
+    "topk, active": ["model=sparse", "constraint=topk", "constraint.topk.read=active"],
+    "batch_topk, auxk": [
+        "model=sparse",
+        "constraint=[batch_topk,auxk]",
+        "constraint.auxk.after=0.1",
+    ],
+    "winner_take_all": ["model=sparse", "model.latent_dim=80", "constraint=winner_take_all"],
+    "orthogonal": ["model.latent_dim=8", "constraint=orthogonal"],
+    "rate": ["model.latent_dim=8", "constraint=rate"],
+    "variational": ["model=variational", "model.latent_dim=4"],
+    "batch norm": ["network.widths=[16]", "model.latent_dim=8", "network.norm=batch"],
+    "conv, bf16": ["network=conv", "network.widths=[4]", "trainer.precision=bf16-mixed"],
+    "64-true": ["model.latent_dim=8", "trainer.precision=64-true"],
     "tied": ["network=linear", "network.tied=true"],
     "fully_conv": ["network=fully_conv", "network.widths=[4]", "model.latent_dim=32"],
     "bernoulli": ["likelihood=bernoulli"],
@@ -38,7 +55,8 @@ class Watching(TorchDispatchMode):
         kwargs = kwargs or {}
         name = func._schema.name.partition("::")[2]
         made = func(*args, **kwargs)
-        devices = {tensor.device.type for tensor in tensors((args, kwargs, made))}
+        leaves = tree_leaves((args, kwargs, made))
+        devices = {leaf.device.type for leaf in leaves if isinstance(leaf, Tensor)}
         if name in WAITING or len(devices) > 1:
             self.waited.append(name)
         return made

@@ -37,10 +37,7 @@ HARMLESS = (
         for key in ("max_epochs", "min_epochs", "max_steps", "min_steps", "max_time")
     ),
     *(f"scheduler.{key}" for key in LENGTHS),
-    *(
-        f"trainer.{key}"
-        for key in ("steps_per_call", "cuda_graph", "profiler", "limit_test_batches")
-    ),
+    *(f"trainer.{key}" for key in ("steps_per_call", "profiler", "limit_test_batches")),
 )
 """Keys that change where, how long or how fast a run trains, but not its result."""
 

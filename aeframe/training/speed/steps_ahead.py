@@ -17,7 +17,6 @@ from torch.optim import Optimizer
 from aeframe.data import Batch
 from aeframe.training.lightning_adapter import EpochLoop
 from aeframe.training.module import AutoencoderModule
-from aeframe.training.speed.cuda_graph import Graph, make_graph, print_line
 
 
 class StepsAhead(pl.Callback):
@@ -28,29 +27,14 @@ class StepsAhead(pl.Callback):
     last step of an epoch, of training, and before a validation. Other callbacks wait until the steps are
     done, so training may exceed `max_time` by that time.
 
-    steps: in one call of Lightning's; `auto`: as many as fit into `interval` seconds. graph: whether to
-    take them as a CUDA graph if possible.
+    steps: in one call of Lightning's; `auto`: as many as fit into `interval` seconds.
     """
 
     interval = 0.5
 
-    def __init__(self, steps: int | Literal["auto"], graph: bool = False) -> None:
-        self.steps, self._wants_graph = steps, graph
-        self._graph: Graph | None = None
+    def __init__(self, steps: int | Literal["auto"]) -> None:
+        self.steps = steps
         self._started = 0.0
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        assert isinstance(pl_module, AutoencoderModule)
-        lightnings = self._find_lightning_key(trainer)
-        self._graph = make_graph(pl_module, lightnings) if self._wants_graph else None
-
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self._graph is not None and self._graph.captured is None:
-            print_line(
-                "no step was repeated: all were logged (trainer.log_every_n_steps), Lightning's own "
-                "(trainer.steps_per_call) or the first few"
-            )
-        self._graph = None
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch, batch_idx: int
@@ -66,7 +50,7 @@ class StepsAhead(pl.Callback):
         batch_idx: int,
     ) -> None:
         assert isinstance(pl_module, AutoencoderModule)
-        if self._find_lightning_key(trainer) is not None:
+        if self.steps == 1 or needs_lightning(trainer):
             return
         try:
             self._run_ahead(pl_module)
@@ -76,7 +60,7 @@ class StepsAhead(pl.Callback):
             raise
 
     def _run_ahead(self, module: AutoencoderModule) -> None:
-        ahead = _Ahead(module, self)
+        ahead = _Ahead(module)
         done, before = 1, time.perf_counter()
         latest = before - self._started
         while self._has_room(done, before - self._started + latest) and ahead.is_free():
@@ -84,55 +68,32 @@ class StepsAhead(pl.Callback):
             now = time.perf_counter()
             latest, before, done = now - before, now, done + 1
 
-    def repeat_step(self, batch: Batch, step: int, *key: int | str) -> bool:
-        """Take a step by the graph, after `step` steps. Returns whether that was possible.
-
-        key: of its random numbers.
-        """
-        graph = self._graph
-        if graph is None or not graph.is_suited(batch, step):
-            return False
-        if why := graph.step(batch, *key):
-            print_line(f"{why}; steps are taken one by one")
-            self._graph = None
-        return why is None
-
     def _has_room(self, done: int, seconds: float) -> bool:
         return seconds < self.interval if self.steps == "auto" else done < self.steps
 
-    def _find_lightning_key(self, trainer: pl.Trainer) -> str | None:
-        """Find the key for which Lightning takes all steps itself, if there is one."""
-        return "trainer.steps_per_call=1" if self.steps == 1 else needs_lightning(trainer)
 
-
-def needs_lightning(trainer: pl.Trainer) -> str | None:
-    """Find the key that makes a step more than backward() and step() on one device, if there is one."""
+def needs_lightning(trainer: pl.Trainer) -> bool:
+    """Check whether a step is more than backward() and step() on one device."""
     optimizer = trainer.optimizers[0]
     closure = inspect.signature(optimizer.step).parameters.get("closure")
     plain = closure is not None and closure.default is None
-    windows = trainer.accumulate_grad_batches
-    needs = {
-        "hardware.devices and hardware.strategy": not isinstance(
-            trainer.strategy, SingleDeviceStrategy
-        ),
-        f"trainer.accumulate_grad_batches={windows}": windows != 1,
-        "trainer.precision=16-mixed": getattr(trainer.precision_plugin, "scaler", None) is not None,
-        "trainer.profiler": not isinstance(trainer.profiler, PassThroughProfiler),  # type: ignore[attr-defined]
-        f"optimizer {type(optimizer).__name__}": not plain
-        or type(optimizer).zero_grad is not Optimizer.zero_grad,
+    return (
+        not isinstance(trainer.strategy, SingleDeviceStrategy)
+        or trainer.accumulate_grad_batches != 1
+        or getattr(trainer.precision_plugin, "scaler", None) is not None
+        or not isinstance(trainer.profiler, PassThroughProfiler)  # type: ignore[attr-defined]
+        or not plain
+        or type(optimizer).zero_grad is not Optimizer.zero_grad
         # Lightning updates these after a validation, which would be after the steps ahead
-        "scheduler.interval=step": any(
-            c.reduce_on_plateau and c.interval == "step" for c in trainer.lr_scheduler_configs
-        ),
-    }
-    return next((key for key, holds in needs.items() if holds), None)
+        or any(c.reduce_on_plateau and c.interval == "step" for c in trainer.lr_scheduler_configs)
+    )
 
 
 class _Ahead:
     """Steps as Lightning takes them, with all its counts. Lookups that do not change are made once."""
 
-    def __init__(self, module: AutoencoderModule, owner: StepsAhead) -> None:
-        self.module, self.trainer, self.owner = module, module.trainer, owner
+    def __init__(self, module: AutoencoderModule) -> None:
+        self.module, self.trainer = module, module.trainer
         self.loop: Any = self.trainer.fit_loop.epoch_loop
         self.batches = self.loop.batch_progress
         self.optimizer, self.steps = self.trainer.optimizers[0], self.trainer.global_step
@@ -168,7 +129,10 @@ class _Ahead:
         batches.increment_ready()
         batches.increment_started()
         self.counter.increment_ready()
-        self._take(batch, batches.current.ready - 1)
+        with self.context():
+            loss = module.loss(batch, batches.current.ready - 1, self.steps)
+        module.differentiate(loss, optimizer)
+        optimizer.step()
         self._count_gradients()
         self.steps += 1
         module.after_step(optimizer, self.steps)
@@ -179,17 +143,6 @@ class _Ahead:
         batches.increment_completed()
         # private: Lightning's counter of steps for loggers has no other name
         loop._batches_that_stepped += 1
-
-    def _take(self, batch: Batch, index: int) -> None:
-        module = self.module
-        if self.owner.repeat_step(
-            batch, self.steps, module.seed, "train", module.epoch.number, index
-        ):
-            return
-        with self.context():
-            loss = module.loss(batch, index, self.steps)
-        module.differentiate(loss, self.optimizer)
-        self.optimizer.step()
 
     def _count_gradients(self) -> None:
         self.zeroed.increment_ready()
