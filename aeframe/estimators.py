@@ -16,7 +16,7 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from aeframe.core.errors import UserError
-from aeframe.core.late_imports import heavy_imports
+from aeframe.core.late_imports import protect_imports
 from aeframe.core.local_paths import expand_path
 from aeframe.runs.containers import widen_bfloat16
 from aeframe.runs.model import Model
@@ -146,7 +146,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         return x.reshape(-1, *self.shape)
 
     def _train(self, x: np.ndarray, file: Path, folder: Path) -> Model:
-        with heavy_imports():
+        with protect_imports():
             from aeframe.config.check import check
             from aeframe.training.run import run
 
@@ -169,7 +169,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         from aeframe.cli.command_line import parse
         from aeframe.cli.hydra_errors import translate_errors
         from aeframe.cli.run_folders import Folders
-        from aeframe.config.node import plain
+        from aeframe.config.node import to_plain
 
         values = {
             "network": self.network,
@@ -191,7 +191,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         Folders(make=False).register()
         with translate_errors(command):
             cfg, *_ = command.compose()
-        return plain(cfg)
+        return to_plain(cfg)
 
     def _is_outside_support(self, x: np.ndarray, node: Mapping[str, Any]) -> bool:
         """Check whether values lie outside the range of the likelihood, unless the user chose it."""

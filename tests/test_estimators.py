@@ -25,7 +25,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
 import aeframe
-from aeframe.config.node import plain
+from aeframe.config.node import to_plain
 from aeframe.estimators import AutoencoderTransformer
 from tests.support.pairs import VARIANTS
 
@@ -161,7 +161,7 @@ def test_the_same_words_make_the_same_model_as_on_the_command_line(
     made = AutoencoderTransformer(model, constraint=constraint, overrides=words)._compose()
     names = [constraint] if isinstance(constraint, str) else constraint
     chosen = [] if constraint is None else [f"constraint=[{','.join(names)}]"]
-    typed = plain(compose(f"model={model}", "dataset=array", *chosen, *words))
+    typed = to_plain(compose(f"model={model}", "dataset=array", *chosen, *words))
     for key in typed:
         if key not in ("seed", "evaluation", "dataset"):
             assert made[key] == typed[key], key

@@ -42,7 +42,7 @@ class CheckedLoader(ConfigLoader):
         cfg = self.loader.load_configuration(
             config_name, overrides, run_mode, from_shell, validate_sweep_overrides
         )
-        node = _hydra_node(cfg)
+        node = _read_hydra_node(cfg)
         if config_name is None:  # --hydra-help runs no job: Hydra chooses the name itself
             node["job"].pop("name")
         check_hydra(node, overrides)
@@ -56,9 +56,9 @@ class CheckedLoader(ConfigLoader):
     ) -> DictConfig:
         """Compose one job of a sweep, whose experiment may differ from that of the sweep."""
         name = master_config.hydra.job.config_name
-        words = [*_hydra_node(master_config)["overrides"]["hydra"], *sweep_overrides]
+        words = [*_read_hydra_node(master_config)["overrides"]["hydra"], *sweep_overrides]
         cfg = self.load_configuration(name, words, RunMode.RUN)
-        node = _hydra_node(cfg)
+        node = _read_hydra_node(cfg)
         check_sweep(node, node["overrides"]["hydra"])
         # one time stamp for all jobs
         OmegaConf.copy_cache(from_config=master_config, to_config=cfg)
@@ -103,7 +103,7 @@ class CheckedHydra(GlobalHydra):
 
 
 @contextmanager
-def checked_composition() -> Iterator[None]:
+def check_composition() -> Iterator[None]:
     """Check whatever Hydra composes meanwhile."""
     before, checked = GlobalHydra.instance(), CheckedHydra()
     checked.clear()  # it is a singleton as well
@@ -120,11 +120,11 @@ def prepare_sweep(cfg: DictConfig, words: Sequence[str]) -> None:
     words: the overrides that it was composed with. Call this before Hydra for an experiment that is a
     sweep: Hydra takes every exception to mean that the command is not a sweep.
     """
-    check_sweep(_hydra_node(cfg), words)
+    check_sweep(_read_hydra_node(cfg), words)
     follow_metric(cfg, list(words))
 
 
-def _hydra_node(cfg: DictConfig) -> Any:
+def _read_hydra_node(cfg: DictConfig) -> Any:
     """Return the keys below `hydra` as plain data, with interpolations unresolved."""
     node = OmegaConf.to_container(cfg, resolve=False, enum_to_str=True)
     assert isinstance(node, dict)

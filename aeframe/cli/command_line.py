@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from aeframe.cli.hydra_keys import is_new_folder
 from aeframe.config.composition import CONF
-from aeframe.config.override_words import AUTOMATIC, key_of, quote
+from aeframe.config.override_words import AUTOMATIC, quote, read_key
 from aeframe.core.errors import UserError, build_read_error, find_closest
 from aeframe.core.local_paths import expand_path
 
@@ -61,13 +61,13 @@ class Command:
 
     def has_override(self, key: str) -> bool:
         """Check whether an override sets this key."""
-        return any(key_of(word) == key for word in self.overrides)
+        return any(read_key(word) == key for word in self.overrides)
 
     @property
     def sweep(self) -> Path | None:
         """Folder of the sweep, if the command line names one."""
         key = "hydra.sweep.dir"
-        values = [unquote(w.partition("=")[2]) for w in self.overrides if key_of(w) == key]
+        values = [unquote(w.partition("=")[2]) for w in self.overrides if read_key(w) == key]
         return expand_path(values[-1], f"{key}={values[-1]}") if values else None
 
     def resume_in(self, folder: Path) -> Command:
@@ -148,15 +148,17 @@ def parse(argv: Sequence[str]) -> Command:
             raise UserError(word, "unknown option", "See python train.py --help.")
         if word.startswith("="):
             raise UserError(word, "cannot be read", QUOTING)
-        if key_of(word) == "resume" and word.endswith("="):
+        if read_key(word) == "resume" and word.endswith("="):
             raise UserError(word, "is empty", "Write resume=auto, or the folder of a run.")
         group, _, value = word.partition("=")
         is_group = any((f / group).is_dir() for f in folders)
         unnamed = r"[\d.+-]+|true|false" + ("" if group in ("experiment", "debug") else "|null")
         if is_group and re.fullmatch(unnamed, value):
-            raise no_option(group, value, folders)  # Hydra would read a number or a constant
+            raise build_option_error(
+                group, value, folders
+            )  # Hydra would read a number or a constant
     completes = options.shell_completion  # its words are not overrides
-    overrides = words if completes else [_force(word, folders) for word in words]
+    overrides = words if completes else [_adapt_word(word, folders) for word in words]
     flags = []
     for name in ("config_name", "config_dir", "config_path"):
         if (value := getattr(options, name)) is not None:
@@ -207,11 +209,13 @@ def write_override(key: str, value: str) -> str:
 
 
 def _read_resume(words: Sequence[str]) -> str | None:
-    values = [w.partition("=")[2] for w in words if key_of(w) == "resume" and not w.startswith("~")]
+    values = [
+        w.partition("=")[2] for w in words if read_key(w) == "resume" and not w.startswith("~")
+    ]
     return None if not values or values[-1] == "null" else unquote(values[-1])
 
 
-def _force(word: str, folders: Sequence[Path]) -> str:
+def _adapt_word(word: str, folders: Sequence[Path]) -> str:
     key = word.partition("=")[0]
     if key.lstrip("+") == "resume" and (run := _read_resume([word])) is not None:
         # names of folders often need quotes in Hydra
@@ -238,7 +242,7 @@ def _needs_quotes(value: str) -> bool:
     return not value.isascii() or re.search(r"[~#!&;'\"<>^`]", value) is not None
 
 
-def no_option(group: str, option: str, folders: Sequence[Path]) -> UserError:
+def build_option_error(group: str, option: str, folders: Sequence[Path]) -> UserError:
     """Build the error for an unknown option of a group."""
     files = (f for folder in folders for f in (folder / group).glob("*.yaml"))
     known = sorted({file.stem for file in files if file.is_file()})

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from aeframe.cli.slurm import requeue
-from aeframe.cli.stdout import checked_stdout
+from aeframe.cli.stdout import check_stdout
 from aeframe.core.errors import TrainingError, UserError
 from aeframe.core.process import is_first_process
 from aeframe.core.signals import REQUEUE, Interrupted
@@ -21,7 +21,7 @@ def end_with(work: Callable[[], int]) -> NoReturn:
     Of several processes that train together only the first one prints.
     """
     try:
-        with checked_stdout():
+        with check_stdout():
             status = work()
         sys.exit(status)
     except UserError as error:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from aeframe.cli.command_line import QUOTING, Command, no_option, unquote, write_override
+from aeframe.cli.command_line import QUOTING, Command, build_option_error, unquote, write_override
 from aeframe.core.errors import MachineError, UserError, describe_error, find_closest
 from aeframe.core.files import DISK, find_filename, find_os_error
 
@@ -37,7 +37,7 @@ def translate_errors(command: Command) -> Iterator[None]:
         yield
     except (HydraException, OmegaConfBaseException, YAMLError) as error:
         if (why := find_os_error(error)) is not None and why.errno in (*FOLDER, *DISK):
-            raise _unwritable(why, command) from error
+            raise _build_folder_error(why, command) from error
         raise _translate(error, command) from error
     except UnicodeDecodeError as error:
         raise UserError(
@@ -46,10 +46,10 @@ def translate_errors(command: Command) -> Iterator[None]:
     except OSError as error:
         if error.errno not in (*FOLDER, *DISK):
             raise
-        raise _unwritable(error, command) from error
+        raise _build_folder_error(error, command) from error
 
 
-def _unwritable(error: OSError, command: Command) -> UserError | MachineError:
+def _build_folder_error(error: OSError, command: Command) -> UserError | MachineError:
     """Build the error for a folder of a run that cannot be made or written into."""
     where = find_filename(error) or _find_folder(command)
     if error.errno in DISK and error.errno != errno.EROFS:
@@ -107,7 +107,7 @@ def _translate(error: Exception, command: Command) -> UserError:
     return UserError("command line", first)
 
 
-def _no_variable(found: re.Match[str], command: Command) -> UserError:
+def _explain_variable(found: re.Match[str], command: Command) -> UserError:
     name = found["name"]
     remedy = f"Set {name}."
     if name.startswith("SLURM_"):
@@ -115,7 +115,7 @@ def _no_variable(found: re.Match[str], command: Command) -> UserError:
     return UserError(f"environment variable {name}", "is not set", remedy)
 
 
-def _no_group(found: re.Match[str], command: Command) -> UserError:
+def _explain_group(found: re.Match[str], command: Command) -> UserError:
     key = found["key"]
     if key.startswith("hydra."):
         return UserError(key, "unknown key", "See --cfg hydra for all keys.")
@@ -125,13 +125,13 @@ def _no_group(found: re.Match[str], command: Command) -> UserError:
     return UserError(key, "no such group", f"{hint}There are {', '.join(known)}.")
 
 
-def _no_config(found: re.Match[str], command: Command) -> UserError:
+def _explain_config(found: re.Match[str], command: Command) -> UserError:
     known = sorted(f.stem for folder in command.folders for f in folder.glob("*.yaml"))
     where = f"--config-name {found['name']}"
     return UserError(where, "no such file", f"There are {', '.join(known)}.")
 
 
-def _no_plugin(found: re.Match[str], command: Command) -> UserError:
+def _explain_plugin(found: re.Match[str], command: Command) -> UserError:
     kind, name = found["kind"], found["name"]
     if name in EXTRAS:
         remedy = f'Install it: python -m pip install -e ".[{EXTRAS[name]}]".'
@@ -142,7 +142,7 @@ def _no_plugin(found: re.Match[str], command: Command) -> UserError:
     return UserError(f"hydra/{kind}={name}", "no such option", f"{hint}There is basic.")
 
 
-def _no_mapping(found: re.Match[str], command: Command) -> UserError:
+def _explain_mapping(found: re.Match[str], command: Command) -> UserError:
     where = f"{found['file']}.yaml"
     if (
         key := re.search(r":\n(?P<what>.+)\n +full_key: (?P<key>\S+)", found["reason"])
@@ -152,12 +152,12 @@ def _no_mapping(found: re.Match[str], command: Command) -> UserError:
     return UserError(where, "cannot be used", "It must hold lines of KEY: VALUE.")
 
 
-def _no_path(found: re.Match[str], command: Command) -> UserError:
+def _explain_path(found: re.Match[str], command: Command) -> UserError:
     remedy = "Write --config-dir FOLDER, which holds GROUP/OPTION.yaml."
     return UserError(f"--config-path {found['name']}", "no such folder in aeframe", remedy)
 
 
-def _several(found: re.Match[str], command: Command) -> UserError:
+def _explain_several_values(found: re.Match[str], command: Command) -> UserError:
     word = found["word"].removeprefix("++")
     key, _, value = word.partition("=")
     remedy = "Add -m, or write [A,B] for a list."
@@ -166,7 +166,7 @@ def _several(found: re.Match[str], command: Command) -> UserError:
     return UserError(word, "several values need a sweep", remedy)
 
 
-def _twice(found: re.Match[str], command: Command) -> UserError:
+def _explain_second_value(found: re.Match[str], command: Command) -> UserError:
     group = found["group"]
     words = [w for w in command.overrides if w.lstrip("+").startswith(f"{group}=")]
     if not words:
@@ -176,22 +176,22 @@ def _twice(found: re.Match[str], command: Command) -> UserError:
     return UserError(first, "this group has a value already", f"Write {first.lstrip('+')} once.")
 
 
-def _nothing(found: re.Match[str], command: Command) -> UserError:
+def _explain_deletion(found: re.Match[str], command: Command) -> UserError:
     return UserError(f"~{found['key']}", "there is nothing to delete", "Leave it out.")
 
 
 EXPLANATIONS: dict[str, Callable[[re.Match[str], Command], UserError]] = {
-    r"Could not (?:find|load) 'hydra/(?P<kind>[^'/]+)/(?P<name>[^']+)'": _no_plugin,
-    r"In '(?P<file>[^']+)': \w+ raised while composing config(?P<reason>(.|\n)*)": _no_mapping,
-    r"Primary config module 'aeframe\.(?:cli\.)?(?P<name>[^']+)' not found": _no_path,
+    r"Could not (?:find|load) 'hydra/(?P<kind>[^'/]+)/(?P<name>[^']+)'": _explain_plugin,
+    r"In '(?P<file>[^']+)': \w+ raised while composing config(?P<reason>(.|\n)*)": _explain_mapping,
+    r"Primary config module 'aeframe\.(?:cli\.)?(?P<name>[^']+)' not found": _explain_path,
     r"Could not (?:find|load) '(?P<group>[^'/]+)/(?P<option>[^']+)'": lambda found, command: (
-        no_option(found["group"], found["option"], command.folders)
+        build_option_error(found["group"], found["option"], command.folders)
     ),
-    r"Could not override '(?P<key>[^']+)'": _no_group,
-    r"Cannot find primary config '(?P<name>[^']+)'": _no_config,
-    r"Environment variable '(?P<name>[^']+)' not found": _no_variable,
-    r"Ambiguous value for argument '(?P<word>[^']+)'": _several,
-    r"Could not delete from config. '(?P<key>[^']+)'": _nothing,
-    r"Multiple values for (?P<group>[^. ]+)\.": _twice,
+    r"Could not override '(?P<key>[^']+)'": _explain_group,
+    r"Cannot find primary config '(?P<name>[^']+)'": _explain_config,
+    r"Environment variable '(?P<name>[^']+)' not found": _explain_variable,
+    r"Ambiguous value for argument '(?P<word>[^']+)'": _explain_several_values,
+    r"Could not delete from config. '(?P<key>[^']+)'": _explain_deletion,
+    r"Multiple values for (?P<group>[^. ]+)\.": _explain_second_value,
 }
 """Patterns of messages from Hydra and OmegaConf, and the functions that translate them."""

@@ -98,10 +98,10 @@ def check_sweep(hydra: Any, words: Sequence[str]) -> None:
     sweep, typed = _require_mapping(hydra.get("sweep"), "hydra.sweep"), _read_typed(words)
     folder, job = sweep.get("dir"), sweep.get("subdir")
     if not (is_new_folder(folder) or folder in typed.get("hydra.sweep.dir", ())):
-        raise _typed_only_error("hydra.sweep.dir")
+        raise _build_typed_only_error("hydra.sweep.dir")
     is_below = isinstance(job, str) and BELOW.fullmatch(job)
     if not (job == OWN_JOB or is_below or job in typed.get("hydra.sweep.subdir", ())):
-        raise _typed_only_error("hydra.sweep.subdir")
+        raise _build_typed_only_error("hydra.sweep.subdir")
 
 
 def is_new_folder(text: Any) -> bool:
@@ -127,7 +127,7 @@ def check_search_path(primary: Any) -> None:
     from omegaconf import OmegaConf
 
     if OmegaConf.is_dict(primary) and OmegaConf.select(primary, "hydra.searchpath") is not None:
-        raise _typed_only_error("hydra.searchpath")
+        raise _build_typed_only_error("hydra.searchpath")
 
 
 def _check_folder(key: str, folder: Any) -> None:
@@ -152,7 +152,7 @@ def _check_job(job: Mapping[str, Any], typed: Typed) -> None:
         raise UserError("hydra.job.name", "must be one word", "Write hydra.job.name=train.")
     # it names the log file; others are not checked for links out of the folder of the run
     if name not in ("train", "???", *typed.get("hydra.job.name", ())):
-        raise _typed_only_error("hydra.job.name")
+        raise _build_typed_only_error("hydra.job.name")
 
 
 def _check_callbacks(callbacks: Mapping[str, Any]) -> None:
@@ -215,7 +215,7 @@ def _check_keys(node: Mapping[str, Any], where: str, typed: Typed) -> None:
         if path == "_target_" or value is None or value in typed.get(key, ()):
             continue
         if any(f"{key}.".startswith(f"{only}.") for only in TYPED):
-            raise _typed_only_error(key)
+            raise _build_typed_only_error(key)
         if not re.fullmatch(r"[A-Za-z]\w*(/[A-Za-z0-9][\w.-]*)*", path):
             raise UserError(shorten(key), "is not a key of Hydra", OUT)
         if isinstance(value, str) and not PLAIN.fullmatch(value):
@@ -256,5 +256,5 @@ def _require_mapping(node: Any, where: str) -> dict[str, Any]:
     return node
 
 
-def _typed_only_error(key: str) -> UserError:
+def _build_typed_only_error(key: str) -> UserError:
     return UserError(key, "may be set only on the command line", f"Write {key}=VALUE there.")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from aeframe.core.errors import TrainingError, UserError
-from aeframe.core.late_imports import heavy_imports
+from aeframe.core.late_imports import protect_imports
 from aeframe.core.signals import Interrupted
 from aeframe.runs.foreign_files import Beginning
 
@@ -39,11 +39,11 @@ class Jobs:
 
         Returns True if there is a checkpoint to resume from.
         """
-        with heavy_imports():
+        with protect_imports():
             from aeframe.config.check import check
-            from aeframe.config.node import plain
+            from aeframe.config.node import to_plain
 
-        node, saved = self._find_saved(plain(cfg), folder, self.command.overrides)
+        node, saved = self._find_saved(to_plain(cfg), folder, self.command.overrides)
         check(node)
         return saved is not None
 
@@ -54,7 +54,7 @@ class Jobs:
         """
         if node.get("resume") is None or folder is None:
             return node, None
-        with heavy_imports():
+        with protect_imports():
             from aeframe.config.override_words import AUTOMATIC
             from aeframe.runs.checkpoint import read_checkpoint
             from aeframe.training.resume import configuration as resume
@@ -99,12 +99,12 @@ class Jobs:
         """Do a job. Returns the optimized metric, or the worst possible value if the job failed."""
         from hydra.core.hydra_config import HydraConfig
 
-        from aeframe.cli.sweep_direction import worst_value
+        from aeframe.cli.sweep_direction import get_worst_value
         from aeframe.training.garbage import free_cycles
 
         # the exception of a failed run refers to all of its objects
         value = free_cycles(self._try_job)(cfg)
-        return worst_value(HydraConfig.get().sweeper) if math.isnan(value) else value
+        return get_worst_value(HydraConfig.get().sweeper) if math.isnan(value) else value
 
     def _try_job(self, cfg: Any) -> float:
         """Do a job, and record an error in its folder. Returns the optimized metric; NaN for a failed job."""
@@ -166,8 +166,8 @@ class Jobs:
 
         from aeframe.cli.sweep import FAILED
 
-        with heavy_imports():
-            from aeframe.config.node import plain
+        with protect_imports():
+            from aeframe.config.node import to_plain
             from aeframe.config.override_words import AUTOMATIC
             from aeframe.runs.folder import refuse_used
             from aeframe.training.run import run
@@ -176,7 +176,7 @@ class Jobs:
         if failed.exists() and cfg.resume == "auto" and self.command.multirun:
             print(f"{folder}: failed before; resume=retry tries it again", file=sys.stderr)
             return float("nan")
-        given, words = plain(cfg), list(HydraConfig.get().overrides.task)
+        given, words = to_plain(cfg), list(HydraConfig.get().overrides.task)
         node, saved = self._find_saved(given, folder, words)
         if saved is not None and saved.is_done(node):
             if cfg.resume not in AUTOMATIC:

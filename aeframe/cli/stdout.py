@@ -36,15 +36,15 @@ class StandardOutput:
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self.stream.fileno())  # or Python fails again when it exits
             os.close(nowhere)
-            raise _unwritable(error) from error
+            raise _build_error(error) from error
 
 
 @contextmanager
-def checked_stdout() -> Iterator[None]:
+def check_stdout() -> Iterator[None]:
     """Raise MachineError unless all printed text is written."""
     stream = sys.stdout
     if stream is None:
-        raise _unwritable(OSError(errno.EBADF, os.strerror(errno.EBADF)))
+        raise _build_error(OSError(errno.EBADF, os.strerror(errno.EBADF)))
     checked: Any = StandardOutput(stream)
     sys.stdout = checked
     try:
@@ -57,5 +57,5 @@ def checked_stdout() -> Iterator[None]:
         sys.stdout = stream
 
 
-def _unwritable(error: OSError) -> MachineError:
+def _build_error(error: OSError) -> MachineError:
     return MachineError(f"standard output could not be written ({describe_error(error)}).")

@@ -19,7 +19,7 @@ from aeframe.core.errors import shorten
 from aeframe.core.regular_files import read_text
 from aeframe.core.strict_json import format_cell
 from aeframe.evaluation.tradeoffs import Trade, list_trading_keys, mark_unbeaten
-from aeframe.runs.evaluation_file import LARGEST, UNREADABLE, number, read_evaluation
+from aeframe.runs.evaluation_file import LARGEST, UNREADABLE, read_evaluation, read_number
 
 FAILED = "failed.txt"
 LOSS = "val/loss"
@@ -123,11 +123,11 @@ def _read_evaluation(job: Job) -> dict[str, str]:
             job.error = "did not finish"
             return {}
         by, check = card["optimized_metric"], card["copy_check"]
-        found = {str(name): number(value) for name, value in card["metrics"].items()}
+        found = {str(name): read_number(value) for name, value in card["metrics"].items()}
         metrics = {name: value for name, value in found.items() if value is not None}
-        metrics["copied"] = number(check["copied"]) or 0.0
+        metrics["copied"] = read_number(check["copied"]) or 0.0
         validation = card["validation"]
-        value, error_in_validation = number(by["value"]), number(validation.get("mse"))
+        value, error_in_validation = read_number(by["value"]), read_number(validation.get("mse"))
         name, direction = str(by["name"]), str(by["direction"])
         job.is_validated, job.copies = bool(validation), not check["passed"]
         # older runs did not record it

@@ -27,7 +27,7 @@ def follow_metric(cfg: Any, words: Sequence[str]) -> None:
     wanted = find_direction(metric)
     is_typed = any(re.match(rf"\+*{KEY}=", word) for word in words)
     if direction != wanted and (is_typed or direction == "maximize"):  # not the default
-        raise _direction_error(direction, metric)
+        raise _build_direction_error(direction, metric)
     sweeper.direction = wanted
     if not is_typed:
         cfg.hydra.overrides.hydra.append(f"{KEY}={wanted}")
@@ -41,10 +41,10 @@ def check_job(sweeper: Any, cfg: Any) -> None:
         return
     direction, metric = _read_direction(sweeper.direction), _find_metric(cfg)
     if direction != find_direction(metric):
-        raise _direction_error(direction, metric)
+        raise _build_direction_error(direction, metric)
 
 
-def worst_value(sweeper: Any) -> float:
+def get_worst_value(sweeper: Any) -> float:
     """Return the worst possible value, for a failed job, so that a search avoids it and goes on.
 
     Optuna's plug-in stops if a trial has no value. NaN for sweepers without a direction.
@@ -56,19 +56,19 @@ def worst_value(sweeper: Any) -> float:
 
 def find_direction(metric: str) -> str:
     """Return `minimize` or `maximize` for a metric."""
-    from aeframe.evaluation.metric_names import better_is
+    from aeframe.evaluation.metric_names import find_better
 
-    return WORDS[better_is(metric)]
+    return WORDS[find_better(metric)]
 
 
 def _find_metric(cfg: Any) -> str:
     """Find the optimized metric of a configuration, also if its parts choose it."""
     from omegaconf import OmegaConf
 
-    from aeframe.config.optimized_metric import optimized_metric
+    from aeframe.config.optimized_metric import resolve_optimized_metric
 
     node: Any = OmegaConf.to_container(cfg, resolve=False)
-    return str(optimized_metric(node))
+    return str(resolve_optimized_metric(node))
 
 
 def _read_direction(node: Any) -> str:
@@ -81,7 +81,7 @@ def _read_direction(node: Any) -> str:
     return str(getattr(found, "name", found))
 
 
-def _direction_error(direction: str, metric: str) -> UserError:
+def _build_direction_error(direction: str, metric: str) -> UserError:
     what = f"{metric} is better if it is {'larger' if find_direction(metric) == 'maximize' else 'smaller'}"
     remedy = f"Leave {KEY} out, or write optimized_metric=METRIC."
     return UserError(f"{KEY}={direction}", what, remedy)

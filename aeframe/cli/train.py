@@ -14,7 +14,7 @@ from aeframe.cli.exit import end_with
 from aeframe.cli.jobs import Jobs
 from aeframe.cli.slurm import is_in_job
 from aeframe.core.errors import Problem, UserError, build_read_error
-from aeframe.core.late_imports import heavy_imports
+from aeframe.core.late_imports import protect_imports
 from aeframe.core.signals import REQUEUE, Interrupted, raise_on
 
 
@@ -40,8 +40,8 @@ def _train(argv: Sequence[str]) -> int:
 
         print(write_help(command.folders), end="")
         return 0
-    with heavy_imports():
-        from aeframe.cli.checked_loader import checked_composition
+    with protect_imports():
+        from aeframe.cli.checked_loader import check_composition
         from aeframe.cli.hydra_errors import translate_errors
         from aeframe.cli.sweep import SweepTable
 
@@ -58,7 +58,7 @@ def _train(argv: Sequence[str]) -> int:
     sys.argv = [sys.argv[0], *command.argv]
     SweepTable.failures, SweepTable.folder, SweepTable.is_shown = 0, None, False
     sweeps = False
-    with translate_errors(command), folders.delete_if_empty(), checked_composition():
+    with translate_errors(command), folders.delete_if_empty(), check_composition():
         if command.trains:
             # before Hydra makes a folder or writes into an existing one
             command, sweeps = _check_command(command, jobs)
@@ -110,23 +110,23 @@ def _locate_resume(command: Any) -> Any:
         )
     try:
         if command.multirun or (folder / "multirun.yaml").exists():
-            raise _sweep_error(word)
+            raise _build_sweep_error(word)
         if "${" in word:
             what = "Hydra would replace ${...} in the name"
             raise UserError(word, what, "Rename the folder.")
         if not (folder / "checkpoints" / "last.ckpt").exists():
-            raise _no_run_error(word, folder)
+            raise _build_no_run_error(word, folder)
     except OSError as error:
         raise build_read_error(word, error, "") from error
     return command.resume_in(folder)
 
 
-def _sweep_error(word: str) -> UserError:
+def _build_sweep_error(word: str) -> UserError:
     remedy = "Repeat the sweep's command with hydra.sweep.dir=FOLDER resume=auto."
     return UserError(word, "a sweep cannot be resumed this way", remedy)
 
 
-def _no_run_error(word: str, folder: Path) -> UserError:
+def _build_no_run_error(word: str, folder: Path) -> UserError:
     for above in folder.parents:  # others want the path of the checkpoint itself
         if (above / "checkpoints" / "last.ckpt").exists():
             what = "lies inside the folder of a run"
@@ -151,7 +151,7 @@ def _check_command(command: Any, jobs: Jobs) -> tuple[Any, bool]:
     cfg, folder, sweeps = composed
     if sweeps:
         if command.resume not in (None, *AUTOMATIC):
-            raise _sweep_error(f"resume={command.resume}")
+            raise _build_sweep_error(f"resume={command.resume}")
         if cfg is not None:
             jobs.check(cfg, None)
         _warn_if_new(command, folder, "hydra.sweep.dir")

@@ -9,7 +9,7 @@ from aeframe.codec.codec import (
     Codec,
     Samples,
     compute_errors,
-    count_units,
+    count_tables,
     restore_samples,
     round_codes,
     to_decibels,
@@ -48,8 +48,8 @@ def calibrate(
     step = own or step or find_step(model, held_out, loss)
     codes = round_codes(model, held_out, step)
     tables = fit(
-        order_by_position(round_codes(model, train, step), count_units(model)),
-        order_by_position(codes, count_units(model)),
+        order_by_position(round_codes(model, train, step), count_tables(model)),
+        order_by_position(codes, count_tables(model)),
     )
     psnr = to_decibels(compute_errors(model, held_out, restore_samples(model, codes, step)))
     if len(model.net.model.code_shape) > 1:

@@ -62,7 +62,7 @@ def compute_identity(model: str, step: float, tables: Tables) -> bytes:
     return digest.digest()
 
 
-def count_units(model: Model) -> int:
+def count_tables(model: Model) -> int:
     """Count the tables for a code; a map needs one for each channel."""
     return model.net.model.code_shape[0]
 

@@ -14,7 +14,7 @@ import safetensors
 import safetensors.numpy
 import torch
 
-from aeframe.codec.codec import Codec, compute_identity, count_units
+from aeframe.codec.codec import Codec, compute_identity, count_tables
 from aeframe.codec.entropy.tables import Tables
 from aeframe.codec.likeness import Likeness
 from aeframe.core.errors import UserError, describe_error
@@ -112,7 +112,7 @@ def _check_codec(model: Model, said: Any, found: dict[str, np.ndarray]) -> Codec
     if any(found[name].dtype != dtype for name, dtype in TYPES.items()):
         raise ValueError("its tables have another type")
     tables = Tables(**found)
-    if tables.m != count_units(model):
+    if tables.m != count_tables(model):
         raise ValueError("its tables are for another code")
     return Codec(model, tables, step, _read_likeness(said))
 

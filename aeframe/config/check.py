@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from aeframe.config.compatibility import Choices, pair_notes, pair_problems
-from aeframe.config.make import batch_size
-from aeframe.config.node import plain
-from aeframe.config.optimized_metric import AUTO, optimized_metric
-from aeframe.config.optimizer_checks import optimizer_problems
+from aeframe.config.compatibility import Choices, list_pair_notes, list_pair_problems
+from aeframe.config.make import count_batch_rows
+from aeframe.config.node import to_plain
+from aeframe.config.optimized_metric import AUTO, resolve_optimized_metric
+from aeframe.config.optimizer_checks import list_optimizer_problems
 from aeframe.config.options import (
     CheckpointOptions,
     DashboardOptions,
@@ -20,18 +20,18 @@ from aeframe.config.options import (
     UntilOptions,
 )
 from aeframe.config.result import Parts
-from aeframe.config.signature import problems, unknown
-from aeframe.config.sizes import size_problems
-from aeframe.config.targets import class_of, keys, options_of
-from aeframe.config.trainer_checks import length_problems, machine_problems
-from aeframe.config.validation import unvalidated_problems
+from aeframe.config.signature import build_unknown_problem, list_problems
+from aeframe.config.sizes import list_size_problems
+from aeframe.config.targets import find_class, get_options, list_keys
+from aeframe.config.trainer_checks import list_length_problems, list_machine_problems
+from aeframe.config.validation import find_unvalidated_problems
 from aeframe.constraints import Constraint
 from aeframe.core.errors import ConfigError, Problem, find_closest
 from aeframe.core.local_paths import check_address
 from aeframe.core.plain import as_mapping
 from aeframe.data import DataModule, Source, find_uneven_batch
 from aeframe.evaluation.card import Evaluation
-from aeframe.evaluation.metric_names import metric_names
+from aeframe.evaluation.metric_names import list_metric_names
 from aeframe.models import Autoencoder
 from aeframe.models.likelihoods import Likelihood
 from aeframe.networks import Network
@@ -74,13 +74,13 @@ ROOT = (
 
 def check(cfg: DictConfig | Mapping[str, Any]) -> None:
     """Raise ConfigError with every mistake that shows without reading data or touching a device."""
-    find(plain(cfg))
+    find(to_plain(cfg))
 
 
 def find(node: dict[str, Any]) -> Parts:
     """Make everything that needs no data. Raises ConfigError with all mistakes."""
     parts = Parts()
-    parts.found += [_odd_root(key, node) for key in node if key not in ROOT]
+    parts.found += [_explain_root_key(key, node) for key in node if key not in ROOT]
     missing = [key for key in ROOT if key not in node]
     parts.found += [Problem(key, "is missing", "Take it from conf/config.yaml.") for key in missing]
     node = {**dict.fromkeys(missing), **node}
@@ -94,28 +94,28 @@ def find(node: dict[str, Any]) -> Parts:
         make_object(node, key, base, parts)
     for key, target in PLAIN.items():
         if _is_mapping(node, key, parts):
-            wrong = problems(node[key], target, key, named=False)
+            wrong = list_problems(node[key], target, key, named=False)
             parts.found += wrong
             if not wrong:
                 _try_make(key, target, node[key], parts)
-    parts.found += length_problems(as_mapping(node["trainer"]))
+    parts.found += list_length_problems(as_mapping(node["trainer"]))
     if "hardware" in parts.made:
         precision = as_mapping(node["trainer"]).get("precision")
         workers = as_mapping(node["dataset"]).get("num_workers")
-        parts.found += machine_problems(parts.made["hardware"], precision, workers)
+        parts.found += list_machine_problems(parts.made["hardware"], precision, workers)
     make_constraints(node, parts)
     if _is_mapping(node, "optimizer", parts) and (
         node["scheduler"] is None or _is_mapping(node, "scheduler", parts)
     ):
         trainer = as_mapping(node["trainer"])
-        parts.found += optimizer_problems(node["optimizer"], node["scheduler"], trainer)
+        parts.found += list_optimizer_problems(node["optimizer"], node["scheduler"], trainer)
     _construct(node, parts)
     if parts.found:
         raise ConfigError(parts.found)
     return parts
 
 
-def _odd_root(key: str, node: Mapping[str, Any]) -> Problem:
+def _explain_root_key(key: str, node: Mapping[str, Any]) -> Problem:
     """Explain an unknown root key, or a key without its group such as lr."""
     if key in ("experiment", "debug"):
         what = "its file lacks its first line"
@@ -125,7 +125,7 @@ def _odd_root(key: str, node: Mapping[str, Any]) -> Problem:
     }
     close = find_closest(key, inside) if key in inside or not find_closest(key, ROOT) else None
     if close is None:
-        return unknown(key, key, ROOT)
+        return build_unknown_problem(key, key, ROOT)
     return Problem(key, "unknown key", f"Did you mean {inside[close]}?")
 
 
@@ -147,16 +147,16 @@ def make_object(node: dict[str, Any], key: str, base: type, parts: Parts) -> Non
     """Make the object of one root key, or add what is wrong with its node."""
     if not _is_mapping(node, key, parts):
         return
-    cls = class_of(node[key], key, base, parts.found)
+    cls = find_class(node[key], key, base, parts.found)
     if cls is None:
         return
     targets = [cls, DataModule] if key == "dataset" else [cls]
-    wrong = problems(node[key], targets, key, PROVIDED.get(key, ()))
+    wrong = list_problems(node[key], targets, key, PROVIDED.get(key, ()))
     parts.found += wrong
     if key == "model":
         parts.model = None if wrong else cls
     elif not wrong:
-        arguments = {k: v for k, v in options_of(node[key]).items() if k in keys(cls)}
+        arguments = {k: v for k, v in get_options(node[key]).items() if k in list_keys(cls)}
         _try_make(key, cls, arguments, parts)
 
 
@@ -178,14 +178,14 @@ def make_constraints(node: dict[str, Any], parts: Parts) -> None:
             what = "is not among the chosen constraints"
             parts.found.append(Problem(where, what, f"Add {name} to constraint=[...]."))
             continue
-        cls = class_of(options, where, Constraint, parts.found)
+        cls = find_class(options, where, Constraint, parts.found)
         if cls is None:
             continue
         parts.classes[str(name)] = cls
-        wrong = problems(options, cls, where)
+        wrong = list_problems(options, cls, where)
         parts.found += wrong
         if not wrong:
-            _try_make(where, cls, options_of(options), parts)
+            _try_make(where, cls, get_options(options), parts)
             if where in parts.made:
                 parts.constraints[str(name)] = parts.made.pop(where)
 
@@ -210,14 +210,14 @@ def _construct(node: dict[str, Any], parts: Parts) -> None:
     if parts.model is None:
         return
     dataset, hardware = as_mapping(node["dataset"]), as_mapping(node["hardware"])
-    size = batch_size(node) if "dataset" in parts.made else None
-    choices = choices_of(node, parts, parts.model, size)
+    size = count_batch_rows(node) if "dataset" in parts.made else None
+    choices = collect_choices(node, parts, parts.model, size)
     unresolved = len(parts.classes) < len(as_mapping(node["constraint"]))
-    pairs = [] if unresolved else pair_problems(choices)
+    pairs = [] if unresolved else list_pair_problems(choices)
     parts.found += pairs
-    parts.notes = pair_notes(choices)
-    _fractions(dataset, parts)
-    parts.found += unvalidated_problems(node)
+    parts.notes = list_pair_notes(choices)
+    _check_fractions(dataset, parts)
+    parts.found += find_unvalidated_problems(node)
     if as_mapping(node["divergence"]).get("retries") and hardware.get("strategy") != "auto":
         what = "retries need a single process"
         parts.found.append(
@@ -229,26 +229,28 @@ def _construct(node: dict[str, Any], parts: Parts) -> None:
         )
     chosen = parts.made.get("hardware")
     if "dataset" in parts.made and chosen is not None and chosen.processes is not None:
-        uneven = find_uneven_batch(batch_size(node), chosen.processes)
+        uneven = find_uneven_batch(count_batch_rows(node), chosen.processes)
         parts.found += [Problem(*uneven)] if uneven is not None else []
     if not {"network", "likelihood"} <= parts.made.keys():
         return
     shape = parts.made["dataset"].shape() if "dataset" in parts.made else None
     if shape is not None and not pairs:
-        parts.found += size_problems(node, parts, shape)
-    names = metric_names(parts.model, choices.constraints, node["model"])
+        parts.found += list_size_problems(node, parts, shape)
+    names = list_metric_names(parts.model, choices.constraints, node["model"])
     for key, metric in (
-        ("optimized_metric", optimized_metric(node)),
+        ("optimized_metric", resolve_optimized_metric(node)),
         ("until.metric", as_mapping(node["until"]).get("metric")),
         ("scheduler.monitor", as_mapping(node["scheduler"]).get("monitor")),
     ):
         if metric is None and key == "optimized_metric":
             parts.found.append(Problem(f"{key}=null", "names no metric", "Write auto, or val/mse."))
         if metric not in (None, AUTO, *names) and not (pairs or unresolved):
-            parts.found.append(unknown(f"{key}={metric}", str(metric), names, "metric"))
+            parts.found.append(
+                build_unknown_problem(f"{key}={metric}", str(metric), names, "metric")
+            )
 
 
-def choices_of(
+def collect_choices(
     node: dict[str, Any], parts: Parts, model: type[Autoencoder], size: int | None
 ) -> Choices:
     """Collect the choices. size: of a batch, if known."""
@@ -266,7 +268,7 @@ def choices_of(
     )
 
 
-def _fractions(dataset: Mapping[str, Any], parts: Parts) -> None:
+def _check_fractions(dataset: Mapping[str, Any], parts: Parts) -> None:
     shares = [dataset.get("val_fraction"), dataset.get("test_fraction")]
     numbers = [share for share in shares if isinstance(share, (int, float))]
     if "dataset" in parts.made and sum(numbers) >= 1:

@@ -109,18 +109,26 @@ class Choices:
         return Problem(*(text.format(**filled) for text in (where, what, remedy)))
 
 
-def pair_problems(choices: Choices) -> list[Problem]:
+def list_pair_problems(choices: Choices) -> list[Problem]:
     """List every illegal pair among the choices."""
-    rules = (_model, _constraints, _activations, _unit_interval, _network, _sharded, _data)
+    rules = (
+        _check_model,
+        _check_constraints,
+        _check_activations,
+        _check_unit_interval,
+        _check_network,
+        _check_precision,
+        _check_data,
+    )
     return [problem for rule in rules for problem in rule(choices)]
 
 
-def pair_notes(choices: Choices) -> list[Problem]:
+def list_pair_notes(choices: Choices) -> list[Problem]:
     """List what is legal, but redundant or likely to work badly."""
-    return list(_redundant(choices))
+    return list(_find_redundant(choices))
 
 
-def _redundant(c: Choices) -> Iterator[Problem]:
+def _find_redundant(c: Choices) -> Iterator[Problem]:
     for name, part in c.constraints.items():
         for note in NOTES:
             yield from list(c.clashes(note, name, part.gives))[:1]
@@ -136,7 +144,7 @@ def _redundant(c: Choices) -> Iterator[Problem]:
                 yield Problem(f"dataset.batch_size={c.batch_size}", note_of_batch)
 
 
-def _model(c: Choices) -> Iterator[Problem]:
+def _check_model(c: Choices) -> Iterator[Problem]:
     words = c.model.needs_with(c.options)
     for lack in MODEL_LACKS:
         yield from c.lacks(lack, c.variant, words)
@@ -144,7 +152,7 @@ def _model(c: Choices) -> Iterator[Problem]:
         yield from c.clashes(clash, c.variant, words)
 
 
-def _constraints(c: Choices) -> Iterator[Problem]:
+def _check_constraints(c: Choices) -> Iterator[Problem]:
     for name, part in c.constraints.items():
         yield from c.clashes(DRAWN, name, part.needs | part.gives)
     for name, words in c.suited:
@@ -154,14 +162,14 @@ def _constraints(c: Choices) -> Iterator[Problem]:
             yield from c.clashes(clash, name, words)
 
 
-def _activations(c: Choices) -> Iterator[Problem]:
+def _check_activations(c: Choices) -> Iterator[Problem]:
     names = c.given.get("dormant units", [])
     if len(names) > 1:
         what = f"{' and '.join(names)} each decide alone which units are dormant"
         yield Problem(c.written, what, f"Keep one of them, e.g. constraint={names[0]}.")
 
 
-def _unit_interval(c: Choices) -> Iterator[Problem]:
+def _check_unit_interval(c: Choices) -> Iterator[Problem]:
     parts = c.constraints
     for name, part in parts.items():
         if "units in (0, 1)" not in part.needs:
@@ -175,13 +183,13 @@ def _unit_interval(c: Choices) -> Iterator[Problem]:
                 yield Problem(c.written, what, f"Write constraint=[{other},{name}].")
 
 
-def _sharded(c: Choices) -> Iterator[Problem]:
+def _check_precision(c: Choices) -> Iterator[Problem]:
     if "sharded weights" in c.given and c.precision not in ("32-true", *MATMUL):
         what = "hardware=fsdp would round the normalisation and the thresholds as well"
         yield Problem(f"trainer.precision={c.precision}", what, "Write trainer.precision=32-true.")
 
 
-def _network(c: Choices) -> Iterator[Problem]:
+def _check_network(c: Choices) -> Iterator[Problem]:
     if "tied weights" not in c.given:
         return
     if c.model.heads > 1:
@@ -194,7 +202,7 @@ def _network(c: Choices) -> Iterator[Problem]:
             yield Problem(c.written, what, f"Leave {decay} out, or write {other_form}.")
 
 
-def _data(c: Choices) -> Iterator[Problem]:
+def _check_data(c: Choices) -> Iterator[Problem]:
     if "batch norm" in c.given and c.batch_size == 1:
         what = "norm=batch needs at least two samples to compute a variance"
         yield Problem("dataset.batch_size=1", what, "Write 2 or more, or network.norm=layer.")

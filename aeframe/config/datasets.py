@@ -11,16 +11,16 @@ LOCATIONS = ("path", "root")
 
 
 @cache
-def dataset_names() -> tuple[str, ...]:
+def list_dataset_names() -> tuple[str, ...]:
     """List the options of `dataset` that leave no path to the user, in alphabetical order.
 
     Reads the YAML files only, for `--help` and completion: no data set is imported.
     """
     names = sorted(file.stem for file in (CONF / "dataset").glob("*.yaml"))
-    return tuple(name for name in names if _says_where_it_lies(dataset_options(name)))
+    return tuple(name for name in names if _says_where_it_lies(read_dataset_options(name)))
 
 
-def dataset_options(name: str) -> dict[str, Any]:
+def read_dataset_options(name: str) -> dict[str, Any]:
     """Return the keys and values of an option of `dataset`; `_target_` names its class."""
     return compose_options({"dataset": [name]})["dataset"]
 

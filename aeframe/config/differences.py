@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from aeframe.config.composition import CONF, Choice, choose_options, compose_options
-from aeframe.config.optimized_metric import AUTO, optimized_metric
+from aeframe.config.optimized_metric import AUTO, resolve_optimized_metric
 from aeframe.config.override_words import quote
 
 GROUPS = ("model", "constraint", "dataset", "network", "likelihood", "hardware")
@@ -32,7 +32,7 @@ def find_differences(node: Mapping[str, Any]) -> list[str]:
         if names != usual:
             choice[group] = names
     default = compose_options(choose_options(choice))
-    if node["optimized_metric"] == optimized_metric({**node, "optimized_metric": AUTO}):
+    if node["optimized_metric"] == resolve_optimized_metric({**node, "optimized_metric": AUTO}):
         default = {**default, "optimized_metric": node["optimized_metric"]}  # the meaning of auto
     words = [f"{g}={names[0] if len(names) == 1 else _write(names)}" for g, names in choice.items()]
     return [*words, *_list_changes(default, node)]

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 
-def plain(cfg: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
+def to_plain(cfg: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
     """Convert the configuration to dicts and lists, with interpolations resolved."""
     from omegaconf import OmegaConf  # late: loading a saved configuration does not need it
     from omegaconf.errors import OmegaConfBaseException

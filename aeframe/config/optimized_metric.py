@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from aeframe.config.targets import class_of
+from aeframe.config.targets import find_class
 from aeframe.constraints import Constraint
 from aeframe.core.errors import Problem
 from aeframe.core.plain import as_mapping
-from aeframe.evaluation.metric_names import default_metric
+from aeframe.evaluation.metric_names import choose_default_metric
 from aeframe.models import Autoencoder
 
 AUTO = "auto"
 """The value of optimized_metric that leaves it to the variant and its constraints."""
 
 
-def optimized_metric(node: Mapping[str, Any]) -> Any:
+def resolve_optimized_metric(node: Mapping[str, Any]) -> Any:
     """Return the metric as written, or for `auto` that of the variant and its constraints.
 
     It stays `auto` if a part cannot be made, which is another mistake of the configuration.
@@ -26,8 +26,8 @@ def optimized_metric(node: Mapping[str, Any]) -> Any:
         return written
     found: list[Problem] = []
     options = as_mapping(node.get("model"))
-    model = class_of(options, "model", Autoencoder, found)
+    model = find_class(options, "model", Autoencoder, found)
     nodes = map(as_mapping, as_mapping(node.get("constraint")).values())
-    constraints = [class_of(part, "constraint", Constraint, found) for part in nodes]
+    constraints = [find_class(part, "constraint", Constraint, found) for part in nodes]
     classes = [part for part in constraints if part is not None]
-    return AUTO if model is None or found else default_metric(model, classes, options)
+    return AUTO if model is None or found else choose_default_metric(model, classes, options)

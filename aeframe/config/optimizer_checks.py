@@ -12,9 +12,9 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from aeframe.config.options import SchedulerOptions
-from aeframe.config.signature import problems
-from aeframe.config.targets import keys, options_of, resolve
-from aeframe.config.torch_classes import library_class, make_scheduler, scheduler_class
+from aeframe.config.signature import list_problems
+from aeframe.config.targets import get_options, list_keys, resolve
+from aeframe.config.torch_classes import find_library_class, find_scheduler_class, make_scheduler
 from aeframe.core.errors import Problem
 
 FUSED = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
@@ -22,7 +22,7 @@ FLAT = (torch.optim.LBFGS,)
 """Optimizers that take all gradients as one vector, and so weights in the usual layout only."""
 
 
-def optimizer_arguments(
+def build_optimizer_arguments(
     optimizer: Mapping[str, Any], cls: type, clips_mixed: bool
 ) -> dict[str, Any]:
     """Return the optimizer's arguments: as written, and its fused form if that is safe and none was
@@ -30,7 +30,7 @@ def optimizer_arguments(
 
     clips_mixed: gradients are clipped in mixed precision, which Lightning refuses with fused forms.
     """
-    given = options_of(optimizer)
+    given = get_options(optimizer)
     choices = {"foreach", "fused", "differentiable"}
     chosen = any(given.get(key) for key in choices) or "fused" in given
     if clips_mixed or chosen or cls not in FUSED:
@@ -38,23 +38,25 @@ def optimizer_arguments(
     return {**given, "fused": True}
 
 
-def scheduler_options(
+def build_scheduler_options(
     scheduler: Mapping[str, Any], trainer: Mapping[str, Any], metric: str
 ) -> dict[str, Any]:
     """Return Lightning's options of the schedule. metric: the monitored one by default."""
-    given = {k: v for k, v in scheduler.items() if k in keys(SchedulerOptions)}
+    given = {k: v for k, v in scheduler.items() if k in list_keys(SchedulerOptions)}
     if resolve(scheduler["_target_"]) is not ReduceLROnPlateau:
         return {"monitor": metric, **given}
     # not strict: a limit of steps or time may end training before the first validation
     return {
         "monitor": metric,
-        "frequency": _between_validations(given, trainer),
+        "frequency": _count_between_validations(given, trainer),
         "strict": False,
         **given,
     }
 
 
-def _between_validations(scheduler: Mapping[str, Any], trainer: Mapping[str, Any]) -> int | None:
+def _count_between_validations(
+    scheduler: Mapping[str, Any], trainer: Mapping[str, Any]
+) -> int | None:
     """Count the schedule's intervals, epochs or steps, between validations; None if validations fall
     between them.
     """
@@ -65,11 +67,11 @@ def _between_validations(scheduler: Mapping[str, Any], trainer: Mapping[str, Any
     return steps if isinstance(steps, int) and epochs == 1 else None
 
 
-def _plateau_problems(
+def _find_plateau_problems(
     scheduler: Mapping[str, Any], trainer: Mapping[str, Any]
 ) -> Iterator[Problem]:
     """Find why ReduceLROnPlateau would read a metric that no validation has just measured."""
-    every, frequency = _between_validations(scheduler, trainer), scheduler.get("frequency")
+    every, frequency = _count_between_validations(scheduler, trainer), scheduler.get("frequency")
     if every is None:
         what = "ReduceLROnPlateau needs a validation metric, and there is none after a fixed number of steps"
         yield Problem("scheduler.interval=step", what, "Write scheduler.interval=epoch.")
@@ -82,26 +84,26 @@ def _plateau_problems(
         yield Problem(f"scheduler.frequency={frequency}", what, remedy)
 
 
-def optimizer_problems(
+def list_optimizer_problems(
     optimizer: Mapping[str, Any],
     scheduler: Mapping[str, Any] | None,
     trainer: Mapping[str, Any],
 ) -> list[Problem]:
     """List what is wrong with either node, or with the two together."""
     found: list[Problem] = []
-    made = library_class(optimizer, "optimizer", Optimizer, "params", found)
-    own = keys(SchedulerOptions)
+    made = find_library_class(optimizer, "optimizer", Optimizer, "params", found)
+    own = list_keys(SchedulerOptions)
     if scheduler is not None:
         lightnings = {k: v for k, v in scheduler.items() if k in own}
-        found += problems(lightnings, SchedulerOptions, "scheduler")
+        found += list_problems(lightnings, SchedulerOptions, "scheduler")
         named = {k: v for k, v in scheduler.items() if k not in own}
-        planned = scheduler_class(named, "scheduler", found)
+        planned = find_scheduler_class(named, "scheduler", found)
         if planned is ReduceLROnPlateau and not found:
-            found += _plateau_problems(scheduler, trainer)
+            found += _find_plateau_problems(scheduler, trainer)
     if found or made is None:
         return found
     schedule = None if scheduler is None else make_scheduler(scheduler, list(own))
-    problem = try_optimizer(made, options_of(optimizer), schedule)
+    problem = try_optimizer(made, get_options(optimizer), schedule)
     return [] if problem is None else [problem]
 
 
@@ -116,7 +118,7 @@ def try_optimizer(
     where = "optimizer"
     try:
         with torch.set_grad_enabled(arguments.get("differentiable", False)):
-            made = _uncompiled(optimizer)([weight], **arguments)
+            made = _remove_wrappers(optimizer)([weight], **arguments)
             made.step(lambda: 0.0)
             where = "scheduler"
             if schedule is not None:
@@ -130,7 +132,7 @@ def try_optimizer(
     return None
 
 
-def _uncompiled(optimizer: type[Optimizer]) -> type[Optimizer]:
+def _remove_wrappers(optimizer: type[Optimizer]) -> type[Optimizer]:
     """Return the class without torch.compile's wrappers around its methods. They import torch._dynamo,
     which takes longer than all other checks.
     """

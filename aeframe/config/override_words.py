@@ -8,7 +8,7 @@ AUTOMATIC = ("auto", "retry")
 """Values of `resume` that are not a folder."""
 
 
-def key_of(word: str) -> str:
+def read_key(word: str) -> str:
     """Return the key of a KEY=VALUE word."""
     return word.lstrip("+~").partition("=")[0]
 

@@ -18,7 +18,7 @@ _EMPTY = inspect.Parameter.empty
 _SCHEDULED = set(get_args(Scheduled))
 
 
-def problems(
+def list_problems(
     node: Mapping[str, Any],
     targets: Target | Sequence[Target],
     where: str,
@@ -34,10 +34,10 @@ def problems(
     """
     takes: dict[str, tuple[Any, Any]] = {}
     for target in targets if isinstance(targets, Sequence) else [targets]:
-        takes |= parameters(target)
+        takes |= list_parameters(target)
     known = [name for name in takes if name not in provided]
     found = [
-        unknown(f"{where}.{key}", str(key), known)
+        build_unknown_problem(f"{where}.{key}", str(key), known)
         for key in node
         if key not in known and not (key == "_target_" and named)
     ]
@@ -48,12 +48,14 @@ def problems(
                 found.append(
                     Problem(f"{where}.{name}", "is missing", f"Write {where}.{name}=VALUE.")
                 )
-        elif (what := mismatch(node[name], hint)) is not None:
-            found.append(Problem(f"{where}.{name}={_shown(node[name])}", *what))
+        elif (what := find_mismatch(node[name], hint)) is not None:
+            found.append(Problem(f"{where}.{name}={_format_value(node[name])}", *what))
     return found
 
 
-def unknown(where: str, name: str, names: Iterable[str], kind: str = "key") -> Problem:
+def build_unknown_problem(
+    where: str, name: str, names: Iterable[str], kind: str = "key"
+) -> Problem:
     """Build the problem of an unknown key or metric, with the nearest known one."""
     known = sorted(names)
     close = find_closest(name, known)
@@ -61,7 +63,7 @@ def unknown(where: str, name: str, names: Iterable[str], kind: str = "key") -> P
     return Problem(where, f"unknown {kind}", remedy)
 
 
-def mismatch(value: Any, hint: Any) -> tuple[str, str] | None:
+def find_mismatch(value: Any, hint: Any) -> tuple[str, str] | None:
     """Find what is wrong with a value for a type hint: (what, remedy), or None if it fits or cannot be
     judged.
     """
@@ -70,22 +72,22 @@ def mismatch(value: Any, hint: Any) -> tuple[str, str] | None:
     origin, args = get_origin(hint), get_args(hint)
     if origin is Annotated:
         base, *rest = args
-        return mismatch(value, base) or _out_of_bounds(
+        return find_mismatch(value, base) or _check_bounds(
             value, [r for r in rest if isinstance(r, Bound)]
         )
     if origin in (Union, types.UnionType):
-        return _no_member(value, args)
+        return _check_union(value, args)
     if origin is Literal:
-        return None if value in args else _not_among(value, [str(a) for a in args])
+        return None if value in args else _expect_one_of(value, [str(a) for a in args])
     if origin in (list, Sequence, tuple):
-        return _bad_sequence(value, args, origin)
+        return _check_sequence(value, args, origin)
     if origin in (dict, Mapping):
         hint = Mapping
-    return _wrong_scalar(value, hint)
+    return _check_scalar(value, hint)
 
 
 @cache  # one check of a configuration calls it some fifty times
-def parameters(target: Target) -> Mapping[str, tuple[Any, Any]]:
+def list_parameters(target: Target) -> Mapping[str, tuple[Any, Any]]:
     """Map each name that can be written in YAML to (default, type hint)."""
     function = target.__init__ if inspect.isclass(target) else target
     try:
@@ -99,7 +101,7 @@ def parameters(target: Target) -> Mapping[str, tuple[Any, Any]]:
     }
 
 
-def _no_member(value: Any, members: tuple[Any, ...]) -> tuple[str, str] | None:
+def _check_union(value: Any, members: tuple[Any, ...]) -> tuple[str, str] | None:
     """Check a value against a union: it is wrong only if it fits no member. The most helpful complaint is
     kept.
     """
@@ -111,7 +113,7 @@ def _no_member(value: Any, members: tuple[Any, ...]) -> tuple[str, str] | None:
         return None
     if value is None and type(None) in members:
         return None
-    complaints = [mismatch(value, m) for m in members if m is not type(None)]
+    complaints = [find_mismatch(value, m) for m in members if m is not type(None)]
     if not complaints or any(c is None for c in complaints):
         return None
     expected = [c for c in complaints if c is not None]
@@ -120,17 +122,17 @@ def _no_member(value: Any, members: tuple[Any, ...]) -> tuple[str, str] | None:
     telling = [c for c in expected if not c[0].startswith("expected ")]
     if telling or len(expected) == 1:
         return (telling or expected)[0]
-    return _any_of([c[0] for c in expected]), expected[-1][1]
+    return _join_complaints([c[0] for c in expected]), expected[-1][1]
 
 
-def _any_of(complaints: list[str]) -> str:
+def _join_complaints(complaints: list[str]) -> str:
     """Join `expected A`, `expected one of B, C` and the like to one complaint."""
     names = [c.removeprefix("expected ").removeprefix("one of ") for c in complaints]
     *some, last = ", ".join(names).replace(" or ", ", ").split(", ")
     return f"expected {', '.join(some)} or {last}" if some else f"expected {last}"
 
 
-def _out_of_bounds(value: Any, bounds: list[Bound]) -> tuple[str, str] | None:
+def _check_bounds(value: Any, bounds: list[Bound]) -> tuple[str, str] | None:
     if value is None or (isinstance(value, str)):
         return None
     values = parse_schedule(value).extremes if isinstance(value, Mapping) else (value,)
@@ -141,29 +143,29 @@ def _out_of_bounds(value: Any, bounds: list[Bound]) -> tuple[str, str] | None:
     return None
 
 
-def _not_among(value: Any, names: list[str]) -> tuple[str, str]:
+def _expect_one_of(value: Any, names: list[str]) -> tuple[str, str]:
     close = find_closest(str(value), names)
     remedy = f"Did you mean {close}?" if close else ""
     return f"expected {'one of ' if len(names) > 1 else ''}{', '.join(names)}", remedy
 
 
-def _bad_sequence(value: Any, args: tuple[Any, ...], origin: Any) -> tuple[str, str] | None:
+def _check_sequence(value: Any, args: tuple[Any, ...], origin: Any) -> tuple[str, str] | None:
     if isinstance(value, str) or not isinstance(value, Sequence):
         return "expected a list", "Write [A,B,...]."
     for i, item in enumerate(value):
         hint = args[min(i, len(args) - 1)] if args else Any
-        if hint is not Ellipsis and (what := mismatch(item, hint)) is not None:
+        if hint is not Ellipsis and (what := find_mismatch(item, hint)) is not None:
             return f"entry {i + 1}: {what[0]}", what[1]
     return None
 
 
-def _wrong_scalar(value: Any, hint: Any) -> tuple[str, str] | None:
+def _check_scalar(value: Any, hint: Any) -> tuple[str, str] | None:
     if hint is int:
         if isinstance(value, float) and value.is_integer():
             return "expected a whole number", f"Write {int(value)}."
-        return None if _is(value, int) else ("expected a whole number", "")
+        return None if _is_number(value, int) else ("expected a whole number", "")
     if hint is float:
-        if not _is(value, int, float):
+        if not _is_number(value, int, float):
             return "expected a number", ""
         return None if math.isfinite(value) else ("must be finite", "")
     if hint is bool:
@@ -177,11 +179,11 @@ def _wrong_scalar(value: Any, hint: Any) -> tuple[str, str] | None:
     return None
 
 
-def _is(value: Any, *kinds: type) -> bool:
+def _is_number(value: Any, *kinds: type) -> bool:
     return isinstance(value, kinds) and not isinstance(value, bool)
 
 
-def _shown(value: Any) -> str:
+def _format_value(value: Any) -> str:
     text = (
         "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
     )

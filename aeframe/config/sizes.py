@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from aeframe.config.make import batch_size, code_size, make_model
+from aeframe.config.make import compute_code_size, count_batch_rows, make_model
 from aeframe.core.errors import Problem
 from aeframe.models import Autoencoder
 
@@ -19,7 +19,7 @@ MEMORY = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")  # bytes
 SMALLER = "Write smaller network.widths or model.latent_dim."
 
 
-def size_problems(
+def list_size_problems(
     node: dict[str, Any], parts: Parts, shape: tuple[int, ...], *, trains: bool = True
 ) -> list[Problem]:
     """List what is wrong with the sizes of the network and the code for samples of this shape.
@@ -29,7 +29,7 @@ def size_problems(
     network, inputs = parts.made["network"], torch.Size(shape).numel()
     if (wrong := network.problem(shape)) is not None:
         return [Problem("network", *wrong)]
-    latent_dim = code_size(node, parts, shape)
+    latent_dim = compute_code_size(node, parts, shape)
     if (wrong := network.code_problem(shape, latent_dim)) is not None:
         return [Problem(f"model.latent_dim={latent_dim}", *wrong)]
     try:
@@ -37,8 +37,8 @@ def size_problems(
             model = make_model(node, parts, shape)
     except (RuntimeError, TypeError):  # torch counts bytes in 63 bits
         return [Problem("network", "would have more weights than can be counted", SMALLER)]
-    found = [*(_too_large(model) if trains else ()), *model.problems()]
-    batch = batch_size(node)
+    found = [*(_check_memory(model) if trains else ()), *model.problems()]
+    batch = count_batch_rows(node)
     if found:
         return found  # a constraint on the size would only repeat it
     for name, part in parts.constraints.items():
@@ -47,7 +47,7 @@ def size_problems(
     return found
 
 
-def _too_large(model: Autoencoder) -> Iterator[Problem]:
+def _check_memory(model: Autoencoder) -> Iterator[Problem]:
     weights = sum(weight.numel() for weight in model.parameters())
     needed, there = (size / 2**30 for size in (8 * weights, MEMORY))  # in float32, with gradients
     if needed > there:

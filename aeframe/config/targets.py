@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from aeframe.config.signature import parameters
+from aeframe.config.signature import list_parameters
 from aeframe.core.errors import Problem
 
 TORCH = ("torch.optim", "torch.optim.lr_scheduler")
@@ -22,7 +22,7 @@ REMOVED = ("cuda_graph",)
 """Keys of `trainer` in configurations of earlier versions, without an effect on what is trained."""
 
 
-def with_present_names(node: Mapping[str, Any]) -> dict[str, Any]:
+def use_present_names(node: Mapping[str, Any]) -> dict[str, Any]:
     """Return a saved configuration with the names that classes and keys have now."""
     saved, trainer = _rename_likelihood(node, MOVED), node.get("trainer")
     if isinstance(trainer, dict):
@@ -30,7 +30,7 @@ def with_present_names(node: Mapping[str, Any]) -> dict[str, Any]:
     return saved
 
 
-def with_former_names(node: Mapping[str, Any]) -> dict[str, Any]:
+def use_former_names(node: Mapping[str, Any]) -> dict[str, Any]:
     """Return a configuration with the first names of its classes, on which a model's identity depends."""
     return _rename_likelihood(node, FORMER)
 
@@ -66,7 +66,7 @@ def resolve(target: str) -> Any:
     return found
 
 
-def class_of(
+def find_class(
     options: Mapping[str, Any], where: str, base: type, found: list[Problem]
 ) -> type | None:
     """Return the class that a node names, or None with the problem added to `found`."""
@@ -86,11 +86,11 @@ def class_of(
     return cls
 
 
-def options_of(options: Mapping[str, Any], without: Collection[str] = ()) -> dict[str, Any]:
+def get_options(options: Mapping[str, Any], without: Collection[str] = ()) -> dict[str, Any]:
     """Return the arguments that a node holds for its class."""
     return {k: v for k, v in options.items() if k != "_target_" and k not in without}
 
 
-def keys(target: Any) -> set[str]:
+def list_keys(target: Any) -> set[str]:
     """Return the keys that can be written for a class."""
-    return set(parameters(target))
+    return set(list_parameters(target))

@@ -16,8 +16,8 @@ from torch.optim.lr_scheduler import (
     ReduceLROnPlateau,
 )
 
-from aeframe.config.signature import problems
-from aeframe.config.targets import class_of, options_of, resolve
+from aeframe.config.signature import list_problems
+from aeframe.config.targets import find_class, get_options, resolve
 from aeframe.core.errors import Problem
 
 FUNCTIONS = (LambdaLR, MultiplicativeLR)
@@ -30,17 +30,17 @@ ALONE: dict[type, str] = {
 EXAMPLE = "Write SequentialLR with schedulers and milestones, as in conf/config.yaml."
 
 
-def library_class(
+def find_library_class(
     node: Mapping[str, Any], where: str, base: type, provided: str, found: list[Problem]
 ) -> type | None:
     """Return the class that a node names, or None. All problems with it go to `found`."""
-    cls = class_of(node, where, base, found)
+    cls = find_class(node, where, base, found)
     if cls in FUNCTIONS:
         what = "takes a Python function, which no configuration can hold"
         found.append(Problem(f"{where}._target_={node['_target_']}", what, EXAMPLE))
         return None
     if cls is not None:
-        found += problems(node, cls, where, (provided,))
+        found += list_problems(node, cls, where, (provided,))
     rate = node.get("lr", 1.0)
     if isinstance(rate, bool) or not isinstance(rate, (int, float)):
         remedy = "To change the rate during training, set scheduler: see conf/config.yaml."
@@ -52,22 +52,22 @@ def library_class(
     return cls
 
 
-def scheduler_class(node: Mapping[str, Any], where: str, found: list[Problem]) -> type | None:
+def find_scheduler_class(node: Mapping[str, Any], where: str, found: list[Problem]) -> type | None:
     """Return the class of a scheduler, after a check of the schedulers that it combines."""
-    cls = library_class(node, where, LRScheduler, "optimizer", found)
+    cls = find_library_class(node, where, LRScheduler, "optimizer", found)
     within = node.get("schedulers", ())
     for number, inner in enumerate(within if isinstance(within, list) else ()):
         place = f"{where}.schedulers.{number}"  # as it is typed
         if not isinstance(inner, Mapping):
             found.append(Problem(f"{place}={inner}", "expected {_target_: CLASS, ...}"))
-        elif (why := ALONE.get(scheduler_class(inner, place, found) or type)) is not None:
+        elif (why := ALONE.get(find_scheduler_class(inner, place, found) or type)) is not None:
             found.append(Problem(place, why, "Write it as the only scheduler."))
     return cls
 
 
 def make_scheduler(node: Mapping[str, Any], without: Sequence[str] = ()) -> partial[Any]:
     """Return a scheduler's constructor that lacks the optimizer alone. without: keys that are not its own."""
-    cls, options = resolve(node["_target_"]), options_of(node, without)
+    cls, options = resolve(node["_target_"]), get_options(node, without)
     if "schedulers" not in options:
         return partial(cls, **options)
     within = [make_scheduler(inner) for inner in options.pop("schedulers")]

@@ -16,7 +16,7 @@ MOST_WORKERS = 8
 """For each core: those that wait for a disk leave it to others."""
 
 
-def trainer_arguments(node: Mapping[str, Any]) -> dict[str, Any]:
+def build_trainer_arguments(node: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of Lightning's Trainer. A key of `trainer` beats the same key of `hardware`."""
     merged = {**node["hardware"], **node["trainer"]}
     if merged.get("precision") in MATMUL:
@@ -26,7 +26,7 @@ def trainer_arguments(node: Mapping[str, Any]) -> dict[str, Any]:
     return {**given, "log_every_n_steps": 0}  # Lightning writes no step: training/scalars.py does
 
 
-def length_problems(trainer: Mapping[str, Any]) -> list[Problem]:
+def list_length_problems(trainer: Mapping[str, Any]) -> list[Problem]:
     """List what makes a run that never ends, or that ends before it should."""
     epochs, every = trainer.get("max_epochs"), trainer.get("check_val_every_n_epoch", 1)
     if all(trainer.get(key) is None for key in ("max_epochs", "max_steps", "max_time")):
@@ -48,7 +48,7 @@ def length_problems(trainer: Mapping[str, Any]) -> list[Problem]:
     return []
 
 
-def batch_problems(training: Training, batches: Mapping[str, int]) -> list[Problem]:
+def list_batch_problems(training: Training, batches: Mapping[str, int]) -> list[Problem]:
     """List splits without a batch, and runs without a validation. batches: the number in each split."""
     found, steps = [], batches["train"]
     for split, count in batches.items():
@@ -67,7 +67,7 @@ def batch_problems(training: Training, batches: Mapping[str, int]) -> list[Probl
     return found
 
 
-def machine_problems(hardware: Hardware, precision: Any, workers: Any) -> list[Problem]:
+def list_machine_problems(hardware: Hardware, precision: Any, workers: Any) -> list[Problem]:
     """List what this machine cannot do, or only slowly. workers: processes that fetch batches."""
     found, cores = [], os.cpu_count() or 1
     if isinstance(hardware.threads, int) and hardware.threads > cores:

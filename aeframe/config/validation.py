@@ -9,7 +9,7 @@ from aeframe.core.errors import Problem
 from aeframe.core.plain import as_mapping
 
 
-def unvalidated_problems(node: Mapping[str, Any]) -> Iterator[Problem]:
+def find_unvalidated_problems(node: Mapping[str, Any]) -> Iterator[Problem]:
     """Yield the keys that never have an effect because dataset.val_fraction=0 leaves nothing to validate
     on.
     """

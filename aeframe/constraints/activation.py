@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from aeframe.constraints.constraint import Constraint, Data, Pass, Penalty, Step
-from aeframe.constraints.thresholds import rate_threshold
+from aeframe.constraints.thresholds import find_rate_threshold
 from aeframe.core.bounds import AtLeast, AtMost, Rate
 from aeframe.core.distributed import average_over_ranks
 from aeframe.core.schedules import Clock, Scheduled
@@ -86,7 +86,7 @@ class Threshold(_Homeostatic):
     def initial(self, pre: Tensor) -> Tensor:
         if self.rate is None:
             return torch.full_like(pre[0], float(self.given or 0.0))
-        return rate_threshold(pre, self.rate)
+        return find_rate_threshold(pre, self.rate)
 
     def activity(self, code: Code) -> Tensor:
         return code.active.float().mean(0)
@@ -160,7 +160,7 @@ class JumpReLU(Penalty):
     def attach(self, model: Autoencoder, data: Data) -> None:
         super().attach(model, data)
         pre = model.encode(data.batch).pre
-        self.theta = nn.Parameter(rate_threshold(pre, self.rate).clamp(min=0))
+        self.theta = nn.Parameter(find_rate_threshold(pre, self.rate).clamp(min=0))
         self.register_buffer("width", self.bandwidth * pre.std())
 
     def constrain(self, code: Code, clock: Clock) -> Code:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from aeframe.constraints.constraint import Data, Pass, Penalty, Step
-from aeframe.constraints.thresholds import rate_threshold
+from aeframe.constraints.thresholds import find_rate_threshold
 from aeframe.core.bounds import AtLeast, AtMost, Rate
 from aeframe.core.distributed import average_over_ranks
 from aeframe.core.precision import widen
@@ -59,7 +59,7 @@ class L1(Penalty):
         super().attach(model, data)
         code = model.encode(data.batch)
         if code.rectified and isinstance(model.encoder[-1], nn.Linear):
-            model.writes_code.bias.sub_(rate_threshold(code.pre, FIRST_RATE))
+            model.writes_code.bias.sub_(find_rate_threshold(code.pre, FIRST_RATE))
 
     def penalty(self, seen: Pass) -> Tensor:
         value, decoder = widen(seen.code.value), seen.model.decoder
@@ -68,7 +68,7 @@ class L1(Penalty):
         if decoder.is_linear:
             return (value.abs() * decoder.dictionary.norm(dim=0)).sum(1).mean()
         with torch.enable_grad():  # also in validation: the norms are those of a derivative
-            return (value.abs() * column_norms(value, seen)).sum(1).mean()
+            return (value.abs() * estimate_column_norms(value, seen)).sum(1).mean()
 
     @torch.no_grad()
     def before_step(self, model: Autoencoder) -> None:
@@ -91,7 +91,7 @@ class L1(Penalty):
             dictionary.copy_(F.normalize(dictionary, dim=0))
 
 
-def column_norms(value: Tensor, seen: Pass) -> Tensor:
+def estimate_column_norms(value: Tensor, seen: Pass) -> Tensor:
     """Estimate ||d output / d h_j|| of each sample without bias, [B, m]. For normal v the mean of |v^T
     column| is sqrt(2 / pi) times the column's norm.
     """
@@ -176,14 +176,14 @@ class KLSparsity(Penalty):
         return widen(code.value).mean(0)
 
     def penalty_of(self, means: Tensor) -> Tensor:
-        return kl_of_rates(self.rho, means)
+        return compute_rate_kl(self.rho, means)
 
     def penalty(self, seen: Pass) -> Tensor:
         means = self.unit_means(seen.code)
         return self.penalty_of(average_over_ranks(means) if self.training else means)
 
 
-def kl_of_rates(rho: float, rate: Tensor) -> Tensor:
+def compute_rate_kl(rho: float, rate: Tensor) -> Tensor:
     """Compute sum_j KL(Bernoulli(rho) || Bernoulli(rate_j)) in nats, finite for every rate in [0, 1]."""
     # 1e-6 from either end: less would vanish next to 1 in float32
     rate = clamp_with_gradient(rate, 1e-6, 1 - 1e-6)

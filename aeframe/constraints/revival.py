@@ -128,13 +128,13 @@ class Resampling(_Revival):
         missed, dead = gather_rows(missed.flatten(1)), self.dead
         units = dead.nonzero().flatten()[: max(1, len(missed) // 4)]
         if len(units):
-            directions = new_directions(step.model, len(units), missed, step.noise)
+            directions = draw_directions(step.model, len(units), missed, step.noise)
             revive(step.model, step.optimizer, units, ~dead, *directions)
             step.restart(units, ~dead)
             self.idle[units] = 0
 
 
-def new_directions(
+def draw_directions(
     model: Autoencoder, count: int, missed: Tensor, noise: Noise
 ) -> tuple[Tensor, Tensor]:
     """Return unit vectors for encoder rows [count, in] and decoder columns [count, out], all different.

@@ -43,7 +43,7 @@ class TopK(_Selection):
             self.declare(needs=["own weights"])
 
     def size_problem(self, latent_dim: int, inputs: int, batch: int) -> tuple[str, str] | None:
-        return _too_many("topk", self.k.extremes, latent_dim)
+        return _explain_too_many("topk", self.k.extremes, latent_dim)
 
     def active_units(self, latent_dim: int) -> float:
         return self.k.extremes[-1]
@@ -126,7 +126,7 @@ class BatchTopK(_Calibrated):
         self._count_from(())
 
     def size_problem(self, latent_dim: int, inputs: int, batch: int) -> tuple[str, str] | None:
-        return _too_many("batch_topk", self.k.extremes, latent_dim)
+        return _explain_too_many("batch_topk", self.k.extremes, latent_dim)
 
     def active_units(self, latent_dim: int) -> float:
         return self.k.extremes[-1]
@@ -170,7 +170,7 @@ class WinnerTakeAll(_Calibrated):
             self.declare(gives=["dense inference"])
 
     def size_problem(self, latent_dim: int, inputs: int, batch: int) -> tuple[str, str] | None:
-        return None if int(self.rate * batch) >= 1 else _no_winner(self.rate, batch)
+        return None if int(self.rate * batch) >= 1 else _explain_no_winner(self.rate, batch)
 
     def active_units(self, latent_dim: int) -> float:
         return self.rate * latent_dim
@@ -194,14 +194,14 @@ class WinnerTakeAll(_Calibrated):
         self._follow(torch.stack(gather_values(smallest)).amin(0))
 
 
-def _no_winner(rate: float, batch: int) -> tuple[str, str]:
+def _explain_no_winner(rate: float, batch: int) -> tuple[str, str]:
     what = f"a share of {rate:g} of a batch of {batch} is less than one winner"
     larger = f"dataset.batch_size={math.ceil(2 / rate)}"
     other = f"constraint.winner_take_all.rate={2 / batch:.2g} or " if batch > 4 else ""
     return what, f"Write {other}{larger}."
 
 
-def _too_many(name: str, ks: tuple[float, ...], latent_dim: int) -> tuple[str, str] | None:
+def _explain_too_many(name: str, ks: tuple[float, ...], latent_dim: int) -> tuple[str, str] | None:
     if len(ks) == 1 and ks[0] % 1 and name == "topk":
         low = math.floor(ks[0])
         return f"k={ks[0]:g} is not a whole number", f"Write {low} or {low + 1}."

@@ -10,7 +10,7 @@ from aeframe.core.signals import delay_sigint
 
 
 @contextmanager
-def heavy_imports() -> Iterator[None]:
+def protect_imports() -> Iterator[None]:
     """Import meanwhile without interruption, and without searching for garbage.
 
     Modules are never garbage. Searching them while they grow takes a sixth of the time to the first step.

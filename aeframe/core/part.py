@@ -96,7 +96,9 @@ class Part:
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        own = {name: set(_known(cls, name, getattr(cls, name))) for name in ("needs", "gives")}
+        own = {
+            name: set(_require_known(cls, name, getattr(cls, name))) for name in ("needs", "gives")
+        }
         for flag, value, name, word in FORMER:
             if cls.__dict__.get(flag) == value:
                 own[name].add(word)
@@ -106,8 +108,8 @@ class Part:
 
     def declare(self, *, needs: Iterable[Word] = (), gives: Iterable[Word] = ()) -> None:
         """Add words that follow from this part's options. Call it in the constructor."""
-        self.needs = self.needs | _known(type(self), "needs", needs)
-        self.gives = self.gives | _known(type(self), "gives", gives)
+        self.needs = self.needs | _require_known(type(self), "needs", needs)
+        self.gives = self.gives | _require_known(type(self), "gives", gives)
 
     def reject_former_options(self) -> None:
         """Raise TypeError for a flag of earlier versions that the constructor set but did not declare."""
@@ -123,7 +125,7 @@ class Part:
                 )
 
 
-def _known(cls: type, name: str, words: Iterable[Word]) -> Set[Word]:
+def _require_known(cls: type, name: str, words: Iterable[Word]) -> Set[Word]:
     """Return the words as a set. Raises TypeError where one is unknown."""
     given: list[Any] = [words] if isinstance(words, str) else list(words)
     unknown = [word for word in given if word not in WORDS]

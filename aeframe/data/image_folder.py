@@ -27,7 +27,7 @@ from aeframe.data.image_messages import (
     note_levels,
     note_noticed,
 )
-from aeframe.data.image_reader import DECODER, Color, Fit, ImageReader, strict_images
+from aeframe.data.image_reader import DECODER, Color, Fit, ImageReader, read_strictly
 from aeframe.data.memory_map import Mapped, allocate, as_tensor
 from aeframe.data.source import Raw, Shape, Source
 from aeframe.data.value_range import check_range
@@ -188,7 +188,7 @@ class Folder(Source):
 
     def _decoded(self, files: list[Path], levels: Levels) -> Decoded:
         """Decode the images lazily; their range is measured before."""
-        with strict_images(self.max_megapixels):
+        with read_strictly(self.max_megapixels):
             measured = measure_range(files) if levels.other is None else None
         if measured is not None:
             levels = levels._replace(other=measured)
@@ -201,8 +201,8 @@ class Folder(Source):
         """
         bad: list[Problem] = []
         reader = replace(self.reader, levels=levels)
-        with strict_images(self.max_megapixels):
-            for image in _shown(reader.read_all(files), len(files)):
+        with read_strictly(self.max_megapixels):
+            for image in _show_progress(reader.read_all(files), len(files)):
                 if isinstance(image, Problem):
                     bad.append(image)
                 yield None if isinstance(image, Problem) else image
@@ -261,7 +261,9 @@ def _describe_file(file: Path) -> str:
     return f"{seen.st_size} {seen.st_mtime_ns} {os.access(file, os.R_OK)}"
 
 
-def _shown(images: Iterable[np.ndarray | Problem], total: int) -> Iterable[np.ndarray | Problem]:
+def _show_progress(
+    images: Iterable[np.ndarray | Problem], total: int
+) -> Iterable[np.ndarray | Problem]:
     """Show a progress bar if there are many images."""
     if total < 500:
         return images

@@ -60,7 +60,7 @@ class ImageReader:
     def read_all(self, files: Iterable[Path]) -> Iterator[np.ndarray | Problem]:
         """Read images in parallel, in the order of the files; an unreadable one gives a Problem.
 
-        To be called within `strict_images`.
+        To be called within `read_strictly`.
         """
         workers = os.cpu_count() or 1
         # threads are enough: Pillow decodes without the GIL
@@ -132,7 +132,7 @@ class ImageReader:
 
 
 @contextmanager
-def strict_images(max_megapixels: float | None = None) -> Iterator[None]:
+def read_strictly(max_megapixels: float | None = None) -> Iterator[None]:
     """Ignore odd metadata while images are read, and make images above the limit errors.
 
     max_megapixels: None for Pillow's limit. Use it around all threads, which share warning filters and limit.

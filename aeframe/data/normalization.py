@@ -181,7 +181,7 @@ def _fit_rms(seen: Statistics, columns: Columns, *, images: bool) -> Fitted:
 
 
 def _fit_standard(seen: Statistics, *, images: bool) -> Fitted:
-    deviation, varies = seen.variance.sqrt(), _varies(seen.low, seen.high)
+    deviation, varies = seen.variance.sqrt(), _find_varying(seen.low, seen.high)
     if not bool(varies.any()):
         what = f"every {'channel' if images else 'feature'} of the training data is constant"
         raise UserError("dataset", what, "Use data that varies.")
@@ -196,13 +196,13 @@ def _reshape(each: Tensor, images: bool) -> Tensor:
     return each.view(-1, 1, 1) if images else each
 
 
-def _varies(low: Tensor, high: Tensor) -> Tensor:
+def _find_varying(low: Tensor, high: Tensor) -> Tensor:
     """Return where the lowest and the highest value differ in float32, with subnormal numbers as 0."""
     return high.float().double() - low.float().double() >= TINY
 
 
 def _require_variation(low: float, high: float) -> None:
-    if not bool(_varies(torch.tensor(low), torch.tensor(high))):
+    if not bool(_find_varying(torch.tensor(low), torch.tensor(high))):
         what = f"every value of the training data is {low:g} in float32"
         raise UserError("dataset", what, "Use data that varies.")
 

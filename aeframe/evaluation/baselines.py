@@ -10,7 +10,7 @@ import torch
 from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.noise import Noise
 from aeframe.data import DataModule
-from aeframe.evaluation.psnr import decibels, peak_shares
+from aeframe.evaluation.psnr import compute_peak_shares, to_decibels
 
 FITTED = 20_000  # training samples at most that the mean and PCA are fitted on
 ROWS = 4096  # test samples at once
@@ -53,7 +53,9 @@ class Corruption:
         return corrupted.cpu().numpy()
 
 
-def baselines(data: DataModule, size: int, corruption: Corruption | None = None) -> list[Baseline]:
+def measure_baselines(
+    data: DataModule, size: int, corruption: Corruption | None = None
+) -> list[Baseline]:
     """Measure the mean of the training samples, and PCA with `size` components, on the whole test split.
 
     corruption: of a denoising model, whose input they are given, too. With as many components as features
@@ -86,7 +88,7 @@ def baselines(data: DataModule, size: int, corruption: Corruption | None = None)
             restored = pca.inverse_transform(pca.transform(given))
             errors[kind] += ((x - restored) ** 2).sum(0, dtype=np.float64)
         test.raw.release()
-    mean, clean, denoised = (_level(each / count, data) for each in errors)
+    mean, clean, denoised = (_measure_level(each / count, data) for each in errors)
     name = f"PCA, {size} component{'s' if size > 1 else ''}"
     if len(data.splits["train"]) > FITTED:
         name += f", fitted on {len(train):,} samples"
@@ -97,8 +99,8 @@ def baselines(data: DataModule, size: int, corruption: Corruption | None = None)
     return found[:1] if lossless else found
 
 
-def _level(each: np.ndarray, data: DataModule) -> tuple[float, float]:
+def _measure_level(each: np.ndarray, data: DataModule) -> tuple[float, float]:
     """Return the mean of the features' squared errors, and its PSNR in units of stored values."""
     low, high = data.spec.range_in(data.normalization)
-    shares = peak_shares(data.normalization, high - low, data.spec.shape).numpy()
-    return float(each.mean()), decibels(float((each * shares).mean()))
+    shares = compute_peak_shares(data.normalization, high - low, data.spec.shape).numpy()
+    return float(each.mean()), to_decibels(float((each * shares).mean()))

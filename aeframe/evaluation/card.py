@@ -14,8 +14,8 @@ from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.bounds import AtLeast, AtMost
 from aeframe.core.noise import Noise
 from aeframe.data import DataModule
-from aeframe.evaluation.baselines import FITTED, Baseline, Corruption, baselines
-from aeframe.evaluation.copy_check import CHUNK, CopyCheck, copy_check
+from aeframe.evaluation.baselines import FITTED, Baseline, Corruption, measure_baselines
+from aeframe.evaluation.copy_check import CHUNK, CopyCheck, check_copying
 from aeframe.models import Autoencoder
 
 
@@ -71,8 +71,10 @@ class Evaluation:
         if "prior" in net.model.gives:
             metrics = {**metrics, **self._likelihood(net.model, x)}
         mean = data.peek("train", FITTED, net.normalization).mean(0)
-        check = copy_check(net, x, mean)
-        simpler = baselines(data, size, Corruption(net, data) if net.has_corruption else None)
+        check = check_copying(net, x, mean)
+        simpler = measure_baselines(
+            data, size, Corruption(net, data) if net.has_corruption else None
+        )
         if net.has("dense inference"):  # then the error does not measure the sparse code
             simpler = simpler[:1]
         return Card(metrics, simpler, check, size, len(x), len(data.splits["test"]))
@@ -81,12 +83,12 @@ class Evaluation:
         """Estimate the mean of -log p(x) in nats, and its standard error over these samples."""
         noise = Noise("evaluate")  # one stream: other numbers for each chunk
         estimate = partial(model.log_likelihood, k=self.importance_samples, noise=noise)
-        nll = -_in_chunks(estimate, x).double()
+        nll = -_compute_in_chunks(estimate, x).double()
         found = {"nll": float(nll.mean())}
         if len(x) > 1:
             found["nll_standard_error"] = float(nll.std() / len(x) ** 0.5)
         return found
 
 
-def _in_chunks(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+def _compute_in_chunks(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     return torch.cat([function(part) for part in x.split(CHUNK)])

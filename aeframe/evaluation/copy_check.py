@@ -91,7 +91,7 @@ class CopyCheck:
 
 
 @torch.no_grad()
-def copy_check(net: ConstrainedAutoencoder, x: Tensor, mean: Tensor) -> CopyCheck:
+def check_copying(net: ConstrainedAutoencoder, x: Tensor, mean: Tensor) -> CopyCheck:
     """Measure a network on x, [N, *shape] and normalised, and on noise made from it.
 
     mean: of the training data, [*shape].
@@ -104,7 +104,7 @@ def copy_check(net: ConstrainedAutoencoder, x: Tensor, mean: Tensor) -> CopyChec
     permuted = flat[:, order].view_as(x)
     variance = (flat - flat.mean(0)).square().mean(0)
     spreads = Spreads.of(variance, x.shape[1:])
-    real, noise, moved = (_errors(net, y) for y in (x, shuffled, permuted))
+    real, noise, moved = (_compute_errors(net, y) for y in (x, shuffled, permuted))
     moved = torch.empty_like(moved).index_copy(0, order, moved)  # where the pixels came from
     mean_image = (x - mean).flatten(1).square().mean(0)
     return CopyCheck(
@@ -152,7 +152,7 @@ class Spreads(NamedTuple):
         return (each[varies] / self.variances[varies]).clamp(max=1)
 
 
-def _errors(net: ConstrainedAutoencoder, x: Tensor) -> Tensor:
+def _compute_errors(net: ConstrainedAutoencoder, x: Tensor) -> Tensor:
     """Return the mean squared error of each feature, [F]."""
     restored = torch.cat([net.reconstruct(part) for part in x.split(CHUNK)])
     return (restored - x).flatten(1).square().mean(0)

@@ -18,12 +18,12 @@ METRICS = (*ALWAYS, *SPARSE, *CORRUPTED, *STOCHASTIC)
 """All but the terms of the loss: of every run, and of those with such constraints or such a model."""
 
 
-def better_is(name: str) -> Literal["min", "max"]:
+def find_better(name: str) -> Literal["min", "max"]:
     """Return `max` or `min` for a metric's name, with or without its split ("val/psnr")."""
     return "max" if name.rpartition("/")[2] in MAXIMIZED else "min"
 
 
-def default_metric(
+def choose_default_metric(
     model: type[Autoencoder],
     constraints: Iterable[Constraint | type[Constraint]],
     options: Mapping[str, Any],
@@ -36,7 +36,7 @@ def default_metric(
     return f"val/{model.aim(options)}"
 
 
-def metric_names(
+def list_metric_names(
     model: type[Autoencoder],
     constraints: Mapping[str, Constraint | type[Constraint]],
     options: Mapping[str, Any],

@@ -9,7 +9,7 @@ from torchmetrics import Metric
 from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.constraints.constraint import Constraint
 from aeframe.data import DataModule
-from aeframe.evaluation.psnr import peak_shares
+from aeframe.evaluation.psnr import compute_peak_shares
 from aeframe.evaluation.sums import MeanTerm, SquaredError, Variation
 from aeframe.evaluation.unit_activity import DeadUnits, PosteriorSpread, UnitActivity
 from aeframe.models.autoencoder import Output
@@ -134,7 +134,7 @@ class Metrics(nn.Module):
     def shares(self) -> Tensor:
         """Return `peak_shares` of the network as it is loaded."""
         net = self._net[0]
-        return peak_shares(net.normalization, self.peak, net.model.shape)
+        return compute_peak_shares(net.normalization, self.peak, net.model.shape)
 
     def _errors(self, error: SquaredError) -> tuple[Tensor, Tensor]:
         """Return the mean squared error in normalised units, and the PSNR in dB."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from aeframe.data import Normalization
 
 
-def peak_shares(normalization: Normalization, peak: float, shape: Sequence[int]) -> Tensor:
+def compute_peak_shares(normalization: Normalization, peak: float, shape: Sequence[int]) -> Tensor:
     """Return factors that turn a squared error in normalised units into a share of the squared peak,
     float64.
 
@@ -21,6 +21,6 @@ def peak_shares(normalization: Normalization, peak: float, shape: Sequence[int])
     return each if each.ndim == 0 else each.expand(*shape).flatten()
 
 
-def decibels(share: float) -> float:
+def to_decibels(share: float) -> float:
     """Convert a mean squared error, as a share of the squared peak, to PSNR; infinite for no error."""
     return -10 * math.log10(share) if share > 0 else math.inf if share == 0 else math.nan

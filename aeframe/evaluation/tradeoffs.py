@@ -32,7 +32,7 @@ class Trade:
         keys = [f"model.{key}" for key in net.model.trades]
         keys += [f"constraint.{name}.{key}" for name, part in net.parts for key in part.trades]
         error = "denoised_mse" if "denoised_mse" in validation else "mse"
-        price = _price(net)
+        price = _name_price(net)
         values = validation[error], validation.get(price, net.model.latent_dim)
         return cls(tuple(keys), error, price, values)
 
@@ -63,7 +63,7 @@ def _is_price(part: Constraint) -> bool:
     return "objective" in part.gives and "sparsity" not in part.gives
 
 
-def _price(net: ConstrainedAutoencoder) -> str:
+def _name_price(net: ConstrainedAutoencoder) -> str:
     """Name the metric that says what a code costs; the number of its units by default."""
     penalties = [name for name, part in net.parts if _is_price(part)]
     if penalties:

@@ -24,7 +24,7 @@ HPARAMS = "_hparams_/"
 """Prefix of the tags of HParams, which the end of a run writes at step 0."""
 
 
-def cut(folder: Path, steps: int) -> None:
+def truncate_events(folder: Path, steps: int) -> None:
     """Keep the events of the first `steps` steps in a folder's event files.
 
     The resumed run writes the later events again. TensorBoard's own `purge_step` is not enough: its web

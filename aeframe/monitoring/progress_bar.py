@@ -30,7 +30,7 @@ class MetricsColumn(ProgressColumn):
         return Text(task.fields["shown"], no_wrap=True, overflow="ellipsis")
 
 
-def progress(console: Console, disable: bool) -> Progress:
+def make_progress(console: Console, disable: bool) -> Progress:
     """Make a progress display of one line: the bar takes the free width, and metrics are shortened."""
     return Progress(
         TextColumn("epoch {task.fields[epoch]}"),
@@ -65,7 +65,7 @@ class Bar(pl.Callback):
         self.started = self.last = self.spoke = time.perf_counter()
         self.first = trainer.global_step
         total = trainer.estimated_stepping_batches * trainer.accumulate_grad_batches
-        self.progress = progress(self.console, trainer.global_rank > 0)
+        self.progress = make_progress(self.console, trainer.global_rank > 0)
         finite = total if total != float("inf") else None
         self.task = self.progress.add_task("", total=finite, epoch="", rate=0.0, shown="")
         self.progress.start()

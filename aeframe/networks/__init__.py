@@ -3,7 +3,7 @@
 from aeframe.networks.active_units import Active, write_active
 from aeframe.networks.conv import Conv
 from aeframe.networks.fully_conv import FullyConv
-from aeframe.networks.mlp import MLP, linear_layers
+from aeframe.networks.mlp import MLP, list_linear_layers
 from aeframe.networks.network import Activation, Decoder, MapDecoder, Network, Norm
 
 __all__ = [
@@ -16,6 +16,6 @@ __all__ = [
     "MapDecoder",
     "Network",
     "Norm",
-    "linear_layers",
+    "list_linear_layers",
     "write_active",
 ]

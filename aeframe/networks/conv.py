@@ -15,8 +15,8 @@ from aeframe.networks.network import (
     Decoder,
     Network,
     Norm,
-    not_images,
-    single_line,
+    explain_not_images,
+    explain_single_line,
 )
 from aeframe.networks.upsampling import Doubling, Size
 
@@ -44,10 +44,10 @@ class Conv(Network):
         return [c * h * w for c, (h, w) in zip(self.widths, sizes, strict=True)]
 
     def problem(self, shape: tuple[int, ...]) -> tuple[str, str] | None:
-        return not_images(shape)
+        return explain_not_images(shape)
 
     def training_problem(self, shape: tuple[int, ...]) -> tuple[str, str] | None:
-        return single_line(shape)
+        return explain_single_line(shape)
 
     def build(
         self, shape: tuple[int, ...], latent_dim: int, heads: int
@@ -69,8 +69,8 @@ class Conv(Network):
         ups: list[nn.Module] = []
         for i in range(len(channels) - 1, 0, -1):
             padding = (
-                _missing(sizes[i][0], sizes[i - 1][0]),
-                _missing(sizes[i][1], sizes[i - 1][1]),
+                _find_output_padding(sizes[i][0], sizes[i - 1][0]),
+                _find_output_padding(sizes[i][1], sizes[i - 1][1]),
             )
             up = Doubling(channels[i], channels[i - 1], padding)
             ups.append(up if i == 1 else self._stage(up, channels[i - 1]))
@@ -89,7 +89,7 @@ class Conv(Network):
         return sizes
 
 
-def _missing(small: int, large: int) -> int:
+def _find_output_padding(small: int, large: int) -> int:
     """Return the output padding with which stride 2 leads from `small` back to `large` pixels."""
     return large - (2 * small - 1)
 

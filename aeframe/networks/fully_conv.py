@@ -18,8 +18,8 @@ from aeframe.networks.network import (
     Decoder,
     MapDecoder,
     Network,
-    not_images,
-    single_line,
+    explain_not_images,
+    explain_single_line,
 )
 
 
@@ -58,10 +58,10 @@ class FullyConv(Network):
         return []  # hidden layers are residual: sizes need not narrow to the code
 
     def problem(self, shape: tuple[int, ...]) -> tuple[str, str] | None:
-        return not_images(shape)
+        return explain_not_images(shape)
 
     def training_problem(self, shape: tuple[int, ...]) -> tuple[str, str] | None:
-        return single_line(shape)
+        return explain_single_line(shape)
 
     def code_shape(self, shape: tuple[int, ...], latent_dim: int) -> tuple[int, ...]:
         height, width = (math.ceil(side / self.patch) for side in shape[1:])
@@ -84,7 +84,9 @@ class FullyConv(Network):
         self, shape: tuple[int, ...], latent_dim: int, heads: int
     ) -> tuple[nn.Sequential, Decoder]:
         code_shape = self.code_shape(shape, latent_dim)
-        kernels = F.pad(cosine_kernels(shape[0], self.patch, code_shape[0]), (self.overlap,) * 4)
+        kernels = F.pad(
+            make_cosine_kernels(shape[0], self.patch, code_shape[0]), (self.overlap,) * 4
+        )
         to, size = code_shape[0] * heads, self.patch + 2 * self.overlap
         analysis = nn.Conv2d(shape[0], to, size, self.patch)
         synthesis = nn.ConvTranspose2d(
@@ -116,14 +118,14 @@ class FullyConv(Network):
         return Residual(*layers, last)
 
 
-def cosine_kernels(colors: int, patch: int, channels: int) -> Tensor:
+def make_cosine_kernels(colors: int, patch: int, channels: int) -> Tensor:
     """Return the first orthonormal functions on a patch, [channels, colors, patch, patch], lowest
     frequencies first.
 
     Cosines in both directions, of the mean of the colors and of their differences; these come at half the
     resolution: their frequencies count twice.
     """
-    across, of_colors = _cosines(patch), _cosines(colors)
+    across, of_colors = _make_cosines(patch), _make_cosines(colors)
     color = torch.arange(colors)[:, None, None]
     down, right = torch.arange(patch)[:, None], torch.arange(patch)
     frequency = ((down + right) * (1 + (color > 0))).flatten()
@@ -133,7 +135,7 @@ def cosine_kernels(colors: int, patch: int, channels: int) -> Tensor:
     return kernels * across[v][:, None, None, :]
 
 
-def _cosines(n: int) -> Tensor:
+def _make_cosines(n: int) -> Tensor:
     """Return the orthonormal cosine transform of n values (DCT-II), one row for each frequency, [n, n]."""
     k = torch.arange(n, dtype=torch.float64)
     rows = torch.cos(math.pi / n * (k + 0.5) * k[:, None]) * math.sqrt(2 / n)

@@ -96,7 +96,7 @@ class MLPDecoder(Decoder):
         return bias
 
 
-def linear_layers(module: nn.Module) -> Iterator[nn.Linear | TiedLinear]:
+def list_linear_layers(module: nn.Module) -> Iterator[nn.Linear | TiedLinear]:
     """Yield the linear layers of a network, tied ones included."""
     for part in module.modules():
         if type(part) in (nn.Linear, TiedLinear):

@@ -152,7 +152,7 @@ class Network(Part, ABC):
         """
 
 
-def not_images(shape: tuple[int, ...]) -> tuple[str, str] | None:
+def explain_not_images(shape: tuple[int, ...]) -> tuple[str, str] | None:
     """Find that samples are not images, for a network of convolutions: (what, remedy)."""
     if len(shape) == 3:
         return None
@@ -160,7 +160,7 @@ def not_images(shape: tuple[int, ...]) -> tuple[str, str] | None:
     return what, "Write network=mlp."
 
 
-def single_line(shape: tuple[int, ...]) -> tuple[str, str] | None:
+def explain_single_line(shape: tuple[int, ...]) -> tuple[str, str] | None:
     """Find images of one row or one column, for a network of convolutions: (what, remedy)."""
     if len(shape) != 3 or min(shape[1:]) > 1 or shape[1] == shape[2]:
         return None

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from aeframe.config.targets import with_present_names
+from aeframe.config.targets import use_present_names
 from aeframe.core.errors import UserError
 from aeframe.core.plain import as_mapping, explain_not_plain, is_count
 from aeframe.core.regular_files import read_text, require_regular
@@ -90,7 +90,7 @@ def read_checkpoint(folder: Path, name: str = LAST) -> Saved | None:
     if (what := explain_not_plain(node)) is not None:
         raise UserError(f"{file}: the configuration", what, LEFT)
     return Saved(
-        folder, file, with_present_names(node), epoch, steps, _read_value(folder, steps), stamp
+        folder, file, use_present_names(node), epoch, steps, _read_value(folder, steps), stamp
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from aeframe.config.targets import with_former_names, with_present_names
+from aeframe.config.targets import use_former_names, use_present_names
 from aeframe.core.plain import as_mapping, explain_not_plain, is_count
 from aeframe.core.strict_json import format_json
 from aeframe.core.version import __version__
@@ -63,7 +63,7 @@ class Description:
 
     def add_identity(self, weights: Mapping[str, Tensor]) -> Description:
         """Return a copy with the identity of these weights."""
-        config = with_former_names(self.config)
+        config = use_former_names(self.config)
         function = {key: config.get(key) for key in MADE}
         written = as_mapping(self.config.get("dataset")).get("normalization")
         normalization = self.data.normalization or written
@@ -143,7 +143,7 @@ def parse_configuration(given: Any) -> dict[str, Any]:
         raise ForeignError("the configuration is no mapping")
     if (what := explain_not_plain(given)) is not None:
         raise ForeignError(f"the configuration {what}")
-    return with_present_names(given)
+    return use_present_names(given)
 
 
 def parse_data(given: Any) -> DataSpec:

@@ -32,7 +32,7 @@ def read_evaluation(folder: Path) -> dict[str, Any] | None:
     return found
 
 
-def number(value: Any) -> float | None:
+def read_number(value: Any) -> float | None:
     """Read a number; None for null. Raises ValueError for anything else, and for one beyond the
     range of floats.
     """

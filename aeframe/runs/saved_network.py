@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from aeframe.config.check import OBJECTS, ROOT, choices_of, make_constraints, make_object
-from aeframe.config.compatibility import pair_problems
-from aeframe.config.make import batch_size, make_model
+from aeframe.config.check import OBJECTS, ROOT, collect_choices, make_constraints, make_object
+from aeframe.config.compatibility import list_pair_problems
+from aeframe.config.make import count_batch_rows, make_model
 from aeframe.config.result import Parts
-from aeframe.config.signature import problems
-from aeframe.config.sizes import size_problems
-from aeframe.config.targets import keys
+from aeframe.config.signature import list_problems
+from aeframe.config.sizes import list_size_problems
+from aeframe.config.targets import list_keys
 from aeframe.constraints import Data
 from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.errors import ConfigError, Problem
@@ -47,12 +47,14 @@ def _build_parts(node: dict[str, Any], spec: DataSpec) -> Parts:
     for key in ("network", "likelihood", "model"):
         make_object(node, key, OBJECTS[key], parts)
     make_constraints(node, parts)
-    splitting = {k: v for k, v in as_mapping(node["dataset"]).items() if k in keys(DataModule)}
-    parts.found += problems(splitting, DataModule, "dataset", ("source", "seed"))
+    splitting = {k: v for k, v in as_mapping(node["dataset"]).items() if k in list_keys(DataModule)}
+    parts.found += list_problems(splitting, DataModule, "dataset", ("source", "seed"))
     if not parts.found and parts.model is not None:
         node["dataset"] = splitting
-        parts.found += pair_problems(choices_of(node, parts, parts.model, batch_size(node)))
-        parts.found += size_problems(node, parts, spec.shape, trains=False)
+        parts.found += list_pair_problems(
+            collect_choices(node, parts, parts.model, count_batch_rows(node))
+        )
+        parts.found += list_size_problems(node, parts, spec.shape, trains=False)
     if parts.found:
         raise ConfigError(parts.found)
     return parts

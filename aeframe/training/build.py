@@ -13,16 +13,16 @@ import torch
 from omegaconf import DictConfig
 
 from aeframe.config.check import find
-from aeframe.config.make import batch_size, data_module, make_model
-from aeframe.config.node import plain
-from aeframe.config.optimized_metric import optimized_metric
-from aeframe.config.optimizer_checks import FLAT, optimizer_arguments, scheduler_options
+from aeframe.config.make import count_batch_rows, make_data_module, make_model
+from aeframe.config.node import to_plain
+from aeframe.config.optimized_metric import resolve_optimized_metric
+from aeframe.config.optimizer_checks import FLAT, build_optimizer_arguments, build_scheduler_options
 from aeframe.config.options import CheckpointOptions, Hardware, SchedulerOptions, Training
 from aeframe.config.result import Parts
-from aeframe.config.sizes import size_problems
-from aeframe.config.targets import keys, resolve
+from aeframe.config.sizes import list_size_problems
+from aeframe.config.targets import list_keys, resolve
 from aeframe.config.torch_classes import make_scheduler
-from aeframe.config.trainer_checks import batch_problems, trainer_arguments
+from aeframe.config.trainer_checks import build_trainer_arguments, list_batch_problems
 from aeframe.constraints import Data
 from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.errors import ConfigError, Problem
@@ -67,14 +67,14 @@ class Built:
 
 def build(cfg: DictConfig | Mapping[str, Any]) -> Built:
     """Check the configuration, read the data, and make the objects of a run. Raises UserError."""
-    node = plain(cfg)
+    node = to_plain(cfg)
     parts = find(node)
-    node["optimized_metric"] = optimized_metric(node)
+    node["optimized_metric"] = resolve_optimized_metric(node)
     hardware, training = parts.made["hardware"], parts.made["trainer"]
     require_devices(hardware.accelerator, hardware.devices)
     pl.seed_everything(node["seed"], verbose=False)
     source = parts.made["dataset"]
-    data = data_module(node, source)
+    data = make_data_module(node, source)
     data.setup(parts.made["likelihood"].support)
     net = _build_net(node, parts, data)
     scheduler = node["scheduler"]
@@ -85,9 +85,9 @@ def build(cfg: DictConfig | Mapping[str, Any]) -> Built:
         guard=Guard(parts.made["divergence"]),
         log_every_n_steps=training.log_every_n_steps,
         optimizer=_build_optimizer(node),
-        scheduler=scheduler and make_scheduler(scheduler, list(keys(SchedulerOptions))),
+        scheduler=scheduler and make_scheduler(scheduler, list(list_keys(SchedulerOptions))),
         scheduler_options=scheduler
-        and scheduler_options(scheduler, node["trainer"], node["optimized_metric"]),
+        and build_scheduler_options(scheduler, node["trainer"], node["optimized_metric"]),
         hyperparameters=node,
     )
     made, end = parts.made, plan_end(training, data.batches["train"])
@@ -107,7 +107,10 @@ def build(cfg: DictConfig | Mapping[str, Any]) -> Built:
         net,
         module,
         data,
-        {**trainer_arguments(node), **({} if "val" in data.splits else {"limit_val_batches": 0})},
+        {
+            **build_trainer_arguments(node),
+            **({} if "val" in data.splits else {"limit_val_batches": 0}),
+        },
         hardware,
         training,
         callbacks,
@@ -121,13 +124,13 @@ def _build_optimizer(node: dict[str, Any]) -> Any:
     cls, training = resolve(node["optimizer"]["_target_"]), node["trainer"]
     mixed = training.get("precision") in ("16-mixed", "bf16-mixed")
     clips_mixed = mixed and bool(training.get("gradient_clip_val"))
-    return partial(cls, **optimizer_arguments(node["optimizer"], cls, clips_mixed))
+    return partial(cls, **build_optimizer_arguments(node["optimizer"], cls, clips_mixed))
 
 
 def _build_net(node: dict[str, Any], parts: Parts, data: DataModule) -> ConstrainedAutoencoder:
     spec = data.spec
-    found = batch_problems(parts.made["trainer"], data.batches)
-    found += size_problems(node, parts, spec.shape)
+    found = list_batch_problems(parts.made["trainer"], data.batches)
+    found += list_size_problems(node, parts, spec.shape)
     low, high = parts.made["likelihood"].support
     first, last = spec.extent
     if first < low - ROUNDING or last > high + ROUNDING:
@@ -138,7 +141,7 @@ def _build_net(node: dict[str, Any], parts: Parts, data: DataModule) -> Constrai
         other = "" if spec.normalization == "unit" else "dataset.normalization=unit, or "
         remedy = f"Write {other}likelihood=gaussian."
         found.append(Problem(f"likelihood={name}", what, remedy))
-    size, devices = batch_size(node), parts.made["hardware"].processes or 1
+    size, devices = count_batch_rows(node), parts.made["hardware"].processes or 1
     rest = spec.samples % size
     if parts.made["network"].norm == "batch" and 0 < rest < 2 * devices:
         each = "one" if devices == 1 else f"{rest}, not two for each process"

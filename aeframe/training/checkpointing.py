@@ -21,7 +21,7 @@ from aeframe.core.distributed import get_rank, maximize_over_ranks
 from aeframe.core.errors import MachineError, TrainingError, describe_error
 from aeframe.core.files import find_os_error, write_atomically
 from aeframe.core.signals import Interrupted, Signals
-from aeframe.evaluation.metric_names import better_is
+from aeframe.evaluation.metric_names import find_better
 from aeframe.runs.checkpoint import load_state
 from aeframe.runs.layout import BEST, CHECKPOINTS, LAST, PREVIOUS
 from aeframe.training.loop_position import completes_step, is_last_of_epoch, is_validation_due
@@ -65,7 +65,7 @@ class Best(ModelCheckpoint):
             folder / CHECKPOINTS,
             Path(BEST).stem,
             monitor=metric,
-            mode=better_is(metric),
+            mode=find_better(metric),
             auto_insert_metric_name=False,
             save_weights_only=True,
             enable_version_counter=False,

@@ -46,7 +46,7 @@ def _try_once(attempt: Attempt, folder: Path, saved: Saved | None) -> tuple[int,
     """Train, and return None. If a retry is left after a divergence, return the steps tried."""
     built, guard = attempt.built, attempt.built.module.guard
     if is_first_process():
-        event_files.cut(folder, saved.steps if saved else 0)
+        event_files.truncate_events(folder, saved.steps if saved else 0)
     keep_narrow_layers_exact(
         built.training.precision,
         built.net.model,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from aeframe.config.datasets import dataset_names, dataset_options
+from aeframe.config.datasets import list_dataset_names, read_dataset_options
 from aeframe.config.differences import find_differences
 from aeframe.core.durations import format_duration, parse_duration
 from aeframe.core.process import get_command, shorten_path
@@ -43,8 +43,8 @@ def list_next_commands(
 def _name_samples(dataset: Mapping[str, Any]) -> str:
     """Return the INPUT by which a verb reads the data of this run; empty if no words can name it."""
     words = [dataset.get("path") or dataset.get("root") or ""]
-    for name in dataset_names():
-        if dataset_options(name)["_target_"] == dataset["_target_"]:
+    for name in list_dataset_names():
+        if read_dataset_options(name)["_target_"] == dataset["_target_"]:
             words = [name, "--root", words[0]] if words[0] else [name]
     words += ["--key", dataset["key"]] if dataset.get("key") else []
     words += ["--on-bad-sample", "skip"] if dataset.get("on_bad_sample") == "skip" else []

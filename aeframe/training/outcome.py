@@ -14,7 +14,7 @@ from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.files import write_atomically
 from aeframe.core.schedules import Clock
 from aeframe.core.strict_json import format_json
-from aeframe.evaluation.metric_names import better_is
+from aeframe.evaluation.metric_names import find_better
 from aeframe.evaluation.tradeoffs import Trade
 from aeframe.monitoring.dashboard.dashboard import Dashboard
 from aeframe.monitoring.doctor.doctor import Doctor
@@ -58,7 +58,7 @@ class Outcome:
             "optimized_metric": {
                 "name": metric,
                 "value": self.attempt.value,
-                "direction": better_is(metric),
+                "direction": find_better(metric),
             },
             "trade": Trade.of(built.net, validation).as_dict() if validation else None,
             "weights": "last" if best.is_last else "best",

@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.trainer.states import TrainerFn
 
 from aeframe.config.options import EarlyStoppingOptions, UntilOptions
-from aeframe.evaluation.metric_names import better_is
+from aeframe.evaluation.metric_names import find_better
 from aeframe.training.objective import is_settled
 
 
@@ -62,7 +62,7 @@ class EarlyStopping(pl.callbacks.EarlyStopping):
             monitor,
             min_delta=options.min_delta,
             patience=options.patience or 1,
-            mode=better_is(monitor),
+            mode=find_better(monitor),
             check_finite=False,
             check_on_train_epoch_end=False,  # without validation if max_steps ends the epoch
         )

@@ -11,7 +11,7 @@ import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
-from aeframe.cli.checked_loader import CheckedLoader, checked_composition
+from aeframe.cli.checked_loader import CheckedLoader, check_composition
 from aeframe.config.composition import CONF
 from tests.support.runs import TINY
 
@@ -30,7 +30,7 @@ def test_hydra_is_as_it_was_when_a_command_has_ended(aeframe: Command) -> None:
 
 def test_every_composition_is_checked_meanwhile() -> None:
     for _ in range(2):
-        with checked_composition(), initialize_config_dir(str(CONF), version_base="1.3"):
+        with check_composition(), initialize_config_dir(str(CONF), version_base="1.3"):
             assert isinstance(GlobalHydra.instance().config_loader(), CheckedLoader)
             assert compose("config", ["model=sparse", "seed=3"]).seed == 3
 
@@ -42,7 +42,7 @@ def test_what_it_is_checked_with_is_what_it_trains_with(
     words = (*TINY, "model=sparse", "constraint=[topk,masking]", "+optimizer.eps=1e-7")
     assert aeframe(*words, "hydra.run.dir=run")[0] == 0
     with monkeypatch.context() as patch:
-        patch.setattr("aeframe.cli.checked_loader.checked_composition", nullcontext)
+        patch.setattr("aeframe.cli.checked_loader.check_composition", nullcontext)
         assert aeframe(*words, "hydra.run.dir=plain")[0] == 0
     for name in ("config", "overrides"):
         files = (tmp_path / run / ".hydra" / f"{name}.yaml" for run in ("run", "plain"))

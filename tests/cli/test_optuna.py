@@ -13,7 +13,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from aeframe.core.errors import TrainingError, UserError
-from aeframe.evaluation.metric_names import better_is
+from aeframe.evaluation.metric_names import find_better
 from tests.support.runs import is_installed
 from tests.support.sweeps import rows
 
@@ -45,7 +45,7 @@ def values(monkeypatch: pytest.MonkeyPatch) -> dict[int, float]:
             raise UserError("model.latent_dim=64", "is too large")
         if size not in known:
             raise TrainingError("the loss is nan")
-        by = {"name": metric, "value": known[size], "direction": better_is(metric)}
+        by = {"name": metric, "value": known[size], "direction": find_better(metric)}
         card = {
             "metrics": {"mse": 0.5},
             "validation": {"mse": 0.5},

@@ -25,7 +25,7 @@ import aeframe as package
 from aeframe.cli.shell_completion import list_options, write_script
 from aeframe.cli.verbs import VERBS, image_files, inputs
 from aeframe.cli.verbs.outputs import READ, check_output_path
-from aeframe.config.node import plain
+from aeframe.config.node import to_plain
 from aeframe.constraints import TopK
 from aeframe.core.errors import UserError
 from aeframe.data import ImageFolder
@@ -45,7 +45,7 @@ def made(compose: Callable[..., Any], tmp_path: Path) -> Callable[..., Path]:
     """An untrained network in ./made, with the configuration of these overrides."""
 
     def make(*overrides: str) -> Path:
-        node = plain(compose(*overrides))
+        node = to_plain(compose(*overrides))
         built = build(node)
         (tmp_path / "made").mkdir()
         save(tmp_path / "made", built.net.eval(), node, built.data, {})

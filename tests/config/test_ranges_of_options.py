@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from aeframe.config.check import check
 from aeframe.config.composition import CONF
-from aeframe.config.signature import parameters
+from aeframe.config.signature import list_parameters
 from aeframe.config.targets import resolve
 from aeframe.core.bounds import Above, AtLeast, AtMost, Below
 from aeframe.core.errors import ConfigError
@@ -32,7 +32,7 @@ def options() -> Iterator[tuple[str, str, str, tuple[Any, ...]]]:
     for file in (file for room in ROOMS for file in sorted((CONF / room).glob("*.yaml"))):
         found = yaml.safe_load(file.read_text())
         target = found.get(file.parent.name, found)["_target_"]
-        for name, (_, hint) in parameters(resolve(target)).items():
+        for name, (_, hint) in list_parameters(resolve(target)).items():
             for kind in (hint, *get_args(hint)):
                 if get_origin(kind) is Annotated:
                     yield file.parent.name, file.stem, name, get_args(kind)
@@ -43,7 +43,7 @@ def test_each_number_has_a_largest_value() -> None:
         limited = any(isinstance(bound, AtMost | Below) for bound in bounds)
         assert limited or name in BY_DATA, f"{room}/{file}: {name}"
         assert kind is not float or not any(isinstance(bound, Above) for bound in bounds), name
-    for _, hint in parameters(Evaluation).values():
+    for _, hint in list_parameters(Evaluation).values():
         assert any(isinstance(bound, AtMost) for bound in get_args(hint))
 
 

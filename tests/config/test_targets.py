@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from aeframe.config.targets import resolve, with_former_names, with_present_names
+from aeframe.config.targets import resolve, use_former_names, use_present_names
 from aeframe.data import DataSpec
 from aeframe.models.likelihoods import Gaussian
 from aeframe.runs.description import Description
@@ -21,13 +21,13 @@ def node(target: str) -> dict[str, object]:
 @pytest.mark.parametrize("target", [PRESENT, FORMER])
 def test_a_class_is_found_under_both_names(target: str) -> None:
     assert resolve(target) is Gaussian
-    assert with_present_names(node(target)) == node(PRESENT)
-    assert with_former_names(node(target)) == node(FORMER)
+    assert use_present_names(node(target)) == node(PRESENT)
+    assert use_former_names(node(target)) == node(FORMER)
 
 
 @pytest.mark.parametrize("odd", [{}, {"likelihood": None}, {"likelihood": {"_target_": ["x"]}}])
 def test_what_names_no_class_stays(odd: dict[str, object]) -> None:
-    assert with_present_names(odd) == with_former_names(odd) == odd
+    assert use_present_names(odd) == use_former_names(odd) == odd
 
 
 def test_keys_that_are_gone_are_dropped() -> None:

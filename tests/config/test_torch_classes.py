@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from torch.optim import Optimizer
 
 from aeframe.config.check import check
-from aeframe.config.optimizer_checks import optimizer_problems
+from aeframe.config.optimizer_checks import list_optimizer_problems
 from aeframe.config.torch_classes import make_scheduler
 from aeframe.core.errors import ConfigError
 from aeframe.core.noise import Noise
@@ -51,7 +51,7 @@ def test_every_optimizer_trains_or_is_refused(compose: Compose, network: str) ->
         fused = "fused" in inspect.signature(getattr(torch.optim, name)).parameters
         for options in ({}, {"fused": True}) if fused else ({},):
             node = {"_target_": f"torch.optim.{name}", **options}
-            if wrong := optimizer_problems(node, None, {}):
+            if wrong := list_optimizer_problems(node, None, {}):
                 assert REFUSED[name] in str(wrong[0])
                 continue
             assert name not in REFUSED

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from aeframe.constraints import L1, L2, Contractive, KLSparsity, Orthogonal, Sigmoid, Step
-from aeframe.constraints.penalty import kl_of_rates
+from aeframe.constraints.penalty import compute_rate_kl
 from aeframe.core.noise import Noise
 from aeframe.models import Undercomplete
 from tests.support.constraint_tools import NOW, code, data, model, seen
@@ -27,23 +27,23 @@ def bernoulli_kl(rho: float, rate: float) -> float:
 @given(rho=st.floats(0.01, 0.99), rates=st.lists(st.floats(0.001, 0.999), min_size=1, max_size=5))
 def test_kl_has_both_bernoulli_terms(rho: float, rates: list[float]) -> None:
     expected = sum(bernoulli_kl(rho, rate) for rate in rates)
-    assert kl_of_rates(rho, torch.tensor(rates, dtype=torch.float64)).item() == pytest.approx(
+    assert compute_rate_kl(rho, torch.tensor(rates, dtype=torch.float64)).item() == pytest.approx(
         expected, abs=1e-9
     )
 
 
 @given(rho=st.floats(0.01, 0.99))
 def test_kl_is_zero_only_at_rho_and_never_negative(rho: float) -> None:
-    assert kl_of_rates(rho, torch.tensor([rho], dtype=torch.float64)).item() == pytest.approx(
+    assert compute_rate_kl(rho, torch.tensor([rho], dtype=torch.float64)).item() == pytest.approx(
         0, abs=1e-12
     )
-    assert kl_of_rates(rho, torch.tensor([rho * 0.5], dtype=torch.float64)).item() > 0
+    assert compute_rate_kl(rho, torch.tensor([rho * 0.5], dtype=torch.float64)).item() > 0
 
 
 @pytest.mark.parametrize("rate", [0.0, 1.0])
 def test_kl_and_its_gradient_are_finite_at_the_ends(rate: float) -> None:
     rates = torch.full((3,), rate, requires_grad=True)
-    value = kl_of_rates(0.05, rates)
+    value = compute_rate_kl(0.05, rates)
     value.backward()
     assert torch.isfinite(value)
     assert rates.grad is not None
@@ -63,7 +63,7 @@ def test_kl_takes_the_mean_over_the_batch_before_the_divergence() -> None:
 def test_kl_gradient_is_the_delta_formula() -> None:
     part, pre = KLSparsity(weight=1.0, rho=0.2), torch.randn(7, 4, requires_grad=True)
     constrained = part.constrain(code(pre), NOW)
-    kl_of_rates(0.2, constrained.value.mean(0)).backward()
+    compute_rate_kl(0.2, constrained.value.mean(0)).backward()
     h = pre.detach().sigmoid()
     rate = h.mean(0)
     expected = (-0.2 / rate + 0.8 / (1 - rate)) / 7 * h * (1 - h)
@@ -226,6 +226,6 @@ def test_l1_cannot_be_escaped_through_a_later_layer() -> None:
 @pytest.mark.parametrize("rate", [0.0, 1.0])
 def test_kl_brings_a_unit_back_from_the_ends(rate: float) -> None:
     rates = torch.full((1,), rate, requires_grad=True)
-    kl_of_rates(0.05, rates).backward()
+    compute_rate_kl(0.05, rates).backward()
     assert rates.grad is not None
     assert rates.grad.item() * (rate - 0.05) > 0  # towards rho

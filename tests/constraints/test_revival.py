@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from aeframe.constraints import AuxK, JumpReLU, Resampling, Step
-from aeframe.constraints.revival import new_directions, revive
+from aeframe.constraints.revival import draw_directions, revive
 from aeframe.core.noise import Noise
 from aeframe.core.schedules import Clock
 from aeframe.models import Sparse
@@ -227,7 +227,7 @@ def test_new_directions_are_as_precise_as_the_weights(
     optimizer = torch.optim.Adam(network.parameters())
     units, live = torch.tensor([1, 3]), torch.ones(9, dtype=torch.bool)
     live[units] = False
-    rows, columns = new_directions(network, 2, torch.randn(8, 6, dtype=dtype), Noise(0))
+    rows, columns = draw_directions(network, 2, torch.randn(8, 6, dtype=dtype), Noise(0))
     assert rows.dtype == columns.dtype == dtype
     with torch.no_grad():
         revive(network, optimizer, units, live, rows, columns)

@@ -16,7 +16,7 @@ import aeframe as package
 from aeframe import codec
 from aeframe.cli.command_line import parse
 from aeframe.config.check import check
-from aeframe.config.node import plain
+from aeframe.config.node import to_plain
 from aeframe.core.errors import UserError
 from aeframe.core.local_paths import expand_path, is_address
 from aeframe.estimators import AutoencoderTransformer
@@ -158,4 +158,4 @@ def test_the_users_folder_is_meant_by_a_tilde(
     assert parse(["-m", "hydra.sweep.dir=~/sweep"]).sweep == tmp_path / "home" / "sweep"
     assert "resume=~/run: does not exist" in aeframe("resume=~/run")[2]
     np.save(tmp_path / "home" / "x.npy", np.zeros((20, 4), np.float32))
-    check(plain(compose("dataset=array", "dataset.path='~/x.npy'", "model.latent_dim=2")))
+    check(to_plain(compose("dataset=array", "dataset.path='~/x.npy'", "model.latent_dim=2")))

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from aeframe.config.node import plain
+from aeframe.config.node import to_plain
 from aeframe.core.errors import TrainingError, UserError
 from aeframe.data import Array, DataModule
 from aeframe.runs import model_file as artifact
@@ -82,7 +82,7 @@ def test_signals_that_were_read_as_images_once_are_encoded_and_evaluated_still(
     waves = [[np.sin(t / 7 * f + k) for k in range(3)] for f in np.linspace(0.5, 2, 30)]
     np.save(tmp_path / "a.npy", np.array(waves, np.float32))
     words = ("dataset=array", f"dataset.path={tmp_path / 'a.npy'}", "network.widths=[]")
-    node = plain(compose(*words, "dataset.layout=gray"))
+    node = to_plain(compose(*words, "dataset.layout=gray"))
     built = build(node)
     node["dataset"]["layout"] = "auto"  # as it was written then
     (tmp_path / "m").mkdir()

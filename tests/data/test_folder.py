@@ -197,7 +197,7 @@ def test_large_images_are_read_ahead_as_far_as_they_have_room(
     monkeypatch.setattr(images.os, "cpu_count", lambda: 4)
     for size, first in ((None, 3), ((100, 100), 10)):
         pulled.clear()
-        with images.strict_images():
+        with images.read_strictly():
             found = images.ImageReader(size, "crop", "gray").read_all(files())
             assert int(next(found)[0, 0, 0]) == 0  # type: ignore[index]
             assert len(pulled) == min(first, 9)

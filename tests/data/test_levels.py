@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import aeframe
-from aeframe.config.node import plain
+from aeframe.config.node import to_plain
 from aeframe.core.errors import UserError
 from aeframe.data import ImageFolder, Raw
 from aeframe.data.image_reader import ImageReader
@@ -187,7 +187,7 @@ def test_a_model_reads_files_as_its_training_did(
     images = [BRIGHT % n for n in (17, 23, 31, 64)] * 2
     root = write(tmp_path / "a", np.float32, *images)
     words = ("dataset=image_folder", f"dataset.root={root}", "dataset.size=8", "network.widths=[]")
-    node = plain(compose(*words, "dataset.color=gray", *given))
+    node = to_plain(compose(*words, "dataset.color=gray", *given))
     built = build(node)
     (tmp_path / "m").mkdir()
     save(tmp_path / "m", built.net, node, built.data, {})
@@ -221,7 +221,7 @@ def test_a_model_of_arrays_with_a_range_takes_image_files(
     x = np.random.default_rng(0).integers(0, 256, (8, 8, 8))
     np.save(tmp_path / "a.npy", (x / 255 * high).astype(dtype))
     words = ("dataset=array", f"dataset.path={tmp_path / 'a.npy'}", f"dataset.range=[0,{high}]")
-    node = plain(compose(*words, "network.widths=[]"))
+    node = to_plain(compose(*words, "network.widths=[]"))
     built = build(node)
     (tmp_path / "m").mkdir()
     save(tmp_path / "m", built.net, node, built.data, {})
@@ -244,7 +244,7 @@ def test_larger_images_are_refused_unless_it_is_said(
     assert len(load(root, max_megapixels=0.01).data) == 5
     assert Image.MAX_IMAGE_PIXELS == 89478485
     words = ("dataset=image_folder", f"dataset.root={root}", "dataset.size=8", "network.widths=[]")
-    node = plain(compose(*words, "dataset.max_megapixels=0.01"))
+    node = to_plain(compose(*words, "dataset.max_megapixels=0.01"))
     built = build(node)
     (tmp_path / "m").mkdir()
     save(tmp_path / "m", built.net, node, built.data, {})

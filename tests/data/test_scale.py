@@ -19,7 +19,7 @@ from torch import Tensor
 import aeframe as package
 from aeframe.cli.verbs.own_data import load_run_data
 from aeframe.cli.verbs.pictures import convert_to_bytes
-from aeframe.config.node import plain
+from aeframe.config.node import to_plain
 from aeframe.constraints import Masking
 from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.errors import ConfigError, UserError
@@ -273,7 +273,7 @@ def test_pictures_have_the_brightness_of_the_stored_values(
     values = unequal()
     np.save(tmp_path / "x.npy", values)
     words = ("dataset=array", f"dataset.path={tmp_path}/x.npy", f"dataset.normalization={kind}")
-    node = plain(compose(*words, "network.widths=[]", "model.latent_dim=3"))
+    node = to_plain(compose(*words, "network.widths=[]", "model.latent_dim=3"))
     built = build(node)
     train = values[built.data.splits["train"].index]
     low, high = train.min(), train.max()
@@ -308,7 +308,7 @@ def test_samples_beyond_the_range_that_was_seen_are_taken(
     values = np.random.default_rng(0).integers(10, 99, (60, 4))
     np.save(tmp_path / "x.npy", values)
     words = ("dataset=array", f"dataset.path={tmp_path}/x.npy", "network.widths=[]")
-    node = plain(compose(*words, "model.latent_dim=3"))
+    node = to_plain(compose(*words, "model.latent_dim=3"))
     built = build(node)
     save(tmp_path, built.net, node, built.data, {})
     loaded = package.load(tmp_path)
@@ -367,7 +367,9 @@ def test_what_was_chosen_is_kept(
 
 def test_models_of_older_versions_are_the_same(compose: Callable[..., Any], tmp_path: Path) -> None:
     """They know neither the kind that was chosen nor the range that was seen."""
-    node = plain(compose("dataset.normalization=unit", "network.widths=[]", "model.latent_dim=3"))
+    node = to_plain(
+        compose("dataset.normalization=unit", "network.widths=[]", "model.latent_dim=3")
+    )
     built = build(node)
     save(tmp_path, built.net, node, built.data, {})
     file = tmp_path / MODEL

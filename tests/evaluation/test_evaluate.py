@@ -20,9 +20,9 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal
 
 from aeframe.data import Array, DataModule
-from aeframe.evaluation.baselines import FITTED, Corruption, baselines
+from aeframe.evaluation.baselines import FITTED, Corruption, measure_baselines
 from aeframe.evaluation.card import Card, Evaluation
-from aeframe.evaluation.copy_check import CopyCheck, copy_check
+from aeframe.evaluation.copy_check import CopyCheck, check_copying
 from aeframe.training.build import Built, build
 from aeframe.training.report import _make_table
 
@@ -45,7 +45,7 @@ class Stub:
 
 def checked(does: Callable[[Tensor], Tensor]) -> CopyCheck:
     net: Any = Stub(does)
-    return copy_check(net, X, X.mean(0))
+    return check_copying(net, X, X.mean(0))
 
 
 # ---------------------------------------------------------------------------------------- copy check
@@ -99,7 +99,7 @@ def test_projection_on_k_directions_brings_back_k_of_all() -> None:
     data = data.double() / data.double().std(0)  # of equal variances, and still of rank 3
     basis = torch.linalg.svd(data, full_matrices=False).Vh[:3].t()
     net: Any = Stub(lambda x: x @ basis @ basis.t())
-    found = copy_check(net, data, data.mean(0))
+    found = check_copying(net, data, data.mean(0))
     assert found.real == pytest.approx(0.0, abs=1e-10)
     assert found.copied == pytest.approx(3 / 20, abs=0.01)
 
@@ -121,7 +121,7 @@ def test_a_known_ratio() -> None:
 
 def test_shuffled_keeps_each_pixels_values_and_permuted_each_samples() -> None:
     net: Any = Stub(lambda x: x)
-    copy_check(net, X, X.mean(0))
+    check_copying(net, X, X.mean(0))
     assert all(len(part) <= 256 for part in net.given)
     real, shuffled, permuted = torch.cat(net.given).split(600)
     assert torch.equal(real, X)
@@ -137,7 +137,7 @@ def test_shuffled_keeps_each_pixels_values_and_permuted_each_samples() -> None:
 def test_shuffled_pixels_have_nothing_to_do_with_each_other() -> None:
     net: Any = Stub(lambda x: x)
     copies = torch.rand(512, 1, generator=torch.Generator().manual_seed(0)).repeat(1, 6)
-    copy_check(net, copies, copies.mean(0))
+    check_copying(net, copies, copies.mean(0))
     shuffled = torch.cat(net.given)[512:1024]
     correlation = torch.corrcoef(shuffled.t()) - torch.eye(6)
     assert correlation.abs().max() < 0.2  # 4 standard deviations of independent ones are 0.18
@@ -165,7 +165,7 @@ def test_a_column_that_varies_far_more_does_not_hide_the_others() -> None:
 
     x = table()
     net: Any = Stub(first_alone)
-    found = copy_check(net, x, x.mean(0))
+    found = check_copying(net, x, x.mean(0))
     assert (found.columns, found.learned) == (20, 1)
     assert found.real == pytest.approx(19 / 20, abs=0.01)
     assert found.copied == pytest.approx(1 / 20, abs=0.01)
@@ -174,7 +174,7 @@ def test_a_column_that_varies_far_more_does_not_hide_the_others() -> None:
         "The network learned 1 of 20 columns: beside the largest the others vary too little to count."
     )
     net = Stub(lambda x: x)
-    copies = copy_check(net, x, x.mean(0))
+    copies = check_copying(net, x, x.mean(0))
     assert (copies.learned, copies.copied, copies.passed) == (20, 1.0, False)
     assert not replace(found, learned=18).hides_columns  # a few are always harder than the others
     assert replace(found, learned=17).hides_columns
@@ -185,7 +185,7 @@ def test_columns_of_like_spreads_are_averaged_as_they_are() -> None:
     net: Any = Stub(lambda x: 0.5 * x)
     image = torch.rand(100, 3, 4, 4) * torch.tensor([1.0, 0.01, 0.0, 0.0])
     for x in (table() / table().std(0), image):
-        found = copy_check(net, x, x.mean(0))
+        found = check_copying(net, x, x.mean(0))
         assert found.columns == 0
         assert found.real == pytest.approx(float((0.5 * x).square().mean()))
 
@@ -271,7 +271,7 @@ def test_the_mean_and_pca_are_those_of_a_direct_decomposition(
         near_a_plane(5000, offset),
     )  # more than are taken at once
     data = written(tmp_path, train, test, normalization=normalization)
-    mean, pca = baselines(data, 3)
+    mean, pca = measure_baselines(data, 3)
     expected = by_svd(data, 3)
     assert (mean.name, pca.name) == ("mean image", "PCA, 3 components")
     assert mean.mse == pytest.approx(expected[0], rel=1e-3 if offset else 1e-5)
@@ -286,14 +286,14 @@ def test_the_mean_and_pca_are_those_of_a_direct_decomposition(
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 11])
 def test_pca_with_any_number_of_components(tmp_path: Path, size: int) -> None:
     data = written(tmp_path, near_a_plane(100), near_a_plane(50))
-    _, pca = baselines(data, size)
+    _, pca = measure_baselines(data, size)
     assert pca.mse == pytest.approx(by_svd(data, size)[1], rel=1e-3)
 
 
 @pytest.mark.parametrize("size", [12, 13, 1000])
 def test_as_many_components_as_features_are_no_baseline(tmp_path: Path, size: int) -> None:
     data = written(tmp_path, near_a_plane(100), near_a_plane(50))
-    (mean,) = baselines(data, size)
+    (mean,) = measure_baselines(data, size)
     assert mean.name == "mean image"
 
 
@@ -304,7 +304,7 @@ def test_fewer_samples_than_components_span_what_they_span(tmp_path: Path, size:
     train, test = generator.normal(size=(10, 30)), generator.normal(size=(50, 30))
     data = written(tmp_path, train, test)
     assert len(data.splits["train"]) == 9
-    _, pca = baselines(data, size)
+    _, pca = measure_baselines(data, size)
     assert pca.mse == pytest.approx(by_svd(data, size)[1], rel=1e-3)
 
 
@@ -312,14 +312,14 @@ def test_constant_features_disturb_no_baseline(tmp_path: Path) -> None:
     train, test = near_a_plane(100), near_a_plane(50)
     train[:, 5] = test[:, 5] = 2.5
     data = written(tmp_path, train, test)
-    assert [b.mse for b in baselines(data, 2)] == pytest.approx(by_svd(data, 2), rel=1e-3)
+    assert [b.mse for b in measure_baselines(data, 2)] == pytest.approx(by_svd(data, 2), rel=1e-3)
 
 
 def test_baselines_of_images_are_on_the_split_that_the_network_is_tested_on(
     compose: Compose,
 ) -> None:
     data = build(compose()).data
-    found = [b.mse for b in baselines(data, 16)]
+    found = [b.mse for b in measure_baselines(data, 16)]
     assert found == pytest.approx(by_svd(data, 16), rel=1e-3)
     assert found[1] < found[0]
 
@@ -348,7 +348,7 @@ def test_a_denoising_model_and_the_baselines_see_the_same_corrupted_samples(
     again = [torch.from_numpy(corruption(x.numpy(), n)) for n, x in enumerate(blocks)]
     assert torch.equal(torch.cat(again), torch.cat(seen))
 
-    mean, pca = baselines(data, 8, corruption)
+    mean, pca = measure_baselines(data, 8, corruption)
     assert (mean.denoised_mse, mean.denoised_psnr) == (mean.mse, mean.psnr)
     train = data.peek("train", 10**6).flatten(1).double()
     directions = torch.linalg.svd(train - train.mean(0), full_matrices=False).Vh[:8]
@@ -357,7 +357,7 @@ def test_a_denoising_model_and_the_baselines_see_the_same_corrupted_samples(
     expected = float((restored - clean.flatten(1)).square().mean())
     assert pca.denoised_mse == pytest.approx(expected, rel=1e-4)
     assert pca.mse < pca.denoised_mse
-    assert baselines(data, 8)[1].denoised_mse is None
+    assert measure_baselines(data, 8)[1].denoised_mse is None
     metrics = {name.removeprefix("test/"): value for name, value in tested.items()}
     card = built.evaluation.card(net, data, metrics)
     assert card.baselines == [mean, pca]
@@ -370,9 +370,9 @@ def test_few_of_many_samples_are_said_to_be_those_that_pca_is_fitted_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = written(tmp_path, near_a_plane(300), near_a_plane(50))
-    assert (FITTED, baselines(data, 3)[1].name) == (20_000, "PCA, 3 components")
+    assert (FITTED, measure_baselines(data, 3)[1].name) == (20_000, "PCA, 3 components")
     monkeypatch.setattr("aeframe.evaluation.baselines.FITTED", 200)
-    assert baselines(data, 3)[1].name == "PCA, 3 components, fitted on 200 samples"
+    assert measure_baselines(data, 3)[1].name == "PCA, 3 components, fitted on 200 samples"
 
 
 @pytest.mark.parametrize("inference", ["relu", "threshold"])
@@ -485,7 +485,7 @@ def test_a_perfect_copy_is_plain_data_too() -> None:
 
 def test_too_few_samples_are_no_ground_for_a_verdict() -> None:
     net: Any = Stub(lambda x: x)
-    found = copy_check(net, X[:5], X.mean(0))
+    found = check_copying(net, X[:5], X.mean(0))
     assert found.passed
     assert found.sentence == "Only 5 test samples: too few for this check."
 
@@ -494,9 +494,9 @@ def test_no_better_than_the_training_mean_is_nothing_learned() -> None:
     """Whatever the test samples' own mean is: the table beside it shows the training data's."""
     far = X.mean(0) + 3.0
     net: Any = Stub(lambda x: x.mean(0).expand_as(x))
-    assert "learned nothing" not in copy_check(net, X, far).sentence
+    assert "learned nothing" not in check_copying(net, X, far).sentence
     net = Stub(lambda x: far.expand_as(x))
-    sentence = copy_check(net, X, far).sentence
+    sentence = check_copying(net, X, far).sentence
     assert (
         sentence
         == "The network has learned nothing yet: its error is no lower than that of the mean image."

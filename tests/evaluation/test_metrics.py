@@ -24,7 +24,7 @@ from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.noise import Noise
 from aeframe.core.schedules import parse_schedule
 from aeframe.data import Normalization
-from aeframe.evaluation.metric_names import better_is, metric_names
+from aeframe.evaluation.metric_names import find_better, list_metric_names
 from aeframe.evaluation.metrics import DeadUnits, Metrics
 from aeframe.models import Autoencoder, Code, Output, Posterior, Sparse, Undercomplete, Variational
 from aeframe.models.autoencoder import Term
@@ -451,7 +451,7 @@ def test_a_run_has_the_metrics_that_its_names_promise(
     built.module.metrics.count_dead(built.data)
     found = {f"val/{name}" for name in computed(built.module.metrics, [tuple(passes)])}
     model = built.net.model
-    promised = metric_names(type(model), dict(built.net.parts), vars(model))
+    promised = list_metric_names(type(model), dict(built.net.parts), vars(model))
     assert len(promised) == len(set(promised))
     assert found == set(promised)
 
@@ -477,7 +477,7 @@ def test_the_better_network_is_better_by_every_metric() -> None:
     }
     for name in differing:
         for written in (name, f"val/{name}", f"test/{name}"):
-            better = max if better_is(written) == "max" else min
+            better = max if find_better(written) == "max" else min
             assert better(good[name], bad[name]) == good[name], name
 
 
@@ -486,7 +486,7 @@ def test_the_better_network_is_better_by_every_metric() -> None:
     [("active_units", "max"), ("dead", "min"), ("kl", "min"), ("l1", "min"), ("val/l0", "min")],
 )
 def test_which_way_is_better_for_the_others(name: str, better: str) -> None:
-    assert better_is(name) == better
+    assert find_better(name) == better
 
 
 def test_metrics_are_plain_numbers(compose: Compose) -> None:

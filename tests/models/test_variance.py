@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
-from aeframe.config.node import plain
+from aeframe.config.node import to_plain
 from aeframe.core.noise import Noise
 from aeframe.core.schedules import Clock
 from aeframe.models import Setting, Undercomplete, Variational
@@ -143,8 +143,8 @@ def test_a_run_from_before_keeps_its_variance(compose: Compose) -> None:
         likelihood = build(cfg).net.model.likelihood
         assert (likelihood.variance, likelihood.fixed) == (fixed, fixed)
     spec = build(cfg).data.spec
-    learned = build_saved_net(plain(compose(*OPTIMAL, "likelihood.variance=learned")), spec)
-    optimal = build_saved_net(plain(compose(*OPTIMAL)), spec)
+    learned = build_saved_net(to_plain(compose(*OPTIMAL, "likelihood.variance=learned")), spec)
+    optimal = build_saved_net(to_plain(compose(*OPTIMAL)), spec)
     assert learned.state_dict().keys() == optimal.state_dict().keys()
 
 

@@ -12,9 +12,9 @@ import pytest
 import torch
 from tensorboard.plugins.hparams import api_pb2
 
-from aeframe.config.node import plain
+from aeframe.config.node import to_plain
 from aeframe.config.options import DashboardOptions
-from aeframe.evaluation.metric_names import metric_names
+from aeframe.evaluation.metric_names import list_metric_names
 from aeframe.monitoring.dashboard.dashboard import Dashboard
 from aeframe.monitoring.dashboard.painting import MARGIN
 from aeframe.monitoring.dashboard.view import View
@@ -118,7 +118,7 @@ def test_all_validation_metrics_once_for_each_epoch(
     cfg = compose(*SHORT, *overrides)
     built = build(cfg)
     net, metric = built.net, built.node["optimized_metric"]
-    names = metric_names(type(net.model), dict(net.parts), vars(net.model))
+    names = list_metric_names(type(net.model), dict(net.parts), vars(net.model))
     assert set(names) <= events.tags()
     # of a picture that is called like a scalar TensorBoard shows nothing
     assert events.tags().isdisjoint(events.tags("images") | events.tags("histograms"))
@@ -376,12 +376,12 @@ def test_hparams_do_not_grow_with_the_constraints(compose: Callable[..., Any]) -
     """With many constraints only the first key of each stays."""
     names = "masking,gaussian_noise,salt_and_pepper,jump_relu,auxk,l1,l2,orthogonal,resampling"
     cfg = compose("model=sparse", f"constraint=[{names}]")
-    chosen = hparams.select_choices(plain(cfg), 1024)
+    chosen = hparams.select_choices(to_plain(cfg), 1024)
     assert len(chosen) == hparams.MOST_CHOICES == 24
     abouts = {"masking.fraction", "gaussian_noise.sigma", "jump_relu.weight", "l2.weight"}
     assert {*abouts, "model", "latent_dim", "constraint", "lr", "seed"} <= chosen.keys()
     for variant in ("undercomplete", "denoising", "sparse", "variational"):
-        assert len(hparams.select_choices(plain(compose(f"model={variant}")), 16)) <= 16
+        assert len(hparams.select_choices(to_plain(compose(f"model={variant}")), 16)) <= 16
 
 
 @pytest.mark.parametrize("words", [TWICE, TWICE[:1]], ids=["after each epoch", "after the first"])

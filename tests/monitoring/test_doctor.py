@@ -25,7 +25,7 @@ from aeframe.evaluation.card import Card
 from aeframe.evaluation.copy_check import CopyCheck
 from aeframe.monitoring.doctor.code_units import Collapse, DeadUnits
 from aeframe.monitoring.doctor.doctor import Doctor, Signs
-from aeframe.monitoring.doctor.end_of_training import of_card
+from aeframe.monitoring.doctor.end_of_training import find_in_card
 from aeframe.monitoring.doctor.finding import Finding
 from aeframe.monitoring.doctor.learning import LearningRate, MeanImage, Overfitting
 from aeframe.monitoring.doctor.rule import Patient, Rule, Vitals
@@ -349,20 +349,20 @@ def test_longer_training_is_advised_where_the_error_still_falls(
 ) -> None:
     """Also of a run of one epoch, where that has steps enough."""
     one = patient(*words)
-    (found,) = of_card(card_of(PCA), one, 1, 450, improves, others=False)
+    (found,) = find_in_card(card_of(PCA), one, 1, 450, improves, others=False)
     assert (found.rule, found.remedy) == ("pca", remedy)
     assert found.seen.endswith(seen)
     assert found.longer == remedy.startswith("trainer.")
-    assert not list(of_card(card_of(PCA), one, 1, 450, improves, others=True))
-    assert not list(of_card(card_of(PCA), one, 1, 90, improves, others=False))  # too few steps
+    assert not list(find_in_card(card_of(PCA), one, 1, 450, improves, others=True))
+    assert not list(find_in_card(card_of(PCA), one, 1, 90, improves, others=False))  # too few steps
     better = replace(PCA, mse=0.0031)
-    assert not list(of_card(card_of(better), one, 20, 900, improves, others=False))
+    assert not list(find_in_card(card_of(better), one, 20, 900, improves, others=False))
 
 
 def test_what_the_doctor_advises_is_the_command_to_train_on(compose: Compose) -> None:
     cfg = compose()
     one = doctor_of(build(cfg)).patient
-    (found,) = of_card(card_of(PCA), one, 20, 900, improves=True, others=False)
+    (found,) = find_in_card(card_of(PCA), one, 20, 900, improves=True, others=False)
     ended = {"epochs": 20, "steps": 900, "until": {"reached": None}}
     ended["ended_by"] = ["trainer.max_epochs"]
     train_on = list_next_commands(one.node, ended, Path("run"), compresses=False)["Train on"]
@@ -376,15 +376,17 @@ def test_a_denoising_run_is_compared_from_corrupted_samples(
 ) -> None:
     one = patient("model=denoising", "optimized_metric=val/denoised_mse")
     worse = replace(PCA, denoised_mse=0.01, denoised_psnr=20.0)
-    assert not list(of_card(card_of(worse, denoised_mse=0.008), one, 20, 900, True, others=False))
-    (found,) = of_card(card_of(worse, denoised_mse=0.012), one, 20, 900, True, others=False)
+    assert not list(
+        find_in_card(card_of(worse, denoised_mse=0.008), one, 20, 900, True, others=False)
+    )
+    (found,) = find_in_card(card_of(worse, denoised_mse=0.012), one, 20, 900, True, others=False)
     assert "the error of 0.012 per pixel is no better than that of PCA" in found.seen
 
 
 def test_columns_that_drown_are_told_instead_of_copying(patient: Callable[..., Patient]) -> None:
     one = patient("dataset.normalization=unit")
     drowned = CopyCheck(0.95, 0.95, 1.0, 1.0, 1.0, 100, columns=20, learned=1)
-    (found,) = of_card(card_of(PCA, drowned), one, 20, 900, True, others=False)
+    (found,) = find_in_card(card_of(PCA, drowned), one, 20, 900, True, others=False)
     assert (found.rule, found.remedy) == ("spreads", "dataset.normalization=standard")
     assert found.seen.startswith("1 of 20 columns are learned")
     doctor = Doctor(one, Signs([], lambda: None, lambda trainer: 0.0), on=True)

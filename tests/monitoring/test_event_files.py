@@ -12,7 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from aeframe.monitoring.event_files import Curves, cut, silence_writer
+from aeframe.monitoring.event_files import Curves, silence_writer, truncate_events
 
 
 def write(folder: Path, steps: range) -> Path:
@@ -35,17 +35,17 @@ def tags_in(file: Path) -> set[str]:
 
 def test_later_events_and_choices_go(tmp_path: Path) -> None:
     file = write(tmp_path, range(10))
-    cut(tmp_path, 4)
+    truncate_events(tmp_path, 4)
     assert steps_of(tmp_path) == [0, 1, 2, 3]
     assert tags_in(file) == {"loss"}
     content = file.read_bytes()
-    cut(tmp_path, 4)
+    truncate_events(tmp_path, 4)
     assert file.read_bytes() == content
 
 
 def test_a_file_with_nothing_left_goes(tmp_path: Path) -> None:
     write(tmp_path, range(10))
-    cut(tmp_path, 0)
+    truncate_events(tmp_path, 0)
     assert not list(tmp_path.iterdir())
 
 
@@ -53,18 +53,18 @@ def test_a_file_with_nothing_left_goes(tmp_path: Path) -> None:
 def test_a_broken_end_goes_and_the_events_before_it_stay(tmp_path: Path, tail: bytes) -> None:
     file = write(tmp_path, range(3))
     file.write_bytes(file.read_bytes() + tail)
-    cut(tmp_path, 2)
+    truncate_events(tmp_path, 2)
     assert steps_of(tmp_path) == [0, 1]
     assert not file.read_bytes().endswith(tail)
 
 
 def test_an_interrupted_record_goes(tmp_path: Path) -> None:
     file = write(tmp_path, range(3))
-    cut(tmp_path, 3)  # the choices go
+    truncate_events(tmp_path, 3)  # the choices go
     assert tags_in(file) == {"loss", "final"}
     whole = file.read_bytes()
     file.write_bytes(whole[:-5])
-    cut(tmp_path, 3)
+    truncate_events(tmp_path, 3)
     assert tags_in(file) == {"loss"}
     assert steps_of(tmp_path) == [0, 1, 2]
     assert whole.startswith(file.read_bytes())
@@ -74,7 +74,7 @@ def test_an_interrupted_record_goes(tmp_path: Path) -> None:
 def test_what_holds_no_event_is_left_alone(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "events.out.tfevents.1.x"
     file.write_bytes(content)
-    cut(tmp_path, 1)
+    truncate_events(tmp_path, 1)
     assert file.read_bytes() == content
 
 

@@ -18,7 +18,7 @@ from scipy.fft import dctn
 from aeframe.config.check import check
 from aeframe.core.errors import ConfigError
 from aeframe.networks import FullyConv
-from aeframe.networks.fully_conv import FullyConvDecoder, cosine_kernels
+from aeframe.networks.fully_conv import FullyConvDecoder, make_cosine_kernels
 from aeframe.training.build import build
 
 Compose = Callable[..., DictConfig]
@@ -66,11 +66,13 @@ def test_it_begins_as_an_orthonormal_transform_that_gives_everything_back(
 
 def test_its_kernels_are_the_cosine_transforms_lowest_frequencies_first() -> None:
     patch = np.random.default_rng(0).random((8, 8))
-    found = (cosine_kernels(1, 8, 64)[:, 0] * torch.from_numpy(patch)).sum((1, 2))
+    found = (make_cosine_kernels(1, 8, 64)[:, 0] * torch.from_numpy(patch)).sum((1, 2))
     expected = dctn(patch, norm="ortho")
     order = sorted((u + v, u, v) for u in range(8) for v in range(8))
     np.testing.assert_allclose(found, [expected[u, v] for _, u, v in order], atol=1e-6)
-    gray, *others = cosine_kernels(3, 8, 3)  # of gray twice as many frequencies as of differences
+    gray, *others = make_cosine_kernels(
+        3, 8, 3
+    )  # of gray twice as many frequencies as of differences
     assert torch.allclose(gray, torch.full((3, 8, 8), 1 / (8 * 3**0.5)))
     assert all(torch.allclose(k.sum(), torch.zeros(()), atol=1e-6) for k in others)
 

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import aeframe as package
-from aeframe.config.node import plain
+from aeframe.config.node import to_plain
 from aeframe.data import DataSpec
 from aeframe.runs.layout import MODEL, NOTE
 from aeframe.runs.model_file import save
@@ -54,7 +54,7 @@ KINDS = [
 def test_what_is_loaded_computes_what_was_saved(
     compose: Callable[..., Any], tmp_path: Path, overrides: tuple[str, ...]
 ) -> None:
-    node = plain(compose(*overrides))
+    node = to_plain(compose(*overrides))
     built = build(node)
     if node["trainer"]["precision"] == "64-true":
         built.net.double()
@@ -260,7 +260,7 @@ def test_what_does_not_fit_is_named(model: package.Model, kind: str) -> None:
 def test_numbers_that_are_none_are_named(
     compose: Callable[..., Any], tmp_path: Path, vectors: Path, value: float
 ) -> None:
-    node = plain(compose("dataset=array", f"dataset.path={vectors}", "model.latent_dim=3"))
+    node = to_plain(compose("dataset=array", f"dataset.path={vectors}", "model.latent_dim=3"))
     built = build(node)
     save(tmp_path, built.net, node, built.data, {})
     x = np.load(vectors).astype(np.float64)
@@ -303,7 +303,7 @@ def test_only_variational_models_draw(
     model: package.Model, compose: Callable[..., Any], tmp_path: Path
 ) -> None:
     assert "Train model=variational" in refused(lambda: model.sample(3))
-    node = plain(compose("model=variational", "network.widths=[9]"))
+    node = to_plain(compose("model=variational", "network.widths=[9]"))
     built = build(node)
     save(tmp_path, built.net, node, built.data, {})
     loaded = package.load(tmp_path)

@@ -527,7 +527,7 @@ def test_nothing_is_cut_behind_a_link(tmp_path: Path) -> None:
     (tmp_path / "run" / "events.out.tfevents.1.x").symlink_to(precious)
     os.mkfifo(tmp_path / "run" / "events.out.tfevents.2.x")
     (tmp_path / "run" / "events.out.tfevents.3.x").mkdir()
-    events.cut(tmp_path / "run", 0)
+    events.truncate_events(tmp_path / "run", 0)
     assert precious.read_bytes() == b"no events"
     assert len(list((tmp_path / "run").iterdir())) == 3
 

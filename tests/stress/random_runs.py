@@ -25,7 +25,7 @@ from aeframe.cli import main as command
 from aeframe.cli import train as training
 from aeframe.cli.run_folders import Folders
 from aeframe.config.composition import CONF
-from aeframe.config.signature import parameters
+from aeframe.config.signature import list_parameters
 from aeframe.config.targets import resolve
 from aeframe.core.bounds import Above, AtLeast, AtMost, Below
 from tests.support.pairs import CONSTRAINTS, VARIANTS, choice
@@ -83,7 +83,7 @@ def _constraints(found: list[str]) -> list[str]:
 def _options(draw: random.Random, where: str, file: Path) -> Iterator[str]:
     """Random values of what a class takes."""
     (line,) = (line for line in file.read_text().splitlines() if "_target_:" in line)
-    for name, (_, hint) in parameters(resolve(line.split()[-1])).items():
+    for name, (_, hint) in list_parameters(resolve(line.split()[-1])).items():
         if name not in ("setting", "latent_dim") and draw.random() < 0.4:
             value = _value(draw, hint)
             if value is not None:

@@ -17,7 +17,7 @@ from rich.console import Console
 from aeframe.config.options import UntilOptions
 from aeframe.core.errors import TrainingError
 from aeframe.monitoring import progress_bar
-from aeframe.monitoring.progress_bar import Bar, progress
+from aeframe.monitoring.progress_bar import Bar, make_progress
 from tests.support.fitted import SMALL, STILL, Compose, Fitted
 from tests.support.runs import TINY
 
@@ -259,7 +259,10 @@ def test_on_a_dumb_terminal_lines_and_no_bar(
 
 def test_no_thread_draws_the_bar() -> None:
     """It would take time from training."""
-    bar, threads = progress(Console(file=io.StringIO(), force_terminal=True), False), active_count()
+    bar, threads = (
+        make_progress(Console(file=io.StringIO(), force_terminal=True), False),
+        active_count(),
+    )
     with bar:
         assert active_count() == threads
 
@@ -271,7 +274,7 @@ def test_no_thread_draws_the_bar() -> None:
 def test_the_bar_is_one_line_however_narrow_the_terminal(width: int, shown: str) -> None:
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=width, color_system=None)
-    bar = progress(console, disable=False)
+    bar = make_progress(console, disable=False)
     fields = {"epoch": "112/200", "rate": 1_123_456.0, "shown": shown}
     bar.add_task("", total=1000, completed=560, **fields)
     console.print(bar.get_renderable())

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch.optim import Optimizer, lr_scheduler
 
-from aeframe.config.optimizer_checks import optimizer_problems
+from aeframe.config.optimizer_checks import list_optimizer_problems
 from aeframe.config.options import DivergenceOptions
 from aeframe.config.torch_classes import make_scheduler
 from aeframe.data.sampler import EpochBatches
@@ -297,7 +297,7 @@ def test_no_other_schedule_of_torch_is_taken() -> None:
     assert set(lr_scheduler.__all__) == {*SCHEDULES, *others}
     for name, options in {**SCHEDULES, **others}.items():
         node = {"_target_": f"torch.optim.lr_scheduler.{name}", **options}
-        assert bool(optimizer_problems(LR, node, {})) == (name in others), name
+        assert bool(list_optimizer_problems(LR, node, {})) == (name in others), name
 
 
 @pytest.mark.parametrize("name", ["ExponentialLR", "OneCycleLR", "CyclicLR", "SequentialLR"])

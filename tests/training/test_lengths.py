@@ -16,8 +16,8 @@ from omegaconf import DictConfig
 from torch import nn
 from torch.optim import SGD, Optimizer, lr_scheduler
 
-from aeframe.config.node import plain
-from aeframe.config.optimizer_checks import optimizer_problems
+from aeframe.config.node import to_plain
+from aeframe.config.optimizer_checks import list_optimizer_problems
 from aeframe.core.durations import format_duration, parse_duration
 from aeframe.core.schedules import Clock
 from aeframe.runs.checkpoint import Saved
@@ -103,14 +103,16 @@ EXPERIMENTS = ("compress_mnist", "compress_photos", "hinton_2006", "sweep_sparsi
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_each_experiment_may_be_trained_on(compose: Compose, name: str) -> None:
-    node = plain(compose(f"experiment={name}"))
+    node = to_plain(compose(f"experiment={name}"))
     epochs = node["trainer"]["max_epochs"]
     result = {"ended_by": ["trainer.max_epochs"]}
     told = shlex.split(list_next_commands(node, result, Path("run"), compresses=False)["Train on"])
     words = [word for word in told if word.startswith("trainer.")]
     assert words == [f"trainer.max_epochs={2 * epochs}"]
-    longer = apply_overrides(saved(node), words, plain(compose(*words)))
-    assert optimizer_problems(longer["optimizer"], longer["scheduler"], longer["trainer"]) == []
+    longer = apply_overrides(saved(node), words, to_plain(compose(*words)))
+    assert (
+        list_optimizer_problems(longer["optimizer"], longer["scheduler"], longer["trainer"]) == []
+    )
     ends = {k: v for k, v in (longer["scheduler"] or {}).items() if k in ("T_max", "epochs")}
     assert set(ends.values()) <= {2 * epochs}
     assert bool(ends) == (name in ("compress_mnist", "compress_photos", "hinton_2006"))

@@ -15,8 +15,8 @@ from pytorch_lightning.trainer.states import TrainerFn
 
 from aeframe.cli.sweep import SweepTable
 from aeframe.config.check import check
-from aeframe.config.node import plain
-from aeframe.config.optimized_metric import optimized_metric
+from aeframe.config.node import to_plain
+from aeframe.config.optimized_metric import resolve_optimized_metric
 from aeframe.config.options import EarlyStoppingOptions, Training
 from aeframe.core.errors import ConfigError
 from aeframe.core.schedules import Clock, find_schedules, parse_schedule
@@ -111,7 +111,7 @@ def test_the_schedules_of_an_object_have_the_names_that_are_typed() -> None:
 def test_what_picks_the_best_where_nothing_is_said(
     compose: Compose, words: list[str], metric: str
 ) -> None:
-    assert optimized_metric(plain(compose(*words))) == metric
+    assert resolve_optimized_metric(to_plain(compose(*words))) == metric
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_what_picks_the_best_where_nothing_is_said(
 def test_of_a_configuration_that_is_wrong_elsewhere_nothing_is_told(
     compose: Compose, wrong: dict[str, Any]
 ) -> None:
-    assert optimized_metric({**plain(compose()), **wrong}) == "auto"
+    assert resolve_optimized_metric({**to_plain(compose()), **wrong}) == "auto"
 
 
 # ---------------------------------------------------------------------------------------- whole runs
@@ -181,7 +181,8 @@ def test_a_penalty_that_is_part_of_the_aim_is_part_of_what_picks(
 ) -> None:
     """Under a heavy penalty the error is lowest in a transient, before the code is sparse."""
     best = Best(
-        tmp_path, optimized_metric(plain(compose("constraint=l1", f"optimized_metric={metric}")))
+        tmp_path,
+        resolve_optimized_metric(to_plain(compose("constraint=l1", f"optimized_metric={metric}"))),
     )
     words = ("model=sparse", "constraint=l1", "constraint.l1.weight=3", "optimizer.lr=0.003")
     fitted = Fitted(compose, "model.latent_dim=128", *words)

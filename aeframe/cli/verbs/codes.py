@@ -10,7 +10,7 @@ from aeframe.cli.verbs.verb import Verb, add_input, add_out, add_run, load_model
 TABLES = (".npy", ".npz", ".csv", ".parquet")
 
 
-def _encode_arguments(parser: argparse.ArgumentParser) -> None:
+def _add_encode_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
     add_input(parser)
     add_out(parser, f"the codes, one row for each sample: a file in {', '.join(TABLES)}")
@@ -30,7 +30,7 @@ def _encode(options: argparse.Namespace) -> None:
     print_result(out, f"Codes of {given.count:,} samples, {model.latent_dim} units each")
 
 
-def _decode_arguments(parser: argparse.ArgumentParser) -> None:
+def _add_decode_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
     parser.add_argument("codes", metavar="CODES", help=f"codes from encode: {', '.join(TABLES)}")
     parser.add_argument("--key", metavar="NAME", default="z", help="the array in an .npz (z)")
@@ -57,14 +57,14 @@ VERBS = (
         "encode",
         "samples to codes",
         "aeframe encode outputs/DAY/RUN my_images/ --out codes.npy",
-        _encode_arguments,
+        _add_encode_arguments,
         _encode,
     ),
     Verb(
         "decode",
         "codes to samples",
         "aeframe decode outputs/DAY/RUN codes.npy --out decoded/",
-        _decode_arguments,
+        _add_decode_arguments,
         _decode,
     ),
 )

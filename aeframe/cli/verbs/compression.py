@@ -20,7 +20,7 @@ LOSS = 0.5  # dB of PSNR that rounding may cost
 BATCH = 1024  # samples in one pass through the network
 
 
-def _codec_arguments(parser: argparse.ArgumentParser) -> None:
+def _add_codec_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "run", metavar="RUN", help="folder of a run; its training data must still be where it was"
     )
@@ -37,7 +37,7 @@ def _codec_arguments(parser: argparse.ArgumentParser) -> None:
     add_compute(parser, BATCH)
 
 
-def _codec(options: argparse.Namespace) -> None:
+def _make_codec(options: argparse.Namespace) -> None:
     from aeframe.cli.verbs.outputs import require_writable
     from aeframe.cli.verbs.own_data import load_run_data
     from aeframe.codec import codec_file as saved
@@ -71,7 +71,7 @@ def _codec(options: argparse.Namespace) -> None:
     )
 
 
-def _compress_arguments(parser: argparse.ArgumentParser) -> None:
+def _add_compress_arguments(parser: argparse.ArgumentParser) -> None:
     _add_run(parser)
     add_input(parser)
     add_out(parser, f"the compressed file, {ENDING}")
@@ -134,7 +134,7 @@ def _print_summary(found: Summary, on_unlike: str, given: Input) -> None:
         print(f"{found.unlike:,} samples unlike the training data, {done}")
 
 
-def _decompress_arguments(parser: argparse.ArgumentParser) -> None:
+def _add_decompress_arguments(parser: argparse.ArgumentParser) -> None:
     _add_run(parser)
     _add_file(parser)
     add_out(parser, "a folder for pictures, or a file in .npy or .npz")
@@ -172,7 +172,7 @@ def _inspect(options: argparse.Namespace) -> None:
     print("Every checksum is right.")
 
 
-def _verify_arguments(parser: argparse.ArgumentParser) -> None:
+def _add_verify_arguments(parser: argparse.ArgumentParser) -> None:
     _add_run(parser)
     _add_file(parser)
     parser.add_argument(
@@ -230,21 +230,21 @@ VERBS = (
         "codec",
         "prepare a trained network for compression",
         "aeframe codec outputs/DAY/RUN --loss 0.5",
-        _codec_arguments,
-        _codec,
+        _add_codec_arguments,
+        _make_codec,
     ),
     Verb(
         "compress",
         "samples to a compressed file",
         "aeframe compress outputs/DAY/RUN my_images/ --out images.aez",
-        _compress_arguments,
+        _add_compress_arguments,
         _compress,
     ),
     Verb(
         "decompress",
         "a compressed file to samples",
         "aeframe decompress outputs/DAY/RUN images.aez --out restored/",
-        _decompress_arguments,
+        _add_decompress_arguments,
         _decompress,
     ),
     Verb(
@@ -258,7 +258,7 @@ VERBS = (
         "verify",
         "check a compressed file, also against the original samples",
         "aeframe verify outputs/DAY/RUN images.aez --against my_images/",
-        _verify_arguments,
+        _add_verify_arguments,
         _verify,
     ),
 )

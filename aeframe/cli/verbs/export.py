@@ -7,7 +7,7 @@ import argparse
 from aeframe.cli.verbs.verb import Verb, add_out, add_run, load_model
 
 
-def _arguments(parser: argparse.ArgumentParser) -> None:
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
     parser.add_argument("--encoder-only", action="store_true", help="leave the decoder out")
     parser.add_argument(
@@ -52,7 +52,7 @@ VERBS = (
         "the network with its codec, or only its encoder, in its own folder",
         "aeframe export outputs/DAY/RUN --encoder-only --out encoder/\n"
         "  aeframe export outputs/DAY/RUN --onnx --out onnx/",
-        _arguments,
+        _add_arguments,
         _export,
     ),
 )

@@ -21,7 +21,7 @@ from aeframe.data.brightness import Levels
 from aeframe.data.image_folder import LARGEST
 from aeframe.data.image_listing import find_images, note_deeper_images
 from aeframe.data.image_messages import build_images_error, describe_skipped, note, note_noticed
-from aeframe.data.image_reader import ENDINGS, ImageReader, strict_images
+from aeframe.data.image_reader import ENDINGS, ImageReader, read_strictly
 from aeframe.data.value_range import check_range
 from aeframe.runs.model import Model
 
@@ -148,7 +148,7 @@ def _find_readable(reader: RecordingReader, files: list[Path], where: str) -> li
 
     Prints the names of unreadable files. Raises UserError if all are unreadable.
     """
-    with strict_images(reader.limit):
+    with read_strictly(reader.limit):
         bad = [image if isinstance(image, Problem) else None for image in reader.read_all(files)]
     found = list(filter(None, bad))
     if len(found) == len(files):
@@ -166,7 +166,7 @@ def _decode_blocks(
     reader: RecordingReader, scaled: Callable[[np.ndarray], np.ndarray], files: list[Path], n: int
 ) -> Iterator[np.ndarray]:
     bad = list[Problem]()
-    with strict_images(reader.limit):
+    with read_strictly(reader.limit):
         images = reader.read_all(files)
         while block := list(islice(images, n)):
             bad += [image for image in block if isinstance(image, Problem)]

@@ -18,7 +18,7 @@ from aeframe.cli.verbs.code_tables import read_csv, read_parquet
 from aeframe.cli.verbs.given import Input, explain_samples, make_check, name_source
 from aeframe.cli.verbs.image_files import open_images
 from aeframe.cli.verbs.own_data import find_layout
-from aeframe.config.datasets import dataset_names, dataset_options
+from aeframe.config.datasets import list_dataset_names, read_dataset_options
 from aeframe.config.targets import resolve
 from aeframe.core.errors import ConfigError, Problem, UserError
 from aeframe.data.source import Raw, Samples, choose_row_dtype
@@ -35,7 +35,7 @@ def open_input(
 
     any_size: images keep their size, and are read one by one.
     """
-    if len(words) == 1 and words[0] in dataset_names():
+    if len(words) == 1 and words[0] in list_dataset_names():
         return _open_dataset(words[0], model, options)
     paths = [Path(os.path.expanduser(word)) for word in words]
     if missing := list(filter(None, map(_find_problem, paths))):
@@ -80,7 +80,7 @@ def _read_array(source: data.Array, shape: tuple[int, ...]) -> Raw:
 
 
 def _open_dataset(name: str, model: Model, options: argparse.Namespace) -> Input:
-    source = resolve(dataset_options(name)["_target_"]).stored_in(options.root)
+    source = resolve(read_dataset_options(name)["_target_"]).stored_in(options.root)
     with _rename_keys():
         if found := source.problems():
             raise ConfigError(found)

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from aeframe.cli.verbs.verb import SPLITS
-from aeframe.config.datasets import dataset_names
+from aeframe.config.datasets import list_dataset_names
 from aeframe.core.errors import MachineError, UserError, describe_error
 from aeframe.core.files import DISK, write_atomically
 
@@ -31,8 +31,8 @@ KINDS = (".npy", ".npz", ".csv", ".parquet", ".aez", ".json", ".txt", ".zip", ".
 
 READ: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("run", "runs", "codes", "file"), ()),
-    **dict.fromkeys(("input", "a", "b"), dataset_names()),
-    "data": (*dataset_names(), *SPLITS),
+    **dict.fromkeys(("input", "a", "b"), list_dataset_names()),
+    "data": (*list_dataset_names(), *SPLITS),
 }
 """Arguments that name input, each with the words that, alone, are names and not paths."""
 ROWS = ("a", "b")  # arguments that may be a row number
@@ -185,7 +185,12 @@ def write_rows(
     out: Path, blocks: Iterable[np.ndarray], count: int, key: str, names: Names = None
 ) -> None:
     """Write blocks of rows, [n, ...], one after another; `count` rows in all. key, names: see Rows."""
-    write = {".npy": _npy, ".npz": _npz, ".csv": _csv, ".parquet": _parquet}[out.suffix.lower()]
+    write = {
+        ".npy": _write_npy,
+        ".npz": _write_npz,
+        ".csv": _write_csv,
+        ".parquet": _write_parquet,
+    }[out.suffix.lower()]
     blocks = iter(blocks)
     first = next(blocks)  # an error comes before the file is made
     with replace_file(out) as file:
@@ -193,23 +198,23 @@ def write_rows(
         write(file, Rows(chain([first], blocks), shape, first.dtype, key, names))
 
 
-def _npy(file: BinaryIO, rows: Rows) -> None:
+def _write_npy(file: BinaryIO, rows: Rows) -> None:
     header = {"descr": npy.dtype_to_descr(rows.dtype), "fortran_order": False, "shape": rows.shape}
     npy.write_array_header_1_0(file, header)
     for block in rows.blocks:
         file.write(block.tobytes())
 
 
-def _npz(file: BinaryIO, rows: Rows) -> None:
+def _write_npz(file: BinaryIO, rows: Rows) -> None:
     with zipfile.ZipFile(file, "w") as archive:
         with archive.open(f"{rows.key}.npy", "w", force_zip64=True) as member:
-            _npy(member, rows)  # type: ignore[arg-type]
+            _write_npy(member, rows)  # type: ignore[arg-type]
         if rows.names is not None:
             with archive.open("names.npy", "w") as member:
                 npy.write_array(member, np.array(rows.names, np.str_))
 
 
-def _csv(file: BinaryIO, rows: Rows) -> None:
+def _write_csv(file: BinaryIO, rows: Rows) -> None:
     text = io.TextIOWrapper(file, "utf-8", "surrogateescape", newline="")
     writer, row = csv.writer(text), 0
     writer.writerow(rows.columns)
@@ -223,7 +228,7 @@ def _csv(file: BinaryIO, rows: Rows) -> None:
     text.detach()
 
 
-def _parquet(file: BinaryIO, rows: Rows) -> None:
+def _write_parquet(file: BinaryIO, rows: Rows) -> None:
     import pyarrow
     from pyarrow import parquet
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import get_args
 
 from aeframe.config.check import find
-from aeframe.config.make import data_module
+from aeframe.config.make import make_data_module
 from aeframe.config.result import Parts
 from aeframe.core.errors import ConfigError, Problem, UserError
 from aeframe.core.plain import as_mapping
@@ -41,7 +41,7 @@ def load_run_data(model: Model, run: str, instead: str = "") -> tuple[Parts, Dat
         node["dataset"] = {**dataset, "layout": find_layout(model)}
     try:
         parts = find(node)
-        data = data_module(node, parts.made["dataset"])
+        data = make_data_module(node, parts.made["dataset"])
         data.setup(parts.made["likelihood"].support)
         # as in training, not as chosen or measured today
         known = model.description.data

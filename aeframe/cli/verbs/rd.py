@@ -30,7 +30,7 @@ AVERAGED = {
 }
 
 
-def _arguments(parser: argparse.ArgumentParser) -> None:
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "runs",
         nargs="+",
@@ -202,7 +202,7 @@ VERBS = (
         "rate and distortion, compared with JPEG, WebP, AVIF, PNG and PCA",
         "aeframe rd outputs/DAY/RUN_* --data test --out rd/\n"
         "  aeframe rd outputs/DAY/PHOTOS_* --data photos/test/ --out rd/",
-        _arguments,
+        _add_arguments,
         _run,
     ),
 )

@@ -16,7 +16,7 @@ from aeframe.cli.verbs.verb import Verb
 from aeframe.core.errors import UserError, shorten
 from aeframe.core.regular_files import read_text
 from aeframe.core.strict_json import format_cell, format_json
-from aeframe.runs.evaluation_file import LARGEST, UNREADABLE, number, read_evaluation
+from aeframe.runs.evaluation_file import LARGEST, UNREADABLE, read_evaluation, read_number
 from aeframe.runs.evaluation_file import NAME as EVALUATION
 
 
@@ -37,7 +37,7 @@ class Run:
     value: float | None
 
 
-def _arguments(parser: argparse.ArgumentParser) -> None:
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", nargs="?", default="outputs", metavar="FOLDER", help="(outputs)")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
@@ -71,7 +71,7 @@ def _read(folder: Path) -> Run:
     try:
         evaluation = read_evaluation(folder)
         by = _as_mapping((evaluation or {}).get("optimized_metric"))
-        value = number(by.get("value"))
+        value = read_number(by.get("value"))
     except ValueError:
         evaluation, value, unreadable = None, None, True
     if (folder / "failed.txt").exists():
@@ -99,9 +99,9 @@ def _find_metric(by: dict[str, Any], config: dict[str, Any]) -> str:
     name = by.get("name") or config.get("optimized_metric")
     if name == "auto":
         # takes a second, and few tables need it
-        from aeframe.config.optimized_metric import optimized_metric
+        from aeframe.config.optimized_metric import resolve_optimized_metric
 
-        name = optimized_metric(config)
+        name = resolve_optimized_metric(config)
     return shorten(name, 40) if isinstance(name, str) and name != "auto" else ""
 
 
@@ -189,7 +189,7 @@ VERBS = (
         "runs",
         "the runs below a folder, newest first",
         "aeframe runs outputs",
-        _arguments,
+        _add_arguments,
         _list_runs,
     ),
 )

@@ -11,7 +11,7 @@ from aeframe.core.strict_json import format_cell, format_json
 LISTED = 5  # samples to print
 
 
-def _score_arguments(parser: argparse.ArgumentParser) -> None:
+def _add_score_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
     add_input(parser)
     parser.add_argument(
@@ -66,7 +66,7 @@ def _score(options: argparse.Namespace) -> None:
     print_result(out, "Scores, worst first")
 
 
-def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
+def _add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         f"{parser.description}\n\nFor the run's own test split, batch size and noise are "
         "those of training (on a\ndevice of the same kind); --batch-size applies only to INPUT."
@@ -116,14 +116,14 @@ VERBS = (
         "score",
         "the reconstruction error of each sample, worst first",
         "aeframe score outputs/DAY/RUN my_images/ --out scores.csv",
-        _score_arguments,
+        _add_score_arguments,
         _score,
     ),
     Verb(
         "evaluate",
         "the metrics on the run's own test split, or on other samples",
         "aeframe evaluate outputs/DAY/RUN",
-        _evaluate_arguments,
+        _add_evaluate_arguments,
         _evaluate,
     ),
 )

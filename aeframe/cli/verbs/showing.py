@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 FILES = (".npy", ".npz")
 
 
-def _reconstruct_arguments(parser: argparse.ArgumentParser) -> None:
+def _add_reconstruct_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
     add_input(parser)
     add_out(parser, "a folder for images, or a .npy or .npz file")
@@ -39,7 +39,7 @@ def _reconstruct(options: argparse.Namespace) -> None:
     print_result(out, f"Reconstructions of {given.count:,} samples")
 
 
-def _sample_arguments(parser: argparse.ArgumentParser) -> None:
+def _add_sample_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
     parser.add_argument("--n", type=int, default=16, help="number of samples (16)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the random numbers (0)")
@@ -57,7 +57,7 @@ def _sample(options: argparse.Namespace) -> None:
     print_result(out, f"{options.n:,} samples of seed {options.seed}")
 
 
-def _interpolate_arguments(parser: argparse.ArgumentParser) -> None:
+def _add_interpolate_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
     parser.add_argument("a", metavar="A", help="an image, or a row number of --input")
     parser.add_argument("b", metavar="B", help="another one")
@@ -119,21 +119,21 @@ VERBS = (
         "reconstruct",
         "reconstructions of samples",
         "aeframe reconstruct outputs/DAY/RUN my_images/ --out restored/",
-        _reconstruct_arguments,
+        _add_reconstruct_arguments,
         _reconstruct,
     ),
     Verb(
         "sample",
         "new samples of a variational model",
         "aeframe sample outputs/DAY/RUN --n 64 --seed 1 --out grid.png",
-        _sample_arguments,
+        _add_sample_arguments,
         _sample,
     ),
     Verb(
         "interpolate",
         "images between two samples",
         "aeframe interpolate outputs/DAY/RUN 3 17 --input mnist --root data --out strip.png",
-        _interpolate_arguments,
+        _add_interpolate_arguments,
         _interpolate,
     ),
 )

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from aeframe.config.datasets import dataset_names
+from aeframe.config.datasets import list_dataset_names
 from aeframe.core.errors import UserError
 
 SPLITS = ("test", "val")
@@ -65,7 +65,7 @@ def add_input(parser: argparse.ArgumentParser, count: str | None = "+") -> None:
         nargs=count,
         metavar="INPUT",
         help="folder of images, image files, .npy or .npz files, or one of "
-        + ", ".join(dataset_names()),
+        + ", ".join(list_dataset_names()),
     )
     add_source(parser)
 

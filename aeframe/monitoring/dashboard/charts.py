@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from aeframe.constraints.constrained import ConstrainedAutoencoder
-from aeframe.evaluation.metric_names import METRICS, SPARSE, metric_names
+from aeframe.evaluation.metric_names import METRICS, SPARSE, list_metric_names
 
 STEP = (
     *("loss", "gradient_norm", "parameter_norm", "images_per_second", "data_waiting"),
@@ -30,7 +30,7 @@ def layout(net: ConstrainedAutoencoder) -> Layout:
     measured = (name for name in STEP if net.is_sparse or name not in SPARSE)
     written = [*(f"train/{name}" for name in (*measured, *terms))]
     written += [f"train/{name}_weighted" for name in terms]
-    written += metric_names(type(model), dict(net.parts), vars(model))
+    written += list_metric_names(type(model), dict(net.parts), vars(model))
     found = {
         category: {
             title: chart

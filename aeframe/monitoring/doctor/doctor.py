@@ -14,7 +14,7 @@ from pytorch_lightning.trainer.states import TrainerFn
 from aeframe.evaluation.card import Card
 from aeframe.evaluation.metrics import COUNTED
 from aeframe.monitoring.doctor.code_units import Collapse, DeadUnits
-from aeframe.monitoring.doctor.end_of_training import SPREADS, of_card
+from aeframe.monitoring.doctor.end_of_training import SPREADS, find_in_card
 from aeframe.monitoring.doctor.finding import Finding
 from aeframe.monitoring.doctor.learning import UNRELATED, LearningRate, MeanImage, Overfitting
 from aeframe.monitoring.doctor.rule import Patient, Rule, Vitals
@@ -146,7 +146,7 @@ class Doctor(pl.Callback):
             rule.review(card, epoch, steps)
         improves = best_step > IMPROVES * steps
         has_others = bool(self.findings)
-        self.last = list(of_card(card, self.patient, epoch, steps, improves, has_others))
+        self.last = list(find_in_card(card, self.patient, epoch, steps, improves, has_others))
         if any(finding.rule == SPREADS for finding in self.last):
             for rule in self.rules:
                 rule.spoke = rule.spoke if rule.name in UNRELATED else None

@@ -17,7 +17,7 @@ PLAIN = ("val/mse", "val/psnr", "val/explained_variance", "val/denoised_mse", "v
 """Metrics of a run that minimises the squared error alone, as PCA does."""
 
 
-def of_card(
+def find_in_card(
     card: Card, patient: Patient, epochs: int, steps: int, improves: bool, others: bool
 ) -> Iterator[Finding]:
     """Yield the findings of a card.
@@ -36,7 +36,7 @@ def of_card(
         return
     if not check.passed:
         seen = f"the network copies its input: it reconstructs {check.copied:.0%} of pure noise"
-        yield Finding("copying", epochs, seen, _tighter(patient))
+        yield Finding("copying", epochs, seen, _suggest_tighter(patient))
         return
     compares = patient.node["optimized_metric"] in PLAIN and check.samples >= check.fewest
     has_begun = steps >= BEGUN or epochs >= ENOUGH
@@ -50,10 +50,10 @@ def of_card(
                     f"the error of {own:.3g} per pixel is no better than that of {pca.name} "
                     f"({other:.3g}, the same code size) after {epochs} epoch{'' if epochs == 1 else 's'}"
                 )
-                yield _beside_pca(seen, patient, epochs, improves)
+                yield _compare_with_pca(seen, patient, epochs, improves)
 
 
-def _beside_pca(seen: str, patient: Patient, epochs: int, improves: bool) -> Finding:
+def _compare_with_pca(seen: str, patient: Patient, epochs: int, improves: bool) -> Finding:
     """Build the finding that a network does no better than PCA. seen: the two errors."""
     if not patient.net.model.layer_sizes and not patient.net.is_sparse:
         seen += "; one linear layer each way is PCA at best"
@@ -62,11 +62,11 @@ def _beside_pca(seen: str, patient: Patient, epochs: int, improves: bool) -> Fin
         )
     if improves and (longer := patient.longer()) is not None:
         return Finding("pca", epochs, f"{seen}; it still falls", str(longer), longer=True)
-    remedy = patient.remedy(_one_wide_layer(patient), patient.scaled("optimizer.lr", 1 / 3))
+    remedy = patient.remedy(_suggest_wide_layer(patient), patient.scaled("optimizer.lr", 1 / 3))
     return Finding("pca", epochs, f"{seen}; it no longer falls", remedy)
 
 
-def _one_wide_layer(patient: Patient) -> Override | None:
+def _suggest_wide_layer(patient: Patient) -> Override | None:
     """Suggest one hidden layer twice as wide, which is closer to PCA, in place of several layers."""
     widths, sizes = patient.node["network"].get("widths"), list(patient.net.model.layer_sizes)
     return Override("network.widths", [2 * max(sizes)]) if widths == sizes != sizes[:1] else None
@@ -78,7 +78,7 @@ def _has_seen_all(patient: Patient, steps: int) -> bool:
     return changes and steps >= patient.data.batches["train"]
 
 
-def _tighter(patient: Patient) -> str | None:
+def _suggest_tighter(patient: Patient) -> str | None:
     """Suggest a stronger constraint: fewer units, or a corrupted input."""
     fewer = [
         *patient.options_of("k", "sparsity"),

@@ -8,8 +8,8 @@ from contextlib import suppress
 from typing import Any
 
 from aeframe.config.optimized_metric import AUTO
-from aeframe.config.override_words import key_of
-from aeframe.config.targets import keys, resolve
+from aeframe.config.override_words import read_key
+from aeframe.config.targets import list_keys, resolve
 from aeframe.core.durations import format_duration, is_duration, parse_duration
 from aeframe.core.errors import ConfigError, Problem, UserError, shorten
 from aeframe.core.plain import as_mapping, flatten
@@ -53,7 +53,7 @@ def apply_overrides(saved: Saved, words: Sequence[str], given: Mapping[str, Any]
     node, wrong = find_moved_data(remove_side_effects(saved.node), saved.folder), []
     is_repeated = not find_changes(saved, given)  # the command that started the run
     for word in words:
-        key = key_of(word)
+        key = read_key(word)
         if key.startswith("hydra"):
             continue
         known = next((k for k in HARMLESS if key == k or key.startswith(f"{k}.")), None)
@@ -64,7 +64,7 @@ def apply_overrides(saved: Saved, words: Sequence[str], given: Mapping[str, Any]
     if wrong:
         raise ConfigError(wrong)
     if as_mapping(node.get("scheduler")):
-        typed = {key_of(word) for word in words}
+        typed = {read_key(word) for word in words}
         node["scheduler"] = stretch_lengths(
             node["scheduler"], saved, as_mapping(node.get("trainer")), typed
         )
@@ -87,7 +87,7 @@ def remove_side_effects(node: dict[str, Any]) -> dict[str, Any]:
         return dict(node)
     written = {key: value for key, value in dataset.items() if key != "cache" or value is None}
     with suppress(ValueError):  # not a class: the check refuses it later
-        if "download" in keys(resolve(str(dataset.get("_target_")))):
+        if "download" in list_keys(resolve(str(dataset.get("_target_")))):
             written["download"] = False
     return {**node, "dataset": written}
 
@@ -190,7 +190,7 @@ def is_harmless(key: str) -> bool:
 
 def _build_problem(word: str, saved: Saved, remedy: str = ANEW) -> Problem:
     try:
-        before = f"with {_format_value(_get_value(saved.node, key_of(word)))}"
+        before = f"with {_format_value(_get_value(saved.node, read_key(word)))}"
     except (KeyError, TypeError):
         before = "without it"
     what = f"{saved.folder} was trained {before}, and a resumed run cannot change it"

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from aeframe.config.differences import GROUPS, find_differences
-from aeframe.config.override_words import key_of
+from aeframe.config.override_words import read_key
 from aeframe.core.regular_files import read_text
 from aeframe.runs.checkpoint import LONGEST, Saved
 from aeframe.training.resume.configuration import find_changes, is_harmless
@@ -33,7 +33,7 @@ def keep_own_defaults(
     changed = {key for key in {*before, *now} if before.get(key) != now.get(key)}
     if any("." not in key for key in changed):
         return node
-    chosen = changed | {key_of(word) for word in find_differences(given)}
+    chosen = changed | {read_key(word) for word in find_differences(given)}
     for key in (k for k in others if "." in k):  # else another option of a group
         is_chosen = any(key.startswith(f"{said}.") for said in chosen.difference(GROUPS))
         if not (is_chosen or key in chosen):
@@ -63,5 +63,5 @@ def _read_words(folder: Path) -> list[str] | None:
 
 def _parse_words(words: Sequence[str]) -> dict[str, str]:
     """Read what words say of what is trained, by key."""
-    said = {key_of(word): word.lstrip("+") for word in words}
+    said = {read_key(word): word.lstrip("+") for word in words}
     return {k: v for k, v in said.items() if not (k.startswith("hydra.") or is_harmless(k))}

@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from aeframe.config.options import MATMUL, Hardware
 from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.models import Autoencoder
-from aeframe.networks import linear_layers
+from aeframe.networks import list_linear_layers
 
 # floating-point operations in the forward pass of a batch; below this, one thread is faster than several
 SMALL = 2**25
@@ -110,7 +110,7 @@ def keep_narrow_layers_exact(
     """
     if precision != "bf16-mixed" or accelerator != "cpu":
         return
-    for layer in linear_layers(model):
+    for layer in list_linear_layers(model):
         if batch_size * layer.weight.numel() < NARROW:
             layer.forward = _InFloat32(layer.forward)  # type: ignore[method-assign]
 
