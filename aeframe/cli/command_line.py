@@ -75,13 +75,13 @@ class Command:
         where = str(folder)
         # a folder named ~x would mean the home of user x
         where = f"./{where}" if where.startswith("~") else where
-        return self._with(f"hydra.run.dir={quote(where)}").keep_configuration()
+        return self._add_override(f"hydra.run.dir={quote(where)}").keep_configuration()
 
     def keep_configuration(self) -> Command:
         """Return the command that leaves the .hydra/ of a resumed run unchanged."""
-        return self._with("hydra.output_subdir=null")
+        return self._add_override("hydra.output_subdir=null")
 
-    def _with(self, word: str) -> Command:
+    def _add_override(self, word: str) -> Command:
         return replace(self, argv=[*self.argv, word], overrides=[*self.overrides, word])
 
     def compose(self) -> tuple[Any, Path | None, bool]:

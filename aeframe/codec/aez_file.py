@@ -84,7 +84,7 @@ def compress(
             raise _build_unlike_error(packed.findings[0], found.samples, names)
         own = [] if kept is None else [write_names(kept[here])]
         for section in (*own, *packed.sections):
-            writer.section(*section)
+            writer.write_section(*section)
             found.payload += len(section.payload) * (section.kind is Kind.CODED)
         found.samples += len(x)
         found.estimate += packed.bits / 8
@@ -92,7 +92,7 @@ def compress(
         found.parts.append(packed.psnr)
     if not found.samples:
         raise UserError("INPUT", "contains no samples")
-    writer.end()
+    writer.write_end()
     found.bytes = file.tell()
     return found
 
@@ -145,7 +145,7 @@ def inspect(file: Path) -> Contents:
     reader = Reader(file)
     found = Contents(reader.header, reader.size)
     with _translate_errors(file):
-        for part in group_sections(reader.sections()):
+        for part in group_sections(reader.read_sections()):
             found.add(part)
     return found
 
@@ -155,7 +155,7 @@ def list_names(file: Path, found: Contents) -> list[str] | None:
     if found.named != found.samples:
         return None
     with _translate_errors(file):
-        named = (part.names for part in group_sections(Reader(file).sections()))
+        named = (part.names for part in group_sections(Reader(file).read_sections()))
         return [name for section in named if section for name in read_names(section)]
 
 
@@ -168,7 +168,7 @@ def decompress(codec: Codec, file: Path) -> Iterator[Samples]:
         remedy = "Name the run that compressed it, with its codec.safetensors of that time."
         raise ModelMismatchError(file, what, remedy)
     with _translate_errors(file):
-        yield from unpack(codec, reader.sections())
+        yield from unpack(codec, reader.read_sections())
 
 
 def verify(codec: Codec, file: Path, against: Iterator[Samples] | None) -> tuple[int, np.ndarray]:

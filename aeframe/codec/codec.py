@@ -40,15 +40,15 @@ class Codec:
         """Check whether the code is a map, so that images may have any size."""
         return len(self.model.net.model.code_shape) > 1
 
-    def codes(self, x: Samples) -> Codes:
+    def encode(self, x: Samples) -> Codes:
         """Encode samples [N, *shape] to rounded codes in units of the step: int32 [N, m]."""
         return round_codes(self.model, x, self.step)
 
-    def samples(self, codes: Codes) -> Samples:
+    def decode(self, codes: Codes) -> Samples:
         """Decode such codes to samples [N, *shape], with the units and the type of the training data."""
         return restore_samples(self.model, codes, self.step)
 
-    def psnr(self, x: Samples, back: Samples) -> Decibels:
+    def compute_psnr(self, x: Samples, back: Samples) -> Decibels:
         """Compute the PSNR of each decoded sample in dB, [N]. back: the decoded samples."""
         return to_decibels(compute_errors(self.model, x, back))
 

@@ -72,8 +72,8 @@ class Packer:
         """
         if self.codec.any_size:
             return self._pack_photograph(x)
-        codes = self.codec.codes(x)
-        psnr = self.codec.psnr(x, self.codec.samples(codes))
+        codes = self.codec.encode(x)
+        psnr = self.codec.compute_psnr(x, self.codec.decode(codes))
         bits = count_bits(self.codec.tables, codes)
         findings = self.likeness.list_findings(psnr, bits)
         unlike = _find_places(findings)
@@ -148,7 +148,7 @@ def _merge(codec: Codec, section: Section, stored: Section | None) -> Samples:
     kept[places] = False
     samples[places] = apart
     if coded:
-        samples[kept] = codec.samples(codec.tables.decode(section.payload, coded))
+        samples[kept] = codec.decode(codec.tables.decode(section.payload, coded))
     elif section.payload:
         raise DamagedError("has bytes without samples")
     return samples

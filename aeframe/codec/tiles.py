@@ -27,15 +27,15 @@ class Span(NamedTuple):
     stop: int
     end: int
 
-    def whole(self, scale: int = 1) -> slice:
+    def slice_whole(self, scale: int = 1) -> slice:
         """Return the slice with the margin. scale: pixels for each position."""
         return slice(self.first * scale, self.end * scale)
 
-    def own(self, scale: int = 1) -> slice:
+    def slice_own(self, scale: int = 1) -> slice:
         """Return the slice without the margin."""
         return slice(self.start * scale, self.stop * scale)
 
-    def inner(self, scale: int = 1) -> slice:
+    def slice_inner(self, scale: int = 1) -> slice:
         """Return the slice without the margin, relative to the start of the margin."""
         return slice((self.start - self.first) * scale, (self.stop - self.first) * scale)
 
@@ -68,12 +68,14 @@ def encode_image(net: ConstrainedAutoencoder, image: np.ndarray) -> np.ndarray:
     size, device = decoder.positions(image.shape[1], image.shape[2]), net.normalization.scale.device
     code = np.empty((decoder.channels, *size), np.float32)
     for rows, columns in split_map(size, decoder.reach):
-        piece = image[None, :, rows.whole(decoder.patch), columns.whole(decoder.patch)]
+        piece = image[None, :, rows.slice_whole(decoder.patch), columns.slice_whole(decoder.patch)]
         x = net.normalization(torch.from_numpy(piece.copy()).to(device))
         found = net.encode(x).value.view(
             len(code), rows.end - rows.first, columns.end - columns.first
         )
-        code[:, rows.own(), columns.own()] = found[:, rows.inner(), columns.inner()].cpu()
+        code[:, rows.slice_own(), columns.slice_own()] = found[
+            :, rows.slice_inner(), columns.slice_inner()
+        ].cpu()
     return code
 
 
@@ -94,11 +96,15 @@ def decode_image(
     dtype = stored(torch.zeros(1)).numpy().dtype
     image = np.empty((net.model.shape[0], height, width), dtype)
     for rows, columns in split_map((code.shape[1], code.shape[2]), decoder.reach):
-        piece = torch.from_numpy(code[None, :, rows.whole(), columns.whole()].copy()).to(device)
+        piece = torch.from_numpy(
+            code[None, :, rows.slice_whole(), columns.slice_whole()].copy()
+        ).to(device)
         parameters = decoder.sized(piece, piece.shape[2] * patch, piece.shape[3] * patch)
         raw = net.normalization.inverse(net.model.likelihood.mean(parameters))
         found = stored(raw)[0].cpu().numpy()
-        place = image[:, rows.own(patch), columns.own(patch)]  # the last patch may be cut off
-        found = found[:, rows.inner(patch), columns.inner(patch)]
+        place = image[
+            :, rows.slice_own(patch), columns.slice_own(patch)
+        ]  # the last patch may be cut off
+        found = found[:, rows.slice_inner(patch), columns.slice_inner(patch)]
         place[:] = found[:, : place.shape[1], : place.shape[2]]
     return image

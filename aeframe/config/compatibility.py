@@ -66,7 +66,7 @@ class Choices:
                 found.setdefault(word, []).append(name)
         return found
 
-    def words_of(self, part: Constraint | type[Constraint]) -> Set[Word]:
+    def list_words(self, part: Constraint | type[Constraint]) -> Set[Word]:
         """Return what a constraint gives, and what it needs in this network."""
         deep = "derivatives of hidden layers" in part.needs and "hidden layers" in self.given
         return part.gives | part.needs | ({"derivatives"} if deep else set())
@@ -76,26 +76,26 @@ class Choices:
         """Yield the constraints that suit the model's code, with their words."""
         for name, part in self.constraints.items():
             if not self.are_clashing(DRAWN, part.needs):
-                yield name, self.words_of(part)
+                yield name, self.list_words(part)
 
     def are_clashing(self, clash: Clash, words: Set[Word]) -> bool:
         """Check whether a part with these words clashes with another."""
         return not (words.isdisjoint(clash.words) or self.given.keys().isdisjoint(clash.others))
 
-    def clashes(self, clash: Clash, name: str, words: Set[Word]) -> Iterator[Problem]:
+    def find_clashes(self, clash: Clash, name: str, words: Set[Word]) -> Iterator[Problem]:
         """Yield the message for each part that the named one, with these words, clashes with."""
         if not self.are_clashing(clash, words):
             return
         word = next(word for word in clash.others if word in self.given)
         for giver in self.given[word] or [""]:
-            yield self.problem(clash.where, clash.what, clash.remedy, name, words, giver)
+            yield self.build_problem(clash.where, clash.what, clash.remedy, name, words, giver)
 
-    def lacks(self, lack: Lack, name: str, words: Set[Word]) -> Iterator[Problem]:
+    def find_lacks(self, lack: Lack, name: str, words: Set[Word]) -> Iterator[Problem]:
         """Yield the message if no part gives what the named one needs."""
         if lack.word in words and lack.word not in self.given:
-            yield self.problem("{written}", lack.what, lack.remedy, name, words)
+            yield self.build_problem("{written}", lack.what, lack.remedy, name, words)
 
-    def problem(
+    def build_problem(
         self, where: str, what: str, remedy: str, name: str, words: Set[Word], giver: str = ""
     ) -> Problem:
         """Fill in a message."""
@@ -131,7 +131,7 @@ def list_pair_notes(choices: Choices) -> list[Problem]:
 def _find_redundant(c: Choices) -> Iterator[Problem]:
     for name, part in c.constraints.items():
         for note in NOTES:
-            yield from list(c.clashes(note, name, part.gives))[:1]
+            yield from list(c.find_clashes(note, name, part.gives))[:1]
         if "bounded means" in part.gives and "weight decay" not in c.given:
             what = (
                 "it bounds only the mean of each unit: small changes around rho can carry everything to a "
@@ -147,19 +147,19 @@ def _find_redundant(c: Choices) -> Iterator[Problem]:
 def _check_model(c: Choices) -> Iterator[Problem]:
     words = c.model.needs_with(c.options)
     for lack in MODEL_LACKS:
-        yield from c.lacks(lack, c.variant, words)
+        yield from c.find_lacks(lack, c.variant, words)
     for clash in MODEL_CLASHES:
-        yield from c.clashes(clash, c.variant, words)
+        yield from c.find_clashes(clash, c.variant, words)
 
 
 def _check_constraints(c: Choices) -> Iterator[Problem]:
     for name, part in c.constraints.items():
-        yield from c.clashes(DRAWN, name, part.needs | part.gives)
+        yield from c.find_clashes(DRAWN, name, part.needs | part.gives)
     for name, words in c.suited:
         for lack in LACKS:
-            yield from c.lacks(lack, name, words)
+            yield from c.find_lacks(lack, name, words)
         for clash in CLASHES:
-            yield from c.clashes(clash, name, words)
+            yield from c.find_clashes(clash, name, words)
 
 
 def _check_activations(c: Choices) -> Iterator[Problem]:

@@ -37,7 +37,7 @@ class UntilOptions:
         sign, limit = ("<=", self.at_most) if self.at_least is None else (">=", self.at_least)
         return f"{self.metric} {sign} {limit:g}" if limit is not None else ""
 
-    def reached_by(self, value: float) -> bool:
+    def is_reached_by(self, value: float) -> bool:
         """Check whether this value of the metric is good enough."""
         low = self.at_most is None or value <= self.at_most
         high = self.at_least is None or value >= self.at_least

@@ -138,7 +138,7 @@ def _check_bounds(value: Any, bounds: list[Bound]) -> tuple[str, str] | None:
     values = parse_schedule(value).extremes if isinstance(value, Mapping) else (value,)
     for bound in bounds:
         for number in values:
-            if (what := bound.problem(number)) is not None:
+            if (what := bound.find_problem(number)) is not None:
                 return what, ""
     return None
 

@@ -38,14 +38,14 @@ class _Homeostatic(Constraint):
 
     def attach(self, model: Autoencoder, data: Data) -> None:
         pre = model.encode(data.batch).pre
-        self.register_buffer("theta", self.initial(pre))
+        self.register_buffer("theta", self.find_thresholds(pre))
         self.register_buffer("spread", pre.std())
 
-    def initial(self, pre: Tensor) -> Tensor:
+    def find_thresholds(self, pre: Tensor) -> Tensor:
         """Return the first thresholds, [m], from the data's pre-activations [N, m]."""
         raise NotImplementedError
 
-    def activity(self, code: Code) -> Tensor:
+    def measure_activity(self, code: Code) -> Tensor:
         """Return the mean activity of each unit over the batch, [m]."""
         raise NotImplementedError
 
@@ -55,7 +55,7 @@ class _Homeostatic(Constraint):
 
     def observe(self, output: Output, clock: Clock) -> None:
         if self.rate is not None and self.adapt:
-            excess = average_over_ranks(self.activity(output.code)) - self.rate
+            excess = average_over_ranks(self.measure_activity(output.code)) - self.rate
             self.theta += self.adapt * self.spread * excess
 
 
@@ -83,12 +83,12 @@ class Threshold(_Homeostatic):
     def active_units(self, latent_dim: int) -> float | None:
         return self.rate * latent_dim if self.rate and self.adapt else None
 
-    def initial(self, pre: Tensor) -> Tensor:
+    def find_thresholds(self, pre: Tensor) -> Tensor:
         if self.rate is None:
             return torch.full_like(pre[0], float(self.given or 0.0))
         return find_rate_threshold(pre, self.rate)
 
-    def activity(self, code: Code) -> Tensor:
+    def measure_activity(self, code: Code) -> Tensor:
         return code.active.float().mean(0)
 
     def constrain(self, code: Code, clock: Clock) -> Code:
@@ -114,7 +114,7 @@ class Sigmoid(_Homeostatic):
         self.gain, self.mean = gain, rate
 
     @torch.no_grad()
-    def initial(self, pre: Tensor) -> Tensor:
+    def find_thresholds(self, pre: Tensor) -> Tensor:
         reach = abs(math.log(1 / self.mean - 1)) / self.gain
         low, high = pre.amin(0) - reach, pre.amax(0) + reach
         for _ in range(40):  # bisection: the mean falls as the centre rises
@@ -123,7 +123,7 @@ class Sigmoid(_Homeostatic):
             low, high = torch.where(above, middle, low), torch.where(above, high, middle)
         return (low + high) / 2
 
-    def activity(self, code: Code) -> Tensor:
+    def measure_activity(self, code: Code) -> Tensor:
         return code.value.mean(0)
 
     def constrain(self, code: Code, clock: Clock) -> Code:

@@ -39,7 +39,7 @@ class ConstrainedAutoencoder(nn.Module):
         super().__init__()
         self.model, self.normalization = model, normalization
         self.constraints = nn.ModuleDict(dict(constraints))
-        self._having = {hook: self._with(hook) for hook in HOOKS}
+        self._having = {hook: self._list_having(hook) for hook in HOOKS}
         self.clock = Clock()
         self.schedules = {f"model.{k}": v for k, v in find_schedules(model).items()}
         for name, part in constraints.items():
@@ -51,27 +51,27 @@ class ConstrainedAutoencoder(nn.Module):
         """List the constraints with their names, in order."""
         return list(self.constraints.items())  # type: ignore[arg-type]
 
-    def _with(self, hook: str) -> list[tuple[str, Constraint]]:
+    def _list_having(self, hook: str) -> list[tuple[str, Constraint]]:
         default = getattr(Constraint, hook)
         return [part for part in self.parts if getattr(type(part[1]), hook) is not default]
 
-    def having(self, hook: str) -> list[tuple[str, Constraint]]:
+    def list_having(self, hook: str) -> list[tuple[str, Constraint]]:
         """List the constraints that override this hook, with their names, in order."""
         return self._having[hook]
 
-    def has(self, word: Word) -> bool:
+    def gives(self, word: Word) -> bool:
         """Check whether a constraint gives this word (see `aeframe.core.part`)."""
         return any(word in part.gives for _, part in self.parts)
 
     @property
     def has_corruption(self) -> bool:
         """Check whether training corrupts the input."""
-        return self.has("corrupted input")
+        return self.gives("corrupted input")
 
     @property
     def is_sparse(self) -> bool:
         """Check whether a constraint makes few units active at once."""
-        return self.has("sparsity")
+        return self.gives("sparsity")
 
     @property
     def is_stochastic(self) -> bool:
@@ -115,7 +115,7 @@ class ConstrainedAutoencoder(nn.Module):
     def encode(self, x: Tensor, noise: Noise | None = None) -> Code:
         """Return the constrained code of normalised x. It is drawn from the posterior only with `noise`."""
         code = self.model.encode(x, noise)
-        for _, part in self.having("constrain"):
+        for _, part in self.list_having("constrain"):
             code = part.constrain(code, self.clock)
         if code.stored is None and code.kept is None:
             return code._replace(stored=code.value)  # computed once for all readers
@@ -135,13 +135,13 @@ class ConstrainedAutoencoder(nn.Module):
         if as_trained:
             corrupted, mask, weight = self.corrupt(x, noise)
         draws = as_trained and self.is_stochastic
-        code = self.encode(corrupted, noise.stream("code") if draws else None)
+        code = self.encode(corrupted, noise.derive_stream("code") if draws else None)
         if self.training:
-            for name, part in self.having("perturb"):
-                code = part.perturb(code, noise.stream(f"{name}.code"), self.clock)
+            for name, part in self.list_having("perturb"):
+                code = part.perturb(code, noise.derive_stream(f"{name}.code"), self.clock)
         parameters = self.model.decode_code(code)
         terms = self.model.terms(x, code, parameters, weight, self.clock)
-        terms |= self._penalties(x, corrupted, code, parameters, noise)
+        terms |= self._compute_penalties(x, corrupted, code, parameters, noise)
         return Output(x, corrupted, mask, code, parameters, self.model.likelihood.mean, terms)
 
     def corrupt(self, x: Tensor, noise: Noise) -> tuple[Tensor, Tensor | None, Tensor | None]:
@@ -149,8 +149,8 @@ class ConstrainedAutoencoder(nn.Module):
         their weights in the reconstruction.
         """
         corrupted, mask, weight = x, None, None
-        for name, part in self.having("corrupt"):
-            change = part.corrupt(corrupted, noise.stream(name), self.clock)
+        for name, part in self.list_having("corrupt"):
+            change = part.corrupt(corrupted, noise.derive_stream(name), self.clock)
             if change is None:
                 continue
             corrupted = change.x
@@ -160,7 +160,7 @@ class ConstrainedAutoencoder(nn.Module):
                 weight = emphasis if weight is None else torch.maximum(weight, emphasis)
         return corrupted, mask, weight
 
-    def _penalties(
+    def _compute_penalties(
         self,
         x: Tensor,
         corrupted: Tensor,
@@ -169,7 +169,7 @@ class ConstrainedAutoencoder(nn.Module):
         noise: Noise,
     ) -> dict[str, Term]:
         terms = {}
-        for name, part in self.having("penalty"):
+        for name, part in self.list_having("penalty"):
             seen = Pass(
                 x=x,
                 corrupted=corrupted,
@@ -177,7 +177,7 @@ class ConstrainedAutoencoder(nn.Module):
                 parameters=parameters,
                 model=self.model,
                 encode=self.encode,
-                noise=noise.stream(f"{name}.penalty"),
+                noise=noise.derive_stream(f"{name}.penalty"),
                 clock=self.clock,
             )
             penalty = part.penalty(seen)
@@ -191,14 +191,14 @@ class ConstrainedAutoencoder(nn.Module):
 
     def observe(self, output: Output) -> None:
         """Let the constraints update their statistics after a training step."""
-        if parts := self.having("observe"):
+        if parts := self.list_having("observe"):
             with torch.no_grad():
                 for _, part in parts:
                     part.observe(output, self.clock)
 
     def restart(self, units: Tensor, live: Tensor) -> None:
         """Tell the constraints which units are re-initialised."""
-        for _, part in self.having("restart"):
+        for _, part in self.list_having("restart"):
             part.restart(units, live)
 
     def get_extra_state(self) -> Tensor:

@@ -220,15 +220,15 @@ class Contractive(Penalty):
     def penalty(self, seen: Pass) -> Tensor:
         exact = self.method == "exact" or (self.method == "auto" and is_single_layer(seen.model))
         with torch.enable_grad():  # also in validation: the penalty is itself a derivative
-            return self._exact(seen) if exact else self._hutchinson(seen)
+            return self._compute_exact(seen) if exact else self._estimate(seen)
 
-    def _exact(self, seen: Pass) -> Tensor:
+    def _compute_exact(self, seen: Pass) -> Tensor:
         code = seen.code if seen.code.pre.requires_grad else seen.encode(seen.corrupted)
         (slope,) = torch.autograd.grad(code.value.sum(), code.pre, create_graph=True)
         weight = seen.model.writes_code.weight
         return (widen(slope).square() * weight.square().sum(1)).sum(1).mean()
 
-    def _hutchinson(self, seen: Pass) -> Tensor:
+    def _estimate(self, seen: Pass) -> Tensor:
         x = seen.corrupted.detach().requires_grad_()
         value = seen.encode(x).value
         total = value.new_zeros(())

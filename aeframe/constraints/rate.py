@@ -53,7 +53,7 @@ class Rate(Penalty):
         self.log_scale = nn.Parameter(torch.zeros(self.units))
         if len(model.code_shape) > 1:  # a map begins as coefficients of the data
             with torch.no_grad():
-                steps = self._by_unit(model.encode(data.batch).value / self.step)
+                steps = self._group_by_unit(model.encode(data.batch).value / self.step)
                 variance = steps.var((0, 2), correction=0) + 1 / 12  # that of the noise
                 self.mean.copy_(steps.mean((0, 2)) / QUICK)
                 self.log_scale.copy_((variance * 3).sqrt().div(math.pi).log() / QUICK)
@@ -72,17 +72,17 @@ class Rate(Penalty):
         return code.with_value(value + self.step * uniform.to(value.dtype), floor=code.floor)
 
     def penalty(self, seen: Pass) -> Tensor:
-        return self.nats(seen.code.value / self.step).sum(1).mean()
+        return self.compute_nats(seen.code.value / self.step).sum(1).mean()
 
-    def nats(self, steps: Tensor) -> Tensor:
+    def compute_nats(self, steps: Tensor) -> Tensor:
         """Compute -log of the probability within half a step of each number, [B, m], given in steps."""
         inverse = torch.exp(-clamp_with_gradient(QUICK * self.log_scale, -10.0, 10.0))[:, None]
-        centred = self._by_unit(steps) - QUICK * self.mean[:, None]
+        centred = self._group_by_unit(steps) - QUICK * self.mean[:, None]
         upper, lower = (centred + 0.5) * inverse, (centred - 0.5) * inverse
         # sigmoid(upper) - sigmoid(lower), without a difference of numbers near 1
         width = torch.log(-torch.expm1(-inverse))
         return -(F.logsigmoid(upper) + F.logsigmoid(-lower) + width).flatten(1)
 
-    def _by_unit(self, code: Tensor) -> Tensor:
+    def _group_by_unit(self, code: Tensor) -> Tensor:
         """Group numbers [B, m] by the unit whose distribution they share, [B, units, positions]."""
         return code.view(len(code), self.units, -1)

@@ -115,13 +115,13 @@ class Resampling(_Revival):
         super().observe(output, clock)
         self._last = output.x, output.parameters.detach()
 
-    def _times(self, epoch: float) -> int:
+    def _count_times(self, epoch: float) -> int:
         return math.floor(epoch / self.every - self.phase)
 
     @torch.no_grad()
     def after_step(self, step: Step) -> None:
         epoch, before = step.clock.epoch, step.clock.epoch * (1 - 1 / max(step.clock.step, 1))
-        if self._times(epoch) == self._times(before) or self._last is None:
+        if self._count_times(epoch) == self._count_times(before) or self._last is None:
             return
         x, parameters = self._last
         missed = x - step.model.likelihood.mean(parameters)[: len(x)]

@@ -66,12 +66,12 @@ class TopK(_Selection):
         )  # not changed by another constraint
         reads_active = self.reads_active and not torch.compiler.is_exporting()
         if reads_active and features is not None:  # exported programs lack this operation
-            return code.with_active(self._active(code, features, k))
+            return code.with_active(self._select(code, features, k))
         top = code.value.topk(k, dim=1, sorted=False)
         kept = Active(top.indices, top.values).spread(code.value)
         return code.with_value(kept, floor=code.floor)
 
-    def _active(self, code: Code, features: Tensor, k: int) -> Active:
+    def _select(self, code: Code, features: Tensor, k: int) -> Active:
         units = code.pre.detach().topk(k, dim=1, sorted=False).indices
         values = write_active(self._writes_code[0], features, code.pre, units)
         return Active(units, values.relu() if code.rectified else values)
@@ -91,7 +91,7 @@ class _Calibrated(_Selection):
         self.register_buffer("average", torch.zeros(shape, dtype=torch.float64))
         self.register_buffer("weight", torch.zeros(shape, dtype=torch.float64))
 
-    def threshold(self) -> Tensor:
+    def get_threshold(self) -> Tensor:
         """Return the value from which a unit stays outside training; infinity for a unit that training
         never kept.
         """
@@ -134,7 +134,7 @@ class BatchTopK(_Calibrated):
     def constrain(self, code: Code, clock: Clock) -> Code:
         value = code.value
         if not self.training:
-            return code.with_value(value * (value >= self.threshold()), floor=code.floor)
+            return code.with_value(value * (value >= self.get_threshold()), floor=code.floor)
         everyone = gather_rows(value)
         kept = everyone.flatten().topk(round(self.k(clock) * len(everyone)), sorted=False).indices
         mask = torch.zeros_like(everyone, dtype=torch.bool)
@@ -181,7 +181,7 @@ class WinnerTakeAll(_Calibrated):
     def constrain(self, code: Code, clock: Clock) -> Code:
         value = code.value.relu()
         if not self.training:
-            kept = value >= self.threshold() if self.inference == "threshold" else value > 0
+            kept = value >= self.get_threshold() if self.inference == "threshold" else value > 0
             return code.with_value(value * kept, floor=code.floor)
         everyone = gather_rows(value)
         winners = everyone.topk(max(1, int(self.rate * len(everyone))), dim=0, sorted=False).indices

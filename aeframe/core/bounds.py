@@ -17,35 +17,35 @@ class Bound(ABC):
         return f"{self.limit}" if isinstance(self.limit, int) else f"{self.limit:g}"
 
     @abstractmethod
-    def problem(self, value: float) -> str | None:
+    def find_problem(self, value: float) -> str | None:
         """Describe the violation of the limit, or return None for an allowed value."""
 
 
 class AtLeast(Bound):
     """value >= limit"""
 
-    def problem(self, value: float) -> str | None:
+    def find_problem(self, value: float) -> str | None:
         return None if value >= self.limit else f"must be at least {self}"
 
 
 class Above(Bound):
     """value > limit"""
 
-    def problem(self, value: float) -> str | None:
+    def find_problem(self, value: float) -> str | None:
         return None if value > self.limit else f"must be above {self}"
 
 
 class AtMost(Bound):
     """value <= limit"""
 
-    def problem(self, value: float) -> str | None:
+    def find_problem(self, value: float) -> str | None:
         return None if value <= self.limit else f"must be at most {self}"
 
 
 class Below(Bound):
     """value < limit"""
 
-    def problem(self, value: float) -> str | None:
+    def find_problem(self, value: float) -> str | None:
         return None if value < self.limit else f"must be below {self}"
 
 

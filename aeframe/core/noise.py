@@ -33,7 +33,7 @@ class Noise:
         self.key, self.rank, self.world, self.rows = key, rank, world, rows
         self._generator: torch.Generator | None = None
 
-    def stream(self, name: str) -> Noise:
+    def derive_stream(self, name: str) -> Noise:
         """Return an independent stream: draws from one do not change another."""
         return Noise(*self.key, name, rank=self.rank, world=self.world, rows=self.rows)
 
@@ -54,13 +54,13 @@ class Noise:
         drawn = draw(
             everyone,
             *rest,
-            generator=self.generator(device),
+            generator=self.make_generator(device),
             device=device,
             dtype=torch.float32,
         )
         return drawn[self.rank :: self.world]
 
-    def generator(self, device: torch.device | str) -> torch.Generator:
+    def make_generator(self, device: torch.device | str) -> torch.Generator:
         """Return the generator of this stream."""
         if self._generator is None:
             self._generator = torch.Generator(device).manual_seed(mix_seed(*self.key))

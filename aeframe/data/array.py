@@ -70,13 +70,13 @@ class Array(Source):
 
     def shape(self) -> Shape | None:
         try:
-            return None if self.path is None else self._described("path", self.path).sample
+            return None if self.path is None else self._describe("path", self.path).sample
         except UserError:
             return None
 
     def description(self) -> str:
         assert self.path is not None, "see problems()"
-        header, layout, _ = self._described("path", self.path)
+        header, layout, _ = self._describe("path", self.path)
         return f"Array of {describe_layout(layout, header.shape)}"
 
     def problems(self) -> list[Problem]:
@@ -87,7 +87,7 @@ class Array(Source):
         for option, path in (("path", self.path), ("test_path", self.test_path)):
             try:
                 if path is not None:
-                    described.append(self._described(option, path))
+                    described.append(self._describe(option, path))
             except UserError as error:
                 found.extend(error.problems)
         kinds = [_describe_kind(one) for one in described]
@@ -99,8 +99,8 @@ class Array(Source):
 
     def load(self) -> Raw:
         assert self.path is not None, "see problems()"
-        raw = self._raw("path", self.path)
-        test = None if self.test_path is None else self._raw("test_path", self.test_path)
+        raw = self._read("path", self.path)
+        test = None if self.test_path is None else self._read("test_path", self.test_path)
         if raw.low is None or raw.high is None:
             return replace(raw, test=test)
         known = (raw.low, raw.high)
@@ -110,18 +110,18 @@ class Array(Source):
             require_within(test, known, "the range of the training data")
         return replace(raw, test=test)
 
-    def as_given(self, x: np.ndarray) -> np.ndarray:
+    def restore_layout(self, x: np.ndarray) -> np.ndarray:
         """Convert samples [n, *sample] to the layout of the file."""
         assert self.path is not None, "see problems()"
-        one = self._described("path", self.path)
+        one = self._describe("path", self.path)
         if one.is_channels_last:
             return np.moveaxis(x, 1, -1)
         return x.reshape(-1, *one.header.shape[1:])
 
-    def _raw(self, option: str, path: str) -> Raw:
+    def _read(self, option: str, path: str) -> Raw:
         where, file = _name_option(option, path), Path(os.path.expanduser(path))
-        one = self._described(option, path)
-        with _translate_errors(where), self._opened(file, where) as (stream, _):
+        one = self._describe(option, path)
+        with _translate_errors(where), self._open(file, where) as (stream, _):
             if file.suffix.lower() == ".npy" and _can_be_mapped(one):
                 array, mapping = _map_samples(stream, one)
             else:
@@ -136,7 +136,7 @@ class Array(Source):
             raw = replace(raw, low=self.range[0], high=self.range[1], assumed=False)
         return raw
 
-    def _described(self, option: str, path: str) -> Described:
+    def _describe(self, option: str, path: str) -> Described:
         """Read the header of the file, and resolve the layout."""
         where, file = _name_option(option, path), Path(os.path.expanduser(path))
         if not os.path.isfile(file):
@@ -144,7 +144,7 @@ class Array(Source):
             if is_folder and option == "path":
                 remedy += f", or dataset=image_folder dataset.root={path}"
             raise UserError(where, "is a folder" if is_folder else "no such file", f"{remedy}.")
-        with _translate_errors(where), self._opened(file, where) as (stream, size):
+        with _translate_errors(where), self._open(file, where) as (stream, size):
             header = read_header(stream)
         if header.dtype.kind not in "biuf":
             remedy = "Save it with a dtype of integers or floats."
@@ -166,7 +166,7 @@ class Array(Source):
         return Described(header, layout, get_sample_shape(layout, header.shape))
 
     @contextlib.contextmanager
-    def _opened(self, file: Path, where: str) -> Iterator[Opened]:
+    def _open(self, file: Path, where: str) -> Iterator[Opened]:
         """Open the stream of the header and the numbers, and tell its size in bytes."""
         require_regular(file)
         if file.suffix.lower() == ".npy":
@@ -243,7 +243,7 @@ def _get_type_range(dtype: np.dtype[Any]) -> tuple[float | None, float | None]:
 
 def _refuse_other_bits(raw: Raw) -> None:
     """Raise UserError for booleans that are not 0 or 1, which NumPy does not check."""
-    if any(int(chunk.max()) > 1 for _, chunk in raw.chunks()):
+    if any(int(chunk.max()) > 1 for _, chunk in raw.read_chunks()):
         what = "is of type bool, but has bytes other than 0 and 1"
         raise UserError(raw.origin, what, "Save them as numpy.uint8.")
 

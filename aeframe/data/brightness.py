@@ -31,11 +31,11 @@ class Levels(NamedTuple):
     clips: bool = False
 
     @classmethod
-    def said(cls, given: Range | None) -> Levels:
+    def choose(cls, given: Range | None) -> Levels:
         """Return the levels of dataset.range for all files, or without it the defaults of each type."""
         return cls() if given is None else cls(given, given, given)
 
-    def of(self, image: Image.Image, encoding: str | None) -> Range:
+    def get_range(self, image: Image.Image, encoding: str | None) -> Range:
         """Return the levels of one image. encoding: format of its file."""
         if not is_deep(image):
             return self.eight
@@ -101,7 +101,7 @@ def _stretch(image: Image.Image, given: Range) -> Image.Image:
 
 def _scale(image: Image.Image, levels: Levels, encoding: str | None) -> EightBitImage:
     """Scale a gray image of integers or floats to bytes."""
-    values, given = _read_values(image), levels.of(image, encoding)
+    values, given = _read_values(image), levels.get_range(image, encoding)
     ends = float(values.min()), float(values.max())
     is_cut = levels.clips and needs_measure(image, encoding)
     if not is_cut:
@@ -165,7 +165,7 @@ def find_narrow_range(raw: Raw, file: Path) -> tuple[Range, Range] | None:
     Both ranges are in units of the files. file: one of them.
     """
     low, high = 255, 0
-    for _, chunk in raw.chunks():
+    for _, chunk in raw.read_chunks():
         ends = chunk.aminmax()
         low, high = min(low, int(ends.min)), max(high, int(ends.max))
         if high - low >= 256 / 8:

@@ -76,17 +76,17 @@ class Downloaded(Builtin):
             return [Problem("dataset.root", "is empty", "Write dataset.root=FOLDER.")]
         if os.path.isfile(self.root):
             return [Problem(f"dataset.root={self.root}", "is a file, not a folder")]
-        if not self._lies_in(self.root) and (above := self._above()) is not None:
+        if not self._lies_in(self.root) and (above := self._find_above()) is not None:
             what = f"is a folder inside of {type(self).__name__}, whose root is {above}"
             return [Problem(f"dataset.root={self.root}", what, f"Write dataset.root={above}.")]
         if not self.download and not os.path.isdir(self.root):
-            return [Problem(f"dataset.root={self.root}", "no such folder", self._remedy())]
+            return [Problem(f"dataset.root={self.root}", "no such folder", self._choose_remedy())]
         return []
 
     def _lies_in(self, folder: Path) -> bool:
         return os.path.exists(folder / self.stored_as)
 
-    def _above(self) -> Path | None:
+    def _find_above(self) -> Path | None:
         """Find the right root among the folders above the given one."""
         return next((p for p in self.root.parents[:3] if self._lies_in(p)), None)
 
@@ -102,9 +102,9 @@ class Downloaded(Builtin):
         except Exception as error:  # torchvision raises many kinds, all for failed downloads
             name = type(self).__name__
             what = f"{name} was not found and could not be downloaded ({_summarize_failure(error)})"
-            raise UserError(f"dataset.root={self.root}", what, self._remedy()) from error
+            raise UserError(f"dataset.root={self.root}", what, self._choose_remedy()) from error
 
-    def _remedy(self) -> str:
+    def _choose_remedy(self) -> str:
         name = type(self).__name__
         return f"Write dataset.root=FOLDER with {name} in torchvision's layout."
 

@@ -40,8 +40,8 @@ class Resident:
         return len(self.sampler)
 
     def __iter__(self) -> Iterator[Batch]:
-        for rows, total in self.sampler.shares_of(self.samples.index):
-            yield self.samples.batch(rows, total)
+        for rows, total in self.sampler.list_shares(self.samples.index):
+            yield self.samples.make_batch(rows, total)
 
 
 class DataModule:
@@ -91,7 +91,7 @@ class DataModule:
             return
         raw = self.source.load()
         if self.is_resident(raw.nbytes):
-            raw = raw.in_memory()
+            raw = raw.copy_to_memory()
         self.splits = self._split(raw)
         fitted = fit(self.kind, self.splits["train"], support)
         self.normalization, self.reason = fitted.normalization, fitted.reason
@@ -128,7 +128,7 @@ class DataModule:
             digest = 0
             for split, samples in self.splits.items():
                 digest = zlib.crc32(f"{split} {len(samples)}".encode(), digest)
-                some = self._spread(
+                some = self._select_spread(
                     split, max(64, DIGESTED // samples.raw.data[0].nbytes)
                 ).contiguous()
                 digest = zlib.crc32(some.reshape(-1).view(torch.uint8).numpy().data, digest)
@@ -173,7 +173,7 @@ class DataModule:
         model, which also sets device and precision.
         """
         normalize = normalization or self.normalization
-        return normalize(self._spread(split, n).to(normalize.scale.device))
+        return normalize(self._select_spread(split, n).to(normalize.scale.device))
 
     def some(
         self, split: str, n: int, normalization: Normalization, most: int, rank: int, world: int
@@ -183,24 +183,24 @@ class DataModule:
         normalization: of a model. most: as in `loader`.
         """
         samples = self.splits[split]
-        for rows in samples.evenly(n)[rank::world].split(self.together(most)):
+        for rows in samples.spread_evenly(n)[rank::world].split(self.count_together(most)):
             yield normalization(samples[Share(rows, len(rows))].x.to(normalization.scale.device))
         samples.raw.release()
 
-    def labels(self, split: str, n: int) -> Tensor | None:
+    def peek_labels(self, split: str, n: int) -> Tensor | None:
         """Return the labels of the samples of `peek`, int64 [<= n], or None without labels."""
         samples = self.splits[split]
         known = samples.raw.labels
-        return None if known is None else known[samples.index[samples.evenly(n)].long()]
+        return None if known is None else known[samples.index[samples.spread_evenly(n)].long()]
 
-    def _spread(self, split: str, n: int) -> Tensor:
+    def _select_spread(self, split: str, n: int) -> Tensor:
         samples = self.splits[split]
-        rows = samples.evenly(n)
+        rows = samples.spread_evenly(n)
         chosen = samples[Share(rows, len(rows))].x
         samples.raw.release()
         return chosen
 
-    def loader(
+    def make_loader(
         self,
         split: str,
         *,
@@ -217,13 +217,13 @@ class DataModule:
         """
         if (uneven := find_uneven_batch(self.batch_size, world)) is not None:
             raise UserError(*uneven)
-        samples = self._placed(split, device)
+        samples = self._place(split, device)
         if len(samples) < world:
             what = f"the {split} split has {len(samples)} samples for {world} processes"
             raise UserError("hardware.devices", what, "Write a larger dataset.val_fraction.")
         batches = EpochBatches(
             len(samples),
-            self.together(most),
+            self.count_together(most),
             seed=self.seed,
             training=training,
             shuffle=training and self.shuffle,
@@ -231,7 +231,7 @@ class DataModule:
             world=world,
             device=samples.index.device,
         )
-        workers = self._workers(samples, device)
+        workers = self._count_workers(samples, device)
         if workers == 0:
             return Resident(samples, batches)
         return DataLoader(
@@ -245,11 +245,11 @@ class DataModule:
             generator=torch.Generator().manual_seed(mix_seed(self.seed, split, rank)),
         )
 
-    def together(self, most: int) -> int:
+    def count_together(self, most: int) -> int:
         """Count the rows of several batches joined into one of at most `most` rows, or of one batch."""
         return self.batch_size * max(1, most // self.batch_size)
 
-    def _placed(self, split: str, device: torch.device | None) -> Samples:
+    def _place(self, split: str, device: torch.device | None) -> Samples:
         """Return the split, moved to the GPU that trains on it if it fits there."""
         samples = self.splits[split]
         if device is None or device.type != "cuda" or not self.is_resident(samples.raw.nbytes):
@@ -259,10 +259,10 @@ class DataModule:
             free, _ = torch.cuda.mem_get_info(device)
             if samples.raw.nbytes > free / 2:
                 return samples
-            self._moved[key] = samples.raw.on(device)
+            self._moved[key] = samples.raw.copy_to(device)
         return Samples(self._moved[key], samples.index.to(device))
 
-    def _workers(self, samples: Samples, device: torch.device | None) -> int:
+    def _count_workers(self, samples: Samples, device: torch.device | None) -> int:
         """Count the processes that load batches: none for data in memory that is used there."""
         if samples.index.is_cuda:
             return 0

@@ -21,7 +21,7 @@ def measure_extent(chunk: Tensor, raw: Raw) -> tuple[float, float]:
     """
     low, high = (chunk.double() if chunk.dtype in UNSIGNED else chunk).aminmax()
     if not bool(torch.isfinite(torch.stack((low, high)).float()).all()):  # NaN appears in both
-        what, remedy, _ = describe_non_finite(raw.chunks())
+        what, remedy, _ = describe_non_finite(raw.read_chunks())
         raise UserError(raw.origin, what, remedy)
     return float(low), float(high)
 

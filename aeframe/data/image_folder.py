@@ -110,7 +110,7 @@ class Folder(Source):
     def load(self) -> Raw:
         assert self.root is not None, "see problems()"
         said = None if self.range is None else (self.range[0], self.range[1])
-        levels = Levels.said(said)
+        levels = Levels.choose(said)
         raw = self._load(self.root, "root", levels)
         if self.test_root is None:
             return raw
@@ -122,7 +122,7 @@ class Folder(Source):
         folder = Path(os.path.expanduser(root))
         files, classes = find_images(folder, f"dataset.{option}={root}")
         note_deeper_images(folder, f"dataset.{option}={root}")
-        (pixels, mapping), kept, measured = self._images(folder, files, levels)
+        (pixels, mapping), kept, measured = self._read_images(folder, files, levels)
         if not kept.all():
             bad = [file.relative_to(folder) for file in compress(files, ~kept)]
             note(describe_skipped(bad, root, SKIP))
@@ -144,21 +144,21 @@ class Folder(Source):
             note_levels(f"dataset.{option}={root}", raw, files[0])
         return raw
 
-    def _images(self, root: Path, files: list[Path], levels: Levels) -> Images:
+    def _read_images(self, root: Path, files: list[Path], levels: Levels) -> Images:
         """Return the images of all files, from the cache if there is one, else decoded into memory."""
         if self.cache is not None:
             try:
-                cache = self._cached(self.cache, root, files, levels)
-                return cache.get(lambda: self._decoded(files, levels))
+                cache = self._make_cache(self.cache, root, files, levels)
+                return cache.get(lambda: self._decode(files, levels))
             except (OSError, RuntimeError) as error:  # RuntimeError: the user has no home folder
                 what = (
                     f"cannot be used ({describe_error(error)}); the images are decoded into memory"
                 )
                 note(Problem(f"dataset.cache={self.cache}", what))
                 self.cache = None  # reported once
-        return self._in_memory(files, levels)
+        return self._decode_into_memory(files, levels)
 
-    def _in_memory(self, files: list[Path], levels: Levels) -> Images:
+    def _decode_into_memory(self, files: list[Path], levels: Levels) -> Images:
         try:
             shape = (len(files), self.per_image, *self.shape())
             pixels = allocate(shape, np.dtype(np.uint8))
@@ -167,14 +167,16 @@ class Folder(Source):
             remedy = "Write a smaller size, or a dataset.cache with more space."
             raise UserError(f"dataset.size={self.size}", what, remedy) from error
         kept, rows = np.zeros(len(files), np.bool_), 0
-        decoded = self._decoded(files, levels)
+        decoded = self._decode(files, levels)
         for i, image in enumerate(decoded.images):
             if image is not None:
                 kept[i], pixels[rows] = True, image
                 rows += 1
         return Images(Mapped(pixels[:rows], None), kept, decoded.measured)
 
-    def _cached(self, cache: str, root: Path, files: list[Path], levels: Levels) -> CachedImages:
+    def _make_cache(
+        self, cache: str, root: Path, files: list[Path], levels: Levels
+    ) -> CachedImages:
         folder = find_user_cache() if cache == "auto" else Path(os.path.expanduser(cache))
         key = f"{str(root.resolve())!r} {self.recipe} {tuple(levels)} {self.max_megapixels}"
         listed = hashlib.sha256(key.encode())
@@ -186,15 +188,15 @@ class Folder(Source):
         complete = self.on_bad_sample == "error"
         return CachedImages(folder, key, content, shape, complete=complete)
 
-    def _decoded(self, files: list[Path], levels: Levels) -> Decoded:
+    def _decode(self, files: list[Path], levels: Levels) -> Decoded:
         """Decode the images lazily; their range is measured before."""
         with read_strictly(self.max_megapixels):
             measured = measure_range(files) if levels.other is None else None
         if measured is not None:
             levels = levels._replace(other=measured)
-        return Decoded(self._images_of(files, levels), measured)
+        return Decoded(self._decode_files(files, levels), measured)
 
-    def _images_of(self, files: list[Path], levels: Levels) -> Iterator[np.ndarray | None]:
+    def _decode_files(self, files: list[Path], levels: Levels) -> Iterator[np.ndarray | None]:
         """Decode the images in the order of the files, with a progress bar; None for an unreadable one.
 
         Raises UserError after the last one if unreadable files are errors, or if all are unreadable.

@@ -67,7 +67,7 @@ class ImageReader:
         with ThreadPoolExecutor(workers) as pool:
             ahead: deque[tuple[int, Future[np.ndarray | Problem]]] = deque()
             for file in files:
-                size = self.bytes_of(file)
+                size = self.estimate_bytes(file)
                 while ahead and (
                     len(ahead) > 2 * workers or size + sum(n for n, _ in ahead) > AHEAD
                 ):
@@ -76,7 +76,7 @@ class ImageReader:
             while ahead:
                 yield ahead.popleft()[1].result()
 
-    def bytes_of(self, file: Path) -> int:
+    def estimate_bytes(self, file: Path) -> int:
         """Estimate the bytes of an image without decoding it; 0 for unreadable files and for a fixed size."""
         if self.size is not None:
             return 0
@@ -93,14 +93,16 @@ class ImageReader:
         except UnidentifiedImageError:
             return Problem(str(file), "cannot be read as an image (not a known image format)")
         except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-            return Problem(str(file), f"cannot be read as an image ({self._too_large(error)})")
+            return Problem(
+                str(file), f"cannot be read as an image ({self._describe_too_large(error)})"
+            )
         except Exception as error:  # broken files raise nearly anything in Pillow
             return Problem(str(file), f"cannot be read as an image ({describe_error(error)})")
 
     def _read(self, file: Path) -> np.ndarray:
-        return self.made_of(self._opened(file), file)
+        return self.convert(self._open(file), file)
 
-    def _opened(self, file: Path) -> Image.Image:
+    def _open(self, file: Path) -> Image.Image:
         with Image.open(file) as opened:
             # only its ending identifies a .tga
             if opened.format not in (*FORMATS, file.suffix[1:].upper()):
@@ -113,13 +115,13 @@ class ImageReader:
             self.noticed.cut.add(file)
         return image
 
-    def _too_large(self, error: Exception) -> str:
+    def _describe_too_large(self, error: Exception) -> str:
         """Describe an image with too many pixels; Pillow's text has their number, then the limit."""
         pixels = next(map(int, re.findall(r"\d+", str(error))), 0)
         needed = f"{self.larger}{math.ceil(pixels / 1e6)}"
         return f"it has {pixels / 1e6:.4g} megapixels; to allow this, write {needed}"
 
-    def made_of(self, image: Image.Image, file: Path) -> np.ndarray:
+    def convert(self, image: Image.Image, file: Path) -> np.ndarray:
         """Convert an 8-bit image, gray or RGB, to the sample or samples of it."""
         if self.size is not None:
             target = self.size[::-1]  # Pillow's order

@@ -30,7 +30,7 @@ class FileMap(mmap.mmap):
     stamp: tuple[int, ...]
 
     @classmethod
-    def of(cls, stream: IO[bytes]) -> FileMap:
+    def map_file(cls, stream: IO[bytes]) -> FileMap:
         """Map an open file. Writes to the map stay in this process."""
         try:
             made = cls(stream.fileno(), 0, access=mmap.ACCESS_COPY)
@@ -75,7 +75,7 @@ def map_array(
 
     Raises ValueError if the file is too short.
     """
-    mapping = FileMap.of(stream)
+    mapping = FileMap.map_file(stream)
     array = np.frombuffer(mapping, dtype, math.prod(shape), offset)
     return Mapped(array.reshape(shape, order=order), mapping)
 

@@ -65,7 +65,7 @@ class Statistics:
         n, total, squares = 0, torch.tensor(0.0), torch.tensor(0.0)
         offset = low = high = None
         self.extent = (math.inf, -math.inf)
-        for start, chunk in raw.chunks():
+        for start, chunk in raw.read_chunks():
             self.extent = widen_extent(self.extent, chunk, raw)
             rows = chunk[used[start : start + len(chunk)]]
             if not len(rows):
@@ -121,7 +121,7 @@ def fit(wanted: Choice, train: Samples, support: Range = ANY) -> Fitted:
     raw, extent = train.raw, (math.inf, -math.inf)
     known = None if raw.low is None or raw.high is None else (float(raw.low), float(raw.high))
     if raw.test is not None and (known is None or raw.test.data.is_floating_point()):
-        for _, chunk in raw.test.chunks():
+        for _, chunk in raw.test.read_chunks():
             extent = widen_extent(extent, chunk, raw.test)
     if known is not None and wanted in ("auto", "unit", "none"):  # no statistics are needed
         fitted = _fit_to_range("none" if wanted == "none" else "unit", known, known)
@@ -142,7 +142,7 @@ def _fit_to_values(wanted: Choice, train: Samples, extent: Range, support: Range
     _require_variation(low, high)
     if wanted != "none":
         _require_reach(trained, extent, raw.origin)
-    columns, is_images = Columns.of(train), raw.data.ndim == 4
+    columns, is_images = Columns.measure(train), raw.data.ndim == 4
     bounded = math.isfinite(support[0]) and math.isfinite(support[1])
     kind, reason = wanted, ""
     if wanted == "auto":

@@ -65,11 +65,11 @@ class CropReader(ImageReader):
     side: int = field(kw_only=True)
     count: int = field(kw_only=True)
 
-    def made_of(self, image: Image.Image, file: Path) -> np.ndarray:
+    def convert(self, image: Image.Image, file: Path) -> np.ndarray:
         width, height = image.size
         if min(width, height) < self.side:
             raise ValueError(f"its {width} x {height} pixels are too few for crops of {self.side}")
-        pixels, side = super().made_of(image, file), self.side
+        pixels, side = super().convert(image, file), self.side
         random = np.random.default_rng(mix_seed("crops", file.name))
         corners = random.integers((height - side + 1, width - side + 1), size=(self.count, 2))
         return np.stack([pixels[:, y : y + side, x : x + side] for y, x in corners])

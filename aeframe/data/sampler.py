@@ -44,17 +44,17 @@ class EpochBatches(Sampler[Share]):
         """Set the epoch. Lightning calls this before each epoch."""
         self.epoch = epoch
 
-    def _starts(self) -> range:
+    def _list_starts(self) -> range:
         rows = self.n if self.training else max(self.n - self.rank, 0)
         return range(0, rows, self.batch_size)
 
     def __len__(self) -> int:
-        return len(self._starts())
+        return len(self._list_starts())
 
     def __iter__(self) -> Iterator[Share]:
-        return self.shares_of(None)
+        return self.list_shares(None)
 
-    def shares_of(self, index: Tensor | None) -> Iterator[Share]:
+    def list_shares(self, index: Tensor | None) -> Iterator[Share]:
         """Iterate over the shares, with positions replaced by `index`, [n], looked up once."""
         dtype = choose_row_dtype(self.n)
         order = torch.arange(self.n, dtype=dtype)

@@ -93,11 +93,11 @@ class Raw:
         if self.test is not None:
             self.test.release()
 
-    def on(self, device: torch.device) -> Raw:
+    def copy_to(self, device: torch.device) -> Raw:
         """Return a copy with the samples in the memory of a device."""
         return replace(self, data=self.data.to(device), mapping=None)
 
-    def in_memory(self) -> Raw:
+    def copy_to_memory(self) -> Raw:
         """Return a copy with memory-mapped data in one contiguous tensor.
 
         An official test split stays mapped: it is read once, at the end. The peak is nbytes and a chunk. Data
@@ -115,7 +115,7 @@ class Raw:
             self.release()
         return replace(self, data=data, mapping=None)
 
-    def chunks(self) -> Iterator[tuple[int, Tensor]]:
+    def read_chunks(self) -> Iterator[tuple[int, Tensor]]:
         """Iterate over the samples in order, in chunks, each with its first row.
 
         The mapped pages of a chunk are released before the next.
@@ -139,7 +139,7 @@ class Raw:
         if self.mapping is not None:
             path, begin, dtype, shape, stride = state["mapping"]
             with open(path, "rb") as stream:
-                mapping = FileMap.of(stream)
+                mapping = FileMap.map_file(stream)
             span = 1 + sum((n - 1) * step for n, step in zip(shape, stride, strict=True))
             raw = np.frombuffer(mapping, np.uint8, span * dtype.itemsize, begin)
             data = as_tensor(raw).view(dtype).as_strided(shape, stride)
@@ -159,17 +159,17 @@ class Samples(Dataset[Batch]):
     def __getitem__(self, chosen: Share | slice) -> Batch:
         if isinstance(chosen, slice):
             rows = self.index[chosen]
-            return self.batch(rows, len(rows))
-        return self.batch(self.index.index_select(0, chosen.positions), chosen.total)
+            return self.make_batch(rows, len(rows))
+        return self.make_batch(self.index.index_select(0, chosen.positions), chosen.total)
 
-    def evenly(self, n: int) -> Tensor:
+    def spread_evenly(self, n: int) -> Tensor:
         """Return the positions of at most n samples, spread evenly: a source may be sorted by class."""
         last = len(self) - 1
         return torch.linspace(0, last, min(n, last + 1), dtype=torch.float64).round().long()
 
-    def batch(self, rows: Tensor, total: int) -> Batch:
+    def make_batch(self, rows: Tensor, total: int) -> Batch:
         """Return the batch of these rows of the shared tensor, bfloat16 as float32. total: see `Batch`."""
-        x = self._gathered(rows)
+        x = self._gather(rows)
         return Batch(x.float() if x.dtype == torch.bfloat16 else x, rows, total)
 
     @property
@@ -178,7 +178,7 @@ class Samples(Dataset[Batch]):
         stored = self.raw.data.dtype
         return torch.float32 if stored == torch.bfloat16 else stored
 
-    def _gathered(self, rows: Tensor) -> Tensor:
+    def _gather(self, rows: Tensor) -> Tensor:
         data = self.raw.data
         if self.raw.mapping is None:
             return data.index_select(0, rows)

@@ -36,7 +36,7 @@ class DataSpec:
     seen: tuple[float, float] | None = None
     levels: tuple[float, float] | None = None
 
-    def range_in(self, normalization: Normalization) -> tuple[float, float]:
+    def get_range(self, normalization: Normalization) -> tuple[float, float]:
         """Return the range of stored values, for pictures and as peak of PSNR."""
         if (known := self.stored or self.seen) is not None:
             return known

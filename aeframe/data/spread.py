@@ -45,9 +45,9 @@ class Columns:
     width: float
 
     @classmethod
-    def of(cls, train: Samples) -> Columns:
+    def measure(cls, train: Samples) -> Columns:
         """Measure the columns of a training split, from some of its rows."""
-        rows = train.evenly(max(1, min(ROWS, ELEMENTS // train.raw.data[0].numel())))
+        rows = train.spread_evenly(max(1, min(ROWS, ELEMENTS // train.raw.data[0].numel())))
         x = train[Share(rows, len(rows))].x
         train.raw.release()
         samples = x.double().reshape(*x.shape[:2], -1).numpy()
@@ -87,7 +87,7 @@ class Columns:
         spread = self.spread[self.spread > 0]
         return float(spread.max() / spread.min())
 
-    def is_heavy(self, low: float, high: float) -> bool:
+    def has_outliers(self, low: float, high: float) -> bool:
         """Check whether a few outliers determine the range."""
         return 0 < self.width * HEAVY < high - low
 
@@ -104,7 +104,7 @@ def choose_normalization(
         return "unit", f"the likelihood takes values in [{support[0]:g}, {support[1]:g}]"
     if is_images:
         return "unit", f"images, of {ends}"
-    if columns.share_a_range and not columns.is_heavy(*range_):
+    if columns.share_a_range and not columns.has_outliers(*range_):
         return "unit", f"all columns share the range of {ends}"
     if columns.are_unlike:
         return "standard", f"the spreads of the columns differ {columns.ratio:.2g} times"
@@ -126,7 +126,7 @@ def note_scales(
             "they will hardly be learned"
         )
         yield Problem(where, what, f"{write}standard.")
-    elif kind == "unit" and columns.is_heavy(*range_):
+    elif kind == "unit" and columns.has_outliers(*range_):
         share = columns.width / (range_[1] - range_[0])
         what = (
             f"a few values set the scale: 98 % of all lie within {share:.2g} of the range of "

@@ -37,7 +37,7 @@ def _is_number(value: Any) -> bool:
 
 def find_extent(raw: Raw) -> Range:
     """Find the lowest and the highest value of all samples. Raises UserError for NaN and infinity."""
-    ends = [measure_extent(chunk, raw) for _, chunk in raw.chunks()]
+    ends = [measure_extent(chunk, raw) for _, chunk in raw.read_chunks()]
     return min(low for low, _ in ends), max(high for _, high in ends)
 
 
@@ -59,7 +59,7 @@ def require_within(raw: Raw, given: Range, name: str) -> None:
 
 def _find_first_outside(raw: Raw, low: float, high: float) -> tuple[int, float]:
     """Find the row and the value of the first sample outside the range."""
-    for start, chunk in raw.chunks():
+    for start, chunk in raw.read_chunks():
         values = chunk.double().flatten(1)
         outside = ((values < low) | (values > high)).nonzero()
         if len(outside):
@@ -85,7 +85,7 @@ def note_narrow_range(raw: Raw) -> list[Problem]:
     assert raw.low is not None
     assert raw.high is not None
     used = (math.inf, -math.inf)
-    for _, chunk in raw.chunks():
+    for _, chunk in raw.read_chunks():
         low, high = measure_extent(chunk, raw)
         used = min(used[0], low), max(used[1], high)
         if used[1] - used[0] >= (raw.high - raw.low) / SHARE:

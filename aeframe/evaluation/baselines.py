@@ -43,7 +43,7 @@ class Corruption:
 
     def __init__(self, net: ConstrainedAutoencoder, data: DataModule) -> None:
         self.net, self.seed = net, data.seed
-        self.rows = data.together(net.most_rows)
+        self.rows = data.count_together(net.most_rows)
 
     def __call__(self, x: np.ndarray, batch: int) -> np.ndarray:
         """Corrupt one batch of normalised samples, [B, *shape]."""
@@ -101,6 +101,6 @@ def measure_baselines(
 
 def _measure_level(each: np.ndarray, data: DataModule) -> tuple[float, float]:
     """Return the mean of the features' squared errors, and its PSNR in units of stored values."""
-    low, high = data.spec.range_in(data.normalization)
+    low, high = data.spec.get_range(data.normalization)
     shares = compute_peak_shares(data.normalization, high - low, data.spec.shape).numpy()
     return float(each.mean()), to_decibels(float((each * shares).mean()))

@@ -58,7 +58,7 @@ class Evaluation:
     importance_samples: Annotated[int, AtLeast(1), AtMost(10_000)] = 100
 
     @torch.no_grad()
-    def card(
+    def make_card(
         self, net: ConstrainedAutoencoder, data: DataModule, metrics: dict[str, float]
     ) -> Card:
         """Evaluate a trained network. metrics: of the test split, from the loop."""
@@ -69,17 +69,17 @@ class Evaluation:
         if net.is_sparse and exact_zeros:  # only active units are stored
             size = max(1, round(metrics.get("l0", size)))
         if "prior" in net.model.gives:
-            metrics = {**metrics, **self._likelihood(net.model, x)}
+            metrics = {**metrics, **self._estimate_likelihood(net.model, x)}
         mean = data.peek("train", FITTED, net.normalization).mean(0)
         check = check_copying(net, x, mean)
         simpler = measure_baselines(
             data, size, Corruption(net, data) if net.has_corruption else None
         )
-        if net.has("dense inference"):  # then the error does not measure the sparse code
+        if net.gives("dense inference"):  # then the error does not measure the sparse code
             simpler = simpler[:1]
         return Card(metrics, simpler, check, size, len(x), len(data.splits["test"]))
 
-    def _likelihood(self, model: Autoencoder, x: Tensor) -> dict[str, float]:
+    def _estimate_likelihood(self, model: Autoencoder, x: Tensor) -> dict[str, float]:
         """Estimate the mean of -log p(x) in nats, and its standard error over these samples."""
         noise = Noise("evaluate")  # one stream: other numbers for each chunk
         estimate = partial(model.log_likelihood, k=self.importance_samples, noise=noise)

@@ -103,19 +103,19 @@ def check_copying(net: ConstrainedAutoencoder, x: Tensor, mean: Tensor) -> CopyC
     order = torch.randperm(flat.shape[1], generator=generator).to(x.device)
     permuted = flat[:, order].view_as(x)
     variance = (flat - flat.mean(0)).square().mean(0)
-    spreads = Spreads.of(variance, x.shape[1:])
+    spreads = Spreads.compare(variance, x.shape[1:])
     real, noise, moved = (_compute_errors(net, y) for y in (x, shuffled, permuted))
     moved = torch.empty_like(moved).index_copy(0, order, moved)  # where the pixels came from
     mean_image = (x - mean).flatten(1).square().mean(0)
     return CopyCheck(
-        real=spreads.mean(real),
-        shuffled=spreads.mean(noise),
-        permuted=spreads.mean(moved),
-        shuffled_variance=spreads.mean(variance),
-        mean_image=spreads.mean(mean_image),
+        real=spreads.average(real),
+        shuffled=spreads.average(noise),
+        permuted=spreads.average(moved),
+        shuffled_variance=spreads.average(variance),
+        mean_image=spreads.average(mean_image),
         samples=len(x),
         columns=spreads.columns,
-        learned=spreads.learned(real),
+        learned=spreads.count_learned(real),
     )
 
 
@@ -125,7 +125,7 @@ class Spreads(NamedTuple):
     variances: Tensor | None
 
     @classmethod
-    def of(cls, variance: Tensor, shape: torch.Size) -> Spreads:
+    def compare(cls, variance: Tensor, shape: torch.Size) -> Spreads:
         """Compare columns. variance: of each feature, [F]. shape: of a sample."""
         each = variance.view(shape[0], -1).mean(1)
         varying = each[each > 0]
@@ -137,15 +137,15 @@ class Spreads(NamedTuple):
         """Return the number of columns that vary; 0 if their spreads are alike."""
         return 0 if self.variances is None else int((self.variances > 0).sum())
 
-    def mean(self, errors: Tensor) -> float:
+    def average(self, errors: Tensor) -> float:
         """Average the errors of features, [F]: as they are, or as shares of their columns' variances."""
-        return float((errors if self.variances is None else self._shares(errors)).mean())
+        return float((errors if self.variances is None else self._compute_shares(errors)).mean())
 
-    def learned(self, errors: Tensor) -> int:
+    def count_learned(self, errors: Tensor) -> int:
         """Count the columns with at least half of their variance reconstructed."""
-        return 0 if self.variances is None else int((self._shares(errors) <= LEARNED).sum())
+        return 0 if self.variances is None else int((self._compute_shares(errors) <= LEARNED).sum())
 
-    def _shares(self, errors: Tensor) -> Tensor:
+    def _compute_shares(self, errors: Tensor) -> Tensor:
         assert self.variances is not None
         varies = self.variances > 0
         each = errors.view(len(self.variances), -1).mean(1)

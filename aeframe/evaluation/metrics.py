@@ -90,18 +90,18 @@ class Metrics(nn.Module):
         values["loss"] = output.loss
         if output.code.posterior is not None:
             kl = output.code.posterior.kl().sum(1).mean()
-            values |= {"kl": kl, "negative_elbo": self._nll(output) + kl}
+            values |= {"kl": kl, "negative_elbo": self._compute_nll(output) + kl}
         for name, value in values.items():
             self.terms[name].update(value, count)  # type: ignore[operator]
         for name, means in self.wholes.items():
-            means.update(self._part(name).unit_means(output.code), count)  # type: ignore[operator]
+            means.update(self._get_part(name).unit_means(output.code), count)  # type: ignore[operator]
 
-    def _part(self, name: str) -> Constraint:
+    def _get_part(self, name: str) -> Constraint:
         part = self._net[0].constraints[name]
         assert isinstance(part, Constraint)
         return part
 
-    def _nll(self, output: Output) -> Tensor:
+    def _compute_nll(self, output: Output) -> Tensor:
         """Compute -log p(x | z), averaged over samples of z, without emphasis."""
         repeats = len(output.parameters) // len(output.x)
         x = output.x.repeat(repeats, *[1] * (output.x.ndim - 1))
@@ -109,21 +109,21 @@ class Metrics(nn.Module):
 
     def compute(self) -> dict[str, float]:
         """Return every metric by name."""
-        mse, psnr = self._errors(self.clean)
-        found = {"mse": mse, "psnr": psnr, "explained_variance": self._explained(mse)}
+        mse, psnr = self._compute_errors(self.clean)
+        found = {"mse": mse, "psnr": psnr, "explained_variance": self._compute_explained(mse)}
         if self.sparse:
             found |= self.units.compute()
             if self.dead.update_called:
                 found["dead"] = self.dead.compute()
         if self.corrupts:
-            _, found["corrupted_psnr"] = self._errors(self.corrupted)
-            found["denoised_mse"], found["denoised_psnr"] = self._errors(self.denoised)
+            _, found["corrupted_psnr"] = self._compute_errors(self.corrupted)
+            found["denoised_mse"], found["denoised_psnr"] = self._compute_errors(self.denoised)
             found["gain_db"] = found["denoised_psnr"] - found["corrupted_psnr"]
         if self.stochastic:
             found["active_units"] = self.posterior.compute()
         found |= {name: mean.compute() for name, mean in self.terms.items()}  # type: ignore[operator]
         for name, means in self.wholes.items():
-            part = self._part(name)
+            part = self._get_part(name)
             whole = part.penalty_of(means.compute().float())  # type: ignore[operator]
             weight = part.weight_at(self._net[0].clock)
             found["loss"] = found["loss"] + weight * (whole - found[name])
@@ -136,13 +136,13 @@ class Metrics(nn.Module):
         net = self._net[0]
         return compute_peak_shares(net.normalization, self.peak, net.model.shape)
 
-    def _errors(self, error: SquaredError) -> tuple[Tensor, Tensor]:
+    def _compute_errors(self, error: SquaredError) -> tuple[Tensor, Tensor]:
         """Return the mean squared error in normalised units, and the PSNR in dB."""
         mean, weighted = error.compute()
         shares = self.shares
         return mean, -10 * torch.log10(weighted if shares.ndim else mean * shares)
 
-    def _explained(self, mse: Tensor) -> Tensor:
+    def _compute_explained(self, mse: Tensor) -> Tensor:
         """Compute 1 - SSE / SST; 0 if nothing varies.
 
         Not torchmetrics' R2Score, which takes the errors of (nearly) constant features for none.

@@ -27,7 +27,7 @@ class Trade:
     values: tuple[float, float]
 
     @classmethod
-    def of(cls, net: ConstrainedAutoencoder, validation: Mapping[str, float]) -> Trade:
+    def read_from(cls, net: ConstrainedAutoencoder, validation: Mapping[str, float]) -> Trade:
         """Read both sides of a trained network, given the metrics of its validation."""
         keys = [f"model.{key}" for key in net.model.trades]
         keys += [f"constraint.{name}.{key}" for name, part in net.parts for key in part.trades]

@@ -67,7 +67,7 @@ class Code(NamedTuple):
     def active(self) -> Tensor:
         """Return the units that are not dormant, bool [B, m]."""
         if self.kept is not None:
-            return self.kept.above(self.floor, self.pre)
+            return self.kept.find_above(self.floor, self.pre)
         return self.value.abs() > self.floor
 
     def with_value(

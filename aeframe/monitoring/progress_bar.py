@@ -88,11 +88,11 @@ class Bar(pl.Callback):
             shown += f"  {self.monitor} {float(trainer.callback_metrics[self.monitor]):.4g}"
         done = trainer.current_epoch * trainer.num_training_batches + batch_idx + 1
         epoch = f"{trainer.current_epoch + 1}/{trainer.max_epochs}"
-        rate = self._rate(trainer, pl_module)
+        rate = self._measure_rate(trainer, pl_module)
         self.progress.update(self.task, completed=done, epoch=epoch, rate=rate, shown=shown)
         self.progress.refresh()
 
-    def _rate(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> float:
+    def _measure_rate(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> float:
         """Return images per second since training began, over all processes."""
         steps: Any = trainer.global_step - self.first
         return steps * pl_module.epoch.images / (time.perf_counter() - self.started)  # type: ignore[union-attr]
@@ -113,7 +113,7 @@ class Bar(pl.Callback):
         self.spoke = time.perf_counter()
         value = trainer.callback_metrics.get(self.monitor)  # none without a validation
         measured = "" if value is None else f"  {self.monitor} {float(value):.4g}"
-        rate = self._rate(trainer, pl_module)
+        rate = self._measure_rate(trainer, pl_module)
         epoch = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
         pace = f"  {rate:,.0f} images/s" if rate else ""  # none yet in a run that resumes here
         print(f"{epoch}{measured}{pace}", flush=True)

@@ -23,7 +23,7 @@ class Active(NamedTuple):
         """Return the whole code with its zeros, [B, m] as `like`."""
         return torch.zeros_like(like, dtype=self.values.dtype).scatter(1, self.units, self.values)
 
-    def above(self, floor: float, like: Tensor) -> Tensor:
+    def find_above(self, floor: float, like: Tensor) -> Tensor:
         """Return the units beyond the floor, bool [B, m]."""
         off = torch.zeros_like(like, dtype=torch.bool)
         return off.scatter(1, self.units, self.values.abs() > floor)

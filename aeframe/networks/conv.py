@@ -40,7 +40,7 @@ class Conv(Network):
         self.widths, self.activation, self.norm = list(widths), activation, norm
 
     def layer_sizes(self, shape: tuple[int, ...]) -> list[int]:
-        sizes = self._sizes(shape)[1:]
+        sizes = self._list_sizes(shape)[1:]
         return [c * h * w for c, (h, w) in zip(self.widths, sizes, strict=True)]
 
     def problem(self, shape: tuple[int, ...]) -> tuple[str, str] | None:
@@ -52,20 +52,23 @@ class Conv(Network):
     def build(
         self, shape: tuple[int, ...], latent_dim: int, heads: int
     ) -> tuple[nn.Sequential, Decoder]:
-        sizes = self._sizes(shape)
+        sizes = self._list_sizes(shape)
         channels = [shape[0], *self.widths]
         last = (channels[-1], *sizes[-1])
         units = last[0] * last[1] * last[2]
         stages = [
-            self._stage(nn.Conv2d(a, b, 3, stride=2, padding=1), b) for a, b in pairwise(channels)
+            self._build_stage(nn.Conv2d(a, b, 3, stride=2, padding=1), b)
+            for a, b in pairwise(channels)
         ]
         encoder = nn.Sequential(*stages, nn.Flatten(), nn.Linear(units, heads * latent_dim))
-        decoder = ConvDecoder(nn.Linear(latent_dim, units), last, self._ups(channels, sizes))
+        decoder = ConvDecoder(
+            nn.Linear(latent_dim, units), last, self._build_upsampling(channels, sizes)
+        )
         for part in (encoder, decoder):  # the layout that convolutions are fastest in
             part.to(memory_format=torch.channels_last)
         return encoder, decoder
 
-    def _ups(self, channels: list[int], sizes: list[Size]) -> nn.Sequential:
+    def _build_upsampling(self, channels: list[int], sizes: list[Size]) -> nn.Sequential:
         ups: list[nn.Module] = []
         for i in range(len(channels) - 1, 0, -1):
             padding = (
@@ -73,16 +76,16 @@ class Conv(Network):
                 _find_output_padding(sizes[i][1], sizes[i - 1][1]),
             )
             up = Doubling(channels[i], channels[i - 1], padding)
-            ups.append(up if i == 1 else self._stage(up, channels[i - 1]))
+            ups.append(up if i == 1 else self._build_stage(up, channels[i - 1]))
         before: nn.Module = ACTIVATIONS[self.activation]() if ups else nn.Identity()
         return nn.Sequential(before, *ups)
 
-    def _stage(self, layer: nn.Module, channels: int) -> nn.Sequential:
+    def _build_stage(self, layer: nn.Module, channels: int) -> nn.Sequential:
         norms = {"batch": nn.BatchNorm2d(channels), "layer": nn.GroupNorm(1, channels)}
         norm = [norms[self.norm]] if self.norm != "none" else []
         return nn.Sequential(layer, *norm, ACTIVATIONS[self.activation]())
 
-    def _sizes(self, shape: tuple[int, ...]) -> list[Size]:
+    def _list_sizes(self, shape: tuple[int, ...]) -> list[Size]:
         sizes = [(shape[1], shape[2])]
         for _ in self.widths:
             sizes.append(((sizes[-1][0] + 1) // 2, (sizes[-1][1] + 1) // 2))

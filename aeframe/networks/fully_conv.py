@@ -98,16 +98,19 @@ class FullyConv(Network):
                 assert layer.bias is not None
                 layer.bias.zero_()
         encoder = nn.Sequential(
-            PaddedToPatches(self.patch, self.overlap), analysis, self._residual(to), nn.Flatten()
+            PaddedToPatches(self.patch, self.overlap),
+            analysis,
+            self._build_residual(to),
+            nn.Flatten(),
         )
         decoder = FullyConvDecoder(
-            self._residual(code_shape[0]), synthesis, tuple(shape), self.patch, self.overlap
+            self._build_residual(code_shape[0]), synthesis, tuple(shape), self.patch, self.overlap
         )
         for part in (encoder, decoder):  # the layout that convolutions are fastest in
             part.to(memory_format=torch.channels_last)
         return encoder, decoder
 
-    def _residual(self, channels: int) -> Residual:
+    def _build_residual(self, channels: int) -> Residual:
         layers: list[nn.Module] = []
         for a, b in pairwise([channels, *self.widths]):
             layers += [nn.Conv2d(a, b, 3, padding=1), ACTIVATIONS[self.activation]()]

@@ -41,9 +41,9 @@ class Decoder(nn.Module):
         self.net, self.data = model.net, model.description.data
 
     def forward(self, z: Tensor) -> Tensor:
-        return convert_to_stored(self.raw(z), self.data)
+        return convert_to_stored(self.decode_raw(z), self.data)
 
-    def raw(self, z: Tensor) -> Tensor:
+    def decode_raw(self, z: Tensor) -> Tensor:
         """Decode without conversion to the stored type."""
         return self.net.normalization.inverse(self.net.model.reconstruct(z))
 
@@ -121,7 +121,7 @@ def _compare(kind: str, name: str, part: nn.Module, run: Run, given: Tensor) -> 
         x = given[:count].contiguous()
         with torch.inference_mode():
             wanted, found = part(x), run(x)
-            exact = part.raw(x) if isinstance(part, Decoder) else wanted
+            exact = part.decode_raw(x) if isinstance(part, Decoder) else wanted
         same = found.shape == wanted.shape and found.dtype == wanted.dtype
         if not (same and is_near(found, wanted, exact)):
             what = f"what {kind} made of the {name} computes something else"

@@ -56,7 +56,7 @@ class AutoencoderModule(pl.LightningModule):
     ) -> None:
         super().__init__()
         self.net, self.data, self.seed, self.guard = net, data, seed, guard
-        low, high = data.spec.range_in(net.normalization)
+        low, high = data.spec.get_range(net.normalization)
         self.metrics = Metrics(net, high - low)
         self.log_every_n_steps = log_every_n_steps
         self.epoch = Epoch(0, 1, 0.0, log_every_n_steps, 0, 1)
@@ -73,7 +73,7 @@ class AutoencoderModule(pl.LightningModule):
     def _make_batches(
         self, split: str, *, training: bool = False, large: bool = False
     ) -> Iterable[Batch]:
-        return self.data.loader(
+        return self.data.make_loader(
             split,
             training=training,
             most=self.net.most_rows if large else 0,
@@ -121,7 +121,7 @@ class AutoencoderModule(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": options}
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | dict[str, Tensor]:
-        loss = self.loss(batch, batch_idx, self.trainer.global_step)
+        loss = self.compute_loss(batch, batch_idx, self.trainer.global_step)
         if self.trainer.world_size == self.trainer.accumulate_grad_batches == 1:
             return loss
         weight = self.weigh(batch, batch_idx)
@@ -139,7 +139,7 @@ class AutoencoderModule(pl.LightningModule):
         rows = min(last * size, len(self.data.splits["train"])) - first * size
         return count_own_rows(batch.total, rank, world) * world * together / rows
 
-    def loss(self, batch: Batch, batch_idx: int, step: int) -> Tensor:
+    def compute_loss(self, batch: Batch, batch_idx: int, step: int) -> Tensor:
         """Compute the loss of a batch for the optimizer's next step, after `step` steps."""
         rank, world = self.epoch.rank, self.epoch.world
         if world > 1:
@@ -169,7 +169,7 @@ class AutoencoderModule(pl.LightningModule):
         for weight in self.trained:  # as optimizer.zero_grad(), which takes longer
             weight.grad = None
         loss.backward()
-        if self.net.having("before_step") or self.noted is not None:
+        if self.net.list_having("before_step") or self.noted is not None:
             self.on_before_optimizer_step(optimizer)
         if value := self.trainer.gradient_clip_val:
             self.clip_gradients(optimizer, value, self.trainer.gradient_clip_algorithm)
@@ -198,12 +198,12 @@ class AutoencoderModule(pl.LightningModule):
         """Let constraints change the weights after the optimizer's step. steps: done by now."""
         net, clock = self.net, Clock(steps, steps / self.epoch.steps)
         net.set_clock(clock)
-        for name, part in net.having("after_step"):
+        for name, part in net.list_having("after_step"):
             stream = Noise(self.seed, "after_step", steps - 1, name)
             part.after_step(Step(net.model, optimizer, clock, stream, net.restart))
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        for _, part in self.net.having("before_step"):
+        for _, part in self.net.list_having("before_step"):
             part.before_step(self.net.model)
         self._write_scalars()
 

@@ -60,7 +60,7 @@ class Outcome:
                 "value": self.attempt.value,
                 "direction": find_better(metric),
             },
-            "trade": Trade.of(built.net, validation).as_dict() if validation else None,
+            "trade": Trade.read_from(built.net, validation).as_dict() if validation else None,
             "weights": "last" if best.is_last else "best",
             "until": {"metric": until.wanted.metric, "reached": until.reached},
             "doctor": [finding.as_dict() for finding in self.findings],

@@ -120,7 +120,7 @@ def _list_advice(outcome: Outcome, onward: Mapping[str, str]) -> Iterator[str]:
         if finding.remedy is not None:
             node = outcome.attempt.built.node
             command = onward.get(TRAIN_ON) if finding.longer else repeat_with(node, finding.remedy)
-        yield finding.in_the_end(command)
+        yield finding.format_for_end(command)
 
 
 def _make_table(card: Card, result: Mapping[str, Any]) -> Table:

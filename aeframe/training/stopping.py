@@ -39,7 +39,7 @@ class Until(pl.Callback):
         metric = self.wanted.metric
         if metric is None or trainer.sanity_checking or not _may_end(trainer):
             return
-        if self.wanted.reached_by(float(trainer.callback_metrics[metric])):
+        if self.wanted.is_reached_by(float(trainer.callback_metrics[metric])):
             self.reached, trainer.should_stop = True, True
 
 

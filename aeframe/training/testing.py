@@ -35,7 +35,7 @@ def test(attempt: Attempt, net: ConstrainedAutoencoder) -> Tested | None:
     trainer.precision_plugin.convert_module(net)  # as the trained one was
     net.load_state_dict(_select("net.", saved["state_dict"]))
     net.to(trainer.strategy.root_device)
-    card = built.evaluation.card(net, built.data, _select("test/", measured))
+    card = built.evaluation.make_card(net, built.data, _select("test/", measured))
     return Tested(card, _select("val/", saved["callback_metrics"]), saved["global_step"])
 
 

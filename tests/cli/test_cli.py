@@ -509,7 +509,7 @@ def test_a_failure_of_the_program_keeps_its_traceback(
     def fail(*args: Any) -> None:
         raise RuntimeError("a defect of ours")
 
-    monkeypatch.setattr("aeframe.evaluation.card.Evaluation.card", fail)
+    monkeypatch.setattr("aeframe.evaluation.card.Evaluation.make_card", fail)
     # python itself prints it and ends with status 1
     with pytest.raises(RuntimeError, match="a defect of ours"):
         aeframe(*TINY)

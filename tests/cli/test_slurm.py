@@ -275,15 +275,15 @@ def test_a_signal_before_or_after_training_puts_a_job_back_too(
 ) -> None:  # fmt: skip
     notes = scontrol()
     in_job(monkeypatch, SLURM_JOB_ID="12")
-    card = Evaluation.card
-    for place in ("aeframe.training.attempt.build", "aeframe.evaluation.card.Evaluation.card"):
+    card = Evaluation.make_card
+    for place in ("aeframe.training.attempt.build", "aeframe.evaluation.card.Evaluation.make_card"):
         with monkeypatch.context() as patch:
             patch.setattr(place, lambda *_: signal.raise_signal(signal.SIGUSR1))
             status, _, err = aeframe(*RUN)
         assert status == 128 + signal.SIGUSR1
         assert err == "aeframe: stopped by SIGUSR1; Slurm starts job 12 again\n"
     assert notes.read_text() == "requeue 12\n" * 2
-    assert Evaluation.card is card
+    assert Evaluation.make_card is card
     assert aeframe(*RUN)[0] == 0
     assert (tmp_path / "run" / "evaluation.json").exists()
 

@@ -54,14 +54,14 @@ def optimized(folder: Path) -> float:
 def test_jobs_that_fail_do_not_stop_the_others(
     aeframe: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    measure = Evaluation.card
+    measure = Evaluation.make_card
 
     def fails_for_64(self: Evaluation, net: Any, *rest: Any) -> Card:
         if net.model.latent_dim == 64:
             raise RuntimeError("a defect of ours")
         return measure(self, net, *rest)
 
-    monkeypatch.setattr(Evaluation, "card", fails_for_64)
+    monkeypatch.setattr(Evaluation, "make_card", fails_for_64)
     # 64 units for 64 inputs: undercomplete refuses them, variational takes them (and fails above)
     sweep = ("-m", "model=undercomplete,variational", "model.latent_dim=64,2,8", "constraint=[]")
     status, out, err = aeframe(*sweep, "optimized_metric=val/mse", *TINY)

@@ -110,7 +110,7 @@ def test_a_signal_outside_of_training_ends_a_sweep_too(
     aeframe: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(Evaluation, "card", lambda *_: signal.raise_signal(number))
+        patch.setattr(Evaluation, "make_card", lambda *_: signal.raise_signal(number))
         status, _, err = aeframe(*SWEEP)
     assert status == 128 + number
     assert "Continue: the same command with hydra.sweep.dir=sweep resume=auto" in err
@@ -136,7 +136,7 @@ def test_a_new_folder_is_named_when_a_sweep_is_interrupted(
 def test_failed_jobs_are_tried_again_when_it_is_asked_for(
     aeframe: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, returned: list[float]
 ) -> None:
-    card, tried = Evaluation.card, list[int]()
+    card, tried = Evaluation.make_card, list[int]()
 
     def fails_once(self: Evaluation, net: Any, data: Any, *rest: Any) -> Any:
         tried.append(data.seed)
@@ -144,7 +144,7 @@ def test_failed_jobs_are_tried_again_when_it_is_asked_for(
             raise RuntimeError("a defect of ours")
         return card(self, net, data, *rest)
 
-    monkeypatch.setattr(Evaluation, "card", fails_once)
+    monkeypatch.setattr(Evaluation, "make_card", fails_once)
     assert aeframe(*SWEEP)[0] == 1
     failed = tmp_path / "sweep" / JOBS[1] / "failed.txt"
     status, _, err = aeframe(*SWEEP, "resume=auto")

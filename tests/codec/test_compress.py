@@ -66,8 +66,8 @@ def test_what_comes_back_is_what_was_compared(made: Codec, tmp_path: Path) -> No
     found = compress(Packer(made), [DIGITS[:900], DIGITS[900:]], stream)
     (tmp_path / "x.aez").write_bytes(stream.getvalue())
     back = np.concatenate(list(decompress(made, tmp_path / "x.aez")))
-    assert np.array_equal(back, made.samples(made.codes(DIGITS)))
-    assert np.allclose(found.psnr, made.psnr(DIGITS, back))
+    assert np.array_equal(back, made.decode(made.encode(DIGITS)))
+    assert np.allclose(found.psnr, made.compute_psnr(DIGITS, back))
     assert found.bytes == len(stream.getvalue()) < 0.25 * DIGITS.size
     assert found.estimate <= found.payload <= 1.01 * found.estimate + 64
     mse = ((back.astype(float) - DIGITS) ** 2).mean()
@@ -81,7 +81,7 @@ def test_every_flipped_byte_and_every_cut_is_told(made: Codec, tmp_path: Path) -
     file = tmp_path / "x.aez"
     names = [f"{i}.png" for i in range(6)]
     whole = written(Packer(made, "lossless", min_psnr=18), file, DIGITS[:6], names)
-    assert {s.kind for s in Reader(file).sections()} == {Kind.NAMES, Kind.STORED, Kind.CODED}
+    assert {s.kind for s in Reader(file).read_sections()} == {Kind.NAMES, Kind.STORED, Kind.CODED}
     for i in range(len(whole)):
         for changed in (whole[:i], whole[:i] + bytes([whole[i] ^ 0x10]) + whole[i + 1 :]):
             file.write_bytes(changed)
@@ -95,7 +95,7 @@ def test_parts_whose_checksums_a_stranger_made_right_are_told(made: Codec, tmp_p
     """Whatever the parts hold: an error with a name, or samples; never anything else."""
     file, generator = tmp_path / "x.aez", np.random.default_rng(0)
     written(Packer(made, "lossless", min_psnr=18), file, DIGITS[:40])
-    sections = list(Reader(file).sections())
+    sections = list(Reader(file).read_sections())
     told = 0
     for _ in range(300):
         stream, chosen = BytesIO(), int(generator.integers(len(sections)))
@@ -106,8 +106,8 @@ def test_parts_whose_checksums_a_stranger_made_right_are_told(made: Codec, tmp_p
                 payload[generator.integers(len(payload))] = generator.integers(256)
                 payload = payload[: generator.integers(len(payload) + 1)]
             count = int(generator.integers(70000)) if generator.random() < 0.1 else section.samples
-            writer.section(section.kind, count, bytes(payload))
-        writer.end()
+            writer.write_section(section.kind, count, bytes(payload))
+        writer.write_end()
         file.write_bytes(stream.getvalue())
         try:
             assert all(x.shape[1:] == (1, 8, 8) for x in decompress(made, file))
@@ -127,10 +127,10 @@ def test_samples_unlike_the_training_data_are_refused_stored_or_kept(
     back = np.concatenate(list(decompress(made, file)))
     assert np.array_equal(back[[3, 40]], x[[3, 40]])
     others = np.delete(np.arange(50), [3, 40])
-    assert np.array_equal(back[others], made.samples(made.codes(x[others])))
+    assert np.array_equal(back[others], made.decode(made.encode(x[others])))
     assert inspect(file).stored == 2
     written(Packer(made, "keep"), file, x)
-    assert np.array_equal(np.concatenate(list(decompress(made, file))), made.samples(made.codes(x)))
+    assert np.array_equal(np.concatenate(list(decompress(made, file))), made.decode(made.encode(x)))
     assert inspect(file).stored == 0
 
 
@@ -155,9 +155,9 @@ def test_sections_are_bounded_by_the_code_too_and_larger_ones_of_older_files_are
     np.save(tmp_path / "x.npy", DIGITS[:200])
     monkeypatch.setattr(packing, "NUMBERS", 10 * made.tables.m)
     assert verb("compress", str(run), "x.npy", "-o", "new.aez")[0] == 0
-    counts = [s.samples for s in Reader(tmp_path / "new.aez").sections()]
+    counts = [s.samples for s in Reader(tmp_path / "new.aez").read_sections()]
     assert counts == [10] * 20
-    assert [s.samples for s in Reader(tmp_path / "old.aez").sections()] == [100, 100]
+    assert [s.samples for s in Reader(tmp_path / "old.aez").read_sections()] == [100, 100]
     back = [
         np.concatenate(list(decompress(made, tmp_path / f"{name}.aez"))) for name in ("old", "new")
     ]
@@ -192,9 +192,9 @@ def test_names_that_lead_elsewhere_are_none(name: str, made: Codec, tmp_path: Pa
     if "\n" not in name:
         with (tmp_path / "x.aez").open("wb") as file:
             writer = Writer(file, build_header(made))
-            writer.section(*write_names([name]))
-            writer.section(Kind.CODED, 1, made.tables.encode(made.codes(DIGITS[:1])))
-            writer.end()
+            writer.write_section(*write_names([name]))
+            writer.write_section(Kind.CODED, 1, made.tables.encode(made.encode(DIGITS[:1])))
+            writer.write_end()
         with pytest.raises(ContainerError, match="names"):
             inspect(tmp_path / "x.aez")
 
@@ -205,10 +205,10 @@ def sealed(made: Codec, file: Path, kinds: str, payload: bytes = b"", samples: i
         writer = Writer(stream, build_header(made))
         for kind in kinds:
             if kind == "C":
-                writer.section(Kind.CODED, 1, made.tables.encode(made.codes(DIGITS[:1])))
+                writer.write_section(Kind.CODED, 1, made.tables.encode(made.encode(DIGITS[:1])))
             else:
-                writer.section({"N": Kind.NAMES, "S": Kind.STORED}[kind], samples, payload)
-        writer.end()
+                writer.write_section({"N": Kind.NAMES, "S": Kind.STORED}[kind], samples, payload)
+        writer.write_end()
 
 
 @pytest.mark.parametrize("kinds", ["S", "N", "CS", "CN", "SSC", "NNC", "NSNC", "CNS"])
@@ -333,7 +333,7 @@ def test_an_export_with_its_decoder_takes_the_codec_along(
     np.save(tmp_path / "digits.npy", DIGITS[:100])
     assert verb("compress", str(run), "digits.npy", "-o", "x.aez")[0] == 0
     assert verb("decompress", "whole", "x.aez", "-o", "back.npy", "--batch-size", "7")[0] == 0
-    assert np.array_equal(np.load(tmp_path / "back.npy"), made.samples(made.codes(DIGITS[:100])))
+    assert np.array_equal(np.load(tmp_path / "back.npy"), made.decode(made.encode(DIGITS[:100])))
     assert verb("export", str(run), "--encoder-only", "-o", "encoder")[0] == 0
     assert not (tmp_path / "encoder" / CODEC).exists()
 
@@ -466,8 +466,8 @@ def test_any_trained_network_becomes_a_codec(
     status, out, _ = verb("codec", "run", "--loss", "0.3")
     assert (status, out.splitlines()[-1].rpartition(": ")[2]) == (0, f"run/{CODEC}")
     made = codec.load(tmp_path / "run")
-    exact = made.psnr(DIGITS, made.model.reconstruct(DIGITS))
-    found = made.psnr(DIGITS, made.samples(made.codes(DIGITS)))
+    exact = made.compute_psnr(DIGITS, made.model.reconstruct(DIGITS))
+    found = made.compute_psnr(DIGITS, made.decode(made.encode(DIGITS)))
     assert found.mean() > exact.mean() - 0.6
     before = contents(tmp_path)
     status, _, err = verb("codec", "run", "--step", "2")

@@ -42,13 +42,13 @@ def written(file: Path, header: Header = HEADER) -> bytes:
     with file.open("wb") as stream:
         writer = Writer(stream, header)
         for section in SECTIONS:
-            writer.section(*section)
-        writer.end()
+            writer.write_section(*section)
+        writer.write_end()
     return file.read_bytes()
 
 
 def read(file: Path) -> list[Section]:
-    return list(Reader(file).sections())
+    return list(Reader(file).read_sections())
 
 
 def sealed(*parts: bytes) -> bytes:
@@ -182,7 +182,7 @@ def golden_codes() -> np.ndarray:
 def test_a_file_that_was_written_once_is_read_for_ever() -> None:
     file = Path(__file__).with_name("golden.aez")
     assert Reader(file).header == HEADER
-    names, coded = Reader(file).sections()
+    names, coded = Reader(file).read_sections()
     assert (names.kind, names.samples, names.payload) == (Kind.NAMES, 1, b"as it was")
     assert np.array_equal(golden_tables().decode(coded.payload, coded.samples), golden_codes())
     assert golden_tables().encode(golden_codes()) == coded.payload

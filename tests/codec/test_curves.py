@@ -37,7 +37,7 @@ def test_a_mosaic_comes_apart_again(channels: int, count: int) -> None:
 
 
 def test_bytes_are_those_of_files_and_psnr_that_of_their_pixels() -> None:
-    (point,) = Standard("j", "JPEG", [{"quality": 50}], side=0).curve(DIGITS[:4]).points
+    (point,) = Standard("j", "JPEG", [{"quality": 50}], side=0).measure_curve(DIGITS[:4]).points
     grid = np.block([[DIGITS[0, 0], DIGITS[1, 0]], [DIGITS[2, 0], DIGITS[3, 0]]])
     stream = BytesIO()
     Image.fromarray(grid).save(stream, "JPEG", quality=50)
@@ -48,7 +48,7 @@ def test_bytes_are_those_of_files_and_psnr_that_of_their_pixels() -> None:
 
 def test_lossless_is_a_hundred_decibels() -> None:
     png = next(s for s in list_standards() if s.format == "PNG")
-    assert png.curve(DIGITS[:30]).points[0].psnr == 100
+    assert png.measure_curve(DIGITS[:30]).points[0].psnr == 100
 
 
 def test_between_two_points_bytes_are_interpolated_in_logarithms() -> None:
@@ -74,7 +74,7 @@ def test_principal_components_are_coded_with_the_same_coder() -> None:
 def test_jpeg_is_tuned_for_the_squared_error_that_it_is_compared_by() -> None:
     known = {s.name: s for s in list_standards()}
     names = ("JPEG, flat tables, 10 x 10 in a file", "JPEG, 10 x 10 in a file")
-    tuned, plain = (known[name].curve(DIGITS[:200]) for name in names)
+    tuned, plain = (known[name].measure_curve(DIGITS[:200]) for name in names)
     for psnr in (20, 25, 30):
         better, worse = tuned.interpolate_rate(psnr), plain.interpolate_rate(psnr)
         assert better is not None
@@ -90,7 +90,7 @@ def test_a_comparison_says_how_many_images_pay_for_the_decoder() -> None:
     best = Curve("JPEG, its best", [Point(30, 20), Point(60, 22)])
     found = Comparison(runs, [best], 9, 64)
     assert found.levels == [20.5, 21.0, 21.5]
-    assert [row["psnr"] for row in found.rows()] == found.levels
+    assert [row["psnr"] for row in found.list_rows()] == found.levels
     theirs = best.interpolate_rate(20.2)
     assert theirs is not None
     assert found.count_break_even(runs[0]) == int(np.ceil(1000 / (theirs - 10)))

@@ -47,7 +47,7 @@ def test_what_was_coded_is_decoded(data: st.DataObject) -> None:
     decoder = Decoder(stream + b"rest", sum(sizes))
     for which, expected in parts:
         assert np.array_equal(decoder.read(alphabets, which), expected)
-    assert decoder.finish() == b"rest"
+    assert decoder.read_rest() == b"rest"
 
 
 def test_the_length_is_that_of_shannon() -> None:

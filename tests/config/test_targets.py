@@ -32,8 +32,8 @@ def test_what_names_no_class_stays(odd: dict[str, object]) -> None:
 
 def test_keys_that_are_gone_are_dropped() -> None:
     saved = {"trainer": {"cuda_graph": False, "max_epochs": 2}, "seed": 1}
-    assert with_present_names(saved) == {"trainer": {"max_epochs": 2}, "seed": 1}
-    assert with_present_names({"trainer": ["cuda_graph"]}) == {"trainer": ["cuda_graph"]}
+    assert use_present_names(saved) == {"trainer": {"max_epochs": 2}, "seed": 1}
+    assert use_present_names({"trainer": ["cuda_graph"]}) == {"trainer": ["cuda_graph"]}
 
 
 def test_a_model_keeps_its_identity_when_a_class_moves() -> None:

@@ -89,14 +89,14 @@ def test_batch_topk_takes_its_threshold_along() -> None:
     part.observe(output(pre, part.constrain(code(pre), NOW)), NOW)
     other = BatchTopK(k=2)
     other.load_state_dict(part.state_dict())
-    assert torch.equal(other.threshold(), part.threshold())
+    assert torch.equal(other.get_threshold(), part.get_threshold())
 
 
 def test_the_first_threshold_is_the_smallest_kept_value() -> None:
     part, pre = BatchTopK(k=2).train(), torch.rand(8, 6)
     kept = part.constrain(code(pre), NOW)
     part.observe(output(pre, kept), NOW)
-    assert part.threshold().item() == pytest.approx(kept.value[kept.value > 0].min().item())
+    assert part.get_threshold().item() == pytest.approx(kept.value[kept.value > 0].min().item())
 
 
 @given(pre=codes, rate=st.floats(0.05, 0.95))
@@ -239,6 +239,6 @@ def test_thresholds_follow_activity(cls: type[Threshold] | type[Sigmoid]) -> Non
         for _ in range(300):
             part.observe(output(shifted, part.constrain(code(shifted), NOW)), NOW)
         assert torch.equal(part.theta, start) == (part is held)
-    activity = moved.activity(moved.constrain(code(shifted), NOW))
+    activity = moved.measure_activity(moved.constrain(code(shifted), NOW))
     torch.testing.assert_close(activity, torch.full((9,), 0.1), atol=0.02, rtol=0)
-    assert held.activity(held.constrain(code(shifted), NOW)).mean() > 0.5
+    assert held.measure_activity(held.constrain(code(shifted), NOW)).mean() > 0.5

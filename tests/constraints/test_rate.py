@@ -44,7 +44,7 @@ def test_nats_are_those_of_the_logistic_distribution(z: float, mean: float, scal
         return 0.5 * (1 + math.tanh((v - mean) / math.exp(scale) / 2))
 
     expected = below(z + 0.5) - below(z - 0.5)
-    found = part.nats(torch.tensor([[z]], dtype=torch.float64)).item()
+    found = part.compute_nats(torch.tensor([[z]], dtype=torch.float64)).item()
     assert math.isfinite(found)
     if expected > 1e-12:  # beyond, the difference of two numbers near 1 is rounding
         assert found == pytest.approx(-math.log(expected), rel=1e-3, abs=1e-9)
@@ -56,7 +56,7 @@ def test_the_probabilities_of_all_whole_numbers_add_up_to_one() -> None:
         part.mean.copy_(torch.tensor([0.0, 0.4, -2.0]) / QUICK)
         part.log_scale.copy_(torch.tensor([-3.0, 0.0, 1.0]) / QUICK)
     numbers = torch.arange(-80.0, 81.0)[:, None].expand(-1, 3)
-    assert torch.allclose(part.nats(numbers).neg().exp().sum(0), torch.ones(3), atol=1e-5)
+    assert torch.allclose(part.compute_nats(numbers).neg().exp().sum(0), torch.ones(3), atol=1e-5)
 
 
 def test_numbers_far_out_and_narrow_scales_have_finite_nats_and_gradients() -> None:
@@ -64,8 +64,8 @@ def test_numbers_far_out_and_narrow_scales_have_finite_nats_and_gradients() -> N
     with torch.no_grad():
         part.log_scale.copy_(torch.tensor([-60.0, 60.0, -8.0, 0.0]))
     z = torch.tensor([[1e6, 0.0, -1e4, 3e5]], requires_grad=True)
-    part.nats(z).sum().backward()
-    for value in (part.nats(z), z.grad, part.mean.grad, part.log_scale.grad):
+    part.compute_nats(z).sum().backward()
+    for value in (part.compute_nats(z), z.grad, part.mean.grad, part.log_scale.grad):
         assert value is not None
         assert bool(value.isfinite().all())
 
@@ -161,7 +161,7 @@ def test_a_channel_of_a_map_has_one_distribution_everywhere() -> None:
     assert torch.allclose(QUICK * part.mean, channels.mean(1), atol=1e-5)
     assert torch.allclose(variance, channels.var(1, correction=0) + 1 / 12, rtol=1e-4)
     steps = torch.randn(2, 30)
-    nats = part.nats(steps)
+    nats = part.compute_nats(steps)
     assert nats.shape == steps.shape
     moved = steps.view(2, 5, 6).flip(2).flatten(1)
-    assert torch.allclose(part.nats(moved), nats.view(2, 5, 6).flip(2).flatten(1))
+    assert torch.allclose(part.compute_nats(moved), nats.view(2, 5, 6).flip(2).flatten(1))

@@ -11,13 +11,19 @@ from aeframe.core.noise import Noise, mix_seed
 def test_the_same_key_gives_the_same_numbers_whatever_came_before() -> None:
     first = Noise(0, "train", 3, 7)
     torch.rand(100)
-    first.stream("other").normal((5,))
+    first.derive_stream("other").normal((5,))
     again = Noise(0, "train", 3, 7)
     assert torch.equal(first.uniform((4, 3)), again.uniform((4, 3)))
 
 
 def test_other_seeds_steps_and_streams_give_other_numbers() -> None:
-    keys = [Noise(0, 1), Noise(1, 0), Noise(0, 2), Noise(0, 1).stream("a"), Noise(0, 1).stream("b")]
+    keys = [
+        Noise(0, 1),
+        Noise(1, 0),
+        Noise(0, 2),
+        Noise(0, 1).derive_stream("a"),
+        Noise(0, 1).derive_stream("b"),
+    ]
     drawn = [tuple(noise.uniform((3,)).tolist()) for noise in keys]
     assert len(set(drawn)) == len(drawn)
 
@@ -44,7 +50,7 @@ def test_ranks_with_unequal_shares_see_what_one_process_sees(total: int) -> None
     alone = Noise("a", rows=total).normal((total, 3))
     for rank in (0, 1):
         share = len(range(rank, total, 2))
-        own = Noise("a", rank=rank, world=2, rows=total).stream("b")
+        own = Noise("a", rank=rank, world=2, rows=total).derive_stream("b")
         assert own.rows == total
         found = Noise("a", rank=rank, world=2, rows=total).normal((share, 3))
         assert torch.equal(found, alone[rank::2])

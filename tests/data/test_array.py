@@ -131,7 +131,7 @@ def test_bfloat16_is_read_as_it_is(tmp_path: Path, order: str, ending: str) -> N
     assert raw.data.dtype == torch.bfloat16
     assert torch.equal(raw.data, values)
     assert made.spec.dtype == torch.float32
-    for batch in made.loader("val"):
+    for batch in made.make_loader("val"):
         assert batch.x.dtype == torch.float32
         assert torch.equal(batch.x, values[batch.row.long()].float())
 
@@ -169,7 +169,7 @@ def test_any_number_in_any_byte_order(tmp_path: Path, dtype: str, order: str) ->
     values = np.asarray((np.arange(120).reshape(20, 6) % 7).astype(dtype), order=order)  # type: ignore[call-overload]
     np.save(tmp_path / "a.npy", values)
     made = setup(tmp_path / "a.npy", normalization="none", batch_size=4)
-    for batch in made.loader("val"):
+    for batch in made.make_loader("val"):
         assert np.array_equal(
             made.normalization(batch.x).numpy(), values[batch.row].astype(np.float32)
         )
@@ -190,10 +190,10 @@ def test_numbers_come_in_their_order(
     np.save(file, stored) if ending == "npy" else np.savez(file, stored)
     raw = Array(path=str(file), layout=layout).load()  # type: ignore[arg-type]
     wanted = stored.transpose(0, 3, 1, 2) if len(shape) == 4 and layout == "auto" else stored
-    for data in (raw.data, raw.in_memory().data):
+    for data in (raw.data, raw.copy_to_memory().data):
         assert np.array_equal(data.numpy(), wanted.reshape(data.shape))
-    assert raw.in_memory().data.is_contiguous()
-    assert raw.in_memory().mapping is None
+    assert raw.copy_to_memory().data.is_contiguous()
+    assert raw.copy_to_memory().mapping is None
     flat_fortran = layout == "flat" and order == "F"
     stays = ending == "npy" and dtype in ("u1", "<f4", "?") and not flat_fortran
     assert (raw.mapping is not None) == stays
@@ -207,16 +207,16 @@ def test_what_is_copied_to_memory_leaves_the_test_split_in_its_file(tmp_path: Pa
     assert raw.test is not None
     assert raw.nbytes == raw.data.nbytes
     raw.release()
-    copied = raw.in_memory()
+    copied = raw.copy_to_memory()
     assert copied.test is not None
     assert copied.mapping is None
     assert copied.test.mapping is not None
     assert np.array_equal(copied.data.numpy(), values)
     assert np.array_equal(copied.test.data.numpy(), values[:300] + 1)
-    assert copied.in_memory().data is copied.data
+    assert copied.copy_to_memory().data is copied.data
     assert copied.nbytes == raw.nbytes
-    assert torch.equal(torch.cat([chunk for _, chunk in raw.chunks()]), copied.data)
-    assert [start for start, _ in raw.chunks()] == [0, 2048, 4096]
+    assert torch.equal(torch.cat([chunk for _, chunk in raw.read_chunks()]), copied.data)
+    assert [start for start, _ in raw.read_chunks()] == [0, 2048, 4096]
 
 
 def test_mapped_data_goes_to_other_processes(tmp_path: Path) -> None:
@@ -417,10 +417,10 @@ def test_a_file_that_is_written_into_meanwhile_is_an_error(tmp_path: Path) -> No
     np.save(file, np.arange(200, dtype=np.float32).reshape(50, 4))
     made = DataModule(source=Array(path=str(file)), seed=0, in_memory=False, num_workers=0)
     made.setup()
-    assert len(list(made.loader("val"))) == 1
+    assert len(list(made.make_loader("val"))) == 1
     np.save(file, np.zeros((50, 4), np.float32))
     with pytest.raises(TrainingError, match=r"dataset.path=.*was changed while it was in use"):
-        list(made.loader("val"))
+        list(made.make_loader("val"))
 
 
 def test_a_file_that_is_replaced_meanwhile_stays_what_it_was(tmp_path: Path) -> None:
@@ -430,7 +430,7 @@ def test_a_file_that_is_replaced_meanwhile_stays_what_it_was(tmp_path: Path) -> 
     made.setup()
     np.save(other, np.zeros((50, 4), np.float32))
     other.replace(file)
-    (batch,) = made.loader("val")
+    (batch,) = made.make_loader("val")
     assert float(batch.x.sum()) > 0
 
 

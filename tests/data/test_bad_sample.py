@@ -87,7 +87,7 @@ def test_what_was_left_out_is_kept_too(photos: Path, decoded: list[str]) -> None
     assert len(decoded) == 8
     assert torch.equal(first.data, again.data)
     again.release()
-    assert torch.equal(first.data, again.in_memory().data)
+    assert torch.equal(first.data, again.copy_to_memory().data)
 
 
 def test_an_error_is_one_still_where_skip_has_kept_the_others(photos: Path) -> None:

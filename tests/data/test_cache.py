@@ -239,7 +239,7 @@ def test_a_full_disk_is_said_once_and_leaves_nothing(
 def load_with_little_space(root: Path) -> tuple[Raw, list[str]]:
     resource.setrlimit(resource.RLIMIT_FSIZE, (4500, 4500))
     raw = source(root).load()
-    return raw.in_memory(), [file.suffix for file in cache.find_user_cache().iterdir()]
+    return raw.copy_to_memory(), [file.suffix for file in cache.find_user_cache().iterdir()]
 
 
 def test_a_disk_that_fills_while_decoding_does_no_harm(photos: Path) -> None:
@@ -280,7 +280,7 @@ def test_nothing_is_written_through_what_lies_in_a_folder(photos: Path, ending: 
 
 
 def load(root: Path) -> Raw:
-    return source(root).load().in_memory()
+    return source(root).load().copy_to_memory()
 
 
 def test_processes_at_once_agree_and_keep_one_entry(photos: Path) -> None:
@@ -305,7 +305,7 @@ def test_few_decoded_images_wait_in_memory(tmp_path: Path, decoded: list[Path]) 
     for i in range(200):
         paint(tmp_path / f"{i:03}.png", i)
     files = sorted(tmp_path.iterdir())
-    images = iter(source(tmp_path, size=4)._decoded(files, Levels()).images)
+    images = iter(source(tmp_path, size=4)._decode(files, Levels()).images)
     next(images)
     assert 1 <= len(decoded) <= 3 * (os.cpu_count() or 1) + 2
     assert len(list(images)) == 199

@@ -85,7 +85,7 @@ def test_the_order_changes_with_the_epoch_and_is_a_function_of_the_seed() -> Non
 def test_batches_carry_raw_values_and_rows(workers: int) -> None:
     made = module(Digits(), num_workers=workers, batch_size=100)
     source = Digits().load()
-    loader = made.loader("train", training=True)
+    loader = made.make_loader("train", training=True)
     rows = []
     for batch in loader:
         assert batch.x.dtype == torch.uint8

@@ -71,7 +71,7 @@ def load(source: Source) -> Raw:
 
 
 def load_to_memory(source: Source) -> Raw:
-    return source.load().in_memory()
+    return source.load().copy_to_memory()
 
 
 def look_at_all(source: Source) -> Raw:

@@ -24,7 +24,7 @@ from aeframe.constraints import Masking
 from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.errors import ConfigError, UserError
 from aeframe.data import Array, DataModule, DataSpec, Normalization
-from aeframe.evaluation.card import baselines
+from aeframe.evaluation.baselines import measure_baselines
 from aeframe.evaluation.metrics import Metrics
 from aeframe.models import Output, Undercomplete
 from aeframe.models.autoencoder import Setting
@@ -221,7 +221,7 @@ def test_the_psnr_of_the_mean_does_not_depend_on_the_normalization(
     data = made(tmp_path, values, normalization=kind)
     train, test = (values[data.splits[name].index] for name in ("train", "test"))
     wanted = in_stored_units(test, train.mean(0), np.ptp(train))
-    assert baselines(data, 3)[0].psnr == pytest.approx(wanted, abs=1e-3)
+    assert measure_baselines(data, 3)[0].psnr == pytest.approx(wanted, abs=1e-3)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -234,7 +234,7 @@ def test_the_psnr_of_a_model_is_that_of_its_pictures(tmp_path: Path, kind: str) 
     setting = Setting(MLP(widths=[]), Gaussian(), (3, 5, 5))
     parts = {"masking": Masking(fraction=0.5)}
     net = ConstrainedAutoencoder(Undercomplete(setting, latent_dim=9), parts, data.normalization)
-    low, high = data.spec.range_in(data.normalization)
+    low, high = data.spec.get_range(data.normalization)
 
     def output(*seen: Tensor) -> Output:
         made, corrupted = map(data.normalization, seen)
@@ -260,7 +260,9 @@ def test_nothing_is_as_good_as_no_error(tmp_path: Path) -> None:
     data = DataModule(source=source, seed=0, normalization="none")
     data.setup()
     data.splits["test"] = data.splits["train"]
-    assert baselines(data, 1)[-1].psnr > 130  # PCA of one dimension loses nothing but rounding
+    assert (
+        measure_baselines(data, 1)[-1].psnr > 130
+    )  # PCA of one dimension loses nothing but rounding
 
 
 # ------------------------------------------------------------------------------------------- pictures
@@ -385,7 +387,7 @@ def test_models_of_older_versions_are_the_same(compose: Callable[..., Any], tmp_
 
 def test_the_range_of_older_runs_is_that_of_their_normalization() -> None:
     spec = DataSpec((2,), 0.0, 1.0, 9, (0, 1), torch.float32)
-    assert spec.range_in(Normalization(torch.tensor(-2.0), torch.tensor(5.0))) == (-2, 3)
+    assert spec.get_range(Normalization(torch.tensor(-2.0), torch.tensor(5.0))) == (-2, 3)
 
 
 def test_runs_of_older_versions_go_on(aeframe: Callable[..., Any], begun: Path) -> None:

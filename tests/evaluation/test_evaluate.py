@@ -223,7 +223,7 @@ def test_a_network_that_copies_is_caught_and_a_constrained_one_is_not(
     compose: Compose, overrides: list[str], passes: bool
 ) -> None:
     built = fitted(compose, *QUICK, *overrides)
-    card = built.evaluation.card(built.net, built.data, {"l0": 8.0})
+    card = built.evaluation.make_card(built.net, built.data, {"l0": 8.0})
     assert card.copy_check.passed is passes
     assert card.images == 180  # the whole test split
     assert card.copy_check.real < card.copy_check.shuffled
@@ -359,7 +359,7 @@ def test_a_denoising_model_and_the_baselines_see_the_same_corrupted_samples(
     assert pca.mse < pca.denoised_mse
     assert measure_baselines(data, 8)[1].denoised_mse is None
     metrics = {name.removeprefix("test/"): value for name, value in tested.items()}
-    card = built.evaluation.card(net, data, metrics)
+    card = built.evaluation.make_card(net, data, metrics)
     assert card.baselines == [mean, pca]
     assert card.as_dict()["baselines"][pca.name]["denoised_mse"] == pca.denoised_mse
     rows = {str(cell) for cell in _make_table(card, {"epochs": 1, "seconds": 1}).columns[0].cells}
@@ -382,7 +382,7 @@ def test_codes_that_no_decoder_was_trained_on_are_not_compared_with_pca(
     words = ("model=sparse", "constraint=winner_take_all", "model.latent_dim=80")
     built = build(compose(*words, f"constraint.winner_take_all.inference={inference}"))
     built.net.constraints["winner_take_all"].weight.fill_(1.0)  # as after a training step
-    card = Evaluation(images=10).card(built.net, built.data, {"l0": 40.0})
+    card = Evaluation(images=10).make_card(built.net, built.data, {"l0": 40.0})
     names = ["mean image", "PCA, 40 components"]
     assert [b.name for b in card.baselines] == names[: 1 if inference == "relu" else 2]
 
@@ -408,7 +408,7 @@ def test_the_cards_likelihood_is_the_exact_one_where_that_is_known(compose: Comp
         x = built.data.peek("test", 150).flatten(1)
         each = -exact.log_prob(x)
     given = {"mse": 0.5}
-    card = built.evaluation.card(built.net, built.data, given)
+    card = built.evaluation.make_card(built.net, built.data, given)
     assert card.images == 150
     assert card.metrics["nll"] == pytest.approx(each.mean().item(), abs=0.02)
     error = each.std().item() / 150**0.5
@@ -421,14 +421,14 @@ def test_more_images_than_pass_at_once_have_one_likelihood(compose: Compose) -> 
     built = build(
         compose("model=variational", "dataset.test_fraction=0.3", "evaluation.importance_samples=3")
     )
-    card = built.evaluation.card(built.net, built.data, {})
+    card = built.evaluation.make_card(built.net, built.data, {})
     assert card.images == 539
     assert 20 < card.metrics["nll"] < 60  # nats of all 64 pixels, of one image
 
 
 def test_only_a_stochastic_model_has_a_likelihood(compose: Compose) -> None:
     built = build(compose("network=linear"))
-    card = Evaluation(images=20).card(built.net, built.data, {"mse": 0.1})
+    card = Evaluation(images=20).make_card(built.net, built.data, {"mse": 0.1})
     assert card.metrics == {"mse": 0.1}
     assert (card.images, card.samples) == (20, 180)
 
@@ -438,7 +438,7 @@ def test_a_sparse_codes_size_is_its_number_of_active_units(
     compose: Compose, l0: float, size: int
 ) -> None:
     built = build(compose("model=sparse", "model.latent_dim=80"))
-    card = Evaluation(images=10).card(built.net, built.data, {"l0": l0})
+    card = Evaluation(images=10).make_card(built.net, built.data, {"l0": l0})
     assert card.code_size == size
     assert (
         card.baselines[1].name == f"PCA, {size} component{'s' * (size > 1)}"
@@ -447,7 +447,7 @@ def test_a_sparse_codes_size_is_its_number_of_active_units(
 
 def test_another_codes_size_is_its_number_of_units(compose: Compose) -> None:
     built = build(compose("model.latent_dim=7"))
-    card = Evaluation(images=10).card(built.net, built.data, {})
+    card = Evaluation(images=10).make_card(built.net, built.data, {})
     assert card.code_size == 7
     assert card.baselines[1].name == "PCA, 7 components"
 
@@ -456,7 +456,7 @@ def test_the_card_is_of_the_network_as_it_is_used(compose: Compose) -> None:
     """Without dropout, even when it comes from training."""
     built = build(compose("network.dropout=0.9"))
     built.net.train()
-    first = Evaluation(images=50).card(built.net, built.data, {})
+    first = Evaluation(images=50).make_card(built.net, built.data, {})
     with torch.no_grad():
         x = built.data.peek("test", 50)
         real = (built.net.eval().reconstruct(x) - x).square().mean().item()
@@ -466,7 +466,7 @@ def test_the_card_is_of_the_network_as_it_is_used(compose: Compose) -> None:
 def test_a_card_is_plain_data(compose: Compose) -> None:
     built = build(compose("model=variational"))
     evaluation = Evaluation(images=20, importance_samples=2)
-    card = evaluation.card(built.net, built.data, {"mse": 0.1})
+    card = evaluation.make_card(built.net, built.data, {"mse": 0.1})
     plain = card.as_dict()
     assert json.loads(json.dumps(plain, allow_nan=False)) == plain
     check = plain["copy_check"]

@@ -43,10 +43,10 @@ def test_what_a_run_trades_is_asked_of_its_parts(
 ) -> None:
     net = build(compose(*words)).net
     metrics = {k: v for k, v in ERRORS.items() if k != "denoised_mse"}
-    found = Trade.of(net, metrics)
+    found = Trade.read_from(net, metrics)
     assert found == Trade(tuple(keys), "mse", price[0], (0.5, price[1]))
     assert Trade.read(json.loads(json.dumps(found.as_dict()))) == found
-    assert Trade.of(net, ERRORS).values[0] == 0.6
+    assert Trade.read_from(net, ERRORS).values[0] == 0.6
 
 
 def test_a_trade_without_numbers_is_none() -> None:

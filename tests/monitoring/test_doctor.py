@@ -75,7 +75,9 @@ def carded(built: Built, doctor: Doctor, trainer: pl.Trainer, best_step: int = 0
     """All that is said, with that of the card. best_step: of the checkpoint that is tested."""
     tested = trainer.test(built.module, verbose=False)[0]
     metrics = {name.removeprefix("test/"): value for name, value in tested.items()}
-    return doctor.read(built.evaluation.card(built.net, built.data, metrics), trainer, best_step)
+    return doctor.read(
+        built.evaluation.make_card(built.net, built.data, metrics), trainer, best_step
+    )
 
 
 # ------------------------------------------------------------------------------------ sick and healthy
@@ -91,7 +93,7 @@ def test_a_sick_run_is_told_once_and_with_a_valid_override(
 ) -> None:
     sick = SICK[name]
     if sick.rule == "data_waiting":
-        monkeypatch.setattr(sick_runs.Samples, "_gathered", sick_runs.Samples._gathered)
+        monkeypatch.setattr(sick_runs.Samples, "_gather", sick_runs.Samples._gather)
         monkeypatch.setattr(sick_runs.DataWaiting, "seconds", 10.0)
         sick_runs.slow_disk()
     command = [*SHORT, *(word.format(folder=data) for word in sick.words)]
@@ -156,18 +158,18 @@ def test_it_is_left_in_all_places_and_a_run_that_goes_on_does_not_say_it_again(
 ) -> None:
     words = (*SHORT, "optimizer.lr=1e-6", "hydra.run.dir=run", "resume=auto")
     often = ("checkpoint.every_minutes=0", "trainer.steps_per_call=10")
-    loss = AutoencoderModule.loss
+    loss = AutoencoderModule.compute_loss
 
     def dies(module: Any, batch: Any, index: int, step: int) -> Any:
         if step == 155:  # in the eighth epoch: it was said after the seventh
             raise Killed
         return loss(module, batch, index, step)
 
-    monkeypatch.setattr(AutoencoderModule, "loss", dies)
+    monkeypatch.setattr(AutoencoderModule, "compute_loss", dies)
     with pytest.raises(Killed):
         aeframe(*words, *often)
     (first,) = [x for x in capfd.readouterr().out.splitlines() if x.startswith("Doctor: ")]
-    monkeypatch.setattr(AutoencoderModule, "loss", loss)
+    monkeypatch.setattr(AutoencoderModule, "compute_loss", loss)
     last = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
     assert last["callbacks"]["Doctor"]["mean_image.spoke"] == 7
     status, out, err = aeframe(*words, *often)
@@ -222,7 +224,7 @@ def shown(rule: Rule, series: list[dict[str, Any]]) -> int | None:
     """The epoch in which the rule speaks. series: what each validation shows, and Vitals' other fields."""
     for epoch, values in enumerate(series, start=1):
         fields = {key: values.pop(key) for key in list(values) if key in Vitals._fields}
-        if rule.look(Vitals(epoch=epoch, steps=epoch * 100, val=values, **fields)):
+        if rule.judge_validation(Vitals(epoch=epoch, steps=epoch * 100, val=values, **fields)):
             return epoch
     return None
 
@@ -265,7 +267,7 @@ def test_a_long_decline_is_no_jump(patient: Callable[..., Patient]) -> None:
     jumping = [{"explained_variance": v} for v in (0.9, 0.7, 0.8, 0.6, 0.8, 0.5, 0.9, 0.9)]
     rule = LearningRate(patient())
     assert shown(rule, jumping) == 7
-    assert "jumps: 3 times since epoch 2" in rule.seen()
+    assert "jumps: 3 times since epoch 2" in rule.describe_symptom()
     beta = "model.beta={schedule: cyclic, value: 1.0, epochs: 2}"
     cyclic = LearningRate(patient("model=variational", beta))
     assert shown(cyclic, [{"explained_variance": v} for v in (0.9, 0.7) * 5]) is None
@@ -284,7 +286,7 @@ def test_a_gradient_that_explodes_is_told_when_the_error_grows(
     assert shown(LearningRate(patient()), series(0.75)) is None
     rule = LearningRate(patient())
     assert shown(rule, series(0.5)) == 5
-    assert "the gradient's norm explodes: 400 since epoch 4, after 1" in rule.seen()
+    assert "the gradient's norm explodes: 400 since epoch 4, after 1" in rule.describe_symptom()
 
 
 def test_a_mean_image_is_explained_by_what_was_told(patient: Callable[..., Patient]) -> None:
@@ -307,7 +309,7 @@ def test_over_fitting_is_a_rise_in_one_loss_and_a_fall_in_the_other(
         rule, spoke = Overfitting(patient()), []
         for epoch, (v, t) in enumerate(zip(val, train, strict=True), start=1):
             vitals = Vitals(epoch=epoch, steps=100, val={"loss": v}, start=10.0, loss=t)
-            spoke += [epoch] if rule.look(vitals) else []
+            spoke += [epoch] if rule.judge_validation(vitals) else []
         return spoke
 
     best = [8.0, 7.0, 6.0]
@@ -367,8 +369,8 @@ def test_what_the_doctor_advises_is_the_command_to_train_on(compose: Compose) ->
     ended["ended_by"] = ["trainer.max_epochs"]
     train_on = list_next_commands(one.node, ended, Path("run"), compresses=False)["Train on"]
     assert train_on.endswith(f"resume=run {found.remedy}")
-    assert found.in_the_end(train_on).endswith(f"; it still falls. Try: {train_on}")
-    assert found.in_the_end(None) == f"Doctor: {found.seen}."
+    assert found.format_for_end(train_on).endswith(f"; it still falls. Try: {train_on}")
+    assert found.format_for_end(None) == f"Doctor: {found.seen}."
 
 
 def test_a_denoising_run_is_compared_from_corrupted_samples(
@@ -403,14 +405,14 @@ def test_a_short_run_is_told_what_its_card_shows(patient: Callable[..., Patient]
     rule = DeadUnits(patient("model=sparse"))
     short = card_of(dead=0.68, l0=16.0)
     rule.review(short, epoch=1, steps=90)
-    assert rule.finding() is None
+    assert rule.build_finding() is None
     rule.review(short, epoch=1, steps=422)
-    finding = rule.finding()
+    finding = rule.build_finding()
     assert finding is not None
     assert finding.seen == ("68% of 1024 code units are dead, active for no training sample")
     collapse = Collapse(patient("model=variational"))
     collapse.review(card_of(active_units=2.0), epoch=1, steps=422)
-    finding = collapse.finding()
+    finding = collapse.build_finding()
     assert finding is not None
     assert finding.seen.endswith("code units say nothing of the input")
 
@@ -426,9 +428,9 @@ def test_what_the_card_contradicts_is_taken_back(patient: Callable[..., Patient]
     worse, nothing = spoken(LearningRate, explained=-0.4), spoken(MeanImage, explained=0.01)
     dead = spoken(DeadUnits, "model=sparse", dead=0.7)
     for rule in (worse, nothing, dead):
-        assert rule.finding() is not None
+        assert rule.build_finding() is not None
         rule.review(card_of(dead=0.1, l0=16.0), epoch=9, steps=900)
-        assert rule.finding() is None
+        assert rule.build_finding() is None
     still = {"mse": 0.08, "dead": 0.7, "l0": 16.0}
     jumps = spoken(LearningRate, explained=0.8, fell=3)
     for rule in (
@@ -438,9 +440,9 @@ def test_what_the_card_contradicts_is_taken_back(patient: Callable[..., Patient]
         jumps,
     ):
         rule.review(card_of(**still), epoch=9, steps=900)
-        assert rule.finding() is not None
+        assert rule.build_finding() is not None
     jumps.review(card_of(), epoch=9, steps=900)
-    assert jumps.finding() is not None  # which no card contradicts
+    assert jumps.build_finding() is not None  # which no card contradicts
 
 
 # ------------------------------------------------------------------------------------------ overrides
@@ -470,21 +472,25 @@ def test_what_the_check_refuses_is_not_suggested(patient: Callable[..., Patient]
     assert find_valid(deep.node, [overrides[-1]]) is None  # auxk needs a linear decoder
     rule = DeadUnits(deep)
     rule.dead, rule.spoke = 0.6, 3
-    assert rule.finding() is not None
-    assert rule.remedy() == "constraint=[topk,resampling]"
+    assert rule.build_finding() is not None
+    assert rule.suggest_remedy() == "constraint=[topk,resampling]"
 
 
 def test_a_key_is_scaled_as_its_type_is_and_what_ends_training_is_made_longer(
     patient: Callable[..., Patient],
 ) -> None:
     typed = patient("model=sparse", "constraint=[topk,l1]", "constraint.l1.weight=1")
-    assert str(typed.scaled("constraint.l1.weight", 0.1)) == "constraint.l1.weight=0.1"
-    assert str(typed.scaled("model.latent_dim", 1 / 3)) == "model.latent_dim=341"
-    assert str(typed.scaled("constraint.topk.k", 0.5)) == "constraint.topk.k=8"
-    assert str(typed.scaled("optimizer.lr", 1 / 3)) == "optimizer.lr=0.00033"
-    assert typed.scaled("scheduler.max_lr", 2) is typed.scaled("model._target_", 2) is None
-    assert str(typed.longer()) == "trainer.max_epochs=40"
-    assert str(patient("++trainer.max_steps=150").longer()) == "trainer.max_steps=300"
+    assert str(typed.suggest_scaled("constraint.l1.weight", 0.1)) == "constraint.l1.weight=0.1"
+    assert str(typed.suggest_scaled("model.latent_dim", 1 / 3)) == "model.latent_dim=341"
+    assert str(typed.suggest_scaled("constraint.topk.k", 0.5)) == "constraint.topk.k=8"
+    assert str(typed.suggest_scaled("optimizer.lr", 1 / 3)) == "optimizer.lr=0.00033"
+    assert (
+        typed.suggest_scaled("scheduler.max_lr", 2)
+        is typed.suggest_scaled("model._target_", 2)
+        is None
+    )
+    assert str(typed.suggest_longer()) == "trainer.max_epochs=40"
+    assert str(patient("++trainer.max_steps=150").suggest_longer()) == "trainer.max_steps=300"
 
 
 def test_what_saturates_is_seen_also_in_a_compiled_network(compose: Compose) -> None:

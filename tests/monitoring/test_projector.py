@@ -123,7 +123,7 @@ def test_codes_of_few_units_have_three_columns(drawn: Draw, units: int) -> None:
 
 def test_the_labels_are_those_of_the_samples(compose: Callable[..., Any]) -> None:
     data = build(compose()).data
-    x, labels = data.peek("val", 50), data.labels("val", 50)
+    x, labels = data.peek("val", 50), data.peek_labels("val", 50)
     raw = data.splits["val"].raw
     assert raw.labels is not None
     assert labels is not None

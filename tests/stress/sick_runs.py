@@ -128,13 +128,13 @@ def files(folder: Path) -> None:
 
 def slow_disk() -> None:
     """Let what is not in memory come late, and the doctor speak before ten seconds are lost."""
-    gathered = Samples._gathered
+    gathered = Samples._gather
 
     def late(samples: Samples, rows: Tensor) -> Tensor:
         time.sleep(0.005)
         return gathered(samples, rows)
 
-    Samples._gathered = late  # type: ignore[method-assign]
+    Samples._gather = late  # type: ignore[method-assign]
     DataWaiting.seconds = 0.0
 
 

@@ -370,7 +370,7 @@ def test_a_kill_right_after_going_back_changes_nothing(
     backs, whole = out.count("Going back: "), story(tmp_path / "run")
     assert backs > 1
     shutil.rmtree(tmp_path / "run")
-    loss, slow_down = AutoencoderModule.loss, Guard.slow_down
+    loss, slow_down = AutoencoderModule.compute_loss, Guard.slow_down
     left = [0]
 
     def slows(self: Guard, *args: Any) -> None:
@@ -384,11 +384,11 @@ def test_a_kill_right_after_going_back_changes_nothing(
         return loss(self, *args)
 
     monkeypatch.setattr(Guard, "slow_down", slows)
-    monkeypatch.setattr(AutoencoderModule, "loss", dies)
+    monkeypatch.setattr(AutoencoderModule, "compute_loss", dies)
     with pytest.raises(Killed):
         aeframe(*words)
     monkeypatch.setattr(Guard, "slow_down", slow_down)
-    monkeypatch.setattr(AutoencoderModule, "loss", loss)
+    monkeypatch.setattr(AutoencoderModule, "compute_loss", loss)
     status, out, err = aeframe(*words)
     assert status == 0, err
     assert out.count("Going back: ") == backs  # of both

@@ -39,14 +39,14 @@ def built(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[weakref.ref[Any]]]:
 def test_a_sweep_keeps_nothing_of_a_job(
     aeframe: Command, built: list[weakref.ref[Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    card = Evaluation.card
+    card = Evaluation.make_card
 
     def fails(self: Evaluation, net: Any, *rest: Any) -> Any:
         if net.model.latent_dim == 4:
             raise RuntimeError("a defect of ours")
         return card(self, net, *rest)
 
-    monkeypatch.setattr(Evaluation, "card", fails)
+    monkeypatch.setattr(Evaluation, "make_card", fails)
     status, _, _ = aeframe("-m", "model.latent_dim=2,4,8", *TINY)
     assert status == 1
     assert len(built) == 9

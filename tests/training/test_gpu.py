@@ -101,7 +101,7 @@ def test_data_that_a_thread_pins_trains_alike(train: Train) -> None:
 def test_the_data_is_placed_on_the_device(compose: Compose, tmp_path: Path) -> None:
     built = build(compose(*SHORT))
     fit(built, tmp_path)
-    (batch, *_) = built.data.loader("train", training=True, device=torch.device("cuda", 0))
+    (batch, *_) = built.data.make_loader("train", training=True, device=torch.device("cuda", 0))
     assert batch.x.is_cuda
     assert batch.row.is_cuda
 

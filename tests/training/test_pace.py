@@ -336,14 +336,14 @@ class Interrupted(Run):
 
     def fit(self) -> Run:
         module = self.built.module
-        loss = module.loss
+        loss = module.compute_loss
 
         def interrupted(batch: Batch, batch_idx: int, step: int) -> Tensor:
             if step == 5:
                 raise KeyboardInterrupt
             return loss(batch, batch_idx, step)
 
-        module.loss = interrupted  # type: ignore[method-assign]
+        module.compute_loss = interrupted  # type: ignore[method-assign]
         with pytest.raises(SystemExit):
             self.trainer.fit(module)
         return self
@@ -465,14 +465,14 @@ def test_auto_takes_as_many_as_fit_by_its_latest_step(
 def seen(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int, int, list[int], float]]:
     """Record of each training step: the epoch, the batch's number, the step, the rows and the loss."""
     found: list[tuple[int, int, int, list[int], float]] = []
-    loss = AutoencoderModule.loss
+    loss = AutoencoderModule.compute_loss
 
     def noted(self: AutoencoderModule, batch: Batch, batch_idx: int, step: int) -> Tensor:
         value = loss(self, batch, batch_idx, step)
         found.append((self.epoch.number, batch_idx, step, batch.row.tolist(), value.item()))
         return value
 
-    monkeypatch.setattr(AutoencoderModule, "loss", noted)
+    monkeypatch.setattr(AutoencoderModule, "compute_loss", noted)
     return found
 
 

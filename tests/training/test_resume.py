@@ -126,11 +126,11 @@ OPTIONS = {
 @pytest.fixture
 def killed(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, str], None]:
     """Let the run end at a step: by a kill after it, in it, or by a signal, also in the validation."""
-    loss, after = AutoencoderModule.loss, Last.after_batch
+    loss, after = AutoencoderModule.compute_loss, Last.after_batch
     validated = Last.on_validation_batch_end
 
     def at(step: int, how: str) -> None:
-        monkeypatch.setattr(AutoencoderModule, "loss", loss)
+        monkeypatch.setattr(AutoencoderModule, "compute_loss", loss)
         monkeypatch.setattr(Last, "after_batch", after)
         monkeypatch.setattr(Last, "on_validation_batch_end", validated)
 
@@ -150,7 +150,7 @@ def killed(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, str], None]:
             validated(last, trainer, *rest)
 
         if how == "kill":
-            monkeypatch.setattr(AutoencoderModule, "loss", dies)
+            monkeypatch.setattr(AutoencoderModule, "compute_loss", dies)
         elif how == "signal":
             monkeypatch.setattr(Last, "after_batch", signalled)
         elif how == "signal in a validation":
@@ -214,7 +214,7 @@ def test_no_sample_is_left_out_or_seen_twice(
     aeframe: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Count the samples of all steps that are in the final weights, over many ends and beginnings."""
-    loss, rows = AutoencoderModule.loss, dict[int, list[int]]()
+    loss, rows = AutoencoderModule.compute_loss, dict[int, list[int]]()
     ends = [3, 4, 11, 12, 13, 20, 25, 34]
 
     def counted(module: Any, batch: Any, index: int, step: int) -> Any:
@@ -224,7 +224,7 @@ def test_no_sample_is_left_out_or_seen_twice(
         rows[step] = batch.row.tolist()  # a step that is taken anew counts once
         return loss(module, batch, index, step)
 
-    monkeypatch.setattr(AutoencoderModule, "loss", counted)
+    monkeypatch.setattr(AutoencoderModule, "compute_loss", counted)
     often = ("checkpoint.every_minutes=0", "trainer.steps_per_call=2")
     for _ in range(8):
         with pytest.raises(Killed):
@@ -255,7 +255,7 @@ def test_that_memory_ran_out_is_told(
     def greedy(*_: Any) -> Any:
         raise error
 
-    monkeypatch.setattr(AutoencoderModule, "loss", greedy)
+    monkeypatch.setattr(AutoencoderModule, "compute_loss", greedy)
     status, _, err = aeframe(*SMALL, "hydra.run.dir=run")
     assert status == 1
     (line,) = err.splitlines()
@@ -270,7 +270,7 @@ def test_the_death_of_a_process_that_fetches_is_told_and_the_run_goes_on(
     assert aeframe(*command)[0] == 0
     whole = story(tmp_path / "run")
     shutil.rmtree(tmp_path / "run")
-    loss = AutoencoderModule.loss
+    loss = AutoencoderModule.compute_loss
 
     def murderous(module: Any, batch: Any, index: int, step: int) -> Any:
         if step == 15:
@@ -279,7 +279,7 @@ def test_the_death_of_a_process_that_fetches_is_told_and_the_run_goes_on(
                 child.join()
         return loss(module, batch, index, step)
 
-    monkeypatch.setattr(AutoencoderModule, "loss", murderous)
+    monkeypatch.setattr(AutoencoderModule, "compute_loss", murderous)
     status, _, err = aeframe(*command)
     assert status == 1
     assert "Traceback" not in err
@@ -288,7 +288,7 @@ def test_the_death_of_a_process_that_fetches_is_told_and_the_run_goes_on(
     assert line.endswith(
         f"last good checkpoint is {tmp_path / 'run' / 'checkpoints' / 'last.ckpt'}."
     )
-    monkeypatch.setattr(AutoencoderModule, "loss", loss)
+    monkeypatch.setattr(AutoencoderModule, "compute_loss", loss)
     assert aeframe(*command)[0] == 0
     assert list(differences(whole, story(tmp_path / "run"))) == []
 

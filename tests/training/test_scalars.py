@@ -305,16 +305,16 @@ def test_a_run_that_goes_on_has_its_charts_once(
     aeframe: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = (*SHORT, "resume=auto", "checkpoint.every_minutes=0", "trainer.steps_per_call=2")
-    loss = AutoencoderModule.loss
+    loss = AutoencoderModule.compute_loss
 
     def dies(module: Any, batch: Any, index: int, step: int) -> Any:
         if step == 6:
             raise Killed
         return loss(module, batch, index, step)
 
-    monkeypatch.setattr(AutoencoderModule, "loss", dies)
+    monkeypatch.setattr(AutoencoderModule, "compute_loss", dies)
     with pytest.raises(Killed):
         aeframe(*words)
-    monkeypatch.setattr(AutoencoderModule, "loss", loss)
+    monkeypatch.setattr(AutoencoderModule, "compute_loss", loss)
     assert aeframe(*words)[0] == 0
     assert charts_of(Events(tmp_path / "run"))["norms"]["gradient"] == ["train/gradient_norm$"]

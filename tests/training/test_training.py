@@ -125,7 +125,7 @@ def test_a_schedule_is_followed_step_by_step(compose: Compose, tmp_path: Path) -
     beta = "model.beta={schedule: warmup, value: 2.0, steps: 4}"
     built = build(compose("model=variational", beta, "trainer.max_epochs=1"))
     weights = []
-    step = built.module.loss
+    step = built.module.compute_loss
 
     def noted(batch: object, batch_idx: int, taken: int) -> Tensor:
         loss = step(batch, batch_idx, taken)  # type: ignore[arg-type]
@@ -136,7 +136,7 @@ def test_a_schedule_is_followed_step_by_step(compose: Compose, tmp_path: Path) -
         weights.append(output.terms["gaussian_kl"].weight)
         return loss
 
-    built.module.loss = noted  # type: ignore[method-assign]
+    built.module.compute_loss = noted  # type: ignore[method-assign]
     fit(built, tmp_path, limit_train_batches=6)
     assert weights == pytest.approx([0.0, 0.5, 1.0, 1.5, 2.0, 2.0])
 

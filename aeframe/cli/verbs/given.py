@@ -25,7 +25,7 @@ class Input:
     [<= n, *shape]. check: raises SampleError for samples that the model cannot take. names: file names, if
     each sample has a file of its own. files: names and numbers of samples, if a file holds many. changed: the
     images that were converted, as far as they were read. brought: the size and type that they were converted
-    to. as_given: restores the layout of the (first) array.
+    to. restore_layout: restores the layout of the (first) array.
     """
 
     where: str
@@ -36,7 +36,7 @@ class Input:
     files: tuple[tuple[str, int], ...] = ()
     changed: set[Path] = field(default_factory=set)
     brought: str = ""
-    as_given: Callable[[np.ndarray], np.ndarray] = np.asarray
+    restore_layout: Callable[[np.ndarray], np.ndarray] = np.asarray
 
     def locate(self, row: int) -> tuple[str, int]:
         """Find the file of a sample, and its row in that file."""

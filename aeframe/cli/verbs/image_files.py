@@ -73,8 +73,8 @@ class RecordingReader(ImageReader):
     changed: set[Path] = field(default_factory=set)
     limit: float | None = None
 
-    def made_of(self, image: Image.Image, file: Path) -> np.ndarray:
-        pixels = super().made_of(image, file)
+    def convert(self, image: Image.Image, file: Path) -> np.ndarray:
+        pixels = super().convert(image, file)
         if pixels.shape[:0:-1] != image.size or (self.color == "gray" and _is_coloured(image)):
             self.changed.add(file)
         return pixels
@@ -116,7 +116,7 @@ def _find_levels(model: Model, given: Any) -> Levels:
         return Levels(sixteen=known, other=known)
     if data.levels is not None:
         return Levels(other=data.levels, clips=True)
-    return Levels.said(known)
+    return Levels.choose(known)
 
 
 def _find_limit(options: argparse.Namespace, trained: Any) -> float | None:

@@ -65,7 +65,9 @@ def _open_arrays(words: list[str], model: Model, options: argparse.Namespace) ->
     counts = [len(raw.data) for raw in raws]
     files = tuple(zip(words, counts, strict=True))
     blocks, check = partial(_read_blocks, raws), make_check(model)
-    return Input(where, sum(counts), blocks, check, files=files, as_given=sources[0].as_given)
+    return Input(
+        where, sum(counts), blocks, check, files=files, restore_layout=sources[0].restore_layout
+    )
 
 
 def _read_array(source: data.Array, shape: tuple[int, ...]) -> Raw:

@@ -38,12 +38,12 @@ def evaluate_test_split(model: Model, run: str) -> dict[str, Any]:
     parts, data = load_run_data(model, run, "; or write: aeframe evaluate RUN INPUT")
     count = len(data.splits["test"])
     # the same batches as in training: each has its own noise
-    rows = data.together(model.net.most_rows)
+    rows = data.count_together(model.net.most_rows)
     _require_room(model, min(rows, count))
     blocks = _split_blocks(data, rows)
     metrics = _measure(model, show_progress(blocks, count, "Evaluating"), data.spec)
     metrics.count_dead(data)
-    return parts.made["evaluation"].card(model.net, data, metrics.compute()).as_dict()
+    return parts.made["evaluation"].make_card(model.net, data, metrics.compute()).as_dict()
 
 
 def _require_room(model: Model, rows: int) -> None:
@@ -69,7 +69,7 @@ def _split_blocks(data: DataModule, n: int) -> Iterator[np.ndarray]:
 def _measure(model: Model, blocks: Iterable[np.ndarray], spec: DataSpec) -> Metrics:
     """Measure reconstructions of clean input without sampling, and the loss with corruption and sampling."""
     net = model.net
-    low, high = spec.range_in(net.normalization)
+    low, high = spec.get_range(net.normalization)
     metrics = Metrics(net, high - low).to(model.device)
     for number, block in enumerate(blocks):
         raw = convert_to_rows(block, "x")

@@ -43,7 +43,7 @@ def require_pictures(model: Model) -> None:
 
 def convert_to_bytes(x: np.ndarray, model: Model) -> np.ndarray:
     """Convert stored samples from the range of the training data to bytes in 0..255."""
-    low, high = model.description.data.range_in(model.net.normalization)
+    low, high = model.description.data.get_range(model.net.normalization)
     if x.dtype == np.uint8 and (low, high) == (0, 255):
         return x
     scaled = (x.astype(np.float64) - low) / (high - low) * 255

@@ -91,7 +91,10 @@ def _compare_images(codecs: Codecs, options: argparse.Namespace) -> Comparison:
         with explain_samples(given):
             images = np.concatenate(list(blocks))[: options.most]
     train, held_out = (take_spread(data, split, FOR_PCA) for split in ("train", data.held_out))
-    others = [*(s.curve(images) for s in list_standards()), measure_pca(train, held_out, images)]
+    others = [
+        *(s.measure_curve(images) for s in list_standards()),
+        measure_pca(train, held_out, images),
+    ]
     return compare_on_images(codecs, images, others)
 
 
@@ -145,7 +148,7 @@ def _show(found: Comparison) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    rows = found.rows()
+    rows = found.list_rows()
     names = [name for name in rows[0] if name != "psnr" and any(row[name] for row in rows)]
     unit = UNITS[found.unit]
     title = f"{unit[0].upper()}{unit[1:]} at the same PSNR ({found.images:,} images)"

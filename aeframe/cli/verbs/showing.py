@@ -34,7 +34,7 @@ def _reconstruct(options: argparse.Namespace) -> None:
         blocks = show_progress(given.blocks(model.batch_size), given.count, "Reconstructing")
         made = model.reconstruct(blocks)
         if out.suffix.lower() in FILES:
-            made = map(given.as_given, made)
+            made = map(given.restore_layout, made)
         write_samples(out, made, given.count, model, given.names)
     print_result(out, f"Reconstructions of {given.count:,} samples")
 

@@ -69,14 +69,14 @@ class Standard:
     options: list[dict[str, Any]]
     side: int = 10
 
-    def curve(self, images: Images) -> Curve:
+    def measure_curve(self, images: Images) -> Curve:
         """Measure the curve of the format on images."""
         side = self.side or math.ceil(math.sqrt(len(images)))
         with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow encodes without the GIL
-            points = list(pool.map(lambda o: self._point(images, side, o), self.options))
+            points = list(pool.map(lambda o: self._measure_point(images, side, o), self.options))
         return Curve(self.name, points)
 
-    def _point(self, images: Images, side: int, options: dict[str, Any]) -> Point:
+    def _measure_point(self, images: Images, side: int, options: dict[str, Any]) -> Point:
         size, errors = 0, 0.0
         for part in _split(images, side * side):
             taken, pixels = encode_image(make_mosaic(part, side), self.format, options)
@@ -182,6 +182,6 @@ def _measure_file(shape: tuple[int, ...], tables: Tables, codes: Codes) -> int:
     stream = io.BytesIO()
     writer = Writer(stream, Header(bytes(32), "uint8", shape))
     for part in _split(codes, limit_coded_rows(tables, shape)):
-        writer.section(Kind.CODED, len(part), tables.encode(part))
-    writer.end()
+        writer.write_section(Kind.CODED, len(part), tables.encode(part))
+    writer.write_end()
     return stream.tell()

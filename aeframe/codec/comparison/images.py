@@ -64,7 +64,7 @@ def count_decoder_bytes(run: str) -> int:
 
 def _measure_psnr(codec: Codec, x: Images) -> float:
     return float(
-        to_decibels(float(compute_errors(codec.model, x, codec.samples(codec.codes(x))).mean()))
+        to_decibels(float(compute_errors(codec.model, x, codec.decode(codec.encode(x))).mean()))
     )
 
 
@@ -103,7 +103,7 @@ class Comparison:
         first, last = np.ceil(found[0] / FINENESS), np.floor(found[-1] / FINENESS)
         return [float(i * FINENESS) for i in np.arange(first, last + 1)] or found
 
-    def rows(self) -> list[dict[str, float | None]]:
+    def list_rows(self) -> list[dict[str, float | None]]:
         """Return the rate at each level of PSNR, by the name of the curve."""
         curves = [self.ours, *self.others]
         return [
@@ -142,7 +142,7 @@ class Comparison:
                 }
                 for run in self.runs
             ],
-            "matched": self.rows(),
+            "matched": self.list_rows(),
         }
 
     def _format_curve(self, curve: Curve) -> dict[str, Any]:

@@ -90,16 +90,16 @@ class Writer:
         self.file, self.crc, self.samples = file, zlib.crc32(data), 0
         file.write(data + CRC.pack(self.crc))
 
-    def section(self, kind: Kind, samples: int, payload: bytes) -> None:
+    def write_section(self, kind: Kind, samples: int, payload: bytes) -> None:
         """Write a section. samples: for a coded one, all samples of its part."""
         head = SECTION.pack(kind, samples, len(payload))
         self.crc = zlib.crc32(payload, zlib.crc32(head, self.crc))
         self.file.write(head + CRC.pack(self.crc) + payload)
         self.samples += samples if kind is Kind.CODED else 0
 
-    def end(self) -> None:
+    def write_end(self) -> None:
         """Write the end. A file without it was truncated."""
-        self.section(Kind.END, 0, struct.pack("<Q", self.samples))
+        self.write_section(Kind.END, 0, struct.pack("<Q", self.samples))
 
 
 @dataclass
@@ -121,7 +121,7 @@ class Reader:
         except OSError as error:
             raise build_read_error(str(self.path), error, AGAIN) from error
 
-    def sections(self) -> Iterator[Section]:
+    def read_sections(self) -> Iterator[Section]:
         """Iterate over the sections, without the end."""
         crc, samples = self._first, 0
         with open_regular(self.path) as file:

@@ -109,7 +109,7 @@ class Decoder:
         self.position += len(empty)
         return symbols
 
-    def finish(self) -> bytes:
+    def read_rest(self) -> bytes:
         """Return the bytes after the last symbol, once all are read. Raises DamagedError for a wrong end."""
         if (self.state != LOWEST).any():
             raise DamagedError("has a wrong final state")

@@ -107,7 +107,7 @@ class Tables:
         clusters = decoder.read(of_clusters, np.zeros(samples, np.int64))
         symbols = decoder.read(of_units, self._list_tables(clusters)).reshape(self.m, samples).T
         codes = (symbols + self.low - 1).astype(np.int32)
-        escaped, rest = symbols == ESCAPE, decoder.finish()
+        escaped, rest = symbols == ESCAPE, decoder.read_rest()
         if len(rest) != 4 * np.count_nonzero(escaped):
             raise DamagedError("has a wrong number of escaped numbers")
         codes[escaped] = np.frombuffer(rest, "<i4")

@@ -40,10 +40,10 @@ def extremes(view: View, page: Page) -> None:
 def corruptions(view: View, page: Page) -> None:
     """Draw each corruption alone and all together, with the reconstructions."""
     net, x = view.net, view.samples.few
-    parts = net.having("corrupt")
+    parts = net.list_having("corrupt")
     if len(parts) < 2:
         return
-    found = [(n, part.corrupt(x, view.noise.stream(n), net.clock)) for n, part in parts]
+    found = [(n, part.corrupt(x, view.noise.derive_stream(n), net.clock)) for n, part in parts]
     inputs = [(name, change.x) for name, change in found if change is not None]
     inputs.append(("together", view.output.corrupted))
     rows, names = [view.paint.show(x)], ["input"]

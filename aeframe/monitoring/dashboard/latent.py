@@ -24,7 +24,7 @@ def samples(view: View, page: Page) -> None:
     model = view.net.model
     if "prior" not in model.gives:
         return
-    noise = view.noise.stream("prior")
+    noise = view.noise.derive_stream("prior")
     drawn = model.sample(4 * view.columns, noise, view.samples.few.device)
     rows = lines(view.paint.show(drawn, view.side), 8)
     said = "Mean images of codes drawn from the prior, the same codes each time."

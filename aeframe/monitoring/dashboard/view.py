@@ -42,7 +42,7 @@ class Samples:
         count = min(MANY, max(columns, NUMBERS // each))
         split = data.held_out
         few, many = (data.peek(split, n, net.normalization) for n in (columns, count))
-        return cls(few, many, data.labels(split, count), data.spec.classes)
+        return cls(few, many, data.peek_labels(split, count), data.spec.classes)
 
 
 class Passed(NamedTuple):
@@ -65,7 +65,7 @@ def _ends(normalization: Normalization, data: DataSpec) -> tuple[float | Tensor,
         return data.low, data.high
     low, high = (
         normalization(torch.full_like(normalization.shift, value)).float().cpu()
-        for value in data.range_in(normalization)
+        for value in data.get_range(normalization)
     )
     return low, high
 

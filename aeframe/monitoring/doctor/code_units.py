@@ -23,33 +23,33 @@ class Collapse(Rule):
         super().__init__(patient)
         self.active = 0
 
-    def shows(self, vitals: Vitals) -> bool:
+    def has_symptom(self, vitals: Vitals) -> bool:
         active = vitals.val.get("active_units")
         if active is None or not vitals.has_begun:  # units become active one by one
             return False
         self.active = round(active)
         return self.active < max(1, self.patient.units / 4)
 
-    def seen(self) -> str:
+    def describe_symptom(self) -> str:
         units = self.patient.units
         return (
             f"the posterior has collapsed: {units - self.active} of {units} code units say nothing of the "
             f"input{self.begun}"
         )
 
-    def verdict(self, card: Card) -> bool | None:
+    def judge_card(self, card: Card) -> bool | None:
         if "active_units" not in card.metrics:
             return None
         self.active = round(card.metrics["active_units"])
         return self.active < max(1, self.patient.units / 4)
 
-    def remedy(self) -> str | None:
+    def suggest_remedy(self) -> str | None:
         model = self.patient.node["model"]
         beta, epochs = model.get("beta"), self.patient.node["trainer"].get("max_epochs") or 20
         warmup = {"schedule": "warmup", "value": beta, "epochs": max(1, epochs // 2)}
         fixed = isinstance(self.patient.node["likelihood"].get("variance"), int | float)
         is_number = not isinstance(beta, Mapping)
-        return self.patient.remedy(
+        return self.patient.choose_remedy(
             Override("model.beta", 1.0) if is_number and beta and beta > 1 else None,
             Override("likelihood.variance", "optimal") if fixed else None,
             Override("model.beta", warmup) if is_number else None,
@@ -72,26 +72,26 @@ class DeadUnits(Rule):
         self.least_epoch = 0
         self.dead = 0.0
 
-    def shows(self, vitals: Vitals) -> bool:
+    def has_symptom(self, vitals: Vitals) -> bool:
         if "dead" not in vitals.val:
             return False
         self.dead, l0 = vitals.val["dead"], vitals.val["l0"]
         if self.least is None or self.dead < self.least:
             self.least, self.least_epoch = self.dead, vitals.epoch
-        beyond = self._beyond_chance(l0, vitals.samples)
+        beyond = self._compute_beyond_chance(l0, vitals.samples)
         return beyond >= self.most or (beyond >= self.share and self._has_grown)
 
-    def _beyond_chance(self, l0: float, samples: int) -> float:
+    def _compute_beyond_chance(self, l0: float, samples: int) -> float:
         """Return the share of dead units beyond chance: a few samples do not reach all units."""
         chance = math.exp(-l0 * samples / self.patient.units) if l0 else 0.0
         return (self.dead - chance) / max(1 - chance, 1e-9)
 
-    def verdict(self, card: Card) -> bool | None:
+    def judge_card(self, card: Card) -> bool | None:
         if "dead" not in card.metrics:
             return None
         self.dead = card.metrics["dead"]
         samples = min(COUNTED, self.patient.data.spec.samples)
-        beyond = self._beyond_chance(card.metrics["l0"], samples)
+        beyond = self._compute_beyond_chance(card.metrics["l0"], samples)
         if beyond >= self.most:
             return True
         return None if beyond >= self.share else False
@@ -100,7 +100,7 @@ class DeadUnits(Rule):
     def _has_grown(self) -> bool:
         return self.least is not None and self.dead - self.least >= self.growth
 
-    def seen(self) -> str:
+    def describe_symptom(self) -> str:
         least = self.least or 0.0
         grown = f" ({least:.0%} after epoch {self.least_epoch})" if self._has_grown else ""
         return (
@@ -108,16 +108,20 @@ class DeadUnits(Rule):
             f"sample{self.begun}"
         )
 
-    def remedy(self) -> str | None:
+    def suggest_remedy(self) -> str | None:
         silent = self.dead > 0.9  # no active units are left to revive the others
         weights = [
-            self.patient.scaled(f"constraint.{name}.weight", 0.1) for name in self.patient.penalties
+            self.patient.suggest_scaled(f"constraint.{name}.weight", 0.1)
+            for name in self.patient.penalties
         ]
-        revive = [self.patient.more_constraints(name) for name in CONSTRAINTS["revived units"]]
-        larger = [self.patient.scaled(key, 4) for key in self.patient.options_of("k", "sparsity")]
-        return self.patient.remedy(
+        revive = [self.patient.suggest_constraints(name) for name in CONSTRAINTS["revived units"]]
+        larger = [
+            self.patient.suggest_scaled(key, 4)
+            for key in self.patient.list_options("k", "sparsity")
+        ]
+        return self.patient.choose_remedy(
             *(weights if silent else []),
-            *([] if self.patient.net.has("revived units") else revive),
+            *([] if self.patient.net.gives("revived units") else revive),
             *larger,
-            self.patient.scaled("optimizer.lr", 1 / 3),
+            self.patient.suggest_scaled("optimizer.lr", 1 / 3),
         )

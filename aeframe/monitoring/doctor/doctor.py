@@ -63,7 +63,7 @@ class Doctor(pl.Callback):
     @property
     def findings(self) -> list[Finding]:
         """List the findings in the order of their epochs."""
-        found = [finding for rule in self.rules if (finding := rule.finding()) is not None]
+        found = [finding for rule in self.rules if (finding := rule.build_finding()) is not None]
         return sorted(found, key=lambda finding: finding.epoch) + self.last
 
     def state_dict(self) -> dict[str, Any]:
@@ -85,9 +85,9 @@ class Doctor(pl.Callback):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.on and trainer.is_global_zero:
-            self.signs.listeners.append(self.hear)
+            self.signs.listeners.append(self.collect)
 
-    def hear(self, values: Mapping[str, float]) -> None:
+    def collect(self, values: Mapping[str, float]) -> None:
         """Take the logged values of a step."""
         for name, mean in self.sums.items():
             mean.add(values[f"train/{name}"])
@@ -97,15 +97,15 @@ class Doctor(pl.Callback):
         fits = trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking
         if not (fits and self.on and trainer.is_global_zero):
             return
-        vitals = self._vitals(trainer)
+        vitals = self._measure_vitals(trainer)
         for rule in self.rules:
-            if rule.look(vitals):
-                finding = rule.finding()
+            if rule.judge_validation(vitals):
+                finding = rule.build_finding()
                 assert finding is not None
-                self.say(finding, trainer)
+                self.report(finding, trainer)
                 vitals = vitals._replace(told=vitals.told | {rule.name})
 
-    def _vitals(self, trainer: pl.Trainer) -> Vitals:
+    def _measure_vitals(self, trainer: pl.Trainer) -> Vitals:
         metrics = trainer.callback_metrics.items()
         means = {name: mean.take_mean() for name, mean in self.sums.items()}
         return Vitals(
@@ -122,7 +122,7 @@ class Doctor(pl.Callback):
             told=frozenset(rule.name for rule in self.rules if rule.spoke is not None),
         )
 
-    def say(self, finding: Finding, trainer: pl.Trainer) -> None:
+    def report(self, finding: Finding, trainer: pl.Trainer) -> None:
         """Print a finding, and write it to TensorBoard."""
         print(finding, flush=True)
         self._write(finding, trainer)

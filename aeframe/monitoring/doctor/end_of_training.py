@@ -32,7 +32,7 @@ def find_in_card(
             "too little to count in the loss"
         )
         standard = Override("dataset.normalization", "standard")
-        yield Finding(SPREADS, epochs, seen, patient.remedy(standard))
+        yield Finding(SPREADS, epochs, seen, patient.choose_remedy(standard))
         return
     if not check.passed:
         seen = f"the network copies its input: it reconstructs {check.copied:.0%} of pure noise"
@@ -58,11 +58,16 @@ def _compare_with_pca(seen: str, patient: Patient, epochs: int, improves: bool) 
     if not patient.net.model.layer_sizes and not patient.net.is_sparse:
         seen += "; one linear layer each way is PCA at best"
         return Finding(
-            "pca", epochs, seen, patient.remedy(Override("network", NETWORKS["hidden layers"]))
+            "pca",
+            epochs,
+            seen,
+            patient.choose_remedy(Override("network", NETWORKS["hidden layers"])),
         )
-    if improves and (longer := patient.longer()) is not None:
+    if improves and (longer := patient.suggest_longer()) is not None:
         return Finding("pca", epochs, f"{seen}; it still falls", str(longer), longer=True)
-    remedy = patient.remedy(_suggest_wide_layer(patient), patient.scaled("optimizer.lr", 1 / 3))
+    remedy = patient.choose_remedy(
+        _suggest_wide_layer(patient), patient.suggest_scaled("optimizer.lr", 1 / 3)
+    )
     return Finding("pca", epochs, f"{seen}; it no longer falls", remedy)
 
 
@@ -81,16 +86,20 @@ def _has_seen_all(patient: Patient, steps: int) -> bool:
 def _suggest_tighter(patient: Patient) -> str | None:
     """Suggest a stronger constraint: fewer units, or a corrupted input."""
     fewer = [
-        *patient.options_of("k", "sparsity"),
-        *(key for option in ("size", "ratio") for key in patient.options_of(option, "small code")),
+        *patient.list_options("k", "sparsity"),
+        *(
+            key
+            for option in ("size", "ratio")
+            for key in patient.list_options(option, "small code")
+        ),
     ]
     corruption = CONSTRAINTS["corrupted input"][0]
     small = max(1, min(patient.units, patient.net.model.inputs) // 4)
     sparse = patient.net.is_sparse
-    return patient.remedy(
-        *(patient.scaled(key, 0.5) for key in fewer),
+    return patient.choose_remedy(
+        *(patient.suggest_scaled(key, 0.5) for key in fewer),
         None if sparse else Override("model.latent_dim", small),
-        patient.more_constraints(corruption),
-        patient.scaled(f"constraint.{corruption}.fraction", 2),
-        *(patient.scaled(f"constraint.{name}.weight", 4) for name in patient.penalties),
+        patient.suggest_constraints(corruption),
+        patient.suggest_scaled(f"constraint.{corruption}.fraction", 2),
+        *(patient.suggest_scaled(f"constraint.{name}.weight", 4) for name in patient.penalties),
     )

@@ -23,7 +23,7 @@ class Finding:
     def __str__(self) -> str:
         return f"Doctor: {self.seen}." + (f" Try: {self.remedy}" if self.remedy else "")
 
-    def in_the_end(self, command: str | None) -> str:
+    def format_for_end(self, command: str | None) -> str:
         """Format the finding for the end of training, with the whole command to try."""
         return f"Doctor: {self.seen}." + (f" Try: {command}" if command else "")
 

@@ -34,7 +34,7 @@ class LearningRate(Rule):
         self.explained = self.best = 0.0
         self.norm = self.least_norm = 0.0  # of the gradient, likewise
 
-    def shows(self, vitals: Vitals) -> bool:
+    def has_symptom(self, vitals: Vitals) -> bool:
         before, self.explained = self.explained, vitals.val["explained_variance"]
         self.best = max(self.best, self.explained)
         falls = self.explained < before - self.jump
@@ -45,10 +45,10 @@ class LearningRate(Rule):
         self.norm = vitals.gradient_norm or self.norm
         self.least_norm = min(self.least_norm, self.norm) if self.least_norm else self.norm
         jumps = self.fell >= self.jumps and not self.patient.cycles
-        shown = self._worse(vitals) or jumps or self._explodes
+        shown = self._is_worse(vitals) or jumps or self._explodes
         return shown and "saturated_output" not in vitals.told
 
-    def _worse(self, vitals: Vitals) -> bool:
+    def _is_worse(self, vitals: Vitals) -> bool:
         """Check whether the network is worse than the mean image and the loss above its start."""
         loss, start = vitals.loss, vitals.start
         rises = loss is not None and start is not None and loss > start
@@ -59,7 +59,7 @@ class LearningRate(Rule):
         grows = self.explained < self.best - self.jump
         return grows and self.norm > self.explosion * self.least_norm
 
-    def seen(self) -> str:
+    def describe_symptom(self) -> str:
         error = 1 - self.explained
         if error > 1 + self.worse:
             return (
@@ -76,13 +76,13 @@ class LearningRate(Rule):
             f"{self.least_norm:.3g}, and the error grows"
         )
 
-    def verdict(self, card: Card) -> bool | None:
+    def judge_card(self, card: Card) -> bool | None:
         """Return False where the best checkpoint beats the mean image."""
         told_worse = 1 - self.explained > 1 + self.worse
         return False if told_worse and compute_explained(card) > MeanImage.least else None
 
-    def remedy(self) -> str | None:
-        return self.patient.remedy(
+    def suggest_remedy(self) -> str | None:
+        return self.patient.choose_remedy(
             slow_down(self.patient), Override("trainer.gradient_clip_val", 1.0)
         )
 
@@ -99,34 +99,35 @@ class MeanImage(Rule):
         super().__init__(patient)
         self.explained = 0.0
 
-    def shows(self, vitals: Vitals) -> bool:
+    def has_symptom(self, vitals: Vitals) -> bool:
         self.explained = vitals.val["explained_variance"]
         varies = vitals.val["mse"] > 1e-9
         learned = self.explained > self.least
         return varies and vitals.has_begun and not learned and not vitals.told - UNRELATED
 
-    def seen(self) -> str:
+    def describe_symptom(self) -> str:
         return (
             f"nothing is learned: the reconstruction explains {max(self.explained, 0.0):.1%} of the "
             f"variance, no more than the mean image would{self.begun}"
         )
 
-    def verdict(self, card: Card) -> bool | None:
+    def judge_card(self, card: Card) -> bool | None:
         return False if compute_explained(card) > self.least else None
 
-    def remedy(self) -> str | None:
+    def suggest_remedy(self) -> str | None:
         rate = self.patient.node["optimizer"].get("lr", 1e-3)
         usual = rate > 3e-3 and not self.patient.penalties
         weights = [
-            self.patient.scaled(f"constraint.{name}.weight", 0.1) for name in self.patient.penalties
+            self.patient.suggest_scaled(f"constraint.{name}.weight", 0.1)
+            for name in self.patient.penalties
         ]
-        return self.patient.remedy(
+        return self.patient.choose_remedy(
             Override("optimizer.lr", 1e-3) if rate < 3e-4 else None,
             slow_down(self.patient) if usual else None,
             *weights,
             slow_down(self.patient) if rate > 3e-3 else None,
-            self.patient.longer(),
-            self.patient.scaled("optimizer.lr", 10.0),
+            self.patient.suggest_longer(),
+            self.patient.suggest_scaled("optimizer.lr", 10.0),
         )
 
 
@@ -147,7 +148,7 @@ class Overfitting(Rule):
         self.train: float | None = None  # running average with weight 1/2
         self.val = 0.0
 
-    def shows(self, vitals: Vitals) -> bool:
+    def has_symptom(self, vitals: Vitals) -> bool:
         self.val = vitals.val["loss"]
         if vitals.loss is not None:
             self.train = vitals.loss if self.train is None else (self.train + vitals.loss) / 2
@@ -161,20 +162,20 @@ class Overfitting(Rule):
         rises = self.val > self.best + margin
         return margin > 0 and rises and self.train < self.train_at_best - margin
 
-    def seen(self) -> str:
+    def describe_symptom(self) -> str:
         return (
             f"over-fitting: since epoch {self.best_epoch} the validation loss rose from "
             f"{self.best or 0.0:.5g} to {self.val:.5g} nats, while the training loss fell from "
             f"{self.train_at_best or 0.0:.5g} to {self.train or 0.0:.5g}"
         )
 
-    def remedy(self) -> str | None:
+    def suggest_remedy(self) -> str | None:
         stops = self.patient.node["early_stopping"].get("patience") is not None
-        return self.patient.remedy(
+        return self.patient.choose_remedy(
             None if stops else Override("early_stopping.patience", 5),
-            self.patient.more_constraints(CONSTRAINTS["corrupted input"][0]),
-            self.patient.scaled("model.latent_dim", 0.5),
-            self.patient.more_constraints(CONSTRAINTS["weight decay"][0]),
+            self.patient.suggest_constraints(CONSTRAINTS["corrupted input"][0]),
+            self.patient.suggest_scaled("model.latent_dim", 0.5),
+            self.patient.suggest_constraints(CONSTRAINTS["weight decay"][0]),
         )
 
 
@@ -187,5 +188,5 @@ def slow_down(patient: Patient) -> Override | None:
     """Suggest a third of the learning rate, or of the highest rate of a schedule."""
     schedule = patient.node["scheduler"]
     if isinstance(schedule, Mapping) and isinstance(schedule.get("max_lr"), float):
-        return patient.scaled("scheduler.max_lr", 1 / 3)
-    return patient.scaled("optimizer.lr", 1 / 3)
+        return patient.suggest_scaled("scheduler.max_lr", 1 / 3)
+    return patient.suggest_scaled("optimizer.lr", 1 / 3)

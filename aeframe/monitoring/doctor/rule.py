@@ -33,12 +33,12 @@ class Patient:
         """Return the number of code units."""
         return self.net.model.latent_dim
 
-    def remedy(self, *candidates: Override | None) -> str | None:
+    def choose_remedy(self, *candidates: Override | None) -> str | None:
         """Return the first candidate that is a valid override for this run, as typed."""
         found = find_valid(self.node, [c for c in candidates if c is not None])
         return None if found is None else str(found)
 
-    def scaled(self, key: str, factor: float) -> Override | None:
+    def suggest_scaled(self, key: str, factor: float) -> Override | None:
         """Suggest a key's present value times the factor, or None where it is not a number.
 
         The value is rounded where the key takes whole numbers only.
@@ -53,18 +53,18 @@ class Patient:
             return Override(key, max(1, round(value * factor)))
         return scaled
 
-    def longer(self) -> Override | None:
+    def suggest_longer(self) -> Override | None:
         """Suggest twice as much training, by the limit that ends it."""
         steps = self.node["trainer"].get("max_steps")
         is_limit = isinstance(steps, int) and steps > 0
-        return self.scaled(f"trainer.{'max_steps' if is_limit else 'max_epochs'}", 2)
+        return self.suggest_scaled(f"trainer.{'max_steps' if is_limit else 'max_epochs'}", 2)
 
-    def more_constraints(self, *names: str) -> Override:
+    def suggest_constraints(self, *names: str) -> Override:
         """Suggest the run's constraints and these."""
         given = list(self.node["constraint"] or {})
         return Override("constraint", [*given, *(name for name in names if name not in given)])
 
-    def options_of(self, option: str, word: Word) -> list[str]:
+    def list_options(self, option: str, word: Word) -> list[str]:
         """List the keys of this option, of the run's constraints that give the word and whose `trades` name
         the option.
         """
@@ -133,11 +133,11 @@ class Rule(ABC):
         self.shown = 0  # number of validations with the symptom
         self.spoke: int | None = None  # epoch of the report
 
-    def look(self, vitals: Vitals) -> bool:
+    def judge_validation(self, vitals: Vitals) -> bool:
         """Check a validation, and return whether there is a new finding."""
         if self.spoke is not None:
             return False
-        if not self.shows(vitals):
+        if not self.has_symptom(vitals):
             self.since, self.shown = None, 0
             return False
         if self.since is None:
@@ -148,22 +148,24 @@ class Rule(ABC):
         self.spoke = vitals.epoch
         return True
 
-    def finding(self) -> Finding | None:
+    def build_finding(self) -> Finding | None:
         """Return the finding, if there is one."""
         if self.spoke is None:
             return None
-        remedy, longer = self.remedy(), self.patient.longer()
-        return Finding(self.name, self.spoke, self.seen(), remedy, remedy == str(longer))
+        remedy, longer = self.suggest_remedy(), self.patient.suggest_longer()
+        return Finding(
+            self.name, self.spoke, self.describe_symptom(), remedy, remedy == str(longer)
+        )
 
     def review(self, card: Card, epoch: int, steps: int) -> None:
         """Withdraw a finding that the final card contradicts, and add one that it alone shows."""
-        verdict = self.verdict(card)
+        verdict = self.judge_card(card)
         if verdict is False:
             self.spoke = None
         elif verdict and self.spoke is None and steps >= BEGUN:
             self.spoke = epoch
 
-    def verdict(self, card: Card) -> bool | None:
+    def judge_card(self, card: Card) -> bool | None:
         """Judge by the final card alone, and take its numbers; None where it does not say."""
         return None
 
@@ -177,13 +179,13 @@ class Rule(ABC):
         return {name: value for name, value in vars(self).items() if name != "patient"}
 
     @abstractmethod
-    def shows(self, vitals: Vitals) -> bool:
+    def has_symptom(self, vitals: Vitals) -> bool:
         """Check whether this validation shows the symptom."""
 
     @abstractmethod
-    def seen(self) -> str:
+    def describe_symptom(self) -> str:
         """Describe the symptom in a sentence without its full stop."""
 
     @abstractmethod
-    def remedy(self) -> str | None:
+    def suggest_remedy(self) -> str | None:
         """Return the override to try."""

@@ -75,21 +75,21 @@ class SaturatedOutput(Rule):
         super().__init__(patient)
         self.output = self.data = 0.0
 
-    def shows(self, vitals: Vitals) -> bool:
+    def has_symptom(self, vitals: Vitals) -> bool:
         if "output" not in vitals.saturated:
             return False
         self.output, self.data = vitals.saturated["output"], vitals.saturated["data"]
         shown = self.output > self.least and self.output > self.data + self.more
         return shown and "learning_rate" not in vitals.told  # one cause, one report
 
-    def seen(self) -> str:
+    def describe_symptom(self) -> str:
         return (
             f"the output is saturated: {self.output:.0%} of the reconstruction lies at the ends of its "
             f"range, and {self.data:.0%} of the data, since epoch {self.since}"
         )
 
-    def remedy(self) -> str | None:
-        return self.patient.remedy(
+    def suggest_remedy(self) -> str | None:
+        return self.patient.choose_remedy(
             slow_down(self.patient), Override("trainer.gradient_clip_val", 1.0)
         )
 
@@ -104,16 +104,18 @@ class SaturatedUnits(Rule):
         super().__init__(patient)
         self.share = 0.0
 
-    def shows(self, vitals: Vitals) -> bool:
+    def has_symptom(self, vitals: Vitals) -> bool:
         self.share = vitals.saturated.get("units", 0.0)
         return self.share > self.least
 
-    def seen(self) -> str:
+    def describe_symptom(self) -> str:
         activation = self.patient.node["network"].get("activation")
         return (
             f"{self.share:.0%} of the {activation} units' values lie at their ends, where no gradient "
             f"passes, since epoch {self.since}"
         )
 
-    def remedy(self) -> str | None:
-        return self.patient.remedy(Override("network.activation", "silu"), slow_down(self.patient))
+    def suggest_remedy(self) -> str | None:
+        return self.patient.choose_remedy(
+            Override("network.activation", "silu"), slow_down(self.patient)
+        )

@@ -19,7 +19,7 @@ class DataWaiting(Rule):
         super().__init__(patient)
         self.waiting = 0.0
 
-    def shows(self, vitals: Vitals) -> bool:
+    def has_symptom(self, vitals: Vitals) -> bool:
         if _is_in_memory(self.patient) or vitals.waiting is None or vitals.epoch < 2:
             return False  # the first epoch starts the data loader's workers
         shown = vitals.waiting > self.share and vitals.waited > self.seconds
@@ -27,13 +27,13 @@ class DataWaiting(Rule):
             self.waiting = vitals.waiting
         return shown
 
-    def seen(self) -> str:
+    def describe_symptom(self) -> str:
         return f"{self.waiting:.0%} of the time is spent waiting for data, since epoch {self.since}"
 
-    def remedy(self) -> str | None:
+    def suggest_remedy(self) -> str | None:
         workers, cores = self.patient.node["dataset"].get("num_workers"), os.cpu_count() or 1
         more = 0 if workers == "auto" else int(workers or 0)
-        return self.patient.remedy(
+        return self.patient.choose_remedy(
             Override("dataset.num_workers", cores) if cores > more else None,
             Override("dataset.in_memory", True),
         )

@@ -130,7 +130,7 @@ class _Ahead:
         batches.increment_started()
         self.counter.increment_ready()
         with self.context():
-            loss = module.loss(batch, batches.current.ready - 1, self.steps)
+            loss = module.compute_loss(batch, batches.current.ready - 1, self.steps)
         module.differentiate(loss, optimizer)
         optimizer.step()
         self._count_gradients()

@@ -25,7 +25,7 @@ def work_of(what: str, made: Codec, x: Samples, folder: Path) -> Callable[[], ob
     step = count_rows_at_once(made)
     blocks = [x[i : i + step] for i in range(0, len(x), step)]
     if what == "encode":
-        return lambda: [made.codes(block) for block in blocks]
+        return lambda: [made.encode(block) for block in blocks]
     if what == "compress":
         return lambda: compress(Packer(made, "keep"), blocks, io.BytesIO())
     file = folder / f"{len(x)}.aez"
