@@ -23,7 +23,7 @@ from tests.support.runs import TRAIN
 
 PLACE = TRAIN.parent / ".github" / "pictures"
 PAGE = {"width": 1100, "height": 720, "deviceScaleFactor": 2, "mobile": False}
-FILTER = "&tagFilter=val%2F(recon%7Ctrav%7Cinter%7Ckl)"
+FILTER = "&tagFilter=recon%7Ctrav%7Cinter%7Ckl"
 
 COLUMNS, TILE, GAP, LABEL, HEADING, MARGIN = 8, 58, 4, 132, 44, 24  # all but the first in pixels
 TITLE = "Four autoencoders on MNIST, after ten epochs on a CPU"

@@ -17,6 +17,7 @@ MEANINGS = {
     "divergence",
     "events.out.tfevents.*": "curves, pictures and texts (`tensorboard --logdir FOLDER`), one file for each "
     "process that trained",
+    "pictures/": "the latest of each picture in TensorBoard: `01_reconstructions.png` and others",
     "projector/": "codes of validation samples, for TensorBoard's projector",
     "projector_config.pbtxt": "tells TensorBoard where they are",
     ".hydra/": "the configuration: `overrides.yaml` as it was typed, `config.yaml` as a whole, "

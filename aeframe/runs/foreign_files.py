@@ -15,7 +15,7 @@ from aeframe.core.errors import UserError
 from aeframe.runs.folder import lock_folder
 from aeframe.runs.folder_guide import GUIDE
 
-FOLDERS = (".hydra", "checkpoints", "projector")
+FOLDERS = (".hydra", "checkpoints", "pictures", "projector")
 FILES = (
     *(".lock", "train.log", "failed.txt", "evaluation.json", "hparams.yaml", GUIDE),
     *("model.safetensors", "model.json", "codec.safetensors"),
@@ -31,7 +31,7 @@ FILES = (
         for name in ("last.ckpt", "best.ckpt", "previous.ckpt", "previous.partial")
     ),
 )
-PATTERNS = ("*events.out.tfevents*", "*profile*")
+PATTERNS = ("*events.out.tfevents*", "*profile*", "pictures/*.png")
 
 
 def refuse_foreign(folder: Path) -> None:

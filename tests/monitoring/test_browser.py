@@ -19,7 +19,7 @@ pytestmark = [
 ]
 EXPECTED = {
     "scalars": ("optimized_metric", "test/psnr", "test/kl"),  # the groups that are open at first
-    "images": ("val/best", "val/interpolation", "filters/decoder", "Rows: input, reconstruction"),
+    "images": ("01_reconstructions", "03_best", "08_interpolation", "Rows: input, reconstruction"),
     "histograms": ("val/code",),
     "text": ("run/card", "run/command", "run/configuration"),
     "hparams": ("latent_dim", "test/psnr"),

@@ -16,10 +16,12 @@ from aeframe.config.node import to_plain
 from aeframe.config.options import DashboardOptions
 from aeframe.evaluation.metric_names import list_metric_names
 from aeframe.monitoring.dashboard.dashboard import Dashboard
+from aeframe.monitoring.dashboard.page import number_picture
 from aeframe.monitoring.dashboard.painting import MARGIN
 from aeframe.monitoring.dashboard.view import View
 from aeframe.training import hparams
 from aeframe.training.build import build
+from tests.support.drawing import decoded
 from tests.support.events import Events
 
 Command = Callable[..., Any]
@@ -136,7 +138,7 @@ def test_what_was_validated_after_a_step_is_shown_at_that_step(run: Callable[...
     """Scalars, pictures and histograms of one validation stand at one step: the steps done by then."""
     events = run(*SHORT, *TWICE)
     done = [STEPS, 2 * STEPS]
-    assert list(events.images("val/reconstructions")) == done
+    assert list(events.images("reconstructions")) == done
     assert [event.step for event in events.read.Histograms("val/code")] == done
     assert list(events.scalars("val/mse")) == done
 
@@ -197,7 +199,7 @@ def test_the_picture_shows_input_reconstruction_and_error(
 ) -> None:
     # Bernoulli's means stay within what a picture can show, so that the rows can be compared
     overrides = (*SHORT, *TWICE, "likelihood=bernoulli")
-    pictures = run(*overrides).images("val/reconstructions")
+    pictures = run(*overrides).images("reconstructions")
     assert len(pictures) == 2
     data = build(compose(*overrides)).data.peek("val", 8).squeeze(1).numpy()
     for picture in pictures.values():
@@ -218,7 +220,7 @@ def test_the_picture_is_of_the_network_as_it_is_by_then(
     built.module.load_state_dict(checkpoint["state_dict"])
     with torch.no_grad():
         restored = built.net.eval().reconstruct(built.data.peek("val", 8)).squeeze(1).numpy()
-    *_, last = events.images("val/reconstructions").values()
+    *_, last = events.images("reconstructions").values()
     assert near(cells(last)[1], restored.clip(0, 1))
 
 
@@ -227,7 +229,7 @@ def test_the_corrupted_input_has_its_own_row(run: Callable[..., Events]) -> None
         *(*SHORT, *TWICE, "model=denoising", "model.latent_dim=16", "likelihood=bernoulli"),
         "constraint.masking.fraction=0.5",
     )
-    first, second = (cells(p) for p in events.images("val/reconstructions").values())
+    first, second = (cells(p) for p in events.images("reconstructions").values())
     for found in (first, second):
         x, corrupted, restored, error = found
         kept = corrupted == x
@@ -242,7 +244,7 @@ def test_the_corrupted_input_has_its_own_row(run: Callable[..., Events]) -> None
 @pytest.mark.parametrize(("images", "columns"), [(1, 1), (3, 3)])
 def test_as_many_columns_as_images(run: Callable[..., Events], images: int, columns: int) -> None:
     events = run(*SHORT, "trainer.max_epochs=1", f"dashboard.images={images}")
-    (picture,) = events.images("val/reconstructions").values()
+    (picture,) = events.images("reconstructions").values()
     assert cells(picture, columns).shape[:2] == (3, columns)
 
 
@@ -250,11 +252,25 @@ def test_no_images_are_none(run: Callable[..., Events]) -> None:
     events = run(*SHORT, "trainer.max_epochs=1", "dashboard.images=0")
     assert events.tags("images") == events.tags("histograms") == set()
     assert not (events.folder / "projector_config.pbtxt").exists()
+    assert not (events.folder / "pictures").exists()
+
+
+def test_the_latest_of_each_picture_is_a_file_too(run: Callable[..., Events]) -> None:
+    events = run(*SHORT, *TWICE, "model=variational")
+    files = sorted((events.folder / "pictures").iterdir())
+    names = [file.stem for file in files]
+    assert names[:3] == ["01_reconstructions", "02_worst", "03_best"]  # as TensorBoard sorts them
+    assert names[-2:] == ["13_encoder_filters", "14_decoder_filters"]
+    assert {f"pictures/{name}" for name in names} == events.tags("images")
+    for file in files:
+        *_, last = events.images(file.stem.split("_", 1)[1]).values()
+        assert (decoded(file.read_bytes()) == last).all()
+    assert "`pictures/`" in (events.folder / "README.md").read_text()
 
 
 def test_pictures_come_every_few_epochs_and_at_the_end(run: Callable[..., Events]) -> None:
     events = run(*SHORT, "trainer.max_epochs=6", "dashboard.every_n_epochs=2")
-    epochs = [step / STEPS for step in events.images("val/reconstructions")]
+    epochs = [step / STEPS for step in events.images("reconstructions")]
     assert epochs == [1, 3, 5, 6]
     assert [e.step / STEPS for e in events.read.Histograms("val/code")] == epochs
 
@@ -271,7 +287,7 @@ def test_the_end_is_shown_also_where_it_comes_early(
     run: Callable[..., Events], stops: list[str]
 ) -> None:
     events = run(*SHORT, "trainer.max_epochs=9", "dashboard.every_n_epochs=4", *stops)
-    assert list(events.images("val/reconstructions"))[-1] == events.report()["steps"]
+    assert list(events.images("reconstructions"))[-1] == events.report()["steps"]
 
 
 def test_the_end_is_shown_also_where_steps_end_it(run: Callable[..., Events]) -> None:
@@ -279,7 +295,7 @@ def test_the_end_is_shown_also_where_steps_end_it(run: Callable[..., Events]) ->
         *(*SHORT, "trainer.max_epochs=9", f"+trainer.max_steps={3 * STEPS}"),
         "dashboard.every_n_epochs=4",
     )
-    assert list(events.images("val/reconstructions")) == [STEPS, 3 * STEPS]
+    assert list(events.images("reconstructions")) == [STEPS, 3 * STEPS]
 
 
 def test_later_pictures_come_when_half_as_many_epochs_again_are_done() -> None:
@@ -297,7 +313,7 @@ def test_pictures_do_not_depend_on_how_rare_validation_is(run: Callable[..., Eve
         *(*SHORT, "trainer.max_epochs=8", "trainer.check_val_every_n_epoch=2"),
         "dashboard.every_n_epochs=2",
     )
-    epochs = [step / STEPS for step in events.images("val/reconstructions")]
+    epochs = [step / STEPS for step in events.images("reconstructions")]
     assert epochs == [2, 4, 6, 8]
 
 
@@ -306,13 +322,13 @@ def test_samples_of_the_variational_model_are_drawn_alike_each_time(
 ) -> None:
     """With weights that do not change, the pictures do not change: all noise is fixed."""
     events = run(*(*SHORT, *TWICE, "model=variational", STILL))
-    samples = [cells(picture) for picture in events.images("val/samples").values()]
+    samples = [cells(picture) for picture in events.images("samples").values()]
     assert len(samples) == 2
     assert samples[0].shape == (4, 8, 8, 8)
     assert (samples[0] == samples[1]).all()
     flat = samples[0].reshape(32, 64)
     assert len(np.unique(flat, axis=0)) == 32  # each of another code
-    pictures = [cells(picture) for picture in events.images("val/reconstructions").values()]
+    pictures = [cells(picture) for picture in events.images("reconstructions").values()]
     assert (pictures[0] == pictures[1]).all()
 
 
@@ -337,7 +353,8 @@ def test_vectors_have_a_histogram_and_curves(run: Callable[..., Events], vectors
         *(*SHORT, "trainer.max_epochs=1", "dataset=array", f"dataset.path={vectors}"),
         "model.latent_dim=3",
     )
-    assert {"val/reconstructions", "filters/encoder"} <= events.tags("images")
+    wanted = {number_picture(name) for name in ("reconstructions", "encoder_filters")}
+    assert wanted <= events.tags("images")
     (event,) = events.read.Histograms("val/code")
     assert event.histogram_value.num == 6 * 3  # no more samples than the split has
 
@@ -402,4 +419,4 @@ def test_what_is_drawn_at_the_end_is_not_passed_again(
     assert len(seen) == 2
     assert not torch.equal(*seen)
     assert (events.folder / "projector" / "code.tsv").exists()
-    assert list(events.images("val/tsne")) == [2 * STEPS]
+    assert list(events.images("tsne")) == [2 * STEPS]

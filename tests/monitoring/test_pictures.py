@@ -25,14 +25,14 @@ __all__ = ["drawn"]
 Draw = Callable[..., Drawn]
 
 EACH = {
-    "val/reconstructions",
-    "val/worst",
-    "val/best",
-    "val/pca",
-    "filters/encoder",
-    "filters/decoder",
+    "reconstructions",
+    "worst",
+    "best",
+    "pca",
+    "encoder_filters",
+    "decoder_filters",
 }
-LATENT = {"val/samples", "val/traversal", "val/interpolation", "val/kl_of_units"}
+LATENT = {"samples", "traversal", "interpolation", "kl_of_units"}
 SPARSE = ("model=sparse", "model.latent_dim=80", "constraint.topk.k=4")
 
 
@@ -56,10 +56,10 @@ def is_near(found: np.ndarray, wanted: Tensor) -> bool:
     ("overrides", "more"),
     [
         ((), set[str]()),
-        (("model=denoising", "constraint=[masking,gaussian_noise]"), {"val/corruptions"}),
-        (SPARSE, {"val/units"}),
+        (("model=denoising", "constraint=[masking,gaussian_noise]"), {"corruptions"}),
+        (SPARSE, {"units"}),
         (("model=variational",), LATENT),
-        (("model=variational", "model.latent_dim=2"), {*LATENT, "val/manifold"}),
+        (("model=variational", "model.latent_dim=2"), {*LATENT, "manifold"}),
     ],
     ids=lambda value: " ".join(sorted(value)) if isinstance(value, set) else str(value),
 )
@@ -81,15 +81,15 @@ def test_every_part_has_an_option_and_every_option_a_part() -> None:
 
 
 TAGS = {
-    "reconstructions": {"val/reconstructions"},
-    "extremes": {"val/worst", "val/best"},
-    "filters": {"filters/encoder", "filters/decoder"},
-    "samples": {"val/samples"},
-    "traversal": {"val/traversal"},
-    "interpolation": {"val/interpolation"},
-    "kl": {"val/kl_of_units"},
+    "reconstructions": {"reconstructions"},
+    "extremes": {"worst", "best"},
+    "filters": {"encoder_filters", "decoder_filters"},
+    "samples": {"samples"},
+    "traversal": {"traversal"},
+    "interpolation": {"interpolation"},
+    "kl": {"kl_of_units"},
     "code": {"val/code"},
-    "projection": {"val/pca"},
+    "projection": {"pca"},
 }
 
 
@@ -160,8 +160,8 @@ def test_odd_shapes_are_drawn(
     np.save(tmp_path / "data.npy", values)
     data = ("dataset=array", f"dataset.path={tmp_path / 'data.npy'}", "dataset.batch_size=8")
     found = drawn(*data, *overrides)
-    assert {"val/reconstructions", "val/worst", "val/pca"} <= found.pictures.keys()
-    assert {"filters/encoder", "filters/decoder"} <= found.pictures.keys()
+    assert {"reconstructions", "worst", "pca"} <= found.pictures.keys()
+    assert {"encoder_filters", "decoder_filters"} <= found.pictures.keys()
     assert all(p.shape[0] * p.shape[1] < 1_500_000 for p in found.pictures.values())
 
 
@@ -176,8 +176,8 @@ def test_the_worst_and_the_best_are_those(drawn: Draw) -> None:
         error = ((found.view.net.reconstruct(x) - x) ** 2).flatten(1).mean(1)
     order = sorted(range(len(x)), key=lambda i: -error[i])
     for i in range(8):
-        assert is_near(tile(found.pictures["val/worst"], 0, i, top=LINE), x[order[i]])
-        assert is_near(tile(found.pictures["val/best"], 0, i, top=LINE), x[order[-1 - i]])
+        assert is_near(tile(found.pictures["worst"], 0, i, top=LINE), x[order[i]])
+        assert is_near(tile(found.pictures["best"], 0, i, top=LINE), x[order[-1 - i]])
 
 
 def test_many_large_images_are_drawn_smaller(drawn: Draw, tmp_path: Path) -> None:
@@ -185,8 +185,8 @@ def test_many_large_images_are_drawn_smaller(drawn: Draw, tmp_path: Path) -> Non
     np.save(tmp_path / "large.npy", values)
     data = ("dataset=array", f"dataset.path={tmp_path / 'large.npy'}", "network=linear")
     found = drawn(*data, "model=variational", "model.latent_dim=2", columns=2)
-    assert found.pictures["val/traversal"].shape == (LINE + GAP + 2 * 66, MARGIN + GAP + 9 * 34, 3)
-    assert found.pictures["val/reconstructions"].shape[0] == GAP + 3 * (100 + GAP)
+    assert found.pictures["traversal"].shape == (LINE + GAP + 2 * 66, MARGIN + GAP + 9 * 34, 3)
+    assert found.pictures["reconstructions"].shape[0] == GAP + 3 * (100 + GAP)
 
 
 def test_no_more_samples_than_there_are_or_than_fit(drawn: Draw, tmp_path: Path) -> None:
@@ -209,7 +209,7 @@ def test_each_corruption_is_shown_alone_and_then_all_together(drawn: Draw) -> No
         "constraint.masking.fraction=0.5",
     )
     found = drawn(*words, parts=("corruptions", "reconstructions"))
-    picture, x = found.pictures["val/corruptions"], found.view.samples.few
+    picture, x = found.pictures["corruptions"], found.view.samples.few
     assert picture.shape[0] == GAP + 7 * (SIDE + GAP)
     assert is_near(tile(picture, 0, 0), x[0])
     masked, noisy, both = (tile(picture, row, 0) for row in (1, 3, 5))
@@ -242,13 +242,13 @@ def test_the_traversal_begins_with_the_units_of_most_nats(drawn: Draw) -> None:
                 code = base.clone()
                 code[0, order[row]] = value
                 wanted = net.model.reconstruct(code)
-                assert is_near(tile(found.pictures["val/traversal"], row, column, top=LINE), wanted)
-    assert found.pictures["val/traversal"].shape[0] == LINE + GAP + 10 * (SIDE + GAP)
+                assert is_near(tile(found.pictures["traversal"], row, column, top=LINE), wanted)
+    assert found.pictures["traversal"].shape[0] == LINE + GAP + 10 * (SIDE + GAP)
 
 
 def test_what_lies_between_two_samples(drawn: Draw) -> None:
     found = drawn("model=variational", "network=linear", columns=5, parts=("interpolation",))
-    picture, x, net = found.pictures["val/interpolation"], found.view.samples.few, found.view.net
+    picture, x, net = found.pictures["interpolation"], found.view.samples.few, found.view.net
     assert picture.shape[0] == GAP + 2 * (SIDE + GAP)
     with torch.no_grad():
         a, b = net.encode(x[2:4]).value
@@ -258,7 +258,7 @@ def test_what_lies_between_two_samples(drawn: Draw) -> None:
         assert is_near(tile(picture, 1, column, named=False), wanted)
     assert is_near(tile(picture, 1, 9, named=False), x[3])
     assert (
-        "val/interpolation"
+        "interpolation"
         not in drawn("model=variational", columns=1, parts=("interpolation",)).pictures
     )
 
@@ -293,7 +293,7 @@ def test_the_most_used_units_with_what_excites_them_most(drawn: Draw) -> None:
         strongest = sorted(range(len(codes)), key=lambda i: -codes[i, unit])[:8]
         for column, i in enumerate(strongest):
             if codes[i, unit] > 0:
-                assert is_near(tile(found.pictures["val/units"], row, column), view.samples.many[i])
+                assert is_near(tile(found.pictures["units"], row, column), view.samples.many[i])
     histogram = found.histograms["val/activation_frequency"]
     assert histogram.num == 80
     assert histogram.sum == pytest.approx(4, rel=1e-5)  # of 80 units 4 at a time
@@ -361,7 +361,7 @@ def test_only_long_training_has_tsne_which_is_the_same_each_time(drawn: Draw) ->
     words = ("network=linear", "dataset.val_fraction=0.04")
     first = drawn(*words, parts=["projection"], step=code.LONG)
     again = Drawn.of(first.view, first.page.writer, ["projection"], code.LONG)
-    assert first.pictures["val/tsne"].shape[1] > 420  # with the labels' names
-    assert (first.pictures["val/tsne"] == again.pictures["val/tsne"]).all()
+    assert first.pictures["tsne"].shape[1] > 420  # with the labels' names
+    assert (first.pictures["tsne"] == again.pictures["tsne"]).all()
     short = Drawn.of(first.view, first.page.writer, ["projection"], code.LONG - 1)
-    assert short.pictures.keys() == {"val/pca"}
+    assert short.pictures.keys() == {"pca"}

@@ -14,7 +14,7 @@ from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
 from aeframe.monitoring.dashboard.dashboard import DRAWN, LAST
-from aeframe.monitoring.dashboard.page import Page
+from aeframe.monitoring.dashboard.page import FOLDER, Page
 from aeframe.monitoring.dashboard.view import Samples, View
 from aeframe.training.build import build
 
@@ -39,19 +39,24 @@ class Drawn(NamedTuple):
 
     @property
     def pictures(self) -> dict[str, np.ndarray]:
-        """By tag, [H, W, 3]."""
+        """By name, [H, W, 3]."""
         values = [v for v in self.page.summary.value if v.HasField("image")]
-        return {v.tag: decoded(v.image.encoded_image_string) for v in values}
+        return {name_of(v.tag): decoded(v.image.encoded_image_string) for v in values}
 
     @property
     def said(self) -> dict[str, str]:
         """Return the caption of each picture and histogram."""
-        return {v.tag: v.metadata.summary_description for v in self.page.summary.value}
+        return {name_of(v.tag): v.metadata.summary_description for v in self.page.summary.value}
 
     @property
     def histograms(self) -> dict[str, Any]:
         """By tag."""
         return {v.tag: v.histo for v in self.page.summary.value if v.HasField("histo")}
+
+
+def name_of(tag: str) -> str:
+    """Return the name of a picture by its tag; other tags are returned as they are."""
+    return tag.split("_", 1)[1] if tag.startswith(FOLDER) else tag
 
 
 def decoded(png: bytes) -> np.ndarray:

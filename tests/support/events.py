@@ -12,6 +12,8 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator, ImageEvent
 from tensorboard.plugins.hparams import plugin_data_pb2
 
+from aeframe.monitoring.dashboard.page import number_picture
+
 
 class Events:
     """All events of a run's folder."""
@@ -31,9 +33,9 @@ class Events:
         assert len(found) == len(events), f"{tag} has several values at one step"
         return found
 
-    def images(self, tag: str) -> dict[int, np.ndarray]:
-        """Pictures by step, [H, W, 3]."""
-        return {event.step: _decoded(event) for event in self.read.Images(tag)}
+    def images(self, name: str) -> dict[int, np.ndarray]:
+        """Pictures of this name by step, [H, W, 3]."""
+        return {event.step: _decoded(event) for event in self.read.Images(number_picture(name))}
 
     def hparams(self, part: str) -> Any:
         content = self.read.summary_metadata[f"_hparams_/{part}"].plugin_data.content

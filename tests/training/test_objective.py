@@ -324,7 +324,7 @@ def test_without_a_validation_the_last_weights_are_kept(aeframe: Command, tmp_pa
     assert (found["weights"], found["validation"], found["trade"]) == ("last", {}, None)
     assert found["optimized_metric"] == {"name": "val/loss", "value": None, "direction": "min"}
     assert found["metrics"]["mse"] > 0
-    assert "val/reconstructions" in Events(run).tags("images")
+    assert "pictures/01_reconstructions" in Events(run).tags("images")
     last, best = (
         torch.load(run / "checkpoints" / f"{name}.ckpt", weights_only=True)["state_dict"]
         for name in ("last", "best")

@@ -36,7 +36,7 @@ def principal(view: View, page: Page) -> None:
         f"The codes of {len(codes):,} validation samples on their first two principal components, which hold "
         f"{explained:.0%} of their variance.{_colours(labels)}"
     )
-    page.picture("val/pca", scatter(points, labels, view.samples.classes), said)
+    page.picture("pca", scatter(points, labels, view.samples.classes), said)
 
 
 def tsne(view: View, page: Page) -> None:
@@ -56,7 +56,7 @@ def tsne(view: View, page: Page) -> None:
     labels = None if labels is None else labels[::every][:POINTS]
     said = f"t-SNE of the codes of {len(codes)} validation samples: neighbours stay neighbours."
     picture = scatter(torch.from_numpy(found), labels, view.samples.classes)
-    page.picture("val/tsne", picture, said + _colours(labels))
+    page.picture("tsne", picture, said + _colours(labels))
 
 
 def principal_components(codes: Tensor) -> tuple[Tensor, float]:

@@ -28,7 +28,7 @@ def outermost(view: View, page: Page) -> None:
         side = SMALL if len(weights) > COLUMNS else SIDE
         tiles = paint.weights(weights[:MOST], side)
         said = f"{said}: the first {len(tiles)} of {len(weights)}, each set by itself; grey is 0."
-        page.picture(f"filters/{name}", picture_of(grid(lines(tiles, COLUMNS), seam=1)), said)
+        page.picture(f"{name}_filters", picture_of(grid(lines(tiles, COLUMNS), seam=1)), said)
 
 
 def encoder_filters(encoder: nn.Module, shape: tuple[int, ...]) -> Tensor | None:

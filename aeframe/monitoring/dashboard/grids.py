@@ -17,7 +17,7 @@ def reconstructions(view: View, page: Page) -> None:
     output, corrupts = view.output, view.net.has_corruption
     rows, names = comparison(output, corrupts, view.paint)
     said = f"The same validation samples each time. {_describe_rows(view)}"
-    page.picture("val/reconstructions", sheet(rows, names), said)
+    page.picture("reconstructions", sheet(rows, names), said)
 
 
 def extremes(view: View, page: Page) -> None:
@@ -34,7 +34,7 @@ def extremes(view: View, page: Page) -> None:
             f"Of {len(order):,} validation samples those that are reconstructed {name}, with the mean square "
             f"of the clean sample's error above. {_describe_rows(view)}"
         )
-        page.picture(f"val/{name}", sheet(rows, names, squares), said)
+        page.picture(name, sheet(rows, names, squares), said)
 
 
 def corruptions(view: View, page: Page) -> None:
@@ -51,7 +51,7 @@ def corruptions(view: View, page: Page) -> None:
         rows += [view.paint.restored(x, seen) for seen in (corrupted, net.reconstruct(corrupted))]
         names += [name.replace("_", "\n"), "restored"]
     said = "Each corruption alone, and together, with what the network restores from it."
-    page.picture("val/corruptions", sheet(rows, names), said)
+    page.picture("corruptions", sheet(rows, names), said)
 
 
 def comparison(output: Output, corrupts: bool, paint: Painter) -> tuple[list[Tensor], list[str]]:

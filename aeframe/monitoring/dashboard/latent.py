@@ -28,14 +28,14 @@ def samples(view: View, page: Page) -> None:
     drawn = model.sample(4 * view.columns, noise, view.samples.few.device)
     rows = lines(view.paint.show(drawn, view.side), 8)
     said = "Mean images of codes drawn from the prior, the same codes each time."
-    page.picture("val/samples", sheet(rows), said)
+    page.picture("samples", sheet(rows), said)
     if model.latent_dim == 2:
         rows = view.paint.show(model.reconstruct(_like(view, quantiles())), SMALL).split(SIZE)
         said = (
             f"Images of codes at {SIZE} x {SIZE} quantiles of the prior: the first unit grows to the "
             "right, the second upwards."
         )
-        page.picture("val/manifold", sheet(rows), said)
+        page.picture("manifold", sheet(rows), said)
 
 
 def traversal(view: View, page: Page) -> None:
@@ -55,7 +55,7 @@ def traversal(view: View, page: Page) -> None:
         "The first validation sample's code with one unit at other values, in standard deviations of the "
         "prior. The units with the most nats (KL) first."
     )
-    page.picture("val/traversal", sheet(rows, names, [f"{v:+.2g}" for v in values.tolist()]), said)
+    page.picture("traversal", sheet(rows, names, [f"{v:+.2g}" for v in values.tolist()]), said)
 
 
 def interpolation(view: View, page: Page) -> None:
@@ -72,7 +72,7 @@ def interpolation(view: View, page: Page) -> None:
         line = torch.cat([x[i : i + 1], between, x[i + 1 : i + 2]])
         rows.append(view.paint.show(line, view.side))
     said = "Two validation samples, left and right, and images of the codes on the line between theirs."
-    page.picture("val/interpolation", sheet(rows), said)
+    page.picture("interpolation", sheet(rows), said)
 
 
 def kl(view: View, page: Page) -> None:
@@ -84,7 +84,7 @@ def kl(view: View, page: Page) -> None:
         "Nats of each unit (KL of posterior and prior, averaged over validation samples), most first. A unit "
         f"with less than {ACTIVE} says nothing."
     )
-    page.picture("val/kl_of_units", bars(nats.float().cpu()), said)
+    page.picture("kl_of_units", bars(nats.float().cpu()), said)
 
 
 def bars(nats: Tensor) -> Image.Image:

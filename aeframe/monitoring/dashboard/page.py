@@ -15,6 +15,20 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import histogram, text
 
+FOLDER = "pictures"
+"""Group of the pictures in TensorBoard, and their folder in the run's folder."""
+ORDER = (
+    *("reconstructions", "worst", "best", "corruptions"),
+    *("samples", "manifold", "traversal", "interpolation", "units"),
+    *("kl_of_units", "pca", "tsne", "encoder_filters", "decoder_filters"),
+)
+"""Names of all pictures, as TensorBoard shows them. It sorts tags by name: each gets a number."""
+
+
+def number_picture(name: str) -> str:
+    """Return the tag of a picture, which is also its file in the run's folder, without `.png`."""
+    return f"{FOLDER}/{ORDER.index(name) + 1:02}_{name}"
+
 
 class Page:
     """Collection of pictures, histograms and texts at one step, each with a caption.
@@ -26,17 +40,20 @@ class Page:
         self.writer, self.step = writer, step
         self.folder = Path(writer.log_dir)
         self.summary = Summary()
+        self.files: dict[str, bytes] = {}
 
-    def picture(self, tag: str, picture: Image.Image, said: str) -> None:
-        """Add a picture."""
+    def picture(self, name: str, picture: Image.Image, said: str) -> None:
+        """Add a picture, which is also written as a file."""
         file = io.BytesIO()
         picture.save(
             file, "PNG", compress_level=1
         )  # a third of the time of level 6, a tenth more bytes
+        tag, content = number_picture(name), file.getvalue()
         image = Summary.Image(
-            height=picture.height, width=picture.width, encoded_image_string=file.getvalue()
+            height=picture.height, width=picture.width, encoded_image_string=content
         )
         self._add(Summary.Value(tag=tag, image=image), said, "images", DATA_CLASS_BLOB_SEQUENCE)
+        self.files[f"{tag}.png"] = content
 
     def histogram(self, tag: str, values: Tensor, said: str) -> None:
         """Add a histogram of all values."""
@@ -57,7 +74,11 @@ class Page:
         self.summary.value.append(value)
 
     def write(self) -> None:
-        """Write everything to the event file."""
+        """Write everything to the event file, and the pictures also as files."""
         if self.summary.value:
             assert self.writer.file_writer is not None
             self.writer.file_writer.add_summary(self.summary, self.step)
+        if self.files:
+            (self.folder / FOLDER).mkdir(exist_ok=True)
+        for name, content in self.files.items():
+            (self.folder / name).write_bytes(content)

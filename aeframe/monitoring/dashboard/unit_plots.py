@@ -29,4 +29,4 @@ def most_used(view: View, page: Page) -> None:
         "The units that are active for the largest shares of the validation samples, and for each the "
         "samples that excite it most, strongest first."
     )
-    page.picture("val/units", sheet(rows, names), said)
+    page.picture("units", sheet(rows, names), said)
