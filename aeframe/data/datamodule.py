@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal
 
 import torch
@@ -12,8 +12,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from aeframe.core.bounds import Above, AtLeast, AtMost, Below
-from aeframe.core.errors import Problem, UserError
+from aeframe.core.errors import ConfigError, Problem, UserError
 from aeframe.core.noise import mix_seed
+from aeframe.data.augmentation import Augmentation, Change, check_changes, choose_changes
 from aeframe.data.normalization import ANY, Normalization, fit
 from aeframe.data.sampler import EpochBatches
 from aeframe.data.source import Batch, Raw, Samples, Share, Source, choose_row_dtype
@@ -53,7 +54,8 @@ class DataModule:
     `standard` gives each feature or channel mean 0 and variance 1; `none`; `auto` chooses.
     in_memory: whether the samples are read into memory, or for training on a GPU into its memory; `auto`: if
     they take at most memory_limit GiB. Otherwise they stay in their file, and num_workers processes load the
-    batches; `auto`: none for data in memory.
+    batches; `auto`: none for data in memory. augment: random changes of the training images; `auto`: those
+    that suit the source, if it has few images.
     """
 
     def __init__(
@@ -69,11 +71,13 @@ class DataModule:
         memory_limit: Annotated[float, Above(0)] = 4.0,
         num_workers: Annotated[int, AtLeast(0)] | Literal["auto"] = "auto",
         shuffle: bool = True,
+        augment: Sequence[Change] | Literal["auto"] = (),
     ) -> None:
         self.source, self.seed, self.batch_size = source, seed, batch_size
         self.val_fraction, self.test_fraction = val_fraction, test_fraction
         self.in_memory, self.memory_limit = in_memory, memory_limit
         self.kind, self.num_workers, self.shuffle = normalization, num_workers, shuffle
+        self.augment, self.augmentation = augment, Augmentation()
         self.splits: dict[str, Samples] = {}
         self._moved: dict[tuple[int, torch.device], Raw] = {}
         self.spec: DataSpec
@@ -109,8 +113,15 @@ class DataModule:
             fitted.seen,
             raw.levels,
         )
+        self.augmentation = self._choose_augmentation()
         if raw.assumed:
             self.notes += note_narrow_range(raw)
+
+    def _choose_augmentation(self) -> Augmentation:
+        if (wrong := check_changes(self.augment, self.spec.shape)) is not None:
+            raise ConfigError([wrong])
+        changes = choose_changes(self.augment, self.source.suited_changes, self.spec.samples)
+        return Augmentation(changes, *(self.spec.stored or self.spec.seen or (0.0, 1.0)))
 
     @property
     def held_out(self) -> str:

@@ -17,6 +17,7 @@ import torch
 
 from aeframe.core.bounds import Above, AtLeast, AtMost
 from aeframe.core.errors import Problem, UserError, describe_error
+from aeframe.data.augmentation import CHANGES, Change
 from aeframe.data.brightness import Levels, measure_range
 from aeframe.data.image_cache import CachedImages, Decoded, Images, find_user_cache
 from aeframe.data.image_listing import find_images, note_deeper_images
@@ -252,6 +253,11 @@ class ImageFolder(Folder):
     @property
     def recipe(self) -> str:
         return f"{self.size} {self.fit} {self.color}"
+
+    @property
+    def suited_changes(self) -> tuple[Change, ...]:
+        # gray images are often digits, text or scans, which a flip would falsify
+        return CHANGES if self.color == "rgb" else ()
 
 
 def _describe_file(file: Path) -> str:

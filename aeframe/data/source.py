@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from aeframe.core.errors import Problem, TrainingError
+from aeframe.data.augmentation import Change
 from aeframe.data.memory_map import FileMap, as_tensor
 
 Shape = tuple[int, ...]
@@ -204,6 +205,11 @@ class Source(ABC):
     @abstractmethod
     def shape(self) -> Shape | None:
         """Return the shape of one sample without reading the samples, or None if this is impossible."""
+
+    @property
+    def suited_changes(self) -> tuple[Change, ...]:
+        """Random changes that turn a training sample into another one of its kind."""
+        return ()
 
     def description(self) -> str:
         """Describe the source and its samples in a few words."""

@@ -76,6 +76,7 @@ def build(cfg: DictConfig | Mapping[str, Any]) -> Built:
     source = parts.made["dataset"]
     data = make_data_module(node, source)
     data.setup(parts.made["likelihood"].support)
+    node["dataset"] = {**node["dataset"], "augment": list(data.augmentation.changes)}
     net = _build_net(node, parts, data)
     scheduler = node["scheduler"]
     module = AutoencoderModule(

@@ -149,7 +149,8 @@ class AutoencoderModule(pl.LightningModule):
         noise = Noise(*key, rank=rank, world=world, rows=batch.total)
         if self._drops:  # dropout draws from the global stream
             torch.manual_seed(mix_seed(*noise.key, rank))
-        output = self.net(self.net.normalization(batch.x), noise=noise)
+        x = self.data.augmentation(batch.x, noise.stream("augment"))
+        output = self.net(self.net.normalization(x), noise=noise)
         self.net.observe(output)
         loss = output.loss
         if self.checks_each_loss or self.guard.first is None:  # others are compared with the first
