@@ -197,10 +197,10 @@ class Jobs:
 
 def _restore_choices(saved: Any, node: Any, words: Sequence[str]) -> Any:
     """Restore the choices of parts and defaults that were made when the run began."""
-    from aeframe.training.resume.configuration import keep_metric
+    from aeframe.training.resume.configuration import keep_choices
     from aeframe.training.resume.older_defaults import keep_own_defaults
 
-    return keep_own_defaults(saved, words, keep_metric(saved, node))
+    return keep_own_defaults(saved, words, keep_choices(saved, node))
 
 
 def _write_configuration(cfg: Any, folder: Path) -> None:

@@ -41,7 +41,7 @@ class Augmentation:
             x = x.float()
         if "flip" in self.changes or "crop" in self.changes:
             x = self._move(x, noise)
-        return self._recolor(x, noise.stream("color")) if "color" in self.changes else x
+        return self._recolor(x, noise.derive_stream("color")) if "color" in self.changes else x
 
     def _move(self, x: Tensor, noise: Noise) -> Tensor:
         """Shift and mirror each image by one lookup of its pixels."""
@@ -50,11 +50,11 @@ class Augmentation:
             torch.arange(side, device=x.device).expand(count, side) for side in (height, width)
         )
         if "crop" in self.changes:
-            drawn = noise.stream("crop").uniform((count, 2), x.device)
+            drawn = noise.derive_stream("crop").uniform((count, 2), x.device)
             rows = _shift(rows, drawn[:, :1])
             columns = _shift(columns, drawn[:, 1:])
         if "flip" in self.changes:
-            is_flipped = noise.stream("flip").uniform((count, 1), x.device) < 0.5
+            is_flipped = noise.derive_stream("flip").uniform((count, 1), x.device) < 0.5
             columns = torch.where(is_flipped, columns.flip(1), columns)
         places = (rows[:, :, None] * width + columns[:, None]).view(count, 1, -1)
         return x.flatten(2).gather(2, places.expand(-1, channels, -1)).view_as(x)

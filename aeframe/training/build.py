@@ -47,8 +47,8 @@ ROUNDING = 1e-6  # allowed beyond a likelihood's support
 class Built:
     """Objects of a run.
 
-    given: the configuration as the user gave it. node: the same as plain data, with the metric in place of
-    `auto`.
+    given: the configuration as the user gave it. node: the same as plain data, with what was chosen in place
+    of `auto`.
     """
 
     given: DictConfig | Mapping[str, Any]
@@ -63,6 +63,11 @@ class Built:
     checkpoint: CheckpointOptions
     evaluation: Evaluation
     notes: list[Problem]
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """The configuration as the user gave it, as plain data."""
+        return to_plain(self.given)
 
 
 def build(cfg: DictConfig | Mapping[str, Any]) -> Built:

@@ -149,7 +149,7 @@ class AutoencoderModule(pl.LightningModule):
         noise = Noise(*key, rank=rank, world=world, rows=batch.total)
         if self._drops:  # dropout draws from the global stream
             torch.manual_seed(mix_seed(*noise.key, rank))
-        x = self.data.augmentation(batch.x, noise.stream("augment"))
+        x = self.data.augmentation(batch.x, noise.derive_stream("augment"))
         output = self.net(self.net.normalization(x), noise=noise)
         self.net.observe(output)
         loss = output.loss

@@ -69,7 +69,7 @@ def print_opening(built: Built, folder: Path | None, saved: Saved | None) -> Non
     if folder is None:
         return
     console.print(f"Run folder: {shorten_path(folder)}")
-    if words := find_differences(node):
+    if words := find_differences(built.asked):
         more = f" and {len(words) - MOST_WORDS} more" if len(words) > MOST_WORDS else ""
         shown = " ".join(map(shlex.quote, words[:MOST_WORDS]))
         console.print(f"Not the defaults: {shown}{more}")
@@ -120,8 +120,8 @@ def _list_advice(outcome: Outcome, onward: Mapping[str, str]) -> Iterator[str]:
     for finding in outcome.findings:
         command = None
         if finding.remedy is not None:
-            node = outcome.attempt.built.node
-            command = onward.get(TRAIN_ON) if finding.longer else repeat_with(node, finding.remedy)
+            asked = outcome.attempt.built.asked
+            command = onward.get(TRAIN_ON) if finding.longer else repeat_with(asked, finding.remedy)
         yield finding.format_for_end(command)
 
 

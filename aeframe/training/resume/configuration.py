@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from copy import deepcopy
 from typing import Any
 
 from aeframe.config.optimized_metric import AUTO
@@ -41,6 +42,8 @@ HARMLESS = (
 )
 """Keys that change where, how long or how fast a run trains, but not its result."""
 
+CHOSEN = ("optimized_metric", "dataset.augment")
+"""Keys whose `auto` is replaced by a choice when a run begins."""
 ANEW = "Remove it, or start a new run."
 
 
@@ -71,11 +74,21 @@ def apply_overrides(saved: Saved, words: Sequence[str], given: Mapping[str, Any]
     return node
 
 
-def keep_metric(saved: Saved, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Keep the run's own optimized_metric where the given configuration leaves it to the parts."""
-    written = given.get("optimized_metric")
-    own = saved.node.get("optimized_metric", AUTO)
-    return {**given, "optimized_metric": own if written == AUTO else written}
+def keep_choices(saved: Saved, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep the run's own choices where the given configuration says `auto`.
+
+    Runs of versions without a key trained without it.
+    """
+    node = deepcopy(dict(given))
+    for key in CHOSEN:
+        group, _, name = key.rpartition(".")
+        own = as_mapping(saved.node.get(group)) if group else saved.node
+        here = node[group] if isinstance(node.get(group), dict) else node
+        if here.get(name) == AUTO and name in own:
+            here[name] = own[name]
+        elif here.get(name) == AUTO and group:
+            del here[name]
+    return node
 
 
 def remove_side_effects(node: dict[str, Any]) -> dict[str, Any]:
