@@ -30,6 +30,7 @@ from aeframe.core.errors import ConfigError, Problem, find_closest
 from aeframe.core.local_paths import check_address
 from aeframe.core.plain import as_mapping
 from aeframe.data import DataModule, Source, find_uneven_batch
+from aeframe.data.augmentation import check_changes
 from aeframe.evaluation.card import Evaluation
 from aeframe.evaluation.metric_names import list_metric_names
 from aeframe.models import Autoencoder
@@ -234,6 +235,11 @@ def _construct(node: dict[str, Any], parts: Parts) -> None:
     if not {"network", "likelihood"} <= parts.made.keys():
         return
     shape = parts.made["dataset"].shape() if "dataset" in parts.made else None
+    if (
+        shape is not None
+        and (wrong := check_changes(dataset.get("augment", ()), shape)) is not None
+    ):
+        parts.found.append(wrong)
     if shape is not None and not pairs:
         parts.found += list_size_problems(node, parts, shape)
     names = list_metric_names(parts.model, choices.constraints, node["model"])

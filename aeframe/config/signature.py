@@ -122,7 +122,7 @@ def _check_union(value: Any, members: tuple[Any, ...]) -> tuple[str, str] | None
     telling = [c for c in expected if not c[0].startswith("expected ")]
     if telling or len(expected) == 1:
         return (telling or expected)[0]
-    return _join_complaints([c[0] for c in expected]), expected[-1][1]
+    return _join_complaints([c[0] for c in expected]), next((c[1] for c in expected if c[1]), "")
 
 
 def _join_complaints(complaints: list[str]) -> str:

@@ -25,8 +25,8 @@ SMALL = 5_000  # training images, below which a folder of photographs is augment
 class Augmentation:
     """Random changes of training images as they are stored, [B, C, H, W].
 
-    changes: `flip` mirrors left and right, `crop` shifts by up to 1/8 of a side and reflects at the edges, `color`
-    changes brightness and contrast. low, high: the range of stored values, which is kept.
+    changes: `flip` mirrors left and right, `crop` shifts by up to 1/8 of a side and reflects at the edges,
+    `color` changes brightness and contrast. low, high: the range of stored values, which is kept.
     """
 
     changes: tuple[Change, ...] = ()
@@ -87,7 +87,9 @@ def choose_changes(
     return tuple(change for change in CHANGES if change in wanted)
 
 
-def check_changes(wanted: Sequence[Change] | Literal["auto"], shape: tuple[int, ...]) -> Problem | None:
+def check_changes(
+    wanted: Sequence[Change] | Literal["auto"], shape: tuple[int, ...]
+) -> Problem | None:
     """Return the problem of augmenting samples that are not images, or None."""
     if wanted == "auto" or not wanted or len(shape) == 3:
         return None
