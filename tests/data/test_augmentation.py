@@ -123,7 +123,7 @@ def test_vectors_cannot_be_augmented(aeframe: Command, tmp_path: Path) -> None:
         DataModule(source=source, seed=0, augment=["flip"]).setup()
     told = "dataset.augment=[flip]: needs images, and these are vectors. Write dataset.augment=[]."
     assert str(raised.value) == told
-    words = ("dataset=array", "dataset.path=x.npy", "dataset.augment=[flip]")
+    words = ("dataset=array", "dataset.path=x.npy", "model.latent_dim=2", "dataset.augment=[flip]")
     assert aeframe(*words) == (2, "", f"aeframe: {told}\n")
 
 
