@@ -30,6 +30,8 @@ from tests.support.forks import Server
 from tests.support.made_once import made_once
 from tests.support.runs import TWO, trained_in
 
+sys.dont_write_bytecode = False  # or each of the tests' processes compiles all modules anew
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 torch.set_num_threads(1)
 settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
 settings.load_profile("untimed")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections import defaultdict
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -30,9 +31,12 @@ SETTINGS = {
 """Attributes of other libraries' modules that their manuals say may be set."""
 
 
+uses_in = cache(find_uses)  # which takes seconds
+
+
 def found_in(package: Path) -> dict[str, set[str]]:
     names = defaultdict(set)
-    for use in find_uses(package):
+    for use in uses_in(package):
         if use.name not in SETTINGS:
             names[use.file].add(use.name)
     return dict(names)
@@ -54,7 +58,7 @@ def test_each_has_a_comment_that_says_why() -> None:
     unexplained = []
     for file, names in USED.items():
         lines = (PACKAGE / file).read_text().splitlines()
-        uses = [use for use in find_uses(PACKAGE) if use.file == file and use.name in names]
+        uses = [use for use in uses_in(PACKAGE) if use.file == file and use.name in names]
         taken = {use.line for use in uses}
         for name in names:
             starts = {use.line for use in uses if use.name == name}

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -25,7 +24,8 @@ from aeframe.cli.jobs import Jobs
 from aeframe.cli.main import main
 from aeframe.runs.folder_guide import GUIDE, MEANINGS
 from aeframe.runs.foreign_files import Beginning
-from tests.support.runs import TINY, TRAIN, contents
+from tests.support.forks import Server
+from tests.support.runs import TINY, contents
 
 Command = Callable[..., tuple[int, str, str]]
 Compose = Callable[..., DictConfig]
@@ -658,29 +658,21 @@ def test_a_folder_that_cannot_be_made_is_named(
     assert [f.name for f in tmp_path.iterdir()] == ["file"]
 
 
-def test_a_run_that_is_terminated_is_no_success(tmp_path: Path) -> None:
-    process = subprocess.Popen(
-        [
-            *(sys.executable, str(TRAIN), "trainer.max_epochs=100000", "hydra.run.dir=run"),
-            "checkpoint.every_minutes=0",
-        ],
-        cwd=tmp_path,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+def test_a_run_that_is_terminated_is_no_success(server: Server, tmp_path: Path) -> None:
+    words = ("trainer.max_epochs=100000", "checkpoint.every_minutes=0", "hydra.run.dir=run")
+    run = server.start(words, tmp_path, tmp_path / "said")
     try:
         for _ in range(600):
             if (tmp_path / "run" / "checkpoints" / "last.ckpt").exists():
                 break
             time.sleep(0.1)
-        process.terminate()
-        _, err = process.communicate(timeout=60)
+        os.kill(run.pid, signal.SIGTERM)
+        status = run.wait(60)
     finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-    assert process.returncode == 128 + signal.SIGTERM
+        if run.wait(0) is None:
+            os.killpg(run.pid, signal.SIGKILL)
+    assert status == 128 + signal.SIGTERM
+    err = (tmp_path / "said").read_text()
     line = err.splitlines()[-1]
     assert line.startswith("aeframe: stopped by SIGTERM, saved. Continue: python ")
     assert line.endswith(f"train.py resume={tmp_path / 'run'}")

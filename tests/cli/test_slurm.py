@@ -7,7 +7,7 @@ import os
 import shlex
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -103,12 +103,10 @@ class Task:
 Both = Callable[..., list[Task]]
 
 
-@pytest.fixture(scope="module")
-def both(server: Server) -> Iterator[Both]:
-    """Two tasks in a folder, from as many servers: each waits for the end of what it has started."""
-    with Server() as second:
-        servers = (server, second)
-        yield lambda *words: [Task(each, rank, *words) for rank, each in enumerate(servers)]
+@pytest.fixture
+def both(server: Server) -> Both:
+    """Two tasks in a folder."""
+    return lambda *words: [Task(server, rank, *words) for rank in range(2)]
 
 
 def statuses(tasks: list[Task]) -> list[int | None]:

@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from aeframe.cli.jobs import Jobs
 from aeframe.evaluation.card import Evaluation
-from tests.support.runs import EPOCH, TRAIN, contents, is_installed
+from tests.support.forks import Forked, Server, ended
+from tests.support.runs import EPOCH, contents, is_installed
 from tests.support.sweeps import rows
 
 Command = Callable[..., tuple[int, str, str]]
@@ -247,38 +247,32 @@ def test_no_link_in_a_sweeps_folder_is_followed(
 
 
 @pytest.mark.skipif(not is_installed("hydra_joblib_launcher"), reason='needs the extra "sweep"')
-def test_a_parallel_sweep_is_interrupted_and_goes_on(tmp_path: Path) -> None:
-    command = [
-        *(sys.executable, str(TRAIN), *SWEEP[:-2], "trainer.max_epochs=300", "seed=0,1,2"),
-        *("checkpoint.every_minutes=0", "hydra.sweep.dir=sweep", "hydra/launcher=joblib"),
-        "hydra.launcher.n_jobs=2",
-    ]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(
-        command, cwd=tmp_path, env=environment, text=True, start_new_session=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-    )  # fmt: skip
+def test_a_parallel_sweep_is_interrupted_and_goes_on(server: Server, tmp_path: Path) -> None:
+    said, out = tmp_path / "said", tmp_path / "out"
+
+    def start(*words: str) -> Forked:
+        parallel = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+        argv = [*SWEEP, "checkpoint.every_minutes=0", *parallel, *words]
+        return server.start(argv, tmp_path, said, out=out)
+
+    run = start("trainer.max_epochs=100000")
     try:
-        for _ in range(900):
-            if len(list(tmp_path.glob("sweep/*/checkpoints/last.ckpt"))) == 2:
+        for _ in range(1800):
+            begun = list(tmp_path.glob("sweep/*/checkpoints/last.ckpt"))
+            if len(begun) == 2:
                 break
-            time.sleep(0.1)
-        process.send_signal(signal.SIGTERM)
-        _, err = process.communicate(timeout=60)
+            time.sleep(0.05)
+        os.kill(run.pid, signal.SIGTERM)
+        status = run.wait(60)
     finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-    assert process.returncode == 143
+        if run.wait(0) is None:
+            os.killpg(run.pid, signal.SIGKILL)
+    assert status == 143
+    err = said.read_text()
     assert "Continue: the same command with hydra.sweep.dir=sweep resume=auto" in err
-    for _ in range(100):  # its processes end with it
-        held = subprocess.run(["pgrep", "-g", str(process.pid)], capture_output=True, text=True)
-        if not held.stdout:
-            break
-        time.sleep(0.1)
-    assert held.stdout == ""
-    ended = subprocess.run(
-        [*command, "resume=auto"], cwd=tmp_path, env=environment, capture_output=True, text=True
-    )
-    assert ended.returncode == 0, ended.stderr
-    assert ended.stdout.count("Resuming at step") == 2
+    assert ended(run, 10)  # its processes end with it
+    steps = [torch.load(file, weights_only=True)["global_step"] for file in begun]
+    longer = max(steps) // 4 + 2
+    assert start(f"trainer.max_epochs={longer}", "resume=auto").wait(200) == 0, said.read_text()
+    assert out.read_text().count("Resuming at step") == 2
     assert [row["status"] for row in rows(tmp_path / "sweep")] == ["done"] * 3

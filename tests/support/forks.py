@@ -7,15 +7,17 @@ The server has imported all that training needs, and forks for each run. What a 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
-from multiprocessing.connection import Connection, Pipe
+from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Protocol
@@ -24,6 +26,7 @@ from aeframe.config.composition import CONF
 
 TRAIN = CONF.parent / "train.py"
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(CONF.parent)}
+ENDED = os.WEXITED | os.WNOHANG | os.WNOWAIT
 WAITING = "waiting"  # the name of a process that may become another rank
 
 
@@ -60,23 +63,19 @@ class Real:
 class Forked:
     """The same, from a server."""
 
-    def __init__(self, server: Connection, argv: Sequence[str], folder: Path, **how: Any) -> None:
-        self.server = server
-        server.send((list(argv), folder, how))
-        self.pid: int = server.recv()
-        self.status: int | None = None
+    def __init__(self, server: Server, pid: int) -> None:
+        self.server, self.pid = server, pid
 
     def wait(self, seconds: float) -> int | None:
-        if self.status is None and self.server.poll(max(seconds, 0)):
-            self.status = self.server.recv()
-        return self.status
+        return self.server.wait(self.pid, seconds)
 
 
 class Server:
-    """Starts runs, one after the other."""
+    """Starts runs, also several at once."""
 
     def __enter__(self) -> Server:
         self.connection, other = Pipe()
+        self.statuses = dict[int, int]()
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.support.forks", str(other.fileno())],
             cwd=CONF.parent,
@@ -105,7 +104,20 @@ class Server:
         """said, out: the files for its stderr and stdout. limit: of a file's bytes. entry: what it calls."""
         how = {"said": said, "out": out, "limit": limit, "environment": environment or {}}
         how["entry"] = entry
-        return Forked(self.connection, argv, folder, **how)
+        self.connection.send((list(argv), folder, how))
+        while (answer := self.connection.recv())[1] is not None:  # the end of an earlier run
+            self.statuses[answer[0]] = answer[1]
+        return Forked(self, answer[0])
+
+    def wait(self, pid: int, seconds: float) -> int | None:
+        """Return the exit status of a run that ends in time, or None."""
+        until = time.monotonic() + seconds
+        while pid not in self.statuses:
+            if not self.connection.poll(max(until - time.monotonic(), 0)):
+                return None
+            ended, status = self.connection.recv()
+            self.statuses[ended] = status
+        return self.statuses[pid]
 
 
 def processes() -> dict[int, tuple[str, str, int, int]]:
@@ -153,16 +165,33 @@ def serve(client: Connection) -> None:
     import aeframe.training.run  # noqa: F401
 
     torch.set_num_threads(1)
+    woken, wakes = socket.socketpair()
+    wakes.setblocking(False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(wakes.fileno(), warn_on_full_buffer=False)
     client.send("ready")
+    running = set[int]()
     with contextlib.suppress(EOFError):
         while True:
-            argv, folder, how = client.recv()
-            pid = os.fork()
-            if pid == 0:
-                client.close()
-                _become(argv, folder, **how)
-            client.send(pid)
-            client.send(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+            ready = wait([client, woken])
+            if woken in ready:
+                woken.recv(4096)
+                for pid in [each for each in running if os.waitid(os.P_PID, each, ENDED)]:
+                    running.remove(pid)
+                    client.send((pid, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])))
+            if client in ready:
+                argv, folder, how = client.recv()
+                pid = os.fork()
+                if pid == 0:
+                    signal.set_wakeup_fd(-1)
+                    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                    for inherited in (client, woken, wakes):
+                        inherited.close()
+                    _become(argv, folder, **how)
+                running.add(pid)
+                client.send((pid, None))
+    for pid in running:
+        os.waitpid(pid, 0)
 
 
 def _become(
@@ -215,7 +244,10 @@ def _exits() -> Iterator[None]:
 
 
 def _let_ranks_be_forked() -> None:
-    """Let the process that Lightning starts be one that waits until now, and has imported all as well."""
+    """Let the first process that Lightning starts be one that waits until now, and has imported all as well.
+
+    In a sweep, the ranks of the later jobs start as usual.
+    """
     from pytorch_lightning.strategies.launchers import subprocess_script
 
     ours, its = Pipe()
@@ -233,6 +265,9 @@ def _let_ranks_be_forked() -> None:
 
             os.environ.clear()
             os.environ.update(environment)
+            if "STARTS" in environment:
+                with open(environment["STARTS"], "a") as opened:
+                    opened.write(json.dumps(command) + "\n")
             os.chdir(folder)
             sys.argv = ["aeframe", *command[3:]]  # behind: python -m aeframe.__main__
             main()
@@ -256,7 +291,11 @@ def _let_ranks_be_forked() -> None:
             if self.poll() is None:
                 os.kill(self.pid, number)
 
-    subprocess_script.subprocess = SimpleNamespace(Popen=Rank)  # type: ignore
+    def start(*args: Any, **named: Any) -> Any:
+        subprocess_script.subprocess = subprocess
+        return Rank(*args, **named)
+
+    subprocess_script.subprocess = SimpleNamespace(Popen=start)  # type: ignore
 
 
 def _name(name: str) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from copy import deepcopy
+from copy import copy, deepcopy
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -16,6 +16,8 @@ from hydra._internal import config_loader_impl
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import ConfigRepository
 from hydra._internal.defaults_list import DefaultsList
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.types import RunMode
 from omegaconf import DictConfig
 from sklearn import datasets
 
@@ -33,9 +35,11 @@ def made_once() -> Iterator[None]:
         for kind, name in (
             (repository, "load_config"),
             (loader, "_compose_config_from_defaults_list"),
-            (loader, "_load_configuration_impl"),
         ):
             patch.setattr(kind, name, once(getattr(kind, name)))
+        load = loader._load_configuration_impl
+        patch.setattr(loader, "_load_configuration_impl", composed_once(load))
+        patch.setattr(OverridesParser, "parse_rule", parsed_once(OverridesParser.parse_rule))
         lists = config_loader_impl.create_defaults_list
         patch.setattr(config_loader_impl, "create_defaults_list", listed_once(lists))
         patch.setattr(DictConfig, "__deepcopy__", copied_by_bytes(DictConfig.__deepcopy__))
@@ -74,7 +78,7 @@ def listed_once(make: Callable[..., DefaultsList]) -> Callable[..., DefaultsList
         choices = [word for word in overrides_list if chooses(word)]
         values = [word for word in overrides_list if not chooses(word)]
         key = f"{config_name} {[word.input_line for word in choices]} {named}"
-        if not {source.path for source in repo.get_sources()} <= OWN:
+        if not is_own(repo.get_sources()):
             return make(repo=repo, config_name=config_name, overrides_list=overrides_list, **named)
         if key not in known:
             known[key] = make(repo=repo, config_name=config_name, overrides_list=choices, **named)
@@ -101,19 +105,59 @@ def once(make: Callable[..., Any]) -> Callable[..., Any]:
 
     def made(self: Any, *args: Any, **named: Any) -> Any:
         repository = named.get("repo", self)
-        sources = (
-            repository.config_search_path.get_path()
-            if isinstance(repository, ConfigLoaderImpl)
-            else repository.get_sources()
-        )
         key = f"{args} { {k: v for k, v in named.items() if k != 'repo'} }"
-        if not {source.path for source in sources} <= OWN or "searchpath" in key:
+        if not is_own(repository.get_sources()) or "searchpath" in key:
             return make(self, *args, **named)
         if key not in known:
             known[key] = copies(make(self, *args, **named))
-        found = known[key]()
-        if isinstance(repository, ConfigLoaderImpl):
-            found.hydra.runtime.cwd = os.getcwd()
-        return found
+        return known[key]()
 
     return made
+
+
+def composed_once(compose: Callable[..., DictConfig]) -> Callable[..., DictConfig]:
+    """The same method of Hydra's, which composes the same words once.
+
+    The command composes three times: to check, to find out if it is a sweep, and to run.
+    """
+    known: dict[tuple[str, RunMode, bool], Callable[[], DictConfig]] = {}
+
+    def composed(self: ConfigLoaderImpl, **named: Any) -> DictConfig:
+        places = self.config_search_path.get_path()
+        key = f"{named['config_name']} {named['overrides']}"
+        if not is_own(places) or "searchpath" in key:
+            return compose(self, **named)
+        key += f" {[(place.provider, place.path) for place in places]}"
+        mode, legal = named["run_mode"], named["validate_sweep_overrides"]
+        run = (
+            key,
+            RunMode.RUN,
+            True,
+        )  # which no word of a sweep is in, so that any mode composes the same
+        asked = run if run in known else (key, mode, legal)
+        if asked not in known:
+            found = compose(self, **named)
+            known[asked] = copies(found)
+            return found
+        found = known[asked]()
+        found.hydra.runtime.cwd = os.getcwd()
+        return found
+
+    return composed
+
+
+def parsed_once(parse: Callable[..., Any]) -> Callable[..., Any]:
+    """The same method of Hydra's, which parses the same word once."""
+    known: dict[tuple[str, str], Any] = {}
+
+    def parsed(self: OverridesParser, s: str, rule_name: str) -> Any:
+        if (s, rule_name) not in known:
+            known[s, rule_name] = parse(self, s, rule_name)
+        return copy(known[s, rule_name])
+
+    return parsed
+
+
+def is_own(sources: Iterable[Any]) -> bool:
+    """Check that Hydra looks for files nowhere but where no test changes any."""
+    return {source.path for source in sources} <= OWN

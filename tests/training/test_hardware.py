@@ -40,7 +40,10 @@ if os.environ.get("LOCAL_RANK", "0") != "0":
     with open(os.environ["STARTS"], "a") as opened:
         opened.write(json.dumps(sys.orig_argv) + "\\n")
 """
-"""A sitecustomize.py: every process that Lightning starts notes its command line."""
+"""A sitecustomize.py: every process that Lightning starts notes its command line.
+
+The one that tests.support.forks starts in its place does, too.
+"""
 
 
 def train(root: Path, *argv: str, **environment: str) -> tuple[int, str, str]:
@@ -159,23 +162,23 @@ def test_no_rank_waits_for_one_that_has_nothing_to_do(
     assert largest_difference(tmp_path / "one", tmp_path / "two") < 1e-5
 
 
-def test_a_sweep_of_distributed_jobs_trains_each_once(aeframe: Command, tmp_path: Path) -> None:
-    (tmp_path / "starts").mkdir()
-    (tmp_path / "starts" / "sitecustomize.py").write_text(STARTS)
-    noted = tmp_path / "starts" / "noted.txt"
+def test_a_sweep_of_distributed_jobs_trains_each_once(
+    aeframe: Command, server: Server, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    starts, said = tmp_path_factory.mktemp("starts"), tmp_path_factory.mktemp("said")
+    (starts / "sitecustomize.py").write_text(STARTS)
+    noted = starts / "noted.txt"
     argv = (*SHORT, "constraint=[masking,batch_topk]", "trainer.max_epochs=1")
-    status, out, err = train(
+    paths = [str(starts), str(CONF.parent), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    run = server.start(
+        ["-m", *argv, "hardware=ddp_cpu", "optimizer.lr=0.001,0.01"],
         tmp_path,
-        "-m",
-        *argv,
-        "hardware=ddp_cpu",
-        "optimizer.lr=0.001,0.01",
-        PYTHONPATH=os.pathsep.join(
-            [str(tmp_path / "starts"), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
-        ),
-        STARTS=str(noted),
+        said / "err",
+        out=said / "out",
+        environment={"PYTHONPATH": os.pathsep.join(paths), "STARTS": str(noted)},
     )
-    assert status == 0, err
+    assert run.wait(LIMIT) == 0, (said / "err").read_text()
+    out = (said / "out").read_text()
     assert "2 jobs by val/mse" in out
 
     # one sweep, one folder for each job, and no other run anywhere
