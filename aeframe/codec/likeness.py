@@ -83,23 +83,14 @@ class Likeness:
         It holds for samples of the same distribution, whatever it is: the number beyond an order statistic
         has a beta-binomial distribution (Wilks 1942).
         """
+        from scipy.special import betaln  # late: training does not need it
+
         rank = min(TOLERANCE * self.rank, self.held_out)
         rest = self.held_out - rank + 1
-        whole = _compute_log_beta(rank, rest)
-        return sum(
-            math.exp(
-                math.lgamma(samples + 1)
-                - math.lgamma(j + 1)
-                - math.lgamma(samples - j + 1)
-                + _compute_log_beta(j + rank, samples - j + rest)
-                - whole
-            )
-            for j in range(count, samples + 1)
-        )
-
-
-def _compute_log_beta(a: float, b: float) -> float:
-    return math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
+        more = np.arange(count, samples + 1)
+        ways = -np.log(samples + 1) - betaln(more + 1, samples - more + 1)
+        logs = ways + betaln(more + rank, samples - more + rest) - betaln(rank, rest)
+        return float(np.exp(logs).sum())
 
 
 def measure_likeness(psnr: Floats, bits: Floats) -> Likeness:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aeframe.constraints import Constraint
 from aeframe.core.errors import Problem
 from aeframe.models import Autoencoder
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass

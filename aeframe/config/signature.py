@@ -6,6 +6,8 @@ import inspect
 import math
 import types
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import is_dataclass
 from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -90,10 +92,11 @@ def find_mismatch(value: Any, hint: Any) -> tuple[str, str] | None:
 def list_parameters(target: Target) -> Mapping[str, tuple[Any, Any]]:
     """Map each name that can be written in YAML to (default, type hint)."""
     function = target.__init__ if inspect.isclass(target) else target
-    try:
-        hints = get_type_hints(function, include_extras=True)
-    except (NameError, TypeError):  # names that only a type checker sees
-        hints = {}
+    hints: dict[str, Any] = {}
+    # of a dataclass: inherited hints hold names of another module
+    for typed in (function, target) if is_dataclass(target) else (function,):
+        with suppress(NameError, TypeError):  # names that only a type checker sees
+            hints = hints or get_type_hints(typed, include_extras=True)
     return {
         name: (p.default, hints.get(name, Any))
         for name, p in inspect.signature(target).parameters.items()

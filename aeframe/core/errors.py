@@ -30,9 +30,7 @@ class UserError(Exception):
 
     def __init__(self, where: str, what: str, remedy: str = "") -> None:
         self.problems: tuple[Problem, ...] = (Problem(where, what, remedy),)
-        super().__init__(
-            where, what, remedy
-        )  # the constructor's arguments, so that the error can be pickled
+        super().__init__(where, what, remedy)  # the arguments, so that the error can be pickled
 
     def __str__(self) -> str:
         return "\n".join(str(problem) for problem in self.problems)

@@ -29,9 +29,8 @@ def open_regular(file: Path) -> BufferedReader:
 
 
 def _open_without_waiting(path: str, flags: int) -> int:
-    return os.open(
-        path, flags | getattr(os, "O_NONBLOCK", 0)
-    )  # Windows has neither the flag nor pipes in folders
+    # Windows has neither the flag nor pipes in folders
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def read_text(file: Path, most: int) -> str:

@@ -87,9 +87,7 @@ class Signals:
     @contextmanager
     def catch(self) -> Iterator[None]:
         """Catch the signals while there is something to save."""
-        in_main = (
-            threading.current_thread() is threading.main_thread()
-        )  # other threads get no signals
+        in_main = threading.current_thread() is threading.main_thread()  # others get no signals
         heard = [
             n for n in SIGNALS if signal.getsignal(n) != signal.SIG_IGN
         ]  # nohup ignores SIGHUP

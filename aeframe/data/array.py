@@ -7,7 +7,7 @@ import math
 import os
 import zipfile
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -46,6 +46,7 @@ class Described(NamedTuple):
         return is_channels_last(self.layout, self.header.shape)
 
 
+@dataclass(kw_only=True, eq=False)
 class Array(Source):
     """A `.npy` file (memory-mapped) or one array of an `.npz` file, samples first.
 
@@ -56,17 +57,11 @@ class Array(Source):
     and uint16 the range 0..65535; other types have the range of the training split.
     """
 
-    def __init__(
-        self,
-        *,
-        path: str | None = None,
-        test_path: str | None = None,
-        key: str | None = None,
-        layout: Layout = "auto",
-        range: list[float] | None = None,
-    ) -> None:
-        self.path, self.test_path = path, test_path
-        self.key, self.layout, self.range = key, layout, range
+    path: str | None = None
+    test_path: str | None = None
+    key: str | None = None
+    layout: Layout = "auto"
+    range: list[float] | None = None
 
     def shape(self) -> Shape | None:
         try:

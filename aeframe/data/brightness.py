@@ -12,8 +12,7 @@ import numpy as np
 from PIL import Image
 
 from aeframe.data.source import Raw
-
-Range = tuple[float, float]
+from aeframe.data.value_range import Range, find_narrow
 
 TIFF = (".tif", ".tiff")
 
@@ -164,14 +163,9 @@ def find_narrow_range(raw: Raw, file: Path) -> tuple[Range, Range] | None:
 
     Both ranges are in units of the files. file: one of them.
     """
-    low, high = 255, 0
-    for _, chunk in raw.read_chunks():
-        ends = chunk.aminmax()
-        low, high = min(low, int(ends.min)), max(high, int(ends.max))
-        if high - low >= 256 / 8:
-            return None
-    if low == high:
+    if (used := find_narrow(raw, (0.0, 255.0))) is None:
         return None
+    low, high = used
     try:
         with Image.open(file) as opened:
             step = 257 if is_deep(opened) else 1

@@ -17,8 +17,8 @@ from typing import NamedTuple
 import numpy as np
 
 from aeframe.core.regular_files import open_regular
-from aeframe.data.brightness import Range
 from aeframe.data.memory_map import Mapped, map_array
+from aeframe.data.value_range import Range
 
 HEADER = 4096  # bytes before the pixels, which so begin on a memory page
 CHECKSUM = 8  # characters at the end of the header
@@ -150,9 +150,7 @@ def _lock(path: Path) -> Iterator[None]:
     """Let one process in at a time, where the platform can lock files."""
     try:
         import fcntl
-    except (
-        ImportError
-    ):  # then two processes may decode the same, and the checksum protects the file
+    except ImportError:  # two processes may decode the same, and the checksum protects the file
         yield
         return
     # neither truncates nor waits: in another user's folder, this may be a link or a pipe

@@ -6,7 +6,7 @@ import hashlib
 import os
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import compress
 from pathlib import Path
 from typing import Annotated, Literal
@@ -40,11 +40,12 @@ LARGEST = 2**16  # of max_megapixels
 Megapixels = Annotated[float, Above(0), AtMost(LARGEST)]
 
 
+@dataclass(kw_only=True, eq=False)
 class Folder(Source):
     """Samples from the images of a folder or of its class subfolders, as bytes of C x size x size.
 
     root: the folder. test_root: a folder with the test split. size: height and width of a sample. color:
-    `rgb` or `gray`. per_image: number of samples from each image; they stay in one split.
+    `rgb` or `gray`.
     cache: the folder of the decoded samples, which are memory-mapped. `auto` is $XDG_CACHE_HOME/aeframe or
     ~/.cache/aeframe; None decodes into memory in each run.
     on_bad_sample: `skip` leaves out files that cannot be decoded; `error` ends the run.
@@ -55,23 +56,19 @@ class Folder(Source):
     and the first page of a TIFF are used. Colour profiles are ignored.
     """
 
-    def __init__(
-        self,
-        *,
-        root: str | None,
-        test_root: str | None,
-        size: int,
-        color: Color,
-        cache: str | None,
-        on_bad_sample: OnBadSample,
-        range: list[float] | None,
-        max_megapixels: float | None,
-        per_image: int = 1,
-    ) -> None:
-        self.root, self.test_root, self.cache = root, test_root, cache
-        self.size, self.color, self.per_image = size, color, per_image
-        self.on_bad_sample = on_bad_sample
-        self.range, self.max_megapixels = range, max_megapixels
+    root: str | None = None
+    test_root: str | None = None
+    size: Side = 64
+    color: Color = "rgb"
+    cache: str | None = "auto"
+    on_bad_sample: OnBadSample = "error"
+    range: list[float] | None = None
+    max_megapixels: Megapixels | None = None
+
+    @property
+    def per_image(self) -> int:
+        """Return the number of samples from each image; they stay in one split."""
+        return 1
 
     @property
     @abstractmethod
@@ -214,6 +211,7 @@ class Folder(Source):
             raise build_images_error(bad, len(files), "dataset.root", SKIP)
 
 
+@dataclass(kw_only=True, eq=False)
 class ImageFolder(Folder):
     """The images of a folder, each as one sample.
 
@@ -221,30 +219,7 @@ class ImageFolder(Folder):
     Folder.
     """
 
-    def __init__(
-        self,
-        *,
-        root: str | None = None,
-        test_root: str | None = None,
-        size: Side = 64,
-        fit: Fit = "crop",
-        color: Color = "rgb",
-        cache: str | None = "auto",
-        on_bad_sample: OnBadSample = "error",
-        range: list[float] | None = None,
-        max_megapixels: Megapixels | None = None,
-    ) -> None:
-        super().__init__(
-            root=root,
-            test_root=test_root,
-            size=size,
-            color=color,
-            cache=cache,
-            on_bad_sample=on_bad_sample,
-            range=range,
-            max_megapixels=max_megapixels,
-        )
-        self.fit = fit
+    fit: Fit = "crop"
 
     @property
     def reader(self) -> ImageReader:

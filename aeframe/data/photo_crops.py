@@ -11,10 +11,11 @@ from PIL import Image
 
 from aeframe.core.bounds import AtLeast, AtMost
 from aeframe.core.noise import mix_seed
-from aeframe.data.image_folder import Folder, Megapixels, OnBadSample, Side
-from aeframe.data.image_reader import Color, ImageReader
+from aeframe.data.image_folder import Folder
+from aeframe.data.image_reader import ImageReader
 
 
+@dataclass(kw_only=True, eq=False)
 class PhotoCrops(Folder):
     """Square crops of the images of a folder, at full resolution.
 
@@ -24,30 +25,11 @@ class PhotoCrops(Folder):
     used for the test only. Other options: see Folder.
     """
 
-    def __init__(
-        self,
-        *,
-        root: str | None = None,
-        test_root: str | None = None,
-        size: Side = 64,
-        crops_per_image: Annotated[int, AtLeast(1), AtMost(10**6)] = 100,
-        color: Color = "rgb",
-        cache: str | None = "auto",
-        on_bad_sample: OnBadSample = "error",
-        range: list[float] | None = None,
-        max_megapixels: Megapixels | None = None,
-    ) -> None:
-        super().__init__(
-            root=root,
-            test_root=test_root,
-            size=size,
-            color=color,
-            cache=cache,
-            on_bad_sample=on_bad_sample,
-            range=range,
-            max_megapixels=max_megapixels,
-            per_image=crops_per_image,
-        )
+    crops_per_image: Annotated[int, AtLeast(1), AtMost(10**6)] = 100
+
+    @property
+    def per_image(self) -> int:
+        return self.crops_per_image
 
     @property
     def reader(self) -> ImageReader:

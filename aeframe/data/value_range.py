@@ -77,20 +77,25 @@ def _format_typed(given: Any) -> str:
     return f"[{','.join(map(str, given))}]" if isinstance(given, list) else str(given)
 
 
-def note_narrow_range(raw: Raw) -> list[Problem]:
-    """Note samples that use less than an eighth of the range assumed for their type.
+def find_narrow(raw: Raw, known: Range) -> Range | None:
+    """Find the range of the values if it is less than an eighth of the known one; None for equal values.
 
     The search ends as soon as they use more.
     """
-    assert raw.low is not None
-    assert raw.high is not None
     used = (math.inf, -math.inf)
     for _, chunk in raw.read_chunks():
         low, high = measure_extent(chunk, raw)
         used = min(used[0], low), max(used[1], high)
-        if used[1] - used[0] >= (raw.high - raw.low) / SHARE:
-            return []
-    if used[0] == used[1]:
+        if used[1] - used[0] >= (known[1] - known[0]) / SHARE:
+            return None
+    return used if used[0] < used[1] else None
+
+
+def note_narrow_range(raw: Raw) -> list[Problem]:
+    """Note samples that use less than an eighth of the range assumed for their type."""
+    assert raw.low is not None
+    assert raw.high is not None
+    if (used := find_narrow(raw, (raw.low, raw.high))) is None:
         return []
     what = (
         f"values are {used[0]:g} to {used[1]:g}, in an assumed range of {raw.low:g} to {raw.high:g}"

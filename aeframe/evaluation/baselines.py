@@ -74,9 +74,8 @@ def measure_baselines(
     wide = train.shape[1] > 2000  # where the full decomposition takes long
     solver = "randomized" if wide and size < min(train.shape) // 2 else "full"
     pca = PCA(size, svd_solver="covariance_eigh" if not wide else solver, random_state=0).fit(train)
-    errors = np.zeros(
-        (3, train.shape[1])
-    )  # of the mean; of PCA from clean and from corrupted samples
+    # of the mean; of PCA from clean and from corrupted samples
+    errors = np.zeros((3, train.shape[1]))
     test, count = data.splits["test"], len(data.splits["test"])
     rows = ROWS if corruption is None else corruption.rows
     for batch, start in enumerate(range(0, count, rows)):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Annotated, Any
@@ -83,12 +82,8 @@ class Evaluation:
         """Estimate the mean of -log p(x) in nats, and its standard error over these samples."""
         noise = Noise("evaluate")  # one stream: other numbers for each chunk
         estimate = partial(model.log_likelihood, k=self.importance_samples, noise=noise)
-        nll = -_compute_in_chunks(estimate, x).double()
+        nll = -torch.cat([estimate(part) for part in x.split(CHUNK)]).double()
         found = {"nll": float(nll.mean())}
         if len(x) > 1:
             found["nll_standard_error"] = float(nll.std() / len(x) ** 0.5)
         return found
-
-
-def _compute_in_chunks(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    return torch.cat([function(part) for part in x.split(CHUNK)])

@@ -67,7 +67,7 @@ class Metrics(nn.Module):
             self.corrupted.update(as_trained.corrupted.flatten(1), x, each)
             self.denoised.update(from_corrupted, x, each)
         if self.stochastic:
-            self.posterior.update(clean.code)
+            self.posterior.update(clean.code.pre)
         self._update_terms(as_trained, len(x))
 
     @torch.no_grad()

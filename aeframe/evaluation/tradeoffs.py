@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from aeframe.core.strict_json import parse_number
 
 if TYPE_CHECKING:
-    from aeframe.constraints import Constraint
     from aeframe.constraints.constrained import ConstrainedAutoencoder
 
 
@@ -59,13 +58,10 @@ class Trade:
         return same and nowhere_worse and other.values != self.values
 
 
-def _is_price(part: Constraint) -> bool:
-    return "objective" in part.gives and "sparsity" not in part.gives
-
-
 def _name_price(net: ConstrainedAutoencoder) -> str:
     """Name the metric that says what a code costs; the number of its units by default."""
-    penalties = [name for name, part in net.parts if _is_price(part)]
+    goals = [(name, part) for name, part in net.parts if "objective" in part.gives]
+    penalties = [name for name, part in goals if "sparsity" not in part.gives]
     if penalties:
         return penalties[0]
     return "l0" if net.is_sparse else "kl" if net.is_stochastic else "latent_dim"

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from aeframe.evaluation.sums import Variation
 from aeframe.models.autoencoder import Code
 
 
@@ -51,24 +52,8 @@ class DeadUnits(Metric):
         return (self.fired == 0).double().mean()
 
 
-class PosteriorSpread(Metric):
+class PosteriorSpread(Variation):
     """The number of units whose posterior mean varies over the data by more than 0.01."""
-
-    total: Tensor
-    squares: Tensor
-    samples: Tensor
-
-    def __init__(self, units: int) -> None:
-        super().__init__()
-        for name in ("total", "squares"):
-            self.add_state(name, torch.zeros(units, dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("samples", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
-
-    def update(self, code: Code) -> None:
-        mean = code.pre.double()
-        self.total += mean.sum(0)
-        self.squares += mean.square().sum(0)
-        self.samples += len(mean)
 
     def compute(self) -> Tensor:
         variance = self.squares / self.samples - (self.total / self.samples) ** 2

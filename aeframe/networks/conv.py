@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Annotated
 
@@ -21,6 +22,7 @@ from aeframe.networks.network import (
 from aeframe.networks.upsampling import Doubling, Size
 
 
+@dataclass(kw_only=True, eq=False)
 class Conv(Network):
     """A network of 3 x 3 convolutions with stride 2, then one linear layer to the code.
 
@@ -30,14 +32,9 @@ class Conv(Network):
     widths: channels after each stage.
     """
 
-    def __init__(
-        self,
-        *,
-        widths: list[Annotated[int, AtLeast(1)]],
-        activation: Activation = "relu",
-        norm: Norm = "none",
-    ) -> None:
-        self.widths, self.activation, self.norm = list(widths), activation, norm
+    widths: list[Annotated[int, AtLeast(1)]]
+    activation: Activation = "relu"
+    norm: Norm = "none"
 
     def layer_sizes(self, shape: tuple[int, ...]) -> list[int]:
         sizes = self._list_sizes(shape)[1:]
@@ -112,7 +109,7 @@ class ConvDecoder(Decoder):
     def rest(self, read: Tensor) -> Tensor:
         image = read.view(
             -1, *self.inner
-        )  # else gradients would come in another layout than values
+        )  # as it is, gradients would have another layout than values
         return self.ups(image.contiguous(memory_format=torch.channels_last))
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Annotated
 
@@ -23,6 +24,7 @@ from aeframe.networks.network import (
 )
 
 
+@dataclass(kw_only=True, eq=False)
 class FullyConv(Network):
     """A network that transforms overlapping patches linearly and refines the coefficients by residual
     convolutions, each way.
@@ -39,16 +41,10 @@ class FullyConv(Network):
 
     gives = frozenset({"shared weights"})
 
-    def __init__(
-        self,
-        *,
-        widths: list[Annotated[int, AtLeast(1)]],
-        patch: Annotated[int, AtLeast(2), AtMost(32)] = 8,
-        overlap: Annotated[int, AtLeast(0), AtMost(32)] = 4,
-        activation: Activation = "leaky_relu",
-    ) -> None:
-        self.widths, self.patch, self.overlap = list(widths), patch, overlap
-        self.activation = activation
+    widths: list[Annotated[int, AtLeast(1)]]
+    patch: Annotated[int, AtLeast(2), AtMost(32)] = 8
+    overlap: Annotated[int, AtLeast(0), AtMost(32)] = 4
+    activation: Activation = "leaky_relu"
 
     @property
     def depth(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import islice, pairwise
 from typing import Annotated
 
@@ -15,6 +16,7 @@ from aeframe.core.bounds import AtLeast, Below
 from aeframe.networks.network import ACTIVATIONS, Activation, Decoder, Network, Norm
 
 
+@dataclass(kw_only=True, eq=False)
 class MLP(Network):
     """A network of linear layers of the given widths. The decoder has the same in reverse.
 
@@ -23,17 +25,11 @@ class MLP(Network):
     dropout: the probability that a hidden unit is dropped.
     """
 
-    def __init__(
-        self,
-        *,
-        widths: list[Annotated[int, AtLeast(1)]],
-        activation: Activation = "relu",
-        norm: Norm = "none",
-        dropout: Annotated[float, AtLeast(0), Below(1)] = 0.0,
-        tied: bool = False,
-    ) -> None:
-        self.widths, self.activation, self.norm = list(widths), activation, norm
-        self.dropout, self.tied = dropout, tied
+    widths: list[Annotated[int, AtLeast(1)]]
+    activation: Activation = "relu"
+    norm: Norm = "none"
+    dropout: Annotated[float, AtLeast(0), Below(1)] = 0.0
+    tied: bool = False
 
     def layer_sizes(self, shape: tuple[int, ...]) -> list[int]:
         return self.widths

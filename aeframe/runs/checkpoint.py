@@ -136,9 +136,8 @@ def load_state(file: Path) -> dict[str, Any]:
     """Load a checkpoint: tensors and plain data alone. Raises UserError."""
     try:
         require_regular(file)
-        with zipfile.ZipFile(
-            file
-        ) as archive:  # torch does not compress: a small file cannot expand to a large one
+        with zipfile.ZipFile(file) as archive:
+            # torch does not compress: a small file cannot expand to a large one
             if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
                 raise build_checkpoint_error(file)
             if archive.testzip() is not None:  # torch does not verify checksums

@@ -79,7 +79,7 @@ def _build_net(description: Description) -> ConstrainedAutoencoder:
     except ConfigError as error:
         raise ForeignError(shorten(error.problems[0]).rstrip(".")) from error
     if description.part == "encoder":
-        delete_decoder(net)
+        del net.model.decoder
     return net
 
 
@@ -101,11 +101,6 @@ def save(
     write(folder, net, description)
 
 
-def export(folder: Path, model: Model) -> None:
-    """Write a loaded network to a folder."""
-    write(folder, model.net, model.description)
-
-
 def write(folder: Path, net: ConstrainedAutoencoder, description: Description) -> None:
     """Write a network and its description. Both files are complete, and the first alone is enough."""
     weights = {name: value.cpu().contiguous() for name, value in net.state_dict().items()}
@@ -116,19 +111,11 @@ def write(folder: Path, net: ConstrainedAutoencoder, description: Description) -
         file.write(f"{text}\n".encode())
 
 
-def delete_decoder(net: ConstrainedAutoencoder) -> None:
-    """Delete the decoder."""
-    del net.model.decoder
-
-
 @torch.inference_mode()
 def _compute_train_scores(net: ConstrainedAutoencoder, data: DataModule) -> tuple[float, ...]:
     samples, device = data.splits["train"], net.normalization.scale.device
-    spread = torch.linspace(
-        0, len(samples) - 1, min(TRAIN_SCORES, len(samples)), dtype=torch.double
-    )
     errors = []
-    for chosen in spread.round().long().split(256):  # in parts, since samples may be large
+    for chosen in samples.evenly(TRAIN_SCORES).split(256):  # in parts, since samples may be large
         x = net.normalization(samples[Share(chosen, len(chosen))].x.to(device))
         errors.append((net.reconstruct(x) - x).square().flatten(1).mean(1))
     samples.raw.release()

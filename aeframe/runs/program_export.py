@@ -71,7 +71,7 @@ def export_onnx(model: Model, folder: Path) -> None:
                 part,
                 (given,),
                 file,
-                input_names=[_name_input(name)],
+                input_names=["x" if name == "encoder" else "z"],
                 output_names=["z" if name == "encoder" else "x"],
                 dynamic_shapes=({0: torch.export.Dim("n")},),
                 dynamo=True,
@@ -95,10 +95,6 @@ def export_torch(model: Model, folder: Path) -> None:
             torch.export.save(torch.export.export(part, (given,), dynamic_shapes=shapes), file)
             program = torch.export.load(file).module()
         _compare("torch.export", name, part, program, given)
-
-
-def _name_input(name: str) -> str:
-    return "x" if name == "encoder" else "z"
 
 
 def list_parts(model: Model) -> Iterator[tuple[str, nn.Module, Tensor]]:

@@ -256,7 +256,7 @@ def test_gray_photographs_to_a_file_and_back_and_beside_other_formats(
         assert (back.mode, back.size) == ("L", image.size)
         assert np.square(np.asarray(back, float) - np.asarray(image)).mean() < 400
 
-    jpeg = rd_photographs.Format("JPEG", "JPEG", [{"quality": 20}, {"quality": 95}])
+    jpeg = rd_photographs.Standard("JPEG", "JPEG", [{"quality": 20}, {"quality": 95}])
     monkeypatch.setattr(rd_photographs, "list_formats", lambda: [jpeg])
     status, out, err = verb("rd", "run", "--data", "odd", "-o", "rd")
     assert status == 0, err

@@ -24,7 +24,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 def _export(options: argparse.Namespace) -> None:
     from aeframe.cli.verbs.outputs import check_output_path, fill_folder, print_result
     from aeframe.codec.codec_file import copy_codec
-    from aeframe.runs.model_file import export
+    from aeframe.runs.model_file import write
     from aeframe.runs.program_export import export_onnx, export_torch, require_onnx
 
     if options.onnx:
@@ -39,7 +39,7 @@ def _export(options: argparse.Namespace) -> None:
         if options.torch:
             export_torch(model, folder)
         if not (options.onnx or options.torch):
-            export(folder, model)
+            write(folder, model.net, model.description)
             if not options.encoder_only:
                 copy_codec(options.run, folder)
         files = sorted(file.name for file in folder.iterdir())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -14,6 +14,7 @@ from typing import Any
 
 from aeframe.cli.verbs.verb import Verb
 from aeframe.core.errors import UserError, shorten
+from aeframe.core.plain import as_mapping
 from aeframe.core.regular_files import read_text
 from aeframe.core.strict_json import format_cell, format_json
 from aeframe.runs.evaluation_file import LARGEST, UNREADABLE, read_evaluation, read_number
@@ -67,10 +68,10 @@ def _find_runs(top: Path) -> Iterator[Path]:
 
 def _read(folder: Path) -> Run:
     config, unreadable = _read_config(folder), False
-    by: dict[str, Any] = {}
+    by: Mapping[str, Any] = {}
     try:
         evaluation = read_evaluation(folder)
-        by = _as_mapping((evaluation or {}).get("optimized_metric"))
+        by = as_mapping((evaluation or {}).get("optimized_metric"))
         value = read_number(by.get("value"))
     except ValueError:
         evaluation, value, unreadable = None, None, True
@@ -86,7 +87,7 @@ def _read(folder: Path) -> Run:
         str(folder),
         _find_time(folder),
         _read_class(config.get("model")),
-        "+".join(shorten(name, 40) for name in _as_mapping(config.get("constraint"))) or "free",
+        "+".join(shorten(name, 40) for name in as_mapping(config.get("constraint"))) or "free",
         _read_class(config.get("dataset")),
         status,
         _find_metric(by, config),
@@ -94,7 +95,7 @@ def _read(folder: Path) -> Run:
     )
 
 
-def _find_metric(by: dict[str, Any], config: dict[str, Any]) -> str:
+def _find_metric(by: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     """Find the name of the optimized metric: in the results, else by the configuration."""
     name = by.get("name") or config.get("optimized_metric")
     if name == "auto":
@@ -115,29 +116,18 @@ def _find_time(folder: Path) -> str:
     return ""
 
 
-def _read_config(folder: Path) -> dict[str, Any]:
+def _read_config(folder: Path) -> Mapping[str, Any]:
     """Read the configuration of a run, as saved with the model or by Hydra."""
-    if found := _as_mapping(_read_json(folder / "model.json").get("config")):
-        return found
+    with suppress(OSError, ValueError, RecursionError):
+        saved = as_mapping(json.loads(read_text(folder / "model.json", LARGEST)))
+        if found := as_mapping(saved.get("config")):
+            return found
     import yaml
 
-    try:
-        return _as_mapping(yaml.safe_load(_read_text(folder / ".hydra" / "config.yaml")))
-    except (yaml.YAMLError, RecursionError, ValueError):
-        return {}
-
-
-def _read_json(file: Path) -> dict[str, Any]:
-    try:
-        return _as_mapping(json.loads(_read_text(file)))
-    except (ValueError, RecursionError):
-        return {}
-
-
-def _read_text(file: Path) -> str:
-    with suppress(OSError, ValueError):
-        return read_text(file, LARGEST)
-    return ""
+    with suppress(OSError, ValueError, RecursionError, yaml.YAMLError):
+        text = read_text(folder / ".hydra" / "config.yaml", LARGEST)
+        return as_mapping(yaml.safe_load(text))
+    return {}
 
 
 def _is_locked(folder: Path) -> bool:
@@ -154,12 +144,8 @@ def _is_locked(folder: Path) -> bool:
     return False
 
 
-def _as_mapping(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
 def _read_class(node: Any) -> str:
-    target = _as_mapping(node).get("_target_")
+    target = as_mapping(node).get("_target_")
     return shorten(target.rpartition(".")[2], 40) if isinstance(target, str) else ""
 
 

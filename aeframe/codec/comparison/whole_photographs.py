@@ -11,14 +11,21 @@ import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from PIL import features
 
 from aeframe.codec.aez_file import compress
 from aeframe.codec.codec import Codec, to_decibels
-from aeframe.codec.comparison.curves import Curve, Images, Point, encode_image, make_flat_tables
+from aeframe.codec.comparison.curves import (
+    Curve,
+    Images,
+    Point,
+    Standard,
+    encode_image,
+    make_flat_tables,
+)
 from aeframe.codec.comparison.images import Comparison, Measured, count_decoder_bytes
 from aeframe.codec.packing import Packer
 from aeframe.core.errors import UserError
@@ -27,15 +34,7 @@ Results = list[list[Point]]
 """One point for each image and each tried setting."""
 
 
-class Format(NamedTuple):
-    """A format of image files. kind: Pillow's name. options: of its save(), one set for each point."""
-
-    name: str
-    kind: str
-    options: list[dict[str, Any]]
-
-
-def list_formats() -> list[Format]:
+def list_formats() -> list[Standard]:
     """List the formats that the installed Pillow can write."""
     qualities = [{"quality": q} for q in (*range(5, 50, 5), *range(50, 91, 10), 95)]
     usual, flat = (
@@ -44,15 +43,15 @@ def list_formats() -> list[Format]:
     )
     coarse = [{"quality": q} for q in (0, 2, 5, *range(10, 100, 10))]
     found = [
-        Format("JPEG, flat tables, progressive", "JPEG", flat),
-        Format("JPEG, progressive", "JPEG", usual),
-        Format("JPEG", "JPEG", qualities),
+        Standard("JPEG, flat tables, progressive", "JPEG", flat),
+        Standard("JPEG, progressive", "JPEG", usual),
+        Standard("JPEG", "JPEG", qualities),
     ]
     if features.check("webp"):
-        found.append(Format("WebP", "WEBP", [{**o, "method": 6} for o in coarse]))
+        found.append(Standard("WebP", "WEBP", [{**o, "method": 6} for o in coarse]))
     if features.check("avif"):
-        found.append(Format("AVIF", "AVIF", coarse))
-    return [*found, Format("PNG", "PNG", [{"optimize": True}])]
+        found.append(Standard("AVIF", "AVIF", coarse))
+    return [*found, Standard("PNG", "PNG", [{"optimize": True}])]
 
 
 def compare_on_photographs(
@@ -60,7 +59,7 @@ def compare_on_photographs(
 ) -> Comparison:
     """Compare codecs and formats on photographs, [1, C, H, W] each, read once, one at a time."""
     known = list_formats()
-    tried = [(f.kind, options) for f in known for options in f.options]
+    tried = [(f.format, options) for f in known for options in f.options]
     theirs, ours, pixels = Results(), Results(), list[int]()
     payload, estimate = np.zeros(len(codecs)), np.zeros(len(codecs))
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow encodes without the GIL

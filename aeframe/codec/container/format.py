@@ -170,7 +170,7 @@ class Reader:
         if crc != expected:
             raise ChecksumError(self.path, f"is damaged in {where}", AGAIN)
         if kind not in iter(Kind) or samples > MOST_SAMPLES:
-            raise self.build_senseless_error(number)
+            raise ContainerError(self.path, f"has a {where} that makes no sense", AGAIN)
         return Section(Kind(kind), samples, payload), crc
 
     def _check_end(self, file: BinaryIO, section: Section, samples: int) -> None:
@@ -186,7 +186,3 @@ class Reader:
             what = f"ends in {where}: {length} bytes are expected, and {left} are left"
             raise TruncatedError(self.path, what, AGAIN)
         return file.read(length)
-
-    def build_senseless_error(self, number: int) -> ContainerError:
-        """Build the error for an undamaged section that no encoder writes."""
-        return ContainerError(self.path, f"has a section {number} that makes no sense", AGAIN)

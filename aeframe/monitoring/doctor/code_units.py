@@ -110,10 +110,7 @@ class DeadUnits(Rule):
 
     def suggest_remedy(self) -> str | None:
         silent = self.dead > 0.9  # no active units are left to revive the others
-        weights = [
-            self.patient.suggest_scaled(f"constraint.{name}.weight", 0.1)
-            for name in self.patient.penalties
-        ]
+        weights = self.patient.suggest_scaled_penalties(0.1)
         revive = [self.patient.suggest_constraints(name) for name in CONSTRAINTS["revived units"]]
         larger = [
             self.patient.suggest_scaled(key, 4)

@@ -101,5 +101,5 @@ def _suggest_tighter(patient: Patient) -> str | None:
         None if sparse else Override("model.latent_dim", small),
         patient.suggest_constraints(corruption),
         patient.suggest_scaled(f"constraint.{corruption}.fraction", 2),
-        *(patient.suggest_scaled(f"constraint.{name}.weight", 4) for name in patient.penalties),
+        *patient.suggest_scaled_penalties(4),
     )

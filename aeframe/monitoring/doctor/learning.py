@@ -117,14 +117,10 @@ class MeanImage(Rule):
     def suggest_remedy(self) -> str | None:
         rate = self.patient.node["optimizer"].get("lr", 1e-3)
         usual = rate > 3e-3 and not self.patient.penalties
-        weights = [
-            self.patient.suggest_scaled(f"constraint.{name}.weight", 0.1)
-            for name in self.patient.penalties
-        ]
         return self.patient.choose_remedy(
             Override("optimizer.lr", 1e-3) if rate < 3e-4 else None,
             slow_down(self.patient) if usual else None,
-            *weights,
+            *self.patient.suggest_scaled_penalties(0.1),
             slow_down(self.patient) if rate > 3e-3 else None,
             self.patient.suggest_longer(),
             self.patient.suggest_scaled("optimizer.lr", 10.0),

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
-from aeframe.constraints import Constraint
 from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.part import Word
 from aeframe.core.plain import flatten
@@ -76,16 +75,17 @@ class Patient:
     @property
     def penalties(self) -> list[str]:
         """List the constraints that add a penalty to the loss."""
-        return [n for n, part in self.net.parts if _holds_back(part)]
+        added = [(name, part) for name, part in self.net.parts if "penalty" in part.gives]
+        return [name for name, part in added if "revived units" not in part.gives]
+
+    def suggest_scaled_penalties(self, factor: float) -> list[Override | None]:
+        """Suggest the weight of each of them times the factor."""
+        return [self.suggest_scaled(f"constraint.{name}.weight", factor) for name in self.penalties]
 
     @property
     def cycles(self) -> bool:
         """Check whether a weight of the loss follows a cyclic schedule."""
         return any(key.endswith(".schedule") and v == "cyclic" for key, v in flatten(self.node))
-
-
-def _holds_back(part: Constraint) -> bool:
-    return "penalty" in part.gives and "revived units" not in part.gives
 
 
 class Vitals(NamedTuple):
