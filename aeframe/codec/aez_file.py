@@ -61,10 +61,7 @@ class Summary:
 
 
 def compress(
-    packer: Packer,
-    blocks: Iterable[Samples],
-    file: BinaryIO,
-    names: Sequence[str] | None = None,
+    packer: Packer, blocks: Iterable[Samples], file: BinaryIO, names: Sequence[str] | None = None
 ) -> Summary:
     """Compress blocks of samples, [n, *shape], into a file. Each is decoded and compared first.
 

@@ -57,9 +57,7 @@ def build_scheduler_options(
 def _count_between_validations(
     scheduler: Mapping[str, Any], trainer: Mapping[str, Any]
 ) -> int | None:
-    """Count the schedule's intervals, epochs or steps, between validations; None if validations fall
-    between them.
-    """
+    """Count a schedule's intervals between validations; None if validations fall between intervals."""
     epochs: Any = trainer.get("check_val_every_n_epoch", 1)
     steps: Any = trainer.get("val_check_interval")
     if scheduler.get("interval", "epoch") == "epoch":
@@ -85,9 +83,7 @@ def _find_plateau_problems(
 
 
 def list_optimizer_problems(
-    optimizer: Mapping[str, Any],
-    scheduler: Mapping[str, Any] | None,
-    trainer: Mapping[str, Any],
+    optimizer: Mapping[str, Any], scheduler: Mapping[str, Any] | None, trainer: Mapping[str, Any]
 ) -> list[Problem]:
     """List what is wrong with either node, or with the two together."""
     found: list[Problem] = []

@@ -66,9 +66,7 @@ def build_unknown_problem(
 
 
 def find_mismatch(value: Any, hint: Any) -> tuple[str, str] | None:
-    """Find what is wrong with a value for a type hint: (what, remedy), or None if it fits or cannot be
-    judged.
-    """
+    """Find what is wrong with a value for a type hint: (what, remedy); None if it fits or is not judged."""
     if isinstance(value, str) and value == "???":
         return "needs a value", ""
     origin, args = get_origin(hint), get_args(hint)
@@ -105,9 +103,7 @@ def list_parameters(target: Target) -> Mapping[str, tuple[Any, Any]]:
 
 
 def _check_union(value: Any, members: tuple[Any, ...]) -> tuple[str, str] | None:
-    """Check a value against a union: it is wrong only if it fits no member. The most helpful complaint is
-    kept.
-    """
+    """Check a value against a union: wrong if it fits no member. The most helpful complaint is kept."""
     if set(members) == _SCHEDULED:
         try:
             parse_schedule(value)

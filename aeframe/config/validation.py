@@ -10,9 +10,7 @@ from aeframe.core.plain import as_mapping
 
 
 def find_unvalidated_problems(node: Mapping[str, Any]) -> Iterator[Problem]:
-    """Yield the keys that never have an effect because dataset.val_fraction=0 leaves nothing to validate
-    on.
-    """
+    """Yield the keys that have no effect because dataset.val_fraction=0 leaves nothing to validate."""
     if as_mapping(node.get("dataset")).get("val_fraction") != 0:
         return
     what = "needs a validation split, but dataset.val_fraction=0 leaves none"

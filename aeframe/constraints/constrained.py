@@ -161,12 +161,7 @@ class ConstrainedAutoencoder(nn.Module):
         return corrupted, mask, weight
 
     def _compute_penalties(
-        self,
-        x: Tensor,
-        corrupted: Tensor,
-        code: Code,
-        parameters: Tensor,
-        noise: Noise,
+        self, x: Tensor, corrupted: Tensor, code: Code, parameters: Tensor, noise: Noise
     ) -> dict[str, Term]:
         terms = {}
         for name, part in self.list_having("penalty"):

@@ -130,9 +130,7 @@ class Constraint(Part, nn.Module):
         return None
 
     def active_units(self, latent_dim: int) -> float | None:
-        """Return the mean number of active units of a sample, if it is known in advance. With a schedule
-        it is the number at the end.
-        """
+        """Return a sample's mean number of active units, at the end of a schedule, if known in advance."""
         return None
 
     def attach(self, model: Autoencoder, data: Data) -> None:
@@ -143,9 +141,7 @@ class Constraint(Part, nn.Module):
         return None
 
     def emphasis(self, mask: Tensor) -> Tensor | None:
-        """Return the weight of each element in the reconstruction term, [B, *shape], given the corrupted
-        ones. None means ones.
-        """
+        """Return the weight of each element in the reconstruction term, [B, *shape]; None means ones."""
         return None
 
     def constrain(self, code: Code, clock: Clock) -> Code:
@@ -161,9 +157,7 @@ class Constraint(Part, nn.Module):
         return None
 
     def penalty_of(self, means: Tensor) -> Tensor:
-        """Compute the penalty from means over the data, so that it does not depend on the batches of a
-        split.
-        """
+        """Compute the penalty from means over the data, which do not depend on the batches of a split."""
         raise NotImplementedError
 
     def penalty(self, seen: Pass) -> Tensor | None:

@@ -149,9 +149,7 @@ class KLSparsity(Penalty):
         bias.add_(math.log(self.rho / (1 - self.rho)) - model.encode(data.batch).pre.mean(0))
 
     def _fit_scale(self, model: Autoencoder, x: Tensor) -> None:
-        """Scale encoder rows down and decoder columns up as the data grows: logistic units do not grow
-        with it.
-        """
+        """Scale encoder rows down and decoder columns up as the data grows, as logistic units do not grow."""
         rows, bias, columns = (
             model.writes_code.weight,
             model.writes_code.bias,

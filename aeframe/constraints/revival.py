@@ -101,12 +101,7 @@ class Resampling(_Revival):
     needs = frozenset({"whole weights", "own weights"})
     phase = 0.25  # not at an epoch's end, which may be the end of training
 
-    def __init__(
-        self,
-        *,
-        every: Epochs = 1.0,
-        after: Epochs = 1.0,
-    ) -> None:
+    def __init__(self, *, every: Epochs = 1.0, after: Epochs = 1.0) -> None:
         super().__init__(after)
         self.every = every
         self._last: tuple[Tensor, Tensor] | None = None  # x and the decoder's output

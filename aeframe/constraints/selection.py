@@ -92,9 +92,7 @@ class _Calibrated(_Selection):
         self.register_buffer("weight", torch.zeros(shape, dtype=torch.float64))
 
     def get_threshold(self) -> Tensor:
-        """Return the value from which a unit stays outside training; infinity for a unit that training
-        never kept.
-        """
+        """Return the value from which a unit stays outside training; infinity if training never kept it."""
         # an exported network has been trained, and an export cannot read numbers
         if not torch.compiler.is_exporting() and not self.weight.any():
             raise TrainingError("the code has no threshold before the first training step.")
@@ -159,10 +157,7 @@ class WinnerTakeAll(_Calibrated):
     trades = ("rate",)
 
     def __init__(
-        self,
-        *,
-        rate: Rate,
-        inference: Literal["threshold", "relu"] = "threshold",
+        self, *, rate: Rate, inference: Literal["threshold", "relu"] = "threshold"
     ) -> None:
         super().__init__()
         self.rate, self.inference = rate, inference

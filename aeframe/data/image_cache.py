@@ -26,9 +26,7 @@ BLOCK = 2**20  # bytes that are read at once
 
 
 class Images(NamedTuple):
-    """The decoded images of some files. kept: for each file, whether its image is included. measured: see
-    Decoded.
-    """
+    """Decoded images of some files. kept: whether each file's image is included. measured: see Decoded."""
 
     pixels: Mapped
     kept: np.ndarray

@@ -53,9 +53,7 @@ class CopyCheck:
 
     @property
     def passed(self) -> bool:
-        """Check that less than two thirds of the noise is reconstructed, or that there are too few samples
-        to say.
-        """
+        """Check that less than two thirds of the noise is reconstructed, or that samples are too few."""
         return self.copied < self.limit or self.samples < self.fewest
 
     @property

@@ -209,9 +209,7 @@ class Autoencoder(Part, nn.Module):
         return self.write_code(x)
 
     def write_code(self, x: Tensor, *, rectified: bool = False) -> Code:
-        """Run the encoder on x [B, *shape], before any constraint. rectified: units below zero are
-        dormant.
-        """
+        """Run the encoder on x [B, *shape] without constraints. rectified: units below zero are dormant."""
         *layers, last = self.encoder
         for layer in layers:
             x = layer(x)

@@ -54,9 +54,7 @@ class Likelihood(Part, nn.Module, ABC):
         """Return the reconstruction: E[x | parameters], [B, *shape]."""
 
     def suited(self, *, stochastic: bool) -> Likelihood:
-        """Return this likelihood with its `auto` options settled. stochastic: the model draws its code
-        from a posterior.
-        """
+        """Return this likelihood without `auto` options. stochastic: the code is drawn from a posterior."""
         return self
 
     def describe(self) -> str:
@@ -67,9 +65,7 @@ class Likelihood(Part, nn.Module, ABC):
         """Fit it to samples x [N, *shape] about the decoder's first output [1, *shape]."""
 
     def observe(self, parameters: Tensor, x: Tensor, weight: Tensor) -> None:
-        """Learn in closed form from a training batch for which `loss` is not called. weight: of each
-        element.
-        """
+        """Learn in closed form from a training batch without a call of `loss`. weight: of each element."""
 
     @abstractmethod
     def initial_output(self, mean: Tensor) -> Tensor:

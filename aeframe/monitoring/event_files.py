@@ -67,9 +67,7 @@ def _is_kept(event: Event, steps: int) -> bool:
 
 
 class Curves(TensorBoardLogger):
-    """TensorBoard logger that writes to the run's folder itself, and is silent where a failed run
-    cannot be written.
-    """
+    """TensorBoard logger in the run's folder itself, silent where a failed run cannot be written."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, name="", version="", default_hp_metric=False, max_queue=QUEUE)
@@ -81,9 +79,7 @@ class Curves(TensorBoardLogger):
         return str(self.folder)
 
     def save(self) -> None:
-        """Write pending events. Lightning would add a file of settings, which checkpoints already
-        hold.
-        """
+        """Write pending events. Lightning would add a file of settings, which checkpoints hold already."""
         self.experiment.flush()
 
     def finalize(self, status: str) -> None:

@@ -41,16 +41,12 @@ class Decoder(nn.Module, ABC):
         """Apply the other layers to that layer's output [B, out]; parameters [B, *shape]."""
 
     def forward(self, value: Tensor | None, active: Active | None = None) -> Tensor:
-        """Return the likelihood's parameters [B, *shape], from a code's values [B, m] or its active units
-        alone.
-        """
+        """Return the parameters [B, *shape] of code values [B, m], or of the active units alone."""
         read = self.reader(value) if active is None else read_active(self.reader, active)
         return self.rest(read)
 
     def store_by_unit(self) -> None:
-        """Store the reader's weights unit by unit, which is fast for `read_active`. Their shape stays
-        [out, m].
-        """
+        """Store the reader's weights unit by unit, fast for `read_active`. Their shape stays [out, m]."""
         weight = self.reader.weight
         if isinstance(weight, nn.Parameter):  # tied weights lie so already
             weight.data = weight.data.t().contiguous().t()
@@ -128,9 +124,7 @@ class Network(Part, ABC):
         """Find what is wrong with samples of this shape: (what, remedy)."""
 
     def training_problem(self, shape: tuple[int, ...]) -> tuple[str, str] | None:
-        """Find what is wrong with training on samples of this shape: (what, remedy). Networks that were
-        trained on it still load.
-        """
+        """Find what is wrong with training on this shape: (what, remedy). Trained networks still load."""
         return None
 
     def code_shape(self, shape: tuple[int, ...], latent_dim: int) -> tuple[int, ...]:

@@ -33,9 +33,7 @@ def read_evaluation(folder: Path) -> dict[str, Any] | None:
 
 
 def read_number(value: Any) -> float | None:
-    """Read a number; None for null. Raises ValueError for anything else, and for one beyond the
-    range of floats.
-    """
+    """Read a number; None for null. Raises ValueError for all else, and beyond the range of floats."""
     try:
         return parse_number(value)
     except (TypeError, OverflowError) as error:

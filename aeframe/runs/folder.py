@@ -44,9 +44,7 @@ def refuse_run(folder: Path) -> None:
 
 
 def find_result(folder: Path) -> str | None:
-    """Find the first result that a run would overwrite in a folder without a run, such as an
-    exported model.
-    """
+    """Find the first result that a run would overwrite in a folder without a run, e.g. an exported model."""
     return next((name for name in RESULTS if (folder / name).exists()), None)
 
 

@@ -76,9 +76,7 @@ class Model:
 
     @property
     def config(self) -> dict[str, Any]:
-        """Return a copy of the run's configuration, as in .hydra/config.yaml, with references
-        resolved.
-        """
+        """Return a copy of the run's configuration, as in .hydra/config.yaml, with references resolved."""
         return deepcopy(self.description.config)
 
     @property
@@ -245,9 +243,7 @@ class Model:
         return Model(net, description.add_identity(net.state_dict()), self.batch_size)
 
     def require_decoder(self, what: str) -> None:
-        """Raise UserError where only the encoder is present. what: the operation that needs the
-        decoder.
-        """
+        """Raise UserError if only the encoder is present. what: the operation that needs the decoder."""
         if self.description.part == "encoder":
             remedy = "Load the whole model."
             raise UserError(what, "this is an encoder alone, which can only encode", remedy)

@@ -115,7 +115,7 @@ def write(folder: Path, net: ConstrainedAutoencoder, description: Description) -
 def _compute_train_scores(net: ConstrainedAutoencoder, data: DataModule) -> tuple[float, ...]:
     samples, device = data.splits["train"], net.normalization.scale.device
     errors = []
-    for chosen in samples.spread_evenly(TRAIN_SCORES).split(256):  # in parts, since samples may be large
+    for chosen in samples.spread_evenly(TRAIN_SCORES).split(256):  # samples may be large
         x = net.normalization(samples[Share(chosen, len(chosen))].x.to(device))
         errors.append((net.reconstruct(x) - x).square().flatten(1).mean(1))
     samples.raw.release()

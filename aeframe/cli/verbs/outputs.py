@@ -265,10 +265,7 @@ def show_progress(blocks: Iterator[np.ndarray], count: int, doing: str) -> Itera
         *(TextColumn("{task.fields[rate]}"), TimeRemainingColumn()),
     )
     with Progress(
-        *columns,
-        console=console,
-        transient=True,
-        disable=not console.is_interactive,
+        *columns, console=console, transient=True, disable=not console.is_interactive
     ) as progress:
         task = progress.add_task(doing, total=count, rate="")
         for block in blocks:

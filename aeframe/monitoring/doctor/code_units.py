@@ -13,9 +13,7 @@ from aeframe.monitoring.doctor.suggestions import Override
 
 
 class Collapse(Rule):
-    """Rule on posterior collapse: fewer than a quarter of a variational model's units are active
-    (active_units, Burda et al. 2016).
-    """
+    """Rule on posterior collapse: fewer than a quarter of the units are active (Burda et al. 2016)."""
 
     name = "posterior_collapse"
 
@@ -59,9 +57,7 @@ class Collapse(Rule):
 
 
 class DeadUnits(Rule):
-    """Rule on units that no training sample activates: far more than by chance, and growing in
-    number, or more than half.
-    """
+    """Rule on dead units: far more than by chance, and growing in number, or more than half."""
 
     name = "dead_units"
     share, growth, most = 0.3, 0.1, 0.5

@@ -64,9 +64,7 @@ class Patient:
         return Override("constraint", [*given, *(name for name in names if name not in given)])
 
     def list_options(self, option: str, word: Word) -> list[str]:
-        """List the keys of this option, of the run's constraints that give the word and whose `trades` name
-        the option.
-        """
+        """List the keys of this option of constraints that give the word and name the option in `trades`."""
         chosen = (
             name for name, part in self.net.parts if word in part.gives and option in part.trades
         )

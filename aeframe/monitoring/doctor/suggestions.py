@@ -16,9 +16,7 @@ from aeframe.core.errors import UserError
 
 @dataclass(frozen=True)
 class Override:
-    """Override KEY=VALUE of the command line. value: for a group, the name of an option or a list
-    of names.
-    """
+    """Override KEY=VALUE of the command line. value: for a group, an option's name or a list of names."""
 
     key: str
     value: Any

@@ -92,9 +92,7 @@ def keep_choices(saved: Saved, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def remove_side_effects(node: dict[str, Any]) -> dict[str, Any]:
-    """Return the configuration without keys that let a dataset download or write elsewhere: the run
-    may be a stranger's.
-    """
+    """Return the configuration without keys that download or write elsewhere: it may be a stranger's."""
     dataset = node.get("dataset")
     if not isinstance(dataset, dict):
         return dict(node)

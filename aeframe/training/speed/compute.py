@@ -52,11 +52,7 @@ def configure_torch(threads: int, rounding: str) -> Iterator[None]:
 
 
 def configure_torch_for(
-    hardware: Hardware,
-    precision: str | None,
-    model: Autoencoder,
-    batch_size: int,
-    jobs: int,
+    hardware: Hardware, precision: str | None, model: Autoencoder, batch_size: int, jobs: int
 ) -> AbstractContextManager[None]:
     """Set threads and rounding for a model of this size. jobs: of a sweep that run at once."""
     devices = hardware.devices
