@@ -19,7 +19,7 @@ def _add_encode_arguments(parser: argparse.ArgumentParser) -> None:
 def _encode(options: argparse.Namespace) -> None:
     from aeframe.cli.verbs.given import explain_samples
     from aeframe.cli.verbs.inputs import open_input
-    from aeframe.cli.verbs.outputs import check_output_path, print_result, show_progress, write_rows
+    from aeframe.cli.verbs.outputs import check_output_path, show_progress, write_rows
 
     out = check_output_path(options, TABLES)
     model = load_model(options)
@@ -27,7 +27,7 @@ def _encode(options: argparse.Namespace) -> None:
     with explain_samples(given):
         codes = model.encode(show_progress(given.blocks(model.batch_size), given.count, "Encoding"))
         write_rows(out, codes, given.count, "z", given.names)
-    print_result(out, f"Codes of {given.count:,} samples, {model.latent_dim} units each")
+    print(f"Codes of {given.count:,} samples, {model.latent_dim} units each: {out}")
 
 
 def _add_decode_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +40,7 @@ def _add_decode_arguments(parser: argparse.ArgumentParser) -> None:
 def _decode(options: argparse.Namespace) -> None:
     from aeframe.cli.verbs.given import explain_samples
     from aeframe.cli.verbs.inputs import open_codes
-    from aeframe.cli.verbs.outputs import check_output_path, print_result, show_progress
+    from aeframe.cli.verbs.outputs import check_output_path, show_progress
     from aeframe.cli.verbs.pictures import write_samples
 
     out = check_output_path(options, (".npy", ".npz"), folder=True)
@@ -49,7 +49,7 @@ def _decode(options: argparse.Namespace) -> None:
     with explain_samples(given):
         blocks: Any = show_progress(given.blocks(model.batch_size), given.count, "Decoding")
         write_samples(out, model.decode(blocks), given.count, model, given.names)
-    print_result(out, f"{given.count:,} samples")
+    print(f"{given.count:,} samples: {out}")
 
 
 VERBS = (

@@ -94,12 +94,7 @@ def _add_compress_arguments(parser: argparse.ArgumentParser) -> None:
 def _compress(options: argparse.Namespace) -> None:
     from aeframe.cli.verbs.given import explain_samples
     from aeframe.cli.verbs.inputs import open_input
-    from aeframe.cli.verbs.outputs import (
-        check_output_path,
-        print_result,
-        replace_file,
-        show_progress,
-    )
+    from aeframe.cli.verbs.outputs import check_output_path, replace_file, show_progress
     from aeframe.codec import aez_file as files
     from aeframe.codec.packing import Packer, count_rows_at_once
 
@@ -116,7 +111,7 @@ def _compress(options: argparse.Namespace) -> None:
     _print_summary(found, options.on_unlike, given)
     if names is not None and not found.named:
         print("File names are not kept: hidden files, too long, unusual characters, or too many")
-    print_result(out, f"{found.samples:,} samples in {found.bytes:,} bytes")
+    print(f"{found.samples:,} samples in {found.bytes:,} bytes: {out}")
 
 
 def _print_summary(found: Summary, on_unlike: str, given: Input) -> None:
@@ -141,7 +136,7 @@ def _add_decompress_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _decompress(options: argparse.Namespace) -> None:
-    from aeframe.cli.verbs.outputs import check_output_path, print_result, show_progress
+    from aeframe.cli.verbs.outputs import check_output_path, show_progress
     from aeframe.cli.verbs.pictures import write_samples
     from aeframe.codec import aez_file as files
 
@@ -155,7 +150,7 @@ def _decompress(options: argparse.Namespace) -> None:
         raise UserError(options.file, "holds no samples")
     blocks = show_progress(files.decompress(codec, file), found.samples, "Decompressing")
     write_samples(out, blocks, found.samples, codec.model, files.list_names(file, found))
-    print_result(out, f"{found.samples:,} samples")
+    print(f"{found.samples:,} samples: {out}")
 
 
 def _inspect(options: argparse.Namespace) -> None:

@@ -22,7 +22,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
-    from aeframe.cli.verbs.outputs import check_output_path, fill_folder, print_result
+    from aeframe.cli.verbs.outputs import check_output_path, fill_folder
     from aeframe.codec.codec_file import copy_codec
     from aeframe.runs.model_file import write
     from aeframe.runs.program_export import export_onnx, export_torch, require_onnx
@@ -43,7 +43,7 @@ def _export(options: argparse.Namespace) -> None:
             if not options.encoder_only:
                 copy_codec(options.run, folder)
         files = sorted(file.name for file in folder.iterdir())
-    print_result(out, f"{', '.join(files)} in")
+    print(f"{', '.join(files)} in: {out}")
 
 
 VERBS = (

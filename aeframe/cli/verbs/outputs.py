@@ -273,8 +273,3 @@ def show_progress(blocks: Iterator[np.ndarray], count: int, doing: str) -> Itera
             progress.advance(task, len(block))
             speed = progress.tasks[0].finished_speed or progress.tasks[0].speed
             progress.update(task, rate=f"{speed:,.0f}/s" if speed else "")
-
-
-def print_result(out: Path, what: str) -> None:
-    """Print the last line: what was written, and where."""
-    print(f"{what}: {out}")

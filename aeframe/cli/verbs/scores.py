@@ -32,12 +32,7 @@ def _score(options: argparse.Namespace) -> None:
 
     from aeframe.cli.verbs.given import explain_samples
     from aeframe.cli.verbs.inputs import open_input
-    from aeframe.cli.verbs.outputs import (
-        check_output_path,
-        print_result,
-        replace_file,
-        show_progress,
-    )
+    from aeframe.cli.verbs.outputs import check_output_path, replace_file, show_progress
 
     out = check_output_path(options, (".csv",))
     model = load_model(options)
@@ -63,7 +58,7 @@ def _score(options: argparse.Namespace) -> None:
         f"{above:,} of {given.count:,} samples ({above / given.count:.1%}) exceed {limit:.5g}, "
         f"percentile {options.percentile:.5g} of the training samples"
     )
-    print_result(out, "Scores, worst first")
+    print(f"Scores, worst first: {out}")
 
 
 def _add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:

@@ -24,7 +24,7 @@ def _add_reconstruct_arguments(parser: argparse.ArgumentParser) -> None:
 def _reconstruct(options: argparse.Namespace) -> None:
     from aeframe.cli.verbs.given import explain_samples
     from aeframe.cli.verbs.inputs import open_input
-    from aeframe.cli.verbs.outputs import check_output_path, print_result, show_progress
+    from aeframe.cli.verbs.outputs import check_output_path, show_progress
     from aeframe.cli.verbs.pictures import write_samples
 
     out = check_output_path(options, FILES, folder=True)
@@ -36,7 +36,7 @@ def _reconstruct(options: argparse.Namespace) -> None:
         if out.suffix.lower() in FILES:
             made = map(given.restore_layout, made)
         write_samples(out, made, given.count, model, given.names)
-    print_result(out, f"Reconstructions of {given.count:,} samples")
+    print(f"Reconstructions of {given.count:,} samples: {out}")
 
 
 def _add_sample_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,14 +47,14 @@ def _add_sample_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _sample(options: argparse.Namespace) -> None:
-    from aeframe.cli.verbs.outputs import check_output_path, print_result
+    from aeframe.cli.verbs.outputs import check_output_path
     from aeframe.cli.verbs.pictures import write_samples
 
     out = check_output_path(options, (".png", *FILES), folder=True)
     model = load_model(options)
     _require_room(model, options.n, f"--n {options.n}")
     write_samples(out, [model.sample(options.n, options.seed)], options.n, model)
-    print_result(out, f"{options.n:,} samples of seed {options.seed}")
+    print(f"{options.n:,} samples of seed {options.seed}: {out}")
 
 
 def _add_interpolate_arguments(parser: argparse.ArgumentParser) -> None:
@@ -74,7 +74,7 @@ def _interpolate(options: argparse.Namespace) -> None:
 
     from aeframe.cli.verbs.given import name_source
     from aeframe.cli.verbs.inputs import read_one
-    from aeframe.cli.verbs.outputs import check_output_path, print_result
+    from aeframe.cli.verbs.outputs import check_output_path
     from aeframe.cli.verbs.pictures import (
         convert_to_bytes,
         require_pictures,
@@ -98,7 +98,7 @@ def _interpolate(options: argparse.Namespace) -> None:
         write_grid(out, convert_to_bytes(made, model), columns=options.steps)
     else:
         write_samples(out, [made], options.steps, model)
-    print_result(out, f"{options.steps} steps from {options.a} to {options.b}")
+    print(f"{options.steps} steps from {options.a} to {options.b}: {out}")
 
 
 def _require_room(model: Model, count: int, where: str) -> None:
