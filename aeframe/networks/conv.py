@@ -10,20 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from aeframe.core.bounds import AtLeast
-from aeframe.networks.network import (
-    ACTIVATIONS,
-    Activation,
-    Decoder,
-    Network,
-    Norm,
-    explain_not_images,
-    explain_single_line,
-)
+from aeframe.networks.network import ACTIVATIONS, Activation, ConvolutionalNetwork, Decoder, Norm
 from aeframe.networks.upsampling import Doubling, Size
 
 
 @dataclass(kw_only=True, eq=False)
-class Conv(Network):
+class Conv(ConvolutionalNetwork):
     """A network of 3 x 3 convolutions with stride 2, then one linear layer to the code.
 
     The decoder mirrors them with transposed convolutions whose output padding restores each stage's
@@ -39,12 +31,6 @@ class Conv(Network):
     def layer_sizes(self, shape: tuple[int, ...]) -> list[int]:
         sizes = self._list_sizes(shape)[1:]
         return [c * h * w for c, (h, w) in zip(self.widths, sizes, strict=True)]
-
-    def problem(self, shape: tuple[int, ...]) -> tuple[str, str] | None:
-        return explain_not_images(shape)
-
-    def training_problem(self, shape: tuple[int, ...]) -> tuple[str, str] | None:
-        return explain_single_line(shape)
 
     def build(
         self, shape: tuple[int, ...], latent_dim: int, heads: int

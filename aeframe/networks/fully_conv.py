@@ -16,16 +16,14 @@ from aeframe.networks.active_units import Active
 from aeframe.networks.network import (
     ACTIVATIONS,
     Activation,
+    ConvolutionalNetwork,
     Decoder,
     MapDecoder,
-    Network,
-    explain_not_images,
-    explain_single_line,
 )
 
 
 @dataclass(kw_only=True, eq=False)
-class FullyConv(Network):
+class FullyConv(ConvolutionalNetwork):
     """A network that transforms overlapping patches linearly and refines the coefficients by residual
     convolutions, each way.
 
@@ -52,12 +50,6 @@ class FullyConv(Network):
 
     def layer_sizes(self, shape: tuple[int, ...]) -> list[int]:
         return []  # hidden layers are residual: sizes need not narrow to the code
-
-    def problem(self, shape: tuple[int, ...]) -> tuple[str, str] | None:
-        return explain_not_images(shape)
-
-    def training_problem(self, shape: tuple[int, ...]) -> tuple[str, str] | None:
-        return explain_single_line(shape)
 
     def code_shape(self, shape: tuple[int, ...], latent_dim: int) -> tuple[int, ...]:
         height, width = (math.ceil(side / self.patch) for side in shape[1:])

@@ -146,18 +146,22 @@ class Network(Part, ABC):
         """
 
 
-def explain_not_images(shape: tuple[int, ...]) -> tuple[str, str] | None:
-    """Find that samples are not images, for a network of convolutions: (what, remedy)."""
-    if len(shape) == 3:
-        return None
-    what = f"convolutions need images of C x H x W, and the samples are vectors of {shape[0]}"
-    return what, "Write network=mlp."
+class ConvolutionalNetwork(Network):
+    """The base of networks of convolutions, which take images only."""
 
+    def problem(self, shape: tuple[int, ...]) -> tuple[str, str] | None:
+        if len(shape) == 3:
+            return None
+        what = f"convolutions need images of C x H x W, and the samples are vectors of {shape[0]}"
+        return what, "Write network=mlp."
 
-def explain_single_line(shape: tuple[int, ...]) -> tuple[str, str] | None:
-    """Find images of one row or one column, for a network of convolutions: (what, remedy)."""
-    if len(shape) != 3 or min(shape[1:]) > 1 or shape[1] == shape[2]:
-        return None
-    height, width = shape[1:]
-    what = f"two thirds of each 3 x 3 convolution would read only padding of samples of {height} x {width}"
-    return what, "Write network=mlp."
+    def training_problem(self, shape: tuple[int, ...]) -> tuple[str, str] | None:
+        """Find images of one row or one column: (what, remedy)."""
+        if len(shape) != 3 or min(shape[1:]) > 1 or shape[1] == shape[2]:
+            return None
+        height, width = shape[1:]
+        what = (
+            "two thirds of each 3 x 3 convolution would read only padding of samples of "
+            f"{height} x {width}"
+        )
+        return what, "Write network=mlp."

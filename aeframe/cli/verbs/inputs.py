@@ -21,7 +21,7 @@ from aeframe.cli.verbs.own_data import find_layout
 from aeframe.config.datasets import list_dataset_names, read_dataset_options
 from aeframe.config.targets import resolve
 from aeframe.core.errors import ConfigError, Problem, UserError
-from aeframe.data.source import Raw, Samples, choose_row_dtype
+from aeframe.data.source import Raw, Samples, Source, choose_row_dtype
 from aeframe.runs.model import Model
 from aeframe.runs.sample_arrays import check_codes, check_shape, convert_to_rows
 
@@ -72,10 +72,7 @@ def _open_arrays(words: list[str], model: Model, options: argparse.Namespace) ->
 
 def _read_array(source: data.Array, shape: tuple[int, ...]) -> Raw:
     word = str(source.path)
-    with _rename_keys():
-        if found := source.problems():
-            raise ConfigError(found)
-        raw = source.load()
+    raw = _load(source)
     with name_source(word):
         check_shape(tuple(raw.data.shape), shape, "x")
     return raw
@@ -83,10 +80,7 @@ def _read_array(source: data.Array, shape: tuple[int, ...]) -> Raw:
 
 def _open_dataset(name: str, model: Model, options: argparse.Namespace) -> Input:
     source = resolve(read_dataset_options(name)["_target_"]).stored_in(options.root)
-    with _rename_keys():
-        if found := source.problems():
-            raise ConfigError(found)
-        raw = source.load()
+    raw = _load(source)
     if options.split == "test" and raw.test is None:
         what = f"{name} has no test split of its own"
         raise UserError("--split test", what, "Leave it out, for all of it.")
@@ -94,6 +88,13 @@ def _open_dataset(name: str, model: Model, options: argparse.Namespace) -> Input
     with name_source(name):
         check_shape(tuple(chosen.data.shape), model.shape, "x")
     return Input(name, len(chosen.data), partial(_read_blocks, [chosen]), make_check(model))
+
+
+def _load(source: Source) -> Raw:
+    with _rename_keys():
+        if found := source.problems():
+            raise ConfigError(found)
+        return source.load()
 
 
 def _read_blocks(raws: list[Raw], n: int) -> Iterator[np.ndarray]:
