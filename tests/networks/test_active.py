@@ -284,7 +284,7 @@ def test_a_training_run_ends_in_the_same_weights(
     both: Callable[..., tuple[Built, Built]], tmp_path: Path, kind: str
 ) -> None:
     soon = ["constraint.auxk.after=0.05"] if kind == "auxk" else []
-    ours, theirs = both(*CODES[kind], *soon)
+    ours, theirs = both(*CODES[kind], *soon, "trainer.steps_per_call=4")
     before = [weight.detach().clone() for weight in theirs.net.model.parameters()]
     losses = [fit(built, tmp_path, max_steps=20)[1] for built in (ours, theirs)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
