@@ -170,10 +170,10 @@ def _explain_second_value(found: re.Match[str], command: Command) -> UserError:
     group = found["group"]
     words = [w for w in command.overrides if w.lstrip("+").startswith(f"{group}=")]
     if not words:
-        what = "a file chooses an option of this group, which has one already"
+        what = "a file chooses a second option of this group"
         return UserError(group, what, f"Write `override /{group}: OPTION` in the file's defaults.")
     first = words[0]
-    return UserError(first, "this group has a value already", f"Write {first.lstrip('+')} once.")
+    return UserError(first, "this group is chosen twice", f"Write {first.lstrip('+')} once.")
 
 
 def _explain_deletion(found: re.Match[str], command: Command) -> UserError:

@@ -145,7 +145,7 @@ def _check_job(job: Mapping[str, Any], typed: Typed) -> None:
             remedy = "Set variables in front of the command: NAME=VALUE aeframe train."
             raise UserError(f"hydra.job.{key}", "must not set environment variables", remedy)
     if job.get("chdir"):
-        what = "a run stays in the folder where it was started"
+        what = "must be false: a run stays in the folder where it was started"
         raise UserError("hydra.job.chdir", what, "Write hydra.run.dir=FOLDER for its results.")
     name = str(job.get("name", "train"))
     if not re.fullmatch(r"[\w-]+|\?\?\?", name):
@@ -181,7 +181,7 @@ def _check_sweeper(node: Mapping[str, Any], typed: Typed) -> None:
     special = ("sampler", "params", "search_space")
     _check_keys({k: v for k, v in node.items() if k not in special}, where, typed)
     if node.get("custom_search_space"):
-        raise UserError(f"{where}.custom_search_space", "names a function", OUT)
+        raise UserError(f"{where}.custom_search_space", "must not name a function", OUT)
     if name == "optuna":
         sampler = _require_mapping(node.get("sampler"), f"{where}.sampler")
         _find_plugin(sampler, f"{where}.sampler", SAMPLERS, "hydra/sweeper/sampler")
@@ -192,7 +192,7 @@ def _check_sweeper(node: Mapping[str, Any], typed: Typed) -> None:
         for key, inner in _require_mapping(node.get(space), f"{where}.{space}").items():
             place = shorten(f"{where}.{space}.{key}")
             if not re.fullmatch(r"[+~]*(?!hydra\b)[A-Za-z][\w./@-]*", str(key)):
-                raise UserError(place, "cannot be swept over", OUT)
+                raise UserError(place, "is not a key that a sweep can vary", OUT)
             for path, value in _list_leaves({"values": inner}):
                 if "/_" in path or "${" in str(value):
                     raise UserError(place, "must list its values", OUT)

@@ -239,7 +239,7 @@ def _print(
         )
         others = "other job" if len(_list_prices(jobs)) == 1 else "job with the same two"
         console.print(
-            f"No best run: {what} for {traded.price}. No {others} is better in both than one with *."
+            f"No best run: {what} for {traded.price}. No {others} beats one with * in both."
         )
     elif jobs and jobs[0].value is not None:
         note = "  (but it copies its input)" if jobs[0].copies else ""

@@ -140,7 +140,7 @@ def _is_mapping(node: dict[str, Any], key: str, parts: Parts) -> bool:
     if isinstance(node[key], Mapping):
         return True
     value = "null" if node[key] is None else node[key]
-    parts.found.append(Problem(f"{key}={value}", "expected the keys of a mapping"))
+    parts.found.append(Problem(f"{key}={value}", "expected keys and values"))
     return False
 
 
@@ -249,7 +249,7 @@ def _construct(node: dict[str, Any], parts: Parts) -> None:
         ("scheduler.monitor", as_mapping(node["scheduler"]).get("monitor")),
     ):
         if metric is None and key == "optimized_metric":
-            parts.found.append(Problem(f"{key}=null", "names no metric", "Write auto, or val/mse."))
+            parts.found.append(Problem(f"{key}=null", "is not a metric", "Write auto, or val/mse."))
         if metric not in (None, AUTO, *names) and not (pairs or unresolved):
             parts.found.append(
                 build_unknown_problem(f"{key}={metric}", str(metric), names, "metric")

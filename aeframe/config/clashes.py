@@ -36,12 +36,12 @@ class Lack(NamedTuple):
 MODEL_LACKS = (
     Lack(
         "corrupted input",
-        "model={name} needs a corrupted input, and nothing corrupts it",
+        "model={name} needs a corrupted input, but nothing corrupts it",
         f"Add one of {CORRUPTIONS}.",
     ),
     Lack(
         "sparsity",
-        "model={name} needs few active units, and nothing makes the code sparse",
+        "model={name} needs few active units, but nothing makes the code sparse",
         f"Add one of {SPARSE}.",
     ),
 )
@@ -50,14 +50,14 @@ MODEL_CLASHES = (
         ("large code",),
         ("small code",),
         "{written}",
-        "{giver} gives fewer units than inputs, and model={name} needs more",
+        "{giver} gives fewer units than inputs, but model={name} needs more",
         "Write model=undercomplete, or model.allow_undercomplete=true.",
     ),
     Clash(
         ("even elements",),
         ("weighted elements",),
         "constraint.{giver}",
-        "{giver} weighs elements differently, and the importance-weighted bound needs equal weights",
+        "{giver} weighs elements differently, but the importance-weighted bound needs equal weights",
         "Write an emphasis of 1 for all elements, or model.objective=elbo.",
     ),
 )
@@ -65,7 +65,7 @@ DRAWN = Clash(
     ("deterministic code",),
     ("posterior",),
     "constraint={name}",
-    "needs a deterministic code, and model={variant} draws its code from a posterior",
+    "needs a deterministic code, but model={variant} draws its code from a posterior",
     f"Write {{suited}}, or one of bottleneck, l1, l2, contractive, {CORRUPTIONS}.",
 )
 """A constraint with this clash gets no other message: it does not suit the model at all."""
@@ -74,14 +74,14 @@ CLASHES = (
         ("dormant units", "bounded means"),
         ("noisy code",),
         "{written}",
-        "{giver} adds noise to each unit, and {name} says which are exactly 0 or 1",
+        "{giver} adds noise to each unit, but {name} makes some of them exactly 0 or 1",
         "Write constraint={giver}: what it makes small is rounded to 0.",
     ),
     Clash(
         ("whole weights",),
         ("sharded weights",),
         "{written}",
-        "{name} changes weights in place, and hardware=fsdp splits them among processes",
+        "{name} changes weights in place, but hardware=fsdp splits them among processes",
         "Write hardware=ddp.",
     ),
     Clash(
@@ -102,28 +102,28 @@ CLASHES = (
         ("own weights",),
         ("shared weights",),
         "{written}",
-        "{name} needs units with weights of their own, and this network shares them",
+        "{name} needs units with weights of their own, but this network shares them",
         "Write network=conv, or network=mlp.",
     ),
     Clash(
         ("linear encoder",),
         ("hidden layers", "posterior"),
         "constraint.{name}.method=exact",
-        "the closed form holds for one linear layer, and not for a posterior",
+        "the closed form holds only for one linear layer without a posterior",
         "Write constraint.{name}.method=hutchinson, or network=linear.",
     ),
     Clash(
         ("derivatives",),
         ("batch norm",),
         "network.norm=batch",
-        "{name} differentiates each sample's code by itself, and norm=batch mixes samples",
+        "{name} differentiates each sample's code by itself, but norm=batch mixes samples",
         "Write network.norm=layer.",
     ),
 )
 LACKS = (
     Lack(
         "sparsity",
-        "{name} revives the dead units of a sparse code, and nothing makes the code sparse",
+        "{name} revives the dead units of a sparse code, but nothing makes the code sparse",
         f"Add one of {SPARSE}.",
     ),
     Lack(

@@ -176,16 +176,16 @@ def _check_unit_interval(c: Choices) -> Iterator[Problem]:
             continue
         for other in c.given.get("dormant units", []):
             if "units in (0, 1)" not in parts[other].gives:
-                what = f"{name} needs units in (0, 1), and {other} does not give them"
+                what = f"{name} needs units in (0, 1), but {other} does not give them"
                 yield Problem(c.written, what, f"Write constraint={name}, or [sigmoid,{name}].")
             elif list(parts).index(other) > list(parts).index(name):
-                what = f"{other} comes after {name}, which would penalise other units"
+                what = f"{other} comes after {name}, which would penalize other units"
                 yield Problem(c.written, what, f"Write constraint=[{other},{name}].")
 
 
 def _check_precision(c: Choices) -> Iterator[Problem]:
     if "sharded weights" in c.given and c.precision not in ("32-true", *MATMUL):
-        what = "hardware=fsdp would round the normalisation and the thresholds as well"
+        what = "hardware=fsdp would round the normalization and the thresholds as well"
         yield Problem(f"trainer.precision={c.precision}", what, "Write trainer.precision=32-true.")
 
 

@@ -71,7 +71,7 @@ def _find_plateau_problems(
     """Find why ReduceLROnPlateau would read a metric that no validation has just measured."""
     every, frequency = _count_between_validations(scheduler, trainer), scheduler.get("frequency")
     if every is None:
-        what = "ReduceLROnPlateau needs a validation metric, and there is none after a fixed number of steps"
+        what = "ReduceLROnPlateau needs a validation, but none follows a fixed number of steps"
         yield Problem("scheduler.interval=step", what, "Write scheduler.interval=epoch.")
     elif frequency is not None and isinstance(every, int) and frequency % every:
         unit = scheduler.get("interval", "epoch")

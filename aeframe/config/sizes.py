@@ -52,7 +52,7 @@ def _check_memory(model: Autoencoder) -> Iterator[Problem]:
     needed, there = (size / 2**30 for size in (8 * weights, MEMORY))  # in float32, with gradients
     if needed > there:
         what = (
-            f"{weights:,} weights and their gradients take {needed:,.0f} GiB, and this machine has "
+            f"{weights:,} weights and their gradients take {needed:,.0f} GiB, but this machine has "
             f"{there:.0f}"
         )
         yield Problem("network", what, SMALLER)

@@ -73,7 +73,7 @@ def find_class(
     target = options.get("_target_")
     if target is None:
         remedy = f"Write {where}._target_=CLASS."
-        found.append(Problem(f"{where}._target_", "names no class", remedy))
+        found.append(Problem(f"{where}._target_", "does not name a class", remedy))
         return None
     try:
         cls = resolve(str(target))

@@ -23,7 +23,7 @@ from aeframe.core.errors import Problem
 FUNCTIONS = (LambdaLR, MultiplicativeLR)
 """Schedulers that take a function of Python's."""
 ALONE: dict[type, str] = {
-    ReduceLROnPlateau: "ReduceLROnPlateau waits for a metric, which others do not hand on",
+    ReduceLROnPlateau: "ReduceLROnPlateau needs a metric, which other schedulers do not pass on",
     OneCycleLR: "OneCycleLR warms up and ends by itself",
 }
 """Schedulers that cannot be among others, and why."""

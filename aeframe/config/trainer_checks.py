@@ -54,14 +54,14 @@ def list_batch_problems(training: Training, batches: Mapping[str, int]) -> list[
     for split, count in batches.items():
         limit = getattr(training, key := f"limit_{split}_batches")
         if isinstance(limit, float) and count * limit < 1:
-            what = f"leaves none of the {count} batches"
+            what = f"selects none of the {count} batches"
             remedy = f"Write trainer.{key}=1 for one batch, or a larger share."
             found.append(Problem(f"trainer.{key}={limit:g}", what, remedy))
         elif split == "train" and limit is not None:
             steps = min(count, limit) if isinstance(limit, int) else int(count * limit)
     every = training.val_check_interval
     if isinstance(every, int) and every > steps:
-        what = f"no validation would come, as an epoch has {steps} batch{'es' * (steps > 1)}"
+        what = f"no validation would run: an epoch has {steps} batch{'es' * (steps > 1)}"
         remedy = f"Write trainer.val_check_interval={steps} or less."
         found.append(Problem(f"trainer.val_check_interval={every}", what, remedy))
     return found

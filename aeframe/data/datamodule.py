@@ -160,7 +160,7 @@ class DataModule:
             things = "samples" if raw.together == 1 else "images"
             raise UserError(
                 "dataset.val_fraction",
-                f"{n} {things} leave none to train on beside {val} for validation and {held} for the test",
+                f"no {things} are left to train on: of {n}, validation takes {val} and the test {held}",
                 "Write smaller fractions." if n > 2 else "Give at least 3 samples.",
             )
         part = torch.zeros(n, dtype=torch.uint8)
@@ -230,7 +230,7 @@ class DataModule:
             raise UserError(*uneven)
         samples = self._place(split, device)
         if len(samples) < world:
-            what = f"the {split} split has {len(samples)} samples for {world} processes"
+            what = f"the {split} split has fewer samples ({len(samples)}) than there are processes ({world})"
             raise UserError("hardware.devices", what, "Write a larger dataset.val_fraction.")
         batches = EpochBatches(
             len(samples),

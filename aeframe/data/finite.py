@@ -32,16 +32,17 @@ def describe_non_finite(chunks: Iterable[tuple[int, Tensor]]) -> tuple[str, str,
     chunks: all samples [n, *shape] in parts, each with its first row.
     """
     total = bad = 0
-    first, columns = -1, torch.zeros(())
+    first, column, columns = -1, 0, torch.zeros(())
     for start, chunk in chunks:
         found = torch.isfinite(chunk.float()).logical_not().flatten(1)
         rows = found.any(1)
         if first < 0 and bool(rows.any()):
             first = start + int(rows.nonzero()[0])
+            column = int(found[first - start].nonzero()[0])
         total, bad = total + len(chunk), bad + int(rows.sum())
         columns = columns + found.sum(0)
         is_table = chunk.ndim == 2
-    kind = "NaN, infinity or more than float32 can"
+    kind = "NaN, infinity or values beyond float32"
     mostly = (columns >= total / 2).nonzero().flatten().tolist() if is_table else []
     if mostly and bad > total / 2 and total > 1 and len(mostly) < len(columns):
         said = ", ".join(map(str, mostly[:NAMED])) + (", ..." if len(mostly) > NAMED else "")
@@ -52,8 +53,9 @@ def describe_non_finite(chunks: Iterable[tuple[int, Tensor]]) -> tuple[str, str,
         if len(mostly) > NAMED:
             remedy = f"Drop these {len(mostly)} columns: numpy.delete(x, COLUMNS, axis=1)."
         return f"{verb.format(said)} {kind} in {share}", remedy, first
-    others = {1: "", 2: ", as one other does"}.get(bad, f", as {bad - 1:,} others of {total:,} do")
+    others = "" if bad == 1 else f" ({bad:,} of {total:,} samples do)"
     remedy = "Remove such samples or replace the values before training."
     if bad > total / 2:
         remedy = "Replace the values, for example with scikit-learn's SimpleImputer."
-    return f"sample {first} (from 0) holds {kind}{others}", remedy, first
+    place = f" in column {column}" if is_table else ""
+    return f"sample {first} (from 0) holds {kind}{place}{others}", remedy, first

@@ -161,7 +161,7 @@ class Folder(Source):
             shape = (len(files), self.per_image, *self.shape())
             pixels = allocate(shape, np.dtype(np.uint8))
         except MemoryError as error:
-            what = f"{len(files)} images are {error}"
+            what = f"{len(files)} images need {error}"
             remedy = "Write a smaller size, or a dataset.cache with more space."
             raise UserError(f"dataset.size={self.size}", what, remedy) from error
         kept, rows = np.zeros(len(files), np.bool_), 0

@@ -94,9 +94,7 @@ def require_room(size: int) -> None:
     """Raise MemoryError if so many bytes do not fit into free memory."""
     left = _measure_free_memory()
     if size > left:
-        raise MemoryError(
-            f"{_format_gib(size)} of numbers, and {_format_gib(left)} of memory are free"
-        )
+        raise MemoryError(f"{_format_gib(size)} of memory, but only {_format_gib(left)} are free")
 
 
 def read_bytes(stream: IO[bytes] | io.BufferedIOBase, shape: tuple[int, ...]) -> np.ndarray:

@@ -213,7 +213,7 @@ def _require_reach(range_: Range, extent: Range, where: str) -> None:
     shares = ((end - low) / (high - low) for end in extent)
     if high - low > MOST or max(map(abs, shares)) > MOST:
         what = f"the training data goes from {low:g} to {high:g}, all data to {extent[1]:g}"
-        remedy = "Divide it by a constant before training: float32 has no larger numbers."
+        remedy = "Divide it by a constant before training: float32 cannot hold this range."
         raise UserError(where, what, remedy)
 
 

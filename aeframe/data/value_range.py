@@ -25,7 +25,11 @@ def check_range(given: Any) -> Problem | None:
     if not isinstance(given, Sequence) or len(given) != 2 or not all(map(_is_number, given)):
         return Problem(where, "is not two numbers", "Write dataset.range=[0,4095].")
     if not given[0] < given[1]:
-        return Problem(where, "does not rise", f"Write dataset.range=[{given[1]:g},{given[0]:g}].")
+        return Problem(
+            where,
+            "must have the lower limit first",
+            f"Write dataset.range=[{given[1]:g},{given[0]:g}].",
+        )
     return None
 
 

@@ -28,7 +28,7 @@ class Undercomplete(Autoencoder):
         if any(wide <= narrow for wide, narrow in pairwise(units)):
             convolves = any(isinstance(layer, nn.Conv2d) for layer in self.encoder.modules())
             of = " (channels x pixels)" if convolves else ""
-            what = f"the encoder's layers have {shorten(units)} units{of}, code last, and must decrease"
+            what = f"the layers must narrow to the code, but have {shorten(units)} units{of}, code last"
             better = "fewer or smaller widths" if convolves else "widths that decrease to the code"
             found.append(Problem("network.widths", what, f"Write {better}."))
         if self.latent_dim >= self.inputs:

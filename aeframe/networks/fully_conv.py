@@ -61,10 +61,8 @@ class FullyConv(ConvolutionalNetwork):
         if channels * positions == latent_dim and 1 <= channels <= most:
             return None
         wanted = min(max(1, round(latent_dim / positions)), most)
-        what = (
-            f"the code has 1 to {most} channels at each of {height} x {width} positions: a multiple of "
-            f"{positions}, {most * positions} at most"
-        )
+        what = f"the units of {height} x {width} positions must be a multiple of {positions}"
+        what += f", and at most {most * positions}"
         some = f"{wanted} channel{'' if wanted == 1 else 's'}"
         return what, f"Write model.latent_dim={wanted * positions} for {some}."
 

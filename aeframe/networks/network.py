@@ -152,7 +152,7 @@ class ConvolutionalNetwork(Network):
     def problem(self, shape: tuple[int, ...]) -> tuple[str, str] | None:
         if len(shape) == 3:
             return None
-        what = f"convolutions need images of C x H x W, and the samples are vectors of {shape[0]}"
+        what = f"convolutions need images of C x H x W, but the samples are vectors of {shape[0]}"
         return what, "Write network=mlp."
 
     def training_problem(self, shape: tuple[int, ...]) -> tuple[str, str] | None:

@@ -31,7 +31,7 @@ def claim_folder(folder: Path, goes_on: bool, saved: Saved | None) -> Iterator[N
         except FileExistsError:
             raise build_used_error(f"hydra.run.dir={folder}") from None
         if goes_on and get_stamp(checkpoints / LAST) != (saved.stamp if saved else None):
-            what = "another process trained in it since this one looked"
+            what = "another process has trained in it meanwhile"
             raise UserError(f"hydra.run.dir={folder}", what, "Start the command again.")
         try:
             yield

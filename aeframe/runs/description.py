@@ -111,21 +111,21 @@ def parse_description(text: str) -> Description:
     try:
         given = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ForeignError("it is no JSON") from error
+        raise ForeignError("it is not JSON") from error
     if not isinstance(given, dict):
-        raise ForeignError("it is no mapping")
+        raise ForeignError("it is not a mapping")
     if given.get("format") != FORMAT:
         said = given.get("format")
         newer = is_count(said) and said > FORMAT
-        raise ForeignError("a newer aeframe wrote it" if newer else "it names no known format")
+        raise ForeignError("a newer aeframe wrote it" if newer else "its format is unknown")
     config, scores, part = given.get("config"), given.get("train_scores"), given.get("part")
     if part not in ("autoencoder", "encoder"):
         raise ForeignError("part is neither autoencoder nor encoder")
     if not isinstance(scores, list) or not all(map(_is_number, scores)) or len(scores) == 1:
-        raise ForeignError("train_scores are no numbers")
+        raise ForeignError("train_scores are not numbers")
     identity = given.get("identity")
     if not isinstance(identity, str):
-        raise ForeignError("identity is no text")
+        raise ForeignError("identity is not text")
     return Description(
         parse_configuration(config),
         parse_data(given.get("data")),
@@ -140,7 +140,7 @@ def parse_description(text: str) -> Description:
 def parse_configuration(given: Any) -> dict[str, Any]:
     """Check a saved configuration, which must be plain data. Raises ForeignError."""
     if not isinstance(given, dict):
-        raise ForeignError("the configuration is no mapping")
+        raise ForeignError("the configuration is not a mapping")
     if (what := explain_not_plain(given)) is not None:
         raise ForeignError(f"the configuration {what}")
     return use_present_names(given)
@@ -151,21 +151,21 @@ def parse_data(given: Any) -> DataSpec:
     data = as_mapping(given)
     shape, samples, classes = data.get("shape"), data.get("samples"), data.get("classes")
     if not isinstance(shape, list) or not 1 <= len(shape) < AXES:
-        raise ForeignError("data.shape is no shape")
+        raise ForeignError("data.shape is not a shape")
     if not all(is_count(n) and n > 0 for n in shape) or math.prod(shape) >= 2**40:
-        raise ForeignError("data.shape is no shape")
+        raise ForeignError("data.shape is not a shape")
     if data.get("dtype") not in DTYPES:
-        raise ForeignError("data.dtype is no type of numbers")
+        raise ForeignError("data.dtype is not a type of numbers")
     if not is_count(samples) or samples == 0:
-        raise ForeignError("data.samples is no count")
+        raise ForeignError("data.samples is not a positive whole number")
     if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
-        raise ForeignError("data.classes are no names")
+        raise ForeignError("data.classes are not names")
     low, high = _parse_range([data.get("low"), data.get("high")], "data.low and data.high")
     extent = data.get("extent")
     stored, seen = data.get("stored"), data.get("seen")
     normalization = data.get("normalization")
     if normalization not in (None, *get_args(Kind)):
-        raise ForeignError("data.normalization is none that aeframe has")
+        raise ForeignError("data.normalization is unknown")
     return DataSpec(
         shape=tuple(shape),
         low=low,
@@ -186,11 +186,11 @@ def parse_data(given: Any) -> DataSpec:
 def _parse_range(given: Any, where: str, *, apart: bool = False) -> tuple[float, float]:
     """Parse two numbers. apart: the second must be larger."""
     if not isinstance(given, list) or len(given) != 2 or not all(map(_is_number, given)):
-        raise ForeignError(f"{where} are no two numbers")
+        raise ForeignError(f"{where} are not two numbers")
     if max(map(abs, given)) > FARTHEST:
-        raise ForeignError(f"{where} are more than float32 can hold")
+        raise ForeignError(f"{where} exceed float32")
     if apart and not given[0] < given[1]:
-        raise ForeignError(f"{where} is no range")
+        raise ForeignError(f"{where} is not a range")
     return float(given[0]), float(given[1])
 
 
@@ -202,7 +202,7 @@ def _is_number(value: Any) -> bool:
 
 def _parse_table(given: Any, where: str, kind: Any) -> list[tuple[str, Any]]:
     if not isinstance(given, dict) or not all(isinstance(v, kind) for v in given.values()):
-        raise ForeignError(f"{where} are not what they should be")
+        raise ForeignError(f"{where} have values of a wrong type")
     if kind is not str and not all(map(_is_number, given.values())):
-        raise ForeignError(f"{where} are no numbers")
+        raise ForeignError(f"{where} are not numbers")
     return list(given.items())

@@ -28,7 +28,7 @@ def read_evaluation(folder: Path) -> dict[str, Any] | None:
     except (OSError, RecursionError) as error:
         raise ValueError(describe_error(error)) from error
     if not isinstance(found, dict):
-        raise ValueError("it is no mapping")
+        raise ValueError("it is not a mapping")
     return found
 
 

@@ -24,7 +24,7 @@ def refuse_used(folder: Path, goes_on: bool) -> None:
         what = f"holds {name} already, which a run would overwrite"
         raise UserError(where, what, "Write another folder.")
     if folder.is_dir() and not os.access(folder, os.W_OK | os.X_OK):
-        where, what = str(folder), "may not be written into"
+        where, what = str(folder), "is not writable"
         raise UserError(where, what, "Copy the run." if goes_on else "Write another folder.")
     if (folder / LOCK).exists():
         with lock_folder(folder):
@@ -39,7 +39,7 @@ def has_run(folder: Path) -> bool:
 def refuse_run(folder: Path) -> None:
     """Raise UserError where a sweep cannot use this folder, because a run is in it."""
     if has_run(folder) and not (folder / "multirun.yaml").exists():
-        what = "holds a run, and a sweep has a folder of its own"
+        what = "holds a run, but a sweep needs its own folder"
         raise UserError(f"hydra.sweep.dir={folder}", what, "Write another folder.")
 
 

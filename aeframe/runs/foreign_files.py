@@ -46,12 +46,12 @@ def refuse_foreign(folder: Path) -> None:
         except OSError:  # it cannot be written either
             continue
         if not is_right(seen.st_mode):
-            found = "a link" if stat.S_ISLNK(seen.st_mode) else f"no {kind}"
-            raise _build_error(path, f"is {found}, and a run needs a {kind} of its own here")
+            found = "a link" if stat.S_ISLNK(seen.st_mode) else f"not a {kind}"
+            raise _build_error(path, f"is {found}, but a run needs its own {kind} here")
         # a run links two of its checkpoints, and writes to neither
         if kind == "file" and seen.st_nlink > 1 and path.parent.name != "checkpoints":
             raise _build_error(
-                path, "has a second name elsewhere (a hard link), and a run writes to it"
+                path, "has a second name elsewhere (a hard link), which a run would change too"
             )
 
 
@@ -63,7 +63,7 @@ def refuse_foreign_sweep(folder: Path) -> None:
         above = files if Path(path) == folder else []  # a job's own files were checked
         for job in (Path(path) / name for name in [*folders, *above]):
             if job.is_symlink():
-                raise _build_error(job, "is a link, and a sweep needs folders of its own")
+                raise _build_error(job, "is a link, but a sweep needs its own folders")
 
 
 class Beginning:

@@ -66,7 +66,7 @@ def load(
         take_weights(net, weights, str(path))
         found = description.add_identity(weights)  # of the weights in the file
         if description.identity not in ("", found.identity):
-            raise ForeignError("its weights are not those that were written")
+            raise ForeignError("its weights were changed after it was written")
     except ForeignError as error:
         raise UserError(str(path), f"is not a model of aeframe ({error})", FOREIGN) from error
     return Model(net.to(target), found, batch_size)
@@ -139,7 +139,7 @@ def find_model_file(run: str | os.PathLike[str]) -> Path:
     if where.name == NOTE:
         where = where.with_name(MODEL)
     if not os.path.exists(where):
-        raise UserError(str(where), "there is no such file or folder")
+        raise UserError(str(where), "no such file or folder")
     if not where.is_file() or where.suffix not in (".ckpt", ".safetensors"):
         what = "is not a model of aeframe"
         raise UserError(str(where), what, f"Write the folder of a run, or its {MODEL}.")
@@ -168,14 +168,14 @@ def _load_artifact(file: Path) -> tuple[Description, dict[str, Tensor]]:
     except Exception as error:  # a broken file raises many kinds
         raise ForeignError(describe_error(error).rstrip(".")) from error
     if not description.identity:
-        raise ForeignError("it names no identity")
+        raise ForeignError("it has no identity")
     return description, weights
 
 
 def _load_checkpoint(file: Path) -> tuple[Description, dict[str, Tensor]]:
     state = load_state(file)
     if "data" not in state:
-        raise ForeignError("it does not say what it was trained on, as those of older versions")
+        raise ForeignError("its training data is not described, as in files of older versions")
     saved = state.get("state_dict")
     if not isinstance(saved, Mapping) or not all(isinstance(v, Tensor) for v in saved.values()):
         raise ForeignError("it holds no weights")

@@ -120,7 +120,7 @@ def _compare(kind: str, name: str, part: nn.Module, run: Run, given: Tensor) -> 
             exact = part.decode_raw(x) if isinstance(part, Decoder) else wanted
         same = found.shape == wanted.shape and found.dtype == wanted.dtype
         if not (same and is_near(found, wanted, exact)):
-            what = f"what {kind} made of the {name} computes something else"
+            what = f"the {name} in the format of {kind} computes other values"
             raise UserError("export", what, "Use aeframe.load instead.")
 
 

@@ -76,7 +76,7 @@ def check_shape(found: tuple[int, ...], shape: tuple[int, ...], where: str) -> N
     remedy = f"Give an array of {expected}."
     if found == shape:
         remedy = f"Write {where}[None] for a single sample."
-    raise UserError(where, f"has shape {list(found)}, and this model takes {expected}", remedy)
+    raise UserError(where, f"has shape {list(found)}, but this model takes {expected}", remedy)
 
 
 def check_values(x: Tensor, data: DataSpec, where: str) -> None:
@@ -91,11 +91,11 @@ def check_values(x: Tensor, data: DataSpec, where: str) -> None:
     low, high = find_limits(data)
     remedy = f"Give them as the training data was, from {low:g} to {high:g}."
     if x.is_complex():
-        raise UserError(where, f"holds {given}, and this model takes {name}", remedy)
+        raise UserError(where, f"holds {given}, but this model takes {name}", remedy)
     least, most = x.double().aminmax()  # NaN propagates to both
     if not bool(torch.isfinite(torch.stack((least, most)).float()).all()):
         what, row = (
-            "holds NaN, infinity or more than float32 can",
+            "holds NaN, infinity or values beyond float32",
             _find_first(~x.float().isfinite()),
         )
         raise SampleError(where, what, "Remove such samples, or replace the values.", row)
@@ -103,10 +103,10 @@ def check_values(x: Tensor, data: DataSpec, where: str) -> None:
         return
     if x.is_floating_point() and bool((odd := x != x.round()).any()):
         row, value = _find_first(odd), x[odd][0]
-        what = f"holds {given}, and this model takes {name}: {value:g} is not a whole number,"
+        what = f"must be whole numbers ({name}), but holds {value:g}"
         raise SampleError(where, what, remedy, row)
     if float(least) < low or float(most) > high:
-        what = f"holds values of {least:g} to {most:g}, and this model takes {low:g} to {high:g}: the first"
+        what = f"must lie between {low:g} and {high:g}, but goes from {least:g} to {most:g}; the first is"
         row = _find_first((x.double() < low) | (x.double() > high))
         raise SampleError(where, what, "Give the values as the training data was stored.", row)
 

@@ -79,7 +79,7 @@ def take_weights(net: ConstrainedAutoencoder, weights: Mapping[str, Tensor], whe
     like = net.state_dict()
     weights = convert_old_counts(weights, like)
     missing = [f"{name} is missing" for name in like if name not in weights]
-    odd = [f"{name} is none of its weights" for name in weights if name not in like]
+    odd = [f"{name} is not one of its weights" for name in weights if name not in like]
     wrong = [
         what
         for name, value in weights.items()
@@ -107,15 +107,15 @@ def convert_old_counts(found: Mapping[str, Any], like: Mapping[str, Tensor]) -> 
 def _find_fault(name: str, value: Tensor, like: Tensor) -> str | None:
     """Describe what is wrong with a tensor, or return None. A few bytes may claim any shape."""
     if value.layout != torch.strided or value.is_quantized or value.device.type != "cpu":
-        return f"{name} is no tensor of numbers"
+        return f"{name} is not a tensor of numbers"
     if value.shape != like.shape or value.dtype != like.dtype:
         told = f"{str(value.dtype)[6:]} {list(value.shape)}"
         return f"{name} is {told}, not {str(like.dtype)[6:]} {list(like.shape)}"
     if value.untyped_storage().nbytes() < like.nbytes:
-        return f"{name} has no memory of its own"
+        return f"{name} has fewer values than its shape"
     exact = value.is_floating_point() and not name.startswith("constraints.")
     if exact and not bool(value.isfinite().all()):
         return f"{name} is not finite"
     if name == "_extra_state" and bool((value < 0).any()):
-        return f"{name} is before the beginning"
+        return f"{name} is negative"
     return None

@@ -150,8 +150,7 @@ def _build_net(node: dict[str, Any], parts: Parts, data: DataModule) -> Constrai
     size, devices = count_batch_rows(node), parts.made["hardware"].processes or 1
     rest = spec.samples % size
     if parts.made["network"].norm == "batch" and 0 < rest < 2 * devices:
-        each = "one" if devices == 1 else f"{rest}, not two for each process"
-        what = f"of {spec.samples} samples the last batch has {each}, and norm=batch no variance of one"
+        what = f"the last batch has {rest} of {spec.samples} samples, but norm=batch needs {2 * devices}"
         remedy = f"Write dataset.batch_size={size + devices}, or network.norm=layer."
         found.append(Problem(f"dataset.batch_size={size}", what, remedy))
     if (wrong := parts.made["network"].training_problem(spec.shape)) is not None:

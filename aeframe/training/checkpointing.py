@@ -86,7 +86,7 @@ class Best(ModelCheckpoint):
             return
         if not file.exists():
             if get_rank() == 0:
-                what = "is not there: the best is looked for anew from here"
+                what = "is missing: the search for the best weights starts again here"
                 print(f"aeframe: {file}: {what}.", file=sys.stderr)
             return
         self.best_model_path = self.kth_best_model_path = str(file)
@@ -157,7 +157,7 @@ class Last(pl.Callback):
         weights = trainer.lightning_module.parameters()
         if not all(bool(weight.isfinite().all()) for weight in weights):
             raise TrainingError(
-                f"the weights became infinite or no numbers in step {trainer.global_step}. {CALMER}"
+                f"the weights became NaN or infinite in step {trainer.global_step}. {CALMER}"
             )
         for logger in trainer.loggers:
             logger.save()

@@ -23,11 +23,11 @@ from aeframe.training.speed.compute import compile_network, keep_narrow_layers_e
 from aeframe.training.trainer import is_from_lightning
 
 WORKER_DIED = (
-    "a process that fetched data was ended from outside, as the system does where memory runs out. "
-    "Write resume=RUN to go on, perhaps with fewer dataset.num_workers."
+    "a process that loads data was killed, probably because memory ran out. "
+    "Write resume=RUN to continue, perhaps with fewer dataset.num_workers."
 )
 OUT_OF_MEMORY = (MemoryError, torch.OutOfMemoryError)
-LESS_MEMORY = "A smaller dataset.batch_size, network or model.k needs less."
+LESS_MEMORY = "Use a smaller dataset.batch_size, network or model.k."
 
 
 def fit_with_retries(attempt: Attempt, folder: Path, saved: Saved | None) -> Attempt:
@@ -121,7 +121,7 @@ def translate_exceptions(folder: Path, trainer: pl.Trainer) -> Iterator[None]:
 
 def _translate(error: Exception, folder: Path, trainer: pl.Trainer) -> TrainingError | None:
     if not folder.exists():  # Lightning wraps in a ValueError what the event file's writer says
-        return MachineError(f"{folder} was deleted while the run was at work.")
+        return MachineError(f"{folder} was deleted during training.")
     if isinstance(error, TrainingError):
         return error
     if (why := find_os_error(error)) is not None and why.errno in DISK:

@@ -41,8 +41,8 @@ def plan_end(training: Training, batches: int) -> Clock | None:
 def list_schedule_notes(schedules: Mapping[str, Schedule], end: Clock | None) -> list[Problem]:
     """List a warning for each schedule that is longer than training. end: of training, if known."""
     what = (
-        "this schedule is longer than training: the last weights are kept, not the best, and neither "
-        "until nor early_stopping ends training"
+        "this schedule is longer than training: the last weights are kept, not the best, and "
+        "until and early_stopping have no effect"
     )
     return [
         Problem(key, what, f"Write fewer {schedule.unit}, or train for longer.")

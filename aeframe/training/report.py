@@ -80,13 +80,12 @@ def describe_sizes(net: ConstrainedAutoencoder) -> str:
     model = net.model
     told = [part.active_units(model.latent_dim) for _, part in net.parts]
     active = min((number for number in told if number is not None), default=None)
-    ratio = model.inputs / (active or model.latent_dim)
-    how = f"{max(ratio, 1 / ratio):.1f}"
-    fewer = "as many" if how == "1.0" else f"{how} times {'fewer' if ratio > 1 else 'more'}"
-    beside = "as" if how == "1.0" else "than"
+    used = active or model.latent_dim
+    ratio = f"{max(model.inputs / used, used / model.inputs):.1f}"
+    rate = f"compression {ratio}:1" if used <= model.inputs else f"expansion 1:{ratio}"
     shape, code = (" x ".join(map(str, n)) for n in (model.shape, model.code_shape))
     some = f", {active:,.0f} of them active" if active else ""
-    return f"{shape} -> {code} units{some}, {fewer} numbers {beside} the input's {model.inputs:,}"
+    return f"{shape} -> {code} units{some}; {rate} ({model.inputs:,} values to {used:,.0f})"
 
 
 def print_ending(outcome: Outcome, folder: Path, changed: str | None, *, commands: bool) -> None:

@@ -67,7 +67,7 @@ def test_a_run_says_first_what_it_trains_and_last_where_it_is(
     assert lines[0].startswith(first)
     for part in ("weights", "Digits", "1,437 training samples", "cpu", "seed 7"):
         assert part in lines[0]
-    assert "16 of them active, 4.0 times fewer numbers than the input's 64" in lines[0]
+    assert "16 of them active; compression 4.0:1 (64 values to 16)" in lines[0]
     shown = folder.relative_to(tmp_path)  # which is shorter
     assert lines[1] == "Normalization: unit, as the known range of values is 0 to 16."
     assert lines[2] == f"Run folder: {shown}"
@@ -453,7 +453,7 @@ def test_weights_that_are_no_numbers_are_not_kept(
     monkeypatch.setattr("aeframe.training.module.AutoencoderModule.after_step", spoil)
     status, _, err = aeframe(*TINY, "checkpoint.every_minutes=0", "trainer.steps_per_call=1")
     assert status == 1
-    assert "the weights became infinite or no numbers in step 1. Write a lower" in err
+    assert "the weights became NaN or infinite in step 1. Write a lower" in err
     assert not list(tmp_path.rglob("*.ckpt"))
 
 
@@ -590,7 +590,7 @@ def test_a_sweep_does_not_move_in_with_a_run(
     before = contents(finished)
     status, out, err = aeframe(*TINY, *how, "hydra.sweep.dir=run")
     assert (status, out) == (2, "")
-    what = "holds a run, and a sweep has a folder of its own. Write another folder."
+    what = "holds a run, but a sweep needs its own folder. Write another folder."
     assert err == f"aeframe: hydra.sweep.dir=run: {what}\n"
     assert contents(finished) == before
 
@@ -683,17 +683,17 @@ def test_a_run_that_is_terminated_is_no_success(server: Server, tmp_path: Path) 
     [
         (
             ["debug=fast", "trainer.val_check_interval=5000"],
-            "aeframe: trainer.val_check_interval=5000: no validation would come, as an epoch has "
+            "aeframe: trainer.val_check_interval=5000: no validation would run: an epoch has "
             "1 batch. Write trainer.val_check_interval=1 or less.",
         ),
         (
             ["trainer.limit_train_batches=0.0001"],
-            "aeframe: trainer.limit_train_batches=0.0001: leaves none of the 45 batches. "
+            "aeframe: trainer.limit_train_batches=0.0001: selects none of the 45 batches. "
             "Write trainer.limit_train_batches=1 for one batch, or a larger share.",
         ),
-        (["trainer.limit_val_batches=0.000001"], "limit_val_batches=1e-06: leaves none of the 6"),
-        (["trainer.limit_test_batches=0.1"], "limit_test_batches=0.1: leaves none of the 6"),
-        (["dataset.batch_size=1436", "network.norm=batch"], "the last batch has one"),
+        (["trainer.limit_val_batches=0.000001"], "limit_val_batches=1e-06: selects none of the 6"),
+        (["trainer.limit_test_batches=0.1"], "limit_test_batches=0.1: selects none of the 6"),
+        (["dataset.batch_size=1436", "network.norm=batch"], "the last batch has 1 of "),
     ],
 )
 def test_what_shows_only_beside_the_data_is_one_line_too(

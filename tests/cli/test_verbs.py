@@ -136,7 +136,7 @@ def test_codes_as_parquet(
         assert np.array_equal(restored["x"], wanted["x"])
         assert np.array_equal(restored["names"], codes["names"])
     for other, what in (
-        ({"z0": [1.0, 2.0]}, "has shape [2, 1], and this model takes [N, 16]"),
+        ({"z0": [1.0, 2.0]}, "has shape [2, 1], but this model takes [N, 16]"),
         ({f"z{i}": ["a"] for i in range(16)}, "cannot be read (could not convert string to float"),
     ):
         parquet.write_table(pyarrow.table(other), tmp_path / "other.parquet")
@@ -318,7 +318,7 @@ def test_more_samples_than_the_memory_holds_are_told(
         status, _, err = verb(*words, "--out", "x.npy")
         assert (status, err.count("\n")) == (2, 1)
         assert err.startswith(f"aeframe: {where} {many}: is ")
-        assert err.endswith(" GiB of memory are free. Write a smaller number.\n")
+        assert err.endswith(" GiB are free. Write a smaller number.\n")
 
 
 def test_a_way_leads_from_one_sample_to_another(verb: Verb, trained: Path, tmp_path: Path) -> None:
@@ -537,17 +537,17 @@ MISTAKES = [
     # the words, RUN in the place of the run, and how the one line begins
     ("encode", "the following arguments are required: RUN, INPUT, -o/--out"),
     ("encode RUN digits", "the following arguments are required: -o/--out"),
-    ("encode RUN digits --out x.txt", "--out x.txt: ends in none of .npy .npz .csv .parquet"),
+    ("encode RUN digits --out x.txt", "--out x.txt: must end in .npy, .npz, .csv or .parquet"),
     ("encode RUN digits --out no/x.npy", "--out no/x.npy: the folder no does not exist. Create it first."),
     ("encode RUN digits --out there.npy", "--out there.npy: exists already. Use --force"),
     ("encode RUN digits --out full", "--out full: ends in none"),
-    ("sample RUN --out s.jpg", "--out s.jpg: ends in none of .png .npy .npz, or a folder"),
-    ("decode RUN codes.npy --out d.csv", "--out d.csv: ends in none of .npy .npz, or a folder"),
-    ("encode nowhere digits --out x.npy", "nowhere: there is no such file or folder"),
+    ("sample RUN --out s.jpg", "--out s.jpg: must end in .png, .npy or .npz, or be a folder"),
+    ("decode RUN codes.npy --out d.csv", "--out d.csv: must end in .npy or .npz, or be a folder"),
+    ("encode nowhere digits --out x.npy", "nowhere: no such file or folder"),
     ("encode RUN nowhere.png --out x.npy", "nowhere.png: no such file or folder"),
     ("encode RUN bad.npy --out x.npy", "bad.npy: cannot be read"),
-    ("encode RUN wide.npy --out x.npy", "wide.npy: has shape [3, 1, 9, 9], and this model takes [N,"),
-    ("encode RUN floats.npy --out x.npy", "floats.npy: holds float64, and this model takes uint8"),
+    ("encode RUN wide.npy --out x.npy", "wide.npy: has shape [3, 1, 9, 9], but this model takes [N,"),
+    ("encode RUN floats.npy --out x.npy", "floats.npy: holds float64, but this model takes uint8"),
     ("encode RUN two.npz --out x.npy", "two.npz: holds 2 arrays: a, b. Write --key NAME"),
     ("encode RUN two.npz --key c --out x.npy", "--key c: is not among the arrays of two.npz"),
     ("encode RUN there.npy full/a.png --out x.npy", "there.npy: is an array among images"),
@@ -558,12 +558,12 @@ MISTAKES = [
     ("encode RUN digits --split test --out x.npy", "--split test: digits has no test split of its own"),
     ("encode RUN digits --batch-size 0 --out x.npy", "batch_size=0: must be at least 1"),
     ("encode RUN digits --device there --out x.npy", "device=there: cannot be used"),
-    ("decode RUN wide.npy --out x", "wide.npy: has shape [3, 1, 9, 9], and this model takes [N, 8]"),
-    ("decode RUN text.txt --out x", "text.txt: ends in none of .npy .npz .csv"),
+    ("decode RUN wide.npy --out x", "wide.npy: has shape [3, 1, 9, 9], but this model takes [N, 8]"),
+    ("decode RUN text.txt --out x", "text.txt: is not a .npy, .npz, .csv or .parquet file"),
     ("decode RUN bad.csv --out x", "bad.csv: line 2 cannot be read"),
     ("decode RUN there.npy --out full", "--out full: exists already"),
     ("sample RUN --out x.png", "sample: a model of kind undercomplete has no distribution"),
-    ("interpolate RUN 1 2 --out x.png", "1: is a row number, and --input is missing. Write --input"),
+    ("interpolate RUN 1 2 --out x.png", "1: is a row number, but --input is missing. Write --input"),
     ("interpolate RUN 1 9999 --input digits --out x.png", "9999: row index out of range"),
     ("interpolate RUN 1 2 --input digits --steps 1 --out x.png", "--steps 1: must be at least 2"),
     ("score RUN digits --percentile 101 --out x.csv", "percentile=101: must be from 0 to 100"),
@@ -572,7 +572,7 @@ MISTAKES = [
     ("export RUN --out full", "--out full: exists already"),
     (f"encode RUN digits --out {'x' * 300}.npy", "cannot be written (File name too long)"),
     (f"encode RUN {'x' * 300} --out x.npy", "no such file or folder"),
-    (f"encode {'x' * 300} digits --out x.npy", "there is no such file or folder"),
+    (f"encode {'x' * 300} digits --out x.npy", "no such file or folder"),
     ("sing", "argument verb: invalid choice: 'sing'"),
 ]  # fmt: skip
 
@@ -688,7 +688,7 @@ def test_the_file_and_the_row_of_a_sample_that_cannot_be_are_named(
     out = () if name == "evaluate" else ("--out", "out.csv" if name == "score" else "out.npy")
     status, _, err = verb(name, trained, "good.npy", "bad.npy", *out)
     assert status == 2
-    what = "holds NaN, infinity or more than float32 can in sample 555 (from 0)"
+    what = "holds NaN, infinity or values beyond float32 in sample 555 (from 0)"
     assert f"bad.npy: {what}. Remove such samples, or replace the values." in err
 
 
@@ -702,7 +702,7 @@ def test_what_is_there_stays_until_the_new_is_whole(
     before = (tmp_path / codes).read_bytes()
     status, _, err = verb("encode", trained, "bad.npy", "--out", codes, "--force")
     assert status == 2
-    assert "bad.npy: holds values of 0 to 200" in err
+    assert "bad.npy: must lie between 0 and 16, but goes from 0 to 200" in err
     assert (tmp_path / codes).read_bytes() == before
     assert {f.name for f in tmp_path.iterdir()} == {"bad.npy", codes}
     np.save(tmp_path / "good.npy", DIGITS[:5])

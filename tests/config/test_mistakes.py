@@ -23,14 +23,14 @@ ONE = (
 PLATEAU = "scheduler={_target_: torch.optim.lr_scheduler.ReduceLROnPlateau}"
 SPARSE = "topk, batch_topk, winner_take_all, jump_relu, threshold, sigmoid, l1 or kl_sparsity"
 NEEDS_CORRUPTION = (
-    "model=denoising needs a corrupted input, and nothing corrupts it. "
+    "model=denoising needs a corrupted input, but nothing corrupts it. "
     "Add one of masking, gaussian_noise or salt_and_pepper."
 )
 NEEDS_SPARSITY = (
-    f"model=sparse needs few active units, and nothing makes the code sparse. Add one of {SPARSE}."
+    f"model=sparse needs few active units, but nothing makes the code sparse. Add one of {SPARSE}."
 )
 DRAWN = (
-    "needs a deterministic code, and model=variational draws its code from a posterior. "
+    "needs a deterministic code, but model=variational draws its code from a posterior. "
     "Write model=sparse, or one of bottleneck, l1, l2, contractive, "
     "masking, gaussian_noise or salt_and_pepper."
 )
@@ -121,7 +121,7 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["dataset=image_folder", "dataset.root=conf", "dataset.size=0"], "dataset.size=0: must be at least 1."),
     (["network.widths=[4611686018427387904]", "constraint=[]"], "network"),
     (["network.widths=[10000000000000000000000]", "constraint=[]"], "network"),
-    (["network.widths=[100000000000]"], "network: 16,200,000,000,081 weights and their gradients take 120,699 GiB, and this machine has"),
+    (["network.widths=[100000000000]"], "network: 16,200,000,000,081 weights and their gradients take 120,699 GiB, but this machine has"),
     (["early_stopping.min_delta=-1"], "early_stopping.min_delta=-1: must be at least 0."),
     (["early_stopping.warmup_epochs=-1"], "early_stopping.warmup_epochs=-1: must be at least 0."),
     (["model.latent_dim=-3"], "model.latent_dim=-3: must be at least 1."),
@@ -163,7 +163,7 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["scheduler={_target_: torch.optim.lr_scheduler.StepLR}"], "scheduler.step_size: is missing. Write scheduler.step_size=VALUE."),
     (["scheduler={_target_: torch.optim.lr_scheduler.StepLR, step_size: 1, frequency: 0}"], "scheduler.frequency=0: must be at least 1."),
     ([PLATEAU, "+scheduler.frequency=3", "trainer.check_val_every_n_epoch=2"], "scheduler.frequency=3: ReduceLROnPlateau reads a validation metric, which is new only every 2 epochs. Write scheduler.frequency=2, or leave it out."),
-    ([PLATEAU, "+scheduler.interval=step"], "scheduler.interval=step: ReduceLROnPlateau needs a validation metric, and there is none after a fixed number of steps. Write scheduler.interval=epoch."),
+    ([PLATEAU, "+scheduler.interval=step"], "scheduler.interval=step: ReduceLROnPlateau needs a validation, but none follows a fixed number of steps. Write scheduler.interval=epoch."),
     ([PLATEAU, "+scheduler.interval=step", "+scheduler.frequency=6", "++trainer.val_check_interval=4"], "scheduler.frequency=6: ReduceLROnPlateau reads a validation metric, which is new only every 4 steps. Write scheduler.frequency=4, or leave it out."),
     (["++trainer.max_steps=3", "++trainer.min_steps=9"], "trainer.min_steps=9: is more than trainer.max_steps=3."),
     (["dataset=image_folder", "dataset.root=''"], "dataset.root: is empty. Write dataset.root=FOLDER."),
@@ -171,7 +171,7 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["model=variational", "constraint=rate"], f"constraint=rate: {DRAWN.replace('=sparse', '=undercomplete')}"),
     (["trainer.max_epochs=null"], "trainer.max_epochs=null: no limit ends training. Write trainer.max_epochs=20."),
     (["trainer.max_epochs=2", "trainer.check_val_every_n_epoch=3"], "trainer.check_val_every_n_epoch=3: none of the 2 epochs would end with a validation. Write 2 or less."),
-    (["optimized_metric=null"], "optimized_metric=null: names no metric. Write auto, or val/mse."),
+    (["optimized_metric=null"], "optimized_metric=null: is not a metric. Write auto, or val/mse."),
     (["trainer.precision=16-mixed"], "trainer.precision=16-mixed: only GPUs compute in float16. Write trainer.precision=bf16-mixed, or hardware=gpu."),
     # not among the choices
     (["++trainer.profiler=fast"], "trainer.profiler=fast: expected one of simple, advanced, pytorch."),
@@ -209,28 +209,28 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["model=sparse", "constraint=[masking,l2]"], f"constraint=[masking,l2]: {NEEDS_SPARSITY}"),
     (["model=variational", "constraint=topk"], f"constraint=topk: {DRAWN}"),
     (["model=variational", "constraint=[l1,auxk]"], f"constraint=auxk: {DRAWN}"),
-    (["model=sparse", "constraint=[topk,rate]"], "constraint=[topk,rate]: rate adds noise to each unit, and topk says which are exactly 0 or 1. Write constraint=rate: what it makes small is rounded to 0."),
+    (["model=sparse", "constraint=[topk,rate]"], "constraint=[topk,rate]: rate adds noise to each unit, but topk makes some of them exactly 0 or 1. Write constraint=rate: what it makes small is rounded to 0."),
     (["constraint=rate", "constraint.rate.step=0"], "constraint.rate.step=0: must be at least 1e-06."),
     (["model=sparse", "constraint=[topk,jump_relu]"], "constraint=[topk,jump_relu]: topk and jump_relu each decide alone which units are dormant. Keep one of them, e.g. constraint=topk."),
-    (["model=sparse", "constraint=[topk,kl_sparsity]"], "constraint=[topk,kl_sparsity]: kl_sparsity needs units in (0, 1), and topk does not give them. Write constraint=kl_sparsity, or [sigmoid,kl_sparsity]."),
-    (["model=sparse", "constraint=[kl_sparsity,sigmoid]"], "constraint=[kl_sparsity,sigmoid]: sigmoid comes after kl_sparsity, which would penalise other units. Write constraint=[sigmoid,kl_sparsity]."),
-    (["model=sparse", "constraint=[topk,bottleneck]"], "constraint=[topk,bottleneck]: bottleneck gives fewer units than inputs, and model=sparse needs more. Write model=undercomplete, or model.allow_undercomplete=true."),
-    (["constraint=[bottleneck,auxk]", "network=linear"], f"constraint=[bottleneck,auxk]: auxk revives the dead units of a sparse code, and nothing makes the code sparse. Add one of {SPARSE}."),
+    (["model=sparse", "constraint=[topk,kl_sparsity]"], "constraint=[topk,kl_sparsity]: kl_sparsity needs units in (0, 1), but topk does not give them. Write constraint=kl_sparsity, or [sigmoid,kl_sparsity]."),
+    (["model=sparse", "constraint=[kl_sparsity,sigmoid]"], "constraint=[kl_sparsity,sigmoid]: sigmoid comes after kl_sparsity, which would penalize other units. Write constraint=[sigmoid,kl_sparsity]."),
+    (["model=sparse", "constraint=[topk,bottleneck]"], "constraint=[topk,bottleneck]: bottleneck gives fewer units than inputs, but model=sparse needs more. Write model=undercomplete, or model.allow_undercomplete=true."),
+    (["constraint=[bottleneck,auxk]", "network=linear"], f"constraint=[bottleneck,auxk]: auxk revives the dead units of a sparse code, but nothing makes the code sparse. Add one of {SPARSE}."),
     (["model=sparse", "constraint=[topk,auxk]", "network=mlp"], "constraint=[topk,auxk]: auxk needs a decoder of one linear layer. Write network=linear."),
     (["model=sparse", "constraint=[topk,auxk]", "likelihood=bernoulli"], "constraint=[topk,auxk]: auxk needs a likelihood whose mean is the decoder's output. Write likelihood=gaussian."),
-    (["constraint=[bottleneck,contractive]", "constraint.contractive.method=exact"], "constraint.contractive.method=exact: the closed form holds for one linear layer, and not for a posterior. Write constraint.contractive.method=hutchinson, or network=linear."),
+    (["constraint=[bottleneck,contractive]", "constraint.contractive.method=exact"], "constraint.contractive.method=exact: the closed form holds only for one linear layer without a posterior. Write constraint.contractive.method=hutchinson, or network=linear."),
     (["constraint=l1", "constraint.l1.form=unit_norm"], "constraint=[l1]: l1 needs a decoder of one linear layer. Write network=linear."),
-    (["model=variational", "constraint=contractive", "network=linear", "constraint.contractive.method=exact"], "constraint.contractive.method=exact: the closed form holds for one linear layer, and not for a posterior."),
+    (["model=variational", "constraint=contractive", "network=linear", "constraint.contractive.method=exact"], "constraint.contractive.method=exact: the closed form holds only for one linear layer without a posterior."),
     (["model=sparse", "constraint=[l1,l2]", "constraint.l1.form=unit_norm", "network.tied=true"], "constraint=[l1,l2]: l2 cannot decay tied weights, because l1 fixes their norms. Leave l2 out, or write constraint.l1.form=norm_weighted."),
     (["model=variational", "network.tied=true"], "network.tied=true: model=variational has 2 encoder outputs for each unit to tie to. Write network.tied=false."),
     (["likelihood=bernoulli", "dataset.normalization=standard"], "dataset.normalization=standard: gives values outside [0, 1], which likelihood=bernoulli cannot take. Write dataset.normalization=unit, or likelihood=gaussian."),
-    (["model=sparse", "constraint=[l1,resampling]", "hardware=fsdp"], "constraint=[l1,resampling]: resampling changes weights in place, and hardware=fsdp splits them among processes. Write hardware=ddp."),
+    (["model=sparse", "constraint=[l1,resampling]", "hardware=fsdp"], "constraint=[l1,resampling]: resampling changes weights in place, but hardware=fsdp splits them among processes. Write hardware=ddp."),
     (["model=variational", "model.objective=importance_weighted", "model.beta=2"], "model.objective=importance_weighted: the importance-weighted bound has neither beta nor free bits. Write model.beta=1 model.free_bits=0, or model.objective=elbo."),
     # sizes
     (["model.latent_dim=64", "constraint=[]"], "model.latent_dim=64: the code must be smaller than the 64 inputs. Write model.latent_dim=16, or model=sparse."),
     (["model=variational", "model.latent_dim=64"], "constraint.bottleneck: a code of 64 units is not a bottleneck for 64 inputs. Write constraint.bottleneck.size=16, or another constraint."),
-    (["network.widths=[32,48]"], "network.widths: the encoder's layers have [32, 48, 16] units, code last, and must decrease. Write widths that decrease to the code."),
-    (["network=conv", "network.widths=[8,16,32,64]"], "network.widths: the encoder's layers have [128, 64, 32, 64, 16] units (channels x pixels), code last, and must decrease. Write fewer or smaller widths."),
+    (["network.widths=[32,48]"], "network.widths: the layers must narrow to the code, but have [32, 48, 16] units, code last. Write widths that decrease to the code."),
+    (["network=conv", "network.widths=[8,16,32,64]"], "network.widths: the layers must narrow to the code, but have [128, 64, 32, 64, 16] units (channels x pixels), code last. Write fewer or smaller widths."),
     (["model=sparse", "model.latent_dim=40"], "model.latent_dim=40: a sparse code needs more units than the 64 inputs. Write model.latent_dim=128, or model.allow_undercomplete=true."),
     (["model=sparse", "constraint.topk.k=1024"], "constraint.topk: k=1024 leaves none of the 1024 code units dormant. Write constraint.topk.k=51."),
     (["model=sparse", "constraint=winner_take_all", "dataset.batch_size=8"], "constraint.winner_take_all: a share of 0.05 of a batch of 8 is less than one winner. Write constraint.winner_take_all.rate=0.25 or dataset.batch_size=40."),
@@ -253,7 +253,7 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["model._target_=aeframe.cli.main.main"], "model._target_=aeframe.cli.main.main: only classes of torch.optim and of aeframe's parts can be named here."),
     (["dataset._target_=aeframe.data.datamodule.DataModule"], "is not a subclass of Source."),
     (["network._target_=aeframe.networks"], "network._target_=aeframe.networks: only classes of"),
-    (["model._target_=null"], "model._target_: names no class. Write model._target_=CLASS."),
+    (["model._target_=null"], "model._target_: does not name a class. Write model._target_=CLASS."),
     (["model._target_=3"], "model._target_=3: only classes of"),
     (["optimizer._target_=torch.optim.swa_utils.SWALR"], "only classes of torch.optim and of aeframe's parts can be named here."),
     (["scheduler={_target_: torch.optim.lr_scheduler.LambdaLR}"], "scheduler._target_=torch.optim.lr_scheduler.LambdaLR: takes a Python function, which no configuration can hold. Write SequentialLR with schedulers and milestones, as in conf/config.yaml."),
@@ -264,29 +264,29 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["optimizer._target_=torch.optim.Adm"], "optimizer._target_=torch.optim.Adm: no such class exists."),
     (["optimizer._target_=torch.optim.lr_scheduler.StepLR"], "is not a subclass of Optimizer."),
     # what is missing or of another shape
-    (["scheduler=cosine"], "scheduler=cosine: expected the keys of a mapping."),
-    (["until=5"], "until=5: expected the keys of a mapping."),
-    (["optimizer=null"], "optimizer=null: expected the keys of a mapping."),
+    (["scheduler=cosine"], "scheduler=cosine: expected keys and values."),
+    (["until=5"], "until=5: expected keys and values."),
+    (["optimizer=null"], "optimizer=null: expected keys and values."),
     (["optimizer.lr=abc"], "optimizer.lr=abc: expected a number. To change the rate during training, set scheduler: see conf/config.yaml."),
-    (["scheduler={gamma: 0.9}"], "scheduler._target_: names no class. Write scheduler._target_=CLASS."),
+    (["scheduler={gamma: 0.9}"], "scheduler._target_: does not name a class. Write scheduler._target_=CLASS."),
     (["++until._target_=os.system"], "until._target_: unknown key."),
     (["likelihood._target_=aeframe.models.likelihoods.Likelihood"], "likelihood._target_=aeframe.models.likelihoods.Likelihood: is not a subclass of Likelihood."),
     (["dataset.val_fraction=0.5", "dataset.test_fraction=0.5"], "dataset.val_fraction=0.5: with dataset.test_fraction=0.5 it leaves nothing to train on. Write fractions whose sum is below 1."),
     (["++trainer.min_epochs=30", "trainer.max_epochs=2"], "trainer.min_epochs=30: is more than trainer.max_epochs=2."),
     (["model=sparse", "constraint.topk.k=2.5"], "constraint.topk: k=2.5 is not a whole number. Write 2 or 3."),
     (["model.latent_dim=${oc.decode:'10000000000000000000000'}"], "must be at most 16777216."),
-    (["constraint=[bottleneck,contractive]", "network.norm=batch"], "network.norm=batch: contractive differentiates each sample's code by itself, and norm=batch mixes samples. Write network.norm=layer."),
-    (["model=variational", "constraint=masking", "constraint.masking.emphasis_rest=0", "model.objective=importance_weighted"], "constraint.masking: masking weighs elements differently, and the importance-weighted bound needs equal weights."),
+    (["constraint=[bottleneck,contractive]", "network.norm=batch"], "network.norm=batch: contractive differentiates each sample's code by itself, but norm=batch mixes samples. Write network.norm=layer."),
+    (["model=variational", "constraint=masking", "constraint.masking.emphasis_rest=0", "model.objective=importance_weighted"], "constraint.masking: masking weighs elements differently, but the importance-weighted bound needs equal weights."),
     (["hardware=fsdp", "constraint=[bottleneck,l1]"], "constraint=[bottleneck,l1]: l1 needs second derivatives, which hardware=fsdp does not support. Write hardware=ddp."),
-    (["hardware=fsdp", "trainer.precision=bf16-mixed"], "trainer.precision=bf16-mixed: hardware=fsdp would round the normalisation and the thresholds as well. Write trainer.precision=32-true."),
+    (["hardware=fsdp", "trainer.precision=bf16-mixed"], "trainer.precision=bf16-mixed: hardware=fsdp would round the normalization and the thresholds as well. Write trainer.precision=32-true."),
     (["hardware=fsdp", "constraint=[bottleneck,contractive]"], "constraint=[bottleneck,contractive]: contractive needs second derivatives, which hardware=fsdp does not support. Write hardware=ddp."),
     (["hardware=ddp_cpu", "dataset.batch_size=33"], "dataset.batch_size=33: is not a multiple of the number of processes, 2. Write dataset.batch_size=32."),
     (["++trainer.devices=2"], "trainer.devices: unknown key."),
     (["network.norm=batch", "dataset.batch_size=1"], "dataset.batch_size=1: norm=batch needs at least two samples to compute a variance. Write 2 or more, or network.norm=layer."),
     (["~seed"], "seed: is missing. Take it from conf/config.yaml."),
     (["~model.latent_dim"], "model.latent_dim: is missing. Write model.latent_dim=VALUE."),
-    (["trainer=5"], "trainer=5: expected the keys of a mapping."),
-    (["until=null"], "until=null: expected the keys of a mapping."),
+    (["trainer=5"], "trainer=5: expected keys and values."),
+    (["until=null"], "until=null: expected keys and values."),
     (["model.latent_dim=${nowhere}"], "Interpolation key 'nowhere' not found"),
 ]  # fmt: skip
 
@@ -355,8 +355,8 @@ def test_checking_reads_no_data_and_touches_no_device(
         (np.linspace(0, 255, 400).reshape(100, 4), ["dataset.normalization=none", "likelihood=bernoulli"], "likelihood=bernoulli: needs values from 0 to 1, but the data goes from 0 to 255. Write dataset.normalization=unit, or likelihood=gaussian."),
         (np.where(np.arange(400).reshape(100, 4) == 77, np.nan, 1.0), [], "sample 19"),
         (np.random.default_rng(0).normal(size=(100, 4)), ["model.latent_dim=4"], "model.latent_dim=4: the code must be smaller than the 4 inputs."),
-        (np.random.default_rng(0).normal(size=(100, 4)), ["model.latent_dim=2", "network=conv"], "network: convolutions need images of C x H x W, and the samples are vectors of 4. Write network=mlp."),
-        (np.random.default_rng(0).normal(size=(2, 4)), ["model.latent_dim=2"], "2 samples leave none to train on"),
+        (np.random.default_rng(0).normal(size=(100, 4)), ["model.latent_dim=2", "network=conv"], "network: convolutions need images of C x H x W, but the samples are vectors of 4. Write network=mlp."),
+        (np.random.default_rng(0).normal(size=(2, 4)), ["model.latent_dim=2"], "no samples are left to train on: of 2, validation takes 1 and the test 1."),
         (np.random.default_rng(0).normal(size=(100, 1)), ["model.latent_dim=1", "model.allow_overcomplete=true", "constraint=bottleneck"], ONE),
         (np.random.default_rng(0).normal(size=(100, 1)), ["model=variational", "model.latent_dim=1", "likelihood=gaussian", "constraint=bottleneck"], ONE),
     ],

@@ -369,7 +369,9 @@ def test_nan_and_infinity_are_refused_with_their_row(tmp_path: Path, value: floa
     made = DataModule(
         source=Array(path=str(tmp_path / "a.npy")), seed=0, val_fraction=0.05, test_fraction=0.05
     )
-    with pytest.raises(UserError, match=r"sample 17 \(from 0\) holds NaN, infinity or more"):
+    with pytest.raises(
+        UserError, match=r"sample 17 \(from 0\) holds NaN, infinity or values beyond"
+    ):
         made.setup()
 
 
@@ -381,10 +383,13 @@ def refusal(tmp_path: Path, values: np.ndarray) -> str:
 
 
 def test_columns_of_nan_are_named_where_dropping_rows_would_leave_none(tmp_path: Path) -> None:
-    values, kind = np.random.default_rng(0).normal(size=(4000, 300)), "NaN, infinity or more"
+    values, kind = (
+        np.random.default_rng(0).normal(size=(4000, 300)),
+        "NaN, infinity or values beyond",
+    )
     values[:, 3] = np.nan  # in all of two chunks
     said = refusal(tmp_path, values)
-    assert said.startswith(f"column 3 (from 0) holds {kind} than float32 can in every sample.")
+    assert said.startswith(f"column 3 (from 0) holds {kind} float32 in every sample.")
     assert said.endswith("Drop it: x = numpy.delete(x, [3], axis=1).")
     values[:2500, 7] = np.inf
     assert f"columns 3, 7 (from 0) hold {kind}" in refusal(tmp_path, values)
@@ -393,11 +398,12 @@ def test_columns_of_nan_are_named_where_dropping_rows_would_leave_none(tmp_path:
     values[3, 1] = values[9, 2] = np.nan
     said = refusal(tmp_path, values)
     assert said.startswith(
-        "sample 3 (from 0) holds NaN, infinity or more than float32 can, as one other does."
+        "sample 3 (from 0) holds NaN, infinity or values beyond float32 in column 1 (2 of "
+        "40 samples do)."
     )
     assert said.endswith("Remove such samples or replace the values before training.")
     values[np.arange(40), np.arange(40) % 30] = np.nan  # everywhere some
-    assert "as 39 others of 40 do. Replace the values" in refusal(tmp_path, values)
+    assert "(40 of 40 samples do). Replace the values" in refusal(tmp_path, values)
 
 
 def test_constant_data_and_unlike_test_samples_are_refused(tmp_path: Path) -> None:

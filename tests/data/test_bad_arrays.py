@@ -252,7 +252,7 @@ def test_the_memory_that_is_left_is_known() -> None:
     from aeframe.data import memory_map as mapped
 
     assert mapped._measure_free_memory() > 2**20
-    with pytest.raises(MemoryError, match=r"GiB of numbers, and .* GiB of memory are free"):
+    with pytest.raises(MemoryError, match=r"GiB of memory, but only .* GiB are free"):
         mapped.allocate((2**62,), np.dtype(np.uint8))
 
 
@@ -329,7 +329,7 @@ SPREAD: dict[str, tuple[np.ndarray, str]] = {
     "too small": (np.array([0, 1e-300]), "every value of the training data is 0 in float32"),
     "too near": (np.array([1, 1 + 1e-12]), "every value of the training data is 1 in float32"),
     "flushed to zero": (np.array([0, 1e-40]), "every value of the training data is 0 in float32"),
-    "more than float32": (np.array([0, 1e39]), "holds NaN, infinity or more than float32 can"),
+    "more than float32": (np.array([0, 1e39]), "holds NaN, infinity or values beyond float32"),
 }
 
 

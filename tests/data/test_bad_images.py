@@ -255,4 +255,4 @@ def test_more_images_than_memory_holds(tmp_path: Path, monkeypatch: pytest.Monke
     for i in range(20):
         picture().save(tmp_path / f"{i}.png")
     text = refusal(tmp_path, size=512)
-    assert text.startswith("dataset.size=512: 20 images are 0.01 GiB of numbers, and 0.00 GiB")
+    assert text.startswith("dataset.size=512: 20 images need 0.01 GiB of memory, but only 0.00 GiB")

@@ -121,7 +121,7 @@ def test_a_photograph_that_is_too_small_is_named_or_left_out(photos: Path) -> No
 def test_too_few_photographs_for_three_splits(tmp_path: Path) -> None:
     for i in range(2):
         Image.new("RGB", (9, 9), (i, 0, 0)).save(tmp_path / f"{i}.png")
-    with pytest.raises(UserError, match="2 images leave none to train on beside 1 for validation"):
+    with pytest.raises(UserError, match="to train on: of 2, validation takes 1"):
         DataModule(source=source(tmp_path), seed=0).setup()
 
 

@@ -94,8 +94,11 @@ def test_nan_is_told_as_without_a_range(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ([3, 1], "dataset.range=[3,1]: does not rise. Write dataset.range=[1,3]."),
-        ([1, 1], "dataset.range=[1,1]: does not rise."),
+        (
+            [3, 1],
+            "dataset.range=[3,1]: must have the lower limit first. Write dataset.range=[1,3].",
+        ),
+        ([1, 1], "dataset.range=[1,1]: must have the lower limit first."),
         ([1], "dataset.range=[1]: is not two numbers. Write dataset.range=[0,4095]."),
         ([0, 1, 2], "is not two numbers"),
         ([0, float("nan")], "is not two numbers"),

@@ -110,7 +110,7 @@ def test_a_sweep_over_what_trades_has_no_best_run(
     assert "4 jobs by val/mse" in out  # losses of other weights are no order
     assert "Best run" not in out
     assert (
-        f"No best run: {key} trades val/mse for l0. No other job is better in both than one with *."
+        f"No best run: {key} trades val/mse for l0. No other job beats one with * in both."
         in out.splitlines()
     )
     with (tmp_path / "sweep.csv").open(newline="") as opened:

@@ -341,7 +341,12 @@ PCA = Baseline("PCA, 16 components", 0.0025, 26.0)
         ((), False, "network.widths=[512]", "; it no longer falls"),
         (("network.widths=[64]",), False, "optimizer.lr=0.00033", "; it no longer falls"),
         (("network=conv",), False, "optimizer.lr=0.00033", "; it no longer falls"),
-        (("network=linear",), True, "network=mlp", "; one linear layer each way is PCA at best"),
+        (
+            ("network=linear",),
+            True,
+            "network=mlp",
+            "; a network of linear layers can only equal PCA",
+        ),
         (("++trainer.max_steps=450",), True, "trainer.max_steps=900", "; it still falls"),
     ],
     ids=["falls", "layers", "one layer", "conv", "linear", "steps"],
@@ -414,7 +419,7 @@ def test_a_short_run_is_told_what_its_card_shows(patient: Callable[..., Patient]
     collapse.review(card_of(active_units=2.0), epoch=1, steps=422)
     finding = collapse.build_finding()
     assert finding is not None
-    assert finding.seen.endswith("code units say nothing of the input")
+    assert finding.seen.endswith("code units carry no information about the input")
 
 
 def test_what_the_card_contradicts_is_taken_back(patient: Callable[..., Patient]) -> None:

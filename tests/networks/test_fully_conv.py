@@ -104,8 +104,8 @@ def test_a_code_that_is_no_map_is_told_the_next_number(compose: Compose) -> None
         check(compose(*options("model.latent_dim=14")))
     (problem,) = caught.value.problems
     assert str(problem) == (
-        "model.latent_dim=14: the code has 1 to 16 channels at each of 2 x 2 positions: a multiple of 4, "
-        "64 at most. Write model.latent_dim=16 for 4 channels."
+        "model.latent_dim=14: the units of 2 x 2 positions must be a multiple of 4, "
+        "and at most 64. Write model.latent_dim=16 for 4 channels."
     )
     with pytest.raises(ConfigError, match=r"Write model\.latent_dim=4 for 1 channel\."):
         check(compose(*options("model.latent_dim=3")))
@@ -121,7 +121,7 @@ def test_constraints_on_a_units_own_weights_are_refused(compose: Compose, constr
     more = ["constraint.topk.read=active"] if constraint == "[topk]" else []
     with pytest.raises(ConfigError) as caught:
         check(compose(*options("model.latent_dim=16", f"constraint={constraint}", *more)))
-    assert "needs units with weights of their own, and this network shares them" in str(
+    assert "needs units with weights of their own, but this network shares them" in str(
         caught.value
     )
 

@@ -107,7 +107,7 @@ def test_conv_refuses_vectors() -> None:
     assert remedy == "Write network=mlp."
     assert Conv(widths=[2]).problem((3, 1, 128)) is None, "those that were trained so are loaded"
     what, remedy = Conv(widths=[2]).problem((9,)) or ("", "")
-    assert what == "convolutions need images of C x H x W, and the samples are vectors of 9"
+    assert what == "convolutions need images of C x H x W, but the samples are vectors of 9"
     assert remedy == "Write network=mlp."
 
 

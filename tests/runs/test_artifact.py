@@ -228,16 +228,16 @@ WRONG = {
     "none": (DIGITS[:0], "holds no samples", "at least one"),
     "floats": (
         DIGITS / 16,
-        "holds float64, and this model takes uint8: 0.3125 is not a whole number, in sample 0 (from 0)",
+        "must be whole numbers (uint8), but holds 0.3125 in sample 0 (from 0)",
         "0 to 16",
     ),
-    "too large": (DIGITS + 200, "holds values of 200 to 216", "as the training data"),
+    "too large": (DIGITS + 200, "but goes from 200 to 216", "as the training data"),
     "one too large": (
         np.concatenate([DIGITS[:777], DIGITS[:1] + 2]),
-        "holds values of 0 to 17, and this model takes 0 to 16: the first in sample 777 (from 0)",
+        "must lie between 0 and 16, but goes from 0 to 17; the first is in sample 777 (from 0)",
         "as the training data",
     ),
-    "negative": (DIGITS.astype(np.int8) - 1, "holds values of -1", "as the training data"),
+    "negative": (DIGITS.astype(np.int8) - 1, "but goes from -1", "as the training data"),
     "complex": (torch.zeros(2, 1, 8, 8, dtype=torch.complex64), "holds complex64", "0 to 16"),
     "text": (np.array([["a"]]), "holds <U1, not numbers", "integers or floats"),
     "objects": (np.empty((2, 1, 8, 8), object), "holds object, not numbers", "integers or floats"),
@@ -268,12 +268,12 @@ def test_numbers_that_are_none_are_named(
     loaded = package.load(tmp_path, batch_size=2)
     for function in (loaded.encode, loaded.score, loaded.reconstruct):
         said = refused(lambda f=function: f(x))  # type: ignore[misc]
-        assert "NaN, infinity or more than float32 can in sample 5 (from 0)" in said
+        assert "NaN, infinity or values beyond float32 in sample 5 (from 0)" in said
 
 
 def test_codes_that_do_not_fit_are_named(model: package.Model) -> None:
     codes = model.encode(DIGITS)
-    assert "z: has shape [1797, 7], and this model takes [N, 8]" in refused(
+    assert "z: has shape [1797, 7], but this model takes [N, 8]" in refused(
         lambda: model.decode(codes[:, :7])
     )
     codes[3, 2] = np.nan
@@ -331,7 +331,7 @@ def test_stored_values_are_rounded_and_held(value: float, dtype: torch.dtype) ->
 
 def test_what_cannot_be_loaded_is_named(trained: Path, tmp_path: Path) -> None:
     (tmp_path / "x.onnx").write_bytes(b"x")
-    assert "there is no such file or folder" in refused(lambda: package.load(tmp_path / "no"))
+    assert "no such file or folder" in refused(lambda: package.load(tmp_path / "no"))
     assert "holds neither a model nor a checkpoint" in refused(lambda: package.load(tmp_path))
     assert "is not a model of aeframe" in refused(lambda: package.load(tmp_path / "x.onnx"))
     for device in ("nowhere", "meta"):

@@ -112,7 +112,7 @@ REFUSED = {
     "rows of other lengths": ([[1, 2], [1]], "holds values that are not numbers (setting an array element"),
     "arrays of other lengths": ([TABLE[0], TABLE[0, :2]], "holds samples of different shapes or devices"),
     "tensors of other lengths": ([torch.zeros(3), torch.zeros(2)], "different shapes or devices"),
-    "another size": ([TABLE[0, :2]] * 2, "has shape [2, 2], and this model takes [N, 3]"),
+    "another size": ([TABLE[0, :2]] * 2, "has shape [2, 2], but this model takes [N, 3]"),
     "names in a list": (["x.npy"], "holds <U5, not numbers"),
 }  # fmt: skip
 

@@ -72,30 +72,30 @@ class Evil:
 FOREIGN: dict[str, tuple[Change, str]] = {
     # of the description
     "another format": (put("format", 2), "a newer aeframe wrote it"),
-    "no format": (put("format", "x"), "it names no known format"),
-    "no configuration": (put("config", None), "the configuration is no mapping"),
-    "a configuration of text": (put("config", "x"), "the configuration is no mapping"),
+    "no format": (put("format", "x"), "its format is unknown"),
+    "no configuration": (put("config", None), "the configuration is not a mapping"),
+    "a configuration of text": (put("config", "x"), "the configuration is not a mapping"),
     "an interpolation": (put("config|seed", "${oc.env:HOME}"), "which no run saves"),
     "a deep configuration": (put("config|seed", [[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]), "far too large"),
     "a wide configuration": (put("config|seed", [0] * 20_000), "far too large"),
     "a huge number": (put("config|model|latent_dim", 10**40), "is not plain data"),
-    "no shape": (put("data|shape", None), "data.shape is no shape"),
-    "a shape of text": (put("data|shape", ["8"]), "data.shape is no shape"),
-    "an empty shape": (put("data|shape", []), "data.shape is no shape"),
-    "a shape with nothing": (put("data|shape", [0, 8, 8]), "data.shape is no shape"),
-    "a huge shape": (put("data|shape", [2**20, 2**20, 2**20]), "data.shape is no shape"),
+    "no shape": (put("data|shape", None), "data.shape is not a shape"),
+    "a shape of text": (put("data|shape", ["8"]), "data.shape is not a shape"),
+    "an empty shape": (put("data|shape", []), "data.shape is not a shape"),
+    "a shape with nothing": (put("data|shape", [0, 8, 8]), "data.shape is not a shape"),
+    "a huge shape": (put("data|shape", [2**20, 2**20, 2**20]), "data.shape is not a shape"),
     "another shape": (put("data|shape", [3, 8, 8]), "does not hold the weights"),
     "a large shape": (put("data|shape", [3, 2**13, 2**13]), "does not hold the weights"),
-    "another type": (put("data|dtype", "object"), "data.dtype is no type of numbers"),
-    "no range": (put("data|low", "x"), "no two numbers"),
-    "classes of numbers": (put("data|classes", [1]), "data.classes are no names"),
+    "another type": (put("data|dtype", "object"), "data.dtype is not a type of numbers"),
+    "no range": (put("data|low", "x"), "are not two numbers"),
+    "classes of numbers": (put("data|classes", [1]), "data.classes are not names"),
     "an odd part": (put("part", "decoder"), "part is neither"),
-    "the encoder only": (put("part", "encoder"), "is none of its weights"),
-    "metrics of text": (put("metrics", {"mse": "x"}), "metrics are not what they should be"),
-    "scores of text": (put("train_scores", ["x"]), "train_scores are no numbers"),
-    "a score of no number": (put("train_scores", [0.0, float("nan")]), "train_scores are no numbers"),
-    "another identity": (put("identity", "0" * 64), "its weights are not those that were written"),
-    "no identity": (put("identity", ""), "it names no identity"),
+    "the encoder only": (put("part", "encoder"), "is not one of its weights"),
+    "metrics of text": (put("metrics", {"mse": "x"}), "metrics have values of a wrong type"),
+    "scores of text": (put("train_scores", ["x"]), "train_scores are not numbers"),
+    "a score of no number": (put("train_scores", [0.0, float("nan")]), "train_scores are not numbers"),
+    "another identity": (put("identity", "0" * 64), "its weights were changed after it was written"),
+    "no identity": (put("identity", ""), "it has no identity"),
     # of the configuration
     "a command": (put("config|model|_target_", "os.system"), "only classes of torch.optim and of aeframe"),
     "a module of ours": (put("config|model|_target_", "aeframe.cli.main.main"), "only classes"),
@@ -110,21 +110,21 @@ FOREIGN: dict[str, tuple[Change, str]] = {
     "many layers": (put("config|network|widths", [9] * 2000), ""),
     "text for a size": (put("config|model|latent_dim", "x"), "model.latent_dim=x"),
     "text for a batch": (put("config|dataset|batch_size", "x"), "dataset.batch_size=x"),
-    "no model": (put("config|model", None), "expected the keys of a mapping"),
+    "no model": (put("config|model", None), "expected keys and values"),
     "another normalization": (put("data|normalization", "rms"), "does not hold the weights"),
-    "no normalization": (put("data|normalization", "auto"), "none that aeframe has"),
-    "a range beyond float32": (put("data|low", -1e300), "more than float32"),
+    "no normalization": (put("data|normalization", "auto"), "data.normalization is unknown"),
+    "a range beyond float32": (put("data|low", -1e300), "exceed float32"),
     "a stored one": (put("data|stored", [0.0, 1e300]), "data.stored"),
     "a range of nothing": (put("data|seen", [3.0, 3.0]), "data.seen"),
     "an odd activation": (put("config|network|activation", "eval"), "network.activation=eval"),
     # of the weights
     "a weight is missing": (weigh(ENCODER, None), f"{ENCODER} is missing"),
-    "an unknown weight": (weigh("x", torch.zeros(2)), "x is none of its weights"),
+    "an unknown weight": (weigh("x", torch.zeros(2)), "x is not one of its weights"),
     "a weight of another shape": (weigh(ENCODER, torch.zeros(2)), "is float32 [2], not float32 [8, 64]"),
     "a weight of another type": (weigh(ENCODER, torch.zeros(8, 64).half()), "is float16"),
     "a weight that is no number": (weigh(ENCODER, torch.full((8, 64), torch.nan)), "is not finite"),
-    "other weights": (weigh(ENCODER, torch.zeros(8, 64)), "its weights are not those"),
-    "no time": (weigh("_extra_state", torch.tensor([-1.0, 0.0]).double()), "before the beginning"),
+    "other weights": (weigh(ENCODER, torch.zeros(8, 64)), "its weights were changed"),
+    "no time": (weigh("_extra_state", torch.tensor([-1.0, 0.0]).double()), "is negative"),
 }  # fmt: skip
 
 
@@ -183,23 +183,23 @@ def test_a_pickle_is_not_loaded(finished: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 CHECKPOINTS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
-    "no data": (lambda s: s.pop("data"), "does not say what it was trained on"),
-    "data of text": (lambda s: s.update(data="x"), "data.shape is no shape"),
+    "no data": (lambda s: s.pop("data"), "its training data is not described"),
+    "data of text": (lambda s: s.update(data="x"), "data.shape is not a shape"),
     "no weights": (lambda s: s.pop("state_dict"), "it holds no weights"),
     "text for weights": (lambda s: s["state_dict"].update({f"net.{ENCODER}": "x"}), "no weights"),
     "a weight of one number": (
         lambda s: s["state_dict"].update({f"net.{ENCODER}": torch.zeros(1, 1).expand(8, 64)}),
-        "has no memory of its own",
+        "has fewer values than its shape",
     ),
     "a weight without memory": (
         lambda s: s["state_dict"].update({f"net.{ENCODER}": torch.zeros(8, 64, device="meta")}),
-        "is no tensor of numbers",
+        "is not a tensor of numbers",
     ),
     "a sparse weight": (
         lambda s: s["state_dict"].update({f"net.{ENCODER}": torch.zeros(8, 64).to_sparse()}),
         "is not a checkpoint",
     ),
-    "no configuration": (lambda s: s.pop("hyper_parameters"), "the configuration is no mapping"),
+    "no configuration": (lambda s: s.pop("hyper_parameters"), "the configuration is not a mapping"),
 }
 
 
@@ -236,7 +236,7 @@ def test_a_batch_that_exceeds_the_memory_is_told(
     monkeypatch.setattr(
         "aeframe.data.memory_map._measure_free_memory", lambda: 4 * 180 * (2 * 64 + 8) - 1
     )
-    with pytest.raises(UserError, match=r"batches of 180 samples, each decoded 1 times, take"):
+    with pytest.raises(UserError, match=r"batches of 180 samples, each decoded 1 times, need"):
         evaluate_test_split(model, str(finished))
 
 

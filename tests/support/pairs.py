@@ -9,8 +9,8 @@ CONSTRAINTS = sorted(file.stem for file in (CONF / "constraint").glob("*.yaml"))
 SPARSE = {"topk", "batch_topk", "winner_take_all", "jump_relu", "threshold", "sigmoid", "l1"}
 SPARSE |= {"kl_sparsity"}
 CORRUPTIONS = {"masking", "gaussian_noise", "salt_and_pepper"}
-NOT_DRAWN = "needs a deterministic code, and model=variational draws its code from a posterior"
-NONE_DEAD = "revives the dead units of a sparse code, and nothing makes the code sparse"
+NOT_DRAWN = "needs a deterministic code, but model=variational draws its code from a posterior"
+NONE_DEAD = "revives the dead units of a sparse code, but nothing makes the code sparse"
 ILLEGAL = {
     ("undercomplete", "auxk"): NONE_DEAD,
     ("undercomplete", "resampling"): NONE_DEAD,
@@ -19,7 +19,7 @@ ILLEGAL = {
     (
         "sparse",
         "bottleneck",
-    ): "bottleneck gives fewer units than inputs, and model=sparse needs more",
+    ): "bottleneck gives fewer units than inputs, but model=sparse needs more",
     **{
         ("variational", name): NOT_DRAWN
         for name in {*SPARSE, "auxk", "resampling", "rate"}

@@ -33,7 +33,7 @@ def test_the_line_names_the_folder(
 
     monkeypatch.setattr(Best, "on_validation_end", without)
     status, _, err = aeframe(*TINY, f"hydra.run.dir={tmp_path / 'run'}")
-    assert err == f"aeframe: {tmp_path / 'run'} was deleted while the run was at work.\n"
+    assert err == f"aeframe: {tmp_path / 'run'} was deleted during training.\n"
     assert status == 1
 
 

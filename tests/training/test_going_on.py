@@ -49,7 +49,7 @@ def test_what_another_process_trained_meanwhile_is_kept(
     words = (*EPOCH, "trainer.max_epochs=2", "hydra.run.dir=run", "resume=auto")
     status, _, err = aeframe(*words)
     assert status == 2
-    assert "another process trained in it since this one looked. Start the command again." in err
+    assert "another process has trained in it meanwhile. Start the command again." in err
     kept, wanted = contents(begun), contents(later)
     assert {name: kept[name] for name in wanted if "tfevents" in name or "ckpt" in name} == {
         name: wanted[name] for name in wanted if "tfevents" in name or "ckpt" in name
@@ -203,7 +203,9 @@ def test_a_damaged_best_checkpoint_may_be_deleted(aeframe: Command, begun: Path)
     best.unlink()
     status, _, err = aeframe("resume=run", "trainer.max_epochs=3")
     assert status == 0
-    assert err == f"aeframe: {best}: is not there: the best is looked for anew from here.\n"
+    assert (
+        err == f"aeframe: {best}: is missing: the search for the best weights starts again here.\n"
+    )
 
 
 def test_a_closed_terminal_ends_a_run_where_it_can_go_on(

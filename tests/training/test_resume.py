@@ -284,7 +284,7 @@ def test_the_death_of_a_process_that_fetches_is_told_and_the_run_goes_on(
     assert status == 1
     assert "Traceback" not in err
     *_, line = err.splitlines()  # torch may have complained before
-    assert "a process that fetched data was ended from outside" in line
+    assert "a process that loads data was killed" in line
     assert line.endswith(
         f"last good checkpoint is {tmp_path / 'run' / 'checkpoints' / 'last.ckpt'}."
     )

@@ -225,7 +225,7 @@ REFUSED: list[tuple[list[str], str]] = [
     (["resume=run", "trainer=3"], "trainer=3: run was trained with "),
     (["resume=run", "trainer.max_epochs=many"], "trainer.max_epochs=many: expected a whole number."),
     (["resume=run", "++trainer.max_epochs.x=3"], "trainer.max_epochs={'x': 3}: expected a whole number."),
-    (["resume=run", "until=5"], "until=5: expected the keys of a mapping."),
+    (["resume=run", "until=5"], "until=5: expected keys and values."),
     (["resume=run", "until.metric=val/mse"], "until: write either until.at_most or until.at_least beside"),
     (["resume=run", "hardware=nope"], "hardware=nope: no such option."),
     (["resume=run", "hardware.threads=0"], "hardware.threads=0: must be at least 1."),
@@ -426,7 +426,7 @@ def test_a_read_only_folder_is_one_line_whose_advice_is_taken(
     status, out, err = aeframe(*how)
     assert (status, out) == (2, "")
     folder = how[0].partition("=")[2]
-    assert err == f"aeframe: {folder}: may not be written into. {remedy}\n"
+    assert err == f"aeframe: {folder}: is not writable. {remedy}\n"
     assert contents(tmp_path) == before
 
 

@@ -110,20 +110,26 @@ def _compress(options: argparse.Namespace) -> None:
         found = files.compress(packer, blocks, file, names)
     _print_summary(found, options.on_unlike, given)
     if names is not None and not found.named:
-        print("File names are not kept: hidden files, too long, unusual characters, or too many")
+        print(
+            "File names are not stored: some are hidden, too long or unusual, or there are too many"
+        )
     print(f"{found.samples:,} samples in {found.bytes:,} bytes: {out}")
 
 
 def _print_summary(found: Summary, on_unlike: str, given: Input) -> None:
     import numpy as np
 
-    gap = f"; {found.payload / found.estimate - 1:+.2%} to the estimate" if found.estimate else ""
+    gap = (
+        f"; {found.payload / found.estimate - 1:+.2%} against the estimate"
+        if found.estimate
+        else ""
+    )
     print(f"{found.bytes / found.samples:.2f} bytes a sample{gap}")
     low = np.percentile(found.psnr, 5, method="lower")
-    most = "come back exactly" if np.isinf(low) else f"above {low:.2f} dB"
+    most = "without any error" if np.isinf(low) else f"above {low:.2f} dB"
     print(f"{found.mean_psnr:.2f} dB of the mean error; 95 % of the samples {most}")
     if found.unlike:
-        done = "stored as they are" if on_unlike == "lossless" else "kept as they come back"
+        done = "stored losslessly" if on_unlike == "lossless" else "stored as their reconstructions"
         if given.changed and on_unlike == "lossless":
             done += f" after conversion to {given.brought}"
         print(f"{found.unlike:,} samples unlike the training data, {done}")
@@ -160,7 +166,7 @@ def _inspect(options: argparse.Namespace) -> None:
     kinds = "".join(f", {size:,} {kind}" for kind, size in found.kinds.items())
     shape = " x ".join(str(side or "any") for side in found.header.shape)
     print(
-        f"samples: {found.samples:,} of {found.header.dtype}, {shape}; {found.stored:,} stored as they are"
+        f"samples: {found.samples:,} of {found.header.dtype}, {shape}; {found.stored:,} stored losslessly"
     )
     print(f"model:   {found.header.identity.hex()}")
     print(f"bytes:   {found.bytes:,} in {found.sections:,} sections{kinds}")

@@ -135,7 +135,7 @@ def _make_scaling(model: Model) -> Callable[[np.ndarray], np.ndarray]:
         return lambda images: images
     if stored.stored is None:
         name = str(stored.dtype).removeprefix("torch.")
-        what = f"the model was trained on arrays of {name}, which images are not"
+        what = f"the model was trained on arrays of {name}, not on images"
         raise UserError("INPUT", what, "Give arrays of the same kind, as .npy.")
     low, high = stored.stored
     dtype = torch.empty(0, dtype=stored.dtype).numpy().dtype

@@ -83,7 +83,7 @@ def _open_dataset(name: str, model: Model, options: argparse.Namespace) -> Input
     raw = _load(source)
     if options.split == "test" and raw.test is None:
         what = f"{name} has no test split of its own"
-        raise UserError("--split test", what, "Leave it out, for all of it.")
+        raise UserError("--split test", what, "Leave --split out to use all samples.")
     chosen = raw if options.split == "train" or raw.test is None else raw.test
     with name_source(name):
         check_shape(tuple(chosen.data.shape), model.shape, "x")
@@ -115,7 +115,7 @@ def read_one(word: str, model: Model, options: argparse.Namespace) -> np.ndarray
             return next(found.blocks(1))
     if options.input is None:
         raise UserError(
-            word, "is a row number, and --input is missing", "Write --input INPUT as well."
+            word, "is a row number, but --input is missing", "Write --input INPUT as well."
         )
     found, row = open_input([options.input], model, options), int(word)
     if row >= found.count:
@@ -161,7 +161,7 @@ def open_codes(word: str, key: str, model: Model) -> Input:
 
         return Input(word, len(codes), blocks, _check_codes, names or None)
     if path.suffix.lower() not in ARRAYS:
-        raise UserError(word, "ends in none of .npy .npz .csv .parquet")
+        raise UserError(word, "is not a .npy, .npz, .csv or .parquet file")
     source = data.Array(path=word, key=key if path.suffix.lower() == ".npz" else None)
     raw = _read_array(source, (model.latent_dim,))
     return Input(word, len(raw.data), partial(_read_blocks, [raw]), _check_codes)

@@ -54,7 +54,7 @@ def _require_room(model: Model, rows: int) -> None:
     try:
         require_room(4 * numbers)
     except MemoryError as error:
-        what = f"the run's batches of {rows:,} samples, each decoded {draws:,} times, take {error}"
+        what = f"the run's batches of {rows:,} samples, each decoded {draws:,} times, need {error}"
         remedy = "Write aeframe evaluate RUN INPUT, with a smaller --batch-size."
         raise UserError("evaluate", what, remedy) from error
 

@@ -22,6 +22,7 @@ from numpy.lib import format as npy
 
 from aeframe.cli.verbs.verb import SPLITS
 from aeframe.config.datasets import list_dataset_names
+from aeframe.config.suggested_options import join_names
 from aeframe.core.errors import MachineError, UserError, describe_error
 from aeframe.core.files import DISK, write_atomically
 
@@ -53,8 +54,8 @@ def check_output_path(
     if not endings and is_file:
         raise UserError(f"--out {out}", "is a file", "Write the name of a folder.")
     if not known and (not folder or is_file):
-        other = ", or a folder" if folder else ""
-        raise UserError(f"--out {out}", f"ends in none of {' '.join(endings)}{other}")
+        what = f"must end in {join_names(endings)}"
+        raise UserError(f"--out {out}", f"{what}, or be a folder" if folder else what)
     try:
         parent = path.absolute().parent
     except FileNotFoundError as error:

@@ -174,7 +174,7 @@ def _show(found: Comparison) -> None:
         )
         strange = ", ".join(f"{name} {psnr:.1f}" for name, psnr in run.stranger.items())
         print(f"{run.run}: {point.rate:.{digits + 1}f} {found.unit}, {point.psnr:.2f} dB")
-        print(f"  {run.gap:+.2%} to the estimate; decoder of {run.decoder:,} bytes{pays}")
+        print(f"  {run.gap:+.2%} against the estimate; decoder of {run.decoder:,} bytes{pays}")
         if strange:
             print(f"  images unlike the training data, dB: {strange}")
 

@@ -31,8 +31,8 @@ class Collapse(Rule):
     def describe_symptom(self) -> str:
         units = self.patient.units
         return (
-            f"the posterior has collapsed: {units - self.active} of {units} code units say nothing of the "
-            f"input{self.begun}"
+            f"the posterior has collapsed: {units - self.active} of {units} code units carry no "
+            f"information about the input{self.begun}"
         )
 
     def judge_card(self, card: Card) -> bool | None:

@@ -56,7 +56,7 @@ def find_in_card(
 def _compare_with_pca(seen: str, patient: Patient, epochs: int, improves: bool) -> Finding:
     """Build the finding that a network does no better than PCA. seen: the two errors."""
     if not patient.net.model.layer_sizes and not patient.net.is_sparse:
-        seen += "; one linear layer each way is PCA at best"
+        seen += "; a network of linear layers can only equal PCA"
         return Finding(
             "pca",
             epochs,
