@@ -126,7 +126,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             raise ValueError(str(error)) from error
 
     def score(self, X: Any, y: Any = None) -> float:  # noqa: N803
-        """Compute minus the mean squared error of the reconstructions, per feature in normalised units.
+        """Compute minus the mean squared error of the reconstructions, per feature in normalized units.
 
         A larger score is better, as scikit-learn's searches expect.
         """

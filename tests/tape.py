@@ -1,4 +1,4 @@
-"""Tape of today's behaviour: trains short configurations and prints one line of digests for each.
+"""Tape of today's behavior: trains short configurations and prints one line of digests for each.
 
 A change that should alter nothing is checked by two tapes of the same machine, one before and one after it:
 

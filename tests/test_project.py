@@ -84,7 +84,7 @@ def test_what_is_loaded_says_shapes_and_errors() -> None:
     for part, words in (
         (aeframe.load, ("model.shape", "latent_dim", "UserError", "batch_size", "device")),
         (aeframe.Model, ("[N, *shape]", "[N, latent_dim]", "UserError")),
-        (aeframe.Model.score, ("[N]", "normalised", "mse")),
+        (aeframe.Model.score, ("[N]", "normalized", "mse")),
         (codec.Codec.encode, ("int32 [N, m]", "[N, *shape]")),
     ):
         text = inspect.getdoc(part)

@@ -80,7 +80,7 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
         ({"card": {"doctor": []}}, {"card"}),
     ],
 )
-def test_a_change_of_behaviour_changes_its_part(
+def test_a_change_of_behavior_changes_its_part(
     make_run: Callable[..., Path], changed: dict[str, Any], parts: set[str]
 ) -> None:
     before, after = digest_run(make_run("run")), digest_run(make_run("changed", **changed))

@@ -91,7 +91,7 @@ class DashboardOptions:
     units: for a sparse code, the most used units with the samples that activate each most, and how often all
     are active.
     code: histograms of its values. projection: its principal components and, of a long training, t-SNE,
-    coloured by label. projector: files for TensorBoard's projector. text: configuration, command, results.
+    colored by label. projector: files for TensorBoard's projector. text: configuration, command, results.
     """
 
     images: Annotated[int, AtLeast(0)] = 8

@@ -23,7 +23,7 @@ class _Homeostatic(Constraint):
     theta += adapt * std * (activity - rate).
 
     Without it the reconstruction's gradient makes ever more units active. std: of the units' inputs at
-    initialisation. adapt: 0 leaves the thresholds where initialisation put them.
+    initialization. adapt: 0 leaves the thresholds where initialization put them.
     """
 
     needs = frozenset({"deterministic code"})
@@ -64,7 +64,7 @@ class Threshold(_Homeostatic):
     `hard` is z where z > theta.
 
     theta: the same for all units, fixed; or rate: the share of samples for which each unit is active,
-    from which its theta is set at initialisation. adapt: how fast it then follows the unit's activity.
+    from which its theta is set at initialization. adapt: how fast it then follows the unit's activity.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class Threshold(_Homeostatic):
 class Sigmoid(_Homeostatic):
     """A steep logistic unit 1 / (1 + exp(-gain * (z - theta))) that rests near 0 and saturates at 1.
 
-    rate: the mean of each unit over the data, from which its centre theta is set at initialisation. A unit is
+    rate: the mean of each unit over the data, from which its centre theta is set at initialization. A unit is
     never 0: it counts as dormant where it is not above this.
     adapt: how fast the centre then follows the unit's activity.
     """
@@ -136,8 +136,8 @@ class JumpReLU(Penalty):
     (Rajamanoharan et al. 2024, arXiv:2407.14435). theta's gradient is the straight-through estimate
     with a rectangular kernel.
 
-    bandwidth: the kernel's width, in standard deviations of z at initialisation.
-    rate: the share of samples for which each unit is active at initialisation.
+    bandwidth: the kernel's width, in standard deviations of z at initialization.
+    rate: the share of samples for which each unit is active at initialization.
     """
 
     needs = frozenset({"deterministic code"})

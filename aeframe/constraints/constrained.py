@@ -1,4 +1,4 @@
-"""The autoencoder that is trained: a model with its data normalisation and its constraints."""
+"""The autoencoder that is trained: a model with its data normalization and its constraints."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ConstrainedAutoencoder(nn.Module):
     -> loss.
 
     constraints: by name, applied in this order. clock: how far training is, for their schedules.
-    Raw data enters through `normalization`; all else is in normalised units.
+    Raw data enters through `normalization`; all else is in normalized units.
     Raises TypeError for a constraint whose constructor sets a flag of earlier versions.
     """
 
@@ -113,7 +113,7 @@ class ConstrainedAutoencoder(nn.Module):
         return [key for key, value in self.schedules.items() if not value.has_ended(self.clock)]
 
     def encode(self, x: Tensor, noise: Noise | None = None) -> Code:
-        """Return the constrained code of normalised x. It is drawn from the posterior only with `noise`."""
+        """Return the constrained code of normalized x. It is drawn from the posterior only with `noise`."""
         code = self.model.encode(x, noise)
         for _, part in self.list_having("constrain"):
             code = part.constrain(code, self.clock)
@@ -122,11 +122,11 @@ class ConstrainedAutoencoder(nn.Module):
         return code
 
     def reconstruct(self, x: Tensor) -> Tensor:
-        """Encode and decode normalised x without corruption or sampling, [B, *shape]."""
+        """Encode and decode normalized x without corruption or sampling, [B, *shape]."""
         return self.model.likelihood.mean(self.model.decode_code(self.encode(x)))
 
     def forward(self, x: Tensor, *, noise: Noise, as_trained: bool = True) -> Output:
-        """Run one pass over normalised x and compute every term of the loss.
+        """Run one pass over normalized x and compute every term of the loss.
 
         as_trained: with corruption and sampling; else the clean and deterministic pass. The target is
         the clean x in both.
@@ -145,7 +145,7 @@ class ConstrainedAutoencoder(nn.Module):
         return Output(x, corrupted, mask, code, parameters, self.model.likelihood.mean, terms)
 
     def corrupt(self, x: Tensor, noise: Noise) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Corrupt normalised x as training does. Returns the corrupted x, the mask of chosen elements, and
+        """Corrupt normalized x as training does. Returns the corrupted x, the mask of chosen elements, and
         their weights in the reconstruction.
         """
         corrupted, mask, weight = x, None, None
@@ -192,7 +192,7 @@ class ConstrainedAutoencoder(nn.Module):
                     part.observe(output, self.clock)
 
     def restart(self, units: Tensor, live: Tensor) -> None:
-        """Tell the constraints which units are re-initialised."""
+        """Tell the constraints which units are re-initialized."""
         for _, part in self.list_having("restart"):
             part.restart(units, live)
 

@@ -56,7 +56,7 @@ class Corrupted:
 
 @dataclass(frozen=True)
 class Data:
-    """Facts about the data that a constraint is attached with: the normalised range, training samples per
+    """Facts about the data that a constraint is attached with: the normalized range, training samples per
     epoch, and one batch of training inputs, [B, *shape].
 
     whole_layers: every computation must use the layers' own forward pass, because a term of the loss is a
@@ -78,7 +78,7 @@ class Step(NamedTuple):
     clock: Clock
     noise: Noise
     restart: Callable[[Tensor, Tensor], None]
-    """Tells all constraints which units are re-initialised, and which live (bool)."""
+    """Tells all constraints which units are re-initialized, and which live (bool)."""
 
 
 class Constraint(Part, nn.Module):
@@ -172,7 +172,7 @@ class Constraint(Part, nn.Module):
         """Update statistics after a training step. Ranks must end with equal buffers."""
 
     def restart(self, units: Tensor, live: Tensor) -> None:
-        """Make these re-initialised units like the live ones (bool [m])."""
+        """Make these re-initialized units like the live ones (bool [m])."""
 
     def before_step(self, model: Autoencoder) -> None:
         """Change gradients before the optimizer's step."""

@@ -107,7 +107,7 @@ class SaltAndPepper(_Choosing):
 
 
 class GaussianNoise(Constraint):
-    """Adds N(0, sigma^2) to x, in normalised units, without clipping."""
+    """Adds N(0, sigma^2) to x, in normalized units, without clipping."""
 
     def __init__(self, *, sigma: Annotated[Scheduled, AtLeast(0), AtMost(1e9)]) -> None:
         super().__init__()

@@ -79,7 +79,7 @@ class L1(Penalty):
         stored = model.writes_code.weight.grad if tied else dictionary.grad
         if stored is not None:
             grad = stored.t() if tied else stored
-            # remove the part along the column: the renormalisation would undo it, and it would mislead
+            # remove the part along the column: the renormalization would undo it, and it would mislead
             # Adam's moments
             column = F.normalize(dictionary, dim=0)
             grad -= column * (column * grad).sum(0)

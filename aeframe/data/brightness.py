@@ -69,7 +69,7 @@ def convert_to_eight_bits(
     """
     if is_deep(image):
         return _scale(image, levels, encoding)
-    if image.mode in ("1", "P"):  # bits and palettes are colours, not values
+    if image.mode in ("1", "P"):  # bits and palettes are colors, not values
         return EightBitImage(_lay_over_white(image))
     if levels.eight != Levels().eight:
         image = _stretch(image, levels.eight)
@@ -90,12 +90,12 @@ def _stretch(image: Image.Image, given: Range) -> Image.Image:
     if image.mode not in ("L", "LA", "RGB", "RGBA"):
         image = image.convert("RGB")
     bands = image.split()
-    colours = bands[:-1] if image.mode in ("LA", "RGBA") else bands
-    values = [np.asarray(band) for band in colours]
+    colors = bands[:-1] if image.mode in ("LA", "RGBA") else bands
+    values = [np.asarray(band) for band in colors]
     _require_within((float(np.min(values)), float(np.max(values))), given)
     table = [round(min(max(_compute_share(v, given), 0.0), 1.0) * 255) for v in range(256)]
-    stretched = [band.point(table) for band in colours]
-    return Image.merge(image.mode, [*stretched, *bands[len(colours) :]])
+    stretched = [band.point(table) for band in colors]
+    return Image.merge(image.mode, [*stretched, *bands[len(colors) :]])
 
 
 def _scale(image: Image.Image, levels: Levels, encoding: str | None) -> EightBitImage:

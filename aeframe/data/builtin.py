@@ -32,7 +32,7 @@ class Builtin(Source):
 
 
 class Digits(Builtin):
-    """1,797 handwritten digits of 1 x 8 x 8 with 17 grey levels that ship with scikit-learn."""
+    """1,797 handwritten digits of 1 x 8 x 8 with 17 gray levels that ship with scikit-learn."""
 
     @classmethod
     def stored_in(cls, root: str) -> Self:

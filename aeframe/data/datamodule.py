@@ -89,7 +89,7 @@ class DataModule:
     def setup(self, support: tuple[float, float] = ANY) -> None:
         """Read, split and measure the data, once. Raises UserError with the file and what to do.
 
-        support: the range of normalised values that the model accepts.
+        support: the range of normalized values that the model accepts.
         """
         if self.splits:
             return
@@ -178,7 +178,7 @@ class DataModule:
         return splits if val else {"train": train, "test": test}
 
     def peek(self, split: str, n: int, normalization: Normalization | None = None) -> Tensor:
-        """Return n samples spread evenly over a split, normalised, [<= n, *shape].
+        """Return n samples spread evenly over a split, normalized, [<= n, *shape].
 
         The first samples of a source that is sorted by class would be of one class. normalization: of a
         model, which also sets device and precision.
@@ -189,7 +189,7 @@ class DataModule:
     def some(
         self, split: str, n: int, normalization: Normalization, most: int, rank: int, world: int
     ) -> Iterator[Tensor]:
-        """Iterate over one rank's share of n samples, spread evenly over a split, in normalised batches.
+        """Iterate over one rank's share of n samples, spread evenly over a split, in normalized batches.
 
         normalization: of a model. most: as in `loader`.
         """

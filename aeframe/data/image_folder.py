@@ -53,7 +53,7 @@ class Folder(Source):
     of floats or 32-bit integers have one common range: from 0, or their lowest value if it is below, to the
     highest value of all. max_megapixels: larger images are refused; None: 89.5.
     Images are rotated by their EXIF entry and laid over white if transparent. The first frame of an animation
-    and the first page of a TIFF are used. Colour profiles are ignored.
+    and the first page of a TIFF are used. Color profiles are ignored.
     """
 
     root: str | None = None

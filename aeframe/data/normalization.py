@@ -35,7 +35,7 @@ class Normalization(nn.Module):
         self.register_load_state_dict_post_hook(Normalization._note_shift)
 
     def forward(self, raw: Tensor) -> Tensor:
-        """Normalise stored values of any dtype, [B, *shape]."""
+        """Normalize stored values of any dtype, [B, *shape]."""
         x = raw.to(self.scale.dtype)
         if self.shifts:
             x = x - self.shift
@@ -46,7 +46,7 @@ class Normalization(nn.Module):
         self.shifts = self.shift.is_meta or bool(self.shift.any())  # meta: still unknown
 
     def inverse(self, x: Tensor) -> Tensor:
-        """Convert normalised values to the units of the stored ones."""
+        """Convert normalized values to the units of the stored ones."""
         return x * self.scale + self.shift
 
 
@@ -96,7 +96,7 @@ def widen_extent(extent: tuple[float, float], chunk: Tensor, raw: Raw) -> tuple[
 
 
 class Fitted(NamedTuple):
-    """A normalization, the range of the normalised training split, and that of all values.
+    """A normalization, the range of the normalized training split, and that of all values.
 
     seen: the range of stored values, if it is not known beforehand. reason: for the choice of `auto`.
     notes: on data that is likely to train badly.
@@ -115,7 +115,7 @@ class Fitted(NamedTuple):
 def fit(wanted: Choice, train: Samples, support: Range = ANY) -> Fitted:
     """Fit the normalization to a training split; `auto` is chosen by its columns.
 
-    support: the range of normalised values that the model accepts. If it is bounded, `unit` uses the range of
+    support: the range of normalized values that the model accepts. If it is bounded, `unit` uses the range of
     all values, also of held-out ones. Raises UserError for values that are not finite, and for constant data.
     """
     raw, extent = train.raw, (math.inf, -math.inf)
@@ -208,7 +208,7 @@ def _require_variation(low: float, high: float) -> None:
 
 
 def _require_reach(range_: Range, extent: Range, where: str) -> None:
-    """Raise UserError if normalised values would exceed float32."""
+    """Raise UserError if normalized values would exceed float32."""
     low, high = range_
     shares = ((end - low) / (high - low) for end in extent)
     if high - low > MOST or max(map(abs, shares)) > MOST:

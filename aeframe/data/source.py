@@ -21,7 +21,7 @@ Shape = tuple[int, ...]
 
 CHUNK = 2**20  # elements that are processed at once: 8 MiB in double precision
 RESIDENT = 2**26  # bytes of mapped data that are read before their pages are released
-NEIGHBOURS = 2**16  # bytes that the system maps around each page
+NEIGHBORS = 2**16  # bytes that the system maps around each page
 
 
 def choose_row_dtype(count: int) -> torch.dtype:
@@ -188,7 +188,7 @@ class Samples(Dataset[Batch]):
             remedy = "Start again. To update a file, replace it by a new one."
             raise TrainingError(str(Problem(self.raw.origin, what, remedy)))
         found = torch.empty((len(rows), *data.shape[1:]), dtype=data.dtype)
-        each = max(NEIGHBOURS, data[0].nbytes)
+        each = max(NEIGHBORS, data[0].nbytes)
         step = max(1, RESIDENT // each)
         for part, place in zip(rows.split(step), found.split(step), strict=True):
             self._resident += len(part) * each

@@ -17,8 +17,8 @@ from aeframe.data.spread import Kind
 class DataSpec:
     """Specification of the data, for the rest of the run.
 
-    shape: of one sample. low, high: the range of normalised values. samples: size of the training split.
-    extent: the range of all normalised values, if one scale applies to all. dtype: of stored values.
+    shape: of one sample. low, high: the range of normalized values. samples: size of the training split.
+    extent: the range of all normalized values, if one scale applies to all. dtype: of stored values.
     stored: their range, if known beforehand. classes: names of the labels. normalization: its kind, never
     `auto`. seen: the range of stored values in the training split. Older runs lack the last two.
     levels: the measured values of black and white in the image files.

@@ -46,7 +46,7 @@ class Corruption:
         self.rows = data.count_together(net.most_rows)
 
     def __call__(self, x: np.ndarray, batch: int) -> np.ndarray:
-        """Corrupt one batch of normalised samples, [B, *shape]."""
+        """Corrupt one batch of normalized samples, [B, *shape]."""
         device = self.net.normalization.scale.device
         noise = Noise(self.seed, "test", batch)
         corrupted, _, _ = self.net.corrupt(torch.from_numpy(x).to(device), noise)

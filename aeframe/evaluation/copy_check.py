@@ -90,7 +90,7 @@ class CopyCheck:
 
 @torch.no_grad()
 def check_copying(net: ConstrainedAutoencoder, x: Tensor, mean: Tensor) -> CopyCheck:
-    """Measure a network on x, [N, *shape] and normalised, and on noise made from it.
+    """Measure a network on x, [N, *shape] and normalized, and on noise made from it.
 
     mean: of the training data, [*shape].
     """

@@ -48,5 +48,5 @@ def list_metric_names(
     names += CORRUPTED if "corrupted input" in given else ()
     names += STOCHASTIC if "posterior" in given else ()
     names += model.term_names(options)
-    penalised = (name for name, part in constraints.items() if "penalty" in part.gives)
-    return [f"val/{name}" for name in (*names, *penalised)]
+    penalized = (name for name, part in constraints.items() if "penalty" in part.gives)
+    return [f"val/{name}" for name in (*names, *penalized)]

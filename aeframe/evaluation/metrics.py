@@ -22,7 +22,7 @@ class Metrics(nn.Module):
     """The metrics of one split, for the clean deterministic pass and for the pass as trained.
 
     peak: the width of the range of stored values, for PSNR, whose errors are in the same units. Names and
-    units: mse per pixel in normalised units; psnr (dB); explained_variance 1 - SSE/SST over the whole split;
+    units: mse per pixel in normalized units; psnr (dB); explained_variance 1 - SSE/SST over the whole split;
     l0 active units per sample; dormant their complement as a share; dead the share of units that no training
     sample of up to 10,000 activates; denoised_* from the corrupted input; gain_db the PSNR won over it; loss,
     its terms, kl and negative_elbo in nats per sample; active_units those whose posterior mean varies by more
@@ -137,7 +137,7 @@ class Metrics(nn.Module):
         return compute_peak_shares(net.normalization, self.peak, net.model.shape)
 
     def _compute_errors(self, error: SquaredError) -> tuple[Tensor, Tensor]:
-        """Return the mean squared error in normalised units, and the PSNR in dB."""
+        """Return the mean squared error in normalized units, and the PSNR in dB."""
         mean, weighted = error.compute()
         shares = self.shares
         return mean, -10 * torch.log10(weighted if shares.ndim else mean * shares)

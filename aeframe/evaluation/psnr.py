@@ -11,7 +11,7 @@ from aeframe.data import Normalization
 
 
 def compute_peak_shares(normalization: Normalization, peak: float, shape: Sequence[int]) -> Tensor:
-    """Return factors that turn a squared error in normalised units into a share of the squared peak,
+    """Return factors that turn a squared error in normalized units into a share of the squared peak,
     float64.
 
     peak: the width of the range of stored values. One factor, or one for each element of a sample [*shape],

@@ -100,7 +100,7 @@ class Output(NamedTuple):
 
     x: the clean target. corrupted: the encoder's input. mask: the corrupted elements (bool), or None.
     parameters: the decoder's output; mean: from them to the reconstruction. terms: the loss by name.
-    All images are [B, *shape] in normalised units.
+    All images are [B, *shape] in normalized units.
     """
 
     x: Tensor
@@ -137,7 +137,7 @@ class Setting(NamedTuple):
 
 class Autoencoder(Part, nn.Module):
     """The base of all variants: encode(x) -> Code, decode(code) -> the likelihood's parameters. x [B,
-    *shape] is in normalised units.
+    *shape] is in normalized units.
 
     latent_dim: the number of code units m. A variant is a subclass in aeframe/models/ and a file in
     conf/model/; its own options follow latent_dim, and their type hints are what they are checked by.
@@ -203,7 +203,7 @@ class Autoencoder(Part, nn.Module):
         self.train(training)
 
     def encode(self, x: Tensor, noise: Noise | None = None) -> Code:
-        """Return the code [B, m] of normalised x [B, *shape]. It is deterministic without `noise`; with it
+        """Return the code [B, m] of normalized x [B, *shape]. It is deterministic without `noise`; with it
         a stochastic model draws from the posterior.
         """
         return self.write_code(x)
@@ -225,7 +225,7 @@ class Autoencoder(Part, nn.Module):
         return self.decode(code.value) if code.kept is None else self.decoder(None, code.kept)
 
     def reconstruct(self, value: Tensor) -> Tensor:
-        """Return the mean images, [B, *shape] in normalised units, of code values [B, m]."""
+        """Return the mean images, [B, *shape] in normalized units, of code values [B, m]."""
         return self.likelihood.mean(self.decode(value))
 
     def sample(self, n: int, noise: Noise, device: torch.device | str = "cpu") -> Tensor:

@@ -26,7 +26,7 @@ LIMIT = 14.0  # of a log-variance; -14 is a deviation of 1e-3, the least that fl
 
 class Likelihood(Part, nn.Module, ABC):
     """The base of distributions p(x | parameters), independent over elements. Both are [B, *shape], x in
-    normalised units.
+    normalized units.
     """
 
     support: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
@@ -88,7 +88,7 @@ class Likelihood(Part, nn.Module, ABC):
 class Bernoulli(Likelihood):
     """Pixels in [0, 1] as probabilities; the decoder gives logits.
 
-    For grey pixels this is the cross-entropy that the literature calls the Bernoulli likelihood.
+    For gray pixels this is the cross-entropy that the literature calls the Bernoulli likelihood.
     """
 
     support = (0.0, 1.0)

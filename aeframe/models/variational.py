@@ -169,7 +169,7 @@ def repeat_rows(x: Tensor, k: int) -> Tensor:
 def log_weights(log_p: Tensor, z: Tensor, posterior: Posterior) -> Tensor:
     """Compute log p(x|z) + log p(z) - log q(z|x) from log_p [k, B] and samples z [k, B, m]; [k, B]."""
     mean, log_variance = posterior
-    # the two normalising constants, m/2 log 2 pi, cancel
+    # the two normalizing constants, m/2 log 2 pi, cancel
     log_prior = -0.5 * z.square().sum(2)
     log_q = -0.5 * ((z - mean).square() * torch.exp(-log_variance) + log_variance).sum(2)
     return log_p + log_prior - log_q

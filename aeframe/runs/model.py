@@ -33,7 +33,7 @@ class Model:
     """Trained autoencoder, loaded by `aeframe.load`.
 
     Samples x are as the training data was stored, [N, *shape]: images as bytes [N, C, H, W], also
-    [N, H, W] or [N, H, W, C], or vectors [N, D]; normalisation is included. Codes z are
+    [N, H, W] or [N, H, W, C], or vectors [N, D]; normalization is included. Codes z are
     [N, latent_dim]. Samples and codes can be an array, a tensor, a DataFrame, or a list of them
     (samples or batches). The result is an array, or for tensors a tensor on their device. An
     iterator over batches, such as a generator, gives an iterator over results, computed when they
@@ -69,7 +69,7 @@ class Model:
     def metrics(self) -> dict[str, float]:
         """Return the metrics of the test split, as in evaluation.json.
 
-        `mse` is per element in normalised units, `psnr` in dB, terms of the loss in nats. Empty for
+        `mse` is per element in normalized units, `psnr` in dB, terms of the loss in nats. Empty for
         a run that has not finished.
         """
         return dict(self.description.metrics)
@@ -134,7 +134,7 @@ class Model:
     @overload
     def score(self, x: ArrayLike) -> np.ndarray: ...
     def score(self, x: Any) -> Any:
-        """Return the reconstruction error of each sample, [N]: its mean square per normalised element.
+        """Return the reconstruction error of each sample, [N]: its mean square per normalized element.
 
         The mean over the test split is metrics["mse"].
         """
@@ -214,7 +214,7 @@ class Model:
         return made.numpy() if isinstance(x, np.ndarray) else made
 
     def _encode(self, x: Tensor) -> Tensor:
-        return self.net.encode(self._normalise(x)).value
+        return self.net.encode(self._normalize(x)).value
 
     def _decode(self, z: Tensor) -> Tensor:
         check_codes(z, "z")
@@ -222,13 +222,13 @@ class Model:
         return self._convert_to_stored(self.net.model.reconstruct(z))
 
     def _reconstruct(self, x: Tensor) -> Tensor:
-        return self._convert_to_stored(self.net.reconstruct(self._normalise(x)))
+        return self._convert_to_stored(self.net.reconstruct(self._normalize(x)))
 
     def _score(self, x: Tensor) -> Tensor:
-        target = self._normalise(x)
+        target = self._normalize(x)
         return (self.net.reconstruct(target) - target).square().flatten(1).mean(1)
 
-    def _normalise(self, x: Tensor) -> Tensor:
+    def _normalize(self, x: Tensor) -> Tensor:
         check_values(x, self.description.data, "x")
         return self.net.normalization(x.to(self.device))
 

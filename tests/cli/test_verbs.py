@@ -56,7 +56,7 @@ def made(compose: Callable[..., Any], tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """Twelve colour photographs of noise in two folders, in several formats."""
+    """Twelve color photographs of noise in two folders, in several formats."""
     generator = np.random.default_rng(0)
     for i in range(12):
         folder = tmp_path / "photos" / ("a" if i < 7 else "b")
@@ -180,12 +180,12 @@ def test_images_become_what_the_model_takes(verb: Verb, trained: Path, tmp_path:
 
 
 def test_images_that_are_made_others_are_counted(verb: Verb, trained: Path, tmp_path: Path) -> None:
-    """Only those: of another size, or in colour where the model knows gray."""
+    """Only those: of another size, or in color where the model knows gray."""
     gray = np.full((8, 8, 3), 90, np.uint8)
     for name, pixels in (
         ("gray", gray[..., 0]),
         ("gray_as_rgb", gray),
-        ("colour", gray * np.array([1, 2, 1], np.uint8)),
+        ("color", gray * np.array([1, 2, 1], np.uint8)),
         ("large", np.zeros((16, 9), np.uint8)),
     ):
         (tmp_path / "some").mkdir(exist_ok=True)

@@ -104,7 +104,7 @@ def test_a_comparison_says_how_many_images_pay_for_the_decoder() -> None:
     }
 
 
-def test_a_plot_shows_the_points_of_each_curve_in_its_colour() -> None:
+def test_a_plot_shows_the_points_of_each_curve_in_its_color() -> None:
     curves = [
         Curve(name, [Point(10 * k, 20), Point(40 * k, 22)]) for k, name in ((1, "a"), (2, "b"))
     ]

@@ -128,7 +128,7 @@ X = torch.randn(500, 6, generator=torch.Generator().manual_seed(3))
 
 
 @pytest.mark.parametrize("rate", [0.02, 0.1, 0.5])
-def test_threshold_gives_the_wanted_firing_rate_at_initialisation(rate: float) -> None:
+def test_threshold_gives_the_wanted_firing_rate_at_initialization(rate: float) -> None:
     part, autoencoder = Threshold(rate=rate), model()
     part.attach(autoencoder, data(X))
     active = part.constrain(autoencoder.encode(X), NOW).active.float().mean(0)
@@ -150,7 +150,7 @@ def test_threshold_wants_one_of_its_two_forms(options: dict[str, float]) -> None
 
 
 @pytest.mark.parametrize("rate", [0.02, 0.2])
-def test_sigmoid_has_the_wanted_mean_at_initialisation(rate: float) -> None:
+def test_sigmoid_has_the_wanted_mean_at_initialization(rate: float) -> None:
     part, autoencoder = Sigmoid(gain=6.0, rate=rate), model()
     part.attach(autoencoder, data(X))
     constrained = part.constrain(autoencoder.encode(X), NOW)

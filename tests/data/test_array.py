@@ -264,7 +264,7 @@ def test_a_file_is_mapped_and_never_written(tmp_path: Path) -> None:
     assert (tmp_path / "a.npy").read_bytes() == before
 
 
-def test_normalisations_are_those_of_the_training_split(tmp_path: Path) -> None:
+def test_normalizations_are_those_of_the_training_split(tmp_path: Path) -> None:
     values = np.random.default_rng(0).normal(5, 3, size=(200, 4)) * [1, 10, 0, 1e-3] + 1e4
     np.save(tmp_path / "a.npy", values)
     made = setup(tmp_path / "a.npy", normalization="standard")
@@ -291,9 +291,9 @@ def test_standard_of_images_is_per_channel(tmp_path: Path) -> None:
     kept = values[made.splits["train"].index.numpy()]
     assert made.normalization.shift.shape == (3, 1, 1)
     assert np.allclose(made.normalization.scale.numpy().ravel(), kept.std((0, 2, 3)), rtol=1e-5)
-    normalised = made.normalization(torch.tensor(kept))
-    assert made.spec.low <= normalised.min() + 1e-5
-    assert made.spec.high >= normalised.max() - 1e-5
+    normalized = made.normalization(torch.tensor(kept))
+    assert made.spec.low <= normalized.min() + 1e-5
+    assert made.spec.high >= normalized.max() - 1e-5
 
 
 def test_bytes_are_0_to_255_whatever_occurs(tmp_path: Path) -> None:

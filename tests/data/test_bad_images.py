@@ -51,9 +51,9 @@ def one_line(text: str) -> None:
     text.encode()
 
 
-def png(width: int, height: int, depth: int, colour: int, rows: bytes, *more: bytes) -> bytes:
+def png(width: int, height: int, depth: int, color: int, rows: bytes, *more: bytes) -> bytes:
     """A PNG file as no library would write it."""
-    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0)
     parts = (b"IHDR" + header, *more, b"IDAT" + zlib.compress(rows), b"IEND")
     chunks = (struct.pack(">I", len(p) - 4) + p + struct.pack(">I", zlib.crc32(p)) for p in parts)
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
@@ -71,7 +71,7 @@ SHOWN: dict[str, tuple[str, Callable[[Path], object], tuple[int, ...]]] = {
     "16 bits, few in use": ("a.png", lambda p: deep(4095).save(p), (16, 16, 16)),
     "16 bits of ppm": ("a.ppm", lambda p: p.write_bytes(b"P5 1 1 65535\n\x80\x80"), (128,) * 3),
     "10 bits of ppm": ("a.ppm", lambda p: p.write_bytes(b"P5 1 1 1023\n\x02\x02"), (128,) * 3),
-    "16 bits of colour": (
+    "16 bits of color": (
         "a.png",
         lambda p: p.write_bytes(png(1, 1, 16, 2, b"\0" + struct.pack(">3H", 51400, 7710, 10280))),
         RED,
@@ -83,8 +83,8 @@ SHOWN: dict[str, tuple[str, Callable[[Path], object], tuple[int, ...]]] = {
     ),
     "floats": ("a.tif", lambda p: deep(0, "<f4").point(lambda v: v + 0.5).save(p), (128,) * 3),
     "palette": ("a.png", lambda p: picture().quantize(4).save(p), RED),
-    "palette, one colour clear": ("a.gif", lambda p: picture("P", 0).save(p, transparency=0), (255,) * 3),
-    "one colour clear": ("a.png", lambda p: picture().save(p, transparency=RED), (255,) * 3),
+    "palette, one color clear": ("a.gif", lambda p: picture("P", 0).save(p, transparency=0), (255,) * 3),
+    "one color clear": ("a.png", lambda p: picture().save(p, transparency=RED), (255,) * 3),
     "half transparent": ("a.webp", lambda p: picture("RGBA", (0, 0, 0, 128)).save(p), (127,) * 3),
     "CMYK": ("a.jpg", lambda p: picture("CMYK", (0, 255, 255, 0)).save(p), (254, 0, 0)),
     "YCbCr": ("a.tif", lambda p: picture().convert("YCbCr").save(p), RED),
@@ -102,11 +102,11 @@ def moving() -> Image.Image:
 
 
 @pytest.mark.parametrize("case", SHOWN)
-def test_the_colour_that_is_seen(tmp_path: Path, case: str) -> None:
-    name, make, colour = SHOWN[case]
+def test_the_color_that_is_seen(tmp_path: Path, case: str) -> None:
+    name, make, color = SHOWN[case]
     make(tmp_path / name)
     seen = load(tmp_path).data[0].float().mean((1, 2))
-    assert torch.allclose(seen, torch.tensor(colour).float(), atol=3), seen
+    assert torch.allclose(seen, torch.tensor(color).float(), atol=3), seen
 
 
 @pytest.mark.parametrize("ending", ["jpg", "png", "webp", "tif"])

@@ -56,7 +56,7 @@ def test_common_formats(tmp_path: Path, ending: str) -> None:
         (image("I", 65535), (255, 255, 255)),
     ],
 )
-def test_every_mode_becomes_the_colour_that_is_seen(
+def test_every_mode_becomes_the_color_that_is_seen(
     tmp_path: Path, made: Image.Image, expected: tuple[int, ...] | None
 ) -> None:
     made.save(tmp_path / ("a.tif" if made.mode in ("CMYK", "I") else "a.png"))

@@ -90,7 +90,7 @@ def test_the_range_that_is_said_is_black_and_white(
     assert f"dataset.root: 1 unreadable image(s): {root}/1.{ending} {what}." in str(caught.value)
 
 
-def test_colours_and_what_is_clear_are_brought_to_the_range(tmp_path: Path) -> None:
+def test_colors_and_what_is_clear_are_brought_to_the_range(tmp_path: Path) -> None:
     tmp_path.joinpath("a").mkdir()
     Image.new("RGBA", (8, 8), (1, 0, 1, 255)).save(tmp_path / "a" / "0.png")
     Image.new("RGBA", (8, 8), (1, 0, 1, 0)).save(tmp_path / "a" / "1.png")

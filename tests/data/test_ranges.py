@@ -59,7 +59,7 @@ def test_other_data_is_not_remarked_upon(tmp_path: Path, x: np.ndarray) -> None:
     assert not module(tmp_path, x).notes
 
 
-def test_twelve_bits_of_sixteen_are_normalised_by_their_range(tmp_path: Path) -> None:
+def test_twelve_bits_of_sixteen_are_normalized_by_their_range(tmp_path: Path) -> None:
     values = np.random.default_rng(0).integers(0, 4096, (40, 5)).astype(np.uint16)
     made = module(tmp_path, values, [0, 4095])
     x = made.normalization(torch.from_numpy(values.astype(np.int32)))

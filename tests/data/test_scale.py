@@ -67,7 +67,7 @@ def scaled(rng: np.random.Generator, column: int, factor: float, offset: float =
 
 
 def pixels(rng: np.random.Generator) -> np.ndarray:
-    """Grey levels as floats, of which those at the border are nearly always 0."""
+    """Gray levels as floats, of which those at the border are nearly always 0."""
     x = rng.integers(0, 17, (500, 64)).astype(np.float32)
     x[:, :16] *= rng.random((500, 16)) < 0.004
     return x

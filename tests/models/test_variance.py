@@ -169,10 +169,10 @@ def test_by_default_no_unit_of_a_gaussian_model_collapses(compose: Compose, tmp_
 def test_after_a_few_steps_the_bound_is_that_of_the_errors_best_variance(
     compose: Compose, tmp_path: Path
 ) -> None:
-    """Images of one colour each, with some noise: 192 numbers, whose error falls fast."""
+    """Images of one color each, with some noise: 192 numbers, whose error falls fast."""
     generator = np.random.default_rng(0)
-    colours = generator.normal(size=(600, 3, 1, 1)) + 0.1 * generator.normal(size=(600, 3, 8, 8))
-    np.save(tmp_path / "x.npy", (40 * colours + 128).clip(0, 255).astype(np.uint8))
+    colors = generator.normal(size=(600, 3, 1, 1)) + 0.1 * generator.normal(size=(600, 3, 8, 8))
+    np.save(tmp_path / "x.npy", (40 * colors + 128).clip(0, 255).astype(np.uint8))
     built = build(
         compose(
             *(*OPTIMAL, "dataset=array", f"dataset.path={tmp_path / 'x.npy'}", "optimizer.lr=5e-3"),

@@ -129,7 +129,7 @@ def outcome(source: Source) -> str:
             for part in filter(None, (raw, raw.test)):
                 check_samples(part.data, part.labels, source)
             if isinstance(source, Array):
-                check_normalised(source)
+                check_normalized(source)
         except UserError as error:
             check_message(error)
             return "refused"
@@ -162,7 +162,7 @@ def check_samples(data: torch.Tensor, labels: torch.Tensor | None, source: Sourc
     data.double().sum()  # every byte of it can be read
 
 
-def check_normalised(source: Source) -> None:
+def check_normalized(source: Source) -> None:
     """Numbers may be of any size, and what a network gets of them is finite."""
     for kind in ("unit", "standard"):
         made = DataModule(source=source, seed=0, normalization=kind)  # type: ignore[arg-type]

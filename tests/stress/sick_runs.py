@@ -77,7 +77,7 @@ SICK = {
     ),
     "logits beyond all bounds": Sick(
         (
-            *("dataset=array", "dataset.path={folder}/grey.npy", "network=linear"),
+            *("dataset=array", "dataset.path={folder}/gray.npy", "network=linear"),
             *("likelihood=bernoulli", "model.latent_dim=4", "optimizer.lr=3"),
         ),
         "saturated_output",
@@ -98,7 +98,7 @@ SICK = {
     ),
     "a disk that takes 5 ms for a batch (it is made to sleep)": Sick(
         (
-            *("dataset=array", "dataset.path={folder}/grey.npy", "network.widths=[]"),
+            *("dataset=array", "dataset.path={folder}/gray.npy", "network.widths=[]"),
             *("model.latent_dim=4", "dataset.in_memory=false", "dataset.num_workers=0"),
             *("dataset.batch_size=32", "trainer.max_epochs=4"),
         ),
@@ -123,7 +123,7 @@ def files(folder: Path) -> None:
     """Write the data that they are trained on."""
     generator = np.random.default_rng(0)
     np.save(folder / "noise.npy", generator.random((160, 32)).astype(np.float32))
-    np.save(folder / "grey.npy", generator.random((600, 16)).astype(np.float32))
+    np.save(folder / "gray.npy", generator.random((600, 16)).astype(np.float32))
 
 
 def slow_disk() -> None:

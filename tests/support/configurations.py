@@ -174,7 +174,7 @@ def make_data(folder: Path) -> None:
 
 
 def _save_image(file: Path, size: int, rng: np.random.Generator) -> None:
-    """Write smooth waves of random direction with a little noise, in colour."""
+    """Write smooth waves of random direction with a little noise, in color."""
     y, x = np.mgrid[:size, :size] / size
     waves = [np.sin(2 * np.pi * (a * x + b * y + c)) for a, b, c in rng.uniform(0, 2, (3, 3))]
     pixels = 127 + 100 * np.stack(waves, axis=-1) + rng.normal(0, 5, (size, size, 3))

@@ -65,7 +65,7 @@ def open_images(
 
 @dataclass(frozen=True)
 class RecordingReader(ImageReader):
-    """An image reader that records in `changed` the images that lose their size or their colours.
+    """An image reader that records in `changed` the images that lose their size or their colors.
 
     limit: the largest number of megapixels of an image; None: the default.
     """
@@ -75,7 +75,7 @@ class RecordingReader(ImageReader):
 
     def convert(self, image: Image.Image, file: Path) -> np.ndarray:
         pixels = super().convert(image, file)
-        if pixels.shape[:0:-1] != image.size or (self.color == "gray" and _is_coloured(image)):
+        if pixels.shape[:0:-1] != image.size or (self.color == "gray" and _is_colored(image)):
             self.changed.add(file)
         return pixels
 
@@ -86,7 +86,7 @@ class RecordingReader(ImageReader):
         return ", ".join([*size, *(["gray"] if self.color == "gray" else [])])
 
 
-def _is_coloured(image: Image.Image) -> bool:
+def _is_colored(image: Image.Image) -> bool:
     pixels = np.asarray(image)
     return pixels.ndim == 3 and bool((pixels != pixels[..., :1]).any())
 

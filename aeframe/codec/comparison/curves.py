@@ -100,7 +100,7 @@ def encode_image(pixels: Images, kind: str, options: dict[str, Any]) -> tuple[in
 def make_flat_tables() -> list[dict[str, Any]]:
     """Make options for JPEG that quantize all frequencies equally, which is best for squared error.
 
-    The standard tables favour visible frequencies, and have a lower PSNR at the same bytes.
+    The standard tables favor visible frequencies, and have a lower PSNR at the same bytes.
     """
     steps = (6, 9, 13, 18, 25, 35, 50, 70, 90, 110, 140, 180, 220)
     return [{"qtables": [[step] * 64] * 2} for step in steps]

@@ -14,7 +14,7 @@ ENOUGH = 10  # epochs after which results are judged, however few steps they hav
 SPREADS = "spreads"
 """Name of the finding that explains other findings on learning."""
 PLAIN = ("val/mse", "val/psnr", "val/explained_variance", "val/denoised_mse", "val/denoised_psnr")
-"""Metrics of a run that minimises the squared error alone, as PCA does."""
+"""Metrics of a run that minimizes the squared error alone, as PCA does."""
 
 
 def find_in_card(

@@ -65,7 +65,7 @@ def _measure_share(values: Tensor, ends: tuple[float, float]) -> Tensor:
 
 
 class SaturatedOutput(Rule):
-    """Rule on a reconstruction that is black and white where the data is grey."""
+    """Rule on a reconstruction that is black and white where the data is gray."""
 
     name = "saturated_output"
     patience = 2
