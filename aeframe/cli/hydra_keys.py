@@ -105,7 +105,7 @@ def check_sweep(hydra: Any, words: Sequence[str]) -> None:
 
 
 def is_new_folder(text: Any) -> bool:
-    """Check for an unresolved folder that `run_folder` makes when it is resolved, and nothing else.
+    """Check whether a folder is left to the resolver `run_folder`, which makes a new one.
 
     Quotes could hide the end of the braces, and a path behind it could lead out of the folder.
     """

@@ -138,7 +138,7 @@ class Jobs:
         return float("nan")
 
     def _record_failure(self, text: str, folder: Path, *, is_sweep: bool) -> None:
-        """Write failed.txt. Of a single run with a mistake, delete what it has left behind instead."""
+        """Write failed.txt, or delete what a single run with a mistake has left behind."""
         from aeframe.cli.sweep import FAILED
         from aeframe.core.errors import MachineError
         from aeframe.core.process import is_first_process
@@ -204,7 +204,7 @@ def _restore_choices(saved: Any, node: Any, words: Sequence[str]) -> Any:
 
 
 def _write_configuration(cfg: Any, folder: Path) -> None:
-    """Write into .hydra/ what Hydra writes of a job."""
+    """Write the configuration into .hydra/, as Hydra does for a job."""
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import OmegaConf
 

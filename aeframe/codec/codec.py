@@ -41,11 +41,11 @@ class Codec:
         return len(self.model.net.model.code_shape) > 1
 
     def encode(self, x: Samples) -> Codes:
-        """Encode samples [N, *shape] to rounded codes in units of the step: int32 [N, m]."""
+        """Encode samples [N, *shape] to codes [N, m], int32: multiples of the step."""
         return round_codes(self.model, x, self.step)
 
     def decode(self, codes: Codes) -> Samples:
-        """Decode such codes to samples [N, *shape], with the units and the type of the training data."""
+        """Decode codes [N, m] to samples [N, *shape], in units and type of the training data."""
         return restore_samples(self.model, codes, self.step)
 
     def compute_psnr(self, x: Samples, back: Samples) -> Decibels:
@@ -54,7 +54,7 @@ class Codec:
 
 
 def compute_identity(model: str, step: float, tables: Tables) -> bytes:
-    """Compute the identity of a codec (see Codec). model: the identity of the model."""
+    """Compute the identity of a codec. model: the identity of its model."""
     digest = hashlib.sha256(f"{model} {step!r}".encode())
     for table in (tables.low, tables.units, tables.clusters):
         digest.update(f"{table.shape}".encode())
@@ -63,7 +63,7 @@ def compute_identity(model: str, step: float, tables: Tables) -> bytes:
 
 
 def count_tables(model: Model) -> int:
-    """Count the tables for a code; a map needs one for each channel."""
+    """Count the tables of frequencies: one for each unit, or for each channel of a map."""
     return model.net.model.code_shape[0]
 
 
@@ -85,7 +85,7 @@ def compute_errors(model: Model, x: Samples, back: Samples) -> NDArray[np.float6
 
 
 def measure_range(model: Model) -> NDArray[np.float32]:
-    """Measure the width of the range of stored values: 255 for bytes; one for each feature if they differ."""
+    """Measure the width of the range of stored values: one number, or one for each feature."""
     data, scale = model.description.data, model.net.normalization.scale
     of_all = data.stored or (data.seen if scale.ndim != 1 else None)
     if of_all is not None:

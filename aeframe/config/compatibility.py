@@ -52,7 +52,7 @@ class Choices:
 
     @cached_property
     def given(self) -> dict[Word, list[str]]:
-        """Map each word that is given to the constraints that give it; none for those of other parts."""
+        """Map each given word to the constraints that give it: to none if another part does."""
         others = set(self.model.gives)
         # an unknown likelihood is not judged
         others |= {"linear mean"} if self.likelihood is None else self.likelihood.gives
@@ -83,7 +83,7 @@ class Choices:
         return not (words.isdisjoint(clash.words) or self.given.keys().isdisjoint(clash.others))
 
     def find_clashes(self, clash: Clash, name: str, words: Set[Word]) -> Iterator[Problem]:
-        """Yield the message for each part that the named one, with these words, clashes with."""
+        """Yield a problem for each part that clashes with the named one, which has these words."""
         if not self.are_clashing(clash, words):
             return
         word = next(word for word in clash.others if word in self.given)
@@ -91,7 +91,7 @@ class Choices:
             yield self.build_problem(clash.where, clash.what, clash.remedy, name, words, giver)
 
     def find_lacks(self, lack: Lack, name: str, words: Set[Word]) -> Iterator[Problem]:
-        """Yield the message if no part gives what the named one needs."""
+        """Yield a problem if no part gives what the named one needs."""
         if lack.word in words and lack.word not in self.given:
             yield self.build_problem("{written}", lack.what, lack.remedy, name, words)
 

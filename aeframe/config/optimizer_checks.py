@@ -68,7 +68,7 @@ def _count_between_validations(
 def _find_plateau_problems(
     scheduler: Mapping[str, Any], trainer: Mapping[str, Any]
 ) -> Iterator[Problem]:
-    """Find why ReduceLROnPlateau would read a metric that no validation has just measured."""
+    """Find intervals at which ReduceLROnPlateau would read an outdated metric."""
     every, frequency = _count_between_validations(scheduler, trainer), scheduler.get("frequency")
     if every is None:
         what = "ReduceLROnPlateau needs a validation, but none follows a fixed number of steps"

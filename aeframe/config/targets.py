@@ -23,7 +23,7 @@ REMOVED = ("cuda_graph",)
 
 
 def use_present_names(node: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a saved configuration with the names that classes and keys have now."""
+    """Rename classes and drop keys of earlier versions in a saved configuration."""
     saved, trainer = _rename_likelihood(node, MOVED), node.get("trainer")
     if isinstance(trainer, dict):
         saved["trainer"] = {key: value for key, value in trainer.items() if key not in REMOVED}
@@ -31,7 +31,7 @@ def use_present_names(node: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def use_former_names(node: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a configuration with the first names of its classes, on which a model's identity depends."""
+    """Rename classes to their first names, on which the identity of a model depends."""
     return _rename_likelihood(node, FORMER)
 
 
@@ -49,7 +49,7 @@ def _rename(target: str, modules: Mapping[str, str]) -> str:
 
 
 def resolve(target: str) -> Any:
-    """Return the class of this dotted name. Raises ValueError for names outside the known libraries.
+    """Import the class of this dotted name. Raises ValueError for names outside the known libraries.
 
     A configuration may come with a stranger's checkpoint, and to import a module is to run it.
     """

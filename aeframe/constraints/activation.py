@@ -100,9 +100,9 @@ class Threshold(_Homeostatic):
 class Sigmoid(_Homeostatic):
     """A steep logistic unit 1 / (1 + exp(-gain * (z - theta))) that rests near 0 and saturates at 1.
 
-    rate: the mean of each unit over the data, from which its centre theta is set at initialization. A unit is
-    never 0: it counts as dormant where it is not above this.
-    adapt: how fast the centre then follows the unit's activity.
+    rate: the mean of each unit over the data, from which its center theta is set at initialization. A unit
+    is never 0: it counts as dormant unless it exceeds this rate.
+    adapt: how fast theta then follows the unit's activity.
     """
 
     gives = frozenset({"units in (0, 1)"})
@@ -117,7 +117,7 @@ class Sigmoid(_Homeostatic):
     def find_thresholds(self, pre: Tensor) -> Tensor:
         reach = abs(math.log(1 / self.mean - 1)) / self.gain
         low, high = pre.amin(0) - reach, pre.amax(0) + reach
-        for _ in range(40):  # bisection: the mean falls as the centre rises
+        for _ in range(40):  # bisection: the mean falls as the center rises
             middle = (low + high) / 2
             above = (self.gain * (pre - middle)).sigmoid().mean(0) > self.mean
             low, high = torch.where(above, middle, low), torch.where(above, high, middle)

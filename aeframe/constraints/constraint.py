@@ -78,7 +78,7 @@ class Step(NamedTuple):
     clock: Clock
     noise: Noise
     restart: Callable[[Tensor, Tensor], None]
-    """Tells all constraints which units are re-initialized, and which live (bool)."""
+    """Function to call with the re-initialized units and the live units, bool [m] each."""
 
 
 class Constraint(Part, nn.Module):

@@ -52,7 +52,7 @@ class _Choosing(Constraint):
 
 
 class Masking(_Choosing):
-    """Sets a share of the elements to 0.
+    """Corruption that sets a share of the elements to 0.
 
     exact: the same number in every sample, as in Vincent et al. 2010; else each by its own coin.
     """
@@ -81,7 +81,7 @@ class Masking(_Choosing):
 
 
 class SaltAndPepper(_Choosing):
-    """Sets a share of the elements to the lowest or the highest value of the data, by a fair coin."""
+    """Corruption that sets a share of the elements to the lowest or the highest value, by a fair coin."""
 
     def __init__(
         self,
@@ -107,7 +107,7 @@ class SaltAndPepper(_Choosing):
 
 
 class GaussianNoise(Constraint):
-    """Adds N(0, sigma^2) to x, in normalized units, without clipping."""
+    """Corruption that adds N(0, sigma^2) to x, in normalized units, without clipping."""
 
     def __init__(self, *, sigma: Annotated[Scheduled, AtLeast(0), AtMost(1e9)]) -> None:
         super().__init__()

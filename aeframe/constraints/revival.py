@@ -90,7 +90,7 @@ class AuxK(_Revival):
 
 
 class Resampling(_Revival):
-    """Re-initializes dead units every `every` epochs (after Bricken et al. 2023), at most one for every
+    """Re-initialization of dead units every `every` epochs (after Bricken et al. 2023), at most one for every
     fourth sample of a batch: more at once would undo what has been learned.
 
     With one linear layer each way they point at the errors of the batch's worst reconstructions, else in

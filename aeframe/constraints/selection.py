@@ -25,7 +25,7 @@ class _Selection(Constraint):
 
 
 class TopK(_Selection):
-    """Keeps only the k largest units of each sample (Makhzani & Frey 2013, arXiv:1312.5663).
+    """Selection of the k largest units of each sample (Makhzani & Frey 2013, arXiv:1312.5663).
 
     Largest by signed value. Exactly k are kept, ties broken by position; of a rectified code fewer may
     be above zero.
@@ -109,8 +109,8 @@ class _Calibrated(_Selection):
 
 
 class BatchTopK(_Calibrated):
-    """Keeps the k * B largest units of a batch of B samples, so that a sample may have more or fewer than
-    k (Bussmann et al. 2024, arXiv:2412.06410).
+    """Selection of the k * B largest units of a batch of B samples. A sample may have more or fewer than k
+    (Bussmann et al. 2024, arXiv:2412.06410).
 
     Under several ranks the batch is the global one. Outside training a unit stays from a threshold on:
     the running mean of the smallest value that training kept.
@@ -146,7 +146,7 @@ class BatchTopK(_Calibrated):
 
 
 class WinnerTakeAll(_Calibrated):
-    """Keeps each unit only for the share `rate` of the batch with its largest activations: lifetime
+    """Selection that keeps each unit for the share `rate` of the batch that activates it most: lifetime
     sparsity (Makhzani & Frey 2015, arXiv:1409.2752). It leaves no unit dead.
 
     Under several ranks the batch is the global one. inference: outside training, `threshold` keeps a

@@ -20,7 +20,7 @@ class _GlobalBatch:
 
 
 def begin_batch(rows: int) -> None:
-    """Set the size of the global batch, of which rank r has the rows r, r + world, ...
+    """Set the size of the global batch. Rank r has its rows r, r + world, ...
 
     A rank without a row is given the first row. That row gets weight 0 here.
     """

@@ -30,7 +30,7 @@ class Clock(NamedTuple):
 
 @dataclass(frozen=True)
 class Schedule:
-    """A value as a function of progress in [0, 1]; 1 is reached after `length` epochs or steps."""
+    """Value as a function `shape` of progress, which grows from 0 to 1 within `length` epochs or steps."""
 
     shape: Callable[[float], float]
     length: float = 0.0
@@ -45,7 +45,7 @@ class Schedule:
         return self.shape(progress % 1.0 if self.repeats else min(progress, 1.0))
 
     def has_ended(self, clock: Clock) -> bool:
-        """Check whether the final value is reached; of a cyclic schedule, its full value."""
+        """Check whether the final value is reached. A cyclic schedule has ended at its full value."""
         return self(clock) == self.shape(1.0)
 
 

@@ -31,11 +31,11 @@ class Levels(NamedTuple):
 
     @classmethod
     def choose(cls, given: Range | None) -> Levels:
-        """Return the levels of dataset.range for all files, or without it the defaults of each type."""
+        """Choose the levels: dataset.range for all files, or the default of each type."""
         return cls() if given is None else cls(given, given, given)
 
     def get_range(self, image: Image.Image, encoding: str | None) -> Range:
-        """Return the levels of one image. encoding: format of its file."""
+        """Return black and white of one image. encoding: format of its file."""
         if not is_deep(image):
             return self.eight
         if not needs_measure(image, encoding):

@@ -44,10 +44,10 @@ class Decoded(NamedTuple):
 
 
 class CachedImages:
-    """The decoded images of one folder, uint8 of `shape`, in one file.
+    """Decoded images of one folder, uint8 of `shape`, in one file of the cache.
 
-    folder: of the cache. key: identifies the file in it. content: one line with everything that the pixels
-    depend on. shape: [N, ...], of the images of all N files. complete: whether no image may be missing.
+    folder: the cache. key: names the file. content: one line with everything that the pixels
+    depend on. shape: [N, ...], for N image files. complete: whether every image must be there.
     The file contains `content`, the measured values, the pixels, `kept` and a checksum. If any of them does
     not match, the images are decoded again.
     """

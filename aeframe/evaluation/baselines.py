@@ -39,7 +39,7 @@ class Baseline:
 
 
 class Corruption:
-    """Corrupts the test samples like the network's own test: with the same noise in the same batches."""
+    """Corruption of the test samples as in the network's test: the same noise in the same batches."""
 
     def __init__(self, net: ConstrainedAutoencoder, data: DataModule) -> None:
         self.net, self.seed = net, data.seed

@@ -47,7 +47,7 @@ class Card:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Measures a network on the test split.
+    """Evaluation of a network on the test split.
 
     images: samples for the copy check and the likelihood. importance_samples: for each of them, in the
     variational model's log-likelihood.

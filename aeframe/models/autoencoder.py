@@ -229,13 +229,14 @@ class Autoencoder(Part, nn.Module):
         return self.likelihood.mean(self.decode(value))
 
     def sample(self, n: int, noise: Noise, device: torch.device | str = "cpu") -> Tensor:
-        """Draw n codes from the prior and return their mean images, [n, *shape]. Only of variants that give a
-        "prior".
+        """Draw n codes from the prior and return their mean images, [n, *shape].
+
+        Needs a variant that gives a "prior".
         """
         raise NotImplementedError
 
     def log_likelihood(self, x: Tensor, k: int, noise: Noise) -> Tensor:
-        """Estimate log p(x) with k samples of the code, nats, [B]. Only of variants that give a "prior"."""
+        """Estimate log p(x) with k samples of the code, nats, [B]. Needs a variant with a "prior"."""
         raise NotImplementedError
 
     def terms(

@@ -47,7 +47,7 @@ class Saved:
     stamp: Stamp | None
 
     def is_done(self, node: Mapping[str, Any]) -> bool:
-        """Check whether the configuration asks for no more training."""
+        """Check whether this configuration needs no further training."""
         trainer, before = as_mapping(node.get("trainer")), as_mapping(self.node.get("trainer"))
         limits: dict[str, int | None] = {"max_time": None}
         # the cause that ended it early would end it again; for max_time see check_time
@@ -62,7 +62,7 @@ class Saved:
 
     @property
     def ended_early(self) -> bool:
-        """Check whether the run ended before its limits."""
+        """Check whether training ended before max_epochs and max_steps."""
         trainer = as_mapping(self.node.get("trainer"))
         epochs, steps = trainer.get("max_epochs"), trainer.get("max_steps")
         return _is_more(epochs, self.epoch + 1) and _is_more(steps, self.steps)

@@ -62,7 +62,7 @@ class Description:
     identity: str = ""
 
     def add_identity(self, weights: Mapping[str, Tensor]) -> Description:
-        """Return a copy with the identity of these weights."""
+        """Return a copy with `identity`, a digest of these weights and of all that gives them meaning."""
         config = use_former_names(self.config)
         function = {key: config.get(key) for key in MADE}
         written = as_mapping(self.config.get("dataset")).get("normalization")

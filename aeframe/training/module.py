@@ -34,7 +34,7 @@ MakeScheduler = Callable[[Optimizer], Any]
 
 
 class AutoencoderModule(pl.LightningModule):
-    """Trains a constrained autoencoder; knows no variant and no constraint.
+    """LightningModule of a constrained autoencoder. It knows no variant and no constraint.
 
     seed: all randomness is a function of the seed, the epoch, the batch and the rank. guard: checks the
     losses. log_every_n_steps: from one step that is written to the next. scheduler_options: Lightning's

@@ -86,7 +86,7 @@ def add_source(parser: argparse.ArgumentParser) -> None:
 
 
 def add_max_megapixels(parser: argparse.ArgumentParser) -> None:
-    """Add the option for the largest image; the key of a dataset has the same name."""
+    """Add the option for the largest image. A dataset has a key of the same name."""
     parser.add_argument(
         "--max-megapixels",
         type=float,
@@ -96,7 +96,7 @@ def add_max_megapixels(parser: argparse.ArgumentParser) -> None:
 
 
 def add_on_bad_sample(parser: argparse.ArgumentParser) -> None:
-    """Add the option for undecodable images; the key of a dataset has the same name."""
+    """Add the option for undecodable images. A dataset has a key of the same name."""
     parser.add_argument(
         "--on-bad-sample",
         choices=["error", "skip"],

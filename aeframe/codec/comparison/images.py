@@ -24,9 +24,9 @@ FINENESS = 0.5  # dB from one row of the table to the next
 
 @dataclass(frozen=True)
 class Measured:
-    """Results of one codec on the images.
+    """Results of one codec on a set of images.
 
-    gap: bytes above the estimate, as a share. decoder: bytes of the files for decoding.
+    gap: share by which the bytes exceed the estimate. decoder: bytes of the files for decoding.
     stranger: the PSNR of images unlike the training data, by their kind.
     """
 
@@ -93,18 +93,18 @@ class Comparison:
 
     @property
     def ours(self) -> Curve:
-        """The curve of the codecs."""
+        """Rate-distortion curve of the codecs of these runs."""
         return Curve(OURS, [run.point for run in self.runs])
 
     @property
     def levels(self) -> list[float]:
-        """The PSNR of each row of the table."""
+        """PSNR of each row of the table."""
         found = sorted(run.point.psnr for run in self.runs)
         first, last = np.ceil(found[0] / FINENESS), np.floor(found[-1] / FINENESS)
         return [float(i * FINENESS) for i in np.arange(first, last + 1)] or found
 
     def list_rows(self) -> list[dict[str, float | None]]:
-        """Return the rate at each level of PSNR, by the name of the curve."""
+        """List the rows of the table: a PSNR, and the rate of each curve at it."""
         curves = [self.ours, *self.others]
         return [
             {"psnr": level, **{c.name: c.interpolate_rate(level) for c in curves}}

@@ -26,7 +26,7 @@ PER_LANE = 4096  # symbols for each lane, so that the 4 bytes of its state do no
 
 
 class Spans(NamedTuple):
-    """The intervals of symbols in 0..TOTAL, [n] each."""
+    """Intervals of n symbols within 0..TOTAL: widths and starts, [n] each."""
 
     frequency: Integers
     start: Integers
@@ -51,7 +51,7 @@ class Alphabets:
 
 
 def choose_lanes(symbols: int, per_lane: int = PER_LANE) -> int:
-    """Choose the number of lanes for so many symbols. It is part of the format."""
+    """Choose the number of lanes for `symbols` symbols. It is part of the format."""
     return min(max(symbols // per_lane, 1), MOST_LANES)
 
 
@@ -110,7 +110,7 @@ class Decoder:
         return symbols
 
     def read_rest(self) -> bytes:
-        """Return the bytes after the last symbol, once all are read. Raises DamagedError for a wrong end."""
+        """Return the bytes that follow the symbols, after all were read. Raises DamagedError."""
         if (self.state != LOWEST).any():
             raise DamagedError("has a wrong final state")
         return self.stream[4 * len(self.state) + 2 * self.position :]
