@@ -61,20 +61,20 @@ def _cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
 
 @pytest.fixture(autouse=True)
 def _power(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test takes the power away, so that no file of theirs has to reach the disk."""
+    """Tests do not cut the power, so that no file of theirs has to reach the disk."""
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _made_once() -> Iterator[None]:
-    """No test looks anew for what another has found."""
+    """Tests share results that do not change."""
     with made_once():
         yield
 
 
 @pytest.fixture(autouse=True)
 def _sigint() -> Iterator[None]:
-    """As in a terminal: what starts in the background may ignore it, and Lightning takes handlers away."""
+    """SIGINT works as in a terminal: background jobs may ignore it, and Lightning takes handlers away."""
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, handler)

@@ -133,7 +133,7 @@ def test_the_folder_of_the_run_stays_where_it_is_wanted(
         linear(max_epochs=1, folder=tmp_path / "exported").fit(x)
 
 
-def test_what_it_shows_has_no_commands_and_no_verdict_of_one_row(
+def test_its_output_has_no_commands_and_no_verdict_of_one_row(
     x: np.ndarray, capsys: pytest.CaptureFixture[str]
 ) -> None:
     linear(max_epochs=10, verbose=True).fit(x)  # enough for the doctor to compare it with PCA

@@ -72,7 +72,7 @@ def test_the_workflow_runs_on_each_python_that_is_allowed() -> None:
      estimators.AutoencoderTransformer, Autoencoder, Constraint, DataModule, Likelihood, Network],
     ids=lambda part: part.__name__,
 )  # fmt: skip
-def test_what_is_public_is_explained(part: Any) -> None:
+def test_public_names_are_explained(part: Any) -> None:
     assert inspect.getdoc(part)
     for name, value in vars(part).items() if inspect.isclass(part) else ():
         own = callable(value) or isinstance(value, property | classmethod)
@@ -80,7 +80,7 @@ def test_what_is_public_is_explained(part: Any) -> None:
             assert inspect.getdoc(getattr(part, name)), f"{part.__name__}.{name}"
 
 
-def test_what_is_loaded_says_shapes_and_errors() -> None:
+def test_docstrings_of_loaded_objects_say_shapes_and_errors() -> None:
     for part, words in (
         (aeframe.load, ("model.shape", "latent_dim", "UserError", "batch_size", "device")),
         (aeframe.Model, ("[N, *shape]", "[N, latent_dim]", "UserError")),

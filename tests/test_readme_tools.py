@@ -54,7 +54,7 @@ def test_every_command_is_run_by_a_test() -> None:
 
 
 @pytest.mark.parametrize("words", of("pip"), ids=shlex.join)
-def test_what_is_installed_has_such_extras(words: Words) -> None:
+def test_the_package_has_the_extras_that_are_installed(words: Words) -> None:
     assert words[3] == "install"
     assert words[4:-1] in ((), ("-e",))
     found = re.fullmatch(r"\.(?:\[(.+)\])?", words[-1])

@@ -27,7 +27,7 @@ class Arm(Protocol):
 
     @property
     def name(self) -> str:
-        """As the table shows it."""
+        """Return the name that the table shows."""
 
     def missing(self) -> str | None:
         """Return the reason why it cannot run here, or None."""
@@ -36,7 +36,7 @@ class Arm(Protocol):
         """Run once. seed: of the repeat; both arms of a pair get the same."""
 
     def close(self) -> None:
-        """Nothing more is run."""
+        """End the process of the arm."""
 
 
 class Alone:
@@ -64,7 +64,7 @@ class Alone:
 
 
 def _hold(arm: Arm) -> None:
-    """In the arm's process: keep it, and with it the data that it has read."""
+    """Keep the arm in its process, and with it the data that it has read."""
     global _held
     _held = arm
 

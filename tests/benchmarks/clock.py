@@ -13,7 +13,7 @@ import pytorch_lightning as pl
 
 
 class Clock(pl.Callback):
-    """From the first on_train_start to the last on_train_end.
+    """Clock from the first on_train_start to the last on_train_end.
 
     Placed before and behind all other callbacks, so that their work at either end counts. It has no
     hook for batches, which would cost time itself.

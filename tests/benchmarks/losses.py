@@ -16,7 +16,7 @@ UNKNOWN = 0.25
 
 
 def tolerance(errors: Sequence[Sequence[float]]) -> float:
-    """By how much the means of two arms may differ, as a share of them.
+    """Return the share by which the means of two arms may differ.
 
     errors: of each arm over its seeds, equally many. With the pooled relative standard deviation s of one
     run, the difference of two means over n seeds scatters by s * sqrt(2 / n); four times that is beyond

@@ -72,7 +72,7 @@ class MLP:
     latent: int
 
     def build(self) -> Autoencoder:
-        """With torch's default initial weights."""
+        """Build the network with torch's default initial weights."""
         sizes = (PIXELS, *self.widths, self.latent)
         return Autoencoder((PIXELS,), _layers(sizes), _layers(sizes[::-1]))
 
@@ -91,7 +91,7 @@ class Conv:
     latent: int
 
     def build(self) -> Autoencoder:
-        """With torch's default initial weights."""
+        """Build the network with torch's default initial weights."""
         sides = [IMAGE[1]]
         for _ in self.widths:
             sides.append((sides[-1] + 1) // 2)
@@ -125,7 +125,7 @@ class TopK:
     k: int
 
     def build(self) -> Autoencoder:
-        """With aeframe's initial weights."""
+        """Build the network with aeframe's initial weights."""
         return SparseAutoencoder(self.latent, self.k)
 
     @property

@@ -83,7 +83,7 @@ def rows(space: Workspace, quick: bool) -> list[Row]:
 
 
 def _apart(row: Row) -> Row:
-    """With each arm in a process of its own."""
+    """Run each arm in its own process."""
     reference = None if row.reference is None else _alone(row.reference)
     return replace(row, reference=reference, contender=_alone(row.contender))
 
@@ -93,7 +93,7 @@ def _alone(arm: Arm) -> Arm:
 
 
 def _shortened(work: Work) -> Work:
-    """At batch 128 long enough for one point of each scalar."""
+    """Shorten training, but at batch 128 leave one point of each scalar."""
     return Work(work.network, work.batch, limit=20 if work.batch == 128 else 4, val=600)
 
 
@@ -110,7 +110,7 @@ def _fastest(work: Work, space: Workspace) -> Row:
 
 
 def _fastest_precision(network: str) -> str:
-    """With which aeframe is fastest on this processor, and still trains to the same error.
+    """Find the precision that is fastest on this processor and trains to the same error.
 
     With AMX little beats float32 on the small network: a step of the bare loop takes 1.83 ms, with products
     rounded (medium) 1.77, in bfloat16 2.06, compiled 2.2. Without it, on a processor with avx512_bf16, 2.24

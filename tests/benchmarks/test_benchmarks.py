@@ -36,7 +36,7 @@ IMAGES = 50
 
 @pytest.fixture
 def space(tmp_path: Path) -> Workspace:
-    """With a few random images in place of MNIST."""
+    """Make a workspace with a few random images in place of MNIST."""
     made = Workspace(tmp_path / "absent", tmp_path)
     images = torch.from_numpy(_images()).flatten(1)
     made.digits = Digits(images, images[:20], images, scaled(images).mean(0))
@@ -208,7 +208,7 @@ def test_an_arm_that_raises_fails_its_row() -> None:
     assert "ZeroDivisionError" in result.faults[0]
 
 
-def test_what_is_not_installed_is_skipped_with_its_reason() -> None:
+def test_rows_that_are_not_installed_are_skipped_with_their_reason() -> None:
     row = _row(Reading(10.0), Reading(20.0), [])
     row.reference.why = "x is not installed"  # type: ignore[union-attr]
     result = measure(row, repeats=1, warm_up=False)

@@ -19,7 +19,7 @@ Command = Callable[..., tuple[int, str, str]]
 
 
 def test_hydra_is_as_it_was_when_a_command_has_ended(aeframe: Command) -> None:
-    """For a program that uses Hydra itself as well."""
+    """A program may use Hydra itself as well."""
     before = GlobalHydra.instance()
     assert aeframe(*TINY, "model=denoising", "hydra.run.dir=run")[0] == 0
     assert GlobalHydra.instance() is before
@@ -35,7 +35,7 @@ def test_every_composition_is_checked_meanwhile() -> None:
             assert compose("config", ["model=sparse", "seed=3"]).seed == 3
 
 
-def test_what_it_is_checked_with_is_what_it_trains_with(
+def test_the_checked_configuration_is_the_one_that_trains(
     aeframe: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The files of a run in .hydra/ are the same without it."""

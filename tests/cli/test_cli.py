@@ -469,7 +469,7 @@ def test_a_nan_after_the_last_step_of_an_epoch_is_told_like_any_other(aeframe: C
 @pytest.mark.parametrize(
     ("at_most", "reached", "epochs"), [("1.0", True, 1), ("1e-9", False, 3)], ids=["yes", "no"]
 )
-def test_whether_the_wanted_level_was_reached_is_said(
+def test_the_report_says_if_the_wanted_level_was_reached(
     aeframe: Command, tmp_path: Path, at_most: str, reached: bool, epochs: int
 ) -> None:
     until = ("until.metric=val/mse", f"until.at_most={at_most}")
@@ -561,9 +561,7 @@ def test_a_folder_that_holds_a_run_is_left_as_it_is(
 
 @pytest.mark.parametrize("resume", ["null", "auto"])
 @pytest.mark.parametrize("name", ["model.safetensors", "evaluation.json", "diverged.json"])
-def test_what_a_run_would_overwrite_is_left_as_it_is(
-    aeframe: Command, tmp_path: Path, name: str, resume: str
-) -> None:
+def test_a_run_overwrites_nothing(aeframe: Command, tmp_path: Path, name: str, resume: str) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / name).write_text("exported")
     status, out, err = aeframe(*TINY, "hydra.run.dir=mine", f"resume={resume}")
@@ -696,7 +694,7 @@ def test_a_run_that_is_terminated_is_no_success(server: Server, tmp_path: Path) 
         (["dataset.batch_size=1436", "network.norm=batch"], "the last batch has 1 of "),
     ],
 )
-def test_what_shows_only_beside_the_data_is_one_line_too(
+def test_mistakes_that_only_the_data_shows_are_one_line_too(
     aeframe: Callable[..., Any], tmp_path: Path, words: list[str], message: str
 ) -> None:
     status, _, err = aeframe(*words)

@@ -137,7 +137,7 @@ def refuse(node: dict[str, Any], words: Sequence[str] = ()) -> str:
     return str(refused.value)
 
 
-def test_what_hydra_and_aeframe_bring_is_known(own: dict[str, Any]) -> None:
+def test_all_keys_of_hydra_and_aeframe_are_known(own: dict[str, Any]) -> None:
     check_hydra(own, [])
     check_sweep(own, [])
     assert own["sweep"]["subdir"] == OWN_JOB
@@ -212,9 +212,7 @@ def test_a_jobs_folder_lies_in_the_sweeps(own: dict[str, Any], folder: str) -> N
         ),
     ],
 )
-def test_what_is_typed_is_the_users(
-    own: dict[str, Any], word: str, launcher: dict[str, Any]
-) -> None:
+def test_typed_keys_are_the_users(own: dict[str, Any], word: str, launcher: dict[str, Any]) -> None:
     node = {**own, "launcher": merged(SUBMITITS, launcher)}
     check_hydra({**node, "overrides": {"hydra": [word]}}, [word])
     more = merged(node, {"launcher": {"additional_parameters": {"wrap": "touch owned"}}})

@@ -107,7 +107,7 @@ def test_an_option_alone_is_all_that_differs(group: str) -> None:
           "network.widths=[400]", "model.latent_dim=20"]),
     ],
 )  # fmt: skip
-def test_what_differs_from_the_defaults_is_what_one_would_type(
+def test_differences_from_the_defaults_are_words_to_type(
     compose: Compose, words: list[str], told: list[str] | None
 ) -> None:
     node = plain(compose(*parse(words).overrides))
@@ -117,12 +117,12 @@ def test_what_differs_from_the_defaults_is_what_one_would_type(
     assert again | {"resume": node["resume"]} == node
 
 
-def test_what_a_resumed_run_may_not_write_is_no_difference(compose: Compose) -> None:
+def test_keys_that_a_resumed_run_may_not_write_are_no_difference(compose: Compose) -> None:
     words = ["dataset=image_folder", "dataset.root=photos", "dataset.on_bad_sample=skip"]
     assert find_differences(remove_side_effects(plain(compose(*parse(words).overrides)))) == words
 
 
-def test_what_to_type_next_leaves_out_what_the_run_did(compose: Compose) -> None:
+def test_next_commands_leave_out_the_runs_own_words(compose: Compose) -> None:
     words = ["dataset=image_folder", "dataset.root=my photos", "dataset.on_bad_sample=skip"]
     result = {"steps": 1, "epochs": 1, "ended_by": []}
     found = list_next_commands(
@@ -221,7 +221,7 @@ def test_a_completion_of_nothing_is_a_mistake(aeframe: Command) -> None:
     )
 
 
-def test_what_the_commands_help_promises_of_training_is_so(
+def test_the_help_of_train_keeps_its_promises(
     aeframe: Command, verb: Command, compose: Callable[..., Any]
 ) -> None:
     promised = verb("--help")[1]

@@ -231,7 +231,7 @@ def test_the_job_that_is_put_back_is_this_one(
     assert last["global_step"] == 3
 
 
-def test_what_slurm_answers_is_told(
+def test_answers_of_slurm_are_reported(
     aeframe: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, scontrol: Callable[..., Path]
 ) -> None:
     scontrol(1)

@@ -86,7 +86,7 @@ def imported(folder: Path, code: str, *argv: str, **environment: str) -> tuple[i
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_what_hydra_answers_imports_nothing_heavy(
+def test_answers_of_hydra_import_nothing_heavy(
     tmp_path: Path, argv: list[str], status: int
 ) -> None:
     completed = {"COMP_LINE": "train.py model=s", "COMP_POINT": "16"}
@@ -101,7 +101,7 @@ def test_what_hydra_answers_imports_nothing_heavy(
     [(["--help"], 0), (["--complete", "train.py dataset=mnist data", "27"], 0), (["--halp"], 2)],
     ids=["help", "completion", "an unknown flag"],
 )
-def test_what_is_answered_at_once_imports_not_even_hydra(
+def test_immediate_answers_do_not_even_import_hydra(
     tmp_path: Path, argv: list[str], status: int
 ) -> None:
     ended, modules = imported(tmp_path, COMMAND, *argv)
@@ -121,7 +121,7 @@ MISTAKES = [
 
 
 def test_a_mistake_is_told_with_no_more_than_torch(tmp_path: Path) -> None:
-    """Of all of them in one process: what one of them imported, it would have at the end."""
+    """All of them run in one process: what one of them imported, it would have at the end."""
     status, modules = imported(tmp_path, EACH_COMMAND, *(" ".join(words) for words in MISTAKES))
     assert status == 2 * len(MISTAKES)
     assert "torch" in modules

@@ -241,7 +241,7 @@ def test_no_link_in_a_sweeps_folder_is_followed(
     before = contents(tmp_path)
     status, out, err = aeframe(*SWEEP, f"resume={resume}")
     assert (status, out) == (2, "")
-    assert f"{name}: is a link, and a " in err
+    assert f"{name}: is a link, but a " in err
     assert len(err.splitlines()) == 1
     assert contents(tmp_path) == before
 

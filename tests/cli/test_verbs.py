@@ -180,7 +180,7 @@ def test_images_become_what_the_model_takes(verb: Verb, trained: Path, tmp_path:
 
 
 def test_images_that_are_made_others_are_counted(verb: Verb, trained: Path, tmp_path: Path) -> None:
-    """Only those: of another size, or in color where the model knows gray."""
+    """Images of another size, or in color for a gray model, are counted."""
     gray = np.full((8, 8, 3), 90, np.uint8)
     for name, pixels in (
         ("gray", gray[..., 0]),
@@ -385,7 +385,7 @@ def test_an_evaluation_draws_the_noise_that_training_drew(
     assert json.loads(out)["metrics"] == pytest.approx(card["metrics"], rel=1e-5)
 
 
-def test_what_json_has_no_word_for_is_null(
+def test_numbers_that_json_lacks_are_null(
     verb: Verb, made: Callable[..., Path], vectors: Path, tmp_path: Path
 ) -> None:
     run = made("dataset=array", f"dataset.path={vectors}", "model.latent_dim=3")
@@ -540,14 +540,14 @@ MISTAKES = [
     ("encode RUN digits --out x.txt", "--out x.txt: must end in .npy, .npz, .csv or .parquet"),
     ("encode RUN digits --out no/x.npy", "--out no/x.npy: the folder no does not exist. Create it first."),
     ("encode RUN digits --out there.npy", "--out there.npy: exists already. Use --force"),
-    ("encode RUN digits --out full", "--out full: ends in none"),
+    ("encode RUN digits --out full", "--out full: must end in .npy, .npz"),
     ("sample RUN --out s.jpg", "--out s.jpg: must end in .png, .npy or .npz, or be a folder"),
     ("decode RUN codes.npy --out d.csv", "--out d.csv: must end in .npy or .npz, or be a folder"),
     ("encode nowhere digits --out x.npy", "nowhere: no such file or folder"),
     ("encode RUN nowhere.png --out x.npy", "nowhere.png: no such file or folder"),
     ("encode RUN bad.npy --out x.npy", "bad.npy: cannot be read"),
     ("encode RUN wide.npy --out x.npy", "wide.npy: has shape [3, 1, 9, 9], but this model takes [N,"),
-    ("encode RUN floats.npy --out x.npy", "floats.npy: holds float64, but this model takes uint8"),
+    ("encode RUN floats.npy --out x.npy", "floats.npy: must be whole numbers (uint8), but holds "),
     ("encode RUN two.npz --out x.npy", "two.npz: holds 2 arrays: a, b. Write --key NAME"),
     ("encode RUN two.npz --key c --out x.npy", "--key c: is not among the arrays of two.npz"),
     ("encode RUN there.npy full/a.png --out x.npy", "there.npy: is an array among images"),
@@ -618,7 +618,7 @@ def test_a_mistake_is_one_line_and_leaves_all_as_it_was(
         ("export copy/model.safetensors --out copy", "copy/model.safetensors"),
     ],
 )
-def test_what_is_read_is_not_overwritten(
+def test_inputs_are_not_overwritten(
     verb: Verb, trained: Path, tmp_path: Path, words: str, read: str
 ) -> None:
     for name in ("x.npy", "y.npy"):
@@ -692,7 +692,7 @@ def test_the_file_and_the_row_of_a_sample_that_cannot_be_are_named(
     assert f"bad.npy: {what}. Remove such samples, or replace the values." in err
 
 
-def test_what_is_there_stays_until_the_new_is_whole(
+def test_old_results_stay_until_new_ones_are_complete(
     verb: Verb, trained: Path, tmp_path: Path
 ) -> None:
     data = DIGITS.copy()

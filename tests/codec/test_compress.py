@@ -61,7 +61,7 @@ def test_a_run_with_a_rate_leaves_its_tables(made: Codec) -> None:
     assert 0 < made.likeness.limit < 20
 
 
-def test_what_comes_back_is_what_was_compared(made: Codec, tmp_path: Path) -> None:
+def test_decoded_samples_are_those_that_were_compared(made: Codec, tmp_path: Path) -> None:
     stream = BytesIO()
     found = compress(Packer(made), [DIGITS[:900], DIGITS[900:]], stream)
     (tmp_path / "x.aez").write_bytes(stream.getvalue())
@@ -448,7 +448,7 @@ def test_unlike_data_leaves_no_file(run: Path, verb: Verb, tmp_path: Path) -> No
     assert [f.name for f in tmp_path.iterdir()] == ["noise.npy"]
 
 
-def test_what_is_unlike_has_to_be_a_number(run: Path, verb: Verb, tmp_path: Path) -> None:
+def test_the_limit_of_likeness_has_to_be_a_number(run: Path, verb: Verb, tmp_path: Path) -> None:
     np.save(tmp_path / "digits.npy", DIGITS[:9])
     for value in ("nan", "inf"):
         words = ("compress", str(run), "digits.npy", "-o", "x.aez", "--min-psnr", value)

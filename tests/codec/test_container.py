@@ -64,7 +64,7 @@ def sealed(*parts: bytes) -> bytes:
 @pytest.mark.parametrize(
     "header", [HEADER, Header(b"i" * 32, "float32", (5,)), Header(b"j" * 32, "int16", (3, 2, 9))]
 )
-def test_what_is_written_is_read(tmp_path: Path, header: Header) -> None:
+def test_written_sections_are_read(tmp_path: Path, header: Header) -> None:
     written(tmp_path / "x.aez", header)
     assert Reader(tmp_path / "x.aez").header == header
     assert read(tmp_path / "x.aez") == list(SECTIONS)

@@ -68,7 +68,7 @@ def test_the_chance_of_one_and_of_all_is_known_in_closed_form() -> None:
     )  # all but two
 
 
-def test_what_held_out_samples_were_like() -> None:
+def test_likeness_holds_statistics_of_held_out_samples() -> None:
     psnr, bits = np.arange(20.0, 70.0), np.arange(50.0) ** 2
     found = measure_likeness(psnr, bits)
     assert found == Likeness(17.0, 1.5 * 49**2 + 32, 20.0, 49.0**2, rank=1, held_out=50)

@@ -34,7 +34,7 @@ def tables() -> Tables:
 
 @settings(max_examples=30)
 @given(st.data())
-def test_what_was_coded_is_decoded(data: st.DataObject) -> None:
+def test_coded_symbols_are_decoded(data: st.DataObject) -> None:
     symbols = data.draw(st.integers(1, 40))
     shares = np.array(data.draw(st.lists(st.floats(0, 1), min_size=symbols, max_size=symbols)))
     rows = to_frequencies(

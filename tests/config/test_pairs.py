@@ -140,7 +140,7 @@ def test_every_constraint_in_other_precisions(
         ),
     ],
 )
-def test_what_is_legal_but_works_badly_is_noted(
+def test_legal_choices_that_work_badly_are_noted(
     compose: Compose, overrides: list[str], note: str
 ) -> None:
     (found,) = build(compose(*overrides)).notes

@@ -26,7 +26,7 @@ def test_a_class_is_found_under_both_names(target: str) -> None:
 
 
 @pytest.mark.parametrize("odd", [{}, {"likelihood": None}, {"likelihood": {"_target_": ["x"]}}])
-def test_what_names_no_class_stays(odd: dict[str, object]) -> None:
+def test_nodes_without_a_class_stay(odd: dict[str, object]) -> None:
     assert use_present_names(odd) == use_former_names(odd) == odd
 
 

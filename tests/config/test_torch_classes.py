@@ -42,7 +42,7 @@ REFUSED = {"Muon": "Muon only supports 2D", "SparseAdam": "does not support dens
 
 @pytest.mark.parametrize("network", NETWORKS)
 def test_every_optimizer_trains_or_is_refused(compose: Compose, network: str) -> None:
-    """Also in its fused form."""
+    """The fused form counts as well."""
     chosen = NETWORKS[network]
     plain = build(compose(*chosen))
     flat = build(compose(*chosen, "optimizer={_target_: torch.optim.LBFGS, lr: 0.1}"))
@@ -137,7 +137,7 @@ def test_chained_schedulers_multiply() -> None:
         ),
         (
             sequence(LINEAR, f"{{_target_: {LR}ReduceLROnPlateau}}"),
-            "scheduler.schedulers.1: ReduceLROnPlateau waits for a metric",
+            "scheduler.schedulers.1: ReduceLROnPlateau needs a metric",
         ),
         (
             sequence(LINEAR, f"{{_target_: {LR}OneCycleLR, max_lr: 1.0, total_steps: 9}}"),

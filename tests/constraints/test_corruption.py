@@ -147,7 +147,7 @@ def test_an_emphasis_of_nothing_is_refused() -> None:
 
 
 def test_two_full_emphases_count_what_either_corrupted() -> None:
-    """And not only what both did."""
+    """Elements that only one corrupted count as well."""
     parts: dict[str, Constraint] = {
         name: cls(fraction=0.25, emphasis_corrupted=1.0, emphasis_rest=0.0)
         for name, cls in (("masking", Masking), ("salt_and_pepper", SaltAndPepper))

@@ -72,7 +72,7 @@ def test_the_unit_of_a_relative_weight() -> None:
     assert counted.weight_at(NOW) == pytest.approx(4 * 0.5 * nats, rel=1e-5)
 
 
-def test_what_the_mean_leaves_of_probabilities() -> None:
+def test_the_mean_leaves_a_part_of_probabilities_unexplained() -> None:
     x = torch.tensor([[0.0], [1.0], [1.0], [1.0]])  # the mean takes log 4 or log 4/3
     nats, _ = Bernoulli().left_by_mean(x)
     assert nats.item() == pytest.approx(math.log(4 / 3), abs=0.01)

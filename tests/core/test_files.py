@@ -12,7 +12,7 @@ from aeframe.core.files import write_atomically
 
 
 @pytest.mark.parametrize("can_sync_folders", [True, False])
-def test_what_a_file_holds_is_on_the_disk_before_its_name(
+def test_contents_are_on_the_disk_before_the_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, can_sync_folders: bool
 ) -> None:
     target, partial = tmp_path / "file", tmp_path / ".partial"

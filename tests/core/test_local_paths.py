@@ -144,7 +144,7 @@ def test_other_names_are_told_with_the_word_to_type(aeframe: Command, name: str)
 
 
 @pytest.mark.parametrize("word", ["constraint=[topk,masking]", "network.widths=[8, 4]", "seed='1'"])
-def test_what_hydra_reads_stays_as_it_is(word: str) -> None:
+def test_values_that_hydra_reads_stay_as_they_are(word: str) -> None:
     assert parse([word]).overrides[0].lstrip("+") == word
 
 

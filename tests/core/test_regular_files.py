@@ -57,7 +57,7 @@ def test_a_link_to_a_file_is_one_and_no_text_is_read_without_end(tmp_path: Path)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_lies_beside_a_run_is_looked_at_first(finished: Path, kind: str) -> None:
+def test_files_beside_a_run_are_checked_first(finished: Path, kind: str) -> None:
     for name in (".hydra/hydra.yaml", "diverged.json", "evaluation.json"):
         put(finished / name, kind)
     assert find_start_folder(finished) is None

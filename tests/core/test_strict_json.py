@@ -27,7 +27,7 @@ def strictly(text: str) -> Any:
     return json.loads(text, parse_constant=refuse)
 
 
-def test_what_is_no_finite_number_is_null() -> None:
+def test_numbers_that_are_not_finite_are_null() -> None:
     given = {"a": [1.5, math.inf, {"b": math.nan}], "c": (-math.inf, "x"), "d": None, "e": True}
     found = {"a": [1.5, None, {"b": None}], "c": [None, "x"], "d": None, "e": True}
     assert strictly(format_json(given)) == found
@@ -35,7 +35,7 @@ def test_what_is_no_finite_number_is_null() -> None:
 
 
 @pytest.mark.parametrize("given", [None, math.inf, -math.inf, math.nan])
-def test_what_was_null_or_infinite_is_no_number_and_a_dash(given: float | None) -> None:
+def test_null_and_infinity_are_no_number_and_a_dash(given: float | None) -> None:
     assert parse_number(given) is None
     assert format_cell(given, ".4g") == "-"
     assert (parse_number(2), format_cell(1.23456, ".3g")) == (2.0, "1.23")

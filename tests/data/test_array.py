@@ -199,7 +199,7 @@ def test_numbers_come_in_their_order(
     assert (raw.mapping is not None) == stays
 
 
-def test_what_is_copied_to_memory_leaves_the_test_split_in_its_file(tmp_path: Path) -> None:
+def test_a_copy_to_memory_leaves_the_test_split_in_its_file(tmp_path: Path) -> None:
     values = np.random.default_rng(0).normal(size=(5000, 512))  # more than two chunks
     np.save(tmp_path / "a.npy", values)
     np.save(tmp_path / "b.npy", values[:300] + 1)

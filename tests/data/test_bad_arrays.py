@@ -200,7 +200,7 @@ def gz_bomb_behind(folder: Path) -> Source:
 
 
 def mat_bomb(folder: Path) -> Source:
-    """Its images are more than the memory holds, by its header."""
+    """Write a file whose header claims more images than the memory holds."""
     content = kinds()["mat"].content
     end = 136 + int.from_bytes(content[132:136], "little")
     n = 5000
@@ -235,7 +235,7 @@ def label_bomb(folder: Path) -> Source:
 @pytest.mark.parametrize(
     "bomb", [npz_bomb, gz_bomb, gz_bomb_behind, mat_bomb, header_bomb, label_bomb]
 )
-def test_what_unpacks_to_more_than_memory_holds_is_refused(
+def test_files_that_unpack_to_more_than_memory_holds_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bomb: Callable[[Path], Source]
 ) -> None:
     monkeypatch.setattr("aeframe.data.memory_map._measure_free_memory", lambda: 10 * 2**20)

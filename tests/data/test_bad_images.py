@@ -45,7 +45,7 @@ def refusal(root: Path, **options: object) -> str:
 
 
 def one_line(text: str) -> None:
-    """And nothing in it that a terminal obeys, or cannot show."""
+    """The line holds nothing that a terminal obeys or cannot show."""
     assert len(text.splitlines()) == 1, text
     assert "\x1b" not in text
     text.encode()

@@ -80,7 +80,7 @@ def test_skip_leaves_them_out_and_says_so(
         assert capfd.readouterr().err == NOTE.format(2, photos, "class0/1.png, class1/7.png") + "\n"
 
 
-def test_what_was_left_out_is_kept_too(photos: Path, decoded: list[str]) -> None:
+def test_the_cache_keeps_skipped_files_too(photos: Path, decoded: list[str]) -> None:
     first = skipping(photos)
     assert len(decoded) == 8
     again = skipping(photos)
@@ -153,7 +153,7 @@ def test_with_nothing_left_it_is_an_error(photos: Path, kept_in: str | None) -> 
     assert not list(cache.find_user_cache().glob("*.images"))
 
 
-def test_of_the_test_folder_too(
+def test_bad_samples_of_the_test_folder_too(
     photos: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(photos, tmp_path / "held")

@@ -256,7 +256,7 @@ def test_unreadable_images_leave_nothing(photos: Path) -> None:
     assert [file.suffix for file in cache.find_user_cache().iterdir()] == [".lock"]
 
 
-def test_what_an_interrupted_run_left_is_written_over(photos: Path, decoded: list[Path]) -> None:
+def test_files_of_an_interrupted_run_are_overwritten(photos: Path, decoded: list[Path]) -> None:
     first = source(photos).load().data.clone()
     (entry,) = entries()
     entry.rename(entry.with_suffix(".partial"))

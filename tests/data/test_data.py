@@ -137,7 +137,7 @@ def test_a_damaged_file_is_named(tmp_path: Path, harm: Callable[[Path], None]) -
 
 
 @pytest.mark.parametrize("cls", [MNIST, CIFAR10, SVHN])
-def test_what_is_not_there_is_one_line_that_names_the_root(tmp_path: Path, cls: type) -> None:
+def test_a_missing_data_set_is_one_line_that_names_the_root(tmp_path: Path, cls: type) -> None:
     with pytest.raises(UserError) as caught:
         cls(root=str(tmp_path), download=False).load()
     line = str(caught.value)
@@ -168,7 +168,7 @@ def test_problems_that_show_without_reading(tmp_path: Path) -> None:
     assert "is a file" in str(MNIST(root=str(tmp_path / "file")).problems()[0])
 
 
-def test_what_looks_at_some_samples_looks_at_them_evenly(tmp_path: Path) -> None:
+def test_some_samples_are_spread_evenly(tmp_path: Path) -> None:
     """Data that is sorted by class would else set thresholds and centres by its first class."""
     np.save(tmp_path / "sorted.npy", np.repeat(np.arange(1000.0)[:, None], 3, axis=1))
     made = module(Array(path=str(tmp_path / "sorted.npy")), normalization="none")

@@ -165,7 +165,7 @@ def test_loading_takes_no_more_than_the_data(
 
 
 @pytest.mark.parametrize("make", [idx_plain, npy, npy_fortran])
-def test_what_can_be_mapped_is_not_read_by_loading(
+def test_mapped_data_is_not_read_by_loading(
     tmp_path: Path, measured: Measure, make: Callable[[Path], Source]
 ) -> None:
     assert measured(load, make(tmp_path)).peak < SLACK

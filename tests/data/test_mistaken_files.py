@@ -109,7 +109,7 @@ def test_a_mistaken_word_is_one_line(
         ("hydra/launcher=submitit_slurm", "slurm"),
     ],
 )
-def test_what_an_extra_brings_is_said(
+def test_the_extra_that_brings_a_plugin_is_named(
     aeframe: Command, tmp_path: Path, word: str, extra: str
 ) -> None:
     kind, _, name = word.removeprefix("hydra/").partition("=")

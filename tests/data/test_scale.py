@@ -1,4 +1,4 @@
-"""From stored values to the network's units and back."""
+"""Normalization: from stored values to the network's units and back."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def ordinary(rng: np.random.Generator, n: int = 3000) -> np.ndarray:
 
 
 def massive(rng: np.random.Generator, size: float = 300) -> np.ndarray:
-    """As activations of language models: one row in 126 with two large values."""
+    """Rows like activations of language models: one row in 126 with two large values."""
     x = ordinary(rng)
     x[::126, 3], x[::126, 20] = size, -size / 2
     return x
@@ -185,9 +185,7 @@ def test_data_inside_of_the_support_is_taken_with_every_seed(
         assert data.spec.normalization == ("unit" if normalization == "auto" else normalization)
 
 
-def test_what_is_to_be_written_instead_is_taken(
-    compose: Callable[..., Any], tmp_path: Path
-) -> None:
+def test_suggested_overrides_are_accepted(compose: Callable[..., Any], tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(99, 5)))
     words = (*VARIATIONAL, f"dataset.path={tmp_path}/x.npy", "likelihood=bernoulli")
     for kind in ("rms", "standard"):
@@ -293,9 +291,7 @@ def test_pictures_have_the_brightness_of_the_stored_values(
 
 @pytest.mark.parametrize("dtype", [torch.int64, torch.uint16, torch.float32, torch.float64])
 @pytest.mark.parametrize("known", [True, False])
-def test_what_is_given_back_is_held_in_the_range_of_the_data(
-    dtype: torch.dtype, known: bool
-) -> None:
+def test_results_are_clipped_to_the_range_of_the_data(dtype: torch.dtype, known: bool) -> None:
     range_ = {"stored" if known else "seen": (0.0, 255.0)}
     data = DataSpec((1,), 0, 1, 9, (0, 1), dtype, **range_)  # type: ignore[arg-type]
     found = convert_to_stored(torch.tensor([-85.3, 12.6, 340.0]), data)
@@ -341,7 +337,7 @@ def made_train_row(folder: Path, shape: tuple[int, ...]) -> int:
 # ------------------------------------------------------------------------------------- saved and loaded
 
 
-def test_what_was_chosen_is_kept(
+def test_the_chosen_normalization_is_kept(
     verb: Callable[..., tuple[int, str, str]], tmp_path: Path, vectors: Path
 ) -> None:
     words = ("dataset=array", f"dataset.path={vectors}", "model.latent_dim=3", "network.widths=[]")
@@ -368,7 +364,7 @@ def test_what_was_chosen_is_kept(
 
 
 def test_models_of_older_versions_are_the_same(compose: Callable[..., Any], tmp_path: Path) -> None:
-    """They know neither the kind that was chosen nor the range that was seen."""
+    """Older models lack the chosen kind and the seen range."""
     node = to_plain(
         compose("dataset.normalization=unit", "network.widths=[]", "model.latent_dim=3")
     )
@@ -391,7 +387,7 @@ def test_the_range_of_older_runs_is_that_of_their_normalization() -> None:
 
 
 def test_runs_of_older_versions_go_on(aeframe: Callable[..., Any], begun: Path) -> None:
-    """Their checkpoints lack what is known of the data today, and knew another extent."""
+    """Older checkpoints lack facts about the data, and have another extent."""
     for file in (begun / "checkpoints").glob("*.ckpt"):
         state = torch.load(file, weights_only=True)
         del state["data"]["normalization"], state["data"]["seen"]

@@ -31,7 +31,7 @@ def short(text: bytes) -> bytes:
 
 
 def python_2_pickle(pixels: np.ndarray, labels: list[int]) -> bytes:
-    """As the published files are, operation by operation."""
+    """Write a pickle like the published files, operation by operation."""
     n = len(pixels)
     array = (
         b"cnumpy.core.multiarray\n_reconstruct\nq\x07cnumpy\nndarray\nq\x08K\x00\x85q\tU\x01b\x87Rq\n"

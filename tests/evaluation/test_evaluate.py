@@ -73,7 +73,7 @@ def test_a_network_that_reconstructs_nothing_is_not_said_to_have_learned() -> No
     assert not found.sentence.startswith("The network learned this data")
 
 
-def test_what_is_worse_than_a_constant_still_copies_no_less_than_nothing() -> None:
+def test_a_network_worse_than_a_constant_copies_at_least_nothing() -> None:
     assert checked(lambda x: 2 * MEAN - x).copied == 0.0
 
 
@@ -181,7 +181,7 @@ def test_a_column_that_varies_far_more_does_not_hide_the_others() -> None:
 
 
 def test_columns_of_like_spreads_are_averaged_as_they_are() -> None:
-    """Also of images with dark borders, whose pixels vary differently and whose channels do not."""
+    """Images with dark borders are averaged too: their pixels vary differently and whose channels do not."""
     net: Any = Stub(lambda x: 0.5 * x)
     image = torch.rand(100, 3, 4, 4) * torch.tensor([1.0, 0.01, 0.0, 0.0])
     for x in (table() / table().std(0), image):
@@ -265,7 +265,7 @@ def near_a_plane(n: int, offset: float = 0.0, seed: int = 0) -> np.ndarray:
 def test_the_mean_and_pca_are_those_of_a_direct_decomposition(
     tmp_path: Path, normalization: str, offset: float
 ) -> None:
-    """Also where the values are large next to how much they vary, as in spectra and temperatures."""
+    """The result is exact too if values are much larger than their spread, as in spectra and temperatures."""
     train, test = (
         near_a_plane(200, offset),
         near_a_plane(5000, offset),
@@ -453,7 +453,7 @@ def test_another_codes_size_is_its_number_of_units(compose: Compose) -> None:
 
 
 def test_the_card_is_of_the_network_as_it_is_used(compose: Compose) -> None:
-    """Without dropout, even when it comes from training."""
+    """Dropout is off, even right after training."""
     built = build(compose("network.dropout=0.9"))
     built.net.train()
     first = Evaluation(images=50).make_card(built.net, built.data, {})

@@ -291,7 +291,7 @@ def test_a_batch_without_a_finite_loss_is_not_left_out() -> None:
 
 @pytest.mark.parametrize("k", [1, 3])
 def test_kl_and_negative_elbo_are_closed_forms_whatever_is_trained(k: int) -> None:
-    """Neither beta, nor free bits, nor emphasis is part of the bound."""
+    """The bound has neither beta nor free bits nor emphasis."""
     made = net(Variational, masking=Masking(fraction=0.5, emphasis_corrupted=3.0))
     made.model.k, made.model.elbo = k, ELBO(parse_schedule(7.0), free_bits=2.0)
     x, sizes = random(7, INPUTS), (5, 2)

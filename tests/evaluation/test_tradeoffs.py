@@ -38,7 +38,7 @@ def trade(error: float, price: float, *keys: str, name: str = "l0") -> Trade:
          ("contractive", 2.0)),
     ],
 )  # fmt: skip
-def test_what_a_run_trades_is_asked_of_its_parts(
+def test_the_trade_of_a_run_is_asked_of_its_parts(
     compose: Compose, words: list[str], keys: list[str], price: tuple[str, float]
 ) -> None:
     net = build(compose(*words)).net
@@ -57,7 +57,7 @@ def test_a_trade_without_numbers_is_none() -> None:
             Trade.read(wrong)
 
 
-def test_what_no_other_beats() -> None:
+def test_unbeaten_trades_are_marked() -> None:
     points = [(1.0, 5.0), (2.0, 3.0), (2.0, 4.0), (3.0, 3.0), (4.0, 1.0), (1.0, 5.0), (5.0, 0.5)]
     front = mark_unbeaten([trade(*point) for point in points])
     brute = [not any(a <= x and b <= y and (a, b) != (x, y) for a, b in points) for x, y in points]

@@ -204,7 +204,7 @@ def test_sampling_from_the_prior() -> None:
         ),
     ],
 )
-def test_what_is_no_autoencoder_of_its_kind(
+def test_sizes_that_do_not_fit_the_variant(
     cls: type[Autoencoder], options: dict[str, Any], where: str
 ) -> None:
     assert [p.where for p in make(cls, **options).problems()] == [where]

@@ -57,7 +57,7 @@ def principal_components() -> tuple[Variational, Tensor, float, float]:
 
 
 def test_the_bound_is_the_likelihood_of_probabilistic_pca() -> None:
-    """Its posterior is the encoder's, so that nothing is between the two."""
+    """The encoder gives the exact posterior, so that no gap is left."""
     model, x, exact, _ = principal_components()
     code = model.encode(x, Noise("elbo"))
     terms = model.terms(x, code, model.decode(code.value), None, Clock())
@@ -90,7 +90,7 @@ def test_the_optimum_heeds_the_weights_of_elements() -> None:
 
 
 def test_both_bounds_heed_the_weights_of_elements() -> None:
-    """With one sample they are the same bound."""
+    """Both bounds are the same with one sample."""
     model, x, *_ = principal_components()
     model.k = 1
     code, weight, found = model.encode(x, Noise("elbo")), torch.rand_like(x), []
@@ -137,7 +137,7 @@ def test_a_variance_starts_at_the_datas(
 
 
 def test_a_run_from_before_keeps_its_variance(compose: Compose) -> None:
-    """Its configuration has the number, or nothing where it was left out."""
+    """An older configuration has the number, or lacks the key."""
     for words, fixed in ((("likelihood.variance=1.0",), 1.0), (("~likelihood.variance",), 1.0)):
         cfg = compose(*OPTIMAL, *words)
         likelihood = build(cfg).net.model.likelihood

@@ -134,7 +134,7 @@ def test_all_validation_metrics_once_for_each_epoch(
     assert best == pytest.approx(reported["value"], rel=1e-6)
 
 
-def test_what_was_validated_after_a_step_is_shown_at_that_step(run: Callable[..., Events]) -> None:
+def test_validations_are_shown_at_their_step(run: Callable[..., Events]) -> None:
     """Scalars, pictures and histograms of one validation stand at one step: the steps done by then."""
     events = run(*SHORT, *TWICE)
     done = [STEPS, 2 * STEPS]
@@ -320,7 +320,7 @@ def test_pictures_do_not_depend_on_how_rare_validation_is(run: Callable[..., Eve
 def test_samples_of_the_variational_model_are_drawn_alike_each_time(
     run: Callable[..., Events],
 ) -> None:
-    """With weights that do not change, the pictures do not change: all noise is fixed."""
+    """Pictures change only if the weights change: all noise is fixed."""
     events = run(*(*SHORT, *TWICE, "model=variational", STILL))
     samples = [cells(picture) for picture in events.images("samples").values()]
     assert len(samples) == 2
@@ -390,7 +390,7 @@ def test_hparams_have_the_choices_and_the_final_metrics(run: Callable[..., Event
 
 
 def test_hparams_do_not_grow_with_the_constraints(compose: Callable[..., Any]) -> None:
-    """With many constraints only the first key of each stays."""
+    """Many constraints leave only the first key of each."""
     names = "masking,gaussian_noise,salt_and_pepper,jump_relu,auxk,l1,l2,orthogonal,resampling"
     cfg = compose("model=sparse", f"constraint=[{names}]")
     chosen = hparams.select_choices(to_plain(cfg), 1024)
@@ -402,7 +402,7 @@ def test_hparams_do_not_grow_with_the_constraints(compose: Callable[..., Any]) -
 
 
 @pytest.mark.parametrize("words", [TWICE, TWICE[:1]], ids=["after each epoch", "after the first"])
-def test_what_is_drawn_at_the_end_is_not_passed_again(
+def test_the_last_drawing_passes_no_sample_again(
     run: Callable[..., Events], monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
 ) -> None:
     """Drawn after both epochs, or after the first and at the end: with new weights each time."""

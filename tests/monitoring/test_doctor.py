@@ -229,7 +229,7 @@ def shown(rule: Rule, series: list[dict[str, Any]]) -> int | None:
     return None
 
 
-def test_what_passes_is_not_told(patient: Callable[..., Patient]) -> None:
+def test_passing_symptoms_are_not_reported(patient: Callable[..., Patient]) -> None:
     rule = Collapse(patient("model=variational"))
     assert shown(rule, [{"active_units": n} for n in (0, 0, 0, 3, 4, 0, 0, 5, 9, 9)]) is None
     assert shown(rule, [{"active_units": n} for n in (9, 9, 9, 3, 3, 3, 3)]) == 6
@@ -354,7 +354,7 @@ PCA = Baseline("PCA, 16 components", 0.0025, 26.0)
 def test_longer_training_is_advised_where_the_error_still_falls(
     patient: Callable[..., Patient], words: tuple[str, ...], improves: bool, remedy: str, seen: str
 ) -> None:
-    """Also of a run of one epoch, where that has steps enough."""
+    """A run of one epoch counts if it has steps enough."""
     one = patient(*words)
     (found,) = find_in_card(card_of(PCA), one, 1, 450, improves, others=False)
     assert (found.rule, found.remedy) == ("pca", remedy)
@@ -366,7 +366,7 @@ def test_longer_training_is_advised_where_the_error_still_falls(
     assert not list(find_in_card(card_of(better), one, 20, 900, improves, others=False))
 
 
-def test_what_the_doctor_advises_is_the_command_to_train_on(compose: Compose) -> None:
+def test_the_doctors_advice_is_the_command_to_train_on(compose: Compose) -> None:
     cfg = compose()
     one = doctor_of(build(cfg)).patient
     (found,) = find_in_card(card_of(PCA), one, 20, 900, improves=True, others=False)
@@ -422,7 +422,7 @@ def test_a_short_run_is_told_what_its_card_shows(patient: Callable[..., Patient]
     assert finding.seen.endswith("code units carry no information about the input")
 
 
-def test_what_the_card_contradicts_is_taken_back(patient: Callable[..., Patient]) -> None:
+def test_findings_that_the_card_contradicts_are_withdrawn(patient: Callable[..., Patient]) -> None:
     """The best checkpoint errs by 0.003 where the mean image errs by 0.07."""
 
     def spoken(kind: type[Rule], *words: str, **values: float) -> Rule:
@@ -462,7 +462,9 @@ def test_an_override_is_written_as_it_is_typed() -> None:
     assert str(Override("dataset.in_memory", True)) == "dataset.in_memory=true"
 
 
-def test_what_the_check_refuses_is_not_suggested(patient: Callable[..., Patient]) -> None:
+def test_overrides_that_the_check_refuses_are_not_suggested(
+    patient: Callable[..., Patient],
+) -> None:
     sparse = patient("model=sparse")
     overrides = [
         Override("model.beta", 1.0),  # a sparse model has none
@@ -498,7 +500,7 @@ def test_a_key_is_scaled_as_its_type_is_and_what_ends_training_is_made_longer(
     assert str(patient("++trainer.max_steps=150").suggest_longer()) == "trainer.max_steps=300"
 
 
-def test_what_saturates_is_seen_also_in_a_compiled_network(compose: Compose) -> None:
+def test_saturation_is_found_in_a_compiled_network_too(compose: Compose) -> None:
     built = build(compose("network.activation=tanh", "trainer.compile=true", "network.widths=[32]"))
     patient, model = doctor_of(built).patient, built.net.eval().model
     for layer in (model.encoder[1], model.decoder.reader):

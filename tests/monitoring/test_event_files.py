@@ -71,7 +71,7 @@ def test_an_interrupted_record_goes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"no events", b"\xff" * 64])
-def test_what_holds_no_event_is_left_alone(tmp_path: Path, content: bytes) -> None:
+def test_files_without_events_are_left_alone(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "events.out.tfevents.1.x"
     file.write_bytes(content)
     truncate_events(tmp_path, 1)

@@ -312,7 +312,7 @@ def test_outside_training_the_code_is_the_same(
 @pytest.mark.parametrize("read", ["active", "auto"])
 @pytest.mark.parametrize("order", ["[topk,contractive]", "[contractive,topk]"])
 @pytest.mark.parametrize("layers", [(), ("network=mlp", "network.widths=[900]")])
-def test_what_is_differentiated_twice_is_read_whole(
+def test_a_code_that_is_differentiated_twice_is_read_whole(
     compose: Compose, tmp_path: Path, read: str, order: str, layers: tuple[str, ...]
 ) -> None:
     chosen = (f"constraint={order}", f"constraint.topk.read={read}", "constraint.topk.k=5")

@@ -158,7 +158,7 @@ def test_a_doubling_convolution_under_autocast(
     columns: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """To few channels nothing is rounded but the input; to more, gradients are matrix products."""
+    """Few channels round only the input; more make gradients matrix products."""
     monkeypatch.setattr(doubling, "COLUMNS", columns)
     ways, by_columns = [], doubling._by_columns
     monkeypatch.setattr(
@@ -228,7 +228,7 @@ def test_jacobians_of_a_doubling_convolution(to: int) -> None:
 def test_its_way_back_in_bfloat16_is_torchs(
     channels: int, to: int, height: int, width: int, missing: tuple[int, int]
 ) -> None:
-    """In double precision, and with the derivatives of what it gives."""
+    """Double precision and second derivatives are compared."""
     layer = _both(channels, to, missing)[1].double()
     x = torch.randn(2, channels, height, width, dtype=torch.float64, requires_grad=True)
     out = layer(x)

@@ -51,7 +51,7 @@ KINDS = [
 
 
 @pytest.mark.parametrize("overrides", KINDS, ids=" ".join)
-def test_what_is_loaded_computes_what_was_saved(
+def test_a_loaded_model_computes_the_same_as_the_saved_one(
     compose: Callable[..., Any], tmp_path: Path, overrides: tuple[str, ...]
 ) -> None:
     node = to_plain(compose(*overrides))
@@ -247,7 +247,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("kind", WRONG)
-def test_what_does_not_fit_is_named(model: package.Model, kind: str) -> None:
+def test_samples_that_do_not_fit_are_named(model: package.Model, kind: str) -> None:
     given, what, remedy = WRONG[kind]
     for function in (model.encode, model.score, model.reconstruct):
         said = refused(lambda f=function: f(given))  # type: ignore[misc]
@@ -329,7 +329,7 @@ def test_stored_values_are_rounded_and_held(value: float, dtype: torch.dtype) ->
 # where and how
 
 
-def test_what_cannot_be_loaded_is_named(trained: Path, tmp_path: Path) -> None:
+def test_paths_that_cannot_be_loaded_are_named(trained: Path, tmp_path: Path) -> None:
     (tmp_path / "x.onnx").write_bytes(b"x")
     assert "no such file or folder" in refused(lambda: package.load(tmp_path / "no"))
     assert "holds neither a model nor a checkpoint" in refused(lambda: package.load(tmp_path))

@@ -53,7 +53,9 @@ FORMS: dict[str, Callable[[np.ndarray], Any]] = {
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("verb", ["encode", "reconstruct", "score"])
-def test_what_is_no_iterator_gives_one_array(model: package.Model, verb: str, form: str) -> None:
+def test_containers_that_are_no_iterators_give_one_array(
+    model: package.Model, verb: str, form: str
+) -> None:
     function = getattr(model, verb)
     found = function(FORMS[form](DIGITS))
     assert isinstance(found, np.ndarray)
@@ -90,7 +92,7 @@ def test_an_iterator_gives_each_items_result(model: package.Model) -> None:
 
 
 def test_columns_of_several_types_are_floats() -> None:
-    """As pandas gives them: one array of objects."""
+    """Columns come from pandas as one array of objects."""
     mixed = np.array([[1, True, 2.5], [2, False, 3.5]], object)
     found = convert_to_array(Frame(mixed), (3,), "x")
     assert isinstance(found, np.ndarray)
@@ -118,7 +120,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("kind", REFUSED)
-def test_what_is_not_taken_is_named(model: package.Model, kind: str) -> None:
+def test_containers_that_are_refused_are_named(model: package.Model, kind: str) -> None:
     given, said = REFUSED[kind]
     assert said in refused(lambda: model._map_samples(given, (3,), lambda x: x, "x"))
 
@@ -130,7 +132,7 @@ def test_sparse_matrices_and_iterators_over_iterators_are_told(model: package.Mo
     assert "an iterator over iterators" in refused(lambda: list(model.encode(iter([iter([])]))))
 
 
-def test_what_is_public_is_listed(model: package.Model) -> None:
+def test_public_names_are_listed(model: package.Model) -> None:
     assert {"load", "Model", "__version__"} <= set(dir(package))
     assert not {"Any", "TYPE_CHECKING", "annotations"} & set(dir(package))
 

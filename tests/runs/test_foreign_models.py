@@ -148,7 +148,7 @@ HUGE: dict[str, tuple[list[int], dict[str, Any], int]] = {
 
 
 @pytest.mark.parametrize("kind", HUGE)
-def test_what_a_file_claims_takes_no_memory(finished: Path, kind: str) -> None:
+def test_claims_of_a_file_take_no_memory(finished: Path, kind: str) -> None:
     shape, network, size = HUGE[kind]
 
     def change(description: dict[str, Any], weights: dict[str, torch.Tensor]) -> None:

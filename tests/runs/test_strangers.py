@@ -473,7 +473,7 @@ def test_only_files_are_in_the_place_of_files(
 def test_all_that_runs_write_is_looked_at(
     aeframe: Command, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of a run that is done, one that went back and failed, one with a profile, a sweep, and what stays of none; and
+    """All files are checked: of a run that is done, one that went back and failed, one with a profile, a sweep, and what stays of none; and
     of all that something is logged in.
     """
     names = {"run": _names(finished), "partial": set[str]()}
@@ -560,7 +560,9 @@ def test_a_broken_evaluation_is_made_anew(aeframe: Command, begun: Path, content
     assert json.loads((begun / "evaluation.json").read_text())["steps"] == 8
 
 
-def test_what_hydra_wrote_is_never_read(aeframe: Command, begun: Path, tmp_path: Path) -> None:
+def test_files_that_hydra_wrote_are_never_read(
+    aeframe: Command, begun: Path, tmp_path: Path
+) -> None:
     evil = (
         "hydra: {callbacks: {x: {_target_: os.system, command: touch owned}}, run: {dir: ../owned},\n"
         "  launcher: {_target_: os.system}}\n_target_: os.system\nseed: ${oc.env:HOME}\n"

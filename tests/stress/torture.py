@@ -313,7 +313,7 @@ class Ranks(Torture):
 
 
 class Full(Torture):
-    """No room left, sooner or later: in a file system of a few MB, or else in each file."""
+    """Disk that is full sooner or later: a file system of a few MB, or else in each file."""
 
     def __init__(
         self, server: Server, folder: Path, chance: random.Random, *, mounted: bool

@@ -39,7 +39,7 @@ class Drawn(NamedTuple):
 
     @property
     def pictures(self) -> dict[str, np.ndarray]:
-        """By name, [H, W, 3]."""
+        """Map names to pictures, [H, W, 3]."""
         values = [v for v in self.page.summary.value if v.HasField("image")]
         return {name_of(v.tag): decoded(v.image.encoded_image_string) for v in values}
 
@@ -50,7 +50,7 @@ class Drawn(NamedTuple):
 
     @property
     def histograms(self) -> dict[str, Any]:
-        """By tag."""
+        """Map tags to histograms."""
         return {v.tag: v.histo for v in self.page.summary.value if v.HasField("histo")}
 
 

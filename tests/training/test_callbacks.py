@@ -125,7 +125,7 @@ def test_without_patience_training_is_never_stopped_early(compose: Compose) -> N
 
 
 @pytest.mark.parametrize("metric", ["val/mse", "val/psnr", "val/explained_variance"])
-def test_what_improves_is_not_stopped(compose: Compose, metric: str) -> None:
+def test_improving_training_is_not_stopped(compose: Compose, metric: str) -> None:
     fitted = Fitted(compose, f"optimized_metric={metric}", "early_stopping.patience=1")
     values = fitted.history.of(metric)
     assert values == sorted(values, reverse=metric == "val/mse")
@@ -138,7 +138,7 @@ def test_an_improvement_below_min_delta_is_none(compose: Compose, metric: str) -
     assert Fitted(compose, f"optimized_metric={metric}", *options).epochs == 3
 
 
-def test_what_gets_worse_is_stopped(compose: Compose) -> None:
+def test_worsening_training_is_stopped(compose: Compose) -> None:
     # the metric that is watched is the one that is optimized, not the loss
     fitted = Fitted(
         compose,
@@ -178,7 +178,7 @@ def test_without_a_terminal_a_line_for_every_tenth_of_the_epochs(
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f]", out)  # and nothing that moves a cursor
 
 
-def test_what_is_validated_after_training_is_no_further_epoch(aeframe: Callable[..., Any]) -> None:
+def test_a_validation_after_training_is_no_further_epoch(aeframe: Callable[..., Any]) -> None:
     _, out, err = aeframe(*SMALL, "trainer.max_steps=1", "hydra.run.dir=run")
     assert (LINE.findall(out), err) == ([], "")
     assert "Test metrics after 1 epoch" in out
@@ -258,7 +258,7 @@ def test_on_a_dumb_terminal_lines_and_no_bar(
 
 
 def test_no_thread_draws_the_bar() -> None:
-    """It would take time from training."""
+    """A thread would take time from training."""
     bar, threads = (
         make_progress(Console(file=io.StringIO(), force_terminal=True), False),
         active_count(),

@@ -328,7 +328,7 @@ def test_an_optimizer_without_a_closure_is_left_to_lightning() -> None:
 
 
 @pytest.mark.parametrize("profiler", ["simple", "advanced"])
-def test_what_a_profiler_finds_is_in_the_run_folder(
+def test_times_of_a_profiler_are_in_the_run_folder(
     aeframe: Command, tmp_path: Path, profiler: str
 ) -> None:
     run = tmp_path / "run"

@@ -40,7 +40,7 @@ def test_the_line_names_the_folder(
 def test_it_is_the_same_before_training_begins(tmp_path: Path) -> None:
     gone = tmp_path / "run"
     with (
-        pytest.raises(MachineError, match=f"^{gone} was deleted while"),
+        pytest.raises(MachineError, match=f"^{gone} was deleted during"),
         translate_exceptions(gone, None),
         lock_folder(gone),
     ):  # type: ignore[arg-type]
@@ -58,7 +58,7 @@ def test_it_is_the_same_before_training_begins(tmp_path: Path) -> None:
 )
 def test_whoever_notices_it(tmp_path: Path, error: Exception) -> None:
     with (
-        pytest.raises(MachineError, match=f"^{tmp_path}/run was deleted while"),
+        pytest.raises(MachineError, match=f"^{tmp_path}/run was deleted during"),
         translate_exceptions(tmp_path / "run", None),  # type: ignore[arg-type]
     ):
         raise error

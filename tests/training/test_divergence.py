@@ -64,7 +64,7 @@ def test_the_message_names_step_term_and_samples(aeframe: Command, tmp_path: Pat
     assert ", ".join(str(row) for row in found["samples"][:5]) in line
 
 
-def test_what_the_last_step_broke_is_told_and_not_drawn(aeframe: Command) -> None:
+def test_damage_by_the_last_step_is_reported_and_not_drawn(aeframe: Command) -> None:
     words = ("trainer.max_steps=1", "optimizer.lr=1e30", "hydra.run.dir=run")
     status, _, err = aeframe(*words)
     assert status == 1
@@ -75,7 +75,7 @@ def test_what_the_last_step_broke_is_told_and_not_drawn(aeframe: Command) -> Non
 def test_training_goes_back_and_learns_more_slowly(
     aeframe: Command, tmp_path: Path, every: str
 ) -> None:
-    """With a checkpoint after each step, and with none before the end."""
+    """Checkpoints are written after each step, or only at the end."""
     words = (STEEP, "divergence.explodes_at=10", f"checkpoint.every_minutes={every}")
     status, out, err = aeframe(*SHORT, *words, "trainer.steps_per_call=1", "divergence.retries=9")
     assert status == 0, err
@@ -304,7 +304,7 @@ def test_no_other_schedule_of_torch_is_taken() -> None:
 def test_a_run_with_a_schedule_goes_on_with_the_lower_rate(
     aeframe: Command, tmp_path: Path, name: str
 ) -> None:
-    """Also in a later process, which has to take the checkpoint's rates for its own."""
+    """A later process does so too: it has to take the checkpoint's rates for its own."""
     node = {**SCHEDULES[name], "_target_": f"torch.optim.lr_scheduler.{name}", "interval": "step"}
     steep = "optimizer={_target_: torch.optim.SGD, lr: 0.2, momentum: 0.9}"
     words = (steep, "scheduler=" + json.dumps(node).replace('"', ""), "divergence.retries=20")
@@ -351,7 +351,7 @@ def test_a_run_has_its_retries_once(aeframe: Command, tmp_path: Path) -> None:
         assert read_tried_steps(tmp_path / "run") == tuple(tried)
 
 
-def test_what_an_attempt_left_is_no_result_of_the_next(aeframe: Command, tmp_path: Path) -> None:
+def test_files_of_an_attempt_are_no_result_of_the_next(aeframe: Command, tmp_path: Path) -> None:
     words = (*SHORT, "resume=auto", "optimizer={_target_: torch.optim.SGD}")
     assert aeframe(*words, "optimizer.lr=1e30")[0] == 1
     assert (tmp_path / "run" / "diverged.json").exists()
@@ -363,7 +363,7 @@ def test_what_an_attempt_left_is_no_result_of_the_next(aeframe: Command, tmp_pat
 def test_a_kill_right_after_going_back_changes_nothing(
     aeframe: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, calls: int
 ) -> None:
-    """With and without a checkpoint in between: it goes on with the lower rate, and not from the bad one."""
+    """A kill comes with or without a new checkpoint: the run resumes the good one, at the lower rate."""
     words = (*SHORT, *DIVERGING, "trainer.steps_per_call=1", "divergence.retries=9")
     status, out, err = aeframe(*words)
     assert status == 0, err
@@ -402,7 +402,7 @@ def test_a_kill_right_after_going_back_changes_nothing(
      json.dumps({"went_back_to": [0] * 1001})],
     ids=range(12),
 )  # fmt: skip
-def test_what_no_run_wrote_tells_of_no_retries(tmp_path: Path, text: str) -> None:
+def test_files_that_no_run_wrote_name_no_retries(tmp_path: Path, text: str) -> None:
     (tmp_path / "diverged.json").write_text(text)
     assert read_tried_steps(tmp_path) == ()
 
@@ -416,7 +416,7 @@ def test_a_checkpoint_knows_how_often_where_the_file_is_gone() -> None:
 def test_a_gpu_tells_of_steps_that_nobody_looked_at(
     aeframe: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """There losses are not waited for but where they are logged: any of them may have been the first."""
+    """A GPU waits only for logged losses: any earlier one may have been the first."""
     monkeypatch.setattr(AutoencoderModule, "checks_each_loss", False)
     complaint, losses = Guard.find_complaint, list[float]()
 
@@ -439,7 +439,7 @@ def test_a_gpu_tells_of_steps_that_nobody_looked_at(
     ]  # the checkpoints of the steps right before may hold bad weights
 
 
-def test_what_an_explosion_is() -> None:
+def test_an_explosion_is_a_multiple_of_the_first_loss() -> None:
     guard = Guard(DivergenceOptions(explodes_at=100))
     assert guard.find_complaint(5.0) is None
     assert guard.find_complaint(500.0) is None

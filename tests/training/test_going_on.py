@@ -30,7 +30,7 @@ def state(run: Path, name: str = "last") -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("there", [True, False])
-def test_what_another_process_trained_meanwhile_is_kept(
+def test_training_by_another_process_meanwhile_is_kept(
     aeframe: Command, begun: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool
 ) -> None:
     later = tmp_path / "later"
@@ -109,7 +109,7 @@ def test_other_data_is_refused(aeframe: Command, tmp_path: Path, arrays: tuple[s
 @pytest.mark.parametrize(
     "ended", ["until={metric: val/mse, at_most: 1.0}", "early_stopping={patience: 1, min_delta: 9}"]
 )
-def test_what_ended_a_run_early_can_be_taken_back(
+def test_the_cause_of_an_early_end_can_be_removed(
     aeframe: Command, tmp_path: Path, ended: str, how: tuple[str, ...] | None
 ) -> None:
     run, words = tmp_path / "run", (*EPOCH, "hydra.run.dir=run", "trainer.max_epochs=3")

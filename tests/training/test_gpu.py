@@ -1,4 +1,4 @@
-"""On a CUDA device; skipped visibly where there is none."""
+"""Training on a CUDA device; skipped visibly without one."""
 
 from __future__ import annotations
 

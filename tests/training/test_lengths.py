@@ -55,7 +55,7 @@ def saved(node: dict[str, Any], steps: int = 90, value: float | None = 0.1) -> S
         ({"T_max": 2}, {"max_epochs": None}, {"max_epochs": 4}, {}),
     ],
 )  # fmt: skip
-def test_what_is_as_long_as_training_stays_so(
+def test_lengths_that_equal_trainings_stay_equal(
     scheduler: dict[str, Any], before: dict[str, Any], now: dict[str, Any], changed: dict[str, Any]
 ) -> None:
     run = saved({"trainer": before})
@@ -145,7 +145,7 @@ COSINE = f"scheduler={{_target_: {TORCH}.CosineAnnealingLR, T_max: ${{trainer.ma
     ],
     ids=["one cycle", "cosine", "patience", "steps"],
 )  # fmt: skip
-def test_what_is_printed_trains_on(
+def test_printed_commands_train_on(
     aeframe: Command, tmp_path: Path, words: list[str], longer: str, state: dict[str, Any] | None
 ) -> None:
     status, out, err = aeframe(*EPOCH, *words, "trainer.max_epochs=2", "hydra.run.dir=run")

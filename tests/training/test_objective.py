@@ -108,16 +108,14 @@ def test_the_schedules_of_an_object_have_the_names_that_are_typed() -> None:
         (["model=sparse", "constraint=l1", "optimized_metric=val/psnr"], "val/psnr"),
     ],
 )  # fmt: skip
-def test_what_picks_the_best_where_nothing_is_said(
-    compose: Compose, words: list[str], metric: str
-) -> None:
+def test_the_default_metric_picks_the_best(compose: Compose, words: list[str], metric: str) -> None:
     assert resolve_optimized_metric(to_plain(compose(*words))) == metric
 
 
 @pytest.mark.parametrize(
     "wrong", [{"model": None}, {"model": {"_target_": "os.system"}}, {"constraint": {"x": {}}}]
 )
-def test_of_a_configuration_that_is_wrong_elsewhere_nothing_is_told(
+def test_a_wrong_configuration_gets_no_notes_on_its_metric(
     compose: Compose, wrong: dict[str, Any]
 ) -> None:
     assert resolve_optimized_metric({**to_plain(compose()), **wrong}) == "auto"
@@ -127,7 +125,7 @@ def test_of_a_configuration_that_is_wrong_elsewhere_nothing_is_told(
 
 
 def best_epoch(folder: Path) -> int:
-    """From 1."""
+    """Return the epoch of the best checkpoint, counted from 1."""
     state = torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True)
     return int(state["epoch"]) + 1
 
@@ -261,7 +259,7 @@ def test_a_schedule_that_is_longer_than_training_is_told_beforehand(
 
 @pytest.mark.parametrize(("least", "ended"), [(2, 3), (5, 5), (8, 8)])
 def test_patience_before_min_epochs_ends_nothing(compose: Compose, least: int, ended: int) -> None:
-    """And is not remembered: what gets better afterwards goes on."""
+    """Patience starts anew: a metric that improves afterwards lets training go on."""
     patience = ("early_stopping.patience=2", f"+trainer.min_epochs={least}")
     fitted = Fitted(compose, *patience, "early_stopping.min_delta=100")
     assert fitted.epochs == ended
@@ -269,7 +267,7 @@ def test_patience_before_min_epochs_ends_nothing(compose: Compose, least: int, e
     assert stopping.message == "Stopped early: val/mse had not improved in 2 validations."
 
 
-def test_what_improves_again_before_min_epochs_goes_on(compose: Compose) -> None:
+def test_training_that_improves_again_before_min_epochs_goes_on(compose: Compose) -> None:
     stopping = EarlyStopping("val/mse", EarlyStoppingOptions(patience=2))
     trainer: Any = SimpleNamespace(
         fast_dev_run=False,
@@ -352,7 +350,7 @@ def test_all_samples_that_are_not_tested_on_are_trained_on(compose: Compose) -> 
          "scheduler=ReduceLROnPlateau"),
     ],
 )  # fmt: skip
-def test_what_waits_for_validations_is_refused_without_one(
+def test_keys_that_wait_for_validations_are_refused_without_one(
     compose: Compose, words: list[str], where: str
 ) -> None:
     with pytest.raises(ConfigError) as raised:

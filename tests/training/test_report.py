@@ -108,7 +108,7 @@ def test_the_network_is_put_to_work_on_the_runs_own_data(
     assert found["Compress" if compresses else "Encode"] == command
 
 
-def test_what_is_told_can_be_pasted(
+def test_printed_commands_can_be_pasted(
     aeframe: Command, verb: Command, vectors: Path, tmp_path: Path
 ) -> None:
     os.rename(vectors, tmp_path / "my numbers.npy")

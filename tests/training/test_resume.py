@@ -249,7 +249,7 @@ def test_no_sample_is_left_out_or_seen_twice(
     ],
     ids=["torch", "cuda", "numpy"],
 )
-def test_that_memory_ran_out_is_told(
+def test_lack_of_memory_is_reported(
     aeframe: Command, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     def greedy(*_: Any) -> Any:

@@ -259,7 +259,7 @@ def test_the_command_that_a_run_began_with_may_be_repeated(aeframe: Command, beg
     assert (status, err) == (0, "")
 
 
-def test_what_does_no_harm_may_be_written_beside_it(aeframe: Command, begun: Path) -> None:
+def test_harmless_keys_may_be_written_beside_resume(aeframe: Command, begun: Path) -> None:
     words = ("hardware=cpu", "checkpoint.every_minutes=5", "evaluation.images=16", "seed=0")
     status, _, err = aeframe("resume=run", *words)
     assert (status, err) == (0, "")

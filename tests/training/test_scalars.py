@@ -58,7 +58,7 @@ def test_a_norm_is_that_of_all_elements() -> None:
 def test_norms_are_those_of_the_step_before_clipping(
     aeframe: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
 ) -> None:
-    """By brute force, from what clipping is given; what it leaves has the norm 0.001."""
+    """Norms are computed by brute force before clipping, which leaves a norm of 0.001."""
     seen: dict[int, tuple[float, float]] = {}
     clip = AutoencoderModule.clip_gradients
 
@@ -142,7 +142,7 @@ def test_active_units_are_counted_in_training(aeframe: Command, tmp_path: Path) 
         assert dormant[step] == pytest.approx(1 - value / 80, rel=1e-5)
 
 
-def test_what_was_written_before_training_fails_is_kept(aeframe: Command, tmp_path: Path) -> None:
+def test_scalars_from_before_a_failure_are_kept(aeframe: Command, tmp_path: Path) -> None:
     steep = ("optimizer._target_=torch.optim.SGD", "optimizer.lr=1", "divergence.explodes_at=1e300")
     status, _, said = aeframe(*SHORT, *steep, "trainer.log_every_n_steps=1")
     assert status == 1
@@ -153,7 +153,7 @@ def test_what_was_written_before_training_fails_is_kept(aeframe: Command, tmp_pa
 def test_waiting_is_the_share_of_the_time_between_logged_steps(
     aeframe: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By a clock that only fetching and logging move: 1 s for each batch, 6 s for each that is logged."""
+    """The clock moves only for fetching and logging: 1 s for each batch, 6 s for each that is logged."""
     now = 0.0
 
     def ticking() -> Iterator[float]:
