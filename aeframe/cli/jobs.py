@@ -61,7 +61,7 @@ class Jobs:
 
         saved = read_checkpoint(folder)
         if saved is None:
-            self._begin_anew(node, folder, words)
+            self._start_new_run(node, folder, words)
             return node, None
         node = _restore_choices(saved, node, words)
         if node["resume"] in AUTOMATIC:
@@ -72,7 +72,7 @@ class Jobs:
         resume.check_time(saved, node)
         return node, saved
 
-    def _begin_anew(self, node: Any, folder: Path, words: Sequence[str]) -> None:
+    def _start_new_run(self, node: Any, folder: Path, words: Sequence[str]) -> None:
         """Raise ConfigError if the folder, which has no last checkpoint, holds another run."""
         from aeframe.runs.checkpoint import read_checkpoint
         from aeframe.runs.layout import BEST

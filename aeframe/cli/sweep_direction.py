@@ -45,7 +45,7 @@ def check_job(sweeper: Any, cfg: Any) -> None:
 
 
 def get_worst_value(sweeper: Any) -> float:
-    """Return the worst possible value, for a failed job, so that a search avoids it and goes on.
+    """Return the worst possible value, for a failed job, so that a search avoids it and continues.
 
     Optuna's plug-in stops if a trial has no value. NaN for sweepers without a direction.
     """

@@ -61,8 +61,11 @@ class Likeness:
             return found
         for start in range(0, len(psnr), GROUP):
             end = min(start + GROUP, len(psnr))
-            bad, dear = psnr[start:end] < self.low_psnr, bits[start:end] > self.high_bits
-            for count, doing in ((bad.sum(), "have a lower PSNR"), (dear.sum(), "need more bits")):
+            bad, costly = psnr[start:end] < self.low_psnr, bits[start:end] > self.high_bits
+            for count, doing in (
+                (bad.sum(), "have a lower PSNR"),
+                (costly.sum(), "need more bits"),
+            ):
                 if self.compute_chance(int(count), end - start) < CHANCE:
                     what = (
                         f"{count:,} of these {end - start:,} {doing} than {1 - SHARE:.0%} of the"

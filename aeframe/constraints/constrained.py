@@ -197,7 +197,7 @@ class ConstrainedAutoencoder(nn.Module):
             part.restart(units, live)
 
     def get_extra_state(self) -> Tensor:
-        """Save how far training was: a loaded model's schedules go on from there."""
+        """Save how far training was: a loaded model's schedules continue from there."""
         return torch.tensor([self.clock.step, self.clock.epoch], dtype=torch.float64)
 
     def set_extra_state(self, state: Tensor) -> None:

@@ -147,7 +147,7 @@ class DataModule:
         return {**self.spec.as_dict(), "digest": self._digest}
 
     def is_resident(self, size: int) -> bool:
-        """Check whether samples of so many bytes are kept in memory."""
+        """Check whether samples of `size` bytes are kept in memory."""
         return size <= self.memory_limit * 2**30 if self.in_memory == "auto" else self.in_memory
 
     def _split(self, raw: Raw) -> dict[str, Samples]:
@@ -224,7 +224,7 @@ class DataModule:
         """Return one rank's batches of the split `train`, `val` or `test`: samples as stored, [B, *shape].
 
         training: shuffle (with `shuffle`), give all ranks equally many batches. most: join small batches
-        up to so many rows. device: where they are used. Raises UserError if the ranks cannot share them.
+        up to `most` rows. device: where they are used. Raises UserError if the ranks cannot share them.
         """
         if (uneven := find_uneven_batch(self.batch_size, world)) is not None:
             raise UserError(*uneven)

@@ -10,7 +10,7 @@ from aeframe.data.source import Shape
 Layout = Literal["auto", "gray", "chw", "hwc", "flat"]
 
 NARROW, LONG = 32, 4
-"""Limits of a signal: at most so many channels, and at least so many times as long."""
+"""Limits of a signal: the most channels, and the smallest ratio of length to channels."""
 
 
 class LayoutError(Exception):

@@ -91,7 +91,7 @@ def allocate(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
 
 
 def require_room(size: int) -> None:
-    """Raise MemoryError if so many bytes do not fit into free memory."""
+    """Raise MemoryError if `size` bytes do not fit into free memory."""
     left = _measure_free_memory()
     if size > left:
         raise MemoryError(f"{_format_gib(size)} of memory, but only {_format_gib(left)} are free")

@@ -24,9 +24,10 @@ class CopyCheck:
     (and all else of its distribution) and only what the pixels have to do with each other is gone.
     permuted: real samples with their pixels in another, fixed order.
     shuffled_variance: the error that a constant would make on the shuffled samples.
-    mean_image: the error of the training data's mean on the real ones. samples: how many there are.
-    columns: of a table (or channels), where their spreads differ widely, else 0; each then counts alike, by
-    the share of its variance that is lost, at most 1. learned: of how many at least half comes back.
+    mean_image: the error of the training data's mean on the real ones. samples: their number.
+    columns: the number of columns of a table (or channels) if their spreads differ widely, else 0. Each then
+    counts alike, by the share of its variance that is lost, at most 1. learned: the number of columns with at
+    least half of their variance explained.
     """
 
     real: float

@@ -1,7 +1,7 @@
 """Adapter to Lightning: outside of speed/, the only file that uses its private names.
 
 No public way exists to resume a run at exactly the step where a checkpoint left it. Lightning's own restart
-skips a validation that was due, and begins the epoch's batches anew.
+skips a validation that was due, and restarts the epoch's batches.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class EpochLoop(_TrainingEpochLoop):
     def state_dict(
         self, destination: dict[str, Any] | None = None, prefix: str = ""
     ) -> dict[str, Any]:
-        """Return all counts, but none of a validation: if a signal ended it, it is done anew."""
+        """Return all counts, but none of a validation: if a signal ended one, it is repeated."""
         state = super().state_dict(destination, prefix)
         state[f"{prefix}val_loop.batch_progress"] = type(self.batch_progress)().state_dict()
         return state

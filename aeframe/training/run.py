@@ -58,7 +58,7 @@ def run(
     keep_freed_memory()
     resumes = attempt.built.node["resume"] is not None
     with translate_exceptions(folder, attempt.trainer), claim_folder(folder, resumes, saved):
-        _write_first_files(folder, anew=beginning is None and not attempt.tried)
+        _write_first_files(folder, is_new=beginning is None and not attempt.tried)
         with _configure_torch(attempt, flags):
             attempt = fit_with_retries(attempt, folder, beginning)
             end = attempt.built.net.clock  # before the best checkpoint is loaded
@@ -71,10 +71,10 @@ def run(
     return attempt.value
 
 
-def _write_first_files(folder: Path, *, anew: bool) -> None:
+def _write_first_files(folder: Path, *, is_new: bool) -> None:
     if not is_first_process():
         return
-    if anew:
+    if is_new:
         (folder / DIVERGED).unlink(missing_ok=True)  # of an earlier attempt without a checkpoint
     write_guide(folder)
 

@@ -55,7 +55,7 @@ class StepsAhead(pl.Callback):
         try:
             self._run_ahead(pl_module)
         except BaseException:
-            with suppress(OSError):  # what ended training is told, not that the disk is full
+            with suppress(OSError):  # the end of training is reported, not the full disk
                 pl_module.scalars.send(trainer.loggers)
             raise
 
