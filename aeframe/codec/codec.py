@@ -41,7 +41,7 @@ class Codec:
         return len(self.model.net.model.code_shape) > 1
 
     def encode(self, x: Samples) -> Codes:
-        """Encode samples [N, *shape] to codes [N, m], int32: multiples of the step."""
+        """Encode samples [N, *shape] to codes, int32 [N, m]: multiples of the step."""
         return round_codes(self.model, x, self.step)
 
     def decode(self, codes: Codes) -> Samples:
