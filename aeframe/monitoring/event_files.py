@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from google.protobuf.message import DecodeError
-from pytorch_lightning.loggers import Logger, TensorBoardLogger
+from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_only
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
+from torch.utils.tensorboard.summary import hparams
 
 from aeframe.core.files import write_atomically
+from aeframe.monitoring.metrics_file import MetricsFile, make_row
 
 QUEUE = 1000
 """Events that may wait for the thread that writes them before training waits."""
@@ -66,17 +69,50 @@ def _is_kept(event: Event, steps: int) -> bool:
     return event.HasField("file_version") or (event.step < steps and not has_hparams)
 
 
+class Point(NamedTuple):
+    """Values of all curves at one step, by tag. when: in seconds since 1970."""
+
+    step: int
+    epoch: int
+    values: Mapping[str, float]
+    when: float
+
+
 class Curves(TensorBoardLogger):
-    """TensorBoard logger in the run's folder itself, silent where a failed run cannot be written."""
+    """TensorBoard logger that writes curves to the run's folder itself, also as a table, and is
+    silent where a failed run cannot be written.
+    """
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, name="", version="", default_hp_metric=False, max_queue=QUEUE)
-        self.folder = folder
+        self.folder, self.table = folder, MetricsFile(folder)
 
     @property
     def log_dir(self) -> str:
         """Return the folder as it is: Lightning would expand environment variables in its name."""
         return str(self.folder)
+
+    @rank_zero_only
+    def write(self, points: Sequence[Point]) -> None:
+        """Write the values of each step as one event, which is faster than one event for each."""
+        for step, _, values, when in points:
+            summary = Summary(
+                value=[Summary.Value(tag=tag, simple_value=v) for tag, v in values.items()]
+            )
+            assert self.experiment.file_writer is not None
+            self.experiment.file_writer.add_summary(summary, step, when)
+        self.table.append(make_row(p.step, p.epoch, p.values) for p in points)
+
+    def write_columns(self, columns: Mapping[str, Any]) -> None:
+        """Write the run's line in TensorBoard's HParams.
+
+        Without the summary of an experiment, which would hide the columns of other runs, TensorBoard
+        finds the columns itself, and ticks those that differ.
+        """
+        _, *session = hparams(dict(columns), {})
+        for summary in session:
+            assert self.experiment.file_writer is not None
+            self.experiment.file_writer.add_summary(summary, 0)
 
     def save(self) -> None:
         """Write pending events. Lightning would add a file of settings, which checkpoints hold already."""
@@ -109,18 +145,3 @@ def silence_writer() -> Iterator[None]:
         yield
     finally:
         threading.excepthook = before
-
-
-@rank_zero_only
-def write_scalars(
-    loggers: Iterable[Logger], values: Mapping[str, float], step: int, when: float
-) -> None:
-    """Write all values of one step as one event, which is faster than one event for each.
-
-    when: in seconds since 1970.
-    """
-    summary = Summary(value=[Summary.Value(tag=k, simple_value=v) for k, v in values.items()])
-    for logger in loggers:
-        assert isinstance(logger, TensorBoardLogger)
-        assert logger.experiment.file_writer is not None
-        logger.experiment.file_writer.add_summary(summary, step, when)

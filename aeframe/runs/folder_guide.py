@@ -17,6 +17,7 @@ MEANINGS = {
     "divergence",
     "events.out.tfevents.*": "curves, pictures and texts (`tensorboard --logdir FOLDER`), one file for each "
     "process that trained",
+    "metrics.csv": "all curves as a table: a row for each step that was logged, a column for each curve",
     "pictures/": "the latest of each picture in TensorBoard: `01_reconstructions.png` and others",
     "projector/": "codes of validation samples, for TensorBoard's projector",
     "projector_config.pbtxt": "tells TensorBoard where they are",

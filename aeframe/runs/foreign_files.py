@@ -19,7 +19,7 @@ FOLDERS = (".hydra", "checkpoints", "pictures", "projector")
 FILES = (
     *(".lock", "train.log", "failed.txt", "evaluation.json", "hparams.yaml", GUIDE),
     *("model.safetensors", "model.json", "codec.safetensors"),
-    *("diverged.json", "multirun.yaml", "sweep.csv"),
+    *("diverged.json", "multirun.yaml", "sweep.csv", "metrics.csv"),
     *(".partial", "checkpoints/.partial"),
     *(f".hydra/{name}.yaml" for name in ("config", "hydra", "overrides")),
     *(

@@ -28,7 +28,7 @@ from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.errors import ConfigError, Problem
 from aeframe.data import DataModule
 from aeframe.evaluation.card import Evaluation
-from aeframe.monitoring.dashboard.charts import Charts
+from aeframe.monitoring.dashboard.custom_scalars import CustomScalars
 from aeframe.monitoring.dashboard.dashboard import Dashboard
 from aeframe.monitoring.doctor.doctor import Doctor, Signs
 from aeframe.monitoring.doctor.rule import Patient
@@ -102,7 +102,7 @@ def build(cfg: DictConfig | Mapping[str, Any]) -> Built:
         Until(made["until"]),
         EarlyStopping(node["optimized_metric"], made["early_stopping"]),
         Dashboard(made["dashboard"]),
-        Charts(),
+        CustomScalars(),
         Doctor(Patient(node, net, data), signs, on=node["doctor"]),
     ]
     notes = [*parts.notes, *data.notes]

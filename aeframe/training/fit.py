@@ -15,6 +15,7 @@ from aeframe.core.errors import MachineError, TrainingError, UserError, describe
 from aeframe.core.files import DISK, find_filename, find_os_error
 from aeframe.core.process import is_first_process
 from aeframe.monitoring import event_files
+from aeframe.monitoring.metrics_file import truncate_rows
 from aeframe.runs.checkpoint import Saved, find_good_checkpoint, find_retried_checkpoint
 from aeframe.runs.layout import BEST, CHECKPOINTS, LAST
 from aeframe.training.attempt import Attempt, prepare
@@ -46,7 +47,9 @@ def _try_once(attempt: Attempt, folder: Path, saved: Saved | None) -> tuple[int,
     """Train, and return None. If a retry is left after a divergence, return the steps tried."""
     built, guard = attempt.built, attempt.built.module.guard
     if is_first_process():
-        event_files.truncate_events(folder, saved.steps if saved else 0)
+        steps = saved.steps if saved else 0
+        event_files.truncate_events(folder, steps)
+        truncate_rows(folder, steps)
     keep_narrow_layers_exact(
         built.training.precision,
         built.net.model,

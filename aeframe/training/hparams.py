@@ -1,51 +1,77 @@
-"""Hyperparameters and final metrics of a run, for TensorBoard's HParams."""
+"""Choices and results of a run, as columns for TensorBoard's HParams."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from aeframe.evaluation.card import Card
 
 MOST_CHOICES = 24
-"""Largest number of columns in TensorBoard's HParams."""
+"""Largest number of choices among the columns."""
+RESULT = "→ "
+"""Beginning of a result's name. TensorBoard sorts columns by name: results follow the choices."""
 
 
-def select_choices(hyperparameters: Mapping[str, Any], latent_dim: int) -> dict[str, Any]:
-    """Select the choices by which runs are compared in TensorBoard's HParams.
+def select_choices(
+    hyperparameters: Mapping[str, Any], latent_dim: int, typed: Iterable[str] = ()
+) -> dict[str, Any]:
+    """Select the choices by which runs are compared, by configuration key.
 
-    latent_dim: of the network; a bottleneck may have set it.
+    latent_dim: of the network; a bottleneck may have set it. typed: overrides of the command line,
+    which a sweep may vary.
     """
     h = hyperparameters
     found = {
         "model": h["model"]["_target_"].rpartition(".")[2],
-        "latent_dim": latent_dim,
+        "model.latent_dim": latent_dim,
         "network": h["network"]["_target_"].rpartition(".")[2],
-        "widths": str(h["network"].get("widths")),
+        "network.widths": str(h["network"].get("widths")),
         "likelihood": h["likelihood"]["_target_"].rpartition(".")[2],
         "dataset": h["dataset"]["_target_"].rpartition(".")[2],
-        "batch_size": h["dataset"].get("batch_size"),
+        "dataset.batch_size": h["dataset"].get("batch_size"),
         "constraint": "+".join(h["constraint"] or {}) or "free",
-        "lr": h["optimizer"].get("lr"),
-        "max_epochs": h["trainer"].get("max_epochs"),
+        "optimizer.lr": h["optimizer"].get("lr"),
+        "trainer.max_epochs": h["trainer"].get("max_epochs"),
         "seed": h["seed"],
     }
     if "beta" in h["model"]:
-        found["beta"] = h["model"]["beta"]
-    of_constraints = [  # k, weight, rate: a constraint's first key is its most important one
-        (place, f"{name}.{key}", value)
-        for name, options in (h["constraint"] or {}).items()
+        found["model.beta"] = h["model"]["beta"]
+    others = [*_find_typed(h, typed), *_list_constraint_options(h["constraint"] or {})]
+    for key, value in others:
+        if len(found) < MOST_CHOICES:
+            found.setdefault(key, value)
+    plain = (str, int, float, bool)
+    return {key: v if isinstance(v, plain) else str(v) for key, v in found.items()}
+
+
+def _list_constraint_options(constraints: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, Any]]:
+    """List the numbers of all constraints, each one's first and most important (k, weight) first."""
+    options = [
+        (place, f"constraint.{name}.{key}", value)
+        for name, options in constraints.items()
         for place, (key, value) in enumerate(options.items())
         if isinstance(value, (int, float))
     ]
-    of_constraints.sort(key=lambda one: one[0])
-    found |= {key: value for _, key, value in of_constraints[: MOST_CHOICES - len(found)]}
-    plain = (str, int, float, bool)
-    return {name: v if isinstance(v, plain) else str(v) for name, v in found.items()}
+    return [(key, value) for _, key, value in sorted(options, key=lambda option: option[0])]
 
 
-def select_metrics(card: Card, value: float) -> dict[str, float]:
-    """Select the final metrics for TensorBoard's HParams."""
-    optimized = {} if math.isnan(value) else {"optimized_metric": value}  # without a validation
-    return optimized | {f"test/{k}": v for k, v in card.metrics.items()}
+def _find_typed(
+    hyperparameters: Mapping[str, Any], typed: Iterable[str]
+) -> Iterator[tuple[str, Any]]:
+    """Yield the keys that were typed, with their values, where these are plain."""
+    for word in typed:
+        key = word.partition("=")[0].lstrip("+~")
+        value: Any = hyperparameters
+        for name in key.split("."):
+            value = value.get(name) if isinstance(value, Mapping) else None
+        if isinstance(value, (str, int, float)):
+            yield key, value
+
+
+def select_results(card: Card, value: float) -> dict[str, float]:
+    """Select the final metrics. value: of the optimized metric; NaN without a validation."""
+    optimized = {} if math.isnan(value) else {"optimized_metric": value}
+    results = optimized | {f"test/{name}": number for name, number in card.metrics.items()}
+    return {f"{RESULT}{name}": number for name, number in results.items()}

@@ -215,8 +215,8 @@ class AutoencoderModule(pl.LightningModule):
         (output, loss, step, batch), self.noted = self.noted, None
         numbers = measure(output, loss, self.trained, self.trainer, is_sparse=self.net.is_sparse)
         if not self.checks_each_loss:
-            self.check(numbers["loss"], output, step, batch)
-        self.scalars.write(numbers, step, self.epoch.images, self.waited, self.trainer)
+            self.check(numbers["train/loss"], output, step, batch)
+        self.scalars.write(numbers, step, self.epoch, self.waited, self.trainer)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["callback_metrics"] = collect_metrics(self.trainer)
@@ -288,5 +288,6 @@ class AutoencoderModule(pl.LightningModule):
             unseen = self._count_unseen(step)
             raise make_divergence(complaint, terms, step, where, [], unseen, remedy)
         values = {f"{split}/{name}": value for name, value in found.items()}
-        values["step"] = float(self.global_step)  # Lightning would write one step less
-        self.log_dict(values, rank_zero_only=False, sync_dist=False)
+        self.log_dict(values, logger=False, rank_zero_only=False, sync_dist=False)
+        if split == "val":  # a single number is no curve
+            self.scalars.write_validation(values, self.epoch.number, self.trainer)

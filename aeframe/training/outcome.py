@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytorch_lightning as pl
+from hydra.core.hydra_config import HydraConfig
 
 from aeframe import codec
 from aeframe.constraints.constrained import ConstrainedAutoencoder
@@ -23,7 +24,7 @@ from aeframe.monitoring.event_files import Curves
 from aeframe.runs import model_file
 from aeframe.training.attempt import Attempt
 from aeframe.training.ending import count_epochs, explain_end, list_limits
-from aeframe.training.hparams import select_choices, select_metrics
+from aeframe.training.hparams import select_choices, select_results
 from aeframe.training.stopping import Until
 from aeframe.training.testing import Tested
 
@@ -92,12 +93,13 @@ class Outcome:
         return next(c for c in self.attempt.built.callbacks if isinstance(c, kind))
 
     def log_choices(self) -> None:
-        """Log the choices and the final metrics for TensorBoard's HParams, and the card as text."""
+        """Log the choices and the results for TensorBoard's HParams, and the card as text."""
         built, trainer, card = self.attempt.built, self.attempt.trainer, self.tested.card
         assert isinstance(trainer.logger, Curves)
-        chosen = select_choices(built.module.hparams, built.net.model.latent_dim)
-        metrics = select_metrics(card, self.attempt.value)
-        trainer.logger.log_hyperparams(chosen, metrics, trainer.global_step)
+        hydra = HydraConfig.get() if HydraConfig.initialized() else None
+        typed = map(str, hydra.overrides.task) if hydra else ()
+        chosen = select_choices(built.module.hparams, built.net.model.latent_dim, typed)
+        trainer.logger.write_columns(chosen | select_results(card, self.attempt.value))
         self._find_callback(Dashboard).write_card(trainer, card)
         trainer.logger.close()
 

@@ -13,26 +13,13 @@ from rich.table import Table
 from aeframe.config.differences import find_differences
 from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.process import shorten_path
-from aeframe.core.strict_json import format_cell
 from aeframe.evaluation.card import Card
+from aeframe.evaluation.card_table import list_rows
 from aeframe.runs.checkpoint import Saved
 from aeframe.training.build import Built
 from aeframe.training.next_commands import TRAIN_ON, list_next_commands, repeat_with
 from aeframe.training.outcome import Outcome
 
-ROWS = {  # metric of the test split -> what the table calls it
-    "denoised_mse": "MSE from the corrupted input",
-    "corrupted_psnr": "PSNR of the corrupted input (dB)",
-    "denoised_psnr": "PSNR of its reconstruction (dB)",
-    "gain_db": "gain (dB)",
-    "l0": "active units per sample (L0)",
-    "dormant": "share of dormant units",
-    "dead": "share of dead units (training)",
-    "explained_variance": "explained variance",
-    "negative_elbo": "-ELBO (nats)",
-    "kl": "KL (nats)",
-    "active_units": "active units",
-}
 MOST_WORDS = 12
 """Overrides that are printed at most."""
 
@@ -132,22 +119,6 @@ def _make_table(card: Card, result: Mapping[str, Any]) -> Table:
     table.add_column("model", justify="right", style="bold")
     for baseline in card.baselines:
         table.add_column(baseline.name, justify="right")
-    m, errors = card.metrics, [baseline.mse for baseline in card.baselines]
-    table.add_row("MSE per pixel", *(_format_error(mse) for mse in (m["mse"], *errors)))
-    levels = [m["psnr"], *(baseline.psnr for baseline in card.baselines)]
-    table.add_row("PSNR (dB)", *(format_cell(level, ".2f") for level in levels))
-    for name, label in ROWS.items():
-        if name in m:
-            form = ".2f" if name == "denoised_psnr" else ".4g"
-            others = (baseline.as_dict() for baseline in card.baselines)
-            found = (format_cell(other[name], form) for other in others if name in other)
-            table.add_row(label, format_cell(m[name], form), *found)
-    if "nll" in m:
-        error = m.get("nll_standard_error")
-        beside = "" if error is None else f" ± {error:.2f}"
-        table.add_row(f"NLL of {card.images} images (nats)", f"{m['nll']:.2f}{beside}")
+    for row in list_rows(card):
+        table.add_row(*row)
     return table
-
-
-def _format_error(mse: float) -> str:
-    return f"{mse:.5f}" if mse >= 1e-3 else f"{mse:.3g}"

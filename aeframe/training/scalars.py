@@ -1,4 +1,4 @@
-"""Scalars of a training step: loss terms, norms of gradients and weights, speed."""
+"""Scalars of a training step: loss, terms and error; and vitals: rate, norms and speed."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from torch.nn.utils import get_total_norm
 from aeframe.core.distributed import sum_over_ranks
 from aeframe.data import Batch
 from aeframe.models.autoencoder import Output
-from aeframe.monitoring.event_files import write_scalars
+from aeframe.monitoring.event_files import Curves, Point
 from aeframe.monitoring.sharding import is_sharded
+from aeframe.training.epoch import Epoch
 
 Listener = Callable[[Mapping[str, float]], None]
 
@@ -42,7 +43,7 @@ class Scalars:
 
     def __init__(self) -> None:
         self.listeners: list[Listener] = []
-        self._unsent: list[tuple[Mapping[str, float], int, float]] = []
+        self._unsent: list[Point] = []
         # the last step, when, and all waiting until then
         self._last = (0, time.perf_counter(), 0.0)
 
@@ -54,38 +55,47 @@ class Scalars:
         self,
         numbers: Mapping[str, float],
         step: int,
-        images: float,
+        epoch: Epoch,
         waited: float,
         trainer: pl.Trainer,
     ) -> None:
-        """Collect the values of a step, and send all after half a second.
+        """Collect the values of a step, by tag, and send all after half a second.
 
-        images: in each step. waited: seconds in which training has waited for batches.
+        waited: seconds in which training has waited for batches.
         """
-        written = {f"train/{name}": number for name, number in numbers.items()}
-        written |= self._pace(step, images, waited)
-        written["train/learning_rate"] = float(trainer.optimizers[0].param_groups[0]["lr"])
+        values = {**numbers, **self._measure_pace(step, epoch.images, waited)}
+        values["vitals/learning_rate"] = float(trainer.optimizers[0].param_groups[0]["lr"])
         now = time.time()
-        self._unsent.append((written, step, now))
+        self._unsent.append(Point(step, epoch.number, values, now))
         for listen in self.listeners:
-            listen(written)
-        if now - self._unsent[0][2] >= self.patience:
+            listen(values)
+        if now - self._unsent[0].when >= self.patience:
             self.send(trainer.loggers)
 
     def send(self, loggers: Iterable[Logger]) -> None:
         """Send the collected values to the loggers."""
         unsent, self._unsent = self._unsent, []
-        for values, step, when in unsent:
-            write_scalars(loggers, values, step, when)
+        for logger in loggers if unsent else ():
+            assert isinstance(logger, Curves)
+            logger.write(unsent)
 
-    def _pace(self, step: int, images: float, waited: float) -> dict[str, float]:
+    def write_validation(
+        self, values: Mapping[str, float], epoch: int, trainer: pl.Trainer
+    ) -> None:
+        """Send the metrics of a validation, at the number of steps done."""
+        self._unsent.append(Point(trainer.global_step, epoch, values, time.time()))
+        self.send(trainer.loggers)
+        for logger in trainer.loggers:
+            logger.save()
+
+    def _measure_pace(self, step: int, images: float, waited: float) -> dict[str, float]:
         """Measure the speed since the last step that was written, or since the epoch began."""
         before, since, waited_before = self._last
         now = time.perf_counter()
         self._last = step, now, waited
         return {
-            "train/images_per_second": (step - before) * images / (now - since),
-            "train/data_waiting": min(1.0, (waited - waited_before) / (now - since)),
+            "vitals/images_per_second": (step - before) * images / (now - since),
+            "vitals/data_waiting": min(1.0, (waited - waited_before) / (now - since)),
         }
 
 
@@ -98,18 +108,23 @@ def measure(
     *,
     is_sparse: bool,
 ) -> dict[str, float]:
-    """Measure a training step: its loss, its terms raw and weighted, norms of gradients and weights."""
+    """Measure a training step, by tag: its loss, terms raw and weighted, error, norms of gradients
+    and weights.
+    """
     weights = list(weights)
-    values = {"loss": loss}
+    seen = output.reconstruction[: len(output.x)]  # of several codes of a sample, the first
+    values = {"train/loss": loss, "train/mse": (seen - output.x).square().mean()}
     for name, term in output.terms.items():
-        values |= {name: term.value, f"{name}_weighted": term.weighted}
+        values |= {f"train/{name}": term.value, f"train/{name}_weighted": term.weighted}
     if is_sparse:
         active = output.code.active.float()
-        values |= {"l0": active.sum(1).mean(), "dormant": 1 - active.mean()}
+        values |= {"train/l0": active.sum(1).mean(), "train/dormant": 1 - active.mean()}
     sharded = is_sharded(trainer)
     gradients = [w.grad for w in weights if w.grad is not None]
-    values["gradient_norm"] = compute_norm(gradients, sharded=sharded) / _find_scale(trainer)
-    values["parameter_norm"] = compute_norm(weights, sharded=sharded)
+    values |= {
+        "vitals/gradient_norm": compute_norm(gradients, sharded=sharded) / _find_scale(trainer),
+        "vitals/parameter_norm": compute_norm(weights, sharded=sharded),
+    }
     # one transfer from the device, not one for each value
     numbers = torch.stack([value.double() for value in values.values()]).tolist()
     return dict(zip(values, numbers, strict=True))

@@ -11,6 +11,7 @@ import torch
 from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.evaluation.card import Card
 from aeframe.training.attempt import Attempt
+from aeframe.training.checkpointing import collect_metrics
 
 
 @dataclass(frozen=True)
@@ -28,14 +29,14 @@ def test(attempt: Attempt, net: ConstrainedAutoencoder) -> Tested | None:
     net: an untrained copy, into which the weights are loaded, because the trained network may be sharded.
     """
     built, trainer, path = attempt.built, attempt.trainer, attempt.best.best_model_path
-    measured = trainer.test(built.module, ckpt_path=path, verbose=False)[0]
+    trainer.test(built.module, ckpt_path=path, verbose=False)
     if not trainer.is_global_zero:
         return None
     saved = torch.load(path, map_location="cpu", weights_only=True)
     trainer.precision_plugin.convert_module(net)  # as the trained one was
     net.load_state_dict(_select("net.", saved["state_dict"]))
     net.to(trainer.strategy.root_device)
-    card = built.evaluation.make_card(net, built.data, _select("test/", measured))
+    card = built.evaluation.make_card(net, built.data, _select("test/", collect_metrics(trainer)))
     return Tested(card, _select("val/", saved["callback_metrics"]), saved["global_step"])
 
 

@@ -18,11 +18,16 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),  # of the driver's connections
 ]
 EXPECTED = {
-    "scalars": ("optimized_metric", "test/psnr", "test/kl"),  # the groups that are open at first
+    "scalars": (
+        "train/loss",
+        "train/mse",
+        "val/kl",
+        "val/loss",
+    ),  # the groups that are open at first
     "images": ("01_reconstructions", "03_best", "08_interpolation", "Rows: input, reconstruction"),
     "histograms": ("val/code",),
-    "text": ("run/card", "run/command", "run/configuration"),
-    "hparams": ("latent_dim", "test/psnr"),
+    "text": ("card", "run/command", "run/configuration"),
+    "hparams": ("model.latent_dim", "→ test/psnr"),
     "projector": ("1 tensor found", "Points:", "180"),
 }
 

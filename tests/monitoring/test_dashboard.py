@@ -69,7 +69,7 @@ def test_every_term_is_logged_raw_and_weighted_at_its_step(run: Callable[..., Ev
             assert weighted[name][step] == pytest.approx(weight * raw[name][step], rel=1e-5)
         total = sum(values[step] for values in weighted.values())
         assert loss[step] == pytest.approx(total, rel=1e-5)
-    rate = events.scalars("train/learning_rate")
+    rate = events.scalars("vitals/learning_rate")
     assert rate == pytest.approx({step: 1e-3 * 0.5**step for step in steps})
     assert set(events.scalars("train/dormant")) == set(steps)
     assert all(0 < value < 1 for value in events.scalars("train/dormant").values())
@@ -97,8 +97,8 @@ def test_every_nth_step_is_logged(run: Callable[..., Events], accumulated: int) 
     assert list(raw) == list(weighted) == last
     for step in last:
         assert weighted[step] == pytest.approx(raw[step] * step / 100, rel=1e-5)
-    assert list(events.scalars("train/learning_rate")) == last
-    speed = events.scalars("train/images_per_second")
+    assert list(events.scalars("vitals/learning_rate")) == last
+    speed = events.scalars("vitals/images_per_second")
     assert list(speed) == last
     assert all(0 < value < math.inf for value in speed.values())
 
@@ -143,12 +143,13 @@ def test_validations_are_shown_at_their_step(run: Callable[..., Events]) -> None
     assert list(events.scalars("val/mse")) == done
 
 
-def test_a_test_metric_has_one_value_at_the_last_step(run: Callable[..., Events]) -> None:
+def test_a_test_metric_has_one_value_and_no_curve(run: Callable[..., Events]) -> None:
     events = run(*SHORT, "trainer.max_epochs=2")
+    columns = events.columns()
     for name in ("mse", "psnr", "explained_variance", "loss"):
         value = events.report()["metrics"][name]
-        assert {e.step for e in events.read.Scalars(f"test/{name}")} == {2 * STEPS}
-        assert events.read.Scalars(f"test/{name}")[-1].value == pytest.approx(value, rel=1e-6)
+        assert columns[f"→ test/{name}"] == pytest.approx(value, rel=1e-6)
+    assert {tag.partition("/")[0] for tag in events.tags()} == {"train", "val", "vitals"}
 
 
 def test_events_lie_in_the_runs_own_folder(run: Callable[..., Events]) -> None:
@@ -260,7 +261,7 @@ def test_the_latest_of_each_picture_is_a_file_too(run: Callable[..., Events]) ->
     files = sorted((events.folder / "pictures").iterdir())
     names = [file.stem for file in files]
     assert names[:3] == ["01_reconstructions", "02_worst", "03_best"]  # as TensorBoard sorts them
-    assert names[-2:] == ["13_encoder_filters", "14_decoder_filters"]
+    assert names[-2:] == ["14_encoder_filters", "15_decoder_filters"]
     assert {f"pictures/{name}" for name in names} == events.tags("images")
     for file in files:
         *_, last = events.images(file.stem.split("_", 1)[1]).values()
@@ -367,25 +368,24 @@ def test_hparams_have_the_choices_and_the_final_metrics(run: Callable[..., Event
         *(*SHORT, "trainer.max_epochs=2", "model=variational", "model.latent_dim=5", "seed=3"),
         *("constraint=[masking,l2]", "optimizer.lr=0.002"),
     )
-    chosen = {
-        name: getattr(value, value.WhichOneof("kind"))
-        for name, value in events.hparams("session_start_info").hparams.items()
-    }
-    assert chosen == {
-        **{"model": "Variational", "latent_dim": 5, "network": "MLP", "widths": "[]"},
-        **{"likelihood": "Bernoulli", "dataset": "Digits", "batch_size": 32},
-        **{"constraint": "masking+l2", "lr": 0.002, "max_epochs": 2, "seed": 3, "beta": 1.0},
-        **{"masking.fraction": 0.25, "masking.exact": True, "masking.emphasis_corrupted": 1.0},
-        **{"masking.emphasis_rest": 1.0, "l2.weight": 5e-5, "l2.relative": True},
-    }
     report = events.report()
-    final = {f"test/{name}": value for name, value in report["metrics"].items()}
-    final["optimized_metric"] = report["optimized_metric"]["value"]
-    assert {"test/nll", "test/mse"} <= final.keys()
-    shown = {info.name.tag for info in events.hparams("experiment").metric_infos}
-    assert shown == final.keys()
-    for tag, value in final.items():
-        assert events.read.Scalars(tag)[-1].value == pytest.approx(value, rel=1e-6), tag
+    final = {f"→ test/{name}": value for name, value in report["metrics"].items()}
+    final["→ optimized_metric"] = report["optimized_metric"]["value"]
+    assert {"→ test/nll", "→ test/mse"} <= final.keys()
+    columns = events.columns()
+    assert {name: columns.pop(name) for name in final} == pytest.approx(final, rel=1e-6)
+    typed = {"evaluation.images": 20, "evaluation.importance_samples": 2}
+    typed |= {"trainer.limit_train_batches": STEPS, "trainer.log_every_n_steps": 1}
+    masking = {"fraction": 0.25, "exact": True, "emphasis_corrupted": 1.0, "emphasis_rest": 1.0}
+    assert columns == {
+        **{"model": "Variational", "model.latent_dim": 5, "model.beta": 1.0},
+        **{"network": "MLP", "network.widths": "[]", "likelihood": "Bernoulli"},
+        **{"dataset": "Digits", "dataset.batch_size": 32, "constraint": "masking+l2"},
+        **{"optimizer.lr": 0.002, "trainer.max_epochs": 2, "seed": 3},
+        **typed,
+        **{f"constraint.masking.{name}": value for name, value in masking.items()},
+        **{"constraint.l2.weight": 5e-5, "constraint.l2.relative": True},
+    }
     assert events.hparams("session_end_info").status == api_pb2.STATUS_SUCCESS
 
 
@@ -396,7 +396,8 @@ def test_hparams_do_not_grow_with_the_constraints(compose: Callable[..., Any]) -
     chosen = hparams.select_choices(to_plain(cfg), 1024)
     assert len(chosen) == hparams.MOST_CHOICES == 24
     abouts = {"masking.fraction", "gaussian_noise.sigma", "jump_relu.weight", "l2.weight"}
-    assert {*abouts, "model", "latent_dim", "constraint", "lr", "seed"} <= chosen.keys()
+    keys = {f"constraint.{about}" for about in abouts} | {"model.latent_dim", "optimizer.lr"}
+    assert {*keys, "model", "constraint", "seed"} <= chosen.keys()
     for variant in ("undercomplete", "denoising", "sparse", "variational"):
         assert len(hparams.select_choices(to_plain(compose(f"model={variant}")), 16)) <= 16
 
@@ -414,7 +415,7 @@ def test_the_last_drawing_passes_no_sample_again(
             seen.append(self.passed.codes)
 
     monkeypatch.setattr("aeframe.monitoring.dashboard.dashboard.View", Counted)
-    monkeypatch.setattr("aeframe.monitoring.dashboard.code_plots.LONG", 0)
+    monkeypatch.setattr("aeframe.monitoring.dashboard.code_charts.LONG", 0)
     events = run(*SHORT, *words, "dashboard.images=2")
     assert len(seen) == 2
     assert not torch.equal(*seen)

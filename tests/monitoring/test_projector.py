@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageColor
 from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
@@ -24,8 +24,9 @@ from aeframe import load
 from aeframe.evaluation.baselines import Baseline
 from aeframe.evaluation.card import Card
 from aeframe.evaluation.copy_check import CopyCheck
-from aeframe.monitoring.dashboard.projector import CONFIG, POINTS, UNITS
-from aeframe.monitoring.dashboard.text import markdown
+from aeframe.monitoring.dashboard.chart import style_class
+from aeframe.monitoring.dashboard.projector import CONFIG, FRAME, POINTS, UNITS
+from aeframe.monitoring.dashboard.text import format_card
 from aeframe.training.build import build
 from tests.support.drawing import Drawn, drawn
 from tests.support.forks import Server
@@ -52,9 +53,9 @@ def texts(folder: Path) -> dict[str, tuple[int, str]]:
     read.Reload()
     found = {}
     for tag in read.Tags()["tensors"]:
-        if tag.startswith("run/"):
+        if tag.startswith(("card/", "run/")):
             (event,) = read.Tensors(tag)
-            found[tag.split("/")[1]] = event.step, event.tensor_proto.string_val[0].decode()
+            found[tag.split("/")[-2]] = event.step, event.tensor_proto.string_val[0].decode()
     return found
 
 
@@ -95,19 +96,24 @@ def test_each_line_and_each_small_picture_is_of_one_code(drawn: Draw) -> None:
     codes = np.loadtxt(folder / "code.tsv", delimiter="\t")
     assert np.allclose(codes, view.passed.codes, rtol=1e-3, atol=1e-4)
     header, *lines = (folder / "samples.tsv").read_text().splitlines()
-    assert header.split("\t") == ["sample", "label", "error"]
+    assert header.split("\t") == ["label", "sample", "error"]
     rows = [line.split("\t") for line in lines]
     labels = view.samples.labels
     assert labels is not None
-    assert [int(row[1]) for row in rows] == labels.tolist()
+    assert [int(row[0]) for row in rows] == labels.tolist()
     assert np.allclose([float(row[2]) for row in rows], view.passed.error, rtol=1e-3)
     with Image.open(folder / "sprite.png") as sprite:
         pixels = np.array(sprite)
-    assert pixels.shape == (14 * 24, 14 * 24)  # 180 of 8 x 8, enlarged three times
+    side = 24 + 2 * FRAME  # 8 x 8, enlarged three times, in the color of its class
+    assert pixels.shape == (14 * side, 14 * side, 3)
     for i in (0, 13, 14, 179):
-        y, x = (24 * n for n in divmod(i, 14))
-        small = pixels[y : y + 24 : 3, x : x + 24 : 3] / 255
-        assert np.abs(small - view.samples.many[i, 0].numpy()).max() < 0.01
+        y, x = (side * n for n in divmod(i, 14))
+        small = pixels[y : y + side, x : x + side]
+        inside = small[FRAME:-FRAME:3, FRAME:-FRAME:3, 0] / 255
+        assert np.abs(inside - view.samples.many[i, 0].numpy()).max() < 0.01
+        frame = ImageColor.getrgb(style_class(int(labels[i]))[0])
+        assert (small[:FRAME] == frame).all()
+        assert (small[:, -FRAME:] == frame).all()
 
 
 @pytest.mark.parametrize("units", [1, 2, 3])
@@ -149,7 +155,7 @@ def test_wide_codes_and_odd_names_fit_into_the_files(drawn: Draw, tmp_path: Path
     most = np.sort(all_codes.var(0))[::-1][:UNITS]
     assert codes.var(0).sum() == pytest.approx(most.sum(), rel=1e-3)
     lines = (folder / "samples.tsv").read_text().splitlines()
-    assert {line.split("\t")[1] for line in lines[1:]} == {"a b", "two parts", "?"}
+    assert {line.split("\t")[0] for line in lines[1:]} == {"a b", "two parts", "?"}
 
 
 # ----------------------------------------------------------------------------------------------- the text
@@ -208,10 +214,10 @@ def test_the_card_is_a_table() -> None:
     card = Card(
         {"mse": 0.01, "psnr": 20.0, "kl": 3.25}, [Baseline("mean", 0.06, 12.2)], check, 4, 100, 100
     )
-    assert markdown(card).splitlines()[:5] == [
+    assert format_card(card).splitlines()[:5] == [
         "| test metric | model | mean |",
         "| --- | ---: | ---: |",
         "| MSE per pixel | 0.01000 | 0.06000 |",
         "| PSNR (dB) | 20.00 | 12.20 |",
-        "| kl | 3.25 |  |",
+        "| KL (nats) | 3.25 |  |",
     ]

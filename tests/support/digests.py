@@ -18,8 +18,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import Tensor
 
 MEASURED_CURVES = {
-    "train/images_per_second": "speed",
-    "train/data_waiting": "share of time spent on waiting for data",
+    "vitals/images_per_second": "speed",
+    "vitals/data_waiting": "share of time spent on waiting for data",
 }
 """Scalars left out of the curves, with what they measure: they differ from run to run."""
 MEASURED_KEYS = {"seconds": "duration", "version": "of a library", "versions": "of libraries"}

@@ -41,6 +41,11 @@ class Events:
         content = self.read.summary_metadata[f"_hparams_/{part}"].plugin_data.content
         return getattr(plugin_data_pb2.HParamsPluginData.FromString(content), part)
 
+    def columns(self) -> dict[str, Any]:
+        """Return the run's line in HParams: its choices and its results."""
+        found = self.hparams("session_start_info").hparams.items()
+        return {name: getattr(value, value.WhichOneof("kind")) for name, value in found}
+
     def report(self) -> dict[str, Any]:
         return json.loads((self.folder / "evaluation.json").read_text())
 

@@ -87,7 +87,7 @@ def test_training_goes_back_and_learns_more_slowly(
     curves = written(tmp_path / "run")
     steps = [step for step, _ in curves["train/loss"]]
     assert steps == list(range(24))  # none twice, none missing
-    rates = [rate for _, rate in curves["train/learning_rate"]]
+    rates = [rate for _, rate in curves["vitals/learning_rate"]]
     assert rates[-1] == pytest.approx(0.2 * 0.5 ** len(said))
     assert rates == pytest.approx(
         [rates[-1]] * 24
@@ -114,7 +114,7 @@ def test_the_steps_before_the_last_good_checkpoint_are_kept(
     assert status == 0, err
     assert out.count("Going back: 1 of 1") == 1
     curves = written(tmp_path / "run")
-    rates = [rate for _, rate in curves["train/learning_rate"]]
+    rates = [rate for _, rate in curves["vitals/learning_rate"]]
     assert rates == pytest.approx([0.01] * again + [0.005] * (24 - again))
     assert [value for _, value in curves["train/loss"]] == pytest.approx(
         losses[:again] + losses[16:], rel=1e-6
@@ -315,7 +315,7 @@ def test_a_run_with_a_schedule_goes_on_with_the_lower_rate(
     plain = rates_of(*planned(name), 36)
     for epochs in (2, 3):
         # sorted: files of one second are read in the order of their names
-        rates = [rate for _, rate in sorted(written(tmp_path / "run")["train/learning_rate"])]
+        rates = [rate for _, rate in sorted(written(tmp_path / "run")["vitals/learning_rate"])]
         assert rates == pytest.approx([rate * factor for rate in plain[: 12 * epochs]], rel=1e-6)
         if epochs == 2:
             status, out, err = aeframe("resume=run", "trainer.max_epochs=3")
@@ -329,7 +329,7 @@ def test_a_run_that_went_back_goes_on_with_its_rate(aeframe: Command, tmp_path: 
     status, more, err = aeframe("resume=run", "trainer.max_epochs=3")
     assert status == 0, err
     assert "Going back" not in more
-    rates = [rate for _, rate in written(tmp_path / "run")["train/learning_rate"]]
+    rates = [rate for _, rate in written(tmp_path / "run")["vitals/learning_rate"]]
     assert len(rates) == 36
     assert rates == pytest.approx([0.2 * 0.5 ** out.count("Going back: ")] * 36)
 

@@ -21,7 +21,13 @@ from tensorboard.plugins import base_plugin
 from tensorboard.plugins.custom_scalar import layout_pb2
 
 from aeframe.evaluation.metric_names import METRICS
-from aeframe.monitoring.dashboard.charts import CHARTS, STEP, Charts, layout
+from aeframe.monitoring.dashboard.custom_scalars import (
+    CHARTS,
+    STEP,
+    VITALS,
+    CustomScalars,
+    choose_charts,
+)
 from aeframe.monitoring.event_files import Curves
 from aeframe.training import scalars
 from aeframe.training.build import build
@@ -73,12 +79,12 @@ def test_norms_are_those_of_the_step_before_clipping(
     clips = "trainer.gradient_clip_val=0.001"
     assert aeframe(*SHORT, "trainer.steps_per_call=1", *options, clips)[0] == 0
     events = Events(tmp_path / "run")
-    gradients = events.scalars("train/gradient_norm")
+    gradients = events.scalars("vitals/gradient_norm")
     assert list(gradients) == list(range(2, len(seen), 3))
     for step, value in gradients.items():
         assert value == pytest.approx(seen[step][0], rel=1e-5)
         assert value > 0.001
-        parameters = events.scalars("train/parameter_norm")[step]
+        parameters = events.scalars("vitals/parameter_norm")[step]
         assert parameters == pytest.approx(seen[step][1], rel=1e-5)
 
 
@@ -94,7 +100,7 @@ def test_norms_of_gradients_that_were_scaled_are_true(
         built = build(compose(*words, *apart))
         told: list[float] = []
         built.module.scalars.listeners.append(
-            lambda values, told=told: told.append(values["train/gradient_norm"])
+            lambda values, told=told: told.append(values["vitals/gradient_norm"])
         )
         plugin = MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu", init_scale=1024.0))
         options = {"precision": None, "plugins": plugin} if scaled else {}
@@ -183,7 +189,7 @@ def test_waiting_is_the_share_of_the_time_between_logged_steps(
     monkeypatch.setattr(scalars.Scalars, "write", slowly)
     assert aeframe(*SHORT, "trainer.steps_per_call=5")[0] == 0
     events = Events(tmp_path / "run")
-    found = events.scalars("train/data_waiting")
+    found = events.scalars("vitals/data_waiting")
     assert found == {step: pytest.approx(3 / 9) for step in (2, 5, 8, 11)}
     # several steps are given to the file's thread at once, each with its own time
     times = [event.wall_time - 1e9 for event in events.read.Scalars("train/loss")]
@@ -232,7 +238,11 @@ def test_tensorboard_finds_each_curve_of_each_chart(
         assert tags[0], title
         assert sum(map(len, tags)) == len(set().union(*tags)), title  # each curve once
         shown |= set().union(*tags)
-    written = {tag for tag in events.read.Tags()["scalars"] if tag.startswith(("train/", "val/"))}
+    written = {
+        tag
+        for tag in events.read.Tags()["scalars"]
+        if tag.startswith(("train/", "val/", "vitals/"))
+    }
     alone = {"val/explained_variance", "val/gain_db"}
     assert written - shown == alone & written
 
@@ -267,7 +277,7 @@ def test_runs_of_all_variants_share_their_charts(
         curves = Curves(tmp_path / name)
         trainer: Any = SimpleNamespace(loggers=[curves], global_step=0, is_global_zero=True)
         module: Any = SimpleNamespace(net=net)
-        Charts().on_train_start(trainer, module)
+        CustomScalars().on_train_start(trainer, module)
         curves.experiment.close()
     found = json.loads(custom_scalars(tmp_path).layout_impl(RequestContext(), ""))
     titles = [(c["title"], chart["title"]) for c in found["category"] for chart in c["chart"]]
@@ -276,24 +286,25 @@ def test_runs_of_all_variants_share_their_charts(
 
 
 def test_charts_are_of_what_a_run_has(compose: Callable[..., Any]) -> None:
-    plain = layout(build(compose("model.latent_dim=8")).net)
-    assert plain["loss"]["training and validation"] == ["train/loss$", "val/loss$"]
-    assert plain["reconstruction"].keys() == {"MSE per pixel", "PSNR"}
-    assert not {"sparsity", "evidence lower bound"} & plain.keys()
-    drawn = layout(build(compose("model=variational", "model.latent_dim=8")).net)
-    bound = drawn["evidence lower bound"]["its parts"]
+    plain = choose_charts(build(compose("model.latent_dim=8")).net)
+    assert plain["loss (nats)"]["training and validation"] == ["train/loss$", "val/loss$"]
+    assert plain["reconstruction"].keys() == {"mean squared error", "PSNR (dB)"}
+    assert not {"sparsity", "evidence lower bound (nats)"} & plain.keys()
+    drawn = choose_charts(build(compose("model=variational", "model.latent_dim=8")).net)
+    bound = drawn["evidence lower bound (nats)"]["its parts"]
     assert {"val/negative_elbo$", "train/gaussian_kl$", "val/kl$"} <= set(bound)
-    sparse = layout(build(compose("model=sparse", "constraint=l1")).net)
+    sparse = choose_charts(build(compose("model=sparse", "constraint=l1")).net)
     assert sparse["sparsity"]["active units per sample"] == ["train/l0$", "val/l0$"]
-    assert sparse["sparsity"]["dormant and dead"][-1] == "val/dead$"
+    assert sparse["sparsity"]["share of dormant and of dead units"][-1] == "val/dead$"
 
 
 def test_a_chart_of_terms_has_each_term_and_nothing_else() -> None:
     written = [*(f"train/{name}" for name in STEP), "train/l1", "train/my_own", "train/l1_weighted"]
+    written += [f"vitals/{name}" for name in VITALS]
     written += [*(f"val/{name}" for name in METRICS), "val/l1", "val/reconstruction"]
 
     def curves(title: str) -> list[str]:
-        (pattern,) = CHARTS["loss"][title]
+        (pattern,) = CHARTS["loss (nats)"][title]
         return [tag for tag in written if re.match(pattern, tag)]
 
     assert curves("terms") == ["train/l1", "train/my_own"]
@@ -317,4 +328,4 @@ def test_a_run_that_goes_on_has_its_charts_once(
         aeframe(*words)
     monkeypatch.setattr(AutoencoderModule, "compute_loss", loss)
     assert aeframe(*words)[0] == 0
-    assert charts_of(Events(tmp_path / "run"))["norms"]["gradient"] == ["train/gradient_norm$"]
+    assert charts_of(Events(tmp_path / "run"))["norms"]["gradient"] == ["vitals/gradient_norm$"]

@@ -193,4 +193,4 @@ def test_the_clock_keeps_epochs_whatever_is_accumulated(
 def test_hparams_show_the_size_that_the_bottleneck_gave(compose: Compose) -> None:
     built = build(compose("constraint.bottleneck.size=8"))
     shown = select_choices(built.module.hparams, built.net.model.latent_dim)
-    assert shown["latent_dim"] == 8
+    assert shown["model.latent_dim"] == 8

@@ -14,8 +14,7 @@ from aeframe.config.options import DashboardOptions
 from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.data import DataModule
 from aeframe.evaluation.card import Card
-from aeframe.monitoring.dashboard import code_plots as code
-from aeframe.monitoring.dashboard import filters, grids, latent, projector, text
+from aeframe.monitoring.dashboard import code_charts, filters, grids, latent, projector, text
 from aeframe.monitoring.dashboard import unit_plots as units
 from aeframe.monitoring.dashboard.page import Page
 from aeframe.monitoring.dashboard.view import Samples, View
@@ -29,14 +28,18 @@ DRAWN: list[tuple[str, Part]] = [
     ("samples", latent.samples),
     ("traversal", latent.traversal),
     ("interpolation", latent.interpolation),
-    ("kl", latent.kl),
     ("units", units.most_used),
-    ("code", code.values),
-    ("projection", code.principal),
+    ("code", code_charts.add_code_histogram),
     ("filters", filters.outermost),
 ]
 """Parts of each drawing, with the options that turn them off."""
-LAST: list[tuple[str, Part]] = [("projection", code.tsne), ("projector", projector.write)]
+LAST: list[tuple[str, Part]] = [
+    ("kl", code_charts.draw_kl),
+    ("units", code_charts.draw_firing_rates),
+    ("projection", code_charts.draw_codes),
+    ("projection", code_charts.draw_tsne),
+    ("projector", projector.write_projector),
+]
 """Parts that are drawn only at the end of training, because they take longer."""
 
 

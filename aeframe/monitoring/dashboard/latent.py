@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from aeframe.monitoring.dashboard.page import Page
-from aeframe.monitoring.dashboard.painting import MARGIN, SMALL, lines, sheet, write
+from aeframe.monitoring.dashboard.painting import SMALL, lines, sheet
 from aeframe.monitoring.dashboard.view import View
 
 ROWS = 10  # units that are traversed
@@ -15,8 +14,6 @@ STEPS = 9  # values of each
 REACH = 3.0  # standard deviations of the prior, below and above 0
 PAIRS = 4  # pairs of samples to interpolate
 SIZE = 15  # rows and columns of a manifold's grid
-BARS = 256  # units whose nats are drawn
-ACTIVE = 0.01  # nats from which a unit counts as active
 
 
 def samples(view: View, page: Page) -> None:
@@ -73,38 +70,6 @@ def interpolation(view: View, page: Page) -> None:
         rows.append(view.paint.show(line, view.side))
     said = "Two validation samples, left and right, and images of the codes on the line between theirs."
     page.picture("interpolation", sheet(rows), said)
-
-
-def kl(view: View, page: Page) -> None:
-    """Draw the KL term of each unit."""
-    nats = view.passed.kl
-    if nats is None:
-        return
-    said = (
-        "Nats of each unit (KL of posterior and prior, averaged over validation samples), most first. A unit "
-        f"with less than {ACTIVE} says nothing."
-    )
-    page.picture("kl_of_units", bars(nats.float().cpu()), said)
-
-
-def bars(nats: Tensor) -> Image.Image:
-    """Draw one bar for each unit, the largest first, with their sum as text."""
-    height, order = 160, nats.argsort(descending=True, stable=True)
-    shown, most = order[:BARS], max(float(nats.max()), 1e-12)
-    width = max(2, min(24, 640 // len(shown)))
-    levels = (nats[shown] / most * height).round().clamp(min=1)
-    rows = torch.arange(height, 0, -1)[:, None]
-    filled = (rows <= levels).repeat_interleave(width, 1)
-    filled[:, width - 1 :: width] = False  # seams
-    picture = Image.new("RGB", (MARGIN + filled.shape[1], height + 18), "white")
-    steel = Image.new("RGB", (filled.shape[1], height), (70, 130, 180))
-    picture.paste(steel, (MARGIN, 0), Image.fromarray(filled.byte().mul(255).numpy()))
-    active = int((nats > ACTIVE).sum())
-    total = f"largest\n{most:.2f} nats\n\nsum\n{nats.sum():.1f} nats\n\n{active} of {len(nats)}\nunits active"
-    write(picture, (4, 2), total)
-    for i, unit in enumerate(shown.tolist() if width == 24 else []):
-        write(picture, (MARGIN + i * width + 4, height + 2), str(unit))
-    return picture
 
 
 def quantiles() -> Tensor:

@@ -20,7 +20,7 @@ FOLDER = "pictures"
 ORDER = (
     *("reconstructions", "worst", "best", "corruptions"),
     *("samples", "manifold", "traversal", "interpolation", "units"),
-    *("kl_of_units", "pca", "tsne", "encoder_filters", "decoder_filters"),
+    *("kl_of_units", "firing_rates", "codes", "tsne", "encoder_filters", "decoder_filters"),
 )
 """Names of all pictures, as TensorBoard shows them. It sorts tags by name: each gets a number."""
 

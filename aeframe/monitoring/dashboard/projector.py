@@ -8,23 +8,26 @@ from pathlib import Path
 
 import torch
 from google.protobuf import text_format
+from PIL import ImageColor
 from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 from torch import Tensor
 from torch.nn.functional import pad
 
 from aeframe.core.files import write_atomically
+from aeframe.monitoring.dashboard.chart import style_class
 from aeframe.monitoring.dashboard.page import Page
 from aeframe.monitoring.dashboard.painting import GREY, SMALL, picture_of
 from aeframe.monitoring.dashboard.view import View
 
 POINTS = 1000  # samples
 UNITS = 128  # units that vary most; the files are text, and large
+FRAME = 3  # pixels of the class's color around a picture
 AXES = 3  # the projector needs at least three components
 CONFIG, FOLDER = "projector_config.pbtxt", "projector"
 CODE, SAMPLES, SPRITE = (f"{FOLDER}/{name}" for name in ("code.tsv", "samples.tsv", "sprite.png"))
 
 
-def write(view: View, page: Page) -> None:
+def write_projector(view: View, page: Page) -> None:
     """Write the codes of validation samples, with label, error and picture of each.
 
     Paths in the files are relative to the run's folder, so that it can be moved.
@@ -39,6 +42,8 @@ def write(view: View, page: Page) -> None:
     _write_rows(run / CODE, [[f"{v:.5g}" for v in row] for row in shown.tolist()])
     _write_rows(run / SAMPLES, _describe_samples(view, every))
     tiles = view.paint.show(view.samples.many[::every], SMALL)
+    if view.samples.labels is not None:
+        tiles = frame_classes(tiles, view.samples.labels[::every])
     # run-length encoding takes a third of the time and no more bytes
     picture_of(square(tiles)).save(run / SPRITE, compress_type=zlib.Z_RLE)
     config = ProjectorConfig()
@@ -48,6 +53,15 @@ def write(view: View, page: Page) -> None:
     entry.sprite.single_image_dim.extend([tiles.shape[-1], tiles.shape[-2]])
     with write_atomically(run / CONFIG) as file:  # last, since it refers to the other files
         file.write(text_format.MessageToString(config).encode())
+
+
+def frame_classes(tiles: Tensor, labels: Tensor) -> Tensor:
+    """Frame tiles in the color of their class: the projector colors points only by hand."""
+    _, which = labels.unique(return_inverse=True)
+    colors = torch.tensor([ImageColor.getrgb(style_class(n)[0]) for n in which.tolist()]) / 255
+    framed = colors[:, :, None, None].repeat(1, 1, *(n + 2 * FRAME for n in tiles.shape[2:]))
+    framed[:, :, FRAME:-FRAME, FRAME:-FRAME] = tiles
+    return framed
 
 
 def square(tiles: Tensor) -> Tensor:
@@ -62,11 +76,12 @@ def square(tiles: Tensor) -> Tensor:
 def _describe_samples(view: View, every: int) -> list[list[str]]:
     """Return a header, and a row of metadata for each sample."""
     errors = view.passed.error[::every].tolist()
-    columns = {"sample": [str(i * every) for i in range(len(errors))]}
+    columns = {}  # the first one is what the projector shows of a point, unless it is changed
     if view.samples.labels is not None:
         known, classes = view.samples.labels[::every].tolist(), view.samples.classes
         # a folder's name may be invalid UTF-8
         columns["label"] = [" ".join(classes[n].split()) if classes else str(n) for n in known]
+    columns["sample"] = [str(i * every) for i in range(len(errors))]
     columns["error"] = [f"{error:.5g}" for error in errors]
     return [list(columns), *map(list, zip(*columns.values(), strict=True))]
 

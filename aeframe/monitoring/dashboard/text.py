@@ -6,9 +6,8 @@ import shlex
 from pathlib import Path
 
 from aeframe.core.process import get_command, shorten_path
-from aeframe.core.strict_json import format_cell
-from aeframe.evaluation.baselines import Baseline
 from aeframe.evaluation.card import Card
+from aeframe.evaluation.card_table import list_rows, list_terms
 from aeframe.monitoring.dashboard.page import Page
 
 
@@ -40,33 +39,19 @@ def write_beginning(page: Page) -> None:
 
 def write_card(page: Page, card: Card) -> None:
     """Write the test metrics beside the baselines, and the copy check."""
-    page.text("run/card", markdown(card))
+    page.text("card", format_card(card))
 
 
-def markdown(card: Card) -> str:
-    """Format the card as a table."""
-    metrics, others = card.metrics, card.baselines
+def format_card(card: Card) -> str:
+    """Format the card as a table in Markdown, with the names of the terminal, and the copy check."""
+    columns = ["model", *(baseline.name for baseline in card.baselines)]
     rows = [
-        ["test metric", "model", *(b.name for b in others)],
-        ["---", *["---:"] * (1 + len(others))],
-        ["MSE per pixel", f"{metrics['mse']:.5f}", *(f"{b.mse:.5f}" for b in others)],
-        [
-            "PSNR (dB)",
-            *(format_cell(v, ".2f") for v in (metrics["psnr"], *(b.psnr for b in others))),
-        ],
-        *(
-            [name, format_cell(value, ".5g"), *(_beside(baseline, name) for baseline in others)]
-            for name, value in metrics.items()
-            if name not in ("mse", "psnr")
-        ),
+        ["test metric", *columns],
+        ["---", *["---:"] * len(columns)],
+        *(row + [""] * (1 + len(columns) - len(row)) for row in list_rows(card) + list_terms(card)),
     ]
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     return f"{table}\n\n{card.copy_check.report_line}\n"
-
-
-def _beside(baseline: Baseline, name: str) -> str:
-    value = baseline.as_dict().get(name)
-    return "" if value is None else format_cell(value, ".5g")
 
 
 def _block(text: str, language: str) -> str:

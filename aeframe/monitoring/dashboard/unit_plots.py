@@ -10,15 +10,11 @@ ROWS = 10  # units
 
 
 def most_used(view: View, page: Page) -> None:
-    """Draw the most used units with the samples that activate them most, and how often units are
-    active.
-    """
+    """Draw the most used units with the samples that activate them most."""
     if not view.net.is_sparse:
         return
     codes, active = view.passed.codes, view.passed.active
     share = active.double().mean(0)
-    said = "The share of validation samples that each unit is active for, over the units."
-    page.histogram("val/activation_frequency", share, said)
     used = [u for u in share.argsort(descending=True, stable=True)[:ROWS].tolist() if share[u] > 0]
     if not used:
         return

@@ -29,8 +29,8 @@ RULES: tuple[type[Rule], ...] = (
 """Rules in the order in which they report: of several for one cause, the first reports."""
 IMPROVES = 0.9
 """Share of the steps after which the best validation must lie for training to count as improving."""
-EXACT = ("loss", "gradient_norm")
-"""Values averaged between validations and kept in checkpoints; none depends on time."""
+EXACT = {"loss": "train/loss", "gradient_norm": "vitals/gradient_norm"}
+"""Tags of the values averaged between validations and kept in checkpoints; none depends on time."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +90,8 @@ class Doctor(pl.Callback):
     def collect(self, values: Mapping[str, float]) -> None:
         """Take the logged values of a step."""
         for name, mean in self.sums.items():
-            mean.add(values[f"train/{name}"])
-        self.waiting.add(values["train/data_waiting"])
+            mean.add(values[EXACT[name]])
+        self.waiting.add(values["vitals/data_waiting"])
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         fits = trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking

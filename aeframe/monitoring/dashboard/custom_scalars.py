@@ -11,16 +11,15 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.evaluation.metric_names import METRICS, SPARSE, list_metric_names
 
-STEP = (
-    *("loss", "gradient_norm", "parameter_norm", "images_per_second", "data_waiting"),
-    *("learning_rate", "l0", "dormant"),
-)
-"""Curves of a training step beside the terms of the loss."""
+STEP = ("loss", "mse", "l0", "dormant")
+"""Curves of training beside the terms of the loss."""
+VITALS = ("learning_rate", "gradient_norm", "parameter_norm", "images_per_second", "data_waiting")
+"""Curves that tell how well a run works, not what it has learned."""
 Layout = dict[str, dict[str, list[str]]]
 """Curves of each chart as regular expressions of tags, by category and title."""
 
 
-def layout(net: ConstrainedAutoencoder) -> Layout:
+def choose_charts(net: ConstrainedAutoencoder) -> Layout:
     """Choose the charts of a run: those whose first curve the run writes.
 
     A chart is the same in all runs. TensorBoard merges charts of several runs only where they are
@@ -29,6 +28,7 @@ def layout(net: ConstrainedAutoencoder) -> Layout:
     terms, model = net.term_names, net.model
     measured = (name for name in STEP if net.is_sparse or name not in SPARSE)
     written = [*(f"train/{name}" for name in (*measured, *terms))]
+    written += [f"vitals/{name}" for name in VITALS]
     written += [f"train/{name}_weighted" for name in terms]
     written += list_metric_names(type(model), dict(net.parts), vars(model))
     found = {
@@ -57,13 +57,17 @@ def _terms(split: str, others: Iterable[str]) -> list[str]:
 
 
 CHARTS: Layout = {
-    "loss": {
+    "reconstruction": {
+        "mean squared error": [*_both("mse"), *_tags("val/denoised_mse")],
+        "PSNR (dB)": _tags("val/psnr", "val/corrupted_psnr", "val/denoised_psnr"),
+    },
+    "loss (nats)": {
         "training and validation": _both("loss"),
         "terms": _terms("train", STEP),
         "terms, weighted": ["train/.*_weighted$"],
         "terms in validation": _terms("val", METRICS),
     },
-    "evidence lower bound": {
+    "evidence lower bound (nats)": {
         "its parts": [
             *_tags("val/negative_elbo"),
             *_both("reconstruction"),
@@ -71,28 +75,24 @@ CHARTS: Layout = {
         ],
         "active units": _tags("val/active_units"),
     },
-    "reconstruction": {
-        "MSE per pixel": _tags("val/mse", "val/denoised_mse"),
-        "PSNR": _tags("val/psnr", "val/corrupted_psnr", "val/denoised_psnr"),
-    },
     "sparsity": {
         "active units per sample": _both("l0"),
-        "dormant and dead": [*_both("dormant"), *_tags("val/dead")],
+        "share of dormant and of dead units": [*_both("dormant"), *_tags("val/dead")],
     },
     "norms": {
-        "gradient": _tags("train/gradient_norm"),
-        "parameters": _tags("train/parameter_norm"),
+        "gradient": _tags("vitals/gradient_norm"),
+        "parameters": _tags("vitals/parameter_norm"),
     },
     "speed": {
-        "images per second": _tags("train/images_per_second"),
-        "share of time waiting for data": _tags("train/data_waiting"),
-        "learning rate": _tags("train/learning_rate"),
+        "images per second": _tags("vitals/images_per_second"),
+        "share of time waiting for data": _tags("vitals/data_waiting"),
+        "learning rate": _tags("vitals/learning_rate"),
     },
 }
 """All charts that there are."""
 
 
-class Charts(pl.Callback):
+class CustomScalars(pl.Callback):
     """Callback that writes the layout once; a resumed run has it already."""
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -102,7 +102,7 @@ class Charts(pl.Callback):
         assert isinstance(net, ConstrainedAutoencoder)
         charts = {
             category: {title: ["Multiline", chart] for title, chart in charts.items()}
-            for category, charts in layout(net).items()
+            for category, charts in choose_charts(net).items()
         }
         for logger in trainer.loggers:
             assert isinstance(logger, TensorBoardLogger)

@@ -1,0 +1,59 @@
+"""Table of the evaluation card, for the terminal and for TensorBoard."""
+
+from __future__ import annotations
+
+from aeframe.core.strict_json import format_cell
+from aeframe.evaluation.card import Card
+
+LABELS = {
+    "denoised_mse": "MSE from the corrupted input",
+    "corrupted_psnr": "PSNR of the corrupted input (dB)",
+    "denoised_psnr": "PSNR of its reconstruction (dB)",
+    "gain_db": "gain (dB)",
+    "l0": "active units per sample (L0)",
+    "dormant": "share of dormant units",
+    "dead": "share of dead units (training)",
+    "explained_variance": "explained variance",
+    "negative_elbo": "-ELBO (nats)",
+    "kl": "KL (nats)",
+    "active_units": "active units",
+}
+"""Names of metrics for people, in the order of the table."""
+NAMED_APART = ("mse", "psnr", "nll", "nll_standard_error")
+
+
+def list_rows(card: Card) -> list[list[str]]:
+    """List the rows of the table as cells: a name, the model's value, those of the baselines that
+    have one.
+    """
+    metrics, others = card.metrics, card.baselines
+    rows = [
+        [
+            "MSE per pixel",
+            *(_format_error(mse) for mse in (metrics["mse"], *(b.mse for b in others))),
+        ],
+        [
+            "PSNR (dB)",
+            *(format_cell(v, ".2f") for v in (metrics["psnr"], *(b.psnr for b in others))),
+        ],
+    ]
+    for name, label in LABELS.items():
+        if name in metrics:
+            form = ".2f" if name == "denoised_psnr" else ".4g"
+            found = (values[name] for values in (b.as_dict() for b in others) if name in values)
+            rows.append([label, *(format_cell(value, form) for value in (metrics[name], *found))])
+    if "nll" in metrics:
+        error = metrics.get("nll_standard_error")
+        beside = "" if error is None else f" ± {error:.2f}"
+        rows.append([f"NLL of {card.images} images (nats)", f"{metrics['nll']:.2f}{beside}"])
+    return rows
+
+
+def list_terms(card: Card) -> list[list[str]]:
+    """List the rows that `list_rows` leaves out: the loss and its terms, with all their digits."""
+    left = {n: v for n, v in card.metrics.items() if n not in (*LABELS, *NAMED_APART)}
+    return [[f"{name} (nats)", format_cell(value, ".7g")] for name, value in left.items()]
+
+
+def _format_error(mse: float) -> str:
+    return f"{mse:.5f}" if mse >= 1e-3 else f"{mse:.3g}"
