@@ -87,7 +87,7 @@ TAGS = {
     "interpolation": {"interpolation"},
     "kl": {"kl_of_units"},
     "code": {"val/code"},
-    "projection": {"pca"},
+    "projection": {"codes"},
 }
 
 
@@ -158,7 +158,7 @@ def test_odd_shapes_are_drawn(
     np.save(tmp_path / "data.npy", values)
     data = ("dataset=array", f"dataset.path={tmp_path / 'data.npy'}", "dataset.batch_size=8")
     found = drawn(*data, *overrides)
-    assert {"reconstructions", "worst", "pca"} <= found.pictures.keys()
+    assert {"reconstructions", "worst", "codes"} <= found.pictures.keys()
     assert {"encoder_filters", "decoder_filters"} <= found.pictures.keys()
     assert all(p.shape[0] * p.shape[1] < 1_500_000 for p in found.pictures.values())
 
