@@ -259,7 +259,9 @@ def test_lack_of_memory_is_reported(
     status, _, err = aeframe(*SMALL, "hydra.run.dir=run")
     assert status == 1
     (line,) = err.splitlines()
-    assert line.startswith(f"aeframe: memory ran out ({str(error).splitlines()[0].rstrip('.')}). A")
+    assert line.startswith(
+        f"aeframe: memory ran out ({str(error).splitlines()[0].rstrip('.')}). Use a smaller"
+    )
 
 
 def test_the_death_of_a_process_that_fetches_is_told_and_the_run_goes_on(
