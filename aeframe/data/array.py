@@ -16,6 +16,7 @@ import torch
 
 from aeframe.core.errors import Problem, UserError, build_read_error, shorten
 from aeframe.core.regular_files import require_regular
+from aeframe.data.array_labels import read_labels
 from aeframe.data.layouts import (
     Layout,
     LayoutError,
@@ -54,7 +55,8 @@ class Array(Source):
     layout: of the samples. `auto` reads [N, D] as vectors and [N, H, W] as gray images, unless one side is as
     short as a few channels. It reads four axes as channels last if the last has 1, 3 or 4 entries, else as
     channels first. range: the lowest and the highest possible value. Without it, uint8 has the range 0..255
-    and uint16 the range 0..65535; other types have the range of the training split.
+    and uint16 the range 0..65535; other types have the range of the training split. labels: the name of an
+    array in the `.npz`, or an `.npy` file, with a whole number or a text for each sample.
     """
 
     path: str | None = None
@@ -62,6 +64,7 @@ class Array(Source):
     key: str | None = None
     layout: Layout = "auto"
     range: list[float] | None = None
+    labels: str | None = None
 
     def shape(self) -> Shape | None:
         try:
@@ -129,7 +132,15 @@ class Array(Source):
             raw = replace(raw, assumed=False)
         if self.range is not None:
             raw = replace(raw, low=self.range[0], high=self.range[1], assumed=False)
-        return raw
+        return self._label(raw, option, file)
+
+    def _label(self, raw: Raw, option: str, file: Path) -> Raw:
+        """Add the labels. A file of labels belongs to `path`; a test split has them in its own archive."""
+        is_file = self.labels is not None and self.labels.lower().endswith(".npy")
+        if self.labels is None or (option != "path" and is_file):
+            return raw
+        labels = read_labels(self.labels, file, len(raw.data))
+        return replace(raw, labels=labels.numbers, classes=labels.classes)
 
     def _describe(self, option: str, path: str) -> Described:
         """Read the header of the file, and resolve the layout."""

@@ -59,6 +59,8 @@ class Downloaded(Builtin):
     sample_shape: ClassVar[Shape]
     stored_as: ClassVar[str]
     """A file or folder of the data set, relative to the root."""
+    classes: ClassVar[tuple[str, ...]] = ()
+    """Names of the labels, if they are not numbers."""
 
     def __init__(self, *, root: str = "data", download: bool = True) -> None:
         self.root, self.download = Path(os.path.expanduser(root)), download
@@ -96,7 +98,8 @@ class Downloaded(Builtin):
                 contextlib.redirect_stdout(io.StringIO()),
                 _remove_empty_folders(self.root / self.stored_as),
             ):
-                return replace(self._read(train=True), test=self._read(train=False))
+                test = replace(self._read(train=False), classes=self.classes)
+                return replace(self._read(train=True), test=test, classes=self.classes)
         except UserError:
             raise
         except Exception as error:  # torchvision raises many kinds, all for failed downloads
@@ -140,6 +143,10 @@ class FashionMNIST(MNIST):
     """70,000 articles of clothing of 1 x 28 x 28 (Xiao et al. 2017)."""
 
     stored_as = "FashionMNIST/raw"
+    classes = (
+        *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+        *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+    )
 
 
 class KMNIST(MNIST):
@@ -153,6 +160,10 @@ class CIFAR10(Downloaded):
 
     stored_as = "cifar-10-batches-py"
     sample_shape = (3, 32, 32)
+    classes = (
+        *("airplane", "automobile", "bird", "cat", "deer"),
+        *("dog", "frog", "horse", "ship", "truck"),
+    )
     checksums: ClassVar[dict[str, str]] = {
         "data_batch_1": "c99cafc152244af753f735de768cd75f",
         "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",

@@ -15,14 +15,15 @@ from aeframe.core.bounds import Above, AtLeast, AtMost, Below
 from aeframe.core.errors import ConfigError, Problem, UserError
 from aeframe.core.noise import mix_seed
 from aeframe.data.augmentation import Augmentation, Change, check_changes, choose_changes
+from aeframe.data.classes import share_classes
 from aeframe.data.normalization import ANY, Normalization, fit
 from aeframe.data.sampler import EpochBatches
-from aeframe.data.source import Batch, Raw, Samples, Share, Source, choose_row_dtype
+from aeframe.data.source import Batch, Raw, Samples, Share, Source
 from aeframe.data.spec import DataSpec
+from aeframe.data.splits import Splitting
 from aeframe.data.spread import Choice
 from aeframe.data.value_range import note_narrow_range
 
-TRAIN, VALIDATION, TEST = 0, 1, 2
 DIGESTED = 2**23  # bytes of each split in the digest
 
 
@@ -55,7 +56,7 @@ class DataModule:
     in_memory: whether the samples are read into memory, or for training on a GPU into its memory; `auto`: if
     they take at most memory_limit GiB. Otherwise they stay in their file, and num_workers processes load the
     batches; `auto`: none for data in memory. augment: random changes of the training images; `auto`: those
-    that suit the source, if it has few images.
+    that suit the source, if it has few images. only, exclude: names of the classes to use, or to leave out.
     """
 
     def __init__(
@@ -72,9 +73,11 @@ class DataModule:
         num_workers: Annotated[int, AtLeast(0)] | Literal["auto"] = "auto",
         shuffle: bool = True,
         augment: Sequence[Change] | Literal["auto"] = (),
+        only: Sequence[str | int] | None = None,
+        exclude: Sequence[str | int] | None = None,
     ) -> None:
         self.source, self.seed, self.batch_size = source, seed, batch_size
-        self.val_fraction, self.test_fraction = val_fraction, test_fraction
+        self.splitting = Splitting(seed, val_fraction, test_fraction, only, exclude)
         self.in_memory, self.memory_limit = in_memory, memory_limit
         self.kind, self.num_workers, self.shuffle = normalization, num_workers, shuffle
         self.augment, self.augmentation = augment, Augmentation()
@@ -93,10 +96,10 @@ class DataModule:
         """
         if self.splits:
             return
-        raw = self.source.load()
+        raw = share_classes(self.source.load())
         if self.is_resident(raw.nbytes):
             raw = raw.copy_to_memory()
-        self.splits = self._split(raw)
+        self.splits = self.splitting.split(raw)
         fitted = fit(self.kind, self.splits["train"], support)
         self.normalization, self.reason = fitted.normalization, fitted.reason
         self.notes += fitted.notes
@@ -149,33 +152,6 @@ class DataModule:
     def is_resident(self, size: int) -> bool:
         """Check whether samples of `size` bytes are kept in memory."""
         return size <= self.memory_limit * 2**30 if self.in_memory == "auto" else self.in_memory
-
-    def _split(self, raw: Raw) -> dict[str, Samples]:
-        n = len(raw.data) // raw.together
-        generator = torch.Generator().manual_seed(mix_seed(self.seed, "split"))
-        order = torch.randperm(n, generator=generator, dtype=choose_row_dtype(n))
-        held = 0 if raw.test is not None else max(1, round(self.test_fraction * n))
-        val = max(1, round(self.val_fraction * n)) if self.val_fraction else 0
-        if n - held - val < 1:
-            things = "samples" if raw.together == 1 else "images"
-            raise UserError(
-                "dataset.val_fraction",
-                f"no {things} are left to train on: of {n}, validation takes {val} and the test {held}",
-                "Write smaller fractions." if n > 2 else "Give at least 3 samples.",
-            )
-        part = torch.zeros(n, dtype=torch.uint8)
-        part[order[:held]], part[order[held : held + val]] = TEST, VALIDATION
-        part = part.repeat_interleave(raw.together)
-        # each split in the order of the source, so that reads of memory-mapped data move forwards
-        train, validation, test = (
-            Samples(raw, (part == which).nonzero().flatten().to(choose_row_dtype(len(part))))
-            for which in (TRAIN, VALIDATION, TEST)
-        )
-        if raw.test is not None:
-            count = len(raw.test.data)
-            test = Samples(raw.test, torch.arange(count, dtype=choose_row_dtype(count)))
-        splits = {"train": train, "val": validation, "test": test}
-        return splits if val else {"train": train, "test": test}
 
     def peek(self, split: str, n: int, normalization: Normalization | None = None) -> Tensor:
         """Return n samples spread evenly over a split, normalized, [<= n, *shape].

@@ -11,7 +11,7 @@ import yaml
 from aeframe.core.plain import as_mapping
 from aeframe.core.regular_files import read_text
 
-PATHS = ("root", "test_root", "path", "test_path")
+PATHS = ("root", "test_root", "path", "test_path", "labels")
 LARGEST = 2**20  # largest number of bytes of the file
 
 

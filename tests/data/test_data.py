@@ -96,7 +96,9 @@ def test_batches_carry_raw_values_and_rows(workers: int) -> None:
 
 def test_too_few_samples_to_split(tmp_path: Path) -> None:
     np.save(tmp_path / "two.npy", np.ones((2, 3), np.float32))
-    with pytest.raises(UserError, match="2 samples leave none to train on"):
+    with pytest.raises(
+        UserError, match="no samples are left to train on: of 2, validation takes 1 and the test 1"
+    ):
         module(Array(path=str(tmp_path / "two.npy")))
 
 

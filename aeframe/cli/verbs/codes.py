@@ -26,7 +26,7 @@ def _encode(options: argparse.Namespace) -> None:
     given = open_input(options.input, model, options)
     with explain_samples(given):
         codes = model.encode(show_progress(given.blocks(model.batch_size), given.count, "Encoding"))
-        write_rows(out, codes, given.count, "z", given.names)
+        write_rows(out, codes, given.count, "z", given.names, given.labels)
     print(f"Codes of {given.count:,} samples, {model.latent_dim} units each: {out}")
 
 

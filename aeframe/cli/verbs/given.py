@@ -23,9 +23,10 @@ class Input:
 
     where: their name in messages. count: the number of samples. blocks: reads at most n samples at a time,
     [<= n, *shape]. check: raises SampleError for samples that the model cannot take. names: file names, if
-    each sample has a file of its own. files: names and numbers of samples, if a file holds many. changed: the
-    images that were converted, as far as they were read. brought: the size and type that they were converted
-    to. restore_layout: restores the layout of the (first) array.
+    each sample has a file of its own. labels: names of the samples' classes, if they are known. files: names
+    and numbers of samples, if a file holds many. changed: the images that were converted, as far as they were
+    read. brought: the size and type that they were converted to. restore_layout: restores the
+    layout of the (first) array.
     """
 
     where: str
@@ -33,6 +34,7 @@ class Input:
     blocks: Callable[[int], Iterator[np.ndarray]]
     check: Callable[[np.ndarray], None]
     names: list[str] | None = None
+    labels: list[str] | None = None
     files: tuple[tuple[str, int], ...] = ()
     changed: set[Path] = field(default_factory=set)
     brought: str = ""

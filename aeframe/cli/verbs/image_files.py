@@ -35,10 +35,11 @@ def open_images(
 
     any_size: images keep their size.
     """
-    files, names = list[Path](), list[str]()
+    files, names, labels = list[Path](), list[str](), list[str]()
     for path in paths:
-        found = find_images(path, str(path))[0] if path.is_dir() else [path]
+        found, classes = find_images(path, str(path)) if path.is_dir() else ([path], [])
         files += found
+        labels += [file.parent.name for file in found if classes]
         if path.is_dir():
             note_deeper_images(path, str(path))
         names += [str(f.relative_to(path) if len(paths) == 1 and f != path else f) for f in found]
@@ -48,9 +49,11 @@ def open_images(
         raise UserError(str(odd[0]), what, f"Known endings: {' '.join(sorted(ENDINGS))} .npy .npz.")
     reader, scaled = _make_reader(model, options, any_size), _make_scaling(model)
     where = str(paths[0]) if len(paths) == 1 else f"{len(files)} images"
+    readable = [True] * len(files)
     if options.on_bad_sample == "skip":
         readable = _find_readable(reader, files, where)
-        files, names = list(compress(files, readable)), list(compress(names, readable))
+    known = list(compress(labels, readable)) if len(labels) == len(files) else None
+    files, names = list(compress(files, readable)), list(compress(names, readable))
     blocks = partial(_decode_blocks, reader, scaled, files)
     return Input(
         where,
@@ -58,6 +61,7 @@ def open_images(
         blocks,
         make_check(model),
         names,
+        known,
         changed=reader.changed,
         brought=reader.described,
     )

@@ -21,6 +21,9 @@ from aeframe.cli.verbs.own_data import find_layout
 from aeframe.config.datasets import list_dataset_names, read_dataset_options
 from aeframe.config.targets import resolve
 from aeframe.core.errors import ConfigError, Problem, UserError
+from aeframe.core.plain import as_mapping
+from aeframe.data.array_labels import find_label_key
+from aeframe.data.classes import name_labels
 from aeframe.data.source import Raw, Samples, Source, choose_row_dtype
 from aeframe.runs.model import Model
 from aeframe.runs.sample_arrays import check_codes, check_shape, convert_to_rows
@@ -59,14 +62,29 @@ def _find_problem(path: Path) -> Problem | None:
 
 def _open_arrays(words: list[str], model: Model, options: argparse.Namespace) -> Input:
     layout = find_layout(model)
-    sources = [data.Array(path=word, key=options.key, layout=layout) for word in words]
+    dataset = as_mapping(model.description.config.get("dataset"))
+    sources = [
+        data.Array(
+            path=word,
+            key=options.key,
+            layout=layout,
+            labels=find_label_key(Path(os.path.expanduser(word)), dataset.get("labels")),
+        )
+        for word in words
+    ]
     raws = [_read_array(source, model.shape) for source in sources]
     where = ", ".join(words[:3]) + (", ..." if len(words) > 3 else "")
     counts = [len(raw.data) for raw in raws]
     files = tuple(zip(words, counts, strict=True))
-    blocks, check = partial(_read_blocks, raws), make_check(model)
+    labels = [name_labels(raw) for raw in raws]
     return Input(
-        where, sum(counts), blocks, check, files=files, restore_layout=sources[0].restore_layout
+        where,
+        sum(counts),
+        partial(_read_blocks, raws),
+        make_check(model),
+        labels=None if None in labels else list(chain.from_iterable(filter(None, labels))),
+        files=files,
+        restore_layout=sources[0].restore_layout,
     )
 
 
@@ -87,7 +105,8 @@ def _open_dataset(name: str, model: Model, options: argparse.Namespace) -> Input
     chosen = raw if options.split == "train" or raw.test is None else raw.test
     with name_source(name):
         check_shape(tuple(chosen.data.shape), model.shape, "x")
-    return Input(name, len(chosen.data), partial(_read_blocks, [chosen]), make_check(model))
+    blocks, labels = partial(_read_blocks, [chosen]), name_labels(chosen)
+    return Input(name, len(chosen.data), blocks, make_check(model), labels=labels)
 
 
 def _load(source: Source) -> Raw:

@@ -9,7 +9,7 @@ import math
 import os
 import shutil
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -166,26 +166,31 @@ def _explain_failure(out: Path) -> Iterator[None]:
 class Rows:
     """Blocks of rows to write, which together are an array of this shape and type.
 
-    key: the name of the array in an .npz, and the prefix of column names. names: one for each row.
+    key: the name of the array in an .npz, and the prefix of column names. texts: columns `name` and `label`,
+    with one text for each row, if they are known.
     """
 
     blocks: Iterable[np.ndarray]
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     key: str
-    names: Names
+    texts: Mapping[str, Sequence[str]]
 
     @property
     def columns(self) -> list[str]:
         """Names of the columns of a table."""
-        numbers = [f"{self.key}{i}" for i in range(math.prod(self.shape[1:]))]
-        return numbers if self.names is None else ["name", *numbers]
+        return [*self.texts, *(f"{self.key}{i}" for i in range(math.prod(self.shape[1:])))]
 
 
 def write_rows(
-    out: Path, blocks: Iterable[np.ndarray], count: int, key: str, names: Names = None
+    out: Path,
+    blocks: Iterable[np.ndarray],
+    count: int,
+    key: str,
+    names: Names = None,
+    labels: Names = None,
 ) -> None:
-    """Write blocks of rows, [n, ...], one after another; `count` rows in all. key, names: see Rows."""
+    """Write blocks of rows, [n, ...], one after another; `count` rows in all. key: see Rows."""
     write = {
         ".npy": _write_npy,
         ".npz": _write_npz,
@@ -196,7 +201,8 @@ def write_rows(
     first = next(blocks)  # an error comes before the file is made
     with replace_file(out) as file:
         shape = (count, *first.shape[1:])
-        write(file, Rows(chain([first], blocks), shape, first.dtype, key, names))
+        texts = {k: v for k, v in (("name", names), ("label", labels)) if v is not None}
+        write(file, Rows(chain([first], blocks), shape, first.dtype, key, texts))
 
 
 def _write_npy(file: BinaryIO, rows: Rows) -> None:
@@ -210,9 +216,9 @@ def _write_npz(file: BinaryIO, rows: Rows) -> None:
     with zipfile.ZipFile(file, "w") as archive:
         with archive.open(f"{rows.key}.npy", "w", force_zip64=True) as member:
             _write_npy(member, rows)  # type: ignore[arg-type]
-        if rows.names is not None:
-            with archive.open("names.npy", "w") as member:
-                npy.write_array(member, np.array(rows.names, np.str_))
+        for column, texts in rows.texts.items():
+            with archive.open(f"{column}s.npy", "w") as member:
+                npy.write_array(member, np.array(texts, np.str_))
 
 
 def _write_csv(file: BinaryIO, rows: Rows) -> None:
@@ -222,8 +228,8 @@ def _write_csv(file: BinaryIO, rows: Rows) -> None:
     digits = 9 if rows.dtype.itemsize <= 4 else 17  # enough to read the same number back
     for block in rows.blocks:
         for values in block.reshape(len(block), -1).tolist():
-            name = [] if rows.names is None else [rows.names[row]]
-            writer.writerow([*name, *(f"{value:.{digits}g}" for value in values)])
+            texts = (column[row] for column in rows.texts.values())
+            writer.writerow([*texts, *(f"{value:.{digits}g}" for value in values)])
             row += 1
     text.flush()
     text.detach()
@@ -234,19 +240,21 @@ def _write_parquet(file: BinaryIO, rows: Rows) -> None:
     from pyarrow import parquet
 
     columns = rows.columns
-    text = [] if rows.names is None else [pyarrow.field("name", pyarrow.string())]
+    text = [pyarrow.field(column, pyarrow.string()) for column in rows.texts]
     numbers = [pyarrow.field(c, pyarrow.from_numpy_dtype(rows.dtype)) for c in columns[len(text) :]]
     schema, row = pyarrow.schema([*text, *numbers]), 0
     with parquet.ParquetWriter(file, schema) as writer:
         for block in rows.blocks:
-            arrays = [pyarrow.array(v) for v in block.reshape(len(block), -1).T]
-            if rows.names is not None:
-                texts = [
-                    n.encode(errors="replace").decode() for n in rows.names[row : row + len(block)]
-                ]
-                arrays = [pyarrow.array(texts), *arrays]
+            texts = [column[row : row + len(block)] for column in rows.texts.values()]
+            arrays = [pyarrow.array([_replace_odd(t) for t in column]) for column in texts]
+            arrays += [pyarrow.array(v) for v in block.reshape(len(block), -1).T]
             row += len(block)
             writer.write_table(pyarrow.table(arrays, schema=schema))
+
+
+def _replace_odd(text: str) -> str:
+    """Replace what UTF-8 cannot hold, as in some names of files."""
+    return text.encode(errors="replace").decode()
 
 
 def show_progress(blocks: Iterator[np.ndarray], count: int, doing: str) -> Iterator[np.ndarray]:

@@ -73,7 +73,7 @@ def check_fits(saved: Saved, module: AutoencoderModule, trainer: pl.Trainer) -> 
 def _is_same_data(saved: Any, now: Mapping[str, Any]) -> bool:
     """Compare the saved description of the data with the present one. Older runs saved less."""
     saved = as_mapping(saved)
-    lacking = now.keys() - saved.keys()
+    lacking = {*(now.keys() - saved.keys()), "classes"}  # which are never trained on
     if "normalization" in lacking:  # its range was computed differently
         lacking |= {"low", "high", "extent"}
     known = {key: value for key, value in now.items() if key not in lacking}

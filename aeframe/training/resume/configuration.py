@@ -31,7 +31,7 @@ HARMLESS = (
     "doctor",
     "evaluation",
     *(f"dataset.{key}" for key in ("root", "test_root", "path", "test_path")),
-    *(f"dataset.{key}" for key in ("download", "cache")),
+    *(f"dataset.{key}" for key in ("download", "cache", "labels")),
     *(f"dataset.{key}" for key in ("in_memory", "memory_limit", "num_workers")),
     *(
         f"trainer.{key}"

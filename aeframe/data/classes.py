@@ -1,0 +1,94 @@
+"""Classes of labelled samples: their names, and a choice among them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from aeframe.core.errors import Problem, UserError, find_closest, shorten
+from aeframe.data.source import Raw
+
+Names = Sequence[str | int]
+NAMED = 20  # classes that a message lists at most
+
+
+def name_classes(raw: Raw) -> tuple[str, ...]:
+    """Return the names of the classes; without names they are called by their numbers."""
+    if raw.classes or raw.labels is None or not len(raw.labels):
+        return raw.classes
+    return tuple(str(number) for number in range(int(raw.labels.max()) + 1))
+
+
+def name_labels(raw: Raw) -> list[str] | None:
+    """Return the name of each sample's class, or None for data without labels."""
+    if raw.labels is None:
+        return None
+    names = name_classes(raw)
+    return [names[label] for label in raw.labels.tolist()]
+
+
+def share_classes(raw: Raw) -> Raw:
+    """Give the test split the class numbers of the training data."""
+    if raw.test is None or raw.test.labels is None or raw.test.classes in ((), raw.classes):
+        return raw
+    names = dict.fromkeys((*raw.classes, *raw.test.classes))
+    number = {name: i for i, name in enumerate(names)}
+    table = torch.tensor([number[name] for name in raw.test.classes])
+    test = replace(raw.test, labels=table[raw.test.labels], classes=tuple(number))
+    return replace(raw, classes=tuple(number), test=test)
+
+
+def choose_rows(raw: Raw, only: Names | None, exclude: Names | None) -> Tensor | None:
+    """Choose the samples by their classes: bool [N], or None for all.
+
+    only: names of the classes to use; None: all. exclude: names of the others. Raises UserError for unknown
+    names.
+    """
+    if only is None and not exclude:
+        return None
+    names = name_classes(raw)
+    wrong = [
+        _explain(f"dataset.{key}=[{','.join(map(str, given))}]", given, names)
+        for key, given in (("only", only), ("exclude", exclude))
+        if given is not None
+    ]
+    for problem in filter(None, wrong):
+        raise UserError(problem.where, problem.what, problem.remedy)
+    assert raw.labels is not None
+    left = _select(names, names if only is None else only) & ~_select(names, exclude or ())
+    if not bool((chosen := left[raw.labels]).any()):
+        where = f"dataset.{'only' if only is not None else 'exclude'}"
+        raise UserError(where, "leaves no samples", f"The classes are {_list(names)}.")
+    return chosen
+
+
+def _select(names: Sequence[str], chosen: Names) -> Tensor:
+    """Return which of the classes are chosen, bool [classes]."""
+    known = {str(name) for name in chosen}
+    return torch.tensor([name in known for name in names])
+
+
+def _explain(where: str, given: Names, names: Sequence[str]) -> Problem | None:
+    if not names:
+        what = "needs labels, which this data does not have"
+        remedy = "Put images into one subfolder for each class, or name labels by dataset.labels."
+        return Problem(where, what, remedy)
+    for name in map(str, given):
+        if name not in names:
+            close = find_closest(name, names)
+            remedy = f"Did you mean {close}? " if close else ""
+            return Problem(
+                where,
+                f"no class is called {shorten(name, 60)}",
+                f"{remedy}The classes are {_list(names)}.",
+            )
+    return None
+
+
+def _list(names: Iterable[str]) -> str:
+    known = list(names)
+    more = f" and {len(known) - NAMED} more" if len(known) > NAMED else ""
+    return ", ".join(shorten(name, 60) for name in known[:NAMED]) + more
