@@ -98,8 +98,11 @@ class Downloaded(Builtin):
                 contextlib.redirect_stdout(io.StringIO()),
                 _remove_empty_folders(self.root / self.stored_as),
             ):
-                test = replace(self._read(train=False), classes=self.classes)
-                return replace(self._read(train=True), test=test, classes=self.classes)
+                train, test = (
+                    replace(self._read(train=train), classes=self.classes)
+                    for train in (True, False)
+                )
+                return replace(train, test=test)
         except UserError:
             raise
         except Exception as error:  # torchvision raises many kinds, all for failed downloads

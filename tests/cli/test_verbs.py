@@ -102,9 +102,12 @@ def test_codes_are_the_same_in_every_kind_of_file(
     assert np.array_equal(np.load(tmp_path / "codes.npy"), codes)
     with np.load(tmp_path / "codes.npz") as stored:
         assert np.array_equal(stored["z"], codes)
+        labels = stored["labels"].tolist()
+    assert labels[:12] == [*"012345678901"]
     header, *lines = table(tmp_path / "codes.csv")
-    assert header == [f"z{i}" for i in range(8)]
-    assert np.array_equal(np.array(lines, np.float32), codes)
+    assert header == ["label", *(f"z{i}" for i in range(8))]
+    assert [line[0] for line in lines] == labels
+    assert np.array_equal(np.array([line[1:] for line in lines], np.float32), codes)
     wanted = package.load(trained).decode(codes)
     for ending in ("npy", "npz", "csv"):
         good(verb("decode", trained, f"codes.{ending}", "--out", f"x_{ending}.npy"))
@@ -125,6 +128,7 @@ def test_codes_as_parquet(
     found = parquet.read_table(tmp_path / "codes.parquet").to_pydict()
     with np.load(tmp_path / "codes.npz") as stored:
         assert found.pop("name") == stored["names"].tolist()
+        assert found.pop("label") == stored["labels"].tolist() == ["a"] * 7 + ["b"] * 5
         assert np.array_equal(np.array(list(found.values()), np.float32).T, stored["z"])
     for ending in ("parquet", "npz"):
         good(verb("decode", run, f"codes.{ending}", "--out", f"from_{ending}.npz"))
@@ -157,10 +161,11 @@ def test_images_are_read_as_in_training(
     source = ImageFolder(root=str(photos), size=8, fit="resize", cache=None)
     wanted = package.load(run).encode(source.load().data.numpy())
     header, *lines = table(tmp_path / "codes.csv")
-    assert header[:2] == ["name", "z0"]
+    assert header[:3] == ["name", "label", "z0"]
     files = sorted(str(f.relative_to(photos)) for f in photos.rglob("*.*"))
     assert [line[0] for line in lines] == files
-    assert np.allclose(np.array([line[1:] for line in lines], np.float32), wanted, atol=1e-5)
+    assert [line[1] for line in lines] == [file.partition("/")[0] for file in files]
+    assert np.allclose(np.array([line[2:] for line in lines], np.float32), wanted, atol=1e-5)
     some = ["photos/a/1.png", "photos/b/3.bmp"]
     good(verb("encode", run, *some, "--out", "two.csv"), brought("2 images", "2 images were"))
     assert [line[0] for line in table(tmp_path / "two.csv")[1:]] == some
