@@ -96,7 +96,7 @@ def test_a_search_in_a_pipeline_over_the_size_of_the_code() -> None:
 
 
 def test_a_search_by_its_own_score(x: np.ndarray) -> None:
-    search = GridSearchCV(linear(), {"latent_dim": [1, 3]}, cv=2).fit(x)
+    search = GridSearchCV(linear(max_epochs=10), {"latent_dim": [1, 3]}, cv=2).fit(x)
     assert search.best_params_ == {"latent_dim": 3}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import copy, deepcopy
 from dataclasses import replace
@@ -25,6 +25,7 @@ from aeframe.config.composition import CONF
 
 OWN = {str(CONF), "pkg://hydra.conf", "hydra.conf", "structured://", ""}
 """Where Hydra finds what no test changes."""
+MODE = "hydra.mode=RUN"  # Hydra's own last word for a single run
 
 
 @contextmanager
@@ -78,7 +79,7 @@ def listed_once(make: Callable[..., DefaultsList]) -> Callable[..., DefaultsList
         choices = [word for word in overrides_list if chooses(word)]
         values = [word for word in overrides_list if not chooses(word)]
         key = f"{config_name} {[word.input_line for word in choices]} {named}"
-        if not is_own(repo.get_sources()):
+        if not {source.path for source in repo.get_sources()} <= OWN:
             return make(repo=repo, config_name=config_name, overrides_list=overrides_list, **named)
         if key not in known:
             known[key] = make(repo=repo, config_name=config_name, overrides_list=choices, **named)
@@ -106,7 +107,8 @@ def once(make: Callable[..., Any]) -> Callable[..., Any]:
     def made(self: Any, *args: Any, **named: Any) -> Any:
         repository = named.get("repo", self)
         key = f"{args} { {k: v for k, v in named.items() if k != 'repo'} }"
-        if not is_own(repository.get_sources()) or "searchpath" in key:
+        sources = {source.path for source in repository.get_sources()}
+        if not sources <= OWN or "searchpath" in key:
             return make(self, *args, **named)
         if key not in known:
             known[key] = copies(make(self, *args, **named))
@@ -120,27 +122,31 @@ def composed_once(compose: Callable[..., DictConfig]) -> Callable[..., DictConfi
 
     The command composes three times: to check, to find out if it is a sweep, and to run.
     """
-    known: dict[tuple[str, RunMode, bool], Callable[[], DictConfig]] = {}
+    known: dict[tuple[Any, ...], Callable[[], DictConfig]] = {}
 
     def composed(self: ConfigLoaderImpl, **named: Any) -> DictConfig:
-        places = self.config_search_path.get_path()
-        key = f"{named['config_name']} {named['overrides']}"
-        if not is_own(places) or "searchpath" in key:
+        places = [(place.provider, place.path) for place in self.config_search_path.get_path()]
+        name, words = named["config_name"], tuple(named["overrides"])
+        if not {path for _, path in places} <= OWN or "searchpath" in str(words):
             return compose(self, **named)
-        key += f" {[(place.provider, place.path) for place in places]}"
-        mode, legal = named["run_mode"], named["validate_sweep_overrides"]
-        run = (
-            key,
-            RunMode.RUN,
-            True,
-        )  # which no word of a sweep is in, so that any mode composes the same
-        asked = run if run in known else (key, mode, legal)
+        # a legal run has no words of a sweep, so that it is the same in any mode
+        run = (str(places), name, words, RunMode.RUN, True)
+        adds_mode = words[-1:] == (MODE,) and (*run[:2], words[:-1], *run[3:]) in known
+        if adds_mode:
+            asked = (*run[:2], words[:-1], *run[3:])
+        elif run in known:
+            asked = run
+        else:
+            asked = (*run[:3], named["run_mode"], named["validate_sweep_overrides"])
         if asked not in known:
             found = compose(self, **named)
             known[asked] = copies(found)
             return found
         found = known[asked]()
         found.hydra.runtime.cwd = os.getcwd()
+        if adds_mode:
+            found.hydra.mode = RunMode.RUN
+            found.hydra.overrides.hydra.append(MODE)
         return found
 
     return composed
@@ -156,8 +162,3 @@ def parsed_once(parse: Callable[..., Any]) -> Callable[..., Any]:
         return copy(known[s, rule_name])
 
     return parsed
-
-
-def is_own(sources: Iterable[Any]) -> bool:
-    """Check that Hydra looks for files nowhere but where no test changes any."""
-    return {source.path for source in sources} <= OWN

@@ -34,6 +34,7 @@ SMALL = (
     ),
     *("dashboard.images=0", "dashboard.every_n_epochs=1", "trainer.log_every_n_steps=5"),
 )
+FEW = "dataset.batch_size=256"  # half as many
 PICTURES = "dashboard.images=2"
 VARIANTS = {
     "undercomplete": ["model.latent_dim=8"],
@@ -84,14 +85,14 @@ OPTIONS = {
     "workers": ["dataset.num_workers=2"],
     "accumulation": ["trainer.accumulate_grad_batches=3"],
     "validation within epochs": ["++trainer.val_check_interval=5"],
-    "limits": ["trainer.limit_train_batches=7", "trainer.limit_val_batches=1"],
+    "limits": ["trainer.limit_train_batches=4", "trainer.limit_val_batches=1"],
     "schedule of steps": [
-        "scheduler={_target_: torch.optim.lr_scheduler.CosineAnnealingLR, T_max: 30, interval: step}"
+        "scheduler={_target_: torch.optim.lr_scheduler.CosineAnnealingLR, T_max: 15, interval: step}"
     ],
     "a warm-up, then a cosine": [
-        "scheduler={_target_: torch.optim.lr_scheduler.SequentialLR, interval: step, milestones: [15], "
-        "schedulers: [{_target_: torch.optim.lr_scheduler.LinearLR, total_iters: 15}, "
-        "{_target_: torch.optim.lr_scheduler.CosineAnnealingLR, T_max: 21}]}"
+        "scheduler={_target_: torch.optim.lr_scheduler.SequentialLR, interval: step, milestones: [7], "
+        "schedulers: [{_target_: torch.optim.lr_scheduler.LinearLR, total_iters: 7}, "
+        "{_target_: torch.optim.lr_scheduler.CosineAnnealingLR, T_max: 11}]}"
     ],
     "schedule of epochs": [
         "scheduler={_target_: torch.optim.lr_scheduler.ExponentialLR, gamma: 0.5}"
@@ -105,9 +106,9 @@ OPTIONS = {
         "++trainer.val_check_interval=4",
     ],
     "momentum": ["optimizer={_target_: torch.optim.SGD, lr: 0.001, momentum: 0.9}"],
-    "steps instead of epochs": ["++trainer.max_steps=30"],
+    "steps instead of epochs": ["++trainer.max_steps=15"],
     "one cycle, accumulation, validation within epochs": [
-        "scheduler={_target_: torch.optim.lr_scheduler.OneCycleLR, max_lr: 0.01, total_steps: 18, "
+        "scheduler={_target_: torch.optim.lr_scheduler.OneCycleLR, max_lr: 0.01, total_steps: 9, "
         "interval: step}",
         *("trainer.accumulate_grad_batches=2", "++trainer.val_check_interval=5"),
     ],
@@ -196,13 +197,14 @@ def test_every_variant_goes_on_as_if_nothing_had_been(
 ) -> None:
     """Within an epoch, and at the end of a later one."""
     monkeypatch.setattr(steps_ahead.StepsAhead, "interval", 1e9)
-    compare(*VARIANTS[variant], PICTURES, "trainer.steps_per_call=3", steps=(5, 2 * BATCHES))
+    words = (*VARIANTS[variant], PICTURES, FEW, "trainer.steps_per_call=3")
+    compare(*words, steps=(2, BATCHES))  # after two epochs of few
 
 
 @pytest.mark.parametrize("option", OPTIONS)
 def test_every_option_does(compare: Callable[..., None], option: str) -> None:
-    steps = (2, 6, 9) if "accumulation" in option else (5, 12, 18)
-    compare("model=denoising", *OPTIONS[option], "trainer.steps_per_call=1", steps=steps)
+    steps = (1, 3, 5) if "accumulation" in option else (2, 6, 9)
+    compare("model=denoising", *OPTIONS[option], FEW, "trainer.steps_per_call=1", steps=steps)
 
 
 @pytest.mark.parametrize("step", [1, 5, 12, 35, 36])
