@@ -79,8 +79,8 @@ class CheckpointOptions:
 @dataclass(frozen=True, kw_only=True)
 class DashboardOptions:
     """Options of the dashboard. images: validation samples, one column each; 0 for no pictures.
-    every_n_epochs: how often they are drawn at first; later whenever the number of epochs has grown by
-    half, and at the end.
+    every_n_epochs: how often they are drawn at first; later whenever the number of epochs has
+    doubled, and at the end.
 
     Each of the others turns a part off. A part is drawn only where it has a meaning:
     reconstructions: input, corrupted input, reconstruction and error of the same samples each time.

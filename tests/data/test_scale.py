@@ -280,7 +280,7 @@ def test_pictures_have_the_brightness_of_the_stored_values(
     brightness = (values - low) / (high - low)
     view = View(built.net.eval(), Samples.of(built.data, built.net, 4), built.data.spec)
     x = built.net.normalization(torch.from_numpy(values))
-    assert np.allclose(view.paint.scaled(x), brightness, atol=1e-5)
+    assert np.allclose(view.paint.scale(x), brightness, atol=1e-5)
     save(tmp_path, built.net, node, built.data, {})
     written = convert_to_bytes(values, package.load(tmp_path))
     assert np.abs(written - brightness * 255).max() <= 0.5 + 1e-3

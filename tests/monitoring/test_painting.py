@@ -5,28 +5,29 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from aeframe.models import Code, Output
-from aeframe.monitoring.dashboard.grids import comparison
-from aeframe.monitoring.dashboard.painting import (
+from aeframe.monitoring.dashboard.grids import compare
+from aeframe.monitoring.dashboard.painting import Pictures, color_heat, convert_to_images, resize
+from aeframe.monitoring.dashboard.paper import (
+    EDGE,
     GAP,
-    LINE,
-    MARGIN,
-    SIDE,
-    Curves,
-    Pictures,
-    grid,
-    hot,
-    lines,
-    painter,
-    picture_of,
-    sheet,
+    NORMAL,
+    WIDTH,
+    count_columns,
+    fit_tiles,
+    measure_text,
+    wrap_text,
 )
-from aeframe.monitoring.dashboard.projector import square
+from aeframe.monitoring.dashboard.projector import join_tiles
+from aeframe.monitoring.dashboard.sheet import Row, draw_sheet, split_rows
+from aeframe.monitoring.dashboard.signal_plots import BELOW, LEFT, Curves
 from tests.support.constraint_tools import identity
 
-BOTH = Pictures(-1.0, 1.0)
+BOTH = Pictures(-1.0, 1.0, 64)
+LINES = Curves(0.0, 1.0, (0.0, 1.0), "value")
 
 
 def output(x: Tensor, restored: Tensor, corrupted: Tensor | None = None) -> Output:
@@ -35,115 +36,190 @@ def output(x: Tensor, restored: Tensor, corrupted: Tensor | None = None) -> Outp
     return Output(x, seen, None, code, restored, identity, {})
 
 
-def compared(x: Tensor, restored: Tensor, corrupted: Tensor | None = None) -> Tensor:
-    rows, _ = comparison(output(x, restored, corrupted), corrupted is not None, BOTH)
-    return grid(rows)
+def compared(x: Tensor, restored: Tensor, corrupted: Tensor | None = None) -> list[Row]:
+    made = output(x, restored, corrupted)
+    return compare(made, corrupted is not None, BOTH, [str(i) for i in range(len(x))])
 
 
-def colours(n: int, side: int = 56, channels: int = 3, seed: int = 0) -> Tensor:
+def colors(n: int, side: int = 64, channels: int = 3, seed: int = 0) -> Tensor:
     """Values in [-1, 1]."""
     generator = torch.Generator().manual_seed(seed)
     return torch.rand(n, channels, side, side, generator=generator) * 2 - 1
 
 
-def cut(grid: Tensor, row: int, column: int, side: int = 56) -> Tensor:
-    top, left = GAP + row * (side + GAP), GAP + column * (side + GAP)
-    return grid[:, top : top + side, left : left + side]
+def pixels(tile: Image.Image) -> Tensor:
+    """Return the colors of a tile, [3, H, W] in [0, 1]."""
+    return torch.from_numpy(np.array(tile.convert("RGB"))).permute(2, 0, 1) / 255
 
 
-def test_a_grid_of_colours_on_the_datas_own_scale() -> None:
-    x, restored, corrupted = colours(2), colours(2, seed=1), colours(2, seed=2)
-    grid = compared(x, restored, corrupted)
-    assert grid.shape == (3, 4 * 58 + 2, 2 * 58 + 2)
-    assert (grid[:, :2] == 0.5).all()
+def near(a: Tensor, b: Tensor) -> bool:
+    """Equal as far as bytes tell."""
+    return bool((a - b).abs().max() < 0.6 / 255)
+
+
+def test_a_grid_of_colors_on_the_datas_own_scale() -> None:
+    x, restored, corrupted = colors(2), colors(2, seed=1), colors(2, seed=2)
+    rows = compared(x, restored, corrupted)
+    assert [row.name for row in rows] == [
+        *("input", "corrupted input", "reconstruction"),
+        "error: black is 0, white 50% of the data's range or more",
+    ]
+    assert rows[0].captions == ["0", "1"]
     for i in range(2):
-        assert torch.allclose(cut(grid, 0, i), (x[i] + 1) / 2)
-        assert torch.allclose(cut(grid, 1, i), (corrupted[i] + 1) / 2)
-        assert torch.allclose(cut(grid, 2, i), (restored[i] + 1) / 2)
+        assert near(pixels(rows[0].tiles[i]), (x[i] + 1) / 2)
+        assert near(pixels(rows[1].tiles[i]), (corrupted[i] + 1) / 2)
+        assert near(pixels(rows[2].tiles[i]), (restored[i] + 1) / 2)
         off = (restored[i] - x[i]).abs() / 2  # as a share of the range, of which half is white
-        expected = hot((2 * off).clamp(max=1).mean(0)[None, None])[0]
-        assert torch.allclose(cut(grid, 3, i), expected, atol=1e-5)
+        expected = color_heat((2 * off).clamp(max=1).mean(0)[None, None])[0]
+        assert near(pixels(rows[3].tiles[i]), expected)
 
 
-def test_the_colours_of_errors_are_black_red_yellow_white() -> None:
+def test_the_colors_of_errors_are_black_red_yellow_white() -> None:
     values = torch.tensor([0, 1 / 3, 2 / 3, 1.0, 1 / 6]).view(5, 1, 1)
     expected = [[0, 0, 0], [1, 0, 0], [1, 1, 0], [1, 1, 1], [0.5, 0, 0]]
-    assert torch.allclose(hot(values).squeeze(2), torch.tensor(expected), atol=1e-6)
+    assert torch.allclose(color_heat(values).squeeze(2), torch.tensor(expected), atol=1e-6)
 
 
 def test_without_corruption_there_is_no_row_for_it() -> None:
-    x = colours(2)
-    grid = compared(x, x)
-    assert grid.shape == (3, 3 * 58 + 2, 2 * 58 + 2)
-    assert (cut(grid, 2, 1) == 0).all()  # no error is black
+    x = colors(2)
+    rows = compared(x, x)
+    assert len(rows) == 3
+    assert (pixels(rows[2].tiles[1]) == 0).all()  # no error is black
 
 
 def test_of_several_drawn_codes_the_first_is_shown() -> None:
-    x, first, second = colours(2), colours(2, seed=1), colours(2, seed=2)
-    grid = compared(x, torch.cat([first, second]))
-    assert grid.shape[1] == 3 * 58 + 2
-    assert torch.allclose(cut(grid, 1, 1), (first[1] + 1) / 2)
+    x, first, second = colors(2), colors(2, seed=1), colors(2, seed=2)
+    rows = compared(x, torch.cat([first, second]))
+    assert [len(row.tiles) for row in rows] == [2, 2, 2]
+    assert near(pixels(rows[1].tiles[1]), (first[1] + 1) / 2)
 
 
 def test_values_out_of_range_are_clipped() -> None:
-    x = torch.full((1, 3, 56, 56), 0.5)
-    grid = compared(x, x + 9)
-    assert (cut(grid, 1, 0) == 1).all()
-    assert (cut(grid, 2, 0) == 1).all()
+    x = torch.full((1, 3, 64, 64), 0.5)
+    rows = compared(x, x + 9)
+    assert (pixels(rows[1].tiles[0]) == 1).all()
+    assert (pixels(rows[2].tiles[0]) == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("longer", "shown", "columns"),
+    [(3, 66, 5), (8, 64, 5), (28, 84, 4), (32, 64, 5), (48, 96, 3), (64, 64, 5), (100, 100, 3)],
+)
+def test_small_images_grow_by_whole_pixels_to_64_at_least(
+    longer: int, shown: int, columns: int
+) -> None:
+    paint = Pictures(0.0, 1.0, longer)
+    x = torch.rand(1, 1, longer, longer)
+    tile = pixels(paint.show(x)[0])
+    assert paint.columns == columns
+    assert columns * (shown + GAP) - GAP + 2 * EDGE <= WIDTH
+    assert tile.shape == (3, shown, shown)
+    each = shown // longer
+    blocks = tile[0].view(longer, each, longer, each)
+    assert near(blocks[:, :1, :, :1].expand_as(blocks), blocks)
+    assert near(blocks[:, 0, :, 0], x[0, 0])
 
 
 def test_large_images_shrink_and_small_ones_grow_by_whole_pixels() -> None:
-    large = compared(colours(1, 64), colours(1, 64))
-    assert large.shape == (3, 3 * 66 + 2, 68)
-    x = colours(1, 20)
-    small = compared(x, x)
-    assert small.shape == (3, 3 * 42 + 2, 44)
-    assert torch.allclose(cut(small, 0, 0, 40)[:, ::2, ::2], (x[0] + 1) / 2)
-    assert torch.equal(cut(small, 0, 0, 40)[:, 1::2, 1::2], cut(small, 0, 0, 40)[:, ::2, ::2])
-    huge = colours(1, 256)
+    huge = colors(1, 256)
     means = (huge.view(3, 128, 2, 128, 2).mean((2, 4)) + 1) / 2
-    assert torch.allclose(BOTH.show(huge)[0], means, atol=1e-6)
-    assert BOTH.show(colours(1, 300)[:, :, :200]).shape == (1, 3, 85, 128)
+    (tile,) = convert_to_images((huge + 1) / 2)
+    assert (pixels(resize(tile, 128)) - means).abs().max() < 2 / 255
+    (wide,) = convert_to_images(torch.zeros(1, 1, 200, 300))
+    assert resize(wide, 128).size == (128, 85)
+    paint = Pictures(-1.0, 1.0, 256)
+    assert paint.columns == 2
+    assert paint.show(huge)[0].size == (fit_tiles(2), fit_tiles(2))
+    assert paint.show(huge, fit_tiles(paint.many))[0].size == (66, 66)
 
 
-def test_channels_that_are_no_colours_are_averaged() -> None:
-    x = colours(1, channels=5)
+def test_channels_that_are_no_colors_are_averaged() -> None:
+    x = colors(1, channels=5)
     expected = (x[0].mean(0) + 1) / 2
-    for channel in cut(compared(x, x), 0, 0):
-        assert torch.allclose(channel, expected, atol=1e-6)
+    for channel in pixels(compared(x, x)[0].tiles[0]):
+        assert near(channel, expected)
 
 
-def test_weights_are_set_each_by_itself_and_grey_is_zero() -> None:
+def test_weights_are_set_each_by_itself_and_gray_is_zero() -> None:
     w = torch.tensor([[4.0, -2.0, 0.0, 1.0], [0.01, 0.0, 0.0, 0.0], [0.0] * 4]).view(3, 1, 2, 2)
-    tiles = BOTH.weights(w, 2)
+    tiles = torch.stack([pixels(tile)[0] for tile in BOTH.show_weights(w, 2)])
     expected = [[1, 0.25, 0.5, 0.625], [1, 0.5, 0.5, 0.5], [0.5] * 4]
-    assert torch.allclose(tiles.flatten(1), torch.tensor(expected))
+    assert near(tiles.flatten(1), torch.tensor(expected))
 
 
-def test_names_stand_beside_the_rows_and_above_the_columns() -> None:
-    x = torch.zeros(2, 1, 56, 56)
-    plain, named = sheet([x, x]), sheet([x, x], ["one", "two"], ["a", "b"])
-    assert named.size == (plain.width + MARGIN, plain.height + LINE)
-    assert named.crop((MARGIN, LINE, *named.size)).tobytes() == plain.tobytes()
-    pixels = np.array(named)
-    for top in (LINE, LINE + SIDE + GAP):
-        assert (pixels[top : top + 20, :MARGIN] < 60).any()  # black on grey
-    assert (pixels[:LINE, MARGIN + SIDE :] < 60).any()
+# ---------------------------------------------------------------------------------------------- sheets
 
 
-def test_the_last_row_is_filled_up() -> None:
-    rows = lines(torch.ones(5, 1, 4, 4), 3)
-    assert [len(row) for row in rows] == [3, 3]
-    assert (rows[1][2] == 0.5).all()
-    assert [len(row) for row in lines(torch.ones(2, 1, 4, 4), 3)] == [2]
+def dark(sheet: Image.Image) -> np.ndarray:
+    """Where a sheet has ink."""
+    return np.asarray(sheet.convert("L")) < 60
+
+
+def test_names_stand_above_the_rows_and_captions_above_the_tiles() -> None:
+    white = [Image.new("L", (64, 64), "white")] * 2
+    plain = draw_sheet("Title", "Note.", [Row(white), Row(white)])
+    assert plain.mode == "L"
+    named = draw_sheet("Title", "Note.", [Row(white, "one", ["a", "b"]), Row(white, "two")])
+    assert plain.width == named.width == WIDTH
+    higher = named.height - plain.height
+    top = plain.height - 2 * (64 + GAP)
+    assert dark(plain)[: top - 10].any()
+    assert not dark(plain)[top:].any()
+    first = higher - (higher - 16) // 2  # one line more than the second
+    assert dark(named)[top : top + first, : EDGE + 64].any()
+    assert dark(named)[top : top + first, EDGE + 64 + GAP :].any()  # b
+    assert dark(named)[top + first + 64 :, : EDGE + 64].any()
+    assert not dark(named)[top + first + 64 :, EDGE + 64 + GAP :].any()
+
+
+def test_long_captions_move_tiles_apart_in_all_rows() -> None:
+    tiles = [Image.new("L", (20, 20), "black")] * 3
+    words = ["0.0011", "0.0011", "0.0023"]
+    sheet = dark(draw_sheet("", "", [Row(tiles, captions=words), Row(tiles)]))
+    step = measure_text("0.0023") + GAP
+    assert step > 20 + GAP
+    for row in (sheet[-10], sheet[-10 - 20 - GAP]):  # through the tiles of both rows
+        starts = np.flatnonzero(np.diff(row.astype(int), prepend=0) == 1)
+        assert starts.tolist() == [EDGE, EDGE + step, EDGE + 2 * step]
+
+
+def test_text_is_wrapped_at_words() -> None:
+    said = "Of 180 validation samples those with the largest mean square error (the numbers)."
+    lines = wrap_text(said, WIDTH)
+    assert " ".join(lines) == said
+    assert len(lines) == 2
+    assert all(measure_text(line, NORMAL) <= WIDTH for line in lines)
+    assert wrap_text("x" * 99, WIDTH) == ["x" * 99]
+    assert wrap_text("", WIDTH) == []
+
+
+@pytest.mark.parametrize(("count", "lengths"), [(8, [4, 4]), (5, [5]), (11, [4, 4, 3]), (1, [1])])
+def test_rows_are_split_evenly(count: int, lengths: list[int]) -> None:
+    tiles = [Image.new("L", (1, 1), i) for i in range(count)]
+    names = [str(i) for i in range(count)]
+    rows = split_rows([Row(tiles, "one", names), Row(tiles, "two")], 5)
+    assert [row.name for row in rows] == ["one", "two"] * len(lengths)
+    assert [len(row.tiles) for row in rows] == [n for n in lengths for _ in range(2)]
+    assert [tile for row in rows[::2] for tile in row.tiles] == tiles
+    assert [caption for row in rows[::2] for caption in row.captions] == names
+    assert not any(row.captions for row in rows[1::2])
+
+
+@pytest.mark.parametrize("columns", range(1, 12))
+def test_so_many_tiles_fit(columns: int) -> None:
+    width = fit_tiles(columns)
+    assert count_columns(width) == columns
+    assert columns * (width + GAP) - GAP + 2 * EDGE <= WIDTH
 
 
 def test_a_sprite_has_no_seams() -> None:
-    tiles = torch.arange(5.0).view(5, 1, 1, 1).expand(5, 1, 2, 3) / 8
-    whole = square(tiles)
-    assert whole.shape == (1, 6, 9)
-    assert torch.equal(whole[0, ::2, ::3].flatten()[:5], torch.arange(5.0) / 8)
-    assert picture_of(whole).size == (9, 6)
+    tiles = [Image.new("L", (3, 2), 30 * i) for i in range(5)]
+    whole = join_tiles(tiles)
+    assert whole.size == (9, 6)
+    values = np.asarray(whole)
+    assert values[::2, ::3].flatten()[:5].tolist() == [0, 30, 60, 90, 120]
+    assert (values[:2, :3] == 0).all()
+    assert (values[2:4, 3:6] == 120).all()
 
 
 # --------------------------------------------------------------------------------------------- curves
@@ -151,48 +227,65 @@ def test_a_sprite_has_no_seams() -> None:
 
 @pytest.mark.parametrize("shape", [(12,), (1, 1, 12), (2, 12, 1)])
 def test_vectors_and_images_of_one_line_are_curves(shape: tuple[int, ...]) -> None:
-    curves = painter(shape, 0.0, 1.0)
-    assert isinstance(curves, Curves)
     x = (
         torch.linspace(0, 1, 12)
         .expand(3, shape[0] if len(shape) == 3 else 1, 12)
         .reshape(3, *shape)
     )
-    for tiles in (
-        curves.show(x),
-        curves.restored(x, x),
-        curves.error(x, x),
-        curves.weights(x, SIDE),
-    ):
-        assert tiles.shape in ((3, 1, SIDE, 2 * SIDE), (3, 3, SIDE, 2 * SIDE))
-        assert 0 <= tiles.min() <= tiles.max() <= 1
+    width = fit_tiles(LINES.columns)
+    for tiles in (LINES.show(x), LINES.show_restored(x, x), LINES.show_error(x, x)):
+        assert {tile.size for tile in tiles} == {(width, width // 2 + BELOW)}
+        assert len(tiles) == 3
+    assert {tile.size for tile in LINES.show(x, 28)} == {(28, 28)}
+    assert {tile.size for tile in LINES.show_weights(x, 64)} == {(64, 64)}
+
+
+def inside(tile: Image.Image) -> np.ndarray:
+    """Where a tile with axes has dark pixels, within its frame."""
+    gray = np.asarray(tile.convert("L"))
+    return gray[1 : -BELOW - 1, LEFT + 1 : -1] < 150
 
 
 def test_a_curve_goes_through_its_values_without_gaps() -> None:
-    values = torch.tensor([[0.0, 1.0, 0.5, 0.5]])
-    tile = Curves(0.0, 1.0).show(values, 8)[0, 0].bool()  # 16 columns, four for each value
-    rows = [column.nonzero().flatten().tolist() for column in tile.T]
-    assert rows[0] == rows[3] == [7]  # the lowest value is at the bottom
-    assert rows[4] == list(range(8))  # up to the highest
-    assert rows[5] == rows[7] == [0]
-    assert rows[8][0] == 0
-    assert rows[9] == rows[15]
-    assert len(rows[15]) == 1
+    (tile,) = LINES.show(torch.tensor([[0.0, 1.0, 0.5, 0.5]]))
+    ink = inside(tile)
+    rows, columns = ink.shape
+    assert ink.any(0)[3:-3].all()  # from left to right
+    assert ink.any(1)[3:-3].all()  # and from the lowest value to the highest
+    for column, value in ((0.05, 0.15), (1 / 3, 1.0), (0.85, 0.5)):
+        middle = np.flatnonzero(ink[:, round(column * (columns - 1))]).mean()
+        assert middle == pytest.approx((1 - value) * (rows - 1), abs=4)
 
 
 def test_a_long_curve_keeps_its_extremes() -> None:
-    values = torch.zeros(1, 1000)
-    values[0, 417] = 1.0
-    tile = Curves(0.0, 1.0).show(values)[0, 0]
-    assert tile[0].any()
+    values = torch.zeros(1, 10_000)
+    values[0, 4170] = 1.0
+    (tile,) = LINES.show(values)
+    ink = inside(tile)
+    assert np.flatnonzero(ink[4]).mean() / ink.shape[1] == pytest.approx(0.417, abs=0.02)
+
+
+def test_each_channel_of_a_line_is_a_curve() -> None:
+    x = torch.stack([torch.zeros(1, 50), torch.ones(1, 50)])[None]  # [1, 2, 1, 50]
+    (tile,) = LINES.show(x)
+    middle = np.flatnonzero(inside(tile)[:, 60])
+    assert middle.min() < 4
+    assert middle.max() > inside(tile).shape[0] - 5
 
 
 def test_a_reconstruction_is_drawn_over_what_it_is_to_be() -> None:
-    curves = Curves(0.0, 1.0)
-    tile = curves.restored(torch.zeros(1, 4), torch.ones(1, 4))[0]
-    assert torch.allclose(tile[:, 0, 0], torch.tensor([1.0, 0.6, 0.1]))
-    assert torch.allclose(tile[:, -1, 0], torch.full((3,), 0.6))
-    bars = curves.error(torch.zeros(1, 4), torch.tensor([[0.0, 0.25, 0.5, 1.0]]))[0]
-    filled = (bars[0] > 0).sum(0)
-    assert filled[[0, SIDE // 2, SIDE, -1]].tolist() == [0, SIDE // 2, SIDE, SIDE]
-    assert (bars[:, :, -1] == 1).all()
+    (tile,) = LINES.show_restored(torch.zeros(1, 400), torch.ones(1, 400))
+    colors = {tuple(c) for c in np.asarray(tile).reshape(-1, 3)}
+    assert {(213, 94, 0), (154, 154, 154)} <= colors
+    at = np.asarray(tile)[:, 100]
+    orange = np.flatnonzero((at == (213, 94, 0)).all(1)).mean()
+    gray = np.flatnonzero((at == (154, 154, 154)).all(1)).mean()
+    assert orange < 5 < 60 < gray  # ones are above zeros
+
+
+def test_errors_of_curves_are_shares_of_the_range() -> None:
+    x = torch.zeros(1, 400)
+    for error, place in ((0.0, 1.0), (0.25, 0.5), (0.5, 0.0), (0.9, 0.0)):
+        (tile,) = LINES.show_error(x, x + error)
+        ink = inside(tile)
+        assert np.flatnonzero(ink[:, 60]).mean() == pytest.approx(place * (len(ink) - 1), abs=2)

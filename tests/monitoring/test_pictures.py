@@ -14,8 +14,9 @@ from torch import Tensor
 
 from aeframe.config.options import DashboardOptions
 from aeframe.monitoring.dashboard.filters import decoder_filters, encoder_filters
-from aeframe.monitoring.dashboard.latent import quantiles
-from aeframe.monitoring.dashboard.painting import GAP, LINE, MARGIN, SIDE
+from aeframe.monitoring.dashboard.latent import SIZE, quantiles
+from aeframe.monitoring.dashboard.paper import WIDTH
+from aeframe.monitoring.dashboard.sheet import Row
 from aeframe.training.build import build
 from tests.support.drawing import EVERY, Drawn, drawn
 
@@ -34,13 +35,11 @@ LATENT = {"samples", "traversal", "interpolation", "kl_of_units"}
 SPARSE = ("model=sparse", "model.latent_dim=80", "constraint.topk.k=4")
 
 
-def tile(
-    picture: np.ndarray, row: int, column: int, *, named: bool = True, top: int = 0
-) -> np.ndarray:
-    """A sample of digits in a picture, [8, 8] in [0, 1]."""
-    x = (MARGIN if named else 0) + GAP + column * (SIDE + GAP)
-    y = top + GAP + row * (SIDE + GAP)
-    return picture[y : y + SIDE : 7, x : x + SIDE : 7, 0] / 255
+def tile(rows: list[Row], row: int, column: int) -> np.ndarray:
+    """A sample of digits in a sheet, [8, 8] in [0, 1]."""
+    pixels = np.asarray(rows[row].tiles[column].convert("L"))
+    assert pixels.shape == (64, 64)
+    return pixels[::8, ::8] / 255
 
 
 def is_near(found: np.ndarray, wanted: Tensor) -> bool:
@@ -174,8 +173,13 @@ def test_the_worst_and_the_best_are_those(drawn: Draw) -> None:
         error = ((found.view.net.reconstruct(x) - x) ** 2).flatten(1).mean(1)
     order = sorted(range(len(x)), key=lambda i: -error[i])
     for i in range(8):
-        assert is_near(tile(found.pictures["worst"], 0, i, top=LINE), x[order[i]])
-        assert is_near(tile(found.pictures["best"], 0, i, top=LINE), x[order[-1 - i]])
+        row, column = 3 * (i // 4), i % 4  # input, reconstruction and error of four, twice
+        for name, wanted in (("worst", order[i]), ("best", order[-1 - i])):
+            rows = found.sheets[name]
+            assert is_near(tile(rows, row, column), x[wanted])
+            assert float(rows[row].captions[column]) == pytest.approx(
+                float(error[wanted]), rel=0.06
+            )
 
 
 def test_many_large_images_are_drawn_smaller(drawn: Draw, tmp_path: Path) -> None:
@@ -183,8 +187,15 @@ def test_many_large_images_are_drawn_smaller(drawn: Draw, tmp_path: Path) -> Non
     np.save(tmp_path / "large.npy", values)
     data = ("dataset=array", f"dataset.path={tmp_path / 'large.npy'}", "network=linear")
     found = drawn(*data, "model=variational", "model.latent_dim=2", columns=2)
-    assert found.pictures["traversal"].shape == (LINE + GAP + 2 * 66, MARGIN + GAP + 9 * 34, 3)
-    assert found.pictures["reconstructions"].shape[0] == GAP + 3 * (100 + GAP)
+    sizes = {
+        name: {tile.size for row in rows for tile in row.tiles}
+        for name, rows in found.sheets.items()
+    }
+    assert sizes["reconstructions"] == {(50, 100)}  # as they are
+    assert sizes["traversal"] == {(33, 66)}  # five beside each other
+    assert all(
+        picture.shape[1] == WIDTH for name, picture in found.pictures.items() if name in sizes
+    )
 
 
 def test_no_more_samples_than_there_are_or_than_fit(drawn: Draw, tmp_path: Path) -> None:
@@ -207,17 +218,21 @@ def test_each_corruption_is_shown_alone_and_then_all_together(drawn: Draw) -> No
         "constraint.masking.fraction=0.5",
     )
     found = drawn(*words, parts=("corruptions", "reconstructions"))
-    picture, x = found.pictures["corruptions"], found.view.samples.few
-    assert picture.shape[0] == GAP + 7 * (SIDE + GAP)
-    assert is_near(tile(picture, 0, 0), x[0])
-    masked, noisy, both = (tile(picture, row, 0) for row in (1, 3, 5))
+    rows, x = found.sheets["corruptions"], found.view.samples.few
+    assert [row.name for row in rows] == [
+        *("input", "masking: input", "masking: reconstruction"),
+        *("gaussian noise: input", "gaussian noise: reconstruction"),
+        *("all together: input", "all together: reconstruction"),
+    ]
+    assert is_near(tile(rows, 0, 0), x[0])
+    masked, noisy, both = (tile(rows, row, 0) for row in (1, 3, 5))
     assert (masked == 0).mean() >= 0.5
-    assert set(masked[masked > 0].round(4)) <= set(tile(picture, 0, 0).round(4).flatten())
+    assert set(masked[masked > 0].round(4)) <= set(tile(rows, 0, 0).round(4).flatten())
     assert 0.1 < np.std(noisy - x[0, 0].numpy()) < 0.3  # 0.3, where it was not cut off
     assert is_near(both, found.view.output.corrupted[0])
     with torch.no_grad():
         restored = found.view.net.reconstruct(found.view.output.corrupted)
-    assert is_near(tile(picture, 6, 0), restored[0])
+    assert is_near(tile(rows, 6, 0), restored[0])
 
 
 # ------------------------------------------------------------------------------------------ the latent
@@ -227,7 +242,7 @@ def test_the_traversal_begins_with_the_units_of_most_nats(drawn: Draw) -> None:
     found = drawn(
         "model=variational", "network=linear", "model.latent_dim=12", parts=("traversal", "kl")
     )
-    net, view = found.view.net, found.view
+    net, view, rows = found.view.net, found.view, found.sheets["traversal"]
     with torch.no_grad():
         posterior = net.encode(view.samples.many).posterior
         assert posterior is not None
@@ -236,25 +251,29 @@ def test_the_traversal_begins_with_the_units_of_most_nats(drawn: Draw) -> None:
         order = sorted(range(12), key=lambda unit: -kl[unit])
         base = net.encode(view.samples.few[:1]).value
         for row in (0, 9):  # ten of twelve
-            for column, value in ((0, -3.0), (4, 0.0), (8, 3.0)):
+            for column, value in ((0, -3.0), (1, -1.5), (2, 0.0), (4, 3.0)):
                 code = base.clone()
                 code[0, order[row]] = value
                 wanted = net.model.reconstruct(code)
-                assert is_near(tile(found.pictures["traversal"], row, column, top=LINE), wanted)
-    assert found.pictures["traversal"].shape[0] == LINE + GAP + 10 * (SIDE + GAP)
+                assert is_near(tile(rows, row, column), wanted)
+    assert [row.name for row in rows] == [
+        f"unit {unit}, {kl[unit]:.2f} nats" for unit in order[:10]
+    ]
+    assert rows[0].captions == ["-3", "-1.5", "0", "1.5", "3"]
 
 
 def test_what_lies_between_two_samples(drawn: Draw) -> None:
     found = drawn("model=variational", "network=linear", columns=5, parts=("interpolation",))
-    picture, x, net = found.pictures["interpolation"], found.view.samples.few, found.view.net
-    assert picture.shape[0] == GAP + 2 * (SIDE + GAP)
+    rows, x, net = found.sheets["interpolation"], found.view.samples.few, found.view.net
     with torch.no_grad():
         a, b = net.encode(x[2:4]).value
-        middle = net.model.reconstruct(torch.stack([a, a + (b - a) * 3 / 7, b]))
-    assert is_near(tile(picture, 1, 0, named=False), x[2])
-    for column, wanted in zip((1, 4, 8), middle, strict=True):
-        assert is_near(tile(picture, 1, column, named=False), wanted)
-    assert is_near(tile(picture, 1, 9, named=False), x[3])
+        between = net.model.reconstruct(torch.stack([a + (b - a) * n / 4 for n in (1, 2, 3)]))
+    assert [row.captions for row in rows] == [
+        ["sample 1", "25%", "50%", "75%", "sample 2"],
+        ["sample 3", "25%", "50%", "75%", "sample 4"],
+    ]
+    for column, wanted in enumerate([x[2], *between, x[3]]):
+        assert is_near(tile(rows, 1, column), wanted)
     assert (
         "interpolation"
         not in drawn("model=variational", columns=1, parts=("interpolation",)).pictures
@@ -262,12 +281,23 @@ def test_what_lies_between_two_samples(drawn: Draw) -> None:
 
 
 def test_a_manifold_has_as_much_of_the_prior_between_any_two() -> None:
-    codes = quantiles().view(15, 15, 2)
+    codes = quantiles().view(SIZE, SIZE, 2)
     normal = torch.distributions.Normal(0.0, 1.0)
-    expected = (torch.arange(15) + 0.5) / 15
+    expected = (torch.arange(SIZE) + 0.5) / SIZE
     assert torch.allclose(normal.cdf(codes[0, :, 0].float()), expected, atol=1e-5)
     assert torch.allclose(normal.cdf(codes[:, 0, 1].float()), expected.flip(0), atol=1e-5)
     assert (codes[:, :, 0] == codes[:1, :, 0]).all()
+
+
+def test_a_map_names_the_units_and_their_values(drawn: Draw) -> None:
+    found = drawn("model=variational", "network=linear", "model.latent_dim=2", parts=("samples",))
+    rows, model = found.sheets["manifold"], found.view.net.model
+    assert rows[0].captions == ["-1.6", "-1.0", "-0.6", "-0.3", "0.0", "0.3", "0.6", "1.0", "1.6"]
+    assert [row.name for row in rows] == [f"unit 1 at {c}" for c in reversed(rows[0].captions)]
+    with torch.no_grad():
+        wanted = model.reconstruct(quantiles()[[8]].float()).squeeze().clamp(0, 1)
+    found_tile = np.asarray(rows[0].tiles[8])[::4, ::4] / 255  # both units at their highest
+    assert np.abs(found_tile - wanted.numpy()).max() < 0.01
 
 
 # ------------------------------------------------------------------------------------------------ units
@@ -279,12 +309,14 @@ def test_the_most_used_units_with_what_excites_them_most(drawn: Draw) -> None:
     with torch.no_grad():
         codes = view.net.encode(view.samples.many).value.numpy()
     active = (codes != 0).sum(0)
+    rows = found.sheets["units"]
     order = sorted(range(80), key=lambda unit: -active[unit])[:10]
     for row, unit in enumerate(order):
-        strongest = sorted(range(len(codes)), key=lambda i: -codes[i, unit])[:8]
+        strongest = sorted(range(len(codes)), key=lambda i: -codes[i, unit])[:5]
         for column, i in enumerate(strongest):
             if codes[i, unit] > 0:
-                assert is_near(tile(found.pictures["units"], row, column), view.samples.many[i])
+                assert is_near(tile(rows, row, column), view.samples.many[i])
+                assert float(rows[row].captions[column]) == pytest.approx(codes[i, unit], rel=0.06)
 
 
 # ---------------------------------------------------------------------------------------------- filters

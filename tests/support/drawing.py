@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,11 +13,14 @@ import torch
 from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
+from aeframe.monitoring.dashboard import sheet
 from aeframe.monitoring.dashboard.dashboard import DRAWN, LAST
 from aeframe.monitoring.dashboard.page import FOLDER, Page
+from aeframe.monitoring.dashboard.sheet import Row, draw_sheet
 from aeframe.monitoring.dashboard.view import Samples, View
 from aeframe.training.build import build
 
+EPOCH = 7
 EVERY = [name for name, _ in [*DRAWN, *LAST]]
 
 
@@ -26,16 +29,35 @@ class Drawn(NamedTuple):
 
     view: View
     page: Page
+    sheets: dict[str, list[Row]]
+    """Rows of each sheet by its name."""
 
     @classmethod
     def of(cls, view: View, writer: SummaryWriter, parts: Iterable[str], step: int = 0) -> Drawn:
         """The parts of these names, drawn after so many steps."""
-        page, wanted = Page(writer, step), set(parts)
-        with torch.no_grad():
+        page, wanted, drawn = Page(writer, step, EPOCH), set(parts), []
+
+        def draw(title: str, note: str, rows: Sequence[Row]) -> Image.Image:
+            assert title.endswith(f", epoch {EPOCH}")
+            picture = draw_sheet(title, note, rows)
+            drawn.append((picture, list(rows)))
+            return picture
+
+        sheets: dict[str, list[Row]] = {}
+
+        def picture(name: str, made: Image.Image, said: str) -> None:
+            for one, rows in drawn:
+                if one is made:
+                    sheets[name] = rows
+            Page.picture(page, name, made, said)
+
+        with torch.no_grad(), pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sheet, "draw_sheet", draw)
+            patch.setattr(page, "picture", picture)
             for name, part in [*DRAWN, *LAST]:
                 if name in wanted:
                     part(view, page)
-        return cls(view, page)
+        return cls(view, page, sheets)
 
     @property
     def pictures(self) -> dict[str, np.ndarray]:

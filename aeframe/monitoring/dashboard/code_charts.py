@@ -9,7 +9,7 @@ from torch import Tensor
 
 from aeframe.monitoring.dashboard.chart import COLORS, MARKERS, Chart, style_class
 from aeframe.monitoring.dashboard.page import Page
-from aeframe.monitoring.dashboard.painting import SMALL, Pictures, picture_of
+from aeframe.monitoring.dashboard.painting import Pictures
 from aeframe.monitoring.dashboard.view import View
 
 FITTED = 200  # samples for fitting principal components; more are slow for wide codes
@@ -19,6 +19,7 @@ NAMED = len(COLORS) * len(MARKERS)  # classes that can be told apart
 BARS = 256  # units whose nats are drawn
 NUMBERED = 24  # units whose numbers fit below the axis
 ACTIVE = 0.01  # nats from which a unit counts as active
+SIDE = 28  # pixels of a sample's picture
 APART = 44  # pixels of a square in which one sample is shown
 DECADE = 8  # bars of the histogram of firing rates for each factor of ten
 
@@ -131,11 +132,10 @@ def scatter_codes(
 def paste_samples(picture: Image.Image, places: Tensor, view: View, every: int) -> None:
     """Paste samples at their places [N, 2] in pixels, one into each square of the picture."""
     _, chosen = np.unique((places // APART).numpy(), axis=0, return_index=True)
-    tiles = view.paint.show(view.samples.many[::every][chosen], SMALL)
+    tiles = view.paint.show(view.samples.many[::every][chosen], SIDE)
     for tile, place in zip(tiles, places[chosen], strict=True):
-        small = picture_of(tile)
-        x, y = (place - torch.tensor(small.size) / 2).round().int().tolist()
-        picture.paste(small, (x, y))
+        x, y = (place - torch.tensor(tile.size) / 2).round().int().tolist()
+        picture.paste(tile, (x, y))
 
 
 def scatter(

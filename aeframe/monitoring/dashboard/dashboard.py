@@ -22,15 +22,15 @@ from aeframe.monitoring.sharding import is_sharded
 
 Part = Callable[[View, Page], None]
 DRAWN: list[tuple[str, Part]] = [
-    ("reconstructions", grids.reconstructions),
-    ("extremes", grids.extremes),
-    ("corruptions", grids.corruptions),
-    ("samples", latent.samples),
-    ("traversal", latent.traversal),
-    ("interpolation", latent.interpolation),
-    ("units", units.most_used),
+    ("reconstructions", grids.draw_reconstructions),
+    ("extremes", grids.draw_extremes),
+    ("corruptions", grids.draw_corruptions),
+    ("samples", latent.draw_samples),
+    ("traversal", latent.draw_traversal),
+    ("interpolation", latent.draw_interpolation),
+    ("units", units.draw_units),
     ("code", code_charts.add_code_histogram),
-    ("filters", filters.outermost),
+    ("filters", filters.draw_filters),
 ]
 """Parts of each drawing, with the options that turn them off."""
 LAST: list[tuple[str, Part]] = [
@@ -47,7 +47,7 @@ class Dashboard(pl.Callback):
     """Callback that draws the network every few epochs and at the end.
 
     TensorBoard keeps ten pictures of a tag. The first are drawn every few epochs, later ones
-    whenever half as many epochs again are done. That depends on no clock, so that a resumed run
+    whenever the number of epochs has doubled. That depends on no clock, so that a resumed run
     shows the same pictures. Nothing is drawn with sharded weights: one rank alone cannot run the
     network.
     """
@@ -87,7 +87,7 @@ class Dashboard(pl.Callback):
             pl_module.train()
 
     def _is_due(self, epoch: int) -> bool:
-        return self.epoch is None or epoch - self.epoch >= max(self.every, self.epoch // 2)
+        return self.epoch is None or epoch - self.epoch >= max(self.every, self.epoch)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         drawn = self.step == trainer.global_step
@@ -127,4 +127,5 @@ class Dashboard(pl.Callback):
 
 def _page(trainer: pl.Trainer) -> Page:
     assert isinstance(trainer.logger, TensorBoardLogger)
-    return Page(trainer.logger.experiment, trainer.global_step)
+    begun = trainer.fit_loop.epoch_progress.current.ready
+    return Page(trainer.logger.experiment, trainer.global_step, begun)

@@ -7,28 +7,38 @@ import math
 from torch import Tensor, nn
 
 from aeframe.monitoring.dashboard.page import Page
-from aeframe.monitoring.dashboard.painting import SIDE, SMALL, Pictures, grid, lines, picture_of
+from aeframe.monitoring.dashboard.painting import Pictures
+from aeframe.monitoring.dashboard.paper import fit_tiles
+from aeframe.monitoring.dashboard.sheet import Row, add_sheet, split_rows
 from aeframe.monitoring.dashboard.view import View
 
-MOST = 64  # filters
-COLUMNS = 16
+MOST = 30  # filters
 
 
-def outermost(view: View, page: Page) -> None:
+def draw_filters(view: View, page: Page) -> None:
     """Draw the filters of the encoder's first layer and the decoder's last."""
     model = view.net.model
     for name, weights, said in (
-        ("encoder", encoder_filters(model.encoder, model.shape), "What each first unit looks for"),
-        ("decoder", decoder_filters(model.decoder, model.shape), "What each last unit draws"),
+        (
+            "encoder",
+            encoder_filters(model.encoder, model.shape),
+            "first layer: what a unit reacts to",
+        ),
+        ("decoder", decoder_filters(model.decoder, model.shape), "last layer: what a unit draws"),
     ):
         if weights is None:
             continue
         # filters of a convolution are small images for any samples
-        paint = view.paint if weights.shape[1:] == model.shape else Pictures(0, 1)
-        side = SMALL if len(weights) > COLUMNS else SIDE
-        tiles = paint.weights(weights[:MOST], side)
-        said = f"{said}: the first {len(tiles)} of {len(weights)}, each set by itself; grey is 0."
-        page.picture(f"{name}_filters", picture_of(grid(lines(tiles, COLUMNS), seam=1)), said)
+        paint = (
+            view.paint
+            if weights.shape[1:] == model.shape
+            else Pictures(0, 1, max(weights.shape[2:]))
+        )
+        tiles = paint.show_weights(weights[:MOST], fit_tiles(paint.many))
+        shown = f"{len(tiles)} of {len(weights)}"
+        note = f"Weights of the {name}'s {said}. {shown} units, each scaled by itself; {paint.zero} is 0."
+        rows = split_rows([Row(tiles)], paint.many)
+        add_sheet(page, f"{name}_filters", f"Filters of the {name}", note, rows)
 
 
 def encoder_filters(encoder: nn.Module, shape: tuple[int, ...]) -> Tensor | None:

@@ -2,69 +2,81 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
 from aeframe.models.autoencoder import Output
 from aeframe.monitoring.dashboard.page import Page
-from aeframe.monitoring.dashboard.painting import SCALE, Painter, sheet
+from aeframe.monitoring.dashboard.painting import Painter
+from aeframe.monitoring.dashboard.sheet import Row, add_sheet, split_rows
 from aeframe.monitoring.dashboard.view import View
 
-OFF = f"error: black is none, white {SCALE:.0%} of the data's range or more, in every picture"
 
-
-def reconstructions(view: View, page: Page) -> None:
+def draw_reconstructions(view: View, page: Page) -> None:
     """Draw the reconstructions of a few samples, the same each time."""
-    output, corrupts = view.output, view.net.has_corruption
-    rows, names = comparison(output, corrupts, view.paint)
-    said = f"The same validation samples each time. {_describe_rows(view)}"
-    page.picture("reconstructions", sheet(rows, names), said)
+    rows = compare(view.output, view.net.has_corruption, view.paint, number_samples(view.columns))
+    note = f"The same {view.samples.split} samples each time.{view.paint.over}{view.paint.axes}"
+    rows = split_rows(rows, view.paint.columns)
+    add_sheet(page, "reconstructions", "Reconstructions", note, rows)
 
 
-def extremes(view: View, page: Page) -> None:
+def draw_extremes(view: View, page: Page) -> None:
     """Draw the samples with the largest and the smallest error, without corruption or sampling."""
     net, error = view.net, view.passed.error
     order = error.argsort(descending=True, stable=True)
     n = min(view.columns, len(order))
-    for name, chosen in (("worst", order[:n]), ("best", order.flip(0)[:n])):
+    for name, adjective, chosen in (
+        ("worst", "largest", order[:n]),
+        ("best", "smallest", order.flip(0)[:n]),
+    ):
         x = view.samples.many[chosen]
         output = net(x, noise=view.noise, as_trained=net.has_corruption)
-        rows, names = comparison(output, net.has_corruption, view.paint)
         squares = [f"{value:.2g}" for value in error[chosen].tolist()]
-        said = (
-            f"Of {len(order):,} validation samples those that are reconstructed {name}, with the mean square "
-            f"of the clean sample's error above. {_describe_rows(view)}"
+        rows = compare(output, net.has_corruption, view.paint, squares)
+        note = (
+            f"Of {len(order):,} {view.samples.split} samples those with the {adjective} mean square "
+            f"error (the numbers).{view.paint.over}{view.paint.axes}"
         )
-        page.picture(name, sheet(rows, names, squares), said)
+        rows = split_rows(rows, view.paint.columns)
+        add_sheet(page, name, f"{name.capitalize()} reconstructions", note, rows)
 
 
-def corruptions(view: View, page: Page) -> None:
+def draw_corruptions(view: View, page: Page) -> None:
     """Draw each corruption alone and all together, with the reconstructions."""
-    net, x = view.net, view.samples.few
+    net, x, paint = view.net, view.samples.few[: view.paint.columns], view.paint
     parts = net.list_having("corrupt")
     if len(parts) < 2:
         return
-    found = [(n, part.corrupt(x, view.noise.derive_stream(n), net.clock)) for n, part in parts]
+    few = view.samples.few
+    found = [(n, part.corrupt(few, view.noise.derive_stream(n), net.clock)) for n, part in parts]
     inputs = [(name, change.x) for name, change in found if change is not None]
-    inputs.append(("together", view.output.corrupted))
-    rows, names = [view.paint.show(x)], ["input"]
+    inputs.append(("all together", view.output.corrupted))
+    rows = [Row(paint.show(x), "input", number_samples(len(x)))]
     for name, corrupted in inputs:
-        rows += [view.paint.restored(x, seen) for seen in (corrupted, net.reconstruct(corrupted))]
-        names += [name.replace("_", "\n"), "restored"]
-    said = "Each corruption alone, and together, with what the network restores from it."
-    page.picture("corruptions", sheet(rows, names), said)
+        restored = net.reconstruct(corrupted)
+        for kind, shown in (("input", corrupted), ("reconstruction", restored)):
+            said = f"{name.replace('_', ' ')}: {kind}"
+            rows.append(Row(paint.show_restored(x, shown[: len(x)]), said))
+    note = (
+        f"Each corruption alone, and all together. The same {view.samples.split} samples each "
+        f"time.{paint.over}{paint.axes}"
+    )
+    add_sheet(page, "corruptions", "Corruptions", note, rows)
 
 
-def comparison(output: Output, corrupts: bool, paint: Painter) -> tuple[list[Tensor], list[str]]:
-    """Return rows of tiles and their names: input, corrupted input if any, reconstruction, error."""
+def compare(output: Output, corrupts: bool, paint: Painter, captions: list[str]) -> list[Row]:
+    """Return rows with the input, the corrupted input if any, the reconstruction and the error.
+
+    A painter that draws a reconstruction over its input needs no row for the input. captions: of
+    the samples.
+    """
     x, restored = output.x, output.reconstruction[: len(output.x)]
-    rows = {"input": paint.show(x)}
+    rows = [] if paint.over else [Row(paint.show(x), "input")]
     if corrupts:
-        rows["corrupted"] = paint.restored(x, output.corrupted)
-    rows["reconstruction"] = paint.restored(x, restored)
-    rows[f"error\n0 .. {SCALE:.0%}"] = paint.error(x, restored)
-    return list(rows.values()), list(rows)
+        rows.append(Row(paint.show_restored(x, output.corrupted), "corrupted input"))
+    rows.append(Row(paint.show_restored(x, restored), "reconstruction"))
+    rows.append(Row(paint.show_error(x, restored), paint.error))
+    rows[0] = rows[0]._replace(captions=captions)
+    return rows
 
 
-def _describe_rows(view: View) -> str:
-    corrupted = ", corrupted input" if view.net.has_corruption else ""
-    return f"Rows: input{corrupted}, reconstruction, {OFF}."
+def number_samples(count: int) -> list[str]:
+    """Return captions for samples by their place."""
+    return [f"sample {i + 1}" for i in range(count)]

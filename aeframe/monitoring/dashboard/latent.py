@@ -6,70 +6,99 @@ import torch
 from torch import Tensor
 
 from aeframe.monitoring.dashboard.page import Page
-from aeframe.monitoring.dashboard.painting import SMALL, lines, sheet
+from aeframe.monitoring.dashboard.paper import fit_tiles
+from aeframe.monitoring.dashboard.sheet import Row, add_sheet, split_rows
 from aeframe.monitoring.dashboard.view import View
 
 ROWS = 10  # units that are traversed
-STEPS = 9  # values of each
 REACH = 3.0  # standard deviations of the prior, below and above 0
 PAIRS = 4  # pairs of samples to interpolate
-SIZE = 15  # rows and columns of a manifold's grid
+LINES = 5  # rows of samples from the prior
+SIZE = 9  # rows and columns of a manifold's grid
 
 
-def samples(view: View, page: Page) -> None:
+def draw_samples(view: View, page: Page) -> None:
     """Draw samples from the prior, and a grid over the prior for two units."""
-    model = view.net.model
+    model, paint = view.net.model, view.paint
     if "prior" not in model.gives:
         return
     noise = view.noise.derive_stream("prior")
-    drawn = model.sample(4 * view.columns, noise, view.samples.few.device)
-    rows = lines(view.paint.show(drawn, view.side), 8)
-    said = "Mean images of codes drawn from the prior, the same codes each time."
-    page.picture("samples", sheet(rows), said)
+    drawn = model.sample(LINES * paint.many, noise, view.samples.few.device)
+    rows = split_rows([Row(paint.show(drawn, fit_tiles(paint.many)))], paint.many)
+    note = (
+        "What the decoder makes of random codes, drawn from the prior; the same codes each "
+        f"time.{paint.axes}"
+    )
+    add_sheet(page, "samples", "New samples", note, rows)
     if model.latent_dim == 2:
-        rows = view.paint.show(model.reconstruct(_like(view, quantiles())), SMALL).split(SIZE)
-        said = (
-            f"Images of codes at {SIZE} x {SIZE} quantiles of the prior: the first unit grows to the "
-            "right, the second upwards."
-        )
-        page.picture("manifold", sheet(rows), said)
+        _draw_manifold(view, page)
 
 
-def traversal(view: View, page: Page) -> None:
+def _draw_manifold(view: View, page: Page) -> None:
+    """Draw a map of the prior of two units."""
+    codes = quantiles()
+    images = view.net.model.reconstruct(codes.to(view.passed.codes))
+    rows = [
+        Row(view.paint.show(line, fit_tiles(SIZE)), f"unit 1 at {second:.1f}")
+        for line, second in zip(images.split(SIZE), codes[::SIZE, 1].tolist(), strict=True)
+    ]
+    rows[0] = rows[0]._replace(captions=[f"{first:.1f}" for first in codes[:SIZE, 0].tolist()])
+    note = (
+        "What the decoder makes of each code. Numbers above the columns: unit 0. Between any two "
+        "neighbors lies the same share of the prior."
+    )
+    add_sheet(page, "manifold", "Map of the code", note, rows)
+
+
+def draw_traversal(view: View, page: Page) -> None:
     """Draw what changes when one unit changes, for the units with the most nats."""
-    kl = view.passed.kl
+    kl, paint = view.passed.kl, view.paint
     if kl is None:
         return
     units = kl.argsort(descending=True, stable=True)[:ROWS].tolist()
-    values = torch.linspace(-REACH, REACH, STEPS)
+    values = torch.linspace(-REACH, REACH, paint.many)
     base = view.passed.codes[:1]
-    codes = base.repeat(len(units) * STEPS, 1)
+    codes = base.repeat(len(units) * len(values), 1)
     for row, unit in enumerate(units):
-        codes[row * STEPS : (row + 1) * STEPS, unit] = values.to(base)
-    rows = view.paint.show(view.net.model.reconstruct(codes), view.side).split(STEPS)
-    names = [f"unit {unit}\n{kl[unit]:.2f} nats" for unit in units]
-    said = (
-        "The first validation sample's code with one unit at other values, in standard deviations of the "
-        "prior. The units with the most nats (KL) first."
+        codes[row * len(values) : (row + 1) * len(values), unit] = values.to(base)
+    images = view.net.model.reconstruct(codes).split(len(values))
+    rows = [
+        Row(paint.show(line, fit_tiles(paint.many)), f"unit {unit}, {kl[unit]:.2f} nats")
+        for line, unit in zip(images, units, strict=True)
+    ]
+    rows[0] = rows[0]._replace(captions=[f"{value:g}" for value in values.tolist()])
+    note = (
+        f"The code of sample 1 with one unit at another value, from {-REACH:+g} to {REACH:+g} standard "
+        f"deviations of the prior. Units with the most nats (KL) come first.{paint.axes}"
     )
-    page.picture("traversal", sheet(rows, names, [f"{v:+.2g}" for v in values.tolist()]), said)
+    add_sheet(page, "traversal", "Effect of each unit", note, rows)
 
 
-def interpolation(view: View, page: Page) -> None:
-    """Draw the codes on the line between two validation samples."""
-    x, net = view.samples.few, view.net
+def draw_interpolation(view: View, page: Page) -> None:
+    """Draw the codes on the line between two samples."""
+    x, net, paint = view.samples.few, view.net, view.paint
     pairs = min(PAIRS, len(x) // 2)
     if not net.is_stochastic or not pairs:
         return
     codes = net.encode(x).value
-    way = torch.linspace(0, 1, STEPS - 1).to(codes)[:, None]
+    way = torch.linspace(0, 1, paint.many).to(codes)[1:-1, None]
     rows = []
     for i in range(0, 2 * pairs, 2):
         between = net.model.reconstruct((1 - way) * codes[i] + way * codes[i + 1])
         line = torch.cat([x[i : i + 1], between, x[i + 1 : i + 2]])
-        rows.append(view.paint.show(line, view.side))
-    said = "Two validation samples, left and right, and images of the codes on the line between theirs."
-    page.picture("interpolation", sheet(rows), said)
+        shares = [f"{share:.0%}" for share in way.flatten().tolist()]
+        rows.append(
+            Row(
+                paint.show(line, fit_tiles(paint.many)),
+                "",
+                [f"sample {i + 1}", *shares, f"sample {i + 2}"],
+            )
+        )
+    note = (
+        f"Two {view.samples.split} samples, left and right, and between them what the decoder makes of "
+        f"codes on the straight line between theirs.{paint.axes}"
+    )
+    add_sheet(page, "interpolation", "Between two samples", note, rows)
 
 
 def quantiles() -> Tensor:
@@ -77,7 +106,3 @@ def quantiles() -> Tensor:
     each = torch.special.ndtri((torch.arange(SIZE, dtype=torch.float64) + 0.5) / SIZE)
     second, first = torch.meshgrid(each.flip(0), each, indexing="ij")
     return torch.stack([first.flatten(), second.flatten()], 1)
-
-
-def _like(view: View, codes: Tensor) -> Tensor:
-    return codes.to(next(view.net.model.decoder.parameters()))

@@ -33,11 +33,11 @@ def number_picture(name: str) -> str:
 class Page:
     """Collection of pictures, histograms and texts at one step, each with a caption.
 
-    folder: of the run, for files that are not events.
+    epoch: the number of epochs begun. folder: of the run, for files that are not events.
     """
 
-    def __init__(self, writer: SummaryWriter, step: int) -> None:
-        self.writer, self.step = writer, step
+    def __init__(self, writer: SummaryWriter, step: int, epoch: int) -> None:
+        self.writer, self.step, self.epoch = writer, step, epoch
         self.folder = Path(writer.log_dir)
         self.summary = Summary()
         self.files: dict[str, bytes] = {}

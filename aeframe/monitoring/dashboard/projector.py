@@ -6,9 +6,8 @@ import math
 import zlib
 from pathlib import Path
 
-import torch
 from google.protobuf import text_format
-from PIL import ImageColor
+from PIL import Image, ImageOps
 from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 from torch import Tensor
 from torch.nn.functional import pad
@@ -16,11 +15,12 @@ from torch.nn.functional import pad
 from aeframe.core.files import write_atomically
 from aeframe.monitoring.dashboard.chart import style_class
 from aeframe.monitoring.dashboard.page import Page
-from aeframe.monitoring.dashboard.painting import GREY, SMALL, picture_of
+from aeframe.monitoring.dashboard.painting import Tiles
 from aeframe.monitoring.dashboard.view import View
 
 POINTS = 1000  # samples
 UNITS = 128  # units that vary most; the files are text, and large
+SIDE = 28  # pixels of a sample's picture
 FRAME = 3  # pixels of the class's color around a picture
 AXES = 3  # the projector needs at least three components
 CONFIG, FOLDER = "projector_config.pbtxt", "projector"
@@ -41,36 +41,37 @@ def write_projector(view: View, page: Page) -> None:
     shown = pad(codes[:, units], (0, max(0, AXES - len(units))))
     _write_rows(run / CODE, [[f"{v:.5g}" for v in row] for row in shown.tolist()])
     _write_rows(run / SAMPLES, _describe_samples(view, every))
-    tiles = view.paint.show(view.samples.many[::every], SMALL)
+    tiles = view.paint.show(view.samples.many[::every], SIDE)
     if view.samples.labels is not None:
         tiles = frame_classes(tiles, view.samples.labels[::every])
     # run-length encoding takes a third of the time and no more bytes
-    picture_of(square(tiles)).save(run / SPRITE, compress_type=zlib.Z_RLE)
+    join_tiles(tiles).save(run / SPRITE, compress_type=zlib.Z_RLE)
     config = ProjectorConfig()
     named = f"code, {len(units)} of {codes.shape[1]} units"
     entry = config.embeddings.add(tensor_name=named, tensor_path=CODE, metadata_path=SAMPLES)
     entry.sprite.image_path = SPRITE
-    entry.sprite.single_image_dim.extend([tiles.shape[-1], tiles.shape[-2]])
+    entry.sprite.single_image_dim.extend(tiles[0].size)
     with write_atomically(run / CONFIG) as file:  # last, since it refers to the other files
         file.write(text_format.MessageToString(config).encode())
 
 
-def frame_classes(tiles: Tensor, labels: Tensor) -> Tensor:
+def frame_classes(tiles: Tiles, labels: Tensor) -> Tiles:
     """Frame tiles in the color of their class: the projector colors points only by hand."""
     _, which = labels.unique(return_inverse=True)
-    colors = torch.tensor([ImageColor.getrgb(style_class(n)[0]) for n in which.tolist()]) / 255
-    framed = colors[:, :, None, None].repeat(1, 1, *(n + 2 * FRAME for n in tiles.shape[2:]))
-    framed[:, :, FRAME:-FRAME, FRAME:-FRAME] = tiles
-    return framed
+    return [
+        ImageOps.expand(tile.convert("RGB"), FRAME, style_class(number)[0])
+        for tile, number in zip(tiles, which.tolist(), strict=True)
+    ]
 
 
-def square(tiles: Tensor) -> Tensor:
-    """Join tiles without seams in as many rows as columns, [1 or 3, H, W]."""
+def join_tiles(tiles: Tiles) -> Image.Image:
+    """Join tiles without seams in as many rows as columns."""
     side = math.ceil(math.sqrt(len(tiles)))
-    blank = tiles.new_full((side**2 - len(tiles), *tiles.shape[1:]), GREY)
-    _, channels, height, width = tiles.shape
-    whole = torch.cat([tiles, blank]).view(side, side, channels, height, width)
-    return whole.permute(2, 0, 3, 1, 4).reshape(channels, side * height, side * width)
+    width, height = tiles[0].size
+    sprite = Image.new(tiles[0].mode, (side * width, side * height), "gray")
+    for i, tile in enumerate(tiles):
+        sprite.paste(tile, (i % side * width, i // side * height))
+    return sprite
 
 
 def _describe_samples(view: View, every: int) -> list[list[str]]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from aeframe.monitoring.dashboard.page import Page
-from aeframe.monitoring.dashboard.painting import sheet
+from aeframe.monitoring.dashboard.paper import fit_tiles
+from aeframe.monitoring.dashboard.sheet import Row, add_sheet
 from aeframe.monitoring.dashboard.view import View
 
 ROWS = 10  # units
 
 
-def most_used(view: View, page: Page) -> None:
+def draw_units(view: View, page: Page) -> None:
     """Draw the most used units with the samples that activate them most."""
     if not view.net.is_sparse:
         return
@@ -18,11 +19,14 @@ def most_used(view: View, page: Page) -> None:
     used = [u for u in share.argsort(descending=True, stable=True)[:ROWS].tolist() if share[u] > 0]
     if not used:
         return
-    strongest = codes[:, used].argsort(dim=0, descending=True, stable=True)[: view.columns]
-    rows = [view.paint.show(view.samples.many[chosen], view.side) for chosen in strongest.T]
-    names = [f"unit {unit}\nactive {share[unit]:.1%}" for unit in used]
-    said = (
-        "The units that are active for the largest shares of the validation samples, and for each the "
-        "samples that excite it most, strongest first."
+    rows = []
+    for unit in used:
+        strongest = codes[:, unit].argsort(descending=True, stable=True)[: view.paint.many]
+        tiles = view.paint.show(view.samples.many[strongest], fit_tiles(view.paint.many))
+        values = [f"{value:.2g}" for value in codes[strongest, unit].tolist()]
+        rows.append(Row(tiles, f"unit {unit}, active for {share[unit]:.1%} of the samples", values))
+    note = (
+        f"The units that are active for most {view.samples.split} samples, each with the samples that "
+        f"activate it most. The numbers are its activations.{view.paint.axes}"
     )
-    page.picture("units", sheet(rows, names), said)
+    add_sheet(page, "units", "Most used units", note, rows)

@@ -14,26 +14,28 @@ from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.noise import Noise
 from aeframe.data import DataModule, DataSpec, Normalization
 from aeframe.models.autoencoder import Output
-from aeframe.monitoring.dashboard.painting import SIDE, SMALL, Painter, Pictures, painter
+from aeframe.monitoring.dashboard.painting import Painter, Pictures
+from aeframe.monitoring.dashboard.signal_plots import Curves
 
 MANY = 1000  # largest number of validation samples
 NUMBERS = 2**22  # largest number of their elements or code units
-SHARP = 64  # pixels of a side, beyond which many images are drawn smaller
+COMPARABLE = 100.0  # largest ratio of the elements' scales in a vector that is drawn as stored
 CHUNK = 256  # samples in one pass
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Normalised validation samples (of the training split, where there is no validation), spread evenly.
+    """Normalized validation samples (of the training split, where there is no validation), spread evenly.
 
-    few: those with a column each, [n, *shape]. many: [N, *shape]. labels: of these, int64 [N], or None.
-    classes: the labels' names.
+    few: those that are drawn each time, [n, *shape]. many: [N, *shape]. labels: of these, int64 [N], or None.
+    classes: the labels' names. split: the split in a word.
     """
 
     few: Tensor
     many: Tensor
     labels: Tensor | None
     classes: tuple[str, ...]
+    split: str
 
     @classmethod
     def of(cls, data: DataModule, net: ConstrainedAutoencoder, columns: int) -> Samples:
@@ -42,7 +44,8 @@ class Samples:
         count = min(MANY, max(columns, NUMBERS // each))
         split = data.held_out
         few, many = (data.peek(split, n, net.normalization) for n in (columns, count))
-        return cls(few, many, data.peek_labels(split, count), data.spec.classes)
+        words = {"val": "validation", "train": "training"}
+        return cls(few, many, data.peek_labels(split, count), data.spec.classes, words[split])
 
 
 class Passed(NamedTuple):
@@ -59,29 +62,29 @@ class Passed(NamedTuple):
     kl: Tensor | None
 
 
-def _ends(normalization: Normalization, data: DataSpec) -> tuple[float | Tensor, float | Tensor]:
-    """Return the normalised values that are drawn black and white."""
-    if len(data.shape) < 3:
-        return data.low, data.high
-    low, high = (
-        normalization(torch.full_like(normalization.shift, value)).float().cpu()
-        for value in data.get_range(normalization)
-    )
-    return low, high
+def _choose_painter(normalization: Normalization, data: DataSpec) -> Painter:
+    """Choose the painter of samples. An image of one line is drawn as a curve."""
+    shift, scale = normalization.shift, normalization.scale
+    if len(data.shape) < 3 and bool(scale.max() > COMPARABLE * scale.min()):
+        return Curves(data.low, data.high, (data.low, data.high), "normalized value")
+    ends = data.get_range(normalization)
+    low, high = (normalization(torch.full_like(shift, end)).float().cpu() for end in ends)
+    if len(data.shape) == 3 and min(data.shape[1:]) > 1:
+        return Pictures(low, high, max(data.shape[1:]))
+    return Curves(low, high, ends, "value")
 
 
 class View:
-    """View of a network. columns: number of samples beside each other.
+    """View of a network. columns: number of samples that are drawn each time.
 
-    Images are drawn in the range of stored values, vectors in that of normalised ones.
+    Samples are drawn as they are stored; vectors with elements of very different scales are drawn
+    normalized.
     """
 
     def __init__(self, net: ConstrainedAutoencoder, samples: Samples, data: DataSpec) -> None:
         self.net, self.samples = net, samples
         self.columns = len(samples.few)
-        self.paint: Painter = painter(net.model.shape, *_ends(net.normalization, data))
-        large = isinstance(self.paint, Pictures) and max(net.model.shape[1:]) > SHARP
-        self.side = SMALL if large else SIDE  # for many samples
+        self.paint = _choose_painter(net.normalization, data)
         self.noise = Noise("dashboard")
 
     @cached_property
