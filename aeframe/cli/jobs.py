@@ -70,7 +70,7 @@ class Jobs:
             node = resume.apply_overrides(saved, self.command.overrides, node)
         resume.check_length(saved, node)
         resume.check_time(saved, node)
-        return node, saved
+        return resume.keep_normalization(saved, node), saved
 
     def _start_new_run(self, node: Any, folder: Path, words: Sequence[str]) -> None:
         """Raise ConfigError if the folder, which has no last checkpoint, holds another run."""

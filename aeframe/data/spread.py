@@ -23,6 +23,11 @@ PERCENTILES = (1, 25, 50, 75, 99)
 IQR, PERCENTILE_WIDTH = 1.349, 4.653  # of a normal distribution, in standard deviations
 SMALL = 10.0  # times below the root mean square of all spreads, where a column has 1 % of the error
 SHARE = 1 / 50  # of the columns that may be so small
+LEAST = 32  # columns of a signal
+JUMP, ROUGH = (
+    10.0,
+    0.2,
+)  # of a signal's spreads: largest ratio of neighbors, largest von Neumann ratio
 HEAVY = 10.0  # ratio of the range to the width of 98 % of all values
 
 Floats = NDArray[np.float64]
@@ -69,7 +74,20 @@ class Columns:
     @property
     def are_unlike(self) -> bool:
         """Check whether the columns have different units, as in tables."""
-        return self.small > SHARE * len(self.spread) and not self.share_a_range
+        some = self.small > SHARE * len(self.spread)
+        return some and not self.share_a_range and not self.are_signal
+
+    @property
+    def are_signal(self) -> bool:
+        """Check whether the columns are places of a signal: neighbors have similar spreads, without jumps."""
+        logs = np.log(self.spread[self.spread > 0])
+        if len(logs) < LEAST:
+            return False
+        steps = np.diff(logs)
+        rough = np.square(steps).mean() / max(
+            2 * float(logs.var()), 1e-12
+        )  # von Neumann 1941; 1 if unordered
+        return bool(rough < ROUGH and np.abs(steps).max() < math.log(JUMP))
 
     @property
     def share_a_range(self) -> bool:
@@ -108,6 +126,8 @@ def choose_normalization(
         return "unit", f"all columns share the range of {ends}"
     if columns.are_unlike:
         return "standard", f"the spreads of the columns differ {columns.ratio:.2g} times"
+    if columns.small and columns.are_signal:
+        return "rms", "one scale suits all places of a signal"
     return "rms", "one scale suits all columns"
 
 

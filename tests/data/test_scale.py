@@ -77,6 +77,20 @@ def activations(rng: np.random.Generator) -> np.ndarray:
     return np.maximum(rng.standard_t(3, (2000, 24)) - 1.5, 0)
 
 
+def spectra(rng: np.random.Generator) -> np.ndarray:
+    """Bands at fixed places of a nearly flat line, of which few places have a large spread."""
+    places = np.linspace(0, 1, 300)
+    bands = [
+        np.outer(rng.gamma(2, size=200), np.exp(-(((places - center) / 0.02) ** 2)))
+        for center in (0.3, 0.5, 0.55)
+    ]
+    return sum(bands) + rng.normal(0, 0.01, (200, 300))
+
+
+def two_kinds(rng: np.random.Generator) -> np.ndarray:
+    return rng.normal(size=(300, 80)) * np.repeat([1, 1000], 40)
+
+
 CHOICES: dict[str, tuple[Values, str]] = {
     "embeddings": (ordinary, "rms"),
     "a few massive activations": (massive, "rms"),
@@ -87,6 +101,9 @@ CHOICES: dict[str, tuple[Values, str]] = {
     "a time stamp": (lambda rng: scaled(rng, 7, 1e5, 1.7e9), "standard"),
     "a constant column": (lambda rng: scaled(rng, 7, 0), "rms"),
     "rectified activations": (activations, "rms"),
+    "spectra": (spectra, "rms"),
+    "spectra in another order": (lambda rng: rng.permutation(spectra(rng), axis=1), "standard"),
+    "40 sensors of each kind": (two_kinds, "standard"),
     "pixels": (pixels, "unit"),
     "numbers in [0, 1]": (lambda rng: rng.random((500, 9)), "unit"),
     "rare ones": (lambda rng: (rng.random((500, 90)) < 0.005).astype(np.float32), "unit"),

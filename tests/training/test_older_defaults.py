@@ -85,3 +85,23 @@ def test_a_run_with_a_key_that_is_gone_goes_on_and_is_evaluated(
     node = torch.load(begun / "checkpoints" / "last.ckpt", weights_only=True)["hyper_parameters"]
     assert "cuda_graph" not in node["trainer"]
     assert load(begun).config["trainer"] == node["trainer"]
+
+
+@pytest.mark.parametrize(
+    "words", [auto("trainer.max_epochs=3"), ("resume=run", "trainer.max_epochs=3")]
+)
+def test_a_run_keeps_the_normalization_that_auto_was(
+    aeframe: Command, begun: Path, words: tuple[str, ...]
+) -> None:
+    """A version that would choose another one for the same data."""
+    for file in (begun / "checkpoints").glob("*.ckpt"):
+        state = torch.load(file, weights_only=True)
+        assert state["hyper_parameters"]["dataset"]["normalization"] == "auto"
+        state["data"]["normalization"] = "none"
+        state["data"] |= {"high": 16.0, "extent": [0.0, 16.0]}
+        torch.save(state, file)
+    status, _, err = aeframe(*words)
+    assert (status, err) == (0, "")
+    node = torch.load(begun / "checkpoints" / "last.ckpt", weights_only=True)["hyper_parameters"]
+    assert node["dataset"]["normalization"] == "none"
+    assert aeframe(*auto("trainer.max_epochs=3"))[0] == 0  # the same command finds it finished

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from copy import deepcopy
-from typing import Any
+from typing import Any, get_args
 
 from aeframe.config.optimized_metric import AUTO
 from aeframe.config.override_words import read_key
@@ -15,6 +15,7 @@ from aeframe.core.durations import format_duration, is_duration, parse_duration
 from aeframe.core.errors import ConfigError, Problem, UserError, shorten
 from aeframe.core.plain import as_mapping, flatten
 from aeframe.core.process import get_command
+from aeframe.data.spread import Kind
 from aeframe.runs.checkpoint import Saved, load_state
 from aeframe.runs.layout import LAST
 from aeframe.runs.origin import find_moved_data
@@ -42,7 +43,7 @@ HARMLESS = (
 )
 """Keys that change where, how long or how fast a run trains, but not its result."""
 
-CHOSEN = ("optimized_metric", "dataset.augment")
+CHOSEN = ("optimized_metric", "dataset.augment", "dataset.normalization")
 """Keys whose `auto` is replaced by a choice when a run begins."""
 ANEW = "Remove it, or start a new run."
 
@@ -89,6 +90,15 @@ def keep_choices(saved: Saved, given: Mapping[str, Any]) -> dict[str, Any]:
         elif here.get(name) == AUTO and group:
             del here[name]
     return node
+
+
+def keep_normalization(saved: Saved, node: dict[str, Any]) -> dict[str, Any]:
+    """Replace `auto` by the normalization that the run began with: another version may choose another."""
+    dataset = as_mapping(node.get("dataset"))
+    kind = as_mapping(load_state(saved.checkpoint).get("data")).get("normalization")
+    if dataset.get("normalization") != AUTO or kind not in get_args(Kind):
+        return node
+    return {**node, "dataset": {**dataset, "normalization": kind}}
 
 
 def remove_side_effects(node: dict[str, Any]) -> dict[str, Any]:
