@@ -155,6 +155,8 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         if self.shape is None and self._is_outside_support(x, node):
             node = self._compose(*GAUSSIAN)
         node["dataset"] |= {"path": str(file), "layout": "flat" if self.shape is None else "chw"}
+        if self.folder is None:
+            node["dashboard"]["images"] = 0  # pictures that would be deleted unseen
         self._choose_size(node)
         check(node)
         if node["hardware"]["strategy"] != "auto":

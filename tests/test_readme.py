@@ -196,7 +196,10 @@ def verbs(page: str, section: str) -> list[tuple[str, ...]]:
     return found
 
 
-IMAGES = ("dataset=image_folder", "dataset.size=8", "dataset.color=gray", "trainer.max_epochs=1")
+IMAGES = (
+    *("dataset=image_folder", "dataset.size=8", "dataset.color=gray"),
+    *("trainer.max_epochs=1", "dashboard.images=0"),
+)
 
 
 @pytest.mark.usefixtures("own_data")

@@ -265,7 +265,8 @@ def test_the_sparsity_sweep_runs_every_way_to_make_a_code_sparse(
     for name in swept:
         check(compose("experiment=sweep_sparsity", f"constraint={name}"))
     # the experiment alone makes it a sweep: no -m
-    status, out, _ = aeframe("experiment=sweep_sparsity", "debug=fast", "model.latent_dim=70")
+    quick = ("debug=fast", "dashboard.images=0", "model.latent_dim=70")
+    status, out, _ = aeframe("experiment=sweep_sparsity", *quick)
     assert status == 0
     assert f"{len(swept)} jobs by val/mse" in out
     found = rows(sweep_folder(tmp_path))
