@@ -78,9 +78,9 @@ class CheckpointOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class DashboardOptions:
-    """Options of the dashboard. images: validation samples, one column each; 0 for no pictures.
+    """Options of the dashboard. images: validation samples that are drawn each time; 0 for no pictures.
     every_n_epochs: how often they are drawn at first; later whenever the number of epochs has
-    doubled, and at the end.
+    doubled, and at the end. All but reconstructions, samples and code wait for 5,000 steps or the end.
 
     Each of the others turns a part off. A part is drawn only where it has a meaning:
     reconstructions: input, corrupted input, reconstruction and error of the same samples each time.

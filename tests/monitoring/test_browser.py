@@ -24,7 +24,12 @@ EXPECTED = {
         "val/kl",
         "val/loss",
     ),  # the groups that are open at first
-    "images": ("01_reconstructions", "03_best", "08_interpolation", "Rows: input, reconstruction"),
+    "images": (
+        "01_reconstructions",
+        "03_best",
+        "08_interpolation",
+        "The same validation samples each time",
+    ),
     "histograms": ("val/code",),
     "text": ("card", "run/command", "run/configuration"),
     "hparams": ("model.latent_dim", "→ test/psnr"),

@@ -313,6 +313,16 @@ def test_later_pictures_come_when_the_epochs_have_doubled() -> None:
     assert drawn == [0, 5, 10, 20, 40, 80, 160, 320, 640]  # TensorBoard keeps ten
 
 
+def test_parts_that_take_longer_wait_for_many_steps(
+    run: Callable[..., Events], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Drawn after each epoch: the worst after as many steps as three epochs have, and at the end."""
+    monkeypatch.setattr("aeframe.monitoring.dashboard.dashboard.MANY", 3 * STEPS)
+    events = run(*SHORT, "trainer.max_epochs=4", "dashboard.every_n_epochs=1")
+    drawn = {n: [s / STEPS for s in events.images(n)] for n in ("reconstructions", "worst")}
+    assert drawn == {"reconstructions": [1, 2, 3, 4], "worst": [3, 4]}
+
+
 def test_pictures_do_not_depend_on_how_rare_validation_is(run: Callable[..., Events]) -> None:
     """Validated after epochs 2, 4, 6 and 8: two epochs after the first, and as many again."""
     events = run(

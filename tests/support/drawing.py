@@ -14,14 +14,14 @@ from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
 from aeframe.monitoring.dashboard import sheet
-from aeframe.monitoring.dashboard.dashboard import DRAWN, LAST
+from aeframe.monitoring.dashboard.dashboard import LAST, OFTEN, SELDOM
 from aeframe.monitoring.dashboard.page import FOLDER, Page
 from aeframe.monitoring.dashboard.sheet import Row, draw_sheet
 from aeframe.monitoring.dashboard.view import Samples, View
 from aeframe.training.build import build
 
 EPOCH = 7
-EVERY = [name for name, _ in [*DRAWN, *LAST]]
+EVERY = [name for name, _ in [*OFTEN, *SELDOM, *LAST]]
 
 
 class Drawn(NamedTuple):
@@ -54,7 +54,7 @@ class Drawn(NamedTuple):
         with torch.no_grad(), pytest.MonkeyPatch.context() as patch:
             patch.setattr(sheet, "draw_sheet", draw)
             patch.setattr(page, "picture", picture)
-            for name, part in [*DRAWN, *LAST]:
+            for name, part in [*OFTEN, *SELDOM, *LAST]:
                 if name in wanted:
                     part(view, page)
         return cls(view, page, sheets)

@@ -21,35 +21,39 @@ from aeframe.monitoring.dashboard.view import Samples, View
 from aeframe.monitoring.sharding import is_sharded
 
 Part = Callable[[View, Page], None]
-DRAWN: list[tuple[str, Part]] = [
+OFTEN: list[tuple[str, Part]] = [
     ("reconstructions", grids.draw_reconstructions),
+    ("samples", latent.draw_samples),
+    ("code", code_charts.add_code_histogram),
+]
+"""Parts of each drawing, with the options that turn them off."""
+SELDOM: list[tuple[str, Part]] = [
     ("extremes", grids.draw_extremes),
     ("corruptions", grids.draw_corruptions),
-    ("samples", latent.draw_samples),
     ("traversal", latent.draw_traversal),
     ("interpolation", latent.draw_interpolation),
     ("units", units.draw_units),
-    ("code", code_charts.add_code_histogram),
+    ("units", code_charts.draw_firing_rates),
+    ("kl", code_charts.draw_kl),
+    ("projection", code_charts.draw_codes),
     ("filters", filters.draw_filters),
 ]
-"""Parts of each drawing, with the options that turn them off."""
+"""Parts that together take a third of a second: drawn after many steps, and at the end."""
 LAST: list[tuple[str, Part]] = [
-    ("kl", code_charts.draw_kl),
-    ("units", code_charts.draw_firing_rates),
-    ("projection", code_charts.draw_codes),
     ("projection", code_charts.draw_tsne),
     ("projector", projector.write_projector),
 ]
 """Parts that are drawn only at the end of training, because they take longer."""
+MANY = 5_000  # steps
 
 
 class Dashboard(pl.Callback):
     """Callback that draws the network every few epochs and at the end.
 
     TensorBoard keeps ten pictures of a tag. The first are drawn every few epochs, later ones
-    whenever the number of epochs has doubled. That depends on no clock, so that a resumed run
-    shows the same pictures. Nothing is drawn with sharded weights: one rank alone cannot run the
-    network.
+    whenever the number of epochs has doubled; some parts wait for many steps. That depends on no
+    clock, so that a resumed run shows the same pictures. Nothing is drawn with sharded weights: one
+    rank alone cannot run the network.
     """
 
     def __init__(self, options: DashboardOptions) -> None:
@@ -58,13 +62,15 @@ class Dashboard(pl.Callback):
         self.samples: Samples | None = None
         self.epoch: int | None = None  # epoch and step of the last drawing
         self.step: int | None = None
+        self.whole = 0  # step of the last drawing with the parts that are drawn seldom
         self._view: View | None = None  # view of the last drawing
 
     def state_dict(self) -> dict[str, Any]:
-        return {"epoch": self.epoch, "step": self.step}
+        return {"epoch": self.epoch, "step": self.step, "whole": self.whole}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.epoch, self.step = state_dict["epoch"], state_dict["step"]
+        self.whole = state_dict.get("whole", 0)  # older checkpoints lack it
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         begins = trainer.is_global_zero and not trainer.global_step
@@ -78,21 +84,27 @@ class Dashboard(pl.Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not trainer.sanity_checking and self._is_due(trainer.current_epoch):
-            self._draw(trainer, pl_module, DRAWN)
+            self._draw(trainer, pl_module, self._choose_parts(trainer.global_step))
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not trainer.enable_validation and self._is_due(trainer.current_epoch):
             pl_module.eval()
-            self._draw(trainer, pl_module, DRAWN)
+            self._draw(trainer, pl_module, self._choose_parts(trainer.global_step))
             pl_module.train()
 
     def _is_due(self, epoch: int) -> bool:
         return self.epoch is None or epoch - self.epoch >= max(self.every, self.epoch)
 
+    def _choose_parts(self, step: int, *, ends: bool = False) -> list[tuple[str, Part]]:
+        """Choose the parts to draw at this step, without those that were drawn at it."""
+        parts = OFTEN if self.step != step else []
+        if step - self.whole >= MANY or (ends and self.whole != step):
+            parts, self.whole = [*parts, *SELDOM], step
+        return [*parts, *LAST] if ends else parts
+
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        drawn = self.step == trainer.global_step
         pl_module.eval()
-        self._draw(trainer, pl_module, LAST if drawn else [*DRAWN, *LAST])
+        self._draw(trainer, pl_module, self._choose_parts(trainer.global_step, ends=True))
         pl_module.train()
 
     @torch.no_grad()
