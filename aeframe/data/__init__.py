@@ -8,7 +8,7 @@ from aeframe.data.normalization import Normalization
 from aeframe.data.photo_crops import PhotoCrops
 from aeframe.data.sampler import EpochBatches
 from aeframe.data.source import Batch, Raw, Samples, Source
-from aeframe.data.spec import DataSpec
+from aeframe.data.spec import DataSpec, Nouns
 
 __all__ = [
     "CIFAR10",
@@ -24,6 +24,7 @@ __all__ = [
     "FashionMNIST",
     "ImageFolder",
     "Normalization",
+    "Nouns",
     "PhotoCrops",
     "Raw",
     "Samples",

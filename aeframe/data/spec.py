@@ -4,13 +4,29 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from aeframe.data.normalization import Normalization
 from aeframe.data.source import Shape
 from aeframe.data.spread import Kind
+
+
+class Nouns(NamedTuple):
+    """Words for one sample and for one of its values, for texts that people read."""
+
+    sample: str
+    value: str
+
+    @staticmethod
+    def suit(shape: Shape) -> Nouns:
+        """Return the words that suit samples of this shape; an image of one line is a signal."""
+        is_image = len(shape) == 3 and min(shape[1:]) > 1
+        return IMAGES if is_image else OTHERS
+
+
+IMAGES, OTHERS = Nouns("image", "pixel"), Nouns("sample", "value")
 
 
 @dataclass(frozen=True)
@@ -35,6 +51,11 @@ class DataSpec:
     normalization: Kind | None = None
     seen: tuple[float, float] | None = None
     levels: tuple[float, float] | None = None
+
+    @property
+    def nouns(self) -> Nouns:
+        """The words for a sample and its values."""
+        return Nouns.suit(self.shape)
 
     def get_range(self, normalization: Normalization) -> tuple[float, float]:
         """Return the range of stored values, for pictures and as peak of PSNR."""

@@ -1,4 +1,4 @@
-"""Baselines on the same test samples: the mean image, and PCA."""
+"""Baselines on the same test samples: the mean of the training samples, and PCA."""
 
 from __future__ import annotations
 
@@ -91,10 +91,11 @@ def measure_baselines(
     name = f"PCA, {size} component{'s' if size > 1 else ''}"
     if len(data.splits["train"]) > FITTED:
         name += f", fitted on {len(train):,} samples"
+    average = f"mean {data.spec.nouns.sample}"
     if corruption is None:
-        found = [Baseline("mean image", *mean), Baseline(name, *clean)]
+        found = [Baseline(average, *mean), Baseline(name, *clean)]
     else:
-        found = [Baseline("mean image", *mean, *mean), Baseline(name, *clean, *denoised)]
+        found = [Baseline(average, *mean, *mean), Baseline(name, *clean, *denoised)]
     return found[:1] if lossless else found
 
 

@@ -13,6 +13,7 @@ from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.bounds import AtLeast, AtMost
 from aeframe.core.noise import Noise
 from aeframe.data import DataModule
+from aeframe.data.spec import IMAGES, Nouns
 from aeframe.evaluation.baselines import FITTED, Baseline, Corruption, measure_baselines
 from aeframe.evaluation.copy_check import CHUNK, CopyCheck, check_copying
 from aeframe.models import Autoencoder
@@ -21,7 +22,8 @@ from aeframe.models import Autoencoder
 @dataclass(frozen=True)
 class Card:
     """The evaluation of a trained network. metrics: of the test split, which has `samples` samples.
-    images: the samples used for the copy check and the likelihood.
+    images: the number of samples used for the copy check and the likelihood. nouns: words for a sample and
+    its values.
     """
 
     metrics: dict[str, float]
@@ -30,6 +32,7 @@ class Card:
     code_size: int
     images: int
     samples: int
+    nouns: Nouns = IMAGES
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data, for JSON."""
@@ -76,7 +79,8 @@ class Evaluation:
         )
         if net.gives("dense inference"):  # then the error does not measure the sparse code
             simpler = simpler[:1]
-        return Card(metrics, simpler, check, size, len(x), len(data.splits["test"]))
+        samples = len(data.splits["test"])
+        return Card(metrics, simpler, check, size, len(x), samples, data.spec.nouns)
 
     def _estimate_likelihood(self, model: Autoencoder, x: Tensor) -> dict[str, float]:
         """Estimate the mean of -log p(x) in nats, and its standard error over these samples."""

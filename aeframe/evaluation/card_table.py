@@ -29,7 +29,7 @@ def list_rows(card: Card) -> list[list[str]]:
     metrics, others = card.metrics, card.baselines
     rows = [
         [
-            "MSE per pixel",
+            f"MSE per {card.nouns.value}",
             *(_format_error(mse) for mse in (metrics["mse"], *(b.mse for b in others))),
         ],
         [
@@ -45,7 +45,9 @@ def list_rows(card: Card) -> list[list[str]]:
     if "nll" in metrics:
         error = metrics.get("nll_standard_error")
         beside = "" if error is None else f" ± {error:.2f}"
-        rows.append([f"NLL of {card.images} images (nats)", f"{metrics['nll']:.2f}{beside}"])
+        rows.append(
+            [f"NLL of {card.images} {card.nouns.sample}s (nats)", f"{metrics['nll']:.2f}{beside}"]
+        )
     return rows
 
 

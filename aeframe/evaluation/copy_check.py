@@ -80,7 +80,7 @@ class CopyCheck:
                 "others vary too little to count."
             )
         if self.real > 0.9 * self.mean_image:
-            return "The network has learned nothing yet: its error is no lower than that of the mean image."
+            return "The network has learned nothing yet: its error is no lower than that of the data's mean."
         share = f"{self.copied:.0%} of pure noise"
         if self.passed:
             kept = 1 - self.real / max(self.mean_image, 1e-12)

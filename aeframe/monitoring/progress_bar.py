@@ -15,12 +15,18 @@ from rich.text import Text
 
 from aeframe.data import Batch
 
+IMAGES = "images"
+
 
 class RateColumn(ProgressColumn):
-    """Column with images per second."""
+    """Column with samples per second. things: what samples are called, images for example."""
+
+    def __init__(self, things: str, table_column: Column) -> None:
+        super().__init__(table_column)
+        self.things = things
 
     def render(self, task: Task) -> Text:
-        return Text(f"{task.fields['rate']:,.0f} images/s", style="cyan")
+        return Text(f"{task.fields['rate']:,.0f} {self.things}/s", style="cyan")
 
 
 class MetricsColumn(ProgressColumn):
@@ -30,13 +36,16 @@ class MetricsColumn(ProgressColumn):
         return Text(task.fields["shown"], no_wrap=True, overflow="ellipsis")
 
 
-def make_progress(console: Console, disable: bool) -> Progress:
-    """Make a progress display of one line: the bar takes the free width, and metrics are shortened."""
+def make_progress(console: Console, disable: bool, things: str = IMAGES) -> Progress:
+    """Make a progress display of one line: the bar takes the free width, and metrics are shortened.
+
+    things: see RateColumn.
+    """
     return Progress(
         TextColumn("epoch {task.fields[epoch]}"),
         BarColumn(bar_width=None, table_column=Column(ratio=1, max_width=40)),
         TextColumn("{task.percentage:>3.0f}%"),
-        RateColumn(Column(no_wrap=True)),
+        RateColumn(things, Column(no_wrap=True)),
         MetricsColumn(),
         TimeRemainingColumn(compact=True, table_column=Column(no_wrap=True)),
         console=console,
@@ -48,24 +57,24 @@ def make_progress(console: Console, disable: bool) -> Progress:
 
 
 class Bar(pl.Callback):
-    """Progress bar over all epochs with images/s, the loss and the monitored metric, redrawn by
+    """Progress bar over all epochs with the speed, the loss and the monitored metric, redrawn by
     time.
 
     Without a terminal, or on a dumb one, it prints a line for every tenth of the epochs, and at
-    least every 30 seconds.
+    least every 30 seconds. things: see RateColumn.
     """
 
     interval = 0.2  # seconds between refreshes: a step may take less than a millisecond
 
-    def __init__(self, monitor: str) -> None:
-        self.monitor, self.console = monitor, Console(stderr=True)
+    def __init__(self, monitor: str, things: str = IMAGES) -> None:
+        self.monitor, self.console, self.things = monitor, Console(stderr=True), things
         self.last = 0.0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.started = self.last = self.spoke = time.perf_counter()
         self.first = trainer.global_step
         total = trainer.estimated_stepping_batches * trainer.accumulate_grad_batches
-        self.progress = make_progress(self.console, trainer.global_rank > 0)
+        self.progress = make_progress(self.console, trainer.global_rank > 0, self.things)
         finite = total if total != float("inf") else None
         self.task = self.progress.add_task("", total=finite, epoch="", rate=0.0, shown="")
         self.progress.start()
@@ -93,7 +102,7 @@ class Bar(pl.Callback):
         self.progress.refresh()
 
     def _measure_rate(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> float:
-        """Return images per second since training began, over all processes."""
+        """Return samples per second since training began, over all processes."""
         steps: Any = trainer.global_step - self.first
         return steps * pl_module.epoch.images / (time.perf_counter() - self.started)  # type: ignore[union-attr]
 
@@ -115,7 +124,9 @@ class Bar(pl.Callback):
         measured = "" if value is None else f"  {self.monitor} {float(value):.4g}"
         rate = self._measure_rate(trainer, pl_module)
         epoch = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
-        pace = f"  {rate:,.0f} images/s" if rate else ""  # none yet in a run that resumes here
+        pace = (
+            f"  {rate:,.0f} {self.things}/s" if rate else ""
+        )  # none yet in a run that resumes here
         print(f"{epoch}{measured}{pace}", flush=True)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -39,13 +39,15 @@ def make_trainer(built: Built, folder: Path, best: Best) -> pl.Trainer:
     may_stop = any(c.may_stop for c in built.callbacks if isinstance(c, Until | EarlyStopping))
     keeps = built.module.guard.options.retries > 0
     last = Last(folder, built.checkpoint, Signals(), may_stop=may_stop, keeps_previous=keeps)
+    things = f"{built.data.spec.nouns.sample}s"
+    bar = Bar(built.node["optimized_metric"], things)
     ahead = StepsAhead(built.training.steps_per_call)
     # Lightning may draw from the global stream
     with torch.random.fork_rng(devices=[]), _translate_refusals():
         trainer = pl.Trainer(
             **{k: v for k, v in built.trainer.items() if k != "profiler"},
             profiler=profiler,
-            callbacks=[*built.callbacks, Bar(built.node["optimized_metric"]), ahead, last, best],
+            callbacks=[*built.callbacks, bar, ahead, last, best],
             plugins=[WholeFiles()],
             logger=events.Curves(folder),
             # no folder: in a Slurm job Lightning would load an unchecked file hpc_ckpt_* that lies in it

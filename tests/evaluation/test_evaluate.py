@@ -273,7 +273,7 @@ def test_the_mean_and_pca_are_those_of_a_direct_decomposition(
     data = written(tmp_path, train, test, normalization=normalization)
     mean, pca = measure_baselines(data, 3)
     expected = by_svd(data, 3)
-    assert (mean.name, pca.name) == ("mean image", "PCA, 3 components")
+    assert (mean.name, pca.name) == ("mean sample", "PCA, 3 components")
     assert mean.mse == pytest.approx(expected[0], rel=1e-3 if offset else 1e-5)
     assert pca.mse == pytest.approx(expected[1], rel=1e-2)
     peak, scale = np.ptp(train[data.splits["train"].index]), data.normalization.scale
@@ -294,7 +294,7 @@ def test_pca_with_any_number_of_components(tmp_path: Path, size: int) -> None:
 def test_as_many_components_as_features_are_no_baseline(tmp_path: Path, size: int) -> None:
     data = written(tmp_path, near_a_plane(100), near_a_plane(50))
     (mean,) = measure_baselines(data, size)
-    assert mean.name == "mean image"
+    assert mean.name == "mean sample"
 
 
 @pytest.mark.parametrize("size", [7, 8, 9, 100])
@@ -499,5 +499,5 @@ def test_no_better_than_the_training_mean_is_nothing_learned() -> None:
     sentence = check_copying(net, X, far).sentence
     assert (
         sentence
-        == "The network has learned nothing yet: its error is no lower than that of the mean image."
+        == "The network has learned nothing yet: its error is no lower than that of the data's mean."
     )

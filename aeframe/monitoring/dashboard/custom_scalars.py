@@ -84,7 +84,7 @@ CHARTS: Layout = {
         "parameters": _tags("vitals/parameter_norm"),
     },
     "speed": {
-        "images per second": _tags("vitals/images_per_second"),
+        "samples per second": _tags("vitals/images_per_second"),
         "share of time waiting for data": _tags("vitals/data_waiting"),
         "learning rate": _tags("vitals/learning_rate"),
     },

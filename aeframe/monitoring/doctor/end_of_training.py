@@ -47,7 +47,7 @@ def find_in_card(
                 own, other = card.metrics["denoised_mse"], pca.denoised_mse
             if own >= other:
                 seen = (
-                    f"the error of {own:.3g} per pixel is no better than that of {pca.name} "
+                    f"the error of {own:.3g} per {card.nouns.value} is no better than that of {pca.name} "
                     f"({other:.3g}, the same code size) after {epochs} epoch{'' if epochs == 1 else 's'}"
                 )
                 yield _compare_with_pca(seen, patient, epochs, improves)

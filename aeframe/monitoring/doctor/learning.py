@@ -108,7 +108,7 @@ class MeanImage(Rule):
     def describe_symptom(self) -> str:
         return (
             f"nothing is learned: the reconstruction explains {max(self.explained, 0.0):.1%} of the "
-            f"variance, no more than the mean image would{self.begun}"
+            f"variance, no more than the data's mean would{self.begun}"
         )
 
     def judge_card(self, card: Card) -> bool | None:
