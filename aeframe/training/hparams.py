@@ -11,7 +11,8 @@ from aeframe.evaluation.card import Card
 MOST_CHOICES = 24
 """Largest number of choices among the columns."""
 RESULT = "→ "
-"""Beginning of a result's name. TensorBoard sorts columns by name: results follow the choices."""
+"""Beginning of a result's name. TensorBoard sorts columns by name and ticks the first that differ: the
+best value of the optimized metric, then choices, then results."""
 
 
 def select_choices(
@@ -70,8 +71,9 @@ def _find_typed(
             yield key, value
 
 
-def select_results(card: Card, value: float) -> dict[str, float]:
-    """Select the final metrics. value: of the optimized metric; NaN without a validation."""
-    optimized = {} if math.isnan(value) else {"optimized_metric": value}
-    results = optimized | {f"test/{name}": number for name, number in card.metrics.items()}
-    return {f"{RESULT}{name}": number for name, number in results.items()}
+def select_results(card: Card, metric: str, value: float) -> dict[str, float]:
+    """Select the final metrics. metric: the optimized one, and its best value; NaN without a
+    validation.
+    """
+    best = {} if math.isnan(value) else {f"best {metric}": value}
+    return best | {f"{RESULT}test/{name}": number for name, number in card.metrics.items()}

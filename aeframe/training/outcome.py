@@ -99,7 +99,8 @@ class Outcome:
         hydra = HydraConfig.get() if HydraConfig.initialized() else None
         typed = map(str, hydra.overrides.task) if hydra else ()
         chosen = select_choices(built.module.hparams, built.net.model.latent_dim, typed)
-        trainer.logger.write_columns(chosen | select_results(card, self.attempt.value))
+        results = select_results(card, built.node["optimized_metric"], self.attempt.value)
+        trainer.logger.write_columns(chosen | results)
         self._find_callback(Dashboard).write_card(trainer, card)
         trainer.logger.close()
 

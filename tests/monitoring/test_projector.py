@@ -53,9 +53,9 @@ def texts(folder: Path) -> dict[str, tuple[int, str]]:
     read.Reload()
     found = {}
     for tag in read.Tags()["tensors"]:
-        if tag.startswith(("card/", "run/")):
+        if tag == "card" or tag.startswith("run/"):
             (event,) = read.Tensors(tag)
-            found[tag.split("/")[-2]] = event.step, event.tensor_proto.string_val[0].decode()
+            found[tag.removeprefix("run/")] = event.step, event.tensor_proto.string_val[0].decode()
     return found
 
 

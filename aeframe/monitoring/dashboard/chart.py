@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 SIZE, DPI = (7.6, 4.6), 100
 """Width and height in inches, and pixels of an inch."""
-WIDE, BESIDE_LEGEND = (0.09, 0.13, 0.88, 0.76), (0.09, 0.13, 0.67, 0.76)
+WIDE, BESIDE_LEGEND = (0.11, 0.13, 0.86, 0.76), (0.11, 0.13, 0.65, 0.76)
 """Place of the axes: left, bottom, width and height, as shares of the chart."""
 COLORS = (
     *("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6"),

@@ -151,13 +151,13 @@ def scatter(
     names = [classes[label] if classes else str(label) for label in known.tolist()]
     is_named = 1 < len(names) <= NAMED
     chart = Chart(title, *axes, has_legend=is_named)
-    styles = [style_class(number) for number in range(len(names))]
-    colors = np.array([color for color, _ in styles])
-    for marker in MARKERS:  # one drawing for each shape, not for each class
-        chosen = torch.tensor([styles[n][1] == marker for n in which.tolist()])
-        if chosen.any():
-            x, y = points[chosen].T.numpy()
-            chart.axes.scatter(x, y, s=14, c=colors[which[chosen]], marker=marker, linewidths=0)
+    colors = np.array([style_class(number)[0] for number in range(len(names))])
+    shape = which // len(COLORS) % len(MARKERS)
+    for number in shape.unique().tolist():  # one drawing for each shape, not for each class
+        chosen = shape == number
+        x, y = points[chosen].T.numpy()
+        color = colors[which[chosen].numpy()]
+        chart.axes.scatter(x, y, s=14, c=color, marker=MARKERS[number], linewidths=0)
     if is_named:
         chart.add_legend(names)
     return chart
@@ -199,7 +199,7 @@ def chart_rates(rates: Tensor, samples: int) -> Image.Image:
     ticks = [10.0**n for n in range(int(np.floor(np.log10(samples))) * -1, 1)]
     axes.set_xticks(
         [apart, *ticks],
-        ["never", *(f"{tick:.4%}".rstrip("0").rstrip(".%") + " %" for tick in ticks)],
+        ["never", *(f"{100 * tick:g} %" for tick in ticks)],
     )
     axes.minorticks_off()
     return chart.render()

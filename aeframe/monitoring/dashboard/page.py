@@ -63,7 +63,9 @@ class Page:
 
     def text(self, tag: str, markdown: str) -> None:
         """Add a text in Markdown."""
-        self.summary.value.extend(text(tag, markdown).value)
+        (value,) = text(tag, markdown).value
+        value.tag = tag  # without the ending that torch adds
+        self.summary.value.append(value)
 
     def _add(self, value: Summary.Value, said: str, plugin: str, data_class: int) -> None:
         value.metadata.summary_description = said
