@@ -37,7 +37,7 @@ def write(made: Chart) -> dict[str, str | list[str]]:
     axes = made.axes
     legends = made.canvas.figure.legends
     names = [text.get_text() for legend in legends for text in legend.get_texts()]
-    title = axes.get_title(loc="left")
+    title = "\n".join(text.get_text() for text in made.canvas.figure.texts)
     return {"title": title, "x": axes.get_xlabel(), "y": axes.get_ylabel(), "classes": names}
 
 
@@ -62,8 +62,13 @@ def test_principal_components_are_those_of_the_codes() -> None:
 
 def test_points_have_the_colors_of_their_labels() -> None:
     points = torch.tensor([[0.0, 0.0], [2.0, 1.0], [1.0, 0.5]])
-    made = scatter("Points", points, AXES, torch.tensor([0, 1, 0]), ("cat", "dog"))
-    assert write(made) == {"title": "Points", "x": AXES[0], "y": AXES[1], "classes": ["cat", "dog"]}
+    made = scatter(("Points", "of all"), points, AXES, torch.tensor([0, 1, 0]), ("cat", "dog"))
+    assert write(made) == {
+        "title": "Points\nof all",
+        "x": AXES[0],
+        "y": AXES[1],
+        "classes": ["cat", "dog"],
+    }
     picture = np.array(made.render())
     right = round((chart.BESIDE_LEGEND[0] + chart.BESIDE_LEGEND[2]) * picture.shape[1]) + 5
     for number, count in ((0, 2), (1, 1)):  # as many dots as points, and one beside a name
@@ -73,10 +78,13 @@ def test_points_have_the_colors_of_their_labels() -> None:
     first, second = (find(picture[:, :right], number).mean(0) for number in (0, 1))
     assert second[1] > first[1]  # to the right
     assert second[0] < first[0]  # and above
-    assert write(scatter("Points", points, AXES, None, ()))["classes"] == []
-    far = scatter("Points", points, AXES, torch.tensor([3, 13, 3]), ())
+    assert write(scatter(("Points", "of all"), points, AXES, None, ()))["classes"] == []
+    far = scatter(("Points", "of all"), points, AXES, torch.tensor([3, 13, 3]), ())
     assert write(far)["classes"] == ["3", "13"]  # whatever numbers labels are
-    assert write(scatter("Points", points[:1], AXES, torch.tensor([3]), ()))["classes"] == []
+    assert (
+        write(scatter(("Points", "of all"), points[:1], AXES, torch.tensor([3]), ()))["classes"]
+        == []
+    )
 
 
 def test_classes_beyond_the_tenth_have_another_shape_and_too_many_no_names() -> None:
@@ -84,23 +92,23 @@ def test_classes_beyond_the_tenth_have_another_shape_and_too_many_no_names() -> 
     assert len(set(styles)) == len(styles) == 30
     points = torch.rand(40, 2)
     labels = torch.arange(40)
-    names = write(scatter("Many", points[:30], AXES, labels[:30], ()))["classes"]
+    names = write(scatter(("Many", ""), points[:30], AXES, labels[:30], ()))["classes"]
     assert names == [str(n) for n in range(30)]
-    assert write(scatter("Too many", points, AXES, labels, ()))["classes"] == []
+    assert write(scatter(("Too many", ""), points, AXES, labels, ()))["classes"] == []
 
 
 def test_long_names_of_classes_are_shortened() -> None:
-    names = ("a" * 16, "b" * 17)
-    made = scatter("Names", torch.rand(2, 2), AXES, torch.tensor([0, 1]), names)
-    assert write(made)["classes"] == ["a" * 16, "b" * 15 + "…"]
+    names = ("a" * 12, "b" * 13)
+    made = scatter(("Names", ""), torch.rand(2, 2), AXES, torch.tensor([0, 1]), names)
+    assert write(made)["classes"] == ["a" * 12, "b" * 11 + "…"]
 
 
 @pytest.mark.parametrize(
     ("units", "x", "y"),
     [
-        (1, "z0: value of the unit", "mean squared error of the sample"),
-        (2, "z0: value of the first unit", "z1: value of the second unit"),
-        (5, "principal component 1 (", "principal component 2 ("),
+        (1, "z0, the only unit", "mean squared error of the sample"),
+        (2, "z0, the first unit", "z1, the second unit"),
+        (5, "component 1: ", "component 2: "),
     ],
 )
 def test_a_code_of_two_units_is_drawn_as_it_is(
@@ -108,9 +116,11 @@ def test_a_code_of_two_units_is_drawn_as_it_is(
 ) -> None:
     seen = []
 
-    def noting(title: str, points: torch.Tensor, axes: tuple[str, str], *more: object) -> Chart:
+    def noting(
+        titles: tuple[str, str], points: torch.Tensor, axes: tuple[str, str], *more: object
+    ) -> Chart:
         seen.append((points, axes))
-        return scatter(title, points, axes, *more)  # type: ignore[arg-type]
+        return scatter(titles, points, axes, *more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(code_charts, "scatter", noting)
     found = drawn("network=linear", f"model.latent_dim={units}", parts=["projection"])
@@ -122,7 +132,7 @@ def test_a_code_of_two_units_is_drawn_as_it_is(
     if units < 3:
         assert torch.equal(points[:, :units], codes)
     else:
-        assert axes[0].endswith("% of the variance)")
+        assert axes[0].endswith("% of variance")
 
 
 def test_samples_without_labels_are_shown_at_their_places(drawn: Draw, tmp_path: Path) -> None:
@@ -154,17 +164,17 @@ def test_only_long_training_has_tsne_which_is_the_same_each_time(drawn: Draw) ->
 
 
 def test_bars_are_as_high_as_the_nats_largest_first() -> None:
-    picture = chart_kl(torch.tensor([1.0, 4.0, 0.0, 2.0]))
+    picture = chart_kl("KL", torch.tensor([1.0, 4.0, 0.0, 2.0]))
     blue = find(picture, 0)
     heights = np.bincount(blue[:, 1])
     bars = [run.max() for run in np.split(heights, np.nonzero(heights == 0)[0]) if run.any()]
     assert [bar / bars[0] for bar in bars] == pytest.approx([1, 0.5, 0.25], abs=0.02)
-    assert picture.size == chart_kl(torch.rand(3000)).size
+    assert picture.size == chart_kl("KL", torch.rand(3000)).size
 
 
 def test_units_that_never_fire_stand_apart() -> None:
     rates = torch.tensor([0.0] * 30 + [0.001] * 10 + [0.5] * 20, dtype=torch.float64)
-    picture = chart_rates(rates, 1000)
+    picture = chart_rates("Rates", rates, 1000)
     never, others = find(picture, 2), find(picture, 0)
     assert never[:, 1].max() < others[:, 1].min()  # at the left
     height = np.ptp(never[:, 0])

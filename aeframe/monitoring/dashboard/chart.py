@@ -12,9 +12,9 @@ from torch import Tensor
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-SIZE, DPI = (7.6, 4.6), 100
-"""Width and height in inches, and pixels of an inch."""
-WIDE, BESIDE_LEGEND = (0.11, 0.13, 0.86, 0.76), (0.11, 0.13, 0.65, 0.76)
+SIZE, DPI = (7.0, 5.6), 100
+"""Width and height in inches, and pixels of an inch: twice as wide as TensorBoard shows a picture."""
+WIDE, BESIDE_LEGEND = (0.17, 0.14, 0.8, 0.7), (0.17, 0.14, 0.59, 0.7)
 """Place of the axes: left, bottom, width and height, as shares of the chart."""
 COLORS = (
     *("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6"),
@@ -23,16 +23,18 @@ COLORS = (
 """Ten colors that the color-blind can tell apart (Petroff 2021, arXiv:2107.02270)."""
 MARKERS = "os^"
 """Shapes of points: classes beyond the tenth repeat the colors with the next shape."""
-ROOMY = 17
+ROOMY = 15
 """Classes that fit beside the axes; the names of more are smaller."""
-LARGE, SMALL = 13, 10
+LONGEST = 12
+"""Letters of a class's name that fit."""
+LARGE, SMALL = 18, 15
 """Sizes of the title and of all other text, in points."""
 
 
 class Chart:
-    """One pair of axes on white. x, y: names of the axes, with units."""
+    """One pair of axes on white. note: below the title. x, y: names of the axes, with units."""
 
-    def __init__(self, title: str, x: str, y: str, *, has_legend: bool = False) -> None:
+    def __init__(self, title: str, note: str, x: str, y: str, *, has_legend: bool = False) -> None:
         # takes half a second, and most of the time nothing is drawn
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -40,7 +42,8 @@ class Chart:
         figure = Figure(figsize=SIZE, dpi=DPI)
         self.canvas = FigureCanvasAgg(figure)
         self.axes: Axes = figure.add_axes(BESIDE_LEGEND if has_legend else WIDE)
-        self.axes.set_title(title, fontsize=LARGE, loc="left")
+        figure.text(0.02, 0.975, title, fontsize=LARGE, va="top")
+        figure.text(0.02, 0.905, note, fontsize=SMALL, va="top")
         self.axes.set_xlabel(x, fontsize=SMALL)
         self.axes.set_ylabel(y, fontsize=SMALL)
         self.axes.tick_params(labelsize=SMALL)
@@ -59,10 +62,11 @@ class Chart:
         self.canvas.figure.legend(
             handles=handles,
             loc="upper left",
-            bbox_to_anchor=(BESIDE_LEGEND[0] + BESIDE_LEGEND[2] + 0.01, 0.91),
+            bbox_to_anchor=(BESIDE_LEGEND[0] + BESIDE_LEGEND[2], 0.86),
             fontsize=SMALL if len(names) <= ROOMY else SMALL * ROOMY / len(names),
             frameon=False,
-            handletextpad=0.1,
+            handletextpad=0.0,
+            labelspacing=0.3,
         )
 
     def locate(self, points: Tensor) -> Tensor:
@@ -84,4 +88,4 @@ def style_class(number: int) -> tuple[str, str]:
 
 
 def _shorten(name: str) -> str:
-    return name if len(name) <= 16 else f"{name[:15]}…"
+    return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"

@@ -17,10 +17,10 @@ POINTS = 400  # samples for t-SNE, which takes a second
 LONG = 5_000  # steps of training before t-SNE is drawn
 NAMED = len(COLORS) * len(MARKERS)  # classes that can be told apart
 BARS = 256  # units whose nats are drawn
-NUMBERED = 24  # units whose numbers fit below the axis
+NUMBERED = 16  # units whose numbers fit below the axis
 ACTIVE = 0.01  # nats from which a unit counts as active
-SIDE = 28  # pixels of a sample's picture
-APART = 44  # pixels of a square in which one sample is shown
+SIDE = 56  # pixels of a sample's picture
+APART = 84  # pixels of a square in which one sample is shown
 DECADE = 8  # bars of the histogram of firing rates for each factor of ten
 
 
@@ -36,24 +36,16 @@ def draw_codes(view: View, page: Page) -> None:
     units = codes.shape[1]
     if units == 1:
         points = torch.stack([codes[:, 0], view.passed.error.float().cpu()], 1)
-        axes = ("z0: value of the unit", "mean squared error of the sample")
-        title, said = (
-            "the only unit of the code",
-            "The code's only unit, and the error of each sample.",
-        )
+        axes = ("z0, the only unit", "mean squared error of the sample")
+        what = "The only unit of the code, and the error of each sample"
     elif units == 2:
-        points, axes = codes, ("z0: value of the first unit", "z1: value of the second unit")
-        title, said = "the two units of the code", "The code itself, which has two units."
+        points, axes = codes, ("z0, the first unit", "z1, the second unit")
+        what = "The two units of the code"
     else:
-        points, shares = project_codes(codes)
-        axes = tuple(  # type: ignore[assignment]
-            f"principal component {i + 1} ({share:.0%} of the variance)"
-            for i, share in enumerate(shares)
-        )
-        title = f"{units:,} units, by their principal components"
-        said = "The codes on their first two principal components."
-    title = f"Codes of {len(codes):,} validation samples: {title}"
-    page.picture("codes", scatter_codes(title, points, axes, view), f"{said}{_explain_color(view)}")
+        points, (first, second) = project_codes(codes)
+        axes = f"component 1: {first:.0%} of variance", f"component 2: {second:.0%} of variance"
+        what = f"Principal components of {units:,} units"
+    _add_points(view, page, "codes", what, points, axes)
 
 
 def draw_tsne(view: View, page: Page) -> None:
@@ -69,11 +61,31 @@ def draw_tsne(view: View, page: Page) -> None:
         found = TSNE(
             perplexity=min(30, (len(codes) - 1) / 3), max_iter=300, init="pca", random_state=0
         ).fit_transform(codes)
-    title = f"Codes of {len(codes)} validation samples: neighbors, by t-SNE"
     axes = ("t-SNE 1 (no unit)", "t-SNE 2 (no unit)")
-    picture = scatter_codes(title, torch.from_numpy(found), axes, view, every)
-    said = "t-SNE of the codes: neighbors stay neighbors, distances mean nothing."
-    page.picture("tsne", picture, f"{said}{_explain_color(view)}")
+    what = "t-SNE: neighbors stay neighbors, distances mean nothing"
+    _add_points(view, page, "tsne", what, torch.from_numpy(found), axes, every)
+
+
+def _add_points(
+    view: View,
+    page: Page,
+    name: str,
+    what: str,
+    points: Tensor,
+    axes: tuple[str, str],
+    every: int = 1,
+) -> None:
+    """Add a picture of points [N, 2] of every so many samples, colored by class, or with samples."""
+    labels = view.samples.labels
+    labels = None if labels is None else labels[::every][: len(points)]
+    title = f"Codes of {len(points):,} {view.samples.split} samples, epoch {page.epoch}"
+    chart = scatter((title, what), points, axes, labels, view.samples.classes)
+    picture, said = chart.render(), f"{what}."
+    if labels is not None:
+        said += " Colored by label, which training does not see."
+    elif isinstance(view.paint, Pictures):
+        paste_samples(picture, chart.locate(points), view, every)
+    page.picture(name, picture, said)
 
 
 def draw_kl(view: View, page: Page) -> None:
@@ -85,7 +97,8 @@ def draw_kl(view: View, page: Page) -> None:
         "Information in each unit: the KL divergence of posterior and prior, averaged over validation "
         f"samples. A unit with less than {ACTIVE} nats says nothing."
     )
-    page.picture("kl_of_units", chart_kl(nats.float().cpu()), said)
+    chart = chart_kl(f"KL of each unit, epoch {page.epoch}", nats.float().cpu())
+    page.picture("kl_of_units", chart, said)
 
 
 def draw_firing_rates(view: View, page: Page) -> None:
@@ -95,7 +108,8 @@ def draw_firing_rates(view: View, page: Page) -> None:
     rates = view.passed.active.double().mean(0).cpu()
     said = "The share of validation samples that each unit is active for, over the units."
     page.histogram("val/activation_frequency", rates, said)
-    page.picture("firing_rates", chart_rates(rates, len(view.passed.active)), said)
+    title = f"Firing rates of {len(rates):,} units, epoch {page.epoch}"
+    page.picture("firing_rates", chart_rates(title, rates, len(view.passed.active)), said)
 
 
 def project_codes(codes: Tensor) -> tuple[Tensor, list[float]]:
@@ -116,19 +130,6 @@ def project_codes(codes: Tensor) -> tuple[Tensor, list[float]]:
     return points, [*shares[:2].tolist(), 0.0][:2]
 
 
-def scatter_codes(
-    title: str, points: Tensor, axes: tuple[str, str], view: View, every: int = 1
-) -> Image.Image:
-    """Draw points [N, 2] of every so many samples, colored by class, or with pictures of some."""
-    labels = view.samples.labels
-    labels = None if labels is None else labels[::every][: len(points)]
-    chart = scatter(title, points, axes, labels, view.samples.classes)
-    picture = chart.render()
-    if labels is None and isinstance(view.paint, Pictures):
-        paste_samples(picture, chart.locate(points), view, every)
-    return picture
-
-
 def paste_samples(picture: Image.Image, places: Tensor, view: View, every: int) -> None:
     """Paste samples at their places [N, 2] in pixels, one into each square of the picture."""
     _, chosen = np.unique((places // APART).numpy(), axis=0, return_index=True)
@@ -139,18 +140,21 @@ def paste_samples(picture: Image.Image, places: Tensor, view: View, every: int) 
 
 
 def scatter(
-    title: str,
+    titles: tuple[str, str],
     points: Tensor,
     axes: tuple[str, str],
     labels: Tensor | None,
     classes: tuple[str, ...],
 ) -> Chart:
-    """Draw points [N, 2] in the plane, colored by label, with the classes named beside them."""
+    """Draw points [N, 2] in the plane, colored by label, with the classes named beside them.
+
+    titles: the title, and the line below it.
+    """
     none = torch.zeros(len(points), dtype=torch.int64)
     known, which = (none if labels is None else labels).unique(return_inverse=True)
     names = [classes[label] if classes else str(label) for label in known.tolist()]
     is_named = 1 < len(names) <= NAMED
-    chart = Chart(title, *axes, has_legend=is_named)
+    chart = Chart(*titles, *axes, has_legend=is_named)
     colors = np.array([style_class(number)[0] for number in range(len(names))])
     shape = which // len(COLORS) % len(MARKERS)
     for number in shape.unique().tolist():  # one drawing for each shape, not for each class
@@ -163,19 +167,17 @@ def scatter(
     return chart
 
 
-def chart_kl(nats: Tensor) -> Image.Image:
+def chart_kl(title: str, nats: Tensor) -> Image.Image:
     """Draw a bar for the nats of each unit, the largest first."""
     order = nats.argsort(descending=True, stable=True)
     shown, active = order[:BARS], int((nats > ACTIVE).sum())
     is_numbered = len(shown) <= NUMBERED
-    x = "unit, the largest KL first" if is_numbered else "units in the order of their KL"
-    x += f"; {BARS} of {len(nats):,} are shown" if len(nats) > BARS else ""
-    title = (
-        f"KL of each unit: {nats.sum():.1f} nats in all, {active:,} of {len(nats):,} units active"
-    )
-    chart = Chart(title, x, "KL (nats)")
+    x = "unit, the largest KL first" if is_numbered else "units, the largest KL first"
+    x += f" ({BARS} of {len(nats):,})" if len(nats) > BARS else ""
+    note = f"{nats.sum():.1f} nats in all, {active:,} of {len(nats):,} units active"
+    chart = Chart(title, note, x, "KL (nats)")
     places = range(len(shown))
-    width = max(1.0, min(24.0, 400 / len(shown)))  # points
+    width = max(1.0, min(40.0, 320 / len(shown)))  # points
     chart.axes.vlines(places, 0, nats[shown].numpy(), COLORS[0], linewidth=width)
     chart.axes.set_xlim(-0.6, max(len(shown), 6) - 0.4)
     chart.axes.set_ylim(bottom=0)
@@ -184,15 +186,15 @@ def chart_kl(nats: Tensor) -> Image.Image:
     return chart.render()
 
 
-def chart_rates(rates: Tensor, samples: int) -> Image.Image:
+def chart_rates(title: str, rates: Tensor, samples: int) -> Image.Image:
     """Draw a histogram of the units' firing rates, those that never fire apart at the left."""
     never, least = int((rates == 0).sum()), 1 / samples
-    title = f"Firing rates of {len(rates):,} units: {never:,} never active, mean {rates.mean():.2%}"
-    chart = Chart(title, f"share of {samples:,} validation samples with the unit active", "units")
+    note = f"{never:,} are never active; the mean is {rates.mean():.2%} of the samples"
+    chart = Chart(title, note, f"share of {samples:,} samples with the unit active", "units")
     bins = max(1, round(DECADE * np.log10(samples)))
     edges = np.geomspace(least * 0.999, 1.001, bins + 1)
     counts, _ = np.histogram(rates[rates > 0].numpy(), edges)
-    axes, apart = chart.axes, edges[0] / (edges[1] / edges[0]) ** 3
+    axes, apart = chart.axes, edges[0] / (edges[1] / edges[0]) ** 5
     axes.stairs(counts, edges, fill=True, color=COLORS[0])
     axes.stairs([never], [apart, apart * edges[1] / edges[0]], fill=True, color=COLORS[2])
     axes.set_xscale("log")
@@ -203,7 +205,3 @@ def chart_rates(rates: Tensor, samples: int) -> Image.Image:
     )
     axes.minorticks_off()
     return chart.render()
-
-
-def _explain_color(view: View) -> str:
-    return "" if view.samples.labels is None else " Colored by label, which training does not see."
