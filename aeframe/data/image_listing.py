@@ -9,6 +9,8 @@ from aeframe.core.errors import Problem, UserError, describe_error
 from aeframe.data.image_messages import list_some, note
 from aeframe.data.image_reader import ENDINGS
 
+RUN = "checkpoints"  # folder that every run has
+
 
 def find_images(root: Path, where: str) -> tuple[list[Path], list[str]]:
     """Find the images, sorted, and the class names; no classes for a folder without subfolders."""
@@ -35,10 +37,9 @@ def find_images(root: Path, where: str) -> tuple[list[Path], list[str]]:
 
 
 def note_deeper_images(root: Path, where: str) -> None:
-    """Note images in folders of the subfolders, which find_images ignores."""
-    inner = [
-        f for folder in _find_folders(root) for f in _find_folders(folder) if not f.is_symlink()
-    ]
+    """Note images in folders of the subfolders, which find_images ignores. Runs have pictures of their own."""
+    folders = [f for f in _find_folders(root) if not (f / RUN).is_dir()]
+    inner = [f for folder in folders for f in _find_folders(folder) if not f.is_symlink()]
     if deeper := [f for f in inner if os.access(f, os.R_OK | os.X_OK) and _list_images(f)]:
         what = f"images two folders down are left out: {list_some(deeper)}"
         note(Problem(where, what, "Move them into the folder or its subfolders."))

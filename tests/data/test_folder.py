@@ -120,6 +120,17 @@ def test_images_that_lie_too_deep_are_told_of_and_hidden_ones_are_not(
     assert capfd.readouterr().err == f"aeframe: dataset.root={tmp_path}: {what}. {remedy}\n"
 
 
+def test_pictures_of_a_run_in_the_folder_are_no_samples(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a.png", "b.png", "run/pictures/c.png", "outputs/day/run/pictures/d.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        image().save(tmp_path / name)
+    (tmp_path / "run" / "checkpoints").mkdir()
+    assert len(load(tmp_path).data) == 2
+    assert capfd.readouterr().err == ""
+
+
 def truncated(path: Path) -> None:
     image(size=(200, 200)).save(path)
     path.write_bytes(path.read_bytes()[:120])
