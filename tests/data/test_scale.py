@@ -295,7 +295,7 @@ def test_pictures_have_the_brightness_of_the_stored_values(
     train = values[built.data.splits["train"].index]
     low, high = train.min(), train.max()
     brightness = (values - low) / (high - low)
-    view = View(built.net.eval(), Samples.of(built.data, built.net, 4), built.data.spec)
+    view = View(built.net.eval(), Samples.take(built.data, built.net, 4), built.data.spec)
     x = built.net.normalization(torch.from_numpy(values))
     assert np.allclose(view.paint.scale(x), brightness, atol=1e-5)
     save(tmp_path, built.net, node, built.data, {})

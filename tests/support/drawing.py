@@ -49,11 +49,11 @@ class Drawn(NamedTuple):
             for one, rows in drawn:
                 if one is made:
                     sheets[name] = rows
-            Page.picture(page, name, made, said)
+            Page.add_picture(page, name, made, said)
 
         with torch.no_grad(), pytest.MonkeyPatch.context() as patch:
             patch.setattr(sheet, "draw_sheet", draw)
-            patch.setattr(page, "picture", picture)
+            patch.setattr(page, "add_picture", picture)
             for name, part in [*OFTEN, *SELDOM, *LAST]:
                 if name in wanted:
                     part(view, page)
@@ -100,7 +100,7 @@ def drawn(compose: Callable[..., Any], tmp_path: Path) -> Iterator[Callable[...,
         net, spec = built.net.eval(), built.data.spec
         if built.trainer.get("precision") == "64-true":
             net.double()
-        samples = Samples.of(built.data, net, columns)
+        samples = Samples.take(built.data, net, columns)
         return Drawn.of(View(net, samples, spec), writer, parts, step)
 
     yield draw

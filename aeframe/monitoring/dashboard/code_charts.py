@@ -27,7 +27,7 @@ DECADE = 8  # bars of the histogram of firing rates for each factor of ten
 def add_code_histogram(view: View, page: Page) -> None:
     """Add a histogram of the values of all units."""
     said = "The values of all units of the first few validation samples' codes."
-    page.histogram("val/code", view.output.code.value, said)
+    page.add_histogram("val/code", view.output.code.value, said)
 
 
 def draw_codes(view: View, page: Page) -> None:
@@ -85,7 +85,7 @@ def _add_points(
         said += " Colored by label, which training does not see."
     elif isinstance(view.paint, Pictures):
         paste_samples(picture, chart.locate(points), view, every)
-    page.picture(name, picture, said)
+    page.add_picture(name, picture, said)
 
 
 def draw_kl(view: View, page: Page) -> None:
@@ -98,7 +98,7 @@ def draw_kl(view: View, page: Page) -> None:
         f"samples. A unit with less than {ACTIVE} nats says nothing."
     )
     chart = chart_kl(f"KL of each unit, epoch {page.epoch}", nats.float().cpu())
-    page.picture("kl_of_units", chart, said)
+    page.add_picture("kl_of_units", chart, said)
 
 
 def draw_firing_rates(view: View, page: Page) -> None:
@@ -107,9 +107,9 @@ def draw_firing_rates(view: View, page: Page) -> None:
         return
     rates = view.passed.active.double().mean(0).cpu()
     said = "The share of validation samples that each unit is active for, over the units."
-    page.histogram("val/activation_frequency", rates, said)
+    page.add_histogram("val/activation_frequency", rates, said)
     title = f"Firing rates of {len(rates):,} units, epoch {page.epoch}"
-    page.picture("firing_rates", chart_rates(title, rates, len(view.passed.active)), said)
+    page.add_picture("firing_rates", chart_rates(title, rates, len(view.passed.active)), said)
 
 
 def project_codes(codes: Tensor) -> tuple[Tensor, list[float]]:

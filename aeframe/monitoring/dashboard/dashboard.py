@@ -117,7 +117,7 @@ class Dashboard(pl.Callback):
         assert isinstance(net, ConstrainedAutoencoder)
         assert isinstance(data, DataModule)
         if self.samples is None:
-            self.samples = Samples.of(data, net, self.images)
+            self.samples = Samples.take(data, net, self.images)
         if self._view is None or self.step != trainer.global_step:
             self._view = View(net, self.samples, data.spec)
         self.epoch, self.step = trainer.current_epoch, trainer.global_step

@@ -42,7 +42,7 @@ class Page:
         self.summary = Summary()
         self.files: dict[str, bytes] = {}
 
-    def picture(self, name: str, picture: Image.Image, said: str) -> None:
+    def add_picture(self, name: str, picture: Image.Image, said: str) -> None:
         """Add a picture, which is also written as a file."""
         file = io.BytesIO()
         picture.save(
@@ -55,13 +55,13 @@ class Page:
         self._add(Summary.Value(tag=tag, image=image), said, "images", DATA_CLASS_BLOB_SEQUENCE)
         self.files[f"{tag}.png"] = content
 
-    def histogram(self, tag: str, values: Tensor, said: str) -> None:
+    def add_histogram(self, tag: str, values: Tensor, said: str) -> None:
         """Add a histogram of all values."""
         numbers = values.detach().flatten().float().cpu().numpy()
         made = histogram(tag, numbers, self.writer.default_bins)
         self._add(made.value[0], said, "histograms", DATA_CLASS_TENSOR)
 
-    def text(self, tag: str, markdown: str) -> None:
+    def add_text(self, tag: str, markdown: str) -> None:
         """Add a text in Markdown."""
         (value,) = text(tag, markdown).value
         value.tag = tag  # without the ending that torch adds

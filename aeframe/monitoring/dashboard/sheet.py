@@ -55,7 +55,7 @@ class Row(NamedTuple):
 
 def add_sheet(page: Page, name: str, title: str, note: str, rows: Sequence[Row]) -> None:
     """Add a sheet to a page. note: sentences below the title, and the caption in TensorBoard."""
-    page.picture(name, draw_sheet(f"{title}, epoch {page.epoch}", note, rows), note)
+    page.add_picture(name, draw_sheet(f"{title}, epoch {page.epoch}", note, rows), note)
 
 
 def draw_sheet(title: str, note: str, rows: Sequence[Row]) -> Image.Image:

@@ -33,13 +33,13 @@ def write_beginning(page: Page) -> None:
     ]
     words += [f"--config-name={hydra.job.config_name}"] * (hydra.job.config_name != "config")
     words += [str(word).removeprefix("++") for word in overrides or ()]  # aeframe added ++
-    page.text("run/command", _block(f"{get_command()} {shlex.join(words)}".strip(), "bash"))
-    page.text("run/configuration", _block(noted.read_text("utf-8", "replace"), "yaml"))
+    page.add_text("run/command", _block(f"{get_command()} {shlex.join(words)}".strip(), "bash"))
+    page.add_text("run/configuration", _block(noted.read_text("utf-8", "replace"), "yaml"))
 
 
 def write_card(page: Page, card: Card) -> None:
     """Write the test metrics beside the baselines, and the copy check."""
-    page.text("card", format_card(card))
+    page.add_text("card", format_card(card))
 
 
 def format_card(card: Card) -> str:

@@ -38,7 +38,7 @@ class Samples:
     split: str
 
     @classmethod
-    def of(cls, data: DataModule, net: ConstrainedAutoencoder, columns: int) -> Samples:
+    def take(cls, data: DataModule, net: ConstrainedAutoencoder, columns: int) -> Samples:
         """Take the samples for this many columns."""
         each = max(math.prod(data.spec.shape), net.model.latent_dim)
         count = min(MANY, max(columns, NUMBERS // each))
