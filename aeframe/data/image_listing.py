@@ -37,7 +37,7 @@ def find_images(root: Path, where: str) -> tuple[list[Path], list[str]]:
 
 
 def note_deeper_images(root: Path, where: str) -> None:
-    """Note images in folders of the subfolders, which find_images ignores. Runs have pictures of their own."""
+    """Note images in folders of the subfolders, which find_images ignores, except the pictures of runs."""
     folders = [f for f in _find_folders(root) if not (f / RUN).is_dir()]
     inner = [f for folder in folders for f in _find_folders(folder) if not f.is_symlink()]
     if deeper := [f for f in inner if os.access(f, os.R_OK | os.X_OK) and _list_images(f)]:
