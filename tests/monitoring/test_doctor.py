@@ -33,6 +33,7 @@ from aeframe.monitoring.doctor.saturation import SAMPLES, measure_saturation
 from aeframe.monitoring.doctor.suggestions import Override, find_valid
 from aeframe.monitoring.progress_bar import Bar
 from aeframe.training.build import Built, build
+from aeframe.training.checkpointing import collect_metrics
 from aeframe.training.module import AutoencoderModule
 from aeframe.training.next_commands import list_next_commands
 from aeframe.training.resume.checkpoint_check import UnfitError, check_like
@@ -73,8 +74,9 @@ def fitted(built: Built, *more: pl.Callback, **options: Any) -> tuple[Doctor, pl
 
 def carded(built: Built, doctor: Doctor, trainer: pl.Trainer, best_step: int = 0) -> list[Finding]:
     """All that is said, with that of the card. best_step: of the checkpoint that is tested."""
-    tested = trainer.test(built.module, verbose=False)[0]
-    metrics = {name.removeprefix("test/"): value for name, value in tested.items()}
+    trainer.test(built.module, verbose=False)
+    tested = collect_metrics(trainer)
+    metrics = {k.removeprefix("test/"): v for k, v in tested.items() if k.startswith("test/")}
     return doctor.read(
         built.evaluation.make_card(built.net, built.data, metrics), trainer, best_step
     )
