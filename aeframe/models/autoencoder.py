@@ -15,6 +15,7 @@ from aeframe.core.noise import Noise
 from aeframe.core.part import Part, Word
 from aeframe.core.schedules import Clock
 from aeframe.models.likelihoods import Likelihood
+from aeframe.models.principal import Components, find_components
 from aeframe.networks import Active, Network
 
 Shape = tuple[int, ...]
@@ -193,6 +194,32 @@ class Autoencoder(Part, nn.Module):
     def start_at(self, mean: Tensor) -> None:
         """Set the first output to the training data's mean [*shape]. Called once, before training."""
         self.decoder.start_at(self.likelihood.initial_output(mean))
+
+    @torch.no_grad()
+    def start_as_pca(self, x: Tensor) -> None:
+        """Set the first weights so that the model is the principal component analysis of samples x [N,
+        *shape]. Called after `start_at`.
+        """
+        found = find_components(x.flatten(1), self.latent_dim)
+        last, straight, count = self.writes_code, self.decoder.straight, len(found.axes)
+        assert straight is not None
+        reads, writes = self.scale_components(found)
+        inputs = found.axes * reads[:, None]
+        last.weight[:count] = 0
+        last.weight[:count, -self.inputs :] = inputs
+        last.bias[:count] = -inputs @ found.mean
+        straight.weight.zero_()
+        straight.weight[:, :count] = (found.axes * writes[:, None]).t()
+        straight.bias.copy_(found.mean)
+        self.decoder.quiet_others()
+
+    def scale_components(self, found: Components) -> tuple[Tensor, Tensor]:
+        """Return the scales of components where the code reads them and where the output does, [m] each.
+
+        The code's units have a variance of 1.
+        """
+        deviations = found.variances.sqrt().clamp(min=1e-6)
+        return 1 / deviations, deviations
 
     @torch.no_grad()
     def suit_likelihood(self, x: Tensor) -> None:

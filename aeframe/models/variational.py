@@ -20,6 +20,7 @@ from aeframe.core.precision import widen
 from aeframe.core.schedules import Clock, Schedule, Scheduled, parse_schedule
 from aeframe.models.autoencoder import Autoencoder, Code, Posterior, Setting, Term, Units
 from aeframe.models.likelihoods import clamp_with_gradient
+from aeframe.models.principal import Components
 
 IWAE = "importance_weighted"
 NEGATIVE_BOUND = "negative_importance_weighted_bound"
@@ -52,6 +53,16 @@ class Variational(Autoencoder):
         self.k, self.objective = k, objective
         self.beta = parse_schedule(beta)
         self.elbo = ELBO(self.beta, free_bits)
+
+    def scale_components(self, found: Components) -> tuple[Tensor, Tensor]:
+        """Start as the best linear model, probabilistic PCA (Tipping & Bishop 1999; Lucas et al. 2019)."""
+        rest = found.rest.clamp(min=1e-6)
+        variances = found.variances.clamp(min=1.01 * rest)
+        written, count = (variances - rest).sqrt(), len(variances)
+        head = slice(self.latent_dim, self.latent_dim + count)
+        self.writes_code.weight[head] = 0
+        self.writes_code.bias[head] = (rest / variances).log()
+        return written / variances, written
 
     @classmethod
     def term_names(cls, options: Mapping[str, Any]) -> tuple[str, ...]:

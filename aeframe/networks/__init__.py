@@ -2,9 +2,10 @@
 
 from aeframe.networks.active_units import Active, write_active
 from aeframe.networks.conv import Conv
+from aeframe.networks.decoder import Decoder, MapDecoder
 from aeframe.networks.fully_conv import FullyConv
 from aeframe.networks.mlp import MLP, list_linear_layers
-from aeframe.networks.network import Activation, Decoder, MapDecoder, Network, Norm
+from aeframe.networks.network import Activation, Network, Norm
 
 __all__ = [
     "MLP",

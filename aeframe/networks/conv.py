@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from aeframe.core.bounds import AtLeast
-from aeframe.networks.network import ACTIVATIONS, Activation, ConvolutionalNetwork, Decoder, Norm
+from aeframe.networks.decoder import Decoder
+from aeframe.networks.network import ACTIVATIONS, Activation, ConvolutionalNetwork, Norm, Start
 from aeframe.networks.upsampling import Doubling, Size
 
 
@@ -27,6 +28,7 @@ class Conv(ConvolutionalNetwork):
     widths: list[Annotated[int, AtLeast(1)]]
     activation: Activation = "relu"
     norm: Norm = "none"
+    start: Start = "random"
 
     def layer_sizes(self, shape: tuple[int, ...]) -> list[int]:
         sizes = self._list_sizes(shape)[1:]
@@ -49,7 +51,7 @@ class Conv(ConvolutionalNetwork):
         )
         for part in (encoder, decoder):  # the layout that convolutions are fastest in
             part.to(memory_format=torch.channels_last)
-        return encoder, decoder
+        return self._add_path(encoder, decoder, shape)
 
     def _build_upsampling(self, channels: list[int], sizes: list[Size]) -> nn.Sequential:
         ups: list[nn.Module] = []
@@ -99,7 +101,5 @@ class ConvDecoder(Decoder):
         return self.ups(image.contiguous(memory_format=torch.channels_last))
 
     @property
-    def output_bias(self) -> nn.Parameter:
-        bias = self.read.bias if self.is_linear else self.ups[-1].bias
-        assert isinstance(bias, nn.Parameter)
-        return bias
+    def last(self) -> nn.Module:
+        return self.read if self.is_linear else self.ups[-1]

@@ -13,12 +13,11 @@ from torch.nn import functional as F  # noqa: N812
 
 from aeframe.core.bounds import AtLeast, AtMost
 from aeframe.networks.active_units import Active
+from aeframe.networks.decoder import Decoder, MapDecoder
 from aeframe.networks.network import (
     ACTIVATIONS,
     Activation,
     ConvolutionalNetwork,
-    Decoder,
-    MapDecoder,
 )
 
 
@@ -191,10 +190,8 @@ class FullyConvDecoder(MapDecoder):
         raise TypeError("the code's units share their weights with other positions")
 
     @property
-    def output_bias(self) -> nn.Parameter:
-        bias = self.synthesis.bias
-        assert isinstance(bias, nn.Parameter)
-        return bias
+    def last(self) -> nn.Module:
+        return self.synthesis
 
     def start_at(self, output: Tensor) -> None:
         """Keep the first output: it already equals what the encoder saw."""

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from aeframe.core.bounds import AtLeast, Below
-from aeframe.networks.network import ACTIVATIONS, Activation, Decoder, Network, Norm
+from aeframe.networks.decoder import Decoder
+from aeframe.networks.network import ACTIVATIONS, Activation, Network, Norm, Start
 
 
 @dataclass(kw_only=True, eq=False)
@@ -30,6 +31,7 @@ class MLP(Network):
     norm: Norm = "none"
     dropout: Annotated[float, AtLeast(0), Below(1)] = 0.0
     tied: bool = False
+    start: Start = "random"
 
     def layer_sizes(self, shape: tuple[int, ...]) -> list[int]:
         return self.widths
@@ -50,7 +52,8 @@ class MLP(Network):
             back = sizes[::-1]
             up = [nn.Linear(a, b) for a, b in pairwise(back)]
         encoder = nn.Sequential(nn.Flatten(), *self._interleave(down, self.widths))
-        return encoder, MLPDecoder(self._interleave(up, self.widths[::-1]), tuple(shape))
+        decoder = MLPDecoder(self._interleave(up, self.widths[::-1]), tuple(shape))
+        return self._add_path(encoder, decoder, shape)
 
     def _interleave(
         self, layers: list[nn.Module] | list[nn.Linear], widths: list[int]
@@ -86,10 +89,8 @@ class MLPDecoder(Decoder):
         return read.view(-1, *self.shape)
 
     @property
-    def output_bias(self) -> nn.Parameter:
-        bias = self.layers[-1].bias
-        assert isinstance(bias, nn.Parameter)
-        return bias
+    def last(self) -> nn.Module:
+        return self.layers[-1]
 
 
 def list_linear_layers(module: nn.Module) -> Iterator[nn.Linear | TiedLinear]:

@@ -1,4 +1,4 @@
-"""Network and Decoder: the base classes of all networks."""
+"""Network: the base class of all networks."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Set
 from typing import Literal
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from aeframe.core.part import Part, Word
-from aeframe.networks.active_units import Active, read_active
+from aeframe.networks.decoder import Decoder
+from aeframe.networks.linear_path import add_linear_path
 
 Activation = Literal["relu", "leaky_relu", "gelu", "silu", "tanh", "sigmoid"]
 Norm = Literal["none", "batch", "layer"]
+Start = Literal["auto", "random", "pca"]
 
 ACTIVATIONS: dict[Activation, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
@@ -25,80 +26,19 @@ ACTIVATIONS: dict[Activation, Callable[[], nn.Module]] = {
 }
 
 
-class Decoder(nn.Module, ABC):
-    """The base of decoders, from code values [B, m] to the likelihood's parameters [B, *shape]."""
-
-    is_linear: bool
-    """True for a single affine map."""
-
-    @property
-    @abstractmethod
-    def reader(self) -> nn.Linear:
-        """Return the layer that reads the code."""
-
-    @abstractmethod
-    def rest(self, read: Tensor) -> Tensor:
-        """Apply the other layers to that layer's output [B, out]; parameters [B, *shape]."""
-
-    def forward(self, value: Tensor | None, active: Active | None = None) -> Tensor:
-        """Return the parameters [B, *shape] of code values [B, m], or of the active units alone."""
-        read = self.reader(value) if active is None else read_active(self.reader, active)
-        return self.rest(read)
-
-    def store_by_unit(self) -> None:
-        """Store the reader's weights unit by unit, fast for `read_active`. Their shape stays [out, m]."""
-        weight = self.reader.weight
-        if isinstance(weight, nn.Parameter):  # tied weights lie so already
-            weight.data = weight.data.t().contiguous().t()
-
-    @property
-    def dictionary(self) -> Tensor:
-        """Return the weight of the layer that reads the code, [out, m]: one column for each unit."""
-        return self.reader.weight
-
-    @property
-    @abstractmethod
-    def output_bias(self) -> nn.Parameter:
-        """Return the last layer's bias: one number for each element, or for each channel."""
-
-    @torch.no_grad()
-    def start_at(self, output: Tensor) -> None:
-        """Set the first output [*shape] by the last bias, averaged over elements that share it."""
-        bias = self.output_bias
-        bias.copy_(output.reshape(bias.numel(), -1).mean(1))
-
-
-class MapDecoder(Decoder):
-    """A decoder whose code is a map of channels, [B, C, h, w], for images of any size.
-
-    patch: height and width in pixels of a position of the map. channels: C. reach: number of positions, each
-    way, within which a position has an effect.
-    """
-
-    patch: int
-    channels: int
-    reach: int
-
-    @abstractmethod
-    def positions(self, height: int, width: int) -> tuple[int, int]:
-        """Return the height and width of the code of an image of that size."""
-
-    @abstractmethod
-    def sized(self, value: Tensor, height: int, width: int) -> Tensor:
-        """Decode the code of images of that size to parameters, [B, colors, height, width]."""
-
-
 class Network(Part, ABC):
     """The base of networks: it builds an encoder and the decoder that mirrors it from the shape of a
     sample, (C, H, W) or (D,).
 
     widths: of the hidden layers, from the input on. norm: between them. tied: the decoder's weights are the
-    encoder's, transposed.
+    encoder's, transposed. start: `pca` puts a linear path beside the hidden layers and starts as principal
+    component analysis of the training data, `random` with random weights, `auto` chooses.
     """
 
     widths: list[int]
     norm: Norm = "none"
     tied: bool = False
+    start: Start = "random"
 
     @property
     def depth(self) -> int:
@@ -144,6 +84,14 @@ class Network(Part, ABC):
         """Build the encoder [B, *shape] -> [B, heads * latent_dim], whose last layer is linear, and the
         decoder [B, latent_dim] -> [B, *shape].
         """
+
+    def _add_path(
+        self, encoder: nn.Sequential, decoder: Decoder, shape: tuple[int, ...]
+    ) -> tuple[nn.Sequential, Decoder]:
+        """Add the linear path that starts as principal component analysis, where the option asks for it."""
+        if self.start != "pca" or not self.depth:
+            return encoder, decoder
+        return add_linear_path(encoder, decoder, shape)
 
 
 class ConvolutionalNetwork(Network):

@@ -40,6 +40,7 @@ from aeframe.training.schedule_lengths import list_length_notes
 from aeframe.training.stopping import EarlyStopping, Until
 
 ATTACH_SAMPLES = 2048  # training samples that set thresholds and the first output
+PCA_SAMPLES = 8192  # training samples whose principal components are the first weights
 ROUNDING = 1e-6  # allowed beyond a likelihood's support
 
 
@@ -162,6 +163,8 @@ def _build_net(node: dict[str, Any], parts: Parts, data: DataModule) -> Constrai
     batch = data.peek("train", ATTACH_SAMPLES)
     with torch.no_grad():
         model.start_at(batch.mean(0))
+        if parts.made["network"].start == "pca":
+            model.start_as_pca(data.peek("train", PCA_SAMPLES))
         model.suit_likelihood(batch)
         whole = parts.made["hardware"].strategy == "fsdp" or any(
             part.needs_derivatives for part in parts.constraints.values()

@@ -1,0 +1,58 @@
+"""Options whose `auto` follows from the data: length, batch size, network and its first weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from aeframe.config.compatibility import pca_problem
+from aeframe.config.optimized_metric import AUTO
+from aeframe.core.plain import as_mapping
+
+RECORD = "automatic"
+"""Root key of a saved configuration: the options that were `auto`, and their values."""
+STEPS, EPOCHS = 4000, 20
+"""Optimizer steps and epochs that a run is given at least."""
+PATIENCE = 0.25
+"""Share of the epochs after which training without improvement stops."""
+BATCHES, SMALLEST, LARGEST = 16, 16, 128
+"""Batches that an epoch has at least, and the limits of a batch."""
+
+
+def choose_batch_size(samples: int, processes: int) -> int:
+    """Return the batch size for so many training samples: the largest power of two, from 16 to 128, that
+    leaves 16 batches to an epoch, rounded up to a multiple of the processes.
+    """
+    size = min(LARGEST, max(SMALLEST, 2 ** int(math.log2(max(1, samples / BATCHES)))))
+    return -(-size // processes) * processes
+
+
+def choose_epochs(samples: int, batch_size: int, accumulated: int) -> int:
+    """Return the epochs of a run with so many training samples: 20, or those of 4,000 steps."""
+    steps = math.ceil(math.ceil(samples / batch_size) / accumulated)
+    return max(EPOCHS, math.ceil(STEPS / steps))
+
+
+def settle(node: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the configuration with values in place of `auto`, and the record of them.
+
+    values: by dotted key. Only those that are written as `auto` are taken.
+    """
+    settled: dict[str, Any] = {**node, RECORD: dict(as_mapping(node.get(RECORD)))}
+    for key, value in values.items():
+        group, _, name = key.partition(".")
+        if as_mapping(settled.get(group)).get(name) == AUTO:
+            settled[group] = {**settled[group], name: value}
+            settled[RECORD][key] = value
+    return settled
+
+
+def unsettle(node: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the configuration as it was written, with `auto` where the record holds the value."""
+    written = {key: value for key, value in node.items() if key != RECORD}
+    for key, value in as_mapping(node.get(RECORD)).items():
+        group, _, name = key.partition(".")
+        if as_mapping(written.get(group)).get(name) == value:
+            written[group] = {**written[group], name: AUTO}
+    return written
