@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from aeframe.config.compatibility import Choices, list_pair_notes, list_pair_problems
+from aeframe.config.auto_values import RECORD
+from aeframe.config.compatibility import collect_choices, list_pair_notes, list_pair_problems
 from aeframe.config.make import count_batch_rows
 from aeframe.config.node import to_plain
 from aeframe.config.optimized_metric import AUTO, resolve_optimized_metric
@@ -81,7 +82,8 @@ def check(cfg: DictConfig | Mapping[str, Any]) -> None:
 def find(node: dict[str, Any]) -> Parts:
     """Make everything that needs no data. Raises ConfigError with all mistakes."""
     parts = Parts()
-    parts.found += [_explain_root_key(key, node) for key in node if key not in ROOT]
+    known = (*ROOT, RECORD)
+    parts.found += [_explain_root_key(key, node) for key in node if key not in known]
     missing = [key for key in ROOT if key not in node]
     parts.found += [Problem(key, "is missing", "Take it from conf/config.yaml.") for key in missing]
     node = {**dict.fromkeys(missing), **node}
@@ -254,24 +256,6 @@ def _construct(node: dict[str, Any], parts: Parts) -> None:
             parts.found.append(
                 build_unknown_problem(f"{key}={metric}", str(metric), names, "metric")
             )
-
-
-def collect_choices(
-    node: dict[str, Any], parts: Parts, model: type[Autoencoder], size: int | None
-) -> Choices:
-    """Collect the choices. size: of a batch, if known."""
-    return Choices(
-        variant=model.__name__.lower(),
-        model=model,
-        options=node["model"],
-        constraints={**parts.classes, **parts.constraints},
-        network=parts.made.get("network"),
-        likelihood=parts.made.get("likelihood"),
-        normalization=str(as_mapping(node["dataset"]).get("normalization")),
-        strategy=str(as_mapping(node["hardware"]).get("strategy")),
-        precision=str(as_mapping(node["trainer"]).get("precision")),
-        batch_size=size,
-    )
 
 
 def _check_fractions(dataset: Mapping[str, Any], parts: Parts) -> None:

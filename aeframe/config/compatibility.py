@@ -19,9 +19,11 @@ from aeframe.config.clashes import (
     Lack,
 )
 from aeframe.config.options import MATMUL
+from aeframe.config.result import Parts
 from aeframe.constraints import Constraint
 from aeframe.core.errors import Problem
 from aeframe.core.part import Word
+from aeframe.core.plain import as_mapping
 from aeframe.models import Autoencoder
 from aeframe.models.likelihoods import Likelihood
 from aeframe.networks import Network
@@ -109,6 +111,24 @@ class Choices:
         return Problem(*(text.format(**filled) for text in (where, what, remedy)))
 
 
+def collect_choices(
+    node: dict[str, Any], parts: Parts, model: type[Autoencoder], size: int | None
+) -> Choices:
+    """Collect the choices. size: of a batch, if known."""
+    return Choices(
+        variant=model.__name__.lower(),
+        model=model,
+        options=node["model"],
+        constraints={**parts.classes, **parts.constraints},
+        network=parts.made.get("network"),
+        likelihood=parts.made.get("likelihood"),
+        normalization=str(as_mapping(node["dataset"]).get("normalization")),
+        strategy=str(as_mapping(node["hardware"]).get("strategy")),
+        precision=str(as_mapping(node["trainer"]).get("precision")),
+        batch_size=size,
+    )
+
+
 def list_pair_problems(choices: Choices) -> list[Problem]:
     """List every illegal pair among the choices."""
     rules = (
@@ -117,6 +137,7 @@ def list_pair_problems(choices: Choices) -> list[Problem]:
         _check_activations,
         _check_unit_interval,
         _check_network,
+        _check_start,
         _check_precision,
         _check_data,
     )
@@ -214,3 +235,21 @@ def _check_data(c: Choices) -> Iterator[Problem]:
         what = f"gives values outside [{low:g}, {high:g}], which likelihood={name} cannot take"
         remedy = "Write dataset.normalization=unit, or likelihood=gaussian."
         yield Problem(f"dataset.normalization={c.normalization}", what, remedy)
+
+
+def explain_no_pca(c: Choices) -> str | None:
+    """Explain why a network cannot start as principal component analysis; None if it can."""
+    bends = ("dormant units", "sparsity", "units in (0, 1)", "noisy code")
+    if "tied weights" in c.given:
+        return "the decoder has no weights of its own"
+    if "linear mean" not in c.given:
+        return "the likelihood bends the decoder's output"
+    if "shared weights" in c.given:
+        return "this network shares its weights among positions"
+    found = next((word for word in bends if word in c.given), None)
+    return None if found is None else f"the code is not linear ({found})"
+
+
+def _check_start(c: Choices) -> Iterator[Problem]:
+    if c.network is not None and c.network.start == "pca" and (why := explain_no_pca(c)):
+        yield Problem("network.start=pca", why, "Write network.start=random, or auto.")

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from aeframe.config.auto_values import unsettle
 from aeframe.config.composition import CONF, Choice, choose_options, compose_options
 from aeframe.config.optimized_metric import AUTO, resolve_optimized_metric
 from aeframe.config.override_words import quote
@@ -25,7 +26,7 @@ def find_differences(node: Mapping[str, Any]) -> list[str]:
 
     An experiment is not named; its choices are.
     """
-    choice = Choice()
+    node, choice = unsettle(node), Choice()
     for group in GROUPS:
         usual = choose_options(choice)[group]
         names = list(node[group]) if group == "constraint" else _find_options(group, node, usual)

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from aeframe.config.auto_values import LARGEST
 from aeframe.config.result import Parts
 from aeframe.config.signature import list_parameters
 from aeframe.config.targets import get_options, list_keys
@@ -15,9 +16,10 @@ from aeframe.models import Autoencoder, Setting
 
 
 def count_batch_rows(node: dict[str, Any]) -> int:
-    """Return the batch size of all devices together."""
+    """Return the batch size of all devices together. The largest one stands for `auto`."""
     default, _ = list_parameters(DataModule)["batch_size"]
-    return int(node["dataset"].get("batch_size", default))
+    size = node["dataset"].get("batch_size", default)
+    return LARGEST if size == "auto" else int(size)
 
 
 def make_model(node: dict[str, Any], parts: Parts, shape: tuple[int, ...]) -> Autoencoder:

@@ -47,10 +47,10 @@ class UntilOptions:
 @dataclass(frozen=True, kw_only=True)
 class EarlyStoppingOptions:
     """Options of early stopping: training stops when optimized_metric has not improved by min_delta in
-    `patience` validations (null: never). Validations in the first `warmup_epochs` do not count.
+    `patience` validations (null: never; auto: a quarter of the epochs where trainer.max_epochs is auto). Validations in the first `warmup_epochs` do not count.
     """
 
-    patience: Annotated[int, AtLeast(1)] | None = None
+    patience: Annotated[int, AtLeast(1)] | Literal["auto"] | None = None
     min_delta: Annotated[float, AtLeast(0)] = 0.0
     warmup_epochs: Annotated[int, AtLeast(0)] = 0
 
@@ -139,7 +139,7 @@ class Training:
     """
 
     precision: Precision | None = None
-    max_epochs: Count | None = None
+    max_epochs: Count | Literal["auto"] | None = None
     min_epochs: Count | None = None
     max_steps: Count | None = None
     min_steps: Count | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from aeframe.config.optimized_metric import AUTO
 from aeframe.core.errors import Problem
 from aeframe.core.plain import as_mapping
 
@@ -16,7 +17,7 @@ def find_unvalidated_problems(node: Mapping[str, Any]) -> Iterator[Problem]:
     what = "needs a validation split, but dataset.val_fraction=0 leaves none"
     for group, key in (("until", "metric"), ("early_stopping", "patience")):
         value = as_mapping(node.get(group)).get(key)
-        if value is not None:
+        if value not in (None, AUTO):
             remedy = f"Write {group}.{key}=null, or dataset.val_fraction=0.1."
             yield Problem(f"{group}.{key}={value}", what, remedy)
     if str(as_mapping(node.get("scheduler")).get("_target_")).endswith(".ReduceLROnPlateau"):

@@ -49,7 +49,7 @@ class Resident:
 class DataModule:
     """Splits and batches of a source. Splits depend on the seed; the training split sets the normalization.
 
-    batch_size: of all ranks together. val_fraction, test_fraction: shares of the data, if the source has no
+    batch_size: of all ranks together; `auto` must be replaced before batches are asked for. val_fraction, test_fraction: shares of the data, if the source has no
     such split; val_fraction=0: no validation. normalization: `unit` scales to [0, 1] by the known range or
     that of the training split; `rms` subtracts the medians of features or channels and has one scale for all;
     `standard` gives each feature or channel mean 0 and variance 1; `none`; `auto` chooses.
@@ -64,7 +64,7 @@ class DataModule:
         *,
         source: Source,
         seed: int,
-        batch_size: Annotated[int, AtLeast(1), AtMost(2**31)] = 128,
+        batch_size: Annotated[int, AtLeast(1), AtMost(2**31)] | Literal["auto"] = 128,
         val_fraction: Annotated[float, AtLeast(0), Below(1)] = 0.1,
         test_fraction: Annotated[float, Above(0), Below(1)] = 0.1,
         normalization: Choice = "auto",
@@ -76,7 +76,8 @@ class DataModule:
         only: Sequence[str | int] | None = None,
         exclude: Sequence[str | int] | None = None,
     ) -> None:
-        self.source, self.seed, self.batch_size = source, seed, batch_size
+        self.source, self.seed = source, seed
+        self.batch_size = 0 if batch_size == "auto" else batch_size
         self.splitting = Splitting(seed, val_fraction, test_fraction, only, exclude)
         self.in_memory, self.memory_limit = in_memory, memory_limit
         self.kind, self.num_workers, self.shuffle = normalization, num_workers, shuffle

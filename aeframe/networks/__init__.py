@@ -1,6 +1,7 @@
 """Encoders and decoders, sized from the shape of a sample."""
 
 from aeframe.networks.active_units import Active, write_active
+from aeframe.networks.automatic import Automatic
 from aeframe.networks.conv import Conv
 from aeframe.networks.decoder import Decoder, MapDecoder
 from aeframe.networks.fully_conv import FullyConv
@@ -11,6 +12,7 @@ __all__ = [
     "MLP",
     "Activation",
     "Active",
+    "Automatic",
     "Conv",
     "Decoder",
     "FullyConv",

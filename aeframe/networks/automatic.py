@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from torch import nn
 
@@ -39,8 +39,7 @@ class Automatic(Network):
         self.activation, self.norm, self.start = activation, norm, start
         self.widths = WIDTHS["mlp" if kind == "auto" else kind] if widths == "auto" else widths
 
-    def choose(self, shape: tuple[int, ...]) -> dict[str, str | list[int]]:
-        """Return the values that stand for `auto` with samples of this shape, by option."""
+    def choose(self, shape: tuple[int, ...]) -> dict[str, Any]:
         kind = self._kind(shape)
         return {"kind": kind, "widths": list(self._widths(kind))}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Set
-from typing import Literal
+from typing import Any, Literal
 
 from torch import nn
 
@@ -58,6 +58,10 @@ class Network(Part, ABC):
     @abstractmethod
     def layer_sizes(self, shape: tuple[int, ...]) -> list[int]:
         """List the units in each hidden layer of the encoder, first to last."""
+
+    def choose(self, shape: tuple[int, ...]) -> dict[str, Any]:
+        """Return the values of options that stand for `auto` with samples of this shape."""
+        return {}
 
     @abstractmethod
     def problem(self, shape: tuple[int, ...]) -> tuple[str, str] | None:

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from aeframe.config.check import OBJECTS, ROOT, collect_choices, make_constraints, make_object
-from aeframe.config.compatibility import list_pair_problems
+from aeframe.config.check import OBJECTS, ROOT, make_constraints, make_object
+from aeframe.config.compatibility import collect_choices, list_pair_problems
 from aeframe.config.make import count_batch_rows, make_model
 from aeframe.config.result import Parts
 from aeframe.config.signature import list_problems

@@ -12,6 +12,7 @@ import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig
 
+from aeframe.config.auto_values import list_auto_values, settle
 from aeframe.config.check import find
 from aeframe.config.make import count_batch_rows, make_data_module, make_model
 from aeframe.config.node import to_plain
@@ -76,15 +77,15 @@ def build(cfg: DictConfig | Mapping[str, Any]) -> Built:
     node = to_plain(cfg)
     parts = find(node)
     node["optimized_metric"] = resolve_optimized_metric(node)
-    hardware, training = parts.made["hardware"], parts.made["trainer"]
+    hardware = parts.made["hardware"]
     require_devices(hardware.accelerator, hardware.devices)
     pl.seed_everything(node["seed"], verbose=False)
     source = parts.made["dataset"]
     data = make_data_module(node, source)
     data.setup(parts.made["likelihood"].support)
-    node["dataset"] = {**node["dataset"], "augment": list(data.augmentation.changes)}
+    node, parts = _settle(node, parts, data)
     net = _build_net(node, parts, data)
-    scheduler = node["scheduler"]
+    scheduler, training = node["scheduler"], parts.made["trainer"]
     module = AutoencoderModule(
         net,
         data,
@@ -125,6 +126,17 @@ def build(cfg: DictConfig | Mapping[str, Any]) -> Built:
         made["evaluation"],
         notes,
     )
+
+
+def _settle(
+    node: dict[str, Any], parts: Parts, data: DataModule
+) -> tuple[dict[str, Any], Parts]:
+    """Put the values that follow from the data in place of `auto`, and make the parts with them."""
+    values = list_auto_values(node, parts, data.spec.shape, data.spec.samples)
+    values["dataset.augment"] = list(data.augmentation.changes)
+    settled = settle(node, values)
+    data.batch_size = settled["dataset"].get("batch_size", data.batch_size)
+    return settled, find(settled)
 
 
 def _build_optimizer(node: dict[str, Any]) -> Any:

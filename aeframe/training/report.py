@@ -10,8 +10,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from aeframe.config.auto_values import RECORD
 from aeframe.config.differences import find_differences
 from aeframe.constraints.constrained import ConstrainedAutoencoder
+from aeframe.core.errors import shorten
 from aeframe.core.process import shorten_path
 from aeframe.evaluation.card import Card
 from aeframe.evaluation.card_table import list_rows
@@ -43,6 +45,9 @@ def print_opening(built: Built, folder: Path | None, saved: Saved | None) -> Non
         f"{built.data.source.description()}, {spec.samples:,} training samples; "
         f"{device}, seed {node['seed']}"
     )
+    if chosen := node.get(RECORD):
+        written = " ".join(f"{key}={shorten(value, 30)}" for key, value in chosen.items())
+        console.print(f"Chosen for this data: {written}")
     if built.data.kind == "auto":
         console.print(f"Normalization: {spec.normalization}, as {built.data.reason}.")
     if changes := built.data.augmentation.changes:

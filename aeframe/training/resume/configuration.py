@@ -5,9 +5,9 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from copy import deepcopy
 from typing import Any, get_args
 
+from aeframe.config.auto_values import RECORD, settle
 from aeframe.config.optimized_metric import AUTO
 from aeframe.config.override_words import read_key
 from aeframe.config.targets import list_keys, resolve
@@ -23,6 +23,7 @@ from aeframe.training.schedule_lengths import LENGTHS, stretch_lengths
 
 HARMLESS = (
     "resume",
+    RECORD,
     "checkpoint",
     "hardware",
     "until",
@@ -43,7 +44,10 @@ HARMLESS = (
 )
 """Keys that change where, how long or how fast a run trains, but not its result."""
 
-CHOSEN = ("optimized_metric", "dataset.augment", "dataset.normalization")
+CHOSEN = (
+    *("optimized_metric", "network.start", "trainer.max_epochs", "early_stopping.patience"),
+    *(f"dataset.{key}" for key in ("augment", "batch_size", "normalization")),
+)
 """Keys whose `auto` is replaced by a choice when a run begins."""
 ANEW = "Remove it, or start a new run."
 
@@ -80,15 +84,19 @@ def keep_choices(saved: Saved, given: Mapping[str, Any]) -> dict[str, Any]:
 
     Runs of versions without a key trained without it.
     """
-    node = deepcopy(dict(given))
+    node = settle(given, as_mapping(saved.node.get(RECORD)))
     for key in CHOSEN:
         group, _, name = key.rpartition(".")
         own = as_mapping(saved.node.get(group)) if group else saved.node
-        here = node[group] if isinstance(node.get(group), dict) else node
-        if here.get(name) == AUTO and name in own:
+        here = dict(node[group]) if isinstance(node.get(group), dict) else node
+        if here.get(name) != AUTO:
+            continue
+        if name in own:
             here[name] = own[name]
-        elif here.get(name) == AUTO and group:
+        elif group:
             del here[name]
+        if group:
+            node[group] = here
     return node
 
 

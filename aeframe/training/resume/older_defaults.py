@@ -34,7 +34,7 @@ def keep_own_defaults(
     if any("." not in key for key in changed):
         return node
     chosen = changed | {read_key(word) for word in find_differences(given)}
-    for key in (k for k in others if "." in k):  # else another option of a group
+    for key in others:  # without a dot: another option of a group
         is_chosen = any(key.startswith(f"{said}.") for said in chosen.difference(GROUPS))
         if not (is_chosen or key in chosen):
             _put(node, key.split("."), saved.node)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from aeframe.config.compatibility import pca_problem
+from aeframe.config.compatibility import collect_choices, explain_no_pca
 from aeframe.config.optimized_metric import AUTO
+from aeframe.config.result import Parts
 from aeframe.core.plain import as_mapping
 
 RECORD = "automatic"
@@ -32,6 +33,29 @@ def choose_epochs(samples: int, batch_size: int, accumulated: int) -> int:
     """Return the epochs of a run with so many training samples: 20, or those of 4,000 steps."""
     steps = math.ceil(math.ceil(samples / batch_size) / accumulated)
     return max(EPOCHS, math.ceil(STEPS / steps))
+
+
+def list_auto_values(
+    node: Mapping[str, Any], parts: Parts, shape: tuple[int, ...], samples: int
+) -> dict[str, Any]:
+    """List the values that stand for `auto` with so many training samples of this shape, by key."""
+    network, trainer = parts.made["network"], node["trainer"]
+    size, epochs = node["dataset"].get("batch_size"), trainer.get("max_epochs")
+    if size == AUTO:
+        size = choose_batch_size(samples, parts.made["hardware"].processes or 1)
+    patience = None
+    if epochs == AUTO and trainer.get("max_steps") is None:
+        epochs = choose_epochs(samples, size, trainer.get("accumulate_grad_batches", 1))
+        patience = math.ceil(PATIENCE * epochs)
+    assert parts.model is not None
+    linear = explain_no_pca(collect_choices(node, parts, parts.model, size)) is None
+    return {
+        **{f"network.{key}": value for key, value in network.choose(shape).items()},
+        "network.start": "pca" if linear else "random",
+        "dataset.batch_size": size,
+        "trainer.max_epochs": None if epochs == AUTO else epochs,
+        "early_stopping.patience": patience,
+    }
 
 
 def settle(node: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
