@@ -47,7 +47,8 @@ class UntilOptions:
 @dataclass(frozen=True, kw_only=True)
 class EarlyStoppingOptions:
     """Options of early stopping: training stops when optimized_metric has not improved by min_delta in
-    `patience` validations (null: never; auto: a quarter of the epochs where trainer.max_epochs is auto). Validations in the first `warmup_epochs` do not count.
+    `patience` validations (null: never; auto: a quarter of the epochs where trainer.max_epochs is auto).
+    Validations in the first `warmup_epochs` do not count.
     """
 
     patience: Annotated[int, AtLeast(1)] | Literal["auto"] | None = None

@@ -36,7 +36,8 @@ def keep_own_defaults(
     chosen = changed | {read_key(word) for word in find_differences(given)}
     for key in others:  # without a dot: another option of a group
         is_chosen = any(key.startswith(f"{said}.") for said in chosen.difference(GROUPS))
-        if not (is_chosen or key in chosen):
+        is_changed = any(said.startswith(f"{key}.") for said in changed)
+        if not (is_chosen or is_changed or key in chosen):
             _put(node, key.split("."), saved.node)
     return node
 

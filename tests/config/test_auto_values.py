@@ -1,0 +1,117 @@
+"""Values that stand for `auto`: by the data, printed, saved, and kept by a resumed run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aeframe.config.auto_values import choose_batch_size, choose_epochs, settle, unsettle
+from aeframe.config.differences import find_differences
+from aeframe.config.node import to_plain
+from aeframe.training.build import build
+
+Command = Callable[..., tuple[int, str, str]]
+SHORT = ("evaluation.images=32", "dashboard.images=0", "trainer.limit_train_batches=2")
+
+
+@pytest.mark.parametrize(
+    ("samples", "size", "epochs"),
+    [(1, 16, 4000), (160, 16, 400), (324, 16, 191), (1437, 64, 174), (54_000, 128, 20)],
+)
+def test_sizes_and_lengths(samples: int, size: int, epochs: int) -> None:
+    assert choose_batch_size(samples, 1) == size
+    assert choose_epochs(samples, size, 1) == epochs
+
+
+@given(samples=st.integers(1, 10**8), processes=st.integers(1, 64))
+def test_a_batch_suits_the_data_and_the_processes(samples: int, processes: int) -> None:
+    size = choose_batch_size(samples, processes)
+    assert size % processes == 0
+    assert 16 <= size < 128 + processes
+    if processes == 1 and size > 16:
+        assert samples / size >= 16
+
+
+@given(samples=st.integers(1, 10**7), size=st.integers(1, 4096), accumulated=st.integers(1, 9))
+def test_a_run_has_twenty_epochs_and_four_thousand_steps(
+    samples: int, size: int, accumulated: int
+) -> None:
+    epochs = choose_epochs(samples, size, accumulated)
+    steps = -(-(-(-samples // size)) // accumulated)
+    assert epochs >= 20
+    assert epochs * steps >= 4000
+    assert epochs == 20 or (epochs - 1) * steps < 4000
+
+
+def test_what_is_settled_can_be_written_as_it_was() -> None:
+    node: dict[str, Any] = {"trainer": {"max_epochs": "auto", "lr": 1}, "network": {"kind": "auto"}}
+    values = {"trainer.max_epochs": 7, "network.kind": "conv", "trainer.lr": 5, "no.key": 1}
+    settled = settle(node, values)
+    assert settled["trainer"] == {"max_epochs": 7, "lr": 1}
+    assert settled["automatic"] == {"trainer.max_epochs": 7, "network.kind": "conv"}
+    assert unsettle(settled) == node
+    changed = {**settled, "trainer": {"max_epochs": 9, "lr": 1}}
+    assert unsettle(changed)["trainer"]["max_epochs"] == 9
+
+
+@pytest.mark.parametrize(
+    ("words", "start"),
+    [
+        ((), "pca"),
+        (("model=denoising",), "pca"),
+        (("model=variational", "likelihood=gaussian"), "pca"),
+        (("model=variational",), "random"),  # Bernoulli
+        (("likelihood=bernoulli",), "random"),
+        (("model=sparse",), "random"),
+        (("constraint=[bottleneck,sigmoid]",), "random"),
+        (("constraint=rate",), "random"),
+        (("network=mlp", "network.tied=true"), "random"),
+    ],
+)
+def test_a_network_starts_as_pca_where_all_is_linear(
+    compose: Callable[..., Any], words: tuple[str, ...], start: str
+) -> None:
+    built = build(compose(*words))
+    assert built.node["network"]["start"] == start
+    assert built.node["dataset"]["batch_size"] == 32  # of the digits
+    assert built.node["trainer"]["max_epochs"] == 89
+    assert built.node["early_stopping"]["patience"] == 23
+
+
+def test_the_words_of_a_settled_configuration_are_those_that_were_typed(
+    compose: Callable[..., Any],
+) -> None:
+    words = ["trainer.max_epochs=5", "network.activation=gelu"]
+    assert find_differences(to_plain(build(compose(*words)).node)) == words
+    patience = build(compose(*words)).node["early_stopping"]["patience"]
+    assert patience is None  # only a length that is auto brings one
+
+
+def test_a_resumed_run_keeps_its_own_values(aeframe: Command, tmp_path: Path) -> None:
+    words = [*SHORT, "dataset=digits", "hydra.run.dir=run"]
+    status, out, err = aeframe(*words, "trainer.max_time=00:00:00:02")
+    assert (status, err) == (0, "")
+    chosen = "network.start=pca trainer.max_epochs=89 early_stopping.patience=23"
+    assert f"Chosen for this data: network.kind=mlp network.widths=[256, 128] {chosen}" in out
+    state = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert state["hyper_parameters"]["trainer"]["max_epochs"] == 89
+    epochs = json.loads((tmp_path / "run" / "evaluation.json").read_text())["epochs"]
+    longer = [f"trainer.max_epochs={epochs + 1}", "trainer.max_time=00:00:05:00"]
+    status, out, err = aeframe("resume=run", *longer)
+    assert (status, err) == (0, "")
+    state = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
+    node = state["hyper_parameters"]
+    assert (node["trainer"]["max_epochs"], node["network"]["start"]) == (epochs + 1, "pca")
+
+
+def test_pca_is_refused_where_the_code_is_not_linear(aeframe: Command) -> None:
+    status, _, err = aeframe("network.start=pca", "model=sparse", *SHORT)
+    assert status == 2
+    assert err.startswith("aeframe: network.start=pca: the code is not linear")
