@@ -39,6 +39,11 @@ def find_differences(node: Mapping[str, Any]) -> list[str]:
     return [*words, *_list_changes(default, node)]
 
 
+def list_words(values: Mapping[str, Any]) -> list[str]:
+    """List values by dotted key as words of the command line."""
+    return [f"{key}={_write(value)}" for key, value in values.items()]
+
+
 def _find_options(group: str, node: Mapping[str, Any], usual: list[str]) -> list[str]:
     """Find the option that this part of a configuration was most likely made from, else the default."""
     found = dict[str, int]()

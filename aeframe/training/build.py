@@ -66,11 +66,6 @@ class Built:
     evaluation: Evaluation
     notes: list[Problem]
 
-    @property
-    def asked(self) -> dict[str, Any]:
-        """The configuration as the user gave it, as plain data."""
-        return to_plain(self.given)
-
 
 def build(cfg: DictConfig | Mapping[str, Any]) -> Built:
     """Check the configuration, read the data, and make the objects of a run. Raises UserError."""

@@ -11,9 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from aeframe.config.auto_values import RECORD
-from aeframe.config.differences import find_differences
+from aeframe.config.differences import find_differences, list_words
 from aeframe.constraints.constrained import ConstrainedAutoencoder
-from aeframe.core.errors import shorten
 from aeframe.core.process import shorten_path
 from aeframe.evaluation.card import Card
 from aeframe.evaluation.card_table import list_rows
@@ -46,8 +45,7 @@ def print_opening(built: Built, folder: Path | None, saved: Saved | None) -> Non
         f"{device}, seed {node['seed']}"
     )
     if chosen := node.get(RECORD):
-        written = " ".join(f"{key}={shorten(value, 30)}" for key, value in chosen.items())
-        console.print(f"Chosen for this data: {written}")
+        console.print(f"Chosen for this data: {' '.join(list_words(chosen))}")
     if built.data.kind == "auto":
         console.print(f"Normalization: {spec.normalization}, as {built.data.reason}.")
     if changes := built.data.augmentation.changes:
@@ -61,7 +59,7 @@ def print_opening(built: Built, folder: Path | None, saved: Saved | None) -> Non
     if folder is None:
         return
     console.print(f"Run folder: {shorten_path(folder)}")
-    if words := find_differences(built.asked):
+    if words := find_differences(node):
         more = f" and {len(words) - MOST_WORDS} more" if len(words) > MOST_WORDS else ""
         shown = " ".join(map(shlex.quote, words[:MOST_WORDS]))
         console.print(f"Not the defaults: {shown}{more}")
@@ -111,8 +109,8 @@ def _list_advice(outcome: Outcome, onward: Mapping[str, str]) -> Iterator[str]:
     for finding in outcome.findings:
         command = None
         if finding.remedy is not None:
-            asked = outcome.attempt.built.asked
-            command = onward.get(TRAIN_ON) if finding.longer else repeat_with(asked, finding.remedy)
+            node = outcome.attempt.built.node
+            command = onward.get(TRAIN_ON) if finding.longer else repeat_with(node, finding.remedy)
         yield finding.format_for_end(command)
 
 
