@@ -53,7 +53,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         network: str | None = None,
         normalization: str | None = None,
         shape: tuple[int, ...] | None = None,
-        max_epochs: int = 20,
+        max_epochs: int | None = None,
         overrides: Sequence[str] = (),
         folder: str | Path | None = None,
         random_state: int | np.random.RandomState | None = None,
@@ -177,6 +177,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             "network": self.network,
             "dataset.normalization": self.normalization,
             "model.latent_dim": self.latent_dim,
+            "trainer.max_epochs": self.max_epochs,
         }
         words = [f"model={self.model}", "dataset=array"]
         if self.constraint is not None:
@@ -184,7 +185,6 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             words.append(f"constraint=[{','.join(names)}]")
         words += [f"{key}={value}" for key, value in values.items() if value is not None]
         words += [
-            f"trainer.max_epochs={self.max_epochs}",
             f"seed={check_random_state(self.random_state).randint(2**31)}",
             f"dataset.test_fraction={1e-9}",  # one sample: the caller has other test data
             "evaluation.images=32",

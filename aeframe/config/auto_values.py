@@ -36,7 +36,7 @@ def choose_epochs(samples: int, batch_size: int, accumulated: int) -> int:
 
 
 def list_auto_values(
-    node: Mapping[str, Any], parts: Parts, shape: tuple[int, ...], samples: int
+    node: dict[str, Any], parts: Parts, shape: tuple[int, ...], samples: int
 ) -> dict[str, Any]:
     """List the values that stand for `auto` with so many training samples of this shape, by key."""
     network, trainer = parts.made["network"], node["trainer"]

@@ -51,8 +51,9 @@ class DataModule:
 
     batch_size: of all ranks together; `auto` must be replaced before batches are asked for. val_fraction,
     test_fraction: shares of the data, if the source has no such split; val_fraction=0: no validation.
-    normalization: `unit` scales to [0, 1] by the known range or that of the training split; `rms` subtracts the medians of features or channels and has one scale for all;
-    `standard` gives each feature or channel mean 0 and variance 1; `none`; `auto` chooses.
+    normalization: `unit` scales to [0, 1] by the known range or that of the training split; `rms`
+    subtracts the medians of features or channels and has one scale for all; `standard` gives each feature
+    or channel mean 0 and variance 1; `none`; `auto` chooses.
     in_memory: whether the samples are read into memory, or for training on a GPU into its memory; `auto`: if
     they take at most memory_limit GiB. Otherwise they stay in their file, and num_workers processes load the
     batches; `auto`: none for data in memory. augment: random changes of the training images; `auto`: those

@@ -31,6 +31,7 @@ def is_settled(trainer: pl.Trainer) -> bool:
 def plan_end(training: Training, batches: int) -> Clock | None:
     """Compute where limits of epochs and steps end training; None without limits. batches: per epoch."""
     limit, epochs = training.limit_train_batches, training.max_epochs
+    assert epochs != "auto"
     if limit is not None:
         batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
     each = max(1, math.ceil(batches / training.accumulate_grad_batches))

@@ -58,6 +58,7 @@ class EarlyStopping(pl.callbacks.EarlyStopping):
     """
 
     def __init__(self, monitor: str, options: EarlyStoppingOptions) -> None:
+        assert options.patience != "auto"
         super().__init__(
             monitor,
             min_delta=options.min_delta,
