@@ -24,8 +24,9 @@ HOMES = ("constraints", "models", "networks")
 GROUPS = ("model", "network", "likelihood", "constraint")
 EXEMPT = {PACKAGE / "config" / "suggested_options.py", PACKAGE / "core" / "part.py"}
 """The one file that suggests options, and declarations of earlier versions."""
-SHARED = {"linear", "rate"}
-"""Names of options that are also words of other things: a schedule, a column of the progress bar."""
+SHARED = {"auto", "linear", "rate"}
+"""Names of options that are also words of other things: a choice by the data, a schedule, a column of the
+progress bar."""
 
 
 def part_classes() -> dict[str, type]:

@@ -10,6 +10,7 @@ from aeframe.config.compatibility import collect_choices, explain_no_pca
 from aeframe.config.optimized_metric import AUTO
 from aeframe.config.result import Parts
 from aeframe.core.plain import as_mapping
+from aeframe.data import DataModule
 
 RECORD = "automatic"
 """Root key of a saved configuration: the options that were `auto`, and their values."""
@@ -35,10 +36,9 @@ def choose_epochs(samples: int, batch_size: int, accumulated: int) -> int:
     return max(EPOCHS, math.ceil(STEPS / steps))
 
 
-def list_auto_values(
-    node: dict[str, Any], parts: Parts, shape: tuple[int, ...], samples: int
-) -> dict[str, Any]:
-    """List the values that stand for `auto` with so many training samples of this shape, by key."""
+def list_auto_values(node: dict[str, Any], parts: Parts, data: DataModule) -> dict[str, Any]:
+    """List the values that stand for `auto` with the data, by key."""
+    shape, samples = data.spec.shape, data.spec.samples
     network, trainer = parts.made["network"], node["trainer"]
     size, epochs = node["dataset"].get("batch_size"), trainer.get("max_epochs")
     if size == AUTO:
@@ -46,7 +46,7 @@ def list_auto_values(
     patience = None
     if epochs == AUTO and trainer.get("max_steps") is None:
         epochs = choose_epochs(samples, size, trainer.get("accumulate_grad_batches", 1))
-        patience = math.ceil(PATIENCE * epochs)
+        patience = math.ceil(PATIENCE * epochs) if "val" in data.splits else None
     assert parts.model is not None
     linear = explain_no_pca(collect_choices(node, parts, parts.model, size)) is None
     return {
@@ -55,6 +55,7 @@ def list_auto_values(
         "dataset.batch_size": size,
         "trainer.max_epochs": None if epochs == AUTO else epochs,
         "early_stopping.patience": patience,
+        "dataset.augment": list(data.augmentation.changes),
     }
 
 

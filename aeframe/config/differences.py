@@ -51,7 +51,10 @@ def _find_options(group: str, node: Mapping[str, Any], usual: list[str]) -> list
         part = compose_options({group: [option]})[group]
         if part.get("_target_") == node[group].get("_target_"):
             found[option] = len(list(_list_changes(part, node[group])))
-    return [min(found, key=lambda option: found[option])] if found else usual
+    # of equals, the usual option, then the one that is called as its class
+    called = str(node[group].get("_target_")).rpartition(".")[2].lower()
+    by_likeness = sorted(found, key=lambda o: (found[o], o not in usual, o != called))
+    return by_likeness[:1] if found else usual
 
 
 def _list_changes(

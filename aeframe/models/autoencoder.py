@@ -19,6 +19,8 @@ from aeframe.models.principal import Components, find_components
 from aeframe.networks import Active, Network
 
 Shape = tuple[int, ...]
+LEAST_DEVIATION = 0.03
+"""Least scale of a component that a code starts with, as a share of the first one's deviation."""
 Units = Annotated[int, AtLeast(1), AtMost(2**24)]
 
 
@@ -216,9 +218,11 @@ class Autoencoder(Part, nn.Module):
     def scale_components(self, found: Components) -> tuple[Tensor, Tensor]:
         """Return the scales of components where the code reads them and where the output does, [m] each.
 
-        The code's units have a variance of 1.
+        The code's units have a variance of 1, or less where their component is far smaller than the first:
+        a corrupted input would be scaled up as well.
         """
-        deviations = found.variances.sqrt().clamp(min=1e-6)
+        deviations = found.variances.sqrt()
+        deviations = deviations.clamp(min=LEAST_DEVIATION * float(deviations.max()) + 1e-12)
         return 1 / deviations, deviations
 
     @torch.no_grad()

@@ -64,6 +64,10 @@ class Likelihood(Part, nn.Module, ABC):
     def start_at(self, x: Tensor, output: Tensor) -> None:
         """Fit it to samples x [N, *shape] about the decoder's first output [1, *shape]."""
 
+    def expect_variance(self, rest: Tensor) -> Tensor:
+        """Return the variance to expect of an element where `rest` is the error of the best linear model."""
+        return rest
+
     def observe(self, parameters: Tensor, x: Tensor, weight: Tensor) -> None:
         """Learn in closed form from a training batch without a call of `loss`. weight: of each element."""
 
@@ -148,6 +152,9 @@ class Gaussian(Likelihood):
     def adapts(self) -> bool:
         """Check whether the variance follows the data."""
         return self.variance in ("optimal", "learned")
+
+    def expect_variance(self, rest: Tensor) -> Tensor:
+        return rest if self.fixed is None else torch.full_like(rest, self.fixed)
 
     def suited(self, *, stochastic: bool) -> Gaussian:
         if self.variance != "auto":

@@ -56,7 +56,8 @@ class Variational(Autoencoder):
 
     def scale_components(self, found: Components) -> tuple[Tensor, Tensor]:
         """Start as the best linear model, probabilistic PCA (Tipping & Bishop 1999; Lucas et al. 2019)."""
-        rest = found.rest.clamp(min=1e-6)
+        rest = self.likelihood.expect_variance(found.rest)
+        rest = rest.clamp(min=1e-4 * float(found.variances.max()) + 1e-12)
         variances = found.variances.clamp(min=1.01 * rest)
         written, count = (variances - rest).sqrt(), len(variances)
         head = slice(self.latent_dim, self.latent_dim + count)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from torch import nn
 
-from aeframe.core.bounds import AtLeast
+from aeframe.core.bounds import AtLeast, Below
 from aeframe.networks.conv import Conv
 from aeframe.networks.decoder import Decoder
 from aeframe.networks.mlp import MLP
@@ -19,43 +20,53 @@ SMALLEST = 16
 WIDTHS: dict[Kind, list[int]] = {"conv": [32, 64], "mlp": [256, 128]}
 
 
+@dataclass(kw_only=True, eq=False)
 class Automatic(Network):
     """A network of convolutions for images of at least 16 x 16, and of fully connected layers for all else.
 
     kind: `conv`, `mlp`, or `auto` for a choice by the shape of the samples. widths: as those of Conv or MLP;
-    `auto`: [32, 64] channels or [256, 128] units.
+    `auto`: [32, 64] channels or [256, 128] units. dropout, tied: of MLP, which `auto` then chooses.
     """
 
-    def __init__(
-        self,
-        *,
-        kind: Kind | Literal["auto"] = "auto",
-        widths: list[Annotated[int, AtLeast(1)]] | Literal["auto"] = "auto",
-        activation: Activation = "relu",
-        norm: Norm = "none",
-        start: Start = "random",
-    ) -> None:
-        self.kind, self.given = kind, widths
-        self.activation, self.norm, self.start = activation, norm, start
-        self.widths = WIDTHS["mlp" if kind == "auto" else kind] if widths == "auto" else widths
+    kind: Kind | Literal["auto"] = "auto"
+    widths: list[Annotated[int, AtLeast(1)]] | Literal["auto"] = "auto"  # type: ignore[assignment]
+    activation: Activation = "relu"
+    norm: Norm = "none"
+    start: Start = "random"
+    dropout: Annotated[float, AtLeast(0), Below(1)] = 0.0
+    tied: bool = False
+
+    def __post_init__(self) -> None:
+        if self.kind == "conv" and (self.dropout or self.tied):
+            raise ValueError(
+                "convolutions have neither dropout nor tied weights: write network=mlp"
+            )
+
+    @property
+    def depth(self) -> int:
+        widths = WIDTHS["mlp" if self.kind == "auto" else self.kind]
+        return len(widths if self.widths == "auto" else self.widths)
 
     def choose(self, shape: tuple[int, ...]) -> dict[str, Any]:
-        kind = self._kind(shape)
-        return {"kind": kind, "widths": list(self._widths(kind))}
+        kind = self._choose_kind(shape)
+        return {"kind": kind, "widths": list(self._choose_widths(kind))}
 
-    def _kind(self, shape: tuple[int, ...]) -> Kind:
+    def _choose_kind(self, shape: tuple[int, ...]) -> Kind:
         if self.kind != "auto":
             return self.kind
-        return "conv" if len(shape) == 3 and min(shape[1:]) >= SMALLEST else "mlp"
+        is_image = len(shape) == 3 and min(shape[1:]) >= SMALLEST
+        return "conv" if is_image and not (self.dropout or self.tied) else "mlp"
 
-    def _widths(self, kind: Kind) -> list[int]:
-        return WIDTHS[kind] if self.given == "auto" else self.given
+    def _choose_widths(self, kind: Kind) -> list[int]:
+        return WIDTHS[kind] if self.widths == "auto" else self.widths
 
     def _make(self, shape: tuple[int, ...]) -> Network:
-        kind = self._kind(shape)
-        cls = Conv if kind == "conv" else MLP
-        widths = self._widths(kind)
-        return cls(widths=widths, activation=self.activation, norm=self.norm, start=self.start)
+        kind = self._choose_kind(shape)
+        shared = {"activation": self.activation, "norm": self.norm, "start": self.start}
+        widths = self._choose_widths(kind)
+        if kind == "conv":
+            return Conv(widths=widths, **shared)  # type: ignore[arg-type]
+        return MLP(widths=widths, dropout=self.dropout, tied=self.tied, **shared)  # type: ignore[arg-type]
 
     def layer_sizes(self, shape: tuple[int, ...]) -> list[int]:
         return self._make(shape).layer_sizes(shape)

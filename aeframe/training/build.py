@@ -125,9 +125,7 @@ def build(cfg: DictConfig | Mapping[str, Any]) -> Built:
 
 def _settle(node: dict[str, Any], parts: Parts, data: DataModule) -> tuple[dict[str, Any], Parts]:
     """Put the values that follow from the data in place of `auto`, and make the parts with them."""
-    values = list_auto_values(node, parts, data.spec.shape, data.spec.samples)
-    values["dataset.augment"] = list(data.augmentation.changes)
-    settled = settle(node, values)
+    settled = settle(node, list_auto_values(node, parts, data))
     data.batch_size = settled["dataset"].get("batch_size", data.batch_size)
     return settled, find(settled)
 

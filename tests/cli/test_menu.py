@@ -103,8 +103,9 @@ def test_an_option_alone_is_all_that_differs(group: str) -> None:
         (["until.metric=val/mse", "until.at_most=1e-3", "trainer.compile=true"],
          ["trainer.compile=true", "until.metric=val/mse", "until.at_most=0.001"]),
         (["experiment=vae_mnist"],
-         ["model=variational", "dataset=mnist", "dataset.val_fraction=0.02", "trainer.max_epochs=10",
-          "network.widths=[400]", "model.latent_dim=20"]),
+         ["model=variational", "dataset=mnist", "network=mlp", "dataset.batch_size=128",
+          "dataset.val_fraction=0.02", "trainer.max_epochs=10", "network.widths=[400]",
+          "model.latent_dim=20"]),
     ],
 )  # fmt: skip
 def test_differences_from_the_defaults_are_words_to_type(

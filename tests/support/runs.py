@@ -16,7 +16,7 @@ TINY = (
 )
 """Overrides for the shortest possible run."""
 EPOCH = (
-    *("network.widths=[]", "model.latent_dim=8", "dataset.batch_size=128"),
+    *("network.widths=[]", "network.start=random", "model.latent_dim=8", "dataset.batch_size=128"),
     *("trainer.limit_train_batches=4", "evaluation.images=32", "dashboard.images=0"),
 )
 TWO = (*EPOCH, "trainer.max_epochs=2")

@@ -80,7 +80,9 @@ DONE = {"epochs": 20, "steps": 900, "ended_by": ["trainer.max_epochs"]}
 def test_a_finished_run_is_told_how_it_goes_on(
     compose: Compose, words: list[str], result: dict[str, Any], longer: str | None
 ) -> None:
-    found = list_next_commands(compose(*words), DONE | result, Path("my runs/1"), compresses=False)
+    found = list_next_commands(
+        compose("trainer.max_epochs=20", *words), DONE | result, Path("my runs/1"), compresses=False
+    )
     assert found["TensorBoard"] == "tensorboard --logdir 'my runs/1'"
     if longer is None:
         assert "Train on" not in found
