@@ -266,22 +266,26 @@ def test_runs_of_all_variants_share_their_charts(
     compose: Callable[..., Any], tmp_path: Path
 ) -> None:
     """TensorBoard merges the layouts of all runs in a folder, and would show charts that differ twice."""
-    variants: dict[str, list[str]] = {
+    runs: dict[str, list[str]] = {
         "undercomplete": [],
         "denoising": ["constraint=[masking,l2]"],
         "sparse": ["constraint=[l1,resampling]"],
         "variational": ["network=linear"],
+        **{f"sweep/{k}": ["model=sparse", f"constraint.topk.k={k}", f"seed={k}"] for k in (2, 4)},
     }
-    for name, words in variants.items():
-        net = build(compose(f"model={name}", *words)).net
+    own = set()
+    for name, words in runs.items():
+        net = build(compose(*([] if "/" in name else [f"model={name}"]), *words)).net
         curves = Curves(tmp_path / name)
         trainer: Any = SimpleNamespace(loggers=[curves], global_step=0, is_global_zero=True)
         module: Any = SimpleNamespace(net=net)
         CustomScalars().on_train_start(trainer, module)
         curves.experiment.close()
+        own |= {(c, chart) for c, charts in choose_charts(net).items() for chart in charts}
     found = json.loads(custom_scalars(tmp_path).layout_impl(RequestContext(), ""))
     titles = [(c["title"], chart["title"]) for c in found["category"] for chart in c["chart"]]
     assert len(titles) == len(set(titles))
+    assert set(titles) == own
     assert {title for title, _ in titles} == set(CHARTS)
 
 

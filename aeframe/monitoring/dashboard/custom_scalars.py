@@ -42,51 +42,51 @@ def choose_charts(net: ConstrainedAutoencoder) -> Layout:
     return {category: charts for category, charts in found.items() if charts}
 
 
-def _tags(*tags: str) -> list[str]:
+def _match_tags(*tags: str) -> list[str]:
     # TensorBoard matches regular expressions at the beginning of tags
     return [f"{re.escape(tag)}$" for tag in tags]
 
 
-def _both(name: str) -> list[str]:
-    return _tags(f"train/{name}", f"val/{name}")
+def _match_both(name: str) -> list[str]:
+    return _match_tags(f"train/{name}", f"val/{name}")
 
 
-def _terms(split: str, others: Iterable[str]) -> list[str]:
+def _match_terms(split: str, others: Iterable[str]) -> list[str]:
     """Match the terms of the loss in a split: all curves except `others` and weighted ones."""
     return [f"{split}/(?!(?:{'|'.join(others)})$)(?!.*_weighted$)[^/]+$"]
 
 
 CHARTS: Layout = {
     "reconstruction": {
-        "mean squared error": [*_both("mse"), *_tags("val/denoised_mse")],
-        "PSNR (dB)": _tags("val/psnr", "val/corrupted_psnr", "val/denoised_psnr"),
+        "mean squared error": [*_match_both("mse"), *_match_tags("val/denoised_mse")],
+        "PSNR (dB)": _match_tags("val/psnr", "val/corrupted_psnr", "val/denoised_psnr"),
     },
     "loss (nats)": {
-        "training and validation": _both("loss"),
-        "terms": _terms("train", STEP),
+        "training and validation": _match_both("loss"),
+        "terms": _match_terms("train", STEP),
         "terms, weighted": ["train/.*_weighted$"],
-        "terms in validation": _terms("val", METRICS),
+        "terms in validation": _match_terms("val", METRICS),
     },
     "evidence lower bound (nats)": {
         "its parts": [
-            *_tags("val/negative_elbo"),
-            *_both("reconstruction"),
-            *_tags("train/gaussian_kl", "val/kl"),
+            *_match_tags("val/negative_elbo"),
+            *_match_both("reconstruction"),
+            *_match_tags("train/gaussian_kl", "val/kl"),
         ],
-        "active units": _tags("val/active_units"),
+        "active units": _match_tags("val/active_units"),
     },
     "sparsity": {
-        "active units per sample": _both("l0"),
-        "share of dormant and of dead units": [*_both("dormant"), *_tags("val/dead")],
+        "active units per sample": _match_both("l0"),
+        "share of dormant and of dead units": [*_match_both("dormant"), *_match_tags("val/dead")],
     },
     "norms": {
-        "gradient": _tags("vitals/gradient_norm"),
-        "parameters": _tags("vitals/parameter_norm"),
+        "gradient": _match_tags("vitals/gradient_norm"),
+        "parameters": _match_tags("vitals/parameter_norm"),
     },
     "speed": {
-        "samples per second": _tags("vitals/images_per_second"),
-        "share of time waiting for data": _tags("vitals/data_waiting"),
-        "learning rate": _tags("vitals/learning_rate"),
+        "samples per second": _match_tags("vitals/images_per_second"),
+        "share of time waiting for data": _match_tags("vitals/data_waiting"),
+        "learning rate": _match_tags("vitals/learning_rate"),
     },
 }
 """All charts that there are."""
