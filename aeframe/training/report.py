@@ -48,8 +48,6 @@ def print_opening(built: Built, folder: Path | None, saved: Saved | None) -> Non
         console.print(f"Chosen for this data: {' '.join(list_words(chosen))}")
     if built.data.kind == "auto":
         console.print(f"Normalization: {spec.normalization}, as {built.data.reason}.")
-    if changes := built.data.augmentation.changes:
-        console.print(f"Augmentation of the training images: {', '.join(changes)}.")
     for note in built.notes:
         console.print(f"Note: {note}", style="yellow")
     if saved is not None:

@@ -102,11 +102,8 @@ def keep_choices(saved: Saved, given: Mapping[str, Any]) -> dict[str, Any]:
 
 def keep_normalization(saved: Saved, node: dict[str, Any]) -> dict[str, Any]:
     """Replace `auto` by the normalization that the run began with: another version may choose another."""
-    dataset = as_mapping(node.get("dataset"))
     kind = as_mapping(load_state(saved.checkpoint).get("data")).get("normalization")
-    if dataset.get("normalization") != AUTO or kind not in get_args(Kind):
-        return node
-    return {**node, "dataset": {**dataset, "normalization": kind}}
+    return settle(node, {"dataset.normalization": kind}) if kind in get_args(Kind) else node
 
 
 def remove_side_effects(node: dict[str, Any]) -> dict[str, Any]:
