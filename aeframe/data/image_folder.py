@@ -17,7 +17,7 @@ import torch
 
 from aeframe.core.bounds import Above, AtLeast, AtMost
 from aeframe.core.errors import Problem, UserError, describe_error
-from aeframe.data.augmentation import CHANGES, Change
+from aeframe.data.augmentation import Change
 from aeframe.data.brightness import Levels, measure_range
 from aeframe.data.image_cache import CachedImages, Decoded, Images, find_user_cache
 from aeframe.data.image_listing import find_images, note_deeper_images
@@ -231,8 +231,9 @@ class ImageFolder(Folder):
 
     @property
     def suited_changes(self) -> tuple[Change, ...]:
-        # gray images are often digits, text or scans, which a flip would falsify
-        return CHANGES if self.color == "rgb" else ()
+        # gray images are often digits, text or scans, which a flip would falsify; on photographs "color"
+        # changed the error by -3 to +1 %, flips and crops by -15 to -3 %
+        return ("flip", "crop") if self.color == "rgb" else ()
 
 
 def _describe_file(file: Path) -> str:
