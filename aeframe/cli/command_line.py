@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from aeframe.cli.hydra_keys import is_new_folder
+from aeframe.cli.mistakes import Mistakes, build_option_error, find_mistakes
 from aeframe.config.composition import CONF
 from aeframe.config.override_words import AUTOMATIC, quote, read_key
-from aeframe.core.errors import UserError, build_read_error, find_closest
+from aeframe.core.errors import UserError, build_read_error
 from aeframe.core.local_paths import expand_path
 
 FLAGS: dict[tuple[str, ...], bool | str] = {  # of Hydra; the value says if an argument follows
@@ -46,7 +47,7 @@ class Command:
     argv: the words for Hydra. overrides: the GROUP=OPTION and KEY=VALUE words among them. flags: those that
     locate the configuration. folders: the folders of the configuration. name: of the primary file. multirun:
     a sweep by -m. trains: the command trains. resume: auto, retry, the folder of a run, or None. asks: the
-    command asks for help.
+    command asks for help. mistakes: everyday names and unknown options, which the overrides do not have.
     """
 
     argv: list[str]
@@ -58,6 +59,7 @@ class Command:
     trains: bool
     resume: str | None
     asks: bool
+    mistakes: Mistakes | None = None
 
     def has_override(self, key: str) -> bool:
         """Check whether an override sets this key."""
@@ -158,7 +160,9 @@ def parse(argv: Sequence[str]) -> Command:
                 group, value, folders
             )  # Hydra would read a number or a constant
     completes = options.shell_completion  # its words are not overrides
-    overrides = words if completes else [_adapt_word(word, folders) for word in words]
+    mistakes = None if completes or options.help else find_mistakes(argv, words, folders)
+    right = words if mistakes is None else mistakes.words
+    overrides = words if completes else [_adapt_word(word, folders) for word in right]
     flags = []
     for name in ("config_name", "config_dir", "config_path"):
         if (value := getattr(options, name)) is not None:
@@ -174,6 +178,7 @@ def parse(argv: Sequence[str]) -> Command:
         trains=not any(getattr(options, name) for name in idle),
         resume=_read_resume(words),
         asks=options.help,
+        mistakes=mistakes,
     )
 
 
@@ -240,15 +245,6 @@ def _needs_quotes(value: str) -> bool:
     if re.search(r"[][,=(){}$]", value) or re.fullmatch(r"([\"']).*\1", value):
         return False
     return not value.isascii() or re.search(r"[~#!&;'\"<>^`]", value) is not None
-
-
-def build_option_error(group: str, option: str, folders: Sequence[Path]) -> UserError:
-    """Build the error for an unknown option of a group."""
-    files = (f for folder in folders for f in (folder / group).glob("*.yaml"))
-    known = sorted({file.stem for file in files if file.is_file()})
-    close = find_closest(option, known)
-    hint = f"Did you mean {group}={close}? " if close else ""
-    return UserError(f"{group}={option}", "no such option", f"{hint}There are {', '.join(known)}.")
 
 
 def unquote(value: str) -> str:

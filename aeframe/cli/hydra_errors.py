@@ -7,7 +7,8 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from aeframe.cli.command_line import QUOTING, Command, build_option_error, unquote, write_override
+from aeframe.cli.command_line import QUOTING, Command, unquote, write_override
+from aeframe.cli.mistakes import build_option_error
 from aeframe.core.errors import MachineError, UserError, describe_error, find_closest
 from aeframe.core.files import DISK, find_filename, find_os_error
 

@@ -13,8 +13,9 @@ from typing import Any
 from aeframe.cli.exit import end_with
 from aeframe.cli.jobs import Jobs
 from aeframe.cli.slurm import is_in_job
-from aeframe.core.errors import Problem, UserError, build_read_error
+from aeframe.core.errors import ConfigError, Problem, UserError, build_read_error
 from aeframe.core.late_imports import protect_imports
+from aeframe.core.process import get_command
 from aeframe.core.signals import REQUEUE, Interrupted, raise_on
 
 
@@ -51,6 +52,8 @@ def _train(argv: Sequence[str]) -> int:
         os.environ["GOMP_SPINCOUNT"] = "1000"
     # so that Hydra raises its exceptions, and does not print advice and exit
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    if command.mistakes is not None:
+        raise ConfigError(command.mistakes.list_all(_list_other_mistakes(command)))
     command = _locate_resume(command)
     folders = Folders(make=command.trains)
     folders.register()
@@ -69,6 +72,24 @@ def _train(argv: Sequence[str]) -> int:
     if jobs.mistakes and jobs.mistakes == jobs.started:  # every job of the sweep had a mistake
         return 2
     return int(SweepTable.failures > 0 or jobs.mistakes > 0)
+
+
+def _list_other_mistakes(command: Any) -> Sequence[Problem]:
+    """List the mistakes in the configuration that the corrected words of a command give."""
+    from aeframe.cli.checked_loader import check_composition
+    from aeframe.cli.hydra_errors import translate_errors
+    from aeframe.cli.run_folders import Folders
+
+    if not command.trains or command.multirun or command.resume is not None:
+        return ()  # its configuration is not known yet
+    folders = Folders(make=False)
+    folders.register()
+    try:
+        with translate_errors(command), check_composition():
+            Jobs(command, folders).check(command.compose()[0], None)
+    except UserError as error:
+        return error.problems
+    return ()
 
 
 def _start_jobs(jobs: Jobs, sweeps: bool) -> None:
@@ -134,6 +155,12 @@ def _build_no_run_error(word: str, folder: Path) -> UserError:
     if not folder.is_dir():
         what = "is not a folder" if folder.exists() else "does not exist"
         return UserError(word, what, "Write auto, or the folder of a run.")
+    if runs := sorted(
+        folder.glob("**/checkpoints/last.ckpt"), key=lambda path: path.stat().st_mtime
+    ):
+        newest = shlex.quote(f"resume={runs[-1].parent.parent}")
+        what = f"holds {len(runs)} run{'s' * (len(runs) > 1)}, but is not a run"
+        return UserError(word, what, f"For the newest write: {get_command()} {newest}")
     return UserError(word, "has no checkpoint to resume from", "Start the run again.")
 
 
@@ -144,8 +171,13 @@ def _check_command(command: Any, jobs: Jobs) -> tuple[Any, bool]:
     """
     from aeframe.config.override_words import AUTOMATIC
     from aeframe.core.process import is_first_process
-    from aeframe.runs.folder import refuse_run, refuse_used
-    from aeframe.runs.foreign_files import Beginning, refuse_foreign, refuse_foreign_sweep
+    from aeframe.runs.folder import has_run, refuse_run, refuse_used
+    from aeframe.runs.foreign_files import (
+        Beginning,
+        refuse_foreign,
+        refuse_foreign_sweep,
+        refuse_other_use,
+    )
 
     composed: Any = (None, command.sweep, True) if command.multirun else command.compose()
     cfg, folder, sweeps = composed
@@ -159,6 +191,7 @@ def _check_command(command: Any, jobs: Jobs) -> tuple[Any, bool]:
             return command, True
         refuse_foreign_sweep(folder)
         refuse_run(folder)
+        refuse_other_use(folder, "hydra.sweep.dir")
         jobs.keep_configurations = True
         return command.keep_configuration(), True
     if folder is not None:
@@ -168,6 +201,8 @@ def _check_command(command: Any, jobs: Jobs) -> tuple[Any, bool]:
     if folder is None or not is_first_process():
         return command, False
     refuse_used(folder, cfg.get("resume") is not None)
+    if not has_run(folder):
+        refuse_other_use(folder, "hydra.run.dir")
     if goes_on:
         return command.keep_configuration(), False
     jobs.beginning = Beginning(folder)

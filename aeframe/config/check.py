@@ -20,6 +20,7 @@ from aeframe.config.options import (
     Training,
     UntilOptions,
 )
+from aeframe.config.other_options import name_owner
 from aeframe.config.result import Parts
 from aeframe.config.signature import build_unknown_problem, list_problems
 from aeframe.config.sizes import list_size_problems
@@ -114,7 +115,7 @@ def find(node: dict[str, Any]) -> Parts:
         parts.found += list_optimizer_problems(node["optimizer"], node["scheduler"], trainer)
     _construct(node, parts)
     if parts.found:
-        raise ConfigError(parts.found)
+        raise ConfigError([name_owner(problem, OBJECTS) for problem in parts.found])
     return parts
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import shlex
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -28,6 +29,7 @@ from aeframe.data.layouts import (
 from aeframe.data.memory_map import Mapped, allocate, as_tensor, map_array
 from aeframe.data.npy_header import Header, read_header
 from aeframe.data.source import CHUNK, Raw, Shape, Source
+from aeframe.data.text_table import ENDINGS, write_conversion
 from aeframe.data.value_range import check_range, require_within
 
 Opened = tuple[IO[bytes], int]
@@ -180,7 +182,11 @@ class Array(Source):
                 yield stream, os.fstat(stream.fileno()).st_size
             return
         if file.suffix.lower() != ".npz":
-            raise UserError(where, "is neither .npy nor .npz", "Save the array with numpy.save.")
+            remedy = "Save the array with numpy.save."
+            if file.suffix.lower() in ENDINGS:
+                new = shlex.quote(f"dataset.path={file.with_suffix('.npy')}")
+                remedy = f"Run {write_conversion(file)} and write {new}."
+            raise UserError(where, "is neither .npy nor .npz", remedy)
         with zipfile.ZipFile(file) as archive:
             members = [name for name in archive.namelist() if name.endswith(".npy")]
             names = [name.removesuffix(".npy") for name in members]

@@ -32,6 +32,8 @@ FILES = (
     ),
 )
 PATTERNS = ("*events.out.tfevents*", "*profile*", "pictures/*.png")
+NOTES = ("*.log", "*.out", "*.err", "*.txt", "*.md", "*.sh", "*.yaml", ".*")
+"""Files that people and schedulers put beside a run."""
 
 
 def refuse_foreign(folder: Path) -> None:
@@ -64,6 +66,26 @@ def refuse_foreign_sweep(folder: Path) -> None:
         for job in (Path(path) / name for name in [*folders, *above]):
             if job.is_symlink():
                 raise _build_error(job, "is a link, but a sweep needs its own folders")
+
+
+def refuse_other_use(folder: Path, key: str) -> None:
+    """Raise UserError for a folder that holds something else, such as photographs.
+
+    A run's files would lie among them, and its pictures would be read as data. key: names the folder. A job
+    of an earlier sweep may lie in the folder.
+    """
+    if not folder.is_dir() or (folder / "multirun.yaml").exists():
+        return
+    others = (
+        path.name
+        for path in folder.iterdir()
+        if not _is_own_file(path.name)
+        and not any(fnmatch(path.name, pattern) for pattern in NOTES)
+        and not (path / ".hydra").exists()
+    )
+    if (name := min(others, default=None)) is not None:
+        what = f"holds files that are not a run's, such as {name}"
+        raise UserError(f"{key}={folder}", what, "Write a new or an empty folder.")
 
 
 class Beginning:

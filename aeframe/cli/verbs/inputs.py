@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -25,6 +26,7 @@ from aeframe.core.plain import as_mapping
 from aeframe.data.array_labels import find_label_key
 from aeframe.data.classes import name_labels
 from aeframe.data.source import Raw, Samples, Source, choose_row_dtype
+from aeframe.data.text_table import ENDINGS, write_conversion
 from aeframe.runs.model import Model
 from aeframe.runs.sample_arrays import check_codes, check_shape, convert_to_rows
 
@@ -43,6 +45,11 @@ def open_input(
     paths = [Path(os.path.expanduser(word)) for word in words]
     if missing := list(filter(None, map(_find_problem, paths))):
         raise ConfigError(missing)
+    for word, path in zip(words, paths, strict=True):
+        if path.suffix.lower() in ENDINGS:
+            new = shlex.quote(str(path.with_suffix(".npy")))
+            remedy = f"Run {write_conversion(path)} and write {new} instead."
+            raise UserError(word, "is a table of text, not an array", remedy)
     arrays = [path.suffix.lower() in ARRAYS for path in paths]
     if all(arrays):
         return _open_arrays(words, model, options)

@@ -1,0 +1,33 @@
+"""Keys that another option of the same group has."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+
+from aeframe.config.composition import CONF, compose_options
+from aeframe.core.errors import Problem
+
+OWN_DATA = ("image_folder", "array")
+"""Options that come first, because they read a user's own files."""
+
+
+def name_owner(problem: Problem, groups: Collection[str]) -> Problem:
+    """Add the options that have an unknown key, e.g. model=variational for model.beta, to its remedy."""
+    group, _, key = problem.where.partition(".")
+    if problem.what != "unknown key" or group not in groups or "." in key:
+        return problem
+    found = list_owners(group, key)
+    if not found:
+        return problem
+    owner = f"It belongs to {group}={', '.join(found)}: write {group}={found[0]} as well."
+    return replace(problem, remedy=f"{problem.remedy} {owner}")
+
+
+def list_owners(group: str, key: str) -> list[str]:
+    """List the options of a group whose file has this key."""
+    options = sorted(
+        (file.stem for file in (CONF / group).glob("*.yaml")),
+        key=lambda name: (name not in OWN_DATA, name),
+    )
+    return [name for name in options if key in compose_options({group: [name]}).get(group, {})]
