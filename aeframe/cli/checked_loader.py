@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
@@ -12,9 +13,16 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from hydra.plugins.config_source import ConfigSource
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, read_write
 
-from aeframe.cli.hydra_keys import check_hydra, check_search_path, check_sweep
+from aeframe.cli.hydra_keys import (
+    OWN_JOB,
+    check_hydra,
+    check_search_path,
+    check_sweep,
+    is_new_folder,
+)
+from aeframe.cli.run_folders import has_plain_names, name_run, write_swept_values
 from aeframe.cli.sweep_direction import follow_metric
 from aeframe.config.composition import CONF
 
@@ -62,6 +70,7 @@ class CheckedLoader(ConfigLoader):
         check_sweep(node, node["overrides"]["hydra"])
         # one time stamp for all jobs
         OmegaConf.copy_cache(from_config=master_config, to_config=cfg)
+        _name_job(cfg, list(master_config.hydra.overrides.task), sweep_overrides)
         return cfg
 
     def get_search_path(self) -> ConfigSearchPath:
@@ -112,6 +121,20 @@ def check_composition() -> Iterator[None]:
         yield
     finally:
         GlobalHydra.set_instance(before)
+
+
+def _name_job(cfg: DictConfig, sweep: list[str], job: list[str]) -> None:
+    """Add the values that a sweep varies to the name of its job's folder, unless a file or a user names it.
+
+    A sweep of an earlier version, whose folders lack them, is resumed in its own folders.
+    """
+    node = _read_hydra_node(cfg)["sweep"]
+    if node["subdir"] != OWN_JOB:
+        return
+    name = name_run(cfg.hydra.runtime.choices, cfg.constraint)
+    if is_new_folder(node["dir"]) or not has_plain_names(Path(node["dir"]), name):
+        with read_write(cfg.hydra):
+            cfg.hydra.sweep.subdir = f"{OWN_JOB}{write_swept_values(sweep, job)}"
 
 
 def prepare_sweep(cfg: DictConfig, words: Sequence[str]) -> None:

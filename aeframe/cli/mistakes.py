@@ -21,9 +21,9 @@ GROUPS = "\\+*[a-z]+=[\\w,\\[\\]-]+"
 class Mistakes:
     """The mistakes of a command.
 
-    problems: one for each word. groups: those whose option is unknown, or needs the name of a file. words: the
-    words with aeframe's names, without these groups. command: the corrected command; empty if there are such
-    groups.
+    problems: one for each word. groups: those whose option is unknown, or needs the name of a file.
+    words: the words with aeframe's names, without these groups. command: the corrected command;
+    empty if there are such groups.
     """
 
     problems: tuple[Problem, ...] = ()

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
+
+NAMED = ("model", "constraint", "dataset", "resume")
+"""Keys that the name of a run shows anyway, and `resume`, which does not define a run."""
+LONGEST_VALUE, LONGEST = 30, 120
+"""Characters of a value, and of all values, in the name of a folder."""
 
 
 class Folders:
@@ -56,3 +63,32 @@ def name_run(choices: Mapping[str, Any], constraints: Mapping[str, Any] | None) 
     """Name a run: model_constraints_dataset."""
     names = "+".join(str(name) for name in constraints or {}) or "free"
     return f"{choices['model']}_{names}_{choices['dataset']}"
+
+
+def write_swept_values(sweep: Sequence[str], job: Sequence[str]) -> str:
+    """Write the values that a sweep varies as the end of its job's folder name, e.g. `_latent_dim-4_seed-0`.
+
+    sweep: the overrides of the sweep. job: those of one job.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    written = OverridesParser.create().parse_overrides(list(sweep))
+    fixed = {word.get_key_element() for word in written if not word.is_sweep_override()}
+    pairs = (word.partition("=")[::2] for word in job)
+    values = {key.lstrip("+~"): value for key, value in pairs if key not in fixed}
+    values = {key: value for key, value in values.items() if key not in NAMED}
+    ends = Counter(key.rpartition(".")[2] for key in values)
+    found = ""
+    for key, value in values.items():
+        last = key.rpartition(".")[2]
+        name = last if ends[last] == 1 else key
+        plain = re.sub(r"[^\w.+-]+", "-", value, flags=re.ASCII).strip("-")[:LONGEST_VALUE]
+        found += f"_{re.sub('[^0-9A-Za-z_.]+', '-', name)}-{plain}"
+    return found[:LONGEST]
+
+
+def has_plain_names(sweep: Path, name: str) -> bool:
+    """Check whether the jobs of a sweep have folders without values, as in earlier versions. name: of a run."""
+    if not sweep.is_dir():
+        return False
+    return any(re.fullmatch(rf"\d+_{re.escape(name)}", path.name) for path in sweep.iterdir())

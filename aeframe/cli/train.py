@@ -39,7 +39,12 @@ def _train(argv: Sequence[str]) -> int:
     if command.asks:
         from aeframe.cli.help import write_help
 
-        print(write_help(command.folders), end="")
+        if command.overrides:
+            from aeframe.cli.option_help import write_option_help
+
+            print(write_option_help(command.overrides, command.folders), end="")
+        else:
+            print(write_help(command.folders), end="")
         return 0
     with protect_imports():
         from aeframe.cli.checked_loader import check_composition
