@@ -88,7 +88,10 @@ def write_swept_values(sweep: Sequence[str], job: Sequence[str]) -> str:
 
 
 def has_plain_names(sweep: Path, name: str) -> bool:
-    """Check whether the jobs of a sweep have folders without values, as in earlier versions. name: of a run."""
+    """Check whether the jobs of a sweep have folders without values, as in earlier versions.
+
+    name: of a run, see name_run.
+    """
     if not sweep.is_dir():
         return False
     return any(re.fullmatch(rf"\d+_{re.escape(name)}", path.name) for path in sweep.iterdir())

@@ -214,7 +214,7 @@ MISTAKES: list[tuple[list[str], str, str]] = [
     (["model.latnt_dim=3"], "model.latnt_dim: unknown key", "Did you mean latent_dim?"),
     (["trainer.epochs=3"], "trainer.epochs: unknown key", "Did you mean max_epochs?"),
     (["lr=0.1"], "lr=0.1: aeframe calls it optimizer.lr=0.1.", "train.py optimizer.lr=0.1"),
-    (["batch_size=8"], "batch_size=8: aeframe calls it dataset.batch_size=8.", "train.py dataset.batch_size=8"),
+    (["batch_size=8"], "batch_size=8: aeframe calls it dataset.batch_size=8.", " dataset.batch_size=8"),
     (["epochs=8"], "epochs=8: aeframe calls it trainer.max_epochs=8.", "train.py trainer.max_epochs=8"),
     (["dataset=image_folder", "dataset.root=fotos/süd"], "dataset.root=fotos/süd: no such folder", "=FOLDER"),
     (["constraint=[topk,", "masking]"], "constraint=[topk,: cannot be read", "A list has no spaces: [A,B]."),

@@ -3,43 +3,40 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
-from dataclasses import asdict, dataclass
-from datetime import datetime
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from aeframe.cli.verbs.run_records import Run, find_runs, read_run
 from aeframe.cli.verbs.verb import Verb
-from aeframe.core.errors import UserError, shorten
-from aeframe.core.plain import as_mapping
-from aeframe.core.regular_files import read_text
+from aeframe.core.errors import UserError, find_closest
+from aeframe.core.plain import as_mapping, flatten
 from aeframe.core.strict_json import format_cell, format_json
-from aeframe.runs.evaluation_file import LARGEST, UNREADABLE, read_evaluation, read_number
-from aeframe.runs.evaluation_file import NAME as EVALUATION
+from aeframe.runs.evaluation_file import UNREADABLE
 
-
-@dataclass(frozen=True)
-class Run:
-    """One run, as its folder describes it.
-
-    folder: its path as one would type it. when: the time of the last result. value: that of `metric`.
-    """
-
-    folder: str
-    when: str
-    model: str
-    constraint: str
-    dataset: str
-    status: str
-    metric: str
-    value: float | None
+COLUMNS = "when,model,constraint,dataset,code,seed,status,mse,metric,value,folder"
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", nargs="?", default="outputs", metavar="FOLDER", help="(outputs)")
+    parser.add_argument(
+        "--sort",
+        metavar="KEY",
+        help="sort by a column; a metric has its best value first (newest first)",
+    )
+    parser.add_argument(
+        "--columns",
+        metavar="A,B,...",
+        help=f"columns to show: metrics (psnr, val/mse), keys (optimizer.lr), or some of {COLUMNS}",
+    )
+    parser.add_argument(
+        "--filter",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="show only these runs; may be repeated",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -47,134 +44,115 @@ def _list_runs(options: argparse.Namespace) -> None:
     top = Path(os.path.expanduser(options.folder))
     if not top.is_dir():
         raise UserError(options.folder, "no such folder", "Write aeframe runs FOLDER.")
-    found = sorted((_read(folder) for folder in _find_runs(top)), key=lambda run: run.when)
+    found = sorted((read_run(folder) for folder in find_runs(top)), key=lambda run: run.when)
     found.reverse()
+    columns = [name.strip() for name in (options.columns or COLUMNS).split(",") if name.strip()]
+    if found:
+        _check_columns(options, columns, found)
+        found = _sort(_select(found, options.filter), options.sort)
     if options.json:
-        print(format_json([asdict(run) for run in found]))
+        print(format_json([{name: run.get(name) for name in columns} for run in found]))
         return
     if not found:
-        raise UserError(options.folder, "holds no runs")
-    _print(found, options.folder)
+        what = "holds no such runs" if options.filter else "holds no runs"
+        raise UserError(options.folder, what)
+    _print(found, options.folder, columns)
 
 
-def _find_runs(top: Path) -> Iterator[Path]:
-    """Find the folders of runs, at any depth, without following links."""
-    for folder, inner, files in os.walk(top):
-        marks = {".hydra", "checkpoints"} & set(inner)
-        if "multirun.yaml" not in files and marks:
-            inner.clear()  # no run lies inside another
-            yield Path(folder)
+def _check_columns(
+    options: argparse.Namespace, columns: Sequence[str], found: Sequence[Run]
+) -> None:
+    """Raise UserError for a column that no run has."""
+    known = {*COLUMNS.split(","), "epochs", "steps", "seconds"}
+    for run in found:
+        known |= {*as_mapping(run.card.get("metrics")), *(key for key, _ in flatten(run.config))}
+        known |= {f"val/{name}" for name in as_mapping(run.card.get("validation"))}
+    for option, names in (
+        ("--columns", columns),
+        ("--sort", [options.sort] * bool(options.sort)),
+        ("--filter", [word.partition("=")[0] for word in options.filter]),
+    ):
+        for name in names:
+            if name.removeprefix("test/") not in known:
+                close = find_closest(name, sorted(known))
+                remedy = f"Did you mean {close}?" if close else f"There are {COLUMNS}."
+                raise UserError(f"{option} {name}", "no run has it", remedy)
 
 
-def _read(folder: Path) -> Run:
-    config, unreadable = _read_config(folder), False
-    by: Mapping[str, Any] = {}
-    try:
-        evaluation = read_evaluation(folder)
-        by = as_mapping((evaluation or {}).get("optimized_metric"))
-        value = read_number(by.get("value"))
-    except ValueError:
-        evaluation, value, unreadable = None, None, True
-    if (folder / "failed.txt").exists():
-        status = "failed"
-    elif unreadable:
-        status = UNREADABLE
-    elif evaluation or (folder / "model.safetensors").exists():
-        status = "finished"
-    else:
-        status = "training" if _is_locked(folder) else "interrupted"
-    return Run(
-        str(folder),
-        _find_time(folder),
-        _read_class(config.get("model")),
-        "+".join(shorten(name, 40) for name in as_mapping(config.get("constraint"))) or "free",
-        _read_class(config.get("dataset")),
-        status,
-        _find_metric(by, config),
-        value,
-    )
+def _select(found: Sequence[Run], words: Sequence[str]) -> list[Run]:
+    """Return the runs whose columns have the values of all KEY=VALUE words."""
+    wanted = [word.partition("=")[::2] for word in words]
+    for word in words:
+        if "=" not in word:
+            raise UserError(f"--filter {word}", "has no value", f"Write --filter {word}=VALUE.")
+    return [run for run in found if all(_is_same(run.get(key), text) for key, text in wanted)]
 
 
-def _find_metric(by: Mapping[str, Any], config: Mapping[str, Any]) -> str:
-    """Find the name of the optimized metric: in the results, else by the configuration."""
-    name = by.get("name") or config.get("optimized_metric")
-    if name == "auto":
-        # takes a second, and few tables need it
-        from aeframe.config.optimized_metric import resolve_optimized_metric
-
-        name = resolve_optimized_metric(config)
-    return shorten(name, 40) if isinstance(name, str) and name != "auto" else ""
+def _is_same(value: Any, text: str) -> bool:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        try:
+            return float(text) == value
+        except ValueError:
+            return False
+    return ("null" if value is None else str(value)).casefold() == text.casefold()
 
 
-def _find_time(folder: Path) -> str:
-    """Find the time of the last result, as text."""
-    for name in (EVALUATION, "checkpoints/last.ckpt", ""):
-        # deleted meanwhile, or an impossible time
-        with suppress(OSError, ValueError, OverflowError):
-            when = datetime.fromtimestamp((folder / name).stat().st_mtime)
-            return when.strftime("%Y-%m-%d %H:%M")
-    return ""
+def _sort(found: Sequence[Run], key: str | None) -> list[Run]:
+    """Sort runs by a column: numbers before texts, and runs without a value last."""
+    if key is None:
+        return list(found)
+    from aeframe.evaluation.metric_names import find_better
+
+    sign = -1 if find_better(key) == "max" else 1
+
+    def rank(run: Run) -> tuple[int, float, str]:
+        value = run.get(key)
+        if value is None:
+            return 2, 0.0, ""
+        if isinstance(value, str):
+            return 1, 0.0, value
+        return 0, sign * value, ""
+
+    return sorted(found, key=rank)
 
 
-def _read_config(folder: Path) -> Mapping[str, Any]:
-    """Read the configuration of a run, as saved with the model or by Hydra."""
-    with suppress(OSError, ValueError, RecursionError):
-        saved = as_mapping(json.loads(read_text(folder / "model.json", LARGEST)))
-        if found := as_mapping(saved.get("config")):
-            return found
-    import yaml
-
-    with suppress(OSError, ValueError, RecursionError, yaml.YAMLError):
-        text = read_text(folder / ".hydra" / "config.yaml", LARGEST)
-        return as_mapping(yaml.safe_load(text))
-    return {}
-
-
-def _is_locked(folder: Path) -> bool:
-    """Check whether a process holds the lock of the run."""
-    import fcntl
-
-    try:
-        with (folder / ".lock").open("r+") as file:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
-
-
-def _read_class(node: Any) -> str:
-    target = as_mapping(node).get("_target_")
-    return shorten(target.rpartition(".")[2], 40) if isinstance(target, str) else ""
-
-
-def _print(found: list[Run], top: str) -> None:
+def _print(found: list[Run], top: str, columns: Sequence[str]) -> None:
     from rich.console import Console
     from rich.table import Table
 
     count = f"{len(found)} run{'' if len(found) == 1 else 's'}"
     table = Table(title=f"{count} below {top}", title_justify="left")
-    for column in ("when", "model", "constraint", "dataset", "status", "metric", "value", "folder"):
-        right = column == "value"
-        table.add_column(column, justify="right" if right else "left", no_wrap=column == "when")
+    right = {c for c in columns if all(not isinstance(run.get(c), str) for run in found)}
+    for column in columns:
+        justify: Any = "right" if column in right else "left"
+        table.add_column(column, justify=justify, no_wrap=column == "when")
     styles = {"failed": "red", UNREADABLE: "red", "interrupted": "yellow", "training": "cyan"}
     for run in found:
-        value = format_cell(run.value, ".5g") if run.status == "finished" else ""
-        kinds = (run.model, run.constraint, run.dataset, run.status, run.metric)
-        table.add_row(run.when, *kinds, value, run.folder, style=styles.get(run.status))
-    console = Console(highlight=False, markup=False)
+        cells = (_write_cell(run, column) for column in columns)
+        table.add_row(*cells, style=styles.get(run.status))
+    print_wide(Console(highlight=False, markup=False), table)
+
+
+def print_wide(console: Any, table: Any) -> None:
+    """Print a table; into a file, which has no width, without line breaks in its cells."""
     wanted = table.__rich_measure__(console, console.options.update(width=10_000)).maximum
-    if not console.is_terminal:  # a file has no width
+    if not console.is_terminal:
         console.width = max(console.width, wanted)
     console.print(table)
+
+
+def _write_cell(run: Run, column: str) -> str:
+    value = run.get(column)
+    if value is None or (column == "value" and run.status != "finished"):
+        return ""
+    return format_cell(value, ".5g") if isinstance(value, float) else str(value)
 
 
 VERBS = (
     Verb(
         "runs",
         "the runs below a folder, newest first",
-        "aeframe runs outputs",
+        "aeframe runs outputs --filter model=sparse --sort psnr --columns folder,psnr,model.latent_dim",
         _add_arguments,
         _list_runs,
     ),

@@ -1,0 +1,179 @@
+"""The verb compare: what differs between runs, and their metrics side by side."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from aeframe.cli.verbs.run_records import Run, read_run
+from aeframe.cli.verbs.run_table import print_wide
+from aeframe.cli.verbs.verb import Verb
+from aeframe.core.errors import UserError
+from aeframe.core.plain import as_mapping, flatten
+from aeframe.core.strict_json import format_cell, format_json
+from aeframe.runs.evaluation_file import read_number
+
+NOT_DATA = (
+    "batch_size",
+    "num_workers",
+    "shuffle",
+    "in_memory",
+    "memory_limit",
+    "cache",
+    "download",
+)
+"""Keys of `dataset` that do not change the samples."""
+NOT_TEST = ("augment", "val_fraction", "normalization")
+"""Keys of `dataset` that do not change the samples of the test split."""
+IN_UNITS = ("psnr", "explained_variance", "denoised_psnr", "gain_db")
+"""Metrics that do not depend on the units of the data."""
+JUDGED = (*IN_UNITS, "mse", "denoised_mse", "nll", "negative_elbo")
+"""Metrics of which one value is better."""
+SIZES = ("code_size", "epochs", "seconds")
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="folders of two or more runs")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _compare(options: argparse.Namespace) -> None:
+    if len(options.runs) < 2:
+        what = "is one run, and a comparison needs two"
+        raise UserError(options.runs[0], what, f"Write aeframe compare {options.runs[0]} RUN.")
+    runs = [_read_finished(word) for word in options.runs]
+    _require_same_data(runs)
+    same_units = len({run.card.get("normalization") for run in runs}) == 1
+    differences = list_differences([run.config for run in runs])
+    metrics = _list_metrics(runs)
+    judged = [name for name in metrics if name in (JUDGED if same_units else IN_UNITS)]
+    best = {name: _find_best(name, metrics[name]) for name in judged}
+    if options.json:
+        names = [run.folder for run in runs]
+        print(
+            format_json(
+                {"runs": names, "configuration": differences, "metrics": metrics, "best": best}
+            )
+        )
+        return
+    _print(runs, differences, metrics, best)
+    if not same_units:
+        print(
+            "Note: the MSE is in units of dataset.normalization, which the runs do not share. "
+            "Compare the PSNR."
+        )
+
+
+def _read_finished(word: str) -> Run:
+    """Read a run that has results. Raises UserError for anything else."""
+    folder = Path(os.path.expanduser(word))
+    if not folder.is_dir():
+        what = "is not a folder" if folder.exists() else "no such folder"
+        raise UserError(word, what, "Write the folder of a run; aeframe runs lists them.")
+    run = read_run(folder)
+    if not run.config:
+        what = "is not the folder of a run"
+        raise UserError(word, what, f"aeframe runs {word} lists the runs below it.")
+    if not as_mapping(run.card.get("metrics")):
+        what, remedy = f"has no results to compare ({run.status})", "Leave it out."
+        if run.status == "interrupted" and (folder / "checkpoints" / "last.ckpt").exists():
+            remedy = f"Train it to its end: aeframe train {shlex.quote(f'resume={word}')}"
+        raise UserError(word, what, remedy)
+    return run
+
+
+def _require_same_data(runs: Sequence[Run]) -> None:
+    """Raise UserError for runs whose metrics are those of different samples."""
+    first, *others = runs
+    known = as_mapping(first.config.get("dataset"))
+    for run in others:
+        node = as_mapping(run.config.get("dataset"))
+        for key in known.keys() & node.keys() - {*NOT_DATA, *NOT_TEST}:
+            if known[key] != node[key]:
+                where = f"{first.folder} and {run.folder}"
+                name = "dataset" if key == "_target_" else f"dataset.{key}"
+                values = " and ".join(
+                    str(n[key]).rpartition("aeframe.data.")[2] for n in (known, node)
+                )
+                what = f"cannot be compared: {name} is {values}"
+                remedy = "Test both on the same samples: aeframe evaluate RUN INPUT."
+                raise UserError(where, what, remedy)
+
+
+def list_differences(configs: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """List the keys in which configurations differ, with the value of each."""
+    flat = [dict(flatten(config)) for config in configs]
+    keys = [key for key in dict.fromkeys(k for one in flat for k in one) if key != "resume"]
+    values = {key: [one.get(key) for one in flat] for key in keys}
+    return {key: found for key, found in values.items() if any(v != found[0] for v in found)}
+
+
+def _list_metrics(runs: Sequence[Run]) -> dict[str, list[float | None]]:
+    names = dict.fromkeys(name for run in runs for name in as_mapping(run.card["metrics"]))
+    places = [(name, as_mapping(run.card["metrics"])) for name in names for run in runs]
+    places += [(name, run.card) for name in SIZES for run in runs]
+    found = dict[str, list[float | None]]()
+    for name, node in places:
+        try:
+            value = read_number(node.get(name))
+        except ValueError:
+            value = None
+        found.setdefault(name, []).append(value)
+    return found
+
+
+def _find_best(name: str, values: Sequence[float | None]) -> list[int]:
+    """Find the numbers of the runs with the best value; none if all have the same."""
+    from aeframe.evaluation.metric_names import find_better
+
+    known = [value for value in values if value is not None]
+    if len(set(known)) < 2:
+        return []
+    best = (max if find_better(name) == "max" else min)(known)
+    return [number for number, value in enumerate(values) if value == best]
+
+
+def _print(
+    runs: Sequence[Run],
+    differences: Mapping[str, Sequence[Any]],
+    metrics: Mapping[str, Sequence[float | None]],
+    best: Mapping[str, Sequence[int]],
+) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(
+        title="Differences, and metrics of the test split (* is the best)", title_justify="left"
+    )
+    table.add_column("")
+    for run in runs:
+        table.add_column(run.folder, justify="right", overflow="fold")
+    for key, values in differences.items():
+        table.add_row(key, *map(_write, values))
+    table.add_section()
+    for name, numbers in metrics.items():
+        marks = ("*" if i in best.get(name, ()) else "" for i in range(len(runs)))
+        cells = (f"{mark}{format_cell(v, '.5g')}" for mark, v in zip(marks, numbers, strict=True))
+        table.add_row(name, *cells)
+    print_wide(Console(highlight=False, markup=False), table)
+
+
+def _write(value: Any) -> str:
+    if isinstance(value, bool) or value is None:
+        return "null" if value is None else str(value).lower()
+    return str(value)
+
+
+VERBS = (
+    Verb(
+        "compare",
+        "what differs between runs, and their metrics side by side",
+        "aeframe compare outputs/DAY/RUN outputs/DAY/OTHER",
+        _add_arguments,
+        _compare,
+    ),
+)
