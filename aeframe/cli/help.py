@@ -19,9 +19,9 @@ aeframe trains autoencoders from configuration.
 
 * is the default. Each file in conf/ says when to use it, with a command to try.
 
-  --help dataset=array                 shows the keys of an option: comments, defaults, allowed values
+  --help dataset=array                 shows its keys: comments, allowed values
   --help trainer                       shows the same for a key
-  model=sparse --cfg job               shows all keys and their values, without comments
+  model=sparse --cfg job               shows all keys and values, no comments
   -m model=sparse,denoising seed=0,1   a sweep: every pair, ending in a table
   hydra.run.dir=FOLDER resume=auto     starts the run, or resumes it
   resume=FOLDER trainer.max_epochs=40  trains a finished run further

@@ -85,7 +85,12 @@ def _list_other_mistakes(command: Any) -> Sequence[Problem]:
     from aeframe.cli.hydra_errors import translate_errors
     from aeframe.cli.run_folders import Folders
 
-    if not command.trains or command.multirun or command.resume is not None:
+    if (
+        not command.trains
+        or command.multirun
+        or command.resume is not None
+        or not command.overrides
+    ):
         return ()  # its configuration is not known yet
     folders = Folders(make=False)
     folders.register()

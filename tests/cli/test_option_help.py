@@ -65,7 +65,7 @@ def test_help_on_nothing_is_a_mistake(aeframe: Command, word: str, told: str) ->
 def test_plain_help_says_where_comments_are(aeframe: Command) -> None:
     _, out, _ = aeframe("--help")
     assert "--help dataset=array" in out
-    assert "model=sparse --cfg job               shows all keys and their values, without" in out
+    assert "model=sparse --cfg job               shows all keys and values, no comments" in out
 
 
 @pytest.mark.parametrize("group", find_groups())

@@ -25,6 +25,7 @@ import aeframe as package
 from aeframe.cli.shell_completion import list_options, write_script
 from aeframe.cli.verbs import VERBS, image_files, inputs
 from aeframe.cli.verbs.outputs import READ, check_output_path
+from aeframe.cli.verbs.sheets import Sheet
 from aeframe.config.node import to_plain
 from aeframe.constraints import TopK
 from aeframe.core.errors import UserError
@@ -306,7 +307,14 @@ def test_samples_are_drawn_by_seed(verb: Verb, made: Callable[..., Path], tmp_pa
     good(verb("sample", run, "--n", "5", "--seed", "3", "--out", "x.npy"))
     assert np.array_equal(np.load(tmp_path / "x.npy"), package.load(run).sample(5, seed=3))
     good(verb("sample", run, "--n", "5", "--out", "grid.png"))
-    assert picture(tmp_path / "grid.png").shape == (2 * 8 + 2, 3 * 8 + 2 * 2)
+    grid = picture(tmp_path / "grid.png")
+    assert grid.shape[1] == 350  # a title above 3 x 2 tiles of 64 x 64
+    for i, sample in enumerate(package.load(run).sample(5)):
+        row, column = divmod(i, 3)
+        top, left = grid.shape[0] - 4 - (2 - row) * 67, 2 + column * 67
+        tile = grid[top : top + 64, left : left + 64]
+        shown = np.kron(np.round(sample[0] / 16 * 255), np.ones((8, 8)))
+        assert np.abs(tile.astype(float) - shown).max() <= 1
     good(verb("sample", run, "--n", "5", "--out", "folder"))
     assert len(list((tmp_path / "folder").iterdir())) == 5
 
@@ -337,7 +345,84 @@ def test_a_way_leads_from_one_sample_to_another(verb: Verb, trained: Path, tmp_p
     middle = model.encode(DIGITS[[3, 17]]).mean(0, keepdims=True)
     assert np.array_equal(way[2:3], model.decode(middle))
     good(verb(*argv, "--out", "strip.png"))
-    assert picture(tmp_path / "strip.png").shape == (8, 8 * 8 + 7 * 2)
+    strip = picture(tmp_path / "strip.png")
+    assert strip.shape[1] == 2 * 2 + 10 * 64 + 9 * 3  # both inputs, and 8 steps between them
+    top = strip.shape[0] - 4 - 67
+    for column, row in ((0, 3), (9, 17)):
+        tile = strip[top : top + 64, 2 + column * 67 :][:, :64]
+        shown = np.kron(DIGITS[row, 0] / 16 * 255, np.ones((8, 8)))
+        assert np.abs(tile.astype(float) - shown).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("words", "told", "size"),
+    [
+        (
+            ("traverse", "--row", "3", "--units", "0,5", "--steps", "4"),
+            "2 units of sample 3 at 4 values",
+            3,
+        ),
+        (("map", "--steps", "3"), "3 x 3 codes of units ", 3),
+    ],
+)
+def test_units_are_drawn(
+    verb: Verb, trained: Path, tmp_path: Path, words: tuple[str, ...], told: str, size: int
+) -> None:
+    name, *more = words
+    status, out, err = verb(name, trained, "digits", *more, "--out", "p.png")
+    assert (status, err) == (0, "")
+    assert out.startswith(told)
+    found = picture(tmp_path / "p.png")
+    assert found.shape[1] == 350
+    assert found.shape[0] > size * 67
+
+
+def test_a_traversal_changes_one_unit(
+    verb: Verb, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = list[np.ndarray]()
+    monkeypatch.setattr(Sheet, "add_row", lambda self, x, *more, **rest: rows.append(np.asarray(x)))
+    monkeypatch.setattr(Sheet, "write", lambda *args: None)
+    verb(
+        "traverse",
+        trained,
+        "digits",
+        "--row",
+        "3",
+        "--units",
+        "2",
+        "--steps",
+        "3",
+        "--out",
+        "p.png",
+    )
+    model = package.load(trained)
+    codes = model.encode(DIGITS)
+    assert np.array_equal(rows[0], np.concatenate([DIGITS[3:4], model.decode(codes[3:4])]))
+    changed = codes[[3, 3, 3]]
+    changed[:, 2] = np.linspace(*np.percentile(codes[:, 2], [2, 98]), 3)
+    assert np.allclose(rows[1], model.decode(changed), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("traverse", "RUN", "digits", "--units", "99"), "--units 99: must be numbers of code units, "),
+        (("traverse", "RUN", "digits", "--row", "5000"), "--row 5000: is not a row from 0 to 1796."),
+        (("traverse", "RUN", "digits", "--steps", "1"), "--steps 1: must be from 2 to 100."),
+        (("traverse", "RUN", "one.npy"), "one.npy: holds one sample, and the range of each unit "),
+        (("map", "RUN", "digits", "--units", "1,2,3"), "--units 1,2,3: must be two units, such as 0,1."),
+    ],
+)  # fmt: skip
+def test_a_mistake_of_a_picture_is_told(
+    verb: Verb, trained: Path, tmp_path: Path, words: tuple[str, ...], told: str
+) -> None:
+    np.save(tmp_path / "one.npy", DIGITS[:1])
+    argv = [str(trained) if word == "RUN" else word for word in words]
+    status, out, err = verb(*argv, "--out", "p.png")
+    assert (status, out) == (2, "")
+    assert err.startswith(f"aeframe: {told}")
+    assert not (tmp_path / "p.png").exists()
 
 
 # scores

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path, PurePath
@@ -10,23 +9,19 @@ from pathlib import Path, PurePath
 import numpy as np
 from PIL import Image
 
-from aeframe.cli.verbs.outputs import Names, fill_folder, replace_file, write_rows
+from aeframe.cli.verbs.outputs import Names, fill_folder, write_rows
 from aeframe.core.errors import UserError
 from aeframe.runs.model import Model
 
-MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-GAP = 2  # pixels between the images of a grid
+CHANNELS = (1, 3, 4)
 
 
 def write_samples(
     out: Path, blocks: Iterable[np.ndarray], count: int, model: Model, names: Names = None
 ) -> None:
-    """Write blocks of samples, [n, *shape], as .npy or .npz, as a grid in .png, or as a folder of images."""
+    """Write blocks of samples, [n, *shape], as .npy or .npz, or as a folder of images."""
     if out.suffix.lower() in (".npy", ".npz"):
         write_rows(out, blocks, count, "x", names)
-    elif out.suffix.lower() == ".png":
-        require_pictures(model)
-        write_grid(out, convert_to_bytes(np.concatenate(list(blocks)), model))
     else:
         require_pictures(model)
         _write_pictures(out, blocks, count, model, names)
@@ -34,7 +29,7 @@ def write_samples(
 
 def require_pictures(model: Model) -> None:
     """Raise UserError if samples cannot be saved as images."""
-    if len(model.shape) != 3 or model.shape[0] not in MODES:
+    if len(model.shape) != 3 or model.shape[0] not in CHANNELS:
         shape = " x ".join(map(str, model.shape))
         raise UserError(
             "--out", f"samples of {shape} cannot be saved as images", "Write --out FILE.npy."
@@ -48,20 +43,6 @@ def convert_to_bytes(x: np.ndarray, model: Model) -> np.ndarray:
         return x
     scaled = (x.astype(np.float64) - low) / (high - low) * 255
     return scaled.round().clip(0, 255).astype(np.uint8)
-
-
-def write_grid(out: Path, pictures: np.ndarray, columns: int | None = None) -> None:
-    """Write images, uint8 [N, C, H, W], as one image, row by row."""
-    count, _, height, width = pictures.shape
-    columns = columns or math.ceil(math.sqrt(count))
-    lines = math.ceil(count / columns)
-    size = (columns * (width + GAP) - GAP, lines * (height + GAP) - GAP)
-    grid = Image.new(MODES[pictures.shape[1]], size, "white")
-    for i, picture in enumerate(pictures):
-        line, column = divmod(i, columns)
-        grid.paste(_make_image(picture), (column * (width + GAP), line * (height + GAP)))
-    with replace_file(out) as file:
-        grid.save(file, "PNG")
 
 
 def _write_pictures(

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from aeframe.runs.model import Model
 
 FILES = (".npy", ".npz")
+COLUMNS = 12  # samples beside each other at most
 
 
 def _add_reconstruct_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,11 +50,20 @@ def _add_sample_arguments(parser: argparse.ArgumentParser) -> None:
 def _sample(options: argparse.Namespace) -> None:
     from aeframe.cli.verbs.outputs import check_output_path
     from aeframe.cli.verbs.pictures import write_samples
+    from aeframe.cli.verbs.sheets import Sheet
 
     out = check_output_path(options, (".png", *FILES), folder=True)
     model = load_model(options)
     _require_room(model, options.n, f"--n {options.n}")
-    write_samples(out, [model.sample(options.n, options.seed)], options.n, model)
+    made = model.sample(options.n, options.seed)
+    if out.suffix.lower() == ".png":
+        sheet, columns = Sheet(model), min(COLUMNS, math.ceil(math.sqrt(options.n)))
+        for start in range(0, options.n, columns):
+            sheet.add_row(made[start : start + columns])
+        note = f"What the decoder makes of random codes, drawn from the prior.{sheet.about}"
+        sheet.write(out, f"New samples of seed {options.seed}", note)
+    else:
+        write_samples(out, [made], options.n, model)
     print(f"{options.n:,} samples of seed {options.seed}: {out}")
 
 
@@ -75,12 +85,8 @@ def _interpolate(options: argparse.Namespace) -> None:
     from aeframe.cli.verbs.given import name_source
     from aeframe.cli.verbs.inputs import read_one
     from aeframe.cli.verbs.outputs import check_output_path
-    from aeframe.cli.verbs.pictures import (
-        convert_to_bytes,
-        require_pictures,
-        write_grid,
-        write_samples,
-    )
+    from aeframe.cli.verbs.pictures import write_samples
+    from aeframe.cli.verbs.sheets import Sheet
 
     if options.steps < 2:
         raise UserError(f"--steps {options.steps}", "must be at least 2")
@@ -88,17 +94,27 @@ def _interpolate(options: argparse.Namespace) -> None:
     model = load_model(options)
     _require_room(model, options.steps, f"--steps {options.steps}")
     with name_source("INPUT"):
-        first, last = (
-            model.encode(read_one(word, model, options)) for word in (options.a, options.b)
-        )
+        ends = [read_one(word, model, options) for word in (options.a, options.b)]
+        first, last = map(model.encode, ends)
     way = np.linspace(0, 1, options.steps, dtype=first.dtype)[:, None]
     made = model.decode((1 - way) * first + way * last)
     if out.suffix.lower() == ".png":
-        require_pictures(model)
-        write_grid(out, convert_to_bytes(made, model), columns=options.steps)
+        sheet = Sheet(model)
+        shares = [f"{share:.0%}" for share in way.flatten()]
+        row = np.concatenate([ends[0], made, ends[1]])
+        sheet.add_row(row, captions=["input A", *shares, "input B"])
+        note = (
+            f"A is {_name(options.a)}, B is {_name(options.b)}. Between them: what the decoder "
+            f"makes of codes on the straight line between theirs.{sheet.about}"
+        )
+        sheet.write(out, "Between two samples", note)
     else:
         write_samples(out, [made], options.steps, model)
     print(f"{options.steps} steps from {options.a} to {options.b}: {out}")
+
+
+def _name(word: str) -> str:
+    return f"row {word}" if word.isdecimal() else word
 
 
 def _require_room(model: Model, count: int, where: str) -> None:

@@ -58,14 +58,14 @@ def add_sheet(page: Page, name: str, title: str, note: str, rows: Sequence[Row])
     page.add_picture(name, draw_sheet(f"{title}, epoch {page.epoch}", note, rows), note)
 
 
-def draw_sheet(title: str, note: str, rows: Sequence[Row]) -> Image.Image:
-    """Draw a title, a note and rows of tiles below each other, on white."""
-    text = [(line, LARGE, HEADING) for line in wrap_text(title, WIDTH - 2 * INSET, LARGE)]
-    text += [(line, NORMAL, LINE) for line in wrap_text(note, WIDTH - 2 * INSET)]
+def draw_sheet(title: str, note: str, rows: Sequence[Row], width: int = WIDTH) -> Image.Image:
+    """Draw a title, a note and rows of tiles below each other, on white. width: in pixels."""
+    text = [(line, LARGE, HEADING) for line in wrap_text(title, width - 2 * INSET, LARGE)]
+    text += [(line, NORMAL, LINE) for line in wrap_text(note, width - 2 * INSET)]
     head = INSET + sum(high for *_, high in text) + SPACE
     height = head + sum(row.height for row in rows) + INSET
     modes = {tile.mode for row in rows for tile in row.tiles}
-    sheet = Image.new("RGB" if "RGB" in modes else "L", (WIDTH, height), "white")
+    sheet = Image.new("RGB" if "RGB" in modes else "L", (width, height), "white")
     top, step = INSET, max(row.step for row in rows)
     for line, size, high in text:
         write_text(sheet, (INSET, top), line, size)

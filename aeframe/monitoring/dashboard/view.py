@@ -62,7 +62,7 @@ class Passed(NamedTuple):
     kl: Tensor | None
 
 
-def _choose_painter(normalization: Normalization, data: DataSpec) -> Painter:
+def choose_painter(normalization: Normalization, data: DataSpec) -> Painter:
     """Choose the painter of samples. An image of one line is drawn as a curve."""
     shift, scale = normalization.shift, normalization.scale
     if len(data.shape) < 3 and bool(scale.max() > COMPARABLE * scale.min()):
@@ -84,7 +84,7 @@ class View:
     def __init__(self, net: ConstrainedAutoencoder, samples: Samples, data: DataSpec) -> None:
         self.net, self.samples = net, samples
         self.columns = len(samples.few)
-        self.paint = _choose_painter(net.normalization, data)
+        self.paint = choose_painter(net.normalization, data)
         self.noise = Noise("dashboard")
 
     @cached_property

@@ -1,0 +1,157 @@
+"""The verbs traverse and map: pictures of what each code unit, and two of them together, mean."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from aeframe.cli.verbs.verb import Verb, add_input, add_out, add_run, load_model
+from aeframe.core.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from aeframe.runs.model import Model
+
+MANY = 2000  # samples whose codes give the range of each unit
+SHARE = 2.0  # percent of the codes that lie beyond each end of the range
+UNITS = 8  # units that are traversed by default
+
+
+def _add_traverse_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_arguments(parser, "code units to change (the 8 whose values vary most)")
+    parser.add_argument("--row", type=int, default=0, help="the sample to change, by its row (0)")
+    parser.add_argument("--steps", type=int, default=9, help="values of each unit (9)")
+
+
+def _add_map_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_arguments(parser, "the two code units (the two whose values vary most)")
+    parser.add_argument("--steps", type=int, default=9, help="values of each unit (9)")
+
+
+def _add_arguments(parser: argparse.ArgumentParser, units: str) -> None:
+    add_run(parser)
+    add_input(parser)
+    parser.add_argument("--units", metavar="A,B,...", help=units)
+    add_out(parser, "the picture, in .png")
+
+
+def _traverse(options: argparse.Namespace) -> None:
+    import numpy as np
+
+    from aeframe.cli.verbs.outputs import check_output_path
+    from aeframe.cli.verbs.sheets import Sheet
+
+    out = check_output_path(options, (".png",))
+    model, x, codes = _read_codes(options, "traverse")
+    if not 0 <= options.row < len(x):
+        raise UserError(f"--row {options.row}", f"is not a row from 0 to {len(x) - 1}")
+    units = _choose_units(options, codes, UNITS)
+    sheet = Sheet(model)
+    base = codes[options.row]
+    restored = model.decode(base[None])
+    sheet.add_row(np.concatenate([x[options.row][None], restored]), "", ["input", "restored"])
+    for unit in units:
+        values = _spread(codes[:, unit], options.steps)
+        changed = np.repeat(base[None], len(values), 0)
+        changed[:, unit] = values
+        sheet.add_row(model.decode(changed), f"unit {unit}", [f"{v:.3g}" for v in values])
+    note = (
+        f"The code of sample {options.row} with one unit at another value, which stands above each "
+        f"tile: from the {SHARE:g}nd to the {100 - SHARE:g}th percentile of the codes of "
+        f"{len(codes):,} samples.{sheet.about}"
+    )
+    sheet.write(out, "Effect of each unit", note)
+    print(f"{len(units)} units of sample {options.row} at {options.steps} values: {out}")
+
+
+def _map(options: argparse.Namespace) -> None:
+    import numpy as np
+
+    from aeframe.cli.verbs.outputs import check_output_path
+    from aeframe.cli.verbs.sheets import Sheet
+
+    out = check_output_path(options, (".png",))
+    model, _, codes = _read_codes(options, "map")
+    if model.latent_dim < 2:
+        what = "a map needs two code units, and this model has one"
+        raise UserError(options.run, what, "Write aeframe traverse.")
+    units = _choose_units(options, codes, 2)
+    if len(units) != 2:
+        raise UserError(f"--units {options.units}", "must be two units, such as 0,1")
+    across, up = (_spread(codes[:, unit], options.steps) for unit in units)
+    sheet = Sheet(model)
+    for i, value in enumerate(up[::-1]):
+        line = np.repeat(codes.mean(0, keepdims=True), len(across), 0)
+        line[:, units[0]], line[:, units[1]] = across, value
+        captions = [f"{v:.3g}" for v in across] if i == 0 else ()
+        sheet.add_row(model.decode(line), f"unit {units[1]} at {value:.3g}", captions)
+    others = "; all other units at their mean" if model.latent_dim > 2 else ""
+    note = (
+        f"What the decoder makes of each code. Numbers above the columns: unit {units[0]}{others}. "
+        f"Both units go from the {SHARE:g}nd to the {100 - SHARE:g}th percentile of the codes of "
+        f"{len(codes):,} samples.{sheet.about}"
+    )
+    sheet.write(out, f"Map of units {units[0]} and {units[1]}", note)
+    print(f"{options.steps} x {options.steps} codes of units {units[0]} and {units[1]}: {out}")
+
+
+def _read_codes(options: argparse.Namespace, verb: str) -> tuple[Model, np.ndarray, np.ndarray]:
+    """Read samples and encode them. Raises UserError for a single one, whose code has no range."""
+    import numpy as np
+
+    from aeframe.cli.verbs.given import explain_samples
+    from aeframe.cli.verbs.inputs import open_input
+
+    if not 2 <= options.steps <= 100:
+        raise UserError(f"--steps {options.steps}", "must be from 2 to 100")
+    model: Any = load_model(options)
+    model.require_decoder(verb)
+    given = open_input(options.input, model, options)
+    with explain_samples(given):
+        x = next(given.blocks(max(MANY, getattr(options, "row", 0) + 1)))
+        codes = np.asarray(model.encode(x))
+    if len(x) < 2:
+        what = "holds one sample, and the range of each unit is that of many"
+        raise UserError(given.where, what, "Give at least two samples.")
+    return model, x, codes
+
+
+def _choose_units(options: argparse.Namespace, codes: np.ndarray, count: int) -> list[int]:
+    """Return the units that the command names, else those whose values vary most."""
+    import numpy as np
+
+    size = codes.shape[1]
+    if options.units is None:
+        return sorted(np.argsort(-codes.std(0), kind="stable")[:count].tolist())
+    words = options.units.split(",")
+    if not all(word.isdecimal() and int(word) < size for word in words):
+        what = f"must be numbers of code units, from 0 to {size - 1}"
+        raise UserError(f"--units {options.units}", what, "Write --units 0,1.")
+    return [int(word) for word in words]
+
+
+def _spread(values: np.ndarray, steps: int) -> np.ndarray:
+    """Spread steps evenly over the usual range of a unit."""
+    import numpy as np
+
+    low, high = np.percentile(values, [SHARE, 100 - SHARE])
+    return np.linspace(low, high, steps).astype(values.dtype)
+
+
+VERBS = (
+    Verb(
+        "traverse",
+        "images of one sample with each code unit at other values",
+        "aeframe traverse outputs/DAY/RUN my_images/ --row 3 --out units.png",
+        _add_traverse_arguments,
+        _traverse,
+    ),
+    Verb(
+        "map",
+        "images of codes on a grid over two code units",
+        "aeframe map outputs/DAY/RUN my_images/ --out map.png",
+        _add_map_arguments,
+        _map,
+    ),
+)
