@@ -21,7 +21,7 @@ from tests.support.sweeps import rows
 
 Command = Callable[..., tuple[int, str, str]]
 SWEEP = ("-m", "seed=0,1,2", *EPOCH, "trainer.max_epochs=2", "hydra.sweep.dir=sweep")
-JOBS = [f"{number}_undercomplete_bottleneck_digits" for number in range(3)]
+JOBS = [f"{number}_undercomplete_bottleneck_digits_seed-{number}" for number in range(3)]
 
 
 @pytest.fixture
