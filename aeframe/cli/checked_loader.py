@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
@@ -15,14 +14,8 @@ from hydra.plugins.config_source import ConfigSource
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, read_write
 
-from aeframe.cli.hydra_keys import (
-    OWN_JOB,
-    check_hydra,
-    check_search_path,
-    check_sweep,
-    is_new_folder,
-)
-from aeframe.cli.run_folders import has_plain_names, name_run, write_swept_values
+from aeframe.cli.hydra_keys import OWN_JOB, check_hydra, check_search_path, check_sweep
+from aeframe.cli.run_folders import write_swept_values
 from aeframe.cli.sweep_direction import follow_metric
 from aeframe.config.composition import CONF
 
@@ -124,17 +117,13 @@ def check_composition() -> Iterator[None]:
 
 
 def _name_job(cfg: DictConfig, sweep: list[str], job: list[str]) -> None:
-    """Add the values that a sweep varies to the name of its job's folder, unless a file or a user names it.
-
-    A sweep of an earlier version, whose folders lack them, is resumed in its own folders.
-    """
-    node = _read_hydra_node(cfg)["sweep"]
-    if node["subdir"] != OWN_JOB:
-        return
-    name = name_run(cfg.hydra.runtime.choices, cfg.constraint)
-    if is_new_folder(node["dir"]) or not has_plain_names(Path(node["dir"]), name):
+    """Add the values that a sweep varies to the name of its job's folder, unless someone has named it."""
+    if _read_hydra_node(cfg)["sweep"]["subdir"] == OWN_JOB:
+        values = write_swept_values(sweep, job)
+        name = "${run_name:${hydra.runtime.choices},${constraint}}"
+        where = "${hydra.sweep.dir},${hydra.job.num}"
         with read_write(cfg.hydra):
-            cfg.hydra.sweep.subdir = f"{OWN_JOB}{write_swept_values(sweep, job)}"
+            cfg.hydra.sweep.subdir = f"${{job_name:{where},{name},'{values}'}}"
 
 
 def prepare_sweep(cfg: DictConfig, words: Sequence[str]) -> None:

@@ -24,13 +24,14 @@ class Folders:
         self.make, self.made = make, list[Path]()
 
     def register(self) -> None:
-        """Register `run_folder` and `run_name` as resolvers of the configuration."""
+        """Register `run_folder`, `run_name` and `job_name` as resolvers of the configuration."""
         from omegaconf import OmegaConf
 
         OmegaConf.register_new_resolver(
             "run_folder", self.make_folder, use_cache=True, replace=True
         )
         OmegaConf.register_new_resolver("run_name", name_run, replace=True)
+        OmegaConf.register_new_resolver("job_name", name_job, replace=True)
 
     def make_folder(self, parent: str, time: str, name: str) -> str:
         """Make the folder parent/time_name, with a number appended if another run has just taken it."""
@@ -87,11 +88,13 @@ def write_swept_values(sweep: Sequence[str], job: Sequence[str]) -> str:
     return found[:LONGEST]
 
 
-def has_plain_names(sweep: Path, name: str) -> bool:
-    """Check whether the jobs of a sweep have folders without values, as in earlier versions.
+def name_job(sweep: str, number: int, name: str, values: str) -> str:
+    """Name the folder of a job: NUMBER_NAME with its values, or the folder that an earlier start has made.
 
-    name: of a run, see name_run.
+    A sweep of an earlier version, whose folders lack the values, is resumed in its own folders; and another
+    sweep in the same folder meets the jobs of the first, and is refused.
     """
-    if not sweep.is_dir():
-        return False
-    return any(re.fullmatch(rf"\d+_{re.escape(name)}", path.name) for path in sweep.iterdir())
+    own = re.compile(rf"{number}_{re.escape(name)}(_.*)?")
+    folder = Path(sweep)
+    made = [p.name for p in folder.iterdir() if own.fullmatch(p.name)] if folder.is_dir() else []
+    return min(made, default=f"{number}_{name}{values}")

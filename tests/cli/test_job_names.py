@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from aeframe.cli.run_folders import has_plain_names, write_swept_values
+from aeframe.cli.run_folders import name_job, write_swept_values
 from tests.support.runs import TINY
 
 Command = Callable[..., tuple[int, str, str]]
@@ -45,9 +45,12 @@ def test_a_sweep_shows_its_values_and_is_resumed(aeframe: Command, tmp_path: Pat
 def test_an_earlier_sweep_is_resumed_in_its_own_folders(aeframe: Command, tmp_path: Path) -> None:
     words = ("-m", "model.latent_dim=4,8", "hydra.sweep.dir=sweep", "resume=auto", *TINY)
     assert aeframe(*words)[0] == 0
+    name = "undercomplete_bottleneck_digits"
     for job in (tmp_path / "sweep").glob("[01]_*"):
         job.rename(job.with_name(job.name.partition("_latent_dim")[0]))
-    assert has_plain_names(tmp_path / "sweep", "undercomplete_bottleneck_digits")
+    assert name_job(str(tmp_path / "sweep"), 1, name, "_x-1") == f"1_{name}"
+    assert name_job(str(tmp_path / "sweep"), 2, name, "_x-1") == f"2_{name}_x-1"
+    assert name_job(str(tmp_path / "nowhere"), 1, name, "_x-1") == f"1_{name}_x-1"
     before = sorted(path.name for path in (tmp_path / "sweep").iterdir())
     status, out, _ = aeframe(*words)
     assert status == 0
