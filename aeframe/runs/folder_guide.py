@@ -32,10 +32,17 @@ MEANINGS = {
 """Each file of a run's folder by its name or pattern; a folder ends with a slash."""
 
 
-def write_guide(folder: Path) -> None:
-    """Write the guide, unless a README.md exists."""
-    if (folder / GUIDE).exists():
+TITLE = "# A run of aeframe"
+
+
+def write_guide(folder: Path, summary: str = "") -> None:
+    """Write the guide, unless the folder has a README.md of another origin.
+
+    summary: Markdown that comes before the list of files. A guide without one replaces none.
+    """
+    guide = folder / GUIDE
+    if guide.exists() and not (summary and guide.read_text("utf-8", "replace").startswith(TITLE)):
         return
     rows = [f"| `{name}` | {meaning} |" for name, meaning in MEANINGS.items()]
-    lines = ["# A run of aeframe", "", "| file | what it is |", "|---|---|", *rows]
-    (folder / GUIDE).write_text("\n".join(lines) + "\n", "utf-8")
+    lines = [TITLE, "", *([summary, ""] if summary else []), "| file | what it is |", "|---|---|"]
+    guide.write_text("\n".join([*lines, *rows]) + "\n", "utf-8")

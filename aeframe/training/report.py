@@ -31,19 +31,9 @@ def print_opening(built: Built, folder: Path | None, saved: Saved | None) -> Non
     folder: None for a run from Python, which prints neither folder nor overrides. saved: the checkpoint from
     which the run is resumed.
     """
-    node = built.node
-    net, spec = built.net, built.data.spec
-    weights = sum(p.numel() for p in net.model.parameters() if p.requires_grad)
-    device = built.trainer.get("accelerator", "cpu")
-    constraints = " + ".join(net.constraints) or "no constraint"
+    node, spec = built.node, built.data.spec
     console = Console(soft_wrap=True, highlight=False, markup=False)
-    console.print(
-        f"{type(net.model).__name__} autoencoder with {constraints}: {describe_sizes(net)}; "
-        f"{weights:,} weights; "
-        f"{net.model.likelihood.describe()}; "
-        f"{built.data.source.description()}, {spec.samples:,} training samples; "
-        f"{device}, seed {node['seed']}"
-    )
+    console.print(describe_run(built))
     if chosen := node.get(RECORD):
         console.print(f"Chosen for this data: {' '.join(list_words(chosen))}")
     if built.data.kind == "auto":
@@ -61,6 +51,21 @@ def print_opening(built: Built, folder: Path | None, saved: Saved | None) -> Non
         more = f" and {len(words) - MOST_WORDS} more" if len(words) > MOST_WORDS else ""
         shown = " ".join(map(shlex.quote, words[:MOST_WORDS]))
         console.print(f"Not the defaults: {shown}{more}")
+
+
+def describe_run(built: Built) -> str:
+    """Describe the model, its sizes, the data, the device and the seed in one line."""
+    net = built.net
+    weights = sum(p.numel() for p in net.model.parameters() if p.requires_grad)
+    device = built.trainer.get("accelerator", "cpu")
+    constraints = " + ".join(net.constraints) or "no constraint"
+    return (
+        f"{type(net.model).__name__} autoencoder with {constraints}: {describe_sizes(net)}; "
+        f"{weights:,} weights; "
+        f"{net.model.likelihood.describe()}; "
+        f"{built.data.source.description()}, {built.data.spec.samples:,} training samples; "
+        f"{device}, seed {built.node['seed']}"
+    )
 
 
 def describe_sizes(net: ConstrainedAutoencoder) -> str:

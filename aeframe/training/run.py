@@ -29,6 +29,7 @@ from aeframe.training.speed.compute import (
     flush_denormals,
     keep_freed_memory,
 )
+from aeframe.training.summary import write_summary
 from aeframe.training.testing import test
 from aeframe.training.trainer import quiet_lightning
 
@@ -66,6 +67,7 @@ def run(
         if tested is None:  # the first rank reports
             return attempt.value
         outcome = Outcome(attempt, tested, end, time.perf_counter() - started)
+        write_summary(folder, outcome)
         changed = write_results(folder, outcome, untrained)
     report.print_ending(outcome, folder, changed, commands=flags is not None)
     return attempt.value

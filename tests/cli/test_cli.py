@@ -106,7 +106,12 @@ def test_a_run_folder_holds_all_of_the_run(aeframe: Command, tmp_path: Path) -> 
     names = {f"{path.name}/" if path.is_dir() else path.name for path in folder.iterdir()}
     explained = {n for n in names for pattern in MEANINGS if fnmatch(n, pattern)}
     assert names - explained == {GUIDE}
-    assert "| `evaluation.json` | the result: " in (folder / GUIDE).read_text()
+    guide = (folder / GUIDE).read_text()
+    assert "| `evaluation.json` | the result: " in guide
+    assert "Undercomplete autoencoder with bottleneck: 1 x 8 x 8 -> 5 units" in guide
+    psnr = json.loads((folder / "evaluation.json").read_text())["metrics"]["psnr"]
+    assert f"| PSNR (dB) | {psnr:.2f} | " in guide
+    assert f"tensorboard --logdir {folder.relative_to(tmp_path)}\n" in guide
     for name in ("last", "best"):
         assert all(bool(torch.isfinite(value).all()) for value in weights(folder, name).values())
 
