@@ -142,8 +142,10 @@ def test_the_installed_command_trains_in_an_empty_folder(installed: Path, tmp_pa
     assert [file.name for file in tmp_path.iterdir()] == ["outputs"]
     (folder,) = (tmp_path / "outputs").glob("*/*")
     shown = folder.relative_to(tmp_path)
-    assert f"TensorBoard: tensorboard --logdir {shown}" in out.splitlines()
-    assert out.splitlines()[-1] == f"Train on:    aeframe train resume={shown} trainer.max_epochs=2"
+    assert f"TensorBoard:  tensorboard --logdir {shown}" in out.splitlines()
+    assert (
+        out.splitlines()[-1] == f"Train longer: aeframe train resume={shown} trainer.max_epochs=2"
+    )
     assert (folder / "evaluation.json").is_file()
     assert (folder / "checkpoints" / "best.ckpt").is_file()
     # what Hydra read was the installed configuration

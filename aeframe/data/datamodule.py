@@ -153,7 +153,11 @@ class DataModule:
 
     def is_resident(self, size: int) -> bool:
         """Check whether samples of `size` bytes are kept in memory."""
-        return size <= self.memory_limit * 2**30 if self.in_memory == "auto" else self.in_memory
+        return self.fits_in_memory(size) if self.in_memory == "auto" else self.in_memory
+
+    def fits_in_memory(self, size: int) -> bool:
+        """Check whether samples of `size` bytes keep within memory_limit."""
+        return size <= self.memory_limit * 2**30
 
     def peek(self, split: str, n: int, normalization: Normalization | None = None) -> Tensor:
         """Return n samples spread evenly over a split, normalized, [<= n, *shape].

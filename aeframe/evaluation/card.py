@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Annotated, Any
 
@@ -23,7 +23,7 @@ from aeframe.models import Autoencoder
 class Card:
     """The evaluation of a trained network. metrics: of the test split, which has `samples` samples.
     images: the number of samples used for the copy check and the likelihood. nouns: words for a sample and
-    its values.
+    its values. has_peak: whether PSNR has a meaning, as for images and for a known range of values.
     """
 
     metrics: dict[str, float]
@@ -33,6 +33,7 @@ class Card:
     images: int
     samples: int
     nouns: Nouns = IMAGES
+    has_peak: bool = True
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data, for JSON."""
@@ -73,14 +74,15 @@ class Evaluation:
         if "prior" in net.model.gives:
             metrics = {**metrics, **self._estimate_likelihood(net.model, x)}
         mean = data.peek("train", FITTED, net.normalization).mean(0)
-        check = check_copying(net, x, mean)
+        check = replace(check_copying(net, x, mean), explained=metrics.get("explained_variance"))
         simpler = measure_baselines(
             data, size, Corruption(net, data) if net.has_corruption else None
         )
         if net.gives("dense inference"):  # then the error does not measure the sparse code
             simpler = simpler[:1]
-        samples = len(data.splits["test"])
-        return Card(metrics, simpler, check, size, len(x), samples, data.spec.nouns)
+        spec, samples = data.spec, len(data.splits["test"])
+        has_peak = spec.nouns == IMAGES or spec.stored is not None
+        return Card(metrics, simpler, check, size, len(x), samples, spec.nouns, has_peak)
 
     def _estimate_likelihood(self, model: Autoencoder, x: Tensor) -> dict[str, float]:
         """Estimate the mean of -log p(x) in nats, and its standard error over these samples."""

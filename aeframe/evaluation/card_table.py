@@ -32,13 +32,12 @@ def list_rows(card: Card) -> list[list[str]]:
             f"MSE per {card.nouns.value}",
             *(_format_error(mse) for mse in (metrics["mse"], *(b.mse for b in others))),
         ],
-        [
-            "PSNR (dB)",
-            *(format_cell(v, ".2f") for v in (metrics["psnr"], *(b.psnr for b in others))),
-        ],
     ]
+    if card.has_peak:
+        levels = (metrics["psnr"], *(b.psnr for b in others))
+        rows.append(["PSNR (dB)", *(format_cell(value, ".2f") for value in levels)])
     for name, label in LABELS.items():
-        if name in metrics:
+        if name in metrics and (card.has_peak or not name.endswith("_psnr")):
             form = ".2f" if name == "denoised_psnr" else ".4g"
             found = (values[name] for values in (b.as_dict() for b in others) if name in values)
             rows.append([label, *(format_cell(value, form) for value in (metrics[name], *found))])

@@ -61,7 +61,7 @@ class Bar(pl.Callback):
     time.
 
     Without a terminal, or on a dumb one, it prints a line for every tenth of the epochs, and at
-    least every 30 seconds. things: see RateColumn.
+    least every 30 seconds, and for the last one. things: see RateColumn.
     """
 
     interval = 0.2  # seconds between refreshes: a step may take less than a millisecond
@@ -115,8 +115,9 @@ class Bar(pl.Callback):
             self._tell(trainer, pl_module)
 
     def _tell(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        every = max(1, (trainer.max_epochs or 10) // 10)
-        due = (trainer.current_epoch + 1) % every == 0 or time.perf_counter() - self.spoke > 30
+        done, last = trainer.current_epoch + 1, trainer.max_epochs
+        due = done % max(1, (last or 10) // 10) == 0 or done == last
+        due |= time.perf_counter() - self.spoke > 30
         if self.console.is_interactive or trainer.global_rank or not due:
             return
         self.spoke = time.perf_counter()

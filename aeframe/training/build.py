@@ -33,6 +33,7 @@ from aeframe.monitoring.dashboard.custom_scalars import CustomScalars
 from aeframe.monitoring.dashboard.dashboard import Dashboard
 from aeframe.monitoring.doctor.doctor import Doctor, Signs
 from aeframe.monitoring.doctor.rule import Patient
+from aeframe.training.data_notes import list_data_notes
 from aeframe.training.divergence import Guard
 from aeframe.training.module import AutoencoderModule
 from aeframe.training.objective import list_schedule_notes, plan_end
@@ -103,6 +104,7 @@ def build(cfg: DictConfig | Mapping[str, Any]) -> Built:
         Doctor(Patient(node, net, data), signs, on=node["doctor"]),
     ]
     notes = [*parts.notes, *data.notes]
+    notes += list_data_notes(node, net, data)
     notes += list_schedule_notes(net.schedules, end) + list_length_notes(scheduler, end)
     return Built(
         cfg,

@@ -12,7 +12,7 @@ from aeframe.config.differences import find_differences
 from aeframe.core.durations import format_duration, parse_duration
 from aeframe.core.process import get_command, shorten_path
 
-TRAIN_ON = "Train on"
+LONGER = "Train longer"
 
 
 def repeat_with(node: Mapping[str, Any], remedy: str) -> str:
@@ -25,7 +25,7 @@ def repeat_with(node: Mapping[str, Any], remedy: str) -> str:
 def list_next_commands(
     node: Mapping[str, Any], result: Mapping[str, Any], folder: Path, compresses: bool
 ) -> dict[str, str]:
-    """List commands by their purpose: open TensorBoard, use the network, train on.
+    """List commands by their purpose: open TensorBoard, use the network, train longer.
 
     result: as in evaluation.json. compresses: whether the network is a codec.
     """
@@ -36,7 +36,7 @@ def list_next_commands(
         found[verb.capitalize()] = f"aeframe {verb} {run} {samples} --out {out}"
     if longer := _list_longer(node, result):
         resume = shlex.quote(f"resume={shorten_path(folder)}")
-        found[TRAIN_ON] = f"{get_command()} {resume} {' '.join(longer)}"
+        found[LONGER] = f"{get_command()} {resume} {' '.join(longer)}"
     return found
 
 

@@ -18,7 +18,7 @@ from aeframe.core.strict_json import format_json
 from aeframe.evaluation.metric_names import find_better
 from aeframe.evaluation.tradeoffs import Trade
 from aeframe.monitoring.dashboard.dashboard import Dashboard
-from aeframe.monitoring.doctor.doctor import Doctor
+from aeframe.monitoring.doctor.doctor import Doctor, has_improved_late
 from aeframe.monitoring.doctor.finding import Finding
 from aeframe.monitoring.event_files import Curves
 from aeframe.runs import model_file
@@ -67,9 +67,15 @@ class Outcome:
             "doctor": [finding.as_dict() for finding in self.findings],
             "epochs": count_epochs(self.end),
             "steps": trainer.global_step,
+            "best_step": self.tested.steps,
             "ended_by": list_limits(trainer, self.end),
             "seconds": round(self.seconds, 2),
         }
+
+    @property
+    def improves(self) -> bool:
+        """Check whether validation still improved when training ended."""
+        return has_improved_late(self.tested.steps, self.attempt.trainer.global_step)
 
     @property
     def reasons(self) -> list[str]:

@@ -16,9 +16,10 @@ from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.process import shorten_path
 from aeframe.evaluation.card import Card
 from aeframe.evaluation.card_table import list_rows
+from aeframe.monitoring.doctor.finding import Finding
 from aeframe.runs.checkpoint import Saved
 from aeframe.training.build import Built
-from aeframe.training.next_commands import TRAIN_ON, list_next_commands, repeat_with
+from aeframe.training.next_commands import LONGER, list_next_commands, repeat_with
 from aeframe.training.outcome import Outcome
 
 MOST_WORDS = 12
@@ -99,21 +100,21 @@ def print_ending(outcome: Outcome, folder: Path, changed: str | None, *, command
     console.print(_make_table(card, outcome.result))
     check = card.copy_check
     console.print(check.report_line, style=None if check.passed else "bold red")
-    for sentence in [*said, *_list_advice(outcome, onward)]:
+    chosen = next((finding for finding in outcome.findings if finding.remedy is not None), None)
+    for sentence in [*said, *_list_advice(outcome, chosen)]:
         console.print(sentence)
-    if any(finding.remedy and not finding.longer for finding in outcome.findings):
-        onward.pop(TRAIN_ON, None)  # more of the same is no remedy
+    if not (outcome.improves if chosen is None else chosen.longer):
+        onward.pop(LONGER, None)  # more of the same is no remedy
     for what, text in {"Run folder": shorten_path(folder), **onward}.items():
-        console.print(f"{f'{what}:':<12} {text}")
+        console.print(f"{f'{what}:':<13} {text}")
 
 
-def _list_advice(outcome: Outcome, onward: Mapping[str, str]) -> Iterator[str]:
-    """Yield the doctor's findings, each with the command that may help."""
+def _list_advice(outcome: Outcome, chosen: Finding | None) -> Iterator[str]:
+    """Yield the doctor's findings, and with the chosen one its command, unless it is to train longer."""
     for finding in outcome.findings:
         command = None
-        if finding.remedy is not None:
-            node = outcome.attempt.built.node
-            command = onward.get(TRAIN_ON) if finding.longer else repeat_with(node, finding.remedy)
+        if finding is chosen and finding.remedy is not None and not finding.longer:
+            command = repeat_with(outcome.attempt.built.node, finding.remedy)
         yield finding.format_for_end(command)
 
 

@@ -76,10 +76,10 @@ def test_a_run_says_first_what_it_trains_and_last_where_it_is(
         "trainer.limit_train_batches=2 dashboard.images=0 evaluation.images=32"
     )
     assert lines[-4:] == [
-        f"Run folder:  {shown}",
-        f"TensorBoard: tensorboard --logdir {shown}",
-        f"Encode:      aeframe encode {shown} digits --out codes.npy",
-        f"Train on:    python train.py resume={shown} trainer.max_epochs=2",
+        f"Run folder:   {shown}",
+        f"TensorBoard:  tensorboard --logdir {shown}",
+        f"Encode:       aeframe encode {shown} digits --out codes.npy",
+        f"Train longer: python train.py resume={shown} trainer.max_epochs=2",
     ]
     table = next(i for i, line in enumerate(lines) if line.startswith("Test metrics after 1 epoch"))
     mse = json.loads((folder / "evaluation.json").read_text())["metrics"]["mse"]

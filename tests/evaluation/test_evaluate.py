@@ -20,8 +20,9 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal
 
 from aeframe.data import Array, DataModule
-from aeframe.evaluation.baselines import FITTED, Corruption, measure_baselines
+from aeframe.evaluation.baselines import FITTED, Baseline, Corruption, measure_baselines
 from aeframe.evaluation.card import Card, Evaluation
+from aeframe.evaluation.card_table import list_rows
 from aeframe.evaluation.copy_check import CopyCheck, check_copying
 from aeframe.training.build import Built, build
 from aeframe.training.checkpointing import collect_metrics
@@ -503,3 +504,35 @@ def test_no_better_than_the_training_mean_is_nothing_learned() -> None:
         sentence
         == "The network has learned nothing yet: its error is no lower than that of the data's mean."
     )
+
+
+def test_the_check_explains_as_much_variance_as_the_table() -> None:
+    """The number is that of the whole test split, unless columns count alike."""
+    check = CopyCheck(0.1, 0.3, 0.3, 0.4, 0.4, 50, explained=0.8123)
+    assert "it explains 81% of its variance" in check.sentence
+    assert "it explains 75% of its variance" in replace(check, columns=12, learned=12).sentence
+    little = replace(check, explained=0.06).sentence
+    assert little == "The network has learned almost nothing yet: it explains 6% of the variance."
+    nothing = (
+        "The network has learned nothing yet: its error is no lower than that of the data's mean."
+    )
+    assert replace(check, explained=-0.2).sentence == nothing
+
+
+def test_only_images_and_known_ranges_have_a_psnr() -> None:
+    metrics = {"mse": 0.01, "psnr": 20.0, "denoised_psnr": 18.0, "gain_db": 2.0}
+    passed = CopyCheck(0.1, 0.3, 0.3, 0.4, 0.4, 50)
+    card = Card(metrics, [Baseline("data mean", 0.06, 12.2)], passed, 4, 100, 100)
+    names = [row[0] for row in list_rows(card)]
+    assert names[:2] == ["MSE per pixel", "PSNR (dB)"]
+    assert "PSNR of its reconstruction (dB)" in names
+    names = [row[0] for row in list_rows(replace(card, has_peak=False))]
+    assert names == ["MSE per pixel", "gain (dB)"]
+
+
+def test_signed_values_of_no_known_range_have_none(compose: Compose, vectors: Path) -> None:
+    built = build(compose("dataset=array", f"dataset.path={vectors}", "model.latent_dim=3"))
+    metrics = {"mse": 0.1, "psnr": 20.0, "explained_variance": 0.5}
+    card = built.evaluation.make_card(built.net, built.data, metrics)
+    assert not card.has_peak
+    assert card.copy_check.explained == 0.5

@@ -27,9 +27,10 @@ from aeframe.monitoring.doctor.code_units import Collapse, DeadUnits
 from aeframe.monitoring.doctor.doctor import Doctor, Signs
 from aeframe.monitoring.doctor.end_of_training import find_in_card
 from aeframe.monitoring.doctor.finding import Finding
-from aeframe.monitoring.doctor.learning import LearningRate, MeanImage, Overfitting
+from aeframe.monitoring.doctor.learning import LearningRate, MeanImage
+from aeframe.monitoring.doctor.overfitting import FewSamples, Overfitting
 from aeframe.monitoring.doctor.rule import Patient, Rule, Vitals
-from aeframe.monitoring.doctor.saturation import SAMPLES, measure_saturation
+from aeframe.monitoring.doctor.saturation import SAMPLES, SaturatedUnits, measure_saturation
 from aeframe.monitoring.doctor.suggestions import Override, find_valid
 from aeframe.monitoring.progress_bar import Bar
 from aeframe.training.build import Built, build
@@ -38,7 +39,7 @@ from aeframe.training.module import AutoencoderModule
 from aeframe.training.next_commands import list_next_commands
 from aeframe.training.resume.checkpoint_check import UnfitError, check_like
 from tests.stress import sick_runs
-from tests.stress.sick_runs import SHORT, SICK, files
+from tests.stress.sick_runs import SHORT, SICK, files, find_command, is_better, read_run
 from tests.support.events import Events
 from tests.support.runs import Killed
 
@@ -102,7 +103,7 @@ def test_a_sick_run_is_told_once_and_with_a_valid_override(
     built = build(compose(*command))
     doctor, trainer = fitted(built)
     said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Doctor: ")]
-    at_end = sick.rule in ("copying", "pca")  # which is left to the closing lines
+    at_end = sick.rule in ("copying", "pca", "spreads")  # which is left to the closing lines
     assert len(said) == 0 if at_end else len(said) == 1
     if at_end:
         said = [str(finding) for finding in carded(built, doctor, trainer)]
@@ -144,7 +145,7 @@ def test_it_is_said_above_the_bar(compose: Compose) -> None:
     bar, screen = Bar("val/mse"), io.StringIO()
     bar.console = Console(file=screen, force_terminal=True, width=200, color_system=None)
     bar.interval = 0.0
-    built = build(compose(*SHORT, "optimizer.lr=1e-6"))
+    built = build(compose(*SHORT, "network.start=random", "optimizer.lr=1e-6"))
     doctor, _ = fitted(built, bar)
     (finding,) = doctor.findings
     (line,) = [line for line in screen.getvalue().splitlines() if "Doctor: " in line]
@@ -158,7 +159,8 @@ def test_it_is_left_in_all_places_and_a_run_that_goes_on_does_not_say_it_again(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    words = (*SHORT, "optimizer.lr=1e-6", "hydra.run.dir=run", "resume=auto")
+    words = (*SHORT, "network.start=random", "optimizer.lr=1e-6")
+    words += ("hydra.run.dir=run", "resume=auto")
     often = ("checkpoint.every_minutes=0", "trainer.steps_per_call=10")
     loss = AutoencoderModule.compute_loss
 
@@ -187,7 +189,9 @@ def test_it_is_left_in_all_places_and_a_run_that_goes_on_does_not_say_it_again(
     assert last.startswith(f"Doctor: {told['seen']}. Try: {command}")  # a whole one
     assert last.endswith(" optimizer.lr=0.001")
     assert "optimizer.lr=1e-06" not in last
-    assert not any(line.startswith("Train on:") for line in lines)  # more of the same is no remedy
+    assert not any(
+        line.startswith("Train longer:") for line in lines
+    )  # more of the same is no remedy
     (written,) = Events(tmp_path / "run").read.Tensors("doctor/mean_image/text_summary")
     assert written.step == 7 * 20
     assert written.tensor_proto.string_val[0].decode() == first
@@ -308,9 +312,9 @@ def test_over_fitting_is_a_rise_in_one_loss_and_a_fall_in_the_other(
 
     def series(val: list[float], train: list[float]) -> list[dict[str, Any]]:
         # "loss" is both a metric of the validation and a field of Vitals, so the rule is called directly
-        rule, spoke = Overfitting(patient()), []
+        rule, spoke = FewSamples(patient()), []
         for epoch, (v, t) in enumerate(zip(val, train, strict=True), start=1):
-            vitals = Vitals(epoch=epoch, steps=100, val={"loss": v}, start=10.0, loss=t)
+            vitals = Vitals(epoch=epoch, steps=100, val={"loss": v, "mse": v}, start=10.0, loss=t)
             spoke += [epoch] if rule.judge_validation(vitals) else []
         return spoke
 
@@ -320,6 +324,80 @@ def test_over_fitting_is_a_rise_in_one_loss_and_a_fall_in_the_other(
     assert series([*best, *[6.1] * 6], falls) == []
     assert series([*best, *[6.3] * 6], [*best, *[6.2] * 6]) == []
     assert series([*best, 6.3, 6.3, 6.3, 6.3, 6.0, 6.3], falls) == []
+
+
+def test_over_fitting_of_few_samples_is_put_down_to_their_number(
+    patient: Callable[..., Patient],
+) -> None:
+    few, many = FewSamples(patient()), Overfitting(patient())
+    losses = [(8.0, 8.0), (6.0, 6.0), *[(6.5, 4.0)] * 5]
+    for epoch, (v, t) in enumerate(losses, start=1):
+        vitals = Vitals(epoch=epoch, steps=100, val={"loss": v, "mse": v}, start=10.0, loss=t)
+        few.judge_validation(vitals)
+        many.judge_validation(vitals)
+    assert many.build_finding() is None
+    finding = few.build_finding()
+    assert finding is not None
+    assert finding.seen == (
+        "1,437 training samples are few for this network, and more would help most: after epoch 2, "
+        "the best, the validation loss rose from 6 to 6.5 nats, while the training loss fell from "
+        "6 to 4.0938"
+    )
+    assert finding.remedy is None  # digits that are flipped and shifted help no others
+
+
+def test_a_finding_whose_symptom_went_away_is_withdrawn(patient: Callable[..., Patient]) -> None:
+    """Its numbers stay as they were reported."""
+    rule = SaturatedUnits(patient("network.activation=sigmoid"))
+    shares = [0.95, 0.95, 0.96, 0.5, 0.5, 0.97, 0.5, 0.5]
+
+    def judge(share: float, epoch: int) -> bool:
+        told = frozenset() if rule.spoke is None else frozenset({rule.name})
+        vitals = Vitals(epoch, epoch * 100, {}, saturated={"units": share}, told=told)
+        return rule.judge_validation(vitals)
+
+    assert [judge(share, epoch) for epoch, share in enumerate(shares, 1)].index(True) == 2
+    rule.review(card_of(), epoch=8, steps=800)
+    finding = rule.build_finding()
+    assert finding is not None  # two healthy validations are too few
+    assert finding.seen.startswith("96% of the sigmoid units")
+    judge(0.5, 9)
+    rule.review(card_of(), epoch=9, steps=900)
+    assert rule.build_finding() is None
+
+
+@pytest.mark.parametrize(
+    "name", ["columns of different scales", "one active unit", "a rate a thousand times too low"]
+)
+def test_obeying_the_doctor_helps(aeframe: Command, tmp_path: Path, name: str) -> None:
+    sick = SICK[name]
+    files(tmp_path)
+    words = (*SHORT, *(word.format(folder=tmp_path) for word in sick.words))
+    status, out, err = aeframe(*words)
+    assert (status, err) == (0, "")
+    before = read_run(out, tmp_path)
+    assert before.command is not None
+    python, script, *told = shlex.split(before.command)
+    assert (python, script) == ("python", "train.py")
+    assert any(word.startswith(sick.remedy) for word in told)
+    status, out, err = aeframe(*told)
+    assert (status, err) == (0, "")
+    assert is_better(sick, before, read_run(out, tmp_path))
+
+
+def test_one_command_is_suggested_at_the_end(aeframe: Command, tmp_path: Path) -> None:
+    """It is the doctor's, or else to train longer, while the error falls."""
+    linear, short = SICK["one linear layer each way"], SICK["a training that is cut short"]
+    status, out, err = aeframe(*SHORT, *linear.words, "hydra.run.dir=linear")
+    assert (status, err) == (0, "")
+    (line,) = (line for line in out.splitlines() if line.startswith("Doctor: "))
+    assert line.endswith(" network=mlp")
+    assert "Train longer:" not in out
+    status, out, err = aeframe(*SHORT, *short.words, "hydra.run.dir=short")
+    assert (status, err) == (0, "")
+    assert find_command(out) == "python train.py resume=short trainer.max_epochs=12"
+    (line,) = (line for line in out.splitlines() if line.startswith("Doctor: "))
+    assert line.endswith("after 6 epochs; it still falls.")
 
 
 # ---------------------------------------------------------------------------------------- the final card
@@ -334,15 +412,30 @@ def card_of(pca: Baseline | None = None, check: CopyCheck | None = None, **metri
 
 
 PCA = Baseline("PCA, 16 components", 0.0025, 26.0)
+MLP = ("network=mlp",)
+RANDOM = "; it began with random weights"
 
 
 @pytest.mark.parametrize(
     ("words", "improves", "remedy", "seen"),
     [
-        ((), True, "trainer.max_epochs=40", "after 1 epoch; it still falls"),
-        ((), False, "network.widths=[512]", "; it no longer falls"),
-        (("network.widths=[64]",), False, "optimizer.lr=0.00033", "; it no longer falls"),
-        (("network=conv",), False, "optimizer.lr=0.00033", "; it no longer falls"),
+        ((), True, "trainer.max_epochs=178", "after 1 epoch; it still falls"),
+        ((*MLP, "network.tied=true"), True, "trainer.max_epochs=178", "; it still falls"),
+        ((*MLP, "network.start=random"), True, "network.start=pca", RANDOM),
+        (("network=conv", "network.start=random"), False, "network.start=pca", RANDOM),
+        ((*MLP, "network.tied=true"), False, "network.widths=[512]", "; it no longer falls"),
+        (
+            (*MLP, "network.tied=true", "network.widths=[64]"),
+            False,
+            "optimizer.lr=0.00033",
+            "; it no longer falls",
+        ),
+        (
+            ("optimizer.lr=0.01",),
+            False,
+            "optimizer.lr=0.001",
+            "after 1 epoch; the learning rate of 0.01 is high",
+        ),
         (
             ("network=linear",),
             True,
@@ -351,7 +444,7 @@ PCA = Baseline("PCA, 16 components", 0.0025, 26.0)
         ),
         (("++trainer.max_steps=450",), True, "trainer.max_steps=900", "; it still falls"),
     ],
-    ids=["falls", "layers", "one layer", "conv", "linear", "steps"],
+    ids=["falls", "tied", "random", "conv", "layers", "one layer", "rate", "linear", "steps"],
 )
 def test_longer_training_is_advised_where_the_error_still_falls(
     patient: Callable[..., Patient], words: tuple[str, ...], improves: bool, remedy: str, seen: str
@@ -368,13 +461,23 @@ def test_longer_training_is_advised_where_the_error_still_falls(
     assert not list(find_in_card(card_of(better), one, 20, 900, improves, others=False))
 
 
+def test_few_samples_are_named_where_a_network_that_began_as_pca_ends_no_better(
+    patient: Callable[..., Patient],
+) -> None:
+    (found,) = find_in_card(card_of(PCA), patient(), 20, 900, False, others=False)
+    assert found.seen.endswith("; 1,437 training samples are few, and more would help most")
+    assert found.remedy is None
+    tie = replace(PCA, mse=0.00296)
+    assert not list(find_in_card(card_of(tie), patient(), 20, 900, False, others=False))
+
+
 def test_the_doctors_advice_is_the_command_to_train_on(compose: Compose) -> None:
     cfg = compose()
     one = doctor_of(build(cfg)).patient
     (found,) = find_in_card(card_of(PCA), one, 20, 900, improves=True, others=False)
     ended = {"epochs": 20, "steps": 900, "until": {"reached": None}}
     ended["ended_by"] = ["trainer.max_epochs"]
-    train_on = list_next_commands(one.node, ended, Path("run"), compresses=False)["Train on"]
+    train_on = list_next_commands(one.node, ended, Path("run"), compresses=False)["Train longer"]
     assert train_on.endswith(f"resume=run {found.remedy}")
     assert found.format_for_end(train_on).endswith(f"; it still falls. Try: {train_on}")
     assert found.format_for_end(None) == f"Doctor: {found.seen}."
@@ -432,7 +535,10 @@ def test_findings_that_the_card_contradicts_are_withdrawn(patient: Callable[...,
         vars(rule).update({"since": 6, "spoke": 7, **values})
         return rule
 
-    worse, nothing = spoken(LearningRate, explained=-0.4), spoken(MeanImage, explained=0.01)
+    worse, nothing = (
+        spoken(LearningRate, explained=-0.4, is_worse=1),
+        spoken(MeanImage, explained=0.01),
+    )
     dead = spoken(DeadUnits, "model=sparse", dead=0.7)
     for rule in (worse, nothing, dead):
         assert rule.build_finding() is not None
@@ -441,7 +547,7 @@ def test_findings_that_the_card_contradicts_are_withdrawn(patient: Callable[...,
     still = {"mse": 0.08, "dead": 0.7, "l0": 16.0}
     jumps = spoken(LearningRate, explained=0.8, fell=3)
     for rule in (
-        spoken(LearningRate, explained=-0.4),
+        spoken(LearningRate, explained=-0.4, is_worse=1),
         spoken(MeanImage, explained=0.01),
         spoken(DeadUnits, "model=sparse", dead=0.7),
         jumps,
@@ -498,12 +604,19 @@ def test_a_key_is_scaled_as_its_type_is_and_what_ends_training_is_made_longer(
         is typed.suggest_scaled("model._target_", 2)
         is None
     )
-    assert str(typed.suggest_longer()) == "trainer.max_epochs=40"
+    assert str(typed.suggest_longer()) == "trainer.max_epochs=178"
     assert str(patient("++trainer.max_steps=150").suggest_longer()) == "trainer.max_steps=300"
 
 
 def test_saturation_is_found_in_a_compiled_network_too(compose: Compose) -> None:
-    built = build(compose("network.activation=tanh", "trainer.compile=true", "network.widths=[32]"))
+    built = build(
+        compose(
+            "network.activation=tanh",
+            "trainer.compile=true",
+            "network.widths=[32]",
+            "network.start=random",
+        )
+    )
     patient, model = doctor_of(built).patient, built.net.eval().model
     for layer in (model.encoder[1], model.decoder.reader):
         layer.weight.data *= 1e3

@@ -135,7 +135,7 @@ def test_two_processes_measure_what_one_measures(one: Path, two: tuple[Path, str
 def test_one_process_speaks_for_both(two: tuple[Path, str, str]) -> None:
     folder, out, err = two
     assert out.count("Sparse autoencoder with masking + sigmoid + kl_sparsity") == 1
-    assert out.count("TensorBoard: tensorboard --logdir") == 1
+    assert out.count("TensorBoard:  tensorboard --logdir") == 1
     assert [path.name for path in folder.parent.iterdir()] == ["run"]  # and no run was begun beside
     assert len(list(folder.glob("checkpoints/*.ckpt"))) == 2
     assert err == ""  # no warnings that a single process does not give

@@ -106,7 +106,9 @@ def test_each_experiment_may_be_trained_on(compose: Compose, name: str) -> None:
     node = to_plain(compose(f"experiment={name}"))
     epochs = node["trainer"]["max_epochs"]
     result = {"ended_by": ["trainer.max_epochs"]}
-    told = shlex.split(list_next_commands(node, result, Path("run"), compresses=False)["Train on"])
+    told = shlex.split(
+        list_next_commands(node, result, Path("run"), compresses=False)["Train longer"]
+    )
     words = [word for word in told if word.startswith("trainer.")]
     assert words == [f"trainer.max_epochs={2 * epochs}"]
     longer = apply_overrides(saved(node), words, to_plain(compose(*words)))
@@ -150,8 +152,8 @@ def test_printed_commands_train_on(
 ) -> None:
     status, out, err = aeframe(*EPOCH, *words, "trainer.max_epochs=2", "hydra.run.dir=run")
     assert status == 0, err
-    (line,) = (line for line in out.splitlines() if line.startswith("Train on: "))
-    assert line == f"Train on:    python train.py resume=run {longer}"
+    (line,) = (line for line in out.splitlines() if line.startswith("Train longer: "))
+    assert line == f"Train longer: python train.py resume=run {longer}"
     before = json.loads((tmp_path / "run" / "evaluation.json").read_text())["steps"]
     more = [*longer.split(), "trainer.max_epochs=9"] if "max_steps" in longer else longer.split()
     status, out, err = aeframe("resume=run", *more)
@@ -193,7 +195,7 @@ def test_a_run_that_its_time_ended_needs_more_of_it(
     assert f"Stopped by trainer.max_time=00:00:00:02, in epoch {epochs}." in out.splitlines()
     assert f"Test metrics after {epochs} epochs" in out
     assert (
-        "Train on:    python train.py resume=run trainer.max_time=00:00:00:04" in out.splitlines()
+        "Train longer: python train.py resume=run trainer.max_time=00:00:00:04" in out.splitlines()
     )
     status, _, err = aeframe("resume=run", "trainer.max_epochs=100")
     assert (status, err) == (

@@ -85,9 +85,9 @@ def test_a_finished_run_is_told_how_it_goes_on(
     )
     assert found["TensorBoard"] == "tensorboard --logdir 'my runs/1'"
     if longer is None:
-        assert "Train on" not in found
+        assert "Train longer" not in found
     else:
-        assert found["Train on"].endswith(f" 'resume=my runs/1' {longer}")
+        assert found["Train longer"].endswith(f" 'resume=my runs/1' {longer}")
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_printed_commands_can_be_pasted(
     status, out, err = aeframe(*words, "trainer.max_epochs=1", "hydra.run.dir='a run'")
     assert status == 0, err
     told = dict(line.split(":", 1) for line in out.splitlines()[-3:])
-    encode, longer = shlex.split(told["Encode"]), shlex.split(told["Train on"])
+    encode, longer = shlex.split(told["Encode"]), shlex.split(told["Train longer"])
     assert encode[0] == "aeframe"
     assert verb(*encode[1:])[0] == 0
     assert np.load(tmp_path / "codes.npy").shape == (64, 3)
@@ -128,3 +128,31 @@ def test_printed_commands_can_be_pasted(
     assert "Test metrics after 2 epochs" in out
     again = next(line for line in out.splitlines() if line.startswith("Not the defaults: "))
     assert "'dataset.path='\"'\"'my numbers.npy'\"'\"''" in again  # those of the run that goes on
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (
+            ["model=sparse", "constraint.topk.k=16"],
+            "constraint.topk.k=16: 16 active units for the 12 values of a sample compress nothing, and "
+            "the table has no PCA of equal code size. Write constraint.topk.k=3.",
+        ),
+        (["model=sparse", "constraint.topk.k=4"], None),
+        (
+            ["model=variational", "model.latent_dim=3"],
+            "likelihood=bernoulli: values from -0.9 to 0.9 are scaled to [0, 1] and taken for "
+            "probabilities. Write likelihood=gaussian for signals.",
+        ),
+        (["model=variational", "model.latent_dim=3", "likelihood=gaussian"], None),
+    ],
+    ids=["too many units", "few units", "signed values", "gaussian"],
+)
+def test_choices_that_do_not_suit_the_data_are_noted(
+    compose: Compose, tmp_path: Path, words: list[str], told: str | None
+) -> None:
+    x = np.random.default_rng(0).uniform(-0.8, 0.8, (200, 12)).astype(np.float32)
+    x[:100, 0], x[100:, 0] = -0.9, 0.9
+    np.save(tmp_path / "x.npy", x)
+    built = build(compose("dataset=array", f"dataset.path={tmp_path / 'x.npy'}", *words))
+    assert [str(note) for note in built.notes] == ([] if told is None else [told])

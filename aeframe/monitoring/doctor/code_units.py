@@ -11,25 +11,40 @@ from aeframe.evaluation.metrics import COUNTED
 from aeframe.monitoring.doctor.rule import Patient, Rule, Vitals
 from aeframe.monitoring.doctor.suggestions import Override
 
+SINGLE = 2.0
+"""Number of active units at which a larger one helps more than reviving dead units."""
+
 
 class Collapse(Rule):
-    """Rule on posterior collapse: fewer than a quarter of the units are active (Burda et al. 2016)."""
+    """Rule on posterior collapse: fewer than a quarter of the units are active (Burda et al. 2016), or
+    all together carry next to nothing.
+    """
 
     name = "posterior_collapse"
+    least = 0.05  # nats for each unit, on average
 
     def __init__(self, patient: Patient) -> None:
         super().__init__(patient)
         self.active = 0
+        self.kl = 0.0
 
     def has_symptom(self, vitals: Vitals) -> bool:
-        active = vitals.val.get("active_units")
-        if active is None or not vitals.has_begun:  # units become active one by one
+        if (
+            "active_units" not in vitals.val or not vitals.has_begun
+        ):  # they become active one by one
             return False
-        self.active = round(active)
-        return self.active < max(1, self.patient.units / 4)
+        return self._has_collapsed(vitals.val)
+
+    def _has_collapsed(self, metrics: Mapping[str, float]) -> bool:
+        units = self.patient.units
+        self.active, self.kl = round(metrics["active_units"]), metrics.get("kl", math.inf)
+        return self.active < max(1, units / 4) or self.kl < self.least * units
 
     def describe_symptom(self) -> str:
         units = self.patient.units
+        if self.active >= max(1, units / 4):
+            nats = f"{units} code units carry {self.kl:.2g} nats in all"
+            return f"the posterior has collapsed: {nats}{self.begun}"
         return (
             f"the posterior has collapsed: {units - self.active} of {units} code units carry no "
             f"information about the input{self.begun}"
@@ -38,8 +53,7 @@ class Collapse(Rule):
     def judge_card(self, card: Card) -> bool | None:
         if "active_units" not in card.metrics:
             return None
-        self.active = round(card.metrics["active_units"])
-        return self.active < max(1, self.patient.units / 4)
+        return self._has_collapsed(card.metrics)
 
     def suggest_remedy(self) -> str | None:
         model = self.patient.node["model"]
@@ -66,28 +80,28 @@ class DeadUnits(Rule):
         super().__init__(patient)
         self.least: float | None = None
         self.least_epoch = 0
-        self.dead = 0.0
+        self.dead = self.l0 = 0.0
 
     def has_symptom(self, vitals: Vitals) -> bool:
         if "dead" not in vitals.val:
             return False
-        self.dead, l0 = vitals.val["dead"], vitals.val["l0"]
+        self.dead, self.l0 = vitals.val["dead"], vitals.val["l0"]
         if self.least is None or self.dead < self.least:
             self.least, self.least_epoch = self.dead, vitals.epoch
-        beyond = self._compute_beyond_chance(l0, vitals.samples)
+        beyond = self._compute_beyond_chance(vitals.samples)
         return beyond >= self.most or (beyond >= self.share and self._has_grown)
 
-    def _compute_beyond_chance(self, l0: float, samples: int) -> float:
+    def _compute_beyond_chance(self, samples: int) -> float:
         """Return the share of dead units beyond chance: a few samples do not reach all units."""
-        chance = math.exp(-l0 * samples / self.patient.units) if l0 else 0.0
+        chance = math.exp(-self.l0 * samples / self.patient.units) if self.l0 else 0.0
         return (self.dead - chance) / max(1 - chance, 1e-9)
 
     def judge_card(self, card: Card) -> bool | None:
         if "dead" not in card.metrics:
             return None
-        self.dead = card.metrics["dead"]
+        self.dead, self.l0 = card.metrics["dead"], card.metrics["l0"]
         samples = min(COUNTED, self.patient.data.spec.samples)
-        beyond = self._compute_beyond_chance(card.metrics["l0"], samples)
+        beyond = self._compute_beyond_chance(samples)
         if beyond >= self.most:
             return True
         return None if beyond >= self.share else False
@@ -106,14 +120,15 @@ class DeadUnits(Rule):
 
     def suggest_remedy(self) -> str | None:
         silent = self.dead > 0.9  # no active units are left to revive the others
-        weights = self.patient.suggest_scaled_penalties(0.1)
+        weights = self.patient.suggest_lighter_penalties()
         revive = [self.patient.suggest_constraints(name) for name in CONSTRAINTS["revived units"]]
         larger = [
             self.patient.suggest_scaled(key, 4)
             for key in self.patient.list_options("k", "sparsity")
         ]
         return self.patient.choose_remedy(
-            *(weights if silent else []),
+            *(weights if silent else self.patient.suggest_usual_weights()),
+            *(larger if 0 < self.l0 <= SINGLE else []),
             *([] if self.patient.net.gives("revived units") else revive),
             *larger,
             self.patient.suggest_scaled("optimizer.lr", 1 / 3),

@@ -16,7 +16,8 @@ from aeframe.evaluation.metrics import COUNTED
 from aeframe.monitoring.doctor.code_units import Collapse, DeadUnits
 from aeframe.monitoring.doctor.end_of_training import SPREADS, find_in_card
 from aeframe.monitoring.doctor.finding import Finding
-from aeframe.monitoring.doctor.learning import UNRELATED, LearningRate, MeanImage, Overfitting
+from aeframe.monitoring.doctor.learning import UNRELATED, LearningRate, MeanImage
+from aeframe.monitoring.doctor.overfitting import FewSamples, Overfitting
 from aeframe.monitoring.doctor.rule import Patient, Rule, Vitals
 from aeframe.monitoring.doctor.saturation import SaturatedOutput, SaturatedUnits, measure_saturation
 from aeframe.monitoring.doctor.waiting import DataWaiting
@@ -24,7 +25,7 @@ from aeframe.monitoring.sharding import is_sharded
 
 RULES: tuple[type[Rule], ...] = (
     *(Collapse, DeadUnits, SaturatedOutput, SaturatedUnits, LearningRate),
-    *(MeanImage, Overfitting, DataWaiting),
+    *(MeanImage, FewSamples, Overfitting, DataWaiting),
 )
 """Rules in the order in which they report: of several for one cause, the first reports."""
 IMPROVES = 0.9
@@ -62,9 +63,9 @@ class Doctor(pl.Callback):
 
     @property
     def findings(self) -> list[Finding]:
-        """List the findings in the order of their epochs."""
+        """List the findings in the order of their epochs; those on speed stand last."""
         found = [finding for rule in self.rules if (finding := rule.build_finding()) is not None]
-        return sorted(found, key=lambda finding: finding.epoch) + self.last
+        return sorted(found + self.last, key=lambda one: (one.rule in UNRELATED, one.epoch))
 
     def state_dict(self) -> dict[str, Any]:
         state = {
@@ -79,7 +80,7 @@ class Doctor(pl.Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         for rule in self.rules:
             for name in rule.state_dict():
-                setattr(rule, name, state_dict[f"{rule.name}.{name}"])
+                setattr(rule, name, state_dict.get(f"{rule.name}.{name}", getattr(rule, name)))
         for name, mean in self.sums.items():
             mean.total, mean.count = state_dict[f"{name}.total"], state_dict[f"{name}.count"]
 
@@ -144,7 +145,7 @@ class Doctor(pl.Callback):
         before = {finding.rule for finding in self.findings}
         for rule in self.rules:
             rule.review(card, epoch, steps)
-        improves = best_step > IMPROVES * steps
+        improves = has_improved_late(best_step, steps)
         has_others = bool(self.findings)
         self.last = list(find_in_card(card, self.patient, epoch, steps, improves, has_others))
         if any(finding.rule == SPREADS for finding in self.last):
@@ -154,6 +155,11 @@ class Doctor(pl.Callback):
             if finding.rule not in before:
                 self._write(finding, trainer)
         return self.findings
+
+
+def has_improved_late(best_step: int, steps: int) -> bool:
+    """Check whether the best validation lies in the last tenth of training."""
+    return best_step > IMPROVES * steps
 
 
 class Mean:

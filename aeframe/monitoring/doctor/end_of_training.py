@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from aeframe.config.suggested_options import CONSTRAINTS, NETWORKS
 from aeframe.evaluation.card import Card
 from aeframe.monitoring.doctor.finding import Finding
-from aeframe.monitoring.doctor.rule import BEGUN, Patient
+from aeframe.monitoring.doctor.rule import BEGUN, FAST, RATE, Patient
 from aeframe.monitoring.doctor.suggestions import Override
 
 ENOUGH = 10  # epochs after which results are judged, however few steps they have
+TIE = 0.02  # share by which errors may differ by chance
 SPREADS = "spreads"
 """Name of the finding that explains other findings on learning."""
 PLAIN = ("val/mse", "val/psnr", "val/explained_variance", "val/denoised_mse", "val/denoised_psnr")
@@ -45,7 +46,7 @@ def find_in_card(
             own, other = card.metrics["mse"], pca.mse
             if pca.denoised_mse is not None:
                 own, other = card.metrics["denoised_mse"], pca.denoised_mse
-            if own >= other:
+            if own >= other * (1 + (0 if _is_linear(patient) else TIE)):
                 seen = (
                     f"the error of {own:.3g} per {card.nouns.value} is no better than that of {pca.name} "
                     f"({other:.3g}, the same code size) after {epochs} epoch{'' if epochs == 1 else 's'}"
@@ -55,20 +56,34 @@ def find_in_card(
 
 def _compare_with_pca(seen: str, patient: Patient, epochs: int, improves: bool) -> Finding:
     """Build the finding that a network does no better than PCA. seen: the two errors."""
-    if not patient.net.model.layer_sizes and not patient.net.is_sparse:
+    is_linear = _is_linear(patient)
+    begins_as_pca = patient.node["network"].get("start") == "pca"
+    if patient.rate > FAST and (is_linear or begins_as_pca):
+        seen += f"; the learning rate of {patient.rate:g} is high"
+        return Finding("pca", epochs, seen, patient.choose_remedy(patient.suggest_slower()))
+    if is_linear:
+        layers = Override("network", NETWORKS["hidden layers"])
         seen += "; a network of linear layers can only equal PCA"
-        return Finding(
-            "pca",
-            epochs,
-            seen,
-            patient.choose_remedy(Override("network", NETWORKS["hidden layers"])),
-        )
+        return Finding("pca", epochs, seen, patient.choose_remedy(layers))
+    if not begins_as_pca and (start := patient.choose_remedy(Override("network.start", "pca"))):
+        return Finding("pca", epochs, f"{seen}; it began with random weights", start)
     if improves and (longer := patient.suggest_longer()) is not None:
         return Finding("pca", epochs, f"{seen}; it still falls", str(longer), longer=True)
+    if begins_as_pca and patient.has_few_samples:
+        seen += (
+            f"; {patient.data.spec.samples:,} training samples are few, and more would help most"
+        )
+        return Finding("pca", epochs, seen, patient.choose_remedy(patient.suggest_augmentation()))
     remedy = patient.choose_remedy(
-        _suggest_wide_layer(patient), patient.suggest_scaled("optimizer.lr", 1 / 3)
+        _suggest_wide_layer(patient),
+        patient.suggest_scaled(RATE, 1 / 3),
     )
     return Finding("pca", epochs, f"{seen}; it no longer falls", remedy)
+
+
+def _is_linear(patient: Patient) -> bool:
+    """Check for a network that can only equal PCA."""
+    return not patient.net.model.layer_sizes and not patient.net.is_sparse
 
 
 def _suggest_wide_layer(patient: Patient) -> Override | None:

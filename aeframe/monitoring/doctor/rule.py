@@ -4,19 +4,31 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.part import Word
-from aeframe.core.plain import flatten
+from aeframe.core.plain import as_mapping, flatten
 from aeframe.data import DataModule
+from aeframe.data.augmentation import CHANGES
 from aeframe.evaluation.card import Card
 from aeframe.monitoring.doctor.finding import Finding
-from aeframe.monitoring.doctor.suggestions import Override, find_valid
+from aeframe.monitoring.doctor.suggestions import Override, find_valid, has_option, load_option
 
 BEGUN = 100
 """Optimizer steps after which results are judged."""
+RATE, USUAL_RATE = "optimizer.lr", 1e-3
+SLOW, FAST = 3e-4, 3e-3
+"""Learning rates below and above which the usual one is suggested."""
+FEW = 5_000
+"""Number of training samples below which over-fitting is put down to their number."""
+COLORS = 3
+LEAST = 0.05
+"""Explained variance below which nothing is learned."""
+HEAVY = 10
+"""Times the usual weight of a penalty from which the usual one is suggested."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +43,18 @@ class Patient:
     def units(self) -> int:
         """Return the number of code units."""
         return self.net.model.latent_dim
+
+    @property
+    def has_few_samples(self) -> bool:
+        """Check whether training samples are few."""
+        return self.data.spec.samples < FEW
+
+    def suggest_augmentation(self) -> Override | None:
+        """Suggest to augment color images. Gray ones are mostly characters, which it does not help."""
+        shape = self.data.spec.shape
+        is_color = len(shape) == 3 and shape[0] == COLORS
+        can_change = is_color and not self.data.augmentation.changes
+        return Override("dataset.augment", list(CHANGES)) if can_change else None
 
     def choose_remedy(self, *candidates: Override | None) -> str | None:
         """Return the first candidate that is a valid override for this run, as typed."""
@@ -51,6 +75,20 @@ class Patient:
         if isinstance(value, int) and find_valid(self.node, [scaled]) is None:
             return Override(key, max(1, round(value * factor)))
         return scaled
+
+    @property
+    def rate(self) -> float:
+        """Return the learning rate."""
+        return float(self.node["optimizer"].get("lr", USUAL_RATE))
+
+    def suggest_slower(self) -> Override | None:
+        """Suggest a lower learning rate: Adam's usual one, or a third of the present one."""
+        schedule = as_mapping(self.node["scheduler"])
+        if isinstance(schedule.get("max_lr"), float):
+            return self.suggest_scaled("scheduler.max_lr", 1 / 3)
+        if self.rate > FAST and "Adam" in str(self.node["optimizer"].get("_target_")):
+            return Override(RATE, USUAL_RATE)
+        return self.suggest_scaled(RATE, 1 / 3)
 
     def suggest_longer(self) -> Override | None:
         """Suggest twice as much training, by the limit that ends it."""
@@ -79,6 +117,24 @@ class Patient:
     def suggest_scaled_penalties(self, factor: float) -> list[Override | None]:
         """Suggest the weight of each of them times the factor."""
         return [self.suggest_scaled(f"constraint.{name}.weight", factor) for name in self.penalties]
+
+    def suggest_lighter_penalties(self) -> list[Override | None]:
+        """Suggest for each of them the usual weight, where the present one is far heavier, or a tenth."""
+        pairs = zip(self.suggest_usual_weights(), self.suggest_scaled_penalties(0.1), strict=True)
+        return [usual or tenth for usual, tenth in pairs]
+
+    def suggest_usual_weights(self) -> list[Override | None]:
+        """Suggest for each of them the usual weight, or None where the present one is not far heavier."""
+        return [self._suggest_usual_weight(name) for name in self.penalties]
+
+    def _suggest_usual_weight(self, name: str) -> Override | None:
+        options = self.node["constraint"][name]
+        weight, is_relative = options.get("weight"), options.get("relative", True)
+        if not (isinstance(weight, int | float) and is_relative and has_option("constraint", name)):
+            return None
+        usual = load_option("constraint", name).get("weight")
+        is_heavy = isinstance(usual, int | float) and weight > HEAVY * usual
+        return Override(f"constraint.{name}.weight", usual) if is_heavy else None
 
     @property
     def cycles(self) -> bool:
@@ -130,10 +186,12 @@ class Rule(ABC):
         self.since: int | None = None  # first epoch with the symptom
         self.shown = 0  # number of validations with the symptom
         self.spoke: int | None = None  # epoch of the report
+        self.healthy = 0  # last validations without the symptom, after the report
 
     def judge_validation(self, vitals: Vitals) -> bool:
         """Check a validation, and return whether there is a new finding."""
         if self.spoke is not None:
+            self._count_healthy(vitals)
             return False
         if not self.has_symptom(vitals):
             self.since, self.shown = None, 0
@@ -146,6 +204,11 @@ class Rule(ABC):
         self.spoke = vitals.epoch
         return True
 
+    def _count_healthy(self, vitals: Vitals) -> None:
+        """Count the last validations without the symptom. The report's numbers stay as they are."""
+        others = vitals._replace(told=vitals.told - {self.name})
+        self.healthy = 0 if copy(self).has_symptom(others) else self.healthy + 1
+
     def build_finding(self) -> Finding | None:
         """Return the finding, if there is one."""
         if self.spoke is None:
@@ -156,9 +219,13 @@ class Rule(ABC):
         )
 
     def review(self, card: Card, epoch: int, steps: int) -> None:
-        """Withdraw a finding that the final card contradicts, and add one that it alone shows."""
+        """Withdraw a finding that the last validations or the final card contradict, and add one that
+        the card alone shows.
+        """
         verdict = self.judge_card(card)
-        if verdict is False:
+        learned = compute_explained(card) > LEAST  # else nothing has gone away
+        has_healed = self.healthy >= self.patience and learned and not verdict
+        if verdict is False or has_healed:
             self.spoke = None
         elif verdict and self.spoke is None and steps >= BEGUN:
             self.spoke = epoch
@@ -187,3 +254,8 @@ class Rule(ABC):
     @abstractmethod
     def suggest_remedy(self) -> str | None:
         """Return the override to try."""
+
+
+def compute_explained(card: Card) -> float:
+    """Return the share of the mean image's error that the tested network removes."""
+    return 1 - card.metrics["mse"] / max(card.baselines[0].mse, 1e-12)

@@ -9,8 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from aeframe.monitoring.doctor.learning import slow_down
-from aeframe.monitoring.doctor.rule import Patient, Rule, Vitals
+from aeframe.monitoring.doctor.rule import FAST, Patient, Rule, Vitals
 from aeframe.monitoring.doctor.suggestions import Override
 
 ENDS: dict[type[nn.Module], tuple[float, float]] = {nn.Sigmoid: (0.0, 1.0), nn.Tanh: (-1.0, 1.0)}
@@ -90,7 +89,7 @@ class SaturatedOutput(Rule):
 
     def suggest_remedy(self) -> str | None:
         return self.patient.choose_remedy(
-            slow_down(self.patient), Override("trainer.gradient_clip_val", 1.0)
+            self.patient.suggest_slower(), Override("trainer.gradient_clip_val", 1.0)
         )
 
 
@@ -117,5 +116,6 @@ class SaturatedUnits(Rule):
 
     def suggest_remedy(self) -> str | None:
         return self.patient.choose_remedy(
-            Override("network.activation", "silu"), slow_down(self.patient)
+            self.patient.suggest_slower() if self.patient.rate > FAST else None,
+            Override("network.activation", "silu"),
         )

@@ -36,10 +36,10 @@ class Override:
         if self.key == "constraint":
             given = changed["constraint"] or {}
             changed["constraint"] = {
-                name: given.get(name) or _load_option("constraint", name) for name in self.value
+                name: given.get(name) or load_option("constraint", name) for name in self.value
             }
         elif self.key == "network":
-            changed["network"] = _load_option("network", self.value)
+            changed["network"] = load_option("network", self.value)
         else:
             *path, last = self.key.split(".")
             inner = changed
@@ -67,7 +67,12 @@ def _is_valid(node: Mapping[str, Any], override: Override) -> bool:
     return True
 
 
-def _load_option(group: str, name: str) -> Any:
+def has_option(group: str, name: str) -> bool:
+    """Check whether this package has the option's file. Options of plug-ins have others."""
+    return (CONF / group / f"{name}.yaml").exists()
+
+
+def load_option(group: str, name: str) -> Any:
     """Load a group's option from its file."""
     return OmegaConf.to_container(OmegaConf.load(CONF / group / f"{name}.yaml"))
 

@@ -33,9 +33,11 @@ class DataWaiting(Rule):
     def suggest_remedy(self) -> str | None:
         workers, cores = self.patient.node["dataset"].get("num_workers"), os.cpu_count() or 1
         more = 0 if workers == "auto" else int(workers or 0)
+        data = self.patient.data
+        fits = data.fits_in_memory(data.splits["train"].raw.nbytes)
         return self.patient.choose_remedy(
+            Override("dataset.in_memory", True) if fits else None,
             Override("dataset.num_workers", cores) if cores > more else None,
-            Override("dataset.in_memory", True),
         )
 
 

@@ -39,6 +39,8 @@ MEASURED = ("Doctor", "Timer")
 """Callbacks that save numbers of any kind; the others save counts."""
 OPTIONAL = ("decoupled_weight_decay", "stopping_reason", "stopping_reason_message")
 """Keys that older releases of torch and Lightning did not save, and newer ones do without."""
+GROWING = ("callbacks.Doctor",)
+"""Mappings to which later versions add keys."""
 UNREAD = ("best_k_models", "stopping_reason_message")
 """Keys of callbacks of which nothing is used."""
 
@@ -209,12 +211,13 @@ def _make_first_state(shape: torch.Size, module: AutoencoderModule) -> dict[str,
 
 
 def check_keys(like: Mapping[str, Any], found: Any, where: str) -> None:
-    """Raise UnfitError unless a mapping has the keys of another, except those in OPTIONAL."""
+    """Raise UnfitError unless a mapping has the keys of another, except those in OPTIONAL and GROWING."""
     if not isinstance(found, dict):
         raise UnfitError(f"{where} is not a mapping")
     if odd := [key for key in found if key not in like]:
         raise UnfitError(f"{where} holds {shorten(odd[0], 60)}")
-    if missing := [key for key in like if key not in found and key not in OPTIONAL]:
+    missing = [key for key in like if key not in found and key not in OPTIONAL]
+    if missing and where not in GROWING:
         raise UnfitError(f"{where} lacks {missing[0]}")
 
 

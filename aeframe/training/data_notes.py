@@ -1,0 +1,37 @@
+"""Notes on choices that are valid but do not suit the data of a run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from aeframe.constraints.constrained import ConstrainedAutoencoder
+from aeframe.core.errors import Problem
+from aeframe.core.plain import is_count
+from aeframe.data import DataModule
+
+
+def list_data_notes(
+    node: Mapping[str, Any], net: ConstrainedAutoencoder, data: DataModule
+) -> Iterator[Problem]:
+    """List notes on too many active units, and on a likelihood of probabilities for signed values."""
+    inputs = net.model.inputs
+    for name, part in net.parts:
+        active = part.active_units(net.model.latent_dim)
+        if active is None or active < inputs:
+            continue
+        k = node["constraint"][name].get("k")
+        what = (
+            f"{active:,.0f} active units for the {inputs:,} values of a sample compress nothing, and the "
+            "table has no PCA of equal code size"
+        )
+        fewer = f"Write constraint.{name}.k={max(1, inputs // 4)}." if is_count(k) else ""
+        yield Problem(f"constraint.{name}" + (f".k={k}" if fewer else ""), what, fewer)
+    low, high = data.spec.get_range(data.normalization)
+    if low < 0 and all(math.isfinite(end) for end in net.model.likelihood.support):
+        name = type(net.model.likelihood).__name__.lower()
+        what = (
+            f"values from {low:.3g} to {high:.3g} are scaled to [0, 1] and taken for probabilities"
+        )
+        yield Problem(f"likelihood={name}", what, "Write likelihood=gaussian for signals.")
