@@ -208,6 +208,20 @@ def test_a_checkpoint_with_anything_but_numbers_of_it_is_refused(odd: Any) -> No
         check_like(like, odd_state, "callbacks", is_late=True)
 
 
+def test_a_checkpoint_of_a_version_with_fewer_rules_is_taken(compose: Compose) -> None:
+    like = {"Doctor": {"dead_units.dead": 0.0, "few_samples.best": None}}
+    check_like(like, {"Doctor": {"dead_units.dead": 0.5}}, "callbacks", is_late=True)
+    with pytest.raises(UnfitError, match=r"callbacks\.Timer lacks b"):
+        check_like(
+            {"Timer": {"a": 0.0, "b": 0.0}}, {"Timer": {"a": 0.0}}, "callbacks", is_late=True
+        )
+    doctor = doctor_of(build(compose()))
+    saved = {k: v for k, v in doctor.state_dict().items() if not k.startswith("few_samples.")}
+    doctor.load_state_dict({**saved, "dead_units.dead": 0.5})
+    assert doctor.state_dict()["dead_units.dead"] == 0.5
+    assert doctor.state_dict()["few_samples.best"] is None
+
+
 # ---------------------------------------------------------------------------------------- rules alone
 
 

@@ -81,7 +81,7 @@ SICK = {
         ("model=sparse", "constraint.topk.k=1"), "dead_units", "constraint.topk.k=4"
     ),
     "eight active units, learned ten times too fast": Sick(
-        ("model=sparse", "constraint.topk.k=8", "optimizer.lr=0.01"),
+        ("model=sparse", "constraint.topk.k=8", "optimizer.lr=0.01", "dataset.batch_size=128"),
         "dead_units",
         "constraint=[topk,auxk]",
     ),
@@ -151,6 +151,9 @@ SICK = {
     ),
     "one linear layer each way": Sick(
         ("network=linear", "trainer.max_epochs=10"), "pca", "network=mlp"
+    ),
+    "a rate that spoils the first weights": Sick(
+        ("optimizer.lr=0.1",), "pca", "optimizer.lr=0.001"
     ),
     "weights that begin at random": Sick(("network.start=random",), "pca", "network.start=pca"),
     "columns of different scales": Sick(

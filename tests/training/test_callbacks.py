@@ -206,6 +206,15 @@ def test_the_rate_is_images_by_seconds_since_training_began(
     assert rates == ["50", "100", "150"]  # 4 batches of 25 in each epoch, over 2 seconds
 
 
+def test_the_last_epoch_has_a_line_though_it_ends_no_tenth(
+    compose: Compose, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("trainer.max_epochs=25", "trainer.limit_train_batches=1", "dataset.batch_size=25")
+    Fitted(compose, *words, more=(Bar("val/mse"),))
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("epoch ")]
+    assert [int(line.split()[1].split("/")[0]) for line in lines] == [*range(2, 26, 2), 25]
+
+
 @pytest.mark.parametrize(
     "words", [("dataset.batch_size=1000000",), ("trainer.accumulate_grad_batches=1000",)]
 )
