@@ -18,7 +18,7 @@ from aeframe.core.strict_json import format_json
 from aeframe.evaluation.metric_names import find_better
 from aeframe.evaluation.tradeoffs import Trade
 from aeframe.monitoring.dashboard.dashboard import Dashboard
-from aeframe.monitoring.doctor.doctor import Doctor, has_improved_late
+from aeframe.monitoring.doctor.doctor import Doctor
 from aeframe.monitoring.doctor.finding import Finding
 from aeframe.monitoring.event_files import Curves
 from aeframe.runs import model_file
@@ -75,7 +75,8 @@ class Outcome:
     @property
     def improves(self) -> bool:
         """Check whether validation still improved when training ended."""
-        return has_improved_late(self.tested.steps, self.attempt.trainer.global_step)
+        doctor, steps = self._find_callback(Doctor), self.attempt.trainer.global_step
+        return doctor.has_improved_late(self.tested.steps, steps)
 
     @property
     def reasons(self) -> list[str]:

@@ -60,6 +60,7 @@ class Doctor(pl.Callback):
         self.sums = {name: Mean() for name in EXACT}
         self.waiting = Mean()
         self.last: list[Finding] = []  # findings of the card
+        self.validated = 0  # steps before the last validation of this process
 
     @property
     def findings(self) -> list[Finding]:
@@ -96,6 +97,7 @@ class Doctor(pl.Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         fits = trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking
+        self.validated = trainer.global_step if fits else self.validated
         if not (fits and self.on and trainer.is_global_zero):
             return
         vitals = self._measure_vitals(trainer)
@@ -133,6 +135,10 @@ class Doctor(pl.Callback):
             assert isinstance(logger, TensorBoardLogger)
             logger.experiment.add_text(f"doctor/{finding.rule}", str(finding), trainer.global_step)
 
+    def has_improved_late(self, best_step: int, steps: int) -> bool:
+        """Check whether the best validation is the last one, or lies in the last tenth of training."""
+        return best_step > IMPROVES * (self.validated or steps)
+
     def read(self, card: Card, trainer: pl.Trainer, best_step: int) -> list[Finding]:
         """Return the findings that the card confirms, and those of the card itself, for the closing
         lines.
@@ -145,7 +151,7 @@ class Doctor(pl.Callback):
         before = {finding.rule for finding in self.findings}
         for rule in self.rules:
             rule.review(card, epoch, steps)
-        improves = has_improved_late(best_step, steps)
+        improves = self.has_improved_late(best_step, steps)
         has_others = bool(self.findings)
         self.last = list(find_in_card(card, self.patient, epoch, steps, improves, has_others))
         if any(finding.rule == SPREADS for finding in self.last):
@@ -155,11 +161,6 @@ class Doctor(pl.Callback):
             if finding.rule not in before:
                 self._write(finding, trainer)
         return self.findings
-
-
-def has_improved_late(best_step: int, steps: int) -> bool:
-    """Check whether the best validation lies in the last tenth of training."""
-    return best_step > IMPROVES * steps
 
 
 class Mean:
