@@ -79,6 +79,16 @@ class Outcome:
         return doctor.has_improved_late(self.tested.steps, steps)
 
     @property
+    def chosen(self) -> Finding | None:
+        """Finding whose remedy is the one command that is suggested; None without a remedy."""
+        return next((found for found in self.findings if found.remedy is not None), None)
+
+    @property
+    def needs_longer(self) -> bool:
+        """Check whether the one command that is suggested is to train longer."""
+        return self.improves if self.chosen is None else self.chosen.longer
+
+    @property
     def reasons(self) -> list[str]:
         """Sentences that explain an early end of training, and why the last weights are kept."""
         built = self.attempt.built

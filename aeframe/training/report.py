@@ -16,7 +16,6 @@ from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.process import shorten_path
 from aeframe.evaluation.card import Card
 from aeframe.evaluation.card_table import list_rows
-from aeframe.monitoring.doctor.finding import Finding
 from aeframe.runs.checkpoint import Saved
 from aeframe.training.build import Built
 from aeframe.training.next_commands import LONGER, list_next_commands, repeat_with
@@ -100,20 +99,19 @@ def print_ending(outcome: Outcome, folder: Path, changed: str | None, *, command
     console.print(_make_table(card, outcome.result))
     check = card.copy_check
     console.print(check.report_line, style=None if check.passed else "bold red")
-    chosen = next((finding for finding in outcome.findings if finding.remedy is not None), None)
-    for sentence in [*said, *_list_advice(outcome, chosen)]:
+    for sentence in [*said, *list_advice(outcome)]:
         console.print(sentence)
-    if not (outcome.improves if chosen is None else chosen.longer):
+    if not outcome.needs_longer:
         onward.pop(LONGER, None)  # more of the same is no remedy
     for what, text in {"Run folder": shorten_path(folder), **onward}.items():
         console.print(f"{f'{what}:':<13} {text}")
 
 
-def _list_advice(outcome: Outcome, chosen: Finding | None) -> Iterator[str]:
+def list_advice(outcome: Outcome) -> Iterator[str]:
     """Yield the doctor's findings, and with the chosen one its command, unless it is to train longer."""
     for finding in outcome.findings:
         command = None
-        if finding is chosen and finding.remedy is not None and not finding.longer:
+        if finding is outcome.chosen and finding.remedy is not None and not finding.longer:
             command = repeat_with(outcome.attempt.built.node, finding.remedy)
         yield finding.format_for_end(command)
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from aeframe.monitoring.dashboard.text import format_card
 from aeframe.runs.folder_guide import write_guide
-from aeframe.training.next_commands import list_next_commands
+from aeframe.training.next_commands import LONGER, list_next_commands
 from aeframe.training.outcome import Outcome
-from aeframe.training.report import describe_run
+from aeframe.training.report import describe_run, list_advice
 
 
 def write_summary(folder: Path, outcome: Outcome) -> None:
@@ -16,8 +16,10 @@ def write_summary(folder: Path, outcome: Outcome) -> None:
     built, result = outcome.attempt.built, outcome.result
     onward = list_next_commands(built.node, result, folder, built.net.step is not None)
     epochs = f"{result['epochs']} epoch{'' if result['epochs'] == 1 else 's'}"
+    if not outcome.needs_longer:
+        onward.pop(LONGER, None)
     commands = [f"# {what}\n{text}" for what, text in onward.items()]
-    sentences = [*outcome.reasons, *map(str, outcome.findings)]
+    sentences = [*outcome.reasons, *list_advice(outcome)]
     parts = [
         f"{describe_run(built)}.",
         f"## Result after {epochs}, {result['seconds']:.0f} s",
