@@ -56,6 +56,7 @@ def list_auto_values(node: dict[str, Any], parts: Parts, data: DataModule) -> di
         "trainer.max_epochs": None if epochs == AUTO else epochs,
         "early_stopping.patience": patience,
         "dataset.augment": list(data.augmentation.changes),
+        "dataset.normalization": data.spec.normalization,
     }
 
 

@@ -34,7 +34,10 @@ def print_opening(built: Built, folder: Path | None, saved: Saved | None) -> Non
     node, spec = built.node, built.data.spec
     console = Console(soft_wrap=True, highlight=False, markup=False)
     console.print(describe_run(built))
-    if chosen := node.get(RECORD):
+    chosen = dict(node.get(RECORD) or {})
+    if built.data.kind == "auto":
+        chosen.pop("dataset.normalization", None)  # the next line says why
+    if chosen:
         console.print(f"Chosen for this data: {' '.join(list_words(chosen))}")
     if built.data.kind == "auto":
         console.print(f"Normalization: {spec.normalization}, as {built.data.reason}.")

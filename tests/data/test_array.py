@@ -86,7 +86,7 @@ def test_signals_that_were_read_as_images_once_are_encoded_and_evaluated_still(
     built = build(node)
     node["dataset"]["layout"] = "auto"  # as it was written then
     (tmp_path / "m").mkdir()
-    artifact.save(tmp_path / "m", built.net, node, built.data, {})
+    artifact.save(tmp_path / "m", built.net, built.node, built.data, {})
     for words in (("encode", "m", "a.npy", "--out", "z.npy"), ("evaluate", "m")):
         status, _, err = verb(*words)
         assert status == 0, err

@@ -187,10 +187,11 @@ def test_a_model_reads_files_as_its_training_did(
     images = [BRIGHT % n for n in (17, 23, 31, 64)] * 2
     root = write(tmp_path / "a", np.float32, *images)
     words = ("dataset=image_folder", f"dataset.root={root}", "dataset.size=8", "network.widths=[]")
+    words = (*words, "network.start=random")
     node = to_plain(compose(*words, "dataset.color=gray", *given))
     built = build(node)
     (tmp_path / "m").mkdir()
-    save(tmp_path / "m", built.net, node, built.data, {})
+    save(tmp_path / "m", built.net, built.node, built.data, {})
     model = aeframe.load(tmp_path / "m")
     assert model.description.data.levels == (None if given else (0, 63))
     wanted = model.encode(built.data.splits["train"].raw.data.numpy())
@@ -224,7 +225,7 @@ def test_a_model_of_arrays_with_a_range_takes_image_files(
     node = to_plain(compose(*words, "network.widths=[]"))
     built = build(node)
     (tmp_path / "m").mkdir()
-    save(tmp_path / "m", built.net, node, built.data, {})
+    save(tmp_path / "m", built.net, built.node, built.data, {})
     write(tmp_path / "images", file, *(x / 255 * scale))
     for given, out in (("a.npy", "a"), ("images", "b")):
         status, _, err = verb("encode", "m", given, "--out", f"z{out}.npy")
@@ -247,7 +248,7 @@ def test_larger_images_are_refused_unless_it_is_said(
     node = to_plain(compose(*words, "dataset.max_megapixels=0.01"))
     built = build(node)
     (tmp_path / "m").mkdir()
-    save(tmp_path / "m", built.net, node, built.data, {})
+    save(tmp_path / "m", built.net, built.node, built.data, {})
     out = ("--out", "z.npy", "--force")
     status, _, err = verb("encode", "m", "a", "--max-megapixels", "0.005", *out)
     assert status == 2

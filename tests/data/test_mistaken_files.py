@@ -34,7 +34,7 @@ FILES: list[tuple[str, str | bytes, str]] = [
     ("typo in a group", f"{GLOBAL}defaults: [override /modle: sparse]\n", "modle: no such group. Did you mean model?"),
     ("typo in an option", f"{GLOBAL}defaults: [override /model: spars]\n", "model=spars: no such option. Did you mean model=sparse?"),
     ("no override", f"{GLOBAL}defaults: [/model: sparse]\n", "model: a file chooses a second option of this group. Write `override /model: OPTION`"),
-    ("type", f"{GLOBAL}trainer: {{max_epochs: many}}\n", "trainer.max_epochs=many: expected a whole number."),
+    ("type", f"{GLOBAL}trainer: {{max_epochs: many}}\n", "trainer.max_epochs=many: expected a whole number or auto."),
     ("null", f"{GLOBAL}trainer: null\n", "trainer=null: expected keys and values."),
     ("pair", f"{GLOBAL}defaults: [override /model: sparse, override /constraint: []]\n", "constraint=[]: model=sparse needs few active units"),
     ("variable", f"{GLOBAL}seed: ${{oc.env:NOT_SET_AT_ALL}}\n", "seed: the environment variable NOT_SET_AT_ALL is not set. Set NOT_SET_AT_ALL."),

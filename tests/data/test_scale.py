@@ -298,7 +298,7 @@ def test_pictures_have_the_brightness_of_the_stored_values(
     view = View(built.net.eval(), Samples.take(built.data, built.net, 4), built.data.spec)
     x = built.net.normalization(torch.from_numpy(values))
     assert np.allclose(view.paint.scale(x), brightness, atol=1e-5)
-    save(tmp_path, built.net, node, built.data, {})
+    save(tmp_path, built.net, built.node, built.data, {})
     written = convert_to_bytes(values, package.load(tmp_path))
     assert np.abs(written - brightness * 255).max() <= 0.5 + 1e-3
 
@@ -325,7 +325,7 @@ def test_samples_beyond_the_range_that_was_seen_are_taken(
     words = ("dataset=array", f"dataset.path={tmp_path}/x.npy", "network.widths=[]")
     node = to_plain(compose(*words, "model.latent_dim=3"))
     built = build(node)
-    save(tmp_path, built.net, node, built.data, {})
+    save(tmp_path, built.net, built.node, built.data, {})
     loaded = package.load(tmp_path)
     train = values[built.data.splits["train"].index]
     given = np.concatenate([values * 50, -values])
@@ -386,7 +386,7 @@ def test_models_of_older_versions_are_the_same(compose: Callable[..., Any], tmp_
         compose("dataset.normalization=unit", "network.widths=[]", "model.latent_dim=3")
     )
     built = build(node)
-    save(tmp_path, built.net, node, built.data, {})
+    save(tmp_path, built.net, built.node, built.data, {})
     file = tmp_path / MODEL
     with safetensors.safe_open(file, "pt") as opened:
         header = json.loads(opened.metadata()["aeframe"])

@@ -61,7 +61,7 @@ def test_a_loaded_model_computes_the_same_as_the_saved_one(
     with torch.no_grad():  # away from where it begins
         for weight in built.net.model.parameters():
             weight += 0.01 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(1))
-    save(tmp_path, built.net, node, built.data, {"mse": 0.5})
+    save(tmp_path, built.net, built.node, built.data, {"mse": 0.5})
     before = torch.get_rng_state()
     loaded = package.load(tmp_path)
     assert torch.equal(torch.get_rng_state(), before)
@@ -262,7 +262,7 @@ def test_numbers_that_are_none_are_named(
 ) -> None:
     node = to_plain(compose("dataset=array", f"dataset.path={vectors}", "model.latent_dim=3"))
     built = build(node)
-    save(tmp_path, built.net, node, built.data, {})
+    save(tmp_path, built.net, built.node, built.data, {})
     x = np.load(vectors).astype(np.float64)
     x[5, 3] = value
     loaded = package.load(tmp_path, batch_size=2)
@@ -305,7 +305,7 @@ def test_only_variational_models_draw(
     assert "Train model=variational" in refused(lambda: model.sample(3))
     node = to_plain(compose("model=variational", "network.widths=[9]"))
     built = build(node)
-    save(tmp_path, built.net, node, built.data, {})
+    save(tmp_path, built.net, built.node, built.data, {})
     loaded = package.load(tmp_path)
     drawn = loaded.sample(300, seed=4)
     assert (drawn.shape, drawn.dtype) == ((300, 1, 8, 8), np.uint8)

@@ -20,7 +20,12 @@ from tests.support.events import Events
 Compose = Callable[..., DictConfig]
 Pace = int | str
 SMALL = (
-    *("network.widths=[]", "dataset.batch_size=128", "trainer.max_epochs=2"),
+    *(
+        "network.widths=[]",
+        "network.start=random",
+        "dataset.batch_size=128",
+        "trainer.max_epochs=2",
+    ),
     *("dashboard.images=0", "dashboard.every_n_epochs=1", "trainer.log_every_n_steps=5"),
 )
 

@@ -36,6 +36,7 @@ Command = Callable[..., tuple[int, str, str]]
 SHORT = (
     *(
         "network.widths=[]",
+        "network.start=random",
         "dataset.batch_size=128",
         "trainer.max_epochs=2",
         "evaluation.images=32",

@@ -184,7 +184,7 @@ def test_a_sweep_of_distributed_jobs_trains_each_once(
     # one sweep, one folder for each job, and no other run anywhere
     assert [path.name for path in (tmp_path / "outputs").iterdir()] == ["sweeps"]
     (sweep,) = (tmp_path / "outputs" / "sweeps").glob("*/*")
-    names = [f"{number}_sparse_masking+batch_topk_digits" for number in (0, 1)]
+    names = [f"{n}_sparse_masking+batch_topk_digits_lr-{lr}" for n, lr in ((0, 0.001), (1, 0.01))]
     assert sorted(path.name for path in sweep.iterdir() if path.is_dir()) == names
     assert len(list(tmp_path.rglob("evaluation.json"))) == 2
 
