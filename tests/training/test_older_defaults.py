@@ -25,6 +25,7 @@ def old(begun: Path) -> Path:
         node["likelihood"]["variance"], node["dataset"]["normalization"] = 1.0, "unit"
         del node["network"]["activation"]
         node["optimizer"]["lr"] = 2e-3
+        state.get("callbacks", {}).get("Dashboard", {}).pop("whole", None)  # it was not saved
         torch.save(state, file)
     return begun
 

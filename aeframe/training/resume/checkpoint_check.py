@@ -39,7 +39,7 @@ MEASURED = ("Doctor", "Timer")
 """Callbacks that save numbers of any kind; the others save counts."""
 OPTIONAL = ("decoupled_weight_decay", "stopping_reason", "stopping_reason_message")
 """Keys that older releases of torch and Lightning did not save, and newer ones do without."""
-GROWING = ("callbacks.Doctor",)
+GROWING = ("callbacks.Doctor", "callbacks.Dashboard")
 """Mappings to which later versions add keys."""
 UNREAD = ("best_k_models", "stopping_reason_message")
 """Keys of callbacks of which nothing is used."""
