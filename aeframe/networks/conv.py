@@ -51,7 +51,7 @@ class Conv(ConvolutionalNetwork):
         )
         for part in (encoder, decoder):  # the layout that convolutions are fastest in
             part.to(memory_format=torch.channels_last)
-        return self._add_path(encoder, decoder, shape)
+        return self.add_path(encoder, decoder, shape)
 
     def _build_upsampling(self, channels: list[int], sizes: list[Size]) -> nn.Sequential:
         ups: list[nn.Module] = []

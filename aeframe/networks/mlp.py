@@ -53,7 +53,7 @@ class MLP(Network):
             up = [nn.Linear(a, b) for a, b in pairwise(back)]
         encoder = nn.Sequential(nn.Flatten(), *self._interleave(down, self.widths))
         decoder = MLPDecoder(self._interleave(up, self.widths[::-1]), tuple(shape))
-        return self._add_path(encoder, decoder, shape)
+        return self.add_path(encoder, decoder, shape)
 
     def _interleave(
         self, layers: list[nn.Module] | list[nn.Linear], widths: list[int]

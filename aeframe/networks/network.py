@@ -89,7 +89,7 @@ class Network(Part, ABC):
         decoder [B, latent_dim] -> [B, *shape].
         """
 
-    def _add_path(
+    def add_path(
         self, encoder: nn.Sequential, decoder: Decoder, shape: tuple[int, ...]
     ) -> tuple[nn.Sequential, Decoder]:
         """Add the linear path that starts as principal component analysis, where the option asks for it."""
