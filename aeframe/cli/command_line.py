@@ -15,7 +15,7 @@ from aeframe.cli.hydra_keys import is_new_folder
 from aeframe.cli.mistakes import Mistakes, build_option_error, find_mistakes
 from aeframe.config.composition import CONF
 from aeframe.config.override_words import AUTOMATIC, quote, read_key
-from aeframe.core.errors import UserError, build_read_error
+from aeframe.core.errors import ConfigError, UserError, build_read_error
 from aeframe.core.local_paths import expand_path
 
 FLAGS: dict[tuple[str, ...], bool | str] = {  # of Hydra; the value says if an argument follows
@@ -90,7 +90,10 @@ class Command:
         """Compose the configuration of a single run.
 
         Returns it with the folder of the run, None for a new one, and True if an experiment makes it a sweep.
+        Raises UserError for everyday names and unknown options, which the overrides do not have.
         """
+        if self.mistakes is not None:
+            raise ConfigError(self.mistakes.problems)
         from hydra import compose, initialize_config_dir
         from hydra.types import RunMode
         from omegaconf import OmegaConf, open_dict

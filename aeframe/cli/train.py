@@ -7,6 +7,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,7 @@ def _list_other_mistakes(command: Any) -> Sequence[Problem]:
     folders.register()
     try:
         with translate_errors(command), check_composition():
-            Jobs(command, folders).check(command.compose()[0], None)
+            Jobs(command, folders).check(replace(command, mistakes=None).compose()[0], None)
     except UserError as error:
         return error.problems
     return ()
