@@ -204,6 +204,8 @@ class Autoencoder(Part, nn.Module):
         """
         found = find_components(x.flatten(1), self.latent_dim)
         last, straight, count = self.writes_code, self.decoder.straight, len(found.axes)
+        if count == 0:  # of a single sample
+            return
         assert straight is not None
         reads, writes = self.scale_components(found)
         inputs = found.axes * reads[:, None]

@@ -81,7 +81,7 @@ def refuse_other_use(folder: Path, key: str) -> None:
         for path in folder.iterdir()
         if not _is_own_file(path.name)
         and not any(fnmatch(path.name, pattern) for pattern in NOTES)
-        and not (path / ".hydra").exists()
+        and not any((path / name).exists() for name in (".hydra", "checkpoints"))
     )
     if (name := min(others, default=None)) is not None:
         what = f"holds files that are not a run's, such as {name}"

@@ -34,7 +34,9 @@ def print_opening(built: Built, folder: Path | None, saved: Saved | None) -> Non
     node, spec = built.node, built.data.spec
     console = Console(soft_wrap=True, highlight=False, markup=False)
     console.print(describe_run(built))
-    chosen = dict(node.get(RECORD) or {})
+    chosen = {
+        key: value for key, value in (node.get(RECORD) or {}).items() if value not in (None, [])
+    }
     if built.data.kind == "auto":
         chosen.pop("dataset.normalization", None)  # the next line says why
     if chosen:

@@ -69,9 +69,10 @@ def test_a_run_says_first_what_it_trains_and_last_where_it_is(
         assert part in lines[0]
     assert "16 of them active; compression 4.0:1 (64 values to 16)" in lines[0]
     shown = folder.relative_to(tmp_path)  # which is shorter
-    assert lines[1] == "Normalization: unit, as the known range of values is 0 to 16."
-    assert lines[2] == f"Run folder: {shown}"
-    assert lines[3] == (
+    assert lines[1] == "Chosen for this data: network.start=random"
+    assert lines[2] == "Normalization: unit, as the known range of values is 0 to 16."
+    assert lines[3] == f"Run folder: {shown}"
+    assert lines[4] == (
         "Not the defaults: model=sparse 'constraint=[topk,masking]' seed=7 trainer.max_epochs=1 "
         "trainer.limit_train_batches=2 dashboard.images=0 evaluation.images=32"
     )

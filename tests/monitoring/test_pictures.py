@@ -323,7 +323,8 @@ def test_the_most_used_units_with_what_excites_them_most(drawn: Draw) -> None:
 
 
 def test_filters_are_the_weights_next_to_the_samples(compose: Callable[..., Any]) -> None:
-    model = build(compose("network.widths=[24]", "model.latent_dim=4")).net.model
+    plain = ("network.start=random", "model.latent_dim=4")
+    model = build(compose("network.widths=[24]", *plain)).net.model
     first, last = model.encoder[1].weight, list(model.decoder.modules())[-1].weight
     assert torch.equal(encoder_filters(model.encoder, model.shape), first.view(24, 1, 8, 8))  # type: ignore[arg-type]
     found = decoder_filters(model.decoder, model.shape)
@@ -336,10 +337,21 @@ def test_filters_are_the_weights_next_to_the_samples(compose: Callable[..., Any]
         encoder_filters(tied.encoder, tied.shape),  # type: ignore[arg-type]
         decoder_filters(tied.decoder, tied.shape),  # type: ignore[arg-type]
     )
-    conv = build(compose("network=conv", "network.widths=[4,8]", "model.latent_dim=4")).net.model
+    conv = build(compose("network=conv", "network.widths=[4,8]", *plain)).net.model
     for found in (
         encoder_filters(conv.encoder, conv.shape),
         decoder_filters(conv.decoder, conv.shape),
     ):
         assert found is not None
         assert found.shape == (4, 1, 3, 3)
+
+
+def test_the_last_filters_of_a_network_that_starts_as_pca_are_the_components(
+    compose: Callable[..., Any],
+) -> None:
+    built = build(compose("network.widths=[24]", "network.start=pca", "model.latent_dim=4"))
+    found = decoder_filters(built.net.model.decoder, built.net.model.shape)
+    assert found is not None
+    assert found.shape == (4, 1, 8, 8)
+    flat = found.flatten(1)
+    assert torch.allclose(flat @ flat.t(), torch.diag(flat.square().sum(1)), atol=1e-4)
