@@ -157,4 +157,5 @@ def _undercomplete(latent: int, widths: tuple[int, ...]) -> tuple[str, ...]:
         "constraint=[]",
         f"model.latent_dim={latent}",
         f"network.widths=[{listed}]",
+        "network.start=random",
     )

@@ -49,7 +49,7 @@ def made(compose: Callable[..., Any], tmp_path: Path) -> Callable[..., Path]:
         node = to_plain(compose(*overrides))
         built = build(node)
         (tmp_path / "made").mkdir()
-        save(tmp_path / "made", built.net.eval(), node, built.data, {})
+        save(tmp_path / "made", built.net.eval(), built.node, built.data, {})
         return tmp_path / "made"
 
     return make

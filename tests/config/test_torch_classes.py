@@ -28,8 +28,8 @@ OPTIMIZERS = sorted(
     if isinstance(cls, type) and issubclass(cls, Optimizer) and cls is not Optimizer
 )
 NETWORKS = {
-    "mlp": ["network.widths=[32]"],
-    "conv": ["network=conv", "network.widths=[4,8]"],
+    "mlp": ["network.widths=[32]", "network.start=random"],
+    "conv": ["network=conv", "network.widths=[4,8]", "network.start=random"],
     "active units": [
         "model=sparse",
         "model.latent_dim=80",
