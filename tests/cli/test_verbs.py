@@ -933,7 +933,7 @@ def test_a_person_who_presses_tab_gets_the_word(tmp_path: Path) -> None:
         start_new_session=True,
     ):
         os.close(shell)
-        os.write(terminal, b"aeframe tr\tmodel=sp\t\naeframe train trainer.max_ep\t3\nexit\n")
+        os.write(terminal, b"aeframe trai\tmodel=sp\t\naeframe train trainer.max_ep\t3\nexit\n")
         seen = b""
         with contextlib.suppress(OSError):  # when bash has ended
             while part := os.read(terminal, 4096):

@@ -13,7 +13,7 @@ from aeframe.training.stopping import Until
 Compose = Callable[..., DictConfig]
 
 SMALL = (
-    *("network=linear", "network.start=random", "model.latent_dim=8", "optimizer.lr=0.01"),
+    *("network=linear", "model.latent_dim=8", "optimizer.lr=0.01", "network.start=random"),
     *("trainer.max_epochs=8", "trainer.limit_train_batches=4", "dashboard.images=0"),
 )
 STILL = "optimizer.lr=1e-30"
