@@ -40,10 +40,8 @@ def list_auto_values(node: dict[str, Any], parts: Parts, data: DataModule) -> di
     """List the values that stand for `auto` with the data, by key."""
     shape, samples = data.spec.shape, data.spec.samples
     network, trainer = parts.made["network"], node["trainer"]
-    size, epochs = node["dataset"].get("batch_size"), trainer.get("max_epochs")
-    if size == AUTO:
-        size = choose_batch_size(samples, parts.made["hardware"].processes or 1)
-    patience = None
+    size = data.batch_size or choose_batch_size(samples, parts.made["hardware"].processes or 1)
+    epochs, patience = trainer.get("max_epochs"), None
     if epochs == AUTO and trainer.get("max_steps") is None:
         epochs = choose_epochs(samples, size, trainer.get("accumulate_grad_batches", 1))
         patience = math.ceil(PATIENCE * epochs) if "val" in data.splits else None

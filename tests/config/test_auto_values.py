@@ -116,3 +116,11 @@ def test_pca_is_refused_where_the_code_is_not_linear(aeframe: Command) -> None:
     status, _, err = aeframe("network.start=pca", "model=sparse", *SHORT)
     assert status == 2
     assert err.startswith("aeframe: network.start=pca: the code is not linear")
+
+
+def test_the_length_follows_the_batches_where_none_are_configured(
+    compose: Callable[..., Any],
+) -> None:
+    built = build(compose("~dataset.batch_size"))
+    assert built.data.batch_size == 128
+    assert built.node["trainer"]["max_epochs"] == choose_epochs(1437, 128, 1) == 334
