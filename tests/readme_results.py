@@ -65,7 +65,7 @@ RESULTS: dict[str, tuple[tuple[str, ...], Callable[[Card], str]]] = {
 }
 """Each row of the README's table: its command, and what its last column says."""
 WEIGHTS = (0.08, 0.03, 0.012, 0.004)
-"""Of experiment=compress_mnist, from coarse to fine."""
+"""Weights of experiment=compress_mnist, from coarse to fine."""
 LEVELS = (21.0, 23.0, 25.0)  # dB at which the README compares
 STEPS = {
     0.16: ("constraint.rate.weight=0.00213",),
@@ -76,7 +76,7 @@ STEPS = {
     ),
     0.40: ("constraint.rate.weight=0.01333",),
 }
-"""Of experiment=compress_photos, from fine to coarse."""
+"""Steps of experiment=compress_photos, from fine to coarse, with their other words."""
 
 
 def trained(folder: Path, *words: str) -> Path:

@@ -90,7 +90,7 @@ class CheckedLoader(ConfigLoader):
         return self.loader.compute_defaults_list(config_name, overrides, run_mode)
 
     def _check_primary(self, name: str) -> None:
-        """Raise UserError for a primary configuration, not aeframe's own, that names other folders."""
+        """Raise UserError if the user's own primary configuration adds folders."""
         source = next((s for s in self.get_sources() if s.is_config(name)), None)
         if source is not None and source.path != str(CONF):
             check_search_path(source.load_config(name).config)
@@ -106,7 +106,7 @@ class CheckedHydra(GlobalHydra):
 
 @contextmanager
 def check_composition() -> Iterator[None]:
-    """Check whatever Hydra composes meanwhile."""
+    """Check every configuration that Hydra composes within this context."""
     before, checked = GlobalHydra.instance(), CheckedHydra()
     checked.clear()  # it is a singleton as well
     GlobalHydra.set_instance(checked)
@@ -127,7 +127,7 @@ def _name_job(cfg: DictConfig, sweep: list[str], job: list[str]) -> None:
 
 
 def prepare_sweep(cfg: DictConfig, words: Sequence[str]) -> None:
-    """Let a sweep follow its metric. Raises UserError for a sweep that cannot, or must not use its folders.
+    """Make a sweep search in the direction of its metric. Raises UserError for a wrong direction or folder.
 
     words: the overrides that it was composed with. Call this before Hydra for an experiment that is a
     sweep: Hydra takes every exception to mean that the command is not a sweep.

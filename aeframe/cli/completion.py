@@ -46,8 +46,8 @@ def _list_values(key: str, value: str, node: Any) -> Iterator[str]:
     if (options := find_groups().get(key)) is not None:
         written = re.match(r"(?:.*[\[,])?", value)
         before = written[0] if written else ""
-        taken = re.findall(r"\w+", before)
-        yield from (f"{key}={before}{name}" for name in options if name not in taken)
+        chosen = re.findall(r"\w+", before)
+        yield from (f"{key}={before}{name}" for name in options if name not in chosen)
         return
     for name in key.split("."):
         node = node.get(name) if isinstance(node, dict) else None

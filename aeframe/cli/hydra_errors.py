@@ -60,7 +60,7 @@ def _build_folder_error(error: OSError, command: Command) -> UserError | Machine
 
 
 def _find_folder(command: Command) -> str:
-    """Find the folder that the command writes into, as far as it says so."""
+    """Find the folder that the command writes into, if the command names it."""
     folders = [word.partition("=")[2] for word in command.overrides if word.startswith("hydra.")]
     return folders[-1].strip("\"'") if folders else "outputs"
 

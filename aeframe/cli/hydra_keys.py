@@ -32,9 +32,8 @@ TYPED = (
 )
 """Keys that only the command line may set."""
 
-OWN_SWEEP = "${run_folder:outputs/sweeps/${now:%Y-%m-%d},${now:%H-%M-%S-%f},sweep}"
 OWN_JOB = "${hydra.job.num}_${run_name:${hydra.runtime.choices},${constraint}}"
-"""The folders of a sweep and of its jobs, as conf/config.yaml has them."""
+"""The folder of a sweep's job, as conf/config.yaml has it."""
 QUEUE = {
     "hydra.launcher.submitit_folder": ["${hydra.sweep.dir}/.submitit/%j"],
     "hydra.launcher.name": ["${hydra.job.name}"],
@@ -107,7 +106,7 @@ def check_sweep(hydra: Any, words: Sequence[str]) -> None:
 def is_new_folder(text: Any) -> bool:
     """Check whether a folder is left to the resolver `run_folder`, which makes a new one.
 
-    Quotes could hide the end of the braces, and a path behind it could lead out of the folder.
+    Quotes could hide the end of the braces, and a path after them could lead out of the folder.
     """
     depth = 0
     if not isinstance(text, str) or re.match(r"\$\{run_folder:[^'\"\\]*\}$", text) is None:

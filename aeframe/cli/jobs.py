@@ -22,16 +22,16 @@ from aeframe.runs.foreign_files import Beginning
 class Jobs:
     """The function that Hydra calls for each job, with its state.
 
-    keep_configurations: write .hydra/ here, and only for jobs that train. Hydra would write it for all, and
-    overwrite that of another job in the folder of an earlier sweep. goes_on: the current job would resume
-    in its folder if it were started again. beginning: the state of a named folder before the run.
+    keep_configurations: write .hydra/ here, and only for jobs that train. Hydra would write it for all,
+    and overwrite that of another job in the folder of an earlier sweep. resumes: the current job resumes
+    in its folder if it is started again. beginning: the state of a named folder before the run.
     """
 
     def __init__(self, command: Any, folders: Any) -> None:
         self.command, self.folders = command, folders
         self.failure: Exception | None = None
         self.started = self.mistakes = 0
-        self.keep_configurations = self.goes_on = False
+        self.keep_configurations = self.resumes = False
         self.beginning: Beginning | None = None
 
     def check(self, cfg: Any, folder: Path | None) -> bool:
@@ -93,7 +93,7 @@ class Jobs:
         folder = end.folder if isinstance(end, Interrupted) else None
         again = shlex.quote(f"hydra.sweep.dir={sweep}")
         onward = f"the same command with {again} resume=auto" if sweep else ""
-        return Interrupted(number, folder, onward, requeues=self.goes_on and is_in_job())
+        return Interrupted(number, folder, onward, requeues=self.resumes and is_in_job())
 
     def __call__(self, cfg: Any) -> float:
         """Do a job. Returns the optimized metric, or the worst possible value if the job failed."""
@@ -116,7 +116,7 @@ class Jobs:
         hydra = HydraConfig.get()
         folder = Path(hydra.runtime.output_dir)
         is_new = not {folder, *folder.parents}.isdisjoint(self.folders.made)
-        self.goes_on = cfg.get("resume") is not None and not is_new
+        self.resumes = cfg.get("resume") is not None and not is_new
         self.started += 1
         try:
             if hydra.mode == RunMode.MULTIRUN:
@@ -149,7 +149,7 @@ class Jobs:
         if is_first_process() and not others and not isinstance(self.failure, MachineError):
             with contextlib.suppress(OSError):
                 (folder / FAILED).write_text(text)
-        if is_sweep:  # the table shows it; the other jobs go on
+        if is_sweep:  # the table shows it; the other jobs continue
             print(f"failed: {text.splitlines()[0]}", file=sys.stderr)
             self.mistakes += mistake
             self.failure = None

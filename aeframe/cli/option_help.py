@@ -70,11 +70,11 @@ def _list_keys(keys: Sequence[Key], hints: Hints) -> Iterator[str]:
             continue
         written = f"  {key.name}={key.value}"
         allowed = f"[{hints[key.name]}]" if hints.get(key.name) else ""
-        said = textwrap.wrap(" ".join(filter(None, (key.comment, allowed))), WIDTH - KEY) or [""]
+        lines = textwrap.wrap(" ".join(filter(None, (key.comment, allowed))), WIDTH - KEY) or [""]
         if len(written) >= KEY:
             yield written
             written = ""
-        yield from (f"{begin:<{KEY}}{line}".rstrip() for begin, line in _align(written, said))
+        yield from (f"{begin:<{KEY}}{line}".rstrip() for begin, line in _align(written, lines))
 
 
 def _align(first: str, lines: Sequence[str]) -> Iterator[tuple[str, str]]:

@@ -34,7 +34,7 @@ _aeframe_train() {{
     case "${{COMPREPLY[0]}}" in
         *[=.] | *\\[*) compopt -o nospace 2>/dev/null ;;
     esac
-    # bash puts what it gets behind the last = of the word
+    # bash inserts the completion after the last = of the word
     if [[ "$COMP_WORDBREAKS" == *=* && "$typed" == *=* ]]; then
         for i in "${{!COMPREPLY[@]}}"; do
             COMPREPLY[i]="${{COMPREPLY[i]#"${{typed%=*}}="}}"

@@ -169,7 +169,7 @@ class Traded:
 
 
 def _weigh(jobs: list[Job], varied: list[str]) -> Traded | None:
-    """Mark the jobs that no other beats, if the jobs trade error for a cheaper code and none is best."""
+    """Mark the jobs that no other beats, if the jobs trade error for a cheaper code."""
     weighed = [(job, job.trade) for job in jobs if job.trade is not None]
     trades = [trade for _, trade in weighed]
     keys, front = list_trading_keys(varied, trades), mark_unbeaten(trades)

@@ -207,14 +207,14 @@ def _check_command(command: Any, jobs: Jobs) -> tuple[Any, bool]:
         return command.keep_configuration(), True
     if folder is not None:
         refuse_foreign(folder)
-    goes_on = jobs.check(cfg, folder)
+    resumes = jobs.check(cfg, folder)
     _warn_if_new(command, folder, "hydra.run.dir")
     if folder is None or not is_first_process():
         return command, False
     refuse_used(folder, cfg.get("resume") is not None)
     if not has_run(folder):
         refuse_other_use(folder, "hydra.run.dir")
-    if goes_on:
+    if resumes:
         return command.keep_configuration(), False
     jobs.beginning = Beginning(folder)
     return command, False

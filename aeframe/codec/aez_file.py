@@ -148,7 +148,7 @@ def inspect(file: Path) -> Contents:
 
 
 def list_names(file: Path, found: Contents) -> list[str] | None:
-    """List the names of all samples of an inspected file; None if some have none. Raises ContainerError."""
+    """List the names of all samples in an inspected file, if it has them. Raises ContainerError."""
     if found.named != found.samples:
         return None
     with _translate_errors(file):

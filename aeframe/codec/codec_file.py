@@ -36,10 +36,10 @@ def save(folder: Path, codec: Codec) -> str | None:
     """Write the file into the folder of a run; returns a note if it replaces another codec."""
     before = _read_identity(folder / CODEC)
     like = codec.likeness
-    said = {"format": FORMAT, "model": codec.model.identity, "step": codec.step}
-    said |= asdict(like) if like.held_out else {"limit": like.limit}  # JSON has no infinity
+    metadata = {"format": FORMAT, "model": codec.model.identity, "step": codec.step}
+    metadata |= asdict(like) if like.held_out else {"limit": like.limit}  # JSON has no infinity
     tables = {name: np.ascontiguousarray(getattr(codec.tables, name)) for name in TYPES}
-    text = format_json(said, indent=None)
+    text = format_json(metadata, indent=None)
     with write_atomically(folder / CODEC) as file:
         file.write(safetensors.numpy.save(tables, {KEY: text}))
     if before in (None, codec.identity):
@@ -53,8 +53,8 @@ def save(folder: Path, codec: Codec) -> str | None:
 def _read_identity(file: Path) -> bytes | None:
     """Read the identity of the codec in a file; None if there is no valid one."""
     try:
-        said, found = _read(file)
-        return compute_identity(said["model"], said["step"], Tables(**found))
+        metadata, found = _read(file)
+        return compute_identity(metadata["model"], metadata["step"], Tables(**found))
     except Exception:  # many kinds, as in load
         return None
 
@@ -64,8 +64,8 @@ def _read(file: Path) -> tuple[Any, dict[str, np.ndarray]]:
     if file.stat().st_size > LARGEST:
         raise ValueError("it is too large")
     with safetensors.safe_open(file, "np") as opened:
-        said = json.loads((opened.metadata() or {}).get(KEY, "{}"))
-        return said, {name: opened.get_tensor(name) for name in TYPES}
+        metadata = json.loads((opened.metadata() or {}).get(KEY, "{}"))
+        return metadata, {name: opened.get_tensor(name) for name in TYPES}
 
 
 def find_codec_file(run: Path | str) -> Path:
@@ -101,12 +101,12 @@ def load(run: Path | str, device: str | torch.device = "cpu", batch_size: int = 
         raise UserError(str(file), what, remedy) from error
 
 
-def _check_codec(model: Model, said: Any, found: dict[str, np.ndarray]) -> Codec:
-    if not isinstance(said, dict) or said.get("format") != FORMAT:
+def _check_codec(model: Model, metadata: Any, found: dict[str, np.ndarray]) -> Codec:
+    if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:
         raise ValueError("its format is unknown")
-    if said.get("model") != model.identity:
+    if metadata.get("model") != model.identity:
         raise ValueError("it was made for other weights")
-    step = _read_number(said.get("step"))
+    step = _read_number(metadata.get("step"))
     if step <= 0:
         raise ValueError("its step is not positive")
     if any(found[name].dtype != dtype for name, dtype in TYPES.items()):
@@ -114,18 +114,18 @@ def _check_codec(model: Model, said: Any, found: dict[str, np.ndarray]) -> Codec
     tables = Tables(**found)
     if tables.m != count_tables(model):
         raise ValueError("its tables are for another code")
-    return Codec(model, tables, step, _read_likeness(said))
+    return Codec(model, tables, step, _read_likeness(metadata))
 
 
-def _read_likeness(said: dict[str, Any]) -> Likeness:
+def _read_likeness(metadata: dict[str, Any]) -> Likeness:
     """Read the likeness; files of older versions contain only the limit."""
-    if "held_out" not in said:
-        return Likeness(_read_number(said.get("limit")))
-    held_out, rank = said["held_out"], said.get("rank")
+    if "held_out" not in metadata:
+        return Likeness(_read_number(metadata.get("limit")))
+    held_out, rank = metadata["held_out"], metadata.get("rank")
     if type(held_out) is not int or type(rank) is not int or not 0 < rank <= held_out < 2**31:
         raise ValueError("its number of held-out samples is wrong")
     names = ("limit", "most_bits", "low_psnr", "high_bits")
-    limit, most_bits, low_psnr, high_bits = (_read_number(said.get(name)) for name in names)
+    limit, most_bits, low_psnr, high_bits = (_read_number(metadata.get(name)) for name in names)
     return Likeness(limit, most_bits, low_psnr, high_bits, rank, held_out)
 
 

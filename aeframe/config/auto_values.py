@@ -23,21 +23,21 @@ BATCHES, SMALLEST, LARGEST = 16, 16, 128
 
 
 def choose_batch_size(samples: int, processes: int) -> int:
-    """Return the batch size for so many training samples: the largest power of two, from 16 to 128, that
-    leaves 16 batches to an epoch, rounded up to a multiple of the processes.
+    """Return the batch size for this number of training samples: the largest power of two, from 16 to
+    128, that leaves 16 batches to an epoch, rounded up to a multiple of the processes.
     """
     size = min(LARGEST, max(SMALLEST, 2 ** int(math.log2(max(1, samples / BATCHES)))))
     return -(-size // processes) * processes
 
 
 def choose_epochs(samples: int, batch_size: int, accumulated: int) -> int:
-    """Return the epochs of a run with so many training samples: 20, or those of 4,000 steps."""
+    """Return the epochs of a run with this number of training samples: 20, or those of 4,000 steps."""
     steps = math.ceil(math.ceil(samples / batch_size) / accumulated)
     return max(EPOCHS, math.ceil(STEPS / steps))
 
 
 def list_auto_values(node: dict[str, Any], parts: Parts, data: DataModule) -> dict[str, Any]:
-    """List the values that stand for `auto` with the data, by key."""
+    """List the values that replace `auto` for this data, by key."""
     shape, samples = data.spec.shape, data.spec.samples
     network, trainer = parts.made["network"], node["trainer"]
     size = data.batch_size or choose_batch_size(samples, parts.made["hardware"].processes or 1)

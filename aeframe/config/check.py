@@ -77,52 +77,54 @@ ROOT = (
 
 def check(cfg: DictConfig | Mapping[str, Any]) -> None:
     """Raise ConfigError with every mistake that shows without reading data or touching a device."""
-    find(to_plain(cfg))
+    make_parts(to_plain(cfg))
 
 
-def find(node: dict[str, Any]) -> Parts:
-    """Make everything that needs no data. Raises ConfigError with all mistakes."""
+def make_parts(node: dict[str, Any]) -> Parts:
+    """Make all parts that need no data. Raises ConfigError with all mistakes."""
     parts = Parts()
     known = (*ROOT, RECORD)
-    parts.found += [_explain_root_key(key, node) for key in node if key not in known]
+    parts.problems += [_explain_root_key(key, node) for key in node if key not in known]
     missing = [key for key in ROOT if key not in node]
-    parts.found += [Problem(key, "is missing", "Take it from conf/config.yaml.") for key in missing]
+    parts.problems += [
+        Problem(key, "is missing", "Take it from conf/config.yaml.") for key in missing
+    ]
     node = {**dict.fromkeys(missing), **node}
     _check_seed(node["seed"], parts)
     if not isinstance(node["resume"], str | None):
         remedy = "Write resume=auto, or the folder of a run."
-        parts.found.append(Problem(f"resume={node['resume']}", "expected text or null", remedy))
+        parts.problems.append(Problem(f"resume={node['resume']}", "expected text or null", remedy))
     if not isinstance(node["doctor"], bool):
-        parts.found.append(Problem(f"doctor={node['doctor']}", "expected true or false"))
+        parts.problems.append(Problem(f"doctor={node['doctor']}", "expected true or false"))
     for key, base in OBJECTS.items():
         make_object(node, key, base, parts)
     for key, target in PLAIN.items():
         if _is_mapping(node, key, parts):
             wrong = list_problems(node[key], target, key, named=False)
-            parts.found += wrong
+            parts.problems += wrong
             if not wrong:
                 _try_make(key, target, node[key], parts)
-    parts.found += list_length_problems(as_mapping(node["trainer"]))
+    parts.problems += list_length_problems(as_mapping(node["trainer"]))
     if "hardware" in parts.made:
         precision = as_mapping(node["trainer"]).get("precision")
         workers = as_mapping(node["dataset"]).get("num_workers")
-        parts.found += list_machine_problems(parts.made["hardware"], precision, workers)
+        parts.problems += list_machine_problems(parts.made["hardware"], precision, workers)
     make_constraints(node, parts)
     if _is_mapping(node, "optimizer", parts) and (
         node["scheduler"] is None or _is_mapping(node, "scheduler", parts)
     ):
         trainer = as_mapping(node["trainer"])
-        parts.found += list_optimizer_problems(node["optimizer"], node["scheduler"], trainer)
+        parts.problems += list_optimizer_problems(node["optimizer"], node["scheduler"], trainer)
     _construct(node, parts)
-    if parts.found:
-        raise ConfigError([name_owner(problem, OBJECTS) for problem in parts.found])
+    if parts.problems:
+        raise ConfigError([name_owner(problem, OBJECTS) for problem in parts.problems])
     return parts
 
 
 def _explain_root_key(key: str, node: Mapping[str, Any]) -> Problem:
     """Explain an unknown root key, or a key without its group such as lr."""
     if key in ("experiment", "debug"):
-        what = "its file lacks its first line"
+        what = "the first line of its file is missing"
         return Problem(key, what, "Write `# @package _global_` at its top.")
     inside = {
         name: f"{group}.{name}" for group in reversed(ROOT) for name in as_mapping(node.get(group))
@@ -136,14 +138,16 @@ def _explain_root_key(key: str, node: Mapping[str, Any]) -> Problem:
 def _check_seed(seed: Any, parts: Parts) -> None:
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
         shown = "null" if seed is None else seed
-        parts.found.append(Problem(f"seed={shown}", "expected a whole number of 0 to 4294967295"))
+        parts.problems.append(
+            Problem(f"seed={shown}", "expected a whole number of 0 to 4294967295")
+        )
 
 
 def _is_mapping(node: dict[str, Any], key: str, parts: Parts) -> bool:
     if isinstance(node[key], Mapping):
         return True
     value = "null" if node[key] is None else node[key]
-    parts.found.append(Problem(f"{key}={value}", "expected keys and values"))
+    parts.problems.append(Problem(f"{key}={value}", "expected keys and values"))
     return False
 
 
@@ -151,12 +155,12 @@ def make_object(node: dict[str, Any], key: str, base: type, parts: Parts) -> Non
     """Make the object of one root key, or add what is wrong with its node."""
     if not _is_mapping(node, key, parts):
         return
-    cls = find_class(node[key], key, base, parts.found)
+    cls = find_class(node[key], key, base, parts.problems)
     if cls is None:
         return
     targets = [cls, DataModule] if key == "dataset" else [cls]
     wrong = list_problems(node[key], targets, key, PROVIDED.get(key, ()))
-    parts.found += wrong
+    parts.problems += wrong
     if key == "model":
         parts.model = None if wrong else cls
     elif not wrong:
@@ -169,25 +173,27 @@ def make_constraints(node: dict[str, Any], parts: Parts) -> None:
     given = node["constraint"] or {}
     if not isinstance(given, Mapping):
         remedy = "Write constraint=l1, constraint=[masking,topk] or constraint=[]."
-        parts.found.append(Problem(f"constraint={given}", "expected names of constraints", remedy))
+        parts.problems.append(
+            Problem(f"constraint={given}", "expected names of constraints", remedy)
+        )
         return
     if "_target_" in given:
-        what = "a constraint's own file lacks its first line"
+        what = "the first line of a constraint's own file is missing"
         remedy = "Write `# @package constraint.NAME` at its top."
-        parts.found.append(Problem("constraint", what, remedy))
+        parts.problems.append(Problem("constraint", what, remedy))
         return
     for name, options in given.items():
         where = f"constraint.{name}"
         if not isinstance(options, Mapping) or "_target_" not in options:
             what = "is not among the chosen constraints"
-            parts.found.append(Problem(where, what, f"Add {name} to constraint=[...]."))
+            parts.problems.append(Problem(where, what, f"Add {name} to constraint=[...]."))
             continue
-        cls = find_class(options, where, Constraint, parts.found)
+        cls = find_class(options, where, Constraint, parts.problems)
         if cls is None:
             continue
         parts.classes[str(name)] = cls
         wrong = list_problems(options, cls, where)
-        parts.found += wrong
+        parts.problems += wrong
         if not wrong:
             _try_make(where, cls, get_options(options), parts)
             if where in parts.made:
@@ -198,15 +204,15 @@ def _try_make(where: str, cls: type, arguments: dict[str, Any], parts: Parts) ->
     if issubclass(cls, Source):
         found = [check_address(f"{where}.{key}", value) for key, value in arguments.items()]
         if addresses := [problem for problem in found if problem is not None]:
-            parts.found += addresses
+            parts.problems += addresses
             return
     try:
         parts.made[where] = cls(**arguments)
     except ValueError as error:
-        parts.found.append(Problem(where, str(error)))
+        parts.problems.append(Problem(where, str(error)))
         return
     if isinstance(parts.made[where], Source):
-        parts.found += parts.made[where].problems()
+        parts.problems += parts.made[where].problems()
 
 
 def _construct(node: dict[str, Any], parts: Parts) -> None:
@@ -218,13 +224,13 @@ def _construct(node: dict[str, Any], parts: Parts) -> None:
     choices = collect_choices(node, parts, parts.model, size)
     unresolved = len(parts.classes) < len(as_mapping(node["constraint"]))
     pairs = [] if unresolved else list_pair_problems(choices)
-    parts.found += pairs
+    parts.problems += pairs
     parts.notes = list_pair_notes(choices)
     _check_fractions(dataset, parts)
-    parts.found += find_unvalidated_problems(node)
+    parts.problems += find_unvalidated_problems(node)
     if as_mapping(node["divergence"]).get("retries") and hardware.get("strategy") != "auto":
         what = "retries need a single process"
-        parts.found.append(
+        parts.problems.append(
             Problem(
                 "divergence.retries",
                 what,
@@ -234,7 +240,7 @@ def _construct(node: dict[str, Any], parts: Parts) -> None:
     chosen = parts.made.get("hardware")
     if "dataset" in parts.made and chosen is not None and chosen.processes is not None:
         uneven = find_uneven_batch(count_batch_rows(node), chosen.processes)
-        parts.found += [Problem(*uneven)] if uneven is not None else []
+        parts.problems += [Problem(*uneven)] if uneven is not None else []
     if not {"network", "likelihood"} <= parts.made.keys():
         return
     shape = parts.made["dataset"].shape() if "dataset" in parts.made else None
@@ -242,9 +248,9 @@ def _construct(node: dict[str, Any], parts: Parts) -> None:
         shape is not None
         and (wrong := check_changes(dataset.get("augment", ()), shape)) is not None
     ):
-        parts.found.append(wrong)
+        parts.problems.append(wrong)
     if shape is not None and not pairs:
-        parts.found += list_size_problems(node, parts, shape)
+        parts.problems += list_size_problems(node, parts, shape)
     names = list_metric_names(parts.model, choices.constraints, node["model"])
     for key, metric in (
         ("optimized_metric", resolve_optimized_metric(node)),
@@ -252,9 +258,11 @@ def _construct(node: dict[str, Any], parts: Parts) -> None:
         ("scheduler.monitor", as_mapping(node["scheduler"]).get("monitor")),
     ):
         if metric is None and key == "optimized_metric":
-            parts.found.append(Problem(f"{key}=null", "is not a metric", "Write auto, or val/mse."))
+            parts.problems.append(
+                Problem(f"{key}=null", "is not a metric", "Write auto, or val/mse.")
+            )
         if metric not in (None, AUTO, *names) and not (pairs or unresolved):
-            parts.found.append(
+            parts.problems.append(
                 build_unknown_problem(f"{key}={metric}", str(metric), names, "metric")
             )
 
@@ -265,4 +273,4 @@ def _check_fractions(dataset: Mapping[str, Any], parts: Parts) -> None:
     if "dataset" in parts.made and sum(numbers) >= 1:
         what = f"with dataset.test_fraction={shares[1]} it leaves nothing to train on"
         where = f"dataset.val_fraction={shares[0]}"
-        parts.found.append(Problem(where, what, "Write fractions whose sum is below 1."))
+        parts.problems.append(Problem(where, what, "Write fractions whose sum is below 1."))

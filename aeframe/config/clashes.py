@@ -1,4 +1,4 @@
-"""Needs that rule out what other parts give, and needs that some part must meet: two tables."""
+"""Two tables: parts that clash, and needs that another part must meet."""
 
 from __future__ import annotations
 

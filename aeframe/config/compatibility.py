@@ -1,4 +1,4 @@
-"""Choices that do not go together: which, why, and what to write instead."""
+"""Choices that clash, with the reason and what to write instead."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from aeframe.networks import Network
 class Choices:
     """Chosen parts and settings. variant: the model's name as it is typed; options: its YAML.
 
-    constraints: by name; the class alone where its options are wrong, so that pairs are judged still.
+    constraints: by name; with wrong options only the class, so that its pairs are still checked.
     """
 
     variant: str
@@ -54,7 +54,7 @@ class Choices:
 
     @cached_property
     def given(self) -> dict[Word, list[str]]:
-        """Map each given word to the constraints that give it: to none if another part does."""
+        """Map each given word to the constraints that give it: an empty list if another part does."""
         others = set(self.model.gives)
         # an unknown likelihood is not judged
         others |= {"linear mean"} if self.likelihood is None else self.likelihood.gives
@@ -145,7 +145,7 @@ def list_pair_problems(choices: Choices) -> list[Problem]:
 
 
 def list_pair_notes(choices: Choices) -> list[Problem]:
-    """List what is legal, but redundant or likely to work badly."""
+    """List choices that are legal, but redundant or likely to work badly."""
     return list(_find_redundant(choices))
 
 
@@ -243,7 +243,7 @@ def explain_no_pca(c: Choices) -> str | None:
     if "tied weights" in c.given:
         return "the decoder has no weights of its own"
     if "linear mean" not in c.given:
-        return "the likelihood bends the decoder's output"
+        return "the likelihood's mean is not linear in the decoder's output"
     if "shared weights" in c.given:
         return "this network shares its weights among positions"
     found = next((word for word in bends if word in c.given), None)

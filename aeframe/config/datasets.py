@@ -1,4 +1,4 @@
-"""Data sets that a user names, with no file to give."""
+"""Data sets that are chosen by name alone, without a path."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ LOCATIONS = ("path", "root")
 
 @cache
 def list_dataset_names() -> tuple[str, ...]:
-    """List the options of `dataset` that leave no path to the user, in alphabetical order.
+    """List the options of `dataset` that need no path from the user, in alphabetical order.
 
     Reads the YAML files only, for `--help` and completion: no data set is imported.
     """
     names = sorted(file.stem for file in (CONF / "dataset").glob("*.yaml"))
-    return tuple(name for name in names if _says_where_it_lies(read_dataset_options(name)))
+    return tuple(name for name in names if _needs_no_path(read_dataset_options(name)))
 
 
 def read_dataset_options(name: str) -> dict[str, Any]:
@@ -25,5 +25,5 @@ def read_dataset_options(name: str) -> dict[str, Any]:
     return compose_options({"dataset": [name]})["dataset"]
 
 
-def _says_where_it_lies(options: dict[str, Any]) -> bool:
+def _needs_no_path(options: dict[str, Any]) -> bool:
     return all(options[key] is not None for key in LOCATIONS if key in options)

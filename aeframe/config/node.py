@@ -22,8 +22,8 @@ def to_plain(cfg: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
     except OmegaConfBaseException as error:
         where = getattr(error, "full_key", None) or "configuration"
         what = str(error).splitlines()[0]
-        if (lacks := re.search(r"Environment variable '([^']+)' not found", what)) is not None:
-            what = f"the environment variable {lacks[1]} is not set"
-            raise ConfigError([Problem(where, what, f"Set {lacks[1]}.")]) from error
+        if (missing := re.search(r"Environment variable '([^']+)' not found", what)) is not None:
+            what = f"the environment variable {missing[1]} is not set"
+            raise ConfigError([Problem(where, what, f"Set {missing[1]}.")]) from error
         raise ConfigError([Problem(where, what)]) from error
     return {str(key): value for key, value in dict(container).items()}  # type: ignore[arg-type]

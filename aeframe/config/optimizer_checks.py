@@ -87,7 +87,7 @@ def list_optimizer_problems(
 ) -> list[Problem]:
     """List what is wrong with either node, or with the two together."""
     found: list[Problem] = []
-    made = find_library_class(optimizer, "optimizer", Optimizer, "params", found)
+    cls = find_library_class(optimizer, "optimizer", Optimizer, "params", found)
     own = list_keys(SchedulerOptions)
     if scheduler is not None:
         lightnings = {k: v for k, v in scheduler.items() if k in own}
@@ -96,10 +96,10 @@ def list_optimizer_problems(
         planned = find_scheduler_class(named, "scheduler", found)
         if planned is ReduceLROnPlateau and not found:
             found += _find_plateau_problems(scheduler, trainer)
-    if found or made is None:
+    if found or cls is None:
         return found
     schedule = None if scheduler is None else make_scheduler(scheduler, list(own))
-    problem = try_optimizer(made, get_options(optimizer), schedule)
+    problem = try_optimizer(cls, get_options(optimizer), schedule)
     return [] if problem is None else [problem]
 
 
@@ -114,12 +114,12 @@ def try_optimizer(
     where = "optimizer"
     try:
         with torch.set_grad_enabled(arguments.get("differentiable", False)):
-            made = _remove_wrappers(optimizer)([weight], **arguments)
-            made.step(lambda: 0.0)
+            trial = _remove_wrappers(optimizer)([weight], **arguments)
+            trial.step(lambda: 0.0)
             where = "scheduler"
             if schedule is not None:
-                planned = schedule(made)
-                made.step(lambda: 0.0)
+                planned = schedule(trial)
+                trial.step(lambda: 0.0)
                 advance: Any = planned.step
                 advance(*([0.0] if isinstance(planned, ReduceLROnPlateau) else []))
     except Exception as error:  # each class has its own kinds

@@ -58,9 +58,9 @@ class EarlyStoppingOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class DivergenceOptions:
-    """Options for a loss that is NaN or more than explodes_at times the first step's. It ends training.
-    With `retries` training goes back to the last checkpoint with lr_factor of the rate, under any
-    schedule, at most this many times in a run's life.
+    """Options for a loss that diverges: it is NaN, or more than explodes_at times the first step's.
+    Training then ends. Up to `retries` times in a run it goes back to the last checkpoint instead, and
+    multiplies the learning rate by lr_factor, under any schedule.
     """
 
     retries: Annotated[int, AtLeast(0)] = 0

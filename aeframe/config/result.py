@@ -12,9 +12,9 @@ from aeframe.models import Autoencoder
 
 @dataclass
 class Parts:
-    """The parts made from a configuration, and the mistakes found in it."""
+    """The parts made from a configuration, and its mistakes."""
 
-    found: list[Problem] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
     made: dict[str, Any] = field(default_factory=dict)
     constraints: dict[str, Constraint] = field(default_factory=dict)
     classes: dict[str, type[Constraint]] = field(default_factory=dict)

@@ -66,7 +66,7 @@ def find_scheduler_class(node: Mapping[str, Any], where: str, found: list[Proble
 
 
 def make_scheduler(node: Mapping[str, Any], without: Sequence[str] = ()) -> partial[Any]:
-    """Return a scheduler's constructor that lacks the optimizer alone. without: keys that are not its own."""
+    """Return a function from an optimizer to its scheduler. without: keys that the class does not have."""
     cls, options = resolve(node["_target_"]), get_options(node, without)
     if "schedulers" not in options:
         return partial(cls, **options)
@@ -77,6 +77,6 @@ def make_scheduler(node: Mapping[str, Any], without: Sequence[str] = ()) -> part
 def _combine(
     optimizer: Optimizer, *, cls: type, within: Sequence[partial[Any]], **options: Any
 ) -> Any:
-    """Make a scheduler of others, on one optimizer."""
+    """Combine schedulers of one optimizer into one."""
     schedulers = [make(optimizer) for make in within]
     return cls(optimizer=optimizer, schedulers=schedulers, **options)

@@ -83,8 +83,8 @@ class AuxK(_Revival):
         value = seen.code.value if seen.code.in_unit_interval else seen.code.pre.relu()
         top = (value * dead).topk(k, dim=1, sorted=False)
         chosen = torch.zeros_like(seen.code.pre).scatter(1, top.indices, top.values)
-        missed = (seen.x - seen.reconstruction).detach().flatten(1)
-        error = missed - chosen @ seen.model.decoder.dictionary.t()
+        residuals = (seen.x - seen.reconstruction).detach().flatten(1)
+        error = residuals - chosen @ seen.model.decoder.dictionary.t()
         # zero without dead units
         return 0.5 * error.square().sum(1).mean() * seen.model.likelihood.precision * dead.any()
 
@@ -119,30 +119,30 @@ class Resampling(_Revival):
         if self._count_times(epoch) == self._count_times(before) or self._last is None:
             return
         x, parameters = self._last
-        missed = x - step.model.likelihood.mean(parameters)[: len(x)]
-        missed, dead = gather_rows(missed.flatten(1)), self.dead
-        units = dead.nonzero().flatten()[: max(1, len(missed) // 4)]
+        residuals = x - step.model.likelihood.mean(parameters)[: len(x)]
+        residuals, dead = gather_rows(residuals.flatten(1)), self.dead
+        units = dead.nonzero().flatten()[: max(1, len(residuals) // 4)]
         if len(units):
-            directions = draw_directions(step.model, len(units), missed, step.noise)
+            directions = draw_directions(step.model, len(units), residuals, step.noise)
             revive(step.model, step.optimizer, units, ~dead, *directions)
             step.restart(units, ~dead)
             self.idle[units] = 0
 
 
 def draw_directions(
-    model: Autoencoder, count: int, missed: Tensor, noise: Noise
+    model: Autoencoder, count: int, residuals: Tensor, noise: Noise
 ) -> tuple[Tensor, Tensor]:
     """Return unit vectors for encoder rows [count, in] and decoder columns [count, out], all different.
 
-    missed: the error of each sample's reconstruction in the global batch, [n >= count, out].
+    residuals: the error of each sample's reconstruction in the global batch, [n >= count, out].
     """
     rows, columns = model.writes_code.in_features, model.decoder.dictionary.shape[0]
-    if rows == columns == missed.shape[1]:
-        worst = missed.square().sum(1).argsort(descending=True, stable=True)[:count]
-        directions = F.normalize(missed[worst], dim=1)
+    if rows == columns == residuals.shape[1]:
+        worst = residuals.square().sum(1).argsort(descending=True, stable=True)[:count]
+        directions = F.normalize(residuals[worst], dim=1)
         return directions, directions
     everywhere = Noise(*noise.key)  # the same on every rank
-    drawn = (everywhere.normal((count, width), missed.device) for width in (rows, columns))
+    drawn = (everywhere.normal((count, width), residuals.device) for width in (rows, columns))
     read, written = (F.normalize(normal, dim=1).to(model.writes_code.weight) for normal in drawn)
     return read, written
 

@@ -1,4 +1,4 @@
-"""Thresholds from rates: the input above which a unit is active as often as asked."""
+"""Thresholds from rates: a unit exceeds its threshold for a given share of the samples."""
 
 from __future__ import annotations
 

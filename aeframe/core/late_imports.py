@@ -11,7 +11,7 @@ from aeframe.core.signals import delay_sigint
 
 @contextmanager
 def protect_imports() -> Iterator[None]:
-    """Import meanwhile without interruption, and without searching for garbage.
+    """Import within this context without interruption, and without garbage collection.
 
     Modules are never garbage. Searching them while they grow takes a sixth of the time to the first step.
     """

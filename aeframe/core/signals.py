@@ -88,10 +88,9 @@ class Signals:
     def catch(self) -> Iterator[None]:
         """Catch the signals while there is something to save."""
         in_main = threading.current_thread() is threading.main_thread()  # others get no signals
-        heard = [
-            n for n in SIGNALS if signal.getsignal(n) != signal.SIG_IGN
-        ]  # nohup ignores SIGHUP
-        before = {n: signal.signal(n, self._note) for n in heard} if in_main else {}
+        # nohup ignores SIGHUP
+        active = [n for n in SIGNALS if signal.getsignal(n) != signal.SIG_IGN]
+        before = {n: signal.signal(n, self._note) for n in active} if in_main else {}
         try:
             yield
         finally:

@@ -45,14 +45,14 @@ def describe_non_finite(chunks: Iterable[tuple[int, Tensor]]) -> tuple[str, str,
     kind = "NaN, infinity or values beyond float32"
     mostly = (columns >= total / 2).nonzero().flatten().tolist() if is_table else []
     if mostly and bad > total / 2 and total > 1 and len(mostly) < len(columns):
-        said = ", ".join(map(str, mostly[:NAMED])) + (", ..." if len(mostly) > NAMED else "")
+        listed = ", ".join(map(str, mostly[:NAMED])) + (", ..." if len(mostly) > NAMED else "")
         share = "every sample" if int(columns[mostly].min()) == total else "most samples"
         verb = "column {} (from 0) holds" if len(mostly) == 1 else "columns {} (from 0) hold"
         them = "it" if len(mostly) == 1 else "them"
         remedy = f"Drop {them}: x = numpy.delete(x, {mostly}, axis=1)."
         if len(mostly) > NAMED:
             remedy = f"Drop these {len(mostly)} columns: numpy.delete(x, COLUMNS, axis=1)."
-        return f"{verb.format(said)} {kind} in {share}", remedy, first
+        return f"{verb.format(listed)} {kind} in {share}", remedy, first
     others = "" if bad == 1 else f" ({bad:,} of {total:,} samples do)"
     remedy = "Remove such samples or replace the values before training."
     if bad > total / 2:

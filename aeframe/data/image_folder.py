@@ -107,8 +107,8 @@ class Folder(Source):
 
     def load(self) -> Raw:
         assert self.root is not None, "see problems()"
-        said = None if self.range is None else (self.range[0], self.range[1])
-        levels = Levels.choose(said)
+        limits = None if self.range is None else (self.range[0], self.range[1])
+        levels = Levels.choose(limits)
         raw = self._load(self.root, "root", levels)
         if self.test_root is None:
             return raw

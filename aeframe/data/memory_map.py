@@ -117,8 +117,8 @@ def _measure_free_memory() -> float:
     """Measure the free memory in bytes; infinite if the system does not report it."""
     found = [math.inf]
     with contextlib.suppress(OSError, ValueError, IndexError):
-        said = Path("/proc/meminfo").read_text().partition("MemAvailable:")[2]
-        found.append(1024 * int(said.split()[0]))
+        available = Path("/proc/meminfo").read_text().partition("MemAvailable:")[2]
+        found.append(1024 * int(available.split()[0]))
     with contextlib.suppress(OSError, ValueError):  # "max" in a container without a limit
         found.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
     return min(found)

@@ -74,16 +74,16 @@ def measure_baselines(
     wide = train.shape[1] > 2000  # where the full decomposition takes long
     solver = "randomized" if wide and size < min(train.shape) // 2 else "full"
     pca = PCA(size, svd_solver="covariance_eigh" if not wide else solver, random_state=0).fit(train)
-    # of the mean; of PCA from clean and from corrupted samples
+    # errors of the mean, of PCA from clean samples, and of PCA from corrupted samples
     errors = np.zeros((3, train.shape[1]))
     test, count = data.splits["test"], len(data.splits["test"])
     rows = ROWS if corruption is None else corruption.rows
     for batch, start in enumerate(range(0, count, rows)):
         x = data.normalization(test[start : start + rows].x).numpy()
-        seen = x if corruption is None else corruption(x, batch)
-        x, seen = (part.reshape(len(part), -1) - centre for part in (x, seen))
+        corrupted = x if corruption is None else corruption(x, batch)
+        x, corrupted = (part.reshape(len(part), -1) - centre for part in (x, corrupted))
         errors[0] += ((x - pca.mean_) ** 2).sum(0, dtype=np.float64)
-        for kind, given in enumerate([x] if corruption is None else [x, seen], start=1):
+        for kind, given in enumerate([x] if corruption is None else [x, corrupted], start=1):
             restored = pca.inverse_transform(pca.transform(given))
             errors[kind] += ((x - restored) ** 2).sum(0, dtype=np.float64)
         test.raw.release()

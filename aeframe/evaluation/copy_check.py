@@ -20,15 +20,14 @@ MOST = 0.9  # share of the columns that is enough: a few are always harder
 class CopyCheck:
     """Reconstruction errors (MSE per pixel) on real held-out samples and on noise.
 
-    shuffled: every pixel taken from another sample, so that each pixel keeps its mean and variance
-    (and all else of its distribution) and only what the pixels have to do with each other is gone.
-    permuted: real samples with their pixels in another, fixed order.
-    shuffled_variance: the error that a constant would make on the shuffled samples.
-    mean_image: the error of the training data's mean on the real ones. samples: their number.
-    columns: the number of columns of a table (or channels) if their spreads differ widely, else 0. Each then
-    counts alike, by the share of its variance that is lost, at most 1. learned: the number of columns with at
-    least half of their variance explained. explained: the explained variance of the whole test split,
-    as in the table, if it was measured.
+    shuffled: every pixel is taken from another sample. So each pixel keeps its distribution, and only the
+    dependence between pixels is lost. permuted: real samples with their pixels in another, fixed order.
+    shuffled_variance: the error that a constant would make on the shuffled samples. mean_image: the error
+    of the training data's mean on the real ones. samples: their number. columns: the number of columns of
+    a table (or channels) if their spreads differ widely, else 0. Each then counts alike, by the share of
+    its variance that is lost, at most 1. learned: the number of columns with at least half of their
+    variance explained. explained: the explained variance of the whole test split, as in the table, if it
+    was measured.
     """
 
     real: float

@@ -9,13 +9,13 @@ from aeframe.constraints.constraint import Constraint
 from aeframe.models.autoencoder import Autoencoder
 
 MAXIMIZED = ("psnr", "explained_variance", "gain_db", "denoised_psnr", "active_units")
-"""Metrics of which more is better; of all others, less."""
+"""Metrics that are better if they are larger; all others are better if they are smaller."""
 ALWAYS = ("mse", "psnr", "explained_variance", "loss")
 SPARSE = ("l0", "dormant", "dead")
 CORRUPTED = ("corrupted_psnr", "denoised_mse", "denoised_psnr", "gain_db")
 STOCHASTIC = ("active_units", "kl", "negative_elbo")
 METRICS = (*ALWAYS, *SPARSE, *CORRUPTED, *STOCHASTIC)
-"""All but the terms of the loss: of every run, and of those with such constraints or such a model."""
+"""All metrics except terms of the loss: those of every run, and those of some constraints or models."""
 
 
 def find_better(name: str) -> Literal["min", "max"]:

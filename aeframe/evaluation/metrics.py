@@ -145,7 +145,7 @@ class Metrics(nn.Module):
     def _compute_explained(self, mse: Tensor) -> Tensor:
         """Compute 1 - SSE / SST; 0 if nothing varies.
 
-        Not torchmetrics' R2Score, which takes the errors of (nearly) constant features for none.
+        torchmetrics' R2Score would count the errors of (nearly) constant features as 0.
         """
         variation = self.variations.get(self.split or "")
         if variation is None:

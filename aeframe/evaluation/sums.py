@@ -10,7 +10,7 @@ from torchmetrics import Metric
 class SquaredError(Metric):
     """The mean over samples and elements. A sample's sum has the data's precision, all other sums float64.
 
-    And the same with a factor for each element, where there are some.
+    If there are factors, a second mean has one for each element.
     """
 
     total: Tensor

@@ -143,7 +143,7 @@ class Autoencoder(Part, nn.Module):
     *shape] is in normalized units.
 
     latent_dim: the number of code units m. A variant is a subclass in aeframe/models/ and a file in
-    conf/model/; its own options follow latent_dim, and their type hints are what they are checked by.
+    conf/model/. Its own options follow latent_dim, and are checked by their type hints.
     """
 
     heads: ClassVar[int] = 1
@@ -204,7 +204,7 @@ class Autoencoder(Part, nn.Module):
         """
         found = find_components(x.flatten(1), self.latent_dim)
         last, straight, count = self.writes_code, self.decoder.straight, len(found.axes)
-        if count == 0:  # of a single sample
+        if count == 0:  # a single sample has no components
             return
         assert straight is not None
         reads, writes = self.scale_components(found)
@@ -218,10 +218,10 @@ class Autoencoder(Part, nn.Module):
         self.decoder.quiet_others()
 
     def scale_components(self, found: Components) -> tuple[Tensor, Tensor]:
-        """Return the scales of components where the code reads them and where the output does, [m] each.
+        """Return the factors of each component on its way into the code and out of it, [m] each.
 
-        The code's units have a variance of 1, or less where their component is far smaller than the first:
-        a corrupted input would be scaled up as well.
+        The code's units have variance 1, or less if their component is far smaller than the first: it
+        would scale up noise as well.
         """
         deviations = found.variances.sqrt()
         deviations = deviations.clamp(min=LEAST_DEVIATION * float(deviations.max()) + 1e-12)

@@ -65,7 +65,7 @@ class Likelihood(Part, nn.Module, ABC):
         """Fit it to samples x [N, *shape] about the decoder's first output [1, *shape]."""
 
     def expect_variance(self, rest: Tensor) -> Tensor:
-        """Return the variance to expect of an element where `rest` is the error of the best linear model."""
+        """Return the expected variance of an element. rest: the error of the best linear model."""
         return rest
 
     def observe(self, parameters: Tensor, x: Tensor, weight: Tensor) -> None:
@@ -79,9 +79,9 @@ class Likelihood(Part, nn.Module, ABC):
 
     @torch.no_grad()
     def left_by_mean(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Measure what the mean of samples x [N, *shape] leaves unexplained: nats, and the norm of the
-        change of the output that explains them. Both are medians over the samples, which a few huge
-        ones do not change.
+        """Measure the error of the mean of samples x [N, *shape]: in nats, and as the norm of the change
+        of the output that would remove it. Both are medians over the samples, which a few huge ones do
+        not change.
         """
         x = x.double()
         mean, best = self.initial_output(x.mean(0)).expand_as(x), self.initial_output(x)

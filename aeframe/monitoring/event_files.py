@@ -79,8 +79,8 @@ class Point(NamedTuple):
 
 
 class Curves(TensorBoardLogger):
-    """TensorBoard logger that writes curves to the run's folder itself, also as a table, and is
-    silent where a failed run cannot be written.
+    """TensorBoard logger that writes curves to the run's folder, also as a table. It is silent if a
+    failed run cannot be written.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -26,9 +26,9 @@ def make_row(step: int, epoch: int, values: Mapping[str, float]) -> Row:
 class MetricsFile:
     """Table with a row for each step that has values, and a column for each curve.
 
-    The last row is written again with those that follow it, because its step may get more values:
-    those of a validation, then those of the next training step. A new curve adds a column, for
-    which the whole file is written anew.
+    The last row is written again with those that follow it, because its step may get more values: those
+    of a validation, then those of the next training step. For the column of a new curve the whole file is
+    written again.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -59,7 +59,7 @@ class MetricsFile:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """Read the rows of a metrics file, without a last one that was not written to its end."""
+    """Read the rows of a metrics file, without an incomplete last one."""
     if not path.is_file():
         return []
     text = path.read_text("utf-8", "replace")
@@ -81,7 +81,7 @@ def truncate_rows(folder: Path, steps: int) -> None:
     with path.open("rb") as file:
         beginning = file.read(len(BEGINNING))
     if beginning and beginning != BEGINNING.encode():
-        what = "is no file of a run, and the run would replace it"
+        what = "was not written by a run, and the run would replace it"
         raise UserError(str(path), what, "Move it away, or use another folder.")
     kept = [row for row in read_rows(path) if int(row["step"]) < steps]
     if kept:

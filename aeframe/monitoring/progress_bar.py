@@ -108,13 +108,13 @@ class Bar(pl.Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.state.fn == TrainerFn.FITTING:  # not in a validation after training
-            self._tell(trainer, pl_module)
+            self._print_line(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not trainer.enable_validation:
-            self._tell(trainer, pl_module)
+            self._print_line(trainer, pl_module)
 
-    def _tell(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def _print_line(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         done, last = trainer.current_epoch + 1, trainer.max_epochs
         due = done % max(1, (last or 10) // 10) == 0 or done == last
         due |= time.perf_counter() - self.spoke > 30

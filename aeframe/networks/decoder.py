@@ -23,7 +23,7 @@ class Decoder(nn.Module, ABC):
 
     @abstractmethod
     def rest(self, read: Tensor) -> Tensor:
-        """Apply the other layers to that layer's output [B, out]; parameters [B, *shape]."""
+        """Apply the layers after the reader to its output [B, out]; returns the parameters [B, *shape]."""
 
     def forward(self, value: Tensor | None, active: Active | None = None) -> Tensor:
         """Return the likelihood's parameters [B, *shape], from a code's values [B, m] or its active units

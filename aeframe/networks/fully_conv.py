@@ -194,4 +194,4 @@ class FullyConvDecoder(MapDecoder):
         return self.synthesis
 
     def start_at(self, output: Tensor) -> None:
-        """Keep the first output: it already equals what the encoder saw."""
+        """Keep the first output: it already equals the input."""

@@ -25,11 +25,12 @@ SUMS = ((0, 1, 0), (1, 2, 0), (1, 0, 1))
 class Doubling(nn.ConvTranspose2d):
     """A 3 x 3 transposed convolution with stride 2, [B, C, H, W] -> [B, to, 2 H - 1 + m, 2 W - 1 + m'].
 
-    missing: m and m', 0 or 1. Torch's layer with the same parameters, but on a CPU (unless it is compiled or
-    exported) some are taken another way. To few channels it is a matrix product of which each tap is added
-    where it belongs, a sixth of torch's time; under autocast its output is float32: bfloat16 would gain
-    nothing. To an odd size it is torch's way to an even one, cut: up to twice as fast in float32 and ten
-    times in bfloat16. The way back in bfloat16 is two matrix products, half of torch's time.
+    missing: m and m', 0 or 1. It has the parameters of torch's layer. On a CPU, unless it is compiled or
+    exported, three cases are computed in another way. Few output channels: one matrix product, whose taps
+    are added to the output, takes a sixth of torch's time (in float32 also under autocast, because
+    bfloat16 would gain nothing). An odd size: torch's output of the next even size is cut, which is up to
+    twice as fast in float32 and ten times in bfloat16. Gradients in bfloat16: two matrix products take
+    half of torch's time.
     """
 
     def __init__(self, channels: int, to: int, missing: Size) -> None:
@@ -110,13 +111,13 @@ def _by_columns(
     taps = weight.permute(2, 3, 1, 0).reshape(9 * to, channels)
     some = max(1, COLUMNS // (9 * to * x.shape[2] * x.shape[3]))
     of_x, of_taps = [], torch.zeros_like(taps)
-    for part, seen in zip(grad.split(some), x.split(some), strict=True):
-        columns = _columns(part, *seen.shape[2:])
+    for part, pixels in zip(grad.split(some), x.split(some), strict=True):
+        columns = _columns(part, *pixels.shape[2:])
         if wanted[0]:
-            made = (columns @ taps).view(len(seen), *seen.shape[2:], channels)
-            of_x.append(made.permute(0, 3, 1, 2))
+            product = (columns @ taps).view(len(pixels), *pixels.shape[2:], channels)
+            of_x.append(product.permute(0, 3, 1, 2))
         if wanted[1]:
-            of_taps = of_taps + columns.t() @ seen.permute(0, 2, 3, 1).reshape(-1, channels)
+            of_taps = of_taps + columns.t() @ pixels.permute(0, 2, 3, 1).reshape(-1, channels)
     return (
         torch.cat(of_x) if wanted[0] else None,
         of_taps.view(3, 3, to, channels).permute(3, 2, 0, 1) if wanted[1] else None,

@@ -14,11 +14,11 @@ from aeframe.runs.layout import CHECKPOINTS, LAST
 
 
 @contextmanager
-def claim_folder(folder: Path, goes_on: bool, saved: Saved | None) -> Iterator[None]:
+def claim_folder(folder: Path, resumes: bool, saved: Saved | None) -> Iterator[None]:
     """Reserve the folder for this run. Raises UserError where it belongs to another run or is in
     use.
 
-    goes_on: whether it may hold this run already. saved: the checkpoint that was read from it
+    resumes: whether the folder may hold this run already. saved: the checkpoint that was read from it
     before.
     """
     if not is_first_process():
@@ -27,10 +27,10 @@ def claim_folder(folder: Path, goes_on: bool, saved: Saved | None) -> Iterator[N
     checkpoints = folder / CHECKPOINTS
     with lock_folder(folder):
         try:
-            checkpoints.mkdir(exist_ok=goes_on)
+            checkpoints.mkdir(exist_ok=resumes)
         except FileExistsError:
             raise build_used_error(f"hydra.run.dir={folder}") from None
-        if goes_on and get_stamp(checkpoints / LAST) != (saved.stamp if saved else None):
+        if resumes and get_stamp(checkpoints / LAST) != (saved.stamp if saved else None):
             what = "another process has trained in it meanwhile"
             raise UserError(f"hydra.run.dir={folder}", what, "Start the command again.")
         try:

@@ -57,7 +57,7 @@ def _join(parts: list[Any], shape: tuple[int, ...], where: str) -> np.ndarray | 
 
 
 def _are_batches(found: tuple[int, ...], shape: tuple[int, ...]) -> bool:
-    """Check whether arrays of this shape hold samples in rows, where they are no samples themselves."""
+    """Check whether arrays of this shape are batches of samples, not single samples."""
     layouts = [shape, (*shape[1:], shape[0])] + ([shape[1:]] if shape[0] == 1 else [])
     return found not in layouts and found[1:] in layouts
 

@@ -70,8 +70,8 @@ class Description:
         data = {k: v for k, v in self.data.as_dict().items() if k in ("shape", "dtype", "stored")}
         if self.data.seen is not None:  # decoded values are clipped to it
             data["seen"] = list(self.data.seen)
-        said = [FORMAT, self.part, function, normalization, data]
-        digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
+        content = [FORMAT, self.part, function, normalization, data]
+        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
         for name, value in sorted(weights.items()):
             value = value.detach().cpu().contiguous()
             digest.update(f"\n{name} {value.dtype} {list(value.shape)}\n".encode())
@@ -115,8 +115,8 @@ def parse_description(text: str) -> Description:
     if not isinstance(given, dict):
         raise ForeignError("it is not a mapping")
     if given.get("format") != FORMAT:
-        said = given.get("format")
-        newer = is_count(said) and said > FORMAT
+        version = given.get("format")
+        newer = is_count(version) and version > FORMAT
         raise ForeignError("a newer aeframe wrote it" if newer else "its format is unknown")
     config, scores, part = given.get("config"), given.get("train_scores"), given.get("part")
     if part not in ("autoencoder", "encoder"):

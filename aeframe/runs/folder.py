@@ -11,21 +11,21 @@ from aeframe.core.errors import UserError, describe_error
 from aeframe.runs.layout import LOCK, RESULTS
 
 
-def refuse_used(folder: Path, goes_on: bool) -> None:
-    """Raise UserError where a run cannot use this folder, because it would overwrite what is there.
+def refuse_used(folder: Path, resumes: bool) -> None:
+    """Raise UserError if a run cannot use this folder, because it would overwrite files.
 
-    goes_on: whether the folder may hold this run already, if that is not in progress.
+    resumes: whether the folder may hold this run already, if that is not in progress.
     """
     where = f"hydra.run.dir={folder}"
     if has_run(folder):
-        if not goes_on:
+        if not resumes:
             raise build_used_error(where)
     elif (name := find_result(folder)) is not None:
         what = f"holds {name} already, which a run would overwrite"
         raise UserError(where, what, "Write another folder.")
     if folder.is_dir() and not os.access(folder, os.W_OK | os.X_OK):
         where, what = str(folder), "is not writable"
-        raise UserError(where, what, "Copy the run." if goes_on else "Write another folder.")
+        raise UserError(where, what, "Copy the run." if resumes else "Write another folder.")
     if (folder / LOCK).exists():
         with lock_folder(folder):
             pass

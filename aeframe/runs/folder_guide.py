@@ -9,7 +9,7 @@ MEANINGS = {
     "evaluation.json": "the result: test metrics, baselines, the copy check, the doctor's findings. "
     "It is written last: the run has finished",
     "model.safetensors": "the trained network; this file alone is enough for every `aeframe` command",
-    "model.json": "what is written inside `model.safetensors` beside the weights, to be read: "
+    "model.json": "a readable copy of what `model.safetensors` holds beside the weights: "
     "configuration, data, metrics",
     "codec.safetensors": "tables for `aeframe compress` and `decompress` (with `constraint=rate`)",
     "checkpoints/": "`last.ckpt`, from which training resumes (`aeframe train resume=FOLDER "

@@ -51,9 +51,9 @@ def load(
     where: the folder of a run (its best weights) or of an export, a `model.safetensors`, or a checkpoint.
     device: where it computes, such as "cuda". batch_size: samples that are computed at a time.
 
-    Needs neither the data nor Hydra or Lightning; nothing that the file names is imported or called outside
-    aeframe's own parts, so that a stranger's file may be loaded. Raises UserError, with what to do, where
-    there is no such file, where it is no model of aeframe's or not whole, and where the device is not there.
+    Needs neither the data nor Hydra or Lightning; nothing that the file names is imported or called
+    outside aeframe's own parts, so that a stranger's file may be loaded. Raises UserError, with what to
+    do, if there is no such file, if it is not a complete model of aeframe, or if the device is missing.
     """
     path = find_model_file(where)
     target = _parse_device(device)

@@ -28,8 +28,8 @@ def find_start_folder(run: Path) -> Path | None:
             continue
         except (OSError, ValueError, yaml.YAMLError, RecursionError):
             return None
-        said = as_mapping(as_mapping(hydra).get("runtime")).get("cwd")
-        return Path(said) if isinstance(said, str) and os.path.isabs(said) else None
+        start = as_mapping(as_mapping(hydra).get("runtime")).get("cwd")
+        return Path(start) if isinstance(start, str) and os.path.isabs(start) else None
     return None
 
 

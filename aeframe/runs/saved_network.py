@@ -32,7 +32,7 @@ def build_saved_net(node: Mapping[str, Any], spec: DataSpec) -> ConstrainedAutoe
     """
     node = {**dict.fromkeys(ROOT), **node}
     parts = _build_parts(node, spec)
-    # where the loss is a derivative, codes are read as a whole; what shards weights is over
+    # codes are read as a whole if the loss is a derivative; sharding ended with training
     whole = any(part.needs_derivatives for part in parts.constraints.values())
     with torch.device("meta"), torch.no_grad():
         model = make_model(node, parts, spec.shape)
@@ -48,15 +48,15 @@ def _build_parts(node: dict[str, Any], spec: DataSpec) -> Parts:
         make_object(node, key, OBJECTS[key], parts)
     make_constraints(node, parts)
     splitting = {k: v for k, v in as_mapping(node["dataset"]).items() if k in list_keys(DataModule)}
-    parts.found += list_problems(splitting, DataModule, "dataset", ("source", "seed"))
-    if not parts.found and parts.model is not None:
+    parts.problems += list_problems(splitting, DataModule, "dataset", ("source", "seed"))
+    if not parts.problems and parts.model is not None:
         node["dataset"] = splitting
-        parts.found += list_pair_problems(
+        parts.problems += list_pair_problems(
             collect_choices(node, parts, parts.model, count_batch_rows(node))
         )
-        parts.found += list_size_problems(node, parts, spec.shape, trains=False)
-    if parts.found:
-        raise ConfigError(parts.found)
+        parts.problems += list_size_problems(node, parts, spec.shape, trains=False)
+    if parts.problems:
+        raise ConfigError(parts.problems)
     return parts
 
 
@@ -109,8 +109,8 @@ def _find_fault(name: str, value: Tensor, like: Tensor) -> str | None:
     if value.layout != torch.strided or value.is_quantized or value.device.type != "cpu":
         return f"{name} is not a tensor of numbers"
     if value.shape != like.shape or value.dtype != like.dtype:
-        told = f"{str(value.dtype)[6:]} {list(value.shape)}"
-        return f"{name} is {told}, not {str(like.dtype)[6:]} {list(like.shape)}"
+        actual = f"{str(value.dtype)[6:]} {list(value.shape)}"
+        return f"{name} is {actual}, not {str(like.dtype)[6:]} {list(like.shape)}"
     if value.untyped_storage().nbytes() < like.nbytes:
         return f"{name} has fewer values than its shape"
     exact = value.is_floating_point() and not name.startswith("constraints.")

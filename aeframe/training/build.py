@@ -13,7 +13,7 @@ import torch
 from omegaconf import DictConfig
 
 from aeframe.config.auto_values import list_auto_values, settle
-from aeframe.config.check import find
+from aeframe.config.check import make_parts
 from aeframe.config.make import count_batch_rows, make_data_module, make_model
 from aeframe.config.node import to_plain
 from aeframe.config.optimized_metric import resolve_optimized_metric
@@ -71,7 +71,7 @@ class Built:
 def build(cfg: DictConfig | Mapping[str, Any]) -> Built:
     """Check the configuration, read the data, and make the objects of a run. Raises UserError."""
     node = to_plain(cfg)
-    parts = find(node)
+    parts = make_parts(node)
     node["optimized_metric"] = resolve_optimized_metric(node)
     hardware = parts.made["hardware"]
     require_devices(hardware.accelerator, hardware.devices)
@@ -129,7 +129,7 @@ def _settle(node: dict[str, Any], parts: Parts, data: DataModule) -> tuple[dict[
     """Put the values that follow from the data in place of `auto`, and make the parts with them."""
     settled = settle(node, list_auto_values(node, parts, data))
     data.batch_size = settled["dataset"].get("batch_size", data.batch_size)
-    return settled, find(settled)
+    return settled, make_parts(settled)
 
 
 def _build_optimizer(node: dict[str, Any]) -> Any:

@@ -72,7 +72,7 @@ class Best(ModelCheckpoint):
             save_on_train_epoch_end=False,
         )
 
-        self.goes_on = self.is_last = False
+        self.resumes = self.is_last = False
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if is_settled(trainer):
@@ -80,7 +80,7 @@ class Best(ModelCheckpoint):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore the scores. The file is always the one in this folder, whatever path the state has."""
-        self.goes_on, self.current_score = True, state_dict.get("current_score")
+        self.resumes, self.current_score = True, state_dict.get("current_score")
         file, score = Path(str(self.dirpath)) / BEST, state_dict.get("best_model_score")
         if score is None:
             return
@@ -100,7 +100,7 @@ class Best(ModelCheckpoint):
         """
         if self.best_model_score is None or self.best_model_path == "":
             return False
-        if not self.goes_on:
+        if not self.resumes:
             return True
         score = load_state(Path(self.best_model_path))["callback_metrics"][self.monitor]
         return score == float(self.best_model_score)

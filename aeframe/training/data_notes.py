@@ -32,6 +32,6 @@ def list_data_notes(
     if low < 0 and all(math.isfinite(end) for end in net.model.likelihood.support):
         name = type(net.model.likelihood).__name__.lower()
         what = (
-            f"values from {low:.3g} to {high:.3g} are scaled to [0, 1] and taken for probabilities"
+            f"values from {low:.3g} to {high:.3g} are scaled to [0, 1] and treated as probabilities"
         )
         yield Problem(f"likelihood={name}", what, "Write likelihood=gaussian for signals.")

@@ -11,8 +11,8 @@ import pytorch_lightning as pl
 class Epoch(NamedTuple):
     """Numbers that stay the same in an epoch. To ask Lightning for them takes longer than a small step.
 
-    number: from 0. steps: of the optimizer. images: samples in a step, over all ranks, on average. logged:
-    number of steps from one that is written to the next, at most the epoch's.
+    number: from 0. steps: of the optimizer. images: samples in a step, over all ranks, on average.
+    logged: steps from one logged step to the next, at most those of the epoch.
     """
 
     number: int

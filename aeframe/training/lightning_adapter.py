@@ -77,7 +77,7 @@ class FitLoop(_FitLoop):
         with signals.catch():
             super().run()
         (signal,) = maximize_over_ranks((signals.received,), self.trainer.strategy.root_device)
-        if signal:  # it came behind the last batch
+        if signal:  # it came after the last batch
             raise Interrupted(signal, self.epoch_loop.last.folder)
 
     def load_state_dict(self, state_dict: dict[str, Any], prefix: str = "") -> None:

@@ -37,7 +37,7 @@ class AutoencoderModule(pl.LightningModule):
     """LightningModule of a constrained autoencoder. It knows no variant and no constraint.
 
     seed: all randomness is a function of the seed, the epoch, the batch and the rank. guard: checks the
-    losses. log_every_n_steps: from one step that is written to the next. scheduler_options: Lightning's
+    losses. log_every_n_steps: steps from one logged step to the next. scheduler_options: Lightning's
     (`interval`, `monitor`, ...). hyperparameters: plain data, saved in every checkpoint.
     """
 
@@ -105,7 +105,7 @@ class AutoencoderModule(pl.LightningModule):
     def make_optimizer(
         self, weights: list[nn.Parameter], lengths: Mapping[str, int] | None = None
     ) -> tuple[Optimizer, Any]:
-        """Make both for these weights. lengths: of the schedule, if not the configuration's."""
+        """Make optimizer and scheduler for these weights. lengths: of the schedule, else as configured."""
         optimizer = self._optimizer(weights)
         return optimizer, self._scheduler and self._scheduler(optimizer, **(lengths or {}))
 

@@ -76,8 +76,8 @@ def describe_run(built: Built) -> str:
 def describe_sizes(net: ConstrainedAutoencoder) -> str:
     """Describe the shapes of a sample and its code, and the ratio of their sizes."""
     model = net.model
-    told = [part.active_units(model.latent_dim) for _, part in net.parts]
-    active = min((number for number in told if number is not None), default=None)
+    counts = [part.active_units(model.latent_dim) for _, part in net.parts]
+    active = min((number for number in counts if number is not None), default=None)
     used = active or model.latent_dim
     ratio = f"{max(model.inputs / used, used / model.inputs):.1f}"
     rate = f"compression {ratio}:1" if used <= model.inputs else f"expansion 1:{ratio}"
@@ -93,9 +93,9 @@ def print_ending(outcome: Outcome, folder: Path, changed: str | None, *, command
     neither its folder, which may be temporary, nor the test, which the caller gets.
     """
     console = Console(soft_wrap=True, highlight=False, markup=False)
-    said = [*outcome.reasons, *([changed] if changed else [])]
+    sentences = [*outcome.reasons, *([changed] if changed else [])]
     if not commands:
-        for sentence in [*said, *map(str, outcome.findings)]:
+        for sentence in [*sentences, *map(str, outcome.findings)]:
             console.print(sentence)
         return
     node, card = outcome.attempt.built.node, outcome.tested.card
@@ -104,7 +104,7 @@ def print_ending(outcome: Outcome, folder: Path, changed: str | None, *, command
     console.print(_make_table(card, outcome.result))
     check = card.copy_check
     console.print(check.report_line, style=None if check.passed else "bold red")
-    for sentence in [*said, *list_advice(outcome)]:
+    for sentence in [*sentences, *list_advice(outcome)]:
         console.print(sentence)
     if not outcome.needs_longer:
         onward.pop(LONGER, None)  # more of the same is no remedy

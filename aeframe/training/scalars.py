@@ -112,8 +112,8 @@ def measure(
     and weights.
     """
     weights = list(weights)
-    seen = output.reconstruction[: len(output.x)]  # of several codes of a sample, the first
-    values = {"train/loss": loss, "train/mse": (seen - output.x).square().mean()}
+    restored = output.reconstruction[: len(output.x)]  # of several codes of a sample, the first
+    values = {"train/loss": loss, "train/mse": (restored - output.x).square().mean()}
     for name, term in output.terms.items():
         values |= {f"train/{name}": term.value, f"train/{name}_weighted": term.weighted}
     if is_sparse:

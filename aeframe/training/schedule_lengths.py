@@ -38,7 +38,7 @@ def stretch_lengths(
 
 
 def list_length_notes(scheduler: Mapping[str, Any] | None, end: Clock | None) -> list[Problem]:
-    """Warn of a learning rate that falls and climbs again. end: of training, if it is known."""
+    """Warn of a learning rate that falls and rises again. end: of training, if it is known."""
     if (
         end is None
         or not scheduler
@@ -49,7 +49,7 @@ def list_length_notes(scheduler: Mapping[str, Any] | None, end: Clock | None) ->
     length, whole = scheduler["T_max"], end.step if unit == "step" else math.ceil(end.epoch)
     if length >= whole:
         return []
-    what = f"the learning rate climbs again after {length:,} of training's {whole:,} {unit}s"
+    what = f"the learning rate rises again after {length:,} of training's {whole:,} {unit}s"
     return [Problem(f"scheduler.T_max={length}", what, f"Write scheduler.T_max={whole}.")]
 
 

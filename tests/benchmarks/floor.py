@@ -23,19 +23,21 @@ FLOAT = 4  # bytes
 ADAM = 7
 """Numbers that Adam reads (a weight, its gradient, two averages) or writes (all but the gradient)."""
 UNIT = 5
-"""How often a layer's output is moved: written, read by the next layer, read again for that one's weights;
-its gradient is written and read. Activations take nothing: a product may end with them."""
+"""Number of times that a layer's output is moved: written, read by the next layer and for the weights; its
+gradient is written and read. Activations take nothing: a product may end with them."""
 PIXEL = 4
-"""The same of the input as floats: written, read by the first layer, for its weights, and by the loss."""
+"""Number of times that the input is moved, as floats: written, read by the first layer, for its weights,
+and by the loss.
+"""
 
 
 @dataclass(frozen=True)
 class Floor(Closed):
-    """Images/s at which either the operations of a step's products take the whole time, at the rate of one
-    large product, or what is read and written, at the rate of one large copy; in float32, and where the
-    network has convolutions, which cuDNN may round to TF32 by default, as that.
+    """Upper bound on images/s: a step takes at least the time of its multiplications, at the rate of a large
+    product, and of its memory traffic, at the rate of one large copy. Products are in float32, those of
+    convolutions in TF32, which cuDNN uses by default.
 
-    rows: of the square matrices that are multiplied. copied: bytes of the tensor that is.
+    rows: of the square matrices that are multiplied. copied: bytes of the tensor that is copied.
     """
 
     work: Work

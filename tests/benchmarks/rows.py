@@ -55,7 +55,7 @@ WORKS = (
 """At batch 128 whole epochs: shorter runs are noisier than the goals are fine."""
 
 MEASURED: dict[str, Unit] = {"speed": "images/s", "memory": "MiB"}
-"""Of a codec's work: the row's unit."""
+"""Units of the rows on codecs."""
 
 PEERS = ("disent", "autoencoders")  # on the small network, without a goal
 SIZES = (60_000, 240_000, 960_000)  # images

@@ -46,7 +46,7 @@ def test_a_table_is_converted_by_the_command_that_the_error_names(
     status, _, err = verb("encode", trained, "t.csv", "--out", "z.npy")
     assert (status, err) == (
         2,
-        f"aeframe: t.csv: is a table of text, not an array. Run {told} and write t.npy instead.\n",
+        f"aeframe: t.csv: is a text table, not an array. Run {told} and write t.npy instead.\n",
     )
 
 

@@ -312,10 +312,10 @@ def test_a_gradient_that_explodes_is_told_when_the_error_grows(
 def test_a_mean_image_is_explained_by_what_was_told(patient: Callable[..., Patient]) -> None:
     nothing = {"explained_variance": 0.0, "mse": 0.1}
     assert shown(MeanImage(patient()), [{**nothing} for _ in range(6)]) == 5
-    told = [{**nothing, "told": frozenset({"posterior_collapse"})} for _ in range(6)]
-    assert shown(MeanImage(patient()), told) is None
-    told = [{**nothing, "told": frozenset({"data_waiting"})} for _ in range(6)]
-    assert shown(MeanImage(patient()), told) == 5
+    before = [{**nothing, "reported": frozenset({"posterior_collapse"})} for _ in range(6)]
+    assert shown(MeanImage(patient()), before) is None
+    before = [{**nothing, "reported": frozenset({"data_waiting"})} for _ in range(6)]
+    assert shown(MeanImage(patient()), before) == 5
     assert shown(MeanImage(patient()), [{"explained_variance": 0.0, "mse": 0.0}] * 6) is None
 
 
@@ -367,7 +367,7 @@ def test_a_finding_whose_symptom_went_away_is_withdrawn(patient: Callable[..., P
 
     def judge(share: float, epoch: int) -> bool:
         told = frozenset() if rule.spoke is None else frozenset({rule.name})
-        vitals = Vitals(epoch, epoch * 100, {}, saturated={"units": share}, told=told)
+        vitals = Vitals(epoch, epoch * 100, {}, saturated={"units": share}, reported=told)
         return rule.judge_validation(vitals)
 
     assert [judge(share, epoch) for epoch, share in enumerate(shares, 1)].index(True) == 2

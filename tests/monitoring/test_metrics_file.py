@@ -92,7 +92,7 @@ def test_rows_after_the_checkpoint_and_a_broken_end_go(tmp_path: Path) -> None:
 
 def test_a_file_of_somebody_else_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / NAME).write_text("name,value\nmine,1\n")
-    with pytest.raises(UserError, match=r"metrics\.csv: is no file of a run"):
+    with pytest.raises(UserError, match=r"metrics\.csv: was not written by a run"):
         truncate_rows(tmp_path, 0)
     assert (tmp_path / NAME).read_text() == "name,value\nmine,1\n"
 

@@ -184,7 +184,9 @@ def test_long_captions_move_tiles_apart_in_all_rows() -> None:
 
 
 def test_text_is_wrapped_at_words() -> None:
-    said = "Of 180 validation samples those with the largest mean square error (the numbers)."
+    said = (
+        "The samples with the largest mean squared error (the numbers), of 180 validation samples."
+    )
     lines = wrap_text(said, WIDTH)
     assert " ".join(lines) == said
     assert len(lines) == 2

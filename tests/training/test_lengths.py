@@ -124,7 +124,7 @@ def test_a_rate_that_climbs_again_is_told_beforehand() -> None:
     cosine = {"_target_": f"{TORCH}.CosineAnnealingLR", "T_max": 10}
     (note,) = list_length_notes(cosine, Clock(900, 20.0))
     assert str(note) == (
-        "scheduler.T_max=10: the learning rate climbs again after 10 of training's 20 epochs. "
+        "scheduler.T_max=10: the learning rate rises again after 10 of training's 20 epochs. "
         "Write scheduler.T_max=20."
     )
     assert list_length_notes(cosine, Clock(450, 10.0)) == list_length_notes(cosine, None) == []

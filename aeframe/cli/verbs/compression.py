@@ -131,7 +131,7 @@ def _print_summary(found: Summary, on_unlike: str, given: Input) -> None:
     if found.unlike:
         done = "stored losslessly" if on_unlike == "lossless" else "stored as their reconstructions"
         if given.changed and on_unlike == "lossless":
-            done += f" after conversion to {given.brought}"
+            done += f" after conversion to {given.converted_to}"
         print(f"{found.unlike:,} samples unlike the training data, {done}")
 
 

@@ -21,12 +21,12 @@ AT_ONCE = 256  # samples checked together, to find the first invalid one
 class Input:
     """Samples in their stored form.
 
-    where: their name in messages. count: the number of samples. blocks: reads at most n samples at a time,
-    [<= n, *shape]. check: raises SampleError for samples that the model cannot take. names: file names, if
-    each sample has a file of its own. labels: names of the samples' classes, if they are known. files: names
-    and numbers of samples, if a file holds many. changed: the images that were converted, as far as they were
-    read. brought: the size and type that they were converted to. restore_layout: restores the
-    layout of the (first) array.
+    where: their name in messages. count: the number of samples. blocks: reads at most n samples at a
+    time, [<= n, *shape]. check: raises SampleError for samples that the model cannot take. names: file
+    names, if each sample has a file of its own. labels: names of the samples' classes, if they are known.
+    files: names and numbers of samples, if a file holds many. changed: the converted images among those
+    that were read. converted_to: their new size and type. restore_layout: restores the layout of the
+    (first) array.
     """
 
     where: str
@@ -37,7 +37,7 @@ class Input:
     labels: list[str] | None = None
     files: tuple[tuple[str, int], ...] = ()
     changed: set[Path] = field(default_factory=set)
-    brought: str = ""
+    converted_to: str = ""
     restore_layout: Callable[[np.ndarray], np.ndarray] = np.asarray
 
     def locate(self, row: int) -> tuple[str, int]:
@@ -91,5 +91,5 @@ def explain_samples(given: Input) -> Iterator[None]:
     finally:
         if count := len(given.changed):
             were = "image was" if count == 1 else "images were"
-            what = f"{count:,} {were} converted to {given.brought}, as the model needs them"
+            what = f"{count:,} {were} converted to {given.converted_to}, as the model needs them"
             note(Problem(given.where, what))

@@ -63,7 +63,7 @@ def open_images(
         names,
         known,
         changed=reader.changed,
-        brought=reader.described,
+        converted_to=reader.described,
     )
 
 

@@ -49,7 +49,7 @@ def open_input(
         if path.suffix.lower() in ENDINGS:
             new = shlex.quote(str(path.with_suffix(".npy")))
             remedy = f"Run {write_conversion(path)} and write {new} instead."
-            raise UserError(word, "is a table of text, not an array", remedy)
+            raise UserError(word, "is a text table, not an array", remedy)
     arrays = [path.suffix.lower() in ARRAYS for path in paths]
     if all(arrays):
         return _open_arrays(words, model, options)

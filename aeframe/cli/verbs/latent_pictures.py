@@ -88,7 +88,7 @@ def _map(options: argparse.Namespace) -> None:
         sheet.add_row(model.decode(line), f"unit {units[1]} at {value:.3g}", captions)
     others = "; all other units at their mean" if model.latent_dim > 2 else ""
     note = (
-        f"What the decoder makes of each code. Numbers above the columns: unit {units[0]}{others}. "
+        f"Each tile is a decoded code. Numbers above the columns: unit {units[0]}{others}. "
         f"Both units go from the {SHARE:g}nd to the {100 - SHARE:g}th percentile of the codes of "
         f"{len(codes):,} samples.{sheet.about}"
     )

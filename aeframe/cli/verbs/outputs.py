@@ -70,8 +70,8 @@ def check_output_path(
     require_writable(path if os.path.isdir(path) else parent, f"--out {out}")
     if os.path.exists(path) and (word := _find_overwritten(path, options)) is not None:
         raise UserError(f"--out {out}", f"would overwrite the input {word}", "Write another name.")
-    taken = os.path.exists(path) and (known or any(path.iterdir()))
-    if taken and not options.force:
+    exists = os.path.exists(path) and (known or any(path.iterdir()))
+    if exists and not options.force:
         raise UserError(
             f"--out {out}", "exists already", "Use --force to replace it, or write another name."
         )
@@ -253,7 +253,7 @@ def _write_parquet(file: BinaryIO, rows: Rows) -> None:
 
 
 def _replace_odd(text: str) -> str:
-    """Replace what UTF-8 cannot hold, as in some names of files."""
+    """Replace characters that UTF-8 cannot encode, as in some names of files."""
     return text.encode(errors="replace").decode()
 
 

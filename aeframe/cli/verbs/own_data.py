@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
-from aeframe.config.check import find
+from aeframe.config.check import make_parts
 from aeframe.config.make import make_data_module
 from aeframe.config.result import Parts
 from aeframe.core.errors import ConfigError, Problem, UserError
@@ -23,7 +23,7 @@ from aeframe.training.resume.configuration import remove_side_effects
 
 
 def find_layout(model: Model) -> Layout:
-    """Find the layout of the arrays in training. Older runs read gray images by `auto`, which asks today."""
+    """Find the layout of the arrays in training. Older runs read all gray images with `auto`."""
     layout = as_mapping(model.description.config.get("dataset")).get("layout", "auto")
     is_gray = len(model.shape) == 3 and model.shape[0] == 1 and is_like_signal(model.shape[1:])
     if layout == "auto" and is_gray:
@@ -40,7 +40,7 @@ def load_run_data(model: Model, run: str, instead: str = "") -> tuple[Parts, Dat
     if "layout" in (dataset := as_mapping(node.get("dataset"))):
         node["dataset"] = {**dataset, "layout": find_layout(model)}
     try:
-        parts = find(node)
+        parts = make_parts(node)
         data = make_data_module(node, parts.made["dataset"])
         data.setup(parts.made["likelihood"].support)
         # as in training, not as chosen or measured today

@@ -35,7 +35,7 @@ class Sheet:
 
     @property
     def about(self) -> str:
-        """Sentence about the axes of tiles, if they have some."""
+        """Sentence about the axes of tiles; empty without axes."""
         return self.paint.axes
 
     def add_row(self, x: np.ndarray, name: str = "", captions: Sequence[str] = ()) -> None:

@@ -60,7 +60,7 @@ def _sample(options: argparse.Namespace) -> None:
         sheet, columns = Sheet(model), min(COLUMNS, math.ceil(math.sqrt(options.n)))
         for start in range(0, options.n, columns):
             sheet.add_row(made[start : start + columns])
-        note = f"What the decoder makes of random codes, drawn from the prior.{sheet.about}"
+        note = f"Random codes, drawn from the prior and decoded.{sheet.about}"
         sheet.write(out, f"New samples of seed {options.seed}", note)
     else:
         write_samples(out, [made], options.n, model)
@@ -104,8 +104,8 @@ def _interpolate(options: argparse.Namespace) -> None:
         row = np.concatenate([ends[0], made, ends[1]])
         sheet.add_row(row, captions=["input A", *shares, "input B"])
         note = (
-            f"A is {_name(options.a)}, B is {_name(options.b)}. Between them: what the decoder "
-            f"makes of codes on the straight line between theirs.{sheet.about}"
+            f"A is {_name(options.a)}, B is {_name(options.b)}. Between them: decoded codes from "
+            f"the straight line between their codes.{sheet.about}"
         )
         sheet.write(out, "Between two samples", note)
     else:

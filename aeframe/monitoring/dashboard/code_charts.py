@@ -26,8 +26,8 @@ DECADE = 8  # bars of the histogram of firing rates for each factor of ten
 
 def add_code_histogram(view: View, page: Page) -> None:
     """Add a histogram of the values of all units."""
-    said = "The values of all units of the first few validation samples' codes."
-    page.add_histogram("val/code", view.output.code.value, said)
+    caption = "The values of all units of the first few validation samples' codes."
+    page.add_histogram("val/code", view.output.code.value, caption)
 
 
 def draw_codes(view: View, page: Page) -> None:
@@ -75,17 +75,17 @@ def _add_points(
     axes: tuple[str, str],
     every: int = 1,
 ) -> None:
-    """Add a picture of points [N, 2] of every so many samples, colored by class, or with samples."""
+    """Add a picture of points [N, 2] of every n-th sample, colored by class, or with samples."""
     labels = view.samples.labels
     labels = None if labels is None else labels[::every][: len(points)]
     title = f"Codes of {len(points):,} {view.samples.split} samples, epoch {page.epoch}"
     chart = scatter((title, what), points, axes, labels, view.samples.classes)
-    picture, said = chart.render(), f"{what}."
+    picture, caption = chart.render(), f"{what}."
     if labels is not None:
-        said += " Colored by label, which training does not see."
+        caption += " Colored by label, which training does not see."
     elif isinstance(view.paint, Pictures):
         paste_samples(picture, chart.locate(points), view, every)
-    page.add_picture(name, picture, said)
+    page.add_picture(name, picture, caption)
 
 
 def draw_kl(view: View, page: Page) -> None:
@@ -93,12 +93,12 @@ def draw_kl(view: View, page: Page) -> None:
     nats = view.passed.kl
     if nats is None:
         return
-    said = (
+    caption = (
         "Information in each unit: the KL divergence of posterior and prior, averaged over validation "
-        f"samples. A unit with less than {ACTIVE} nats says nothing."
+        f"samples. A unit with less than {ACTIVE} nats carries no information."
     )
     chart = chart_kl(f"KL of each unit, epoch {page.epoch}", nats.float().cpu())
-    page.add_picture("kl_of_units", chart, said)
+    page.add_picture("kl_of_units", chart, caption)
 
 
 def draw_firing_rates(view: View, page: Page) -> None:
@@ -106,10 +106,10 @@ def draw_firing_rates(view: View, page: Page) -> None:
     if not view.net.is_sparse:
         return
     rates = view.passed.active.double().mean(0).cpu()
-    said = "The share of validation samples that each unit is active for, over the units."
-    page.add_histogram("val/activation_frequency", rates, said)
+    caption = "The share of validation samples that each unit is active for, over the units."
+    page.add_histogram("val/activation_frequency", rates, caption)
     title = f"Firing rates of {len(rates):,} units, epoch {page.epoch}"
-    page.add_picture("firing_rates", chart_rates(title, rates, len(view.passed.active)), said)
+    page.add_picture("firing_rates", chart_rates(title, rates, len(view.passed.active)), caption)
 
 
 def project_codes(codes: Tensor) -> tuple[Tensor, list[float]]:

@@ -14,7 +14,7 @@ from aeframe.evaluation.metric_names import METRICS, SPARSE, list_metric_names
 STEP = ("loss", "mse", "l0", "dormant")
 """Curves of training beside the terms of the loss."""
 VITALS = ("learning_rate", "gradient_norm", "parameter_norm", "images_per_second", "data_waiting")
-"""Curves that tell how well a run works, not what it has learned."""
+"""Curves on how a run works, not on what it has learned."""
 Layout = dict[str, dict[str, list[str]]]
 """Curves of each chart as regular expressions of tags, by category and title."""
 
@@ -89,7 +89,7 @@ CHARTS: Layout = {
         "learning rate": _match_tags("vitals/learning_rate"),
     },
 }
-"""All charts that there are."""
+"""All charts, in their order."""
 
 
 class CustomScalars(pl.Callback):

@@ -18,7 +18,7 @@ MOST = 30  # filters
 def draw_filters(view: View, page: Page) -> None:
     """Draw the filters of the encoder's first layer and the decoder's last."""
     model = view.net.model
-    for name, weights, said in (
+    for name, weights, layer in (
         (
             "encoder",
             encoder_filters(model.encoder, model.shape),
@@ -36,7 +36,7 @@ def draw_filters(view: View, page: Page) -> None:
         )
         tiles = paint.show_weights(weights[:MOST], fit_tiles(paint.many))
         shown = f"{len(tiles)} of {len(weights)}"
-        note = f"Weights of the {name}'s {said}. {shown} units, each scaled by itself; {paint.zero} is 0."
+        note = f"Weights of the {name}'s {layer}. {shown} units, each scaled by itself; {paint.zero} is 0."
         rows = split_rows([Row(tiles)], paint.many)
         add_sheet(page, f"{name}_filters", f"Filters of the {name}", note, rows)
 

@@ -31,8 +31,8 @@ def draw_extremes(view: View, page: Page) -> None:
         squares = [f"{value:.2g}" for value in error[chosen].tolist()]
         rows = compare(output, net.has_corruption, view.paint, squares)
         note = (
-            f"Of {len(order):,} {view.samples.split} samples those with the {adjective} mean square "
-            f"error (the numbers).{view.paint.over}{view.paint.axes}"
+            f"The samples with the {adjective} mean squared error (the numbers), of {len(order):,} "
+            f"{view.samples.split} samples.{view.paint.over}{view.paint.axes}"
         )
         rows = split_rows(rows, view.paint.columns)
         add_sheet(page, name, f"{name.capitalize()} reconstructions", note, rows)
@@ -52,8 +52,8 @@ def draw_corruptions(view: View, page: Page) -> None:
     for name, corrupted in inputs:
         restored = net.reconstruct(corrupted)
         for kind, shown in (("input", corrupted), ("reconstruction", restored)):
-            said = f"{name.replace('_', ' ')}: {kind}"
-            rows.append(Row(paint.show_restored(x, shown[: len(x)]), said))
+            label = f"{name.replace('_', ' ')}: {kind}"
+            rows.append(Row(paint.show_restored(x, shown[: len(x)]), label))
     note = (
         f"Each corruption alone, and all together. The same {view.samples.split} samples each "
         f"time.{paint.over}{paint.axes}"

@@ -25,10 +25,7 @@ def draw_samples(view: View, page: Page) -> None:
     noise = view.noise.derive_stream("prior")
     drawn = model.sample(LINES * paint.many, noise, view.samples.few.device)
     rows = split_rows([Row(paint.show(drawn, fit_tiles(paint.many)))], paint.many)
-    note = (
-        "What the decoder makes of random codes, drawn from the prior; the same codes each "
-        f"time.{paint.axes}"
-    )
+    note = f"Random codes, drawn from the prior and decoded; the same codes each time.{paint.axes}"
     add_sheet(page, "samples", "New samples", note, rows)
     if model.latent_dim == 2:
         _draw_manifold(view, page)
@@ -44,7 +41,7 @@ def _draw_manifold(view: View, page: Page) -> None:
     ]
     rows[0] = rows[0]._replace(captions=[f"{first:.1f}" for first in codes[:SIZE, 0].tolist()])
     note = (
-        "What the decoder makes of each code. Numbers above the columns: unit 0. Between any two "
+        "Each tile is a decoded code. Numbers above the columns: unit 0. Between any two "
         "neighbors lies the same share of the prior."
     )
     add_sheet(page, "manifold", "Map of the code", note, rows)
@@ -95,8 +92,8 @@ def draw_interpolation(view: View, page: Page) -> None:
             )
         )
     note = (
-        f"Two {view.samples.split} samples, left and right, and between them what the decoder makes of "
-        f"codes on the straight line between theirs.{paint.axes}"
+        f"Two {view.samples.split} samples, left and right. Between them: decoded codes from the "
+        f"straight line between their codes.{paint.axes}"
     )
     add_sheet(page, "interpolation", "Between two samples", note, rows)
 

@@ -42,7 +42,7 @@ class Page:
         self.summary = Summary()
         self.files: dict[str, bytes] = {}
 
-    def add_picture(self, name: str, picture: Image.Image, said: str) -> None:
+    def add_picture(self, name: str, picture: Image.Image, caption: str) -> None:
         """Add a picture, which is also written as a file."""
         file = io.BytesIO()
         picture.save(
@@ -52,14 +52,14 @@ class Page:
         image = Summary.Image(
             height=picture.height, width=picture.width, encoded_image_string=content
         )
-        self._add(Summary.Value(tag=tag, image=image), said, "images", DATA_CLASS_BLOB_SEQUENCE)
+        self._add(Summary.Value(tag=tag, image=image), caption, "images", DATA_CLASS_BLOB_SEQUENCE)
         self.files[f"{tag}.png"] = content
 
-    def add_histogram(self, tag: str, values: Tensor, said: str) -> None:
+    def add_histogram(self, tag: str, values: Tensor, caption: str) -> None:
         """Add a histogram of all values."""
         numbers = values.detach().flatten().float().cpu().numpy()
-        made = histogram(tag, numbers, self.writer.default_bins)
-        self._add(made.value[0], said, "histograms", DATA_CLASS_TENSOR)
+        summary = histogram(tag, numbers, self.writer.default_bins)
+        self._add(summary.value[0], caption, "histograms", DATA_CLASS_TENSOR)
 
     def add_text(self, tag: str, markdown: str) -> None:
         """Add a text in Markdown."""
@@ -67,8 +67,8 @@ class Page:
         value.tag = tag  # without the ending that torch adds
         self.summary.value.append(value)
 
-    def _add(self, value: Summary.Value, said: str, plugin: str, data_class: int) -> None:
-        value.metadata.summary_description = said
+    def _add(self, value: Summary.Value, caption: str, plugin: str, data_class: int) -> None:
+        value.metadata.summary_description = caption
         value.metadata.data_class = (
             data_class  # TensorBoard's fast reader drops the caption otherwise
         )

@@ -55,7 +55,7 @@ class Painter(ABC):
 
     @abstractmethod
     def draw(self, values: Tensor, width: int) -> Tiles:
-        """Draw values in [0, 1] on tiles that are at most so wide."""
+        """Draw values in [0, 1] on tiles of at most this width."""
 
     @abstractmethod
     def show_restored(self, x: Tensor, restored: Tensor) -> Tiles:

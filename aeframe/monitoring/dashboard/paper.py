@@ -16,12 +16,12 @@ KEPT = 500  # lines of text that are kept
 
 
 def fit_tiles(columns: int) -> int:
-    """Return the width of tiles of which so many fit beside each other."""
+    """Return the width of tiles if this many are in a row."""
     return (WIDTH - 2 * EDGE + GAP) // columns - GAP
 
 
 def count_columns(width: int) -> int:
-    """Return how many tiles of this width fit beside each other."""
+    """Return the number of tiles of this width that fit into a row."""
     return (WIDTH - 2 * EDGE + GAP) // (width + GAP)
 
 

@@ -20,7 +20,7 @@ Colored = tuple[Tensor, str]
 
 
 class Curves(Painter):
-    """Painter of vectors: curves over the elements, the reconstruction over what it is to be.
+    """Painter of vectors: curves over the elements, the reconstruction over the clean sample.
 
     Each channel of an image of one line is a curve. ends: the numbers at the ends of the vertical
     axis. unit: of these numbers.

@@ -106,7 +106,7 @@ class Doctor(pl.Callback):
                 finding = rule.build_finding()
                 assert finding is not None
                 self.report(finding, trainer)
-                vitals = vitals._replace(told=vitals.told | {rule.name})
+                vitals = vitals._replace(reported=vitals.reported | {rule.name})
 
     def _measure_vitals(self, trainer: pl.Trainer) -> Vitals:
         metrics = trainer.callback_metrics.items()
@@ -122,7 +122,7 @@ class Doctor(pl.Callback):
             waited=self.signs.waited(),
             saturated={} if is_sharded(trainer) else measure_saturation(self.patient),
             samples=min(COUNTED, self.patient.data.spec.samples),
-            told=frozenset(rule.name for rule in self.rules if rule.spoke is not None),
+            reported=frozenset(rule.name for rule in self.rules if rule.spoke is not None),
         )
 
     def report(self, finding: Finding, trainer: pl.Trainer) -> None:

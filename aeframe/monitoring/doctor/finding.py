@@ -10,8 +10,8 @@ from typing import Any
 class Finding:
     """Finding of a rule. seen: the symptom, with numbers and its first epoch. epoch: of the report.
 
-    remedy: the override to try, as typed, where one is valid for this run. longer: whether it is to
-    train longer.
+    remedy: the override to try, as typed, where one is valid for this run. longer: whether the remedy is
+    to train longer.
     """
 
     rule: str

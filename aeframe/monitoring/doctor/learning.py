@@ -55,7 +55,7 @@ class LearningRate(Rule):
         jumps = self.fell >= self.jumps and not self.patient.cycles
         self.is_worse = int(self._is_worse(vitals))
         shown = bool(self.is_worse) or jumps or self._explodes
-        return shown and "saturated_output" not in vitals.told
+        return shown and "saturated_output" not in vitals.reported
 
     def _is_worse(self, vitals: Vitals) -> bool:
         """Check whether the network is worse than the mean image and the loss above its start."""
@@ -113,7 +113,7 @@ class MeanImage(Rule):
         self.best = max(self.best, self.explained)
         varies = vitals.val["mse"] > 1e-9
         learned = self.best > LEAST
-        return varies and vitals.has_begun and not learned and not vitals.told - UNRELATED
+        return varies and vitals.has_begun and not learned and not vitals.reported - UNRELATED
 
     def describe_symptom(self) -> str:
         return (

@@ -145,11 +145,11 @@ class Patient:
 class Vitals(NamedTuple):
     """Measurements at the end of a validation.
 
-    epoch: from 1. steps: of the optimizer. val: the validation's metrics. start: the loss of the
-    first step, that of the mean image. loss, gradient_norm: means of the values logged since the
-    previous validation, or None. waiting: likewise, the share of time; waited: seconds in all.
-    saturated: see `saturation.py`. samples: number of samples in which dead units were counted.
-    told: names of the rules that have spoken.
+    epoch: from 1. steps: of the optimizer. val: the validation's metrics. start: the loss of the first
+    step, that of the mean image. loss, gradient_norm: means of the values logged since the previous
+    validation, or None. waiting: likewise, the share of time; waited: seconds in all. saturated: see
+    `saturation.py`. samples: number of samples in which dead units were counted. reported: names of the
+    rules that have reported a finding.
     """
 
     epoch: int
@@ -162,11 +162,11 @@ class Vitals(NamedTuple):
     waited: float = 0.0
     saturated: Mapping[str, float] = {}
     samples: int = 0
-    told: frozenset[str] = frozenset()
+    reported: frozenset[str] = frozenset()
 
     @property
     def has_begun(self) -> bool:
-        """Check whether there were steps enough for something to be learned."""
+        """Check whether there were enough steps to learn something."""
         return self.steps >= BEGUN and (self.epoch >= 3 or self.steps >= 10 * BEGUN)
 
 
@@ -206,7 +206,7 @@ class Rule(ABC):
 
     def _count_healthy(self, vitals: Vitals) -> None:
         """Count the last validations without the symptom. The report's numbers stay as they are."""
-        others = vitals._replace(told=vitals.told - {self.name})
+        others = vitals._replace(reported=vitals.reported - {self.name})
         self.healthy = 0 if copy(self).has_symptom(others) else self.healthy + 1
 
     def build_finding(self) -> Finding | None:
@@ -231,7 +231,7 @@ class Rule(ABC):
             self.spoke = epoch
 
     def judge_card(self, card: Card) -> bool | None:
-        """Judge by the final card alone, and take its numbers; None where it does not say."""
+        """Judge by the final card alone, and keep its numbers; None if the card does not decide."""
         return None
 
     @property

@@ -79,7 +79,7 @@ class SaturatedOutput(Rule):
             return False
         self.output, self.data = vitals.saturated["output"], vitals.saturated["data"]
         shown = self.output > self.least and self.output > self.data + self.more
-        return shown and "learning_rate" not in vitals.told  # one cause, one report
+        return shown and "learning_rate" not in vitals.reported  # one cause, one report
 
     def describe_symptom(self) -> str:
         return (

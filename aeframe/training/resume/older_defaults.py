@@ -35,8 +35,8 @@ def keep_own_defaults(
         return node
     chosen = changed | {read_key(word) for word in find_differences(given)}
     for key in others:  # without a dot: another option of a group
-        is_chosen = any(key.startswith(f"{said}.") for said in chosen.difference(GROUPS))
-        is_changed = any(said.startswith(f"{key}.") for said in changed)
+        is_chosen = any(key.startswith(f"{word}.") for word in chosen.difference(GROUPS))
+        is_changed = any(word.startswith(f"{key}.") for word in changed)
         if not (is_chosen or is_changed or key in chosen):
             _put(node, key.split("."), saved.node)
     return node
@@ -64,5 +64,5 @@ def _read_words(folder: Path) -> list[str] | None:
 
 def _parse_words(words: Sequence[str]) -> dict[str, str]:
     """Read what words say of what is trained, by key."""
-    said = {read_key(word): word.lstrip("+") for word in words}
-    return {k: v for k, v in said.items() if not (k.startswith("hydra.") or is_harmless(k))}
+    by_key = {read_key(word): word.lstrip("+") for word in words}
+    return {k: v for k, v in by_key.items() if not (k.startswith("hydra.") or is_harmless(k))}
