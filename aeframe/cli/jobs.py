@@ -39,7 +39,7 @@ class Jobs:
 
         Returns True if there is a checkpoint to resume from.
         """
-        with protect_imports():
+        with protect_imports(owns_process=True):
             from aeframe.config.check import check
             from aeframe.config.node import to_plain
 
@@ -54,7 +54,7 @@ class Jobs:
         """
         if node.get("resume") is None or folder is None:
             return node, None
-        with protect_imports():
+        with protect_imports(owns_process=True):
             from aeframe.config.override_words import AUTOMATIC
             from aeframe.runs.checkpoint import read_checkpoint
             from aeframe.training.resume import configuration as resume
@@ -166,7 +166,7 @@ class Jobs:
 
         from aeframe.cli.sweep import FAILED
 
-        with protect_imports():
+        with protect_imports(owns_process=True):
             from aeframe.config.node import to_plain
             from aeframe.config.override_words import AUTOMATIC
             from aeframe.runs.folder import refuse_used

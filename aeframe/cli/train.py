@@ -47,7 +47,7 @@ def _train(argv: Sequence[str]) -> int:
         else:
             print(write_help(command.folders), end="")
         return 0
-    with protect_imports():
+    with protect_imports(owns_process=True):
         from aeframe.cli.checked_loader import check_composition
         from aeframe.cli.hydra_errors import translate_errors
         from aeframe.cli.sweep import SweepTable

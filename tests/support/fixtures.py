@@ -35,14 +35,27 @@ settings.register_profile("untimed", deadline=None)  # a busy machine is no fail
 settings.load_profile("untimed")
 
 
-def pytest_collection_finish() -> None:
-    """Exclude imported objects from garbage collection."""
+NUMBERS = itertools.count()
+"""Numbers of the tests, for folders of their own."""
+SEARCHED = 0
+"""Number of modules that were excluded from garbage collection."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _garbage() -> None:
+    """Runs search only what their own file has made: a search of all would take longer than to train."""
     gc.collect()
     gc.freeze()
 
 
-NUMBERS = itertools.count()
-"""Numbers of the tests, for folders of their own."""
+@pytest.fixture(autouse=True)
+def _imports() -> None:
+    """Modules that a test before has imported are no garbage either."""
+    global SEARCHED
+    if len(sys.modules) > SEARCHED:
+        SEARCHED = len(sys.modules)
+        gc.collect()
+        gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -7,6 +7,7 @@ The server has imported all that training needs, and forks for each run. What a 
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import signal
@@ -165,6 +166,7 @@ def serve(client: Connection) -> None:
     import aeframe.training.run  # noqa: F401
 
     torch.set_num_threads(1)
+    gc.freeze()  # or each run would search, and copy, the memory that it shares with the server
     woken, wakes = socket.socketpair()
     wakes.setblocking(False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
