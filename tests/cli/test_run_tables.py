@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-Verb = Callable[..., tuple[int, str, str]]
+from tests.support.verbs import Verb
 
 
 def copy_run(finished: Path, name: str, **changes: Any) -> Path:

@@ -20,10 +20,9 @@ from aeframe.cli.run_folders import Folders, name_run
 from aeframe.cli.sweep import SweepTable
 from aeframe.config.check import check
 from aeframe.config.composition import CONF
-from aeframe.evaluation.card import Card, Evaluation
 from tests.support.events import Events
 from tests.support.runs import TINY
-from tests.support.sweeps import end, job, rows
+from tests.support.sweeps import end, fail_with, job, rows
 
 Command = Callable[..., tuple[int, str, str]]
 Compose = Callable[..., DictConfig]
@@ -54,14 +53,7 @@ def optimized(folder: Path) -> float:
 def test_jobs_that_fail_do_not_stop_the_others(
     aeframe: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    measure = Evaluation.make_card
-
-    def fails_for_64(self: Evaluation, net: Any, *rest: Any) -> Card:
-        if net.model.latent_dim == 64:
-            raise RuntimeError("a defect of ours")
-        return measure(self, net, *rest)
-
-    monkeypatch.setattr(Evaluation, "make_card", fails_for_64)
+    fail_with(64, monkeypatch)
     # 64 units for 64 inputs: undercomplete refuses them, variational takes them (and fails above)
     sweep = ("-m", "model=undercomplete,variational", "model.latent_dim=64,2,8", "constraint=[]")
     status, out, err = aeframe(*sweep, "optimized_metric=val/mse", *TINY)

@@ -39,7 +39,8 @@ from aeframe.training.module import AutoencoderModule
 from aeframe.training.next_commands import list_next_commands
 from aeframe.training.resume.checkpoint_check import UnfitError, check_like
 from tests.stress import sick_runs
-from tests.stress.sick_runs import SHORT, SICK, files, find_command, is_better, read_run
+from tests.stress.sick_cases import SHORT, SICK, files
+from tests.stress.sick_runs import find_command, is_better, read_run
 from tests.support.events import Events
 from tests.support.runs import Killed
 

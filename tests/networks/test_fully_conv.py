@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import pytorch_lightning as pl
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,6 +19,7 @@ from aeframe.core.errors import ConfigError
 from aeframe.networks import FullyConv
 from aeframe.networks.fully_conv import FullyConvDecoder, make_cosine_kernels
 from aeframe.training.build import build
+from tests.support.fitting import fit
 
 Compose = Callable[..., DictConfig]
 
@@ -139,17 +139,7 @@ def test_constraints_on_a_units_own_weights_are_refused(compose: Compose, constr
 def test_every_variant_trains(compose: Compose, choice: list[str], tmp_path: Path) -> None:
     small = ["model.allow_undercomplete=true"] if "model=sparse" in choice else []
     built = build(compose(*options(*choice, *small, "model.latent_dim=16")))
-    trainer = pl.Trainer(
-        **{**built.trainer, "max_epochs": 1, "limit_train_batches": 2, "limit_val_batches": 1},
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        num_sanity_val_steps=0,
-        default_root_dir=tmp_path,
-    )
-    trainer.fit(built.module)
+    fit(built, tmp_path, max_epochs=1, limit_train_batches=2, limit_val_batches=1)
     model = built.net.model
     changed = [not torch.equal(p, torch.zeros_like(p)) for p in model.parameters()]
     assert sum(changed) >= len(changed) - 1  # all but a fixed variance begin to learn

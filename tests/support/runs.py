@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 
+import torch
+
 from tests.support.forks import Server
 
 ROOT = Path(__file__).parents[2]
@@ -46,3 +48,22 @@ def trained_in(server: Server, root: Path, *words: str) -> Path:
     said = root / "said"
     assert server.start([*words, "hydra.run.dir=run"], root, said).wait(200) == 0, said.read_text()
     return root / "run"
+
+
+def run_folder(root: Path) -> Path:
+    """Find the only run in outputs/."""
+    (folder,) = (root / "outputs").glob("*/*")
+    return folder
+
+
+def weights(folder: Path, name: str = "last") -> dict[str, torch.Tensor]:
+    """Return the weights in a checkpoint of a run."""
+    state = torch.load(folder / "checkpoints" / f"{name}.ckpt", weights_only=True)["state_dict"]
+    assert state
+    return dict(state)
+
+
+def no_trace_of_a_run(root: Path) -> bool:
+    """Check that no run has written into this folder."""
+    # folders of runs and sweeps are named TIME_WHAT, those above them are not
+    return not list(root.glob("outputs/**/*_*")) and not list(root.rglob(".hydra"))

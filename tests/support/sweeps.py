@@ -6,10 +6,13 @@ import csv
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import pytest
 from omegaconf import OmegaConf
 
 from aeframe.cli.sweep import SweepTable
+from aeframe.evaluation.card import Card, Evaluation
 
 
 def rows(sweep: Path) -> list[dict[str, str]]:
@@ -46,3 +49,15 @@ def job(
 def end(sweep: Path) -> None:
     """End a sweep as Hydra does after the last job."""
     SweepTable().on_multirun_end(OmegaConf.create({"hydra": {"sweep": {"dir": str(sweep)}}}))
+
+
+def fail_with(units: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the evaluation of networks with this number of code units fail."""
+    make_card = Evaluation.make_card
+
+    def fail(self: Evaluation, net: Any, *rest: Any) -> Card:
+        if net.model.latent_dim == units:
+            raise RuntimeError("a defect of ours")
+        return make_card(self, net, *rest)
+
+    monkeypatch.setattr(Evaluation, "make_card", fail)

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from aeframe.estimators import AutoencoderTransformer
-from aeframe.evaluation.card import Evaluation
 from aeframe.training import attempt
 from tests.support.runs import TINY
+from tests.support.sweeps import fail_with
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -39,14 +39,7 @@ def built(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[weakref.ref[Any]]]:
 def test_a_sweep_keeps_nothing_of_a_job(
     aeframe: Command, built: list[weakref.ref[Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    card = Evaluation.make_card
-
-    def fails(self: Evaluation, net: Any, *rest: Any) -> Any:
-        if net.model.latent_dim == 4:
-            raise RuntimeError("a defect of ours")
-        return card(self, net, *rest)
-
-    monkeypatch.setattr(Evaluation, "make_card", fails)
+    fail_with(4, monkeypatch)
     status, _, _ = aeframe("-m", "model.latent_dim=2,4,8", *TINY)
     assert status == 1
     assert len(built) == 9

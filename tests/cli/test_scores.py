@@ -1,0 +1,98 @@
+"""The verbs score and evaluate."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import aeframe as package
+from tests.support.digits import DIGITS
+from tests.support.forks import Server
+from tests.support.runs import (
+    EPOCH,
+    trained_in,
+)
+from tests.support.verbs import Verb, table
+
+
+def test_scores_are_sorted_and_marked(verb: Verb, trained: Path, tmp_path: Path) -> None:
+    strange = np.random.default_rng(0).integers(0, 17, size=(3, 8, 8), dtype=np.uint8)
+    np.save(tmp_path / "x.npy", np.concatenate([DIGITS[:50, 0], strange]))
+    status, out, _ = verb("score", trained, "x.npy", "--percentile", "99.9", "--out", "scores.csv")
+    assert status == 0
+    model = package.load(trained)
+    header, *lines = table(tmp_path / "scores.csv")
+    assert header == ["row", "score", "above"]
+    scores = np.array([float(line[1]) for line in lines])
+    assert (np.diff(scores) <= 0).all()
+    assert {int(line[0]) for line in lines[:3]} == {50, 51, 52}
+    wanted = model.score(np.load(tmp_path / "x.npy")[:, None])
+    assert np.allclose(scores, wanted[[int(line[0]) for line in lines]], rtol=1e-4)
+    assert [line[2] == "1" for line in lines] == (scores > model.threshold(99.9)).tolist()
+    assert "3 of 53 samples" in out
+    above = [line.endswith("  above") for line in out.splitlines()[:5]]
+    assert above == [True, True, True, False, False]
+    np.save(tmp_path / "known.npy", DIGITS[:50, 0])
+    out = verb("score", trained, "known.npy", "--percentile", "100", "--out", "known.csv")[1]
+    best = table(tmp_path / "known.csv")[1]
+    assert out.splitlines()[0] == f"{float(best[1]):.5g}  {best[0]}"
+
+
+def test_an_evaluation_is_that_of_the_run(verb: Verb, trained: Path) -> None:
+    status, out, err = verb("evaluate", trained, "--json")
+    assert (status, err) == (0, "")
+    found, card = json.loads(out), json.loads((trained / "evaluation.json").read_text())
+    assert found["metrics"] == pytest.approx(card["metrics"], rel=1e-4)
+    assert found["copy_check"]["real"] == pytest.approx(card["copy_check"]["real"], rel=1e-4)
+    status, out, _ = verb("evaluate", trained, "digits")
+    assert status == 0
+    assert "at the end of training" in out
+    metrics = json.loads(verb("evaluate", trained, "digits", "--json")[1])["metrics"]
+    assert metrics["mse"] == pytest.approx(package.load(trained).score(DIGITS).mean(), rel=1e-4)
+
+
+def test_an_evaluation_draws_the_noise_that_training_drew(
+    verb: Verb, server: Server, tmp_path: Path
+) -> None:
+    words = ("model=variational", "constraint=[masking]", "dataset.batch_size=32")
+    run = trained_in(server, tmp_path, *EPOCH, *words, "trainer.max_epochs=1")
+    card = json.loads((run / "evaluation.json").read_text())
+    status, out, _ = verb("evaluate", run, "--json", "--batch-size", "50")
+    assert status == 0
+    assert json.loads(out)["metrics"] == pytest.approx(card["metrics"], rel=1e-5)
+
+
+def test_numbers_that_json_lacks_are_null(
+    verb: Verb, made: Callable[..., Path], vectors: Path, tmp_path: Path
+) -> None:
+    run = made("dataset=array", f"dataset.path={vectors}", "model.latent_dim=3")
+    np.save(tmp_path / "x.npy", np.load(vectors)[:5] * np.float32(1e30))
+    status, out, _ = verb("evaluate", run, "x.npy", "--json")
+    assert status == 0
+    found = json.loads(out, parse_constant=lambda word: pytest.fail(word))
+    assert None in found["metrics"].values()
+
+
+def test_the_data_is_found_from_where_training_was_started(
+    verb: Verb, aeframe: Verb, server: Server, tmp_path: Path
+) -> None:
+    (tmp_path / "start").mkdir()
+    np.save(tmp_path / "start" / "x.npy", np.random.default_rng(0).random((60, 12), np.float32))
+    words = (*EPOCH, "model.latent_dim=3", "dataset=array", "dataset.path=x.npy")
+    run = trained_in(server, tmp_path / "start", *words, "trainer.max_epochs=1")
+    card = json.loads((run / "evaluation.json").read_text())
+    shutil.copy(run / "model.safetensors", tmp_path / "alone.safetensors")
+    for loaded in (run, "start/run/model.safetensors", run / "checkpoints" / "best.ckpt"):
+        status, out, err = verb("evaluate", loaded, "--json")
+        assert (status, err) == (0, "")
+        assert json.loads(out)["metrics"] == pytest.approx(card["metrics"], rel=1e-4)
+    assert aeframe("resume=start/run", "trainer.max_epochs=2")[0] == 0
+    status, _, err = verb("evaluate", "alone.safetensors")
+    remedy = "The data of the run must be unchanged and where it was in training; or write:"
+    said = f"dataset.path=x.npy: no such file. {remedy} aeframe evaluate RUN INPUT."
+    assert (status, err) == (2, f"aeframe: {said}\n")
