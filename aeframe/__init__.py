@@ -27,5 +27,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """List what is public, imported yet or not."""
+    """List the public names, including those that are not imported yet."""
     return [*__all__, "__doc__", "__file__", "__name__"]

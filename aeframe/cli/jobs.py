@@ -138,7 +138,7 @@ class Jobs:
         return float("nan")
 
     def _record_failure(self, text: str, folder: Path, *, is_sweep: bool) -> None:
-        """Write failed.txt, or delete what a single run with a mistake has left behind."""
+        """Write failed.txt, or delete the files of a single run with a mistake."""
         from aeframe.cli.sweep import FAILED
         from aeframe.core.errors import MachineError
         from aeframe.core.process import is_first_process

@@ -91,8 +91,8 @@ def write_swept_values(sweep: Sequence[str], job: Sequence[str]) -> str:
 def name_job(sweep: str, number: int, name: str, values: str) -> str:
     """Name the folder of a job: NUMBER_NAME with its values, or the folder that an earlier start has made.
 
-    A sweep of an earlier version, whose folders lack the values, is resumed in its own folders; and another
-    sweep in the same folder meets the jobs of the first, and is refused.
+    A sweep of an earlier version, whose folders have no values, is resumed in its own folders; and
+    another sweep in the same folder meets the jobs of the first, and is refused.
     """
     own = re.compile(rf"{number}_{re.escape(name)}(_.*)?")
     folder = Path(sweep)

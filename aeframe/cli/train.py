@@ -178,7 +178,7 @@ def _build_no_run_error(word: str, folder: Path) -> UserError:
 def _check_command(command: Any, jobs: Jobs) -> tuple[Any, bool]:
     """Check configuration and folder before Hydra writes anything. Returns the command, and True for a sweep.
 
-    The configurations of the jobs of a sweep by -m are not known yet.
+    For a sweep by -m the jobs' configurations are not known yet.
     """
     from aeframe.config.override_words import AUTOMATIC
     from aeframe.core.process import is_first_process

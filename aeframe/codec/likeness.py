@@ -83,7 +83,7 @@ class Likeness:
     def compute_chance(self, count: int, samples: int) -> float:
         """Compute the probability that `count` or more samples exceed the TOLERANCE * rank-th held-out one.
 
-        It holds for samples of the same distribution, whatever it is: the number beyond an order statistic
+        It holds for samples of the same distribution, of any form: the number beyond an order statistic
         has a beta-binomial distribution (Wilks 1942).
         """
         from scipy.special import betaln  # late: training does not need it

@@ -1,4 +1,4 @@
-"""Photographs of any size as bytes: rounded code maps, of which each position is a sample for the coder.
+"""Photographs of any size as bytes: rounded code maps, with each position as a sample for the coder.
 
 photograph  height, width, bands of BAND positions from the top left (the last one may have fewer)
 band        length, output of Tables.encode for its positions

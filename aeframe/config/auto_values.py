@@ -73,7 +73,7 @@ def settle(node: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]
 
 
 def unsettle(node: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the configuration as it was written, with `auto` where the record holds the value."""
+    """Return the configuration as it was written, with `auto` for the values in the record."""
     written = {key: value for key, value in node.items() if key != RECORD}
     for key, value in as_mapping(node.get(RECORD)).items():
         group, _, name = key.partition(".")

@@ -48,7 +48,7 @@ OBJECTS: dict[str, type] = {
     "dataset": Source,
     "model": Autoencoder,
 }
-"""Root keys whose node names a class, and what that class must be."""
+"""Root keys whose node names a class, and the base of that class."""
 PLAIN: dict[str, Any] = {
     "until": UntilOptions,
     "early_stopping": EarlyStoppingOptions,

@@ -148,4 +148,4 @@ NOTES = (
         "",
     ),
 )
-"""Pairs that are legal, but of which one is redundant."""
+"""Legal pairs with a redundant part."""

@@ -60,7 +60,7 @@ def _find_options(group: str, node: Mapping[str, Any], usual: list[str]) -> list
 def _list_changes(
     usual: Mapping[str, Any], node: Mapping[str, Any], above: str = ""
 ) -> Iterator[str]:
-    """List KEY=VALUE where they differ. Interpolations of the default are no difference."""
+    """List KEY=VALUE for the values that differ. An interpolation in the default is not a difference."""
     for key in dict.fromkeys([*usual, *node]):
         before, now = usual.get(key), node.get(key)
         if before == now or f"{above}{key}" in NO_CHOICES:

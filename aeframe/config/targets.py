@@ -12,11 +12,9 @@ from aeframe.core.errors import Problem
 
 TORCH = ("torch.optim", "torch.optim.lr_scheduler")
 OURS = tuple(f"aeframe.{room}" for room in ("models", "networks", "data", "constraints"))
-"""Where classes that a configuration names may come from: of ours also from the modules right below, where a
-user adds a constraint.
-"""
+"""Packages whose classes a configuration may name, ours with the modules in them: users add parts there."""
 MOVED = {"aeframe.likelihoods": "aeframe.models.likelihoods"}
-"""Modules that configurations of earlier versions name, and where their classes are now."""
+"""Modules in configurations of earlier versions, and the present modules of their classes."""
 FORMER = {present: former for former, present in MOVED.items()}
 REMOVED = ("cuda_graph",)
 """Keys of `trainer` in configurations of earlier versions, without an effect on what is trained."""

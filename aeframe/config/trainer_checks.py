@@ -11,7 +11,7 @@ from aeframe.core.durations import is_duration
 from aeframe.core.errors import Problem
 
 CLUSTERS = {"MASTER_ADDR", "SLURM_JOB_ID", "LSB_JOBID", "OMPI_COMM_WORLD_SIZE"}
-"""Variables one of which is there where processes on several machines find each other."""
+"""Variables by which processes on several machines find each other; one of them must be set."""
 MOST_WORKERS = 8
 """For each core: those that wait for a disk leave it to others."""
 

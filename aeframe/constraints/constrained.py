@@ -80,7 +80,7 @@ class ConstrainedAutoencoder(nn.Module):
 
     @property
     def step(self) -> float | None:
-        """Return the step to whose multiples a constraint rounds the code outside training, if any."""
+        """Return the step of a constraint that rounds the code to its multiples outside training, if any."""
         return next((part.rounds_to for _, part in self.parts if part.rounds_to is not None), None)
 
     @property

@@ -100,7 +100,7 @@ class Constraint(Part, nn.Module):
     trades: ClassVar[tuple[str, ...]] = ()
     """Options that trade the error for a cheaper code: no value is the best by the error alone."""
     rounds_to: float | None = None
-    """The step to whose multiples it rounds the code outside training."""
+    """The step, if the code is rounded to its multiples outside training."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()

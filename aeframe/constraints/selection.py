@@ -149,9 +149,9 @@ class WinnerTakeAll(_Calibrated):
     """Selection that keeps each unit for the share `rate` of the batch that activates it most: lifetime
     sparsity (Makhzani & Frey 2015, arXiv:1409.2752). It leaves no unit dead.
 
-    Under several ranks the batch is the global one. inference: outside training, `threshold` keeps a
-    unit from the running mean of its smallest winner on; `relu` keeps all above zero, as the paper's
-    features do, of which most may be active at once.
+    Under several ranks the batch is the global one. inference: outside training, `threshold` keeps a unit
+    from the running mean of its smallest winner on; `relu` keeps all above zero, as the paper's features
+    do; most of them may then be active at once.
     """
 
     trades = ("rate",)

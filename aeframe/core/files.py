@@ -45,7 +45,7 @@ def _sync(folder: Path) -> None:
 
 
 def find_os_error(error: BaseException) -> OSError | None:
-    """Find the error of the operating system in an exception, also where torch wraps it."""
+    """Find the error of the operating system in an exception, also if torch wraps it."""
     found: BaseException | None = error
     while found is not None and not isinstance(found, OSError):
         found = found.__context__

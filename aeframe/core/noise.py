@@ -23,8 +23,8 @@ class Noise:
     They are drawn for the rows of the *global* batch. Each rank keeps its own rows (rank, rank + world,
     ...), so that two ranks get the same numbers as one process.
 
-    key: identifies the numbers, e.g. (seed, epoch, batch). rows: size of the global batch, of which some
-    ranks may have one row less.
+    key: identifies the numbers, e.g. (seed, epoch, batch). rows: size of the global batch; some ranks may
+    have one row less than others.
     """
 
     def __init__(

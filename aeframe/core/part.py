@@ -126,7 +126,7 @@ class Part:
 
 
 def _require_known(cls: type, name: str, words: Iterable[Word]) -> Set[Word]:
-    """Return the words as a set. Raises TypeError where one is unknown."""
+    """Return the words as a set. Raises TypeError if one is unknown."""
     given: list[Any] = [words] if isinstance(words, str) else list(words)
     unknown = [word for word in given if word not in WORDS]
     if unknown or isinstance(words, str):

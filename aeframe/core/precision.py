@@ -1,4 +1,4 @@
-"""Precision of sums: at least float32, whatever the precision of the layers."""
+"""Precision of sums: at least float32, for layers of any precision."""
 
 from __future__ import annotations
 

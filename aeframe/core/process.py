@@ -19,7 +19,7 @@ def get_command() -> str:
 
 
 def shorten_path(path: Path) -> str:
-    """Return a path relative to the current folder, where that is shorter."""
+    """Return a path relative to the current folder, if that is shorter."""
     absolute = os.path.abspath(path)
     try:
         return min(os.path.relpath(absolute), absolute, key=len)

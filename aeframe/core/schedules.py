@@ -22,7 +22,7 @@ Scheduled = float | int | Mapping[str, Any]
 
 
 class Clock(NamedTuple):
-    """Progress of training in optimizer steps and in epochs, of which fractions count."""
+    """Progress of training in optimizer steps and in (fractions of) epochs."""
 
     step: int = 0
     epoch: float = 0.0

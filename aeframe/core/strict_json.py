@@ -9,7 +9,7 @@ from typing import Any
 
 
 def format_json(value: Any, indent: int | None = 2) -> str:
-    """Format plain data as JSON, with null for NaN and infinity, which JSON lacks."""
+    """Format plain data as JSON, with null for NaN and infinity, which JSON does not have."""
     return json.dumps(_replace_non_finite(value), indent=indent, allow_nan=False)
 
 

@@ -23,7 +23,7 @@ from aeframe.data.source import CHUNK, Raw, Shape, Source
 
 
 class Builtin(Source):
-    """A data set that its name identifies: its files lie in one folder, or ship with a package."""
+    """A data set with a name of its own: its files are in one folder, or come with a package."""
 
     @classmethod
     @abstractmethod

@@ -42,7 +42,7 @@ def note(problem: Problem) -> None:
 
 
 def note_noticed(noticed: Noticed, where: str) -> None:
-    """Print notes on files of which a part was ignored."""
+    """Print notes on files that were read only in part."""
     if pages := noticed.pages:
         files = sorted(pages)
         what = (

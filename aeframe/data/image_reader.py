@@ -28,7 +28,7 @@ ENDINGS = frozenset(
     for e in "png jpg jpeg jpe jfif bmp gif webp tif tiff ppm pgm pbm pnm tga avif jp2".split()  # noqa: SIM905
 )
 FORMATS = ("PNG", "JPEG", "MPO", "BMP", "GIF", "WEBP", "TIFF", "PPM", "AVIF", "JPEG2000")
-"""Allowed formats, whatever the ending of the file. Pillow has more, and starts programs for some."""
+"""Allowed formats; the ending of the file does not matter. Pillow has more, and starts programs for some."""
 
 Fit = Literal["crop", "resize"]
 Color = Literal["rgb", "gray"]
@@ -36,7 +36,7 @@ Color = Literal["rgb", "gray"]
 
 @dataclass(frozen=True)
 class Noticed:
-    """Files of which a part was ignored: those with several pages, and those with clipped values."""
+    """Files that were read only in part: those with several pages, and those with clipped values."""
 
     pages: set[Path] = field(default_factory=set)
     cut: set[Path] = field(default_factory=set)

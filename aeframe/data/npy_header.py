@@ -23,8 +23,8 @@ BFLOAT16 = b"'<V2'"
 class Header:
     """The header of an array file.
 
-    shape: [N, ...]. order: of the numbers, C or Fortran. offset: bytes before them. bfloat16: whether they
-    have this type, which NumPy lacks; dtype is then that of their bits.
+    shape: [N, ...]. order: of the numbers, C or Fortran. offset: bytes before them. bfloat16: whether
+    they have this type, which NumPy does not have; dtype is then that of their bits.
     """
 
     shape: Shape

@@ -42,7 +42,7 @@ class Metrics(nn.Module):
         self.units, self.dead = UnitActivity(model.latent_dim), DeadUnits(model.latent_dim)
         names = [*net.term_names, "loss", *(["kl", "negative_elbo"] if self.stochastic else [])]
         self.terms = nn.ModuleDict({name: MeanTerm() for name in names})
-        self.wholes = nn.ModuleDict()  # means of units, of which a penalty is a function
+        self.wholes = nn.ModuleDict()  # means of units, for penalties that are functions of them
         self._net = (net,)  # in a tuple, so that it is not registered here
         for name, part in net.parts:
             if type(part).unit_means is not Constraint.unit_means:

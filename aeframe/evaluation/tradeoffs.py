@@ -1,4 +1,4 @@
-"""Trade-offs between error and cost of the code: jobs of which none is best on both sides."""
+"""Trade-offs between the error and the cost of the code: no job is the best in both."""
 
 from __future__ import annotations
 

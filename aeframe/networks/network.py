@@ -92,7 +92,7 @@ class Network(Part, ABC):
     def add_path(
         self, encoder: nn.Sequential, decoder: Decoder, shape: tuple[int, ...]
     ) -> tuple[nn.Sequential, Decoder]:
-        """Add the linear path that starts as principal component analysis, where the option asks for it."""
+        """Add the linear path that starts as principal component analysis, if the option asks for it."""
         if self.start != "pca" or not self.depth:
             return encoder, decoder
         return add_linear_path(encoder, decoder, shape)

@@ -34,8 +34,8 @@ MOST_BACK = 1000
 class Saved:
     """Checkpoint of a run.
 
-    node: the configuration of the run. value: the optimized metric, where the run has finished.
-    stamp: identity of the file.
+    node: the configuration of the run. value: the optimized metric, if the run has finished. stamp:
+    identity of the file.
     """
 
     folder: Path
@@ -74,7 +74,7 @@ def _is_more(wanted: Any, done: int | None) -> bool:
 
 
 def read_checkpoint(folder: Path, name: str = LAST) -> Saved | None:
-    """Read a checkpoint in a run's folder, or None where none was written yet.
+    """Read a checkpoint in a run's folder, or None if none was written yet.
 
     Nothing that the file names is imported or called. Raises UserError for a file that is not
     aeframe's.

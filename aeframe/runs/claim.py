@@ -15,7 +15,7 @@ from aeframe.runs.layout import CHECKPOINTS, LAST
 
 @contextmanager
 def claim_folder(folder: Path, resumes: bool, saved: Saved | None) -> Iterator[None]:
-    """Reserve the folder for this run. Raises UserError where it belongs to another run or is in
+    """Reserve the folder for this run. Raises UserError if it belongs to another run or is in
     use.
 
     resumes: whether the folder may hold this run already. saved: the checkpoint that was read from it
@@ -31,7 +31,7 @@ def claim_folder(folder: Path, resumes: bool, saved: Saved | None) -> Iterator[N
         except FileExistsError:
             raise build_used_error(f"hydra.run.dir={folder}") from None
         if resumes and get_stamp(checkpoints / LAST) != (saved.stamp if saved else None):
-            what = "another process has trained in it meanwhile"
+            what = "another process has trained in it in the meantime"
             raise UserError(f"hydra.run.dir={folder}", what, "Start the command again.")
         try:
             yield

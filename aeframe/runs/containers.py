@@ -15,7 +15,7 @@ TAKEN = "Give an array, a tensor, a DataFrame, a list of them, or an iterator ov
 
 
 def convert_to_array(x: Any, shape: tuple[int, ...], where: str) -> np.ndarray | Tensor | None:
-    """Bring samples of `shape` into one array or tensor; None for an iterator, which is read later.
+    """Convert samples of `shape` to one array or tensor; None for an iterator, which is read later.
 
     Lists and tuples hold samples, which are stacked, or batches, which are joined. where: for messages.
     Raises UserError for anything else.
@@ -32,7 +32,7 @@ def convert_to_array(x: Any, shape: tuple[int, ...], where: str) -> np.ndarray |
 
 
 def widen_bfloat16(x: Any) -> Any:
-    """Bring a tensor or an array of bfloat16, which NumPy lacks, to float32; leave all else as it is."""
+    """Convert a tensor or an array of bfloat16, which NumPy does not have, to float32."""
     if isinstance(x, Tensor):
         return x.detach().float() if x.dtype == torch.bfloat16 else x
     if getattr(getattr(x, "dtype", None), "name", "") == "bfloat16":

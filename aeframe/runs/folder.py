@@ -37,7 +37,7 @@ def has_run(folder: Path) -> bool:
 
 
 def refuse_run(folder: Path) -> None:
-    """Raise UserError where a sweep cannot use this folder, because a run is in it."""
+    """Raise UserError if a sweep cannot use this folder, because a run is in it."""
     if has_run(folder) and not (folder / "multirun.yaml").exists():
         what = "holds a run, but a sweep needs its own folder"
         raise UserError(f"hydra.sweep.dir={folder}", what, "Write another folder.")
@@ -56,7 +56,7 @@ def build_used_error(where: str) -> UserError:
 
 @contextmanager
 def lock_folder(folder: Path) -> Iterator[None]:
-    """Lock the folder for this process. Raises UserError where another process holds the lock."""
+    """Lock the folder for this process. Raises UserError if another process holds the lock."""
     import fcntl
 
     try:

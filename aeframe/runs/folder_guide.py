@@ -20,7 +20,7 @@ MEANINGS = {
     "metrics.csv": "all curves as a table: a row for each step that was logged, a column for each curve",
     "pictures/": "the latest of each picture in TensorBoard: `01_reconstructions.png` and others",
     "projector/": "codes of validation samples, for TensorBoard's projector",
-    "projector_config.pbtxt": "tells TensorBoard where they are",
+    "projector_config.pbtxt": "the place of these files, for TensorBoard",
     ".hydra/": "the configuration: `overrides.yaml` as it was typed, `config.yaml` as a whole, "
     "`hydra.yaml` of Hydra itself",
     "train.log": "warnings of packages, if there were any",

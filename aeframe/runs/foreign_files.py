@@ -71,8 +71,8 @@ def refuse_foreign_sweep(folder: Path) -> None:
 def refuse_other_use(folder: Path, key: str) -> None:
     """Raise UserError for a folder that holds something else, such as photographs.
 
-    A run's files would lie among them, and its pictures would be read as data. key: names the folder. A job
-    of an earlier sweep may lie in the folder.
+    A run's files would be among them, and its pictures would be read as data. key: names the folder. It
+    may hold a job of an earlier sweep.
     """
     if not folder.is_dir() or (folder / "multirun.yaml").exists():
         return

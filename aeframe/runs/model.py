@@ -159,7 +159,7 @@ class Model:
         """Return the score that a percentage of the training samples does not exceed.
 
         Samples with a larger `score` are unlike the training samples. percentile: 0 to 100. Raises
-        UserError where the run has not finished.
+        UserError if the run has not finished.
         """
         scores = self.description.train_scores
         if not scores:

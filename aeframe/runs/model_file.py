@@ -126,7 +126,7 @@ def _compute_train_scores(net: ConstrainedAutoencoder, data: DataModule) -> tupl
 def find_model_file(run: str | os.PathLike[str]) -> Path:
     """Find the file with the weights: in a run's folder, in an export, or the named file.
 
-    Raises UserError where there is none.
+    Raises UserError if there is none.
     """
     where = expand_path(run)
     if os.path.isdir(where):  # pathlib raises other errors for odd names

@@ -18,7 +18,7 @@ LARGEST = 2**20  # largest number of bytes of the file
 def find_start_folder(run: Path) -> Path | None:
     """Read the folder where a run was started from Hydra's files. run: its folder, or a file in it.
 
-    Returns None where it is unknown, as for an export.
+    Returns None if it is unknown, as for an export.
     """
     for folder in (run, *run.parents[:2]):
         file = folder / ".hydra" / "hydra.yaml"

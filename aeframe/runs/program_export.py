@@ -49,7 +49,7 @@ class Decoder(nn.Module):
 
 
 def require_onnx() -> None:
-    """Raise UserError where a package for export to ONNX is missing."""
+    """Raise UserError if a package for export to ONNX is missing."""
     lacking = [name for name in ("onnx", "onnxruntime", "onnxscript") if find_spec(name) is None]
     if lacking:
         remedy = 'Install them: python -m pip install "aeframe[onnx]".'
@@ -59,7 +59,7 @@ def require_onnx() -> None:
 def export_onnx(model: Model, folder: Path) -> None:
     """Write encoder.onnx and decoder.onnx, for any number of samples.
 
-    Their inputs are x (stored samples) and z (codes). Raises UserError where the export fails or
+    Their inputs are x (stored samples) and z (codes). Raises UserError if the export fails or
     computes something else.
     """
     import onnxruntime
@@ -112,7 +112,7 @@ def list_parts(model: Model) -> Iterator[tuple[str, nn.Module, Tensor]]:
 
 
 def _compare(kind: str, name: str, part: nn.Module, run: Run, given: Tensor) -> None:
-    """Raise UserError where an exported program computes something else."""
+    """Raise UserError if an exported program computes something else."""
     for count in BATCHES:
         x = given[:count].contiguous()
         with torch.inference_mode():

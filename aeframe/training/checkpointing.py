@@ -49,7 +49,7 @@ class WholeFiles(TorchCheckpointIO):
     def load_checkpoint(
         self, path: str | os.PathLike[str], map_location: Any = "cpu", weights_only: Any = True
     ) -> dict[str, Any]:
-        """Load tensors and plain data, and nothing that could run code, whatever Lightning asks for."""
+        """Load tensors and plain data, never code, even if Lightning asks for it."""
         return torch.load(path, map_location=map_location, weights_only=True)
 
 
@@ -79,7 +79,7 @@ class Best(ModelCheckpoint):
             super().on_validation_end(trainer, pl_module)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore the scores. The file is always the one in this folder, whatever path the state has."""
+        """Restore the scores. The file is always the one in this folder, not the path in the state."""
         self.resumes, self.current_score = True, state_dict.get("current_score")
         file, score = Path(str(self.dirpath)) / BEST, state_dict.get("best_model_score")
         if score is None:

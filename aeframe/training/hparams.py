@@ -61,7 +61,7 @@ def _list_constraint_options(constraints: Mapping[str, Mapping[str, Any]]) -> li
 def _find_typed(
     hyperparameters: Mapping[str, Any], typed: Iterable[str]
 ) -> Iterator[tuple[str, Any]]:
-    """Yield the keys that were typed, with their values, where these are plain."""
+    """Yield the keys that were typed, with their values, if these are plain."""
     for word in typed:
         key = word.partition("=")[0].lstrip("+~")
         value: Any = hyperparameters

@@ -65,7 +65,7 @@ class EpochLoop(_TrainingEpochLoop):
 
 
 class FitLoop(_FitLoop):
-    """Loop over epochs, of which the first may have begun in an earlier process."""
+    """Loop over epochs; the first may have begun in an earlier process."""
 
     def __init__(self, trainer: pl.Trainer, last: Last) -> None:
         plain = trainer.fit_loop

@@ -79,7 +79,7 @@ def end_with_the_first() -> None:
 
 
 def require_devices(accelerator: str, devices: int | list[int] | str) -> None:
-    """Raise UserError if this machine lacks the devices in the configuration."""
+    """Raise UserError if this machine does not have the configured devices."""
     import torch
 
     if accelerator == "cpu":

@@ -65,7 +65,7 @@ def make_trainer(built: Built, folder: Path, best: Best) -> pl.Trainer:
 
 @contextmanager
 def _translate_refusals() -> Iterator[None]:
-    """Raise UserError where Lightning refuses a combination of hardware and trainer keys."""
+    """Raise UserError if Lightning refuses a combination of hardware and trainer keys."""
     try:
         yield
     except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:

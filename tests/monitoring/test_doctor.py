@@ -212,7 +212,7 @@ def test_a_checkpoint_with_anything_but_numbers_of_it_is_refused(odd: Any) -> No
 def test_a_checkpoint_of_a_version_with_fewer_rules_is_taken(compose: Compose) -> None:
     like = {"Doctor": {"dead_units.dead": 0.0, "few_samples.best": None}}
     check_like(like, {"Doctor": {"dead_units.dead": 0.5}}, "callbacks", is_late=True)
-    with pytest.raises(UnfitError, match=r"callbacks\.Timer lacks b"):
+    with pytest.raises(UnfitError, match=r"callbacks\.Timer has no b"):
         check_like(
             {"Timer": {"a": 0.0, "b": 0.0}}, {"Timer": {"a": 0.0}}, "callbacks", is_late=True
         )

@@ -49,7 +49,7 @@ def test_training_by_another_process_meanwhile_is_kept(
     words = (*EPOCH, "trainer.max_epochs=2", "hydra.run.dir=run", "resume=auto")
     status, _, err = aeframe(*words)
     assert status == 2
-    assert "another process has trained in it meanwhile. Start the command again." in err
+    assert "another process has trained in it in the meantime. Start the command again." in err
     kept, wanted = contents(begun), contents(later)
     assert {name: kept[name] for name in wanted if "tfevents" in name or "ckpt" in name} == {
         name: wanted[name] for name in wanted if "tfevents" in name or "ckpt" in name

@@ -99,7 +99,7 @@ def _compare_images(codecs: Codecs, options: argparse.Namespace) -> Comparison:
 
 
 def _compare_photographs(codecs: Codecs, options: argparse.Namespace) -> Comparison:
-    """Compare formats on whole images, whatever the size of the crops in training."""
+    """Compare formats on whole images, also if the network was trained on crops."""
     from aeframe.cli.verbs.given import explain_samples
     from aeframe.cli.verbs.outputs import show_progress
     from aeframe.cli.verbs.own_data import list_image_files, load_run_data

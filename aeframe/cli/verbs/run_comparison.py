@@ -32,7 +32,7 @@ NOT_TEST = ("augment", "val_fraction", "normalization")
 IN_UNITS = ("psnr", "explained_variance", "denoised_psnr", "gain_db")
 """Metrics that do not depend on the units of the data."""
 JUDGED = (*IN_UNITS, "mse", "denoised_mse", "nll", "negative_elbo")
-"""Metrics of which one value is better."""
+"""Metrics that have a better direction."""
 SIZES = ("code_size", "epochs", "seconds")
 
 

@@ -33,7 +33,7 @@ class Tables:
     """Tables of frequencies with sum TOTAL. Raises ValueError for invalid tables.
 
     low: the number of symbol 1 in each unit, [m]. units: frequencies for each cluster, unit and symbol,
-    [K, m, S]; 0 for symbols that the unit lacks. clusters: frequencies of the clusters, [K].
+    [K, m, S]; 0 for symbols that the unit does not have. clusters: frequencies of the clusters, [K].
     """
 
     low: NDArray[np.int32]

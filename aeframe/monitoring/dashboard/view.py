@@ -25,7 +25,7 @@ CHUNK = 256  # samples in one pass
 
 @dataclass(frozen=True)
 class Samples:
-    """Normalized validation samples (of the training split, where there is no validation), spread evenly.
+    """Normalized validation samples (training samples, if there is no validation), spread evenly.
 
     few: those that are drawn each time, [n, *shape]. many: [N, *shape]. labels: of these, int64 [N], or None.
     classes: the labels' names. split: the split in a word.

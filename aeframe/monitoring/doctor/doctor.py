@@ -29,7 +29,7 @@ RULES: tuple[type[Rule], ...] = (
 )
 """Rules in the order in which they report: of several for one cause, the first reports."""
 IMPROVES = 0.9
-"""Share of the steps after which the best validation must lie for training to count as improving."""
+"""Share of the steps; if the best validation is later, training still improves."""
 EXACT = {"loss": "train/loss", "gradient_norm": "vitals/gradient_norm"}
 """Tags of the values averaged between validations and kept in checkpoints; none depends on time."""
 

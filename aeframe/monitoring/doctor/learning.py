@@ -85,7 +85,7 @@ class LearningRate(Rule):
         )
 
     def judge_card(self, card: Card) -> bool | None:
-        """Return False where the best checkpoint beats the mean image."""
+        """Return False if the best checkpoint beats the mean image."""
         if not self.is_worse:
             return None
         self.explained = compute_explained(card)
@@ -98,8 +98,8 @@ class LearningRate(Rule):
 
 
 class MeanImage(Rule):
-    """Rule on no learning: the reconstruction is no better than the mean image, whose squared error
-    is the variance of the data. It is silent where another rule explains it.
+    """Rule on no learning: the reconstruction is no better than the mean image, whose squared error is
+    the variance of the data. It is silent if another rule explains it.
     """
 
     name = "mean_image"

@@ -62,7 +62,7 @@ class Patient:
         return None if found is None else str(found)
 
     def suggest_scaled(self, key: str, factor: float) -> Override | None:
-        """Suggest a key's present value times the factor, or None where it is not a number.
+        """Suggest a key's present value times the factor, or None if it is not a number.
 
         The value is rounded where the key takes whole numbers only.
         """
@@ -119,12 +119,12 @@ class Patient:
         return [self.suggest_scaled(f"constraint.{name}.weight", factor) for name in self.penalties]
 
     def suggest_lighter_penalties(self) -> list[Override | None]:
-        """Suggest for each of them the usual weight, where the present one is far heavier, or a tenth."""
+        """Suggest for each of them the usual weight if the present one is far heavier, else a tenth."""
         pairs = zip(self.suggest_usual_weights(), self.suggest_scaled_penalties(0.1), strict=True)
         return [usual or tenth for usual, tenth in pairs]
 
     def suggest_usual_weights(self) -> list[Override | None]:
-        """Suggest for each of them the usual weight, or None where the present one is not far heavier."""
+        """Suggest for each of them the usual weight, or None if the present one is not far heavier."""
         return [self._suggest_usual_weight(name) for name in self.penalties]
 
     def _suggest_usual_weight(self, name: str) -> Override | None:
@@ -147,9 +147,9 @@ class Vitals(NamedTuple):
 
     epoch: from 1. steps: of the optimizer. val: the validation's metrics. start: the loss of the first
     step, that of the mean image. loss, gradient_norm: means of the values logged since the previous
-    validation, or None. waiting: likewise, the share of time; waited: seconds in all. saturated: see
-    `saturation.py`. samples: number of samples in which dead units were counted. reported: names of the
-    rules that have reported a finding.
+    validation, or None. waiting: the share of time, averaged in the same way; waited: seconds in all.
+    saturated: see `saturation.py`. samples: number of samples in which dead units were counted. reported:
+    names of the rules that have reported a finding.
     """
 
     epoch: int

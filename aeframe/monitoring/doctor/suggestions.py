@@ -31,7 +31,7 @@ class Override:
         return f"{self.key}={_format_value(self.value)}"
 
     def apply(self, node: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Apply the override to a configuration; None where it lacks the key."""
+        """Apply the override to a configuration; None if the key is missing."""
         changed = deepcopy(dict(node))
         if self.key == "constraint":
             given = changed["constraint"] or {}

@@ -42,5 +42,5 @@ class DataWaiting(Rule):
 
 
 def _is_in_memory(patient: Patient) -> bool:
-    """Check whether samples are in memory, where batches only have to be put together."""
+    """Check whether samples are in memory, so that a batch takes no time to read."""
     return patient.data.is_resident(patient.data.splits["train"].raw.nbytes)

@@ -13,7 +13,7 @@ def find_beginning(attempt: Attempt, folder: Path, saved: Saved | None) -> Saved
     """Find the checkpoint to start from, or None, and tell the attempt about earlier retries.
 
     saved: the last checkpoint in the folder. After a divergence an earlier one may be needed.
-    Raises UserError where a checkpoint does not belong to the run.
+    Raises UserError if a checkpoint does not belong to the run.
     """
     if saved is not None:
         check_fits(saved, attempt.built.module, attempt.trainer)

@@ -32,7 +32,7 @@ VARYING = (
 )
 """Keys of optimizers and schedulers whose values change in training; all others are configuration."""
 LOWERED = (*RATES, *PLANNED)
-"""Keys of optimizers and schedulers whose values change, too, where a run went back."""
+"""Keys of optimizers and schedulers whose values also change if a run went back."""
 SCORES = ("best_model_score", "current_score")
 """Keys of callbacks that are None until the first validation, and then a tensor."""
 MEASURED = ("Doctor", "Timer")
@@ -42,7 +42,7 @@ OPTIONAL = ("decoupled_weight_decay", "stopping_reason", "stopping_reason_messag
 GROWING = ("callbacks.Doctor", "callbacks.Dashboard")
 """Mappings to which later versions add keys."""
 UNREAD = ("best_k_models", "stopping_reason_message")
-"""Keys of callbacks of which nothing is used."""
+"""Keys of callbacks that are not used."""
 
 
 class UnfitError(Exception):
@@ -50,7 +50,7 @@ class UnfitError(Exception):
 
 
 def check_fits(saved: Saved, module: AutoencoderModule, trainer: pl.Trainer) -> None:
-    """Raise UserError where a checkpoint in the run's folder does not belong to the run.
+    """Raise UserError if a checkpoint in the run's folder does not belong to the run.
 
     module, trainer: as they are before training.
     """
@@ -218,7 +218,7 @@ def check_keys(like: Mapping[str, Any], found: Any, where: str) -> None:
         raise UnfitError(f"{where} holds {shorten(odd[0], 60)}")
     missing = [key for key in like if key not in found and key not in OPTIONAL]
     if missing and where not in GROWING:
-        raise UnfitError(f"{where} lacks {missing[0]}")
+        raise UnfitError(f"{where} has no {missing[0]}")
 
 
 def check_like(

@@ -80,7 +80,7 @@ def apply_overrides(saved: Saved, words: Sequence[str], given: Mapping[str, Any]
 
 
 def keep_choices(saved: Saved, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Keep the run's own choices where the given configuration says `auto`.
+    """Keep the run's own choices if the given configuration has `auto`.
 
     Runs of versions without a key trained without it.
     """
@@ -137,7 +137,7 @@ def _is_as_before(key: str, saved: Saved, given: Mapping[str, Any]) -> bool:
 
 
 def check_same(saved: Saved, given: Mapping[str, Any]) -> None:
-    """Raise ConfigError where the configuration is that of another run.
+    """Raise ConfigError if the configuration is that of another run.
 
     Changed defaults of another version may cause this, too.
     """
@@ -179,7 +179,7 @@ def _list_classes(node: Any) -> Any:
 
 
 def check_length(saved: Saved, node: Mapping[str, Any]) -> None:
-    """Raise UserError where an unfinished run has trained longer than the given limit."""
+    """Raise UserError if an unfinished run has trained longer than the given limit."""
     trainer = node.get("trainer")
     if saved.value is not None or not isinstance(trainer, Mapping):
         return
@@ -196,7 +196,7 @@ def check_length(saved: Saved, node: Mapping[str, Any]) -> None:
 
 
 def check_time(saved: Saved, node: Mapping[str, Any]) -> None:
-    """Raise UserError where a finished run would train on, but its time limit is reached."""
+    """Raise UserError if a finished run would train on, but its time limit is reached."""
     limit = as_mapping(node.get("trainer")).get("max_time")
     if not (isinstance(limit, str) and is_duration(limit)):
         return

@@ -19,11 +19,11 @@ from aeframe.training.resume.configuration import find_changes, is_harmless
 def keep_own_defaults(
     saved: Saved, words: Sequence[str], given: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return the given configuration with the run's own values where defaults have changed since it
+    """Return the given configuration, with the run's own values for defaults that have changed since it
     was started.
 
-    words: of the command line. A key keeps its given value where the words differ from those the
-    run was started with. All keys do where the words choose another option of a group.
+    words: of the command line. A key keeps its given value if the words differ from those the run was
+    started with. All keys do if the words choose another option of a group.
     """
     node = deepcopy(dict(given))
     others, begun = find_changes(saved, given), _read_words(saved.folder)
@@ -43,7 +43,7 @@ def keep_own_defaults(
 
 
 def _put(node: dict[str, Any], key: Sequence[str], source: Mapping[str, Any]) -> None:
-    """Make a key's value that of the source, or drop it where the source has none."""
+    """Replace a key's value by that of the source, or delete the key if the source does not have it."""
     name, *below = key
     if name not in source:
         node.pop(name, None)
@@ -54,7 +54,7 @@ def _put(node: dict[str, Any], key: Sequence[str], source: Mapping[str, Any]) ->
 
 
 def _read_words(folder: Path) -> list[str] | None:
-    """Read the command-line words that a run was started with; None where they cannot be read."""
+    """Read the command-line words that a run was started with; None if they cannot be read."""
     try:
         words = yaml.safe_load(read_text(folder / ".hydra" / "overrides.yaml", LONGEST))
     except (yaml.YAMLError, OSError, ValueError, RecursionError):
@@ -63,6 +63,6 @@ def _read_words(folder: Path) -> list[str] | None:
 
 
 def _parse_words(words: Sequence[str]) -> dict[str, str]:
-    """Read what words say of what is trained, by key."""
+    """Read the words that affect training, by key."""
     by_key = {read_key(word): word.lstrip("+") for word in words}
     return {k: v for k, v in by_key.items() if not (k.startswith("hydra.") or is_harmless(k))}
