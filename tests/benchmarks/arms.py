@@ -1,4 +1,4 @@
-"""An arm of a row: what is run once, and the one number that it gives. Imports nothing, for its process."""
+"""Arms of a row: each runs once and gives one number. Imports nothing, for its process."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Alone:
 
 
 def _hold(arm: Arm) -> None:
-    """Keep the arm in its process, and with it the data that it has read."""
+    """Keep the arm in its process, with the data that it has read."""
     global _held
     _held = arm
 

@@ -15,8 +15,8 @@ import pytorch_lightning as pl
 class Clock(pl.Callback):
     """Clock from the first on_train_start to the last on_train_end.
 
-    Placed before and behind all other callbacks, so that their work at either end counts. It has no
-    hook for batches, which would cost time itself.
+    It comes before and after all other callbacks, so that their work counts at both ends. It has no hook
+    for batches, which would take time itself.
     """
 
     def __init__(self) -> None:

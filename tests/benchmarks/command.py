@@ -1,4 +1,4 @@
-"""The command line: picks rows, measures them, and says what came of it."""
+"""The command line: choose rows, measure them, and print the results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""aeframe, started as `python train.py` starts it, with all that is on by default."""
+"""aeframe as `python train.py` runs it, with all its defaults."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LOGGED_EVERY = 20  # steps, by default: a run that writes less often does less
 
 
 def overrides(work: Work) -> tuple[str, ...]:
-    """The work, for aeframe's command line; what follows training is kept short."""
+    """Return the work as overrides of aeframe; the steps after training are kept short."""
     limit = () if work.limit is None else (f"trainer.limit_train_batches={work.limit}",)
     return (
         *work.network.overrides,

@@ -1,4 +1,4 @@
-"""About the least time that a device needs for a training step: the roofline (Williams et al. 2009)."""
+"""Lower bound on the time of a training step on a device: the roofline (Williams et al. 2009)."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Floor(Closed):
         return 2 * self.copied / self._seconds(lambda: target.copy_(source))
 
     def _seconds(self, do: Callable[[], object]) -> float:
-        """The median of several times, each until the device is done."""
+        """Measure the median of several times, each until the device is done."""
         taken = []
         for _ in range(REPEATS):
             self._wait()

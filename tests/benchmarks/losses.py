@@ -33,7 +33,7 @@ def tolerance(errors: Sequence[Sequence[float]]) -> float:
 def disagreement(
     reference: Sequence[Reading], contender: Sequence[Reading]
 ) -> tuple[float | None, str | None]:
-    """The tolerance, and what is wrong, if anything. None where errors are not compared."""
+    """Return the tolerance, and the problem, if any. None if errors are not compared."""
     pairs = [(r.mse, c.mse) for r, c in zip(reference, contender, strict=False)]
     known = [(r, c) for r, c in pairs if r is not None and c is not None]
     if not known:

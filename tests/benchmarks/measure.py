@@ -72,7 +72,7 @@ class Result:
 
     @property
     def judged(self) -> float | None:
-        """The number that the goal is about, or would be."""
+        """Return the number that a goal limits."""
         goal, alone = self.row.goal, self.row.reference is None
         of_value = alone if goal is None else goal.of == "value"
         values = [reading.value for reading in self.contender] if of_value else self.ratios
@@ -80,7 +80,7 @@ class Result:
 
     @property
     def verdict(self) -> str:
-        """FAIL, skipped, met, not met, or nothing where there is no goal."""
+        """Return FAIL, skipped, met or not met; empty without a goal."""
         if self.faults:
             return "FAIL"
         if self.skipped or self.judged is None:
@@ -93,7 +93,7 @@ class Result:
 def measure(
     row: Row, repeats: int, warm_up: bool, tell: Callable[[str], None] = lambda _: None
 ) -> Result:
-    """Run a row's arms in turn, the first of a pair being the second of the next.
+    """Run the arms of a row in turn; their order changes with each pair.
 
     warm_up: discard a first pair. tell: of each run before it begins. An arm that raises ends its row.
     """

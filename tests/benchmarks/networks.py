@@ -35,7 +35,7 @@ class Autoencoder(nn.Module):
 
 
 class SparseAutoencoder(Autoencoder):
-    """One linear layer each way; of the rectified units the k largest of a sample stay.
+    """One linear layer each way; a sample keeps the k largest of its rectified units.
 
     As aeframe's: the encoder sees x less the mean and starts as the transpose of a decoder with unit
     columns.

@@ -1,4 +1,4 @@
-"""Arms that are processes of their own: what starting takes, and what memory."""
+"""Arms that are processes of their own, for times of starting and for memory."""
 
 from __future__ import annotations
 

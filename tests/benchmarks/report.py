@@ -24,7 +24,7 @@ PLACES: dict[Unit, str] = {"images/s": ",.0f", "s": ".2f", "MiB": ".1f"}
 
 
 def table(results: list[Result], on: dict[str, Any]) -> Table:
-    """One line for each row. on: the machine, as it was when the first began."""
+    """Format one line for each row. on: the machine, as it was when the first row began."""
     shown = Table("row", "reference", title="ratio: aeframe / reference, median of pairs [min-max]")
     load = on["load"] and f", load average {on['load'][0]:.1f} when it began"
     places = [f"{on['cpu']}, {on['cores']} cores{load or ''}; {on['threads']} thread", *on["gpus"]]
@@ -56,7 +56,7 @@ def remarks(results: list[Result]) -> list[str]:
 
 
 def as_dict(results: list[Result], on: dict[str, Any]) -> dict[str, Any]:
-    """Everything, as plain data. on: see `table`."""
+    """Return everything as plain data. on: see `table`."""
     return {"machine": on, "rows": [_row(result) for result in results]}
 
 

@@ -1,4 +1,4 @@
-"""Every row, and every goal."""
+"""All rows, with their goals."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ def _memory(space: Workspace, quick: bool) -> list[Row]:
 
 
 def _sweeps(space: Workspace, quick: bool) -> tuple[Process, Process]:
-    """A sweep of one job, and of many: what the jobs before hold, shows in the peak."""
+    """Rows of a sweep of one job and of many: memory that earlier jobs keep shows in the peak."""
     one, many = (
         Process(
             f"{jobs} jobs", partial(_swept, jobs, quick), space, printed=True, lacking=measurable

@@ -13,9 +13,9 @@ import torch
 
 
 class Screen(io.StringIO):
-    """A terminal that nobody sees: both arms draw their bars as they would for a person.
+    """A terminal that nobody sees: both arms draw their progress bars.
 
-    said: the last of what was written.
+    said: the end of the output.
     """
 
     said = ""

@@ -1,4 +1,4 @@
-"""The benchmarks compare like with like, and notice where they do not. No time is measured here."""
+"""The benchmarks compare equal work, and detect differences. No time is measured here."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from tests.benchmarks.workspace import Workspace
 
 @dataclass(frozen=True)
 class Reference(Closed):
-    """A training by other means.
+    """A training by another library.
 
     name: of a module in `references`. package: on which that depends.
     """

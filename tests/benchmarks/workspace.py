@@ -1,4 +1,4 @@
-"""The data of the benchmarks, read once, and a folder for all that they write."""
+"""The data of the benchmarks, read once, and a folder for their files."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Workspace:
 
     @cached_property
     def unpacked(self) -> Path:
-        """MNIST as torchvision wants to find it, which reads no packed files."""
+        """Unpack MNIST for torchvision, which does not read packed files."""
         return self._whole("mnist", self._unpack)
 
     def _unpack(self, folder: Path) -> None:
@@ -107,7 +107,7 @@ class Workspace:
         return Digits(train, val, test, scaled(train).mean(0))
 
     def array(self, images: int) -> Path:
-        """A .npy file of so many random images, uint8 [images, 1, 28, 28]."""
+        """Write a .npy file of random images, uint8 [images, 1, 28, 28]."""
 
         def write(file: Path) -> None:
             out = _mapped(file, (images, *IMAGE))

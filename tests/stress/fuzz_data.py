@@ -37,7 +37,7 @@ OUTCOMES = ("loaded", "refused unread", "refused", "defect")
 
 
 class Edit(NamedTuple):
-    """One change of a file, at a byte that is counted round and round."""
+    """A change of a file at one byte; positions beyond the end start again at 0."""
 
     operation: str
     place: int
@@ -78,7 +78,7 @@ def edited(content: bytes, edits: Sequence[Edit]) -> bytes:
 
 
 def drawn(seed: str) -> list[Edit]:
-    """A few changes, more of them near the beginning, where headers are."""
+    """Draw a few changes, more of them near the beginning, where headers are."""
     generator = random.Random(seed)
     return [
         Edit(
@@ -94,7 +94,7 @@ def drawn(seed: str) -> list[Edit]:
 
 
 class Lair:
-    """A folder for each kind of file, in which one file after the other is broken."""
+    """A folder for one kind of file, in which one broken file replaces the other."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -115,7 +115,7 @@ class Lair:
 
 
 def outcome(source: Source) -> str:
-    """Return the end of loading, one of OUTCOMES. Raises where that is a defect."""
+    """Load a file; returns one of OUTCOMES. Raises for a defect."""
     with warnings.catch_warnings(), small_images():
         warnings.simplefilter("error")
         try:
@@ -146,7 +146,7 @@ def small_images() -> Iterator[None]:
 
 
 def check_message(error: UserError) -> None:
-    """One line of some length for each mistake, and what to do about it."""
+    """Check that a message has one line of normal length for each mistake, with a remedy."""
     for problem in error.problems:
         text = str(problem)
         assert len(text.splitlines()) == 1, text
@@ -163,7 +163,7 @@ def check_samples(data: torch.Tensor, labels: torch.Tensor | None, source: Sourc
 
 
 def check_normalized(source: Source) -> None:
-    """Numbers may be of any size, and what a network gets of them is finite."""
+    """Check that normalized numbers are finite, for stored numbers of any size."""
     for kind in ("unit", "standard"):
         made = DataModule(source=source, seed=0, normalization=kind)  # type: ignore[arg-type]
         made.setup()
@@ -174,7 +174,7 @@ def check_normalized(source: Source) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The exit status is 1 if there are defects."""
+    """Run the cases; the exit status is 1 if there are defects."""
     parser = argparse.ArgumentParser(prog="python -m tests.stress.fuzz_data", description=__doc__)
     parser.add_argument("--cases", type=int, default=10_000, help="of all kinds together")
     parser.add_argument("--seed", type=int, default=0, help="other cases for each")

@@ -1,4 +1,4 @@
-"""Random configurations, each trained for a step or two and then put to every use.
+"""Random configurations, each trained for a step or two and then used in every way.
 
 python -m tests.stress.random_runs 300 0    300 of them from seed 0, with what went wrong
 """
@@ -56,7 +56,7 @@ OFTEN = {
 
 
 def words(draw: random.Random, folder: Path) -> list[str]:
-    """The overrides of one configuration, any of which may be refused, on data in a folder."""
+    """Draw the overrides of one configuration on data in a folder; some may be refused."""
     kind = draw.choice(sorted(ARRAYS))
     np.save(folder / "x.npy", ARRAYS[kind](np.random.default_rng(draw.randrange(2**32))))
     variant = draw.choice(VARIANTS)
@@ -81,7 +81,7 @@ def _constraints(found: list[str]) -> list[str]:
 
 
 def _options(draw: random.Random, where: str, file: Path) -> Iterator[str]:
-    """Random values of what a class takes."""
+    """Draw values for the arguments of a class."""
     (line,) = (line for line in file.read_text().splitlines() if "_target_:" in line)
     for name, (_, hint) in list_parameters(resolve(line.split()[-1])).items():
         if name not in ("setting", "latent_dim") and draw.random() < 0.4:
@@ -91,7 +91,7 @@ def _options(draw: random.Random, where: str, file: Path) -> Iterator[str]:
 
 
 def _value(draw: random.Random, hint: Any) -> Any:
-    """A value that a signature allows, often one of the ends; None where it says too little."""
+    """Draw a value that a signature allows, often one of its limits; None if it says too little."""
     origin, args = get_origin(hint), get_args(hint)
     if origin is Literal:
         return draw.choice(args)
@@ -114,11 +114,11 @@ def _value(draw: random.Random, hint: Any) -> Any:
 
 
 class UseError(Exception):
-    """A run that trained and could not be used, or that ended with a traceback."""
+    """Error of a run that trained and could not be used, or that ended with a traceback."""
 
 
 def put_to_use(said: list[str], folder: Path) -> str:
-    """Train in `folder`/run and use what was trained; `refused`, `diverged` or `used`.
+    """Train in `folder`/run and use the network; returns `refused`, `diverged` or `used`.
 
     Raises UseError.
     """
@@ -170,7 +170,7 @@ def _command(main: Callable[[], Any], *argv: str) -> tuple[int, str]:
 
 
 def tried(seed: int) -> tuple[list[str], str]:
-    """The words of one configuration, and what came of it. Raises UseError."""
+    """Try one configuration; returns its words and its outcome. Raises UseError."""
     with TemporaryDirectory() as scratch:
         folder, here = Path(scratch), Path.cwd()
         said = words(random.Random(seed), folder)

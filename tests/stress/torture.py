@@ -1,4 +1,4 @@
-"""Runs that are killed.
+"""Runs that end at random moments, and are resumed.
 
 python -m tests.stress.torture [--kills N] [--terms N] [--ddp N] [--full N] [--seed N]
 
@@ -125,7 +125,9 @@ class Tally:
 
 
 def story(folder: Path) -> dict[str, Any]:
-    """All of it: checkpoints, curves, pictures, how often each value was written, results, other files."""
+    """Read all that a run leaves: checkpoints, curves, pictures, counts of written values, results, other
+    files.
+    """
     curves = {tag: sorted(points, key=str) for tag, points in written(folder).items()}
     found: dict[str, Any] = {"curves": curves, "records": records(folder)}
     for name in ("best", "last"):
@@ -156,7 +158,7 @@ def logged(folder: Path) -> int:
 
 
 def saved(folder: Path) -> int | None:
-    """The steps that the checkpoint has, 0 without one, or None where it cannot be read."""
+    """Return the steps of the checkpoint, 0 without one, or None if it cannot be read."""
     file = folder / "checkpoints" / "last.ckpt"
     try:
         return int(torch.load(file, weights_only=True)["global_step"]) if file.exists() else 0
@@ -168,7 +170,7 @@ def saved(folder: Path) -> int | None:
 
 
 class Torture:
-    """One configuration's stories in a folder of their own."""
+    """Interrupted runs of one configuration, in a folder of their own."""
 
     def __init__(
         self, server: Server, folder: Path, words: Sequence[str], chance: random.Random
@@ -187,7 +189,7 @@ class Torture:
         self.forget()
 
     def start(self, real: bool | None = None, limit: int | None = None) -> Process:
-        """The run, from where it is. real: as a user starts it; None: by chance."""
+        """Start or resume the run. real: as a user starts it; None: at random."""
         if real is None:
             real = self.chance.random() < REAL
         self.real = real
@@ -200,7 +202,7 @@ class Torture:
         self.steps = 0
 
     def moment(self) -> float:
-        """Seconds from the start to any moment of a run's life."""
+        """Draw a moment of a run, in seconds from its start."""
         imports = 4.0 if self.real else 0.0
         return self.chance.uniform(0.0, self.seconds + imports)
 
@@ -216,7 +218,7 @@ class Torture:
         self.steps = steps or 0
 
     def finish(self, status: int | None) -> None:
-        """A run has ended by itself: compare it with the whole one."""
+        """Compare a run that ended by itself with the uninterrupted one."""
         if status != 0:
             self.fault("faults", f"status {status} of a run that nobody ended")
         elif self.said.read_text():
@@ -228,11 +230,11 @@ class Torture:
         self.forget()
 
     def interrupt(self, run: Process) -> int | None:
-        """End it. Returns its status; 0 where it came to its own end before."""
+        """Interrupt the run. Returns its status; 0 if it had ended by itself before."""
         raise NotImplementedError
 
     def until_its_end(self, ends: int, kind: str) -> None:
-        """A story with so many ends, fewer where it is over before."""
+        """Interrupt and resume a run this many times, or until it ends by itself."""
         for n in count():
             run = self.start()
             self.tally.counts["resumed"] += n > 0
@@ -252,13 +254,13 @@ class Torture:
 
 
 def send(pid: int, number: int, kill: Callable[[int, int], None] = os.kill) -> None:
-    """A signal, unless the process has just ended."""
+    """Send a signal, unless the process has just ended."""
     with suppress(ProcessLookupError):
         kill(pid, number)
 
 
 class Kills(Torture):
-    """SIGKILL, for the run alone or for all its processes."""
+    """Ends by SIGKILL, for the run alone or for all its processes."""
 
     def interrupt(self, run: Process) -> int | None:
         send(run.pid, signal.SIGKILL, self.chance.choice((os.kill, os.killpg)))
@@ -266,7 +268,7 @@ class Kills(Torture):
 
 
 class Terms(Torture):
-    """SIGTERM: the end comes at once, and at a checkpoint."""
+    """Ends by SIGTERM: at once, and with a checkpoint."""
 
     def interrupt(self, run: Process) -> int | None:
         sent = time.monotonic()
@@ -287,7 +289,7 @@ class Terms(Torture):
 
 
 class Ranks(Torture):
-    """The end of one or of all processes of a distributed run."""
+    """Ends of one or of all processes of a distributed run."""
 
     def interrupt(self, run: Process) -> int | None:
         how = self.chance.choice(("all", "first", "other", "first by SIGTERM"))
@@ -313,7 +315,7 @@ class Ranks(Torture):
 
 
 class Full(Torture):
-    """Disk that is full sooner or later: a file system of a few MB, or else in each file."""
+    """Ends by a full disk: a file system of a few MB, or a limit for each file."""
 
     def __init__(
         self, server: Server, folder: Path, chance: random.Random, *, mounted: bool
@@ -327,7 +329,7 @@ class Full(Torture):
         super().forget()
 
     def starts_with(self, room: int) -> None:
-        """A run that finds so many bytes of room, perhaps after another, and one that has enough."""
+        """Run with this many free bytes, perhaps after another run, then with enough."""
         if self.chance.random() < 0.5:
             run = self.start(real=False)
             if run.wait(self.moment()) is None:
@@ -364,7 +366,7 @@ class Full(Torture):
 
 @contextmanager
 def small_disk(folder: Path) -> Iterator[bool]:
-    """A file system of a few MB there. Yields whether that is allowed."""
+    """Mount a file system of a few MB. Yields False if this is not allowed."""
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=16m", "none", str(folder)]
     try:
@@ -396,7 +398,7 @@ Row = tuple[str, Tally]
 
 
 def torment(plan: Plan, folder: Path, advance: Callable[[int], None]) -> Iterator[Row]:
-    """Tell all stories: (configuration, what happened)."""
+    """Run all configurations: (configuration, counts)."""
     with Server() as server:
         for kind, ends, names, most in (
             (Kills, plan.kills, CONFIGURATIONS, 4),

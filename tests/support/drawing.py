@@ -1,4 +1,4 @@
-"""The dashboard's parts, drawn of a network without training it."""
+"""Parts of the dashboard, drawn for an untrained network."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Drawn(NamedTuple):
 
     @classmethod
     def of(cls, view: View, writer: SummaryWriter, parts: Iterable[str], step: int = 0) -> Drawn:
-        """The parts of these names, drawn after so many steps."""
+        """Draw the parts of these names after this many steps."""
         page, wanted, drawn = Page(writer, step, EPOCH), set(parts), []
 
         def draw(title: str, note: str, rows: Sequence[Row]) -> Image.Image:
@@ -90,7 +90,7 @@ def decoded(png: bytes) -> np.ndarray:
 
 @pytest.fixture
 def drawn(compose: Callable[..., Any], tmp_path: Path) -> Iterator[Callable[..., Drawn]]:
-    """The parts of these names, or all, of what these overrides make."""
+    """Draw the parts of these names, or all, for these overrides."""
     writer = SummaryWriter(str(tmp_path / "drawn"))
 
     def draw(

@@ -27,14 +27,14 @@ class Events:
         return set(self.read.Tags()[kind])
 
     def scalars(self, tag: str) -> dict[int, float]:
-        """Values by step; each step has one."""
+        """Return the values of a curve by step; each step has one."""
         events = self.read.Scalars(tag)
         found = {event.step: event.value for event in events}
         assert len(found) == len(events), f"{tag} has several values at one step"
         return found
 
     def images(self, name: str) -> dict[int, np.ndarray]:
-        """Pictures of this name by step, [H, W, 3]."""
+        """Return the pictures of this name by step, [H, W, 3]."""
         return {event.step: _decoded(event) for event in self.read.Images(number_picture(name))}
 
     def hparams(self, part: str) -> Any:

@@ -10,7 +10,7 @@ from tests.benchmarks.arms import Reading
 
 @dataclass
 class FakeArm:
-    """Gives one reading again and again, and writes down when."""
+    """Arm that gives one reading again and again, and records when."""
 
     name: str
     reading: Reading
@@ -29,7 +29,7 @@ class FakeArm:
 
 
 class WhereArm(FakeArm):
-    """Reads the number of its process; the third run fails."""
+    """Arm that reads the number of its process; its third run fails."""
 
     def run(self, seed: int) -> Reading:
         self.log.append("run")

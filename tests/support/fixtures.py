@@ -96,7 +96,7 @@ COMPOSED: dict[tuple[str, ...], bytes] = {}
 
 @pytest.fixture
 def compose() -> Callable[..., DictConfig]:
-    """A configuration from overrides, as the command line composes it.
+    """Compose a configuration from overrides, as the command line does.
 
     The choice of groups is composed once, and values are put in by what Hydra puts them in with: to look
     for files takes ten times as long.
@@ -171,7 +171,7 @@ def finished(trained: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def begun(finished: Path) -> Path:
-    """The same, of which only the end is missing."""
+    """An unfinished run in ./run, which lacks only its end."""
     (finished / "evaluation.json").unlink()
     return finished
 

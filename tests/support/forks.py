@@ -1,7 +1,7 @@
 """Runs of the command in processes that need not import anything: python -m tests.support.forks serves them.
 
-The server has imported all that training needs, and forks for each run. What a run does is what
-`python train.py` does, but that its process begins where the imports have ended.
+The server has imported all that training needs, and forks for each run. A run does the same as `python
+train.py`, except for the imports.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ WAITING = "waiting"  # the name of a process that may become another rank
 
 
 class Process(Protocol):
-    """A run at work, in a session of its own."""
+    """A running process of the command, in a session of its own."""
 
     pid: int
 
@@ -62,7 +62,7 @@ class Real:
 
 
 class Forked:
-    """The same, from a server."""
+    """`python train.py ARGV`, forked from a server."""
 
     def __init__(self, server: Server, pid: int) -> None:
         self.server, self.pid = server, pid
@@ -135,7 +135,7 @@ def processes() -> dict[int, tuple[str, str, int, int]]:
 
 
 def session_of(run: Process) -> list[int]:
-    """Every process of a run that is still there."""
+    """List the processes of a run that are still there."""
     return [pid for pid, (*_, session) in processes().items() if session == run.pid]
 
 
@@ -206,7 +206,7 @@ def _become(
     environment: Mapping[str, str],
     entry: str,
 ) -> None:
-    """Let the process be the run, and nothing else."""
+    """Turn the forked process into the run."""
     with _exits():
         module, _, function = entry.partition(":")
         run = getattr(import_module(module), function)
@@ -246,7 +246,7 @@ def _exits() -> Iterator[None]:
 
 
 def _let_ranks_be_forked() -> None:
-    """Let the first process that Lightning starts be one that waits until now, and has imported all as well.
+    """Let Lightning's first rank be a waiting process that has imported everything.
 
     In a sweep, the ranks of the later jobs start as usual.
     """

@@ -53,7 +53,7 @@ class Run:
         return torch.load(self.folder / "checkpoints" / f"{name}.ckpt", weights_only=True)
 
     def story(self) -> dict[str, Any]:
-        """All that a pace must not change."""
+        """Read all that a pace must not change."""
         names = [f.stem for f in (self.folder / "checkpoints").iterdir()]
         story = {name: self.checkpoint(name) for name in names}
         for state in story.values():
@@ -62,7 +62,7 @@ class Run:
 
 
 def written(folder: Path) -> dict[str, Any]:
-    """The step and the value of all that the event files hold; of speeds only the step."""
+    """Read the steps and values in the event files; of speeds only the steps."""
     read = Events(folder).read
     found = {tag: [(e.step, e.value) for e in read.Scalars(tag)] for tag in read.Tags()["scalars"]}
     for tag in read.Tags()["images"]:
@@ -97,8 +97,8 @@ COMPOSED: dict[tuple[str, ...], DictConfig] = {}
 
 @pytest.fixture
 def quickly(compose: Compose) -> Compose:
-    """A configuration, for which Hydra is asked once for each choice of groups: it takes longer than to
-    train.
+    """Compose a configuration; Hydra runs once for each choice of groups, since it takes longer than
+    training.
     """
 
     def composed(*overrides: str) -> DictConfig:
@@ -116,7 +116,7 @@ def quickly(compose: Compose) -> Compose:
 
 @pytest.fixture
 def trained(quickly: Compose, tmp_path: Path) -> Callable[..., Run]:
-    """A run at a pace."""
+    """Train at a pace."""
     count = itertools.count()
 
     def ran(steps_per_call: Pace, *overrides: str) -> Run:

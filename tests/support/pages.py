@@ -61,7 +61,7 @@ COMMANDS = list(dict.fromkeys(command for page in PAGES for command in commands(
 
 
 def overrides(command: Command) -> tuple[str, ...] | None:
-    """Return the words behind `python train.py`, also inside of another command, if it trains."""
+    """Return the words after `python train.py`, also inside another command, if it trains."""
     if command.words[0] == "sbatch":
         words = tuple(shlex.split(command.words[-1].removeprefix("srun ")))
     else:
@@ -70,7 +70,7 @@ def overrides(command: Command) -> tuple[str, ...] | None:
 
 
 def jobs(words: tuple[str, ...]) -> list[list[str]]:
-    """List the jobs of a sweep as a user would type each; of a range of numbers, its ends."""
+    """List the jobs of a sweep as a user would type each; for a range of numbers, its ends."""
     ours = [word for word in words if word != "-m" and not word.startswith("hydra")]
     parsed = OverridesParser.create().parse_overrides(ours)
     return [list(job) for job in product(*map(_values, parsed))]

@@ -29,7 +29,7 @@ ILLEGAL = {
 
 
 def choice(variant: str, constraint: str) -> list[str]:
-    """The overrides of a pair: the constraint, and beside it what the variant cannot be without."""
+    """Return the overrides of a pair: the constraint, and what the variant needs beside it."""
     names = [constraint]
     if variant == "denoising" and constraint not in CORRUPTIONS:
         names = ["masking", constraint]

@@ -24,7 +24,7 @@ def passed(
     floor: float = 0.0,
     **terms: Term,
 ) -> Output:
-    """A pass that ended in these numbers; the parameters of a Gaussian are its mean."""
+    """Make a pass with these numbers; the parameters of a Gaussian are its mean."""
     value = torch.zeros(len(x), UNITS) if value is None else value
     seen = x if corrupted is None else corrupted
     found = terms or {"reconstruction": Term(torch.tensor(0.0))}
@@ -34,7 +34,7 @@ def passed(
 def computed(
     metrics: Metrics, passes: Iterable[Output | tuple[Output, Output]]
 ) -> dict[str, float]:
-    """All metrics of these batches; a tuple is (clean, as trained)."""
+    """Compute all metrics of these batches; a tuple is (clean, as trained)."""
     for output in passes:
         metrics.update(*((output, output) if isinstance(output, Output) else output))
     return metrics.compute()

@@ -1,4 +1,4 @@
-"""Runs that go on."""
+"""Runs that are resumed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.support.runs import TWO
 
 
 def unlike(a: Path, b: Path) -> list[str]:
-    """List the differences between two runs, except for the places of their files and what they were told."""
+    """List the differences between two runs, except for the paths of their files and their commands."""
     found = differences(story(a), story(b))
     places = (
         r"/(best_model_path|kth_best_model_path|best_k_models|dirpath): |/hyper_parameters/"

@@ -26,7 +26,7 @@ TWO = (*EPOCH, "trainer.max_epochs=2")
 
 
 class Killed(BaseException):
-    """Kill that cannot be caught: only files written before are left."""
+    """Simulated kill, which the code does not catch: only files written before are left."""
 
 
 def is_installed(plugin: str) -> bool:
@@ -38,13 +38,13 @@ def is_installed(plugin: str) -> bool:
 
 
 def contents(root: Path) -> dict[str, tuple[int, bytes]]:
-    """Every file below a folder, with its date."""
+    """Read every file below a folder, with its date."""
     files = (f for f in sorted(root.rglob("*")) if f.is_file())
     return {str(f.relative_to(root)): (f.stat().st_mtime_ns, f.read_bytes()) for f in files}
 
 
 def trained_in(server: Server, root: Path, *words: str) -> Path:
-    """The folder of a run that a fixture starts in `root`."""
+    """Train in `root`; returns the folder of the run."""
     said = root / "said"
     assert server.start([*words, "hydra.run.dir=run"], root, said).wait(200) == 0, said.read_text()
     return root / "run"

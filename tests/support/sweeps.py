@@ -29,7 +29,7 @@ def job(
     direction: str = "min",
     mse: float = 0.5,
 ) -> None:
-    """A job's folder; without a value, of one that was killed."""
+    """Make the folder of a job; without a value, of a killed one."""
     folder = sweep / f"{number}_run"
     (folder / ".hydra").mkdir(parents=True)
     (folder / ".hydra" / "overrides.yaml").write_text(

@@ -1,4 +1,4 @@
-"""A small valid file of each kind that is read, and where it lies for its source."""
+"""A small valid file of each kind, and its place for its source."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def mat(*, compressed: bool) -> bytes:
 
 
 def with_checksums(png: bytes) -> bytes:
-    """Each of its chunks with the checksum that its content has now."""
+    """Give each chunk of a PNG the checksum of its present content."""
     made, place = png[:8], 8
     while place + 8 <= len(png):
         end = place + 8 + int.from_bytes(png[place : place + 4], "big")
@@ -108,7 +108,7 @@ def in_archive(content: bytes) -> bytes:
 
 
 def in_mat(content: bytes) -> bytes:
-    """A .mat file that is not compressed, with its first part compressed."""
+    """Compress the first part of an uncompressed .mat file."""
     end = 136 + int.from_bytes(content[132:136], "little")
     packed = zlib.compress(content[128:end])
     return content[:128] + struct.pack("<II", 15, len(packed)) + packed + content[end:]
@@ -150,7 +150,7 @@ def svhn(folder: Path, name: str) -> tuple[Path, Source]:
 
 @cache
 def kinds() -> dict[str, Kind]:
-    """All of them, by name."""
+    """Return all kinds, by name."""
     bits = np.arange(60).reshape(12, 5) % 2
     floats = npy(bits.astype("<f4"))
     labels, digits = "train-labels-idx1-ubyte", "train-images-idx3-ubyte"

@@ -1,1 +1,1 @@
-"""Scripts that rows run as processes of their own. What they import is what is measured."""
+"""Scripts that rows run as processes of their own. Their imports are measured."""

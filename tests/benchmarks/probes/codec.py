@@ -35,7 +35,7 @@ def work_of(what: str, made: Codec, x: Samples, folder: Path) -> Callable[[], ob
 
 
 def main(what: str, of: str, run: str, root: str) -> None:
-    """Do it once."""
+    """Run the work once."""
     made, test = codec.load(run), MNIST(root=root).load().test
     assert test is not None
     x = test.data.numpy()

@@ -1,4 +1,4 @@
-"""Print the MiB that the process of a run takes at most. Arguments: those of train.py."""
+"""Print the peak memory of a run's process in MiB. Arguments: those of train.py."""
 
 import contextlib
 import io

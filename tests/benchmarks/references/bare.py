@@ -1,4 +1,4 @@
-"""A loop as one would write it for speed, with nothing around it but validation and a checkpoint."""
+"""A training loop written for speed, with only validation and a checkpoint around it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from tests.benchmarks.workspace import Workspace, scaled
 
 
 def loss_of(network: Autoencoder, x: Tensor) -> Tensor:
-    """Half the squared error of an image, averaged over the batch: aeframe's without its constant."""
+    """Compute half the squared error of an image, averaged over the batch: aeframe's loss without its
+    constant.
+    """
     return F.mse_loss(network(x), x, reduction="sum") / (2 * len(x))
 
 
