@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,12 +14,19 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from aeframe.core.errors import UserError
-from aeframe.core.late_imports import protect_imports
+from aeframe.config.node import to_plain
+from aeframe.config.override_words import write_words
+from aeframe.config.targets import resolve
+from aeframe.core.errors import ConfigError, UserError
 from aeframe.core.local_paths import expand_path
+from aeframe.interface import (
+    compose,
+    parse_words,
+    restore_process,
+    train_in_folder,
+)
 from aeframe.runs.containers import widen_bfloat16
-from aeframe.runs.model import Model
-from aeframe.runs.model_file import load
+from aeframe.runs.run_results import Run
 
 FEWEST = 3  # samples: one each for training, validation and test
 GAUSSIAN = ("likelihood=gaussian",)
@@ -69,9 +75,6 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
 
         Raises ValueError for unusable samples or parameters, and TrainingError if the loss becomes NaN.
         """
-        from pytorch_lightning.utilities.seed import isolate_rng
-
-        from aeframe.core.signals import Interrupted
         from aeframe.runs.folder import find_result, has_run
 
         if isinstance(self.overrides, str):
@@ -88,19 +91,12 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             raise ValueError(str(error)) from error
         if folder is not None and (name := "a run" if has_run(folder) else find_result(folder)):
             raise ValueError(f"folder={folder}: holds {name} already; give another, or None")
-        output = io.StringIO()
-        with TemporaryDirectory() as scratch, isolate_rng(include_cuda=False):
-            file = Path(scratch) / "x.npy"
+        with TemporaryDirectory() as scratch, restore_process(verbose=self.verbose):
             try:
-                with (
-                    contextlib.nullcontext() if self.verbose else contextlib.redirect_stdout(output)
-                ):
-                    run = folder or Path(scratch) / "run"
-                    self.model_ = self._train(self._reshape(x), file, run)
+                run = self._train(self._reshape(x), folder or Path(scratch) / "run")
             except UserError as error:
                 raise ValueError(str(error)) from error
-            except Interrupted as end:
-                raise KeyboardInterrupt(str(Interrupted(end.number, folder))) from None
+            self.model_ = run.model
         self.model_.net.double()
         self._n_features_out = self.model_.latent_dim
         return self
@@ -145,74 +141,49 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             raise ValueError(f"shape={tuple(self.shape)}: X has {x.shape[1]} features.")
         return x.reshape(-1, *self.shape)
 
-    def _train(self, x: np.ndarray, file: Path, folder: Path) -> Model:
-        with protect_imports():
-            from aeframe.config.check import check
-            from aeframe.training.run import run
+    def _train(self, x: np.ndarray, folder: Path) -> Run:
+        """Train with the first code size that suits the data."""
+        words = self._list_words()
+        if self.shape is None and self._is_outside_support(x, words):
+            words = [*GAUSSIAN, *words]
+        *sizes, last = self._list_sizes()
+        for size in sizes:
+            with contextlib.suppress(ConfigError):
+                return train_in_folder([*words, *size], x, folder)
+        return train_in_folder([*words, *last], x, folder)
 
-        np.save(file, x)
-        node = self._compose()
-        if self.shape is None and self._is_outside_support(x, node):
-            node = self._compose(*GAUSSIAN)
-        node["dataset"] |= {"path": str(file), "layout": "flat" if self.shape is None else "chw"}
-        if self.folder is None:
-            node["dashboard"]["images"] = 0  # pictures that would be deleted unseen
-        self._choose_size(node)
-        check(node)
-        if node["hardware"]["strategy"] != "auto":
-            what, remedy = "an estimator trains in one process", "Write hardware=cpu or gpu."
-            raise UserError(f"hardware.strategy={node['hardware']['strategy']}", what, remedy)
-        folder.mkdir(parents=True, exist_ok=True)
-        run(node, folder.resolve())
-        return load(folder)
-
-    def _compose(self, *more: str) -> dict[str, Any]:
-        """Compose the configuration as the command line does. more: words before the overrides."""
-        from aeframe.cli.command_line import parse
-        from aeframe.cli.hydra_errors import translate_errors
-        from aeframe.cli.run_folders import Folders
-        from aeframe.config.node import to_plain
-
+    def _list_words(self) -> list[str]:
+        """List the words of the command line."""
         values = {
+            "model": self.model,
+            "constraint": [self.constraint]
+            if isinstance(self.constraint, str)
+            else self.constraint,
             "network": self.network,
+            "dataset.layout": "flat" if self.shape is None else "chw",
             "dataset.normalization": self.normalization,
+            "dataset.test_fraction": 1e-9,  # one sample: the caller has other test data
             "model.latent_dim": self.latent_dim,
             "trainer.max_epochs": self.max_epochs,
+            "seed": int(check_random_state(self.random_state).randint(2**31)),
+            "evaluation.images": 32,
+            # pictures would be deleted unseen
+            "dashboard.images": 0 if self.folder is None else None,
         }
-        words = [f"model={self.model}", "dataset=array"]
-        if self.constraint is not None:
-            names = [self.constraint] if isinstance(self.constraint, str) else self.constraint
-            words.append(f"constraint=[{','.join(names)}]")
-        words += [f"{key}={value}" for key, value in values.items() if value is not None]
-        words += [
-            f"seed={check_random_state(self.random_state).randint(2**31)}",
-            f"dataset.test_fraction={1e-9}",  # one sample: the caller has other test data
-            "evaluation.images=32",
-        ]
-        command = parse([*words, *more, *self.overrides])
-        Folders(make=False).register()
-        with translate_errors(command):
-            cfg, *_ = command.compose()
-        return to_plain(cfg)
+        given = {key: value for key, value in values.items() if value is not None}
+        return [*write_words(given), *self.overrides]
 
-    def _is_outside_support(self, x: np.ndarray, node: Mapping[str, Any]) -> bool:
+    def _is_outside_support(self, x: np.ndarray, words: Sequence[str]) -> bool:
         """Check whether values lie outside the range of the likelihood, unless the user chose it."""
-        from aeframe.config.targets import resolve
-
-        if any(word.partition("=")[0].startswith("likelihood") for word in self.overrides):
+        if any(word.startswith("likelihood") for word in self.overrides):
             return False
+        node = to_plain(compose(parse_words(words, has_data=True)).cfg)
         low, high = resolve(node["likelihood"]["_target_"]).support
         return bool(x.min() < low - ROUNDING or x.max() > high + ROUNDING)
 
-    def _choose_size(self, node: dict[str, Any]) -> None:
-        """Choose the code size: the default of the variant, else half or twice the number of features."""
-        from aeframe.config.check import check
-
-        own, count = node["model"]["latent_dim"], self.n_features_in_
+    def _list_sizes(self) -> list[list[str]]:
+        """List the code sizes to try: the default, then half and twice the number of features."""
         if self.latent_dim is not None or any(w.startswith(SIZE) for w in self.overrides):
-            return
-        for size in (own, max(1, count // 2), 2 * count):
-            node["model"]["latent_dim"] = size
-            with contextlib.suppress(UserError):
-                return check(node)
-        node["model"]["latent_dim"] = own  # the caller then gets its error
+            return [[]]
+        count = self.n_features_in_
+        return [[], [f"{SIZE}{max(1, count // 2)}"], [f"{SIZE}{2 * count}"], []]

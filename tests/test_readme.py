@@ -242,6 +242,20 @@ def test_a_trained_network_is_put_to_work(
     assert len(list((tmp_path / "restored").iterdir())) == 120
 
 
+def test_training_from_python(
+    pictures: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code = next(block for block in blocks(PACKAGE, "python") if "aeframe.sweep" in block)
+    names: dict[str, Any] = {"x": pictures}
+    exec(code, names)
+    assert names["codes"].shape == (120, 1024)
+    assert len(names["runs"]) == 4
+    assert names["earlier"].metrics == names["run"].metrics
+    assert "reconstructions" in names["pictures"]
+    assert "train/mse" in names["curves"]
+
+
 def test_the_transformer_gives_codes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     code = next(block for block in blocks(PACKAGE, "python") if "AutoencoderTransformer" in block)

@@ -31,13 +31,16 @@ def test_each_room_has_its_place_in_the_contract() -> None:
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
     (layers,) = (c["layers"] for c in contracts["contracts"] if c["type"] == "layers")
     named = [name.strip() for layer in layers for name in layer.split("|")]
-    assert sorted(named) == sorted(f"aeframe.{name}" for name in {*ROOMS, "estimators"})
+    assert sorted(named) == sorted(
+        f"aeframe.{name}" for name in {*ROOMS, "estimators", "interface"}
+    )
     assert "lint-imports" in (ROOT / ".ci" / "run").read_text()
 
 
 def test_nothing_lies_loose_beside_the_rooms() -> None:
     loose = {file.name for file in PACKAGE.iterdir() if file.is_file()}
-    assert loose == {"__init__.py", "__main__.py", "estimators.py", "py.typed", "README.md"}
+    python = {"__init__.py", "__main__.py", "estimators.py", "interface.py"}
+    assert loose == {*python, "py.typed", "README.md"}
 
 
 def test_a_file_is_found_by_its_name() -> None:

@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from aeframe.cli.hydra_keys import is_new_folder
 from aeframe.cli.mistakes import Mistakes, build_option_error, find_mistakes
@@ -38,6 +38,19 @@ QUOTING = (
     "Write KEY=VALUE. Put a value with spaces or any of , = ~ [ ] { } ( ) in quotes inside the "
     "quotes of the shell: 'dataset.path=\"my, file.npy\"'."
 )
+
+
+class Composed(NamedTuple):
+    """A composed configuration.
+
+    hydra: Hydra's own part of it. folder: of the run or the sweep; None for a new one. sweeps: an experiment
+    makes it a sweep.
+    """
+
+    cfg: Any
+    hydra: Any
+    folder: Path | None
+    sweeps: bool
 
 
 @dataclass(frozen=True)
@@ -86,10 +99,9 @@ class Command:
     def _add_override(self, word: str) -> Command:
         return replace(self, argv=[*self.argv, word], overrides=[*self.overrides, word])
 
-    def compose(self) -> tuple[Any, Path | None, bool]:
+    def compose(self) -> Composed:
         """Compose the configuration of a single run.
 
-        Returns it with the folder of the run, None for a new one, and True if an experiment makes it a sweep.
         Raises UserError for everyday names and unknown options, which the overrides do not have.
         """
         if self.mistakes is not None:
@@ -115,9 +127,10 @@ class Command:
         if written["dir"] == "":
             raise UserError(key, "is empty", f"Write {key}=FOLDER.")
         folder = None if is_new else expand_path(str(where.dir), f"{key}={where.dir}")
+        hydra = cfg.hydra
         with open_dict(cfg):
             del cfg["hydra"]
-        return cfg, folder, sweeps
+        return Composed(cfg, hydra, folder, sweeps)
 
 
 class Flags(argparse.ArgumentParser):

@@ -9,10 +9,10 @@ import shutil
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from aeframe.cli.resuming import build_finished_error, find_saved, write_configuration
 from aeframe.core.errors import TrainingError, UserError
 from aeframe.core.late_imports import protect_imports
 from aeframe.core.signals import Interrupted
@@ -43,43 +43,10 @@ class Jobs:
             from aeframe.config.check import check
             from aeframe.config.node import to_plain
 
-        node, saved = self._find_saved(to_plain(cfg), folder, self.command.overrides)
+        typed = self.command.overrides
+        node, saved = find_saved(to_plain(cfg), folder, typed, typed)
         check(node)
         return saved is not None
-
-    def _find_saved(self, node: Any, folder: Path | None, words: Sequence[str]) -> tuple[Any, Any]:
-        """Find the configuration to train with, and the checkpoint to resume from, or None.
-
-        folder: that of the run, if known. words: the overrides of the run.
-        """
-        if node.get("resume") is None or folder is None:
-            return node, None
-        with protect_imports(owns_process=True):
-            from aeframe.config.override_words import AUTOMATIC
-            from aeframe.runs.checkpoint import read_checkpoint
-            from aeframe.training.resume import configuration as resume
-
-        saved = read_checkpoint(folder)
-        if saved is None:
-            self._start_new_run(node, folder, words)
-            return node, None
-        node = _restore_choices(saved, node, words)
-        if node["resume"] in AUTOMATIC:
-            resume.check_same(saved, node)
-        else:
-            node = resume.apply_overrides(saved, self.command.overrides, node)
-        resume.check_length(saved, node)
-        resume.check_time(saved, node)
-        return resume.keep_normalization(saved, node), saved
-
-    def _start_new_run(self, node: Any, folder: Path, words: Sequence[str]) -> None:
-        """Raise ConfigError if the folder, which has no last checkpoint, holds another run."""
-        from aeframe.runs.checkpoint import read_checkpoint
-        from aeframe.runs.layout import BEST
-        from aeframe.training.resume.configuration import check_same
-
-        if (best := read_checkpoint(folder, BEST)) is not None:
-            check_same(best, _restore_choices(best, node, words))
 
     def build_end(self, end: Interrupted | KeyboardInterrupt) -> BaseException:
         """Build the exception for a signal, with the command that resumes the run, or the whole sweep."""
@@ -177,39 +144,15 @@ class Jobs:
             print(f"{folder}: failed before; resume=retry tries it again", file=sys.stderr)
             return float("nan")
         given, words = to_plain(cfg), list(HydraConfig.get().overrides.task)
-        node, saved = self._find_saved(given, folder, words)
+        node, saved = find_saved(given, folder, words, self.command.overrides)
         if saved is not None and saved.is_done(node):
             if cfg.resume not in AUTOMATIC:
-                what = f"has finished, after {saved.steps:,} steps"
-                remedy = "Write a larger trainer.max_epochs to train on."
-                if saved.ended_early:
-                    keys = "until or early_stopping keys, or a longer trainer.max_time,"
-                    remedy = f"Write other {keys} to train on."
-                raise UserError(f"resume={cfg.resume}", what, remedy)
+                raise build_finished_error(saved, f"resume={cfg.resume}")
             print(f"{folder}: has finished")
             return saved.value
         if self.keep_configurations:
             refuse_used(folder, cfg.resume is not None)
-            _write_configuration(cfg, folder / ".hydra")
+            hydra: Any = HydraConfig.instance().cfg
+            write_configuration(cfg, hydra.hydra, folder)
         failed.unlink(missing_ok=True)
         return run(node, folder, self.command.flags, saved)
-
-
-def _restore_choices(saved: Any, node: Any, words: Sequence[str]) -> Any:
-    """Restore the choices of parts and defaults that were made when the run began."""
-    from aeframe.training.resume.configuration import keep_choices
-    from aeframe.training.resume.older_defaults import keep_own_defaults
-
-    return keep_own_defaults(saved, words, keep_choices(saved, node))
-
-
-def _write_configuration(cfg: Any, folder: Path) -> None:
-    """Write the configuration into .hydra/, as Hydra does for a job."""
-    from hydra.core.hydra_config import HydraConfig
-    from omegaconf import OmegaConf
-
-    hydra: Any = HydraConfig.instance().cfg
-    folder.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(cfg, folder / "config.yaml")
-    OmegaConf.save(hydra, folder / "hydra.yaml")
-    OmegaConf.save(hydra.hydra.overrides.task, folder / "overrides.yaml")

@@ -190,8 +190,10 @@ def _check_command(command: Any, jobs: Jobs) -> tuple[Any, bool]:
         refuse_other_use,
     )
 
-    composed: Any = (None, command.sweep, True) if command.multirun else command.compose()
-    cfg, folder, sweeps = composed
+    cfg: Any = None
+    folder, sweeps = command.sweep, True
+    if not command.multirun:
+        cfg, _, folder, sweeps = command.compose()
     if sweeps:
         if command.resume not in (None, *AUTOMATIC):
             raise _build_sweep_error(f"resume={command.resume}")

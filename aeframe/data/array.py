@@ -30,7 +30,7 @@ from aeframe.data.memory_map import Mapped, allocate, as_tensor, map_array
 from aeframe.data.npy_header import Header, read_header
 from aeframe.data.source import CHUNK, Raw, Shape, Source
 from aeframe.data.text_table import ENDINGS, write_conversion
-from aeframe.data.value_range import check_range, require_within
+from aeframe.data.value_range import check_range, get_type_range, require_within
 
 Opened = tuple[IO[bytes], int]
 BFLOAT16 = "x.view(ml_dtypes.bfloat16)"
@@ -53,7 +53,7 @@ class Described(NamedTuple):
 class Array(Source):
     """A `.npy` file (memory-mapped) or one array of an `.npz` file, samples first.
 
-    path: the file. test_path: a file with the test split. key: the name of the array in an `.npz`.
+    path: the file. val_path, test_path: files with other splits. key: the name of the array in an `.npz`.
     layout: of the samples. `auto` reads [N, D] as vectors and [N, H, W] as gray images, unless one side is as
     short as a few channels. It reads four axes as channels last if the last has 1, 3 or 4 entries, else as
     channels first. range: the lowest and the highest possible value. Without it, uint8 has the range 0..255
@@ -62,6 +62,7 @@ class Array(Source):
     """
 
     path: str | None = None
+    val_path: str | None = None
     test_path: str | None = None
     key: str | None = None
     layout: Layout = "auto"
@@ -83,32 +84,41 @@ class Array(Source):
         if self.path is None:
             return [Problem("dataset.path", "no file given", "Write dataset.path=FILE.npy.")]
         found = [] if (wrong := check_range(self.range)) is None else [wrong]
-        described: list[Described] = []
-        for option, path in (("path", self.path), ("test_path", self.test_path)):
+        kinds: dict[str, str] = {}
+        for option, path in {"path": self.path, **self._other_paths}.items():
             try:
-                if path is not None:
-                    described.append(self._describe(option, path))
+                kinds[option] = _describe_kind(self._describe(option, path))
             except UserError as error:
                 found.extend(error.problems)
-        kinds = [_describe_kind(one) for one in described]
-        if len(kinds) == 2 and kinds[0] != kinds[1]:
-            what = f"holds {kinds[1]}, dataset.path holds {kinds[0]}"
-            remedy = "Give the test split the shape and the scale of the training data."
-            found.append(Problem(f"dataset.test_path={self.test_path}", what, remedy))
+        first = kinds.get("path")
+        for option, kind in kinds.items():
+            if first not in (None, kind):
+                what = f"holds {kind}, dataset.path holds {first}"
+                remedy = "Give each split the shape and the scale of the training data."
+                where = _name_option(option, self._other_paths[option])
+                found.append(Problem(where, what, remedy))
         return found
+
+    @property
+    def _other_paths(self) -> dict[str, str]:
+        """Files of the other splits, by option."""
+        paths = {"val_path": self.val_path, "test_path": self.test_path}
+        return {option: path for option, path in paths.items() if path is not None}
 
     def load(self) -> Raw:
         assert self.path is not None, "see problems()"
         raw = self._read("path", self.path)
-        test = None if self.test_path is None else self._read("test_path", self.test_path)
+        others = {option: self._read(option, path) for option, path in self._other_paths.items()}
+        whole = replace(raw, val=others.get("val_path"), test=others.get("test_path"))
         if raw.low is None or raw.high is None:
-            return replace(raw, test=test)
+            return whole
         known = (raw.low, raw.high)
         if self.range is not None:
             require_within(raw, known, "dataset.range")
-        if test is not None and (self.range is not None or (test.low, test.high) != known):
-            require_within(test, known, "the range of the training data")
-        return replace(raw, test=test)
+        for other in others.values():
+            if self.range is not None or (other.low, other.high) != known:
+                require_within(other, known, "the range of the training data")
+        return whole
 
     def restore_layout(self, x: np.ndarray) -> np.ndarray:
         """Convert samples [n, *sample] to the layout of the file."""
@@ -127,7 +137,7 @@ class Array(Source):
             else:
                 array, mapping = _read_samples(stream, one), None
         data = as_tensor(array).view(torch.bfloat16) if one.header.bfloat16 else as_tensor(array)
-        low, high = (None, None) if one.header.bfloat16 else _get_type_range(one.header.dtype)
+        low, high = (None, None) if one.header.bfloat16 else get_type_range(one.header.dtype)
         raw = Raw(data, low=low, high=high, origin=where, mapping=mapping, assumed=low is not None)
         if one.header.dtype.kind == "b":
             _refuse_other_bits(raw)
@@ -137,7 +147,7 @@ class Array(Source):
         return self._label(raw, option, file)
 
     def _label(self, raw: Raw, option: str, file: Path) -> Raw:
-        """Add the labels. A file of labels belongs to `path`; a test split has them in its own archive."""
+        """Add the labels. A file of labels belongs to `path`; other splits have theirs in an archive."""
         is_file = self.labels is not None and self.labels.lower().endswith(".npy")
         if self.labels is None or (option != "path" and is_file):
             return raw
@@ -245,12 +255,6 @@ def _read_samples(stream: IO[bytes], one: Described) -> np.ndarray:
     as_stored = np.moveaxis(array, 1, -1) if last else array.reshape(header.shape)
     _fill(as_stored, stream, header)
     return array
-
-
-def _get_type_range(dtype: np.dtype[Any]) -> tuple[float | None, float | None]:
-    """Return the range of a type with a known one: booleans, uint8 and uint16."""
-    high = {"b1": 1.0, "u1": 255.0, "u2": 65535.0}.get(dtype.str[1:])
-    return (None, None) if high is None else (0.0, high)
 
 
 def _refuse_other_bits(raw: Raw) -> None:

@@ -31,14 +31,19 @@ def name_labels(raw: Raw) -> list[str] | None:
 
 
 def share_classes(raw: Raw) -> Raw:
-    """Give the test split the class numbers of the training data."""
-    if raw.test is None or raw.test.labels is None or raw.test.classes in ((), raw.classes):
-        return raw
-    names = dict.fromkeys((*raw.classes, *raw.test.classes))
+    """Give the other splits the class numbers of the training data."""
+    names = dict.fromkeys(raw.classes)
+    for other in (raw.val, raw.test):
+        names |= dict.fromkeys(other.classes if other is not None else ())
     number = {name: i for i, name in enumerate(names)}
-    table = torch.tensor([number[name] for name in raw.test.classes])
-    test = replace(raw.test, labels=table[raw.test.labels], classes=tuple(number))
-    return replace(raw, classes=tuple(number), test=test)
+
+    def rename(other: Raw | None) -> Raw | None:
+        if other is None or other.labels is None or other.classes in ((), raw.classes):
+            return other
+        table = torch.tensor([number[name] for name in other.classes])
+        return replace(other, labels=table[other.labels], classes=tuple(number))
+
+    return replace(raw, classes=tuple(number), val=rename(raw.val), test=rename(raw.test))
 
 
 def choose_rows(raw: Raw, only: Names | None, exclude: Names | None) -> Tensor | None:

@@ -120,9 +120,10 @@ def fit(wanted: Choice, train: Samples, support: Range = ANY) -> Fitted:
     """
     raw, extent = train.raw, (math.inf, -math.inf)
     known = None if raw.low is None or raw.high is None else (float(raw.low), float(raw.high))
-    if raw.test is not None and (known is None or raw.test.data.is_floating_point()):
-        for _, chunk in raw.test.read_chunks():
-            extent = widen_extent(extent, chunk, raw.test)
+    for other in (raw.val, raw.test):
+        if other is not None and (known is None or other.data.is_floating_point()):
+            for _, chunk in other.read_chunks():
+                extent = widen_extent(extent, chunk, other)
     if known is not None and wanted in ("auto", "unit", "none"):  # no statistics are needed
         fitted = _fit_to_range("none" if wanted == "none" else "unit", known, known)
         reason = f"the known range of values is {known[0]:g} to {known[1]:g}"

@@ -60,7 +60,7 @@ class Raw:
     """The samples of a source.
 
     data: [N, *shape], in memory or memory-mapped. labels: int64 [N], or None.
-    test: the official test split, if there is one. low, high: the range of the values, if known beforehand.
+    test, val: official splits, if there are any. low, high: the range of the values, if known beforehand.
     classes: names of the labels. origin: the key and the file, for messages. mapping: the memory map of
     `data`, or None for data in memory. together: number of consecutive rows from one image, which stay in one
     split. assumed: whether low and high are those of the storage type and were not given. levels: the
@@ -70,6 +70,7 @@ class Raw:
     data: Tensor
     labels: Tensor | None = None
     test: Raw | None = None
+    val: Raw | None = None
     low: float | None = None
     high: float | None = None
     classes: tuple[str, ...] = ()
@@ -91,8 +92,9 @@ class Raw:
         """
         if self.mapping is not None and hasattr(mmap, "MADV_DONTNEED"):
             self.mapping.madvise(mmap.MADV_DONTNEED)
-        if self.test is not None:
-            self.test.release()
+        for other in (self.val, self.test):
+            if other is not None:
+                other.release()
 
     def copy_to(self, device: torch.device) -> Raw:
         """Return a copy with the samples in the memory of a device."""
@@ -101,8 +103,8 @@ class Raw:
     def copy_to_memory(self) -> Raw:
         """Return a copy with memory-mapped data in one contiguous tensor.
 
-        An official test split stays mapped: it is read once, at the end. The peak is nbytes and a chunk. Data
-        that is in memory is not copied.
+        A validation split is copied, too. A test split stays mapped: it is read once, at the end. The peak is
+        nbytes and a chunk. Data that is in memory is not copied.
         """
         if self.mapping is None:
             return self
@@ -114,7 +116,8 @@ class Raw:
         ):
             target.copy_(source)
             self.release()
-        return replace(self, data=data, mapping=None)
+        val = None if self.val is None else self.val.copy_to_memory()
+        return replace(self, data=data, mapping=None, val=val)
 
     def read_chunks(self) -> Iterator[tuple[int, Tensor]]:
         """Iterate over the samples in order, in chunks, each with its first row.

@@ -18,7 +18,7 @@ TRAIN, VALIDATION, TEST, UNUSED = range(4)
 class Splitting:
     """Random split of the samples, a function of the seed.
 
-    val_fraction, test_fraction: shares of the samples; an official test split replaces the latter. only,
+    val_fraction, test_fraction: shares of the samples; official splits replace them. only,
     exclude: names of classes.
     """
 
@@ -43,7 +43,8 @@ class Splitting:
         generator = torch.Generator().manual_seed(mix_seed(self.seed, "split"))
         order = units[torch.randperm(n, generator=generator, dtype=choose_row_dtype(n)).long()]
         held = 0 if raw.test is not None else max(1, round(self.test_fraction * n))
-        val = max(1, round(self.val_fraction * n)) if self.val_fraction else 0
+        has_val = self.val_fraction > 0 or raw.val is not None
+        val = max(1, round(self.val_fraction * n)) if has_val and raw.val is None else 0
         if n - held - val < 1:
             raise self._build_error(n, held, val, "sample" if raw.together == 1 else "image")
         part = torch.full((len(raw.data) // raw.together,), UNUSED, dtype=torch.uint8)
@@ -57,11 +58,13 @@ class Splitting:
         )
         if raw.test is not None:
             test = self._take_all(raw.test)
+        if raw.val is not None:
+            validation = self._take_all(raw.val)
         splits = {"train": train, "val": validation, "test": test}
-        return splits if val else {"train": train, "test": test}
+        return splits if has_val else {"train": train, "test": test}
 
     def _take_all(self, raw: Raw) -> Samples:
-        """Return all chosen samples of an official test split."""
+        """Return all chosen samples of an official split."""
         chosen = choose_rows(raw, self.only, self.exclude)
         count = len(raw.data)
         rows = torch.arange(count) if chosen is None else chosen.nonzero().flatten()

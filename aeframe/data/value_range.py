@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from aeframe.core.errors import Problem, UserError
 from aeframe.data.finite import measure_extent
 from aeframe.data.source import Raw
@@ -115,3 +117,9 @@ def guess_range(used: Range) -> Range:
     if 0 <= low <= high / 2:
         return 0.0, depths[0] if depths and high > 16 else high
     return low, high
+
+
+def get_type_range(dtype: np.dtype[Any]) -> tuple[float | None, float | None]:
+    """Return the range of a type with a known one: booleans, uint8 and uint16."""
+    high = {"b1": 1.0, "u1": 255.0, "u2": 65535.0}.get(dtype.str[1:])
+    return (None, None) if high is None else (0.0, high)

@@ -21,6 +21,7 @@ MEANINGS = {
     "pictures/": "the latest of each picture in TensorBoard: `01_reconstructions.png` and others",
     "projector/": "codes of validation samples, for TensorBoard's projector",
     "projector_config.pbtxt": "the place of these files, for TensorBoard",
+    "given_data/": "the data that was given from Python",
     ".hydra/": "the configuration: `overrides.yaml` as it was typed, `config.yaml` as a whole, "
     "`hydra.yaml` of Hydra itself",
     "train.log": "warnings of packages, if there were any",

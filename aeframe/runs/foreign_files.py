@@ -12,10 +12,10 @@ from itertools import chain
 from pathlib import Path
 
 from aeframe.core.errors import UserError
-from aeframe.runs.folder import lock_folder
+from aeframe.runs.folder import has_run, lock_folder
 from aeframe.runs.folder_guide import GUIDE
 
-FOLDERS = (".hydra", "checkpoints", "pictures", "projector")
+FOLDERS = (".hydra", "checkpoints", "given_data", "pictures", "projector")
 FILES = (
     *(".lock", "train.log", "failed.txt", "evaluation.json", "hparams.yaml", GUIDE),
     *("model.safetensors", "model.json", "codec.safetensors"),
@@ -31,7 +31,7 @@ FILES = (
         for name in ("last.ckpt", "best.ckpt", "previous.ckpt", "previous.partial")
     ),
 )
-PATTERNS = ("*events.out.tfevents*", "*profile*", "pictures/*.png")
+PATTERNS = ("*events.out.tfevents*", "*profile*", "pictures/*.png", "given_data/*.npy")
 NOTES = ("*.log", "*.out", "*.err", "*.txt", "*.md", "*.sh", "*.yaml", ".*")
 """Files that people and schedulers put beside a run."""
 
@@ -94,6 +94,7 @@ class Beginning:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+        self.has_run = has_run(folder)
         self.made = [path for path in (folder, *folder.parents) if not path.exists()]
 
     def restore(self) -> None:

@@ -17,6 +17,7 @@ from aeframe.core.errors import UserError
 from aeframe.core.noise import Noise
 from aeframe.runs.containers import TAKEN, convert_to_array
 from aeframe.runs.description import Description
+from aeframe.runs.plain_module import PlainModule
 from aeframe.runs.sample_arrays import (
     Array,
     add_channels,
@@ -86,6 +87,12 @@ class Model:
         A model of another identity decodes codes to something else.
         """
         return self.description.identity
+
+    @property
+    def module(self) -> PlainModule:
+        """Return a copy as a torch module with `encoder` and `decoder`, for training code of your own."""
+        self.require_decoder("module")
+        return PlainModule(self.net)
 
     @property
     def device(self) -> torch.device:

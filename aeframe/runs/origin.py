@@ -11,7 +11,9 @@ import yaml
 from aeframe.core.plain import as_mapping
 from aeframe.core.regular_files import read_text
 
-PATHS = ("root", "test_root", "path", "test_path", "labels")
+PATHS = ("root", "test_root", "path", "val_path", "test_path", "labels")
+DATA = "given_data"
+"""Folder in a run's folder, with data that was given from Python."""
 LARGEST = 2**20  # largest number of bytes of the file
 
 
@@ -34,7 +36,10 @@ def find_start_folder(run: Path) -> Path | None:
 
 
 def find_moved_data(node: dict[str, Any], run: Path) -> dict[str, Any]:
-    """Replace data paths that do not exist here by those relative to where the run was started."""
+    """Replace data paths that do not exist here by those relative to where the run was started.
+
+    Data that lies in the run's own folder moves with it.
+    """
     dataset = node.get("dataset")
     if not isinstance(dataset, dict):
         return node
@@ -45,7 +50,11 @@ def find_moved_data(node: dict[str, Any], run: Path) -> dict[str, Any]:
         and not os.path.exists(os.path.expanduser(path))
     }
     origin = find_start_folder(run) if strays else None
-    if origin is None:
-        return node
-    found = {key: str(origin / path) for key, path in strays.items() if (origin / path).exists()}
+    found = {}
+    for key, path in strays.items():
+        own = run / DATA / Path(path).name
+        if Path(path).parent.name == DATA and own.is_file():
+            found[key] = str(own)
+        elif origin is not None and (origin / path).exists():
+            found[key] = str(origin / path)
     return {**node, "dataset": {**dataset, **found}}

@@ -153,7 +153,7 @@ def test_the_users_folder_is_meant_by_a_tilde(
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     (tmp_path / "home").mkdir()
-    _, folder, _ = parse(["hydra.run.dir=~/runs/a#1"]).compose()
+    _, _, folder, _ = parse(["hydra.run.dir=~/runs/a#1"]).compose()
     assert folder == tmp_path / "home" / "runs" / "a#1"
     assert parse(["-m", "hydra.sweep.dir=~/sweep"]).sweep == tmp_path / "home" / "sweep"
     assert "resume=~/run: does not exist" in aeframe("resume=~/run")[2]

@@ -28,6 +28,7 @@ WIDE = 2**24
 # (avx512_bf16, 32 to 1,024 rows)
 NARROW = 2**21
 THREADS = "OMP_NUM_THREADS"
+DENORMAL = 1e-39  # below the smallest normal number of float32
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
@@ -165,11 +166,12 @@ def flush_denormals() -> Iterator[None]:
     step of a small network takes 1.5 times as long. Threads inherit the setting, so enter the context
     before any computation.
     """
+    before = float(torch.tensor([DENORMAL]) * 1.0) == 0.0  # torch does not tell
     torch.set_flush_denormal(True)
     try:
         yield
     finally:
-        torch.set_flush_denormal(False)
+        torch.set_flush_denormal(before)
 
 
 def keep_freed_memory() -> None:

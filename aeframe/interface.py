@@ -1,0 +1,269 @@
+"""Training from Python: what `python train.py` does, without another process.
+
+run = aeframe.train(["model=sparse", "constraint=topk"], data=x)
+runs = aeframe.sweep(["model=sparse", "constraint=l1,topk", "seed=0,1"], data=x)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning.utilities.seed import isolate_rng
+
+from aeframe.cli.command_line import Command, Composed, parse
+from aeframe.cli.hydra_errors import translate_errors
+from aeframe.cli.resuming import build_finished_error, find_saved, write_configuration
+from aeframe.cli.run_folders import Folders, name_job, name_run, write_swept_values
+from aeframe.cli.sweep import FAILED, show_table
+from aeframe.config.check import check
+from aeframe.config.node import to_plain
+from aeframe.config.override_words import AUTOMATIC, read_key, write_words
+from aeframe.core.errors import TrainingError, UserError
+from aeframe.core.local_paths import expand_path
+from aeframe.core.signals import Interrupted
+from aeframe.runs.folder import refuse_used
+from aeframe.runs.foreign_files import (
+    Beginning,
+    refuse_foreign,
+    refuse_foreign_sweep,
+    refuse_other_use,
+)
+from aeframe.runs.given_data import write_data
+from aeframe.runs.run_results import Run, require
+from aeframe.training.processes import RANK_VARIABLES
+from aeframe.training.run import run as train_run
+
+Overrides = Sequence[str] | Mapping[str, Any]
+CHANGED = (*RANK_VARIABLES, "PL_SEED_WORKERS", "PYTORCH_NVML_BASED_CUDA_CHECK")
+"""Environment variables that training sets or removes."""
+LOGGERS = ("pytorch_lightning", "lightning_fabric")
+MANY_PROCESSES = "training from Python uses one process"
+
+
+def train(
+    overrides: Overrides = (),
+    data: Any = None,
+    *,
+    folder: str | os.PathLike[str] | None = None,
+    verbose: bool = True,
+) -> Run:
+    """Train a network, and return its run.
+
+        run = aeframe.train(["model=sparse", "constraint.topk.k=25"], data=x)
+        run.metrics["test/mse"], run.model.encode(x), run.curves(), run.plot()
+
+    overrides: the words of the command line, or a mapping such as {"model": "sparse", "seed": 1}.
+    ["resume=FOLDER"] continues a run. data: an array, tensor, DataFrame or torch Dataset of samples, or a
+    tuple of them, (train, test) or (train, val, test), which is copied into the run's folder; None: the
+    dataset that the overrides choose. folder: of the run; None: a new one in outputs/. verbose: prints what
+    is trained, the progress, and where the results are.
+
+    The same configuration and data give the same weights, bit for bit, as the command line. Random numbers,
+    threads, signal handlers and the environment of this process are as before afterwards. Raises ConfigError
+    with all mistakes in the configuration, UserError for unusable data, TrainingError if the loss becomes
+    NaN, and KeyboardInterrupt after Ctrl-C, when what was trained is saved.
+    """
+    words = write_words(overrides)
+    with restore_process(verbose=verbose):
+        place = None if folder is None else expand_path(os.fspath(folder), f"folder={folder}")
+        run = train_in_folder(words, data, place)
+        if verbose:
+            print(f"Run folder: {run.folder}")
+    return run
+
+
+def sweep(
+    overrides: Overrides,
+    data: Any = None,
+    *,
+    folder: str | os.PathLike[str] | None = None,
+    verbose: bool = True,
+) -> Any:
+    """Train every combination of the values, and return a DataFrame of the results, best first.
+
+        runs = aeframe.sweep(["model=sparse", "constraint=l1,topk", "seed=0,1,2"], data=x)
+        runs.runs[0].model.encode(x)
+
+    overrides, data, folder, verbose: see `train`; several values of a key are separated by commas, or are a
+    list in a mapping (there [[8, 4]] is one value that is a list). Each job has its folder in that of the
+    sweep. Needs pandas. Raises UserError where every job has a mistake; otherwise failed jobs are rows of the
+    table.
+    """
+    require("pandas", "aeframe.sweep")
+    from aeframe.runs.sweep_frame import SweepFrame
+
+    words = write_words(overrides, swept=True)
+    with restore_process(verbose=verbose):
+        place = _find_sweep_folder(folder)
+        options = {} if data is None else write_data(data, place)
+        failure: Exception | None = None
+        for number, job in enumerate(_expand(words)):
+            try:
+                _train_job(job, words, options, place, number)
+            except (UserError, TrainingError) as error:
+                failure = failure or error
+                print(f"failed: {str(error).splitlines()[0]}", file=sys.stderr)
+        if isinstance(failure, UserError) and not any(place.glob("*/checkpoints")):
+            raise failure
+        show_table(place)
+    return SweepFrame.read(place)
+
+
+def _find_sweep_folder(folder: str | os.PathLike[str] | None) -> Path:
+    now = datetime.now()
+    if folder is None:
+        parent = f"outputs/sweeps/{now:%Y-%m-%d}"
+        return Path(Folders(make=True).make_folder(parent, f"{now:%H-%M-%S-%f}", "sweep")).resolve()
+    place = expand_path(os.fspath(folder), f"folder={folder}").resolve()
+    refuse_foreign_sweep(place)
+    place.mkdir(parents=True, exist_ok=True)
+    return place
+
+
+def _expand(words: Sequence[str]) -> list[list[str]]:
+    """List the words of each job: every combination of the values that are separated by commas."""
+    from itertools import product
+
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    parsed = OverridesParser.create().parse_overrides(list(words))
+    values = [
+        [f"{written.partition('=')[0]}={value}" for value in word.sweep_string_iterator()]
+        if word.is_sweep_override()
+        else [written]
+        for written, word in zip(words, parsed, strict=True)
+    ]
+    return [list(job) for job in product(*values)]
+
+
+def _train_job(
+    job: list[str], words: Sequence[str], options: Mapping[str, str], place: Path, number: int
+) -> None:
+    """Train one job of a sweep in its folder, and record a failure there."""
+    composed = compose(parse_words(job, has_data=bool(options)))
+    name = name_run(composed.hydra.runtime.choices, composed.cfg.constraint)
+    folder = place / name_job(str(place), number, name, write_swept_values(words, job))
+    try:
+        train_in_folder(job, None, folder, options)
+    except (UserError, TrainingError) as error:
+        if not (folder / "evaluation.json").exists():
+            folder.mkdir(exist_ok=True)
+            write_configuration(composed.cfg, composed.hydra, folder)
+            (folder / FAILED).write_text(str(error))
+        raise
+    except Exception as error:
+        (folder / FAILED).write_text(f"{error}\n{traceback.format_exc()}")
+        raise
+
+
+def train_in_folder(
+    words: Sequence[str], data: Any, folder: Path | None, options: Mapping[str, str] | None = None
+) -> Run:
+    """Train, or find that the run has finished. words, data, folder: see `train`.
+
+    options: of the dataset, for data that was written before.
+    """
+    command = parse_words(words, has_data=data is not None or bool(options))
+    if command.resume not in (None, *AUTOMATIC):
+        where = f"resume={command.resume}"
+        if folder is not None:
+            raise UserError(f"folder={folder}", f"contradicts {where}", "Leave folder out.")
+        folder = Run(command.resume).folder
+    composed = compose(command)
+    place = folder.resolve() if folder is not None else _name_folder(composed)
+    refuse_foreign(place)
+    refuse_used(place, composed.cfg.get("resume") is not None)
+    beginning = Beginning(place)
+    if not beginning.has_run:
+        refuse_other_use(place, "folder")
+    try:
+        given = dict(options or {}) if data is None else write_data(data, place)
+        node = to_plain(composed.cfg)
+        node["dataset"] |= given
+        node, saved = find_saved(node, place, command.overrides, command.overrides)
+        check(node)
+        _require_one_process(node)
+        if saved is not None and saved.is_done(node):
+            if node["resume"] not in AUTOMATIC:
+                raise build_finished_error(saved, f"resume={node['resume']}")
+            return Run(place)
+        if saved is None:
+            composed.cfg.dataset.update(given)
+            write_configuration(composed.cfg, composed.hydra, place)
+            (place / FAILED).unlink(missing_ok=True)
+        train_run(node, place, None, saved)
+    except UserError:
+        beginning.restore()
+        raise
+    except Interrupted as end:
+        onward = f"aeframe.train(['resume={end.folder or place}'])"
+        raise KeyboardInterrupt(Interrupted(end.number, end.folder, onward).describe()) from None
+    return Run(place)
+
+
+def parse_words(words: Sequence[str], *, has_data: bool) -> Command:
+    """Parse the words as the command line does. Raises UserError for those that have no place here."""
+    for word in words:
+        if word.startswith("-"):
+            what = "is an option of the command line"
+            raise UserError(word, what, "Give KEY=VALUE or GROUP=OPTION, or call aeframe.sweep.")
+        key = read_key(word)
+        if key.startswith("hydra"):
+            raise UserError(word, "has no effect from Python", "Name the folder by folder=.")
+        if has_data and key in ("dataset", "dataset.path", "dataset.test_path"):
+            raise UserError(word, "contradicts data=", "Leave one of them out.")
+    return parse([*(["dataset=array"] if has_data else []), *words])
+
+
+def compose(command: Command) -> Composed:
+    """Compose the configuration of one run."""
+    Folders(make=False).register()
+    with translate_errors(command):
+        composed = command.compose()
+    if composed.sweeps:
+        what = "this experiment is a sweep of its own"
+        raise UserError("experiment", what, "Start it on the command line: aeframe train.")
+    return composed
+
+
+def _name_folder(composed: Composed) -> Path:
+    """Name the folder of a new run as the command line does."""
+    now, name = datetime.now(), name_run(composed.hydra.runtime.choices, composed.cfg.constraint)
+    return Path(f"outputs/{now:%Y-%m-%d}/{now:%H-%M-%S-%f}_{name}").resolve()
+
+
+def _require_one_process(node: Mapping[str, Any]) -> None:
+    if (strategy := node["hardware"]["strategy"]) != "auto":
+        where, remedy = f"hardware.strategy={strategy}", "Write hardware=cpu or hardware=gpu."
+        raise UserError(where, MANY_PROCESSES, remedy)
+
+
+@contextlib.contextmanager
+def restore_process(*, verbose: bool) -> Iterator[None]:
+    """Restore what training changes in this process. verbose: let it print."""
+    environment = {name: os.environ.get(name) for name in CHANGED}
+    levels = {name: logging.getLogger(name).level for name in LOGGERS}
+    silence: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
+    if not verbose:
+        silence = contextlib.redirect_stdout(io.StringIO())
+    try:
+        with isolate_rng(), warnings.catch_warnings(), silence:
+            yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
+        for name, value in environment.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

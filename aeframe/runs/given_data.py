@@ -1,0 +1,148 @@
+"""Data given from Python, as files in a run's folder that a resumed run and the command line read too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from aeframe.core.errors import UserError
+from aeframe.runs.containers import widen_bfloat16
+from aeframe.runs.origin import DATA
+
+OPTIONS = {"train": "path", "val": "val_path", "test": "test_path"}
+"""Splits, and the options of dataset=array that name their files."""
+LABELS = "labels"
+TAKEN = (
+    "Give an array, a tensor, a DataFrame, a torch Dataset, or a tuple of them: (train, test) or "
+    "(train, val, test)."
+)
+
+
+class Given(NamedTuple):
+    """Samples of a split [N, ...], and their labels [N], if they have any."""
+
+    samples: np.ndarray
+    labels: np.ndarray | None
+
+
+def write_data(data: Any, folder: Path) -> dict[str, str]:
+    """Write data as .npy files into `folder`/given_data. Returns the options of dataset=array that name them.
+
+    data: see TAKEN. A memory-mapped .npy file is read where it is, without a copy. Files that are
+    there already are kept. Raises UserError for data that cannot be used, or that is not the data
+    in the files.
+    """
+    options = {}
+    for split, part in _split(data).items():
+        given = _convert(part, "data" if split == "train" else f"data ({split})")
+        options[OPTIONS[split]] = _write(given.samples, folder / DATA / f"{split}.npy")
+        if given.labels is not None and split == "train":
+            options[LABELS] = _write(given.labels, folder / DATA / f"{LABELS}.npy")
+    return options
+
+
+def _split(data: Any) -> Mapping[str, Any]:
+    """Name the splits of what was given."""
+    if not isinstance(data, tuple):
+        return {"train": data}
+    names = {1: ("train",), 2: ("train", "test"), 3: ("train", "val", "test")}.get(len(data))
+    if names is None:
+        raise UserError("data", f"is a tuple of {len(data)}", TAKEN)
+    return dict(zip(names, data, strict=True))
+
+
+def _convert(part: Any, where: str) -> Given:
+    if isinstance(part, Dataset):
+        return _collect(part, where)
+    if hasattr(part, "select_dtypes"):
+        _require_numbers(part, where)
+    elif not isinstance(part, np.ndarray | Tensor) and not hasattr(part, "__array__"):
+        raise UserError(where, f"is {type(part).__name__}, not samples", TAKEN)
+    return Given(_convert_to_array(part, where), None)
+
+
+def _require_numbers(table: Any, where: str) -> None:
+    """Raise UserError for a DataFrame with columns that are not numbers."""
+    others = list(table.select_dtypes(exclude=["number", "bool"]).columns)
+    if others:
+        named = ", ".join(map(str, others[:8]))
+        more = f" and {len(others) - 8} more" if len(others) > 8 else ""
+        what = f"has columns that are not numbers: {named}{more}"
+        raise UserError(where, what, f"Leave them out: data.drop(columns={others[:8]!r}).")
+
+
+def _convert_to_array(part: Any, where: str) -> np.ndarray:
+    part = widen_bfloat16(part)
+    found = np.asarray(part.detach().cpu() if isinstance(part, Tensor) else part)
+    found = found.astype(np.float64) if found.dtype == object else found
+    if found.dtype.kind not in "biuf":
+        raise UserError(where, f"holds {found.dtype}, not numbers", TAKEN)
+    # np.asarray would make a mapped file a plain array, and a copy of it would be written
+    return part if isinstance(part, np.memmap) else found
+
+
+def _collect(dataset: Any, where: str) -> Given:
+    """Read all samples of a torch Dataset, each alone or with its label."""
+    if not hasattr(dataset, "__len__"):
+        raise UserError(where, "is a Dataset without a length", "Give its samples as an array.")
+    if len(dataset) == 0:
+        raise UserError(where, "holds no samples", "Give at least 3.")
+    first, _ = _read_item(dataset[0], where)
+    samples = np.empty((len(dataset), *first.shape), first.dtype)
+    labels = list[Any]()
+    for i, (sample, label) in enumerate(_read_items(dataset, where)):
+        if sample.shape != first.shape:
+            what = f"has samples of shape {first.shape} and {sample.shape}"
+            raise UserError(where, what, "Give samples of one shape.")
+        samples[i] = sample
+        labels.append(label)
+    is_labeled = all(label is not None for label in labels)
+    return Given(samples, np.asarray(labels) if is_labeled else None)
+
+
+def _read_items(dataset: Any, where: str) -> Iterator[tuple[np.ndarray, Any]]:
+    for i in range(len(dataset)):
+        yield _read_item(dataset[i], where)
+
+
+def _read_item(item: Any, where: str) -> tuple[np.ndarray, Any]:
+    """Return a sample and its label, or None without one."""
+    sample, label = item if isinstance(item, tuple | list) and len(item) == 2 else (item, None)
+    sample = sample[0] if isinstance(sample, tuple | list) and len(sample) == 1 else sample
+    if isinstance(item, tuple | list) and len(item) == 1:
+        sample = item[0]
+    value: Any = label
+    if hasattr(value, "item"):  # a number of torch or NumPy
+        value = value.item()
+    return _convert_to_array(sample, where), value if isinstance(value, int | str) else None
+
+
+def _write(array: np.ndarray, file: Path) -> str:
+    """Write an array, or compare it with the file that is there. Returns the path of the file."""
+    if isinstance(array, np.memmap) and _is_whole_file(array):
+        return str(Path(str(array.filename)).resolve())
+    if file.exists():
+        before = np.load(file, mmap_mode="r", allow_pickle=False)
+        same = before.dtype == array.dtype and before.shape == array.shape
+        if not (same and np.array_equal(before, array, equal_nan=array.dtype.kind == "f")):
+            what = f"is not the data that the run has in {file}"
+            raise UserError("data", what, "Give the same data, or another folder.")
+        return str(file)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    np.save(file, array)
+    return str(file)
+
+
+def _is_whole_file(array: np.memmap) -> bool:
+    """Check that an array is a whole .npy file, not a part of one."""
+    name = array.filename
+    if name is None or Path(str(name)).suffix.lower() != ".npy":
+        return False
+    whole = np.load(name, mmap_mode="r", allow_pickle=False)
+    same = whole.shape == array.shape and whole.dtype == array.dtype
+    return bool(same and whole.strides == array.strides and whole.offset == array.offset)

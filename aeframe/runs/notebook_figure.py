@@ -1,0 +1,16 @@
+"""Figure of matplotlib that a notebook shows without pyplot."""
+
+from __future__ import annotations
+
+import io
+
+from matplotlib.figure import Figure
+
+
+class NotebookFigure(Figure):
+    """Figure with a picture for notebooks, which otherwise know figures of pyplot alone."""
+
+    def _repr_png_(self) -> bytes:
+        file = io.BytesIO()
+        self.savefig(file, format="png")
+        return file.getvalue()
