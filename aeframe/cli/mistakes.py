@@ -76,8 +76,8 @@ def find_mistakes(
     if not problems:
         return None
     kept = tuple(new.get(word, word) for word in words if read_key(word) not in groups)
-    command = "" if groups else _write_command(argv, new)
-    return Mistakes(tuple(problems), tuple(groups), kept, command)
+    command = f"{get_command()} {shlex.join(new.get(word, word) for word in argv)}"
+    return Mistakes(tuple(problems), tuple(groups), kept, "" if groups else command)
 
 
 def list_options(group: str, folders: Sequence[Path]) -> list[str]:
@@ -105,7 +105,3 @@ def _find_unknown(word: str, known: Sequence[str]) -> list[str]:
 def _split(word: str) -> list[str]:
     """Divide `dataset=image_folder dataset.root=FOLDER` into its two words."""
     return word.split(" ") if word.startswith("dataset=") else [word]
-
-
-def _write_command(argv: Sequence[str], new: dict[str, str]) -> str:
-    return f"{get_command()} {shlex.join(new.get(word, word) for word in argv)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -74,12 +75,8 @@ def _list_keys(keys: Sequence[Key], hints: Hints) -> Iterator[str]:
         if len(written) >= KEY:
             yield written
             written = ""
-        yield from (f"{begin:<{KEY}}{line}".rstrip() for begin, line in _align(written, lines))
-
-
-def _align(first: str, lines: Sequence[str]) -> Iterator[tuple[str, str]]:
-    yield first, lines[0]
-    yield from (("", line) for line in lines[1:])
+        pairs = zip_longest([written], lines, fillvalue="")
+        yield from (f"{begin:<{KEY}}{line}".rstrip() for begin, line in pairs)
 
 
 def _read_hints(group: str, file: Path | None) -> dict[str, str]:

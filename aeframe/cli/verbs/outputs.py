@@ -246,15 +246,12 @@ def _write_parquet(file: BinaryIO, rows: Rows) -> None:
     with parquet.ParquetWriter(file, schema) as writer:
         for block in rows.blocks:
             texts = [column[row : row + len(block)] for column in rows.texts.values()]
-            arrays = [pyarrow.array([_replace_odd(t) for t in column]) for column in texts]
+            # names of files may have characters that UTF-8 cannot encode
+            texts = [[t.encode(errors="replace").decode() for t in column] for column in texts]
+            arrays = [pyarrow.array(column) for column in texts]
             arrays += [pyarrow.array(v) for v in block.reshape(len(block), -1).T]
             row += len(block)
             writer.write_table(pyarrow.table(arrays, schema=schema))
-
-
-def _replace_odd(text: str) -> str:
-    """Replace characters that UTF-8 cannot encode, as in some names of files."""
-    return text.encode(errors="replace").decode()
 
 
 def show_progress(blocks: Iterator[np.ndarray], count: int, doing: str) -> Iterator[np.ndarray]:
