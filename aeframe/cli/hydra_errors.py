@@ -98,8 +98,8 @@ def _translate(error: Exception, command: Command) -> UserError:
         )
     text = str(error)
     for pattern, explain in EXPLANATIONS.items():
-        if (found := re.search(pattern, text)) is not None:
-            return explain(found, command)
+        if (match := re.search(pattern, text)) is not None:
+            return explain(match, command)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     kept = [
         line for line in lines if not line.startswith(("See ", "To ", "Set the env", "Available"))
@@ -108,16 +108,16 @@ def _translate(error: Exception, command: Command) -> UserError:
     return UserError("command line", first)
 
 
-def _explain_variable(found: re.Match[str], command: Command) -> UserError:
-    name = found["name"]
+def _explain_variable(match: re.Match[str], command: Command) -> UserError:
+    name = match["name"]
     remedy = f"Set {name}."
     if name.startswith("SLURM_"):
         remedy = "Use hardware=slurm inside a Slurm job only; elsewhere write hardware=ddp."
     return UserError(f"environment variable {name}", "is not set", remedy)
 
 
-def _explain_group(found: re.Match[str], command: Command) -> UserError:
-    key = found["key"]
+def _explain_group(match: re.Match[str], command: Command) -> UserError:
+    key = match["key"]
     if key.startswith("hydra."):
         return UserError(key, "unknown key", "See --cfg hydra for all keys.")
     known = sorted({f.name for folder in command.folders for f in folder.iterdir() if f.is_dir()})
@@ -126,14 +126,14 @@ def _explain_group(found: re.Match[str], command: Command) -> UserError:
     return UserError(key, "no such group", f"{hint}There are {', '.join(known)}.")
 
 
-def _explain_config(found: re.Match[str], command: Command) -> UserError:
+def _explain_config(match: re.Match[str], command: Command) -> UserError:
     known = sorted(f.stem for folder in command.folders for f in folder.glob("*.yaml"))
-    where = f"--config-name {found['name']}"
+    where = f"--config-name {match['name']}"
     return UserError(where, "no such file", f"There are {', '.join(known)}.")
 
 
-def _explain_plugin(found: re.Match[str], command: Command) -> UserError:
-    kind, name = found["kind"], found["name"]
+def _explain_plugin(match: re.Match[str], command: Command) -> UserError:
+    kind, name = match["kind"], match["name"]
     if name in EXTRAS:
         remedy = f'Install it: python -m pip install -e ".[{EXTRAS[name]}]".'
         return UserError(f"hydra/{kind}={name}", "is not installed", remedy)
@@ -143,23 +143,23 @@ def _explain_plugin(found: re.Match[str], command: Command) -> UserError:
     return UserError(f"hydra/{kind}={name}", "no such option", f"{hint}There is basic.")
 
 
-def _explain_mapping(found: re.Match[str], command: Command) -> UserError:
-    where = f"{found['file']}.yaml"
+def _explain_mapping(match: re.Match[str], command: Command) -> UserError:
+    where = f"{match['file']}.yaml"
     if (
-        key := re.search(r":\n(?P<what>.+)\n +full_key: (?P<key>\S+)", found["reason"])
+        key := re.search(r":\n(?P<what>.+)\n +full_key: (?P<key>\S+)", match["reason"])
     ) is not None:
         what = f"{key['key']} cannot be set this way ({key['what'].rstrip('.')})"
         return UserError(where, what, "See --cfg hydra for all keys.")
     return UserError(where, "cannot be used", "It must hold lines of KEY: VALUE.")
 
 
-def _explain_path(found: re.Match[str], command: Command) -> UserError:
+def _explain_path(match: re.Match[str], command: Command) -> UserError:
     remedy = "Write --config-dir FOLDER, which holds GROUP/OPTION.yaml."
-    return UserError(f"--config-path {found['name']}", "no such folder in aeframe", remedy)
+    return UserError(f"--config-path {match['name']}", "no such folder in aeframe", remedy)
 
 
-def _explain_several_values(found: re.Match[str], command: Command) -> UserError:
-    word = found["word"].removeprefix("++")
+def _explain_several_values(match: re.Match[str], command: Command) -> UserError:
+    word = match["word"].removeprefix("++")
     key, _, value = word.partition("=")
     remedy = "Add -m, or write [A,B] for a list."
     if key.endswith(("path", "root", "dir", "cache")):
@@ -167,8 +167,8 @@ def _explain_several_values(found: re.Match[str], command: Command) -> UserError
     return UserError(word, "several values need a sweep", remedy)
 
 
-def _explain_second_value(found: re.Match[str], command: Command) -> UserError:
-    group = found["group"]
+def _explain_second_value(match: re.Match[str], command: Command) -> UserError:
+    group = match["group"]
     words = [w for w in command.overrides if w.lstrip("+").startswith(f"{group}=")]
     if not words:
         what = "a file chooses a second option of this group"
@@ -177,16 +177,16 @@ def _explain_second_value(found: re.Match[str], command: Command) -> UserError:
     return UserError(first, "this group is chosen twice", f"Write {first.lstrip('+')} once.")
 
 
-def _explain_deletion(found: re.Match[str], command: Command) -> UserError:
-    return UserError(f"~{found['key']}", "there is nothing to delete", "Leave it out.")
+def _explain_deletion(match: re.Match[str], command: Command) -> UserError:
+    return UserError(f"~{match['key']}", "there is nothing to delete", "Leave it out.")
 
 
 EXPLANATIONS: dict[str, Callable[[re.Match[str], Command], UserError]] = {
     r"Could not (?:find|load) 'hydra/(?P<kind>[^'/]+)/(?P<name>[^']+)'": _explain_plugin,
     r"In '(?P<file>[^']+)': \w+ raised while composing config(?P<reason>(.|\n)*)": _explain_mapping,
     r"Primary config module 'aeframe\.(?:cli\.)?(?P<name>[^']+)' not found": _explain_path,
-    r"Could not (?:find|load) '(?P<group>[^'/]+)/(?P<option>[^']+)'": lambda found, command: (
-        build_option_error(found["group"], found["option"], command.folders)
+    r"Could not (?:find|load) '(?P<group>[^'/]+)/(?P<option>[^']+)'": lambda match, command: (
+        build_option_error(match["group"], match["option"], command.folders)
     ),
     r"Could not override '(?P<key>[^']+)'": _explain_group,
     r"Cannot find primary config '(?P<name>[^']+)'": _explain_config,

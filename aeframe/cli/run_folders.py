@@ -73,19 +73,19 @@ def write_swept_values(sweep: Sequence[str], job: Sequence[str]) -> str:
     """
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    written = OverridesParser.create().parse_overrides(list(sweep))
-    fixed = {word.get_key_element() for word in written if not word.is_sweep_override()}
+    overrides = OverridesParser.create().parse_overrides(list(sweep))
+    fixed = {word.get_key_element() for word in overrides if not word.is_sweep_override()}
     pairs = (word.partition("=")[::2] for word in job)
     values = {key.lstrip("+~"): value for key, value in pairs if key not in fixed}
     values = {key: value for key, value in values.items() if key not in NAMED}
     ends = Counter(key.rpartition(".")[2] for key in values)
-    found = ""
+    ending = ""
     for key, value in values.items():
         last = key.rpartition(".")[2]
         name = last if ends[last] == 1 else key
         plain = re.sub(r"[^\w.+-]+", "-", value, flags=re.ASCII).strip("-")[:LONGEST_VALUE]
-        found += f"_{re.sub('[^0-9A-Za-z_.]+', '-', name)}-{plain}"
-    return found[:LONGEST]
+        ending += f"_{re.sub('[^0-9A-Za-z_.]+', '-', name)}-{plain}"
+    return ending[:LONGEST]
 
 
 def name_job(sweep: str, number: int, name: str, values: str) -> str:

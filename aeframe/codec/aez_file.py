@@ -67,31 +67,31 @@ def compress(
 
     names: the file name of each sample, stored if possible (see choose_names). Raises UserError.
     """
-    header, found = build_header(packer.codec), Summary()
+    header, summary = build_header(packer.codec), Summary()
     if header.dtype not in DTYPES:
         what = f"samples of type {header.dtype} cannot be compressed"
         raise UserError("model", what, f"Train on one of {', '.join(DTYPES)}.")
-    kept = None if names is None else choose_names(names)
-    found.named = kept is not None
+    stored_names = None if names is None else choose_names(names)
+    summary.named = stored_names is not None
     writer = Writer(file, header)
     for x in blocks:
-        here = slice(found.samples, found.samples + len(x))
+        here = slice(summary.samples, summary.samples + len(x))
         packed = packer.pack(x)
         if packer.on_unlike == "error" and packed.findings:
-            raise _build_unlike_error(packed.findings[0], found.samples, names)
-        own = [] if kept is None else [write_names(kept[here])]
+            raise _build_unlike_error(packed.findings[0], summary.samples, names)
+        own = [] if stored_names is None else [write_names(stored_names[here])]
         for section in (*own, *packed.sections):
             writer.write_section(*section)
-            found.payload += len(section.payload) * (section.kind is Kind.CODED)
-        found.samples += len(x)
-        found.estimate += packed.bits / 8
-        found.unlike += len(packed.unlike)
-        found.parts.append(packed.psnr)
-    if not found.samples:
+            summary.payload += len(section.payload) * (section.kind is Kind.CODED)
+        summary.samples += len(x)
+        summary.estimate += packed.bits / 8
+        summary.unlike += len(packed.unlike)
+        summary.parts.append(packed.psnr)
+    if not summary.samples:
         raise UserError("INPUT", "contains no samples")
     writer.write_end()
-    found.bytes = file.tell()
-    return found
+    summary.bytes = file.tell()
+    return summary
 
 
 def _build_unlike_error(finding: Finding, before: int, names: Sequence[str] | None) -> UnlikeError:
@@ -173,25 +173,25 @@ def verify(codec: Codec, file: Path, against: Iterator[Samples] | None) -> tuple
 
     Errors: see codec.compute_errors. Raises ContainerError.
     """
-    samples, found = 0, [np.zeros(0)]
+    samples, errors = 0, [np.zeros(0)]
     rest = np.zeros(0)
     for x in decompress(codec, file):
         samples += len(x)
         while against is not None and len(rest) < len(x):
             block = next(against, None)
             if block is None:
-                given = samples - len(x) + len(rest)
-                what = f"contains more samples than the {given:,} originals"
+                originals = samples - len(x) + len(rest)
+                what = f"contains more samples than the {originals:,} originals"
                 raise ContainerError(file, what, "Name all originals, in the same order.")
             rest = np.concatenate([rest, block]) if len(rest) else block
         if against is not None and rest.shape[1:] != x.shape[1:]:
             raise ContainerError(file, "contains images of another size than the originals")
         if against is not None:
-            found.append(compute_errors(codec.model, rest[: len(x)], x))
+            errors.append(compute_errors(codec.model, rest[: len(x)], x))
             rest = rest[len(x) :]
     if len(rest) or (against is not None and next(against, None) is not None):
         raise ContainerError(file, "contains fewer samples than the originals")
-    return samples, np.concatenate(found)
+    return samples, np.concatenate(errors)
 
 
 @contextmanager

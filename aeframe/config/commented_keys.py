@@ -50,26 +50,26 @@ def _split_header(text: str) -> list[str]:
 
 def _read_keys(text: str, top: str) -> Iterator[Key]:
     above = [(-1, top)]
-    kept: Key | None = None
+    current: Key | None = None
     before = list[str]()
     for line in text.splitlines()[len(_split_header(text)) :]:
         if line.startswith("# "):
             before.append(line[2:])
             continue
-        if kept is not None and (more := MORE.fullmatch(line)) is not None:
-            kept = replace(kept, comment=f"{kept.comment} {more['comment']}".strip())
+        if current is not None and (more := MORE.fullmatch(line)) is not None:
+            current = replace(current, comment=f"{current.comment} {more['comment']}".strip())
             continue
-        if (found := LINE.fullmatch(line)) is None:
+        if (match := LINE.fullmatch(line)) is None:
             continue
-        if kept is not None:
-            yield kept
-        indent = len(found["indent"])
+        if current is not None:
+            yield current
+        indent = len(match["indent"])
         above = [pair for pair in above if pair[0] < indent]
-        name = ".".join(filter(None, (above[-1][1], found["key"])))
+        name = ".".join(filter(None, (above[-1][1], match["key"])))
         above.append((indent, name))
         shown = not {*name.split(".")} & {*UNSHOWN}
-        value, comment = found["value"].strip(), found["comment"] or ""
-        kept = Key(name, value, comment, tuple(before)) if shown else None
+        value, comment = match["value"].strip(), match["comment"] or ""
+        current = Key(name, value, comment, tuple(before)) if shown else None
         before.clear()
-    if kept is not None:
-        yield kept
+    if current is not None:
+        yield current

@@ -63,11 +63,11 @@ def choose_rows(raw: Raw, only: Names | None, exclude: Names | None) -> Tensor |
     for problem in filter(None, wrong):
         raise UserError(problem.where, problem.what, problem.remedy)
     assert raw.labels is not None
-    left = _select(names, names if only is None else only) & ~_select(names, exclude or ())
-    if not bool((chosen := left[raw.labels]).any()):
+    allowed = _select(names, names if only is None else only) & ~_select(names, exclude or ())
+    if not bool((rows := allowed[raw.labels]).any()):
         where = f"dataset.{'only' if only is not None else 'exclude'}"
         raise UserError(where, "leaves no samples", f"The classes are {_list(names)}.")
-    return chosen
+    return rows
 
 
 def _select(names: Sequence[str], chosen: Names) -> Tensor:

@@ -137,9 +137,9 @@ def fit(wanted: Choice, train: Samples, support: Range = ANY) -> Fitted:
 
 def _fit_to_values(wanted: Choice, train: Samples, extent: Range, support: Range) -> Fitted:
     """Fit a normalization that needs statistics. extent: of the test split."""
-    raw, seen = train.raw, Statistics(train)
-    low, high = trained = float(seen.low.min()), float(seen.high.max())
-    extent = min(extent[0], seen.extent[0]), max(extent[1], seen.extent[1])
+    raw, statistics = train.raw, Statistics(train)
+    low, high = trained = float(statistics.low.min()), float(statistics.high.max())
+    extent = min(extent[0], statistics.extent[0]), max(extent[1], statistics.extent[1])
     _require_variation(low, high)
     if wanted != "none":
         _require_reach(trained, extent, raw.origin)
@@ -153,9 +153,9 @@ def _fit_to_values(wanted: Choice, train: Samples, extent: Range, support: Range
     if kind == "unit" and bounded:
         trained = extent
     if kind == "standard":
-        fitted = _fit_standard(seen, images=is_images)
+        fitted = _fit_standard(statistics, images=is_images)
     elif kind == "rms":
-        fitted = _fit_rms(seen, columns, images=is_images)
+        fitted = _fit_rms(statistics, columns, images=is_images)
     else:
         fitted = _fit_to_range("none" if kind == "none" else "unit", trained, extent)
     return fitted._replace(seen=trained, reason=reason, notes=notes)

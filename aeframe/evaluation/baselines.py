@@ -83,8 +83,8 @@ def measure_baselines(
         corrupted = x if corruption is None else corruption(x, batch)
         x, corrupted = (part.reshape(len(part), -1) - centre for part in (x, corrupted))
         errors[0] += ((x - pca.mean_) ** 2).sum(0, dtype=np.float64)
-        for kind, given in enumerate([x] if corruption is None else [x, corrupted], start=1):
-            restored = pca.inverse_transform(pca.transform(given))
+        for kind, inputs in enumerate([x] if corruption is None else [x, corrupted], start=1):
+            restored = pca.inverse_transform(pca.transform(inputs))
             errors[kind] += ((x - restored) ** 2).sum(0, dtype=np.float64)
         test.raw.release()
     mean, clean, denoised = (_measure_level(each / count, data) for each in errors)
@@ -93,10 +93,10 @@ def measure_baselines(
         name += f", fitted on {len(train):,} samples"
     average = f"mean {data.spec.nouns.sample}"
     if corruption is None:
-        found = [Baseline(average, *mean), Baseline(name, *clean)]
+        baselines = [Baseline(average, *mean), Baseline(name, *clean)]
     else:
-        found = [Baseline(average, *mean, *mean), Baseline(name, *clean, *denoised)]
-    return found[:1] if lossless else found
+        baselines = [Baseline(average, *mean, *mean), Baseline(name, *clean, *denoised)]
+    return baselines[:1] if lossless else baselines
 
 
 def _measure_level(each: np.ndarray, data: DataModule) -> tuple[float, float]:

@@ -202,28 +202,28 @@ class Autoencoder(Part, nn.Module):
         """Set the first weights so that the model is the principal component analysis of samples x [N,
         *shape]. Called after `start_at`.
         """
-        found = find_components(x.flatten(1), self.latent_dim)
-        last, straight, count = self.writes_code, self.decoder.straight, len(found.axes)
+        components = find_components(x.flatten(1), self.latent_dim)
+        last, straight, count = self.writes_code, self.decoder.straight, len(components.axes)
         if count == 0:  # a single sample has no components
             return
         assert straight is not None
-        reads, writes = self.scale_components(found)
-        inputs = found.axes * reads[:, None]
+        reads, writes = self.scale_components(components)
+        inputs = components.axes * reads[:, None]
         last.weight[:count] = 0
         last.weight[:count, -self.inputs :] = inputs
-        last.bias[:count] = -inputs @ found.mean
+        last.bias[:count] = -inputs @ components.mean
         straight.weight.zero_()
-        straight.weight[:, :count] = (found.axes * writes[:, None]).t()
-        straight.bias.copy_(found.mean)
+        straight.weight[:, :count] = (components.axes * writes[:, None]).t()
+        straight.bias.copy_(components.mean)
         self.decoder.quiet_others()
 
-    def scale_components(self, found: Components) -> tuple[Tensor, Tensor]:
+    def scale_components(self, components: Components) -> tuple[Tensor, Tensor]:
         """Return the factors of each component on its way into the code and out of it, [m] each.
 
         The code's units have variance 1, or less if their component is far smaller than the first: it
         would scale up noise as well.
         """
-        deviations = found.variances.sqrt()
+        deviations = components.variances.sqrt()
         deviations = deviations.clamp(min=LEAST_DEVIATION * float(deviations.max()) + 1e-12)
         return 1 / deviations, deviations
 

@@ -54,16 +54,16 @@ class Variational(Autoencoder):
         self.beta = parse_schedule(beta)
         self.elbo = ELBO(self.beta, free_bits)
 
-    def scale_components(self, found: Components) -> tuple[Tensor, Tensor]:
+    def scale_components(self, components: Components) -> tuple[Tensor, Tensor]:
         """Start as the best linear model, probabilistic PCA (Tipping & Bishop 1999; Lucas et al. 2019)."""
-        rest = self.likelihood.expect_variance(found.rest)
-        rest = rest.clamp(min=1e-4 * float(found.variances.max()) + 1e-12)
-        variances = found.variances.clamp(min=1.01 * rest)
-        written, count = (variances - rest).sqrt(), len(variances)
+        rest = self.likelihood.expect_variance(components.rest)
+        rest = rest.clamp(min=1e-4 * float(components.variances.max()) + 1e-12)
+        variances = components.variances.clamp(min=1.01 * rest)
+        scale, count = (variances - rest).sqrt(), len(variances)
         head = slice(self.latent_dim, self.latent_dim + count)
         self.writes_code.weight[head] = 0
         self.writes_code.bias[head] = (rest / variances).log()
-        return written / variances, written
+        return scale / variances, scale
 
     @classmethod
     def term_names(cls, options: Mapping[str, Any]) -> tuple[str, ...]:

@@ -38,9 +38,9 @@ def truncate_events(folder: Path, steps: int) -> None:
         if file.is_symlink() or not file.is_file():
             continue
         content = file.read_bytes()
-        found = [(record, _is_kept(event, steps)) for record, event in _split(content)]
-        kept = [record for record, is_kept in found if is_kept]
-        if not found or sum(map(len, kept)) == len(content):
+        records = [(record, _is_kept(event, steps)) for record, event in _split(content)]
+        kept = [record for record, is_kept in records if is_kept]
+        if not records or sum(map(len, kept)) == len(content):
             continue
         if len(kept) < 2:  # only the version is left
             file.unlink()

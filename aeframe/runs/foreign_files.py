@@ -44,14 +44,14 @@ def refuse_foreign(folder: Path) -> None:
     """
     for path, is_right, kind in _list_places(folder):
         try:
-            seen = os.lstat(path)
+            status = os.lstat(path)
         except OSError:  # it cannot be written either
             continue
-        if not is_right(seen.st_mode):
-            found = "a link" if stat.S_ISLNK(seen.st_mode) else f"not a {kind}"
-            raise _build_error(path, f"is {found}, but a run needs its own {kind} here")
+        if not is_right(status.st_mode):
+            actual = "a link" if stat.S_ISLNK(status.st_mode) else f"not a {kind}"
+            raise _build_error(path, f"is {actual}, but a run needs its own {kind} here")
         # a run links two of its checkpoints, and writes to neither
-        if kind == "file" and seen.st_nlink > 1 and path.parent.name != "checkpoints":
+        if kind == "file" and status.st_nlink > 1 and path.parent.name != "checkpoints":
             raise _build_error(
                 path, "has a second name elsewhere (a hard link), which a run would change too"
             )

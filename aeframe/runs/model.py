@@ -203,22 +203,22 @@ class Model:
         where: str,
     ) -> np.ndarray | Tensor:
         """Compute the results of one array, batch_size rows at a time."""
-        given, laid_out = add_channels(convert_to_rows(x, where), shape)
-        check_shape(tuple(given.shape), shape, where)
-        made: Tensor | None = None
-        for start in range(0, len(given), self.batch_size):
-            part = given[start : start + self.batch_size].contiguous()
+        rows, restore_layout = add_channels(convert_to_rows(x, where), shape)
+        check_shape(tuple(rows.shape), shape, where)
+        results: Tensor | None = None
+        for start in range(0, len(rows), self.batch_size):
+            part = rows[start : start + self.batch_size].contiguous()
             with offset_rows(start):
                 result = function(part)
-            if made is None:  # for all rows at once, to save memory
-                made = torch.empty(
-                    len(given), *result.shape[1:], dtype=result.dtype, device=given.device
+            if results is None:  # for all rows at once, to save memory
+                results = torch.empty(
+                    len(rows), *result.shape[1:], dtype=result.dtype, device=rows.device
                 )
-            made[start : start + len(part)] = result
-        assert made is not None
-        if made.shape[1:] == shape:  # the results are samples
-            made = laid_out(made)
-        return made.numpy() if isinstance(x, np.ndarray) else made
+            results[start : start + len(part)] = result
+        assert results is not None
+        if results.shape[1:] == shape:  # the results are samples
+            results = restore_layout(results)
+        return results.numpy() if isinstance(x, np.ndarray) else results
 
     def _encode(self, x: Tensor) -> Tensor:
         return self.net.encode(self._normalize(x)).value

@@ -111,28 +111,28 @@ def list_parts(model: Model) -> Iterator[tuple[str, nn.Module, Tensor]]:
         yield "decoder", Decoder(model).eval(), torch.clone(model.encode(x))
 
 
-def _compare(kind: str, name: str, part: nn.Module, run: Run, given: Tensor) -> None:
+def _compare(kind: str, name: str, part: nn.Module, run: Run, samples: Tensor) -> None:
     """Raise UserError if an exported program computes something else."""
     for count in BATCHES:
-        x = given[:count].contiguous()
+        x = samples[:count].contiguous()
         with torch.inference_mode():
-            wanted, found = part(x), run(x)
-            exact = part.decode_raw(x) if isinstance(part, Decoder) else wanted
-        same = found.shape == wanted.shape and found.dtype == wanted.dtype
-        if not (same and is_near(found, wanted, exact)):
+            expected, actual = part(x), run(x)
+            exact = part.decode_raw(x) if isinstance(part, Decoder) else expected
+        same = actual.shape == expected.shape and actual.dtype == expected.dtype
+        if not (same and is_near(actual, expected, exact)):
             what = f"the {name} in the format of {kind} computes other values"
             raise UserError("export", what, "Use aeframe.load instead.")
 
 
-def is_near(found: Tensor, wanted: Tensor, exact: Tensor) -> bool:
+def is_near(actual: Tensor, expected: Tensor, exact: Tensor) -> bool:
     """Check whether values agree up to rounding.
 
     Whole numbers may differ by one where `exact`, the value before rounding, is close to halfway.
     """
     room = ATOL * max(1.0, float(exact.abs().max())) + RTOL * exact.double().abs()
-    if wanted.is_floating_point():
-        return bool(((found.double() - wanted.double()).abs() <= room).all())
-    apart = (found.double() - wanted.double()).abs()
+    if expected.is_floating_point():
+        return bool(((actual.double() - expected.double()).abs() <= room).all())
+    apart = (actual.double() - expected.double()).abs()
     middle = (exact.double() - exact.double().floor() - 0.5).abs()
     return bool(((apart == 0) | ((apart == 1) & (middle <= room))).all())
 

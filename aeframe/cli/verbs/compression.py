@@ -102,37 +102,37 @@ def _compress(options: argparse.Namespace) -> None:
     if options.min_psnr is not None and not math.isfinite(options.min_psnr):
         raise UserError(f"--min-psnr {options.min_psnr:g}", "is not a finite number of dB")
     codec = _load_codec(options)
-    given = open_input(options.input, codec.model, options, any_size=codec.any_size)
+    samples = open_input(options.input, codec.model, options, any_size=codec.any_size)
     packer = Packer(codec, options.on_unlike, options.min_psnr)
-    blocks = show_progress(given.blocks(count_rows_at_once(codec)), given.count, "Compressing")
-    with explain_samples(given), replace_file(out) as file:
-        names = None if options.no_names else given.names
-        found = files.compress(packer, blocks, file, names)
-    _print_summary(found, options.on_unlike, given)
-    if names is not None and not found.named:
+    blocks = show_progress(samples.blocks(count_rows_at_once(codec)), samples.count, "Compressing")
+    with explain_samples(samples), replace_file(out) as file:
+        names = None if options.no_names else samples.names
+        summary = files.compress(packer, blocks, file, names)
+    _print_summary(summary, options.on_unlike, samples)
+    if names is not None and not summary.named:
         print(
             "File names are not stored: some are hidden, too long or unusual, or there are too many"
         )
-    print(f"{found.samples:,} samples in {found.bytes:,} bytes: {out}")
+    print(f"{summary.samples:,} samples in {summary.bytes:,} bytes: {out}")
 
 
-def _print_summary(found: Summary, on_unlike: str, given: Input) -> None:
+def _print_summary(summary: Summary, on_unlike: str, samples: Input) -> None:
     import numpy as np
 
     gap = (
-        f"; {found.payload / found.estimate - 1:+.2%} against the estimate"
-        if found.estimate
+        f"; {summary.payload / summary.estimate - 1:+.2%} against the estimate"
+        if summary.estimate
         else ""
     )
-    print(f"{found.bytes / found.samples:.2f} bytes a sample{gap}")
-    low = np.percentile(found.psnr, 5, method="lower")
+    print(f"{summary.bytes / summary.samples:.2f} bytes a sample{gap}")
+    low = np.percentile(summary.psnr, 5, method="lower")
     most = "without any error" if np.isinf(low) else f"above {low:.2f} dB"
-    print(f"{found.mean_psnr:.2f} dB of the mean error; 95 % of the samples {most}")
-    if found.unlike:
+    print(f"{summary.mean_psnr:.2f} dB of the mean error; 95 % of the samples {most}")
+    if summary.unlike:
         done = "stored losslessly" if on_unlike == "lossless" else "stored as their reconstructions"
-        if given.changed and on_unlike == "lossless":
-            done += f" after conversion to {given.converted_to}"
-        print(f"{found.unlike:,} samples unlike the training data, {done}")
+        if samples.changed and on_unlike == "lossless":
+            done += f" after conversion to {samples.converted_to}"
+        print(f"{summary.unlike:,} samples unlike the training data, {done}")
 
 
 def _add_decompress_arguments(parser: argparse.ArgumentParser) -> None:

@@ -52,7 +52,7 @@ def open_images(
     readable = [True] * len(files)
     if options.on_bad_sample == "skip":
         readable = _find_readable(reader, files, where)
-    known = list(compress(labels, readable)) if len(labels) == len(files) else None
+    labels_of_readable = list(compress(labels, readable)) if len(labels) == len(files) else None
     files, names = list(compress(files, readable)), list(compress(names, readable))
     blocks = partial(_decode_blocks, reader, scaled, files)
     return Input(
@@ -61,7 +61,7 @@ def open_images(
         blocks,
         make_check(model),
         names,
-        known,
+        labels_of_readable,
         changed=reader.changed,
         converted_to=reader.described,
     )

@@ -60,11 +60,11 @@ def _list_runs(options: argparse.Namespace) -> None:
 
 
 def _check_columns(
-    options: argparse.Namespace, columns: Sequence[str], found: Sequence[Run]
+    options: argparse.Namespace, columns: Sequence[str], runs: Sequence[Run]
 ) -> None:
     """Raise UserError for a column that no run has."""
     known = {*COLUMNS.split(","), "epochs", "steps", "seconds"}
-    for run in found:
+    for run in runs:
         known |= {*as_mapping(run.card.get("metrics")), *(key for key, _ in flatten(run.config))}
         known |= {f"val/{name}" for name in as_mapping(run.card.get("validation"))}
     for option, names in (
@@ -79,13 +79,13 @@ def _check_columns(
                 raise UserError(f"{option} {name}", "no run has it", remedy)
 
 
-def _select(found: Sequence[Run], words: Sequence[str]) -> list[Run]:
+def _select(runs: Sequence[Run], words: Sequence[str]) -> list[Run]:
     """Return the runs whose columns have the values of all KEY=VALUE words."""
     wanted = [word.partition("=")[::2] for word in words]
     for word in words:
         if "=" not in word:
             raise UserError(f"--filter {word}", "has no value", f"Write --filter {word}=VALUE.")
-    return [run for run in found if all(_is_same(run.get(key), text) for key, text in wanted)]
+    return [run for run in runs if all(_is_same(run.get(key), text) for key, text in wanted)]
 
 
 def _is_same(value: Any, text: str) -> bool:

@@ -84,7 +84,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         _print(found, model.metrics)
 
 
-def _print(found: dict[str, Any], before: dict[str, float]) -> None:
+def _print(result: dict[str, Any], before: dict[str, float]) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -92,16 +92,16 @@ def _print(found: dict[str, Any], before: dict[str, float]) -> None:
     table.add_column("")
     table.add_column("now", justify="right", style="bold")
     table.add_column("at the end of training", justify="right")
-    for name, value in found["metrics"].items():
-        known = format_cell(before[name], ".5g") if name in before else ""
-        table.add_row(name, format_cell(value, ".5g"), known)
+    for name, value in result["metrics"].items():
+        earlier = format_cell(before[name], ".5g") if name in before else ""
+        table.add_row(name, format_cell(value, ".5g"), earlier)
     console = Console(soft_wrap=True, highlight=False, markup=False)
     console.print(table)
-    for name, baseline in found.get("baselines", {}).items():
+    for name, baseline in result.get("baselines", {}).items():
         measured = (f"{key} {format_cell(value, '.5g')}" for key, value in baseline.items())
         console.print(f"{name}: {', '.join(measured)}")
-    if "copy_check" in found:
-        check = found["copy_check"]
+    if "copy_check" in result:
+        check = result["copy_check"]
         ratio = f"noise is reconstructed {check['ratio']:.1f} times worse than data"
         console.print(f"Copy check: {ratio}. {check['sentence']}")
 

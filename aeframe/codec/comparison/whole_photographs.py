@@ -58,20 +58,20 @@ def compare_on_photographs(
     codecs: Sequence[tuple[str, Codec]], photographs: Iterable[Images]
 ) -> Comparison:
     """Compare codecs and formats on photographs, [1, C, H, W] each, read once, one at a time."""
-    known = list_formats()
-    tried = [(f.format, options) for f in known for options in f.options]
+    formats = list_formats()
+    tried = [(f.format, options) for f in formats for options in f.options]
     theirs, ours, pixels = Results(), Results(), list[int]()
     payload, estimate = np.zeros(len(codecs)), np.zeros(len(codecs))
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow encodes without the GIL
         for x in photographs:
-            found = pool.map(lambda way, x=x: _measure_format(x[0], *way), tried)
+            results = pool.map(lambda way, x=x: _measure_format(x[0], *way), tried)
             points = []
             for i, (_, codec) in enumerate(codecs):
                 point, sizes = _measure_codec(codec, x)
                 points.append(point)
                 payload[i], estimate[i] = payload[i] + sizes[0], estimate[i] + sizes[1]
             ours.append(points)
-            theirs.append(list(found))
+            theirs.append(list(results))
             pixels.append(x[0, 0].size)
     if not pixels:
         raise UserError("--data", "contains no images")
@@ -81,7 +81,7 @@ def compare_on_photographs(
         for (run, _), point, gap in zip(codecs, _average(ours), gaps, strict=True)
     ]
     means = iter(_average(theirs))
-    others = [Curve(f.name, list(islice(means, len(f.options)))) for f in known]
+    others = [Curve(f.name, list(islice(means, len(f.options)))) for f in formats]
     runs.sort(key=lambda measured: measured.point)
     return Comparison(runs, others, len(pixels), float(np.mean(pixels)), "bpp")
 

@@ -27,19 +27,19 @@ def choose_charts(net: ConstrainedAutoencoder) -> Layout:
     """
     terms, model = net.term_names, net.model
     measured = (name for name in STEP if net.is_sparse or name not in SPARSE)
-    written = [*(f"train/{name}" for name in (*measured, *terms))]
-    written += [f"vitals/{name}" for name in VITALS]
-    written += [f"train/{name}_weighted" for name in terms]
-    written += list_metric_names(type(model), dict(net.parts), vars(model))
-    found = {
+    tags = [*(f"train/{name}" for name in (*measured, *terms))]
+    tags += [f"vitals/{name}" for name in VITALS]
+    tags += [f"train/{name}_weighted" for name in terms]
+    tags += list_metric_names(type(model), dict(net.parts), vars(model))
+    layout = {
         category: {
             title: chart
             for title, chart in charts.items()
-            if any(re.match(chart[0], tag) for tag in written)
+            if any(re.match(chart[0], tag) for tag in tags)
         }
         for category, charts in CHARTS.items()
     }
-    return {category: charts for category, charts in found.items() if charts}
+    return {category: charts for category, charts in layout.items() if charts}
 
 
 def _match_tags(*tags: str) -> list[str]:

@@ -64,9 +64,9 @@ def apply_overrides(saved: Saved, words: Sequence[str], given: Mapping[str, Any]
         key = read_key(word)
         if key.startswith("hydra"):
             continue
-        known = next((k for k in HARMLESS if key == k or key.startswith(f"{k}.")), None)
-        if known is not None and not word.startswith("~"):
-            _take(node, known, given)
+        harmless = next((k for k in HARMLESS if key == k or key.startswith(f"{k}.")), None)
+        if harmless is not None and not word.startswith("~"):
+            _take(node, harmless, given)
         elif word.startswith("~") or not (is_repeated or _is_as_before(key, saved, given)):
             wrong.append(_build_problem(word.lstrip("+"), saved))
     if wrong:
