@@ -208,9 +208,9 @@ def test_labels_are_written_with_codes(
     for out in ("codes.npz", "codes.csv", "codes.npy"):
         assert verb("encode", "run", "x.npz", "--key", "x", "--out", out)[0] == 0
     codes = np.load("codes.npy")
-    archive = np.load("codes.npz")
-    assert archive["labels"].tolist() == y.tolist()
-    assert (archive["z"] == codes).all()
+    with np.load("codes.npz") as archive:
+        assert archive["labels"].tolist() == y.tolist()
+        assert (archive["z"] == codes).all()
     with open("codes.csv", newline="") as file:
         header, *rows = csv.reader(file)
     assert header == ["label", "z0", "z1"]
