@@ -1,4 +1,4 @@
-"""Training from Python: what `python train.py` does, without another process.
+"""Training from Python, as by `python train.py`, in this process.
 
 run = aeframe.train(["model=sparse", "constraint=topk"], data=x)
 runs = aeframe.sweep(["model=sparse", "constraint=l1,topk", "seed=0,1"], data=x)
@@ -96,7 +96,7 @@ def sweep(
 
     overrides, data, folder, verbose: see `train`; several values of a key are separated by commas, or are a
     list in a mapping (there [[8, 4]] is one value that is a list). Each job has its folder in that of the
-    sweep. Needs pandas. Raises UserError where every job has a mistake; otherwise failed jobs are rows of the
+    sweep. Needs pandas. Raises UserError if every job has a mistake; otherwise failed jobs are rows of the
     table.
     """
     require("pandas", "aeframe.sweep")
@@ -212,7 +212,9 @@ def train_in_folder(
 
 
 def parse_words(words: Sequence[str], *, has_data: bool) -> Command:
-    """Parse the words as the command line does. Raises UserError for those that have no place here."""
+    """Parse the words as the command line does. Raises UserError for those that work only on the command
+    line.
+    """
     for word in words:
         if word.startswith("-"):
             what = "is an option of the command line"

@@ -57,7 +57,7 @@ def _restore_choices(saved: Any, node: Any, words: Sequence[str]) -> Any:
 
 
 def build_finished_error(saved: Any, where: str) -> UserError:
-    """Build the error for a run that has finished and is told to continue without more to do."""
+    """Build the error for a finished run that is resumed with nothing left to do."""
     what = f"has finished, after {saved.steps:,} steps"
     remedy = "Write a larger trainer.max_epochs to train on."
     if saved.ended_early:

@@ -1,4 +1,4 @@
-"""Data given from Python, as files in a run's folder that a resumed run and the command line read too."""
+"""Data from Python, as files in a run's folder, which a resumed run and the command line read too."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def write_data(data: Any, folder: Path) -> dict[str, str]:
 
 
 def _split(data: Any) -> Mapping[str, Any]:
-    """Name the splits of what was given."""
+    """Name the splits of the given data."""
     if not isinstance(data, tuple):
         return {"train": data}
     names = {1: ("train",), 2: ("train", "test"), 3: ("train", "val", "test")}.get(len(data))

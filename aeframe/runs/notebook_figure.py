@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 
 class NotebookFigure(Figure):
-    """Figure with a picture for notebooks, which otherwise know figures of pyplot alone."""
+    """Figure with a picture for notebooks, which otherwise show only figures of pyplot."""
 
     def _repr_png_(self) -> bytes:
         file = io.BytesIO()

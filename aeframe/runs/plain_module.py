@@ -1,4 +1,4 @@
-"""Plain module: a trained network as a torch module, for training code of one's own."""
+"""Plain module: a trained network as a torch module, for your own training code."""
 
 from __future__ import annotations
 

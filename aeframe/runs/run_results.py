@@ -1,4 +1,4 @@
-"""Run: what a training left in its folder, for notebooks and programs."""
+"""Run: the results in a run's folder, for notebooks and programs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ TABLE = ("mse", "psnr")
 class Run:
     """A training run, finished or not, begun from Python or from the command line.
 
-    where: its folder. Raises UserError where there is no run.
+    where: its folder. Raises UserError if there is no run.
     """
 
     def __init__(self, where: str | os.PathLike[str]) -> None:

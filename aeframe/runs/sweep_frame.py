@@ -27,7 +27,7 @@ class SweepFrame(pd.DataFrame):  # type: ignore[misc]  # pandas has no hints
 
     @property
     def _constructor(self) -> Any:
-        """Make plain DataFrames of parts: a selection of columns is no sweep any more."""
+        """Make plain DataFrames of parts of the table, such as some of its columns."""
         return pd.DataFrame
 
     @property
