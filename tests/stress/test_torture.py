@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.stress import torture
-from tests.stress.torture import CONFIGURATIONS, RANKS, Full, Kills, Plan, Ranks, Terms, Torture
+from tests.stress import random_ends, torture
+from tests.stress.random_ends import Full, Kills, Ranks, Terms, Torture
+from tests.stress.torture import CONFIGURATIONS, RANKS, Plan
 from tests.support.forks import Server
 
 TIMES = int(os.environ.get("AEFRAME_TORTURE", "1"))  # as many runs
@@ -19,7 +20,7 @@ SHORT = "trainer.max_epochs=6"
 
 @pytest.fixture(autouse=True)
 def _all_forked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torture, "REAL", 0.0)
+    monkeypatch.setattr(random_ends, "REAL", 0.0)
 
 
 def ended(tortured: Torture, kind: str, ends: int) -> None:
@@ -60,8 +61,8 @@ def test_no_room_is_one_line_and_loses_nothing(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     chance = random.Random(where)
-    monkeypatch.setattr(torture, "WIDE", (*torture.WIDE, SHORT))
-    with torture.small_disk(tmp_path / "disk") as mounted:
+    monkeypatch.setattr(random_ends, "WIDE", (*random_ends.WIDE, SHORT))
+    with random_ends.small_disk(tmp_path / "disk") as mounted:
         if where == "file system" and not mounted:
             pytest.skip("mounting one is not allowed")
         full = Full(server, tmp_path / "disk", chance, mounted=where == "file system")
@@ -75,7 +76,7 @@ def test_the_command_tells_what_it_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def told(plan: Plan, *_: object) -> Iterator[torture.Row]:
-        tally = torture.Tally()
+        tally = random_ends.Tally()
         tally.counts["SIGKILL"] = plan.kills
         if plan.seed:
             tally.fault("different", "1: last/state_dict/net.code")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tests.stress.torture import story
 from tests.support.paces import differences
+from tests.support.run_contents import story
 from tests.support.runs import TWO
 
 

@@ -27,8 +27,8 @@ from aeframe.training.resume.checkpoint_check import (
     check_history,
     check_like,
 )
-from tests.stress.torture import story
 from tests.support.paces import differences, written
+from tests.support.run_contents import story
 from tests.support.runs import Killed
 
 Command = Callable[..., tuple[int, str, str]]

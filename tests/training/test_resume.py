@@ -18,8 +18,8 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 from aeframe.training.checkpointing import LAST, Last, WholeFiles
 from aeframe.training.module import AutoencoderModule
 from aeframe.training.speed import steps_ahead
-from tests.stress.torture import logged, records, story
 from tests.support.paces import differences
+from tests.support.run_contents import logged, records, story
 from tests.support.runs import Killed
 
 Command = Callable[..., tuple[int, str, str]]
