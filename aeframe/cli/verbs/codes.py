@@ -33,7 +33,9 @@ def _encode(options: argparse.Namespace) -> None:
 def _add_decode_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
     parser.add_argument("codes", metavar="CODES", help=f"codes from encode: {', '.join(TABLES)}")
-    parser.add_argument("--key", metavar="NAME", default="z", help="the array in an .npz (z)")
+    parser.add_argument(
+        "--key", metavar="NAME", default="z", help="name of the array in an .npz file (default: z)"
+    )
     add_out(parser, "a folder for images, or a .npy or .npz file")
 
 
@@ -55,14 +57,14 @@ def _decode(options: argparse.Namespace) -> None:
 VERBS = (
     Verb(
         "encode",
-        "samples to codes",
+        "encode samples to codes",
         "aeframe encode outputs/DAY/RUN my_images/ --out codes.npy",
         _add_encode_arguments,
         _encode,
     ),
     Verb(
         "decode",
-        "codes to samples",
+        "decode codes to samples",
         "aeframe decode outputs/DAY/RUN codes.npy --out decoded/",
         _add_decode_arguments,
         _decode,

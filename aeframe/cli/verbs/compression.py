@@ -31,7 +31,7 @@ def _add_codec_arguments(parser: argparse.ArgumentParser) -> None:
         "--loss",
         type=float,
         metavar="DB",
-        help=f"or the PSNR that rounding may cost, in dB ({LOSS})",
+        help=f"or the PSNR that rounding may cost, in dB (default: {LOSS})",
     )
     parser.add_argument("--force", action="store_true", help="replace an existing codec")
     add_compute(parser, BATCH)
@@ -86,7 +86,8 @@ def _add_compress_arguments(parser: argparse.ArgumentParser) -> None:
         "--min-psnr",
         type=float,
         metavar="DB",
-        help="a sample with a lower PSNR is unlike the training data (3 below the worst held-out sample)",
+        help="a sample with a lower PSNR is unlike the training data (default: 3 dB below the worst"
+        " held-out sample)",
     )
     parser.add_argument("--no-names", action="store_true", help="do not store the names of files")
 
@@ -236,14 +237,14 @@ VERBS = (
     ),
     Verb(
         "compress",
-        "samples to a compressed file",
+        "compress samples to a file",
         "aeframe compress outputs/DAY/RUN my_images/ --out images.aez",
         _add_compress_arguments,
         _compress,
     ),
     Verb(
         "decompress",
-        "a compressed file to samples",
+        "restore the samples of a compressed file",
         "aeframe decompress outputs/DAY/RUN images.aez --out restored/",
         _add_decompress_arguments,
         _decompress,

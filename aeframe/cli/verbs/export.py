@@ -49,7 +49,7 @@ def _export(options: argparse.Namespace) -> None:
 VERBS = (
     Verb(
         "export",
-        "the network with its codec, or only its encoder, in its own folder",
+        "copy the network with its codec, or only its encoder, to a folder of its own",
         "aeframe export outputs/DAY/RUN --encoder-only --out encoder/\n"
         "  aeframe export outputs/DAY/RUN --onnx --out onnx/",
         _add_arguments,

@@ -19,14 +19,16 @@ UNITS = 8  # units that are traversed by default
 
 
 def _add_traverse_arguments(parser: argparse.ArgumentParser) -> None:
-    _add_arguments(parser, "code units to change (the 8 whose values vary most)")
-    parser.add_argument("--row", type=int, default=0, help="the sample to change, by its row (0)")
-    parser.add_argument("--steps", type=int, default=9, help="values of each unit (9)")
+    _add_arguments(parser, "code units to change (default: the 8 whose values vary most)")
+    parser.add_argument(
+        "--row", type=int, default=0, help="row number of the sample to change (default: 0)"
+    )
+    parser.add_argument("--steps", type=int, default=9, help="values of each unit (default: 9)")
 
 
 def _add_map_arguments(parser: argparse.ArgumentParser) -> None:
-    _add_arguments(parser, "the two code units (the two whose values vary most)")
-    parser.add_argument("--steps", type=int, default=9, help="values of each unit (9)")
+    _add_arguments(parser, "the two code units (default: those whose values vary most)")
+    parser.add_argument("--steps", type=int, default=9, help="values of each unit (default: 9)")
 
 
 def _add_arguments(parser: argparse.ArgumentParser, units: str) -> None:
@@ -142,14 +144,14 @@ def _spread(values: np.ndarray, steps: int) -> np.ndarray:
 VERBS = (
     Verb(
         "traverse",
-        "images of one sample with each code unit at other values",
+        "draw one sample with each code unit at other values",
         "aeframe traverse outputs/DAY/RUN my_images/ --row 3 --out units.png",
         _add_traverse_arguments,
         _traverse,
     ),
     Verb(
         "map",
-        "images of codes on a grid over two code units",
+        "draw codes on a grid over two code units",
         "aeframe map outputs/DAY/RUN my_images/ --out map.png",
         _add_map_arguments,
         _map,

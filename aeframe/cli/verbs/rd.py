@@ -41,10 +41,14 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data",
         default="test",
         metavar="SPLIT",
-        help="their test or val split, or a folder of images (test)",
+        help="their test or val split, or a folder of images (default: test)",
     )
     parser.add_argument(
-        "--most", type=int, default=10_000, metavar="N", help="use at most N images (10000)"
+        "--most",
+        type=int,
+        default=10_000,
+        metavar="N",
+        help="use at most N images (default: 10000)",
     )
     add_on_bad_sample(parser)
     add_max_megapixels(parser)
@@ -202,7 +206,7 @@ def _write(folder: Path, found: Comparison) -> None:
 VERBS = (
     Verb(
         "rd",
-        "rate and distortion, compared with JPEG, WebP, AVIF, PNG and PCA",
+        "compare rate and distortion with JPEG, WebP, AVIF, PNG and PCA",
         "aeframe rd outputs/DAY/RUN_* --data test --out rd/\n"
         "  aeframe rd outputs/DAY/PHOTOS_* --data photos/test/ --out rd/",
         _add_arguments,

@@ -171,7 +171,7 @@ def _write(value: Any) -> str:
 VERBS = (
     Verb(
         "compare",
-        "what differs between runs, and their metrics side by side",
+        "compare runs: their differences, and their metrics side by side",
         "aeframe compare outputs/DAY/RUN outputs/DAY/OTHER",
         _add_arguments,
         _compare,

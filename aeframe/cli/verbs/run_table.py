@@ -19,11 +19,13 @@ COLUMNS = "when,model,constraint,dataset,code,seed,status,mse,metric,value,folde
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", nargs="?", default="outputs", metavar="FOLDER", help="(outputs)")
+    parser.add_argument(
+        "folder", nargs="?", default="outputs", metavar="FOLDER", help="default: outputs"
+    )
     parser.add_argument(
         "--sort",
         metavar="KEY",
-        help="sort by a column; a metric has its best value first (newest first)",
+        help="sort by a column, metrics by their best value (default: newest first)",
     )
     parser.add_argument(
         "--columns",
@@ -151,7 +153,7 @@ def _write_cell(run: Run, column: str) -> str:
 VERBS = (
     Verb(
         "runs",
-        "the runs below a folder, newest first",
+        "list the runs below a folder, newest first",
         "aeframe runs outputs --filter model=sparse --sort psnr --columns folder,psnr,model.latent_dim",
         _add_arguments,
         _list_runs,

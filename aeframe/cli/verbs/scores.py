@@ -19,7 +19,7 @@ def _add_score_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=99.0,
         metavar="P",
-        help="mark scores above this percentile of the training samples (99)",
+        help="mark scores above this percentile of the training samples (default: 99)",
     )
     add_out(parser, "the table, in .csv")
 
@@ -109,14 +109,14 @@ def _print(result: dict[str, Any], before: dict[str, float]) -> None:
 VERBS = (
     Verb(
         "score",
-        "the reconstruction error of each sample, worst first",
+        "list the reconstruction error of each sample, worst first",
         "aeframe score outputs/DAY/RUN my_images/ --out scores.csv",
         _add_score_arguments,
         _score,
     ),
     Verb(
         "evaluate",
-        "the metrics on the run's own test split, or on other samples",
+        "measure the metrics on the run's own test split, or on other samples",
         "aeframe evaluate outputs/DAY/RUN",
         _add_evaluate_arguments,
         _evaluate,

@@ -42,8 +42,10 @@ def _reconstruct(options: argparse.Namespace) -> None:
 
 def _add_sample_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
-    parser.add_argument("--n", type=int, default=16, help="number of samples (16)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the random numbers (0)")
+    parser.add_argument("--n", type=int, default=16, help="number of samples (default: 16)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of the random numbers (default: 0)"
+    )
     add_out(parser, "a grid in .png, a folder for images, or a .npy or .npz file")
 
 
@@ -74,7 +76,9 @@ def _add_interpolate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--input", metavar="INPUT", help="dataset in which A and B are row numbers (first row is 0)"
     )
-    parser.add_argument("--steps", type=int, default=8, help="number of images, with both ends (8)")
+    parser.add_argument(
+        "--steps", type=int, default=8, help="number of images, with both ends (default: 8)"
+    )
     add_source(parser)
     add_out(parser, "a strip in .png, a folder for images, or a .npy or .npz file")
 
@@ -133,21 +137,21 @@ def _require_room(model: Model, count: int, where: str) -> None:
 VERBS = (
     Verb(
         "reconstruct",
-        "reconstructions of samples",
+        "encode and decode samples",
         "aeframe reconstruct outputs/DAY/RUN my_images/ --out restored/",
         _add_reconstruct_arguments,
         _reconstruct,
     ),
     Verb(
         "sample",
-        "new samples of a variational model",
+        "draw new samples from a variational model",
         "aeframe sample outputs/DAY/RUN --n 64 --seed 1 --out grid.png",
         _add_sample_arguments,
         _sample,
     ),
     Verb(
         "interpolate",
-        "images between two samples",
+        "draw images between two samples",
         "aeframe interpolate outputs/DAY/RUN 3 17 --input mnist --root data --out strip.png",
         _add_interpolate_arguments,
         _interpolate,

@@ -48,13 +48,13 @@ def add_run(parser: argparse.ArgumentParser) -> None:
 
 def add_compute(parser: argparse.ArgumentParser, batch_size: int = 256) -> None:
     """Add the options for the device and the batch size."""
-    parser.add_argument("--device", default="cpu", help="device, e.g. cuda (cpu)")
+    parser.add_argument("--device", default="cpu", help="device, e.g. cuda (default: cpu)")
     parser.add_argument(
         "--batch-size",
         type=int,
         default=batch_size,
         metavar="N",
-        help=f"samples at a time ({batch_size})",
+        help=f"samples at a time (default: {batch_size})",
     )
 
 
@@ -75,11 +75,11 @@ def add_source(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--key", metavar="NAME", help="name of the array in an .npz file with several"
     )
-    parser.add_argument("--root", default="data", help="folder of the dataset (data)")
+    parser.add_argument("--root", default="data", help="folder of the dataset (default: data)")
     parser.add_argument(
         "--split",
         choices=["train", "test"],
-        help="split of a dataset (test if it has one, else all samples)",
+        help="split of a dataset (default: test if it has one, else all samples)",
     )
     add_on_bad_sample(parser)
     add_max_megapixels(parser)
@@ -91,7 +91,7 @@ def add_max_megapixels(parser: argparse.ArgumentParser) -> None:
         "--max-megapixels",
         type=float,
         metavar="N",
-        help="refuse larger images (the limit of the run; 89.5 by default)",
+        help="refuse larger images (default: the limit of the run, usually 89.5)",
     )
 
 
@@ -101,7 +101,7 @@ def add_on_bad_sample(parser: argparse.ArgumentParser) -> None:
         "--on-bad-sample",
         choices=["error", "skip"],
         default="error",
-        help="skip: leave out unreadable images, and print their names (error)",
+        help="error (default): stop at an unreadable image; skip: leave it out, and print its name",
     )
 
 
