@@ -7,7 +7,7 @@ from pathlib import Path
 GUIDE = "README.md"
 MEANINGS = {
     "evaluation.json": "the result: test metrics, baselines, the copy check, the doctor's findings. "
-    "It is written last: the run has finished",
+    "It is written last, so it marks a finished run",
     "model.safetensors": "the trained network; this file alone is enough for every `aeframe` command",
     "model.json": "a readable copy of what `model.safetensors` holds beside the weights: "
     "configuration, data, metrics",

@@ -534,7 +534,7 @@ def test_a_short_run_is_told_what_its_card_shows(patient: Callable[..., Patient]
     rule.review(short, epoch=1, steps=422)
     finding = rule.build_finding()
     assert finding is not None
-    assert finding.seen == ("68% of 1024 code units are dead, active for no training sample")
+    assert finding.seen == ("68% of 1024 code units are dead: no training sample activates them")
     collapse = Collapse(patient("model=variational"))
     collapse.review(card_of(active_units=2.0), epoch=1, steps=422)
     finding = collapse.build_finding()

@@ -114,8 +114,8 @@ class DeadUnits(Rule):
         least = self.least or 0.0
         grown = f" ({least:.0%} after epoch {self.least_epoch})" if self._has_grown else ""
         return (
-            f"{self.dead:.0%} of {self.patient.units} code units are dead{grown}, active for no training "
-            f"sample{self.begun}"
+            f"{self.dead:.0%} of {self.patient.units} code units are dead{grown}{self.begun}: "
+            "no training sample activates them"
         )
 
     def suggest_remedy(self) -> str | None:
