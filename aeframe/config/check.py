@@ -19,6 +19,7 @@ from aeframe.config.options import (
     Hardware,
     Training,
     UntilOptions,
+    WarmStart,
 )
 from aeframe.config.other_options import name_owner
 from aeframe.config.result import Parts
@@ -50,6 +51,7 @@ OBJECTS: dict[str, type] = {
 }
 """Root keys whose node names a class, and the base of that class."""
 PLAIN: dict[str, Any] = {
+    "init_from": WarmStart,
     "until": UntilOptions,
     "early_stopping": EarlyStoppingOptions,
     "checkpoint": CheckpointOptions,
@@ -72,7 +74,13 @@ ROOT = (
     "optimized_metric",
     "doctor",
     "resume",
+    "freeze",
 )
+LATER: dict[str, Any] = {
+    "init_from": {"run": None, "normalization": "keep", "identity": None},
+    "freeze": [],
+}
+"""Root keys that configurations of earlier versions lack, and what they mean without them."""
 
 
 def check(cfg: DictConfig | Mapping[str, Any]) -> None:
@@ -85,6 +93,7 @@ def make_parts(node: dict[str, Any]) -> Parts:
     parts = Parts()
     known = (*ROOT, RECORD)
     parts.problems += [_explain_root_key(key, node) for key in node if key not in known]
+    node = {**LATER, **node}
     missing = [key for key in ROOT if key not in node]
     parts.problems += [
         Problem(key, "is missing", "Take it from conf/config.yaml.") for key in missing
@@ -96,6 +105,7 @@ def make_parts(node: dict[str, Any]) -> Parts:
         parts.problems.append(Problem(f"resume={node['resume']}", "expected text or null", remedy))
     if not isinstance(node["doctor"], bool):
         parts.problems.append(Problem(f"doctor={node['doctor']}", "expected true or false"))
+    _check_freeze(node["freeze"], parts)
     for key, base in OBJECTS.items():
         make_object(node, key, base, parts)
     for key, target in PLAIN.items():
@@ -141,6 +151,14 @@ def _check_seed(seed: Any, parts: Parts) -> None:
         parts.problems.append(
             Problem(f"seed={shown}", "expected a whole number of 0 to 4294967295")
         )
+
+
+def _check_freeze(names: Any, parts: Parts) -> None:
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        remedy = (
+            "Write freeze=[encoder], freeze=[decoder] or names of weights such as [encoder.1.*]."
+        )
+        parts.problems.append(Problem(f"freeze={names}", "expected a list of names", remedy))
 
 
 def _is_mapping(node: dict[str, Any], key: str, parts: Parts) -> bool:

@@ -57,6 +57,20 @@ class EarlyStoppingOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class WarmStart:
+    """Options of a warm start: the first weights are those of a trained network.
+
+    run: the folder of a run, or a file with its weights; null: random weights. normalization: `keep` that of
+    the run, or `refit` it to this data. identity: the SHA-256 of that network; `auto`: that of the run, which
+    is saved. Another network is refused.
+    """
+
+    run: str | None = None
+    normalization: Literal["keep", "refit"] = "keep"
+    identity: str | None = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
 class DivergenceOptions:
     """Options for a loss that diverges: it is NaN, or more than explodes_at times the first step's.
     Training then ends. Up to `retries` times in a run it goes back to the last checkpoint instead, and
@@ -115,10 +129,11 @@ class DashboardOptions:
 @dataclass(frozen=True, kw_only=True)
 class Hardware:
     """The keys of `hardware`. They are those of Lightning's Trainer that say where it runs, and threads of
-    the CPU. `auto` is one thread for small networks, else all cores that other jobs of the sweep leave.
+    the CPU. accelerator: `auto` is a GPU where there is one. threads: `auto` is one thread for small
+    networks, else all cores that other jobs of the sweep leave.
     """
 
-    accelerator: Literal["cpu", "gpu"] = "cpu"
+    accelerator: Literal["cpu", "gpu", "auto"] = "cpu"
     devices: Count | list[Annotated[int, AtLeast(0)]] | Literal["auto"] = 1
     strategy: Literal["auto", "ddp", "ddp_find_unused_parameters_true", "fsdp"] = "auto"
     num_nodes: Count = 1

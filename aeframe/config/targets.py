@@ -11,7 +11,7 @@ from aeframe.config.signature import list_parameters
 from aeframe.core.errors import Problem
 
 TORCH = ("torch.optim", "torch.optim.lr_scheduler")
-OURS = tuple(f"aeframe.{room}" for room in ("models", "networks", "data", "constraints"))
+OURS = tuple(f"aeframe.{room}" for room in ("models", "networks", "data", "constraints", "runs"))
 """Packages whose classes a configuration may name, ours with the modules in them: users add parts there."""
 MOVED = {"aeframe.likelihoods": "aeframe.models.likelihoods"}
 """Modules in configurations of earlier versions, and the present modules of their classes."""

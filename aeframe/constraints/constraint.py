@@ -117,6 +117,11 @@ class Constraint(Part, nn.Module):
         """Check whether a term of the loss is itself a derivative, in validation as well."""
         return not self.needs.isdisjoint(("derivatives", "derivatives of hidden layers"))
 
+    @property
+    def changes_weights(self) -> bool:
+        """Check whether `after_step` changes weights of the model, also frozen ones."""
+        return False
+
     def code_size(self, latent_dim: int, inputs: int) -> int:
         """Return the number of code units, from the model's own number and the inputs of a sample."""
         return latent_dim

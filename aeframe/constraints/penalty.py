@@ -54,6 +54,10 @@ class L1(Penalty):
         else:
             self.declare(needs=["derivatives of hidden layers"])
 
+    @property
+    def changes_weights(self) -> bool:
+        return self.form == "unit_norm"
+
     @torch.no_grad()
     def attach(self, model: Autoencoder, data: Data) -> None:
         super().attach(model, data)

@@ -106,6 +106,10 @@ class Resampling(_Revival):
         self.every = every
         self._last: tuple[Tensor, Tensor] | None = None  # x and the decoder's output
 
+    @property
+    def changes_weights(self) -> bool:
+        return True
+
     def observe(self, output: Output, clock: Clock) -> None:
         super().observe(output, clock)
         self._last = output.x, output.parameters.detach()

@@ -16,7 +16,7 @@ from aeframe.core.errors import ConfigError, Problem, UserError
 from aeframe.core.noise import mix_seed
 from aeframe.data.augmentation import Augmentation, Change, check_changes, choose_changes
 from aeframe.data.classes import share_classes
-from aeframe.data.normalization import ANY, Normalization, fit
+from aeframe.data.normalization import ANY, Kept, Normalization, fit
 from aeframe.data.sampler import EpochBatches
 from aeframe.data.source import Batch, Raw, Samples, Share, Source
 from aeframe.data.spec import DataSpec
@@ -91,10 +91,11 @@ class DataModule:
         self.notes: list[Problem] = []
         self._digest: str | None = None
 
-    def setup(self, support: tuple[float, float] = ANY) -> None:
+    def setup(self, support: tuple[float, float] = ANY, kept: Kept | None = None) -> None:
         """Read, split and measure the data, once. Raises UserError with the file and what to do.
 
-        support: the range of normalized values that the model accepts.
+        support: the range of normalized values that the model accepts. kept: the normalization of a trained
+        network, if it suits the shape of the samples.
         """
         if self.splits:
             return
@@ -102,7 +103,9 @@ class DataModule:
         if self.is_resident(raw.nbytes):
             raw = raw.copy_to_memory()
         self.splits = self.splitting.split(raw)
-        fitted = fit(self.kind, self.splits["train"], support)
+        if kept is not None and not kept.normalization.suits(tuple(raw.data.shape[1:])):
+            kept = None
+        fitted = fit(self.kind, self.splits["train"], support, kept)
         self.normalization, self.reason = fitted.normalization, fitted.reason
         self.notes += fitted.notes
         self.spec = DataSpec(

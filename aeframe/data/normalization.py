@@ -49,6 +49,10 @@ class Normalization(nn.Module):
         """Convert normalized values to the units of the stored ones."""
         return x * self.scale + self.shift
 
+    def suits(self, shape: tuple[int, ...]) -> bool:
+        """Check whether it can be applied to samples of this shape: [D] or [C, H, W]."""
+        return all(v.ndim == 0 or len(v) == shape[0] for v in self.buffers())
+
 
 class Statistics:
     """Minimum, maximum, mean and variance of each feature or channel of a training split.
@@ -112,11 +116,19 @@ class Fitted(NamedTuple):
     notes: tuple[Problem, ...] = ()
 
 
-def fit(wanted: Choice, train: Samples, support: Range = ANY) -> Fitted:
+class Kept(NamedTuple):
+    """A normalization that was fitted to other data, and its kind."""
+
+    normalization: Normalization
+    kind: Kind
+
+
+def fit(wanted: Choice, train: Samples, support: Range = ANY, kept: Kept | None = None) -> Fitted:
     """Fit the normalization to a training split; `auto` is chosen by its columns.
 
-    support: the range of normalized values that the model accepts. If it is bounded, `unit` uses the range of
-    all values, also of held-out ones. Raises UserError for values that are not finite, and for constant data.
+    kept: a normalization to use as it is; only ranges are measured. support: the range of normalized values
+    that the model accepts. If it is bounded, `unit` uses the range of all values, also of held-out ones.
+    Raises UserError for values that are not finite, and for constant data.
     """
     raw, extent = train.raw, (math.inf, -math.inf)
     known = None if raw.low is None or raw.high is None else (float(raw.low), float(raw.high))
@@ -124,7 +136,9 @@ def fit(wanted: Choice, train: Samples, support: Range = ANY) -> Fitted:
         if other is not None and (known is None or other.data.is_floating_point()):
             for _, chunk in other.read_chunks():
                 extent = widen_extent(extent, chunk, other)
-    if known is not None and wanted in ("auto", "unit", "none"):  # no statistics are needed
+    if kept is not None:
+        fitted = _measure_ranges(kept, Statistics(train), extent, known)
+    elif known is not None and wanted in ("auto", "unit", "none"):  # no statistics are needed
         fitted = _fit_to_range("none" if wanted == "none" else "unit", known, known)
         reason = f"the known range of values is {known[0]:g} to {known[1]:g}"
         fitted = fitted._replace(reason=reason)
@@ -133,6 +147,20 @@ def fit(wanted: Choice, train: Samples, support: Range = ANY) -> Fitted:
         fitted = fitted if known is None else fitted._replace(seen=None)
     _require_differences(train)
     return fitted
+
+
+def _measure_ranges(kept: Kept, seen: Statistics, extent: Range, known: Range | None) -> Fitted:
+    """Measure the ranges of data under a given normalization. extent: of the other splits."""
+    shift, scale = (v.double().flatten() for v in kept.normalization.buffers())
+    first, last = (seen.low, seen.high) if known is None else map(torch.tensor, known)
+    low, high = float(((first - shift) / scale).min()), float(((last - shift) / scale).max())
+    ends = ANY
+    if kept.kind in ("unit", "none"):
+        extent = min(extent[0], seen.extent[0]), max(extent[1], seen.extent[1])
+        ends = float((extent[0] - shift) / scale), float((extent[1] - shift) / scale)
+    trained = None if known is not None else (float(seen.low.min()), float(seen.high.max()))
+    reason = "the trained network has it"
+    return Fitted(kept.normalization, low, high, ends, kept.kind, trained, reason)
 
 
 def _fit_to_values(wanted: Choice, train: Samples, extent: Range, support: Range) -> Fitted:

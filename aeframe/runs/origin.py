@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from aeframe.config.targets import list_keys, resolve
 from aeframe.core.plain import as_mapping
 from aeframe.core.regular_files import read_text
 
@@ -58,3 +60,15 @@ def find_moved_data(node: dict[str, Any], run: Path) -> dict[str, Any]:
         elif origin is not None and (origin / path).exists():
             found[key] = str(origin / path)
     return {**node, "dataset": {**dataset, **found}}
+
+
+def remove_side_effects(node: dict[str, Any]) -> dict[str, Any]:
+    """Return the configuration without keys that download or write elsewhere: it may be a stranger's."""
+    dataset = node.get("dataset")
+    if not isinstance(dataset, dict):
+        return dict(node)
+    written = {key: value for key, value in dataset.items() if key != "cache" or value is None}
+    with suppress(ValueError):  # not a class: the check refuses it later
+        if "download" in list_keys(resolve(str(dataset.get("_target_")))):
+            written["download"] = False
+    return {**node, "dataset": written}

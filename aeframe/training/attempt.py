@@ -10,6 +10,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
+from aeframe.runs.checkpoint import Saved
 from aeframe.training.build import Built, build
 from aeframe.training.checkpointing import Best
 from aeframe.training.trainer import make_trainer
@@ -35,9 +36,17 @@ class Attempt:
         return math.nan if score is None else float(score)
 
 
-def prepare(node: Mapping[str, Any], folder: Path, tried: tuple[int, ...] = ()) -> Attempt:
-    """Check, seed and build what an attempt needs. tried: see Attempt. Raises UserError."""
-    built = build(node)
+def prepare(
+    node: Mapping[str, Any],
+    folder: Path,
+    tried: tuple[int, ...] = (),
+    saved: Saved | None = None,
+) -> Attempt:
+    """Check, seed and build what an attempt needs. tried: see Attempt. Raises UserError.
+
+    saved: the checkpoint from which it resumes.
+    """
+    built = build(node, saved)
     built.module.guard.tried = tried
     best = Best(folder, built.node["optimized_metric"])
     return Attempt(built, make_trainer(built, folder, best), best)

@@ -16,7 +16,7 @@ from aeframe.config.auto_values import list_auto_values, settle
 from aeframe.config.check import make_parts
 from aeframe.config.make import count_batch_rows, make_data_module, make_model
 from aeframe.config.node import to_plain
-from aeframe.config.optimized_metric import resolve_optimized_metric
+from aeframe.config.optimized_metric import AUTO, resolve_optimized_metric
 from aeframe.config.optimizer_checks import FLAT, build_optimizer_arguments, build_scheduler_options
 from aeframe.config.options import CheckpointOptions, Hardware, SchedulerOptions, Training
 from aeframe.config.result import Parts
@@ -33,13 +33,22 @@ from aeframe.monitoring.dashboard.custom_scalars import CustomScalars
 from aeframe.monitoring.dashboard.dashboard import Dashboard
 from aeframe.monitoring.doctor.doctor import Doctor, Signs
 from aeframe.monitoring.doctor.rule import Patient
+from aeframe.runs.checkpoint import Saved
 from aeframe.training.data_notes import list_data_notes
 from aeframe.training.divergence import Guard
 from aeframe.training.module import AutoencoderModule
 from aeframe.training.objective import list_schedule_notes, plan_end
-from aeframe.training.processes import require_devices
+from aeframe.training.processes import find_accelerator, require_devices
 from aeframe.training.schedule_lengths import list_length_notes
 from aeframe.training.stopping import EarlyStopping, Until
+from aeframe.training.warm_start import (
+    Start,
+    describe_start,
+    freeze,
+    read_start,
+    require_same_kind,
+    take_weights,
+)
 
 ATTACH_SAMPLES = 2048  # training samples that set thresholds and the first output
 PCA_SAMPLES = 8192  # training samples whose principal components are the first weights
@@ -51,7 +60,7 @@ class Built:
     """Objects of a run.
 
     given: the configuration as the user gave it. node: the same as plain data, with what was chosen in place
-    of `auto`.
+    of `auto`. begun: a sentence on a warm start.
     """
 
     given: DictConfig | Mapping[str, Any]
@@ -66,11 +75,18 @@ class Built:
     checkpoint: CheckpointOptions
     evaluation: Evaluation
     notes: list[Problem]
+    begun: str | None
 
 
-def build(cfg: DictConfig | Mapping[str, Any]) -> Built:
-    """Check the configuration, read the data, and make the objects of a run. Raises UserError."""
+def build(cfg: DictConfig | Mapping[str, Any], saved: Saved | None = None) -> Built:
+    """Check the configuration, read the data, and make the objects of a run. Raises UserError.
+
+    saved: the checkpoint from which the run resumes.
+    """
     node = to_plain(cfg)
+    if node["hardware"].get("accelerator") == AUTO:
+        # not recorded: a run may resume on another machine
+        node["hardware"] = {**node["hardware"], "accelerator": find_accelerator()}
     parts = make_parts(node)
     node["optimized_metric"] = resolve_optimized_metric(node)
     hardware = parts.made["hardware"]
@@ -78,9 +94,13 @@ def build(cfg: DictConfig | Mapping[str, Any]) -> Built:
     pl.seed_everything(node["seed"], verbose=False)
     source = parts.made["dataset"]
     data = make_data_module(node, source)
-    data.setup(parts.made["likelihood"].support)
-    node, parts = _settle(node, parts, data)
-    net = _build_net(node, parts, data)
+    start = read_start(parts.made["init_from"], saved)
+    if saved is None:
+        require_same_kind(start, data.kind)
+    data.setup(parts.made["likelihood"].support, None if start is None else start.kept)
+    node, parts = _settle(node, parts, data, start)
+    net, begun = _build_net(node, parts, data, start)
+    freeze(net, node.get("freeze", ()))
     scheduler, training = node["scheduler"], parts.made["trainer"]
     module = AutoencoderModule(
         net,
@@ -122,12 +142,17 @@ def build(cfg: DictConfig | Mapping[str, Any]) -> Built:
         made["checkpoint"],
         made["evaluation"],
         notes,
+        begun,
     )
 
 
-def _settle(node: dict[str, Any], parts: Parts, data: DataModule) -> tuple[dict[str, Any], Parts]:
+def _settle(
+    node: dict[str, Any], parts: Parts, data: DataModule, start: Start | None
+) -> tuple[dict[str, Any], Parts]:
     """Put the values that follow from the data in place of `auto`, and make the parts with them."""
-    settled = settle(node, list_auto_values(node, parts, data))
+    identity = None if start is None else start.identity
+    values = {**list_auto_values(node, parts, data), "init_from.identity": identity}
+    settled = settle(node, values)
     data.batch_size = settled["dataset"].get("batch_size", data.batch_size)
     return settled, make_parts(settled)
 
@@ -139,7 +164,10 @@ def _build_optimizer(node: dict[str, Any]) -> Any:
     return partial(cls, **build_optimizer_arguments(node["optimizer"], cls, clips_mixed))
 
 
-def _build_net(node: dict[str, Any], parts: Parts, data: DataModule) -> ConstrainedAutoencoder:
+def _build_net(
+    node: dict[str, Any], parts: Parts, data: DataModule, start: Start | None
+) -> tuple[ConstrainedAutoencoder, str | None]:
+    """Build the network with its first weights, and describe a warm start."""
     spec = data.spec
     found = list_batch_problems(parts.made["trainer"], data.batches)
     found += list_size_problems(node, parts, spec.shape)
@@ -171,6 +199,8 @@ def _build_net(node: dict[str, Any], parts: Parts, data: DataModule) -> Constrai
         if parts.made["network"].start == "pca":
             model.start_as_pca(data.peek("train", PCA_SAMPLES))
         model.suit_likelihood(batch)
+        weights = {} if start is None else start.weights
+        taken = take_weights(model, "model.", weights)
         whole = parts.made["hardware"].strategy == "fsdp" or any(
             part.needs_derivatives for part in parts.constraints.values()
         )
@@ -180,4 +210,9 @@ def _build_net(node: dict[str, Any], parts: Parts, data: DataModule) -> Constrai
         for weight in (p for p in model.parameters() if not p.is_contiguous()):
             weight.data = weight.data.contiguous()
     # a copy: the model's moves to another device, the data's does not
-    return ConstrainedAutoencoder(model, parts.constraints, deepcopy(data.normalization))
+    net = ConstrainedAutoencoder(model, parts.constraints, deepcopy(data.normalization))
+    if start is None or not weights:
+        return net, None
+    # the thresholds that constraints have learned, in place of those that they chose for the first weights
+    taken += take_weights(net.constraints, "constraints.", weights)
+    return net, describe_start(start, taken, net)

@@ -78,6 +78,13 @@ def end_with_the_first() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
+def find_accelerator() -> str:
+    """Return gpu where torch finds a CUDA device, else cpu."""
+    import torch
+
+    return "gpu" if torch.cuda.is_available() else "cpu"
+
+
 def require_devices(accelerator: str, devices: int | list[int] | str) -> None:
     """Raise UserError if this machine does not have the configured devices."""
     import torch

@@ -37,10 +37,13 @@ def print_opening(built: Built, folder: Path | None, saved: Saved | None) -> Non
     chosen = {
         key: value for key, value in (node.get(RECORD) or {}).items() if value not in (None, [])
     }
+    chosen.pop("init_from.identity", None)
     if built.data.kind == "auto":
         chosen.pop("dataset.normalization", None)  # the next line says why
     if chosen:
         console.print(f"Chosen for this data: {' '.join(list_words(chosen))}")
+    if built.begun is not None:
+        console.print(built.begun)
     if built.data.kind == "auto":
         console.print(f"Normalization: {spec.normalization}, as {built.data.reason}.")
     for note in built.notes:

@@ -51,7 +51,7 @@ def run(
     """
     quiet_lightning()
     started = time.perf_counter()
-    attempt = prepare(node, folder)
+    attempt = prepare(node, folder, saved=saved)
     beginning = find_beginning(attempt, folder, saved)
     if is_first_process():
         report.print_opening(attempt.built, None if flags is None else folder, beginning)

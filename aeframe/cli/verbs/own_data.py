@@ -18,8 +18,7 @@ from aeframe.data.image_listing import find_images
 from aeframe.data.layouts import Layout, is_like_signal
 from aeframe.data.source import Samples
 from aeframe.runs.model import Model
-from aeframe.runs.origin import find_moved_data
-from aeframe.training.resume.configuration import remove_side_effects
+from aeframe.runs.origin import find_moved_data, remove_side_effects
 
 
 def find_layout(model: Model) -> Layout:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import Any, get_args
 
 from aeframe.config.auto_values import RECORD, settle
+from aeframe.config.check import LATER
 from aeframe.config.optimized_metric import AUTO
 from aeframe.config.override_words import read_key
-from aeframe.config.targets import list_keys, resolve
 from aeframe.core.durations import format_duration, is_duration, parse_duration
 from aeframe.core.errors import ConfigError, Problem, UserError, shorten
 from aeframe.core.plain import as_mapping, flatten
@@ -18,7 +17,7 @@ from aeframe.core.process import get_command
 from aeframe.data.spread import Kind
 from aeframe.runs.checkpoint import Saved, load_state
 from aeframe.runs.layout import LAST
-from aeframe.runs.origin import find_moved_data
+from aeframe.runs.origin import find_moved_data, remove_side_effects
 from aeframe.training.schedule_lengths import LENGTHS, stretch_lengths
 
 HARMLESS = (
@@ -45,7 +44,13 @@ HARMLESS = (
 """Keys that change where, how long or how fast a run trains, but not its result."""
 
 CHOSEN = (
-    *("optimized_metric", "network.start", "trainer.max_epochs", "early_stopping.patience"),
+    *(
+        "optimized_metric",
+        "init_from.identity",
+        "network.start",
+        "trainer.max_epochs",
+        "early_stopping.patience",
+    ),
     *(f"dataset.{key}" for key in ("augment", "batch_size", "normalization")),
 )
 """Keys whose `auto` is replaced by a choice when a run begins."""
@@ -106,18 +111,6 @@ def keep_normalization(saved: Saved, node: dict[str, Any]) -> dict[str, Any]:
     return settle(node, {"dataset.normalization": kind}) if kind in get_args(Kind) else node
 
 
-def remove_side_effects(node: dict[str, Any]) -> dict[str, Any]:
-    """Return the configuration without keys that download or write elsewhere: it may be a stranger's."""
-    dataset = node.get("dataset")
-    if not isinstance(dataset, dict):
-        return dict(node)
-    written = {key: value for key, value in dataset.items() if key != "cache" or value is None}
-    with suppress(ValueError):  # not a class: the check refuses it later
-        if "download" in list_keys(resolve(str(dataset.get("_target_")))):
-            written["download"] = False
-    return {**node, "dataset": written}
-
-
 def _take(node: dict[str, Any], key: str, given: Mapping[str, Any]) -> None:
     """Set a key to the given value as a whole."""
     group, _, name = key.partition(".")
@@ -155,11 +148,10 @@ def find_changes(saved: Saved, given: Mapping[str, Any]) -> dict[str, Any]:
 
     For a group with another option, only the group is returned.
     """
-    others = [
-        key for key in saved.node if _list_classes(saved.node[key]) != _list_classes(given.get(key))
-    ]
+    own = {**LATER, **saved.node}
+    others = [key for key in own if _list_classes(own[key]) != _list_classes(given.get(key))]
     changed = {key: _format_value(given.get(key)) for key in others if not is_harmless(key)}
-    before, now = dict(flatten(saved.node)), dict(flatten(given))
+    before, now = dict(flatten(own)), dict(flatten({**LATER, **given}))
     return changed | {
         key: now.get(key)
         for key in {**now, **before}

@@ -1,0 +1,170 @@
+"""Warm start: first weights and normalization of a trained network, and weights that are not trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from typing import cast, get_args
+
+import torch
+from torch import Tensor, nn
+
+from aeframe.config.options import WarmStart
+from aeframe.constraints.constrained import ConstrainedAutoencoder
+from aeframe.core.errors import Problem, UserError
+from aeframe.core.plain import as_mapping
+from aeframe.data.normalization import Kept, Normalization
+from aeframe.data.spread import Kind
+from aeframe.models import Autoencoder
+from aeframe.runs.checkpoint import Saved, load_state
+from aeframe.runs.model_file import load
+
+WHERE = "init_from.run"
+NAMED = 4
+"""Names of weights that a line lists at most."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a run begins with. weights: by name, empty for a run that resumes. sizes: of the layers."""
+
+    run: str
+    identity: str
+    kept: Kept | None
+    weights: Mapping[str, Tensor]
+    sizes: tuple[int, ...] = ()
+
+
+def read_start(options: WarmStart, saved: Saved | None) -> Start | None:
+    """Read the network of a warm start, or None without one.
+
+    saved: the checkpoint from which the run resumes: its normalization stays, and the trained network is no
+    longer needed. Raises UserError for a run that cannot be loaded, or is another than `identity`.
+    """
+    if options.run is None:
+        return None
+    keeps = options.normalization == "keep"
+    if saved is not None:
+        return Start(options.run, options.identity or "", _read_kept(saved) if keeps else None, {})
+    try:
+        model = load(options.run)
+    except UserError as error:
+        (problem, *_) = error.problems
+        remedy = problem.remedy or "Write the folder of a finished run."
+        raise UserError(f"{WHERE}={options.run}", problem.what, remedy) from error
+    model.require_decoder(WHERE)
+    if options.identity not in (None, "auto", model.identity):
+        what = "is another network than init_from.identity says"
+        raise UserError(f"{WHERE}={options.run}", what, "Write init_from.identity=auto.")
+    kept, kind = None, model.description.data.normalization
+    if keeps and kind is not None:
+        kept = Kept(deepcopy(model.net.normalization).float().train(), kind)
+    weights = {
+        k: v for k, v in model.net.state_dict().items() if not k.startswith("normalization.")
+    }
+    return Start(options.run, model.identity, kept, weights, _list_sizes(model.net.model))
+
+
+def _read_kept(saved: Saved) -> Kept | None:
+    """Read the normalization of a run that resumes from its checkpoint."""
+    state = load_state(saved.checkpoint)
+    kind = as_mapping(state.get("data")).get("normalization")
+    weights = as_mapping(state.get("state_dict"))
+    shift, scale = (weights.get(f"net.normalization.{name}") for name in ("shift", "scale"))
+    if isinstance(shift, Tensor) and isinstance(scale, Tensor) and kind in get_args(Kind):
+        return Kept(Normalization(shift, scale), cast(Kind, kind))
+    return None  # the check of the checkpoint says what is wrong
+
+
+def require_same_kind(start: Start | None, wanted: str) -> None:
+    """Raise UserError for dataset.normalization that differs from the one to be kept."""
+    if start is None or start.kept is None or wanted in ("auto", start.kept.kind):
+        return
+    what = f"{start.run} has {start.kept.kind}, which its weights expect"
+    remedy = "Leave it out, or write init_from.normalization=refit."
+    raise UserError(f"dataset.normalization={wanted}", what, remedy)
+
+
+@torch.no_grad()
+def take_weights(module: nn.Module, prefix: str, weights: Mapping[str, Tensor]) -> list[str]:
+    """Copy the weights whose names and shapes fit. prefix: of the names in `weights`. Returns the names."""
+    taken = []
+    for name, value in module.state_dict(keep_vars=True).items():
+        found = weights.get(f"{prefix}{name}")
+        if isinstance(value, Tensor) and found is not None and found.shape == value.shape:
+            value.copy_(found)
+            taken.append(f"{prefix}{name}")
+    return taken
+
+
+def describe_start(start: Start, taken: Sequence[str], net: ConstrainedAutoencoder) -> str:
+    """Describe which weights were taken, which are new, and which were left. Raises UserError for none."""
+    own = [name for name in net.state_dict() if not name.startswith("normalization.")]
+    own = [name for name in own if not name.endswith("_extra_state")]
+    if all(name.startswith("model.likelihood.") for name in taken):
+        here, there = (" - ".join(map(str, s)) for s in (_list_sizes(net.model), start.sizes))
+        what = f"none of its weights fits: its layers are {there}, those of this network {here}"
+        remedy = "Write network.widths and model.latent_dim as in that run."
+        raise UserError(f"{WHERE}={start.run}", what, remedy)
+    new = [name for name in own if name not in taken]
+    left = [n for n in start.weights if n not in taken and not n.endswith("_extra_state")]
+    parts = [f"{len(taken)} of {len(own)} tensors are those of {start.run}"]
+    parts += [f"new: {_list_names(new)}"] if new else []
+    parts += [f"not used: {_list_names(left)}"] if left else []
+    return f"Warm start: {'; '.join(parts)}."
+
+
+def _list_names(names: Sequence[str]) -> str:
+    shown = ", ".join(name.removeprefix("model.") for name in names[:NAMED])
+    return shown + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+
+
+def _list_sizes(model: Autoencoder) -> tuple[int, ...]:
+    return (model.inputs, *model.layer_sizes, model.latent_dim)
+
+
+def freeze(net: ConstrainedAutoencoder, patterns: Sequence[str]) -> None:
+    """Exclude weights from training. patterns: encoder, decoder, or names with wildcards.
+
+    Raises UserError for a pattern without weights, if nothing is left to train, or where a part changes
+    frozen weights in another way than by gradients.
+    """
+    if not patterns:
+        return
+    model, where = net.model, f"freeze=[{','.join(patterns)}]"
+    names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+    for pattern in patterns:
+        if not any(_matches(name, pattern) for name in names):
+            what = f"no weights are called {pattern}"
+            raise UserError(where, what, f"There are encoder, decoder, {', '.join(names[:3])}, ...")
+    for name, parameter in model.named_parameters():
+        if any(_matches(name, pattern) for pattern in patterns):
+            parameter.requires_grad_(False)
+    problem = _find_problem(net, where)
+    if problem is not None:
+        raise UserError(problem.where, problem.what, problem.remedy)
+
+
+def _find_problem(net: ConstrainedAutoencoder, where: str) -> Problem | None:
+    if not any(parameter.requires_grad for parameter in net.parameters()):
+        return Problem(where, "nothing is left to train", "Freeze fewer weights.")
+    for name, part in net.parts:
+        if part.changes_weights:
+            what = f"constraint.{name} changes weights after each step"
+            return Problem(where, what, f"Leave {name} out of constraint=[...].")
+    for layer in net.modules():
+        own = list(layer.parameters(recurse=False))
+        if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) and not any(
+            weight.requires_grad for weight in own
+        ):
+            what = "the statistics of network.norm=batch would still change"
+            return Problem(where, what, "Write network.norm=layer in both runs.")
+    return None
+
+
+def _matches(name: str, pattern: str) -> bool:
+    if pattern in ("encoder", "decoder"):
+        return name.startswith(f"{pattern}.")
+    return fnmatch(name, pattern)
