@@ -30,6 +30,8 @@ SETTINGS = {
 }
 """Attributes of other libraries' modules that their manuals say may be set."""
 
+PROTOCOLS = {"DataFrame._constructor", "DataFrame._repr_html_"}
+"""Methods that the manuals of pandas and IPython tell a subclass to define."""
 
 uses_in = cache(find_uses)  # which takes seconds
 
@@ -37,7 +39,7 @@ uses_in = cache(find_uses)  # which takes seconds
 def found_in(package: Path) -> dict[str, set[str]]:
     names = defaultdict(set)
     for use in uses_in(package):
-        if use.name not in SETTINGS:
+        if use.name not in SETTINGS | PROTOCOLS:
             names[use.file].add(use.name)
     return dict(names)
 

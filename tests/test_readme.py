@@ -99,9 +99,12 @@ def test_a_command_is_a_configuration_without_mistakes(
     compose: Callable[..., Any],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
     words: tuple[str, ...],
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    if "dataset.run=outputs/DAY/RUN" in words:
+        shutil.copytree(request.getfixturevalue("trained"), tmp_path / "outputs" / "DAY" / "RUN")
     if ANSWERED & set(words):
         status, out, err = aeframe(*words)
         assert (status, err) == (0, "")

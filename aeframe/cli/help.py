@@ -18,9 +18,7 @@ aeframe trains autoencoders from configuration.
 {options}
 
 * is the default. Each file in conf/ says when to use it, with a command to try.
-
-  --help dataset=array                 shows its keys: comments, allowed values
-  --help trainer                       shows the same for a key
+  --help dataset=array, --help trainer show keys: comments, allowed values
   model=sparse --cfg job               shows all keys and values, no comments
   -m model=sparse,denoising seed=0,1   a sweep: every pair, ending in a table
   hydra.run.dir=FOLDER resume=auto     starts the run, or resumes it

@@ -7,7 +7,7 @@ from typing import Any
 
 from aeframe.config.composition import CONF, compose_options
 
-LOCATIONS = ("path", "root")
+LOCATIONS = ("path", "root", "run")
 
 
 @cache

@@ -45,9 +45,11 @@ def verb_commands() -> list[tuple[str, ...]]:
 
 
 @pytest.fixture
-def named_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def named_data(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the files and folders that the commands name."""
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "outputs" / "DAY").mkdir(parents=True)
+    (tmp_path / "outputs" / "DAY" / "RUN").symlink_to(trained)
     for folder in ("photos/train", "photos/test"):
         (tmp_path / folder).mkdir(parents=True)
         Image.new("RGB", (200, 200)).save(tmp_path / folder / "one.png")

@@ -178,7 +178,7 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["++trainer.gradient_clip_algorithm=nrm"], "trainer.gradient_clip_algorithm=nrm: expected one of norm, value."),
     (["dataset=image_folder", "dataset.root=conf", "dataset.fit=stretch"], "dataset.fit=stretch: expected one of crop, resize."),
     (["dataset=image_folder", "dataset.root=conf", "dataset.color=grey"], "dataset.color=grey: expected one of rgb, gray. Did you mean gray?"),
-    (["hardware.accelerator=gpuu"], "hardware.accelerator=gpuu: expected one of cpu, gpu. Did you mean gpu?"),
+    (["hardware.accelerator=gpuu"], "hardware.accelerator=gpuu: expected one of cpu, gpu, auto. Did you mean gpu?"),
     (["hardware.strategy=dpp"], "hardware.strategy=dpp: expected one of auto, ddp, ddp_find_unused_parameters_true, fsdp. Did you mean ddp?"),
     (["trainer.precision=15"], "trainer.precision=15: expected one of 32-true, high, medium, bf16-mixed, 16-mixed, 64-true."),
     (["++trainer.fast_dev_run=true"], "trainer.fast_dev_run: unknown key."),

@@ -39,8 +39,8 @@ def test_training_by_another_process_meanwhile_is_kept(
         shutil.rmtree(begun / "checkpoints")
     build = attempt.build
 
-    def slowly(node: Any) -> Any:
-        built = build(node)
+    def slowly(*given: Any) -> Any:
+        built = build(*given)
         shutil.rmtree(begun)
         shutil.copytree(later, begun)
         return built
