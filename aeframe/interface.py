@@ -28,6 +28,7 @@ from aeframe.cli.sweep import FAILED, show_table
 from aeframe.config.check import check
 from aeframe.config.node import to_plain
 from aeframe.config.override_words import AUTOMATIC, read_key, write_words
+from aeframe.config.plugins import use_plugins
 from aeframe.core.errors import TrainingError, UserError
 from aeframe.core.local_paths import expand_path
 from aeframe.core.signals import Interrupted
@@ -55,6 +56,7 @@ def train(
     data: Any = None,
     *,
     folder: str | os.PathLike[str] | None = None,
+    plugins: Sequence[str] = (),
     verbose: bool = True,
 ) -> Run:
     """Train a network, and return its run.
@@ -65,8 +67,9 @@ def train(
     overrides: the words of the command line, or a mapping such as {"model": "sparse", "seed": 1}.
     ["resume=FOLDER"] continues a run. data: an array, tensor, DataFrame or torch Dataset of samples, or a
     tuple of them, (train, test) or (train, val, test), which is copied into the run's folder; None: the
-    dataset that the overrides choose. folder: of the run; None: a new one in outputs/. verbose: prints what
-    is trained, the progress, and where the results are.
+    dataset that the overrides choose. folder: of the run; None: a new one in outputs/. plugins: names or
+    folders of packages that are not installed as plug-ins, whose options and classes may be used. verbose:
+    prints what is trained, the progress, and where the results are.
 
     The same configuration and data give the same weights, bit for bit, as the command line. Random numbers,
     threads, signal handlers and the environment of this process are as before afterwards. Raises ConfigError
@@ -74,9 +77,10 @@ def train(
     NaN, and KeyboardInterrupt after Ctrl-C, when what was trained is saved.
     """
     words = write_words(overrides)
-    with restore_process(verbose=verbose):
+    with use_plugins(plugins), restore_process(verbose=verbose):
         place = None if folder is None else expand_path(os.fspath(folder), f"folder={folder}")
         run = train_in_folder(words, data, place)
+        run.plugins = tuple(plugins)
         if verbose:
             print(f"Run folder: {run.folder}")
     return run
@@ -87,6 +91,7 @@ def sweep(
     data: Any = None,
     *,
     folder: str | os.PathLike[str] | None = None,
+    plugins: Sequence[str] = (),
     verbose: bool = True,
 ) -> Any:
     """Train every combination of the values, and return a DataFrame of the results, best first.
@@ -94,16 +99,16 @@ def sweep(
         runs = aeframe.sweep(["model=sparse", "constraint=l1,topk", "seed=0,1,2"], data=x)
         runs.runs[0].model.encode(x)
 
-    overrides, data, folder, verbose: see `train`; several values of a key are separated by commas, or are a
-    list in a mapping (there [[8, 4]] is one value that is a list). Each job has its folder in that of the
-    sweep. Needs pandas. Raises UserError if every job has a mistake; otherwise failed jobs are rows of the
-    table.
+    overrides, data, folder, plugins, verbose: see `train`; several values of a key are separated by commas,
+    or are a list in a mapping (there [[8, 4]] is one value that is a list). Each job has its folder in that
+    of the sweep. Needs pandas. Raises UserError if every job has a mistake; otherwise failed jobs are
+    rows of the table.
     """
     require("pandas", "aeframe.sweep")
     from aeframe.runs.sweep_frame import SweepFrame
 
     words = write_words(overrides, swept=True)
-    with restore_process(verbose=verbose):
+    with use_plugins(plugins), restore_process(verbose=verbose):
         place = _find_sweep_folder(folder)
         options = {} if data is None else write_data(data, place)
         failure: Exception | None = None
@@ -116,7 +121,7 @@ def sweep(
         if isinstance(failure, UserError) and not any(place.glob("*/checkpoints")):
             raise failure
         show_table(place)
-    return SweepFrame.read(place)
+    return SweepFrame.read(place, plugins)
 
 
 def _find_sweep_folder(folder: str | os.PathLike[str] | None) -> Path:

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple, NoReturn
 
 from aeframe.cli.hydra_keys import is_new_folder
 from aeframe.cli.mistakes import Mistakes, build_option_error, find_mistakes
-from aeframe.config.composition import CONF
+from aeframe.config.composition import CONF, list_folders
 from aeframe.config.override_words import AUTOMATIC, quote, read_key
+from aeframe.config.plugins import FLAG, NAMED
 from aeframe.core.errors import ConfigError, UserError, build_read_error
 from aeframe.core.local_paths import expand_path
 
@@ -58,8 +59,9 @@ class Command:
     """A command line.
 
     argv: the words for Hydra. overrides: the GROUP=OPTION and KEY=VALUE words among them. flags: those that
-    locate the configuration. folders: the folders of the configuration. name: of the primary file. multirun:
-    a sweep by -m. trains: the command trains. resume: auto, retry, the folder of a run, or None. asks: the
+    locate the configuration. folders: the folders of the configuration. own_folder: that of --config-dir.
+    plugins: the folders of the plug-ins that the user named. name: of the primary file. multirun: a sweep
+    by -m. trains: the command trains. resume: auto, retry, the folder of a run, or None. asks: the
     command asks for help. mistakes: everyday names and unknown options, which the overrides do not have.
     """
 
@@ -67,6 +69,8 @@ class Command:
     overrides: list[str]
     flags: tuple[str, ...]
     folders: tuple[Path, ...]
+    own_folder: Path | None
+    plugins: tuple[str, ...]
     name: str
     multirun: bool
     trains: bool
@@ -111,10 +115,12 @@ class Command:
         from omegaconf import OmegaConf, open_dict
 
         from aeframe.cli.checked_loader import prepare_sweep
+        from aeframe.cli.plugin_folders import add_plugin_folders
 
-        extra = [f"hydra.searchpath=[{','.join(f'file://{f}' for f in self.folders[1:])}]"]
+        add_plugin_folders()
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            added = extra if len(self.folders) > 1 else []
+            own = self.own_folder
+            added = [] if own is None else [f"hydra.searchpath=[file://{own}]"]
             cfg = compose(self.name, [*self.overrides, *added], return_hydra_config=True)
         sweeps = cfg.hydra.mode == RunMode.MULTIRUN
         if sweeps:
@@ -158,9 +164,8 @@ def parse(argv: Sequence[str]) -> Command:
     if options.cfg not in (None, "job", "hydra", "all"):
         raise UserError(f"--cfg {options.cfg}", "no such part", "There are job, hydra, all.")
     _refuse_pairs(options)
-    folders = [CONF]
-    if options.config_dir:
-        folders.append(_find_own_folder(options.config_dir))
+    own_folder = _find_own_folder(options.config_dir) if options.config_dir else None
+    folders = [*list_folders(), *filter(None, [own_folder])]
     for word in words:
         if word.startswith("-"):
             raise UserError(word, "unknown option", "See python train.py --help.")
@@ -183,12 +188,16 @@ def parse(argv: Sequence[str]) -> Command:
     for name in ("config_name", "config_dir", "config_path"):
         if (value := getattr(options, name)) is not None:
             flags += [f"--{name.replace('_', '-')}", str(value)]
+    plugins = tuple(str(plugin.folder) for plugin in NAMED.get())
+    flags += [word for folder in plugins for word in (FLAG, folder)]
     idle = ("cfg", "info", "help", "hydra_help", "version", "shell_completion")
     return Command(
         argv=[*(w for w in argv if w not in words), *overrides],
         overrides=overrides,
         flags=tuple(flags),
         folders=tuple(folders),
+        own_folder=own_folder,
+        plugins=plugins,
         name=options.config_name or "config",
         multirun=options.multirun,
         trains=not any(getattr(options, name) for name in idle),

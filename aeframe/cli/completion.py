@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 from aeframe.cli.command_line import FLAGS
 from aeframe.cli.help import find_groups
 from aeframe.config.composition import Choice, choose_options, compose_options
 from aeframe.config.override_words import AUTOMATIC
+from aeframe.config.plugins import FLAG as FLAG_OF_PLUGINS
+from aeframe.config.plugins import take_flags, use_plugins
+from aeframe.core.errors import UserError
 
 FLAG = "--complete"
 """The flag of a shell that asks for completions. The line and the position of the cursor follow."""
@@ -18,10 +22,17 @@ FLAG = "--complete"
 def list_completions(line: str, point: int) -> list[str]:
     """List completions of the word before the cursor. line: the whole line, `aeframe train ...`."""
     *before, word = line[:point].split(" ")
+    with suppress(UserError), use_plugins(take_flags(before)[0]):
+        return _list_completions(before, word)
+    return []
+
+
+def _list_completions(before: Sequence[str], word: str) -> list[str]:
     if before and before[-1] in ("--cfg", "-c"):
         found = ["job", "hydra", "all"]
     elif word.startswith("-"):
         found = [name for names in FLAGS for name in names if name.startswith("--")]
+        found.append(FLAG_OF_PLUGINS)
     elif "=" in word:
         key, _, value = word.partition("=")
         found = list(_list_values(key, value, compose_options(_read_choice(before))))

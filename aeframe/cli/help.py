@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from aeframe.config.composition import CONF, choose_options
+from aeframe.config.composition import choose_options, find_options, list_folders
+from aeframe.config.plugins import name_owner_of
 from aeframe.core.process import get_command
 
 ORDER = ("model", "constraint", "dataset", "network", "likelihood", "hardware", "experiment")
@@ -23,22 +24,22 @@ aeframe trains autoencoders from configuration.
   -m model=sparse,denoising seed=0,1   a sweep: every pair, ending in a table
   hydra.run.dir=FOLDER resume=auto     starts the run, or resumes it
   resume=FOLDER trainer.max_epochs=40  trains a finished run further
-  --config-dir FOLDER                  adds your own FOLDER/GROUP/OPTION.yaml
+  --config-dir DIR, --plugin PACKAGE   add your own options and classes
   aeframe --help                       shows the verbs for trained networks
   aeframe --completion bash            completes aeframe train in your shell
 """
 
 
-def find_groups(folders: Sequence[Path] = (CONF,)) -> dict[str, dict[str, Path]]:
-    """Find the files of the options of each group, in the order in which a user chooses."""
-    found = dict[str, dict[str, Path]]()
-    for file in sorted(f for folder in folders for f in folder.glob("*/*.yaml") if f.is_file()):
-        found.setdefault(file.parent.name, {})[file.stem] = file
+def find_groups(folders: Sequence[Path] | None = None) -> dict[str, dict[str, Path]]:
+    """Find the files of the options of each group, in the order in which a user chooses.
+
+    folders: by default ours and those of plug-ins.
+    """
+    folders = folders or list_folders()
+    names = {file.parent.name for folder in folders for file in folder.glob("*/*.yaml")}
     place = {name: number for number, name in enumerate(ORDER)}
-    return {
-        name: dict(sorted(found[name].items()))
-        for name in sorted(found, key=lambda name: (place.get(name, len(ORDER)), name))
-    }
+    ordered = sorted(names, key=lambda name: (place.get(name, len(ORDER)), name))
+    return {name: options for name in ordered if (options := find_options(name, folders))}
 
 
 def read_summary(file: Path) -> str:
@@ -47,13 +48,15 @@ def read_summary(file: Path) -> str:
     return next((line for line in comments if not line.startswith("@package")), "")
 
 
-def write_help(folders: Sequence[Path] = (CONF,)) -> str:
-    """Write the text of --help, with one line for each option."""
+def write_help(folders: Sequence[Path] | None = None) -> str:
+    """Write the text of --help, with one line for each option. folders: see `find_groups`."""
     default, lines = choose_options({}), list[str]()
     for group, options in find_groups(folders).items():
         name = group
         for option, file in options.items():
             mark = "*" if option in default.get(group, ()) else " "
-            lines.append(f"{name:<10} {mark}{option:<15} {read_summary(file)}".rstrip())
+            line = f"{name:<10} {mark}{option:<15} {read_summary(file)}".rstrip()
+            owner = name_owner_of(file)
+            lines.append(f"{line} (from {owner})" if owner else line)
             name = ""
     return HELP.format(called=get_command(), options="\n".join(lines))

@@ -67,10 +67,12 @@ class Jobs:
         from hydra.core.hydra_config import HydraConfig
 
         from aeframe.cli.sweep_direction import get_worst_value
+        from aeframe.config.plugins import use_plugins
         from aeframe.training.garbage import free_cycles
 
-        # the exception of a failed run refers to all of its objects
-        value = free_cycles(self._try_job)(cfg)
+        with use_plugins(self.command.plugins):  # a launcher's process has none yet
+            # the exception of a failed run refers to all of its objects
+            value = free_cycles(self._try_job)(cfg)
         return get_worst_value(HydraConfig.get().sweeper) if math.isnan(value) else value
 
     def _try_job(self, cfg: Any) -> float:

@@ -31,7 +31,15 @@ def main() -> None:
     if sys.argv[1:2] == ["train"]:
         sys.argv = [sys.argv[0], *sys.argv[2:]]
         train()
-    end_with(lambda: _run_verb(sys.argv[1:]))
+    end_with(lambda: _run_with_plugins(sys.argv[1:]))
+
+
+def _run_with_plugins(argv: Sequence[str]) -> int:
+    from aeframe.config.plugins import take_flags, use_plugins
+
+    plugins, words = take_flags(argv)
+    with use_plugins(plugins):
+        return _run_verb(words)
 
 
 def _run_verb(argv: Sequence[str]) -> int:
@@ -39,6 +47,7 @@ def _run_verb(argv: Sequence[str]) -> int:
     from aeframe.cli.shell_completion import SHELLS, write_script
     from aeframe.cli.verbs import VERBS
     from aeframe.cli.verbs.verb import Parser
+    from aeframe.config.plugins import FLAG, HELP
     from aeframe.core.local_paths import refuse_addresses
 
     if argv and argv[0] in VERBS:
@@ -51,6 +60,7 @@ def _run_verb(argv: Sequence[str]) -> int:
             formatter_class=raw,
         )
         verb.arguments(parser)
+        parser.add_argument(FLAG, metavar="PACKAGE", help=HELP)  # taken before
         options = parser.parse_args(argv[1:])
         refuse_addresses(vars(options).values())
         with raise_on([signal.SIGTERM]):  # deletes incomplete files

@@ -9,7 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from aeframe.cli.aliases import replace_alias
+from aeframe.config.composition import find_options
 from aeframe.config.override_words import read_key
+from aeframe.config.plugins import name_owner_of
 from aeframe.core.errors import Problem, UserError, find_closest
 from aeframe.core.process import get_command
 
@@ -82,16 +84,19 @@ def find_mistakes(
 
 def list_options(group: str, folders: Sequence[Path]) -> list[str]:
     """List the options of a group; none if there is no such group."""
-    files = (f for folder in folders for f in (folder / group).glob("*.yaml"))
-    return sorted({file.stem for file in files if file.is_file()})
+    return list(find_options(group, folders))
 
 
 def build_option_error(group: str, option: str, folders: Sequence[Path]) -> UserError:
     """Build the error for an unknown option of a group."""
-    known = list_options(group, folders)
+    known = find_options(group, folders)
     close = find_closest(option, known)
     hint = f"Did you mean {group}={close}? " if close else ""
-    return UserError(f"{group}={option}", "no such option", f"{hint}There are {', '.join(known)}.")
+    names = [
+        f"{name} (from {owner})" if (owner := name_owner_of(file)) else name
+        for name, file in known.items()
+    ]
+    return UserError(f"{group}={option}", "no such option", f"{hint}There are {', '.join(names)}.")
 
 
 def _find_unknown(word: str, known: Sequence[str]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from aeframe.cli.mistakes import build_option_error
 from aeframe.config.commented_keys import Key, list_keys_of, read_header
 from aeframe.config.composition import CONF
 from aeframe.config.override_words import read_key
+from aeframe.config.plugins import name_owner_of
 from aeframe.core.errors import UserError
 from aeframe.core.late_imports import protect_imports
 from aeframe.core.process import get_command, shorten_path
@@ -47,7 +49,8 @@ def _write_help(word: str, folders: Sequence[Path]) -> Iterator[str]:
     if option not in groups[group]:
         raise build_option_error(group, option, folders)
     file = groups[group][option]
-    yield f"{group}={option}  ({shorten_path(file)})"
+    owner = name_owner_of(file)
+    yield f"{group}={option}  ({f'from {owner}, ' if owner else ''}{shorten_path(file)})"
     yield from (f"  {line}" for line in read_header(file))
     keys = list_keys_of(file, group)
     hints = _read_hints(group, file)
@@ -93,7 +96,8 @@ def _read_hints(group: str, file: Path | None) -> dict[str, str]:
     found += [(name, target) for name, target in PLAIN.items()]
     if file is not None and (target := _find_target(file)) is not None:
         place = f"{group}.{file.stem}" if group == "constraint" else group
-        found.append((place, resolve(target)))
+        with suppress(ValueError):  # its class cannot be imported
+            found.append((place, resolve(target)))
     return {
         f"{place}.{name}": describe_values(hint)
         for place, cls in found

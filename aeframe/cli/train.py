@@ -29,13 +29,21 @@ def train() -> None:
 
 
 def _train(argv: Sequence[str]) -> int:
-    from aeframe.cli.command_line import parse
     from aeframe.cli.completion import FLAG, list_completions
-    from aeframe.cli.run_folders import Folders
+    from aeframe.config.plugins import take_flags, use_plugins
 
     if argv[:1] == [FLAG] and len(argv) == 3:
         print("\n".join(list_completions(argv[1], int(argv[2]))))
         return 0
+    plugins, words = take_flags(argv)
+    with use_plugins(plugins):
+        return _train_with_plugins(words)
+
+
+def _train_with_plugins(argv: Sequence[str]) -> int:
+    from aeframe.cli.command_line import parse
+    from aeframe.cli.run_folders import Folders
+
     command = parse(argv)
     if command.asks:
         from aeframe.cli.help import write_help
@@ -107,6 +115,7 @@ def _start_jobs(jobs: Jobs, sweeps: bool) -> None:
     """Let Hydra start the jobs. Raises Interrupted, with the command that resumes them, after a signal."""
     import hydra
 
+    from aeframe.cli.plugin_folders import add_plugin_folders
     from aeframe.cli.sweep import show_unfinished
     from aeframe.config.composition import CONF
 
@@ -114,6 +123,7 @@ def _start_jobs(jobs: Jobs, sweeps: bool) -> None:
         *([signal.SIGTERM, signal.SIGHUP] if sweeps else []),
         *([REQUEUE] if sweeps or is_in_job() else []),
     ]
+    add_plugin_folders()
     try:
         with raise_on(numbers):
             hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")(jobs)()

@@ -8,10 +8,12 @@ press of TAB, and the suggestions of a run compose some forty times.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from aeframe.config.plugins import list_conf_folders
 
 CONF = next(
     folder
@@ -21,6 +23,26 @@ CONF = next(
 """The configuration: inside an installed package, or beside it in a checkout."""
 Choice = dict[str, list[str]]
 """Options by group; only `constraint` may have several."""
+
+
+def list_folders() -> list[Path]:
+    """List the folders of the configuration: ours, and those of plug-ins. The first with an option wins."""
+    return [CONF, *list_conf_folders()]
+
+
+def find_options(group: str, folders: Sequence[Path] | None = None) -> dict[str, Path]:
+    """Find the files of the options of a group, in alphabetical order. folders: by default all."""
+    found = dict[str, Path]()
+    for folder in folders or list_folders():
+        for file in (folder / group).glob("*.yaml"):
+            if file.is_file():
+                found.setdefault(file.stem, file)
+    return dict(sorted(found.items()))
+
+
+def _find_option(group: str, option: str) -> Path | None:
+    files = (folder / group / f"{option}.yaml" for folder in list_folders())
+    return next((file for file in files if file.is_file()), None)
 
 
 def choose_options(given: Choice) -> Choice:
@@ -37,8 +59,7 @@ def compose_options(choice: Choice) -> dict[str, Any]:
     node = _read(CONF / "config.yaml")[1]
     for group, options in choice.items():
         for option in options:
-            file = CONF / group / f"{option}.yaml"
-            if file.is_file():
+            if (file := _find_option(group, option)) is not None:
                 package, own = _read(file)
                 place = group if package is None else package
                 for name in reversed(place.split(".") if place != "_global_" else ()):
@@ -51,8 +72,7 @@ def _find_choices(choice: Choice, group: str) -> Choice:
     """Find the options of other groups that the options of a group choose."""
     found = Choice()
     for option in choice.get(group, ()):
-        file = CONF / group / f"{option}.yaml"
-        if file.is_file():
+        if (file := _find_option(group, option)) is not None:
             found |= _read_defaults(_read(file)[1])
     return found
 

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
-from aeframe.config.composition import CONF, compose_options
+from aeframe.config.composition import compose_options, find_options
 
 LOCATIONS = ("path", "root", "run")
 
 
-@cache
 def list_dataset_names() -> tuple[str, ...]:
     """List the options of `dataset` that need no path from the user, in alphabetical order.
 
     Reads the YAML files only, for `--help` and completion: no data set is imported.
     """
-    names = sorted(file.stem for file in (CONF / "dataset").glob("*.yaml"))
-    return tuple(name for name in names if _needs_no_path(read_dataset_options(name)))
+    return tuple(
+        name for name in find_options("dataset") if _needs_no_path(read_dataset_options(name))
+    )
 
 
 def read_dataset_options(name: str) -> dict[str, Any]:

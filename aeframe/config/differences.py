@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from aeframe.config.auto_values import unsettle
-from aeframe.config.composition import CONF, Choice, choose_options, compose_options
+from aeframe.config.composition import Choice, choose_options, compose_options, find_options
 from aeframe.config.optimized_metric import AUTO, resolve_optimized_metric
 from aeframe.config.override_words import quote
 
@@ -47,7 +47,7 @@ def list_words(values: Mapping[str, Any]) -> list[str]:
 def _find_options(group: str, node: Mapping[str, Any], usual: list[str]) -> list[str]:
     """Find the option that this part of a configuration was most likely made from, else the default."""
     found = dict[str, int]()
-    for option in [*usual, *sorted(file.stem for file in (CONF / group).glob("*.yaml"))]:
+    for option in [*usual, *find_options(group)]:
         part = compose_options({group: [option]})[group]
         if part.get("_target_") == node[group].get("_target_"):
             found[option] = len(list(_list_changes(part, node[group])))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 
-from aeframe.config.composition import CONF, compose_options
+from aeframe.config.composition import compose_options, find_options
 from aeframe.core.errors import Problem
 
 OWN_DATA = ("image_folder", "array")
@@ -26,8 +26,5 @@ def name_owner(problem: Problem, groups: Collection[str]) -> Problem:
 
 def list_owners(group: str, key: str) -> list[str]:
     """List the options of a group whose file has this key."""
-    options = sorted(
-        (file.stem for file in (CONF / group).glob("*.yaml")),
-        key=lambda name: (name not in OWN_DATA, name),
-    )
+    options = sorted(find_options(group), key=lambda name: (name not in OWN_DATA, name))
     return [name for name in options if key in compose_options({group: [name]}).get(group, {})]

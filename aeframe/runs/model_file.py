@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from aeframe.config.plugins import use_plugins
+from aeframe.config.targets import list_missing_plugins
 from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.errors import ConfigError, UserError, describe_error, shorten
 from aeframe.core.files import write_atomically
@@ -31,7 +33,7 @@ from aeframe.runs.description import (
 )
 from aeframe.runs.layout import BEST, CHECKPOINTS, LAST, MODEL, NOTE
 from aeframe.runs.model import Model
-from aeframe.runs.saved_network import build_saved_net, take_weights
+from aeframe.runs.saved_network import MADE, build_saved_net, take_weights
 
 KEY = "aeframe"
 """Key of the description in the header."""
@@ -41,7 +43,10 @@ FOREIGN = "Use a complete file that aeframe wrote."
 
 
 def load(
-    where: str | os.PathLike[str], device: str | torch.device = "cpu", batch_size: int = 256
+    where: str | os.PathLike[str],
+    device: str | torch.device = "cpu",
+    batch_size: int = 256,
+    plugins: Sequence[str] = (),
 ) -> Model:
     """Load a trained network.
 
@@ -50,10 +55,12 @@ def load(
 
     where: the folder of a run (its best weights) or of an export, a `model.safetensors`, or a checkpoint.
     device: where it computes, such as "cuda". batch_size: samples that are computed at a time.
+    plugins: names or folders of packages that are not installed as plug-ins and whose classes it may use.
 
     Needs neither the data nor Hydra or Lightning; nothing that the file names is imported or called
-    outside aeframe's own parts, so that a stranger's file may be loaded. Raises UserError, with what to
-    do, if there is no such file, if it is not a complete model of aeframe, or if the device is missing.
+    outside aeframe's own parts and plug-ins, so that a stranger's file may be loaded. Raises UserError,
+    with what to do, if there is no such file, if it is not a complete model of aeframe, or if the device
+    or a plug-in is missing.
     """
     path = find_model_file(where)
     target = _parse_device(device)
@@ -62,7 +69,10 @@ def load(
     try:
         read = _load_checkpoint if path.suffix == ".ckpt" else _load_artifact
         description, weights = read(path)
-        net = _build_net(description)
+        with use_plugins(plugins):
+            if missing := list_missing_plugins(description.config, MADE):
+                raise UserError(str(path), missing[0].what, missing[0].remedy)
+            net = _build_net(description)
         take_weights(net, weights, str(path))
         found = description.add_identity(weights)  # of the weights in the file
         if description.identity not in ("", found.identity):

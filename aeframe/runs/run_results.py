@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import os
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,10 +32,11 @@ TABLE = ("mse", "psnr")
 class Run:
     """A training run, finished or not, begun from Python or from the command line.
 
-    where: its folder. Raises UserError if there is no run.
+    where: its folder. plugins: see `aeframe.load`. Raises UserError if there is no run.
     """
 
-    def __init__(self, where: str | os.PathLike[str]) -> None:
+    def __init__(self, where: str | os.PathLike[str], plugins: Sequence[str] = ()) -> None:
+        self.plugins = tuple(plugins)
         name = os.fspath(where)
         self.folder = expand_path(name, name).resolve()
         if not (self.folder.is_dir() and has_run(self.folder)):
@@ -80,7 +82,7 @@ class Run:
     @cached_property
     def model(self) -> Model:
         """The trained network with its best weights, which encodes, decodes and scores."""
-        return load(self.folder)
+        return load(self.folder, plugins=self.plugins)
 
     @property
     def config(self) -> dict[str, Any]:

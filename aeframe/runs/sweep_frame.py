@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,15 @@ TABLE = "sweep.csv"
 
 
 class SweepFrame(pd.DataFrame):  # type: ignore[misc]  # pandas has no hints
-    """Results of a sweep, as in its sweep.csv. folder: of the sweep."""
+    """Results of a sweep, as in its sweep.csv. folder: of the sweep. plugins: see `aeframe.load`."""
 
-    _metadata = ["folder"]  # noqa: RUF012  # of pandas, which keeps these attributes in copies
+    _metadata = ["folder", "plugins"]  # noqa: RUF012  # of pandas, which keeps these attributes in copies
 
     @classmethod
-    def read(cls, folder: Path) -> SweepFrame:
+    def read(cls, folder: Path, plugins: Sequence[str] = ()) -> SweepFrame:
         """Read the table of a sweep."""
         frame = cls(pd.read_csv(folder / TABLE, keep_default_na=True))
-        frame.folder = folder
+        frame.folder, frame.plugins = folder, tuple(plugins)
         return frame
 
     @property
@@ -34,7 +35,9 @@ class SweepFrame(pd.DataFrame):  # type: ignore[misc]  # pandas has no hints
     def runs(self) -> list[Run]:
         """Runs of the jobs that have begun training, in the order of the rows."""
         folders = [self.folder / str(name) for name in self["folder"]]
-        return [Run(folder) for folder in folders if (folder / "checkpoints").exists()]
+        return [
+            Run(folder, self.plugins) for folder in folders if (folder / "checkpoints").exists()
+        ]
 
     def _repr_html_(self) -> str:
         """Show the table and the first picture of the best run, in a notebook."""

@@ -10,7 +10,7 @@ from typing import Any
 from aeframe.config.datasets import list_dataset_names, read_dataset_options
 from aeframe.config.differences import find_differences
 from aeframe.core.durations import format_duration, parse_duration
-from aeframe.core.process import get_command, shorten_path
+from aeframe.core.process import get_command, get_flags, shorten_path
 
 LONGER = "Train longer"
 
@@ -33,7 +33,7 @@ def list_next_commands(
     found = {"TensorBoard": f"tensorboard --logdir {run}"}
     if samples := _name_samples(node["dataset"]):
         verb, out = ("compress", "samples.aez") if compresses else ("encode", "codes.npy")
-        found[verb.capitalize()] = f"aeframe {verb} {run} {samples} --out {out}"
+        found[verb.capitalize()] = f"aeframe {verb} {run} {samples} --out {out}{get_flags()}"
     if longer := _list_longer(node, result):
         resume = shlex.quote(f"resume={shorten_path(folder)}")
         found[LONGER] = f"{get_command()} {resume} {' '.join(longer)}"
