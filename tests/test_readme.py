@@ -103,8 +103,10 @@ def test_a_command_is_a_configuration_without_mistakes(
     words: tuple[str, ...],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    if "dataset.run=outputs/DAY/RUN" in words:
-        shutil.copytree(request.getfixturevalue("trained"), tmp_path / "outputs" / "DAY" / "RUN")
+    for word in words:
+        if word.startswith("dataset.run="):
+            run = tmp_path / word.removeprefix("dataset.run=")
+            shutil.copytree(request.getfixturevalue("trained"), run)
     if ANSWERED & set(words):
         status, out, err = aeframe(*words)
         assert (status, err) == (0, "")

@@ -12,7 +12,6 @@ from aeframe.core.process import get_command
 ORDER = ("model", "constraint", "dataset", "network", "likelihood", "hardware", "experiment")
 HELP = """\
 aeframe trains autoencoders from configuration.
-
   {called} [GROUP=OPTION ...] [KEY=VALUE ...]
   {called} model=sparse constraint=[topk,masking] trainer.max_epochs=50
 

@@ -47,6 +47,7 @@ def list_auto_values(node: dict[str, Any], parts: Parts, data: DataModule) -> di
         patience = math.ceil(PATIENCE * epochs) if "val" in data.splits else None
     assert parts.model is not None
     linear = explain_no_pca(collect_choices(node, parts, parts.model, size)) is None
+    linear &= not isinstance(parts.made["init_from"].run, list)  # whose layers have no linear path
     return {
         **{f"network.{key}": value for key, value in network.choose(shape).items()},
         "network.start": "pca" if linear else "random",

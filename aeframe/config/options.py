@@ -60,14 +60,26 @@ class EarlyStoppingOptions:
 class WarmStart:
     """Options of a warm start: the first weights are those of a trained network.
 
-    run: the folder of a run, or a file with its weights; null: random weights. normalization: `keep` that of
-    the run, or `refit` it to this data. identity: the SHA-256 of that network; `auto`: that of the run, which
-    is saved. Another network is refused.
+    run: the folder of a run, or a file with its weights; null: random weights; a list: each run was trained
+    on the codes of the one before, and all together are the layers of the network. normalization: `keep` that
+    of the run, or `refit` it to this data. identity: the SHA-256 of that network; `auto`: that of the run,
+    which is saved. Another network is refused.
     """
 
-    run: str | None = None
+    run: str | list[str] | None = None
     normalization: Literal["keep", "refit"] = "keep"
     identity: str | None = "auto"
+
+    def __post_init__(self) -> None:
+        if self.run == []:
+            raise ValueError("init_from.run names no run; write init_from.run=outputs/DAY/RUN")
+        if isinstance(self.run, list) and self.normalization == "refit":
+            raise ValueError("the layers of several runs need init_from.normalization=keep")
+
+    @property
+    def runs(self) -> list[str]:
+        """List the runs."""
+        return [] if self.run is None else [self.run] if isinstance(self.run, str) else self.run
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -47,6 +47,7 @@ from aeframe.training.warm_start import (
     freeze,
     read_start,
     require_same_kind,
+    take_stack,
     take_weights,
 )
 
@@ -201,6 +202,7 @@ def _build_net(
         model.suit_likelihood(batch)
         weights = {} if start is None else start.weights
         taken = take_weights(model, "model.", weights)
+        begun = None if start is None else take_stack(start, model, batch)
         whole = parts.made["hardware"].strategy == "fsdp" or any(
             part.needs_derivatives for part in parts.constraints.values()
         )
@@ -212,7 +214,7 @@ def _build_net(
     # a copy: the model's moves to another device, the data's does not
     net = ConstrainedAutoencoder(model, parts.constraints, deepcopy(data.normalization))
     if start is None or not weights:
-        return net, None
+        return net, begun
     # the thresholds that constraints have learned, in place of those that they chose for the first weights
     taken += take_weights(net.constraints, "constraints.", weights)
     return net, describe_start(start, taken, net)

@@ -19,22 +19,30 @@ from aeframe.data.normalization import Kept, Normalization
 from aeframe.data.spread import Kind
 from aeframe.models import Autoencoder
 from aeframe.runs.checkpoint import Saved, load_state
+from aeframe.runs.model import Model
 from aeframe.runs.model_file import load
+from aeframe.training.stack import Stack, make_stack
 
 WHERE = "init_from.run"
+SAME = 1e-3
+"""Share of the code by which a stack may differ from its runs, from rounding."""
 NAMED = 4
 """Names of weights that a line lists at most."""
 
 
 @dataclass(frozen=True)
 class Start:
-    """What a run begins with. weights: by name, empty for a run that resumes. sizes: of the layers."""
+    """What a run begins with. weights: by name. sizes: of the layers. stack: of several runs.
+
+    A run that resumes has neither weights nor a stack.
+    """
 
     run: str
     identity: str
     kept: Kept | None
     weights: Mapping[str, Tensor]
     sizes: tuple[int, ...] = ()
+    stack: Stack | None = None
 
 
 def read_start(options: WarmStart, saved: Saved | None) -> Start | None:
@@ -43,28 +51,37 @@ def read_start(options: WarmStart, saved: Saved | None) -> Start | None:
     saved: the checkpoint from which the run resumes: its normalization stays, and the trained network is no
     longer needed. Raises UserError for a run that cannot be loaded, or is another than `identity`.
     """
-    if options.run is None:
+    if not options.runs:
         return None
-    keeps = options.normalization == "keep"
+    name, keeps = ", ".join(options.runs), options.normalization == "keep"
     if saved is not None:
-        return Start(options.run, options.identity or "", _read_kept(saved) if keeps else None, {})
-    try:
-        model = load(options.run)
-    except UserError as error:
-        (problem, *_) = error.problems
-        remedy = problem.remedy or "Write the folder of a finished run."
-        raise UserError(f"{WHERE}={options.run}", problem.what, remedy) from error
-    model.require_decoder(WHERE)
-    if options.identity not in (None, "auto", model.identity):
+        return Start(name, options.identity or "", _read_kept(saved) if keeps else None, {})
+    models = [_load(run) for run in options.runs]
+    stack = make_stack(models, options.runs) if isinstance(options.run, list) else None
+    model = models[0]
+    identity = model.identity if stack is None else stack.identity
+    if options.identity not in (None, "auto", identity):
         what = "is another network than init_from.identity says"
-        raise UserError(f"{WHERE}={options.run}", what, "Write init_from.identity=auto.")
+        raise UserError(f"{WHERE}={name}", what, "Write init_from.identity=auto.")
     kept, kind = None, model.description.data.normalization
     if keeps and kind is not None:
         kept = Kept(deepcopy(model.net.normalization).float().train(), kind)
-    weights = {
-        k: v for k, v in model.net.state_dict().items() if not k.startswith("normalization.")
-    }
-    return Start(options.run, model.identity, kept, weights, _list_sizes(model.net.model))
+    if stack is not None:
+        return Start(name, identity, kept, {}, stack=stack)
+    state = model.net.state_dict()
+    weights = {key: value for key, value in state.items() if not key.startswith("normalization.")}
+    return Start(name, identity, kept, weights, _list_sizes(model.net.model))
+
+
+def _load(run: str) -> Model:
+    try:
+        model = load(run)
+    except UserError as error:
+        (problem, *_) = error.problems
+        remedy = problem.remedy or "Write the folder of a finished run."
+        raise UserError(f"{WHERE}={run}", problem.what, remedy) from error
+    model.require_decoder(WHERE)
+    return model
 
 
 def _read_kept(saved: Saved) -> Kept | None:
@@ -97,6 +114,24 @@ def take_weights(module: nn.Module, prefix: str, weights: Mapping[str, Tensor]) 
             value.copy_(found)
             taken.append(f"{prefix}{name}")
     return taken
+
+
+def take_stack(start: Start, model: Autoencoder, x: Tensor) -> str | None:
+    """Put the layers of several runs into a network, and describe that; None without a stack.
+
+    x: normalized samples, on which the result is compared with the runs one after another.
+    """
+    if start.stack is None:
+        return None
+    start.stack.put_into(model)
+    share = start.stack.measure_difference(model, x)
+    text = f"Warm start: the layers of {start.run}."
+    if share > SAME:
+        text += (
+            f" Its codes differ by {share:.0%} from those of the runs one after another: their codes do not "
+            "pass through network.activation."
+        )
+    return text
 
 
 def describe_start(start: Start, taken: Sequence[str], net: ConstrainedAutoencoder) -> str:

@@ -253,3 +253,58 @@ def test_the_device_is_chosen_where_the_run_is(
     device = "gpu" if torch.cuda.is_available() else "cpu"
     assert f"; {device}, seed 0" in capfd.readouterr().out
     assert run.config["hardware"]["accelerator"] == device
+
+
+LAYER = ("network=linear", "network.start=random", "dashboard.images=0", "trainer.max_epochs=2")
+RECTIFIED = (
+    *("constraint=[bottleneck,threshold]", "constraint.threshold.rate=null"),
+    "constraint.threshold.theta=0",
+)
+DEEP = ("network=mlp", "network.widths=[10,8]", "model.latent_dim=4", "dashboard.images=0")
+
+
+@pytest.fixture(scope="module")
+def layers(x: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> list[aeframe.Run]:
+    """Three runs of one layer each way: 12 - 10, 10 - 8 on its codes, 8 - 4 on theirs."""
+    root = tmp_path_factory.mktemp("layers")
+    train = [*LAYER, *RECTIFIED]
+    one = aeframe.train([*train, "model.latent_dim=10"], x, folder=root / "1", verbose=False)
+    codes = ["dataset=codes", f"dataset.run={one.folder}"]
+    two = aeframe.train([*train, *codes, "model.latent_dim=8"], folder=root / "2", verbose=False)
+    codes = ["dataset=codes", f"dataset.run={two.folder}"]
+    three = aeframe.train([*LAYER, *codes, "model.latent_dim=4"], folder=root / "3", verbose=False)
+    return [one, two, three]
+
+
+def test_a_stack_computes_what_its_runs_do_one_after_another(
+    x: np.ndarray, layers: list[aeframe.Run], capfd: pytest.CaptureFixture[str]
+) -> None:
+    runs = f"init_from.run=[{','.join(str(run.folder) for run in layers)}]"
+    still = ["optimizer.lr=1e-30", "trainer.max_epochs=1"]
+    deep = aeframe.train([*DEEP, runs, *still], x).model
+    assert "Warm start: the layers of " in (out := capfd.readouterr().out)
+    assert "differ" not in out
+    codes: Any = x
+    for run in layers:
+        codes = run.model.encode(codes)
+    assert np.allclose(deep.encode(x), codes, atol=1e-4)
+    for run in (layers[2], layers[1]):
+        codes = run.model.module.decoder(torch.from_numpy(codes)).detach().relu().numpy()
+    wanted = layers[0].model.module.decoder(torch.from_numpy(codes)).detach()
+    assert np.allclose(deep.module(torch.from_numpy(x)).detach(), wanted, atol=1e-3)
+    aeframe.train([*DEEP, runs, *still, "network.activation=tanh"], x)
+    assert re.search(r"Its codes differ by \d+% from those of the runs", capfd.readouterr().out)
+
+
+def test_runs_that_make_no_stack(x: np.ndarray, layers: list[aeframe.Run]) -> None:
+    one, two, three = (str(run.folder) for run in layers)
+    short = [*DEEP, "trainer.max_epochs=1"]
+    with pytest.raises(aeframe.UserError, match=r"layers of 12 - 10 - 8, not 12 - 10 - 8 - 4"):
+        aeframe.train([*short, f"init_from.run=[{one},{two}]"], x, verbose=False)
+    with pytest.raises(aeframe.UserError, match=r"Train it with dataset=codes dataset\.run="):
+        aeframe.train([*short, f"init_from.run=[{one},{three}]"], x, verbose=False)
+    words = [f"init_from.run=[{one},{two},{three}]", "init_from.normalization=refit"]
+    with pytest.raises(aeframe.ConfigError, match=r"need init_from\.normalization=keep"):
+        aeframe.train([*short, *words], x, verbose=False)
+    with pytest.raises(aeframe.ConfigError, match=r"names no run"):
+        aeframe.train([*short, "init_from.run=[]"], x, verbose=False)
