@@ -9,7 +9,7 @@ from typing import Any
 
 from aeframe.cli.command_line import FLAGS
 from aeframe.cli.help import find_groups
-from aeframe.config.composition import Choice, choose_options, compose_options
+from aeframe.config.composition import SEVERAL, Choice, choose_options, compose_options
 from aeframe.config.override_words import AUTOMATIC
 from aeframe.config.plugins import FLAG as FLAG_OF_PLUGINS
 from aeframe.config.plugins import take_flags, use_plugins
@@ -42,13 +42,13 @@ def _list_completions(before: Sequence[str], word: str) -> list[str]:
 
 
 def _read_choice(words: Sequence[str]) -> Choice:
-    """Read the options that the words choose: all constraints, and the first option of other groups."""
+    """Read the options that the words choose: the first one, or all in a group where several are allowed."""
     choice = Choice()
     for word in words:
         group, _, value = word.partition("=")
         names = re.findall(r"\w+", value)
         if group in find_groups() and names:
-            choice[group] = names if group == "constraint" else names[:1]
+            choice[group] = names if group in SEVERAL else names[:1]
     return choose_options(choice)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from aeframe.cli.help import find_groups
 from aeframe.cli.mistakes import build_option_error
 from aeframe.config.commented_keys import Key, list_keys_of, read_header
-from aeframe.config.composition import CONF
+from aeframe.config.composition import CONF, SEVERAL
 from aeframe.config.override_words import read_key
 from aeframe.config.plugins import name_owner_of
 from aeframe.core.errors import UserError
@@ -95,7 +95,7 @@ def _read_hints(group: str, file: Path | None) -> dict[str, str]:
         found.append((group, DataModule))
     found += [(name, target) for name, target in PLAIN.items()]
     if file is not None and (target := _find_target(file)) is not None:
-        place = f"{group}.{file.stem}" if group == "constraint" else group
+        place = f"{group}.{file.stem}" if group in SEVERAL else group
         with suppress(ValueError):  # its class cannot be imported
             found.append((place, resolve(target)))
     return {

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from aeframe.config.auto_values import RECORD
+from aeframe.config.callbacks import make_callbacks
 from aeframe.config.compatibility import collect_choices, list_pair_notes, list_pair_problems
 from aeframe.config.make import count_batch_rows
 from aeframe.config.node import to_plain
@@ -75,10 +76,12 @@ ROOT = (
     "doctor",
     "resume",
     "freeze",
+    "callbacks",
 )
 LATER: dict[str, Any] = {
     "init_from": {"run": None, "normalization": "keep", "identity": None},
     "freeze": [],
+    "callbacks": {},
 }
 """Root keys that configurations of earlier versions lack, and what they mean without them."""
 
@@ -120,6 +123,7 @@ def make_parts(node: dict[str, Any]) -> Parts:
         workers = as_mapping(node["dataset"]).get("num_workers")
         parts.problems += list_machine_problems(parts.made["hardware"], precision, workers)
     make_constraints(node, parts)
+    make_callbacks(node["callbacks"], parts)
     if _is_mapping(node, "optimizer", parts) and (
         node["scheduler"] is None or _is_mapping(node, "scheduler", parts)
     ):

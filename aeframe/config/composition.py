@@ -21,8 +21,10 @@ CONF = next(
     if folder.is_dir()
 )
 """The configuration: inside an installed package, or beside it in a checkout."""
+SEVERAL = ("constraint", "callbacks")
+"""Groups of which several options may be chosen."""
 Choice = dict[str, list[str]]
-"""Options by group; only `constraint` may have several."""
+"""Options by group."""
 
 
 def list_folders() -> list[Path]:

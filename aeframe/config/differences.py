@@ -7,11 +7,17 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from aeframe.config.auto_values import unsettle
-from aeframe.config.composition import Choice, choose_options, compose_options, find_options
+from aeframe.config.composition import (
+    SEVERAL,
+    Choice,
+    choose_options,
+    compose_options,
+    find_options,
+)
 from aeframe.config.optimized_metric import AUTO, resolve_optimized_metric
 from aeframe.config.override_words import quote
 
-GROUPS = ("model", "constraint", "dataset", "network", "likelihood", "hardware")
+GROUPS = ("model", "constraint", "dataset", "network", "likelihood", "hardware", "callbacks")
 """Groups whose options are named."""
 WORDS = ("null", "true", "false", "nan", "inf")
 """Words that are texts only if they are quoted."""
@@ -29,7 +35,8 @@ def find_differences(node: Mapping[str, Any]) -> list[str]:
     node, choice = unsettle(node), Choice()
     for group in GROUPS:
         usual = choose_options(choice)[group]
-        names = list(node[group]) if group == "constraint" else _find_options(group, node, usual)
+        is_list = group in SEVERAL
+        names = list(node.get(group, ())) if is_list else _find_options(group, node, usual)
         if names != usual:
             choice[group] = names
     default = compose_options(choose_options(choice))

@@ -19,4 +19,5 @@ class Parts:
     constraints: dict[str, Constraint] = field(default_factory=dict)
     classes: dict[str, type[Constraint]] = field(default_factory=dict)
     model: type[Autoencoder] | None = None
+    callbacks: dict[str, Any] = field(default_factory=dict)
     notes: list[Problem] = field(default_factory=list)

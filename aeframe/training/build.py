@@ -61,7 +61,7 @@ class Built:
     """Objects of a run.
 
     given: the configuration as the user gave it. node: the same as plain data, with what was chosen in place
-    of `auto`. begun: a sentence on a warm start.
+    of `auto`. callbacks: ours. added: those of plug-ins. begun: a sentence on a warm start.
     """
 
     given: DictConfig | Mapping[str, Any]
@@ -73,6 +73,7 @@ class Built:
     hardware: Hardware
     training: Training
     callbacks: list[pl.Callback]
+    added: list[pl.Callback]
     checkpoint: CheckpointOptions
     evaluation: Evaluation
     notes: list[Problem]
@@ -140,6 +141,7 @@ def build(cfg: DictConfig | Mapping[str, Any], saved: Saved | None = None) -> Bu
         hardware,
         training,
         callbacks,
+        list(parts.callbacks.values()),
         made["checkpoint"],
         made["evaluation"],
         notes,

@@ -41,13 +41,14 @@ def make_trainer(built: Built, folder: Path, best: Best) -> pl.Trainer:
     last = Last(folder, built.checkpoint, Signals(), may_stop=may_stop, keeps_previous=keeps)
     things = f"{built.data.spec.nouns.sample}s"
     bar = Bar(built.node["optimized_metric"], things)
-    ahead = StepsAhead(built.training.steps_per_call)
+    is_free = all(map(StepsAhead.is_possible_with, built.added))
+    ahead = StepsAhead(built.training.steps_per_call if is_free else 1)
     # Lightning may draw from the global stream
     with torch.random.fork_rng(devices=[]), _translate_refusals():
         trainer = pl.Trainer(
             **{k: v for k, v in built.trainer.items() if k != "profiler"},
             profiler=profiler,
-            callbacks=[*built.callbacks, bar, ahead, last, best],
+            callbacks=[*built.callbacks, *built.added, bar, ahead, last, best],
             plugins=[WholeFiles()],
             logger=events.Curves(folder),
             # no folder: in a Slurm job Lightning would load an unchecked file hpc_ckpt_* that lies in it

@@ -37,7 +37,7 @@ from aeframe.training.build import Built, build
 from aeframe.training.checkpointing import collect_metrics
 from aeframe.training.module import AutoencoderModule
 from aeframe.training.next_commands import list_next_commands
-from aeframe.training.resume.checkpoint_check import UnfitError, check_like
+from aeframe.training.resume.state_shapes import UnfitError, check_like
 from tests.stress import sick_runs
 from tests.stress.sick_cases import SHORT, SICK, files
 from tests.stress.sick_runs import find_command, is_better, read_run

@@ -20,13 +20,8 @@ from aeframe.data.sampler import EpochBatches
 from aeframe.runs.checkpoint import read_tried_steps
 from aeframe.training.divergence import PLANNED, Guard
 from aeframe.training.module import AutoencoderModule
-from aeframe.training.resume.checkpoint_check import (
-    LOWERED,
-    VARYING,
-    UnfitError,
-    check_history,
-    check_like,
-)
+from aeframe.training.resume.checkpoint_check import LOWERED, VARYING, check_history
+from aeframe.training.resume.state_shapes import UnfitError, check_like
 from tests.support.paces import differences, written
 from tests.support.run_contents import story
 from tests.support.runs import Killed

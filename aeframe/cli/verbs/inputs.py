@@ -20,10 +20,11 @@ from aeframe.cli.verbs.given import Input, explain_samples, make_check, name_sou
 from aeframe.cli.verbs.image_files import open_images
 from aeframe.cli.verbs.own_data import find_layout
 from aeframe.config.datasets import list_dataset_names, read_dataset_options
-from aeframe.config.targets import resolve
+from aeframe.config.targets import list_keys, resolve
 from aeframe.core.errors import ConfigError, Problem, UserError
 from aeframe.core.plain import as_mapping
 from aeframe.data.array_labels import find_label_key
+from aeframe.data.builtin import Builtin
 from aeframe.data.classes import name_labels
 from aeframe.data.source import Raw, Samples, Source, choose_row_dtype
 from aeframe.data.text_table import ENDINGS, write_conversion
@@ -104,7 +105,7 @@ def _read_array(source: data.Array, shape: tuple[int, ...]) -> Raw:
 
 
 def _open_dataset(name: str, model: Model, options: argparse.Namespace) -> Input:
-    source = resolve(read_dataset_options(name)["_target_"]).stored_in(options.root)
+    source = _make_source(name, options.root)
     raw = _load(source)
     if options.split == "test" and raw.test is None:
         what = f"{name} has no test split of its own"
@@ -114,6 +115,15 @@ def _open_dataset(name: str, model: Model, options: argparse.Namespace) -> Input
         check_shape(tuple(chosen.data.shape), model.shape, "x")
     blocks, labels = partial(_read_blocks, [chosen]), name_labels(chosen)
     return Input(name, len(chosen.data), blocks, make_check(model), labels=labels)
+
+
+def _make_source(name: str, root: str) -> Source:
+    """Make a data set by its option. root: the folder of its files, if it has some."""
+    node = read_dataset_options(name)
+    cls = resolve(node["_target_"])
+    if issubclass(cls, Builtin):
+        return cls.stored_in(root)
+    return cls(**{key: value for key, value in node.items() if key in list_keys(cls)})
 
 
 def _load(source: Source) -> Raw:

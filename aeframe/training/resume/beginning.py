@@ -16,7 +16,8 @@ def find_beginning(attempt: Attempt, folder: Path, saved: Saved | None) -> Saved
     Raises UserError if a checkpoint does not belong to the run.
     """
     if saved is not None:
-        check_fits(saved, attempt.built.module, attempt.trainer)
+        built = attempt.built
+        check_fits(saved, built.module, attempt.trainer, built.added)
     tried = () if attempt.built.node["resume"] is None else read_tried_steps(folder)
     attempt.built.module.guard.tried = tried
     if saved is not None and load_state(saved.checkpoint)["guard"]["back"] < len(tried):

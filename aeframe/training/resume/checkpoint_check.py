@@ -6,9 +6,8 @@ tensors that are too small: fused optimizers would read beyond them.
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from aeframe.config.optimizer_checks import FLAT
-from aeframe.core.errors import UserError, shorten
+from aeframe.core.errors import UserError
 from aeframe.core.plain import as_mapping, flatten, is_count
 from aeframe.runs.checkpoint import LEFT, MOST_BACK, Saved, load_state
 from aeframe.runs.layout import BEST, CHECKPOINTS, LAST, PREVIOUS
@@ -24,6 +23,7 @@ from aeframe.runs.saved_network import convert_old_counts
 from aeframe.training.divergence import PLANNED, RATES
 from aeframe.training.learning_rates import CYCLED, find_lengths
 from aeframe.training.module import AutoencoderModule
+from aeframe.training.resume.state_shapes import UnfitError, as_floats, check_keys, check_like
 
 VARYING = (
     *CYCLED,
@@ -33,33 +33,27 @@ VARYING = (
 """Keys of optimizers and schedulers whose values change in training; all others are configuration."""
 LOWERED = (*RATES, *PLANNED)
 """Keys of optimizers and schedulers whose values also change if a run went back."""
-SCORES = ("best_model_score", "current_score")
-"""Keys of callbacks that are None until the first validation, and then a tensor."""
 MEASURED = ("Doctor", "Timer")
 """Callbacks that save numbers of any kind; the others save counts."""
-OPTIONAL = ("decoupled_weight_decay", "stopping_reason", "stopping_reason_message")
-"""Keys that older releases of torch and Lightning did not save, and newer ones do without."""
-GROWING = ("callbacks.Doctor", "callbacks.Dashboard")
-"""Mappings to which later versions add keys."""
-UNREAD = ("best_k_models", "stopping_reason_message")
-"""Keys of callbacks that are not used."""
 
 
-class UnfitError(Exception):
-    """Reason why a checkpoint does not belong to a run."""
-
-
-def check_fits(saved: Saved, module: AutoencoderModule, trainer: pl.Trainer) -> None:
+def check_fits(
+    saved: Saved, module: AutoencoderModule, trainer: pl.Trainer, added: Sequence[pl.Callback] = ()
+) -> None:
     """Raise UserError if a checkpoint in the run's folder does not belong to the run.
 
-    module, trainer: as they are before training.
+    module, trainer: as they are before training. added: the callbacks of plug-ins, whose state may be any
+    plain data.
     """
+    ours = [c for c in trainer.callbacks if c not in added]  # type: ignore[attr-defined]
+    theirs = {callback.state_key for callback in added}
     for file in (saved.folder / CHECKPOINTS / name for name in (LAST, PREVIOUS, BEST)):
         if not file.exists():  # a run may not have written all of them
             continue
         try:
             state = load_state(file)
-            _check(state, module, trainer, is_best=file.name == BEST)
+            _drop_states(state, theirs)
+            _check(state, module, trainer, ours, is_best=file.name == BEST)
         except UnfitError as error:
             raise UserError(str(file), f"is not a checkpoint of this run ({error})", LEFT) from None
         except UserError as error:
@@ -70,6 +64,12 @@ def check_fits(saved: Saved, module: AutoencoderModule, trainer: pl.Trainer) -> 
         if file.name != BEST and not _is_same_data(state["data"], module.data.as_dict()):
             what = f"is not the data of the run in {saved.folder}"
             raise UserError("dataset", what, "Use the original data, or start a new run.")
+
+
+def _drop_states(state: dict[str, Any], names: Collection[str]) -> None:
+    """Leave out the states of these callbacks, which only their authors can check."""
+    if isinstance(kept := state.get("callbacks"), dict):
+        state["callbacks"] = {name: value for name, value in kept.items() if name not in names}
 
 
 def _is_same_data(saved: Any, now: Mapping[str, Any]) -> bool:
@@ -83,9 +83,17 @@ def _is_same_data(saved: Any, now: Mapping[str, Any]) -> bool:
 
 
 def _check(
-    state: dict[str, Any], module: AutoencoderModule, trainer: pl.Trainer, *, is_best: bool
+    state: dict[str, Any],
+    module: AutoencoderModule,
+    trainer: pl.Trainer,
+    callbacks: Sequence[pl.Callback],
+    *,
+    is_best: bool,
 ) -> None:
-    """Check the state of a whole checkpoint, or of the best one, which holds weights alone."""
+    """Check the state of a whole checkpoint, or of the best one, which holds weights alone.
+
+    callbacks: those whose state is checked.
+    """
     loops = ("fit_loop", "validate_loop", "test_loop", "predict_loop")
     like: dict[str, Any] = {
         "epoch": 0,
@@ -98,8 +106,8 @@ def _check(
     free |= {"callback_metrics", "data"}
     if not is_best:
         plugin = trainer.precision_plugin
-        kept = {c.state_key: s for c in trainer.callbacks if (s := c.state_dict())}  # type: ignore[attr-defined]
-        like["callbacks"] = kept | {k: _as_floats(s) for k, s in kept.items() if k in MEASURED}
+        kept = {c.state_key: s for c in callbacks if (s := c.state_dict())}
+        like["callbacks"] = kept | {k: as_floats(s) for k, s in kept.items() if k in MEASURED}
         like |= {type(plugin).__qualname__: s} if (s := plugin.state_dict()) else {}
         free |= {"optimizer_states", "lr_schedulers"}
     check_keys(like | dict.fromkeys(free), state, "it")
@@ -208,88 +216,3 @@ def _make_first_state(shape: torch.Size, module: AutoencoderModule) -> dict[str,
     optimizer, _ = module.make_optimizer([weight])
     optimizer.step(lambda: 0.0)
     return dict(optimizer.state[weight])
-
-
-def check_keys(like: Mapping[str, Any], found: Any, where: str) -> None:
-    """Raise UnfitError unless a mapping has the keys of another, except those in OPTIONAL and GROWING."""
-    if not isinstance(found, dict):
-        raise UnfitError(f"{where} is not a mapping")
-    if odd := [key for key in found if key not in like]:
-        raise UnfitError(f"{where} holds {shorten(odd[0], 60)}")
-    missing = [key for key in like if key not in found and key not in OPTIONAL]
-    if missing and where not in GROWING:
-        raise UnfitError(f"{where} has no {missing[0]}")
-
-
-def check_like(
-    like: Any,
-    found: Any,
-    where: str,
-    *,
-    varying: Collection[str] | None = None,
-    is_late: bool = False,
-) -> None:
-    """Raise UnfitError unless a value has the keys, shapes and types of another.
-
-    varying: if given, values must be equal, too, except those of these keys, which may be fractions.
-    is_late: None may become a number, and a tensor in SCORES.
-    """
-    if isinstance(like, Tensor):
-        _check_tensor(like, found, where)
-    elif isinstance(like, Mapping):
-        check_keys(like, found, where)
-        for key in (key for key in found if key not in UNREAD):
-            place, value = f"{where}.{key}", like[key]
-            if is_late and key in SCORES and isinstance(found[key], Tensor):
-                value = torch.zeros(())
-            if varying is not None and key in varying:
-                check_like(_as_floats(value), found[key], place)
-            else:
-                check_like(value, found[key], place, varying=varying, is_late=is_late)
-    elif isinstance(like, list | tuple):
-        if not isinstance(found, list | tuple) or len(found) != len(like):
-            raise UnfitError(f"{where} is not a list of {len(like)}")
-        for i, value in enumerate(like):
-            check_like(value, found[i], f"{where}.{i}", varying=varying, is_late=is_late)
-    else:
-        is_same = type(found) is type(like) and found == like
-        if not is_same and (varying is not None or not _is_alike(like, found, is_late=is_late)):
-            raise UnfitError(f"{where} is {shorten(found, 60)}, not {shorten(like, 60)}")
-
-
-def _is_alike(like: Any, found: Any, *, is_late: bool) -> bool:
-    """Compare the types of two plain values."""
-    if isinstance(like, bool | str) or (like is None and not is_late):
-        return type(found) is type(like)
-    if isinstance(like, int):
-        return is_count(found)
-    if isinstance(found, int) and not isinstance(found, bool):
-        return abs(found) < 2**63
-    return (isinstance(found, float) and not math.isnan(found)) or found is like is None
-
-
-def _as_floats(value: Any) -> Any:
-    """Replace counts by floats where values may become fractions."""
-    if isinstance(value, Mapping):
-        return {key: _as_floats(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_as_floats(inner) for inner in value]
-    return float(value) if type(value) is int else value
-
-
-def _check_tensor(like: Tensor, found: Any, where: str) -> None:
-    """Raise UnfitError unless a tensor has the shape and kind of another, in memory of its own."""
-    if not isinstance(found, Tensor) or found.layout != torch.strided or found.is_quantized:
-        raise UnfitError(f"{where} is not a tensor of numbers")
-    floats = found.is_floating_point() and like.is_floating_point()
-    if found.shape != like.shape or (found.dtype != like.dtype and not floats):
-        raise UnfitError(
-            f"{where} is {found.dtype} {list(found.shape)}, not {like.dtype} {list(like.shape)}"
-        )
-    is_whole = (
-        found.is_contiguous()
-        or (found.dim() == 4 and found.is_contiguous(memory_format=torch.channels_last))
-        or (found.dim() == 2 and found.t().is_contiguous())  # stored unit by unit
-    )
-    if found.device.type != "cpu" or not is_whole:
-        raise UnfitError(f"{where} has no memory of its own")

@@ -31,6 +31,16 @@ class StepsAhead(pl.Callback):
     """
 
     interval = 0.5
+    hooks = (
+        *("on_train_batch_start", "on_train_batch_end", "on_before_zero_grad"),
+        *("on_before_backward", "on_after_backward", "on_before_optimizer_step"),
+    )
+    """Hooks that Lightning calls in each of its steps."""
+
+    @classmethod
+    def is_possible_with(cls, callback: pl.Callback) -> bool:
+        """Check that another callback does not wait for each step."""
+        return all(getattr(type(callback), h) is getattr(pl.Callback, h) for h in cls.hooks)
 
     def __init__(self, steps: int | Literal["auto"]) -> None:
         self.steps = steps
