@@ -12,7 +12,7 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 FIRST = {
     *("test_sweep_resumed.py", "test_estimators.py", "test_hardware.py", "test_slurm.py"),
-    *("test_package.py", "test_any_value.py"),
+    *("test_package.py", "test_any_value.py", "test_torture.py", "test_resume.py"),
 }
 """Files with long tests, of which none is left when all other tests are done."""
 

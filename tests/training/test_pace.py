@@ -141,7 +141,9 @@ def test_every_variant_is_the_same_at_every_pace(
 ) -> None:
     """Weights, buffers, the optimizer's memory, all counts, and all that was written."""
     size = ["model.latent_dim=80"] if "model=sparse" in VARIANTS[variant] else []
-    run = same_at_every_pace(*VARIANTS[variant], *size, PICTURES, stretches=[BATCHES] * 2)
+    words, stretches = (*VARIANTS[variant], *size, PICTURES), [BATCHES] * 2
+    paces = (5, "auto")  # full calls and a shorter one; all in one
+    run = same_at_every_pace(*words, stretches=stretches, paces=paces)
     assert run.trainer.global_step == 2 * BATCHES
     assert [step for step, _ in written(run.folder)["train/loss"]] == [4, 9, 14, 19]
     assert [step for step, _ in written(run.folder)["val/mse"]] == [BATCHES, 2 * BATCHES]

@@ -203,7 +203,7 @@ def test_every_variant_goes_on_as_if_nothing_had_been(
 
 @pytest.mark.parametrize("option", OPTIONS)
 def test_every_option_does(compare: Callable[..., None], option: str) -> None:
-    steps = (1, 3, 5) if "accumulation" in option else (2, 6, 9)
+    steps = (3, 5) if "accumulation" in option else (6, 9)  # at an epoch's end, and within one
     compare("model=denoising", *OPTIONS[option], FEW, "trainer.steps_per_call=1", steps=steps)
 
 
