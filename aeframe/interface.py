@@ -159,7 +159,7 @@ def _train_job(
     name = name_run(composed.hydra.runtime.choices, composed.cfg.constraint)
     folder = place / name_job(str(place), number, name, write_swept_values(words, job))
     try:
-        train_in_folder(job, None, folder, options)
+        train_in_folder(job, None, folder, options, brief=True)
     except (UserError, TrainingError) as error:
         if not (folder / "evaluation.json").exists():
             folder.mkdir(exist_ok=True)
@@ -172,11 +172,16 @@ def _train_job(
 
 
 def train_in_folder(
-    words: Sequence[str], data: Any, folder: Path | None, options: Mapping[str, str] | None = None
+    words: Sequence[str],
+    data: Any,
+    folder: Path | None,
+    options: Mapping[str, str] | None = None,
+    *,
+    brief: bool = False,
 ) -> Run:
     """Train, or find that the run has finished. words, data, folder: see `train`.
 
-    options: of the dataset, for data that was written before.
+    options: of the dataset, for data that was written before. brief: print one line.
     """
     command = parse_words(words, has_data=data is not None or bool(options))
     if command.resume not in (None, *AUTOMATIC):
@@ -206,7 +211,7 @@ def train_in_folder(
             composed.cfg.dataset.update(given)
             write_configuration(composed.cfg, composed.hydra, place)
             (place / FAILED).unlink(missing_ok=True)
-        train_run(node, place, None, saved)
+        train_run(node, place, None, saved, brief=brief)
     except UserError:
         beginning.restore()
         raise

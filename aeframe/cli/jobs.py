@@ -132,6 +132,7 @@ class Jobs:
     def _run(self, cfg: Any, folder: Path) -> float:
         """Train, unless the job has finished, or has failed before and is not to be retried."""
         from hydra.core.hydra_config import HydraConfig
+        from hydra.types import RunMode
 
         from aeframe.cli.sweep import FAILED
 
@@ -157,4 +158,5 @@ class Jobs:
             hydra: Any = HydraConfig.instance().cfg
             write_configuration(cfg, hydra.hydra, folder)
         failed.unlink(missing_ok=True)
-        return run(node, folder, self.command.flags, saved)
+        brief = HydraConfig.get().mode == RunMode.MULTIRUN
+        return run(node, folder, self.command.flags, saved, brief=brief)

@@ -61,13 +61,14 @@ class Bar(pl.Callback):
     time.
 
     Without a terminal, or on a dumb one, it prints a line for every tenth of the epochs, and at
-    least every 30 seconds, and for the last one. things: see RateColumn.
+    least every 30 seconds, and for the last one. things: see RateColumn. brief: prints no such lines.
     """
 
     interval = 0.2  # seconds between refreshes: a step may take less than a millisecond
 
-    def __init__(self, monitor: str, things: str = IMAGES) -> None:
+    def __init__(self, monitor: str, things: str = IMAGES, *, brief: bool = False) -> None:
         self.monitor, self.console, self.things = monitor, Console(stderr=True), things
+        self.brief = brief
         self.last = 0.0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -118,7 +119,7 @@ class Bar(pl.Callback):
         done, last = trainer.current_epoch + 1, trainer.max_epochs
         due = done % max(1, (last or 10) // 10) == 0 or done == last
         due |= time.perf_counter() - self.spoke > 30
-        if self.console.is_interactive or trainer.global_rank or not due:
+        if self.brief or self.console.is_interactive or trainer.global_rank or not due:
             return
         self.spoke = time.perf_counter()
         value = trainer.callback_metrics.get(self.monitor)  # none without a validation

@@ -18,11 +18,15 @@ from aeframe.training.trainer import make_trainer
 
 @dataclass(frozen=True)
 class Attempt:
-    """Parts for one call of Trainer.fit. A retry after divergence is another attempt."""
+    """Parts for one call of Trainer.fit. A retry after divergence is another attempt.
+
+    brief: no lines of progress are printed.
+    """
 
     built: Built
     trainer: pl.Trainer
     best: Best
+    brief: bool = False
 
     @property
     def tried(self) -> tuple[int, ...]:
@@ -41,12 +45,14 @@ def prepare(
     folder: Path,
     tried: tuple[int, ...] = (),
     saved: Saved | None = None,
+    *,
+    brief: bool = False,
 ) -> Attempt:
-    """Check, seed and build what an attempt needs. tried: see Attempt. Raises UserError.
+    """Check, seed and build what an attempt needs. tried, brief: see Attempt. Raises UserError.
 
     saved: the checkpoint from which it resumes.
     """
     built = build(node, saved)
     built.module.guard.tried = tried
     best = Best(folder, built.node["optimized_metric"])
-    return Attempt(built, make_trainer(built, folder, best), best)
+    return Attempt(built, make_trainer(built, folder, best, brief=brief), best, brief)

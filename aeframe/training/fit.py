@@ -39,7 +39,8 @@ def fit_with_retries(attempt: Attempt, folder: Path, saved: Saved | None) -> Att
     """
     while (tried := _try_once(attempt, folder, saved)) is not None:
         saved = find_retried_checkpoint(folder, tried)
-        attempt = prepare(attempt.built.given, folder, tried, saved)  # the weights before training
+        given, brief = attempt.built.given, attempt.brief
+        attempt = prepare(given, folder, tried, saved, brief=brief)  # the weights before training
     return attempt
 
 

@@ -14,6 +14,7 @@ from aeframe.config.auto_values import RECORD
 from aeframe.config.differences import find_differences, list_words
 from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.process import shorten_path
+from aeframe.core.strict_json import format_cell
 from aeframe.evaluation.card import Card
 from aeframe.evaluation.card_table import list_rows
 from aeframe.runs.checkpoint import Saved
@@ -49,9 +50,7 @@ def print_opening(built: Built, folder: Path | None, saved: Saved | None) -> Non
     for note in built.notes:
         console.print(f"Note: {note}", style="yellow")
     if saved is not None:
-        last = node["trainer"].get("max_epochs")
-        epoch = f"{saved.epoch + 1} of {last}" if isinstance(last, int) else f"{saved.epoch + 1}"
-        console.print(f"Resuming at step {saved.steps:,} (epoch {epoch}).")
+        print_resumption(built, saved)
     if folder is None:
         return
     console.print(f"Run folder: {shorten_path(folder)}")
@@ -59,6 +58,13 @@ def print_opening(built: Built, folder: Path | None, saved: Saved | None) -> Non
         more = f" and {len(words) - MOST_WORDS} more" if len(words) > MOST_WORDS else ""
         shown = " ".join(map(shlex.quote, words[:MOST_WORDS]))
         console.print(f"Not the defaults: {shown}{more}")
+
+
+def print_resumption(built: Built, saved: Saved) -> None:
+    """Print where a run resumes."""
+    last = built.node["trainer"].get("max_epochs")
+    epoch = f"{saved.epoch + 1} of {last}" if isinstance(last, int) else f"{saved.epoch + 1}"
+    print(f"Resuming at step {saved.steps:,} (epoch {epoch}).")
 
 
 def describe_run(built: Built) -> str:
@@ -113,6 +119,21 @@ def print_ending(outcome: Outcome, folder: Path, changed: str | None, *, command
         onward.pop(LONGER, None)  # more of the same is no remedy
     for what, text in {"Run folder": shorten_path(folder), **onward}.items():
         console.print(f"{f'{what}:':<13} {text}")
+
+
+def print_line(outcome: Outcome, folder: Path) -> None:
+    """Print the end of a sweep's job in one line: its error, its length, and what is wrong with it."""
+    result = outcome.result
+    by = result["optimized_metric"]
+    value = format_cell(by["value"], ".5g")
+    epochs = f"{result['epochs']} epoch{'' if result['epochs'] == 1 else 's'}"
+    told = [f"{by['name']} {value} after {epochs}, {result['seconds']:.0f} s"]
+    if not outcome.tested.card.copy_check.passed:
+        told.append("it copies its input")
+    if rules := list(dict.fromkeys(finding.rule for finding in outcome.findings)):
+        told.append(f"doctor: {', '.join(rules).replace('_', ' ')}")
+    console = Console(soft_wrap=True, highlight=False, markup=False)
+    console.print(f"{folder.name}: {'; '.join(told)}")
 
 
 def list_advice(outcome: Outcome) -> Iterator[str]:

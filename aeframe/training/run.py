@@ -41,20 +41,24 @@ def run(
     folder: Path,
     flags: tuple[str, ...] | None = None,
     saved: Saved | None = None,
+    *,
+    brief: bool = False,
 ) -> float:
     """Check, seed, build, fit, test, report. Returns the optimized metric of the best checkpoint.
 
     node: the configuration. folder: for all files of the run. flags: of the command line, for other ranks;
     None for a run from Python, which has no other ranks. saved: the checkpoint in the folder to resume
-    from. Raises UserError for mistakes in the configuration or the data, TrainingError for a failure of
-    training, and Interrupted after a signal.
+    from. brief: print one line, as the jobs of a sweep do. Raises UserError for mistakes in the
+    configuration or the data, TrainingError for a failure of training, and Interrupted after a signal.
     """
     quiet_lightning()
     started = time.perf_counter()
-    attempt = prepare(node, folder, saved=saved)
+    attempt = prepare(node, folder, saved=saved, brief=brief)
     beginning = find_beginning(attempt, folder, saved)
-    if is_first_process():
+    if is_first_process() and not brief:
         report.print_opening(attempt.built, None if flags is None else folder, beginning)
+    elif is_first_process() and beginning is not None:
+        report.print_resumption(attempt.built, beginning)
     untrained = deepcopy(attempt.built.net)
     keep_freed_memory()
     resumes = attempt.built.node["resume"] is not None
@@ -69,7 +73,10 @@ def run(
         outcome = Outcome(attempt, tested, end, time.perf_counter() - started)
         write_summary(folder, outcome)
         changed = write_results(folder, outcome, untrained)
-    report.print_ending(outcome, folder, changed, commands=flags is not None)
+    if brief:
+        report.print_line(outcome, folder)
+    else:
+        report.print_ending(outcome, folder, changed, commands=flags is not None)
     return attempt.value
 
 

@@ -32,15 +32,18 @@ PROFILERS: dict[str, Callable[..., Profiler]] = {
 """Profilers by name. They write files into the run's folder."""
 
 
-def make_trainer(built: Built, folder: Path, best: Best) -> pl.Trainer:
-    """Make the Trainer of a run. Raises UserError for hardware and keys that Lightning refuses."""
+def make_trainer(built: Built, folder: Path, best: Best, *, brief: bool = False) -> pl.Trainer:
+    """Make the Trainer of a run. brief: see Attempt.
+
+    Raises UserError for hardware and keys that Lightning refuses.
+    """
     name = built.training.profiler
     profiler = PROFILERS[name](dirpath=folder, filename="profile") if name else None
     may_stop = any(c.may_stop for c in built.callbacks if isinstance(c, Until | EarlyStopping))
     keeps = built.module.guard.options.retries > 0
     last = Last(folder, built.checkpoint, Signals(), may_stop=may_stop, keeps_previous=keeps)
     things = f"{built.data.spec.nouns.sample}s"
-    bar = Bar(built.node["optimized_metric"], things)
+    bar = Bar(built.node["optimized_metric"], things, brief=brief)
     is_free = all(map(StepsAhead.is_possible_with, built.added))
     ahead = StepsAhead(built.training.steps_per_call if is_free else 1)
     # Lightning may draw from the global stream

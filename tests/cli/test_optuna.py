@@ -39,7 +39,7 @@ def values(monkeypatch: pytest.MonkeyPatch) -> dict[int, float]:
     """The optimized metric of a run of each code size, which is trained in no time; others fail."""
     known: dict[int, float] = {}
 
-    def run(node: Mapping[str, Any], folder: Path, *rest: Any) -> float:
+    def run(node: Mapping[str, Any], folder: Path, *rest: Any, brief: bool) -> float:
         size, metric = node["model"]["latent_dim"], node["optimized_metric"]
         if size == 64:
             raise UserError("model.latent_dim=64", "is too large")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -241,6 +242,11 @@ def test_variants_that_optimize_different_metrics_end_in_one_table(
     assert errors == sorted(errors)
     assert {row["model"] for row in found} == {"undercomplete", "denoising", "variational"}
     assert "3 jobs by val/mse" in out
+    lines = out.partition("3 jobs by val/mse")[0].splitlines()
+    assert len(lines) == 3  # one for each job
+    for row in found:
+        (line,) = (line for line in lines if line.startswith(f"{row['folder']}: "))
+        assert re.match(r": val/\w+ \S+ after 1 epoch, \d+ s", line.removeprefix(row["folder"]))
     for row in found:
         curve = Events(sweep_folder(tmp_path) / row["folder"]).scalars("val/mse")
         assert float(row["val/mse"]) in list(curve.values())
