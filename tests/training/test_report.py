@@ -141,7 +141,7 @@ def test_printed_commands_can_be_pasted(
         (["model=sparse", "constraint.topk.k=4"], None),
         (
             ["model=variational", "model.latent_dim=3"],
-            "likelihood=bernoulli: values from -0.9 to 0.9 are scaled to [0, 1] and taken for "
+            "likelihood=bernoulli: values from -0.9 to 0.9 are scaled to [0, 1] and treated as "
             "probabilities. Write likelihood=gaussian for signals.",
         ),
         (["model=variational", "model.latent_dim=3", "likelihood=gaussian"], None),
