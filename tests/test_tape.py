@@ -54,7 +54,7 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
         with SummaryWriter(str(run)) as writer:
             for _ in range(points):
                 writer.add_scalar("train/loss", loss, step)
-            writer.add_scalar("vitals/images_per_second", speed, step)
+            writer.add_scalar("vitals/samples_per_second", speed, step)
             writer.add_image("val/worst", torch.full((1, 2, 2), shade), step)
             writer.add_histogram("val/code", torch.tensor([0.0, code]), step)
         np.save(run / "codes.npy", np.array([code], np.float32))

@@ -94,7 +94,7 @@ class Scalars:
         now = time.perf_counter()
         self._last = step, now, waited
         return {
-            "vitals/images_per_second": (step - before) * images / (now - since),
+            "vitals/samples_per_second": (step - before) * images / (now - since),
             "vitals/data_waiting": min(1.0, (waited - waited_before) / (now - since)),
         }
 

@@ -18,7 +18,7 @@ from tests.support.verbs import Verb, picture
     [
         (
             ("traverse", "--row", "3", "--units", "0,5", "--steps", "4"),
-            "2 units of sample 3 at 4 values",
+            "2 units of image 3 at 4 values",
             3,
         ),
         (("map", "--steps", "3"), "3 x 3 codes of units ", 3),

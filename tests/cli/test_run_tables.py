@@ -119,6 +119,16 @@ def test_runs_are_compared_side_by_side(verb: Verb, runs: Path) -> None:
     assert rows["model.latent_dim"] == ["4", "8"]
 
 
+@pytest.mark.parametrize("seed", [1, 2])
+def test_other_seeds_may_test_other_samples(
+    verb: Verb, runs: Path, finished: Path, seed: int
+) -> None:
+    copy_run(finished, "again", seed=seed)
+    status, out, err = verb("compare", "runs/a", "runs/again")
+    assert (status, err) == (0, "")
+    assert ("Note: the runs have different seeds." in out) == (seed == 2)
+
+
 def test_other_units_are_not_judged(verb: Verb, runs: Path, finished: Path) -> None:
     copy_run(finished, "d", psnr=15.0, mse=1.0, normalization="standard")
     status, out, _ = verb("compare", "runs/a", "runs/d")

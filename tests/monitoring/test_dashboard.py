@@ -99,7 +99,7 @@ def test_every_nth_step_is_logged(run: Callable[..., Events], accumulated: int) 
     for step in last:
         assert weighted[step] == pytest.approx(raw[step] * step / 100, rel=1e-5)
     assert list(events.scalars("vitals/learning_rate")) == last
-    speed = events.scalars("vitals/images_per_second")
+    speed = events.scalars("vitals/samples_per_second")
     assert list(speed) == last
     assert all(0 < value < math.inf for value in speed.values())
 

@@ -135,7 +135,7 @@ def test_a_killed_run_has_each_row_once_after_it_resumes(
     assert aeframe(*SHORT)[0] == 0
     assert_equals_events(tmp_path / "run")
     found = curves(tmp_path / "run")
-    for tag in whole.keys() - {"vitals/images_per_second", "vitals/data_waiting"}:
+    for tag in whole.keys() - {"vitals/samples_per_second", "vitals/data_waiting"}:
         assert found[tag] == whole[tag], tag
 
 

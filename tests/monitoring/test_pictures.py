@@ -269,8 +269,8 @@ def test_what_lies_between_two_samples(drawn: Draw) -> None:
         a, b = net.encode(x[2:4]).value
         between = net.model.reconstruct(torch.stack([a + (b - a) * n / 4 for n in (1, 2, 3)]))
     assert [row.captions for row in rows] == [
-        ["sample 1", "25%", "50%", "75%", "sample 2"],
-        ["sample 3", "25%", "50%", "75%", "sample 4"],
+        ["image 1", "25%", "50%", "75%", "image 2"],
+        ["image 3", "25%", "50%", "75%", "image 4"],
     ]
     for column, wanted in enumerate([x[2], *between, x[3]]):
         assert is_near(tile(rows, 1, column), wanted)

@@ -18,7 +18,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import Tensor
 
 MEASURED_CURVES = {
-    "vitals/images_per_second": "speed",
+    "vitals/samples_per_second": "speed",
+    "vitals/images_per_second": "speed",  # of before
     "vitals/data_waiting": "share of time spent on waiting for data",
 }
 """Scalars left out of the curves, with what they measure: they differ from run to run."""

@@ -69,7 +69,7 @@ def written(folder: Path) -> dict[str, Any]:
         found[tag] = [(e.step, e.encoded_image_string) for e in read.Images(tag)]
     for tag in read.Tags()["histograms"]:
         found[tag] = [(e.step, e.histogram_value) for e in read.Histograms(tag)]
-    speeds = ("vitals/images_per_second", "vitals/data_waiting")
+    speeds = ("vitals/samples_per_second", "vitals/data_waiting")
     return {**found, **{speed: [step for step, _ in found.get(speed, [])] for speed in speeds}}
 
 

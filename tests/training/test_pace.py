@@ -502,7 +502,7 @@ def test_the_command_writes_the_values_of_the_very_step(
     assert dict(found["train/loss"]) == {step: losses[step] for step in steps}
     raw, weighted = dict(found["train/l2"]), dict(found["train/l2_weighted"])
     assert weighted == pytest.approx({step: raw[step] * step / 100 for step in steps}, rel=1e-5)
-    assert found["vitals/images_per_second"] == steps
+    assert found["vitals/samples_per_second"] == steps
     assert len(ahead) == 2 * (BATCHES - 2)
     assert set(ahead) & set(steps)
 

@@ -59,12 +59,12 @@ def _traverse(options: argparse.Namespace) -> None:
         changed[:, unit] = values
         sheet.add_row(model.decode(changed), f"unit {unit}", [f"{v:.3g}" for v in values])
     note = (
-        f"The code of sample {options.row} with one unit at another value, which stands above each "
+        f"The code of {sheet.noun} {options.row} with one unit at another value, which stands above each "
         f"tile: from the {SHARE:g}nd to the {100 - SHARE:g}th percentile of the codes of "
-        f"{len(codes):,} samples.{sheet.about}"
+        f"{len(codes):,} {sheet.noun}s.{sheet.about}"
     )
     sheet.write(out, "Effect of each unit", note)
-    print(f"{len(units)} units of sample {options.row} at {options.steps} values: {out}")
+    print(f"{len(units)} units of {sheet.noun} {options.row} at {options.steps} values: {out}")
 
 
 def _map(options: argparse.Namespace) -> None:
@@ -92,7 +92,7 @@ def _map(options: argparse.Namespace) -> None:
     note = (
         f"Each tile is a decoded code. Numbers above the columns: unit {units[0]}{others}. "
         f"Both units go from the {SHARE:g}nd to the {100 - SHARE:g}th percentile of the codes of "
-        f"{len(codes):,} samples.{sheet.about}"
+        f"{len(codes):,} {sheet.noun}s.{sheet.about}"
     )
     sheet.write(out, f"Map of units {units[0]} and {units[1]}", note)
     print(f"{options.steps} x {options.steps} codes of units {units[0]} and {units[1]}: {out}")

@@ -33,6 +33,10 @@ IN_UNITS = ("psnr", "explained_variance", "denoised_psnr", "gain_db")
 """Metrics that do not depend on the units of the data."""
 JUDGED = (*IN_UNITS, "mse", "denoised_mse", "nll", "negative_elbo")
 """Metrics that have a better direction."""
+SPLITS = (
+    "the runs have different seeds. Unless the data has its own test split, each was tested on other "
+    "samples. Test all on the same: aeframe evaluate RUN INPUT."
+)
 SIZES = ("code_size", "epochs", "seconds")
 
 
@@ -61,6 +65,8 @@ def _compare(options: argparse.Namespace) -> None:
         )
         return
     _print(runs, differences, metrics, best)
+    if "seed" in differences:
+        print(f"Note: {SPLITS}")
     if not same_units:
         print(
             "Note: the MSE is in units of dataset.normalization, which the runs do not share. "

@@ -25,11 +25,12 @@ SIDE, CURVE = 64, 160
 
 
 class Sheet:
-    """Sheet of samples of one model, in the form in which they are stored."""
+    """Sheet of samples of one model, in the form in which they are stored. noun: for one sample."""
 
     def __init__(self, model: Model) -> None:
         self.model, self.rows = model, list[Row]()
         data = model.description.data
+        self.noun = data.nouns.sample
         self.normalization = deepcopy(model.net.normalization).cpu()
         self.paint: Painter = choose_painter(self.normalization, data)
 

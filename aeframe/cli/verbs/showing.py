@@ -63,10 +63,11 @@ def _sample(options: argparse.Namespace) -> None:
         for start in range(0, options.n, columns):
             sheet.add_row(made[start : start + columns])
         note = f"Random codes, drawn from the prior and decoded.{sheet.about}"
-        sheet.write(out, f"New samples of seed {options.seed}", note)
+        sheet.write(out, f"New {sheet.noun}s of seed {options.seed}", note)
     else:
         write_samples(out, [made], options.n, model)
-    print(f"{options.n:,} samples of seed {options.seed}: {out}")
+    noun = model.description.data.nouns.sample
+    print(f"{options.n:,} {noun}{'s' * (options.n != 1)} of seed {options.seed}: {out}")
 
 
 def _add_interpolate_arguments(parser: argparse.ArgumentParser) -> None:
@@ -111,7 +112,7 @@ def _interpolate(options: argparse.Namespace) -> None:
             f"A is {_name(options.a)}, B is {_name(options.b)}. Between them: decoded codes from "
             f"the straight line between their codes.{sheet.about}"
         )
-        sheet.write(out, "Between two samples", note)
+        sheet.write(out, f"Between two {sheet.noun}s", note)
     else:
         write_samples(out, [made], options.steps, model)
     print(f"{options.steps} steps from {options.a} to {options.b}: {out}")

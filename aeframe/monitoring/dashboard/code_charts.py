@@ -78,7 +78,9 @@ def _add_points(
     """Add a picture of points [N, 2] of every n-th sample, colored by class, or with samples."""
     labels = view.samples.labels
     labels = None if labels is None else labels[::every][: len(points)]
-    title = f"Codes of {len(points):,} {view.samples.split} samples, epoch {page.epoch}"
+    title = (
+        f"Codes of {len(points):,} {view.samples.split} {view.nouns.sample}s, epoch {page.epoch}"
+    )
     chart = scatter((title, what), points, axes, labels, view.samples.classes)
     picture, caption = chart.render(), f"{what}."
     if labels is not None:

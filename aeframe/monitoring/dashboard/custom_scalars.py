@@ -13,7 +13,7 @@ from aeframe.evaluation.metric_names import METRICS, SPARSE, list_metric_names
 
 STEP = ("loss", "mse", "l0", "dormant")
 """Curves of training beside the terms of the loss."""
-VITALS = ("learning_rate", "gradient_norm", "parameter_norm", "images_per_second", "data_waiting")
+VITALS = ("learning_rate", "gradient_norm", "parameter_norm", "samples_per_second", "data_waiting")
 """Curves on how a run works, not on what it has learned."""
 Layout = dict[str, dict[str, list[str]]]
 """Curves of each chart as regular expressions of tags, by category and title."""
@@ -84,7 +84,7 @@ CHARTS: Layout = {
         "parameters": _match_tags("vitals/parameter_norm"),
     },
     "speed": {
-        "samples per second": _match_tags("vitals/images_per_second"),
+        "samples per second": _match_tags("vitals/samples_per_second"),
         "share of time waiting for data": _match_tags("vitals/data_waiting"),
         "learning rate": _match_tags("vitals/learning_rate"),
     },

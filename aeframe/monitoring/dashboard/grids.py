@@ -11,8 +11,10 @@ from aeframe.monitoring.dashboard.view import View
 
 def draw_reconstructions(view: View, page: Page) -> None:
     """Draw the reconstructions of a few samples, the same each time."""
-    rows = compare(view.output, view.net.has_corruption, view.paint, number_samples(view.columns))
-    note = f"The same {view.samples.split} samples each time.{view.paint.over}{view.paint.axes}"
+    rows = compare(
+        view.output, view.net.has_corruption, view.paint, view.number_samples(view.columns)
+    )
+    note = f"The same {view.samples.split} {view.nouns.sample}s each time.{view.paint.over}{view.paint.axes}"
     rows = split_rows(rows, view.paint.columns)
     add_sheet(page, "reconstructions", "Reconstructions", note, rows)
 
@@ -31,8 +33,8 @@ def draw_extremes(view: View, page: Page) -> None:
         squares = [f"{value:.2g}" for value in error[chosen].tolist()]
         rows = compare(output, net.has_corruption, view.paint, squares)
         note = (
-            f"The samples with the {adjective} mean squared error (the numbers), of {len(order):,} "
-            f"{view.samples.split} samples.{view.paint.over}{view.paint.axes}"
+            f"The {view.nouns.sample}s with the {adjective} mean squared error (the numbers), of "
+            f"{len(order):,} {view.samples.split} {view.nouns.sample}s.{view.paint.over}{view.paint.axes}"
         )
         rows = split_rows(rows, view.paint.columns)
         add_sheet(page, name, f"{name.capitalize()} reconstructions", note, rows)
@@ -48,14 +50,14 @@ def draw_corruptions(view: View, page: Page) -> None:
     found = [(n, part.corrupt(few, view.noise.derive_stream(n), net.clock)) for n, part in parts]
     inputs = [(name, change.x) for name, change in found if change is not None]
     inputs.append(("all together", view.output.corrupted))
-    rows = [Row(paint.show(x), "input", number_samples(len(x)))]
+    rows = [Row(paint.show(x), "input", view.number_samples(len(x)))]
     for name, corrupted in inputs:
         restored = net.reconstruct(corrupted)
         for kind, shown in (("input", corrupted), ("reconstruction", restored)):
             label = f"{name.replace('_', ' ')}: {kind}"
             rows.append(Row(paint.show_restored(x, shown[: len(x)]), label))
     note = (
-        f"Each corruption alone, and all together. The same {view.samples.split} samples each "
+        f"Each corruption alone, and all together. The same {view.samples.split} {view.nouns.sample}s each "
         f"time.{paint.over}{paint.axes}"
     )
     add_sheet(page, "corruptions", "Corruptions", note, rows)
@@ -75,8 +77,3 @@ def compare(output: Output, corrupts: bool, paint: Painter, captions: list[str])
     rows.append(Row(paint.show_error(x, restored), paint.error))
     rows[0] = rows[0]._replace(captions=captions)
     return rows
-
-
-def number_samples(count: int) -> list[str]:
-    """Return captions for samples by their place."""
-    return [f"sample {i + 1}" for i in range(count)]

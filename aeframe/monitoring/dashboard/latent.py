@@ -26,7 +26,7 @@ def draw_samples(view: View, page: Page) -> None:
     drawn = model.sample(LINES * paint.many, noise, view.samples.few.device)
     rows = split_rows([Row(paint.show(drawn, fit_tiles(paint.many)))], paint.many)
     note = f"Random codes, drawn from the prior and decoded; the same codes each time.{paint.axes}"
-    add_sheet(page, "samples", "New samples", note, rows)
+    add_sheet(page, "samples", f"New {view.nouns.sample}s", note, rows)
     if model.latent_dim == 2:
         _draw_manifold(view, page)
 
@@ -65,8 +65,8 @@ def draw_traversal(view: View, page: Page) -> None:
     ]
     rows[0] = rows[0]._replace(captions=[f"{value:g}" for value in values.tolist()])
     note = (
-        f"The code of sample 1 with one unit at another value, from {-REACH:+g} to {REACH:+g} standard "
-        f"deviations of the prior. Units with the most nats (KL) come first.{paint.axes}"
+        f"The code of {view.nouns.sample} 1 with one unit at another value, from {-REACH:+g} to {REACH:+g} "
+        f"standard deviations of the prior. Units with the most nats (KL) come first.{paint.axes}"
     )
     add_sheet(page, "traversal", "Effect of each unit", note, rows)
 
@@ -79,7 +79,7 @@ def draw_interpolation(view: View, page: Page) -> None:
         return
     codes = net.encode(x).value
     way = torch.linspace(0, 1, paint.many).to(codes)[1:-1, None]
-    rows = []
+    rows, noun = [], view.nouns.sample
     for i in range(0, 2 * pairs, 2):
         between = net.model.reconstruct((1 - way) * codes[i] + way * codes[i + 1])
         line = torch.cat([x[i : i + 1], between, x[i + 1 : i + 2]])
@@ -88,14 +88,14 @@ def draw_interpolation(view: View, page: Page) -> None:
             Row(
                 paint.show(line, fit_tiles(paint.many)),
                 "",
-                [f"sample {i + 1}", *shares, f"sample {i + 2}"],
+                [f"{noun} {i + 1}", *shares, f"{noun} {i + 2}"],
             )
         )
     note = (
-        f"Two {view.samples.split} samples, left and right. Between them: decoded codes from the "
+        f"Two {view.samples.split} {noun}s, left and right. Between them: decoded codes from the "
         f"straight line between their codes.{paint.axes}"
     )
-    add_sheet(page, "interpolation", "Between two samples", note, rows)
+    add_sheet(page, "interpolation", f"Between two {noun}s", note, rows)
 
 
 def quantiles() -> Tensor:

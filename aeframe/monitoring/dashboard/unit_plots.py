@@ -24,9 +24,15 @@ def draw_units(view: View, page: Page) -> None:
         strongest = codes[:, unit].argsort(descending=True, stable=True)[: view.paint.many]
         tiles = view.paint.show(view.samples.many[strongest], fit_tiles(view.paint.many))
         values = [f"{value:.2g}" for value in codes[strongest, unit].tolist()]
-        rows.append(Row(tiles, f"unit {unit}, active for {share[unit]:.1%} of the samples", values))
+        rows.append(
+            Row(
+                tiles,
+                f"unit {unit}, active for {share[unit]:.1%} of the {view.nouns.sample}s",
+                values,
+            )
+        )
     note = (
-        f"The units that are active for most {view.samples.split} samples, each with the samples that "
+        f"The units that are active for most {view.samples.split} {view.nouns.sample}s, each with those that "
         f"activate it most. The numbers are its activations.{view.paint.axes}"
     )
     add_sheet(page, "units", "Most used units", note, rows)

@@ -75,7 +75,7 @@ def choose_painter(normalization: Normalization, data: DataSpec) -> Painter:
 
 
 class View:
-    """View of a network. columns: number of samples that are drawn each time.
+    """View of a network. columns: number of samples that are drawn each time. nouns: words for them.
 
     Samples are drawn as they are stored; vectors with elements of very different scales are drawn
     normalized.
@@ -84,8 +84,13 @@ class View:
     def __init__(self, net: ConstrainedAutoencoder, samples: Samples, data: DataSpec) -> None:
         self.net, self.samples = net, samples
         self.columns = len(samples.few)
+        self.nouns = data.nouns
         self.paint = choose_painter(net.normalization, data)
         self.noise = Noise("dashboard")
+
+    def number_samples(self, count: int) -> list[str]:
+        """Return captions for samples by their place."""
+        return [f"{self.nouns.sample} {i + 1}" for i in range(count)]
 
     @cached_property
     def output(self) -> Output:
