@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
+from hydra.core.hydra_config import HydraConfig
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from aeframe.core.distributed import is_connection_lost
@@ -19,7 +20,9 @@ from aeframe.monitoring.metrics_file import truncate_rows
 from aeframe.runs.checkpoint import Saved, find_good_checkpoint, find_retried_checkpoint
 from aeframe.runs.layout import BEST, CHECKPOINTS, LAST
 from aeframe.training.attempt import Attempt, prepare
+from aeframe.training.checkpointing import CALMER
 from aeframe.training.divergence import DivergenceError
+from aeframe.training.next_commands import repeat_with
 from aeframe.training.speed.compute import compile_network, keep_narrow_layers_exact
 from aeframe.training.trainer import is_from_lightning
 
@@ -28,6 +31,8 @@ WORKER_DIED = (
     "Write resume=RUN to continue, perhaps with fewer dataset.num_workers."
 )
 OUT_OF_MEMORY = (MemoryError, torch.OutOfMemoryError)
+USUAL_RATE = 1e-3
+"""Learning rate that is suggested at most, instead of one with which the loss diverged."""
 LESS_MEMORY = "Use a smaller dataset.batch_size, network or model.k."
 
 
@@ -68,10 +73,22 @@ def _try_once(attempt: Attempt, folder: Path, saved: Saved | None) -> tuple[int,
         if is_first_process():
             error.write(folder, guard.tried)
         if not again:
-            raise
+            raise _add_command(error, attempt) from None
         print(f"{error} Going back: {guard.back} of {guard.options.retries}.", flush=True)
         return guard.tried
     return None
+
+
+def _add_command(error: DivergenceError, attempt: Attempt) -> DivergenceError:
+    """Add the whole command that repeats the run with a lower learning rate, if that is the advice."""
+    node = attempt.built.node
+    lr = node["optimizer"].get("lr")
+    is_command = HydraConfig.initialized() and not attempt.brief
+    if not (is_command and isinstance(lr, float | int) and str(error).endswith(CALMER)):
+        return error
+    command = repeat_with(node, f"optimizer.lr={min(lr / 10, USUAL_RATE):g}")
+    text = f"{str(error)[:-1]} (for example: {command})."
+    return DivergenceError(text, error.step, error.found)
 
 
 def _fit(attempt: Attempt, saved: Saved | None) -> None:

@@ -35,6 +35,15 @@ def test_a_loss_that_becomes_nan_ends_the_run_with_its_term_and_step(aeframe: Co
     assert "Write a lower optimizer.lr" in line
 
 
+def test_a_diverged_run_names_a_whole_command_that_trains(aeframe: Command) -> None:
+    words = ("optimizer.lr=1000", "network=linear", "trainer.max_epochs=1")
+    status, _, err = aeframe(*words)
+    assert status == 1
+    command = err.partition("(for example: python train.py ")[2].partition(")")[0]
+    assert command.split() == ["network=linear", "trainer.max_epochs=1", "optimizer.lr=0.001"]
+    assert aeframe(*command.split())[0] == 0
+
+
 def test_the_last_good_checkpoint_outlives_a_nan(aeframe: Command, tmp_path: Path) -> None:
     status, _, err = aeframe(EXPLODES, "trainer.max_epochs=3", *TINY[1:])
     assert status == 1
