@@ -1,0 +1,65 @@
+"""Files that `aeframe new` writes: a package, or one part with its options and a test."""
+
+from __future__ import annotations
+
+from string import Template
+
+from aeframe.cli.verbs.part_templates import KINDS
+
+PROJECT = """\
+[build-system]
+requires = ["setuptools>=77"]
+build-backend = "setuptools.build_meta"
+
+[project]
+name = "$package"
+version = "0.1.0"
+dependencies = ["aeframe"]
+
+[project.entry-points."aeframe.plugins"]
+$package = "$package"
+
+[tool.setuptools]
+packages = ["$package"]
+
+[tool.setuptools.package-data]
+$package = ["conf/**/*.yaml"]
+
+[tool.pytest.ini_options]
+testpaths = ["tests"]
+pythonpath = ["."]
+"""
+PACKAGE = '"""Parts for aeframe."""\n'
+
+TRAINS = """
+
+def test_it_trains(tmp_path):
+    words = ["$group=$name", "trainer.max_steps=2", "dashboard.images=0"]
+    run = aeframe.train(words, folder=tmp_path / "run", plugins=["$package"], verbose=False)
+    assert run.metrics["test/mse"] > 0
+"""
+"""Test that is the same for every kind."""
+
+GROUPS = {kind: kind for kind in KINDS} | {"callback": "callbacks"}
+"""Groups of the options by kind of part."""
+
+
+def write_project(package: str) -> dict[str, str]:
+    """Write the files of a new package, by their paths."""
+    return {
+        "pyproject.toml": Template(PROJECT).substitute(package=package),
+        f"{package}/__init__.py": PACKAGE,
+    }
+
+
+def write_part(kind: str, name: str, package: str) -> dict[str, str]:
+    """Write the files of a new part, by their paths from the folder of the project."""
+    group = GROUPS[kind]
+    part = "".join(word.capitalize() for word in name.split("_"))
+    words = {"name": name, "part": part, "package": package, "group": group}
+    code, options, test = (Template(text).substitute(words) for text in KINDS[kind])
+    return {
+        f"{package}/{name}.py": code,
+        f"{package}/conf/{group}/{name}.yaml": options,
+        f"tests/test_{name}.py": test + Template(TRAINS).substitute(words),
+    }
