@@ -510,6 +510,15 @@ def test_a_denoising_run_is_compared_from_corrupted_samples(
     assert "the error of 0.012 per pixel is no better than that of PCA" in found.seen
 
 
+def test_drowned_columns_of_a_likelihood_with_a_fixed_range_need_both_keys(
+    patient: Callable[..., Patient],
+) -> None:
+    one = patient("model=variational", "likelihood=bernoulli", "dataset.normalization=unit")
+    drowned = CopyCheck(0.95, 0.95, 1.0, 1.0, 1.0, 100, columns=20, learned=1)
+    (found,) = find_in_card(card_of(PCA, drowned), one, 20, 900, True, others=False)
+    assert found.remedy == "likelihood=gaussian dataset.normalization=standard"
+
+
 def test_columns_that_drown_are_told_instead_of_copying(patient: Callable[..., Patient]) -> None:
     one = patient("dataset.normalization=unit")
     drowned = CopyCheck(0.95, 0.95, 1.0, 1.0, 1.0, 100, columns=20, learned=1)

@@ -33,7 +33,10 @@ def find_in_card(
             "too little to count in the loss"
         )
         standard = Override("dataset.normalization", "standard")
-        yield Finding(SPREADS, epochs, seen, patient.choose_remedy(standard))
+        remedy = patient.choose_remedy(standard)
+        if remedy is None and patient.data.spec.normalization == "unit":  # the likelihood needs it
+            remedy = f"likelihood=gaussian {standard}"
+        yield Finding(SPREADS, epochs, seen, remedy)
         return
     if not check.passed:
         seen = f"the network copies its input: it reconstructs {check.copied:.0%} of pure noise"
