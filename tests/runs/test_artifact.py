@@ -130,6 +130,7 @@ def test_a_run_with_any_constraint_can_be_loaded(
         "doctor=false",
         "hydra.run.dir=run",
         "network.widths=[]",
+        *(("model.latent_dim=80",) if variant == "sparse" else ()),
     )
     status, _, said = aeframe(*choice(variant, constraint), *quick)
     assert status == 0, said

@@ -235,7 +235,7 @@ def test_every_hardware_checks_where_its_device_is_not(
     monkeypatch.setattr("pytorch_lightning.Trainer.__init__", fail)
     cfg = compose(f"hardware={name}")
     check(cfg)
-    assert cfg.hardware.accelerator in ("cpu", "gpu")
+    assert cfg.hardware.accelerator in ("cpu", "gpu", "auto")
     # and its keys are looked at
     with pytest.raises(
         ConfigError, match=r"hardware\.device: unknown key\. Did you mean devices\?"
