@@ -6,8 +6,7 @@ import re
 import shlex
 import shutil
 import sys
-import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,8 @@ from aeframe import load
 from aeframe.cli.command_line import parse
 from aeframe.config.check import check
 from aeframe.config.composition import CONF
+from aeframe.config.plugins import use_plugins
+from aeframe.config.targets import resolve
 from aeframe.core.schedules import Clock
 from aeframe.models import Code
 from tests.support.idx_files import write_idx
@@ -135,49 +136,80 @@ def test_the_shown_result_is_what_a_run_ends_with(aeframe: Callable[..., Any]) -
 
 
 @pytest.fixture
-def own_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def own_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """Put the page's classes and files where it says that they lie; the classes' modules."""
     code = next(block for block in blocks(PACKAGE, "python") if "class Halving" in block)
-    imports, *classes = re.split(r"# (aeframe/\w+/\w+)\.py\n", code)
+    imports, *classes = re.split(r"# (my_package/\w+)\.py\n", code)
     names = []
     for path, text in zip(classes[::2], classes[1::2], strict=True):
-        module = types.ModuleType(path.replace("/", "."))
-        exec(f"{imports}\n{text}", vars(module))
-        monkeypatch.setitem(sys.modules, module.__name__, module)
-        names.append(module.__name__)
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / f"{path}.py").write_text(f"{imports}\n{text}")
+        names.append(path.replace("/", "."))
+    (tmp_path / "my_package" / "__init__.py").touch()
     (files,) = blocks(PACKAGE, "yaml")
     for text in files.split("--- "):
-        place = re.search(r"# conf/(\S+\.yaml)", text)
+        place = re.search(r"# (my_package/conf/\S+\.yaml)", text)
         first = re.search(r"first line is: (# @package \S+)", text)
         assert place
-        file = tmp_path / "own" / place[1]
+        file = tmp_path / place[1]
         file.parent.mkdir(parents=True)
         file.write_text(f"{first[1] if first else ''}\n{text}")
-    return names
+    monkeypatch.chdir(tmp_path)
+    yield names
+    for name in [name for name in sys.modules if name.partition(".")[0] == "my_package"]:
+        del sys.modules[name]
 
 
 def test_own_parts_train(aeframe: Callable[..., Any], own_parts: list[str], tmp_path: Path) -> None:
-    (command,) = (c for c in commands(PACKAGE) if OWN_PARTS in c.written)
+    (command,) = (c for c in commands(PACKAGE) if "model=bounded" in c.written)
     words = command.words[2:]
-    status, out, err = aeframe(*words, "--config-dir", "own", *TINY, "hydra.run.dir=run")
+    status, out, err = aeframe(*words, *TINY, "hydra.run.dir=run")
     assert (status, err) == (0, "")
     assert "Bounded autoencoder with bottleneck + halving" in out
     assert "Waves" in out
-    node = load(tmp_path / "run").config
+    node = load(tmp_path / "run", plugins=["my_package"]).config
     groups = ("model", "network", "likelihood", "dataset")
     names = [*(node[g]["_target_"] for g in groups), node["constraint"]["halving"]["_target_"]]
     assert {name.rpartition(".")[0] for name in names} == set(own_parts)
 
 
+def test_a_package_is_made_as_shown(
+    aeframe: Callable[..., Any],
+    verb: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shown = [c.words for c in commands(PACKAGE) if c.section == "Add your own part"]
+    plugin, enter, part, check, trained = shown[:5]
+    assert (enter, check) == (("cd", "my_package"), ("python", "-m", "pytest"))
+    assert verb(*plugin[1:])[0] == 0
+    with monkeypatch.context() as inside:
+        inside.setattr(Path, "cwd", classmethod(lambda cls: tmp_path / "my_package"))
+        assert verb(*part[1:])[0] == 0
+    assert trained[:2] == ("aeframe", "train")
+    status, out, err = aeframe(*trained[2:], *TINY)
+    assert (status, err) == (0, "")
+    assert "Undercomplete autoencoder with halving" in out
+    for name in [name for name in sys.modules if name.partition(".")[0] == "my_package"]:
+        del sys.modules[name]
+
+
+def _make(own_parts: list[str], target: str) -> Any:
+    """Make a part of the page."""
+    assert target.rpartition(".")[0] in own_parts
+    with use_plugins(["my_package"]):
+        return resolve(target)()
+
+
 def test_the_weaker_half_rests(own_parts: list[str]) -> None:
-    halving = vars(sys.modules["aeframe.constraints.halving"])["Halving"]()
+    halving = _make(own_parts, "my_package.halving.Halving")
     value = torch.tensor([[1.0, 2.0, 3.0, 4.0], [-4.0, -3.0, -2.0, -1.0]])
     constrained = halving.constrain(Code(value), Clock(0, 0.0)).value
     assert constrained.tolist() == [[0, 0, 3, 4], [0, 0, -2, -1]]
 
 
 def test_the_shown_likelihood_is_a_density(own_parts: list[str]) -> None:
-    laplace = vars(sys.modules["aeframe.models.laplace"])["Laplace"]()
+    laplace = _make(own_parts, "my_package.laplace.Laplace")
     x = torch.linspace(-20, 20, 40001, dtype=torch.float64)
     density = torch.exp(-laplace.nll(torch.full_like(x, 0.5), x))
     assert torch.trapezoid(density, x).item() == pytest.approx(1, abs=1e-6)

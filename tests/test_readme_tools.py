@@ -48,7 +48,7 @@ def of(name: str) -> list[Words]:
 
 
 def test_every_command_is_run_by_a_test() -> None:
-    in_test_readme = {"train", "aeframe"}
+    in_test_readme = {"train", "aeframe", "cd"}
     here = {"pip", "pytest", "our tool", "tensorboard", "eval", "ruff", "mypy"}
     assert set(KINDS) == in_test_readme | here | {"pre-commit", ".ci/run"}
 
