@@ -46,8 +46,7 @@ def _run_verb(argv: Sequence[str]) -> int:
     """Run a verb other than train. Returns the exit status."""
     from aeframe.cli.shell_completion import SHELLS, write_script
     from aeframe.cli.verbs import VERBS
-    from aeframe.cli.verbs.verb import Parser
-    from aeframe.config.plugins import FLAG, HELP
+    from aeframe.cli.verbs.verb import Parser, add_plugin
     from aeframe.core.local_paths import refuse_addresses
 
     if argv and argv[0] in VERBS:
@@ -60,7 +59,7 @@ def _run_verb(argv: Sequence[str]) -> int:
             formatter_class=raw,
         )
         verb.arguments(parser)
-        parser.add_argument(FLAG, metavar="PACKAGE", help=HELP)  # taken before
+        add_plugin(parser)
         options = parser.parse_args(argv[1:])
         refuse_addresses(vars(options).values())
         with raise_on([signal.SIGTERM]):  # deletes incomplete files

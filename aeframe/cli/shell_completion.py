@@ -7,7 +7,7 @@ from typing import Any
 
 from aeframe.cli.completion import FLAG
 from aeframe.cli.verbs import VERBS
-from aeframe.cli.verbs.verb import Parser
+from aeframe.cli.verbs.verb import Parser, add_plugin
 
 SHELLS = ("bash", "zsh")
 
@@ -68,6 +68,7 @@ def list_options(name: str) -> list[str]:
     """List the options of a verb."""
     parser = _Recorder(f"aeframe {name}")
     VERBS[name].arguments(parser)
+    add_plugin(parser)
     return parser.options
 
 

@@ -23,7 +23,6 @@ from aeframe.core.process import use_flags
 GROUP = "aeframe.plugins"
 """Group of entry points by which an installed package declares itself: NAME = "PACKAGE"."""
 FLAG = "--plugin"
-HELP = "name or folder of a package whose classes the network may use; may be repeated"
 REMEDY = 'Install it, or name it: --plugin {package} (in Python plugins=["{package}"]).'
 
 

@@ -12,6 +12,8 @@ import pytest
 import torch
 import yaml
 
+import aeframe as api
+from tests.support.events import Events
 from tests.support.runs import TWO, weights
 
 Command = Callable[..., tuple[int, str, str]]
@@ -36,6 +38,12 @@ class Diary(Callback):
     def on_validation_end(self, trainer, pl_module):
         self.errors.append(float(trainer.callback_metrics["val/mse"]))
         trainer.logger.experiment.add_scalar("diary/steps", self.steps, trainer.global_step)
+
+    def on_validation_epoch_end(self, trainer, pl_module):
+        pl_module.log("val/own", 2.5, logger=False)
+
+    def on_test_epoch_end(self, trainer, pl_module):
+        pl_module.log("test/own", 1.25, logger=False)
 
     def on_train_end(self, trainer, pl_module):
         self.where.write_text(json.dumps([self.steps, self.errors, self.total.tolist()]))
@@ -84,6 +92,10 @@ def test_a_callback_sees_each_step_and_resumes(aeframe: Command, tmp_path: Path)
     assert (ended[0], ended[2]) == (8, [8.0, 8.0])
     assert ended[1][:1] == begun[1]
     assert len(ended[1]) == 2
+    events = Events(tmp_path / "run")
+    assert events.scalars("diary/steps") == {4: 4.0, 8: 8.0}
+    metrics = api.Run(tmp_path / "run").metrics
+    assert (metrics["test/own"], metrics["val/own"]) == (1.25, 2.5)
     assert aeframe(*TWO, "hydra.run.dir=other")[0] == 0  # to the same weights without it
     with_it, without = weights(tmp_path / "run"), weights(tmp_path / "other")
     assert all(torch.equal(with_it[name], without[name]) for name in without)

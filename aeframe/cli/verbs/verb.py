@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from aeframe.config.datasets import list_dataset_names
+from aeframe.config.plugins import FLAG
 from aeframe.core.errors import UserError
 
 SPLITS = ("test", "val")
@@ -109,6 +110,12 @@ def add_out(parser: argparse.ArgumentParser, what: str) -> None:
     """Add the options for the result."""
     parser.add_argument("-o", "--out", required=True, metavar="PATH", help=what)
     parser.add_argument("--force", action="store_true", help="replace an existing result")
+
+
+def add_plugin(parser: argparse.ArgumentParser) -> None:
+    """Add the option for plug-ins, which every verb has. It is taken from the words before."""
+    what = "name or folder of a package whose classes the network may use; may be repeated"
+    parser.add_argument(FLAG, metavar="PACKAGE", help=what)
 
 
 def load_model(options: argparse.Namespace) -> Any:
