@@ -28,7 +28,7 @@ from aeframe.cli.sweep import FAILED, show_table
 from aeframe.config.check import check
 from aeframe.config.node import to_plain
 from aeframe.config.override_words import AUTOMATIC, read_key, write_words
-from aeframe.config.plugins import use_plugins
+from aeframe.config.plugins import Names, use_plugins
 from aeframe.core.errors import TrainingError, UserError
 from aeframe.core.local_paths import expand_path
 from aeframe.core.signals import Interrupted
@@ -56,7 +56,7 @@ def train(
     data: Any = None,
     *,
     folder: str | os.PathLike[str] | None = None,
-    plugins: Sequence[str] = (),
+    plugins: Names = (),
     verbose: bool = True,
 ) -> Run:
     """Train a network, and return its run.
@@ -80,7 +80,7 @@ def train(
     with use_plugins(plugins), restore_process(verbose=verbose):
         place = None if folder is None else expand_path(os.fspath(folder), f"folder={folder}")
         run = train_in_folder(words, data, place)
-        run.plugins = tuple(plugins)
+        run.plugins = plugins
         if verbose:
             print(f"Run folder: {run.folder}")
     return run
@@ -91,7 +91,7 @@ def sweep(
     data: Any = None,
     *,
     folder: str | os.PathLike[str] | None = None,
-    plugins: Sequence[str] = (),
+    plugins: Names = (),
     verbose: bool = True,
 ) -> Any:
     """Train every combination of the values, and return a DataFrame of the results, best first.

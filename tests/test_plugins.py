@@ -173,8 +173,11 @@ def test_a_package_that_is_not_installed_is_named(
     try:
         run = api.train(PARTS, folder=tmp_path / "run", plugins=[str(project / "my_parts")])
         codes = run.model.encode(np.zeros((3, 64), np.float32))
-        again = api.Run(run.folder, plugins=[str(project / "my_parts")])
+        again = api.Run(run.folder, plugins=str(project / "my_parts"))
         assert (again.model.encode(np.zeros((3, 64), np.float32)) == codes).all()
+        words = [*(word for word in PARTS if not word.startswith("callbacks")), "seed=0,1"]
+        runs = api.sweep(words, folder=tmp_path / "sweep", plugins=[project / "my_parts"])
+        assert [each.model.latent_dim for each in runs.runs] == [16, 16]
         flag = ("--plugin", str(project / "my_parts"))
         assert aeframe("resume=run", "trainer.max_epochs=2", *flag)[0] == 0
         assert verb("encode", "run", "my_dataset", "--out", "codes.npy", *flag)[0] == 0

@@ -39,6 +39,8 @@ class Plugin:
         return self.folder / "conf"
 
 
+Names = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+"""One plug-in that the user names, or several."""
 NAMED: ContextVar[tuple[Plugin, ...]] = ContextVar("plugins", default=())
 """Plug-ins that the user has named."""
 
@@ -89,17 +91,17 @@ def take_flags(argv: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 @contextmanager
-def use_plugins(names: Sequence[str]) -> Iterator[None]:
+def use_plugins(given: Names) -> Iterator[None]:
     """Use these plug-ins within this context.
 
-    names: of installed packages, or the folders of packages. A folder's parent joins sys.path. Raises
+    given: names of installed packages, or the folders of packages. A folder's parent joins sys.path. Raises
     UserError for a name of neither, and for a folder that another package of the same name hides.
     """
-    named = [(name, _find_named(name)) for name in names]
-    new = {name: plugin for name, plugin in named if plugin not in NAMED.get()}
-    added = [
-        p for p in dict.fromkeys(str(p.folder.parent) for p in new.values()) if p not in sys.path
-    ]
+    words = [given] if isinstance(given, str | os.PathLike) else given
+    named = {name: _find_named(name) for name in map(str, words)}
+    new = {name: plugin for name, plugin in named.items() if plugin not in NAMED.get()}
+    folders = dict.fromkeys(str(plugin.folder.parent) for plugin in new.values())
+    added = [folder for folder in folders if folder not in sys.path]
     sys.path.extend(added)
     token = NAMED.set((*NAMED.get(), *new.values()))
     try:

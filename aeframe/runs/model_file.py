@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from aeframe.config.plugins import use_plugins
+from aeframe.config.plugins import Names, use_plugins
 from aeframe.config.targets import list_missing_plugins
 from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.errors import ConfigError, UserError, describe_error, shorten
@@ -46,7 +46,7 @@ def load(
     where: str | os.PathLike[str],
     device: str | torch.device = "cpu",
     batch_size: int = 256,
-    plugins: Sequence[str] = (),
+    plugins: Names = (),
 ) -> Model:
     """Load a trained network.
 

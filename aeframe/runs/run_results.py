@@ -5,11 +5,11 @@ from __future__ import annotations
 import base64
 import html
 import os
-from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from aeframe.config.plugins import Names
 from aeframe.core.errors import UserError
 from aeframe.core.local_paths import expand_path
 from aeframe.core.strict_json import format_cell
@@ -35,8 +35,8 @@ class Run:
     where: its folder. plugins: see `aeframe.load`. Raises UserError if there is no run.
     """
 
-    def __init__(self, where: str | os.PathLike[str], plugins: Sequence[str] = ()) -> None:
-        self.plugins = tuple(plugins)
+    def __init__(self, where: str | os.PathLike[str], plugins: Names = ()) -> None:
+        self.plugins = plugins
         name = os.fspath(where)
         self.folder = expand_path(name, name).resolve()
         if not (self.folder.is_dir() and has_run(self.folder)):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from aeframe.config.plugins import Names
 from aeframe.runs.run_results import Run
 
 TABLE = "sweep.csv"
@@ -20,10 +20,10 @@ class SweepFrame(pd.DataFrame):  # type: ignore[misc]  # pandas has no hints
     _metadata = ["folder", "plugins"]  # noqa: RUF012  # of pandas, which keeps these attributes in copies
 
     @classmethod
-    def read(cls, folder: Path, plugins: Sequence[str] = ()) -> SweepFrame:
+    def read(cls, folder: Path, plugins: Names = ()) -> SweepFrame:
         """Read the table of a sweep."""
         frame = cls(pd.read_csv(folder / TABLE, keep_default_na=True))
-        frame.folder, frame.plugins = folder, tuple(plugins)
+        frame.folder, frame.plugins = folder, plugins
         return frame
 
     @property
