@@ -163,7 +163,7 @@ def configure(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
     """Return the configuration with which an estimator would train on samples."""
     nodes = list[dict[str, Any]]()
 
-    def begin(node: dict[str, Any], *_: Any) -> None:
+    def begin(node: dict[str, Any], *_: Any, **__: Any) -> None:
         nodes.append(node)
         raise BegunError
 
