@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from aeframe.config.node import to_plain
 from aeframe.config.override_words import write_words
+from aeframe.config.plugins import Names, use_plugins
 from aeframe.config.targets import resolve
 from aeframe.core.errors import ConfigError, UserError
 from aeframe.core.local_paths import expand_path
@@ -42,9 +43,9 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     the variant or, if that does not fit the number of features, half or twice that number. The likelihood is
     that of the variant, or Gaussian for a table with values outside its range.
     shape: that of one sample, e.g. (1, 28, 28), if features are the pixels of an image. overrides: other
-    words of the command line, e.g. ["constraint.topk.k=5", "optimizer.lr=3e-3"]. folder: keeps the run with
-    its curves and checkpoints, for one fit (a second one raises ValueError); None: keeps nothing.
-    verbose: prints the progress of the run.
+    words of the command line, e.g. ["constraint.topk.k=5", "optimizer.lr=3e-3"]. plugins: see
+    `aeframe.train`. folder: keeps the run with its curves and checkpoints, for one fit (a second one raises
+    ValueError); None: keeps nothing. verbose: prints the progress of the run.
 
     A tenth of the samples selects the best epoch. All methods after `fit` compute in double precision, so
     that a result does not depend on the other samples of the call. model_: the trained `aeframe.Model`.
@@ -61,6 +62,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         shape: tuple[int, ...] | None = None,
         max_epochs: int | None = None,
         overrides: Sequence[str] = (),
+        plugins: Names = (),
         folder: str | Path | None = None,
         random_state: int | np.random.RandomState | None = None,
         verbose: bool = False,
@@ -68,7 +70,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         self.model, self.latent_dim, self.constraint = model, latent_dim, constraint
         self.network, self.normalization, self.shape = network, normalization, shape
         self.max_epochs, self.overrides, self.folder = max_epochs, overrides, folder
-        self.random_state, self.verbose = random_state, verbose
+        self.plugins, self.random_state, self.verbose = plugins, random_state, verbose
 
     def fit(self, X: Any, y: Any = None) -> AutoencoderTransformer:  # noqa: N803
         """Train on samples [N, D], at least 3 x 2 numbers; y is ignored.
@@ -93,10 +95,11 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             raise ValueError(f"folder={folder}: holds {name} already; give another, or None")
         with TemporaryDirectory() as scratch, restore_process(verbose=self.verbose):
             try:
-                run = self._train(self._reshape(x), folder or Path(scratch) / "run")
+                with use_plugins(self.plugins):
+                    run = self._train(self._reshape(x), folder or Path(scratch) / "run")
+                    self.model_ = run.model
             except UserError as error:
                 raise ValueError(str(error)) from error
-            self.model_ = run.model
         self.model_.net.double()
         self._n_features_out = self.model_.latent_dim
         return self

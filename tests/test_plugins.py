@@ -14,6 +14,7 @@ import pytest
 
 import aeframe as api
 from aeframe.cli.verbs.new_files import GROUPS, write_part, write_project
+from aeframe.estimators import AutoencoderTransformer
 from tests.support.runs import TRAIN
 
 Command = Callable[..., tuple[int, str, str]]
@@ -178,6 +179,11 @@ def test_a_package_that_is_not_installed_is_named(
         words = [*(word for word in PARTS if not word.startswith("callbacks")), "seed=0,1"]
         runs = api.sweep(words, folder=tmp_path / "sweep", plugins=[project / "my_parts"])
         assert [each.model.latent_dim for each in runs.runs] == [16, 16]
+        transformer = AutoencoderTransformer(
+            constraint="my_constraint", latent_dim=4, max_epochs=1, plugins=project / "my_parts"
+        )
+        table = np.random.default_rng(0).normal(size=(60, 8))
+        assert ((transformer.fit_transform(table) != 0).sum(1) == 2).all()
         flag = ("--plugin", str(project / "my_parts"))
         assert aeframe("resume=run", "trainer.max_epochs=2", *flag)[0] == 0
         assert verb("encode", "run", "my_dataset", "--out", "codes.npy", *flag)[0] == 0
