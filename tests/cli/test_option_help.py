@@ -53,7 +53,7 @@ def test_help_on_a_key_lists_the_keys_below_it(aeframe: Command) -> None:
     [
         ("model=nope", "model=nope: no such option. There are denoising, sparse, "),
         ("nope=array", "--help nope=array: no such group. There are model, constraint, "),
-        ("nope", "--help nope: no such key. There are checkpoint, constraint, "),
+        ("nope", "--help nope: no such key. There are callbacks, checkpoint, constraint, "),
     ],
 )
 def test_help_on_nothing_is_a_mistake(aeframe: Command, word: str, told: str) -> None:

@@ -97,7 +97,7 @@ FOREIGN: dict[str, tuple[Change, str]] = {
     "another identity": (put("identity", "0" * 64), "its weights were changed after it was written"),
     "no identity": (put("identity", ""), "it has no identity"),
     # of the configuration
-    "a command": (put("config|model|_target_", "os.system"), "only classes of torch.optim and of aeframe"),
+    "a command": (put("config|model|_target_", "os.system"), "only classes of torch.optim, of aeframe"),
     "a module of ours": (put("config|model|_target_", "aeframe.cli.main.main"), "only classes"),
     "another room": (put("config|model|_target_", "aeframe.data.Array"), "is not a subclass of Autoencoder"),
     "a class of torch": (
