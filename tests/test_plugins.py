@@ -13,7 +13,10 @@ import numpy as np
 import pytest
 
 import aeframe as api
+from aeframe.cli.command_line import parse
 from aeframe.cli.verbs.new_files import GROUPS, write_part, write_project
+from aeframe.config.composition import CONF
+from aeframe.config.plugins import use_plugins
 from aeframe.estimators import AutoencoderTransformer
 from tests.support.runs import TRAIN
 
@@ -157,6 +160,16 @@ def test_options_of_a_package_stand_beside_ours(
         status, _, err = aeframe(*words)
         assert status == 2
         assert message in err
+
+
+def test_other_processes_get_the_named_packages(project: Path) -> None:
+    folder = str(project / "my_parts")
+    with use_plugins(folder):
+        command = parse(["constraint=my_constraint", "-m"])
+    assert command.flags == ("--plugin", folder)  # for other ranks
+    assert command.plugins == (folder,)  # for the processes of a launcher
+    assert command.folders == (CONF, project / "my_parts" / "conf")
+    assert command.mistakes is None
 
 
 def test_train_py_finds_the_installed_package(site: Path, tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ NAMED: ContextVar[tuple[Plugin, ...]] = ContextVar("plugins", default=())
 
 
 def list_plugins() -> list[Plugin]:
-    """List the plug-ins that the user has named, then those that are installed."""
+    """List the installed plug-ins, and those that the user has named."""
     here = ("", os.path.abspath(os.curdir))  # the folder that one is in may be a stranger's
     installed = _find_installed(tuple(folder for folder in sys.path if folder not in here))
     return list({plugin.package: plugin for plugin in (*installed, *NAMED.get())}.values())
@@ -112,17 +112,16 @@ def use_plugins(given: Names) -> Iterator[None]:
     finally:
         NAMED.reset(token)
         for folder in added:
-            sys.path.remove(folder)
+            if folder in sys.path:
+                sys.path.remove(folder)
 
 
 def _find_named(name: str) -> Plugin:
     given = Path(name).expanduser().absolute()
-    spec = find_spec(name) if name.isidentifier() else None
-    places = [
-        given,
-        given / given.name,
-        *map(Path, (spec and spec.submodule_search_locations) or ()),
-    ]
+    is_module = name.isidentifier() and not name.startswith("__")
+    spec = find_spec(name) if is_module else None
+    installed = map(Path, (spec and spec.submodule_search_locations) or ())
+    places = [given, given / given.name, *installed]
     folder = next((place for place in places if (place / "__init__.py").is_file()), None)
     if folder is None or not folder.name.isidentifier():
         what = "is neither an installed package nor the folder of a package"
@@ -159,7 +158,7 @@ def _list_values(text: str) -> list[str]:
     """List the packages in an entry_points.txt."""
     from configparser import ConfigParser
 
-    parser = ConfigParser(delimiters=("=",), interpolation=None)
+    parser = ConfigParser(delimiters=("=",), interpolation=None, strict=False)
     parser.read_string(text)
     return [value.strip() for _, value in parser.items(GROUP)]
 

@@ -129,7 +129,7 @@ def test_the_current_folder_declares_none(
         assert list_plugins() == []
 
 
-@pytest.mark.parametrize("name", ["nothing_here", "json.tool", "", "os", "no-name"])
+@pytest.mark.parametrize("name", ["nothing_here", "json.tool", "", "os", "no-name", "__main__"])
 def test_what_is_no_package_cannot_be_named(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
