@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from aeframe.config.auto_values import RECORD
 from aeframe.config.callbacks import make_callbacks
 from aeframe.config.compatibility import collect_choices, list_pair_notes, list_pair_problems
+from aeframe.config.loggers import make_loggers
 from aeframe.config.make import count_batch_rows
 from aeframe.config.node import to_plain
 from aeframe.config.optimized_metric import AUTO, resolve_optimized_metric
@@ -77,11 +78,13 @@ ROOT = (
     "resume",
     "freeze",
     "callbacks",
+    "logger",
 )
 LATER: dict[str, Any] = {
     "init_from": {"run": None, "normalization": "keep", "identity": None},
     "freeze": [],
     "callbacks": {},
+    "logger": {"tensorboard": {"_target_": "aeframe.monitoring.loggers.TensorBoard"}},
 }
 """Root keys that configurations of earlier versions lack, and what they mean without them."""
 
@@ -124,6 +127,7 @@ def make_parts(node: dict[str, Any]) -> Parts:
         parts.problems += list_machine_problems(parts.made["hardware"], precision, workers)
     make_constraints(node, parts)
     make_callbacks(node["callbacks"], parts)
+    make_loggers(node["logger"], parts)
     if _is_mapping(node, "optimizer", parts) and (
         node["scheduler"] is None or _is_mapping(node, "scheduler", parts)
     ):
@@ -252,13 +256,8 @@ def _construct(node: dict[str, Any], parts: Parts) -> None:
     parts.problems += find_unvalidated_problems(node)
     if as_mapping(node["divergence"]).get("retries") and hardware.get("strategy") != "auto":
         what = "retries need a single process"
-        parts.problems.append(
-            Problem(
-                "divergence.retries",
-                what,
-                "Write divergence.retries=0, hardware=cpu or hardware=gpu.",
-            )
-        )
+        remedy = "Write divergence.retries=0, hardware=cpu or hardware=gpu."
+        parts.problems.append(Problem("divergence.retries", what, remedy))
     chosen = parts.made.get("hardware")
     if "dataset" in parts.made and chosen is not None and chosen.processes is not None:
         uneven = find_uneven_batch(count_batch_rows(node), chosen.processes)

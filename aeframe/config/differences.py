@@ -17,7 +17,16 @@ from aeframe.config.composition import (
 from aeframe.config.optimized_metric import AUTO, resolve_optimized_metric
 from aeframe.config.override_words import quote
 
-GROUPS = ("model", "constraint", "dataset", "network", "likelihood", "hardware", "callbacks")
+GROUPS = (
+    "model",
+    "constraint",
+    "dataset",
+    "network",
+    "likelihood",
+    "hardware",
+    "callbacks",
+    "logger",
+)
 """Groups whose options are named."""
 WORDS = ("null", "true", "false", "nan", "inf")
 """Words that are texts only if they are quoted."""

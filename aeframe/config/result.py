@@ -20,4 +20,5 @@ class Parts:
     classes: dict[str, type[Constraint]] = field(default_factory=dict)
     model: type[Autoencoder] | None = None
     callbacks: dict[str, Any] = field(default_factory=dict)
+    loggers: dict[str, Any] = field(default_factory=dict)
     notes: list[Problem] = field(default_factory=list)

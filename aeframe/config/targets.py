@@ -17,7 +17,8 @@ from aeframe.core.plain import as_mapping
 from aeframe.core.process import shorten_path
 
 TORCH = ("torch.optim", "torch.optim.lr_scheduler")
-OURS = tuple(f"aeframe.{room}" for room in ("models", "networks", "data", "constraints", "runs"))
+ROOMS = ("models", "networks", "data", "constraints", "runs", "monitoring.loggers")
+OURS = tuple(f"aeframe.{room}" for room in ROOMS)
 """Packages whose classes a configuration may name, ours with the modules in them: users add parts there."""
 MOVED = {"aeframe.likelihoods": "aeframe.models.likelihoods"}
 """Modules in configurations of earlier versions, and the present modules of their classes."""

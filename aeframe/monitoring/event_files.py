@@ -14,6 +14,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
+from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 from aeframe.core.files import write_atomically
@@ -78,14 +79,35 @@ class Point(NamedTuple):
     when: float
 
 
+class NoEvents(SummaryWriter):
+    """Writer of no event file."""
+
+    def _get_file_writer(self) -> Any:
+        writer: Any = Nowhere()
+        self.file_writer, self.all_writers = writer, {str(self.log_dir): writer}
+        return writer
+
+
+class Nowhere:
+    """File writer that drops what it gets."""
+
+    def add_event(self, event: Any, step: Any = None, walltime: Any = None) -> None: ...
+    def add_summary(self, summary: Any, global_step: Any = None, walltime: Any = None) -> None: ...
+    def flush(self) -> None: ...
+    def close(self) -> None: ...
+
+
 class Curves(TensorBoardLogger):
     """TensorBoard logger that writes curves to the run's folder, also as a table. It is silent if a
-    failed run cannot be written.
+    failed run cannot be written. has_events: false for the table alone.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, has_events: bool = True) -> None:
         super().__init__(folder, name="", version="", default_hp_metric=False, max_queue=QUEUE)
         self.folder, self.table = folder, MetricsFile(folder)
+        if not has_events:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._experiment = NoEvents(str(folder))
 
     @property
     def log_dir(self) -> str:

@@ -18,6 +18,9 @@ MEANINGS = {
     "events.out.tfevents.*": "curves, pictures and texts (`tensorboard --logdir FOLDER`), one file for each "
     "process that trained",
     "metrics.csv": "all curves as a table: a row for each step that was logged, a column for each curve",
+    "sent.json": "what the loggers of `logger=mlflow` and `logger=wandb` have got",
+    "mlflow.db, mlflow/": "the run as `mlflow ui` shows it, with `logger=mlflow`",
+    "wandb/": "the run for `wandb sync`, with `logger=wandb`",
     "pictures/": "the latest of each picture in TensorBoard: `01_reconstructions.png` and others",
     "projector/": "codes of validation samples, for TensorBoard's projector",
     "projector_config.pbtxt": "the place of these files, for TensorBoard",

@@ -33,6 +33,7 @@ from aeframe.monitoring.dashboard.custom_scalars import CustomScalars
 from aeframe.monitoring.dashboard.dashboard import Dashboard
 from aeframe.monitoring.doctor.doctor import Doctor, Signs
 from aeframe.monitoring.doctor.rule import Patient
+from aeframe.monitoring.loggers import RunLogger
 from aeframe.runs.checkpoint import Saved
 from aeframe.training.data_notes import list_data_notes
 from aeframe.training.divergence import Guard
@@ -61,7 +62,7 @@ class Built:
     """Objects of a run.
 
     given: the configuration as the user gave it. node: the same as plain data, with what was chosen in place
-    of `auto`. callbacks: ours. added: those of plug-ins. begun: a sentence on a warm start.
+    of `auto`. callbacks: ours. added: those of plug-ins. loggers: by name. begun: a sentence on a warm start.
     """
 
     given: DictConfig | Mapping[str, Any]
@@ -74,6 +75,7 @@ class Built:
     training: Training
     callbacks: list[pl.Callback]
     added: list[pl.Callback]
+    loggers: dict[str, RunLogger]
     checkpoint: CheckpointOptions
     evaluation: Evaluation
     notes: list[Problem]
@@ -96,6 +98,8 @@ def build(cfg: DictConfig | Mapping[str, Any], saved: Saved | None = None) -> Bu
     pl.seed_everything(node["seed"], verbose=False)
     source = parts.made["dataset"]
     data = make_data_module(node, source)
+    for name, logger in parts.loggers.items():
+        logger.check_package(name)
     start = read_start(parts.made["init_from"], saved)
     if saved is None:
         require_same_kind(start, data.kind)
@@ -142,6 +146,7 @@ def build(cfg: DictConfig | Mapping[str, Any], saved: Saved | None = None) -> Bu
         training,
         callbacks,
         list(parts.callbacks.values()),
+        parts.loggers,
         made["checkpoint"],
         made["evaluation"],
         notes,

@@ -17,6 +17,7 @@ from pytorch_lightning.profilers import AdvancedProfiler, Profiler, PyTorchProfi
 from aeframe.core.errors import UserError
 from aeframe.core.signals import Signals
 from aeframe.monitoring import event_files as events
+from aeframe.monitoring.loggers import TensorBoard
 from aeframe.monitoring.progress_bar import Bar
 from aeframe.training.build import Built
 from aeframe.training.checkpointing import Best, Last, WholeFiles
@@ -46,6 +47,7 @@ def make_trainer(built: Built, folder: Path, best: Best, *, brief: bool = False)
     bar = Bar(built.node["optimized_metric"], things, brief=brief)
     is_free = all(map(StepsAhead.is_possible_with, built.added))
     ahead = StepsAhead(built.training.steps_per_call if is_free else 1)
+    has_events = any(isinstance(logger, TensorBoard) for logger in built.loggers.values())
     # Lightning may draw from the global stream
     with torch.random.fork_rng(devices=[]), _translate_refusals():
         trainer = pl.Trainer(
@@ -53,7 +55,7 @@ def make_trainer(built: Built, folder: Path, best: Best, *, brief: bool = False)
             profiler=profiler,
             callbacks=[*built.callbacks, *built.added, bar, ahead, last, best],
             plugins=[WholeFiles()],
-            logger=events.Curves(folder),
+            logger=events.Curves(folder, has_events=has_events),
             # no folder: in a Slurm job Lightning would load an unchecked file hpc_ckpt_* that lies in it
             default_root_dir=os.devnull,
             use_distributed_sampler=False,

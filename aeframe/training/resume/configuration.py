@@ -30,6 +30,7 @@ HARMLESS = (
     "divergence",
     "dashboard",
     "doctor",
+    "logger",
     "evaluation",
     *(f"dataset.{key}" for key in ("root", "test_root", "path", "val_path", "test_path")),
     *(f"dataset.{key}" for key in ("download", "cache", "labels")),
@@ -64,6 +65,7 @@ def apply_overrides(saved: Saved, words: Sequence[str], given: Mapping[str, Any]
     keys that would make it another run.
     """
     node, wrong = find_moved_data(remove_side_effects(saved.node), saved.folder), []
+    node["logger"] = given["logger"]  # a stranger's run must not choose where to send it
     is_repeated = not find_changes(saved, given)  # the command that started the run
     for word in words:
         key = read_key(word)
