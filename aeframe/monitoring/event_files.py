@@ -84,7 +84,8 @@ class NoEvents(SummaryWriter):
 
     def _get_file_writer(self) -> Any:
         writer: Any = Nowhere()
-        self.file_writer, self.all_writers = writer, {str(self.log_dir): writer}
+        writers: Any = {str(self.log_dir): writer}
+        self.file_writer, self.all_writers = writer, writers
         return writer
 
 
