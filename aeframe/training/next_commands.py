@@ -30,7 +30,9 @@ def list_next_commands(
     result: as in evaluation.json. compresses: whether the network is a codec.
     """
     run = shlex.quote(shorten_path(folder))
-    found = {"TensorBoard": f"tensorboard --logdir {run}"}
+    found = {}
+    if "tensorboard" in node.get("logger", ("tensorboard",)):
+        found["TensorBoard"] = f"tensorboard --logdir {run}"
     if samples := _name_samples(node["dataset"]):
         verb, out = ("compress", "samples.aez") if compresses else ("encode", "codes.npy")
         found[verb.capitalize()] = f"aeframe {verb} {run} {samples} --out {out}{get_flags()}"
