@@ -100,6 +100,10 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
                     self.model_ = run.model
             except UserError as error:
                 raise ValueError(str(error)) from error
+            except KeyboardInterrupt:
+                if folder is not None:
+                    raise
+                raise KeyboardInterrupt("stopped by Ctrl-C; nothing was kept") from None
         self.model_.net.double()
         self._n_features_out = self.model_.latent_dim
         return self

@@ -10,6 +10,7 @@ import contextlib
 import io
 import logging
 import os
+import shutil
 import sys
 import traceback
 import warnings
@@ -18,9 +19,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import torch
 from pytorch_lightning.utilities.seed import isolate_rng
 
-from aeframe.cli.command_line import Command, Composed, parse
+from aeframe.cli.checked_loader import check_composition
+from aeframe.cli.command_line import QUOTING, Command, Composed, parse
 from aeframe.cli.hydra_errors import translate_errors
 from aeframe.cli.resuming import build_finished_error, find_saved, write_configuration
 from aeframe.cli.run_folders import Folders, name_job, name_run, write_swept_values
@@ -29,7 +32,7 @@ from aeframe.config.check import check
 from aeframe.config.node import to_plain
 from aeframe.config.override_words import AUTOMATIC, read_key, write_words
 from aeframe.config.plugins import Names, use_plugins
-from aeframe.core.errors import TrainingError, UserError
+from aeframe.core.errors import TrainingError, UserError, describe_error
 from aeframe.core.local_paths import expand_path
 from aeframe.core.signals import Interrupted
 from aeframe.runs.folder import refuse_used
@@ -45,7 +48,10 @@ from aeframe.training.processes import RANK_VARIABLES
 from aeframe.training.run import run as train_run
 
 Overrides = Sequence[str] | Mapping[str, Any]
-CHANGED = (*RANK_VARIABLES, "PL_SEED_WORKERS", "PYTORCH_NVML_BASED_CUDA_CHECK")
+CHANGED = (
+    *RANK_VARIABLES,
+    *("PL_SEED_WORKERS", "PYTORCH_NVML_BASED_CUDA_CHECK", "CUBLAS_WORKSPACE_CONFIG"),
+)
 """Environment variables that training sets or removes."""
 LOGGERS = ("pytorch_lightning", "lightning_fabric")
 MANY_PROCESSES = "training from Python uses one process"
@@ -101,38 +107,43 @@ def sweep(
 
     overrides, data, folder, plugins, verbose: see `train`; several values of a key are separated by commas,
     or are a list in a mapping (there [[8, 4]] is one value that is a list). Each job has its folder in that
-    of the sweep. Needs pandas. Raises UserError if every job has a mistake; otherwise failed jobs are
-    rows of the table.
+    of the sweep. Needs pandas. Raises UserError if every job has a mistake; else failed jobs are rows.
     """
     require("pandas", "aeframe.sweep")
     from aeframe.runs.sweep_frame import SweepFrame
 
     words = write_words(overrides, swept=True)
     with use_plugins(plugins), restore_process(verbose=verbose):
-        place = _find_sweep_folder(folder)
+        jobs = _expand(words)
+        place, is_new = _find_sweep_folder(folder)
         options = {} if data is None else write_data(data, place)
         failure: Exception | None = None
-        for number, job in enumerate(_expand(words)):
+        for number, job in enumerate(jobs):
             try:
                 _train_job(job, words, options, place, number)
             except (UserError, TrainingError) as error:
                 failure = failure or error
                 print(f"failed: {str(error).splitlines()[0]}", file=sys.stderr)
         if isinstance(failure, UserError) and not any(place.glob("*/checkpoints")):
+            if is_new:  # so that the next try can use it
+                shutil.rmtree(place)
             raise failure
         show_table(place)
     return SweepFrame.read(place, plugins)
 
 
-def _find_sweep_folder(folder: str | os.PathLike[str] | None) -> Path:
+def _find_sweep_folder(folder: str | os.PathLike[str] | None) -> tuple[Path, bool]:
+    """Make the folder of a sweep. Returns it, and True if it is new."""
     now = datetime.now()
     if folder is None:
         parent = f"outputs/sweeps/{now:%Y-%m-%d}"
-        return Path(Folders(make=True).make_folder(parent, f"{now:%H-%M-%S-%f}", "sweep")).resolve()
+        made = Folders(make=True).make_folder(parent, f"{now:%H-%M-%S-%f}", "sweep")
+        return Path(made).resolve(), True
     place = expand_path(os.fspath(folder), f"folder={folder}").resolve()
+    is_new = not place.exists()
     refuse_foreign_sweep(place)
     place.mkdir(parents=True, exist_ok=True)
-    return place
+    return place, is_new
 
 
 def _expand(words: Sequence[str]) -> list[list[str]]:
@@ -140,8 +151,16 @@ def _expand(words: Sequence[str]) -> list[list[str]]:
     from itertools import product
 
     from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.core.override_parser.types import Glob
+    from hydra.errors import HydraException
 
-    parsed = OverridesParser.create().parse_overrides(list(words))
+    try:
+        parsed = OverridesParser.create().parse_overrides(list(words))
+    except HydraException as error:
+        raise UserError("overrides", describe_error(error), QUOTING) from error
+    for written, word in zip(words, parsed, strict=True):
+        if isinstance(word.value(), Glob):
+            raise UserError(written, "has no effect from Python", "List the names, with commas.")
     values = [
         [f"{written.partition('=')[0]}={value}" for value in word.sweep_string_iterator()]
         if word.is_sweep_override()
@@ -240,7 +259,8 @@ def parse_words(words: Sequence[str], *, has_data: bool) -> Command:
 def compose(command: Command) -> Composed:
     """Compose the configuration of one run."""
     Folders(make=False).register()
-    with translate_errors(command):
+    # beside an application that uses Hydra itself
+    with check_composition(), translate_errors(command):
         composed = command.compose()
     if composed.sweeps:
         what = "this experiment is a sweep of its own"
@@ -265,6 +285,7 @@ def restore_process(*, verbose: bool) -> Iterator[None]:
     """Restore what training changes in this process. verbose: let it print."""
     environment = {name: os.environ.get(name) for name in CHANGED}
     levels = {name: logging.getLogger(name).level for name in LOGGERS}
+    searches = torch.backends.cudnn.benchmark
     silence: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
     if not verbose:
         silence = contextlib.redirect_stdout(io.StringIO())
@@ -272,6 +293,7 @@ def restore_process(*, verbose: bool) -> Iterator[None]:
         with isolate_rng(), warnings.catch_warnings(), silence:
             yield
     finally:
+        torch.backends.cudnn.benchmark = searches
         for name, level in levels.items():
             logging.getLogger(name).setLevel(level)
         for name, value in environment.items():

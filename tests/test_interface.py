@@ -17,6 +17,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
 from torch.utils.data import Dataset, TensorDataset
 
 import aeframe
@@ -160,6 +162,16 @@ class Pairs(Dataset):
         return self.x[i], i % 2
 
 
+class Mixed(Dataset):
+    """Samples of two types."""
+
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, i: int) -> np.ndarray:
+        return np.arange(4) if i == 0 else np.arange(4) / 3
+
+
 @pytest.mark.parametrize(
     "convert",
     [
@@ -167,9 +179,17 @@ class Pairs(Dataset):
         pd.DataFrame,
         Pairs,
         lambda x: TensorDataset(torch.from_numpy(x)),
+        lambda x: TensorDataset(torch.from_numpy(x), torch.from_numpy(x)),
         lambda x: (x,),
     ],
-    ids=["tensor", "DataFrame", "labeled Dataset", "TensorDataset", "tuple of one"],
+    ids=[
+        "tensor",
+        "DataFrame",
+        "labeled Dataset",
+        "TensorDataset",
+        "samples twice",
+        "tuple of one",
+    ],
 )
 def test_kinds_of_data_are_one(x: np.ndarray, convert: Callable[[Any], Any]) -> None:
     wanted = aeframe.train(SHORT, data=x, verbose=False)
@@ -211,12 +231,55 @@ def test_a_mapped_file_is_not_copied(x: np.ndarray, tmp_path: Path) -> None:
         (np.full((9, 4), np.nan), "given_data/train.npy"),
         ((np.eye(4), np.eye(4, 5)), "dataset.test_path"),
         (TensorDataset(torch.empty(0, 3)), "data: holds no samples"),
+        (np.ma.masked_less(np.eye(9, 4), 0.5), "data: has masked values. Fill them first"),
+        (pd.DataFrame({"a": [1, None], "b": [1, 2]}, dtype="Int64"), "Fill gaps"),
+        (Mixed(), "data: has samples of int64 of shape (4,) and float64 of shape (4,)"),
     ],
 )
 def test_data_that_cannot_be_used(data: Any, said: str) -> None:
     with pytest.raises(aeframe.UserError, match=re.escape(said)):
         aeframe.train(SHORT, data=data, folder="run", verbose=False)
     assert not Path("run").exists()  # so that the next try can use the folder
+
+
+def test_what_was_changed_in_a_map_is_used(x: np.ndarray) -> None:
+    np.save("x.npy", x)
+    mapped = np.load("x.npy", mmap_mode="c")
+    mapped *= 100
+    run = aeframe.train(SHORT, data=mapped, verbose=False)
+    assert np.array_equal(np.load(run.folder / "given_data" / "train.npy"), 100 * x)
+
+
+def test_an_unfinished_file_is_told(x: np.ndarray) -> None:
+    aeframe.train(SHORT, data=x, folder="run", verbose=False)
+    file = Path("run/given_data/train.npy")
+    file.write_bytes(file.read_bytes()[:300])
+    with pytest.raises(aeframe.UserError, match=r"train\.npy: cannot be read .*Delete it"):
+        aeframe.train([*SHORT, "resume=auto"], data=x, folder="run", verbose=False)
+
+
+def test_samples_of_several_axes_are_taken_as_they_were_given(x: np.ndarray) -> None:
+    series = x.reshape(96, 3, 4)
+    run = aeframe.train([*SHORT, "dataset.layout=flat"], data=series, verbose=False)
+    assert run.model.reconstruct(series).shape == series.shape
+    assert np.array_equal(run.model.encode(series), run.model.encode(x))
+    with pytest.raises(aeframe.UserError, match="but this model takes"):
+        run.model.encode(series[:, :2])
+
+
+def test_inside_of_another_application_of_hydra(x: np.ndarray, tmp_path: Path) -> None:
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "config.yaml").write_text("a: 1\n")
+    with initialize_config_dir(str(tmp_path / "conf"), version_base="1.3"):
+        run = aeframe.train(SHORT, data=x, verbose=False)
+        assert hydra_compose("config").a == 1
+    assert run.is_finished
+
+
+def test_names_of_pictures_are_text_in_a_notebook(finished: Path) -> None:
+    (finished / "pictures").mkdir(exist_ok=True)
+    (finished / "pictures" / '00_x" onerror="alert(1)" y=".png').write_bytes(b"")
+    assert 'onerror="' not in aeframe.Run(finished)._repr_html_()
 
 
 def test_other_data_replaces_nothing(x: np.ndarray) -> None:
@@ -330,7 +393,11 @@ def test_a_sweep_is_a_table(x: np.ndarray, capfd: pytest.CaptureFixture[str]) ->
 
 def test_a_sweep_of_mistakes_alone_is_one(x: np.ndarray) -> None:
     with pytest.raises(aeframe.ConfigError, match=r"model.latent_dim=0"):
-        aeframe.sweep({"model.latent_dim": [0, -1]}, data=x, verbose=False)
+        aeframe.sweep({"model.latent_dim": [0, -1]}, data=x, folder="sweep", verbose=False)
+    for word in ("seed=[1,", "constraint=glob(l*)"):
+        with pytest.raises(aeframe.UserError, match=r"quotes|List the names"):
+            aeframe.sweep([word], data=x, folder="sweep", verbose=False)
+    assert not Path("sweep").exists()
 
 
 def test_a_plain_module_computes_the_same_and_can_be_trained(x: np.ndarray) -> None:

@@ -29,7 +29,7 @@ from aeframe.data.layouts import (
 from aeframe.data.memory_map import Mapped, allocate, as_tensor, map_array
 from aeframe.data.npy_header import Header, read_header
 from aeframe.data.source import CHUNK, Raw, Shape, Source
-from aeframe.data.text_table import ENDINGS, write_conversion
+from aeframe.data.text_table import ENDINGS, name_array, write_conversion
 from aeframe.data.value_range import check_range, get_type_range, require_within
 
 Opened = tuple[IO[bytes], int]
@@ -194,7 +194,7 @@ class Array(Source):
         if file.suffix.lower() != ".npz":
             remedy = "Save the array with numpy.save."
             if file.suffix.lower() in ENDINGS:
-                new = shlex.quote(f"dataset.path={file.with_suffix('.npy')}")
+                new = shlex.quote(f"dataset.path={name_array(file)}")
                 remedy = f"Run {write_conversion(file)} and write {new}."
             raise UserError(where, "is neither .npy nor .npz", remedy)
         with zipfile.ZipFile(file) as archive:

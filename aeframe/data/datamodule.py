@@ -104,7 +104,11 @@ class DataModule:
             raw = raw.copy_to_memory()
         self.splits = self.splitting.split(raw)
         if kept is not None and not kept.normalization.suits(tuple(raw.data.shape[1:])):
-            kept = None
+            what = f"the {kept.kind} normalization of that run is for samples of another shape"
+            remedy = (
+                "Write init_from.normalization=refit, or give the data the shape of that run's."
+            )
+            raise UserError("init_from.normalization=keep", what, remedy)
         fitted = fit(self.kind, self.splits["train"], support, kept)
         self.normalization, self.reason = fitted.normalization, fitted.reason
         self.notes += fitted.notes

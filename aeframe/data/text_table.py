@@ -26,9 +26,15 @@ def write_conversion(file: Path) -> str:
     header = bool(rows) and not all(_is_number(rows[0][i]) for i in numbers if i < len(rows[0]))
     words = [repr(str(file)), f"delimiter={sign!r}", "dtype='float32'"]
     words += ["skiprows=1"] * header + _write_columns(numbers, len(rows[-1]) if rows else 0)
-    made = repr(str(file.with_suffix(".npy")))
+    made = repr(str(name_array(file)))
     code = f"import numpy as np; np.save({made}, np.loadtxt({', '.join(words)}))"
     return f"python -c {shlex.quote(code) if chr(34) in code or '$' in code else chr(34) + code + chr(34)}"
+
+
+def name_array(file: Path) -> Path:
+    """Name the .npy file beside a table, so that it replaces none."""
+    usual = file.with_suffix(".npy")
+    return file.with_name(f"{file.stem}_table.npy") if usual.exists() else usual
 
 
 def _write_columns(numbers: list[int], count: int) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,7 +10,8 @@ import numpy as np
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from aeframe.core.errors import UserError
+from aeframe.core.errors import UserError, build_read_error, describe_error
+from aeframe.core.files import write_atomically
 from aeframe.runs.containers import widen_bfloat16
 from aeframe.runs.origin import DATA
 
@@ -59,6 +60,9 @@ def _split(data: Any) -> Mapping[str, Any]:
 def _convert(part: Any, where: str) -> Given:
     if isinstance(part, Dataset):
         return _collect(part, where)
+    if isinstance(part, np.ma.MaskedArray):
+        remedy = "Fill them first, e.g. data.filled(0), or leave these samples out."
+        raise UserError(where, "has masked values", remedy)
     if hasattr(part, "select_dtypes"):
         _require_numbers(part, where)
     elif not isinstance(part, np.ndarray | Tensor) and not hasattr(part, "__array__"):
@@ -78,8 +82,12 @@ def _require_numbers(table: Any, where: str) -> None:
 
 def _convert_to_array(part: Any, where: str) -> np.ndarray:
     part = widen_bfloat16(part)
-    found = np.asarray(part.detach().cpu() if isinstance(part, Tensor) else part)
-    found = found.astype(np.float64) if found.dtype == object else found
+    try:
+        found = np.asarray(part.detach().cpu() if isinstance(part, Tensor) else part)
+        found = found.astype(np.float64) if found.dtype == object else found
+    except (TypeError, ValueError) as error:
+        what = f"holds values that are not numbers ({describe_error(error).rstrip('.')})"
+        raise UserError(where, what, "Fill gaps, and leave out columns of text.") from error
     if found.dtype.kind not in "biuf":
         raise UserError(where, f"holds {found.dtype}, not numbers", TAKEN)
     # np.asarray would make a mapped file a plain array, and a copy of it would be written
@@ -95,31 +103,24 @@ def _collect(dataset: Any, where: str) -> Given:
     first, _ = _read_item(dataset[0], where)
     samples = np.empty((len(dataset), *first.shape), first.dtype)
     labels = list[Any]()
-    for i, (sample, label) in enumerate(_read_items(dataset, where)):
-        if sample.shape != first.shape:
-            what = f"has samples of shape {first.shape} and {sample.shape}"
-            raise UserError(where, what, "Give samples of one shape.")
+    for i in range(len(dataset)):
+        sample, label = _read_item(dataset[i], where)
+        if (sample.shape, sample.dtype) != (first.shape, first.dtype):
+            kinds = " and ".join(f"{s.dtype} of shape {s.shape}" for s in (first, sample))
+            raise UserError(where, f"has samples of {kinds}", "Give samples of one kind.")
         samples[i] = sample
         labels.append(label)
     is_labeled = all(label is not None for label in labels)
     return Given(samples, np.asarray(labels) if is_labeled else None)
 
 
-def _read_items(dataset: Any, where: str) -> Iterator[tuple[np.ndarray, Any]]:
-    for i in range(len(dataset)):
-        yield _read_item(dataset[i], where)
-
-
 def _read_item(item: Any, where: str) -> tuple[np.ndarray, Any]:
-    """Return a sample and its label, or None without one."""
-    sample, label = item if isinstance(item, tuple | list) and len(item) == 2 else (item, None)
-    sample = sample[0] if isinstance(sample, tuple | list) and len(sample) == 1 else sample
-    if isinstance(item, tuple | list) and len(item) == 1:
-        sample = item[0]
-    value: Any = label
-    if hasattr(value, "item"):  # a number of torch or NumPy
-        value = value.item()
-    return _convert_to_array(sample, where), value if isinstance(value, int | str) else None
+    """Return a sample and its label, or None without one. What is no single number or text is no label."""
+    parts = list(item) if isinstance(item, tuple | list) else [item]
+    label: Any = parts[1] if len(parts) == 2 else None
+    if hasattr(label, "item"):  # a number of torch or NumPy
+        label = label.item() if np.size(label) == 1 else None
+    return _convert_to_array(parts[0], where), label if isinstance(label, int | str) else None
 
 
 def _write(array: np.ndarray, file: Path) -> str:
@@ -127,22 +128,28 @@ def _write(array: np.ndarray, file: Path) -> str:
     if isinstance(array, np.memmap) and _is_whole_file(array):
         return str(Path(str(array.filename)).resolve())
     if file.exists():
-        before = np.load(file, mmap_mode="r", allow_pickle=False)
+        try:
+            before = np.load(file, mmap_mode="r", allow_pickle=False)
+        except (ValueError, OSError) as error:
+            raise build_read_error(str(file), error, "Delete it, and start again.") from error
         same = before.dtype == array.dtype and before.shape == array.shape
         if not (same and np.array_equal(before, array, equal_nan=array.dtype.kind == "f")):
             what = f"is not the data that the run has in {file}"
             raise UserError("data", what, "Give the same data, or another folder.")
         return str(file)
     file.parent.mkdir(parents=True, exist_ok=True)
-    np.save(file, array)
+    with write_atomically(file) as opened:
+        np.lib.format.write_array(opened, array, allow_pickle=False)
     return str(file)
 
 
 def _is_whole_file(array: np.memmap) -> bool:
     """Check that an array is a whole .npy file, not a part of one."""
     name = array.filename
-    if name is None or Path(str(name)).suffix.lower() != ".npy":
+    # what was written into a map that copies is not in the file
+    if name is None or array.mode not in ("r", "r+") or Path(str(name)).suffix.lower() != ".npy":
         return False
+    array.flush()
     whole = np.load(name, mmap_mode="r", allow_pickle=False)
     same = whole.shape == array.shape and whole.dtype == array.dtype
     return bool(same and whole.strides == array.strides and whole.offset == array.offset)

@@ -15,6 +15,7 @@ from torch import Tensor
 from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.errors import UserError
 from aeframe.core.noise import Noise
+from aeframe.core.plain import as_mapping
 from aeframe.runs.containers import TAKEN, convert_to_array
 from aeframe.runs.description import Description
 from aeframe.runs.plain_module import PlainModule
@@ -26,6 +27,7 @@ from aeframe.runs.sample_arrays import (
     check_values,
     convert_to_rows,
     convert_to_stored,
+    flatten_samples,
     offset_rows,
 )
 
@@ -203,7 +205,10 @@ class Model:
         where: str,
     ) -> np.ndarray | Tensor:
         """Compute the results of one array, batch_size rows at a time."""
-        rows, restore_layout = add_channels(convert_to_rows(x, where), shape)
+        rows = convert_to_rows(x, where)
+        is_flat = as_mapping(self.description.config.get("dataset")).get("layout") == "flat"
+        change = flatten_samples if is_flat else add_channels
+        rows, restore_layout = change(rows, shape)
         check_shape(tuple(rows.shape), shape, where)
         results: Tensor | None = None
         for start in range(0, len(rows), self.batch_size):

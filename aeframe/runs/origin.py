@@ -13,7 +13,7 @@ from aeframe.config.targets import list_keys, resolve
 from aeframe.core.plain import as_mapping
 from aeframe.core.regular_files import read_text
 
-PATHS = ("root", "test_root", "path", "val_path", "test_path", "labels")
+PATHS = ("root", "test_root", "path", "val_path", "test_path", "labels", "run")
 DATA = "given_data"
 """Folder in a run's folder, with data that was given from Python."""
 LARGEST = 2**20  # largest number of bytes of the file
@@ -54,8 +54,9 @@ def find_moved_data(node: dict[str, Any], run: Path) -> dict[str, Any]:
     origin = find_start_folder(run) if strays else None
     found = {}
     for key, path in strays.items():
-        own = run / DATA / Path(path).name
-        if Path(path).parent.name == DATA and own.is_file():
+        places = (run / DATA, run.parent / DATA)  # of the run, or of its sweep
+        own = next((p / Path(path).name for p in places if (p / Path(path).name).is_file()), None)
+        if Path(path).parent.name == DATA and own is not None:
             found[key] = str(own)
         elif origin is not None and (origin / path).exists():
             found[key] = str(origin / path)

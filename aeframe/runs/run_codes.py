@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from aeframe.config.check import make_parts
+from aeframe.config.check import make_object
 from aeframe.config.make import make_data_module
-from aeframe.core.errors import Problem, UserError
+from aeframe.config.result import Parts
+from aeframe.core.errors import ConfigError, Problem, UserError
 from aeframe.data.datamodule import DataModule
 from aeframe.data.memory_map import as_tensor, map_array
 from aeframe.data.source import CHUNK, Raw, Samples, Shape, Source
@@ -66,12 +67,17 @@ class Codes(Source):
         assert self.run is not None, "see problems()"
         folder = Path(self.run).expanduser().absolute()
         node = find_moved_data(remove_side_effects(self.model.config), folder)
+        parts = Parts()
         try:
-            data = make_data_module(node, make_parts(node).made["dataset"])
+            make_object(node, "dataset", Source, parts)  # nothing else of that run is needed
+            if parts.problems:
+                raise ConfigError(parts.problems)
+            data = make_data_module(node, parts.made["dataset"])
             data.setup()
         except UserError as error:
             what = f"its data cannot be read ({error.problems[0].where}: {error.problems[0].what})"
-            remedy = "The data of that run must be unchanged and where it was."
+            inner = error.problems[0].remedy
+            remedy = inner or "The data of that run must be unchanged and where it was."
             raise UserError(f"{KEY}={self.run}", what, remedy) from error
         return data
 

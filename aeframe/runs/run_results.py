@@ -139,7 +139,8 @@ class Run:
         return found
 
     def _list_pictures(self) -> list[Path]:
-        return sorted((self.folder / PICTURES).glob("[0-9][0-9]_*.png"))
+        found = (self.folder / PICTURES).glob("[0-9][0-9]_*.png")
+        return sorted(file for file in found if file.is_file() and not file.is_symlink())
 
     def _repr_html_(self) -> str:
         """Show the table of results and the first picture, in a notebook."""
@@ -162,7 +163,8 @@ class Run:
         """Return the first picture of the dashboard as HTML; an empty text without one."""
         for file in self._list_pictures()[:1]:
             content = base64.b64encode(file.read_bytes()).decode()
-            return f'<img alt="{file.stem[3:]}" src="data:image/png;base64,{content}">'
+            name = html.escape(file.stem[3:], quote=True)
+            return f'<img alt="{name}" src="data:image/png;base64,{content}">'
         return ""
 
 

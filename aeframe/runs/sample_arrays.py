@@ -66,6 +66,17 @@ def add_channels(x: Tensor, shape: tuple[int, ...]) -> tuple[Tensor, Callable[[T
     return x, lambda made: made
 
 
+def flatten_samples(x: Tensor, shape: tuple[int, ...]) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """Convert samples of several axes to vectors, and return a function that converts back.
+
+    Other arrays are returned unchanged.
+    """
+    given = x.shape[1:]
+    if len(shape) != 1 or len(given) < 2 or given.numel() != shape[0]:
+        return x, lambda made: made
+    return x.flatten(1), lambda made: made.reshape(-1, *given)
+
+
 def check_shape(found: tuple[int, ...], shape: tuple[int, ...], where: str) -> None:
     """Raise UserError unless `found` is [N, *shape] with at least one sample."""
     if len(found) == len(shape) + 1 and found[1:] == shape:

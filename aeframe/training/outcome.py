@@ -35,12 +35,15 @@ Callback = TypeVar("Callback", bound=pl.Callback)
 
 @dataclass(frozen=True)
 class Outcome:
-    """Outcome of a finished run. end: last step and epoch. seconds: of the whole run."""
+    """Outcome of a finished run. end: last step and epoch. seconds: of this process. resumed: it continued
+    a run.
+    """
 
     attempt: Attempt
     tested: Tested
     end: Clock
     seconds: float
+    resumed: bool = False
 
     @cached_property
     def findings(self) -> list[Finding]:
@@ -73,6 +76,13 @@ class Outcome:
             "ended_by": list_limits(trainer, self.end),
             "seconds": round(self.seconds, 2),
         }
+
+    @property
+    def length(self) -> str:
+        """Describe the length of training, e.g. `12 epochs, 30 s`."""
+        epochs = f"{self.result['epochs']} epoch{'' if self.result['epochs'] == 1 else 's'}"
+        since = " since it was resumed" if self.resumed else ""
+        return f"{epochs}, {self.seconds:.0f} s{since}"
 
     @property
     def improves(self) -> bool:

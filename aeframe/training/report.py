@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -110,7 +109,7 @@ def print_ending(outcome: Outcome, folder: Path, changed: str | None, *, command
     node, card = outcome.attempt.built.node, outcome.tested.card
     compresses = outcome.attempt.built.net.step is not None
     onward = list_next_commands(node, outcome.result, folder, compresses)
-    console.print(_make_table(card, outcome.result))
+    console.print(_make_table(card, outcome.length))
     check = card.copy_check
     console.print(check.report_line, style=None if check.passed else "bold red")
     for sentence in [*sentences, *list_advice(outcome)]:
@@ -126,8 +125,7 @@ def print_line(outcome: Outcome, folder: Path) -> None:
     result = outcome.result
     by = result["optimized_metric"]
     value = format_cell(by["value"], ".5g")
-    epochs = f"{result['epochs']} epoch{'' if result['epochs'] == 1 else 's'}"
-    told = [f"{by['name']} {value} after {epochs}, {result['seconds']:.0f} s"]
+    told = [f"{by['name']} {value} after {outcome.length}"]
     if not outcome.tested.card.copy_check.passed:
         told.append("it copies its input")
     if rules := list(dict.fromkeys(finding.rule for finding in outcome.findings)):
@@ -145,9 +143,8 @@ def list_advice(outcome: Outcome) -> Iterator[str]:
         yield finding.format_for_end(command)
 
 
-def _make_table(card: Card, result: Mapping[str, Any]) -> Table:
-    epochs = f"{result['epochs']} epoch{'' if result['epochs'] == 1 else 's'}"
-    title = f"Test metrics after {epochs}, {result['seconds']:.0f} s"
+def _make_table(card: Card, length: str) -> Table:
+    title = f"Test metrics after {length}"
     table = Table(title=title, title_justify="left")
     table.add_column("")
     table.add_column("model", justify="right", style="bold")

@@ -70,7 +70,8 @@ def run(
             tested = test(attempt, untrained)
         if tested is None:  # the first rank reports
             return attempt.value
-        outcome = Outcome(attempt, tested, end, time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        outcome = Outcome(attempt, tested, end, seconds, resumed=beginning is not None)
         write_summary(folder, outcome)
         changed = write_results(folder, outcome, untrained)
     if brief:

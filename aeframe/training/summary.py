@@ -15,14 +15,13 @@ def write_summary(folder: Path, outcome: Outcome) -> None:
     """Write the summary into the guide of the folder."""
     built, result = outcome.attempt.built, outcome.result
     onward = list_next_commands(built.node, result, folder, built.net.step is not None)
-    epochs = f"{result['epochs']} epoch{'' if result['epochs'] == 1 else 's'}"
     if not outcome.needs_longer:
         onward.pop(LONGER, None)
     commands = [f"# {what}\n{text}" for what, text in onward.items()]
     sentences = [*outcome.reasons, *list_advice(outcome)]
     parts = [
         f"{describe_run(built)}.",
-        f"## Result after {epochs}, {result['seconds']:.0f} s",
+        f"## Result after {outcome.length}",
         format_card(outcome.tested.card).strip(),
         *sentences,
         "## Commands",

@@ -109,7 +109,9 @@ def test_tensors_that_do_not_fit_are_told(
     assert re.search(r"Warm start: \d+ of \d+ tensors are those of .*; new: .*; not used: ", out)
     words = [*SHORT, "model.latent_dim=2", "network.widths=[5]", start_from(first)]
     with pytest.raises(aeframe.UserError) as caught:
-        aeframe.train(words, np.c_[x, x], folder="other", verbose=False)
+        aeframe.train(
+            [*words, "init_from.normalization=refit"], np.c_[x, x], folder="other", verbose=False
+        )
     assert "its layers are 12 - 8 - 3, those of this network 24 - 5 - 2" in str(caught.value)
     assert not Path("other").exists()
 
@@ -171,6 +173,27 @@ def test_another_normalization_and_another_network_are_refused(
         aeframe.train([*words, "dataset.normalization=standard"], x, verbose=False)
     with pytest.raises(aeframe.UserError, match="is another network than init_from"):
         aeframe.train([*words, "init_from.identity=abc"], x, verbose=False)
+
+
+def test_a_normalization_for_another_shape_is_not_dropped(x: np.ndarray) -> None:
+    words = [*SHORT, "dataset.normalization=standard", "network.start=random"]
+    first = aeframe.train(words, x, verbose=False)
+    pictures = np.c_[x, x, x].reshape(96, 6, 6)
+    words = [*SHORT, "dataset.layout=gray", start_from(first)]
+    with pytest.raises(aeframe.UserError, match=r"Write init_from\.normalization=refit"):
+        aeframe.train(words, pictures, verbose=False)
+
+
+def test_a_run_on_codes_resumes_from_another_folder(
+    first: aeframe.Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    shutil.copytree(first.folder, "one")
+    words = ["dataset=codes", "dataset.run=one", "model.latent_dim=2", *SHORT[1:]]
+    aeframe.train(words, folder="two", verbose=False)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    longer = ["resume=../two", "trainer.max_epochs=2"]
+    assert aeframe.train(longer, verbose=False).evaluation["epochs"] == 2
 
 
 def test_a_run_that_was_killed_resumes_exactly_also_without_the_first(

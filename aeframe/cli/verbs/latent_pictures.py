@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 MANY = 2000  # samples whose codes give the range of each unit
 SHARE = 2.0  # percent of the codes that lie beyond each end of the range
 UNITS = 8  # units that are traversed by default
+TRIED = 512  # units whose effect is measured
 
 
 def _add_traverse_arguments(parser: argparse.ArgumentParser) -> None:
-    _add_arguments(parser, "code units to change (default: the 8 whose values vary most)")
+    _add_arguments(parser, "code units to change (default: the 8 that change the output most)")
     parser.add_argument(
         "--row", type=int, default=0, help="row number of the sample to change (default: 0)"
     )
@@ -27,7 +28,7 @@ def _add_traverse_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_map_arguments(parser: argparse.ArgumentParser) -> None:
-    _add_arguments(parser, "the two code units (default: those whose values vary most)")
+    _add_arguments(parser, "the two code units (default: those that change the output most)")
     parser.add_argument("--steps", type=int, default=9, help="values of each unit (default: 9)")
 
 
@@ -48,7 +49,7 @@ def _traverse(options: argparse.Namespace) -> None:
     model, x, codes = _read_codes(options, "traverse")
     if not 0 <= options.row < len(x):
         raise UserError(f"--row {options.row}", f"is not a row from 0 to {len(x) - 1}")
-    units = _choose_units(options, codes, UNITS)
+    units = _choose_units(options, model, codes, UNITS)
     sheet = Sheet(model)
     base = codes[options.row]
     restored = model.decode(base[None])
@@ -78,7 +79,7 @@ def _map(options: argparse.Namespace) -> None:
     if model.latent_dim < 2:
         what = "a map needs two code units, and this model has one"
         raise UserError(options.run, what, "Write aeframe traverse.")
-    units = _choose_units(options, codes, 2)
+    units = _choose_units(options, model, codes, 2)
     if len(units) != 2:
         raise UserError(f"--units {options.units}", "must be two units, such as 0,1")
     across, up = (_spread(codes[:, unit], options.steps) for unit in units)
@@ -119,18 +120,38 @@ def _read_codes(options: argparse.Namespace, verb: str) -> tuple[Model, np.ndarr
     return model, x, codes
 
 
-def _choose_units(options: argparse.Namespace, codes: np.ndarray, count: int) -> list[int]:
-    """Return the units that the command names, else those whose values vary most."""
+def _choose_units(
+    options: argparse.Namespace, model: Model, codes: np.ndarray, count: int
+) -> list[int]:
+    """Return the units that the command names, else those that change the output most."""
     import numpy as np
 
     size = codes.shape[1]
     if options.units is None:
-        return sorted(np.argsort(-codes.std(0), kind="stable")[:count].tolist())
+        effects = _measure_effects(model, codes)
+        return sorted(np.argsort(-effects, kind="stable")[:count].tolist())
     words = options.units.split(",")
     if not all(word.isdecimal() and int(word) < size for word in words):
         what = f"must be numbers of code units, from 0 to {size - 1}"
         raise UserError(f"--units {options.units}", what, "Write --units 0,1.")
     return [int(word) for word in words]
+
+
+def _measure_effects(model: Model, codes: np.ndarray) -> np.ndarray:
+    """Measure how much the output changes between one deviation below and above the mean of each unit, [m].
+
+    Of many units, those with the smallest deviations are not tried: their effect is 0.
+    """
+    import numpy as np
+
+    mean, deviation = codes.mean(0), codes.std(0)
+    tried = np.argsort(-deviation, kind="stable")[:TRIED]
+    steps = np.zeros((len(tried), codes.shape[1]), codes.dtype)
+    steps[np.arange(len(tried)), tried] = deviation[tried]
+    above, below = (np.asarray(model.decode(mean + s), np.float64) for s in (steps, -steps))
+    effects = np.zeros(codes.shape[1])
+    effects[tried] = np.square(above - below).reshape(len(tried), -1).mean(1)
+    return effects
 
 
 def _spread(values: np.ndarray, steps: int) -> np.ndarray:
