@@ -37,9 +37,15 @@ def list_next_commands(
         verb, out = ("compress", "samples.aez") if compresses else ("encode", "codes.npy")
         found[verb.capitalize()] = f"aeframe {verb} {run} {samples} --out {out}{get_flags()}"
     if longer := _list_longer(node, result):
-        resume = shlex.quote(f"resume={shorten_path(folder)}")
-        found[LONGER] = f"{get_command()} {resume} {' '.join(longer)}"
+        words = [f"resume={shorten_path(folder)}", *longer, *_list_loggers(node)]
+        found[LONGER] = f"{get_command()} {shlex.join(words)}"
     return found
+
+
+def _list_loggers(node: Mapping[str, Any]) -> list[str]:
+    """List the words that choose the loggers, which a resumed run takes from its command line."""
+    words = find_differences(node)
+    return [word for word in words if word.partition("=")[0].partition(".")[0] == "logger"]
 
 
 def _name_samples(dataset: Mapping[str, Any]) -> str:
