@@ -27,6 +27,7 @@ SETTINGS = {
     "sys.stdout = ",
     "threading.excepthook = ",
     "PIL.Image.MAX_IMAGE_PIXELS = ",
+    "torch.benchmark = ",  # of torch.backends.cudnn
 }
 """Attributes of other libraries' modules that their manuals say may be set."""
 

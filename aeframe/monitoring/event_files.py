@@ -14,7 +14,6 @@ from pytorch_lightning.utilities import rank_zero_only
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
-from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 from aeframe.core.files import write_atomically
@@ -79,21 +78,17 @@ class Point(NamedTuple):
     when: float
 
 
-class NoEvents(SummaryWriter):
-    """Writer of no event file."""
+class NoEvents:
+    """Stand-in for torch's SummaryWriter that writes no event file. It is its own file writer."""
 
-    def _get_file_writer(self) -> Any:
-        writer: Any = Nowhere()
-        writers: Any = {str(self.log_dir): writer}
-        self.file_writer, self.all_writers = writer, writers
-        return writer
+    default_bins = (-1.0, 0.0, 1.0)
 
+    def __init__(self, folder: Path) -> None:
+        self.log_dir, self.file_writer = str(folder), self
 
-class Nowhere:
-    """File writer that drops what it gets."""
-
-    def add_event(self, event: Any, step: Any = None, walltime: Any = None) -> None: ...
-    def add_summary(self, summary: Any, global_step: Any = None, walltime: Any = None) -> None: ...
+    def add_summary(self, summary: Any, step: Any = None, when: Any = None) -> None: ...
+    def add_text(self, tag: str, text: str, step: Any = None) -> None: ...
+    def add_custom_scalars(self, layout: Any) -> None: ...
     def flush(self) -> None: ...
     def close(self) -> None: ...
 
@@ -106,9 +101,14 @@ class Curves(TensorBoardLogger):
     def __init__(self, folder: Path, *, has_events: bool = True) -> None:
         super().__init__(folder, name="", version="", default_hp_metric=False, max_queue=QUEUE)
         self.folder, self.table = folder, MetricsFile(folder)
+        self.silent = None if has_events else NoEvents(folder)
         if not has_events:
             folder.mkdir(parents=True, exist_ok=True)
-            self._experiment = NoEvents(str(folder))
+
+    @property
+    def experiment(self) -> Any:
+        """Return the writer of the event file."""
+        return super().experiment if self.silent is None else self.silent
 
     @property
     def log_dir(self) -> str:

@@ -23,9 +23,9 @@ def built(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[weakref.ref[Any]]]:
     """The data and the networks of all runs, while Python itself collects nothing."""
     kept, build = list[weakref.ref[Any]](), attempt.build
 
-    def noted(node: Any) -> Any:
+    def noted(*given: Any) -> Any:
         assert all(one() is None for one in kept)  # before the next job reads its data
-        made = build(node)
+        made = build(*given)
         kept.extend(map(weakref.ref, (made.data, made.net, made.module)))
         return made
 
