@@ -44,6 +44,9 @@ def test_a_table_is_converted_by_the_command_that_the_error_names(
     subprocess.run([sys.executable, *command[1:]], cwd=tmp_path, check=True)
     assert np.load(tmp_path / "t.npy").tolist() == rows
     status, _, err = verb("encode", trained, "t.csv", "--out", "z.npy")
+    assert err.endswith("and write t_table.npy instead.\n")  # no file is replaced
+    (tmp_path / "t.npy").unlink()
+    status, _, err = verb("encode", trained, "t.csv", "--out", "z.npy")
     assert (status, err) == (
         2,
         f"aeframe: t.csv: is a text table, not an array. Run {told} and write t.npy instead.\n",

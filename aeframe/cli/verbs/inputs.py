@@ -27,7 +27,7 @@ from aeframe.data.array_labels import find_label_key
 from aeframe.data.builtin import Builtin
 from aeframe.data.classes import name_labels
 from aeframe.data.source import Raw, Samples, Source, choose_row_dtype
-from aeframe.data.text_table import ENDINGS, write_conversion
+from aeframe.data.text_table import ENDINGS, name_array, write_conversion
 from aeframe.runs.model import Model
 from aeframe.runs.sample_arrays import check_codes, check_shape, convert_to_rows
 
@@ -48,7 +48,7 @@ def open_input(
         raise ConfigError(missing)
     for word, path in zip(words, paths, strict=True):
         if path.suffix.lower() in ENDINGS:
-            new = shlex.quote(str(path.with_suffix(".npy")))
+            new = shlex.quote(str(name_array(path)))
             remedy = f"Run {write_conversion(path)} and write {new} instead."
             raise UserError(word, "is a text table, not an array", remedy)
     arrays = [path.suffix.lower() in ARRAYS for path in paths]
