@@ -7,7 +7,7 @@ from typing import Any
 
 from aeframe.config.result import Parts
 from aeframe.config.signature import list_problems
-from aeframe.config.targets import find_class, get_options
+from aeframe.config.targets import find_named_classes, get_options
 from aeframe.core.errors import Problem
 
 PACKAGE = "pytorch_lightning"
@@ -23,25 +23,17 @@ def make_callbacks(given: Any, parts: Parts) -> None:
         remedy = "Install its package, or name it: --plugin PACKAGE. Without callbacks write callbacks=[]."
         parts.problems.append(Problem(f"callbacks={given}", what, remedy))
         return
-    for name, options in given.items():
-        where = f"callbacks.{name}"
-        if not isinstance(options, Mapping) or "_target_" not in options:
-            what = "is not among the chosen callbacks"
-            parts.problems.append(Problem(where, what, f"Add {name} to callbacks=[...]."))
-            continue
-        cls = find_class(options, where, object, parts.problems)
-        if cls is None:
-            continue
+    for name, where, options, cls in find_named_classes(given, "callbacks", object, parts.problems):
         if not is_callback(cls):
-            where = f"{where}._target_={options['_target_']}"
-            parts.problems.append(Problem(where, f"is not a subclass of {PACKAGE}.Callback"))
+            place = f"{where}._target_={options['_target_']}"
+            parts.problems.append(Problem(place, f"is not a subclass of {PACKAGE}.Callback"))
             continue
         wrong = list_problems(options, cls, where)
         parts.problems += wrong
         if wrong:
             continue
         try:
-            parts.callbacks[str(name)] = cls(**get_options(options))
+            parts.callbacks[name] = cls(**get_options(options))
         except ValueError as error:
             parts.problems.append(Problem(where, str(error)))
 

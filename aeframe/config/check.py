@@ -27,7 +27,7 @@ from aeframe.config.other_options import name_owner
 from aeframe.config.result import Parts
 from aeframe.config.signature import build_unknown_problem, list_problems
 from aeframe.config.sizes import list_size_problems
-from aeframe.config.targets import find_class, get_options, list_keys
+from aeframe.config.targets import find_class, find_named_classes, get_options, list_keys
 from aeframe.config.trainer_checks import list_length_problems, list_machine_problems
 from aeframe.config.validation import find_unvalidated_problems
 from aeframe.constraints import Constraint
@@ -208,22 +208,16 @@ def make_constraints(node: dict[str, Any], parts: Parts) -> None:
         remedy = "Write `# @package constraint.NAME` at its top."
         parts.problems.append(Problem("constraint", what, remedy))
         return
-    for name, options in given.items():
-        where = f"constraint.{name}"
-        if not isinstance(options, Mapping) or "_target_" not in options:
-            what = "is not among the chosen constraints"
-            parts.problems.append(Problem(where, what, f"Add {name} to constraint=[...]."))
-            continue
-        cls = find_class(options, where, Constraint, parts.problems)
-        if cls is None:
-            continue
-        parts.classes[str(name)] = cls
+    for name, where, options, cls in find_named_classes(
+        given, "constraint", Constraint, parts.problems
+    ):
+        parts.classes[name] = cls
         wrong = list_problems(options, cls, where)
         parts.problems += wrong
         if not wrong:
             _try_make(where, cls, get_options(options), parts)
             if where in parts.made:
-                parts.constraints[str(name)] = parts.made.pop(where)
+                parts.constraints[name] = parts.made.pop(where)
 
 
 def _try_make(where: str, cls: type, arguments: dict[str, Any], parts: Parts) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from aeframe.config.result import Parts
 from aeframe.config.signature import list_problems
-from aeframe.config.targets import find_class, get_options
+from aeframe.config.targets import find_named_classes, get_options
 from aeframe.core.errors import Problem
 
 BASE = ("aeframe.monitoring.loggers.record", "RunLogger")
@@ -19,20 +19,12 @@ def make_loggers(given: Any, parts: Parts) -> None:
         remedy = "Write logger=tensorboard, logger=csv or logger=[tensorboard,mlflow]."
         parts.problems.append(Problem(f"logger={given}", "expected names of loggers", remedy))
         return
-    for name, options in given.items():
-        where = f"logger.{name}"
-        if not isinstance(options, Mapping) or "_target_" not in options:
-            what = "is not among the chosen loggers"
-            parts.problems.append(Problem(where, what, f"Add {name} to logger=[...]."))
-            continue
-        cls = find_class(options, where, object, parts.problems)
-        if cls is None:
-            continue
+    for name, where, options, cls in find_named_classes(given, "logger", object, parts.problems):
         if BASE not in ((base.__module__, base.__name__) for base in cls.__mro__):
-            where = f"{where}._target_={options['_target_']}"
-            parts.problems.append(Problem(where, "is not a subclass of RunLogger"))
+            place = f"{where}._target_={options['_target_']}"
+            parts.problems.append(Problem(place, "is not a subclass of RunLogger"))
             continue
         wrong = list_problems(options, cls, where)
         parts.problems += wrong
         if not wrong:
-            parts.loggers[str(name)] = cls(**get_options(options))
+            parts.loggers[name] = cls(**get_options(options))

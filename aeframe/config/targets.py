@@ -6,9 +6,9 @@ import importlib
 import inspect
 import sys
 import traceback
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from aeframe.config.plugins import Plugin, build_missing_problem, find_plugin
 from aeframe.config.signature import list_parameters
@@ -138,6 +138,28 @@ def find_class(
         found.append(Problem(f"{where}._target_={target}", f"is not a subclass of {base.__name__}"))
         return None
     return cls
+
+
+class Named(NamedTuple):
+    """Class that a group of several options names, with the key and the keys and values of its node."""
+
+    name: str
+    where: str
+    options: Mapping[str, Any]
+    cls: type
+
+
+def find_named_classes(
+    given: Mapping[str, Any], group: str, base: type, found: list[Problem]
+) -> Iterator[Named]:
+    """Yield the classes of all options of a group, or add what is wrong with their nodes to `found`."""
+    for name, options in given.items():
+        where = f"{group}.{name}"
+        if not isinstance(options, Mapping) or "_target_" not in options:
+            what = f"is not among the chosen {group.removesuffix('s')}s"
+            found.append(Problem(where, what, f"Add {name} to {group}=[...]."))
+        elif (cls := find_class(options, where, base, found)) is not None:
+            yield Named(str(name), where, options, cls)
 
 
 def get_options(options: Mapping[str, Any], without: Collection[str] = ()) -> dict[str, Any]:

@@ -32,7 +32,7 @@ NAMED = 4
 
 @dataclass(frozen=True)
 class Start:
-    """What a run begins with. weights: by name. sizes: of the layers. stack: of several runs.
+    """First weights and normalization of a run. weights: by name. sizes: of the layers. stack: of runs.
 
     A run that resumes has neither weights nor a stack.
     """
