@@ -259,7 +259,11 @@ def _adapt_word(word: str, folders: Sequence[Path]) -> str:
     group = key.partition("@")[0]
     if "=" not in word or re.match(r"[+~]|hydra[./]", word) or "@" in key or "/" in key:
         return word
-    return word if any((f / group).is_dir() for f in folders) else f"++{word}"
+    if any((f / group).is_dir() for f in folders):
+        return word
+    if key == "callbacks":  # without a plug-in that has some; the check then says so
+        return "++callbacks={}" if value == "[]" else f"++callbacks={quote(value)}"
+    return f"++{word}"
 
 
 def _needs_quotes(value: str) -> bool:

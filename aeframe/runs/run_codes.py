@@ -54,7 +54,12 @@ class Codes(Source):
         try:
             _ = self.model
         except UserError as error:
-            return [replace(problem, where=f"{KEY}={self.run}") for problem in error.problems]
+            remedy = f"Write {KEY}=FOLDER of a run that has finished."
+            where = f"{KEY}={self.run}"
+            return [
+                replace(problem, where=where, remedy=problem.remedy or remedy)
+                for problem in error.problems
+            ]
         return []
 
     def load(self) -> Raw:

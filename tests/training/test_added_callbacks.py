@@ -137,3 +137,11 @@ def test_without_plugins_there_are_none(aeframe: Command) -> None:
     status, _, err = aeframe("callbacks=diary")
     assert status == 2
     assert "callbacks=diary: no plug-in has such an option. Install its package" in err
+
+
+def test_a_list_of_callbacks_without_a_plugin_is_one_line(aeframe: Command) -> None:
+    status, _, err = aeframe("callbacks=[x]", *TWO)
+    assert status == 2
+    (line,) = err.splitlines()
+    assert line.startswith("aeframe: callbacks=[x]: no plug-in has such an option. Install its")
+    assert aeframe("callbacks=[]", *TWO, "hydra.run.dir=none")[0] == 0

@@ -261,7 +261,7 @@ def test_the_codes_of_a_run_keep_its_splits(
     ("words", "said"),
     [
         ([], "dataset.run: no run given. Write dataset.run=outputs/DAY/RUN."),
-        (["dataset.run=nowhere"], "dataset.run=nowhere"),
+        (["dataset.run=nowhere"], "Write dataset.run=FOLDER of a run that has finished."),
     ],
 )
 def test_codes_of_no_run(words: list[str], said: str) -> None:
