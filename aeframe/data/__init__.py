@@ -9,6 +9,7 @@ from aeframe.data.photo_crops import PhotoCrops
 from aeframe.data.sampler import EpochBatches
 from aeframe.data.source import Batch, Raw, Samples, Source
 from aeframe.data.spec import DataSpec, Nouns
+from aeframe.data.table_schema import Column, Schema
 
 __all__ = [
     "CIFAR10",
@@ -17,6 +18,7 @@ __all__ = [
     "SVHN",
     "Array",
     "Batch",
+    "Column",
     "DataModule",
     "DataSpec",
     "Digits",
@@ -28,6 +30,7 @@ __all__ = [
     "PhotoCrops",
     "Raw",
     "Samples",
+    "Schema",
     "Source",
     "find_uneven_batch",
 ]

@@ -124,6 +124,7 @@ class DataModule:
             fitted.kind,
             fitted.seen,
             raw.levels,
+            raw.columns,
         )
         self.augmentation = self._choose_augmentation()
         if raw.assumed:

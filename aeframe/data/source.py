@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 from aeframe.core.errors import Problem, TrainingError
 from aeframe.data.augmentation import Change
 from aeframe.data.memory_map import FileMap, as_tensor
+from aeframe.data.table_schema import Schema
 
 Shape = tuple[int, ...]
 
@@ -64,7 +65,8 @@ class Raw:
     classes: names of the labels. origin: the key and the file, for messages. mapping: the memory map of
     `data`, or None for data in memory. together: number of consecutive rows from one image, which stay in one
     split. assumed: whether low and high are those of the storage type and were not given. levels: the
-    measured values of black and white in image files.
+    measured values of black and white in image files. columns: those of a table. gaps: whether NaN means a
+    missing value; elsewhere NaN is refused.
     """
 
     data: Tensor
@@ -79,6 +81,8 @@ class Raw:
     together: int = 1
     assumed: bool = False
     levels: tuple[float, float] | None = None
+    columns: Schema | None = None
+    gaps: bool = False
 
     @property
     def nbytes(self) -> int:

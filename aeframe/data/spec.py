@@ -11,6 +11,7 @@ import torch
 from aeframe.data.normalization import Normalization
 from aeframe.data.source import Shape
 from aeframe.data.spread import Kind
+from aeframe.data.table_schema import Schema
 
 
 class Nouns(NamedTuple):
@@ -37,7 +38,7 @@ class DataSpec:
     extent: the range of all normalized values, if one scale applies to all. dtype: of stored values.
     stored: their range, if known beforehand. classes: names of the labels. normalization: its kind, never
     `auto`. seen: the range of stored values in the training split. Older runs lack the last two.
-    levels: the measured values of black and white in the image files.
+    levels: the measured values of black and white in the image files. columns: those of a table.
     """
 
     shape: Shape
@@ -51,6 +52,7 @@ class DataSpec:
     normalization: Kind | None = None
     seen: tuple[float, float] | None = None
     levels: tuple[float, float] | None = None
+    columns: Schema | None = None
 
     @property
     def nouns(self) -> Nouns:
@@ -70,6 +72,7 @@ class DataSpec:
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
         levels = {} if self.levels is None else {"levels": list(self.levels)}
+        columns = {} if self.columns is None else {"columns": self.columns.as_dict()}
         wide = math.isinf(self.extent[0]) or math.isinf(self.extent[1])
         return {
             "shape": list(self.shape),
@@ -83,4 +86,5 @@ class DataSpec:
             "normalization": self.normalization,
             "seen": None if self.seen is None else list(self.seen),
             **levels,
+            **columns,
         }

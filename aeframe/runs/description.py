@@ -19,6 +19,7 @@ from aeframe.core.strict_json import format_json
 from aeframe.core.version import __version__
 from aeframe.data import DataSpec
 from aeframe.data.spread import Kind
+from aeframe.data.table_schema import Schema
 from aeframe.runs.saved_network import MADE
 
 FORMAT = 1
@@ -67,7 +68,8 @@ class Description:
         function = {key: config.get(key) for key in MADE}
         written = as_mapping(self.config.get("dataset")).get("normalization")
         normalization = self.data.normalization or written
-        data = {k: v for k, v in self.data.as_dict().items() if k in ("shape", "dtype", "stored")}
+        meaning = ("shape", "dtype", "stored", "columns")
+        data = {k: v for k, v in self.data.as_dict().items() if k in meaning}
         if self.data.seen is not None:  # decoded values are clipped to it
             data["seen"] = list(self.data.seen)
         content = [FORMAT, self.part, function, normalization, data]
@@ -180,7 +182,19 @@ def parse_data(given: Any) -> DataSpec:
         levels=None
         if data.get("levels") is None
         else _parse_range(data["levels"], "data.levels", apart=True),
+        columns=None if data.get("columns") is None else _parse_columns(data["columns"], shape),
     )
+
+
+def _parse_columns(given: Any, shape: list[int]) -> Schema:
+    """Parse the columns of a table whose samples have this shape."""
+    try:
+        schema = Schema.from_dict(given)
+    except ValueError as error:
+        raise ForeignError(f"data.columns: {error}") from error
+    if shape != [schema.width]:
+        raise ForeignError("data.columns do not suit data.shape")
+    return schema
 
 
 def _parse_range(given: Any, where: str, *, apart: bool = False) -> tuple[float, float]:
