@@ -113,8 +113,10 @@ class ConstrainedAutoencoder(nn.Module):
         return [key for key, value in self.schedules.items() if not value.has_ended(self.clock)]
 
     def encode(self, x: Tensor, noise: Noise | None = None) -> Code:
-        """Return the constrained code of normalized x. It is drawn from the posterior only with `noise`."""
-        code = self.model.encode(x, noise)
+        """Return the constrained code of normalized x, which may have gaps. It is drawn from the posterior
+        only with `noise`.
+        """
+        code = self.model.encode(self.normalization.fill(x), noise)
         for _, part in self.list_having("constrain"):
             code = part.constrain(code, self.clock)
         if code.stored is None and code.kept is None:
@@ -129,11 +131,15 @@ class ConstrainedAutoencoder(nn.Module):
         """Run one pass over normalized x and compute every term of the loss.
 
         as_trained: with corruption and sampling; else the clean and deterministic pass. The target is
-        the clean x in both.
+        the clean x in both, but for its gaps.
         """
-        corrupted, mask, weight = x, None, None
+        present = self.normalization.find_present(x)
+        filled = self.normalization.fill(x)
+        corrupted, mask = filled, None
+        weight = None if present is None else present.to(x.dtype)
         if as_trained:
             corrupted, mask, weight = self.corrupt(x, noise)
+        x = filled
         draws = as_trained and self.is_stochastic
         code = self.encode(corrupted, noise.derive_stream("code") if draws else None)
         if self.training:
@@ -141,13 +147,16 @@ class ConstrainedAutoencoder(nn.Module):
                 code = part.perturb(code, noise.derive_stream(f"{name}.code"), self.clock)
         parameters = self.model.decode_code(code)
         terms = self.model.terms(x, code, parameters, weight, self.clock)
-        terms |= self._compute_penalties(x, corrupted, code, parameters, noise)
-        return Output(x, corrupted, mask, code, parameters, self.model.likelihood.mean, terms)
+        terms |= self._compute_penalties(x, corrupted, code, parameters, noise, present)
+        mean = self.model.likelihood.mean
+        return Output(x, corrupted, mask, code, parameters, mean, terms, present)
 
     def corrupt(self, x: Tensor, noise: Noise) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Corrupt normalized x as training does. Returns the corrupted x, the mask of chosen elements, and
-        their weights in the reconstruction.
+        their weights in the reconstruction. Gaps are neither corrupted nor chosen, and have no weight.
         """
+        present = self.normalization.find_present(x)
+        x = self.normalization.fill(x)
         corrupted, mask, weight = x, None, None
         for name, part in self.list_having("corrupt"):
             change = part.corrupt(corrupted, noise.derive_stream(name), self.clock)
@@ -158,10 +167,20 @@ class ConstrainedAutoencoder(nn.Module):
             emphasis = part.emphasis(change.mask)
             if emphasis is not None:
                 weight = emphasis if weight is None else torch.maximum(weight, emphasis)
-        return corrupted, mask, weight
+        if present is None:
+            return corrupted, mask, weight
+        weight = torch.ones_like(x) if weight is None else weight
+        mask = None if mask is None else mask & present
+        return torch.where(present, corrupted, x), mask, weight * present
 
     def _compute_penalties(
-        self, x: Tensor, corrupted: Tensor, code: Code, parameters: Tensor, noise: Noise
+        self,
+        x: Tensor,
+        corrupted: Tensor,
+        code: Code,
+        parameters: Tensor,
+        noise: Noise,
+        present: Tensor | None,
     ) -> dict[str, Term]:
         terms = {}
         for name, part in self.list_having("penalty"):
@@ -174,6 +193,7 @@ class ConstrainedAutoencoder(nn.Module):
                 encode=self.encode,
                 noise=noise.derive_stream(f"{name}.penalty"),
                 clock=self.clock,
+                present=present,
             )
             penalty = part.penalty(seen)
             if penalty is not None:

@@ -26,8 +26,8 @@ HOOKS: dict[str, Word] = {
 class Pass:
     """One pass through the model, as a penalty sees it.
 
-    x: clean target. corrupted: the encoder's input. parameters: the decoder's output. Images are
-    [B, *shape].
+    x: clean target. corrupted: the encoder's input. parameters: the decoder's output. present: the elements
+    of x that are no gaps (bool), or None. Images are [B, *shape].
     encode: from an input to its constrained code, without sampling.
     """
 
@@ -39,6 +39,7 @@ class Pass:
     encode: Callable[[Tensor], Code]
     noise: Noise
     clock: Clock
+    present: Tensor | None = None
 
     @property
     def reconstruction(self) -> Tensor:

@@ -15,6 +15,7 @@ from aeframe.core.bounds import AtLeast, AtMost
 from aeframe.core.distributed import count_batch_rows, gather_rows, sum_over_ranks
 from aeframe.core.noise import Noise
 from aeframe.core.schedules import Clock, Scheduled, parse_schedule
+from aeframe.data.gaps import keep_present
 from aeframe.models.autoencoder import Autoencoder, Output
 
 Epochs = Annotated[float, AtLeast(1e-3), AtMost(1e6)]
@@ -85,6 +86,7 @@ class AuxK(_Revival):
         chosen = torch.zeros_like(seen.code.pre).scatter(1, top.indices, top.values)
         residuals = (seen.x - seen.reconstruction).detach().flatten(1)
         error = residuals - chosen @ seen.model.decoder.dictionary.t()
+        error = keep_present(error, None if seen.present is None else seen.present.flatten(1))
         # zero without dead units
         return 0.5 * error.square().sum(1).mean() * seen.model.likelihood.precision * dead.any()
 
@@ -104,7 +106,8 @@ class Resampling(_Revival):
     def __init__(self, *, every: Epochs = 1.0, after: Epochs = 1.0) -> None:
         super().__init__(after)
         self.every = every
-        self._last: tuple[Tensor, Tensor] | None = None  # x and the decoder's output
+        # x, the decoder's output, and the elements that are no gaps
+        self._last: tuple[Tensor, Tensor, Tensor | None] | None = None
 
     @property
     def changes_weights(self) -> bool:
@@ -112,7 +115,7 @@ class Resampling(_Revival):
 
     def observe(self, output: Output, clock: Clock) -> None:
         super().observe(output, clock)
-        self._last = output.x, output.parameters.detach()
+        self._last = output.x, output.parameters.detach(), output.present
 
     def _count_times(self, epoch: float) -> int:
         return math.floor(epoch / self.every - self.phase)
@@ -122,8 +125,9 @@ class Resampling(_Revival):
         epoch, before = step.clock.epoch, step.clock.epoch * (1 - 1 / max(step.clock.step, 1))
         if self._count_times(epoch) == self._count_times(before) or self._last is None:
             return
-        x, parameters = self._last
+        x, parameters, present = self._last
         residuals = x - step.model.likelihood.mean(parameters)[: len(x)]
+        residuals = keep_present(residuals, present)
         residuals, dead = gather_rows(residuals.flatten(1)), self.dead
         units = dead.nonzero().flatten()[: max(1, len(residuals) // 4)]
         if len(units):

@@ -53,6 +53,13 @@ def average_over_ranks(value: Tensor) -> Tensor:
     return total
 
 
+def average_weighted(total: Tensor, weight: Tensor, rows: int) -> Tensor:
+    """Divide a sum by the sum of its weights, each over the rows of all ranks. rows: of this rank."""
+    if get_world_size() == 1:
+        return total / weight
+    return average_over_ranks(total / rows) / average_over_ranks(weight / rows)
+
+
 class _Sum(torch.autograd.Function):
     """The sum over the ranks, with gradient: the loss of every rank depends on the value of every rank."""
 

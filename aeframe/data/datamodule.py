@@ -125,6 +125,7 @@ class DataModule:
             fitted.seen,
             raw.levels,
             raw.columns,
+            self.normalization.neutral is not None,
         )
         self.augmentation = self._choose_augmentation()
         if raw.assumed:

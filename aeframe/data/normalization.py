@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from aeframe.core.errors import Problem, UserError
-from aeframe.data.finite import measure_extent
-from aeframe.data.source import CHUNK, Raw, Samples
+from aeframe.data.gaps import has_gaps
+from aeframe.data.source import CHUNK, Samples
 from aeframe.data.spread import Choice, Columns, Kind, choose_normalization, note_scales
+from aeframe.data.statistics import Statistics, widen_extent
 from aeframe.data.value_range import Range
 
 ANY: Range = (-math.inf, math.inf)
@@ -21,16 +22,20 @@ TINY, MOST = torch.finfo(torch.float32).tiny, torch.finfo(torch.float32).max
 class Normalization(nn.Module):
     """Normalization by (x - shift) / scale, in float32, or in float64 for a model in double precision.
 
-    The buffers are saved with the model.
+    neutral: the normalized values that stand in place of gaps (NaN), the means of the training split; None if
+    the source has no gaps. has_gaps: whether its samples have some. The buffers are saved with the model.
     """
 
     shift: Tensor
     scale: Tensor
+    neutral: Tensor | None
 
-    def __init__(self, shift: Tensor, scale: Tensor) -> None:
+    def __init__(self, shift: Tensor, scale: Tensor, neutral: Tensor | None = None) -> None:
         super().__init__()
         self.register_buffer("shift", shift.float())
         self.register_buffer("scale", scale.float())
+        self.register_buffer("neutral", neutral)
+        self.has_gaps = neutral is not None
         self._note_shift()
         self.register_load_state_dict_post_hook(Normalization._note_shift)
 
@@ -49,61 +54,27 @@ class Normalization(nn.Module):
         """Convert normalized values to the units of the stored ones."""
         return x * self.scale + self.shift
 
+    def find_present(self, x: Tensor) -> Tensor | None:
+        """Return which normalized values are no gaps, bool, shaped like x; None if there are no gaps."""
+        return x.isnan().logical_not() if self.has_gaps else None
+
+    def fill(self, x: Tensor) -> Tensor:
+        """Return normalized x with the neutral values in place of gaps."""
+        if not self.has_gaps:
+            return x
+        assert self.neutral is not None
+        return torch.where(x.isnan(), self.neutral, x)
+
     def suits(self, shape: tuple[int, ...]) -> bool:
         """Check whether it can be applied to samples of this shape: [D] or [C, H, W]."""
         return all(v.ndim == 0 or len(v) == shape[0] for v in self.buffers())
-
-
-class Statistics:
-    """Minimum, maximum, mean and variance of each feature or channel of a training split.
-
-    extent: the range of all values, also of held-out ones.
-
-    Computed in float64 in one pass, which also refuses NaN and infinity in all data of the source.
-    """
-
-    def __init__(self, train: Samples) -> None:
-        raw = train.raw
-        used = torch.zeros(len(raw.data), dtype=torch.bool)
-        used[train.index] = True
-        n, total, squares = 0, torch.tensor(0.0), torch.tensor(0.0)
-        offset = low = high = None
-        self.extent = (math.inf, -math.inf)
-        for start, chunk in raw.read_chunks():
-            self.extent = widen_extent(self.extent, chunk, raw)
-            rows = chunk[used[start : start + len(chunk)]]
-            if not len(rows):
-                continue
-            values = rows.double().flatten(2) if rows.ndim > 2 else rows.double()
-            samples = (0, 2)[: values.ndim - 1]  # the axes of a feature's or a channel's values
-            if offset is None or low is None or high is None:
-                # sums about a typical value: a large mean would cancel the variance
-                offset = values.mean(samples, keepdim=True)
-                low, high = values.amin(samples), values.amax(samples)
-            low = torch.minimum(low, values.amin(samples))
-            high = torch.maximum(high, values.amax(samples))
-            n += values.numel() // values.shape[1]
-            values -= offset
-            total, squares = total + values.sum(samples), squares + values.square_().sum(samples)
-        assert offset is not None
-        assert low is not None
-        assert high is not None
-        self.low, self.high = low, high
-        self.mean = offset.flatten() + total / n
-        self.variance = (squares / n - (total / n).square()).clamp(min=0)
-
-
-def widen_extent(extent: tuple[float, float], chunk: Tensor, raw: Raw) -> tuple[float, float]:
-    """Extend a range by the values of a chunk of `raw`. Raises UserError for NaN and infinity."""
-    low, high = measure_extent(chunk, raw)
-    return min(extent[0], low), max(extent[1], high)
 
 
 class Fitted(NamedTuple):
     """A normalization, the range of the normalized training split, and that of all values.
 
     seen: the range of stored values, if it is not known beforehand. reason: for the choice of `auto`.
-    notes: on data that is likely to train badly.
+    notes: on data that is likely to train badly. mean: of the stored values, [F], if it was measured.
     """
 
     normalization: Normalization
@@ -114,6 +85,7 @@ class Fitted(NamedTuple):
     seen: Range | None = None
     reason: str = ""
     notes: tuple[Problem, ...] = ()
+    mean: Tensor | None = None
 
 
 class Kept(NamedTuple):
@@ -145,13 +117,19 @@ def fit(wanted: Choice, train: Samples, support: Range = ANY, kept: Kept | None 
     else:
         fitted = _fit_to_values(wanted, train, extent, support)
         fitted = fitted if known is None else fitted._replace(seen=None)
+    if raw.gaps and fitted.normalization.neutral is None:
+        mean = Statistics(train).mean if fitted.mean is None else fitted.mean
+        fitted.normalization.neutral = fitted.normalization(_reshape(mean, raw.data.ndim == 4))
+    fitted.normalization.has_gaps = has_gaps(raw)
     _require_differences(train)
     return fitted
 
 
 def _measure_ranges(kept: Kept, seen: Statistics, extent: Range, known: Range | None) -> Fitted:
     """Measure the ranges of data under a given normalization. extent: of the other splits."""
-    shift, scale = (v.double().flatten() for v in kept.normalization.buffers())
+    shift, scale = (
+        v.double().flatten() for v in (kept.normalization.shift, kept.normalization.scale)
+    )
     first, last = (seen.low, seen.high) if known is None else map(torch.tensor, known)
     low, high = float(((first - shift) / scale).min()), float(((last - shift) / scale).max())
     ends = ANY
@@ -160,7 +138,7 @@ def _measure_ranges(kept: Kept, seen: Statistics, extent: Range, known: Range | 
         ends = float((extent[0] - shift) / scale), float((extent[1] - shift) / scale)
     trained = None if known is not None else (float(seen.low.min()), float(seen.high.max()))
     reason = "the trained network has it"
-    return Fitted(kept.normalization, low, high, ends, kept.kind, trained, reason)
+    return Fitted(kept.normalization, low, high, ends, kept.kind, trained, reason, mean=seen.mean)
 
 
 def _fit_to_values(wanted: Choice, train: Samples, extent: Range, support: Range) -> Fitted:
@@ -186,7 +164,7 @@ def _fit_to_values(wanted: Choice, train: Samples, extent: Range, support: Range
         fitted = _fit_rms(statistics, columns, images=is_images)
     else:
         fitted = _fit_to_range("none" if kind == "none" else "unit", trained, extent)
-    return fitted._replace(seen=trained, reason=reason, notes=notes)
+    return fitted._replace(seen=trained, reason=reason, notes=notes, mean=statistics.mean)
 
 
 def _fit_to_range(kind: Literal["unit", "none"], range_: Range, extent: Range) -> Fitted:

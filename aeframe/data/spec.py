@@ -38,7 +38,8 @@ class DataSpec:
     extent: the range of all normalized values, if one scale applies to all. dtype: of stored values.
     stored: their range, if known beforehand. classes: names of the labels. normalization: its kind, never
     `auto`. seen: the range of stored values in the training split. Older runs lack the last two.
-    levels: the measured values of black and white in the image files. columns: those of a table.
+    levels: the measured values of black and white in the image files. columns: those of a table. gaps:
+    whether samples may have missing values, which are NaN.
     """
 
     shape: Shape
@@ -53,6 +54,7 @@ class DataSpec:
     seen: tuple[float, float] | None = None
     levels: tuple[float, float] | None = None
     columns: Schema | None = None
+    gaps: bool = False
 
     @property
     def nouns(self) -> Nouns:
@@ -73,6 +75,7 @@ class DataSpec:
         """Return plain data for JSON."""
         levels = {} if self.levels is None else {"levels": list(self.levels)}
         columns = {} if self.columns is None else {"columns": self.columns.as_dict()}
+        gaps = {"gaps": True} if self.gaps else {}
         wide = math.isinf(self.extent[0]) or math.isinf(self.extent[1])
         return {
             "shape": list(self.shape),
@@ -87,4 +90,5 @@ class DataSpec:
             "seen": None if self.seen is None else list(self.seen),
             **levels,
             **columns,
+            **gaps,
         }

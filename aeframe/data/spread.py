@@ -57,13 +57,26 @@ class Columns:
         train.raw.release()
         samples = x.double().reshape(*x.shape[:2], -1).numpy()
         values = samples.transpose(0, 2, 1).reshape(-1, samples.shape[1])
-        least, first, median, third, most = np.percentile(values, PERCENTILES, axis=0)
+        percentile = np.percentile
+        if train.raw.gaps:
+            percentile = np.nanpercentile
+            values[:, np.isnan(values).all(0)] = 0
+        least, first, median, third, most = percentile(values, PERCENTILES, axis=0)
         spread = (third - first) / IQR
         spread = np.where(spread > 0, spread, (most - least) / PERCENTILE_WIDTH)
         about = samples - median[:, None]
+        if train.raw.gaps:
+            about = np.nan_to_num(about)  # as if a gap had the median
         typical = math.sqrt(float(np.median(np.square(about, out=about).mean((1, 2)))))
-        bottom, top = np.percentile(values, (PERCENTILES[0], PERCENTILES[-1]))
-        return cls(median, values.min(0), values.max(0), spread, typical, width=float(top - bottom))
+        bottom, top = percentile(values, (PERCENTILES[0], PERCENTILES[-1]))
+        return cls(
+            median,
+            np.nanmin(values, 0),
+            np.nanmax(values, 0),
+            spread,
+            typical,
+            width=float(top - bottom),
+        )
 
     @property
     def small(self) -> int:

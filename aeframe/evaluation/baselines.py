@@ -59,11 +59,12 @@ def measure_baselines(
     """Measure the mean of the training samples, and PCA with `size` components, on the whole test split.
 
     corruption: of a denoising model, whose input they are given, too. With as many components as features
-    PCA loses nothing and is no baseline.
+    PCA loses nothing and is no baseline. Gaps are filled with the mean, and their errors do not count.
     """
     from sklearn.decomposition import PCA  # late: it takes half a second to import
 
-    train = data.peek("train", FITTED).flatten(1).numpy()
+    normalization = data.normalization
+    train = normalization.fill(data.peek("train", FITTED)).flatten(1).numpy()
     # before PCA works in float32, which an offset far beyond the spread would exhaust
     centre = train.mean(0, dtype=np.float64).astype(train.dtype)
     train = train - centre
@@ -76,17 +77,21 @@ def measure_baselines(
     pca = PCA(size, svd_solver="covariance_eigh" if not wide else solver, random_state=0).fit(train)
     # errors of the mean, of PCA from clean samples, and of PCA from corrupted samples
     errors = np.zeros((3, train.shape[1]))
-    test, count = data.splits["test"], len(data.splits["test"])
+    test, values = data.splits["test"], 0
     rows = ROWS if corruption is None else corruption.rows
-    for batch, start in enumerate(range(0, count, rows)):
-        x = data.normalization(test[start : start + rows].x).numpy()
-        corrupted = x if corruption is None else corruption(x, batch)
+    for batch, start in enumerate(range(0, len(test), rows)):
+        given = normalization(test[start : start + rows].x)
+        found, x = normalization.find_present(given), normalization.fill(given).numpy()
+        present = None if found is None else found.flatten(1).numpy()
+        corrupted = x if corruption is None else corruption(given.numpy(), batch)
         x, corrupted = (part.reshape(len(part), -1) - centre for part in (x, corrupted))
-        errors[0] += ((x - pca.mean_) ** 2).sum(0, dtype=np.float64)
+        values += x.size if present is None else int(present.sum())
+        errors[0] += _sum_squares(x - pca.mean_, present)
         for kind, inputs in enumerate([x] if corruption is None else [x, corrupted], start=1):
             restored = pca.inverse_transform(pca.transform(inputs))
-            errors[kind] += ((x - restored) ** 2).sum(0, dtype=np.float64)
+            errors[kind] += _sum_squares(x - restored, present)
         test.raw.release()
+    count = max(1, values) / train.shape[1]  # of samples, or of as many values in others with gaps
     mean, clean, denoised = (_measure_level(each / count, data) for each in errors)
     name = f"PCA, {size} component{'s' if size > 1 else ''}"
     if len(data.splits["train"]) > FITTED:
@@ -97,6 +102,14 @@ def measure_baselines(
     else:
         baselines = [Baseline(average, *mean, *mean), Baseline(name, *clean, *denoised)]
     return baselines[:1] if lossless else baselines
+
+
+def _sum_squares(error: np.ndarray, present: np.ndarray | None) -> np.ndarray:
+    """Sum the squared errors [N, F] of each feature. present: the elements that are no gaps."""
+    squares = error**2
+    if present is not None:
+        squares[~present] = 0
+    return squares.sum(0, dtype=np.float64)
 
 
 def _measure_level(each: np.ndarray, data: DataModule) -> tuple[float, float]:

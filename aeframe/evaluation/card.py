@@ -13,10 +13,10 @@ from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.bounds import AtLeast, AtMost
 from aeframe.core.noise import Noise
 from aeframe.data import DataModule
+from aeframe.data.gaps import average_present
 from aeframe.data.spec import IMAGES, Nouns
 from aeframe.evaluation.baselines import FITTED, Baseline, Corruption, measure_baselines
 from aeframe.evaluation.copy_check import CHUNK, CopyCheck, check_copying
-from aeframe.models import Autoencoder
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,10 @@ class Evaluation:
         if net.is_sparse and exact_zeros:  # only active units are stored
             size = max(1, round(metrics.get("l0", size)))
         if "prior" in net.model.gives:
-            metrics = {**metrics, **self._estimate_likelihood(net.model, x)}
-        mean = data.peek("train", FITTED, net.normalization).mean(0)
+            metrics = {**metrics, **self._estimate_likelihood(net, x)}
+        train = data.peek("train", FITTED, net.normalization)
+        present = net.normalization.find_present(train)
+        mean = average_present(train, present, 0).view_as(train[0])
         check = replace(check_copying(net, x, mean), explained=metrics.get("explained_variance"))
         simpler = measure_baselines(
             data, size, Corruption(net, data) if net.has_corruption else None
@@ -84,11 +86,17 @@ class Evaluation:
         has_peak = spec.nouns == IMAGES or spec.stored is not None
         return Card(metrics, simpler, check, size, len(x), samples, spec.nouns, has_peak)
 
-    def _estimate_likelihood(self, model: Autoencoder, x: Tensor) -> dict[str, float]:
+    def _estimate_likelihood(self, net: ConstrainedAutoencoder, x: Tensor) -> dict[str, float]:
         """Estimate the mean of -log p(x) in nats, and its standard error over these samples."""
         noise = Noise("evaluate")  # one stream: other numbers for each chunk
-        estimate = partial(model.log_likelihood, k=self.importance_samples, noise=noise)
-        nll = -torch.cat([estimate(part) for part in x.split(CHUNK)]).double()
+        estimate = partial(net.model.log_likelihood, k=self.importance_samples, noise=noise)
+        present, filled = net.normalization.find_present(x), net.normalization.fill(x)
+        if present is None:
+            parts = [estimate(part) for part in filled.split(CHUNK)]
+        else:
+            pairs = zip(filled.split(CHUNK), present.split(CHUNK), strict=True)
+            parts = [estimate(part, present=known) for part, known in pairs]
+        nll = -torch.cat(parts).double()
         found = {"nll": float(nll.mean())}
         if len(x) > 1:
             found["nll_standard_error"] = float(nll.std() / len(x) ** 0.5)

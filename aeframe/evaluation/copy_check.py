@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from aeframe.constraints.constrained import ConstrainedAutoencoder
+from aeframe.data.gaps import average_present
 
 CHUNK = 256  # samples that are passed through the network at once
 WIDE = 10.0  # times the median spread: such columns dominate a mean
@@ -111,11 +112,13 @@ def check_copying(net: ConstrainedAutoencoder, x: Tensor, mean: Tensor) -> CopyC
     shuffled = flat.gather(0, orders).view_as(x)
     order = torch.randperm(flat.shape[1], generator=generator).to(x.device)
     permuted = flat[:, order].view_as(x)
-    variance = (flat - flat.mean(0)).square().mean(0)
+    present = net.normalization.find_present(flat)
+    about = flat - average_present(flat, present, 0)
+    variance = average_present(about.square(), present, 0)
     spreads = Spreads.compare(variance, x.shape[1:])
     real, noise, moved = (_compute_errors(net, y) for y in (x, shuffled, permuted))
     moved = torch.empty_like(moved).index_copy(0, order, moved)  # where the pixels came from
-    mean_image = (x - mean).flatten(1).square().mean(0)
+    mean_image = average_present((x - mean).square(), present, 0)
     return CopyCheck(
         real=spreads.average(real),
         shuffled=spreads.average(noise),
@@ -164,4 +167,4 @@ class Spreads(NamedTuple):
 def _compute_errors(net: ConstrainedAutoencoder, x: Tensor) -> Tensor:
     """Return the mean squared error of each feature, [F]."""
     restored = torch.cat([net.reconstruct(part) for part in x.split(CHUNK)])
-    return (restored - x).flatten(1).square().mean(0)
+    return average_present((restored - x).square(), net.normalization.find_present(x), 0)

@@ -9,6 +9,7 @@ from torchmetrics import Metric
 from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.constraints.constraint import Constraint
 from aeframe.data import DataModule
+from aeframe.data.gaps import keep_present
 from aeframe.evaluation.psnr import compute_peak_shares
 from aeframe.evaluation.sums import MeanTerm, SquaredError, Variation
 from aeframe.evaluation.unit_activity import DeadUnits, PosteriorSpread, UnitActivity
@@ -37,7 +38,7 @@ class Metrics(nn.Module):
         self.peak = peak
         self.split: str | None = None
         self.clean = SquaredError()
-        self.variation = Variation(model.inputs)
+        self.variation = Variation(model.inputs, gaps=net.normalization.has_gaps)
         self.variations: dict[str, Tensor] = {}  # of known splits, which do not change
         self.units, self.dead = UnitActivity(model.latent_dim), DeadUnits(model.latent_dim)
         names = [*net.term_names, "loss", *(["kl", "negative_elbo"] if self.stochastic else [])]
@@ -55,17 +56,18 @@ class Metrics(nn.Module):
     @torch.no_grad()
     def update(self, clean: Output, as_trained: Output) -> None:
         """Add one batch."""
-        x = clean.x.flatten(1)
+        x, present = clean.x.flatten(1), clean.present
+        present = None if present is None else present.flatten(1)
         each = self.shares if self._net[0].normalization.scale.ndim else None
-        self.clean.update(clean.reconstruction.flatten(1), x, each)
+        self.clean.update(clean.reconstruction.flatten(1), x, each, present)
         if self.split is None or self.split not in self.variations:
-            self.variation.update(x)
+            self.variation.update(x, present)
         if self.sparse:
             self.units.update(clean.code)
         if self.corrupts:
             from_corrupted = as_trained.reconstruction[: len(x)].flatten(1)
-            self.corrupted.update(as_trained.corrupted.flatten(1), x, each)
-            self.denoised.update(from_corrupted, x, each)
+            self.corrupted.update(as_trained.corrupted.flatten(1), x, each, present)
+            self.denoised.update(from_corrupted, x, each, present)
         if self.stochastic:
             self.posterior.update(clean.code.pre)
         self._update_terms(as_trained, len(x))
@@ -104,8 +106,10 @@ class Metrics(nn.Module):
     def _compute_nll(self, output: Output) -> Tensor:
         """Compute -log p(x | z), averaged over samples of z, without emphasis."""
         repeats = len(output.parameters) // len(output.x)
-        x = output.x.repeat(repeats, *[1] * (output.x.ndim - 1))
-        return self._net[0].model.likelihood.nll(output.parameters, x).flatten(1).sum(1).mean()
+        repeated = (repeats, *[1] * (output.x.ndim - 1))
+        nll = self._net[0].model.likelihood.nll(output.parameters, output.x.repeat(repeated))
+        present = None if output.present is None else output.present.repeat(repeated)
+        return keep_present(nll, present).flatten(1).sum(1).mean()
 
     def compute(self) -> dict[str, float]:
         """Return every metric by name."""

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from aeframe.data.gaps import keep_present
+
 
 class SquaredError(Metric):
     """The mean over samples and elements. A sample's sum has the data's precision, all other sums float64.
@@ -22,13 +24,23 @@ class SquaredError(Metric):
         for name in ("total", "weighted", "elements"):
             self.add_state(name, torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
 
-    def update(self, restored: Tensor, x: Tensor, factors: Tensor | None = None) -> None:
-        """Add a batch. restored, x: [B, elements]. factors: [elements], or None if all are alike."""
+    def update(
+        self,
+        restored: Tensor,
+        x: Tensor,
+        factors: Tensor | None = None,
+        present: Tensor | None = None,
+    ) -> None:
+        """Add a batch. restored, x: [B, elements]. factors: [elements], or None if all are alike.
+
+        present: the elements that are no gaps, bool, or None for all.
+        """
         error = (restored - x).square_()  # x is float32 or wider, whatever the network computed in
+        error = keep_present(error, present)
         self.total += error.sum(1).double().sum()
         if factors is not None:
             self.weighted += (error @ factors.to(error.dtype)).double().sum()
-        self.elements += error.numel()
+        self.elements += error.numel() if present is None else present.sum()
 
     def compute(self) -> tuple[Tensor, Tensor]:
         """Return the mean without and with the factors."""
@@ -36,7 +48,7 @@ class SquaredError(Metric):
 
 
 class Variation(Metric):
-    """The variance over samples of each feature, averaged over features.
+    """The variance over samples of each feature, averaged over features, or over values if there are gaps.
 
     From sums in float64, so that it does not depend on the batches.
     """
@@ -45,22 +57,23 @@ class Variation(Metric):
     squares: Tensor
     samples: Tensor
 
-    def __init__(self, features: int) -> None:
+    def __init__(self, features: int, *, gaps: bool = False) -> None:
         super().__init__()
-        for name, shape in (("total", (features,)), ("squares", (features,)), ("samples", ())):
+        each, counted = (features,), (features,) if gaps else ()
+        for name, shape in (("total", each), ("squares", each), ("samples", counted)):
             self.add_state(name, torch.zeros(shape, dtype=torch.float64), dist_reduce_fx="sum")
 
-    def update(self, x: Tensor) -> None:
-        """Add a batch. x: [B, features]."""
-        x = x.double()
+    def update(self, x: Tensor, present: Tensor | None = None) -> None:
+        """Add a batch. x: [B, features]. present: the elements that are no gaps, bool, or None for all."""
+        x = keep_present(x.double(), present)
         self.total += x.sum(0)
         self.squares += x.square().sum(0)
-        self.samples += len(x)
+        self.samples += len(x) if present is None else present.sum(0)
 
     def compute(self) -> Tensor:
-        each = self.squares - self.total.square() / self.samples
+        each = self.squares - self.total.square() / self.samples.clamp(min=1)
         each = each.where(each > 1e-12 * self.squares, 0)  # what is left is rounding
-        return each.mean() / self.samples
+        return each.sum() / self.samples.sum() if self.samples.ndim else each.mean() / self.samples
 
 
 class MeanTerm(Metric):

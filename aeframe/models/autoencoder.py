@@ -103,7 +103,8 @@ class Output(NamedTuple):
 
     x: the clean target. corrupted: the encoder's input. mask: the corrupted elements (bool), or None.
     parameters: the decoder's output; mean: from them to the reconstruction. terms: the loss by name.
-    All images are [B, *shape] in normalized units.
+    present: the elements that are no gaps (bool), or None; a gap has no share in the loss, and a neutral
+    value in x. All images are [B, *shape] in normalized units.
     """
 
     x: Tensor
@@ -113,6 +114,7 @@ class Output(NamedTuple):
     parameters: Tensor
     mean: Callable[[Tensor], Tensor]
     terms: dict[str, Term]
+    present: Tensor | None = None
 
     @property
     def loss(self) -> Tensor:
@@ -268,8 +270,13 @@ class Autoencoder(Part, nn.Module):
         """
         raise NotImplementedError
 
-    def log_likelihood(self, x: Tensor, k: int, noise: Noise) -> Tensor:
-        """Estimate log p(x) with k samples of the code, nats, [B]. Needs a variant with a "prior"."""
+    def log_likelihood(
+        self, x: Tensor, k: int, noise: Noise, present: Tensor | None = None
+    ) -> Tensor:
+        """Estimate log p(x) with k samples of the code, nats, [B]. Needs a variant with a "prior".
+
+        present: the elements of x that count (bool), or None for all.
+        """
         raise NotImplementedError
 
     def terms(

@@ -17,7 +17,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F  # noqa: N812
 
 from aeframe.core.bounds import AtLeast, AtMost
-from aeframe.core.distributed import average_over_ranks
+from aeframe.core.distributed import average_over_ranks, average_weighted
 from aeframe.core.part import Part
 from aeframe.core.precision import widen
 
@@ -203,7 +203,8 @@ class Gaussian(Likelihood):
     def observe(self, parameters: Tensor, x: Tensor, weight: Tensor) -> None:
         if self.variance == "optimal" and self.training:
             squares = (x - parameters.detach()).square() * weight
-            self._follow(squares.sum() / weight.expand_as(squares).sum())
+            weights = weight.expand_as(squares).sum()
+            self._follow(average_weighted(squares.sum(), weights, len(x)))
 
     @torch.no_grad()
     def _follow(self, error: Tensor) -> None:

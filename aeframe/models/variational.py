@@ -18,6 +18,7 @@ from aeframe.core.noise import Noise
 from aeframe.core.part import Word
 from aeframe.core.precision import widen
 from aeframe.core.schedules import Clock, Schedule, Scheduled, parse_schedule
+from aeframe.data.gaps import keep_present
 from aeframe.models.autoencoder import Autoencoder, Code, Posterior, Setting, Term, Units
 from aeframe.models.likelihoods import clamp_with_gradient
 from aeframe.models.principal import Components
@@ -115,7 +116,14 @@ class Variational(Autoencoder):
         return self.reconstruct(drawn.to(next(self.decoder.parameters()).dtype))
 
     @torch.no_grad()
-    def log_likelihood(self, x: Tensor, k: int, noise: Noise, elements: int = 2**24) -> Tensor:
+    def log_likelihood(
+        self,
+        x: Tensor,
+        k: int,
+        noise: Noise,
+        present: Tensor | None = None,
+        elements: int = 2**24,
+    ) -> Tensor:
         """Estimate log p(x) with k importance samples (a lower bound), nats, [B].
 
         elements: output elements that may be in memory at once.
@@ -128,7 +136,8 @@ class Variational(Autoencoder):
             count = min(chunk, k - start)
             z = draw(posterior, count, noise)
             parameters = self.decode(z).unflatten(0, (count, len(x)))
-            log_p = -self.likelihood.nll(parameters, x).flatten(2).sum(2)
+            nll = keep_present(self.likelihood.nll(parameters, x), present)
+            log_p = -nll.flatten(2).sum(2)
             weights = log_weights(log_p, z.unflatten(0, (count, len(x))), posterior)
             total = torch.logaddexp(total, weights.logsumexp(0))
         return total - math.log(k)

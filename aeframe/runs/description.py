@@ -183,6 +183,7 @@ def parse_data(given: Any) -> DataSpec:
         if data.get("levels") is None
         else _parse_range(data["levels"], "data.levels", apart=True),
         columns=None if data.get("columns") is None else _parse_columns(data["columns"], shape),
+        gaps=data.get("gaps") is True,
     )
 
 

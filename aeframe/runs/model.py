@@ -16,6 +16,7 @@ from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.errors import UserError
 from aeframe.core.noise import Noise
 from aeframe.core.plain import as_mapping
+from aeframe.data.gaps import average_present
 from aeframe.runs.containers import TAKEN, convert_to_array
 from aeframe.runs.description import Description
 from aeframe.runs.plain_module import PlainModule
@@ -238,7 +239,8 @@ class Model:
 
     def _score(self, x: Tensor) -> Tensor:
         target = self._normalize(x)
-        return (self.net.reconstruct(target) - target).square().flatten(1).mean(1)
+        squares = (self.net.reconstruct(target) - target).square()
+        return average_present(squares, self.net.normalization.find_present(target))
 
     def _normalize(self, x: Tensor) -> Tensor:
         check_values(x, self.description.data, "x")

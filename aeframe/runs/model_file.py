@@ -21,6 +21,7 @@ from aeframe.core.files import write_atomically
 from aeframe.core.local_paths import expand_path
 from aeframe.core.regular_files import require_regular
 from aeframe.data import DataModule
+from aeframe.data.gaps import average_present
 from aeframe.data.source import Share
 from aeframe.runs.checkpoint import load_state
 from aeframe.runs.description import (
@@ -127,7 +128,8 @@ def _compute_train_scores(net: ConstrainedAutoencoder, data: DataModule) -> tupl
     errors = []
     for chosen in samples.spread_evenly(TRAIN_SCORES).split(256):  # samples may be large
         x = net.normalization(samples[Share(chosen, len(chosen))].x.to(device))
-        errors.append((net.reconstruct(x) - x).square().flatten(1).mean(1))
+        squares = (net.reconstruct(x) - x).square()
+        errors.append(average_present(squares, net.normalization.find_present(x)))
     samples.raw.release()
     found = np.percentile(torch.cat(errors).double().cpu(), np.linspace(0, 100, PERCENTILES))
     return tuple(float(f"{score:.6g}") for score in found)

@@ -95,7 +95,7 @@ def check_values(x: Tensor, data: DataSpec, where: str) -> None:
     the first.
 
     Numbers of any type are accepted if the model's type can hold them: whole numbers for integers,
-    in their range.
+    in their range. NaN is a gap, where the training data could have some.
     """
     integers = not data.dtype.is_floating_point
     name, given = (str(dtype).removeprefix("torch.") for dtype in (data.dtype, x.dtype))
@@ -103,12 +103,12 @@ def check_values(x: Tensor, data: DataSpec, where: str) -> None:
     remedy = f"Give them as the training data was, from {low:g} to {high:g}."
     if x.is_complex():
         raise UserError(where, f"holds {given}, but this model takes {name}", remedy)
+    if data.gaps and x.is_floating_point():
+        x = x.where(x.isnan().logical_not(), 0)
     least, most = x.double().aminmax()  # NaN propagates to both
     if not bool(torch.isfinite(torch.stack((least, most)).float()).all()):
-        what, row = (
-            "holds NaN, infinity or values beyond float32",
-            _find_first(~x.float().isfinite()),
-        )
+        what = f"holds {'' if data.gaps else 'NaN, '}infinity or values beyond float32"
+        row = _find_first(~x.float().isfinite())
         raise SampleError(where, what, "Remove such samples, or replace the values.", row)
     if not integers:
         return

@@ -65,7 +65,9 @@ def _build_normalization(node: dict[str, Any], spec: DataSpec) -> Normalization:
     kind = spec.normalization or node["dataset"].get("normalization")
     one, each = torch.ones(()), torch.ones(spec.shape[0], *(1 for _ in spec.shape[1:]))
     shift = each if kind in ("rms", "standard") else one
-    return Normalization(torch.zeros_like(shift), each if kind == "standard" else one)
+    scale = each if kind == "standard" else one
+    neutral = torch.zeros_like(each) if spec.gaps else None
+    return Normalization(torch.zeros_like(shift), scale, neutral)
 
 
 def take_weights(net: ConstrainedAutoencoder, weights: Mapping[str, Tensor], where: str) -> None:

@@ -201,11 +201,11 @@ def _build_net(
         raise ConfigError(found)
     assert parts.model is not None
     model = make_model(node, parts, spec.shape)
-    batch = data.peek("train", ATTACH_SAMPLES)
+    batch = data.normalization.fill(data.peek("train", ATTACH_SAMPLES))
     with torch.no_grad():
         model.start_at(batch.mean(0))
         if parts.made["network"].start == "pca":
-            model.start_as_pca(data.peek("train", PCA_SAMPLES))
+            model.start_as_pca(data.normalization.fill(data.peek("train", PCA_SAMPLES)))
         model.suit_likelihood(batch)
         weights = {} if start is None else start.weights
         taken = take_weights(model, "model.", weights)

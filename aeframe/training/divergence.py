@@ -129,7 +129,8 @@ def explain_outlier(
     """Explain what to do about a sample with extreme values, which no learning rate helps; else None."""
     farthest, row = 0.0, 0
     for batch in batches:
-        reach = normalization(batch.x).abs().flatten(1).amax(1)
+        x = normalization(batch.x)
+        reach = torch.where(x.isnan(), 0, x).abs().flatten(1).amax(1)  # without gaps
         if (value := float(reach.max())) > farthest:
             farthest, row = value, int(batch.row[reach.argmax()])
     if farthest < FAR:

@@ -14,6 +14,7 @@ from torch.nn.utils import get_total_norm
 
 from aeframe.core.distributed import sum_over_ranks
 from aeframe.data import Batch
+from aeframe.data.gaps import keep_present
 from aeframe.models.autoencoder import Output
 from aeframe.monitoring.event_files import Curves, Point
 from aeframe.monitoring.sharding import is_sharded
@@ -113,7 +114,9 @@ def measure(
     """
     weights = list(weights)
     restored = output.reconstruction[: len(output.x)]  # of several codes of a sample, the first
-    values = {"train/loss": loss, "train/mse": (restored - output.x).square().mean()}
+    squares = keep_present((restored - output.x).square(), output.present)
+    mse = squares.mean() if output.present is None else squares.sum() / output.present.sum()
+    values = {"train/loss": loss, "train/mse": mse}
     for name, term in output.terms.items():
         values |= {f"train/{name}": term.value, f"train/{name}_weighted": term.weighted}
     if is_sparse:

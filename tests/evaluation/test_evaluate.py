@@ -19,7 +19,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
-from aeframe.data import Array, DataModule
+from aeframe.data import Array, DataModule, Normalization
 from aeframe.evaluation.baselines import FITTED, Baseline, Corruption, measure_baselines
 from aeframe.evaluation.card import Card, Evaluation
 from aeframe.evaluation.card_table import list_rows
@@ -36,6 +36,8 @@ VARIANCE = float((X.double() - X.double().mean(0)).square().mean())
 
 class Stub:
     """Stands for a network that does this to its input; remembers what it was given."""
+
+    normalization = Normalization(torch.tensor(0.0), torch.tensor(1.0))
 
     def __init__(self, does: Callable[[Tensor], Tensor]) -> None:
         self.does, self.given = does, list[Tensor]()

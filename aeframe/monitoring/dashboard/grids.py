@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+
 from aeframe.models.autoencoder import Output
 from aeframe.monitoring.dashboard.page import Page
 from aeframe.monitoring.dashboard.painting import Painter
@@ -46,7 +48,7 @@ def draw_corruptions(view: View, page: Page) -> None:
     parts = net.list_having("corrupt")
     if len(parts) < 2:
         return
-    few = view.samples.few
+    few = net.normalization.fill(view.samples.few)
     found = [(n, part.corrupt(few, view.noise.derive_stream(n), net.clock)) for n, part in parts]
     inputs = [(name, change.x) for name, change in found if change is not None]
     inputs.append(("all together", view.output.corrupted))
@@ -70,6 +72,8 @@ def compare(output: Output, corrupts: bool, paint: Painter, captions: list[str])
     the samples.
     """
     x, restored = output.x, output.reconstruction[: len(output.x)]
+    if output.present is not None:
+        x = x.where(output.present, torch.nan)
     rows = [] if paint.over else [Row(paint.show(x), "input")]
     if corrupts:
         rows.append(Row(paint.show_restored(x, output.corrupted), "corrupted input"))

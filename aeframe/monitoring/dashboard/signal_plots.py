@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+
 import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
@@ -15,6 +18,7 @@ LEFT, BELOW = 30, 13  # pixels for the numbers of the axes
 FINER = 2  # factor at which curves are drawn, before they are shrunk to smooth them
 DOTTED = 40  # values: no more of them have dots
 TARGET, FOUND = "#9a9a9a", "#d55e00"  # colors of a curve, and of its reconstruction over it
+Point = tuple[float, float]
 Colored = tuple[Tensor, str]
 """Values in [0, 1], and the color of their curves."""
 
@@ -73,10 +77,10 @@ def draw_plot(curves: list[Colored], width: int, ends: tuple[str, str]) -> Image
     pen = FINER * 3 // 2
     for lines, color in curves:
         for line in lines:
-            points = _place_points(line, plot.width, plot.height, pen)
-            draw.line(points, color, pen, "curve")
-            for x, y in points if len(line) <= DOTTED else ():
-                draw.ellipse((x - pen, y - pen, x + pen, y + pen), color)
+            for points in _split_at_gaps(_place_points(line, plot.width, plot.height, pen)):
+                draw.line(points, color, pen, "curve")
+                for x, y in points if len(line) <= DOTTED or len(points) == 1 else ():
+                    draw.ellipse((x - pen, y - pen, x + pen, y + pen), color)
     tile = Image.new("RGB", size, "white")
     tile.paste(plot.reduce(FINER), (left, 0))
     frame = (left, 0, width - 1, size[1] - below - 1)
@@ -89,7 +93,13 @@ def draw_plot(curves: list[Colored], width: int, ends: tuple[str, str]) -> Image
     return tile
 
 
-def _place_points(line: Tensor, width: int, height: int, edge: int) -> list[tuple[float, float]]:
+def _split_at_gaps(points: list[Point]) -> list[list[Point]]:
+    """Split the points of a curve into those between gaps, whose height is NaN."""
+    runs = itertools.groupby(points, key=lambda point: math.isnan(point[1]))
+    return [list(run) for is_gap, run in runs if not is_gap]
+
+
+def _place_points(line: Tensor, width: int, height: int, edge: int) -> list[Point]:
     """Place the values of a curve; where they are many, the extremes of neighbors."""
     if len(line) == 1:
         line = line.repeat(2)

@@ -13,6 +13,7 @@ from torch import Tensor
 from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.noise import Noise
 from aeframe.data import DataModule, DataSpec, Normalization
+from aeframe.data.gaps import average_present
 from aeframe.models.autoencoder import Output
 from aeframe.monitoring.dashboard.painting import Painter, Pictures
 from aeframe.monitoring.dashboard.signal_plots import Curves
@@ -114,7 +115,8 @@ class View:
             restored = model.likelihood.mean(model.decode_code(code))
             codes.append(code.value)
             active.append(code.active)
-            error.append((restored - x).flatten(1).square().mean(1))
+            present = self.net.normalization.find_present(x)
+            error.append(average_present((restored - x).square(), present))
             if code.posterior is not None:
                 nats.append(code.posterior.kl())
         kl = torch.cat(nats).mean(0) if nats else None
