@@ -28,7 +28,8 @@ from aeframe.data.layouts import (
 )
 from aeframe.data.memory_map import Mapped, allocate, as_tensor, map_array
 from aeframe.data.npy_header import Header, read_header
-from aeframe.data.source import CHUNK, Raw, Shape, Source
+from aeframe.data.rows import CHUNK
+from aeframe.data.source import Raw, Shape, Source
 from aeframe.data.text_table import ENDINGS, name_array, write_conversion
 from aeframe.data.value_range import check_range, get_type_range, require_within
 
@@ -151,7 +152,7 @@ class Array(Source):
         is_file = self.labels is not None and self.labels.lower().endswith(".npy")
         if self.labels is None or (option != "path" and is_file):
             return raw
-        labels = read_labels(self.labels, file, len(raw.data))
+        labels = read_labels(self.labels, file, len(raw))
         return replace(raw, labels=labels.numbers, classes=labels.classes)
 
     def _describe(self, option: str, path: str) -> Described:

@@ -19,7 +19,8 @@ from aeframe.data.checked_pickle import load_checked_pickle
 from aeframe.data.idx import read_idx
 from aeframe.data.mat import read_mat
 from aeframe.data.memory_map import FileMap, as_tensor
-from aeframe.data.source import CHUNK, Raw, Shape, Source
+from aeframe.data.rows import CHUNK
+from aeframe.data.source import Raw, Shape, Source
 
 
 class Builtin(Source):

@@ -103,7 +103,7 @@ class DataModule:
         if self.is_resident(raw.nbytes):
             raw = raw.copy_to_memory()
         self.splits = self.splitting.split(raw)
-        if kept is not None and not kept.normalization.suits(tuple(raw.data.shape[1:])):
+        if kept is not None and not kept.normalization.suits(raw.rows.sample):
             what = f"the {kept.kind} normalization of that run is for samples of another shape"
             remedy = (
                 "Write init_from.normalization=refit, or give the data the shape of that run's."
@@ -113,7 +113,7 @@ class DataModule:
         self.normalization, self.reason = fitted.normalization, fitted.reason
         self.notes += fitted.notes
         self.spec = DataSpec(
-            tuple(raw.data.shape[1:]),
+            raw.rows.sample,
             fitted.low,
             fitted.high,
             len(self.splits["train"]),
@@ -154,7 +154,7 @@ class DataModule:
             for split, samples in self.splits.items():
                 digest = zlib.crc32(f"{split} {len(samples)}".encode(), digest)
                 some = self._select_spread(
-                    split, max(64, DIGESTED // samples.raw.data[0].nbytes)
+                    split, max(64, DIGESTED // samples.raw.rows.sample_bytes)
                 ).contiguous()
                 digest = zlib.crc32(some.reshape(-1).view(torch.uint8).numpy().data, digest)
             self._digest = f"{digest:08x}"

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from aeframe.core.errors import Problem, UserError
 from aeframe.data.gaps import has_gaps
-from aeframe.data.source import CHUNK, Samples
+from aeframe.data.source import Samples
 from aeframe.data.spread import Choice, Columns, Kind, choose_normalization, note_scales
 from aeframe.data.statistics import Statistics, widen_extent
 from aeframe.data.value_range import Range
@@ -105,7 +105,7 @@ def fit(wanted: Choice, train: Samples, support: Range = ANY, kept: Kept | None 
     raw, extent = train.raw, (math.inf, -math.inf)
     known = None if raw.low is None or raw.high is None else (float(raw.low), float(raw.high))
     for other in (raw.val, raw.test):
-        if other is not None and (known is None or other.data.is_floating_point()):
+        if other is not None and (known is None or other.rows.dtype.is_floating_point):
             for _, chunk in other.read_chunks():
                 extent = widen_extent(extent, chunk, other)
     if kept is not None:
@@ -119,7 +119,9 @@ def fit(wanted: Choice, train: Samples, support: Range = ANY, kept: Kept | None 
         fitted = fitted if known is None else fitted._replace(seen=None)
     if raw.gaps and fitted.normalization.neutral is None:
         mean = Statistics(train).mean if fitted.mean is None else fitted.mean
-        fitted.normalization.neutral = fitted.normalization(_reshape(mean, raw.data.ndim == 4))
+        fitted.normalization.neutral = fitted.normalization(
+            _reshape(mean, len(raw.rows.shape) == 4)
+        )
     fitted.normalization.has_gaps = has_gaps(raw)
     _require_differences(train)
     return fitted
@@ -149,7 +151,7 @@ def _fit_to_values(wanted: Choice, train: Samples, extent: Range, support: Range
     _require_variation(low, high)
     if wanted != "none":
         _require_reach(trained, extent, raw.origin)
-    columns, is_images = Columns.measure(train), raw.data.ndim == 4
+    columns, is_images = Columns.measure(train), len(raw.rows.shape) == 4
     bounded = math.isfinite(support[0]) and math.isfinite(support[1])
     kind, reason = wanted, ""
     if wanted == "auto":
@@ -226,7 +228,7 @@ def _require_reach(range_: Range, extent: Range, where: str) -> None:
 
 def _require_differences(train: Samples) -> None:
     """Raise UserError if all training samples are equal."""
-    step = max(1, CHUNK // train.raw.data[0].numel())
+    step = train.raw.rows.chunk
     first = train[0:1].x.numpy()  # NumPy can compare every type
     for start in range(0, len(train), step):
         if (train[start : start + step].x.numpy() != first).any():

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import mmap
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,16 +13,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from aeframe.core.errors import Problem, TrainingError
+from aeframe.core.errors import Problem
 from aeframe.data.augmentation import Change
 from aeframe.data.memory_map import FileMap, as_tensor
+from aeframe.data.rows import MappedRows, MemoryRows, Rows
 from aeframe.data.table_schema import Schema
 
 Shape = tuple[int, ...]
-
-CHUNK = 2**20  # elements that are processed at once: 8 MiB in double precision
-RESIDENT = 2**26  # bytes of mapped data that are read before their pages are released
-NEIGHBORS = 2**16  # bytes that the system maps around each page
 
 
 def choose_row_dtype(count: int) -> torch.dtype:
@@ -60,7 +57,7 @@ class Batch(NamedTuple):
 class Raw:
     """The samples of a source.
 
-    data: [N, *shape], in memory or memory-mapped. labels: int64 [N], or None.
+    data: [N, *shape], in memory, memory-mapped, or in many files; see `rows`. labels: int64 [N], or None.
     test, val: official splits, if there are any. low, high: the range of the values, if known beforehand.
     classes: names of the labels. origin: the key and the file, for messages. mapping: the memory map of
     `data`, or None for data in memory. together: number of consecutive rows from one image, which stay in one
@@ -69,7 +66,7 @@ class Raw:
     missing value; elsewhere NaN is refused.
     """
 
-    data: Tensor
+    data: Tensor | Rows
     labels: Tensor | None = None
     test: Raw | None = None
     val: Raw | None = None
@@ -84,59 +81,57 @@ class Raw:
     columns: Schema | None = None
     gaps: bool = False
 
+    @cached_property
+    def rows(self) -> Rows:
+        """The samples, wherever they are."""
+        if isinstance(self.data, Rows):
+            return self.data
+        if self.mapping is None:
+            return MemoryRows(self.data)
+        return MappedRows(self.data, self.mapping, self.origin)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
     @property
     def nbytes(self) -> int:
         """The bytes of the samples without the test split; in_memory() needs as much memory."""
-        return self.data.nbytes
+        return self.rows.nbytes
 
     def release(self) -> None:
-        """Release the pages of memory-mapped data that were read, also those of the test split.
+        """Release memory of samples that can be read again, also of the test split.
 
-        They leave the resident memory, and are read again when needed.
+        The pages of a memory map leave the resident memory.
         """
-        if self.mapping is not None and hasattr(mmap, "MADV_DONTNEED"):
-            self.mapping.madvise(mmap.MADV_DONTNEED)
+        self.rows.release()
         for other in (self.val, self.test):
             if other is not None:
                 other.release()
 
     def copy_to(self, device: torch.device) -> Raw:
         """Return a copy with the samples in the memory of a device."""
-        return replace(self, data=self.data.to(device), mapping=None)
+        data = self.data if isinstance(self.data, Tensor) else self.data.read_all()
+        return replace(self, data=data.to(device), mapping=None)
 
     def copy_to_memory(self) -> Raw:
-        """Return a copy with memory-mapped data in one contiguous tensor.
+        """Return a copy with the samples of files in one contiguous tensor.
 
-        A validation split is copied, too. A test split stays mapped: it is read once, at the end. The peak is
-        nbytes and a chunk. Data that is in memory is not copied.
+        A validation split is copied, too. A test split stays where it is: it is read once, at the end. The
+        peak is nbytes and a chunk. Data that is in memory is not copied.
         """
-        if self.mapping is None:
+        if self.mapping is None and isinstance(self.data, Tensor):
             return self
-        data = torch.empty(self.data.shape, dtype=self.data.dtype)
-        outer = max(range(data.ndim), key=self.data.stride)  # the last axis in Fortran order
-        step = max(1, CHUNK * data.shape[outer] // data.numel())
-        for source, target in zip(
-            self.data.split(step, outer), data.split(step, outer), strict=True
-        ):
-            target.copy_(source)
-            self.release()
         val = None if self.val is None else self.val.copy_to_memory()
-        return replace(self, data=data, mapping=None, val=val)
+        return replace(self, data=self.rows.read_all(), mapping=None, val=val)
 
     def read_chunks(self) -> Iterator[tuple[int, Tensor]]:
-        """Iterate over the samples in order, in chunks, each with its first row.
-
-        The mapped pages of a chunk are released before the next.
-        """
-        rows = max(1, CHUNK // self.data[0].numel())
-        for start in range(0, len(self.data), rows):
-            yield start, self.data[start : start + rows]
-            self.release()
+        """Iterate over the samples in order, in chunks, each with its first row."""
+        return self.rows.read_chunks()
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle the location of mapped data: the other process maps the file again."""
-        state = dict(vars(self))
-        if self.mapping is not None:
+        state = {key: value for key, value in vars(self).items() if key != "rows"}
+        if self.mapping is not None and isinstance(self.data, Tensor):
             begin = self.data.data_ptr() - np.frombuffer(self.mapping, np.uint8).ctypes.data
             layout = (begin, self.data.dtype, self.data.shape, self.data.stride())
             state |= {"data": None, "mapping": (self.mapping.path, *layout)}
@@ -159,7 +154,6 @@ class Samples(Dataset[Batch]):
 
     def __init__(self, raw: Raw, index: Tensor) -> None:
         self.raw, self.index = raw, index
-        self._resident = 0  # bytes of mapped data, at most
 
     def __len__(self) -> int:
         return len(self.index)
@@ -183,27 +177,11 @@ class Samples(Dataset[Batch]):
     @property
     def dtype(self) -> torch.dtype:
         """The type of the numbers in a batch: that of the stored ones, or float32 for bfloat16."""
-        stored = self.raw.data.dtype
+        stored = self.raw.rows.dtype
         return torch.float32 if stored == torch.bfloat16 else stored
 
     def _gather(self, rows: Tensor) -> Tensor:
-        data = self.raw.data
-        if self.raw.mapping is None:
-            return data.index_select(0, rows)
-        if self.raw.mapping.is_changed:
-            what = f"{self.raw.mapping.path} was changed while it was in use"
-            remedy = "Start again. To update a file, replace it by a new one."
-            raise TrainingError(str(Problem(self.raw.origin, what, remedy)))
-        found = torch.empty((len(rows), *data.shape[1:]), dtype=data.dtype)
-        each = max(NEIGHBORS, data[0].nbytes)
-        step = max(1, RESIDENT // each)
-        for part, place in zip(rows.split(step), found.split(step), strict=True):
-            self._resident += len(part) * each
-            if self._resident > RESIDENT:
-                self.raw.release()
-                self._resident = 0
-            torch.index_select(data, 0, part, out=place)
-        return found
+        return self.raw.rows.select(rows)
 
 
 class Source(ABC):

@@ -34,9 +34,7 @@ class Splitting:
         Raises UserError for too few samples.
         """
         chosen = choose_rows(raw, self.only, self.exclude)
-        units = torch.arange(
-            len(raw.data) // raw.together
-        )  # samples, or images with all their crops
+        units = torch.arange(len(raw) // raw.together)  # samples, or images with all their crops
         if chosen is not None:
             units = units[chosen[:: raw.together]]
         n = len(units)
@@ -47,7 +45,7 @@ class Splitting:
         val = max(1, round(self.val_fraction * n)) if has_val and raw.val is None else 0
         if n - held - val < 1:
             raise self._build_error(n, held, val, "sample" if raw.together == 1 else "image")
-        part = torch.full((len(raw.data) // raw.together,), UNUSED, dtype=torch.uint8)
+        part = torch.full((len(raw) // raw.together,), UNUSED, dtype=torch.uint8)
         part[order] = TRAIN
         part[order[:held]], part[order[held : held + val]] = TEST, VALIDATION
         part = part.repeat_interleave(raw.together)
@@ -66,7 +64,7 @@ class Splitting:
     def _take_all(self, raw: Raw) -> Samples:
         """Return all chosen samples of an official split."""
         chosen = choose_rows(raw, self.only, self.exclude)
-        count = len(raw.data)
+        count = len(raw)
         rows = torch.arange(count) if chosen is None else chosen.nonzero().flatten()
         return Samples(raw, rows.to(choose_row_dtype(count)))
 

@@ -52,7 +52,7 @@ class Columns:
     @classmethod
     def measure(cls, train: Samples) -> Columns:
         """Measure the columns of a training split, from some of its rows."""
-        rows = train.spread_evenly(max(1, min(ROWS, ELEMENTS // train.raw.data[0].numel())))
+        rows = train.spread_evenly(max(1, min(ROWS, ELEMENTS // train.raw.rows.elements)))
         x = train[Share(rows, len(rows))].x
         train.raw.release()
         samples = x.double().reshape(*x.shape[:2], -1).numpy()

@@ -22,7 +22,7 @@ class Statistics:
 
     def __init__(self, train: Samples) -> None:
         raw = train.raw
-        used = torch.zeros(len(raw.data), dtype=torch.bool)
+        used = torch.zeros(len(raw), dtype=torch.bool)
         used[train.index] = True
         n: Tensor | int = 0
         total, squares = torch.tensor(0.0), torch.tensor(0.0)

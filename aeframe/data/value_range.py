@@ -53,7 +53,7 @@ def require_within(raw: Raw, given: Range, name: str) -> None:
     name: of the range, for the message.
     """
     low, high = given
-    room = TOLERANCE * (high - low) if raw.data.is_floating_point() else 0.0
+    room = TOLERANCE * (high - low) if raw.rows.dtype.is_floating_point else 0.0
     first, last = find_extent(raw)
     if low - room <= first and last <= high + room:
         return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import tempfile
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,7 +15,7 @@ from aeframe.config.result import Parts
 from aeframe.core.errors import ConfigError, Problem, UserError
 from aeframe.data.datamodule import DataModule
 from aeframe.data.memory_map import as_tensor, map_array
-from aeframe.data.source import CHUNK, Raw, Samples, Shape, Source
+from aeframe.data.source import Raw, Samples, Shape, Source
 from aeframe.runs.model import Model
 from aeframe.runs.model_file import load
 from aeframe.runs.origin import find_moved_data, remove_side_effects
@@ -89,7 +88,7 @@ class Codes(Source):
     def _encode(self, samples: Samples) -> Raw:
         """Encode a split into a temporary file, which is mapped: memory stays bounded."""
         shape = (len(samples), self.model.latent_dim)
-        step = max(1, CHUNK // math.prod(samples.raw.data.shape[1:]))
+        step = samples.raw.rows.chunk
         with tempfile.NamedTemporaryFile() as file:
             for start in range(0, len(samples), step):
                 codes = self.model.encode(samples[start : start + step].x)

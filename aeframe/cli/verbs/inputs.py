@@ -82,7 +82,7 @@ def _open_arrays(words: list[str], model: Model, options: argparse.Namespace) ->
     ]
     raws = [_read_array(source, model.shape) for source in sources]
     where = ", ".join(words[:3]) + (", ..." if len(words) > 3 else "")
-    counts = [len(raw.data) for raw in raws]
+    counts = [len(raw) for raw in raws]
     files = tuple(zip(words, counts, strict=True))
     labels = [name_labels(raw) for raw in raws]
     return Input(
@@ -100,7 +100,7 @@ def _read_array(source: data.Array, shape: tuple[int, ...]) -> Raw:
     word = str(source.path)
     raw = _load(source)
     with name_source(word):
-        check_shape(tuple(raw.data.shape), shape, "x")
+        check_shape(raw.rows.shape, shape, "x")
     return raw
 
 
@@ -112,9 +112,9 @@ def _open_dataset(name: str, model: Model, options: argparse.Namespace) -> Input
         raise UserError("--split test", what, "Leave --split out to use all samples.")
     chosen = raw if options.split == "train" or raw.test is None else raw.test
     with name_source(name):
-        check_shape(tuple(chosen.data.shape), model.shape, "x")
+        check_shape(chosen.rows.shape, model.shape, "x")
     blocks, labels = partial(_read_blocks, [chosen]), name_labels(chosen)
-    return Input(name, len(chosen.data), blocks, make_check(model), labels=labels)
+    return Input(name, len(chosen), blocks, make_check(model), labels=labels)
 
 
 def _make_source(name: str, root: str) -> Source:
@@ -135,7 +135,7 @@ def _load(source: Source) -> Raw:
 
 def _read_blocks(raws: list[Raw], n: int) -> Iterator[np.ndarray]:
     for raw in raws:
-        samples = Samples(raw, torch.arange(len(raw.data), dtype=choose_row_dtype(len(raw.data))))
+        samples = Samples(raw, torch.arange(len(raw), dtype=choose_row_dtype(len(raw))))
         for start in range(0, len(samples), n):
             yield samples[start : start + n].x.numpy()
 
@@ -200,7 +200,7 @@ def open_codes(word: str, key: str, model: Model) -> Input:
         raise UserError(word, "is not a .npy, .npz, .csv or .parquet file")
     source = data.Array(path=word, key=key if path.suffix.lower() == ".npz" else None)
     raw = _read_array(source, (model.latent_dim,))
-    return Input(word, len(raw.data), partial(_read_blocks, [raw]), _check_codes)
+    return Input(word, len(raw), partial(_read_blocks, [raw]), _check_codes)
 
 
 def _check_codes(block: np.ndarray) -> None:

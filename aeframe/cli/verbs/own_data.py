@@ -75,7 +75,7 @@ def list_image_files(data: DataModule, split: str) -> list[str]:
     own = split == "test" and source.test_root is not None
     root = str(source.test_root if own else source.root)
     files, _ = find_images(Path(root).expanduser(), root)
-    if len(files) * source.per_image != len(samples.raw.data):
+    if len(files) * source.per_image != len(samples.raw):
         what = "some image files of this split cannot be read"
         raise UserError(f"--data {split}", what, "Write --data FOLDER, with whole images.")
     return [str(files[i]) for i in (samples.index // source.per_image).unique().tolist()]
