@@ -20,6 +20,7 @@ from aeframe.core.version import __version__
 from aeframe.data import DataSpec
 from aeframe.data.spread import Kind
 from aeframe.data.table_schema import Schema
+from aeframe.runs.known_errors import KnownErrors
 from aeframe.runs.saved_network import MADE
 
 FORMAT = 1
@@ -49,16 +50,15 @@ class Description:
     """Description of a saved network.
 
     config: the run's configuration. data: the training data. part: which part of the network is
-    saved. metrics: of the test split. train_scores: reconstruction errors of training samples at
-    percentiles spread evenly from 0 to 100. versions: of the packages that trained it. identity:
-    SHA-256 of the weights and of the configuration that gives them meaning, in hexadecimal.
+    saved. metrics: of the test split. errors: of known samples. versions: of the packages that trained it.
+    identity: SHA-256 of the weights and of the configuration that gives them meaning, in hexadecimal.
     """
 
     config: dict[str, Any]
     data: DataSpec
     part: Part = "autoencoder"
     metrics: dict[str, float] = field(default_factory=dict)
-    train_scores: tuple[float, ...] = ()
+    errors: KnownErrors = field(default_factory=KnownErrors)
     versions: dict[str, str] = field(default_factory=dict)
     identity: str = ""
 
@@ -91,7 +91,7 @@ class Description:
                 "metrics": {k: v for k, v in self.metrics.items() if math.isfinite(v)},
                 "versions": self.versions,
                 "config": self.config,
-                "train_scores": list(self.train_scores),
+                **self.errors.as_dict(),
             },
             indent=1,
         )
@@ -120,11 +120,9 @@ def parse_description(text: str) -> Description:
         version = given.get("format")
         newer = is_count(version) and version > FORMAT
         raise ForeignError("a newer aeframe wrote it" if newer else "its format is unknown")
-    config, scores, part = given.get("config"), given.get("train_scores"), given.get("part")
+    config, part = given.get("config"), given.get("part")
     if part not in ("autoencoder", "encoder"):
         raise ForeignError("part is neither autoencoder nor encoder")
-    if not isinstance(scores, list) or not all(map(_is_number, scores)) or len(scores) == 1:
-        raise ForeignError("train_scores are not numbers")
     identity = given.get("identity")
     if not isinstance(identity, str):
         raise ForeignError("identity is not text")
@@ -133,10 +131,29 @@ def parse_description(text: str) -> Description:
         parse_data(given.get("data")),
         part,
         {name: float(v) for name, v in _parse_table(given.get("metrics"), "metrics", int | float)},
-        tuple(map(float, scores)),
+        _parse_errors(given),
         dict(_parse_table(given.get("versions"), "versions", str)),
         identity,
     )
+
+
+def _parse_errors(given: Mapping[str, Any]) -> KnownErrors:
+    """Parse the errors of known samples: of validation, or of training in older files."""
+    train = _parse_scores(given.get("train_scores"), "train_scores", 2)
+    val = _parse_scores(given.get("val_scores", []), "val_scores", 1)
+    if not val:
+        return KnownErrors("train", train)
+    count = given.get("val_samples")
+    if not is_count(count) or count < len(val):
+        raise ForeignError("val_samples is not the number of validation samples")
+    return KnownErrors("val", val, count)
+
+
+def _parse_scores(given: Any, where: str, least: int) -> tuple[float, ...]:
+    """Parse no numbers or at least `least`."""
+    if not isinstance(given, list) or not all(map(_is_number, given)) or 0 < len(given) < least:
+        raise ForeignError(f"{where} are not numbers")
+    return tuple(map(float, given))
 
 
 def parse_configuration(given: Any) -> dict[str, Any]:

@@ -166,18 +166,20 @@ class Model:
         return self.decode(Noise(seed, "sample").normal((n, self.latent_dim)).numpy())
 
     def threshold(self, percentile: float) -> float:
-        """Return the score that a percentage of the training samples does not exceed.
+        """Return the score that this percentage of new samples, like those of training, does not exceed.
 
-        Samples with a larger `score` are unlike the training samples. percentile: 0 to 100. Raises
-        UserError if the run has not finished.
+        It follows from the errors of the validation samples; n of them bound at most n / (n + 1) of new
+        samples, and for more it is their largest error. For runs without validation, and of older versions,
+        it is a percentile of the training samples, which more new samples exceed. percentile: 0 to 100.
+        Raises UserError if the run has not finished.
         """
-        scores = self.description.train_scores
-        if not scores:
-            what = "holds no scores of training samples"
+        errors = self.description.errors
+        if not errors.values:
+            what = "holds no scores of known samples"
             raise UserError("model", what, "Load the folder of a run that has finished.")
         if not 0 <= percentile <= 100:
             raise UserError(f"percentile={percentile:g}", "must be from 0 to 100")
-        return float(np.interp(percentile, np.linspace(0, 100, len(scores)), scores))
+        return errors.find_limit(percentile)
 
     def _map_samples(
         self, x: Any, shape: tuple[int, ...], function: Callable[[Tensor], Tensor], where: str

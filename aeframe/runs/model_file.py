@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import safetensors
 import safetensors.torch
 import torch
@@ -32,14 +31,15 @@ from aeframe.runs.description import (
     parse_data,
     parse_description,
 )
+from aeframe.runs.known_errors import KnownErrors
 from aeframe.runs.layout import BEST, CHECKPOINTS, LAST, MODEL, NOTE
 from aeframe.runs.model import Model
 from aeframe.runs.saved_network import MADE, build_saved_net, take_weights
 
 KEY = "aeframe"
 """Key of the description in the header."""
-TRAIN_SCORES = 10_000  # training samples for percentiles of the score
-PERCENTILES = 1001
+SCORED = 10_000
+"""Largest number of samples whose errors set limits for outliers."""
 FOREIGN = "Use a complete file that aeframe wrote."
 
 
@@ -106,7 +106,7 @@ def save(
         config=dict(config),
         data=data.spec,
         metrics=dict(metrics),
-        train_scores=_compute_train_scores(net, data),
+        errors=_compute_errors(net, data),
         versions=list_versions(),
     )
     write(folder, net, description)
@@ -123,16 +123,16 @@ def write(folder: Path, net: ConstrainedAutoencoder, description: Description) -
 
 
 @torch.inference_mode()
-def _compute_train_scores(net: ConstrainedAutoencoder, data: DataModule) -> tuple[float, ...]:
-    samples, device = data.splits["train"], net.normalization.scale.device
+def _compute_errors(net: ConstrainedAutoencoder, data: DataModule) -> KnownErrors:
+    """Measure the errors of validation samples. Those of training samples are smaller than of new ones."""
+    samples, device = data.splits[data.held_out], net.normalization.scale.device
     errors = []
-    for chosen in samples.spread_evenly(TRAIN_SCORES).split(256):  # samples may be large
+    for chosen in samples.spread_evenly(SCORED).split(256):  # samples may be large
         x = net.normalization(samples[Share(chosen, len(chosen))].x.to(device))
         squares = (net.reconstruct(x) - x).square()
         errors.append(average_present(squares, net.normalization.find_present(x)))
     samples.raw.release()
-    found = np.percentile(torch.cat(errors).double().cpu(), np.linspace(0, 100, PERCENTILES))
-    return tuple(float(f"{score:.6g}") for score in found)
+    return KnownErrors.summarize(data.held_out, torch.cat(errors).double().cpu().numpy())
 
 
 def find_model_file(run: str | os.PathLike[str]) -> Path:

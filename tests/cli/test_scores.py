@@ -43,6 +43,26 @@ def test_scores_are_sorted_and_marked(verb: Verb, trained: Path, tmp_path: Path)
     assert out.splitlines()[0] == f"{float(best[1]):.5g}  {best[0]}"
 
 
+def test_held_out_samples_are_marked_at_about_the_stated_rate(
+    verb: Verb, made: Callable[..., Path], tmp_path: Path
+) -> None:
+    """The network, PCA of few samples of noise, is over-fitted: new samples exceed the errors of training."""
+    noise = np.random.default_rng(0).normal(size=(1400, 100)).astype(np.float32)
+    np.save(tmp_path / "x.npy", noise[:400])
+    np.save(tmp_path / "new.npy", noise[400:])
+    data = ("dataset=array", f"dataset.path={tmp_path / 'x.npy'}")
+    run = made(*data, "network.start=pca", "model.latent_dim=60")
+    model = package.load(run)
+    fitted, new = model.score(noise[:400]), model.score(noise[400:])
+    assert (new > np.percentile(fitted, 90)).mean() > 0.4
+    assert 0.02 < (new > model.threshold(90)).mean() < 0.2
+    out = verb("score", run, "new.npy", "--percentile", "90", "--out", "x.csv")[1]
+    assert "percentile 90 of 40 validation samples: expect 10% of new samples like them" in out
+    out = verb("score", run, "new.npy", "--out", "y.csv")[1]
+    few = "the largest error of 40 validation samples: expect up to 2.4% of new samples like them, not 1%"
+    assert few in out
+
+
 def test_an_evaluation_is_that_of_the_run(verb: Verb, trained: Path) -> None:
     status, out, err = verb("evaluate", trained, "--json")
     assert (status, err) == (0, "")

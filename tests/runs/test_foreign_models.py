@@ -94,6 +94,8 @@ FOREIGN: dict[str, tuple[Change, str]] = {
     "metrics of text": (put("metrics", {"mse": "x"}), "metrics have values of a wrong type"),
     "scores of text": (put("train_scores", ["x"]), "train_scores are not numbers"),
     "a score of no number": (put("train_scores", [0.0, float("nan")]), "train_scores are not numbers"),
+    "validation scores of text": (put("val_scores", ["x"]), "val_scores are not numbers"),
+    "more scores than samples": (put("val_samples", 2), "val_samples is not the number"),
     "another identity": (put("identity", "0" * 64), "its weights were changed after it was written"),
     "no identity": (put("identity", ""), "it has no identity"),
     # of the configuration

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aeframe.cli.verbs.verb import Verb, add_input, add_out, add_run, load_model
 from aeframe.core.strict_json import format_cell, format_json
+
+if TYPE_CHECKING:
+    from aeframe.runs.known_errors import KnownErrors
 
 LISTED = 5  # samples to print
 
@@ -19,7 +22,8 @@ def _add_score_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=99.0,
         metavar="P",
-        help="mark scores above this percentile of the training samples (default: 99)",
+        help="mark scores that P %% of new samples like the training data do not exceed, judged by the "
+        "errors of the validation samples (default: 99)",
     )
     add_out(parser, "the table, in .csv")
 
@@ -56,9 +60,25 @@ def _score(options: argparse.Namespace) -> None:
         print(f"{scores[i]:.5g}  {names[i]}{'  above' if scores[i] > limit else ''}")
     print(
         f"{above:,} of {given.count:,} samples ({above / given.count:.1%}) exceed {limit:.5g}, "
-        f"percentile {options.percentile:.5g} of the training samples"
+        f"{_explain_limit(model.description.errors, options.percentile)}"
     )
     print(f"Scores, worst first: {out}")
+
+
+def _explain_limit(errors: KnownErrors, percentile: float) -> str:
+    """Explain how many samples like the training data exceed the limit."""
+    if errors.count is None:
+        return (
+            f"percentile {percentile:.5g} of the training samples; new samples exceed it more often"
+        )
+    share, least = 1 - percentile / 100, errors.find_least_share()
+    if share >= least:
+        known = f"percentile {percentile:.5g} of {errors.count:,} validation samples"
+        return f"{known}: expect {100 * share:.4g}% of new samples like them"
+    known = f"the largest error of {errors.count:,} validation samples"
+    return (
+        f"{known}: expect up to {100 * least:.2g}% of new samples like them, not {100 * share:.4g}%"
+    )
 
 
 def _add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
