@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
+from aeframe.config.auto_record import AUTO
 from aeframe.config.compatibility import collect_choices, explain_no_pca
-from aeframe.config.optimized_metric import AUTO
 from aeframe.config.result import Parts
-from aeframe.core.plain import as_mapping
 from aeframe.data import DataModule
 
-RECORD = "automatic"
-"""Root key of a saved configuration: the options that were `auto`, and their values."""
 STEPS, EPOCHS = 4000, 20
 """Optimizer steps and epochs that a run is given at least."""
 PATIENCE = 0.25
@@ -57,27 +53,3 @@ def list_auto_values(node: dict[str, Any], parts: Parts, data: DataModule) -> di
         "dataset.augment": list(data.augmentation.changes),
         "dataset.normalization": data.spec.normalization,
     }
-
-
-def settle(node: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the configuration with values in place of `auto`, and the record of them.
-
-    values: by dotted key. Only those that are written as `auto` are taken.
-    """
-    settled: dict[str, Any] = {**node, RECORD: dict(as_mapping(node.get(RECORD)))}
-    for key, value in values.items():
-        group, _, name = key.partition(".")
-        if as_mapping(settled.get(group)).get(name) == AUTO:
-            settled[group] = {**settled[group], name: value}
-            settled[RECORD][key] = value
-    return settled
-
-
-def unsettle(node: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the configuration as it was written, with `auto` for the values in the record."""
-    written = {key: value for key, value in node.items() if key != RECORD}
-    for key, value in as_mapping(node.get(RECORD)).items():
-        group, _, name = key.partition(".")
-        if as_mapping(written.get(group)).get(name) == value:
-            written[group] = {**written[group], name: AUTO}
-    return written

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from aeframe.config.auto_values import RECORD
+from aeframe.config.auto_record import AUTO, RECORD
 from aeframe.config.callbacks import make_callbacks
 from aeframe.config.compatibility import collect_choices, list_pair_notes, list_pair_problems
 from aeframe.config.loggers import make_loggers
 from aeframe.config.make import count_batch_rows
 from aeframe.config.node import to_plain
-from aeframe.config.optimized_metric import AUTO, resolve_optimized_metric
+from aeframe.config.optimized_metric import resolve_optimized_metric
 from aeframe.config.optimizer_checks import list_optimizer_problems
 from aeframe.config.options import (
     CheckpointOptions,

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from aeframe.config.auto_values import unsettle
+from aeframe.config.auto_record import AUTO, unsettle
 from aeframe.config.composition import (
     SEVERAL,
     Choice,
@@ -14,7 +14,7 @@ from aeframe.config.composition import (
     compose_options,
     find_options,
 )
-from aeframe.config.optimized_metric import AUTO, resolve_optimized_metric
+from aeframe.config.optimized_metric import resolve_optimized_metric
 from aeframe.config.override_words import quote
 
 GROUPS = (

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from aeframe.config.auto_record import AUTO
 from aeframe.config.targets import find_class
 from aeframe.constraints import Constraint
 from aeframe.core.errors import Problem
 from aeframe.core.plain import as_mapping
 from aeframe.evaluation.metric_names import choose_default_metric
 from aeframe.models import Autoencoder
-
-AUTO = "auto"
-"""The value of optimized_metric that leaves it to the variant and its constraints."""
 
 
 def resolve_optimized_metric(node: Mapping[str, Any]) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from aeframe.config.optimized_metric import AUTO
+from aeframe.config.auto_record import AUTO
 from aeframe.core.errors import Problem
 from aeframe.core.plain import as_mapping
 

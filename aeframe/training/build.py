@@ -12,11 +12,12 @@ import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig
 
-from aeframe.config.auto_values import list_auto_values, settle
+from aeframe.config.auto_record import AUTO, settle
+from aeframe.config.auto_values import list_auto_values
 from aeframe.config.check import make_parts
 from aeframe.config.make import count_batch_rows, make_data_module, make_model
 from aeframe.config.node import to_plain
-from aeframe.config.optimized_metric import AUTO, resolve_optimized_metric
+from aeframe.config.optimized_metric import resolve_optimized_metric
 from aeframe.config.optimizer_checks import FLAT, build_optimizer_arguments, build_scheduler_options
 from aeframe.config.options import CheckpointOptions, Hardware, SchedulerOptions, Training
 from aeframe.config.result import Parts

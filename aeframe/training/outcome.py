@@ -60,6 +60,7 @@ class Outcome:
         return {
             **self.tested.card.as_dict(),
             "normalization": built.data.spec.normalization,
+            "digest": built.data.as_dict()["digest"],
             "validation": validation,
             "optimized_metric": {
                 "name": metric,

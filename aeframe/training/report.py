@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from aeframe.config.auto_values import RECORD
+from aeframe.config.auto_record import RECORD
 from aeframe.config.differences import find_differences, list_words
 from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.process import shorten_path

@@ -21,7 +21,7 @@ def copy_run(finished: Path, name: str, **changes: Any) -> Path:
     for key, value in changes.items():
         if key in card["metrics"]:
             card["metrics"][key] = value
-        elif key == "normalization":
+        elif key in ("normalization", "digest"):
             card[key] = value
         else:
             *above, last = key.split("__")
@@ -117,6 +117,56 @@ def test_runs_are_compared_side_by_side(verb: Verb, runs: Path) -> None:
     assert rows["psnr"] == ["*20", "10"]
     assert rows["mse"] == ["*0.02", "0.04"]
     assert rows["model.latent_dim"] == ["4", "8"]
+
+
+def test_a_choice_is_one_row_and_what_follows_from_it_is_none(
+    verb: Verb, finished: Path, runs: Path
+) -> None:
+    sparse = {
+        "_target_": "aeframe.models.Sparse",
+        "latent_dim": 4,
+        "allow_overcomplete": False,
+        "extra": True,
+    }
+    topk = {"topk": {"_target_": "aeframe.constraints.TopK", "k": 3}}
+    automatic = {"trainer.max_epochs": 89}
+    other = {"model": sparse, "constraint": topk, "automatic": automatic, "seed": 1}
+    copy_run(finished, "d", **other, trainer__max_epochs=89)
+    copy_run(finished, "e", seed=1, trainer__max_epochs=30, automatic={"trainer.max_epochs": 30})
+    found = json.loads(verb("compare", "runs/e", "runs/d", "--json")[1])["configuration"]
+    assert found == {
+        "model": ["Undercomplete", "Sparse"],
+        "model.latent_dim": [8, 4],
+        "model.extra": [None, True],
+        "constraint": ["bottleneck", "topk"],
+        "constraint.topk.k": [None, 3],
+    }
+    words = verb("compare", "runs/e", "runs/d")[1].replace("│", "").splitlines()
+    assert ["model.extra", "-", "true"] in map(str.split, words)
+
+
+def test_other_data_of_the_same_name_is_told(verb: Verb, finished: Path) -> None:
+    card = json.loads((finished / "evaluation.json").read_text())
+    assert len(card["digest"]) == 8
+    copy_run(finished, "a")
+    copy_run(finished, "b", digest="00000000")
+    copy_run(finished, "old", digest=None)
+    told = "Note: the runs have seen different samples"
+    assert told in verb("compare", "runs/a", "runs/b")[1]
+    assert told not in verb("compare", "runs/a", "runs/old")[1]
+
+
+def test_the_table_shows_what_it_is_sorted_by_and_fits_100_columns(verb: Verb, runs: Path) -> None:
+    long = runs / ("a" * 40)
+    (runs / "a").rename(long)
+    out = verb("runs", runs.name, "--sort", "psnr")[1]
+    header = [name.strip() for name in out.splitlines()[2].strip("┃").split("┃")]
+    assert header[-2:] == ["psnr", "folder"]
+    assert max(map(len, out.splitlines()[1:])) <= 100
+    left_out = out.splitlines()[-1].partition(": ")[2].partition(". ")[0].split(", ")
+    assert not {*left_out} & {*header}
+    assert {"mse", "model"} < {*header}
+    assert "seed" in header or "when" in left_out  # a constant goes first
 
 
 @pytest.mark.parametrize("seed", [1, 2])

@@ -13,7 +13,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aeframe.config.auto_values import choose_batch_size, choose_epochs, settle, unsettle
+from aeframe.config.auto_record import settle, unsettle
+from aeframe.config.auto_values import choose_batch_size, choose_epochs
 from aeframe.config.differences import find_differences
 from aeframe.config.node import to_plain
 from aeframe.training.build import build

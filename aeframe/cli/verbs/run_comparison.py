@@ -12,6 +12,7 @@ from typing import Any
 from aeframe.cli.verbs.run_records import Run, read_run
 from aeframe.cli.verbs.run_table import print_wide
 from aeframe.cli.verbs.verb import Verb
+from aeframe.config.auto_record import unsettle
 from aeframe.core.errors import UserError
 from aeframe.core.plain import as_mapping, flatten
 from aeframe.core.strict_json import format_cell, format_json
@@ -36,6 +37,10 @@ JUDGED = (*IN_UNITS, "mse", "denoised_mse", "nll", "negative_elbo")
 SPLITS = (
     "the runs have different seeds. Unless the data has its own test split, each was tested on other "
     "samples. Test all on the same: aeframe evaluate RUN INPUT."
+)
+SAMPLES = (
+    "the runs have seen different samples: their data or its splits differ. Test all on the same samples: "
+    "aeframe evaluate RUN INPUT."
 )
 SIZES = ("code_size", "epochs", "seconds")
 
@@ -67,6 +72,8 @@ def _compare(options: argparse.Namespace) -> None:
     _print(runs, differences, metrics, best)
     if "seed" in differences:
         print(f"Note: {SPLITS}")
+    elif len({run.card.get("digest") for run in runs} - {None}) > 1:
+        print(f"Note: {SAMPLES}")
     if not same_units:
         print(
             "Note: the MSE is in units of dataset.normalization, which the runs do not share. "
@@ -111,11 +118,27 @@ def _require_same_data(runs: Sequence[Run]) -> None:
 
 
 def list_differences(configs: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """List the keys in which configurations differ, with the value of each."""
-    flat = [dict(flatten(config)) for config in configs]
+    """List the choices in which configurations differ, with the value of each; None where a run has no such
+    key. Values that `auto` stands for follow from other choices.
+    """
+    flat = [_list_choices(config) for config in configs]
     keys = [key for key in dict.fromkeys(k for one in flat for k in one) if key != "resume"]
     values = {key: [one.get(key) for one in flat] for key in keys}
     return {key: found for key, found in values.items() if any(v != found[0] for v in found)}
+
+
+def _list_choices(config: Mapping[str, Any]) -> dict[str, Any]:
+    """List the options of groups by their class or their names, and the values of all keys."""
+    found = dict[str, Any]()
+    for key, value in flatten(unsettle(config)):
+        *path, last = key.split(".")
+        if last != "_target_":
+            found[key] = value
+        elif len(path) == 1:
+            found[path[0]] = str(value).rpartition(".")[2]
+        elif path:  # of several options, whose names say enough
+            found[path[0]] = f"{found[path[0]]}+{path[1]}" if path[0] in found else path[1]
+    return found
 
 
 def _list_metrics(runs: Sequence[Run]) -> dict[str, list[float | None]]:
@@ -169,9 +192,7 @@ def _print(
 
 
 def _write(value: Any) -> str:
-    if isinstance(value, bool) or value is None:
-        return "null" if value is None else str(value).lower()
-    return str(value)
+    return "-" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 VERBS = (

@@ -6,7 +6,7 @@ import argparse
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aeframe.cli.verbs.run_records import Run, find_runs, read_run
 from aeframe.cli.verbs.verb import Verb
@@ -15,7 +15,14 @@ from aeframe.core.plain import as_mapping, flatten
 from aeframe.core.strict_json import format_cell, format_json
 from aeframe.runs.evaluation_file import UNREADABLE
 
+if TYPE_CHECKING:
+    from rich.table import Table
+
 COLUMNS = "when,model,constraint,dataset,code,seed,status,mse,metric,value,folder"
+LEAST_NEEDED = ("seed", "code", "dataset", "when", "status", "constraint", "metric", "value")
+"""Columns to leave out of a table that is too wide, the first one first."""
+WIDTH = 100
+"""Width of a table in a file, and the least width in a terminal."""
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,13 +59,15 @@ def _list_runs(options: argparse.Namespace) -> None:
     if found:
         _check_columns(options, columns, found)
         found = _sort(_select(found, options.filter), options.sort)
+    if options.sort and not options.columns and options.sort not in columns:
+        columns.insert(-1, options.sort)
     if options.json:
         print(format_json([{name: run.get(name) for name in columns} for run in found]))
         return
     if not found:
         what = "holds no such runs" if options.filter else "holds no runs"
         raise UserError(options.folder, what)
-    _print(found, options.folder, columns)
+    _print(found, options, columns)
 
 
 def _check_columns(
@@ -118,8 +127,24 @@ def _sort(found: Sequence[Run], key: str | None) -> list[Run]:
     return sorted(found, key=rank)
 
 
-def _print(found: list[Run], top: str, columns: Sequence[str]) -> None:
+def _print(found: list[Run], options: argparse.Namespace, columns: Sequence[str]) -> None:
     from rich.console import Console
+
+    console, left_out = Console(highlight=False, markup=False), list[str]()
+    table = _make_table(found, options.folder, columns)
+    least = [] if options.columns else [name for name in LEAST_NEEDED if name != options.sort]
+    for name in sorted(least, key=lambda name: len({run.get(name) for run in found}) > 1):
+        if _measure(console, table) <= max(WIDTH, console.width):
+            break
+        left_out.append(name)
+        shown = [column for column in columns if column not in left_out]
+        table = _make_table(found, options.folder, shown)
+    print_wide(console, table)
+    if left_out:
+        print(f"Columns left out: {', '.join(left_out)}. --columns chooses those to show.")
+
+
+def _make_table(found: list[Run], top: str, columns: Sequence[str]) -> Table:
     from rich.table import Table
 
     count = f"{len(found)} run{'' if len(found) == 1 else 's'}"
@@ -132,14 +157,19 @@ def _print(found: list[Run], top: str, columns: Sequence[str]) -> None:
     for run in found:
         cells = (_write_cell(run, column) for column in columns)
         table.add_row(*cells, style=styles.get(run.status))
-    print_wide(Console(highlight=False, markup=False), table)
+    return table
+
+
+def _measure(console: Any, table: Table) -> int:
+    """Measure the width of a table without line breaks in its cells."""
+    wide = console.options.update(width=10_000)
+    return table.__rich_measure__(console, wide).maximum
 
 
 def print_wide(console: Any, table: Any) -> None:
     """Print a table; into a file, which has no width, without line breaks in its cells."""
-    wanted = table.__rich_measure__(console, console.options.update(width=10_000)).maximum
     if not console.is_terminal:
-        console.width = max(console.width, wanted)
+        console.width = max(console.width, _measure(console, table))
     console.print(table)
 
 

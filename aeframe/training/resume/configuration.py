@@ -6,9 +6,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
-from aeframe.config.auto_values import RECORD, settle
+from aeframe.config.auto_record import AUTO, RECORD, settle
 from aeframe.config.check import LATER
-from aeframe.config.optimized_metric import AUTO
 from aeframe.config.override_words import read_key
 from aeframe.core.durations import format_duration, is_duration, parse_duration
 from aeframe.core.errors import ConfigError, Problem, UserError, shorten
