@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
+from aeframe.cli.sweep_notes import UNITS, explain_columns, explain_prices, explain_trade
 from aeframe.core.errors import shorten
 from aeframe.core.regular_files import read_text
 from aeframe.core.strict_json import format_cell
@@ -27,14 +28,6 @@ NORMALIZATION, USUAL = "dataset.normalization", "unit"
 """The key, and its value in older runs, which did not record it."""
 SHOWN = ("mse", "psnr", "copied", "l0", "dead", "gain_db", "nll")
 """Test metrics in the printed table, if any job has them. The CSV file has all."""
-
-UNITS = (
-    "{} is in units of dataset.normalization, which the jobs do not share. Write "
-    "optimized_metric=val/psnr to compare them."
-)
-PRICES = (
-    "the codes of the jobs cost {}, which cannot be compared. The order is that of the error alone."
-)
 
 
 @dataclass
@@ -233,19 +226,15 @@ def _print(
     for job in jobs:
         if job.error:
             console.print(f"failed: {job.folder}: {job.error}", style="red")
+    for line in explain_columns(present):
+        console.print(line, highlight=False)
     if traded:
-        what = (
-            f"{' and '.join(traded.keys)} trade{'s' * (len(traded.keys) == 1)} val/{traded.error}"
-        )
-        others = "other job" if len(_list_prices(jobs)) == 1 else "job with the same two"
-        console.print(
-            f"No best run: {what} for {traded.price}. No {others} beats one with * in both."
-        )
+        console.print(explain_trade(traded.keys, traded.error, _list_prices(jobs)), highlight=False)
     elif jobs and jobs[0].value is not None:
         note = "  (but it copies its input)" if jobs[0].copies else ""
         console.print(f"Best run: {jobs[0].folder}{note}", highlight=False)
         if len(prices := _list_prices(jobs)) > 1:
-            console.print(f"Note:     {PRICES.format(' and '.join(prices))}", highlight=False)
+            console.print(f"Note:     {explain_prices(prices)}", highlight=False)
     elif not all(job.is_validated for job in jobs):
         console.print("No best run: nothing was validated (dataset.val_fraction=0).")
     kinds = {job.normalization for job in jobs if job.value is not None}

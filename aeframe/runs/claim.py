@@ -29,7 +29,7 @@ def claim_folder(folder: Path, resumes: bool, saved: Saved | None) -> Iterator[N
         try:
             checkpoints.mkdir(exist_ok=resumes)
         except FileExistsError:
-            raise build_used_error(f"hydra.run.dir={folder}") from None
+            raise build_used_error(folder) from None
         if resumes and get_stamp(checkpoints / LAST) != (saved.stamp if saved else None):
             what = "another process has trained in it in the meantime"
             raise UserError(f"hydra.run.dir={folder}", what, "Start the command again.")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from aeframe.core.errors import UserError, describe_error
-from aeframe.runs.layout import LOCK, RESULTS
+from aeframe.core.process import get_command, shorten_path
+from aeframe.runs.layout import CHECKPOINTS, LAST, LOCK, RESULTS
 
 
 def refuse_used(folder: Path, resumes: bool) -> None:
@@ -19,7 +21,7 @@ def refuse_used(folder: Path, resumes: bool) -> None:
     where = f"hydra.run.dir={folder}"
     if has_run(folder):
         if not resumes:
-            raise build_used_error(where)
+            raise build_used_error(folder)
     elif (name := find_result(folder)) is not None:
         what = f"holds {name} already, which a run would overwrite"
         raise UserError(where, what, "Write another folder.")
@@ -48,10 +50,13 @@ def find_result(folder: Path) -> str | None:
     return next((name for name in RESULTS if (folder / name).exists()), None)
 
 
-def build_used_error(where: str) -> UserError:
-    """Build the error for a folder that holds a run."""
-    remedy = "Write resume=auto to continue it, choose another folder, or delete it."
-    return UserError(where, "holds a run already", remedy)
+def build_used_error(folder: Path) -> UserError:
+    """Build the error for a folder that holds a run, which may be another than the one that was to start."""
+    remedy = "Choose another folder, or delete it."
+    if (folder / CHECKPOINTS / LAST).exists():
+        onward = f"{get_command()} {shlex.quote(f'resume={shorten_path(folder)}')}"
+        remedy = f"Choose another folder, delete it, or continue that run: {onward}"
+    return UserError(f"hydra.run.dir={folder}", "holds a run already", remedy)
 
 
 @contextmanager

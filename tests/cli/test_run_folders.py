@@ -24,7 +24,7 @@ def test_a_folder_that_holds_a_run_is_left_as_it_is(
     assert (status, out) == (2, "")
     assert err == (
         "aeframe: hydra.run.dir=run: holds a run already. "
-        "Write resume=auto to continue it, choose another folder, or delete it.\n"
+        "Choose another folder, delete it, or continue that run: python train.py resume=run\n"
     )
     assert before == {f: f.read_bytes() for f in (tmp_path / "run").rglob("*") if f.is_file()}
 

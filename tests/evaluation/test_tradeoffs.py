@@ -110,9 +110,11 @@ def test_a_sweep_over_what_trades_has_no_best_run(
     assert "4 jobs by val/mse" in out  # losses of other weights are no order
     assert "Best run" not in out
     assert (
-        f"No best run: {key} trades val/mse for l0. No other job beats one with * in both."
-        in out.splitlines()
-    )
+        f"No best run: with {key}, a smaller val/mse costs a larger l0 (active units). Choose among the jobs "
+        "marked *: no other job is as good or better in both."
+    ) in out.splitlines()
+    copied = "share of pure noise that the network reconstructs; above 0.67 it copies any input"
+    assert f"copied: {copied}." in out.splitlines()
     with (tmp_path / "sweep.csv").open(newline="") as opened:
         rows = list(csv.DictReader(opened))
     found = [(row[key], row["val/mse"], row["price"], row["unbeaten"]) for row in rows]

@@ -193,6 +193,18 @@ def test_a_run_with_other_defaults_goes_on_as_is_advised(aeframe: Command, begun
     assert aeframe(words[-1])[0] == 0
 
 
+def test_another_model_is_one_mistake(aeframe: Command, begun: Path) -> None:
+    """Its constraint, likelihood and network follow from it."""
+    for model in ("Sparse", "Variational"):
+        words = (f"model={model.lower()}", "hydra.run.dir=run", "resume=auto")
+        status, _, err = aeframe(*EPOCH, "trainer.max_epochs=2", *words)
+        assert status == 2
+        assert err == (
+            f"aeframe: model={model}: run was trained with Undercomplete, and a resumed run cannot change it. "
+            "Remove it, or continue with the run's own values: python train.py resume=run\n"
+        )
+
+
 # what else is typed
 
 REFUSED: list[tuple[list[str], str]] = [

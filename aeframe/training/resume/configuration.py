@@ -54,6 +54,8 @@ CHOSEN = (
     *(f"dataset.{key}" for key in ("augment", "batch_size", "normalization")),
 )
 """Keys whose `auto` is replaced by a choice when a run begins."""
+BROUGHT = ("network", "likelihood", "constraint", "optimized_metric")
+"""Keys whose defaults a model brings."""
 ANEW = "Remove it, or start a new run."
 
 
@@ -147,18 +149,24 @@ def check_same(saved: Saved, given: Mapping[str, Any]) -> None:
 def find_changes(saved: Saved, given: Mapping[str, Any]) -> dict[str, Any]:
     """Find the keys that make it another run, with their given values.
 
-    For a group with another option, only the group is returned.
+    For a group with another option, only the group is returned. For another model, the groups whose options it
+    brings are left out.
     """
     own = {**LATER, **saved.node}
     others = [key for key in own if _list_classes(own[key]) != _list_classes(given.get(key))]
-    changed = {key: _format_value(given.get(key)) for key in others if not is_harmless(key)}
+    brought = BROUGHT if "model" in others else ()
+    changed = {
+        key: _format_value(given.get(key))
+        for key in others
+        if not is_harmless(key) and key not in brought
+    }
     before, now = dict(flatten(own)), dict(flatten({**LATER, **given}))
     return changed | {
         key: now.get(key)
         for key in {**now, **before}
         if before.get(key) != now.get(key)
         and not is_harmless(key)
-        and key.partition(".")[0] not in changed
+        and key.partition(".")[0] not in (*changed, *brought)
     }
 
 
