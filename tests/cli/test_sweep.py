@@ -93,7 +93,8 @@ def test_jobs_that_fail_do_not_stop_the_others(
     assert {cells[0] for cells in printed[:4]} <= {"*", ""}
     marks = ["yes" if cells[0] else "no" for cells in printed[:4]]
     assert marks == [row["unbeaten"] for row in done]
-    said = "No best run: model and model.latent_dim trade val/mse for latent_dim or kl."
+    costs = "a larger latent_dim (code units) or kl (nats in the code)"
+    said = f"No best run: with model and model.latent_dim, a smaller val/mse costs {costs}."
     assert said in out
     assert [cells[-1] for cells in printed] == [row["folder"].partition("_")[0] for row in found]
     for beginning, path in (

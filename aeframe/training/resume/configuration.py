@@ -55,7 +55,7 @@ CHOSEN = (
 )
 """Keys whose `auto` is replaced by a choice when a run begins."""
 BROUGHT = ("network", "likelihood", "constraint", "optimized_metric")
-"""Keys whose defaults a model brings."""
+"""Keys that a model sets, too."""
 ANEW = "Remove it, or start a new run."
 
 
@@ -149,8 +149,7 @@ def check_same(saved: Saved, given: Mapping[str, Any]) -> None:
 def find_changes(saved: Saved, given: Mapping[str, Any]) -> dict[str, Any]:
     """Find the keys that make it another run, with their given values.
 
-    For a group with another option, only the group is returned. For another model, the groups whose options it
-    brings are left out.
+    For a group with another option, only the group is returned; for another model, no group that it sets.
     """
     own = {**LATER, **saved.node}
     others = [key for key in own if _list_classes(own[key]) != _list_classes(given.get(key))]
