@@ -212,6 +212,20 @@ def test_splits_are_those_that_were_given(x: np.ndarray) -> None:
     assert two.metrics["val/mse"] != run.metrics["val/mse"]  # a tenth of the training data
 
 
+def test_the_names_of_a_dataframe_stay_in_the_run(x: np.ndarray) -> None:
+    names = [f"column {n}" for n in range(x.reshape(len(x), -1).shape[1])]
+    named = pd.DataFrame(x.reshape(len(x), -1), columns=names)
+    run = aeframe.train([*SHORT, "dashboard.images=0"], data=named, folder="run", verbose=False)
+    kept = np.load("run/given_data/names.npy")
+    assert kept.tolist() == names
+    assert [column.name for column in run.model.description.data.usual] == names
+    Path("run").rename("moved")  # the names move with the data
+    again = aeframe.train(["resume=moved", "trainer.max_epochs=3"], verbose=False)
+    assert [column.name for column in again.model.description.data.usual] == names
+    plain = aeframe.train(SHORT, data=pd.DataFrame(named.to_numpy()), folder="plain", verbose=False)
+    assert plain.config["dataset"]["names"] is None
+
+
 def test_a_mapped_file_is_not_copied(x: np.ndarray, tmp_path: Path) -> None:
     np.save("x.npy", x)
     run = aeframe.train(SHORT, data=np.load("x.npy", mmap_mode="r"), verbose=False)

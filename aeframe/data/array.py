@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import shlex
 import zipfile
@@ -17,7 +16,7 @@ import torch
 
 from aeframe.core.errors import Problem, UserError, build_read_error, shorten
 from aeframe.core.regular_files import require_regular
-from aeframe.data.array_labels import read_labels
+from aeframe.data.array_labels import read_labels, read_names
 from aeframe.data.layouts import (
     Layout,
     LayoutError,
@@ -27,10 +26,10 @@ from aeframe.data.layouts import (
     resolve_layout,
 )
 from aeframe.data.memory_map import Mapped, allocate, as_tensor, map_array
-from aeframe.data.npy_header import Header, read_header
-from aeframe.data.rows import CHUNK
+from aeframe.data.npy_header import Header, fill_array, read_header
 from aeframe.data.source import Raw, Shape, Source
 from aeframe.data.text_table import ENDINGS, name_array, write_conversion
+from aeframe.data.usual_ranges import count_columns
 from aeframe.data.value_range import check_range, get_type_range, require_within
 
 Opened = tuple[IO[bytes], int]
@@ -49,6 +48,11 @@ class Described(NamedTuple):
         """Check that the channels come last in the file."""
         return is_channels_last(self.layout, self.header.shape)
 
+    @property
+    def axes(self) -> Shape:
+        """The axes of a sample in the file, if it becomes a vector."""
+        return self.header.shape[1:] if len(self.header.shape) > 2 and self.layout == "flat" else ()
+
 
 @dataclass(kw_only=True, eq=False)
 class Array(Source):
@@ -59,7 +63,8 @@ class Array(Source):
     short as a few channels. It reads four axes as channels last if the last has 1, 3 or 4 entries, else as
     channels first. range: the lowest and the highest possible value. Without it, uint8 has the range 0..255
     and uint16 the range 0..65535; other types have the range of the training split. labels: the name of an
-    array in the `.npz`, or an `.npy` file, with a whole number or a text for each sample.
+    array in the `.npz`, or an `.npy` file, with a whole number or a text for each sample. names: the same
+    for each column of a table or channel of a signal.
     """
 
     path: str | None = None
@@ -69,6 +74,7 @@ class Array(Source):
     layout: Layout = "auto"
     range: list[float] | None = None
     labels: str | None = None
+    names: str | None = None
 
     def shape(self) -> Shape | None:
         try:
@@ -145,6 +151,10 @@ class Array(Source):
             raw = replace(raw, assumed=False)
         if self.range is not None:
             raw = replace(raw, low=self.range[0], high=self.range[1], assumed=False)
+        raw = replace(raw, axes=one.axes)
+        if self.names is not None and option == "path":
+            names = read_names(self.names, file, count_columns(one.sample, one.axes))
+            raw = replace(raw, names=names)
         return self._label(raw, option, file)
 
     def _label(self, raw: Raw, option: str, file: Path) -> Raw:
@@ -254,7 +264,7 @@ def _read_samples(stream: IO[bytes], one: Described) -> np.ndarray:
     array = allocate((header.shape[0], *one.sample), _get_torch_dtype(header.dtype))
     last = one.is_channels_last
     as_stored = np.moveaxis(array, 1, -1) if last else array.reshape(header.shape)
-    _fill(as_stored, stream, header)
+    fill_array(as_stored, stream, header)
     return array
 
 
@@ -279,18 +289,3 @@ def _can_be_mapped(one: Described) -> bool:
     same = header.dtype.isnative and header.dtype.itemsize <= 8
     aligned = header.offset % header.dtype.itemsize == 0
     return same and aligned and not (flattened and header.order == "F")
-
-
-def _fill(array: np.ndarray, stream: IO[bytes], header: Header) -> None:
-    """Fill an array of the header's shape from the stream, in parts, without a second copy."""
-    array = array.T if header.order == "F" else array  # in the order of the stream
-    step = max(1, CHUNK // math.prod(array.shape[1:]))
-    stream.read(header.offset)  # not seek: zipfile would skip the checksum of the archive
-    for start in range(0, len(array), step):
-        part = array[start : start + step]
-        block = stream.read(part.size * header.dtype.itemsize)
-        if len(block) < part.size * header.dtype.itemsize:
-            raise ValueError("it ends early")
-        numbers = np.frombuffer(block, header.dtype).reshape(part.shape)
-        part[:] = numbers.view(np.uint8) if header.dtype.kind == "b" else numbers
-    stream.read(1)  # zipfile compares the checksum at the end

@@ -22,6 +22,7 @@ from aeframe.data.source import Batch, Raw, Samples, Share, Source
 from aeframe.data.spec import DataSpec
 from aeframe.data.splits import Splitting
 from aeframe.data.spread import Choice
+from aeframe.data.usual_ranges import find_usual_ranges
 from aeframe.data.value_range import note_narrow_range
 
 DIGESTED = 2**23  # bytes of each split in the digest
@@ -126,6 +127,8 @@ class DataModule:
             raw.levels,
             raw.columns,
             self.normalization.neutral is not None,
+            find_usual_ranges(self.splits["train"]),
+            raw.axes,
         )
         self.augmentation = self._choose_augmentation()
         if raw.assumed:

@@ -1,4 +1,4 @@
-"""Headers of .npy files, which may be damaged or malicious."""
+"""Headers and numbers of .npy files, which may be damaged or malicious."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import IO, Any, Literal
 
 import numpy as np
 
+from aeframe.data.rows import CHUNK
 from aeframe.data.source import Shape
 
 LONGEST = 2**14  # bytes of a header; NumPy writes some hundred and accepts 10,000
@@ -65,3 +66,18 @@ def read_header(stream: IO[bytes]) -> Header:
         head.tell(),
         bfloat16,
     )
+
+
+def fill_array(array: np.ndarray, stream: IO[bytes], header: Header) -> None:
+    """Fill an array of the header's shape from the stream, in parts, without a second copy."""
+    array = array.T if header.order == "F" else array  # in the order of the stream
+    step = max(1, CHUNK // math.prod(array.shape[1:]))
+    stream.read(header.offset)  # not seek: zipfile would skip the checksum of the archive
+    for start in range(0, len(array), step):
+        part = array[start : start + step]
+        block = stream.read(part.size * header.dtype.itemsize)
+        if len(block) < part.size * header.dtype.itemsize:
+            raise ValueError("it ends early")
+        numbers = np.frombuffer(block, header.dtype).reshape(part.shape)
+        part[:] = numbers.view(np.uint8) if header.dtype.kind == "b" else numbers
+    stream.read(1)  # zipfile compares the checksum at the end

@@ -63,7 +63,8 @@ class Raw:
     `data`, or None for data in memory. together: number of consecutive rows from one image, which stay in one
     split. assumed: whether low and high are those of the storage type and were not given. levels: the
     measured values of black and white in image files. columns: those of a table. gaps: whether NaN means a
-    missing value; elsewhere NaN is refused.
+    missing value; elsewhere NaN is refused. names: of the columns of other vectors, or of a signal's
+    channels. axes: of a sample in its file, if it is a vector of several.
     """
 
     data: Tensor | Rows
@@ -80,6 +81,8 @@ class Raw:
     levels: tuple[float, float] | None = None
     columns: Schema | None = None
     gaps: bool = False
+    names: tuple[str, ...] = ()
+    axes: Shape = ()
 
     @cached_property
     def rows(self) -> Rows:

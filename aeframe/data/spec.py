@@ -12,6 +12,7 @@ from aeframe.data.normalization import Normalization
 from aeframe.data.source import Shape
 from aeframe.data.spread import Kind
 from aeframe.data.table_schema import Schema
+from aeframe.data.usual_ranges import UsualRange
 
 
 class Nouns(NamedTuple):
@@ -19,6 +20,10 @@ class Nouns(NamedTuple):
 
     sample: str
     value: str
+
+    def count_samples(self, samples: int, kind: str = "") -> str:
+        """Write a number of samples in words. kind: stands before the noun."""
+        return f"{samples:,} {kind}{' ' * bool(kind)}{self.sample}{'' if samples == 1 else 's'}"
 
     @staticmethod
     def suit(shape: Shape) -> Nouns:
@@ -39,7 +44,8 @@ class DataSpec:
     stored: their range, if known beforehand. classes: names of the labels. normalization: its kind, never
     `auto`. seen: the range of stored values in the training split. Older runs lack the last two.
     levels: the measured values of black and white in the image files. columns: those of a table. gaps:
-    whether samples may have missing values, which are NaN.
+    whether samples may have missing values, which are NaN. usual: the ranges of columns or of a signal's
+    channels. axes: of a sample in its file, if it is a vector of several.
     """
 
     shape: Shape
@@ -55,6 +61,8 @@ class DataSpec:
     levels: tuple[float, float] | None = None
     columns: Schema | None = None
     gaps: bool = False
+    usual: tuple[UsualRange, ...] = ()
+    axes: Shape = ()
 
     @property
     def nouns(self) -> Nouns:
@@ -73,9 +81,11 @@ class DataSpec:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
-        levels = {} if self.levels is None else {"levels": list(self.levels)}
-        columns = {} if self.columns is None else {"columns": self.columns.as_dict()}
-        gaps = {"gaps": True} if self.gaps else {}
+        more: dict[str, Any] = {} if self.levels is None else {"levels": list(self.levels)}
+        more |= {} if self.columns is None else {"columns": self.columns.as_dict()}
+        more |= {"gaps": True} if self.gaps else {}
+        more |= {"usual": list(map(list, self.usual))} if self.usual else {}
+        more |= {"axes": list(self.axes)} if self.axes else {}
         wide = math.isinf(self.extent[0]) or math.isinf(self.extent[1])
         return {
             "shape": list(self.shape),
@@ -88,7 +98,5 @@ class DataSpec:
             "classes": list(self.classes),
             "normalization": self.normalization,
             "seen": None if self.seen is None else list(self.seen),
-            **levels,
-            **columns,
-            **gaps,
+            **more,
         }

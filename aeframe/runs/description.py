@@ -20,6 +20,7 @@ from aeframe.core.version import __version__
 from aeframe.data import DataSpec
 from aeframe.data.spread import Kind
 from aeframe.data.table_schema import Schema
+from aeframe.data.usual_ranges import UsualRange, count_columns
 from aeframe.runs.known_errors import KnownErrors
 from aeframe.runs.saved_network import MADE
 
@@ -185,6 +186,14 @@ def parse_data(given: Any) -> DataSpec:
     normalization = data.get("normalization")
     if normalization not in (None, *get_args(Kind)):
         raise ForeignError("data.normalization is unknown")
+    axes = data.get("axes", [])
+    if not isinstance(axes, list) or not all(is_count(n) for n in axes):
+        raise ForeignError("data.axes is not a shape")
+    if axes and (len(shape) != 1 or math.prod(axes) != shape[0]):
+        raise ForeignError("data.axes is another shape")
+    usual, axes = _parse_usual(data.get("usual", [])), tuple(axes)
+    if usual and len(usual) != count_columns(tuple(shape), axes):
+        raise ForeignError("data.usual are not as many as in data.shape")
     return DataSpec(
         shape=tuple(shape),
         low=low,
@@ -201,6 +210,8 @@ def parse_data(given: Any) -> DataSpec:
         else _parse_range(data["levels"], "data.levels", apart=True),
         columns=None if data.get("columns") is None else _parse_columns(data["columns"], shape),
         gaps=data.get("gaps") is True,
+        usual=usual,
+        axes=axes,
     )
 
 
@@ -213,6 +224,17 @@ def _parse_columns(given: Any, shape: list[int]) -> Schema:
     if shape != [schema.width]:
         raise ForeignError("data.columns do not suit data.shape")
     return schema
+
+
+def _parse_usual(given: Any) -> tuple[UsualRange, ...]:
+    """Parse the ranges of columns or channels."""
+    if not isinstance(given, list) or not all(
+        isinstance(one, list) and len(one) == 3 for one in given
+    ):
+        raise ForeignError("data.usual are not names and ranges")
+    if not all(isinstance(name, str) for name, *_ in given):
+        raise ForeignError("data.usual are not names and ranges")
+    return tuple(UsualRange(name, *_parse_range(ends, "data.usual")) for name, *ends in given)
 
 
 def _parse_range(given: Any, where: str, *, apart: bool = False) -> tuple[float, float]:

@@ -17,7 +17,8 @@ from aeframe.runs.origin import DATA
 
 OPTIONS = {"train": "path", "val": "val_path", "test": "test_path"}
 """Splits, and the options of dataset=array that name their files."""
-LABELS = "labels"
+LABELS, NAMES = "labels", "names"
+LONGEST = 200  # letters of a column's name that are kept
 TAKEN = (
     "Give an array, a tensor, a DataFrame, a torch Dataset, or a tuple of them: (train, test) or "
     "(train, val, test)."
@@ -25,10 +26,11 @@ TAKEN = (
 
 
 class Given(NamedTuple):
-    """Samples of a split [N, ...], and their labels [N], if they have any."""
+    """Samples of a split [N, ...], their labels [N] and the names of their columns, if they have any."""
 
     samples: np.ndarray
-    labels: np.ndarray | None
+    labels: np.ndarray | None = None
+    names: np.ndarray | None = None
 
 
 def write_data(data: Any, folder: Path) -> dict[str, str]:
@@ -42,8 +44,9 @@ def write_data(data: Any, folder: Path) -> dict[str, str]:
     for split, part in _split(data).items():
         given = _convert(part, "data" if split == "train" else f"data ({split})")
         options[OPTIONS[split]] = _write(given.samples, folder / DATA / f"{split}.npy")
-        if given.labels is not None and split == "train":
-            options[LABELS] = _write(given.labels, folder / DATA / f"{LABELS}.npy")
+        for name, array in ((LABELS, given.labels), (NAMES, given.names)):
+            if array is not None and split == "train":
+                options[name] = _write(array, folder / DATA / f"{name}.npy")
     return options
 
 
@@ -67,7 +70,14 @@ def _convert(part: Any, where: str) -> Given:
         _require_numbers(part, where)
     elif not isinstance(part, np.ndarray | Tensor) and not hasattr(part, "__array__"):
         raise UserError(where, f"is {type(part).__name__}, not samples", TAKEN)
-    return Given(_convert_to_array(part, where), None)
+    return Given(_convert_to_array(part, where), names=_name_columns(part))
+
+
+def _name_columns(part: Any) -> np.ndarray | None:
+    """Return the names of a DataFrame's columns. None if it has only numbers for them, and for other data."""
+    names = list(getattr(part, "columns", ()))
+    has_names = names != list(range(len(names)))
+    return np.array([str(name)[:LONGEST] for name in names]) if has_names else None
 
 
 def _require_numbers(table: Any, where: str) -> None:

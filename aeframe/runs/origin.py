@@ -13,7 +13,7 @@ from aeframe.config.targets import list_keys, resolve
 from aeframe.core.plain import as_mapping
 from aeframe.core.regular_files import read_text
 
-PATHS = ("root", "test_root", "path", "val_path", "test_path", "labels", "run")
+PATHS = ("root", "test_root", "path", "val_path", "test_path", "labels", "names", "run")
 DATA = "given_data"
 """Folder in a run's folder, with data that was given from Python."""
 LARGEST = 2**20  # largest number of bytes of the file

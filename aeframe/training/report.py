@@ -71,12 +71,12 @@ def describe_run(built: Built) -> str:
     net = built.net
     weights = sum(p.numel() for p in net.model.parameters() if p.requires_grad)
     device = built.trainer.get("accelerator", "cpu")
-    constraints = " + ".join(net.constraints) or "no constraint"
+    constraints, spec = " + ".join(net.constraints) or "no constraint", built.data.spec
     return (
         f"{type(net.model).__name__} autoencoder with {constraints}: {describe_sizes(net)}; "
         f"{weights:,} weights; "
         f"{net.model.likelihood.describe()}; "
-        f"{built.data.source.description()}, {built.data.spec.samples:,} training samples; "
+        f"{built.data.source.description()}, {spec.nouns.count_samples(spec.samples, 'training')}; "
         f"{device}, seed {built.node['seed']}"
     )
 

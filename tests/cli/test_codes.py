@@ -19,7 +19,7 @@ def test_codes_are_the_same_in_every_kind_of_file(
     codes = package.load(trained).encode(DIGITS)
     for ending in ("npy", "npz", "csv"):
         last = good(verb("encode", trained, "digits", "--out", f"codes.{ending}"))
-        assert last == f"Codes of 1,797 samples, 8 units each: codes.{ending}"
+        assert last == f"Codes of 1,797 images, 8 units each: codes.{ending}"
     assert np.array_equal(np.load(tmp_path / "codes.npy"), codes)
     with np.load(tmp_path / "codes.npz") as stored:
         assert np.array_equal(stored["z"], codes)

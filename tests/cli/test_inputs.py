@@ -119,7 +119,7 @@ def test_images_that_cannot_be_read_are_left_out_where_one_says_so(
     assert err.endswith("Remove or replace them, or write --on-bad-sample skip.\n")
     skips = ("--on-bad-sample", "skip")
     status, out, err = verb("encode", run, "photos", "--out", "some.csv", *skips)
-    assert (status, out) == (0, "Codes of 11 samples, 16 units each: some.csv\n")
+    assert (status, out) == (0, "Codes of 11 images, 16 units each: some.csv\n")
     left = "1 image(s) of photos cannot be read and are left out: photos/a/1.bmp."
     note = converted("photos", "11 images were")
     assert err == f"aeframe: --on-bad-sample skip: {left}\n{note}"

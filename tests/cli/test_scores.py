@@ -34,7 +34,7 @@ def test_scores_are_sorted_and_marked(verb: Verb, trained: Path, tmp_path: Path)
     wanted = model.score(np.load(tmp_path / "x.npy")[:, None])
     assert np.allclose(scores, wanted[[int(line[0]) for line in lines]], rtol=1e-4)
     assert [line[2] == "1" for line in lines] == (scores > model.threshold(99.9)).tolist()
-    assert "3 of 53 samples" in out
+    assert "3 of 53 images" in out
     above = [line.endswith("  above") for line in out.splitlines()[:5]]
     assert above == [True, True, True, False, False]
     np.save(tmp_path / "known.npy", DIGITS[:50, 0])

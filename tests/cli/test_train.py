@@ -31,7 +31,7 @@ def test_a_run_says_first_what_it_trains_and_last_where_it_is(
     folder = run_folder(tmp_path)
     first = "Sparse autoencoder with topk + masking: 1 x 8 x 8 -> 1024 units, "
     assert lines[0].startswith(first)
-    for part in ("weights", "Digits", "1,437 training samples", "cpu", "seed 7"):
+    for part in ("weights", "Digits", "1,437 training images", "cpu", "seed 7"):
         assert part in lines[0]
     assert "16 of them active; compression 4.0:1 (64 values to 16)" in lines[0]
     shown = folder.relative_to(tmp_path)  # which is shorter

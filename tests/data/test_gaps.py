@@ -23,7 +23,7 @@ from aeframe.evaluation.metrics import Metrics
 from aeframe.models import Setting, Undercomplete, Variational
 from aeframe.models.autoencoder import Autoencoder
 from aeframe.models.likelihoods import Bernoulli, Gaussian, Likelihood
-from aeframe.monitoring.dashboard.signal_plots import draw_plot
+from aeframe.monitoring.dashboard.signal_plots import draw_plots
 from aeframe.networks import MLP
 from aeframe.training.divergence import explain_outlier
 from tests.support.gappy import make_table, set_up
@@ -294,7 +294,7 @@ def test_a_curve_is_broken_at_a_gap() -> None:
     gappy = whole.clone()
     gappy[0, 4] = torch.nan
     full, broken = (
-        np.asarray(draw_plot([(line, "#000000")], 90, ("0", "1"))) for line in (whole, gappy)
+        np.asarray(draw_plots([(line, "#000000")], 90, [("0", "1")])) for line in (whole, gappy)
     )
     dark = [(picture < 200).all(2).any(0) for picture in (full, broken)]
     assert dark[0][5:-5].all()

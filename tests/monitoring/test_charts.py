@@ -106,7 +106,7 @@ def test_long_names_of_classes_are_shortened() -> None:
 @pytest.mark.parametrize(
     ("units", "x", "y"),
     [
-        (1, "z0, the only unit", "mean squared error of the sample"),
+        (1, "z0, the only unit", "mean squared error of the image"),
         (2, "z0, the first unit", "z1, the second unit"),
         (5, "component 1: ", "component 2: "),
     ],
@@ -174,7 +174,7 @@ def test_bars_are_as_high_as_the_nats_largest_first() -> None:
 
 def test_units_that_never_fire_stand_apart() -> None:
     rates = torch.tensor([0.0] * 30 + [0.001] * 10 + [0.5] * 20, dtype=torch.float64)
-    picture = chart_rates("Rates", rates, 1000)
+    picture = chart_rates("Rates", rates, 1000, "image")
     never, others = find(picture, 2), find(picture, 0)
     assert never[:, 1].max() < others[:, 1].min()  # at the left
     height = np.ptp(never[:, 0])

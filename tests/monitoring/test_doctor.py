@@ -354,7 +354,7 @@ def test_over_fitting_of_few_samples_is_put_down_to_their_number(
     finding = few.build_finding()
     assert finding is not None
     assert finding.seen == (
-        "1,437 training samples are few for this network, and more would help most: after epoch 2, "
+        "1,437 training images are few for this network, and more would help most: after epoch 2, "
         "the best, the validation loss rose from 6 to 6.5 nats, while the training loss fell from "
         "6 to 4.0938"
     )
@@ -480,7 +480,7 @@ def test_few_samples_are_named_where_a_network_that_began_as_pca_ends_no_better(
     patient: Callable[..., Patient],
 ) -> None:
     (found,) = find_in_card(card_of(PCA), patient(), 20, 900, False, others=False)
-    assert found.seen.endswith("; 1,437 training samples are few, and more would help most")
+    assert found.seen.endswith("; 1,437 training images are few, and more would help most")
     assert found.remedy is None
     tie = replace(PCA, mse=0.00296)
     assert not list(find_in_card(card_of(tie), patient(), 20, 900, False, others=False))

@@ -27,7 +27,7 @@ from aeframe.monitoring.dashboard.signal_plots import BELOW, LEFT, Curves
 from tests.support.constraint_tools import identity
 
 BOTH = Pictures(-1.0, 1.0, 64)
-LINES = Curves(0.0, 1.0, (0.0, 1.0), "value")
+LINES = Curves(0.0, 1.0, [(0.0, 1.0)], "value")
 
 
 def output(x: Tensor, restored: Tensor, corrupted: Tensor | None = None) -> Output:
@@ -235,8 +235,9 @@ def test_vectors_and_images_of_one_line_are_curves(shape: tuple[int, ...]) -> No
         .reshape(3, *shape)
     )
     width = fit_tiles(LINES.columns)
+    high = 2 * (width // 4) if shape[0] == 2 else width // 2  # of both channels
     for tiles in (LINES.show(x), LINES.show_restored(x, x), LINES.show_error(x, x)):
-        assert {tile.size for tile in tiles} == {(width, width // 2 + BELOW)}
+        assert {tile.size for tile in tiles} == {(width, high + BELOW)}
         assert len(tiles) == 3
     assert {tile.size for tile in LINES.show(x, 28)} == {(28, 28)}
     assert {tile.size for tile in LINES.show_weights(x, 64)} == {(64, 64)}
@@ -267,12 +268,20 @@ def test_a_long_curve_keeps_its_extremes() -> None:
     assert np.flatnonzero(ink[4]).mean() / ink.shape[1] == pytest.approx(0.417, abs=0.02)
 
 
-def test_each_channel_of_a_line_is_a_curve() -> None:
-    x = torch.stack([torch.zeros(1, 50), torch.ones(1, 50)])[None]  # [1, 2, 1, 50]
-    (tile,) = LINES.show(x)
-    middle = np.flatnonzero(inside(tile)[:, 60])
-    assert middle.min() < 4
-    assert middle.max() > inside(tile).shape[0] - 5
+def test_each_channel_has_axes_of_its_own() -> None:
+    x = torch.stack([torch.zeros(50), torch.ones(50)])[None]
+    for samples, axes in ((x[:, :, None], ()), (x.flatten(1), (2, 50)), (x.mT.flatten(1), (50, 2))):
+        paint = Curves(0.0, 1.0, [(0, 1), (5, 7)], "value", ("a", "b"), axes)
+        assert paint.axes.endswith(" Channels from the top: a, b.")
+        (tile,) = paint.show(samples)
+        middle = np.flatnonzero(inside(tile)[:, 60])
+        height = tile.width // 4
+        assert (abs(middle - height) < 6).all()  # zeros at the bottom of the first axes
+        assert middle.min() < height < middle.max()  # ones at the top of the second
+    many = Curves(0.0, 1.0, [(0, 1)] * 12, "value", [str(n) for n in range(12)], (12, 50))
+    (tile,) = many.show(torch.zeros(1, 600))
+    assert tile.height == 8 * (tile.width // 4) + BELOW
+    assert "The first 8 of 12 channels from the top: 0, 1, 2, 3, 4, 5, 6, 7." in many.axes
 
 
 def test_a_reconstruction_is_drawn_over_what_it_is_to_be() -> None:

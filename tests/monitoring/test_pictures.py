@@ -346,6 +346,16 @@ def test_filters_are_the_weights_next_to_the_samples(compose: Callable[..., Any]
         assert found.shape == (4, 1, 3, 3)
 
 
+def test_the_picture_of_a_linear_path_says_so(drawn: Draw) -> None:
+    beside = drawn("network.widths=[24]", "network.start=pca", parts=["filters"]).said
+    plain = drawn("network.widths=[24]", "network.start=random", parts=["filters"]).said
+    assert beside["decoder_filters"].startswith(
+        "Weights of the decoder's linear path from the code to the output: what a unit draws beside"
+    )
+    assert plain["decoder_filters"].startswith("Weights of the decoder's last layer: what a unit ")
+    assert beside["encoder_filters"][:40] == plain["encoder_filters"][:40]
+
+
 def test_the_last_filters_of_a_network_that_starts_as_pca_are_the_components(
     compose: Callable[..., Any],
 ) -> None:

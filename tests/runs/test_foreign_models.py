@@ -118,6 +118,11 @@ FOREIGN: dict[str, tuple[Change, str]] = {
     "a range beyond float32": (put("data|low", -1e300), "exceed float32"),
     "a stored one": (put("data|stored", [0.0, 1e300]), "data.stored"),
     "a range of nothing": (put("data|seen", [3.0, 3.0]), "data.seen"),
+    "columns without ranges": (put("data|usual", ["a"]), "data.usual are not names and ranges"),
+    "numbers for names": (put("data|usual", [[1, 0.0, 1.0]]), "data.usual are not names and ranges"),
+    "columns of an image": (put("data|usual", [["a", 0.0, 1.0]]), "not as many as in data.shape"),
+    "axes of an image": (put("data|axes", [8, 8]), "data.axes is another shape"),
+    "axes that are no numbers": (put("data|axes", ["a"]), "data.axes is not a shape"),
     "an odd activation": (put("config|network|activation", "eval"), "network.activation=eval"),
     # of the weights
     "a weight is missing": (weigh(ENCODER, None), f"{ENCODER} is missing"),

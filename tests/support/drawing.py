@@ -37,9 +37,11 @@ class Drawn(NamedTuple):
         """Draw the parts of these names after this many steps."""
         page, wanted, drawn = Page(writer, step, EPOCH), set(parts), []
 
-        def draw(title: str, note: str, rows: Sequence[Row]) -> Image.Image:
+        def draw(
+            title: str, note: str, rows: Sequence[Row], *, legend: Image.Image | None = None
+        ) -> Image.Image:
             assert title.endswith(f", epoch {EPOCH}")
-            picture = draw_sheet(title, note, rows)
+            picture = draw_sheet(title, note, rows, legend=legend)
             drawn.append((picture, list(rows)))
             return picture
 

@@ -27,7 +27,8 @@ def _encode(options: argparse.Namespace) -> None:
     with explain_samples(given):
         codes = model.encode(show_progress(given.blocks(model.batch_size), given.count, "Encoding"))
         write_rows(out, codes, given.count, "z", given.names, given.labels)
-    print(f"Codes of {given.count:,} samples, {model.latent_dim} units each: {out}")
+    nouns = model.description.data.nouns
+    print(f"Codes of {nouns.count_samples(given.count)}, {model.latent_dim} units each: {out}")
 
 
 def _add_decode_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,7 +52,7 @@ def _decode(options: argparse.Namespace) -> None:
     with explain_samples(given):
         blocks: Any = show_progress(given.blocks(model.batch_size), given.count, "Decoding")
         write_samples(out, model.decode(blocks), given.count, model, given.names)
-    print(f"{given.count:,} samples: {out}")
+    print(f"{model.description.data.nouns.count_samples(given.count)}: {out}")
 
 
 VERBS = (

@@ -43,7 +43,7 @@ def _traverse(options: argparse.Namespace) -> None:
     import numpy as np
 
     from aeframe.cli.verbs.outputs import check_output_path
-    from aeframe.cli.verbs.sheets import Sheet
+    from aeframe.cli.verbs.sheets import Line, Sheet
 
     out = check_output_path(options, (".png",))
     model, x, codes = _read_codes(options, "traverse")
@@ -54,15 +54,16 @@ def _traverse(options: argparse.Namespace) -> None:
     base = codes[options.row]
     restored = model.decode(base[None])
     sheet.add_row(np.concatenate([x[options.row][None], restored]), "", ["input", "restored"])
+    lines = list[Line]()
     for unit in units:
         values = _spread(codes[:, unit], options.steps)
         changed = np.repeat(base[None], len(values), 0)
         changed[:, unit] = values
-        sheet.add_row(model.decode(changed), f"unit {unit}", [f"{v:.3g}" for v in values])
+        lines.append(Line(unit, values, model.decode(changed)))
+    told = sheet.add_traversal(lines)
     note = (
-        f"The code of {sheet.noun} {options.row} with one unit at another value, which stands above each "
-        f"tile: from the {SHARE:g}nd to the {100 - SHARE:g}th percentile of the codes of "
-        f"{len(codes):,} {sheet.noun}s.{sheet.about}"
+        f"The code of {sheet.noun} {options.row} with one unit at another value, from the {SHARE:g}nd to the "
+        f"{100 - SHARE:g}th percentile of the codes of {len(codes):,} {sheet.noun}s.{sheet.about}{told}"
     )
     sheet.write(out, "Effect of each unit", note)
     print(f"{len(units)} units of {sheet.noun} {options.row} at {options.steps} values: {out}")
@@ -73,6 +74,7 @@ def _map(options: argparse.Namespace) -> None:
 
     from aeframe.cli.verbs.outputs import check_output_path
     from aeframe.cli.verbs.sheets import Sheet
+    from aeframe.monitoring.dashboard.maps import Axis
 
     out = check_output_path(options, (".png",))
     model, _, codes = _read_codes(options, "map")
@@ -83,17 +85,19 @@ def _map(options: argparse.Namespace) -> None:
     if len(units) != 2:
         raise UserError(f"--units {options.units}", "must be two units, such as 0,1")
     across, up = (_spread(codes[:, unit], options.steps) for unit in units)
+    grid = np.repeat(codes.mean(0, keepdims=True), len(across) * len(up), 0)
+    grid[:, units[0]] = np.tile(across, len(up))
+    grid[:, units[1]] = np.repeat(up[::-1], len(across))
+    first, second = (
+        Axis(unit, [f"{v:.3g}" for v in values])
+        for unit, values in zip(units, (across, up), strict=True)
+    )
     sheet = Sheet(model)
-    for i, value in enumerate(up[::-1]):
-        line = np.repeat(codes.mean(0, keepdims=True), len(across), 0)
-        line[:, units[0]], line[:, units[1]] = across, value
-        captions = [f"{v:.3g}" for v in across] if i == 0 else ()
-        sheet.add_row(model.decode(line), f"unit {units[1]} at {value:.3g}", captions)
-    others = "; all other units at their mean" if model.latent_dim > 2 else ""
+    told = sheet.add_map(model.decode(grid), first, second)
+    others = " All other units are at their mean." if model.latent_dim > 2 else ""
     note = (
-        f"Each tile is a decoded code. Numbers above the columns: unit {units[0]}{others}. "
-        f"Both units go from the {SHARE:g}nd to the {100 - SHARE:g}th percentile of the codes of "
-        f"{len(codes):,} {sheet.noun}s.{sheet.about}"
+        f"{told}{others} Both units go from the {SHARE:g}nd to the {100 - SHARE:g}th percentile of the "
+        f"codes of {len(codes):,} {sheet.noun}s."
     )
     sheet.write(out, f"Map of units {units[0]} and {units[1]}", note)
     print(f"{options.steps} x {options.steps} codes of units {units[0]} and {units[1]}: {out}")

@@ -55,11 +55,12 @@ def _score(options: argparse.Namespace) -> None:
             writer.writerow([names[i], f"{scores[i]:.9g}", int(scores[i] > limit)])
         text.flush()
         text.detach()
+    nouns = model.description.data.nouns
     above = int((scores > limit).sum())
     for i in order[:LISTED]:
         print(f"{scores[i]:.5g}  {names[i]}{'  above' if scores[i] > limit else ''}")
     print(
-        f"{above:,} of {given.count:,} samples ({above / given.count:.1%}) exceed {limit:.5g}, "
+        f"{above:,} of {nouns.count_samples(given.count)} ({above / given.count:.1%}) exceed {limit:.5g}, "
         f"{_explain_limit(model.description.errors, options.percentile)}"
     )
     print(f"Scores, worst first: {out}")

@@ -37,7 +37,7 @@ def _reconstruct(options: argparse.Namespace) -> None:
         if out.suffix.lower() in FILES:
             made = map(given.restore_layout, made)
         write_samples(out, made, given.count, model, given.names)
-    print(f"Reconstructions of {given.count:,} samples: {out}")
+    print(f"Reconstructions of {model.description.data.nouns.count_samples(given.count)}: {out}")
 
 
 def _add_sample_arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,8 +66,7 @@ def _sample(options: argparse.Namespace) -> None:
         sheet.write(out, f"New {sheet.noun}s of seed {options.seed}", note)
     else:
         write_samples(out, [made], options.n, model)
-    noun = model.description.data.nouns.sample
-    print(f"{options.n:,} {noun}{'s' * (options.n != 1)} of seed {options.seed}: {out}")
+    print(f"{model.description.data.nouns.count_samples(options.n)} of seed {options.seed}: {out}")
 
 
 def _add_interpolate_arguments(parser: argparse.ArgumentParser) -> None:
@@ -78,7 +77,7 @@ def _add_interpolate_arguments(parser: argparse.ArgumentParser) -> None:
         "--input", metavar="INPUT", help="dataset in which A and B are row numbers (first row is 0)"
     )
     parser.add_argument(
-        "--steps", type=int, default=8, help="number of images, with both ends (default: 8)"
+        "--steps", type=int, default=8, help="number of steps, with both ends (default: 8)"
     )
     add_source(parser)
     add_out(parser, "a strip in .png, a folder for images, or a .npy or .npz file")
@@ -152,7 +151,7 @@ VERBS = (
     ),
     Verb(
         "interpolate",
-        "draw images between two samples",
+        "draw the way between two samples",
         "aeframe interpolate outputs/DAY/RUN 3 17 --input mnist --root data --out strip.png",
         _add_interpolate_arguments,
         _interpolate,

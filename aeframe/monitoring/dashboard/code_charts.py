@@ -26,7 +26,7 @@ DECADE = 8  # bars of the histogram of firing rates for each factor of ten
 
 def add_code_histogram(view: View, page: Page) -> None:
     """Add a histogram of the values of all units."""
-    caption = "The values of all units of the first few validation samples' codes."
+    caption = f"The values of all units of the first few {view.samples.split} {view.nouns.sample}s' codes."
     page.add_histogram("val/code", view.output.code.value, caption)
 
 
@@ -36,8 +36,8 @@ def draw_codes(view: View, page: Page) -> None:
     units = codes.shape[1]
     if units == 1:
         points = torch.stack([codes[:, 0], view.passed.error.float().cpu()], 1)
-        axes = ("z0, the only unit", "mean squared error of the sample")
-        what = "The only unit of the code, and the error of each sample"
+        axes = ("z0, the only unit", f"mean squared error of the {view.nouns.sample}")
+        what = f"The only unit of the code, and the error of each {view.nouns.sample}"
     elif units == 2:
         points, axes = codes, ("z0, the first unit", "z1, the second unit")
         what = "The two units of the code"
@@ -96,8 +96,9 @@ def draw_kl(view: View, page: Page) -> None:
     if nats is None:
         return
     caption = (
-        "Information in each unit: the KL divergence of posterior and prior, averaged over validation "
-        f"samples. A unit with less than {ACTIVE} nats carries no information."
+        "Information in each unit: the KL divergence of posterior and prior, averaged over "
+        f"{view.samples.split} {view.nouns.sample}s. A unit with less than {ACTIVE} nats carries no "
+        "information."
     )
     chart = chart_kl(f"KL of each unit, epoch {page.epoch}", nats.float().cpu())
     page.add_picture("kl_of_units", chart, caption)
@@ -108,10 +109,14 @@ def draw_firing_rates(view: View, page: Page) -> None:
     if not view.net.is_sparse:
         return
     rates = view.passed.active.double().mean(0).cpu()
-    caption = "The share of validation samples that each unit is active for, over the units."
+    noun = view.nouns.sample
+    caption = (
+        f"The share of {view.samples.split} {noun}s that each unit is active for, over the units."
+    )
     page.add_histogram("val/activation_frequency", rates, caption)
     title = f"Firing rates of {len(rates):,} units, epoch {page.epoch}"
-    page.add_picture("firing_rates", chart_rates(title, rates, len(view.passed.active)), caption)
+    chart = chart_rates(title, rates, len(view.passed.active), noun)
+    page.add_picture("firing_rates", chart, caption)
 
 
 def project_codes(codes: Tensor) -> tuple[Tensor, list[float]]:
@@ -188,11 +193,14 @@ def chart_kl(title: str, nats: Tensor) -> Image.Image:
     return chart.render()
 
 
-def chart_rates(title: str, rates: Tensor, samples: int) -> Image.Image:
-    """Draw a histogram of the units' firing rates, those that never fire apart at the left."""
+def chart_rates(title: str, rates: Tensor, samples: int, noun: str) -> Image.Image:
+    """Draw a histogram of the units' firing rates, those that never fire apart at the left.
+
+    noun: for one sample.
+    """
     never, least = int((rates == 0).sum()), 1 / samples
-    note = f"{never:,} are never active; the mean is {rates.mean():.2%} of the samples"
-    chart = Chart(title, note, f"share of {samples:,} samples with the unit active", "units")
+    note = f"{never:,} are never active; the mean is {rates.mean():.2%} of the {noun}s"
+    chart = Chart(title, note, f"share of {samples:,} {noun}s with the unit active", "units")
     bins = max(1, round(DECADE * np.log10(samples)))
     edges = np.geomspace(least * 0.999, 1.001, bins + 1)
     counts, _ = np.histogram(rates[rates > 0].numpy(), edges)

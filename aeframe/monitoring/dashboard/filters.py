@@ -8,23 +8,26 @@ from torch import Tensor, nn
 
 from aeframe.monitoring.dashboard.page import Page
 from aeframe.monitoring.dashboard.painting import Pictures
-from aeframe.monitoring.dashboard.paper import fit_tiles
 from aeframe.monitoring.dashboard.sheet import Row, add_sheet, split_rows
 from aeframe.monitoring.dashboard.view import View
+from aeframe.networks.linear_path import PathDecoder
 
 MOST = 30  # filters
 
 
 def draw_filters(view: View, page: Page) -> None:
-    """Draw the filters of the encoder's first layer and the decoder's last."""
+    """Draw the filters of the encoder's first layer and of the decoder's last, or of its linear path."""
     model = view.net.model
+    last = "last layer: what a unit draws"
+    if isinstance(model.decoder, PathDecoder):
+        last = "linear path from the code to the output: what a unit draws beside the other layers"
     for name, weights, layer in (
         (
             "encoder",
             encoder_filters(model.encoder, model.shape),
             "first layer: what a unit reacts to",
         ),
-        ("decoder", decoder_filters(model.decoder, model.shape), "last layer: what a unit draws"),
+        ("decoder", decoder_filters(model.decoder, model.shape), last),
     ):
         if weights is None:
             continue
@@ -34,11 +37,11 @@ def draw_filters(view: View, page: Page) -> None:
             if weights.shape[1:] == model.shape
             else Pictures(0, 1, max(weights.shape[2:]))
         )
-        tiles = paint.show_weights(weights[:MOST], fit_tiles(paint.many))
+        tiles = paint.show_weights(weights[:MOST], paint.fit(paint.filters))
         shown = f"{len(tiles)} of {len(weights)}"
         note = f"Weights of the {name}'s {layer}. {shown} units, each scaled by itself; {paint.zero} is 0."
-        rows = split_rows([Row(tiles)], paint.many)
-        add_sheet(page, f"{name}_filters", f"Filters of the {name}", note, rows)
+        rows = split_rows([Row(tiles)], paint.filters)
+        add_sheet(page, f"{name}_filters", f"Filters of the {name}", note, rows, paint.legend)
 
 
 def encoder_filters(encoder: nn.Module, shape: tuple[int, ...]) -> Tensor | None:

@@ -18,7 +18,7 @@ def draw_reconstructions(view: View, page: Page) -> None:
     )
     note = f"The same {view.samples.split} {view.nouns.sample}s each time.{view.paint.over}{view.paint.axes}"
     rows = split_rows(rows, view.paint.columns)
-    add_sheet(page, "reconstructions", "Reconstructions", note, rows)
+    add_sheet(page, "reconstructions", "Reconstructions", note, rows, view.paint.legend)
 
 
 def draw_extremes(view: View, page: Page) -> None:
@@ -39,7 +39,8 @@ def draw_extremes(view: View, page: Page) -> None:
             f"{len(order):,} {view.samples.split} {view.nouns.sample}s.{view.paint.over}{view.paint.axes}"
         )
         rows = split_rows(rows, view.paint.columns)
-        add_sheet(page, name, f"{name.capitalize()} reconstructions", note, rows)
+        title = f"{name.capitalize()} reconstructions"
+        add_sheet(page, name, title, note, rows, view.paint.legend)
 
 
 def draw_corruptions(view: View, page: Page) -> None:
@@ -62,7 +63,7 @@ def draw_corruptions(view: View, page: Page) -> None:
         f"Each corruption alone, and all together. The same {view.samples.split} {view.nouns.sample}s each "
         f"time.{paint.over}{paint.axes}"
     )
-    add_sheet(page, "corruptions", "Corruptions", note, rows)
+    add_sheet(page, "corruptions", "Corruptions", note, rows, paint.legend)
 
 
 def compare(output: Output, corrupts: bool, paint: Painter, captions: list[str]) -> list[Row]:
@@ -78,6 +79,7 @@ def compare(output: Output, corrupts: bool, paint: Painter, captions: list[str])
     if corrupts:
         rows.append(Row(paint.show_restored(x, output.corrupted), "corrupted input"))
     rows.append(Row(paint.show_restored(x, restored), "reconstruction"))
-    rows.append(Row(paint.show_error(x, restored), paint.error))
+    if paint.error:
+        rows.append(Row(paint.show_error(x, restored), paint.error))
     rows[0] = rows[0]._replace(captions=captions)
     return rows

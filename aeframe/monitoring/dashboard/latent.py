@@ -5,9 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from aeframe.monitoring.dashboard.maps import COURSES, Axis, arrange_map, list_courses
 from aeframe.monitoring.dashboard.page import Page
 from aeframe.monitoring.dashboard.paper import fit_tiles
 from aeframe.monitoring.dashboard.sheet import Row, add_sheet, split_rows
+from aeframe.monitoring.dashboard.table_plots import Table
 from aeframe.monitoring.dashboard.view import View
 
 ROWS = 10  # units that are traversed
@@ -23,10 +25,11 @@ def draw_samples(view: View, page: Page) -> None:
     if "prior" not in model.gives:
         return
     noise = view.noise.derive_stream("prior")
-    drawn = model.sample(LINES * paint.many, noise, view.samples.few.device)
-    rows = split_rows([Row(paint.show(drawn, fit_tiles(paint.many)))], paint.many)
+    count = min(LINES, paint.tall) * paint.many
+    drawn = model.sample(count, noise, view.samples.few.device)
+    rows = split_rows([Row(paint.show(drawn, paint.fit(paint.many)))], paint.many)
     note = f"Random codes, drawn from the prior and decoded; the same codes each time.{paint.axes}"
-    add_sheet(page, "samples", f"New {view.nouns.sample}s", note, rows)
+    add_sheet(page, "samples", f"New {view.nouns.sample}s", note, rows, paint.legend)
     if model.latent_dim == 2:
         _draw_manifold(view, page)
 
@@ -35,16 +38,10 @@ def _draw_manifold(view: View, page: Page) -> None:
     """Draw a map of the prior of two units."""
     codes = quantiles()
     images = view.net.model.reconstruct(codes.to(view.passed.codes))
-    rows = [
-        Row(view.paint.show(line, fit_tiles(SIZE)), f"unit 1 at {second:.1f}")
-        for line, second in zip(images.split(SIZE), codes[::SIZE, 1].tolist(), strict=True)
-    ]
-    rows[0] = rows[0]._replace(captions=[f"{first:.1f}" for first in codes[:SIZE, 0].tolist()])
-    note = (
-        "Each tile is a decoded code. Numbers above the columns: unit 0. Between any two "
-        "neighbors lies the same share of the prior."
-    )
-    add_sheet(page, "manifold", "Map of the code", note, rows)
+    values = [f"{value:.1f}" for value in codes[:SIZE, 0].tolist()]
+    made = arrange_map(view.paint, images, Axis(0, values), Axis(1, values), fit_tiles(SIZE))
+    note = f"{made.note} Between any two neighbors lies the same share of the prior."
+    add_sheet(page, "manifold", "Map of the code", note, made.rows)
 
 
 def draw_traversal(view: View, page: Page) -> None:
@@ -53,28 +50,32 @@ def draw_traversal(view: View, page: Page) -> None:
     if kl is None:
         return
     units = kl.argsort(descending=True, stable=True)[:ROWS].tolist()
-    values = torch.linspace(-REACH, REACH, paint.many)
+    values = torch.linspace(-REACH, REACH, SIZE if isinstance(paint, Table) else paint.many)
     base = view.passed.codes[:1]
     codes = base.repeat(len(units) * len(values), 1)
     for row, unit in enumerate(units):
         codes[row * len(values) : (row + 1) * len(values), unit] = values.to(base)
-    images = view.net.model.reconstruct(codes).split(len(values))
-    rows = [
-        Row(paint.show(line, fit_tiles(paint.many)), f"unit {unit}, {kl[unit]:.2f} nats")
-        for line, unit in zip(images, units, strict=True)
-    ]
-    rows[0] = rows[0]._replace(captions=[f"{value:g}" for value in values.tolist()])
+    decoded, width = view.net.model.reconstruct(codes), paint.fit(paint.many)
+    if isinstance(paint, Table):
+        rows, about = list_courses(paint, decoded, [f"unit {u}" for u in units], width), COURSES
+    else:
+        rows = [
+            Row(paint.show(line, width), f"unit {unit}, {kl[unit]:.2f} nats")
+            for line, unit in zip(decoded.split(len(values)), units, strict=True)
+        ]
+        rows[0] = rows[0]._replace(captions=[f"{value:g}" for value in values.tolist()])
+        about = paint.axes
     note = (
         f"The code of {view.nouns.sample} 1 with one unit at another value, from {-REACH:+g} to {REACH:+g} "
-        f"standard deviations of the prior. Units with the most nats (KL) come first.{paint.axes}"
+        f"standard deviations of the prior. Units with the most nats (KL) come first.{about}"
     )
-    add_sheet(page, "traversal", "Effect of each unit", note, rows)
+    add_sheet(page, "traversal", "Effect of each unit", note, rows, paint.legend)
 
 
 def draw_interpolation(view: View, page: Page) -> None:
     """Draw the codes on the line between two samples."""
     x, net, paint = view.samples.few, view.net, view.paint
-    pairs = min(PAIRS, len(x) // 2)
+    pairs = min(PAIRS, paint.tall, len(x) // 2)
     if not net.is_stochastic or not pairs:
         return
     codes = net.encode(x).value
@@ -86,7 +87,7 @@ def draw_interpolation(view: View, page: Page) -> None:
         shares = [f"{share:.0%}" for share in way.flatten().tolist()]
         rows.append(
             Row(
-                paint.show(line, fit_tiles(paint.many)),
+                paint.show(line, paint.fit(paint.many)),
                 "",
                 [f"{noun} {i + 1}", *shares, f"{noun} {i + 2}"],
             )
@@ -95,7 +96,7 @@ def draw_interpolation(view: View, page: Page) -> None:
         f"Two {view.samples.split} {noun}s, left and right. Between them: decoded codes from the "
         f"straight line between their codes.{paint.axes}"
     )
-    add_sheet(page, "interpolation", f"Between two {noun}s", note, rows)
+    add_sheet(page, "interpolation", f"Between two {noun}s", note, rows, paint.legend)
 
 
 def quantiles() -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from aeframe.monitoring.dashboard.paper import count_columns, fit_tiles
+from aeframe.monitoring.dashboard.paper import GAP, count_columns, fit_tiles
 
 SIDE = 64  # pixels: the longer side of enlarged images at least
 SCALE = 0.5  # error drawn at full strength, as a share of the data's range
@@ -21,20 +21,33 @@ class Painter(ABC):
     """Base class of painters, which draw normalized samples as tiles.
 
     low, high: the values at the ends of the scale, of all channels or of each, [C, 1, 1]; values
-    beyond them are clipped. columns: tiles beside each other where there is room, and `many` where
-    there is little. error: the meaning of a tile with errors. zero: the place of 0 in tiles of
-    weights. axes: a sentence about them, if tiles have some. over: a sentence about reconstructions,
-    if they are drawn over inputs.
+    beyond them are clipped. columns: tiles beside each other where there is room, `many` where there
+    is little, and `filters` of weights. wide: pixels of a tile where the width is free. tall: rows of
+    tiles at most where there may be many. error: the meaning of a tile with errors, which are else not
+    drawn. zero: the place of 0 in tiles of weights. axes: a sentence about them, if tiles have some. over:
+    a sentence about reconstructions, if they are drawn over inputs. legend: stands left of the tiles.
     """
 
     columns: int
     many: int
+    wide: int
+    tall = 10
     error: str
     zero: str
     axes = over = ""
+    legend: Image.Image | None = None
 
     def __init__(self, low: float | Tensor, high: float | Tensor) -> None:
         self.low, self.high = low, high
+
+    @property
+    def filters(self) -> int:
+        """Return the number of filters beside each other."""
+        return self.many
+
+    def fit(self, columns: int) -> int:
+        """Return the width of tiles if this many are in a row, right of the legend."""
+        return fit_tiles(columns, 0 if self.legend is None else self.legend.width + GAP)
 
     def scale(self, x: Tensor) -> Tensor:
         """Scale values to [0, 1], as float32 on the CPU."""
@@ -47,7 +60,7 @@ class Painter(ABC):
 
     def show(self, x: Tensor, width: int | None = None) -> Tiles:
         """Draw samples [n, *shape]. width: of a tile at most, in pixels; None: for `columns`."""
-        return self.draw(self.scale(x), width or fit_tiles(self.columns))
+        return self.draw(self.scale(x), width or self.fit(self.columns))
 
     def show_weights(self, w: Tensor, width: int) -> Tiles:
         """Draw weights of the elements of a sample, each scaled by itself: 0 is in the middle."""
@@ -75,7 +88,8 @@ class Pictures(Painter):
     def __init__(self, low: float | Tensor, high: float | Tensor, longer: int) -> None:
         """longer: the longer side of the images."""
         super().__init__(low, high)
-        self.columns = max(2, count_columns(longer * math.ceil(SIDE / longer)))
+        self.wide = longer * math.ceil(SIDE / longer)
+        self.columns = max(2, count_columns(self.wide))
         self.many = self.columns if longer <= SIDE else count_columns(SIDE)
 
     def draw(self, values: Tensor, width: int) -> Tiles:
@@ -87,7 +101,7 @@ class Pictures(Painter):
 
     def show_error(self, x: Tensor, restored: Tensor) -> Tiles:
         off = self.scale_error(x, restored).mean(1, keepdim=True)
-        return self.draw(color_heat(off), fit_tiles(self.columns))
+        return self.draw(color_heat(off), self.fit(self.columns))
 
 
 def scale_weights(w: Tensor) -> Tensor:

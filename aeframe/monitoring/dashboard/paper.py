@@ -15,9 +15,9 @@ LARGE, NORMAL, FINE = 17, 13, 11  # sizes of titles, text and axes
 KEPT = 500  # lines of text that are kept
 
 
-def fit_tiles(columns: int) -> int:
-    """Return the width of tiles if this many are in a row."""
-    return (WIDTH - 2 * EDGE + GAP) // columns - GAP
+def fit_tiles(columns: int, left: int = 0) -> int:
+    """Return the width of tiles if this many are in a row, right of `left` pixels."""
+    return (WIDTH - 2 * EDGE - left + GAP) // columns - GAP
 
 
 def count_columns(width: int) -> int:
@@ -56,6 +56,16 @@ def _draw_text(text: str, size: int) -> Image.Image:
     mask = Image.new("L", (math.ceil(right), math.ceil(below)))
     ImageDraw.Draw(mask).text((0, 0), text, 255, font)
     return mask
+
+
+def shorten_text(text: str, width: int, size: int = NORMAL) -> str:
+    """Shorten one line of text to a width."""
+    line = " ".join(text.split())
+    if measure_text(line, size) <= width:
+        return line
+    while line and measure_text(f"{line}…", size) > width:
+        line = line[:-1]
+    return f"{line.rstrip()}…"
 
 
 def wrap_text(text: str, width: int, size: int = NORMAL) -> list[str]:

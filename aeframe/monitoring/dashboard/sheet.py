@@ -42,24 +42,47 @@ class Row(NamedTuple):
         widest = max(map(measure_text, self.captions), default=0)
         return max(self.tiles[0].width, widest) + GAP
 
-    def paste(self, sheet: Image.Image, top: int, step: int) -> None:
-        """Draw the row on a sheet, from this line of pixels down."""
+    def paste(
+        self, sheet: Image.Image, top: int, step: int, legend: Image.Image | None = None
+    ) -> None:
+        """Draw the row on a sheet, from this line of pixels down, with the legend at its left."""
         if self.name:
             write_text(sheet, (INSET, top + SPACE), self.name)
         above = top + self.height - GAP - self.tiles[0].height
+        left = EDGE
+        if legend is not None:
+            sheet.paste(legend, (EDGE, above))
+            left += legend.width + GAP
         for i, caption in enumerate(self.captions):
-            write_text(sheet, (EDGE + i * step, above - LINE), caption)
+            write_text(sheet, (left + i * step, above - LINE), caption)
         for i, tile in enumerate(self.tiles):
-            sheet.paste(tile, (EDGE + i * step, above))
+            sheet.paste(tile, (left + i * step, above))
 
 
-def add_sheet(page: Page, name: str, title: str, note: str, rows: Sequence[Row]) -> None:
+def add_sheet(
+    page: Page,
+    name: str,
+    title: str,
+    note: str,
+    rows: Sequence[Row],
+    legend: Image.Image | None = None,
+) -> None:
     """Add a sheet to a page. note: sentences below the title, and the caption in TensorBoard."""
-    page.add_picture(name, draw_sheet(f"{title}, epoch {page.epoch}", note, rows), note)
+    picture = draw_sheet(f"{title}, epoch {page.epoch}", note, rows, legend=legend)
+    page.add_picture(name, picture, note)
 
 
-def draw_sheet(title: str, note: str, rows: Sequence[Row], width: int = WIDTH) -> Image.Image:
-    """Draw a title, a note and rows of tiles below each other, on white. width: in pixels."""
+def draw_sheet(
+    title: str,
+    note: str,
+    rows: Sequence[Row],
+    width: int = WIDTH,
+    legend: Image.Image | None = None,
+) -> Image.Image:
+    """Draw a title, a note and rows of tiles below each other, on white.
+
+    width: in pixels. legend: stands left of each row.
+    """
     text = [(line, LARGE, HEADING) for line in wrap_text(title, width - 2 * INSET, LARGE)]
     text += [(line, NORMAL, LINE) for line in wrap_text(note, width - 2 * INSET)]
     head = INSET + sum(high for *_, high in text) + SPACE
@@ -72,7 +95,7 @@ def draw_sheet(title: str, note: str, rows: Sequence[Row], width: int = WIDTH) -
         top += high
     top = head
     for row in rows:
-        row.paste(sheet, top, step)
+        row.paste(sheet, top, step, legend)
         top += row.height
     return sheet
 

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from aeframe.monitoring.dashboard.page import Page
-from aeframe.monitoring.dashboard.paper import fit_tiles
 from aeframe.monitoring.dashboard.sheet import Row, add_sheet
 from aeframe.monitoring.dashboard.view import View
-
-ROWS = 10  # units
 
 
 def draw_units(view: View, page: Page) -> None:
@@ -16,13 +13,17 @@ def draw_units(view: View, page: Page) -> None:
         return
     codes, active = view.passed.codes, view.passed.active
     share = active.double().mean(0)
-    used = [u for u in share.argsort(descending=True, stable=True)[:ROWS].tolist() if share[u] > 0]
+    used = [
+        u
+        for u in share.argsort(descending=True, stable=True)[: view.paint.tall].tolist()
+        if share[u] > 0
+    ]
     if not used:
         return
     rows = []
     for unit in used:
         strongest = codes[:, unit].argsort(descending=True, stable=True)[: view.paint.many]
-        tiles = view.paint.show(view.samples.many[strongest], fit_tiles(view.paint.many))
+        tiles = view.paint.show(view.samples.many[strongest], view.paint.fit(view.paint.many))
         values = [f"{value:.2g}" for value in codes[strongest, unit].tolist()]
         rows.append(
             Row(
@@ -35,4 +36,4 @@ def draw_units(view: View, page: Page) -> None:
         f"The units that are active for most {view.samples.split} {view.nouns.sample}s, each with those that "
         f"activate it most. The numbers are its activations.{view.paint.axes}"
     )
-    add_sheet(page, "units", "Most used units", note, rows)
+    add_sheet(page, "units", "Most used units", note, rows, view.paint.legend)

@@ -14,9 +14,11 @@ from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.noise import Noise
 from aeframe.data import DataModule, DataSpec, Normalization
 from aeframe.data.gaps import average_present
+from aeframe.data.usual_ranges import count_channels, spread_over_elements
 from aeframe.models.autoencoder import Output
 from aeframe.monitoring.dashboard.painting import Painter, Pictures
 from aeframe.monitoring.dashboard.signal_plots import Curves
+from aeframe.monitoring.dashboard.table_plots import Table
 
 MANY = 1000  # largest number of validation samples
 NUMBERS = 2**22  # largest number of their elements or code units
@@ -64,15 +66,33 @@ class Passed(NamedTuple):
 
 
 def choose_painter(normalization: Normalization, data: DataSpec) -> Painter:
-    """Choose the painter of samples. An image of one line is drawn as a curve."""
+    """Choose the painter of samples. An image of one line is drawn as a signal."""
     shift, scale = normalization.shift, normalization.scale
+    is_image = len(data.shape) == 3 and min(data.shape[1:]) > 1
+    if data.usual and not is_image:
+        return _choose_for_columns(normalization, data)
     if len(data.shape) < 3 and bool(scale.max() > COMPARABLE * scale.min()):
-        return Curves(data.low, data.high, (data.low, data.high), "normalized value")
+        return Curves(data.low, data.high, [(data.low, data.high)], "normalized value")
     ends = data.get_range(normalization)
     low, high = (normalization(torch.full_like(shift, end)).float().cpu() for end in ends)
-    if len(data.shape) == 3 and min(data.shape[1:]) > 1:
+    if is_image:
         return Pictures(low, high, max(data.shape[1:]))
-    return Curves(low, high, ends, "value")
+    return Curves(low, high, [ends], "value")
+
+
+def _choose_for_columns(normalization: Normalization, data: DataSpec) -> Painter:
+    """Choose the painter of a table, or of a signal of several channels."""
+    names, *ends = zip(*data.usual, strict=True)
+    low, high = (
+        normalization(spread_over_elements(end, data.shape, data.axes).to(normalization.shift))
+        for end in ends
+    )
+    low, high = low.float().cpu(), high.float().cpu()
+    is_flat = high <= low
+    low, high = low - is_flat.float(), high + is_flat.float()
+    if count_channels(data.shape, data.axes) == 1:
+        return Table(low, high, names)
+    return Curves(low, high, list(zip(*ends, strict=True)), "value", names, data.axes)
 
 
 class View:

@@ -73,9 +73,9 @@ def _compare_with_pca(seen: str, patient: Patient, epochs: int, improves: bool) 
     if improves and (longer := patient.suggest_longer()) is not None:
         return Finding("pca", epochs, f"{seen}; it still falls", str(longer), longer=True)
     if begins_as_pca and patient.has_few_samples:
-        seen += (
-            f"; {patient.data.spec.samples:,} training samples are few, and more would help most"
-        )
+        spec = patient.data.spec
+        told = spec.nouns.count_samples(spec.samples, "training")
+        seen += f"; {told} are few, and more would help most"
         return Finding("pca", epochs, seen, patient.choose_remedy(patient.suggest_augmentation()))
     remedy = patient.choose_remedy(
         _suggest_wide_layer(patient),

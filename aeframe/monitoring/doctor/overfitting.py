@@ -67,9 +67,10 @@ class FewSamples(Overfitting):
         return self.patient.has_few_samples
 
     def describe_symptom(self) -> str:
-        samples = self.patient.data.spec.samples
+        spec = self.patient.data.spec
         return (
-            f"{samples:,} training samples are few for this network, and more would help most: "
+            f"{spec.nouns.count_samples(spec.samples, 'training')} are few for this network, and more "
+            f"would help most: "
             f"{self._describe_losses()}"
         )
 

@@ -33,6 +33,8 @@ VARYING = (
 """Keys of optimizers and schedulers whose values change in training; all others are configuration."""
 LOWERED = (*RATES, *PLANNED)
 """Keys of optimizers and schedulers whose values also change if a run went back."""
+UNTRAINED = ("classes", "usual", "axes")
+"""Parts of the data's description that are for pictures alone."""
 MEASURED = ("Doctor", "Timer")
 """Callbacks that save numbers of any kind; the others save counts."""
 
@@ -75,7 +77,7 @@ def _drop_states(state: dict[str, Any], names: Collection[str]) -> None:
 def _is_same_data(saved: Any, now: Mapping[str, Any]) -> bool:
     """Compare the saved description of the data with the present one. Older runs saved less."""
     saved = as_mapping(saved)
-    lacking = {*(now.keys() - saved.keys()), "classes"}  # which are never trained on
+    lacking = {*(now.keys() - saved.keys()), *UNTRAINED}
     if "normalization" in lacking:  # its range was computed differently
         lacking |= {"low", "high", "extent"}
     known = {key: value for key, value in now.items() if key not in lacking}

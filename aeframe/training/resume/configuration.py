@@ -32,7 +32,7 @@ HARMLESS = (
     "logger",
     "evaluation",
     *(f"dataset.{key}" for key in ("root", "test_root", "path", "val_path", "test_path", "run")),
-    *(f"dataset.{key}" for key in ("download", "cache", "labels")),
+    *(f"dataset.{key}" for key in ("download", "cache", "labels", "names")),
     *(f"dataset.{key}" for key in ("in_memory", "memory_limit", "num_workers")),
     *(
         f"trainer.{key}"
