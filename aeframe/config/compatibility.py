@@ -227,7 +227,14 @@ def _check_data(c: Choices) -> Iterator[Problem]:
     if "batch norm" in c.given and c.batch_size == 1:
         what = "norm=batch needs at least two samples to compute a variance"
         yield Problem("dataset.batch_size=1", what, "Write 2 or more, or network.norm=layer.")
-    if c.likelihood is None or c.normalization not in ("standard", "rms"):
+    if c.likelihood is None:
+        return
+    if c.likelihood.scales_columns and c.normalization in ("unit", "rms"):
+        name = type(c.likelihood).__name__.lower()
+        what = f"gives all columns one scale, but likelihood={name} needs one for each"
+        remedy = "Write dataset.normalization=standard, or likelihood=gaussian."
+        yield Problem(f"dataset.normalization={c.normalization}", what, remedy)
+    if c.normalization not in ("standard", "rms", "rank"):
         return
     low, high = c.likelihood.support
     if math.isfinite(low) or math.isfinite(high):
@@ -242,7 +249,7 @@ def explain_no_pca(c: Choices) -> str | None:
     bends = ("dormant units", "sparsity", "units in (0, 1)", "noisy code")
     if "tied weights" in c.given:
         return "the decoder has no weights of its own"
-    if "linear mean" not in c.given:
+    if c.given.keys().isdisjoint(("linear mean", "linearized mean")):
         return "the likelihood's mean is not linear in the decoder's output"
     if "shared weights" in c.given:
         return "this network shares its weights among positions"

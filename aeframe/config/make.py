@@ -11,7 +11,7 @@ from aeframe.config.auto_values import LARGEST
 from aeframe.config.result import Parts
 from aeframe.config.signature import list_parameters
 from aeframe.config.targets import get_options, list_keys
-from aeframe.data import DataModule, Source
+from aeframe.data import DataModule, Schema, Source
 from aeframe.models import Autoencoder, Setting
 
 
@@ -22,11 +22,16 @@ def count_batch_rows(node: dict[str, Any]) -> int:
     return LARGEST if size == "auto" else int(size)
 
 
-def make_model(node: dict[str, Any], parts: Parts, shape: tuple[int, ...]) -> Autoencoder:
-    """Make the model for samples of this shape, with the code size that the constraints give it."""
+def make_model(
+    node: dict[str, Any], parts: Parts, shape: tuple[int, ...], columns: Schema | None = None
+) -> Autoencoder:
+    """Make the model for samples of this shape, with the code size that the constraints give it.
+
+    columns: of a table, or None.
+    """
     arguments = get_options(node["model"]) | {"latent_dim": compute_code_size(node, parts, shape)}
     assert parts.model is not None
-    setting = Setting(parts.made["network"], parts.made["likelihood"], shape)
+    setting = Setting(parts.made["network"], parts.made["likelihood"], shape, columns)
     return parts.model(setting, **arguments)
 
 

@@ -38,6 +38,7 @@ Word = Literal[
     "linear encoder",  # one linear layer
     "linear decoder",  # one linear layer
     "linear mean",  # the likelihood's mean is the decoder's output itself
+    "linearized mean",  # the likelihood's mean has a slope, with which a linear path can start
     "own weights",  # each code unit has weights that serve it alone
     "shared weights",  # a code unit's weights serve at other positions as well
     "whole weights",  # weights that are changed in place, outside the optimizer

@@ -16,7 +16,8 @@ from aeframe.core.errors import ConfigError, Problem, UserError
 from aeframe.core.noise import mix_seed
 from aeframe.data.augmentation import Augmentation, Change, check_changes, choose_changes
 from aeframe.data.classes import share_classes
-from aeframe.data.normalization import ANY, Kept, Normalization, fit
+from aeframe.data.normalization import Normalization
+from aeframe.data.normalization_fit import ANY, Kept, fit
 from aeframe.data.sampler import EpochBatches
 from aeframe.data.source import Batch, Raw, Samples, Share, Source
 from aeframe.data.spec import DataSpec
@@ -54,7 +55,8 @@ class DataModule:
     test_fraction: shares of the data, if the source has no such split; val_fraction=0: no validation.
     normalization: `unit` scales to [0, 1] by the known range or that of the training split; `rms`
     subtracts the medians of features or channels and has one scale for all; `standard` gives each feature
-    or channel mean 0 and variance 1; `none`; `auto` chooses.
+    or channel mean 0 and variance 1 (of a table numbers and dates; counts only variance 1); `rank` gives them
+    a normal distribution by their quantiles; `none`; `auto` chooses.
     in_memory: whether the samples are read into memory, or for training on a GPU into its memory; `auto`: if
     they take at most memory_limit GiB. Otherwise they stay in their file, and num_workers processes load the
     batches; `auto`: none for data in memory. augment: random changes of the training images; `auto`: those

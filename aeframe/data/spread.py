@@ -14,8 +14,8 @@ from aeframe.core.errors import Problem
 from aeframe.data.source import Samples, Share
 from aeframe.data.value_range import Range
 
-Kind = Literal["unit", "rms", "standard", "none"]
-Choice = Literal["auto", "unit", "rms", "standard", "none"]
+Kind = Literal["unit", "rms", "standard", "rank", "none"]
+Choice = Literal["auto", "unit", "rms", "standard", "rank", "none"]
 
 ELEMENTS = 2**21  # of the measured rows, which are spread evenly over the training split
 ROWS = 20_000  # at most
@@ -153,7 +153,7 @@ def note_scales(
     """
     where = f"dataset.normalization={kind}"
     write = f"Write {'likelihood=gaussian ' if bounded else ''}dataset.normalization="
-    if kind != "standard" and not is_images and columns.are_unlike:
+    if kind not in ("standard", "rank") and not is_images and columns.are_unlike:
         what = (
             f"{columns.small} of {len(columns.spread)} columns spread so little beside the others that "
             "they will hardly be learned"

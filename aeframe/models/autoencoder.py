@@ -14,6 +14,7 @@ from aeframe.core.errors import Problem
 from aeframe.core.noise import Noise
 from aeframe.core.part import Part, Word
 from aeframe.core.schedules import Clock
+from aeframe.data.table_schema import Schema
 from aeframe.models.likelihoods import Likelihood
 from aeframe.models.principal import Components, find_components
 from aeframe.networks import Active, Network
@@ -132,12 +133,13 @@ class Setting(NamedTuple):
     """The parts that the framework passes to every variant.
 
     network: builds encoder and decoder. likelihood: gives the decoder's output its meaning.
-    shape: of one sample, (C, H, W) or (D,).
+    shape: of one sample, (C, H, W) or (D,). columns: of a table, or None.
     """
 
     network: Network
     likelihood: Likelihood
     shape: Shape
+    columns: Schema | None = None
 
 
 class Autoencoder(Part, nn.Module):
@@ -157,8 +159,9 @@ class Autoencoder(Part, nn.Module):
 
     def __init__(self, setting: Setting, *, latent_dim: Units) -> None:
         super().__init__()
-        network, likelihood, shape = setting
+        network, likelihood, shape, columns = setting
         self.likelihood = likelihood.suited(stochastic="posterior" in self.gives)
+        self.likelihood.fit_columns(columns)
         self.shape, self.latent_dim = tuple(shape), latent_dim
         self.layer_sizes = network.layer_sizes(self.shape)
         self.code_shape = network.code_shape(self.shape, latent_dim)
@@ -215,8 +218,10 @@ class Autoencoder(Part, nn.Module):
         last.weight[:count, -self.inputs :] = inputs
         last.bias[:count] = -inputs @ components.mean
         straight.weight.zero_()
-        straight.weight[:, :count] = (components.axes * writes[:, None]).t()
-        straight.bias.copy_(components.mean)
+        mean = components.mean.view(self.shape)
+        slope = self.likelihood.slope(mean).flatten()
+        straight.weight[:, :count] = (components.axes * writes[:, None]).t() * slope[:, None]
+        straight.bias.copy_(self.likelihood.initial_output(mean).flatten())
         self.decoder.quiet_others()
 
     def scale_components(self, components: Components) -> tuple[Tensor, Tensor]:

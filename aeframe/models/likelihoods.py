@@ -20,6 +20,7 @@ from aeframe.core.bounds import AtLeast, AtMost
 from aeframe.core.distributed import average_over_ranks, average_weighted
 from aeframe.core.part import Part
 from aeframe.core.precision import widen
+from aeframe.data.table_schema import Schema
 
 LIMIT = 14.0  # of a log-variance; -14 is a deviation of 1e-3, the least that floats resolve
 
@@ -31,6 +32,8 @@ class Likelihood(Part, nn.Module, ABC):
 
     support: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
     """The values that x may take."""
+    scales_columns: ClassVar[bool] = False
+    """True if it needs the columns of a table in scales of their own."""
 
     @property
     def precision(self) -> Tensor | float:
@@ -57,6 +60,16 @@ class Likelihood(Part, nn.Module, ABC):
         """Return this likelihood without `auto` options. stochastic: the code is drawn from a posterior."""
         return self
 
+    def fit_columns(self, columns: Schema | None) -> None:
+        """Take the columns of a table, or None for other data. Called once, when the model is made."""
+
+    def columns_problem(self, columns: Schema | None) -> tuple[str, str] | None:
+        """Find what is wrong with data of these columns, None for no table: (what, remedy)."""
+        return None
+
+    def take_scale(self, scale: Tensor) -> None:
+        """Take the normalization's scale, of all elements or each. Called once, before `start_at`."""
+
     def describe(self) -> str:
         """Describe it in one line for the user."""
         return type(self).__name__
@@ -76,6 +89,12 @@ class Likelihood(Part, nn.Module, ABC):
         """Return the decoder's output whose mean is `mean` [*shape], the training data's. The last bias
         starts there.
         """
+
+    def slope(self, mean: Tensor) -> Tensor:
+        """Return the change of each output with its own mean, at `mean` [*shape]. A network that starts as
+        principal component analysis has it in its linear path.
+        """
+        return torch.ones_like(mean)
 
     @torch.no_grad()
     def left_by_mean(self, x: Tensor) -> tuple[Tensor, Tensor]:

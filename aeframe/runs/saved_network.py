@@ -20,6 +20,7 @@ from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.errors import ConfigError, Problem
 from aeframe.core.plain import as_mapping
 from aeframe.data import DataModule, DataSpec, Normalization
+from aeframe.data.rank_normalization import build_blank
 
 MADE = ("network", "likelihood", "model", "constraint")
 """Root keys that determine what a network computes."""
@@ -35,7 +36,7 @@ def build_saved_net(node: Mapping[str, Any], spec: DataSpec) -> ConstrainedAutoe
     # codes are read as a whole if the loss is a derivative; sharding ended with training
     whole = any(part.needs_derivatives for part in parts.constraints.values())
     with torch.device("meta"), torch.no_grad():
-        model = make_model(node, parts, spec.shape)
+        model = make_model(node, parts, spec.shape, spec.columns)
         batch = torch.empty(2, *spec.shape)
         for part in parts.constraints.values():
             part.attach(model, Data(spec.low, spec.high, spec.samples, batch, whole))
@@ -55,6 +56,8 @@ def _build_parts(node: dict[str, Any], spec: DataSpec) -> Parts:
             collect_choices(node, parts, parts.model, count_batch_rows(node))
         )
         parts.problems += list_size_problems(node, parts, spec.shape, trains=False)
+        if (lack := parts.made["likelihood"].columns_problem(spec.columns)) is not None:
+            parts.problems.append(Problem("likelihood", *lack))
     if parts.problems:
         raise ConfigError(parts.problems)
     return parts
@@ -64,10 +67,11 @@ def _build_normalization(node: dict[str, Any], spec: DataSpec) -> Normalization:
     """Build a normalization of the right shapes."""
     kind = spec.normalization or node["dataset"].get("normalization")
     one, each = torch.ones(()), torch.ones(spec.shape[0], *(1 for _ in spec.shape[1:]))
-    shift = each if kind in ("rms", "standard") else one
-    scale = each if kind == "standard" else one
+    shift = each if kind in ("rms", "standard", "rank") else one
+    scale = each if kind in ("standard", "rank") else one
     neutral = torch.zeros_like(each) if spec.gaps else None
-    return Normalization(torch.zeros_like(shift), scale, neutral)
+    normalization = Normalization(torch.zeros_like(shift), scale, neutral)
+    return build_blank(normalization, spec.shape[0]) if kind == "rank" else normalization
 
 
 def take_weights(net: ConstrainedAutoencoder, weights: Mapping[str, Tensor], where: str) -> None:

@@ -27,7 +27,7 @@ from aeframe.config.torch_classes import make_scheduler
 from aeframe.config.trainer_checks import build_trainer_arguments, list_batch_problems
 from aeframe.constraints import Data
 from aeframe.constraints.constrained import ConstrainedAutoencoder
-from aeframe.core.errors import ConfigError, Problem
+from aeframe.core.errors import ConfigError, Problem, UserError
 from aeframe.data import DataModule
 from aeframe.evaluation.card import Evaluation
 from aeframe.monitoring.dashboard.custom_scalars import CustomScalars
@@ -105,6 +105,9 @@ def build(cfg: DictConfig | Mapping[str, Any], saved: Saved | None = None) -> Bu
     if saved is None:
         require_same_kind(start, data.kind)
     data.setup(parts.made["likelihood"].support, None if start is None else start.kept)
+    likelihood = parts.made["likelihood"]
+    if (lack := likelihood.columns_problem(data.spec.columns)) is not None:
+        raise UserError(f"likelihood={type(likelihood).__name__.lower()}", *lack)
     node, parts = _settle(node, parts, data, start)
     net, begun = _build_net(node, parts, data, start)
     freeze(net, node.get("freeze", ()))
@@ -201,9 +204,10 @@ def _build_net(
     if found:
         raise ConfigError(found)
     assert parts.model is not None
-    model = make_model(node, parts, spec.shape)
+    model = make_model(node, parts, spec.shape, spec.columns)
     batch = data.normalization.fill(data.peek("train", ATTACH_SAMPLES))
     with torch.no_grad():
+        model.likelihood.take_scale(data.normalization.scale)
         model.start_at(batch.mean(0))
         if parts.made["network"].start == "pca":
             model.start_as_pca(data.normalization.fill(data.peek("train", PCA_SAMPLES)))

@@ -91,6 +91,10 @@ def make_stack(models: Sequence[Model], names: Sequence[str]) -> Stack:
             what += f" have {one.latent_dim} units"
             remedy = f"Train it with dataset=codes dataset.run={name}."
             raise UserError(WHERE, what, remedy)
+    for model, name in zip(models[1:], names[1:], strict=True):
+        if not model.net.normalization.is_affine:
+            what = f"the normalization of {name} by ranks cannot become a part of its first layer"
+            raise UserError(WHERE, what, "Train it with dataset.normalization=standard.")
     down, up = list[Layer](), list[Layer]()
     for model, name in zip(models, names, strict=True):
         encoder, decoder = _read_layers(model, name)

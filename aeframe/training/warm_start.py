@@ -15,7 +15,8 @@ from aeframe.config.options import WarmStart
 from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.errors import Problem, UserError
 from aeframe.core.plain import as_mapping
-from aeframe.data.normalization import Kept, Normalization
+from aeframe.data.normalization import Normalization
+from aeframe.data.normalization_fit import Kept
 from aeframe.data.spread import Kind
 from aeframe.models import Autoencoder
 from aeframe.runs.checkpoint import Saved, load_state

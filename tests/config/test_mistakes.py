@@ -185,7 +185,7 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["scheduler={_target_: torch.optim.lr_scheduler.ReduceLROnPlateau, monitor: val/msee}"], "scheduler.monitor=val/msee: unknown metric. Did you mean val/mse?"),
     (["network.activation=rellu"], "network.activation=rellu: expected one of relu, leaky_relu, gelu, silu, tanh, sigmoid. Did you mean relu?"),
     (["network.norm=group"], "network.norm=group: expected one of none, batch, layer."),
-    (["dataset.normalization=minmax"], "dataset.normalization=minmax: expected one of auto, unit, rms, standard, none."),
+    (["dataset.normalization=minmax"], "dataset.normalization=minmax: expected one of auto, unit, rms, standard, rank, none."),
     (["constraint=l1", "constraint.l1.form=plain"], "constraint.l1.form=plain: expected one of norm_weighted, unit_norm."),
     (["likelihood.variance=learn"], "likelihood.variance=learn: expected a number, auto, optimal or learned. Did you mean learned?"),
     (["model=variational", "model.objective=elboo"], "model.objective=elboo: expected one of elbo, importance_weighted. Did you mean elbo?"),

@@ -51,7 +51,7 @@ def make_net(
 
 @pytest.mark.parametrize("chunk", [2**20, 50])
 def test_statistics_leave_gaps_out(monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
-    monkeypatch.setattr("aeframe.data.source.CHUNK", chunk)
+    monkeypatch.setattr("aeframe.data.rows.CHUNK", chunk)
     _, gappy = make_table(rows=200, share=0.4)
     made = set_up(gappy, batch_size=16)
     train = gappy[made.splits["train"].index.long()].double()
