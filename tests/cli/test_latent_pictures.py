@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import aeframe as package
+from aeframe.cli.verbs.latent_pictures import _find_trained
 from aeframe.cli.verbs.sheets import Sheet
 from tests.support.digits import DIGITS
 from tests.support.verbs import Verb, picture
@@ -61,6 +63,22 @@ def test_a_traversal_changes_one_unit(
     changed = codes[[3, 3, 3]]
     changed[:, 2] = np.linspace(*np.percentile(codes[:, 2], [2, 98]), 3)
     assert np.allclose(rows[1], model.decode(changed), atol=1e-4)
+
+
+def test_a_picture_is_of_the_classes_that_were_trained_on() -> None:
+    class Trained:
+        def __init__(self, **dataset: object) -> None:
+            self.description = SimpleNamespace(config={"dataset": dataset})
+
+    labels = ["3", "8", "1", "8"]
+    for dataset, wanted in (
+        ({"only": [3, 8]}, [True, True, False, True]),
+        ({"exclude": ["8"]}, [True, False, True, False]),
+        ({"only": None, "exclude": None}, [True] * 4),
+        ({"only": ["7"]}, [True] * 4),  # of other data
+    ):
+        assert _find_trained(Trained(**dataset), labels, 4).tolist() == wanted  # type: ignore[arg-type]
+    assert _find_trained(Trained(only=[3]), None, 2).tolist() == [True, True]  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from aeframe.cli.verbs.verb import Verb, add_input, add_out, add_run, load_model
 from aeframe.core.errors import UserError
+from aeframe.core.plain import as_mapping
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,24 +47,24 @@ def _traverse(options: argparse.Namespace) -> None:
     from aeframe.cli.verbs.sheets import Line, Sheet
 
     out = check_output_path(options, (".png",))
-    model, x, codes = _read_codes(options, "traverse")
+    model, x, codes, usual = _read_codes(options, "traverse")
     if not 0 <= options.row < len(x):
         raise UserError(f"--row {options.row}", f"is not a row from 0 to {len(x) - 1}")
-    units = _choose_units(options, model, codes, UNITS)
+    units = _choose_units(options, model, usual, UNITS)
     sheet = Sheet(model)
     base = codes[options.row]
     restored = model.decode(base[None])
     sheet.add_row(np.concatenate([x[options.row][None], restored]), "", ["input", "restored"])
     lines = list[Line]()
     for unit in units:
-        values = _spread(codes[:, unit], options.steps)
+        values = _spread(usual[:, unit], options.steps)
         changed = np.repeat(base[None], len(values), 0)
         changed[:, unit] = values
         lines.append(Line(unit, values, model.decode(changed)))
     told = sheet.add_traversal(lines)
     note = (
         f"The code of {sheet.noun} {options.row} with one unit at another value, from the {SHARE:g}nd to the "
-        f"{100 - SHARE:g}th percentile of the codes of {len(codes):,} {sheet.noun}s.{sheet.about}{told}"
+        f"{100 - SHARE:g}th percentile of the codes of {len(usual):,} {sheet.noun}s.{sheet.about}{told}"
     )
     sheet.write(out, "Effect of each unit", note)
     print(f"{len(units)} units of {sheet.noun} {options.row} at {options.steps} values: {out}")
@@ -77,7 +78,7 @@ def _map(options: argparse.Namespace) -> None:
     from aeframe.monitoring.dashboard.maps import Axis
 
     out = check_output_path(options, (".png",))
-    model, _, codes = _read_codes(options, "map")
+    model, _, _, codes = _read_codes(options, "map")
     if model.latent_dim < 2:
         what = "a map needs two code units, and this model has one"
         raise UserError(options.run, what, "Write aeframe traverse.")
@@ -103,8 +104,13 @@ def _map(options: argparse.Namespace) -> None:
     print(f"{options.steps} x {options.steps} codes of units {units[0]} and {units[1]}: {out}")
 
 
-def _read_codes(options: argparse.Namespace, verb: str) -> tuple[Model, np.ndarray, np.ndarray]:
-    """Read samples and encode them. Raises UserError for a single one, whose code has no range."""
+def _read_codes(
+    options: argparse.Namespace, verb: str
+) -> tuple[Model, np.ndarray, np.ndarray, np.ndarray]:
+    """Read samples and encode them; the last array has the codes of the classes that were trained on.
+
+    Raises UserError for a single sample, whose code has no range.
+    """
     import numpy as np
 
     from aeframe.cli.verbs.given import explain_samples
@@ -121,7 +127,17 @@ def _read_codes(options: argparse.Namespace, verb: str) -> tuple[Model, np.ndarr
     if len(x) < 2:
         what = "holds one sample, and the range of each unit is that of many"
         raise UserError(given.where, what, "Give at least two samples.")
-    return model, x, codes
+    return model, x, codes, codes[_find_trained(model, given.labels, len(codes))]
+
+
+def _find_trained(model: Model, labels: list[str] | None, count: int) -> np.ndarray:
+    """Find the samples whose classes were trained on, bool [count]; all if there are no labels."""
+    import numpy as np
+
+    dataset = as_mapping(model.description.config.get("dataset"))
+    only, exclude = ([str(n) for n in dataset.get(key) or ()] for key in ("only", "exclude"))
+    known = [(not only or name in only) and name not in exclude for name in (labels or [])[:count]]
+    return np.array(known) if sum(known) > 1 else np.ones(count, bool)
 
 
 def _choose_units(
