@@ -122,7 +122,7 @@ class L2(Penalty):
             layer.weight
             for part in (seen.model.encoder, seen.model.decoder)
             for layer in part.modules()
-            if isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d))
+            if isinstance(layer, WEIGHTED)
         ]
         return 0.5 * torch.stack([w.square().sum() for w in weights]).sum()
 

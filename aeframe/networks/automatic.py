@@ -1,4 +1,4 @@
-"""Network chosen by the shape of the samples: convolutions for images, else fully connected layers."""
+"""Network chosen by the shape of the samples: convolutions or fully connected layers."""
 
 from __future__ import annotations
 
@@ -16,57 +16,71 @@ from aeframe.networks.network import Activation, Network, Norm, Start
 Kind = Literal["conv", "mlp"]
 
 SMALLEST = 16
-"""Height and width from which images get convolutions."""
-WIDTHS: dict[Kind, list[int]] = {"conv": [32, 64], "mlp": [256, 128]}
+"""Sides from which signals, images and volumes get convolutions."""
+WIDTHS = [256, 128]
+"""Hidden units of mlp for `auto`."""
 
 
 @dataclass(kw_only=True, eq=False)
 class Automatic(Network):
-    """A network of convolutions for images of at least 16 x 16, and of fully connected layers for all else.
+    """A network of convolutions for signals, images and volumes with sides of at least 16, and of fully
+    connected layers for all else.
 
     kind: `conv`, `mlp`, or `auto` for a choice by the shape of the samples. widths: as those of Conv or MLP;
-    `auto`: [32, 64] channels or [256, 128] units. dropout, tied: of MLP, which `auto` then chooses.
+    `auto`: those that Conv chooses, or [256, 128] units. residual: of Conv, and dropout, tied: of MLP, which
+    `auto` then chooses.
     """
 
     kind: Kind | Literal["auto"] = "auto"
     widths: list[Annotated[int, AtLeast(1)]] | Literal["auto"] = "auto"  # type: ignore[assignment]
     activation: Activation = "relu"
     norm: Norm = "none"
+    residual: bool = False
     start: Start = "random"
     dropout: Annotated[float, AtLeast(0), Below(1)] = 0.0
     tied: bool = False
 
     def __post_init__(self) -> None:
-        if self.kind == "conv" and (self.dropout or self.tied):
+        is_dense = bool(self.dropout or self.tied)
+        if is_dense and (self.kind == "conv" or self.residual):
             raise ValueError(
                 "convolutions have neither dropout nor tied weights: write network=mlp"
             )
+        if self.residual and self.kind == "mlp":
+            raise ValueError("only convolutions have residual layers: write network.residual=false")
 
     @property
     def depth(self) -> int:
-        widths = WIDTHS["mlp" if self.kind == "auto" else self.kind]
-        return len(widths if self.widths == "auto" else self.widths)
+        return len(WIDTHS if self.widths == "auto" else self.widths)
 
     def choose(self, shape: tuple[int, ...]) -> dict[str, Any]:
-        kind = self._choose_kind(shape)
-        return {"kind": kind, "widths": list(self._choose_widths(kind))}
+        made = self._make(shape)
+        kind = "conv" if isinstance(made, Conv) else "mlp"
+        return {"kind": kind, **({"widths": list(made.widths)} | made.choose(shape))}
 
     def _choose_kind(self, shape: tuple[int, ...]) -> Kind:
         if self.kind != "auto":
             return self.kind
-        is_image = len(shape) == 3 and min(shape[1:]) >= SMALLEST
-        return "conv" if is_image and not (self.dropout or self.tied) else "mlp"
-
-    def _choose_widths(self, kind: Kind) -> list[int]:
-        return WIDTHS[kind] if self.widths == "auto" else self.widths
+        is_large = len(shape) in (2, 3, 4) and min(shape[1:]) >= SMALLEST
+        return "conv" if self.residual or (is_large and not (self.dropout or self.tied)) else "mlp"
 
     def _make(self, shape: tuple[int, ...]) -> Network:
-        kind = self._choose_kind(shape)
-        shared = {"activation": self.activation, "norm": self.norm, "start": self.start}
-        widths = self._choose_widths(kind)
-        if kind == "conv":
-            return Conv(widths=widths, **shared)  # type: ignore[arg-type]
-        return MLP(widths=widths, dropout=self.dropout, tied=self.tied, **shared)  # type: ignore[arg-type]
+        if self._choose_kind(shape) == "conv":
+            return Conv(
+                widths=self.widths,
+                activation=self.activation,
+                norm=self.norm,
+                residual=self.residual,
+                start=self.start,
+            )
+        return MLP(
+            widths=WIDTHS if self.widths == "auto" else self.widths,
+            activation=self.activation,
+            norm=self.norm,
+            dropout=self.dropout,
+            tied=self.tied,
+            start=self.start,
+        )
 
     def layer_sizes(self, shape: tuple[int, ...]) -> list[int]:
         return self._make(shape).layer_sizes(shape)

@@ -17,12 +17,15 @@ from aeframe.networks.decoder import Decoder, MapDecoder
 from aeframe.networks.network import (
     ACTIVATIONS,
     Activation,
-    ConvolutionalNetwork,
+    Network,
+    describe_shape,
+    find_flat_side,
 )
+from aeframe.networks.residual import Residual
 
 
 @dataclass(kw_only=True, eq=False)
-class FullyConv(ConvolutionalNetwork):
+class FullyConv(Network):
     """A network that transforms overlapping patches linearly and refines the coefficients by residual
     convolutions, each way.
 
@@ -46,6 +49,15 @@ class FullyConv(ConvolutionalNetwork):
     @property
     def depth(self) -> int:
         return 1 + len(self.widths)
+
+    def problem(self, shape: tuple[int, ...]) -> tuple[str, str] | None:
+        if len(shape) == 3:
+            return None
+        what = f"network=fully_conv needs images of C x H x W, but the samples are {describe_shape(shape)}"
+        return what, f"Write network={'mlp' if len(shape) == 1 else 'conv'}."
+
+    def training_problem(self, shape: tuple[int, ...]) -> tuple[str, str] | None:
+        return find_flat_side(shape)
 
     def layer_sizes(self, shape: tuple[int, ...]) -> list[int]:
         return []  # hidden layers are residual: sizes need not narrow to the code
@@ -142,13 +154,6 @@ class PaddedToPatches(nn.Module):
         """Pad x [B, C, H, W] of any size."""
         bottom, right = (self.overlap + -side % self.patch for side in x.shape[-2:])
         return F.pad(x, (self.overlap, right, self.overlap, bottom), mode="replicate")
-
-
-class Residual(nn.Sequential):
-    """The layers of x + layers(x)."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + super().forward(x)
 
 
 class FullyConvDecoder(MapDecoder):

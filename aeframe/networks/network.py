@@ -28,7 +28,7 @@ ACTIVATIONS: dict[Activation, Callable[[], nn.Module]] = {
 
 class Network(Part, ABC):
     """The base of networks: it builds an encoder and the decoder that mirrors it from the shape of a
-    sample, (C, H, W) or (D,).
+    sample: (D,), (C, L), (C, H, W) or (C, D, H, W).
 
     widths: of the hidden layers, from the input on. norm: between them. tied: the decoder's weights are the
     encoder's, transposed. start: `pca` puts a linear path beside the hidden layers and starts as principal
@@ -98,22 +98,16 @@ class Network(Part, ABC):
         return add_linear_path(encoder, decoder, shape)
 
 
-class ConvolutionalNetwork(Network):
-    """The base of networks of convolutions, which take images only."""
+def describe_shape(shape: tuple[int, ...]) -> str:
+    """Describe the shape of a sample in words."""
+    return f"vectors of {shape[0]}" if len(shape) == 1 else f"of {' x '.join(map(str, shape))}"
 
-    def problem(self, shape: tuple[int, ...]) -> tuple[str, str] | None:
-        if len(shape) == 3:
-            return None
-        what = f"convolutions need images of C x H x W, but the samples are vectors of {shape[0]}"
-        return what, "Write network=mlp."
 
-    def training_problem(self, shape: tuple[int, ...]) -> tuple[str, str] | None:
-        """Find images of one row or one column: (what, remedy)."""
-        if len(shape) != 3 or min(shape[1:]) > 1 or shape[1] == shape[2]:
-            return None
-        height, width = shape[1:]
-        what = (
-            "two thirds of each 3 x 3 convolution would read only padding of samples of "
-            f"{height} x {width}"
-        )
-        return what, "Write network=mlp."
+def find_flat_side(shape: tuple[int, ...]) -> tuple[str, str] | None:
+    """Find a side of one place, as of images of one row, which convolutions read badly: (what, remedy)."""
+    sides = shape[1:]
+    if len(sides) < 2 or min(sides) > 1 or max(sides) == 1:
+        return None
+    kernel, size = (" x ".join(map(str, each)) for each in ([3] * len(sides), sides))
+    what = f"two thirds of each {kernel} convolution would read only padding of samples of {size}"
+    return what, "Write network=mlp."

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from unittest.mock import patch
 
 import pytest
@@ -9,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from aeframe.networks import MLP, Conv, Network
+from aeframe.networks import MLP, Automatic, Conv, FullyConv, Network, Norm
 from aeframe.networks import upsampling as doubling
+from aeframe.networks.network import Start
+from aeframe.networks.residual import Residual
 from aeframe.networks.upsampling import Doubling
 
 DOUBLED = {
@@ -43,9 +46,99 @@ def test_conv_gives_back_exactly_the_inputs_shape(
     passed(Conv(widths=widths), (channels, height, width), heads=2)
 
 
+@settings(max_examples=40)
+@given(
+    channels=st.integers(1, 3),
+    sides=st.one_of(
+        st.tuples(st.integers(1, 70)),
+        st.tuples(*[st.integers(1, 9)] * 2),
+        st.tuples(*[st.integers(1, 9)] * 3),
+    ),
+    widths=st.lists(st.integers(1, 4), max_size=4),
+    norm=st.sampled_from(["none", "layer"]),
+    residual=st.booleans(),
+    start=st.sampled_from(["random", "pca"]),
+)
+def test_conv_takes_signals_images_and_volumes(
+    channels: int,
+    sides: tuple[int, ...],
+    widths: list[int],
+    norm: Norm,
+    residual: bool,
+    start: Start,
+) -> None:
+    network = Conv(widths=widths, norm=norm, residual=residual, start=start)
+    passed(network, (channels, *sides), heads=2)
+    sizes, size = [], list(sides)
+    for width in widths:
+        size = [math.ceil(side / 2) for side in size]
+        sizes.append(width * math.prod(size))
+    assert network.layer_sizes((channels, *sides)) == sizes
+
+
+@pytest.mark.parametrize("sides", [(12,), (5, 6), (4, 5, 6)])
+@pytest.mark.parametrize("norm", ["none", "batch", "layer"])
+def test_residual_layers_begin_as_the_network_without_them(
+    sides: tuple[int, ...], norm: Norm
+) -> None:
+    shape = (2, *sides)
+    plain, deep = (
+        nn.ModuleList(Conv(widths=[3, 2], norm=norm, residual=residual).build(shape, 3, 1))
+        for residual in (False, True)
+    )
+    own = plain.state_dict()
+    missing = deep.load_state_dict(own, strict=False)
+    assert not missing.unexpected_keys
+    assert len(deep.state_dict()) - len(own) == {"none": 12, "batch": 27, "layer": 18}[norm]
+    x = torch.randn(4, *shape)
+    (encode, decode), (deeper, back) = plain, deep
+    assert torch.equal(deeper(x), encode(x))
+    assert torch.equal(back(deeper(x)), decode(encode(x)))
+    back(deeper(x)).square().sum().backward()
+    lasts = [m[-1] for m in deep.modules() if isinstance(m, Residual)]
+    assert len(lasts) == 3, "two stages down, one stage up"
+    assert all(last.weight.grad.abs().sum() > 0 for last in lasts)
+
+
+def test_the_weights_of_image_networks_keep_their_names_and_layout() -> None:
+    encoder, decoder = Conv(widths=[2, 3]).build((1, 8, 8), 4, 1)
+    assert [*encoder.state_dict()] == [
+        *("0.0.weight", "0.0.bias", "1.0.weight", "1.0.bias", "3.weight", "3.bias"),
+    ]
+    assert [*decoder.state_dict()] == [
+        *(
+            "read.weight",
+            "read.bias",
+            "ups.1.0.weight",
+            "ups.1.0.bias",
+            "ups.2.weight",
+            "ups.2.bias",
+        ),
+    ]
+    assert encoder[1][0].weight.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_auto_chooses_by_the_shape_of_the_samples() -> None:
+    auto = Automatic()
+    conv = {"kind": "conv", "widths": [32, 64]}
+    assert auto.choose((1, 16, 16)) == auto.choose((2, 16, 20, 24)) == conv
+    assert auto.choose((3, 16)) == {"kind": "conv", "widths": [32, 32]}
+    mlp = {"kind": "mlp", "widths": [256, 128]}
+    assert auto.choose((99,)) == auto.choose((3, 15)) == auto.choose((1, 15, 99)) == mlp
+    assert Automatic(widths=[8]).choose((3, 64)) == {"kind": "conv", "widths": [8]}
+    assert Automatic(tied=True).choose((3, 64)) == mlp
+    assert Automatic(residual=True).choose((3, 8)) == {"kind": "conv", "widths": [32, 32]}
+    assert Automatic(residual=True).problem((9,)) is not None
+    assert Conv().choose((3, 16)) == {"widths": [32, 32]}
+    with pytest.raises(ValueError, match=r"write network\.residual=false"):
+        Automatic(kind="mlp", residual=True)
+    with pytest.raises(ValueError, match="neither dropout nor tied weights"):
+        Automatic(residual=True, dropout=0.1)
+
+
 @settings(max_examples=25)
 @given(
-    shape=st.sampled_from([(7,), (1, 8, 8), (3, 5, 9)]),
+    shape=st.sampled_from([(7,), (1, 8, 8), (3, 5, 9), (2, 9), (2, 3, 2, 3)]),
     widths=st.lists(st.integers(1, 9), max_size=3),
     tied=st.booleans(),
     norm=st.sampled_from(["none", "batch", "layer"]),
@@ -107,8 +200,21 @@ def test_conv_refuses_vectors() -> None:
     assert remedy == "Write network=mlp."
     assert Conv(widths=[2]).problem((3, 1, 128)) is None, "those that were trained so are loaded"
     what, remedy = Conv(widths=[2]).problem((9,)) or ("", "")
-    assert what == "convolutions need images of C x H x W, but the samples are vectors of 9"
+    assert what == (
+        "convolutions need signals of C x L, images of C x H x W or volumes of C x D x H x W, but the "
+        "samples are vectors of 9"
+    )
     assert remedy == "Write network=mlp."
+    what, _ = Conv(widths=[2]).training_problem((2, 1, 8, 8)) or ("", "")
+    assert "3 x 3 x 3 convolution would read only padding of samples of 1 x 8 x 8" in what
+    assert Conv(widths=[2]).training_problem((2, 8)) is None
+
+
+def test_fully_conv_refuses_other_samples_than_images() -> None:
+    assert FullyConv(widths=[2]).problem((3, 16, 16)) is None
+    what = "network=fully_conv needs images of C x H x W, but the samples are "
+    assert FullyConv(widths=[2]).problem((2, 50)) == (f"{what}of 2 x 50", "Write network=conv.")
+    assert FullyConv(widths=[2]).problem((9,)) == (f"{what}vectors of 9", "Write network=mlp.")
 
 
 @settings(max_examples=60)
