@@ -25,6 +25,11 @@ code would take thousands of steps.
 """
 SPREAD = 0.3
 """The standard deviation of a logistic unit's input before training."""
+WEIGHTED = (
+    *(nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d),
+    *(nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
+)
+"""Layers whose weights decay."""
 
 
 class L1(Penalty):

@@ -60,11 +60,11 @@ class Array(Source):
 
     path: the file. val_path, test_path: files with other splits. key: the name of the array in an `.npz`.
     layout: of the samples. `auto` reads [N, D] as vectors and [N, H, W] as gray images, unless one side is as
-    short as a few channels. It reads four axes as channels last if the last has 1, 3 or 4 entries, else as
-    channels first. range: the lowest and the highest possible value. Without it, uint8 has the range 0..255
-    and uint16 the range 0..65535; other types have the range of the training split. labels: the name of an
-    array in the `.npz`, or an `.npy` file, with a whole number or a text for each sample. names: the same
-    for each column of a table or channel of a signal.
+    short as a few channels. It reads four and five axes as channels last if the last has 1, 3 or 4 entries,
+    else as channels first. `cl` and `lc` are signals of several channels. range: the lowest and the highest
+    possible value. Without it, uint8 has the range 0..255 and uint16 the range 0..65535; other types have the
+    range of the training split. labels: the name of an array in the `.npz`, or an `.npy` file, with a whole
+    number or a text for each sample. names: the same for each column of a table or channel of a signal.
     """
 
     path: str | None = None

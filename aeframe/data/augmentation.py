@@ -96,4 +96,5 @@ def check_changes(
     if wanted == "auto" or not wanted or len(shape) == 3:
         return None
     where = f"dataset.augment=[{','.join(wanted)}]"
-    return Problem(where, "needs images, and these are vectors", "Write dataset.augment=[].")
+    kind = {1: "vectors", 2: "signals"}.get(len(shape), "volumes")
+    return Problem(where, f"needs images, and these are {kind}", "Write dataset.augment=[].")

@@ -1,4 +1,4 @@
-"""Layouts of arrays: vectors, gray images, channels first or last."""
+"""Layouts of arrays: vectors, gray images; signals, images and volumes with channels first or last."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ from typing import Literal
 
 from aeframe.data.source import Shape
 
-Layout = Literal["auto", "gray", "chw", "hwc", "flat"]
+Layout = Literal["auto", "gray", "cl", "lc", "chw", "hwc", "cdhw", "dhwc", "flat"]
+FIRST: dict[int, Layout] = {3: "cl", 4: "chw", 5: "cdhw"}
+"""Layouts with channels first, by the axes of the array: signals, images and volumes."""
+LAST: dict[int, Layout] = {3: "lc", 4: "hwc", 5: "dhwc"}
+KINDS = {1: "signals", 2: "images", 3: "volumes"}
+"""Words for samples, by their axes behind the channels."""
+COLORS = (1, 3, 4)
+"""Lengths of the last axis that `auto` takes for channels."""
 
 NARROW, LONG = 32, 4
 """Limits of a signal: the most channels, and the smallest ratio of length to channels."""
@@ -29,10 +36,8 @@ def resolve_layout(layout: Layout, shape: Shape) -> Layout:
     fits = {
         "flat": axes >= 2,
         "gray": axes == 3 or (axes == 4 and 1 in (shape[1], shape[3])),
-        "chw": axes == 4,
-        "hwc": axes == 4,
     }
-    if not fits[layout]:
+    if not fits.get(layout, layout in (FIRST.get(axes), LAST.get(axes))):
         what = f"has shape {shape}, which dataset.layout={layout} cannot be"
         raise LayoutError(what, "Write dataset.layout=flat.")
     return layout
@@ -44,12 +49,12 @@ def _choose_layout(shape: Shape) -> Layout:
     if len(shape) == 3:
         if is_like_signal(shape[1:]):
             what = f"has shape {shape}: signals of several channels, or very narrow gray images"
-            raise LayoutError(
-                what, "Write dataset.layout=flat for signals, dataset.layout=gray for images."
-            )
+            first = "cl" if shape[1] < shape[2] else "lc"
+            remedy = f"Write dataset.layout={first} or dataset.layout=flat for signals, "
+            raise LayoutError(what, f"{remedy}dataset.layout=gray for images.")
         return "gray"
-    if len(shape) == 4:
-        return "hwc" if shape[3] in (1, 3, 4) else "chw"
+    if len(shape) in FIRST:
+        return (LAST if shape[-1] in COLORS else FIRST)[len(shape)]
     what = f"has shape {shape}, which dataset.layout=auto cannot be"
     raise LayoutError(what, "Write dataset.layout=flat.")
 
@@ -62,16 +67,16 @@ def is_like_signal(sides: Shape) -> bool:
 
 def is_channels_last(layout: Layout, shape: Shape) -> bool:
     """Check whether the channels of an array come last. layout: not `auto`."""
-    return layout == "hwc" or (layout == "gray" and len(shape) == 4 and shape[1] != 1)
+    return layout in LAST.values() or (layout == "gray" and len(shape) == 4 and shape[1] != 1)
 
 
 def get_sample_shape(layout: Layout, shape: Shape) -> Shape:
-    """Return the shape of one sample, (D,) or (C, H, W). layout: not `auto`."""
+    """Return the shape of one sample: (D,), (C, L), (C, H, W) or (C, D, H, W). layout: not `auto`."""
     if layout == "flat":
         return (math.prod(shape[1:]),)
-    if len(shape) == 3:
+    if layout == "gray" and len(shape) == 3:
         return (1, *shape[1:])
-    return (shape[3], *shape[1:3]) if is_channels_last(layout, shape) else shape[1:]
+    return (shape[-1], *shape[1:-1]) if is_channels_last(layout, shape) else shape[1:]
 
 
 def describe_layout(layout: Layout, shape: Shape) -> str:
@@ -81,8 +86,9 @@ def describe_layout(layout: Layout, shape: Shape) -> str:
         if len(shape) == 2:
             return f"vectors of {numbers:,} numbers"
         return f"vectors of {numbers:,} numbers ({' x '.join(map(str, shape[1:]))} in a row)"
-    channels, height, width = get_sample_shape(layout, shape)
+    channels, *sides = get_sample_shape(layout, shape)
+    kind, size = KINDS[len(sides)], " x ".join(map(str, sides))
     if channels == 1:
-        return f"gray images of {height} x {width}"
+        return f"{'gray ' if len(sides) == 2 else ''}{kind} of {size}"
     order = "last" if is_channels_last(layout, shape) else "first"
-    return f"images of {height} x {width}, {channels} channels {order}"
+    return f"{kind} of {size}, {channels} channels {order}"

@@ -72,7 +72,7 @@ def fit(wanted: Choice, train: Samples, support: Range = ANY, kept: Kept | None 
         fitted = fitted if known is None else fitted._replace(seen=None)
     if raw.gaps and fitted.normalization.neutral is None:
         mean = Statistics(train).mean if fitted.mean is None else fitted.mean
-        fitted.normalization.take_means(_reshape(mean, len(raw.rows.shape) == 4))
+        fitted.normalization.take_means(_reshape(mean, len(raw.rows.sample) - 1))
     fitted.normalization.has_gaps = has_gaps(raw)
     _require_differences(train)
     return fitted
@@ -108,22 +108,22 @@ def _fit_to_values(wanted: Choice, train: Samples, extent: Range, support: Range
         raise UserError("dataset.normalization=rank", what, "Write dataset.normalization=standard.")
     if wanted != "none":
         _require_reach(trained, extent, raw.origin)
-    columns, is_images = Columns.measure(train), len(raw.rows.shape) == 4
+    columns, axes = Columns.measure(train), len(raw.rows.sample) - 1
     bounded = math.isfinite(support[0]) and math.isfinite(support[1])
     kind, reason = wanted, ""
     if wanted == "auto" and raw.columns is not None and not bounded:
         kind, reason = "standard", "the columns of a table have scales of their own"
     elif wanted == "auto":
         ends = support if bounded else None
-        kind, reason = choose_normalization(columns, trained, is_images=is_images, support=ends)
-    notes = tuple(note_scales(kind, columns, trained, is_images=is_images, bounded=bounded))
+        kind, reason = choose_normalization(columns, trained, axes=axes, support=ends)
+    notes = tuple(note_scales(kind, columns, trained, axes=axes, bounded=bounded))
     if kind == "unit" and bounded:
         trained = extent
     if kind in ("standard", "rank"):
-        fitted = _fit_standard(statistics, raw.columns, images=is_images)
+        fitted = _fit_standard(statistics, raw.columns, axes=axes)
         fitted = _fit_ranks(fitted, statistics, train) if kind == "rank" else fitted
     elif kind == "rms":
-        fitted = _fit_rms(statistics, columns, images=is_images)
+        fitted = _fit_rms(statistics, columns, axes=axes)
     else:
         fitted = _fit_to_range("none" if kind == "none" else "unit", trained, extent)
     return fitted._replace(seen=trained, reason=reason, notes=notes, mean=statistics.mean)
@@ -139,23 +139,23 @@ def _fit_to_range(kind: Literal["unit", "none"], range_: Range, extent: Range) -
     return Fitted(normalization, 0.0, 1.0, scaled, kind)
 
 
-def _fit_rms(seen: Statistics, columns: Columns, *, images: bool) -> Fitted:
+def _fit_rms(seen: Statistics, columns: Columns, *, axes: int) -> Fitted:
     """Subtract the medians and divide by a typical sample, so that outliers do not determine the scale."""
     median = torch.from_numpy(columns.median)
     scale = columns.typical or float((seen.variance + (seen.mean - median).square()).mean().sqrt())
     scale = max(scale, TINY)
     low, high = (seen.low - median) / scale, (seen.high - median) / scale
-    normalization = Normalization(_reshape(median, images), torch.tensor(scale))
+    normalization = Normalization(_reshape(median, axes), torch.tensor(scale))
     return Fitted(normalization, float(low.min()), float(high.max()), ANY, "rms")
 
 
-def _fit_standard(seen: Statistics, columns: Schema | None, *, images: bool) -> Fitted:
+def _fit_standard(seen: Statistics, columns: Schema | None, *, axes: int) -> Fitted:
     """Give each feature or channel mean 0 and variance 1. Of a table's columns, categories and booleans stay
     as they are, and counts are not shifted.
     """
     deviation, varies = seen.variance.sqrt(), _find_varying(seen.low, seen.high)
     if not bool(varies.any()):
-        what = f"every {'channel' if images else 'feature'} of the training data is constant"
+        what = f"every {'channel' if axes else 'feature'} of the training data is constant"
         raise UserError("dataset", what, "Use data that varies.")
     scale = torch.where(varies, deviation.clamp(min=TINY), torch.ones_like(deviation))
     shift = seen.mean
@@ -163,7 +163,7 @@ def _fit_standard(seen: Statistics, columns: Schema | None, *, images: bool) -> 
         shift = shift.where(find_elements(columns, "numeric", "date"), 0)
         scale = scale.where(find_elements(columns, "numeric", "date", "count"), 1)
     low, high = (seen.low - shift) / scale, (seen.high - shift) / scale
-    normalization = Normalization(_reshape(shift, images), _reshape(scale, images))
+    normalization = Normalization(_reshape(shift, axes), _reshape(scale, axes))
     return Fitted(normalization, float(low.min()), float(high.max()), ANY, "standard")
 
 
@@ -180,9 +180,12 @@ def _fit_ranks(fitted: Fitted, seen: Statistics, train: Samples) -> Fitted:
     )
 
 
-def _reshape(each: Tensor, images: bool) -> Tensor:
-    """Reshape numbers of features or channels so that they broadcast over samples."""
-    return each.view(-1, 1, 1) if images else each
+def _reshape(each: Tensor, axes: int) -> Tensor:
+    """Reshape numbers of features or channels so that they broadcast over samples.
+
+    axes: behind the channels.
+    """
+    return each.view(-1, *[1] * axes)
 
 
 def _find_varying(low: Tensor, high: Tensor) -> Tensor:

@@ -124,17 +124,20 @@ class Columns:
 
 
 def choose_normalization(
-    columns: Columns, range_: Range, *, is_images: bool, support: Range | None
+    columns: Columns, range_: Range, *, axes: int, support: Range | None
 ) -> tuple[Kind, str]:
     """Choose the normalization of a training split; returns it with the reason in words.
 
-    range_: of its values. support: the range of a bounded likelihood, or None.
+    range_: of its values. axes: of a sample behind its channels; 0 for vectors, 1 for signals, 2 for images.
+    support: the range of a bounded likelihood, or None.
     """
     ends = f"{range_[0]:g} to {range_[1]:g}"
     if support is not None:
         return "unit", f"the likelihood takes values in [{support[0]:g}, {support[1]:g}]"
-    if is_images:
-        return "unit", f"images, of {ends}"
+    if axes == 1:
+        return "standard", "each channel of a signal has a unit of its own"
+    if axes:
+        return "unit", f"{'images' if axes == 2 else 'volumes'}, of {ends}"
     if columns.share_a_range and not columns.has_outliers(*range_):
         return "unit", f"all columns share the range of {ends}"
     if columns.are_unlike:
@@ -145,15 +148,15 @@ def choose_normalization(
 
 
 def note_scales(
-    kind: Choice, columns: Columns, range_: Range, *, is_images: bool, bounded: bool
+    kind: Choice, columns: Columns, range_: Range, *, axes: int, bounded: bool
 ) -> Iterator[Problem]:
     """Note a scale that outliers determine, and columns that are too small to be learned.
 
-    bounded: whether the likelihood has a bounded range.
+    axes: see `choose_normalization`. bounded: whether the likelihood has a bounded range.
     """
     where = f"dataset.normalization={kind}"
     write = f"Write {'likelihood=gaussian ' if bounded else ''}dataset.normalization="
-    if kind not in ("standard", "rank") and not is_images and columns.are_unlike:
+    if kind not in ("standard", "rank") and axes < 2 and columns.are_unlike:
         what = (
             f"{columns.small} of {len(columns.spread)} columns spread so little beside the others that "
             "they will hardly be learned"

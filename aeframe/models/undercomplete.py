@@ -26,8 +26,10 @@ class Undercomplete(Autoencoder):
         found = []
         units = [*self.layer_sizes, self.latent_dim]
         if any(wide <= narrow for wide, narrow in pairwise(units)):
-            convolves = any(isinstance(layer, nn.Conv2d) for layer in self.encoder.modules())
-            of = " (channels x pixels)" if convolves else ""
+            convolutions = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+            convolves = any(isinstance(layer, convolutions) for layer in self.encoder.modules())
+            places = "pixels" if len(self.shape) == 3 else "places"
+            of = f" (channels x {places})" if convolves else ""
             what = f"the layers must narrow to the code, but have {shorten(units)} units{of}, code last"
             better = "fewer or smaller widths" if convolves else "widths that decrease to the code"
             found.append(Problem("network.widths", what, f"Write {better}."))

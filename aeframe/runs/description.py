@@ -26,7 +26,7 @@ from aeframe.runs.saved_network import MADE
 
 FORMAT = 1
 LARGEST = 2**22  # bytes of the text
-AXES = 4
+AXES = 5
 FARTHEST = torch.finfo(torch.float32).max
 """Largest magnitude of samples, which are converted to float32."""
 DTYPES = {

@@ -52,12 +52,12 @@ def convert_to_rows(x: np.ndarray | Tensor, where: str) -> Tensor:
 
 
 def add_channels(x: Tensor, shape: tuple[int, ...]) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-    """Convert images [N, H, W] or [N, H, W, C] to [N, C, H, W], and return a function that converts
-    back.
+    """Convert images [N, H, W] or [N, H, W, C] to [N, C, H, W], likewise signals and volumes, and return a
+    function that converts back.
 
     Other arrays are returned unchanged, also those that match `shape` already.
     """
-    if len(shape) != 3 or x.shape[1:] == shape:
+    if len(shape) < 2 or x.shape[1:] == shape:
         return x, lambda made: made
     if shape[0] == 1 and x.shape[1:] == shape[1:]:
         return x[:, None], lambda made: made[:, 0]

@@ -63,6 +63,49 @@ def test_layouts(
     assert np.array_equal(first.numpy().ravel(), wanted.ravel())
 
 
+@pytest.mark.parametrize(
+    ("layout", "shape", "expected", "words"),
+    [
+        ("cl", (4, 2, 50), (2, 50), "signals of 50, 2 channels first"),
+        ("lc", (4, 50, 2), (2, 50), "signals of 50, 2 channels last"),
+        ("cl", (4, 1, 50), (1, 50), "signals of 50"),
+        ("auto", (4, 2, 5, 6, 7), (2, 5, 6, 7), "volumes of 5 x 6 x 7, 2 channels first"),
+        ("auto", (4, 5, 6, 7, 3), (3, 5, 6, 7), "volumes of 5 x 6 x 7, 3 channels last"),
+        ("cdhw", (4, 1, 6, 7, 3), (1, 6, 7, 3), "volumes of 6 x 7 x 3"),
+        ("dhwc", (4, 6, 7, 3, 2), (2, 6, 7, 3), "volumes of 6 x 7 x 3, 2 channels last"),
+    ],
+)
+def test_signals_and_volumes_are_normalized_by_channel(
+    tmp_path: Path, layout: str, shape: tuple[int, ...], expected: tuple[int, ...], words: str
+) -> None:
+    values = np.random.default_rng(0).normal(3, 2, shape).astype(np.float32)
+    np.save(tmp_path / "a.npy", values)
+    source = Array(path=str(tmp_path / "a.npy"), layout=layout)  # type: ignore[arg-type]
+    assert source.problems() == []
+    assert source.description() == f"Array of {words}"
+    made = setup(tmp_path / "a.npy", layout=layout, normalization="standard")
+    assert made.spec.shape == expected
+    assert made.normalization.shift.shape == (expected[0], *[1] * (len(expected) - 1))
+    first = values if words.endswith("last") is False else np.moveaxis(values, -1, 1)
+    rows = made.splits["train"].index.numpy()
+    wanted = first[rows].swapaxes(0, 1).reshape(expected[0], -1)
+    assert np.allclose(made.normalization.shift.flatten(), wanted.mean(1), atol=1e-5)
+    assert np.allclose(made.normalization.scale.flatten(), wanted.std(1), atol=1e-5)
+    assert made.spec.nouns == ("sample", "value")
+
+
+@pytest.mark.parametrize(
+    ("layout", "shape"),
+    [("cl", (4, 9)), ("chw", (4, 2, 9)), ("lc", (4, 2, 9, 9)), ("dhwc", (4, 2, 9, 9))],
+)
+def test_layouts_of_other_axes_are_refused(
+    tmp_path: Path, layout: str, shape: tuple[int, ...]
+) -> None:
+    np.save(tmp_path / "a.npy", np.zeros(shape, np.float32))
+    (problem,) = Array(path=str(tmp_path / "a.npy"), layout=layout).problems()  # type: ignore[arg-type]
+    assert problem.what == f"has shape {shape}, which dataset.layout={layout} cannot be"
+
+
 @pytest.mark.parametrize("sides", [(3, 128), (1, 128), (128, 9), (1, 8), (12, 5000), (32, 128)])
 def test_signals_with_channels_are_no_images_unless_it_is_said(
     tmp_path: Path, sides: tuple[int, int]
