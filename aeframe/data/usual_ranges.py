@@ -35,12 +35,12 @@ def find_usual_ranges(train: Samples) -> tuple[UsualRange, ...]:
     raw = train.raw
     shape = raw.rows.sample
     channels = count_channels(shape, raw.axes)
-    if channels == 1 and not _is_table(train):
+    if channels == 1 and not (len(shape) == 2 or _is_table(train)):
         return ()
     rows = train.spread_evenly(max(1, ELEMENTS // raw.rows.elements))
     x = train[Share(rows, len(rows))].x.double()
     raw.release()
-    values = split_channels(x, raw.axes) if channels > 1 else x[:, :, None]
+    values = split_channels(x, raw.axes) if channels > 1 or len(shape) == 2 else x[:, :, None]
     low, high = -_find_highest(-values.amin(2).numpy()), _find_highest(values.amax(2).numpy())
     names = raw.names or _name_elements(raw) or tuple(map(str, range(len(low))))
     return tuple(map(UsualRange, names, low.tolist(), high.tolist()))

@@ -40,6 +40,10 @@ def test_signals_and_volumes_are_trained_encoded_and_exported(
     )
     model = package.load(run)
     assert model.shape == sample
+    names = [one.name for one in model.description.data.usual]
+    assert names == (["0", "1"] if layout == "lc" else []), (
+        "channels of signals have axes of their own"
+    )
     assert model.net.normalization.scale.shape == (2, *[1] * (len(sample) - 1))
     good(verb("reconstruct", run, "x.npy", "--out", "y.npy"))
     restored = np.load(tmp_path / "y.npy")

@@ -140,6 +140,16 @@ def test_channels_that_are_no_colors_are_averaged() -> None:
         assert near(channel, expected)
 
 
+def test_of_a_volume_the_middle_slice_is_drawn() -> None:
+    paint = Pictures(-1.0, 1.0, 64, of_volumes=True)
+    x = torch.stack([colors(2, seed=i) for i in range(5)], 2)
+    assert near(pixels(paint.show(x)[1]), (x[1, :, 2] + 1) / 2)
+    errors = paint.show_error(x, torch.zeros_like(x))
+    assert np.array_equal(errors[0], BOTH.show_error(x[:, :, 2], torch.zeros_like(x[:, :, 2]))[0])
+    assert paint.axes == " The middle slice of each volume is drawn."
+    assert BOTH.axes == ""
+
+
 def test_weights_are_set_each_by_itself_and_gray_is_zero() -> None:
     w = torch.tensor([[4.0, -2.0, 0.0, 1.0], [0.01, 0.0, 0.0, 0.0], [0.0] * 4]).view(3, 1, 2, 2)
     tiles = torch.stack([pixels(tile)[0] for tile in BOTH.show_weights(w, 2)])

@@ -31,12 +31,9 @@ def draw_filters(view: View, page: Page) -> None:
     ):
         if weights is None:
             continue
-        # filters of a convolution are small images for any samples
-        paint = (
-            view.paint
-            if weights.shape[1:] == model.shape
-            else Pictures(0, 1, max(weights.shape[2:]))
-        )
+        # filters of a convolution are short curves or small images, of as many axes as a sample
+        is_picture = weights.shape[1:] != model.shape and weights.ndim > 3
+        paint = Pictures(0, 1, max(weights.shape[2:])) if is_picture else view.paint
         tiles = paint.show_weights(weights[:MOST], paint.fit(paint.filters))
         shown = f"{len(tiles)} of {len(weights)}"
         note = f"Weights of the {name}'s {layer}. {shown} units, each scaled by itself; {paint.zero} is 0."
@@ -45,7 +42,7 @@ def draw_filters(view: View, page: Page) -> None:
 
 
 def encoder_filters(encoder: nn.Module, shape: tuple[int, ...]) -> Tensor | None:
-    """Return the weights of the first layer, [units, *shape], or [units, C, h, w] of a convolution."""
+    """Return the weights of the first layer, [units, *shape], or [units, C, *sides] of a convolution."""
     weight = next(iter(_weights(encoder)), None)
     return None if weight is None else _as_samples(weight, shape)
 
@@ -65,6 +62,6 @@ def _weights(module: nn.Module) -> list[Tensor]:
 
 
 def _as_samples(weight: Tensor, shape: tuple[int, ...]) -> Tensor | None:
-    if weight.ndim == 4:
+    if weight.ndim > 2:
         return weight
     return weight.reshape(-1, *shape) if weight.shape[1] == math.prod(shape) else None

@@ -80,19 +80,28 @@ class Painter(ABC):
 
 
 class Pictures(Painter):
-    """Painter of images [n, C, h, w]. Numbers of channels other than 1 and 3 are averaged to gray."""
+    """Painter of images [n, C, h, w], and of the middle slices of volumes [n, C, d, h, w].
+
+    Numbers of channels other than 1 and 3 are averaged to gray.
+    """
 
     zero = "gray"
     error = f"error: black is 0, white {SCALE:.0%} of the data's range or more"
 
-    def __init__(self, low: float | Tensor, high: float | Tensor, longer: int) -> None:
+    def __init__(
+        self, low: float | Tensor, high: float | Tensor, longer: int, *, of_volumes: bool = False
+    ) -> None:
         """longer: the longer side of the images."""
         super().__init__(low, high)
+        if of_volumes:
+            self.axes = " The middle slice of each volume is drawn."
         self.wide = longer * math.ceil(SIDE / longer)
         self.columns = max(2, count_columns(self.wide))
         self.many = self.columns if longer <= SIDE else count_columns(SIDE)
 
     def draw(self, values: Tensor, width: int) -> Tiles:
+        if values.ndim == 5:
+            values = values[:, :, values.shape[2] // 2]
         shown = values if values.shape[1] in (1, 3) else values.mean(1, keepdim=True)
         return [resize(image, width) for image in convert_to_images(shown)]
 

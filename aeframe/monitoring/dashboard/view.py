@@ -66,9 +66,9 @@ class Passed(NamedTuple):
 
 
 def choose_painter(normalization: Normalization, data: DataSpec) -> Painter:
-    """Choose the painter of samples. An image of one line is drawn as a signal."""
+    """Choose the painter of samples. An image of one line is drawn as a signal, a volume as an image."""
     shift, scale = normalization.shift, normalization.scale
-    is_image = len(data.shape) == 3 and min(data.shape[1:]) > 1
+    is_image = len(data.shape) in (3, 4) and min(data.shape[-2:]) > 1
     if data.usual and not is_image:
         return _choose_for_columns(normalization, data)
     if len(data.shape) < 3 and bool(scale.max() > COMPARABLE * scale.min()):
@@ -76,7 +76,7 @@ def choose_painter(normalization: Normalization, data: DataSpec) -> Painter:
     ends = data.get_range(normalization)
     low, high = (normalization(torch.full_like(shift, end)).float().cpu() for end in ends)
     if is_image:
-        return Pictures(low, high, max(data.shape[1:]))
+        return Pictures(low, high, max(data.shape[-2:]), of_volumes=len(data.shape) == 4)
     return Curves(low, high, [ends], "value")
 
 
@@ -90,7 +90,7 @@ def _choose_for_columns(normalization: Normalization, data: DataSpec) -> Painter
     low, high = low.float().cpu(), high.float().cpu()
     is_flat = high <= low
     low, high = low - is_flat.float(), high + is_flat.float()
-    if count_channels(data.shape, data.axes) == 1:
+    if len(data.shape) == 1 and count_channels(data.shape, data.axes) == 1:
         return Table(low, high, names)
     return Curves(low, high, list(zip(*ends, strict=True)), "value", names, data.axes)
 
