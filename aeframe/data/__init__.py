@@ -7,6 +7,7 @@ from aeframe.data.image_folder import ImageFolder
 from aeframe.data.normalization import Normalization
 from aeframe.data.photo_crops import PhotoCrops
 from aeframe.data.sampler import EpochBatches
+from aeframe.data.shards import Shards
 from aeframe.data.source import Batch, Raw, Samples, Source
 from aeframe.data.spec import DataSpec, Nouns
 from aeframe.data.table_schema import Column, Schema
@@ -31,6 +32,7 @@ __all__ = [
     "Raw",
     "Samples",
     "Schema",
+    "Shards",
     "Source",
     "find_uneven_batch",
 ]

@@ -16,6 +16,7 @@ import torch
 
 from aeframe.core.errors import Problem, UserError, build_read_error, shorten
 from aeframe.core.regular_files import require_regular
+from aeframe.data.archive import pick_member
 from aeframe.data.array_labels import read_labels, read_names
 from aeframe.data.layouts import (
     Layout,
@@ -209,18 +210,7 @@ class Array(Source):
                 remedy = f"Run {write_conversion(file)} and write {new}."
             raise UserError(where, "is neither .npy nor .npz", remedy)
         with zipfile.ZipFile(file) as archive:
-            members = [name for name in archive.namelist() if name.endswith(".npy")]
-            names = [name.removesuffix(".npy") for name in members]
-            listed = shorten(", ".join(names[:8]))
-            if not names:
-                raise UserError(where, "holds no arrays", "Save them with numpy.savez.")
-            if self.key is None and len(names) != 1:
-                what = f"holds {len(names)} arrays: {listed}"
-                raise UserError(where, what, "Write dataset.key=NAME.")
-            if self.key is not None and self.key not in names:
-                what = f"is not among the arrays of {file.name}: {listed}"
-                raise UserError(f"dataset.key={self.key}", what, "Write one of these.")
-            member = f"{self.key or names[0]}.npy"
+            member = pick_member(archive, self.key, where, file.name)
             with archive.open(member) as stream:
                 yield stream, archive.getinfo(member).file_size
 
@@ -251,7 +241,7 @@ def _describe_kind(one: Described) -> str:
 def _map_samples(stream: IO[bytes], one: Described) -> Mapped:
     """Map the samples into memory, [N, *sample]."""
     header = one.header
-    dtype, offset = _get_torch_dtype(header.dtype), header.offset
+    dtype, offset = get_torch_dtype(header.dtype), header.offset
     array, mapping = map_array(stream, dtype, header.shape, offset=offset, order=header.order)
     if one.is_channels_last:
         array = np.moveaxis(array, -1, 1)
@@ -261,7 +251,7 @@ def _map_samples(stream: IO[bytes], one: Described) -> Mapped:
 def _read_samples(stream: IO[bytes], one: Described) -> np.ndarray:
     """Read the samples into memory, [N, *sample]."""
     header = one.header
-    array = allocate((header.shape[0], *one.sample), _get_torch_dtype(header.dtype))
+    array = allocate((header.shape[0], *one.sample), get_torch_dtype(header.dtype))
     last = one.is_channels_last
     as_stored = np.moveaxis(array, 1, -1) if last else array.reshape(header.shape)
     fill_array(as_stored, stream, header)
@@ -275,7 +265,7 @@ def _refuse_other_bits(raw: Raw) -> None:
         raise UserError(raw.origin, what, "Save them as numpy.uint8.")
 
 
-def _get_torch_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+def get_torch_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """Return the closest type of torch: native byte order, bytes for booleans, at most 64 bits."""
     if dtype.kind == "b":
         return np.dtype(np.uint8)

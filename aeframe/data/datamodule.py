@@ -23,6 +23,7 @@ from aeframe.data.source import Batch, Raw, Samples, Share, Source
 from aeframe.data.spec import DataSpec
 from aeframe.data.splits import Splitting
 from aeframe.data.spread import Choice
+from aeframe.data.streamed import Streamed, StreamedSamples
 from aeframe.data.usual_ranges import find_usual_ranges
 from aeframe.data.value_range import note_narrow_range
 
@@ -59,8 +60,9 @@ class DataModule:
     a normal distribution by their quantiles; `none`; `auto` chooses.
     in_memory: whether the samples are read into memory, or for training on a GPU into its memory; `auto`: if
     they take at most memory_limit GiB. Otherwise they stay in their file, and num_workers processes load the
-    batches; `auto`: none for data in memory. augment: random changes of the training images; `auto`: those
-    that suit the source, if it has few images. only, exclude: names of the classes to use, or to leave out.
+    batches, or threads read the shards; `auto`: none for data in memory. augment: random changes of the
+    training images; `auto`: those that suit the source, if it has few images. only, exclude: names of the
+    classes to use, or to leave out.
     """
 
     def __init__(
@@ -133,7 +135,7 @@ class DataModule:
             raw.axes,
         )
         self.augmentation = self._choose_augmentation()
-        if raw.assumed:
+        if raw.assumed and not self.splits["train"].is_streamed:
             self.notes += note_narrow_range(raw)
 
     def _choose_augmentation(self) -> Augmentation:
@@ -198,7 +200,7 @@ class DataModule:
         """Return the labels of the samples of `peek`, int64 [<= n], or None without labels."""
         samples = self.splits[split]
         known = samples.raw.labels
-        return None if known is None else known[samples.index[samples.spread_evenly(n)].long()]
+        return None if known is None else known[samples.find_rows(samples.spread_evenly(n)).long()]
 
     def _select_spread(self, split: str, n: int) -> Tensor:
         samples = self.splits[split]
@@ -216,7 +218,7 @@ class DataModule:
         rank: int = 0,
         world: int = 1,
         device: torch.device | None = None,
-    ) -> Resident | DataLoader[Batch]:
+    ) -> Resident | Streamed | DataLoader[Batch]:
         """Return one rank's batches of the split `train`, `val` or `test`: samples as stored, [B, *shape].
 
         training: shuffle (with `shuffle`), give all ranks equally many batches. most: join small batches
@@ -236,9 +238,11 @@ class DataModule:
             shuffle=training and self.shuffle,
             rank=rank,
             world=world,
-            device=samples.index.device,
+            device=None if samples.is_streamed else samples.index.device,
         )
         workers = self._count_workers(samples, device)
+        if isinstance(samples, StreamedSamples):
+            return Streamed(samples, batches, max(1, workers))
         if workers == 0:
             return Resident(samples, batches)
         return DataLoader(
@@ -259,7 +263,9 @@ class DataModule:
     def _place(self, split: str, device: torch.device | None) -> Samples:
         """Return the split, moved to the GPU that trains on it if it fits there."""
         samples = self.splits[split]
-        if device is None or device.type != "cuda" or not self.is_resident(samples.raw.nbytes):
+        if samples.is_streamed or device is None or device.type != "cuda":
+            return samples
+        if not self.is_resident(samples.raw.nbytes):
             return samples
         key = (id(samples.raw), device)  # splits may share one tensor
         if key not in self._moved:
@@ -271,11 +277,12 @@ class DataModule:
 
     def _count_workers(self, samples: Samples, device: torch.device | None) -> int:
         """Count the processes that load batches: none for data in memory that is used there."""
-        if samples.index.is_cuda:
+        if not samples.is_streamed and samples.index.is_cuda:
             return 0
         if self.num_workers != "auto":
             return self.num_workers
-        at_hand = self.is_resident(samples.raw.nbytes) and (device is None or device.type == "cpu")
+        in_memory = self.is_resident(samples.raw.nbytes) and not samples.is_streamed
+        at_hand = in_memory and (device is None or device.type == "cpu")
         return 0 if at_hand else max(1, min(4, (os.cpu_count() or 1) // 2))
 
 

@@ -57,7 +57,10 @@ def fit(wanted: Choice, train: Samples, support: Range = ANY, kept: Kept | None 
     """
     raw, extent = train.raw, (math.inf, -math.inf)
     known = None if raw.low is None or raw.high is None else (float(raw.low), float(raw.high))
-    for other in (raw.val, raw.test):
+    if train.is_streamed and known is None:
+        _require_unbounded(support, raw.origin)
+    others = () if train.is_streamed else (raw.val, raw.test)  # too large for a pass
+    for other in others:
         if other is not None and (known is None or other.rows.dtype.is_floating_point):
             for _, chunk in other.read_chunks():
                 extent = widen_extent(extent, chunk, other)
@@ -74,6 +77,8 @@ def fit(wanted: Choice, train: Samples, support: Range = ANY, kept: Kept | None 
         mean = Statistics(train).mean if fitted.mean is None else fitted.mean
         fitted.normalization.take_means(_reshape(mean, len(raw.rows.sample) - 1))
     fitted.normalization.has_gaps = has_gaps(raw)
+    if train.is_streamed:  # only some values were seen
+        fitted = fitted._replace(seen=None)
     _require_differences(train)
     return fitted
 
@@ -207,6 +212,13 @@ def _require_reach(range_: Range, extent: Range, where: str) -> None:
         what = f"the training data goes from {low:g} to {high:g}, all data to {extent[1]:g}"
         remedy = "Divide it by a constant before training: float32 cannot hold this range."
         raise UserError(where, what, remedy)
+
+
+def _require_unbounded(support: Range, where: str) -> None:
+    """Raise UserError for a likelihood that needs the range of all values, where only some are read."""
+    if math.isfinite(support[0]) and math.isfinite(support[1]):
+        what = "is too large to find the range of all values, which this likelihood needs"
+        raise UserError(where, what, "Write likelihood=gaussian.")
 
 
 def _require_differences(train: Samples) -> None:

@@ -44,6 +44,12 @@ class EpochBatches(Sampler[Share]):
         """Set the epoch. Lightning calls this before each epoch."""
         self.epoch = epoch
 
+    @property
+    def first(self) -> int:
+        """The first batch of the epoch that an earlier process has not finished."""
+        begun, done = self.begun
+        return done if self.epoch == begun else 0
+
     def _list_starts(self) -> range:
         rows = self.n if self.training else max(self.n - self.rank, 0)
         return range(0, rows, self.batch_size)
@@ -64,8 +70,6 @@ class EpochBatches(Sampler[Share]):
         order = order.to(self.device)  # moved once, to the device that gathers the batches
         if index is not None:
             order = index.index_select(0, order)
-        begun, done = self.begun
-        first = done if self.epoch == begun else 0
-        for batch in order.split(self.batch_size)[first : len(self)]:
+        for batch in order.split(self.batch_size)[self.first : len(self)]:
             own = batch if self.world == 1 else batch[self.rank :: self.world]
             yield Share(own if len(own) else batch[:1], len(batch))

@@ -153,19 +153,40 @@ class Raw:
 
 
 class Samples(Dataset[Batch]):
-    """One split: the rows `index` of a shared tensor. Indexing returns a whole Batch."""
+    """One split: some rows of a source. Indexing returns a whole Batch.
+
+    is_streamed: whether the split is too large to be read as a whole.
+    """
+
+    is_streamed = False
 
     def __init__(self, raw: Raw, index: Tensor) -> None:
-        self.raw, self.index = raw, index
+        self.raw, self._index = raw, index
+
+    @property
+    def index(self) -> Tensor:
+        """The rows in the source, [n]."""
+        return self._index
 
     def __len__(self) -> int:
-        return len(self.index)
+        return len(self._index)
 
     def __getitem__(self, chosen: Share | slice) -> Batch:
         if isinstance(chosen, slice):
-            rows = self.index[chosen]
+            rows = self._index[chosen]
             return self.make_batch(rows, len(rows))
-        return self.make_batch(self.index.index_select(0, chosen.positions), chosen.total)
+        return self.make_batch(self.find_rows(chosen.positions), chosen.total)
+
+    def find_rows(self, positions: Tensor) -> Tensor:
+        """Find the rows in the source of positions in the split."""
+        return self._index.index_select(0, positions)
+
+    def read_measured(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Iterate over the source in chunks, each with its samples of this split, to measure statistics."""
+        used = torch.zeros(len(self.raw), dtype=torch.bool)
+        used[self._index] = True
+        for start, chunk in self.raw.read_chunks():
+            yield chunk, chunk[used[start : start + len(chunk)]]
 
     def spread_evenly(self, n: int) -> Tensor:
         """Return the positions of at most n samples, spread evenly: a source may be sorted by class."""

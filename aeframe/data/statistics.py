@@ -16,21 +16,19 @@ class Statistics:
 
     extent: the range of all values, also of held-out ones.
 
-    Computed in float64 in one pass, which also refuses NaN and infinity in all data of the source. Gaps are
+    Computed in float64 in one pass, which also refuses NaN and infinity in all data of the source; of a split
+    that is streamed, from some of its blocks, which are spread evenly. Gaps are
     left out, where the source may have some; a feature without a value counts as constant 0.
     """
 
     def __init__(self, train: Samples) -> None:
         raw = train.raw
-        used = torch.zeros(len(raw), dtype=torch.bool)
-        used[train.index] = True
         n: Tensor | int = 0
         total, squares = torch.tensor(0.0), torch.tensor(0.0)
         offset = low = high = None
         self.extent = (math.inf, -math.inf)
-        for start, chunk in raw.read_chunks():
+        for chunk, rows in train.read_measured():
             self.extent = widen_extent(self.extent, chunk, raw)
-            rows = chunk[used[start : start + len(chunk)]]
             if not len(rows):
                 continue
             values = rows.double().flatten(2) if rows.ndim > 2 else rows.double()

@@ -55,6 +55,8 @@ def named_data(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         Image.new("RGB", (200, 200)).save(tmp_path / folder / "one.png")
     write_idx(tmp_path / "FOLDER" / "MNIST" / "raw")
     np.save(tmp_path / "spectra.npy", np.ones((4, 50)))
+    (tmp_path / "acts").mkdir()
+    np.save(tmp_path / "acts" / "0.npy", np.ones((4, 50)))
 
 
 @pytest.mark.usefixtures("named_data")

@@ -21,6 +21,7 @@ from aeframe.training.speed import steps_ahead
 from tests.support.paces import differences
 from tests.support.run_contents import logged, records, story
 from tests.support.runs import Killed
+from tests.support.shards import write_shards
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -220,6 +221,13 @@ def test_every_option_does(compare: Callable[..., None], option: str) -> None:
 @pytest.mark.parametrize("step", [1, 5, 12, 35, 36])
 def test_a_signal_ends_a_run_where_it_goes_on(compare: Callable[..., None], step: int) -> None:
     compare("model=denoising", PICTURES, "trainer.steps_per_call=4", steps=(step,), how="signal")
+
+
+def test_shards_go_on_within_a_window(compare: Callable[..., None], tmp_path: Path) -> None:
+    write_shards(tmp_path / "acts")
+    words = ("dataset=shards", "dataset.path=acts", "dataset.window=0.004", "model.latent_dim=3")
+    batches = ("dataset.batch_size=48", "trainer.max_epochs=2", "trainer.steps_per_call=1")
+    compare(*words, *batches, "dataset.in_memory=false", steps=(5, 12))
 
 
 def test_no_sample_is_left_out_or_seen_twice(
