@@ -155,7 +155,10 @@ class DataModule:
         return {split: -(-len(rows) // self.batch_size) for split, rows in self.splits.items()}
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain data that identifies the samples: specification, checksum of parts of each split."""
+        """Return plain data that identifies the samples: specification, checksum of parts of each split.
+
+        Computed samples also have their source, which identifies them on any processor.
+        """
         if self._digest is None:
             digest = 0
             for split, samples in self.splits.items():
@@ -165,7 +168,9 @@ class DataModule:
                 ).contiguous()
                 digest = zlib.crc32(some.reshape(-1).view(torch.uint8).numpy().data, digest)
             self._digest = f"{digest:08x}"
-        return {**self.spec.as_dict(), "digest": self._digest}
+        known = self.source.identity
+        source = {} if known is None else {"source": known}
+        return {**self.spec.as_dict(), "digest": self._digest, **source}
 
     def is_resident(self, size: int) -> bool:
         """Check whether samples of `size` bytes are kept in memory."""

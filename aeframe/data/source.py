@@ -220,6 +220,14 @@ class Source(ABC):
         """Random changes that turn a training sample into another one of its kind."""
         return ()
 
+    @property
+    def identity(self) -> str | None:
+        """Text that identifies loaded samples that are computed, whose last bits depend on the processor.
+
+        None for samples that are read: a checksum of their bits identifies them.
+        """
+        return None
+
     def description(self) -> str:
         """Describe the source and its samples in a few words."""
         return type(self).__name__

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -31,6 +32,7 @@ class Codes(Source):
     """
 
     run: str | None = None
+    _data: str | None = field(default=None, init=False)
 
     @cached_property
     def model(self) -> Model:
@@ -43,6 +45,13 @@ class Codes(Source):
             return None if self.run is None else (self.model.latent_dim,)
         except UserError:
             return None
+
+    @property
+    def identity(self) -> str | None:
+        """SHA-256 of the trained network and of its data, from which the codes are computed."""
+        if self._data is None:
+            return None
+        return hashlib.sha256(f"{self.model.identity} {self._data}".encode()).hexdigest()
 
     def description(self) -> str:
         return f"Codes of {self.run}"
@@ -63,6 +72,8 @@ class Codes(Source):
 
     def load(self) -> Raw:
         data = self._read_data()
+        found = data.as_dict()
+        self._data = found.get("source", found["digest"])
         parts = {split: self._encode(samples) for split, samples in data.splits.items()}
         return replace(parts["train"], val=parts.get("val"), test=parts["test"])
 
