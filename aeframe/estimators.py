@@ -20,14 +20,10 @@ from aeframe.config.plugins import Names, use_plugins
 from aeframe.config.targets import resolve
 from aeframe.core.errors import ConfigError, UserError
 from aeframe.core.local_paths import expand_path
-from aeframe.interface import (
-    compose,
-    parse_words,
-    restore_process,
-    train_in_folder,
-)
+from aeframe.interface import compose, parse_words, train_in_folder
 from aeframe.runs.containers import widen_bfloat16
 from aeframe.runs.run_results import Run
+from aeframe.training.process_state import restore_process
 
 FEWEST = 3  # samples: one each for training, validation and test
 GAUSSIAN = ("likelihood=gaussian",)

@@ -6,21 +6,14 @@ runs = aeframe.sweep(["model=sparse", "constraint=l1,topk", "seed=0,1"], data=x)
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
 import os
 import shutil
 import sys
 import traceback
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-
-import torch
-from pytorch_lightning.utilities.seed import isolate_rng
 
 from aeframe.cli.checked_loader import check_composition
 from aeframe.cli.command_line import QUOTING, Command, Composed, parse
@@ -35,7 +28,7 @@ from aeframe.config.plugins import Names, use_plugins
 from aeframe.core.errors import TrainingError, UserError, describe_error
 from aeframe.core.local_paths import expand_path
 from aeframe.core.signals import Interrupted
-from aeframe.runs.folder import refuse_used
+from aeframe.runs.folder import has_run, refuse_used
 from aeframe.runs.foreign_files import (
     Beginning,
     refuse_foreign,
@@ -44,16 +37,10 @@ from aeframe.runs.foreign_files import (
 )
 from aeframe.runs.given_data import write_data
 from aeframe.runs.run_results import Run, require
-from aeframe.training.processes import RANK_VARIABLES
+from aeframe.training.process_state import restore_process
 from aeframe.training.run import run as train_run
 
 Overrides = Sequence[str] | Mapping[str, Any]
-CHANGED = (
-    *RANK_VARIABLES,
-    *("PL_SEED_WORKERS", "PYTORCH_NVML_BASED_CUDA_CHECK", "CUBLAS_WORKSPACE_CONFIG"),
-)
-"""Environment variables that training sets or removes."""
-LOGGERS = ("pytorch_lightning", "lightning_fabric")
 MANY_PROCESSES = "training from Python uses one process"
 
 
@@ -212,32 +199,36 @@ def train_in_folder(
     place = folder.resolve() if folder is not None else _name_folder(composed)
     refuse_foreign(place)
     refuse_used(place, composed.cfg.get("resume") is not None)
-    beginning = Beginning(place)
-    if not beginning.has_run:
+    if not has_run(place):
         refuse_other_use(place, "folder")
-    try:
+    with Beginning(place).hold():
         given = dict(options or {}) if data is None else write_data(data, place)
-        node = to_plain(composed.cfg)
-        node["dataset"] |= given
-        node, saved = find_saved(node, place, command.overrides, command.overrides)
-        check(node)
-        _require_one_process(node)
-        if saved is not None and saved.is_done(node):
-            if node["resume"] not in AUTOMATIC:
-                raise build_finished_error(saved, f"resume={node['resume']}")
-            return Run(place)
-        if saved is None:
-            composed.cfg.dataset.update(given)
-            write_configuration(composed.cfg, composed.hydra, place)
-            (place / FAILED).unlink(missing_ok=True)
+        _train(composed, command.overrides, given, place, brief=brief)
+    return Run(place)
+
+
+def _train(
+    composed: Composed, words: Sequence[str], given: Mapping[str, str], place: Path, *, brief: bool
+) -> None:
+    """Check and train, unless the run has finished. given: options of the dataset. place: the folder."""
+    node = to_plain(composed.cfg)
+    node["dataset"] |= given
+    node, saved = find_saved(node, place, words, words)
+    check(node)
+    _require_one_process(node)
+    if saved is not None and saved.is_done(node):
+        if node["resume"] not in AUTOMATIC:
+            raise build_finished_error(saved, f"resume={node['resume']}")
+        return
+    if saved is None:
+        composed.cfg.dataset.update(given)
+        write_configuration(composed.cfg, composed.hydra, place)
+        (place / FAILED).unlink(missing_ok=True)
+    try:
         train_run(node, place, None, saved, brief=brief)
-    except UserError:
-        beginning.restore()
-        raise
     except Interrupted as end:
         onward = f"aeframe.train(['resume={end.folder or place}'])"
         raise KeyboardInterrupt(Interrupted(end.number, end.folder, onward).describe()) from None
-    return Run(place)
 
 
 def parse_words(words: Sequence[str], *, has_data: bool) -> Command:
@@ -278,26 +269,3 @@ def _require_one_process(node: Mapping[str, Any]) -> None:
     if (strategy := node["hardware"]["strategy"]) != "auto":
         where, remedy = f"hardware.strategy={strategy}", "Write hardware=cpu or hardware=gpu."
         raise UserError(where, MANY_PROCESSES, remedy)
-
-
-@contextlib.contextmanager
-def restore_process(*, verbose: bool) -> Iterator[None]:
-    """Restore what training changes in this process. verbose: let it print."""
-    environment = {name: os.environ.get(name) for name in CHANGED}
-    levels = {name: logging.getLogger(name).level for name in LOGGERS}
-    searches = torch.backends.cudnn.benchmark
-    silence: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
-    if not verbose:
-        silence = contextlib.redirect_stdout(io.StringIO())
-    try:
-        with isolate_rng(), warnings.catch_warnings(), silence:
-            yield
-    finally:
-        torch.backends.cudnn.benchmark = searches
-        for name, level in levels.items():
-            logging.getLogger(name).setLevel(level)
-        for name, value in environment.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value

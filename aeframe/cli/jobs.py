@@ -99,6 +99,7 @@ class Jobs:
             return float("nan")
         except Exception as error:
             if hydra.mode != RunMode.MULTIRUN:
+                self._delete_new_run(folder)
                 raise
             traceback.print_exc()
             self.failure = error
@@ -114,7 +115,6 @@ class Jobs:
 
         mistake = isinstance(self.failure, UserError)
         others = mistake and (folder / "checkpoints").exists()  # an earlier run
-        trained = any(folder.glob("checkpoints/*.ckpt"))
         if is_first_process() and not others and not isinstance(self.failure, MachineError):
             with contextlib.suppress(OSError):
                 (folder / FAILED).write_text(text)
@@ -122,12 +122,19 @@ class Jobs:
             print(f"failed: {text.splitlines()[0]}", file=sys.stderr)
             self.mistakes += mistake
             self.failure = None
-        elif mistake and self.beginning is not None:
-            self.beginning.restore()
-        elif mistake and folder in self.folders.made and not trained:
-            shutil.rmtree(folder)  # it holds only the configuration of a run that never started
+        elif mistake:
+            self._delete_new_run(folder)
+
+    def _delete_new_run(self, folder: Path) -> None:
+        """Delete a folder that was made for this run, unless it holds a checkpoint."""
+        if folder in self.folders.made and not any(folder.glob("checkpoints/*.ckpt")):
+            shutil.rmtree(folder)
             with contextlib.suppress(OSError):  # the folder of the day, if it is empty now
                 folder.parent.rmdir()
+
+    def hold_folder(self) -> contextlib.AbstractContextManager[None]:
+        """Hold a named folder of a new run, from before Hydra writes into it."""
+        return contextlib.nullcontext() if self.beginning is None else self.beginning.hold()
 
     def _run(self, cfg: Any, folder: Path) -> float:
         """Train, unless the job has finished, or has failed before and is not to be retried."""

@@ -80,9 +80,10 @@ def _train_with_plugins(argv: Sequence[str]) -> int:
             # before Hydra makes a folder or writes into an existing one
             command, sweeps = _check_command(command, jobs)
             sys.argv = [sys.argv[0], *command.argv]
-        _start_jobs(jobs, sweeps)
-    if jobs.failure is not None:
-        raise jobs.failure
+        with jobs.hold_folder():
+            _start_jobs(jobs, sweeps)
+            if jobs.failure is not None:
+                raise jobs.failure
     if jobs.mistakes and jobs.mistakes == jobs.started:  # every job of the sweep had a mistake
         return 2
     return int(SweepTable.failures > 0 or jobs.mistakes > 0)

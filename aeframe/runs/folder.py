@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import get_ident
 
 from aeframe.core.errors import UserError, describe_error
 from aeframe.core.process import get_command, shorten_path
@@ -59,11 +60,24 @@ def build_used_error(folder: Path) -> UserError:
     return UserError(f"hydra.run.dir={folder}", "holds a run already", remedy)
 
 
+_HELD: dict[Path, int] = {}
+"""Folders that this process has locked, and the thread that did."""
+
+
 @contextmanager
 def lock_folder(folder: Path) -> Iterator[None]:
-    """Lock the folder for this process. Raises UserError if another process holds the lock."""
+    """Lock the folder for this thread, which may lock it again.
+
+    Raises UserError if another process or thread holds the lock.
+    """
     import fcntl
 
+    place = folder.absolute()
+    if place in _HELD:
+        if _HELD[place] != get_ident():
+            raise _build_busy_error(folder)
+        yield
+        return
     try:
         file = (folder / LOCK).open("a")
     except OSError as error:
@@ -76,10 +90,16 @@ def lock_folder(folder: Path) -> Iterator[None]:
             # not flock(), which data loader workers would keep after a crash
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):
-            what = "another process is training in it"
-            raise UserError(
-                str(folder), what, "Wait for its end, or write another folder."
-            ) from None
+            raise _build_busy_error(folder) from None
         except OSError:  # a file system without locks
             pass
-        yield
+        _HELD[place] = get_ident()
+        try:
+            yield
+        finally:
+            del _HELD[place]
+
+
+def _build_busy_error(folder: Path) -> UserError:
+    what = "another process is training in it"
+    return UserError(str(folder), what, "Wait for its end, or write another folder.")

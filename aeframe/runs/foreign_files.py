@@ -6,20 +6,21 @@ import os
 import shutil
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from fnmatch import fnmatch
 from itertools import chain
 from pathlib import Path
 
-from aeframe.core.errors import UserError
-from aeframe.runs.folder import has_run, lock_folder
+from aeframe.core.errors import TrainingError, UserError
+from aeframe.runs.folder import lock_folder
 from aeframe.runs.folder_guide import GUIDE
+from aeframe.runs.layout import LOCK
 
-FOLDERS = (".hydra", "checkpoints", "given_data", "pictures", "projector")
+FOLDERS = (".hydra", "checkpoints", "given_data", "pictures", "projector", "wandb", "mlflow")
 FILES = (
     *(".lock", "train.log", "failed.txt", "evaluation.json", "hparams.yaml", GUIDE),
     *("model.safetensors", "model.json", "codec.safetensors"),
-    *("diverged.json", "multirun.yaml", "sweep.csv", "metrics.csv"),
+    *("diverged.json", "multirun.yaml", "sweep.csv", "metrics.csv", "sent.json", "mlflow.db"),
     *(".partial", "checkpoints/.partial"),
     *(f".hydra/{name}.yaml" for name in ("config", "hydra", "overrides")),
     *(
@@ -94,8 +95,25 @@ class Beginning:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-        self.has_run = has_run(folder)
         self.made = [path for path in (folder, *folder.parents) if not path.exists()]
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Lock the folder before anything is written, and restore it after an error that ends the run.
+
+        A run that has failed after it had begun (TrainingError) keeps its files, and one with a checkpoint.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with lock_folder(self.folder):
+            # another process may have written since
+            self.names |= {path.name for path in self.folder.iterdir()} - {LOCK}
+            try:
+                yield
+            except TrainingError:
+                raise
+            except Exception:
+                self.restore()
+                raise
 
     def restore(self) -> None:
         """Delete what the run itself has written, so that a corrected run can use the folder."""

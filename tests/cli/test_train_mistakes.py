@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import aeframe as api
+from aeframe.core.errors import UserError
+from aeframe.runs.folder import lock_folder
 from aeframe.runs.foreign_files import Beginning
 from tests.support.runs import TINY, no_trace_of_a_run
 
@@ -156,6 +162,58 @@ def test_a_late_mistake_takes_nothing_from_a_run_at_work(aeframe: Command, tmp_p
     (tmp_path / "checkpoints").mkdir()  # as it makes it when it begins
     beginning.restore()
     assert (tmp_path / "events.out.tfevents.1").exists()
+
+
+HOLDS = """
+import sys
+from pathlib import Path
+import aeframe as api
+from aeframe.core.errors import UserError
+from aeframe.runs.folder import lock_folder
+from aeframe.runs.foreign_files import Beginning
+with Beginning(Path("run")).hold():
+    for name in ("given_data", ".hydra"):
+        (Path("run") / name).mkdir()
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+"""A run that has written its data and its configuration, but no checkpoint."""
+
+
+def test_a_run_that_begins_is_left_alone(aeframe: Command, tmp_path: Path) -> None:
+    other = subprocess.Popen(
+        [sys.executable, "-c", HOLDS],
+        cwd=tmp_path,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        status, _, err = aeframe(*TINY, LATE, "hydra.run.dir=run")
+        assert (status, err.count("\n")) == (2, 1)
+        assert "run: another process is training in it. Wait for its end, or" in err
+        with pytest.raises(UserError, match="another process is training in it"):
+            api.train(TINY, np.zeros((9, 4)), folder=tmp_path / "run", verbose=False)
+        written = {path.name for path in (tmp_path / "run").iterdir()}
+        assert written == {".lock", "given_data", ".hydra"}
+    finally:
+        other.communicate("")
+    assert aeframe(*TINY, "hydra.run.dir=run")[0] == 0  # now it may
+
+
+def test_a_lock_holds_among_threads_and_may_be_repeated(tmp_path: Path) -> None:
+    def lock() -> None:
+        with lock_folder(tmp_path):
+            pass
+
+    with lock_folder(tmp_path), ThreadPoolExecutor(1) as pool:
+        lock()
+        with pytest.raises(UserError, match="another process is training in it"):
+            pool.submit(lock).result()
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(lock).result()
 
 
 @pytest.mark.parametrize(
