@@ -357,6 +357,17 @@ def test_what_is_printed(x: np.ndarray, capfd: pytest.CaptureFixture[str]) -> No
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize("text", ["{}", "[]", "{", '{"metrics": 1}'])
+def test_a_broken_result_is_named(finished: Path, text: str) -> None:
+    (finished / "evaluation.json").write_text(text)
+    message = (
+        r"run/evaluation.json: is not the result of a run \(.*\). Delete it, and write aeframe"
+    )
+    for look in (lambda run: run.metrics, lambda run: run.baselines, lambda run: run._repr_html_()):
+        with pytest.raises(aeframe.UserError, match=message):
+            look(aeframe.Run(finished))
+
+
 def test_what_a_run_shows(finished: Path) -> None:
     """A run of the command line."""
     run = aeframe.Run(finished)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import os
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from aeframe.config.plugins import Names
 from aeframe.core.errors import UserError
 from aeframe.core.local_paths import expand_path
 from aeframe.core.strict_json import format_cell
-from aeframe.runs.evaluation_file import read_evaluation
+from aeframe.runs.evaluation_file import NAME, read_evaluation
 from aeframe.runs.folder import has_run
 from aeframe.runs.model import Model
 from aeframe.runs.model_file import load
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 CURVES, PICTURES = "metrics.csv", "pictures"
+RESULTS = ("metrics", "validation", "baselines")
+"""Mappings that evaluation.json has."""
 ERROR = "mse"
 TABLE = ("mse", "psnr")
 """Metrics that baselines have, too."""
@@ -55,14 +58,19 @@ class Run:
     @cached_property
     def evaluation(self) -> dict[str, Any]:
         """Contents of evaluation.json. Raises UserError for a run that has not finished."""
+        onward = f"aeframe.train(['resume={self.folder}'])"
         try:
             found = read_evaluation(self.folder)
+            if found is not None:
+                _require_results(found)
         except ValueError as error:
-            raise UserError(str(self.folder), f"its result cannot be read ({error})") from error
+            what, remedy = (
+                f"is not the result of a run ({error})",
+                f"Delete it, and write {onward}.",
+            )
+            raise UserError(str(self.folder / NAME), what, remedy) from error
         if found is None:
-            what = "has not finished"
-            remedy = f"Continue it: aeframe.train(['resume={self.folder}'])."
-            raise UserError(str(self.folder), what, remedy)
+            raise UserError(str(self.folder), "has not finished", f"Continue it: {onward}.")
         return found
 
     @property
@@ -166,6 +174,13 @@ class Run:
             name = html.escape(file.stem[3:], quote=True)
             return f'<img alt="{name}" src="data:image/png;base64,{content}">'
         return ""
+
+
+def _require_results(found: Mapping[str, Any]) -> None:
+    """Raise ValueError if a part of evaluation.json that each run writes is missing."""
+    for key in RESULTS:
+        if not isinstance(found.get(key), Mapping):
+            raise ValueError(f"it has no {key}")
 
 
 def require(name: str, what: str) -> Any:

@@ -130,7 +130,8 @@ def take_stack(start: Start, model: Autoencoder, x: Tensor) -> str | None:
     if share > SAME:
         text += (
             f" Its codes differ by {share:.0%} from those of the runs one after another: their codes do not "
-            "pass through network.activation."
+            "pass through network.activation. For equal codes train all runs but the last with "
+            "experiment=layer, and this one with network.activation=relu."
         )
     return text
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import aeframe
+from aeframe.runs.model import Model
 from aeframe.training.checkpointing import Last
 from aeframe.training.module import AutoencoderModule
 from tests.support.runs import Killed
@@ -196,6 +197,27 @@ def test_a_run_on_codes_resumes_from_another_folder(
     assert aeframe.train(longer, verbose=False).evaluation["epochs"] == 2
 
 
+def test_codes_of_another_processor_are_the_same_data(
+    x: np.ndarray, first: aeframe.Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(first.folder, "one")
+    words = ["dataset=codes", "dataset.run=one", "model.latent_dim=2", *SHORT[1:]]
+    aeframe.train(words, folder="two", verbose=False)
+    encode = Model.encode
+
+    def encode_elsewhere(model: Model, x: Any, *rest: Any) -> Any:
+        return encode(model, x, *rest) * (1 + 1e-6)  # as other sums of products round
+
+    monkeypatch.setattr(Model, "encode", encode_elsewhere)
+    longer = ["resume=two", "trainer.max_epochs=2"]
+    assert aeframe.train(longer, verbose=False).evaluation["epochs"] == 2
+    other = aeframe.train([*SHORT, "seed=9"], x, verbose=False)
+    shutil.rmtree("one")
+    shutil.copytree(other.folder, "one")
+    with pytest.raises(aeframe.UserError, match="is not the data of the run in"):
+        aeframe.train(["resume=two", "trainer.max_epochs=3"], verbose=False)
+
+
 def test_a_run_that_was_killed_resumes_exactly_also_without_the_first(
     x: np.ndarray, first: aeframe.Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -316,7 +338,9 @@ def test_a_stack_computes_what_its_runs_do_one_after_another(
     wanted = layers[0].model.module.decoder(torch.from_numpy(codes)).detach()
     assert np.allclose(deep.module(torch.from_numpy(x)).detach(), wanted, atol=1e-3)
     aeframe.train([*DEEP, runs, *still, "network.activation=tanh"], x)
-    assert re.search(r"Its codes differ by \d+% from those of the runs", capfd.readouterr().out)
+    out = capfd.readouterr().out
+    assert re.search(r"Its codes differ by \d+% from those of the runs", out)
+    assert "train all runs but the last with experiment=layer, and this one with" in out
 
 
 def test_runs_that_make_no_stack(x: np.ndarray, layers: list[aeframe.Run]) -> None:
