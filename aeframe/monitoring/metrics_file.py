@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from aeframe.core.errors import UserError
@@ -33,13 +33,17 @@ class MetricsFile:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / NAME
+        self.listeners: list[Callable[[list[Row]], None]] = []  # which get all new rows
         self._columns: list[str] = []
         self._last: list[Row] = []  # the last row, if there is one
         self._start = 0  # where it begins in the file, in bytes
 
     def append(self, rows: Iterable[Row]) -> None:
         """Write rows, in the order of their steps."""
-        new = _join_steps([*self._last, *rows])
+        added = list(rows)
+        for listen in self.listeners:
+            listen(added)
+        new = join_steps([*self._last, *added])
         if not new:
             return
         columns = _list_columns(new, self._columns)
@@ -51,7 +55,7 @@ class MetricsFile:
                 file.truncate()
             size = self._start + sum(map(len, lines))
         else:  # also the first time, when the file may have rows of an earlier process
-            new = _join_steps([*read_rows(self.path), *new])
+            new = join_steps([*read_rows(self.path), *new])
             self._columns = _list_columns(new, self._columns)
             lines = _write_whole(self.path, new, self._columns)
             size = sum(map(len, lines))
@@ -90,7 +94,7 @@ def truncate_rows(folder: Path, steps: int) -> None:
         path.unlink()
 
 
-def _join_steps(rows: Iterable[Row]) -> list[Row]:
+def join_steps(rows: Iterable[Row]) -> list[Row]:
     """Join neighbors of the same step to one row."""
     joined: list[Row] = []
     for row in rows:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
+from aeframe.monitoring.loggers.delivery import Delivery
 from aeframe.runs.checkpoint import Saved
 from aeframe.training.build import Built, build
 from aeframe.training.checkpointing import Best
@@ -20,12 +21,13 @@ from aeframe.training.trainer import make_trainer
 class Attempt:
     """Parts for one call of Trainer.fit. A retry after divergence is another attempt.
 
-    brief: no lines of progress are printed.
+    delivery: sends the run to its loggers. brief: no lines of progress are printed.
     """
 
     built: Built
     trainer: pl.Trainer
     best: Best
+    delivery: Delivery
     brief: bool = False
 
     @property
@@ -55,4 +57,6 @@ def prepare(
     built = build(node, saved)
     built.module.guard.tried = tried
     best = Best(folder, built.node["optimized_metric"])
-    return Attempt(built, make_trainer(built, folder, best, brief=brief), best, brief)
+    delivery = Delivery(built.loggers, folder, built.node)
+    trainer = make_trainer(built, folder, best, delivery, brief=brief)
+    return Attempt(built, trainer, best, delivery, brief)

@@ -16,6 +16,7 @@ from aeframe.core.errors import MachineError, TrainingError, UserError, describe
 from aeframe.core.files import DISK, find_filename, find_os_error
 from aeframe.core.process import is_first_process
 from aeframe.monitoring import event_files
+from aeframe.monitoring.loggers import forget_sent
 from aeframe.monitoring.metrics_file import truncate_rows
 from aeframe.runs.checkpoint import Saved, find_good_checkpoint, find_retried_checkpoint
 from aeframe.runs.layout import BEST, CHECKPOINTS, LAST
@@ -56,6 +57,7 @@ def _try_once(attempt: Attempt, folder: Path, saved: Saved | None) -> tuple[int,
         steps = saved.steps if saved else 0
         event_files.truncate_events(folder, steps)
         truncate_rows(folder, steps)
+        forget_sent(folder, steps)
     keep_narrow_layers_exact(
         built.training.precision,
         built.net.model,

@@ -12,7 +12,6 @@ from hydra.core.hydra_config import HydraConfig
 
 from aeframe import codec
 from aeframe.constraints.constrained import ConstrainedAutoencoder
-from aeframe.core.errors import describe_error
 from aeframe.core.files import write_atomically
 from aeframe.core.schedules import Clock
 from aeframe.core.strict_json import format_json
@@ -22,7 +21,6 @@ from aeframe.monitoring.dashboard.dashboard import Dashboard
 from aeframe.monitoring.doctor.doctor import Doctor
 from aeframe.monitoring.doctor.finding import Finding
 from aeframe.monitoring.event_files import Curves
-from aeframe.monitoring.loggers import Record, RunLogger
 from aeframe.runs import model_file
 from aeframe.training.attempt import Attempt
 from aeframe.training.ending import count_epochs, explain_end, list_limits
@@ -147,15 +145,5 @@ def write_results(folder: Path, outcome: Outcome, net: ConstrainedAutoencoder) -
         changed = codec.save(folder, codec.calibrate(model_file.load(folder), built.data))
     with write_atomically(folder / "evaluation.json") as file:
         file.write(f"{format_json(result)}\n".encode())
-    record = Record(folder, built.node, result)
-    for name, logger in built.loggers.items():
-        _deliver(name, logger, record)
+    outcome.attempt.delivery.finish(result)
     return changed
-
-
-def _deliver(name: str, logger: RunLogger, record: Record) -> None:
-    """Send a finished run, or say why not: its own files are complete."""
-    try:
-        logger.deliver(name, record)
-    except Exception as error:  # of another package: a server, a full disk, a changed interface
-        print(f"logger={name}: the run could not be sent ({describe_error(error)}).", flush=True)

@@ -1,20 +1,30 @@
-"""Loggers: MLflow and Weights & Biases get what the event files hold, once."""
+"""Loggers: MLflow and Weights & Biases get what the event files hold, once, while a run trains."""
 
 from __future__ import annotations
 
 import csv
 import json
+import os
+import signal
+import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
+import torch
+import yaml
 
 import aeframe
 from aeframe.config.composition import choose_options, compose_options, find_options
 from aeframe.core.errors import UserError
-from aeframe.monitoring.loggers import MLflow, Record, RunLogger
+from aeframe.monitoring.loggers import MLflow, Record, RunLogger, forget_sent
+from aeframe.monitoring.loggers.delivery import Delivery
 from aeframe.monitoring.metrics_file import Row
+from tests.support.events import Events
+from tests.support.forks import Server
 
 SHORT = ("trainer.max_epochs=2", "trainer.log_every_n_steps=5", "evaluation.images=64")
 Curves = dict[str, list[tuple[int, float]]]
@@ -53,6 +63,65 @@ def test_a_continued_run_sends_only_new_points(tmp_path: Path) -> None:
     first = [{"step": "0", "epoch": "0", "a": "1"}, {"step": "5", "epoch": "0", "a": "2"}]
     second = [{"step": "5", "epoch": "0", "b": "3"}, {"step": "6", "epoch": "1", "b": "4"}]
     assert logger.got == [(first, None), (second, "name"), ([], "name")]
+
+
+def test_points_are_sent_up_to_the_last_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a new checkpoint at a validation the points since the last one wait."""
+    monkeypatch.setattr(Delivery, "_start", lambda live, call: live._call(call, "is not sent"))
+    parts = list[tuple[list[int], bool]]()
+
+    def send(logger: MLflow, record: Record, rows: list[Row], identity: str | None) -> str:
+        parts.append(([int(row["step"]) for row in rows], record.has_ended))
+        return "name"
+
+    monkeypatch.setattr(MLflow, "package", None)
+    monkeypatch.setattr(MLflow, "send", send)
+    words = ["logger=mlflow", "trainer.max_epochs=2", "trainer.log_every_n_steps=15"]
+    words += ["trainer.limit_train_batches=30", "dashboard.images=0"]
+    often = train(tmp_path / "often", *words, "checkpoint.every_minutes=0")
+    assert parts == [([14, 29, 30], False), ([44, 59, 60], False), ([], True)]
+    assert read_notes(often.folder)["mlflow"]["open"] is False
+    parts.clear()
+    train(tmp_path / "seldom", *words)
+    assert parts == [([14, 29, 30, 44, 59, 60], False), ([], True)]
+
+
+def test_a_divergence_begins_a_new_run_at_the_receiver(tmp_path: Path) -> None:
+    logger, table = Listening(), tmp_path / "metrics.csv"
+    table.write_text("step,epoch,a\n0,0,1\n5,0,2\n")
+    logger.deliver("x", Record(tmp_path, {}, {}))
+    forget_sent(tmp_path, 5)
+    assert read_notes(tmp_path)["x"]["id"] == "name"
+    forget_sent(tmp_path, 4)
+    assert read_notes(tmp_path) == {}
+
+
+def test_a_stranger_does_not_choose_where_a_run_is_sent(
+    begun: Path, aeframe: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the class nor the address in the files of a run, a class of aeframe or of a plug-in."""
+    sent = list[str]()
+    monkeypatch.setattr(MLflow, "package", None)
+    monkeypatch.setattr(MLflow, "send", lambda logger, *_: sent.append(str(logger.tracking_uri)))
+    (tmp_path / "spy.py").write_text("raise SystemExit('it ran')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    loggers = {
+        "mlflow": {"_target_": "aeframe.monitoring.loggers.MLflow", "tracking_uri": "http://spy"},
+        "spy": {"_target_": "spy.Spy"},
+    }
+    file = begun / "checkpoints" / "last.ckpt"
+    state = torch.load(file, weights_only=True)
+    state["hyper_parameters"]["logger"] = loggers
+    torch.save(state, file)
+    config = yaml.safe_load((begun / ".hydra" / "config.yaml").read_text())
+    (begun / ".hydra" / "config.yaml").write_text(yaml.safe_dump({**config, "logger": loggers}))
+    assert aeframe("resume=run") == (0, ANY, "")
+    assert (sent, "spy" in sys.modules) == ([], False)
+    (begun / "evaluation.json").unlink()
+    assert aeframe("resume=run", "logger=mlflow")[0] == 0
+    assert sent == ["None"]  # the user's own choice
 
 
 def test_csv_writes_no_event_file_and_the_same_table(tmp_path: Path) -> None:
@@ -128,19 +197,77 @@ def split_records(content: bytes) -> Iterator[bytes]:
             parts = b""
 
 
+def read_wandb(folder: Path) -> Curves:
+    """Read the curves of the run in all files of Weights & Biases."""
+    from wandb.proto.wandb_internal_pb2 import Record as Stored
+
+    found: Curves = {}
+    for file in sorted((folder / "wandb").glob("offline-run-*/*.wandb")):
+        for content in split_records(file.read_bytes()):
+            record = Stored.FromString(content)
+            for item in record.history.item:
+                tag = item.key or "/".join(item.nested_key)
+                if tag.startswith(("train/", "val/", "vitals/")):
+                    point = (record.history.step.num, float(json.loads(item.value_json)))
+                    found.setdefault(tag, []).append(point)
+    return found
+
+
+def read_mlflow(folder: Path) -> Curves:
+    """Read the curves of the run in MLflow's database."""
+    import mlflow
+
+    client = mlflow.MlflowClient(f"sqlite:///{folder.resolve() / 'mlflow.db'}")
+    run = read_notes(folder)["mlflow"]["id"]
+    tags = [tag for tag in client.get_run(run).data.metrics if not tag.startswith("final/")]
+    return {
+        tag: sorted((m.step, m.value) for m in client.get_metric_history(run, tag)) for tag in tags
+    }
+
+
+def read_notes(folder: Path) -> dict[str, Any]:
+    file = folder / "sent.json"
+    return json.loads(file.read_text()) if file.is_file() else {}
+
+
 @pytest.mark.filterwarnings("default")
 def test_wandb_holds_the_curves_once(tmp_path: Path) -> None:
     pytest.importorskip("wandb")
-    from wandb.proto.wandb_internal_pb2 import Record as Stored
-
     run = train(tmp_path / "run", "logger=[tensorboard,wandb]")
-    (file,) = (run.folder / "wandb").glob("offline-run-*/*.wandb")
-    found: Curves = {}
-    for content in split_records(file.read_bytes()):
-        record = Stored.FromString(content)
-        for item in record.history.item:
-            tag = item.key or "/".join(item.nested_key)
-            if tag.startswith(("train/", "val/", "vitals/")):
-                point = (record.history.step.num, float(json.loads(item.value_json)))
-                found.setdefault(tag, []).append(point)
-    assert found == read_table(run.folder)
+    assert read_wandb(run.folder) == read_table(run.folder)
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_run_is_sent_while_it_trains_and_once_if_it_is_killed(
+    server: Server, tmp_path: Path
+) -> None:
+    """Killed by SIGKILL after both have got points; compared with the event files."""
+    for package in ("mlflow", "sqlalchemy", "wandb"):
+        pytest.importorskip(package)
+    words = [*SHORT[1:], "dashboard.images=0", "checkpoint.every_minutes=0", "hydra.run.dir=run"]
+    words += ["logger=[tensorboard,mlflow,wandb]", "resume=auto"]
+    environment = {"MLFLOW_DISABLE_TELEMETRY": "true", "WANDB_MODE": "offline"}
+    folder, said = tmp_path / "run", tmp_path / "said"
+    start = partial(server.start, folder=tmp_path, said=said, environment=environment)
+    process = start([*words, "trainer.max_epochs=100000"])
+    while {"mlflow", "wandb"} - read_notes(folder).keys():
+        assert process.wait(0.1) is None, said.read_text()
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait(10)
+    notes = read_notes(folder)
+    assert all(note["open"] for note in notes.values())
+    with (folder / "metrics.csv").open() as file:
+        epochs = max(int(row["epoch"]) for row in csv.DictReader(file))
+    assert start([*words, f"trainer.max_epochs={epochs + 3}"]).wait(100) == 0, said.read_text()
+    assert {name: note["id"] for name, note in read_notes(folder).items()} == {
+        name: note["id"] for name, note in notes.items()
+    }
+    table, events = read_table(folder), Events(folder)
+    assert read_mlflow(folder) == table
+    assert read_wandb(folder) == table
+    assert events.tags() == table.keys()
+    for tag, points in table.items():
+        steps, values = zip(*points, strict=True)
+        written = events.scalars(tag)
+        assert list(written) == list(steps)
+        assert list(written.values()) == pytest.approx(values, rel=1e-6)

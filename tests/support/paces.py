@@ -12,6 +12,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
+from aeframe.monitoring.loggers.delivery import Delivery
 from aeframe.training.build import Built, build
 from aeframe.training.checkpointing import Best
 from aeframe.training.trainer import make_trainer
@@ -37,7 +38,7 @@ class Run:
         self.built: Built = build(cfg)
         self.folder = folder
         best = Best(folder, self.built.node["optimized_metric"])
-        self.trainer = make_trainer(self.built, folder, best)
+        self.trainer = make_trainer(self.built, folder, best, Delivery({}, folder, {}))
 
     def fit(self) -> Run:
         self.trainer.fit(self.built.module)

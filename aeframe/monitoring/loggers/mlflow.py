@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
+from typing import Any
 
 from aeframe.monitoring.loggers.record import Record, RunLogger, read_values
 from aeframe.monitoring.metrics_file import Row
@@ -23,9 +25,45 @@ class MLflow(RunLogger):
 
     def __init__(self, *, tracking_uri: str | None = None, experiment: str = "aeframe") -> None:
         self.tracking_uri, self.experiment = tracking_uri, experiment
+        self.client: Any = None  # and the name of the run, after the first part
+        self.run = ""
 
     def send(self, record: Record, rows: list[Row], identity: str | None) -> str | None:
-        from mlflow.entities import Metric, Param
+        from mlflow.entities import Metric
+
+        begins = self.client is None
+        if begins:
+            self._open(record, identity)
+        now = int(1000 * time.time())
+        points = [
+            Metric(tag, value, now, int(row["step"]))
+            for row in rows
+            for tag, value in read_values(row).items()
+        ]
+        if begins and identity is not None:
+            points = self._subtract_known(points)
+        if record.has_ended:
+            step = int(record.rows[-1]["step"]) if record.rows else 0
+            points += [Metric(tag, value, now, step) for tag, value in record.results.items()]
+        for i in range(0, len(points), METRICS):
+            self.client.log_batch(self.run, metrics=points[i : i + METRICS])
+        if record.has_ended:
+            self.client.log_dict(self.run, dict(record.result), "evaluation.json")
+            for picture in record.pictures:
+                self.client.log_artifact(self.run, str(picture), "pictures")
+            self.client.set_terminated(self.run)
+        return self.run
+
+    def pause(self) -> None:
+        if self.client is not None:
+            self.client.set_terminated(self.run, "KILLED")
+
+    def recover(self, folder: Path, identity: str) -> bool:
+        return True
+
+    def _open(self, record: Record, identity: str | None) -> None:
+        """Begin or continue the run at the receiver, with the configuration."""
+        from mlflow.entities import Param
         from pytorch_lightning.loggers import MLFlowLogger
 
         folder = record.folder.resolve()
@@ -36,23 +74,17 @@ class MLflow(RunLogger):
             artifact_location=None if self.tracking_uri else (folder / "mlflow").as_uri(),
             run_id=identity,
         )
-        client, run = logger.experiment, str(logger.run_id)
-        now, step = int(1000 * time.time()), int(record.rows[-1]["step"]) if record.rows else 0
-        points = [
-            Metric(tag, value, now, int(row["step"]))
-            for row in rows
-            for tag, value in read_values(row).items()
-        ]
-        points += [Metric(tag, value, now, step) for tag, value in record.results.items()]
-        for i in range(0, len(points), METRICS):
-            client.log_batch(run, metrics=points[i : i + METRICS])
+        client, self.run = logger.experiment, str(logger.run_id)
         if identity is None:  # MLflow's parameters never change
             params = [Param(key, value[:LONGEST]) for key, value in record.settings.items()]
             for i in range(0, len(params), PARAMS):
-                client.log_batch(run, params=params[i : i + PARAMS])
-        client.log_dict(run, dict(record.node), "config.yaml")
-        client.log_dict(run, dict(record.result), "evaluation.json")
-        for picture in record.pictures:
-            client.log_artifact(run, str(picture), "pictures")
-        client.set_terminated(run)
-        return run
+                client.log_batch(self.run, params=params[i : i + PARAMS])
+        client.log_dict(self.run, dict(record.node), "config.yaml")
+        client.update_run(self.run, "RUNNING")
+        self.client = client
+
+    def _subtract_known(self, points: list[Any]) -> list[Any]:
+        """Leave out the points that the receiver has, perhaps from a process that was killed."""
+        tags = {point.key for point in points}
+        known = {(p.key, p.step) for t in tags for p in self.client.get_metric_history(self.run, t)}
+        return [point for point in points if (point.key, point.step) not in known]

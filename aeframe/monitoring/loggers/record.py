@@ -1,10 +1,10 @@
-"""Record of a finished run, and the loggers that take it."""
+"""Record of a run, and the loggers that take it."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
@@ -25,16 +25,25 @@ NOT_IN_NAMES = r"[^\w\-./ ]"
 
 @dataclass(frozen=True)
 class Record:
-    """Record of a finished run. folder: of the run. node: its configuration. result: evaluation.json."""
+    """Record of a run. folder: of the run. node: its configuration. result: evaluation.json, at its end.
+
+    given: its rows until now, while it trains; None for a run that has ended.
+    """
 
     folder: Path
     node: Mapping[str, Any]
     result: Mapping[str, Any]
+    given: Sequence[Row] | None = None
+
+    @property
+    def has_ended(self) -> bool:
+        """Check whether the run has ended."""
+        return self.given is None
 
     @cached_property
-    def rows(self) -> list[Row]:
-        """All curves: a row for each logged step."""
-        return read_rows(self.folder / NAME)
+    def rows(self) -> Sequence[Row]:
+        """Curves until now: a row for each logged step."""
+        return read_rows(self.folder / NAME) if self.given is None else self.given
 
     @property
     def settings(self) -> dict[str, str]:
@@ -55,13 +64,16 @@ class Record:
 
 
 class RunLogger:
-    """Logger, which gets a run when it has ended, from the run's own files.
+    """Logger, which gets a run from the run's own files: while it trains, and at its end.
 
-    No server can therefore delay or end training, and the points that a killed run would log again have
-    not been sent. package: what it needs.
+    No server can therefore delay or end training. package: what it needs. splits_steps: it takes the values
+    of one step in parts.
     """
 
     package: str | None = None
+    splits_steps: bool = True
+    has_begun: bool = False
+    """Set with the first part that this process sends."""
 
     def check_package(self, name: str) -> None:
         """Raise UserError with the command that installs the missing package. name: the option's."""
@@ -71,23 +83,74 @@ class RunLogger:
 
     def deliver(self, name: str, record: Record) -> None:
         """Send what has not been sent yet, and note it in the run's folder."""
-        file = record.folder / SENT
-        notes = as_mapping(json.loads(file.read_text("utf-8"))) if file.is_file() else {}
+        notes = _read_notes(record.folder)
         before = as_mapping(notes.get(name))
         known, last = before.get("id"), as_mapping(before.get("last"))
-        rows = [row for row in (_subtract(row, last) for row in record.rows) if row]
+        # the last step of a run that trains may get more values
+        whole = record.has_ended or self.splits_steps
+        ready = record.rows if whole else record.rows[:-1]
+        was_killed = bool(before.get("open")) and not self.has_begun
+        if was_killed and self.recover(record.folder, str(known)):
+            last = {}
+        rows = [row for row in (_subtract(row, last) for row in ready) if row]
+        if not rows and not record.has_ended:
+            return
         identity = self.send(record, rows, known if isinstance(known, str) else None)
+        self.has_begun = True
         if identity is not None:
-            sent = {"id": identity, "last": record.rows[-1] if record.rows else last}
-            with write_atomically(file) as opened:
-                opened.write(f"{format_json({**notes, name: sent})}\n".encode())
+            sent = {"id": identity, "last": ready[-1] if ready else last}
+            _write_notes(record.folder, {**notes, name: sent | {"open": not record.has_ended}})
+
+    def stop(self, name: str, folder: Path) -> None:
+        """Close what is open: training has stopped before its end. A resumed run sends the rest."""
+        self.pause()
+        notes = _read_notes(folder)
+        if name in notes:
+            _write_notes(folder, {**notes, name: {**notes[name], "open": False}})
 
     def send(self, record: Record, rows: list[Row], identity: str | None) -> str | None:
-        """Send a run. Returns its name at the receiver; None if there is no receiver.
+        """Send a part of a run. Returns the run's name at the receiver; None if there is no receiver.
 
-        rows: those to be sent. identity: the name of the run that is to be continued.
+        record: tells by `has_ended` if this is the last part, with results and pictures. rows: those to be
+        sent. identity: the name of the run that is to be continued; None for the first part.
         """
         return None
+
+    def pause(self) -> None:
+        """Close what is open at the receiver."""
+
+    def recover(self, folder: Path, identity: str) -> bool:
+        """Prepare to send all rows again, because those of a killed process may not have arrived.
+
+        Returns False to send only those that were not noted as sent. folder: of the run. identity: its name
+        at the receiver.
+        """
+        return False
+
+
+def forget_sent(folder: Path, steps: int) -> None:
+    """Forget the receivers that have points beyond these steps, which the run is about to repeat.
+
+    This happens only after a divergence, when the repeated points are others: they get a run of their own.
+    """
+    notes = _read_notes(folder)
+    kept = {
+        k: v
+        for k, v in notes.items()
+        if int(as_mapping(v).get("last", {}).get("step", -1)) <= steps
+    }
+    if kept != notes:
+        _write_notes(folder, kept)
+
+
+def _read_notes(folder: Path) -> Mapping[str, Any]:
+    file = folder / SENT
+    return as_mapping(json.loads(file.read_text("utf-8"))) if file.is_file() else {}
+
+
+def _write_notes(folder: Path, notes: Mapping[str, Any]) -> None:
+    with write_atomically(folder / SENT, f".{SENT}.partial") as opened:  # training may write, too
+        opened.write(f"{format_json(notes)}\n".encode())
 
 
 def _subtract(row: Row, last: Mapping[str, Any]) -> Row | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import shutil
+from pathlib import Path
+from typing import Any, Literal
 from uuid import uuid4
 
 from aeframe.monitoring.loggers.record import Record, RunLogger, read_values
@@ -16,30 +18,55 @@ class WeightsAndBiases(RunLogger):
     """
 
     package = "wandb"
+    splits_steps = False  # its steps only grow
 
     def __init__(
         self, *, project: str = "aeframe", mode: Literal["offline", "online"] = "offline"
     ) -> None:
         self.project, self.mode = project, mode
+        self.run: Any = None  # while it is open
 
     def send(self, record: Record, rows: list[Row], identity: str | None) -> str | None:
         import wandb
+
+        if self.run is None:
+            self.run = self._open(record, identity or uuid4().hex[:8])
+            rows = [row for row in rows if int(row["step"]) >= self.run.starting_step]  # online
+        run, known = self.run, str(self.run.id)
+        for row in rows:
+            values = {**read_values(row), "epoch": int(row["epoch"])}
+            run.log(values, step=int(row["step"]), commit=True)
+        if record.has_ended:
+            run.log({p.stem: wandb.Image(str(p)) for p in record.pictures})
+            run.summary.update(record.results)
+            run.finish()
+            self.run = None
+        return known
+
+    def pause(self) -> None:
+        if self.run is not None:
+            self.run.finish(exit_code=1)
+            self.run = None
+
+    def recover(self, folder: Path, identity: str) -> bool:
+        """Delete the files of this run: their ends were in the memory of the killed process."""
+        if self.mode == "offline" and identity.isalnum():
+            for written in (folder / "wandb").glob(f"offline-run-*-{identity}"):
+                shutil.rmtree(written)
+        return True
+
+    def _open(self, record: Record, identity: str) -> Any:
+        """Begin or continue the run."""
+        import wandb
         from pytorch_lightning.loggers import WandbLogger
 
-        known = identity or uuid4().hex[:8]
         logger = WandbLogger(
             name=record.folder.resolve().name,
             save_dir=record.folder,
-            id=known,
+            id=identity,
             project=self.project,
             offline=self.mode == "offline",
             config=dict(record.node),
             settings=wandb.Settings(silent=True, console="off"),
         )
-        run = logger.experiment
-        for row in rows:
-            run.log({**read_values(row), "epoch": int(row["epoch"])}, step=int(row["step"]))
-        run.log({p.stem: wandb.Image(str(p)) for p in record.pictures})
-        run.summary.update(record.results)
-        run.finish()
-        return known
+        return logger.experiment
