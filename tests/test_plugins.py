@@ -18,6 +18,7 @@ from aeframe.cli.verbs.new_files import GROUPS, write_part, write_project
 from aeframe.config.composition import CONF
 from aeframe.config.plugins import use_plugins
 from aeframe.estimators import AutoencoderTransformer
+from tests.support.events import Events
 from tests.support.runs import TRAIN
 
 Command = Callable[..., tuple[int, str, str]]
@@ -39,10 +40,12 @@ class Inverse(LRScheduler):
     def get_lr(self):
         return [lr / (1 + self.last_epoch / self.steps) for lr in self.base_lrs]
 """
-SHORT = ("dataset.samples=60", "dataset.batch_size=16", "evaluation.images=8", "dashboard.images=0")
+SHORT = ("dataset.samples=60", "dataset.batch_size=16", "evaluation.images=8", "dashboard.images=2")
 PARTS = (
     *("model=my_model", "network=my_network", "likelihood=my_likelihood", "dataset=my_dataset"),
     *("constraint=[bottleneck,my_constraint]", "callbacks=my_callback", *SHORT),
+    *("metrics=my_metric", "pictures=my_picture", "rules=my_rule", "rules.my_rule.least=1e9"),
+    *("until.metric=val/my_metric", "until.at_most=-1", "trainer.log_every_n_steps=1"),
     *("optimizer={_target_: my_parts.optimizers.Plain, lr: 0.001, nesterov: true}",),
     *("scheduler={_target_: my_parts.optimizers.Inverse, steps: 2}", "trainer.max_epochs=1"),
 )
@@ -106,6 +109,9 @@ def test_an_installed_package_is_used_in_every_way(
     status, out, err = aeframe("resume=run", "trainer.max_epochs=2")
     assert (status, err) == (0, "")
     assert "Resuming at step 3 (epoch 1 of 2)" in out
+    assert "Doctor: the norm of the gradients is " in out
+    assert " since epoch 1. Try: " in out  # of the first process
+    check_what_was_added(tmp_path / "run")
     model = api.load(tmp_path / "run")
     samples = np.zeros((3, 64), np.float32)
     codes = model.encode(samples)
@@ -128,6 +134,19 @@ def test_an_installed_package_is_used_in_every_way(
     assert len(list((tmp_path / "sweep").glob("*/evaluation.json"))) == 2
 
 
+def check_what_was_added(folder: Path) -> None:
+    """A metric, a picture and a rule of the package have left their marks in a run of two epochs."""
+    result = json.loads((folder / "evaluation.json").read_text())
+    for values in (result["metrics"], result["validation"]):
+        assert 0 < values["my_metric"] <= 1
+    assert [found["rule"] for found in result["doctor"]].count("my_rule") == 1
+    events = Events(folder)
+    assert list(events.scalars("val/my_metric")) == [3, 6]
+    assert "pictures/16_my_picture" in events.read.Tags()["images"]
+    assert (folder / "pictures" / "16_my_picture.png").is_file()
+    assert "doctor/my_rule/text_summary" in events.tags("tensors")
+
+
 @pytest.mark.usefixtures("_installed")
 def test_options_of_a_package_stand_beside_ours(
     aeframe: Command, capfd: pytest.CaptureFixture[str]
@@ -138,12 +157,15 @@ def test_options_of_a_package_stand_beside_ours(
         in out
     )
     assert "callbacks   my_callback     Writes the norm" in out
+    assert "metrics     my_metric       The share of samples with a large error. (from my" in out
+    assert "rules       my_rule         Reports gradients that stay small. (from my_parts)" in out
     out = aeframe("--help", "constraint=my_constraint")[1]
     assert "constraint.my_constraint.quantile=0.5" in out
     assert "above 0" in out
     for line, found in {
         "aeframe train constraint=my": "constraint=my_constraint",
         "aeframe train callbacks=": "callbacks=my_callback",
+        "aeframe train rules=": "rules=my_rule",
         "aeframe train constraint=my_constraint constraint.my_constraint.": "quantile=",
     }.items():
         assert found in aeframe("--complete", line, str(len(line)))[1]
@@ -156,6 +178,13 @@ def test_options_of_a_package_stand_beside_ours(
         ): "Did you mean quantile?",
         ("model=variational", "constraint=my_constraint"): "my_constraint",
         ("network.layers=2",): "It belongs to network=my_network",
+        ("metrics=my_metric", "metrics.my_metric.limit=0"): "must be above 0",
+        ("pictures=my_picture", "pictures.my_picture.bin=9"): "Did you mean bins?",
+        ("rules=my_rule", "rules.my_rule.least=x"): "rules.my_rule.least=x: expected a number",
+        ("rules=my_rule", "rules.my_rule.patient=1"): "rules.my_rule.patient: unknown key",
+        ("rules=my_ruel",): "Did you mean rules=my_rule?",
+        ("metrics=my_metric", "pictures.my_picture.bins=9"): "Add my_picture to pictures=[...]",
+        ("optimized_metric=val/my_metric",): "unknown metric",
     }.items():
         status, _, err = aeframe(*words)
         assert status == 2
@@ -190,6 +219,7 @@ def test_a_package_that_is_not_installed_is_named(
         again = api.Run(run.folder, plugins=str(project / "my_parts"))
         assert (again.model.encode(np.zeros((3, 64), np.float32)) == codes).all()
         words = [*(word for word in PARTS if not word.startswith("callbacks")), "seed=0,1"]
+        assert run.metrics["val/my_metric"] == again.metrics["val/my_metric"] > 0
         runs = api.sweep(words, folder=tmp_path / "sweep", plugins=[project / "my_parts"])
         assert [each.model.latent_dim for each in runs.runs] == [16, 16]
         transformer = AutoencoderTransformer(

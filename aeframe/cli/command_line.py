@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from aeframe.cli.hydra_keys import is_new_folder
 from aeframe.cli.mistakes import Mistakes, build_option_error, find_mistakes
-from aeframe.config.composition import CONF, list_folders
+from aeframe.config.composition import CONF, SEVERAL, list_folders
 from aeframe.config.override_words import AUTOMATIC, quote, read_key
 from aeframe.config.plugins import FLAG, NAMED
 from aeframe.core.errors import ConfigError, UserError, build_read_error
@@ -261,8 +261,8 @@ def _adapt_word(word: str, folders: Sequence[Path]) -> str:
         return word
     if any((f / group).is_dir() for f in folders):
         return word
-    if key == "callbacks":  # without a plug-in that has some; the check then says so
-        return "++callbacks={}" if value == "[]" else f"++callbacks={quote(value)}"
+    if key in SEVERAL:  # without a plug-in that has some; the check then says so
+        return f"++{key}={{}}" if value == "[]" else f"++{key}={quote(value)}"
     return f"++{word}"
 
 

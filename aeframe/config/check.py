@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from aeframe.config.auto_record import AUTO, RECORD
-from aeframe.config.callbacks import make_callbacks
+from aeframe.config.added_parts import BASES, make_added_parts
+from aeframe.config.auto_record import RECORD
 from aeframe.config.compatibility import collect_choices, list_pair_notes, list_pair_problems
-from aeframe.config.loggers import make_loggers
 from aeframe.config.make import count_batch_rows
+from aeframe.config.metric_checks import list_metric_problems
 from aeframe.config.node import to_plain
-from aeframe.config.optimized_metric import resolve_optimized_metric
 from aeframe.config.optimizer_checks import list_optimizer_problems
 from aeframe.config.options import (
     CheckpointOptions,
@@ -77,13 +76,12 @@ ROOT = (
     "doctor",
     "resume",
     "freeze",
-    "callbacks",
-    "logger",
+    *BASES,
 )
 LATER: dict[str, Any] = {
     "init_from": {"run": None, "normalization": "keep", "identity": None},
     "freeze": [],
-    "callbacks": {},
+    **{group: {} for group in BASES},
     "logger": {"tensorboard": {"_target_": "aeframe.monitoring.loggers.TensorBoard"}},
 }
 """Root keys that configurations of earlier versions lack, and what they mean without them."""
@@ -126,8 +124,7 @@ def make_parts(node: dict[str, Any]) -> Parts:
         workers = as_mapping(node["dataset"]).get("num_workers")
         parts.problems += list_machine_problems(parts.made["hardware"], precision, workers)
     make_constraints(node, parts)
-    make_callbacks(node["callbacks"], parts)
-    make_loggers(node["logger"], parts)
+    make_added_parts(node, parts)
     if _is_mapping(node, "optimizer", parts) and (
         node["scheduler"] is None or _is_mapping(node, "scheduler", parts)
     ):
@@ -267,19 +264,8 @@ def _construct(node: dict[str, Any], parts: Parts) -> None:
     if shape is not None and not pairs:
         parts.problems += list_size_problems(node, parts, shape)
     names = list_metric_names(parts.model, choices.constraints, node["model"])
-    for key, metric in (
-        ("optimized_metric", resolve_optimized_metric(node)),
-        ("until.metric", as_mapping(node["until"]).get("metric")),
-        ("scheduler.monitor", as_mapping(node["scheduler"]).get("monitor")),
-    ):
-        if metric is None and key == "optimized_metric":
-            parts.problems.append(
-                Problem(f"{key}=null", "is not a metric", "Write auto, or val/mse.")
-            )
-        if metric not in (None, AUTO, *names) and not (pairs or unresolved):
-            parts.problems.append(
-                build_unknown_problem(f"{key}={metric}", str(metric), names, "metric")
-            )
+    if not (pairs or unresolved):
+        parts.problems += list_metric_problems(node, names, parts.added["metrics"])
 
 
 def _check_fractions(dataset: Mapping[str, Any], parts: Parts) -> None:

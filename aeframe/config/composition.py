@@ -21,7 +21,7 @@ CONF = next(
     if folder.is_dir()
 )
 """The configuration: inside an installed package, or beside it in a checkout."""
-SEVERAL = ("constraint", "callbacks", "logger")
+SEVERAL = ("constraint", "callbacks", "metrics", "pictures", "rules", "logger")
 """Groups of which several options may be chosen."""
 Choice = dict[str, list[str]]
 """Options by group."""

@@ -25,6 +25,9 @@ GROUPS = (
     "likelihood",
     "hardware",
     "callbacks",
+    "metrics",
+    "pictures",
+    "rules",
     "logger",
 )
 """Groups whose options are named."""

@@ -12,13 +12,15 @@ from aeframe.models import Autoencoder
 
 @dataclass
 class Parts:
-    """The parts made from a configuration, and its mistakes."""
+    """The parts made from a configuration, and its mistakes.
+
+    added: by group and name, those of groups that take several options.
+    """
 
     problems: list[Problem] = field(default_factory=list)
     made: dict[str, Any] = field(default_factory=dict)
     constraints: dict[str, Constraint] = field(default_factory=dict)
     classes: dict[str, type[Constraint]] = field(default_factory=dict)
     model: type[Autoencoder] | None = None
-    callbacks: dict[str, Any] = field(default_factory=dict)
-    loggers: dict[str, Any] = field(default_factory=dict)
+    added: dict[str, dict[str, Any]] = field(default_factory=dict)
     notes: list[Problem] = field(default_factory=list)

@@ -17,6 +17,7 @@ from aeframe.data.gaps import average_present
 from aeframe.data.spec import IMAGES, Nouns
 from aeframe.evaluation.baselines import FITTED, Baseline, Corruption, measure_baselines
 from aeframe.evaluation.copy_check import CHUNK, CopyCheck, check_copying
+from aeframe.evaluation.metric_names import METRICS
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Card:
     """The evaluation of a trained network. metrics: of the test split, which has `samples` samples.
     images: the number of samples used for the copy check and the likelihood. nouns: words for a sample and
     its values. has_peak: whether PSNR has a meaning, as for images and for a known range of values.
+    added: names of metrics that plug-ins have added.
     """
 
     metrics: dict[str, float]
@@ -34,6 +36,7 @@ class Card:
     samples: int
     nouns: Nouns = IMAGES
     has_peak: bool = True
+    added: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data, for JSON."""
@@ -68,6 +71,7 @@ class Evaluation:
         net.eval()
         x = data.peek("test", self.images, net.normalization)
         size = net.model.latent_dim
+        added = tuple(name for name in metrics if name not in (*METRICS, *net.term_names))
         exact_zeros = net.encode(x[:1]).floor == 0  # a logistic unit is never off
         if net.is_sparse and exact_zeros:  # only active units are stored
             size = max(1, round(metrics.get("l0", size)))
@@ -84,7 +88,7 @@ class Evaluation:
             simpler = simpler[:1]
         spec, samples = data.spec, len(data.splits["test"])
         has_peak = spec.nouns == IMAGES or spec.stored is not None
-        return Card(metrics, simpler, check, size, len(x), samples, spec.nouns, has_peak)
+        return Card(metrics, simpler, check, size, len(x), samples, spec.nouns, has_peak, added)
 
     def _estimate_likelihood(self, net: ConstrainedAutoencoder, x: Tensor) -> dict[str, float]:
         """Estimate the mean of -log p(x) in nats, and its standard error over these samples."""

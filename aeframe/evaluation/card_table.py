@@ -41,6 +41,7 @@ def list_rows(card: Card) -> list[list[str]]:
             form = ".2f" if name == "denoised_psnr" else ".4g"
             found = (values[name] for values in (b.as_dict() for b in others) if name in values)
             rows.append([label, *(format_cell(value, form) for value in (metrics[name], *found))])
+    rows += [[name, format_cell(metrics[name], ".4g")] for name in card.added]
     if "nll" in metrics:
         error = metrics.get("nll_standard_error")
         beside = "" if error is None else f" ± {error:.2f}"
@@ -52,7 +53,8 @@ def list_rows(card: Card) -> list[list[str]]:
 
 def list_terms(card: Card) -> list[list[str]]:
     """List the rows that `list_rows` leaves out: the loss and its terms, with all their digits."""
-    left = {n: v for n, v in card.metrics.items() if n not in (*LABELS, *NAMED_APART)}
+    shown = (*LABELS, *NAMED_APART, *card.added)
+    left = {n: v for n, v in card.metrics.items() if n not in shown}
     return [[f"{name} (nats)", format_cell(value, ".7g")] for name, value in left.items()]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
@@ -27,10 +29,12 @@ class Metrics(nn.Module):
     l0 active units per sample; dormant their complement as a share; dead the share of units that no training
     sample of up to 10,000 activates; denoised_* from the corrupted input; gain_db the PSNR won over it; loss,
     its terms, kl and negative_elbo in nats per sample; active_units those whose posterior mean varies by more
-    than 0.01 (Burda et al. 2016).
+    than 0.01 (Burda et al. 2016). added: metrics of plug-ins, which get the clean outputs.
     """
 
-    def __init__(self, net: ConstrainedAutoencoder, peak: float) -> None:
+    def __init__(
+        self, net: ConstrainedAutoencoder, peak: float, added: Mapping[str, Metric] | None = None
+    ) -> None:
         super().__init__()
         model = net.model
         self.sparse, self.corrupts = net.is_sparse, net.has_corruption
@@ -44,6 +48,7 @@ class Metrics(nn.Module):
         names = [*net.term_names, "loss", *(["kl", "negative_elbo"] if self.stochastic else [])]
         self.terms = nn.ModuleDict({name: MeanTerm() for name in names})
         self.wholes = nn.ModuleDict()  # means of units, for penalties that are functions of them
+        self.added = nn.ModuleDict(dict(added or {})).requires_grad_(False)
         self._net = (net,)  # in a tuple, so that it is not registered here
         for name, part in net.parts:
             if type(part).unit_means is not Constraint.unit_means:
@@ -70,6 +75,8 @@ class Metrics(nn.Module):
             self.denoised.update(from_corrupted, x, each, present)
         if self.stochastic:
             self.posterior.update(clean.code.pre)
+        for metric in self.added.values():
+            metric.update(clean)  # type: ignore[operator]
         self._update_terms(as_trained, len(x))
 
     @torch.no_grad()
@@ -132,6 +139,7 @@ class Metrics(nn.Module):
             weight = part.weight_at(self._net[0].clock)
             found["loss"] = found["loss"] + weight * (whole - found[name])
             found[name] = whole
+        found |= {name: metric.compute() for name, metric in self.added.items()}  # type: ignore[operator]
         return {name: float(value) for name, value in found.items()}
 
     @property

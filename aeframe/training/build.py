@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from omegaconf import DictConfig
 
 from aeframe.config.auto_record import AUTO, settle
 from aeframe.config.auto_values import list_auto_values
 from aeframe.config.check import make_parts
-from aeframe.config.make import count_batch_rows, make_data_module, make_model
+from aeframe.config.make import make_data_module
 from aeframe.config.node import to_plain
 from aeframe.config.optimized_metric import resolve_optimized_metric
-from aeframe.config.optimizer_checks import FLAT, build_optimizer_arguments, build_scheduler_options
+from aeframe.config.optimizer_checks import build_optimizer_arguments, build_scheduler_options
 from aeframe.config.options import CheckpointOptions, Hardware, SchedulerOptions, Training
 from aeframe.config.result import Parts
-from aeframe.config.sizes import list_size_problems
 from aeframe.config.targets import list_keys, resolve
 from aeframe.config.torch_classes import make_scheduler
-from aeframe.config.trainer_checks import build_trainer_arguments, list_batch_problems
-from aeframe.constraints import Data
+from aeframe.config.trainer_checks import build_trainer_arguments
 from aeframe.constraints.constrained import ConstrainedAutoencoder
-from aeframe.core.errors import ConfigError, Problem, UserError
+from aeframe.core.errors import Problem, UserError
 from aeframe.data import DataModule
 from aeframe.evaluation.card import Evaluation
 from aeframe.monitoring.dashboard.custom_scalars import CustomScalars
@@ -38,6 +34,7 @@ from aeframe.monitoring.loggers import RunLogger
 from aeframe.runs.checkpoint import Saved
 from aeframe.training.data_notes import list_data_notes
 from aeframe.training.divergence import Guard
+from aeframe.training.first_weights import build_net
 from aeframe.training.module import AutoencoderModule
 from aeframe.training.objective import list_schedule_notes, plan_end
 from aeframe.training.processes import find_accelerator, require_devices
@@ -45,17 +42,10 @@ from aeframe.training.schedule_lengths import list_length_notes
 from aeframe.training.stopping import EarlyStopping, Until
 from aeframe.training.warm_start import (
     Start,
-    describe_start,
     freeze,
     read_start,
     require_same_kind,
-    take_stack,
-    take_weights,
 )
-
-ATTACH_SAMPLES = 2048  # training samples that set thresholds and the first output
-PCA_SAMPLES = 8192  # training samples whose principal components are the first weights
-ROUNDING = 1e-6  # allowed beyond a likelihood's support
 
 
 @dataclass(frozen=True)
@@ -63,7 +53,8 @@ class Built:
     """Objects of a run.
 
     given: the configuration as the user gave it. node: the same as plain data, with what was chosen in place
-    of `auto`. callbacks: ours. added: those of plug-ins. loggers: by name. begun: a sentence on a warm start.
+    of `auto`. callbacks: ours. added: those of plug-ins, by name. loggers: by name. begun: a sentence on a
+    warm start.
     """
 
     given: DictConfig | Mapping[str, Any]
@@ -75,7 +66,7 @@ class Built:
     hardware: Hardware
     training: Training
     callbacks: list[pl.Callback]
-    added: list[pl.Callback]
+    added: dict[str, pl.Callback]
     loggers: dict[str, RunLogger]
     checkpoint: CheckpointOptions
     evaluation: Evaluation
@@ -96,11 +87,42 @@ def build(cfg: DictConfig | Mapping[str, Any], saved: Saved | None = None) -> Bu
     node["optimized_metric"] = resolve_optimized_metric(node)
     hardware = parts.made["hardware"]
     require_devices(hardware.accelerator, hardware.devices)
-    pl.seed_everything(node["seed"], verbose=False)
-    source = parts.made["dataset"]
-    data = make_data_module(node, source)
-    for name, logger in parts.loggers.items():
+    for name, logger in parts.added["logger"].items():
         logger.check_package(name)
+    pl.seed_everything(node["seed"], verbose=False)
+    data, start = _read_data(node, parts, saved)
+    node, parts = _settle(node, parts, data, start)
+    net, begun = build_net(node, parts, data, start)
+    freeze(net, node.get("freeze", ()))
+    module = _make_module(node, parts, net, data)
+    made = parts.made
+    return Built(
+        given=cfg,
+        node=node,
+        net=net,
+        module=module,
+        data=data,
+        trainer={
+            **build_trainer_arguments(node),
+            **({} if "val" in data.splits else {"limit_val_batches": 0}),
+        },
+        hardware=hardware,
+        training=made["trainer"],
+        callbacks=_make_callbacks(node, parts, module),
+        added=parts.added["callbacks"],
+        loggers=parts.added["logger"],
+        checkpoint=made["checkpoint"],
+        evaluation=made["evaluation"],
+        notes=_list_notes(node, parts, net, data),
+        begun=begun,
+    )
+
+
+def _read_data(
+    node: dict[str, Any], parts: Parts, saved: Saved | None
+) -> tuple[DataModule, Start | None]:
+    """Read the data, and the network of a warm start, which may bring its normalization."""
+    data = make_data_module(node, parts.made["dataset"])
     start = read_start(parts.made["init_from"], saved)
     if saved is None:
         require_same_kind(start, data.kind)
@@ -108,54 +130,7 @@ def build(cfg: DictConfig | Mapping[str, Any], saved: Saved | None = None) -> Bu
     likelihood = parts.made["likelihood"]
     if (lack := likelihood.columns_problem(data.spec.columns)) is not None:
         raise UserError(f"likelihood={type(likelihood).__name__.lower()}", *lack)
-    node, parts = _settle(node, parts, data, start)
-    net, begun = _build_net(node, parts, data, start)
-    freeze(net, node.get("freeze", ()))
-    scheduler, training = node["scheduler"], parts.made["trainer"]
-    module = AutoencoderModule(
-        net,
-        data,
-        seed=node["seed"],
-        guard=Guard(parts.made["divergence"]),
-        log_every_n_steps=training.log_every_n_steps,
-        optimizer=_build_optimizer(node),
-        scheduler=scheduler and make_scheduler(scheduler, list(list_keys(SchedulerOptions))),
-        scheduler_options=scheduler
-        and build_scheduler_options(scheduler, node["trainer"], node["optimized_metric"]),
-        hyperparameters=node,
-    )
-    made, end = parts.made, plan_end(training, data.batches["train"])
-    signs = Signs(module.scalars.listeners, lambda: module.guard.first, lambda: module.waited)
-    callbacks = [
-        Until(made["until"]),
-        EarlyStopping(node["optimized_metric"], made["early_stopping"]),
-        Dashboard(made["dashboard"]),
-        CustomScalars(),
-        Doctor(Patient(node, net, data), signs, on=node["doctor"]),
-    ]
-    notes = [*parts.notes, *data.notes]
-    notes += list_data_notes(node, net, data)
-    notes += list_schedule_notes(net.schedules, end) + list_length_notes(scheduler, end)
-    return Built(
-        cfg,
-        node,
-        net,
-        module,
-        data,
-        {
-            **build_trainer_arguments(node),
-            **({} if "val" in data.splits else {"limit_val_batches": 0}),
-        },
-        hardware,
-        training,
-        callbacks,
-        list(parts.callbacks.values()),
-        parts.loggers,
-        made["checkpoint"],
-        made["evaluation"],
-        notes,
-        begun,
-    )
+    return data, start
 
 
 def _settle(
@@ -169,64 +144,52 @@ def _settle(
     return settled, make_parts(settled)
 
 
+def _make_module(
+    node: dict[str, Any], parts: Parts, net: ConstrainedAutoencoder, data: DataModule
+) -> AutoencoderModule:
+    scheduler = node["scheduler"]
+    return AutoencoderModule(
+        net,
+        data,
+        seed=node["seed"],
+        guard=Guard(parts.made["divergence"]),
+        log_every_n_steps=parts.made["trainer"].log_every_n_steps,
+        optimizer=_build_optimizer(node),
+        scheduler=scheduler and make_scheduler(scheduler, list(list_keys(SchedulerOptions))),
+        scheduler_options=scheduler
+        and build_scheduler_options(scheduler, node["trainer"], node["optimized_metric"]),
+        hyperparameters=node,
+        metrics=parts.added["metrics"],
+    )
+
+
+def _make_callbacks(
+    node: dict[str, Any], parts: Parts, module: AutoencoderModule
+) -> list[pl.Callback]:
+    made, added = parts.made, parts.added
+    signs = Signs(module.scalars.listeners, lambda: module.guard.first, lambda: module.waited)
+    patient = Patient(node, module.net, module.data)
+    return [
+        Until(made["until"]),
+        EarlyStopping(node["optimized_metric"], made["early_stopping"]),
+        Dashboard(made["dashboard"], added["pictures"]),
+        CustomScalars(),
+        Doctor(patient, signs, on=node["doctor"], added=added["rules"]),
+    ]
+
+
+def _list_notes(
+    node: dict[str, Any], parts: Parts, net: ConstrainedAutoencoder, data: DataModule
+) -> list[Problem]:
+    end = plan_end(parts.made["trainer"], data.batches["train"])
+    notes = [*parts.notes, *data.notes, *list_data_notes(node, net, data)]
+    return (
+        notes + list_schedule_notes(net.schedules, end) + list_length_notes(node["scheduler"], end)
+    )
+
+
 def _build_optimizer(node: dict[str, Any]) -> Any:
     cls, training = resolve(node["optimizer"]["_target_"]), node["trainer"]
     mixed = training.get("precision") in ("16-mixed", "bf16-mixed")
     clips_mixed = mixed and bool(training.get("gradient_clip_val"))
     return partial(cls, **build_optimizer_arguments(node["optimizer"], cls, clips_mixed))
-
-
-def _build_net(
-    node: dict[str, Any], parts: Parts, data: DataModule, start: Start | None
-) -> tuple[ConstrainedAutoencoder, str | None]:
-    """Build the network with its first weights, and describe a warm start."""
-    spec = data.spec
-    found = list_batch_problems(parts.made["trainer"], data.batches)
-    found += list_size_problems(node, parts, spec.shape)
-    low, high = parts.made["likelihood"].support
-    first, last = spec.extent
-    if first < low - ROUNDING or last > high + ROUNDING:
-        name = type(parts.made["likelihood"]).__name__.lower()
-        what = (
-            f"needs values from {low:g} to {high:g}, but the data goes from {first:g} to {last:g}"
-        )
-        other = "" if spec.normalization == "unit" else "dataset.normalization=unit, or "
-        remedy = f"Write {other}likelihood=gaussian."
-        found.append(Problem(f"likelihood={name}", what, remedy))
-    size, devices = count_batch_rows(node), parts.made["hardware"].processes or 1
-    rest = spec.samples % size
-    if parts.made["network"].norm == "batch" and 0 < rest < 2 * devices:
-        what = f"the last batch has {rest} of {spec.samples} samples, but norm=batch needs {2 * devices}"
-        remedy = f"Write dataset.batch_size={size + devices}, or network.norm=layer."
-        found.append(Problem(f"dataset.batch_size={size}", what, remedy))
-    if (wrong := parts.made["network"].training_problem(spec.shape)) is not None:
-        found.append(Problem("network", *wrong))
-    if found:
-        raise ConfigError(found)
-    assert parts.model is not None
-    model = make_model(node, parts, spec.shape, spec.columns)
-    batch = data.normalization.fill(data.peek("train", ATTACH_SAMPLES))
-    with torch.no_grad():
-        model.likelihood.take_scale(data.normalization.scale)
-        model.start_at(batch.mean(0))
-        if parts.made["network"].start == "pca":
-            model.start_as_pca(data.normalization.fill(data.peek("train", PCA_SAMPLES)))
-        model.suit_likelihood(batch)
-        weights = {} if start is None else start.weights
-        taken = take_weights(model, "model.", weights)
-        begun = None if start is None else take_stack(start, model, batch)
-        whole = parts.made["hardware"].strategy == "fsdp" or any(
-            part.needs_derivatives for part in parts.constraints.values()
-        )
-        for part in parts.constraints.values():
-            part.attach(model, Data(spec.low, spec.high, spec.samples, batch, whole))
-    if resolve(node["optimizer"]["_target_"]) in FLAT:
-        for weight in (p for p in model.parameters() if not p.is_contiguous()):
-            weight.data = weight.data.contiguous()
-    # a copy: the model's moves to another device, the data's does not
-    net = ConstrainedAutoencoder(model, parts.constraints, deepcopy(data.normalization))
-    if start is None or not weights:
-        return net, begun
-    # the thresholds that constraints have learned, in place of those that they chose for the first weights
-    taken += take_weights(net.constraints, "constraints.", weights)
-    return net, describe_start(start, taken, net)

@@ -11,6 +11,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torchmetrics import Metric
 
 from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.constraints.constraint import Step
@@ -39,6 +40,7 @@ class AutoencoderModule(pl.LightningModule):
     seed: all randomness is a function of the seed, the epoch, the batch and the rank. guard: checks the
     losses. log_every_n_steps: steps from one logged step to the next. scheduler_options: Lightning's
     (`interval`, `monitor`, ...). hyperparameters: plain data, saved in every checkpoint.
+    metrics: those of plug-ins.
     """
 
     def __init__(
@@ -53,11 +55,12 @@ class AutoencoderModule(pl.LightningModule):
         scheduler: MakeScheduler | None = None,
         scheduler_options: Mapping[str, Any] | None = None,
         hyperparameters: Mapping[str, Any] | None = None,
+        metrics: Mapping[str, Metric] | None = None,
     ) -> None:
         super().__init__()
         self.net, self.data, self.seed, self.guard = net, data, seed, guard
         low, high = data.spec.get_range(net.normalization)
-        self.metrics = Metrics(net, high - low)
+        self.metrics = Metrics(net, high - low, metrics)
         self.log_every_n_steps = log_every_n_steps
         self.epoch = Epoch(0, 1, 0.0, log_every_n_steps, 0, 1)
         self._optimizer, self._scheduler = optimizer, scheduler

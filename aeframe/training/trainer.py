@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from aeframe.core.errors import UserError
 from aeframe.core.signals import Signals
 from aeframe.monitoring import event_files as events
 from aeframe.monitoring.loggers import TensorBoard
+from aeframe.monitoring.loggers.delivery import Delivery
 from aeframe.monitoring.progress_bar import Bar
 from aeframe.training.build import Built
 from aeframe.training.checkpointing import Best, Last, WholeFiles
@@ -33,7 +34,9 @@ PROFILERS: dict[str, Callable[..., Profiler]] = {
 """Profilers by name. They write files into the run's folder."""
 
 
-def make_trainer(built: Built, folder: Path, best: Best, *, brief: bool = False) -> pl.Trainer:
+def make_trainer(
+    built: Built, folder: Path, best: Best, delivery: Delivery, *, brief: bool = False
+) -> pl.Trainer:
     """Make the Trainer of a run. brief: see Attempt.
 
     Raises UserError for hardware and keys that Lightning refuses.
@@ -45,15 +48,18 @@ def make_trainer(built: Built, folder: Path, best: Best, *, brief: bool = False)
     last = Last(folder, built.checkpoint, Signals(), may_stop=may_stop, keeps_previous=keeps)
     things = f"{built.data.spec.nouns.sample}s"
     bar = Bar(built.node["optimized_metric"], things, brief=brief)
-    is_free = all(map(StepsAhead.is_possible_with, built.added))
+    is_free = all(map(StepsAhead.is_possible_with, built.added.values()))
     ahead = StepsAhead(built.training.steps_per_call if is_free else 1)
     has_events = any(isinstance(logger, TensorBoard) for logger in built.loggers.values())
+    ours = [*built.callbacks, bar, ahead, last, best, delivery]
+    _require_own_states(ours, built.added)
+    callbacks = [*built.callbacks, *built.added.values(), *ours[len(built.callbacks) :]]
     # Lightning may draw from the global stream
     with torch.random.fork_rng(devices=[]), _translate_refusals():
         trainer = pl.Trainer(
             **{k: v for k, v in built.trainer.items() if k != "profiler"},
             profiler=profiler,
-            callbacks=[*built.callbacks, *built.added, bar, ahead, last, best],
+            callbacks=callbacks,
             plugins=[WholeFiles()],
             logger=events.Curves(folder, has_events=has_events),
             # no folder: in a Slurm job Lightning would load an unchecked file hpc_ckpt_* that lies in it
@@ -67,6 +73,20 @@ def make_trainer(built: Built, folder: Path, best: Best, *, brief: bool = False)
     trainer.fit_loop = FitLoop(trainer, last)
     ignore_signals(trainer)
     return trainer
+
+
+def _require_own_states(ours: Sequence[pl.Callback], added: Mapping[str, pl.Callback]) -> None:
+    """Raise UserError for two callbacks whose states would be saved under one key."""
+    taken = {callback.state_key: "one of aeframe" for callback in ours}
+    for name, callback in added.items():
+        if type(callback).state_dict is pl.Callback.state_dict:
+            continue
+        key = callback.state_key
+        if key in taken:
+            what = f"its state has the key {key} in checkpoints, as that of {taken[key]}"
+            remedy = "Give its class a property state_key that differs, e.g. by an option of the constructor."
+            raise UserError(f"callbacks.{name}", what, remedy)
+        taken[key] = f"callbacks.{name}"
 
 
 @contextmanager

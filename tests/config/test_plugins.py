@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from aeframe.config.composition import compose_options, find_options
+from aeframe.config.added_parts import BASES
+from aeframe.config.check import check
+from aeframe.config.composition import choose_options, compose_options, find_options
 from aeframe.config.datasets import list_dataset_names
 from aeframe.config.plugins import (
     find_plugin,
@@ -19,7 +21,7 @@ from aeframe.config.plugins import (
 )
 from aeframe.config.targets import find_class, resolve
 from aeframe.constraints import Constraint
-from aeframe.core.errors import Problem, UserError
+from aeframe.core.errors import ConfigError, Problem, UserError
 from aeframe.core.process import get_command
 
 PARTS = """
@@ -198,6 +200,20 @@ def test_a_missing_plugin_is_named_with_both_ways_to_give_it() -> None:
         "installed nor named. Install it, or name it: --plugin small_parts (in Python "
         'plugins=["small_parts"]).'
     )
+
+
+@pytest.mark.parametrize("group", BASES)
+def test_a_configuration_imports_no_part_of_a_package_that_is_no_plugin(
+    package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, group: str
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    node = compose_options(choose_options({}))
+    node[group] = {"x": {"_target_": f"{NAME}.parts.Halving"}}
+    with pytest.raises(ConfigError, match=rf"{group}\.x\S*: needs the plug-in {NAME}, which is"):
+        check(node)
+    assert NAME not in sys.modules
+    with use_plugins(str(package)), pytest.raises(ConfigError, match="is not a subclass of"):
+        check(node)
 
 
 def test_options_stand_beside_ours_which_win(package: Path) -> None:

@@ -56,6 +56,18 @@ class Diary(Callback):
 
 
 class Epochs(Callback):
+    def on_train_start(self, trainer, pl_module):
+        if trainer.max_epochs == 9:
+            raise KeyError("a mistake of the author")
+
+
+class Keyed(Diary):
+    @property
+    def state_key(self):
+        return f"Keyed {self.where}"
+
+
+class Doctor(Diary):
     pass
 
 
@@ -70,7 +82,7 @@ def package(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "diaries"
     (folder / "conf" / "callbacks").mkdir(parents=True)
     (folder / "__init__.py").write_text(CODE)
-    for name in ("Diary", "Epochs", "Other"):
+    for name in ("Diary", "Epochs", "Other", "Keyed", "Doctor"):
         file = folder / "conf" / "callbacks" / f"{name.lower()}.yaml"
         file.write_text(f"# @package callbacks.{name.lower()}\n_target_: diaries.{name}\n")
     yield folder
@@ -122,7 +134,7 @@ def test_a_resumed_run_keeps_its_callbacks(aeframe: Command) -> None:
         (["callbacks=diary", "callbacks.diary.wher=x"], "callbacks.diary.wher: unknown key. Did you mean where?"),
         (["callbacks=diary", "callbacks.diary.where=3"], "callbacks.diary.where=3: expected text"),
         (["callbacks=other"], "callbacks.other._target_=diaries.Other: is not a subclass of pytorch_lightning.Callback."),
-        (["callbacks=diaries"], "callbacks=diaries: no such option. Did you mean callbacks=diary? There are diary (from diaries), epochs (from diaries), other (from diaries)."),
+        (["callbacks=diaries"], "callbacks=diaries: no such option. Did you mean callbacks=diary? There are diary (from diaries), doctor (from diaries), epochs (from diaries), keyed (from diaries), other (from diaries)."),
         (["callbacks.diary.where=x"], "callbacks.diary: is not among the chosen callbacks. Add diary to callbacks=[...]."),
     ],
 )  # fmt: skip
@@ -131,6 +143,39 @@ def test_callbacks_are_checked(aeframe: Command, words: list[str], message: str)
     status, _, err = aeframe("--plugin", "diaries", *words)
     assert status == 2
     assert message in err
+
+
+def test_two_states_need_two_keys(package: Path, aeframe: Command, tmp_path: Path) -> None:
+    for name in ("diary", "keyed"):
+        text = (package / "conf" / "callbacks" / f"{name}.yaml").read_text()
+        other = text.replace(f"callbacks.{name}", f"callbacks.{name}2") + "where: other.json\n"
+        (package / "conf" / "callbacks" / f"{name}2.yaml").write_text(other)
+    words = ("--plugin", "diaries", *TWO, "trainer.max_epochs=1", "hydra.run.dir=run")
+    for chosen, message in {
+        "[diary,diary2]": "callbacks.diary2: its state has the key Diary in checkpoints, as that of callbacks.diary. Give its class a property state_key",
+        "doctor": "callbacks.doctor: its state has the key Doctor in checkpoints, as that of one of aeframe. Give",
+    }.items():
+        status, _, err = aeframe(*words, f"callbacks={chosen}")
+        assert status == 2
+        assert message in err
+        assert not (tmp_path / "run").exists()
+    assert aeframe(*words, "callbacks=[keyed,keyed2]")[0] == 0
+    assert (tmp_path / "other.json").is_file()
+
+
+@pytest.mark.usefixtures("package")
+def test_an_error_before_the_first_checkpoint_leaves_no_run(
+    aeframe: Command, tmp_path: Path
+) -> None:
+    words = ("callbacks=epochs", *TWO, "trainer.max_epochs=9")
+    with pytest.raises(KeyError, match="a mistake of the author"):
+        aeframe("--plugin", "diaries", *words, "hydra.run.dir=run")
+    assert not (tmp_path / "run").exists()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("own")
+    with pytest.raises(KeyError, match="a mistake of the author"):
+        api.train(words, folder=tmp_path / "mine", plugins="diaries", verbose=False)
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["notes.txt"]
 
 
 def test_without_plugins_there_are_none(aeframe: Command) -> None:

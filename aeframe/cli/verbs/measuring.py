@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import torch
+from torchmetrics import Metric
 
 from aeframe.cli.verbs.given import explain_samples
 from aeframe.cli.verbs.inputs import open_input
@@ -41,7 +42,8 @@ def evaluate_test_split(model: Model, run: str) -> dict[str, Any]:
     rows = data.count_together(model.net.most_rows)
     _require_room(model, min(rows, count))
     blocks = _split_blocks(data, rows)
-    metrics = _measure(model, show_progress(blocks, count, "Evaluating"), data.spec)
+    shown, added = show_progress(blocks, count, "Evaluating"), parts.added["metrics"]
+    metrics = _measure(model, shown, data.spec, added)
     metrics.count_dead(data)
     return parts.made["evaluation"].make_card(model.net, data, metrics.compute()).as_dict()
 
@@ -66,11 +68,19 @@ def _split_blocks(data: DataModule, n: int) -> Iterator[np.ndarray]:
 
 
 @torch.no_grad()
-def _measure(model: Model, blocks: Iterable[np.ndarray], spec: DataSpec) -> Metrics:
-    """Measure reconstructions of clean input without sampling, and the loss with corruption and sampling."""
+def _measure(
+    model: Model,
+    blocks: Iterable[np.ndarray],
+    spec: DataSpec,
+    added: Mapping[str, Metric] | None = None,
+) -> Metrics:
+    """Measure reconstructions of clean input without sampling, and the loss with corruption and sampling.
+
+    added: metrics of plug-ins.
+    """
     net = model.net
     low, high = spec.get_range(net.normalization)
-    metrics = Metrics(net, high - low).to(model.device)
+    metrics = Metrics(net, high - low, added).to(model.device)
     for number, block in enumerate(blocks):
         raw = convert_to_rows(block, "x")
         check_values(raw, spec, "x")

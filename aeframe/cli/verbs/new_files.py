@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from string import Template
 
-from aeframe.cli.verbs.part_templates import KINDS
+from aeframe.cli.verbs import observer_templates, part_templates
 
 PROJECT = """\
 [build-system]
@@ -40,7 +40,9 @@ def test_it_trains(tmp_path):
 """
 """Test that is the same for every kind."""
 
-GROUPS = {kind: kind for kind in KINDS} | {"callback": "callbacks"}
+KINDS = part_templates.KINDS | observer_templates.KINDS
+GROUPS = {kind: kind for kind in part_templates.KINDS}
+GROUPS |= {kind: f"{kind}s" for kind in observer_templates.KINDS}
 """Groups of the options by kind of part."""
 
 

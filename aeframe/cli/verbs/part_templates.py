@@ -1,4 +1,4 @@
-"""Templates of parts, by kind, that `aeframe new` writes as a beginning of one's own."""
+"""Templates of parts of a network and of data sets, by kind, that `aeframe new` writes."""
 
 from __future__ import annotations
 
@@ -236,65 +236,10 @@ def test_samples_have_the_shape():
     assert source.load().data.shape == (10, *source.shape())
 ''',
 )
-CALLBACK = Kind(
-    '''\
-"""$part: a callback."""
-
-from pytorch_lightning import Callback
-
-
-class $part(Callback):
-    """Writes the norm of all weights after each epoch, as the curve `label` in TensorBoard."""
-
-    def __init__(self, *, label: str) -> None:
-        self.label, self.norms = label, []
-
-    def on_train_epoch_end(self, trainer, pl_module):
-        squares = sum(weight.detach().square().sum().item() for weight in pl_module.parameters())
-        self.norms.append(squares**0.5)
-        if trainer.logger is not None:
-            trainer.logger.log_metrics({self.label: self.norms[-1]}, trainer.global_step)
-
-    def state_dict(self):
-        return {"norms": self.norms}
-
-    def load_state_dict(self, state_dict):
-        self.norms = state_dict["norms"]
-''',
-    """\
-# @package callbacks.$name
-# Writes the norm of the weights after each epoch.
-# Use it as a beginning of your own.
-# aeframe train --plugin $package callbacks=$name
-_target_: $package.$name.$part
-label: weights/norm  # name of the curve
-""",
-    '''\
-"""Tests of $name."""
-
-from types import SimpleNamespace
-
-import aeframe
-import torch
-
-from $package.$name import $part
-
-
-def test_norms_are_kept():
-    weights = torch.nn.Linear(1, 1)
-    torch.nn.init.constant_(weights.weight, 3)
-    torch.nn.init.constant_(weights.bias, 4)
-    callback, resumed = $part(label="norm"), $part(label="norm")
-    callback.on_train_epoch_end(SimpleNamespace(logger=None), weights)
-    resumed.load_state_dict(callback.state_dict())
-    assert resumed.norms == [5.0]
-''',
-)
 KINDS = {
     "model": MODEL,
     "network": NETWORK,
     "likelihood": LIKELIHOOD,
     "constraint": CONSTRAINT,
     "dataset": DATASET,
-    "callback": CALLBACK,
 }

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
+from functools import partial
 from typing import Any
 
 import pytorch_lightning as pl
@@ -17,6 +18,7 @@ from aeframe.evaluation.card import Card
 from aeframe.monitoring.dashboard import code_charts, filters, grids, latent, projector, text
 from aeframe.monitoring.dashboard import unit_plots as units
 from aeframe.monitoring.dashboard.page import Page
+from aeframe.monitoring.dashboard.picture import Picture
 from aeframe.monitoring.dashboard.view import Samples, View
 from aeframe.monitoring.sharding import is_sharded
 
@@ -53,12 +55,15 @@ class Dashboard(pl.Callback):
     TensorBoard keeps ten pictures of a tag. The first are drawn every few epochs, later ones
     whenever the number of epochs has doubled; some parts wait for many steps. That depends on no
     clock, so that a resumed run shows the same pictures. Nothing is drawn with sharded weights: one
-    rank alone cannot run the network.
+    rank alone cannot run the network. added: pictures of plug-ins, by name.
     """
 
-    def __init__(self, options: DashboardOptions) -> None:
+    def __init__(
+        self, options: DashboardOptions, added: Mapping[str, Picture] | None = None
+    ) -> None:
         self.images, self.every = options.images, options.every_n_epochs
         self.wanted = {f.name for f in fields(options) if getattr(options, f.name) is True}
+        self.added = added or {}
         self.samples: Samples | None = None
         self.epoch: int | None = None  # epoch and step of the last drawing
         self.step: int | None = None
@@ -97,10 +102,15 @@ class Dashboard(pl.Callback):
 
     def _choose_parts(self, step: int, *, ends: bool = False) -> list[tuple[str, Part]]:
         """Choose the parts to draw at this step, without those that were drawn at it."""
-        parts = OFTEN if self.step != step else []
+        parts = [*OFTEN, *self._list_added(often=True)] if self.step != step else []
         if step - self.whole >= MANY or (ends and self.whole != step):
-            parts, self.whole = [*parts, *SELDOM], step
+            parts, self.whole = [*parts, *SELDOM, *self._list_added(often=False)], step
         return [*parts, *LAST] if ends else parts
+
+    def _list_added(self, *, often: bool) -> list[tuple[str, Part]]:
+        """List the pictures of plug-ins as parts. None of the dashboard's options turns them off."""
+        chosen = ((name, one) for name, one in self.added.items() if one.often == often)
+        return [("", partial(_draw_added, name, picture)) for name, picture in chosen]
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         pl_module.eval()
@@ -122,7 +132,7 @@ class Dashboard(pl.Callback):
             self._view = View(net, self.samples, data.spec)
         self.epoch, self.step = trainer.current_epoch, trainer.global_step
         view, page = self._view, _page(trainer)
-        wanted = [(name, part) for name, part in parts if name in self.wanted]
+        wanted = [(name, part) for name, part in parts if name in (*self.wanted, "")]
         if not wanted or not view.is_finite:
             return
         for _, part in wanted:
@@ -135,6 +145,10 @@ class Dashboard(pl.Callback):
             page = _page(trainer)
             text.write_card(page, card)
             page.write()
+
+
+def _draw_added(name: str, picture: Picture, view: View, page: Page) -> None:
+    picture.add_to(page, name, view)
 
 
 def _page(trainer: pl.Trainer) -> Page:

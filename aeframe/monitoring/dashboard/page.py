@@ -25,9 +25,13 @@ ORDER = (
 """Names of all pictures, as TensorBoard shows them. It sorts tags by name: each gets a number."""
 
 
-def number_picture(name: str) -> str:
-    """Return the tag of a picture, which is also its file in the run's folder, without `.png`."""
-    return f"{FOLDER}/{ORDER.index(name) + 1:02}_{name}"
+def number_picture(name: str, *, is_added: bool = False) -> str:
+    """Return the tag of a picture, which is also its file in the run's folder, without `.png`.
+
+    is_added: by a plug-in. These come last.
+    """
+    number = len(ORDER) if is_added else ORDER.index(name)
+    return f"{FOLDER}/{number + 1:02}_{name}"
 
 
 class Page:
@@ -42,13 +46,15 @@ class Page:
         self.summary = Summary()
         self.files: dict[str, bytes] = {}
 
-    def add_picture(self, name: str, picture: Image.Image, caption: str) -> None:
-        """Add a picture, which is also written as a file."""
+    def add_picture(
+        self, name: str, picture: Image.Image, caption: str, *, is_added: bool = False
+    ) -> None:
+        """Add a picture, which is also written as a file. is_added: see `number_picture`."""
         file = io.BytesIO()
         picture.save(
             file, "PNG", compress_level=1
         )  # a third of the time of level 6, a tenth more bytes
-        tag, content = number_picture(name), file.getvalue()
+        tag, content = number_picture(name, is_added=is_added), file.getvalue()
         image = Summary.Image(
             height=picture.height, width=picture.width, encoded_image_string=content
         )

@@ -11,6 +11,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.trainer.states import TrainerFn
 
+from aeframe.core.errors import UserError
 from aeframe.evaluation.card import Card
 from aeframe.evaluation.metrics import COUNTED
 from aeframe.monitoring.doctor.code_units import Collapse, DeadUnits
@@ -51,12 +52,21 @@ class Doctor(pl.Callback):
     """Callback that reports each finding once, in the terminal and in TensorBoard; training steps
     cost no more.
 
-    findings: all that were reported. on: whether to report at all.
+    findings: all that were reported. on: whether to report at all. added: rules of plug-ins, by name.
     """
 
-    def __init__(self, patient: Patient, signs: Signs, *, on: bool) -> None:
+    def __init__(
+        self,
+        patient: Patient,
+        signs: Signs,
+        *,
+        on: bool,
+        added: Mapping[str, Callable[[Patient], Rule]] | None = None,
+    ) -> None:
         self.patient, self.signs, self.on = patient, signs, on
         self.rules = [rule(patient) for rule in RULES]
+        for name, make in (added or {}).items():
+            self.rules.append(_make_rule(name, make, patient))
         self.sums = {name: Mean() for name in EXACT}
         self.waiting = Mean()
         self.last: list[Finding] = []  # findings of the card
@@ -161,6 +171,18 @@ class Doctor(pl.Callback):
             if finding.rule not in before:
                 self._write(finding, trainer)
         return self.findings
+
+
+def _make_rule(name: str, make: Callable[[Patient], Rule], patient: Patient) -> Rule:
+    """Make a rule of a plug-in, with the name of its option."""
+    if name in (rule.name for rule in RULES):
+        raise UserError(f"rules.{name}", "the doctor has a rule of this name", "Rename its option.")
+    try:
+        rule = make(patient)
+    except ValueError as error:
+        raise UserError(f"rules.{name}", str(error)) from error
+    rule.name = name
+    return rule
 
 
 class Mean:

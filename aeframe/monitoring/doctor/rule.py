@@ -174,11 +174,11 @@ class Rule(ABC):
     """Base class of rules. A rule reports once, when `patience` validations in a row have shown its
     symptom.
 
-    All attributes but the patient are numbers or None, and a report follows from them: checkpoints
-    save them.
+    A report follows from the numbers among the attributes: checkpoints save them. name: for a rule of a
+    plug-in that of its option.
     """
 
-    name: ClassVar[str]
+    name: str
     patience: ClassVar[int] = 3
 
     def __init__(self, patient: Patient) -> None:
@@ -241,7 +241,7 @@ class Rule(ABC):
 
     def state_dict(self) -> dict[str, float | None]:
         """Return the numbers to save, by name."""
-        return {name: value for name, value in vars(self).items() if name != "patient"}
+        return {k: v for k, v in vars(self).items() if v is None or isinstance(v, int | float)}
 
     @abstractmethod
     def has_symptom(self, vitals: Vitals) -> bool:

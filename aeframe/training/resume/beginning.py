@@ -17,7 +17,7 @@ def find_beginning(attempt: Attempt, folder: Path, saved: Saved | None) -> Saved
     """
     if saved is not None:
         built = attempt.built
-        check_fits(saved, built.module, attempt.trainer, built.added)
+        check_fits(saved, built.module, attempt.trainer, list(built.added.values()))
     tried = () if attempt.built.node["resume"] is None else read_tried_steps(folder)
     attempt.built.module.guard.tried = tried
     if saved is not None and load_state(saved.checkpoint)["guard"]["back"] < len(tried):
