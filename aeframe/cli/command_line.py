@@ -154,47 +154,21 @@ def parse(argv: Sequence[str]) -> Command:
     A plain KEY=VALUE becomes ++KEY=VALUE: Hydra then accepts an unknown key, and aeframe's own check names
     the nearest one together with all other mistakes.
     """
-    parser = Flags(add_help=False, allow_abbrev=False)
-    for names, value in FLAGS.items():
-        if value == "?":
-            parser.add_argument(*names, nargs="?", const="all")
-        else:
-            parser.add_argument(*names, action="store" if value else "store_true")
-    options, words = parser.parse_known_args(list(argv))
-    if options.cfg not in (None, "job", "hydra", "all"):
-        raise UserError(f"--cfg {options.cfg}", "no such part", "There are job, hydra, all.")
-    _refuse_pairs(options)
+    options, words = _parse_flags(argv)
     own_folder = _find_own_folder(options.config_dir) if options.config_dir else None
     folders = [*list_folders(), *filter(None, [own_folder])]
     for word in words:
-        if word.startswith("-"):
-            raise UserError(word, "unknown option", "See python train.py --help.")
-        if word.startswith("="):
-            raise UserError(word, "cannot be read", QUOTING)
-        if read_key(word) == "resume" and word.endswith("="):
-            raise UserError(word, "is empty", "Write resume=auto, or the folder of a run.")
-        group, _, value = word.partition("=")
-        is_group = any((f / group).is_dir() for f in folders)
-        unnamed = r"[\d.+-]+|true|false" + ("" if group in ("experiment", "debug") else "|null")
-        if is_group and re.fullmatch(unnamed, value):
-            raise build_option_error(
-                group, value, folders
-            )  # Hydra would read a number or a constant
+        _check_word(word, folders)
     completes = options.shell_completion  # its words are not overrides
     mistakes = None if completes or options.help else find_mistakes(argv, words, folders)
     right = words if mistakes is None else mistakes.words
     overrides = words if completes else [_adapt_word(word, folders) for word in right]
-    flags = []
-    for name in ("config_name", "config_dir", "config_path"):
-        if (value := getattr(options, name)) is not None:
-            flags += [f"--{name.replace('_', '-')}", str(value)]
     plugins = tuple(str(plugin.folder) for plugin in NAMED.get())
-    flags += [word for folder in plugins for word in (FLAG, folder)]
     idle = ("cfg", "info", "help", "hydra_help", "version", "shell_completion")
     return Command(
         argv=[*(w for w in argv if w not in words), *overrides],
         overrides=overrides,
-        flags=tuple(flags),
+        flags=_list_flags(options, plugins),
         folders=tuple(folders),
         own_folder=own_folder,
         plugins=plugins,
@@ -205,6 +179,45 @@ def parse(argv: Sequence[str]) -> Command:
         asks=options.help,
         mistakes=mistakes,
     )
+
+
+def _parse_flags(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Parse Hydra's flags. Returns them, and the other words."""
+    parser = Flags(add_help=False, allow_abbrev=False)
+    for names, value in FLAGS.items():
+        if value == "?":
+            parser.add_argument(*names, nargs="?", const="all")
+        else:
+            parser.add_argument(*names, action="store" if value else "store_true")
+    options, words = parser.parse_known_args(list(argv))
+    if options.cfg not in (None, "job", "hydra", "all"):
+        raise UserError(f"--cfg {options.cfg}", "no such part", "There are job, hydra, all.")
+    _refuse_pairs(options)
+    return options, words
+
+
+def _check_word(word: str, folders: Sequence[Path]) -> None:
+    """Raise UserError for a word that Hydra would take for something else."""
+    if word.startswith("-"):
+        raise UserError(word, "unknown option", "See python train.py --help.")
+    if word.startswith("="):
+        raise UserError(word, "cannot be read", QUOTING)
+    if read_key(word) == "resume" and word.endswith("="):
+        raise UserError(word, "is empty", "Write resume=auto, or the folder of a run.")
+    group, _, value = word.partition("=")
+    is_group = any((f / group).is_dir() for f in folders)
+    unnamed = r"[\d.+-]+|true|false" + ("" if group in ("experiment", "debug") else "|null")
+    if is_group and re.fullmatch(unnamed, value):  # Hydra would read a number or a constant
+        raise build_option_error(group, value, folders)
+
+
+def _list_flags(options: argparse.Namespace, plugins: Sequence[str]) -> tuple[str, ...]:
+    """List the flags that locate the configuration."""
+    flags = []
+    for name in ("config_name", "config_dir", "config_path"):
+        if (value := getattr(options, name)) is not None:
+            flags += [f"--{name.replace('_', '-')}", str(value)]
+    return (*flags, *(word for folder in plugins for word in (FLAG, folder)))
 
 
 def _refuse_pairs(options: argparse.Namespace) -> None:
