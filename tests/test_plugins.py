@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -125,6 +126,7 @@ def test_an_installed_package_is_used_in_every_way(
     ):
         status, out, err = verb(*words)
         assert status == 0, err
+    assert re.search(r"my_metric\W+([\d.]+)\W+\1 ", out)  # now, and at the end of training
     assert np.load(tmp_path / "codes.npy").shape == (1000, 16)
     assert (api.load(tmp_path / "exported").encode(samples) == codes).all()
     sweep = ("network=my_network,linear", "hydra.sweep.dir=sweep")

@@ -21,7 +21,7 @@ FILES = (
     *(".lock", "train.log", "failed.txt", "evaluation.json", "hparams.yaml", GUIDE),
     *("model.safetensors", "model.json", "codec.safetensors"),
     *("diverged.json", "multirun.yaml", "sweep.csv", "metrics.csv", "sent.json", "mlflow.db"),
-    *(".partial", "checkpoints/.partial"),
+    *(".partial", "checkpoints/.partial", ".sent.json.partial"),
     *(f".hydra/{name}.yaml" for name in ("config", "hydra", "overrides")),
     *(
         "projector_config.pbtxt",

@@ -23,6 +23,7 @@ from aeframe.core.errors import UserError
 from aeframe.monitoring.loggers import MLflow, Record, RunLogger, forget_sent
 from aeframe.monitoring.loggers.delivery import Delivery
 from aeframe.monitoring.metrics_file import Row
+from aeframe.runs.foreign_files import FILES, FOLDERS
 from tests.support.events import Events
 from tests.support.forks import Server
 
@@ -96,6 +97,11 @@ def test_a_divergence_begins_a_new_run_at_the_receiver(tmp_path: Path) -> None:
     assert read_notes(tmp_path)["x"]["id"] == "name"
     forget_sent(tmp_path, 4)
     assert read_notes(tmp_path) == {}
+    for text in ('{"x": {"id": "name", "last": {"step": "y"}}}', '{"x": 3}', "{"):  # a stranger's
+        (tmp_path / "sent.json").write_text(text)
+        forget_sent(tmp_path, 4)
+        logger.deliver("x", Record(tmp_path, {}, {}))
+        assert logger.got[-1][1] is None
 
 
 def test_a_stranger_does_not_choose_where_a_run_is_sent(
@@ -263,6 +269,8 @@ def test_a_run_is_sent_while_it_trains_and_once_if_it_is_killed(
         name: note["id"] for name, note in notes.items()
     }
     table, events = read_table(folder), Events(folder)
+    written = {path.name for path in folder.iterdir() if "tfevents" not in path.name}
+    assert {"sent.json", "mlflow.db", "wandb"} <= written <= {*FOLDERS, *FILES}
     assert read_mlflow(folder) == table
     assert read_wandb(folder) == table
     assert events.tags() == table.keys()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,11 +15,13 @@ from typing import Any
 from aeframe.core.errors import UserError
 from aeframe.core.files import write_atomically
 from aeframe.core.plain import as_mapping, flatten
+from aeframe.core.regular_files import read_text
 from aeframe.core.strict_json import format_json
 from aeframe.monitoring.metrics_file import NAME, Row, read_rows
 
 SENT = "sent.json"
 """File in a run's folder that says what its loggers have got."""
+LARGEST = 2**20  # bytes of it
 NOT_IN_NAMES = r"[^\w\-./ ]"
 """Characters that MLflow takes in no name of a metric."""
 
@@ -134,18 +137,24 @@ def forget_sent(folder: Path, steps: int) -> None:
     This happens only after a divergence, when the repeated points are others: they get a run of their own.
     """
     notes = _read_notes(folder)
-    kept = {
-        k: v
-        for k, v in notes.items()
-        if int(as_mapping(v).get("last", {}).get("step", -1)) <= steps
-    }
+    kept = {name: note for name, note in notes.items() if _count_steps(note) <= steps}
     if kept != notes:
         _write_notes(folder, kept)
 
 
+def _count_steps(note: Any) -> float:
+    """Return the last step that a note tells; infinity for a note that no run has written."""
+    try:
+        return int(as_mapping(note)["last"].get("step", -1))
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return math.inf
+
+
 def _read_notes(folder: Path) -> Mapping[str, Any]:
-    file = folder / SENT
-    return as_mapping(json.loads(file.read_text("utf-8"))) if file.is_file() else {}
+    try:
+        return as_mapping(json.loads(read_text(folder / SENT, LARGEST)))
+    except (OSError, ValueError, RecursionError):
+        return {}
 
 
 def _write_notes(folder: Path, notes: Mapping[str, Any]) -> None:
