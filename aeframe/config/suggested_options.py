@@ -16,6 +16,8 @@ CONSTRAINTS: dict[Word, tuple[str, ...]] = {
     "weight decay": ("l2",),
 }
 """Constraints that give a word. The first ones suit most data."""
+MEASURED_NOISE = "gaussian"
+"""Likelihood whose variance follows from the errors by default, if the code is drawn from a posterior."""
 NETWORKS: dict[Word, str] = {"hidden layers": "mlp"}
 """The usual network that gives a word."""
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -104,7 +105,12 @@ def test_a_sick_run_is_told_once_and_with_a_valid_override(
     built = build(compose(*command))
     doctor, trainer = fitted(built)
     said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Doctor: ")]
-    at_end = sick.rule in ("copying", "pca", "spreads")  # which is left to the closing lines
+    waits = sick.rule in ("few_samples", "overfitting")  # whose best weights are kept
+    at_end = waits or sick.rule in (
+        "copying",
+        "pca",
+        "spreads",
+    )  # which is left to the closing lines
     assert len(said) == 0 if at_end else len(said) == 1
     if at_end:
         said = [str(finding) for finding in carded(built, doctor, trainer)]
@@ -271,6 +277,24 @@ def test_few_samples_do_not_reach_all_units(patient: Callable[..., Patient]) -> 
     assert spoke([{"dead": 0.2 + 0.05 * epoch, "l0": 16.0} for epoch in range(9)]) == 6
 
 
+def test_few_samples_need_fewer_units(patient: Callable[..., Patient], tmp_path: Path) -> None:
+    """A fifth of the units is too much: 64 inputs, and then 300, which a code of 64 units is smaller than."""
+
+    def judge(dead: float, *words: str) -> str | None:
+        rule = DeadUnits(patient("model=sparse", *words))
+        rule.review(card_of(dead=dead, l0=16.0), epoch=9, steps=900)
+        finding = rule.build_finding()
+        return finding and finding.remedy
+
+    assert judge(0.24) == "model.latent_dim=128"
+    assert judge(0.15) is None
+    assert judge(0.6, "model.latent_dim=128") == "constraint=[topk,auxk]"  # there are few already
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(200, 300)))
+    data = ("dataset=array", f"dataset.path={tmp_path / 'x.npy'}")
+    assert judge(0.6, *data) == "model.latent_dim=64 model.allow_undercomplete=true"
+    assert judge(0.6, *data, "model.allow_undercomplete=true") == "model.latent_dim=64"
+
+
 def test_samples_are_those_that_a_validation_sees(compose: Compose) -> None:
     words = ("trainer.max_epochs=1", "network=linear", "dataset.batch_size=32")
     words += ("doctor=false", "dashboard.text=false", "dashboard.images=0")
@@ -354,11 +378,14 @@ def test_over_fitting_of_few_samples_is_put_down_to_their_number(
     finding = few.build_finding()
     assert finding is not None
     assert finding.seen == (
-        "1,437 training images are few for this network, and more would help most: after epoch 2, "
-        "the best, the validation loss rose from 6 to 6.5 nats, while the training loss fell from "
-        "6 to 4.0938"
+        "over-fitting, as 1,437 training images are few: after epoch 2, the best, the validation loss rose "
+        "from 6 to 6.5 nats, while the training loss fell from 6 to 4.0938. More data helps most"
     )
-    assert finding.remedy is None  # digits that are flipped and shifted help no others
+    assert (
+        finding.remedy == "optimizer.lr=0.00033"
+    )  # digits that are flipped and shifted help no others
+    for words in (("network.start=random",), ("optimizer.lr=1e-4",)):
+        assert FewSamples(patient(*words)).suggest_remedy() is None
 
 
 def test_a_finding_whose_symptom_went_away_is_withdrawn(patient: Callable[..., Patient]) -> None:
@@ -480,10 +507,39 @@ def test_few_samples_are_named_where_a_network_that_began_as_pca_ends_no_better(
     patient: Callable[..., Patient],
 ) -> None:
     (found,) = find_in_card(card_of(PCA), patient(), 20, 900, False, others=False)
-    assert found.seen.endswith("; 1,437 training images are few, and more would help most")
-    assert found.remedy is None
+    assert found.seen.endswith("; 1,437 training images are few. More data helps most")
+    assert found.remedy == "optimizer.lr=0.00033"
     tie = replace(PCA, mse=0.00296)
     assert not list(find_in_card(card_of(tie), patient(), 20, 900, False, others=False))
+
+
+def test_hidden_layers_are_no_advice_for_fewer_samples_than_values(
+    patient: Callable[..., Patient], tmp_path: Path
+) -> None:
+    for values, remedy in ((40, None), (20, "network=mlp")):
+        file = tmp_path / f"{values}.npy"
+        np.save(file, np.random.default_rng(0).normal(size=(40, values)))
+        data = ("dataset=array", f"dataset.path={file}", "model.latent_dim=4")
+        linear = patient(*data, "network=linear")
+        (found,) = find_in_card(card_of(PCA), linear, 20, 900, False, others=False)
+        assert found.remedy == remedy
+        assert ("too few for hidden layers" in found.seen) == (remedy is None)
+
+
+def test_a_noise_that_hides_the_data_is_told(patient: Callable[..., Patient]) -> None:
+    """A variational model is compared with PCA only where a likelihood with less noise can be chosen."""
+    variational = "model=variational"
+    card = card_of(PCA, active_units=4.0)
+    (found,) = find_in_card(card, patient(variational), 20, 900, False, others=False)
+    assert (found.rule, found.remedy) == ("pca", "likelihood=gaussian")
+    assert found.seen.endswith("keeps little: 4 of 16 code units are active")
+    fixed = patient(variational, "likelihood=gaussian", "likelihood.variance=1.0")
+    (found,) = find_in_card(card, fixed, 20, 900, False, others=False)
+    assert found.remedy == "likelihood.variance=optimal"
+    measured = patient(variational, "likelihood=gaussian")
+    assert not list(find_in_card(card, measured, 20, 900, False, others=False))
+    collapsed = Collapse(patient(variational))
+    assert collapsed.suggest_remedy() == "likelihood=gaussian"
 
 
 def test_the_doctors_advice_is_the_command_to_train_on(compose: Compose) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from sklearn.datasets import load_breast_cancer
 
 ERROR = "metrics/mse"
 EVEN = "explained variance, each column alike"
@@ -95,6 +96,14 @@ SICK = {
         "saturated_units",
         "optimizer.lr=0.001",
     ),
+    "few rows of a table": Sick(
+        (
+            *("dataset=array", "dataset.path={folder}/table.npy"),
+            *("trainer.max_epochs=60", "optimizer.lr=0.003"),
+        ),
+        "few_samples",
+        "optimizer.lr=0.001",
+    ),
     "few photographs": Sick(
         (
             *("dataset=array", "dataset.path={folder}/photographs.npy", "dataset.batch_size=16"),
@@ -133,6 +142,9 @@ SICK = {
     "a rate that spoils the first weights": Sick(
         ("optimizer.lr=0.1",), "pca", "optimizer.lr=0.001"
     ),
+    "a likelihood with more noise than the data": Sick(
+        ("model=variational", "trainer.max_epochs=30"), "pca", "likelihood=gaussian"
+    ),
     "weights that begin at random": Sick(("network.start=random",), "pca", "network.start=pca"),
     "columns of different scales": Sick(
         (
@@ -157,6 +169,7 @@ def files(folder: Path) -> None:
     np.save(folder / "noise.npy", generator.random((160, 32)).astype(np.float32))
     np.save(folder / "gray.npy", generator.random((600, 16)).astype(np.float32))
     np.save(folder / "photographs.npy", draw_scenes(generator, 120))
+    np.save(folder / "table.npy", load_breast_cancer().data.astype(np.float32))
     mixed = generator.normal(size=(600, 4)) @ generator.normal(size=(4, 12))
     scales = np.array([1e4] + [1.0] * 11)
     np.save(folder / "columns.npy", (np.tanh(mixed) * scales).astype(np.float32))

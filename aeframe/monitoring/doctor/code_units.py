@@ -8,11 +8,13 @@ from collections.abc import Mapping
 from aeframe.config.suggested_options import CONSTRAINTS
 from aeframe.evaluation.card import Card
 from aeframe.evaluation.metrics import COUNTED
-from aeframe.monitoring.doctor.rule import Patient, Rule, Vitals
-from aeframe.monitoring.doctor.suggestions import Override
+from aeframe.monitoring.doctor.rule import FAST, Patient, Rule, Vitals
+from aeframe.monitoring.doctor.suggestions import Override, find_valid
 
 SINGLE = 2.0
 """Number of active units at which a larger one helps more than reviving dead units."""
+ROOM = 4
+"""Times the active units that a sparse code has at least."""
 
 
 class Collapse(Rule):
@@ -59,11 +61,10 @@ class Collapse(Rule):
         model = self.patient.node["model"]
         beta, epochs = model.get("beta"), self.patient.node["trainer"].get("max_epochs") or 20
         warmup = {"schedule": "warmup", "value": beta, "epochs": max(1, epochs // 2)}
-        fixed = isinstance(self.patient.node["likelihood"].get("variance"), int | float)
         is_number = not isinstance(beta, Mapping)
         return self.patient.choose_remedy(
             Override("model.beta", 1.0) if is_number and beta and beta > 1 else None,
-            Override("likelihood.variance", "optimal") if fixed else None,
+            self.patient.suggest_measured_noise(),
             Override("model.beta", warmup) if is_number else None,
             Override("model.free_bits", 0.25) if not model.get("free_bits") else None,
             Override("model.latent_dim", max(1, self.active)),
@@ -71,10 +72,13 @@ class Collapse(Rule):
 
 
 class DeadUnits(Rule):
-    """Rule on dead units: far more than by chance, and growing in number, or more than half."""
+    """Rule on dead units: far more than by chance, and growing in number, or more than half. For few samples
+    fewer are too many, as fewer units have a smaller error.
+    """
 
     name = "dead_units"
     share, growth, most = 0.3, 0.1, 0.5
+    wasted = 0.2  # share that is too much for few samples
 
     def __init__(self, patient: Patient) -> None:
         super().__init__(patient)
@@ -102,7 +106,7 @@ class DeadUnits(Rule):
         self.dead, self.l0 = card.metrics["dead"], card.metrics["l0"]
         samples = min(COUNTED, self.patient.data.spec.samples)
         beyond = self._compute_beyond_chance(samples)
-        if beyond >= self.most:
+        if beyond >= (self.wasted if self.patient.has_few_samples else self.most):
             return True
         return None if beyond >= self.share else False
 
@@ -118,6 +122,22 @@ class DeadUnits(Rule):
             "no training sample activates them"
         )
 
+    def _suggest_fewer_units(self) -> str | None:
+        """Suggest fewer units, if so few samples cannot use the present ones."""
+        patient, overcomplete = self.patient, 2 * self.patient.net.model.inputs
+        least = 2 ** math.ceil(math.log2(ROOM * self.l0)) if self.l0 else patient.units
+        if 4 * least > patient.units or not patient.has_few_samples or patient.rate > FAST:
+            return None
+        if 4 * overcomplete <= patient.units:
+            return patient.choose_remedy(Override("model.latent_dim", max(least, overcomplete)))
+        fewer = Override("model.latent_dim", least)
+        freed = Override("model.allow_undercomplete", True)
+        if (found := patient.choose_remedy(fewer)) is not None:
+            return found
+        changed = freed.apply(patient.node)
+        is_valid = changed is not None and find_valid(changed, [fewer]) is not None
+        return f"{fewer} {freed}" if is_valid else None
+
     def suggest_remedy(self) -> str | None:
         silent = self.dead > 0.9  # no active units are left to revive the others
         weights = self.patient.suggest_lighter_penalties()
@@ -126,8 +146,12 @@ class DeadUnits(Rule):
             self.patient.suggest_scaled(key, 4)
             for key in self.patient.list_options("k", "sparsity")
         ]
+        heavy = self.patient.suggest_usual_weights()
+        has_cause = silent or any(heavy) or 0 < self.l0 <= SINGLE
+        if not has_cause and (fewer := self._suggest_fewer_units()) is not None:
+            return fewer
         return self.patient.choose_remedy(
-            *(weights if silent else self.patient.suggest_usual_weights()),
+            *(weights if silent else heavy),
             *(larger if 0 < self.l0 <= SINGLE else []),
             *([] if self.patient.net.gives("revived units") else revive),
             *larger,

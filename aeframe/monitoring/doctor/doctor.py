@@ -115,7 +115,9 @@ class Doctor(pl.Callback):
             if rule.judge_validation(vitals):
                 finding = rule.build_finding()
                 assert finding is not None
-                self.report(finding, trainer)
+                if not rule.waits:
+                    print(finding, flush=True)
+                self._write(finding, trainer)
                 vitals = vitals._replace(reported=vitals.reported | {rule.name})
 
     def _measure_vitals(self, trainer: pl.Trainer) -> Vitals:
@@ -135,12 +137,8 @@ class Doctor(pl.Callback):
             reported=frozenset(rule.name for rule in self.rules if rule.spoke is not None),
         )
 
-    def report(self, finding: Finding, trainer: pl.Trainer) -> None:
-        """Print a finding, and write it to TensorBoard."""
-        print(finding, flush=True)
-        self._write(finding, trainer)
-
     def _write(self, finding: Finding, trainer: pl.Trainer) -> None:
+        """Write a finding to TensorBoard."""
         for logger in trainer.loggers:
             assert isinstance(logger, TensorBoardLogger)
             logger.experiment.add_text(f"doctor/{finding.rule}", str(finding), trainer.global_step)

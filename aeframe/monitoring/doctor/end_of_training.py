@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from aeframe.config.suggested_options import CONSTRAINTS, NETWORKS
 from aeframe.evaluation.card import Card
 from aeframe.monitoring.doctor.finding import Finding
+from aeframe.monitoring.doctor.overfitting import MORE
 from aeframe.monitoring.doctor.rule import BEGUN, FAST, RATE, Patient
 from aeframe.monitoring.doctor.suggestions import Override
 
@@ -42,7 +43,9 @@ def find_in_card(
         seen = f"the network copies its input: it reconstructs {check.copied:.0%} of pure noise"
         yield Finding("copying", epochs, seen, _suggest_tighter(patient))
         return
-    compares = patient.node["optimized_metric"] in PLAIN and check.samples >= check.fewest
+    is_plain = patient.node["optimized_metric"] in PLAIN
+    noise = patient.choose_remedy(patient.suggest_measured_noise())
+    compares = (is_plain or noise is not None) and check.samples >= check.fewest
     has_begun = steps >= BEGUN or epochs >= ENOUGH
     if compares and has_begun and not others and _has_seen_all(patient, steps):
         for pca in card.baselines[1:]:  # none if the code is as large as the input
@@ -54,29 +57,39 @@ def find_in_card(
                     f"the error of {own:.3g} per {card.nouns.value} is no better than that of {pca.name} "
                     f"({other:.3g}, the same code size) after {epochs} epoch{'' if epochs == 1 else 's'}"
                 )
-                yield _compare_with_pca(seen, patient, epochs, improves)
+                if noise is None:
+                    yield _compare_with_pca(seen, patient, epochs, improves)
+                    continue
+                active = round(card.metrics.get("active_units", patient.units))
+                seen += (
+                    "; the likelihood assumes more noise than this data has, so that the code keeps little: "
+                    f"{active} of {patient.units} code units are active"
+                )
+                yield Finding("pca", epochs, seen, noise)
 
 
 def _compare_with_pca(seen: str, patient: Patient, epochs: int, improves: bool) -> Finding:
     """Build the finding that a network does no better than PCA. seen: the two errors."""
     is_linear = _is_linear(patient)
-    begins_as_pca = patient.node["network"].get("start") == "pca"
+    begins_as_pca = patient.begins_as_pca
     if patient.rate > FAST and (is_linear or begins_as_pca):
         seen += f"; the learning rate of {patient.rate:g} is high"
         return Finding("pca", epochs, seen, patient.choose_remedy(patient.suggest_slower()))
     if is_linear:
-        layers = Override("network", NETWORKS["hidden layers"])
         seen += "; a network of linear layers can only equal PCA"
+        if patient.has_fewer_samples_than_values:
+            seen += f", and {patient.counted_samples} are too few for hidden layers"
+            return Finding("pca", epochs, seen, None)
+        layers = Override("network", NETWORKS["hidden layers"])
         return Finding("pca", epochs, seen, patient.choose_remedy(layers))
     if not begins_as_pca and (start := patient.choose_remedy(Override("network.start", "pca"))):
         return Finding("pca", epochs, f"{seen}; it began with random weights", start)
     if improves and (longer := patient.suggest_longer()) is not None:
         return Finding("pca", epochs, f"{seen}; it still falls", str(longer), longer=True)
-    if begins_as_pca and patient.has_few_samples:
-        spec = patient.data.spec
-        told = spec.nouns.count_samples(spec.samples, "training")
-        seen += f"; {told} are few, and more would help most"
-        return Finding("pca", epochs, seen, patient.choose_remedy(patient.suggest_augmentation()))
+    if patient.has_few_samples and (begins_as_pca or patient.net.is_sparse):
+        seen += f"; {patient.counted_samples} are few. {MORE}"
+        remedy = patient.choose_remedy(*patient.suggest_for_few_samples())
+        return Finding("pca", epochs, seen, remedy)
     remedy = patient.choose_remedy(
         _suggest_wide_layer(patient),
         patient.suggest_scaled(RATE, 1 / 3),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from aeframe.monitoring.doctor.rule import Patient, Rule, Vitals
 
+MORE = "More data helps most"
+
 
 class Overfitting(Rule):
     """Rule on over-fitting: the validation loss rose above its best by a twentieth of all progress,
@@ -12,6 +14,7 @@ class Overfitting(Rule):
 
     name = "overfitting"
     patience = 5
+    waits = True  # the best weights are kept
     share, rise = 0.05, 0.02
 
     def __init__(self, patient: Patient) -> None:
@@ -59,7 +62,9 @@ class Overfitting(Rule):
 
 
 class FewSamples(Overfitting):
-    """Rule on over-fitting of few training samples, which more samples help most."""
+    """Rule on over-fitting of few training samples. More samples help most. A lower learning rate helps where
+    training began as PCA: the best epoch comes after a few steps.
+    """
 
     name = "few_samples"
 
@@ -67,12 +72,8 @@ class FewSamples(Overfitting):
         return self.patient.has_few_samples
 
     def describe_symptom(self) -> str:
-        spec = self.patient.data.spec
-        return (
-            f"{spec.nouns.count_samples(spec.samples, 'training')} are few for this network, and more "
-            f"would help most: "
-            f"{self._describe_losses()}"
-        )
+        why = f"over-fitting, as {self.patient.counted_samples} are few"
+        return f"{why}: {self._describe_losses()}. {MORE}"
 
     def suggest_remedy(self) -> str | None:
-        return self.patient.choose_remedy(self.patient.suggest_augmentation())
+        return self.patient.choose_remedy(*self.patient.suggest_for_few_samples())

@@ -8,6 +8,7 @@ from copy import copy
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
+from aeframe.config.suggested_options import MEASURED_NOISE
 from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.part import Word
 from aeframe.core.plain import as_mapping, flatten
@@ -49,7 +50,39 @@ class Patient:
         """Check whether training samples are few."""
         return self.data.spec.samples < FEW
 
-    def suggest_augmentation(self) -> Override | None:
+    @property
+    def counted_samples(self) -> str:
+        """Count the training samples in words."""
+        spec = self.data.spec
+        return spec.nouns.count_samples(spec.samples, "training")
+
+    @property
+    def has_fewer_samples_than_values(self) -> bool:
+        """Check for vectors of more values than there are training samples."""
+        spec = self.data.spec
+        return len(spec.shape) == 1 and spec.samples < spec.shape[0]
+
+    @property
+    def begins_as_pca(self) -> bool:
+        """Check whether the first weights were those of PCA."""
+        return bool(self.node["network"].get("start") == "pca")
+
+    def suggest_measured_noise(self) -> Override | None:
+        """Suggest a variance measured from the errors, where a variational model assumes a fixed one. Units
+        that carry less than the assumed noise collapse (Lucas et al. 2019).
+        """
+        node = self.node["likelihood"]
+        if not self.net.is_stochastic or isinstance(node.get("variance"), str):
+            return None
+        key = "likelihood.variance" if "variance" in node else "likelihood"
+        return Override(key, "optimal" if "variance" in node else MEASURED_NOISE)
+
+    def suggest_for_few_samples(self) -> list[Override | None]:
+        """Suggest augmentation, or smaller steps from weights that are good from the beginning."""
+        finer = self.suggest_slower() if self.begins_as_pca and self.rate > SLOW else None
+        return [self._suggest_augmentation(), finer]
+
+    def _suggest_augmentation(self) -> Override | None:
         """Suggest to augment color images. Gray ones are mostly characters, which it does not help."""
         shape = self.data.spec.shape
         is_color = len(shape) == 3 and shape[0] == COLORS
@@ -180,6 +213,7 @@ class Rule(ABC):
 
     name: str
     patience: ClassVar[int] = 3
+    waits: ClassVar[bool] = False  # print the finding at the end of training alone
 
     def __init__(self, patient: Patient) -> None:
         self.patient = patient

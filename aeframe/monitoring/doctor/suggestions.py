@@ -38,8 +38,8 @@ class Override:
             changed["constraint"] = {
                 name: given.get(name) or load_option("constraint", name) for name in self.value
             }
-        elif self.key == "network":
-            changed["network"] = load_option("network", self.value)
+        elif self.key in ("network", "likelihood"):
+            changed[self.key] = load_option(self.key, self.value)
         else:
             *path, last = self.key.split(".")
             inner = changed
