@@ -3,7 +3,7 @@
 from aeframe.constraints.activation import JumpReLU, Sigmoid, Threshold
 from aeframe.constraints.bottleneck import Bottleneck
 from aeframe.constraints.constraint import Constraint, Corrupted, Data, Pass, Step
-from aeframe.constraints.corruption import GaussianNoise, Masking, SaltAndPepper
+from aeframe.constraints.corruption import GaussianNoise, Masking, SaltAndPepper, SwapNoise
 from aeframe.constraints.penalty import L1, L2, Contractive, KLSparsity, Orthogonal
 from aeframe.constraints.rate import Rate
 from aeframe.constraints.revival import AuxK, Resampling
@@ -30,6 +30,7 @@ __all__ = [
     "SaltAndPepper",
     "Sigmoid",
     "Step",
+    "SwapNoise",
     "Threshold",
     "TopK",
     "WinnerTakeAll",

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from aeframe.core.noise import Noise
 from aeframe.core.part import WORDS, Part, Word
 from aeframe.core.schedules import Clock, Scheduled, parse_schedule
+from aeframe.data.table_schema import Schema
 from aeframe.models.autoencoder import Autoencoder, Code, Output
 
 HOOKS: dict[str, Word] = {
@@ -58,7 +59,7 @@ class Corrupted:
 @dataclass(frozen=True)
 class Data:
     """Facts about the data that a constraint is attached with: the normalized range, training samples per
-    epoch, and one batch of training inputs, [B, *shape].
+    epoch, one batch of training inputs, [B, *shape], and the columns of a table.
 
     whole_layers: every computation must use the layers' own forward pass, because a term of the loss is a
     derivative of the code, or because weights are sharded.
@@ -69,6 +70,7 @@ class Data:
     samples: int
     batch: Tensor
     whole_layers: bool = False
+    columns: Schema | None = None
 
 
 class Step(NamedTuple):

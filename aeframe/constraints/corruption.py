@@ -12,6 +12,7 @@ from torch import Tensor
 
 from aeframe.constraints.constraint import Constraint, Corrupted, Data
 from aeframe.core.bounds import AtLeast, AtMost
+from aeframe.core.distributed import gather_rows
 from aeframe.core.noise import Noise
 from aeframe.core.schedules import Clock, Scheduled, parse_schedule
 from aeframe.models.autoencoder import Autoencoder
@@ -104,6 +105,52 @@ class SaltAndPepper(_Choosing):
         low, high = self.extremes.to(x.dtype)
         salt = torch.where(uniform < fraction / 2, low, high)
         return Corrupted(torch.where(mask, salt, x), mask)
+
+
+class SwapNoise(_Choosing):
+    """Corruption that replaces a share of the values by those of the same element in other samples of the
+    batch, as in the winning solution of the Porto Seguro competition (Jahrer 2017).
+
+    The elements of one column of a table are replaced together. With several processes the samples are
+    those of the whole batch in training, and those of the own process elsewhere.
+    """
+
+    column: Tensor | None
+
+    def __init__(
+        self,
+        *,
+        fraction: Share,
+        emphasis_corrupted: Emphasis = 1.0,
+        emphasis_rest: Emphasis = 1.0,
+    ) -> None:
+        super().__init__(fraction, emphasis_corrupted, emphasis_rest)
+        self.register_buffer("column", None)  # of each element of a sample
+
+    def attach(self, model: Autoencoder, data: Data) -> None:
+        if data.columns is not None:
+            widths = [column.width for column in data.columns.columns]
+            numbers = [number for number, width in enumerate(widths) for _ in range(width)]
+            self.column = torch.tensor(numbers, device=data.batch.device)
+
+    def corrupt(self, x: Tensor, noise: Noise, clock: Clock) -> Corrupted:
+        flat = x.flatten(1)
+        everyone, rank, world = flat, 0, 1
+        if self.training:
+            everyone, rank, world = gather_rows(flat), noise.rank, noise.world
+        total, own = len(everyone), torch.arange(len(flat), device=x.device) * world + rank
+        mask = self._draw(flat, noise.derive_stream("chosen")) < self.fraction(clock)
+        steps = self._draw(flat, noise.derive_stream("other")) * (total - 1)
+        steps = 1 + steps.long().clamp(max=max(0, total - 2))  # another sample, if there is one
+        others = everyone.gather(0, (own[:, None] + steps) % total)
+        return Corrupted(torch.where(mask, others, flat).view_as(x), mask.view_as(x))
+
+    def _draw(self, flat: Tensor, noise: Noise) -> Tensor:
+        """Draw a number in [0, 1) for each element [B, D], the same for all elements of a column."""
+        if self.column is None:
+            return noise.uniform(flat.shape, flat.device)
+        each = noise.uniform((len(flat), int(self.column[-1]) + 1), flat.device)
+        return each[:, self.column]
 
 
 class GaussianNoise(Constraint):

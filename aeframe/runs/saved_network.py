@@ -39,7 +39,8 @@ def build_saved_net(node: Mapping[str, Any], spec: DataSpec) -> ConstrainedAutoe
         model = make_model(node, parts, spec.shape, spec.columns)
         batch = torch.empty(2, *spec.shape)
         for part in parts.constraints.values():
-            part.attach(model, Data(spec.low, spec.high, spec.samples, batch, whole))
+            facts = Data(spec.low, spec.high, spec.samples, batch, whole, spec.columns)
+            part.attach(model, facts)
         return ConstrainedAutoencoder(model, parts.constraints, _build_normalization(node, spec))
 
 

@@ -72,7 +72,8 @@ def _attach(parts: Parts, model: Autoencoder, data: DataModule, batch: Tensor) -
         part.needs_derivatives for part in parts.constraints.values()
     )
     for part in parts.constraints.values():
-        part.attach(model, Data(spec.low, spec.high, spec.samples, batch, whole))
+        facts = Data(spec.low, spec.high, spec.samples, batch, whole, spec.columns)
+        part.attach(model, facts)
 
 
 def _list_data_problems(node: dict[str, Any], parts: Parts, data: DataModule) -> list[Problem]:

@@ -235,6 +235,8 @@ def make_table(rows: int) -> np.ndarray:
 def test_a_table_is_trained_saved_loaded_and_filled(tmp_path: Path, kind: str) -> None:
     x = make_table(300)
     words = [*WORDS, f"dataset.normalization={'auto' if kind == 'standard' else kind}"]
+    if kind == "rank":
+        words += ["model=denoising", "constraint=swap_noise"]
     run = aeframe.train(words, data=x, folder=tmp_path / "run")
     assert run.config["dataset"]["normalization"] == kind
     model = aeframe.load(tmp_path / "run")

@@ -8,7 +8,7 @@ VARIANTS = sorted(file.stem for file in (CONF / "model").glob("*.yaml"))
 CONSTRAINTS = sorted(file.stem for file in (CONF / "constraint").glob("*.yaml"))
 SPARSE = {"topk", "batch_topk", "winner_take_all", "jump_relu", "threshold", "sigmoid", "l1"}
 SPARSE |= {"kl_sparsity"}
-CORRUPTIONS = {"masking", "gaussian_noise", "salt_and_pepper"}
+CORRUPTIONS = {"masking", "gaussian_noise", "salt_and_pepper", "swap_noise"}
 NOT_DRAWN = "needs a deterministic code, but model=variational draws its code from a posterior"
 NONE_DEAD = "revives the dead units of a sparse code, but nothing makes the code sparse"
 ILLEGAL = {
