@@ -385,7 +385,7 @@ def test_hparams_have_the_choices_and_the_final_metrics(run: Callable[..., Event
     )
     report = events.report()
     final = {f"→ test/{name}": value for name, value in report["metrics"].items()}
-    final["best val/negative_elbo"] = report["optimized_metric"]["value"]
+    final["→ best val/negative_elbo"] = report["optimized_metric"]["value"]
     assert {"→ test/nll", "→ test/mse"} <= final.keys()
     columns = events.columns()
     assert {name: columns.pop(name) for name in final} == pytest.approx(final, rel=1e-6)

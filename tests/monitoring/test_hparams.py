@@ -53,7 +53,10 @@ def test_runs_of_other_models_have_all_columns(aeframe: Command, tmp_path: Path)
     for model in ("undercomplete", "sparse", "variational"):
         words = (f"model={model}", "network=linear", *TINY[1:])
         assert aeframe(*words, f"hydra.run.dir=runs/{model}")[0] == 0
-    columns = dict(list_columns(tmp_path / "runs"))
+    listed = list_columns(tmp_path / "runs")
+    ticked = [name for name, differs in listed[:TICKED] if differs]
+    assert {"best val/mse", "model"} <= set(ticked)  # not three best values of three metrics
+    columns = dict(listed)
     assert {"constraint.topk.k", "model.beta", "→ test/l0", "→ test/nll"} <= columns.keys()
     assert columns["model"]
     assert not columns["network"]
