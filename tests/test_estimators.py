@@ -25,6 +25,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
 import aeframe
+from aeframe.config.auto_values import choose_code_size
 from aeframe.config.node import to_plain
 from aeframe.estimators import AutoencoderTransformer
 from tests.support.pairs import VARIANTS
@@ -208,7 +209,11 @@ def test_the_size_of_the_code_is_the_variants_where_that_suits_the_features(
     }  # fmt: skip
     for (model, features), units in sizes.items():
         node = configure(AutoencoderTransformer(model), np.eye(3, features))
-        assert node["model"]["latent_dim"] == units, (model, features)
+        given = node["model"]["latent_dim"]
+        assert units == (choose_code_size(features) if given == "auto" else given), (
+            model,
+            features,
+        )
 
 
 def test_the_example_of_the_readme_is_a_linear_sparse_model(x: np.ndarray) -> None:

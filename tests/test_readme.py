@@ -60,6 +60,8 @@ def own_data(tmp_path: Path) -> None:
         pixels = generator.integers(0, 255, size=(40, 30, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(tmp_path / "photos" / f"{i}.png")
     np.save(tmp_path / "spectra.npy", generator.normal(size=(40, 50)))
+    rows = "".join(f"{i / 8},{i * i},{'ab'[i % 2]}\n" for i in range(40))
+    (tmp_path / "people.csv").write_text(f"age,height,species\n{rows}")
     write_idx(tmp_path / "data" / "MNIST" / "raw")
 
 

@@ -14,6 +14,8 @@ STEPS, EPOCHS = 4000, 20
 """Optimizer steps and epochs that a run is given at least."""
 PATIENCE = 0.25
 """Share of the epochs after which training without improvement stops."""
+UNITS = 16
+"""Code units of a model that needs a small code."""
 BATCHES, SMALLEST, LARGEST = 16, 16, 128
 """Batches that an epoch has at least, and the limits of a batch."""
 
@@ -32,6 +34,11 @@ def choose_epochs(samples: int, batch_size: int, accumulated: int) -> int:
     return max(EPOCHS, math.ceil(STEPS / steps))
 
 
+def choose_code_size(inputs: int) -> int:
+    """Return the code units for samples of this many values: 16, or half of them if there are fewer."""
+    return UNITS if inputs > UNITS else max(1, inputs // 2)
+
+
 def list_auto_values(node: dict[str, Any], parts: Parts, data: DataModule) -> dict[str, Any]:
     """List the values that replace `auto` for this data, by key."""
     shape, samples = data.spec.shape, data.spec.samples
@@ -47,6 +54,7 @@ def list_auto_values(node: dict[str, Any], parts: Parts, data: DataModule) -> di
     return {
         **{f"network.{key}": value for key, value in network.choose(shape).items()},
         "network.start": "pca" if linear else "random",
+        "model.latent_dim": choose_code_size(math.prod(shape)),
         "dataset.batch_size": size,
         "trainer.max_epochs": None if epochs == AUTO else epochs,
         "early_stopping.patience": patience,

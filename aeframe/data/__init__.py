@@ -10,6 +10,7 @@ from aeframe.data.sampler import EpochBatches
 from aeframe.data.shards import Shards
 from aeframe.data.source import Batch, Raw, Samples, Source
 from aeframe.data.spec import DataSpec, Nouns
+from aeframe.data.table import Table
 from aeframe.data.table_schema import Column, Schema
 
 __all__ = [
@@ -34,5 +35,6 @@ __all__ = [
     "Schema",
     "Shards",
     "Source",
+    "Table",
     "find_uneven_batch",
 ]

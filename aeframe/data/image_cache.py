@@ -67,7 +67,7 @@ class CachedImages:
         if (found := self._read()) is not None:
             return found
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # images may be private
-        with _lock(self.path.with_suffix(".lock")):
+        with lock(self.path.with_suffix(".lock")):
             found = self._read()  # another process may have decoded them in the meantime
             if found is None:
                 self._write(decode())
@@ -144,7 +144,7 @@ def _format_checksum(checksum: int) -> bytes:
 
 
 @contextlib.contextmanager
-def _lock(path: Path) -> Iterator[None]:
+def lock(path: Path) -> Iterator[None]:
     """Let one process in at a time, where the platform can lock files."""
     try:
         import fcntl
@@ -152,7 +152,7 @@ def _lock(path: Path) -> Iterator[None]:
         yield
         return
     # neither truncates nor waits: in another user's folder, this may be a link or a pipe
-    with open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK, 0o600), "rb") as lock:
+    with open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK, 0o600), "rb") as held:
         # released when the file is closed or the process ends
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        fcntl.flock(held, fcntl.LOCK_EX)
         yield

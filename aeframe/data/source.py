@@ -232,6 +232,10 @@ class Source(ABC):
         """Describe the source and its samples in a few words."""
         return type(self).__name__
 
+    def list_findings(self) -> list[str]:
+        """List what was found in the files and decided by it, in sentences for the first lines of a run."""
+        return []
+
     def problems(self) -> list[Problem]:
         """Find all mistakes that can be found without reading the samples."""
         return []

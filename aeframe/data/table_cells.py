@@ -19,11 +19,11 @@ MONTH = rf"\b(?P<month>{'|'.join(MONTHS)})[a-z]*\.?"
 ZONE = r"\s?(?P<zone>z|utc|gmt|[+-]\d\d:?\d\d)?"
 TIME = rf"(?:[t\s]\s?(?P<hour>\d{{1,2}}):(?P<minute>\d\d)(?::(?P<second>\d\d(?:\.\d+)?))?{ZONE})?"
 DATE = {
-    "ymd": rf"^(?P<y>\d{{4}})[-/.\s](?P<m>\d{{1,2}})[-/.\s](?P<d>\d{{1,2}}){TIME}$",
-    "dmy": rf"^(?P<d>\d{{1,2}})[-/.\s]\s?(?P<m>\d{{1,2}})[-/.\s],?\s?(?P<y>\d{{4}}){TIME}$",
-    "mdy": rf"^(?P<m>\d{{1,2}})[-/.\s]\s?(?P<d>\d{{1,2}})[-/.\s,]\s?(?P<y>\d{{4}}){TIME}$",
+    "ymd": rf"^(?P<y>\d{{4}})[-/.\s](?P<m>\d{{1,2}})m?[-/.\s](?P<d>\d{{1,2}}){TIME}$",
+    "dmy": rf"^(?P<d>\d{{1,2}})[-/.\s]\s?(?P<m>\d{{1,2}})m?[-/.\s],?\s?(?P<y>\d{{4}}){TIME}$",
+    "mdy": rf"^(?P<m>\d{{1,2}})m?[-/\s]\s?(?P<d>\d{{1,2}})[-/\s,]\s?(?P<y>\d{{4}}){TIME}$",
 }
-"""How each order of day, month and year is written, in lower case and with months as numbers."""
+"""How each order of day, month and year is written, in lower case, with 1m in place of january."""
 Order = Literal["ymd", "dmy", "mdy"]
 DAY = 86_400 * 10**6  # in microseconds
 
@@ -111,6 +111,12 @@ def parse_numbers(cells: Cells) -> Floats:
     return cells.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
 
 
+def is_finite(values: Floats) -> Bools:
+    """Find the numbers that are finite in float32, [N]."""
+    with np.errstate(over="ignore"):
+        return np.isfinite(values.astype(np.float32))
+
+
 def _scale(cells: Cells, factor: float) -> Floats:
     import pyarrow as pa
 
@@ -167,13 +173,13 @@ def _parse_zones(texts: Cells) -> Floats:
 
 
 def _number_months(texts: Cells) -> Cells:
-    """Replace the English names of months by their numbers, in lower-case texts."""
+    """Replace the English names of months by their numbers and m, in lower-case texts."""
     from pyarrow import compute as pc
 
     if not pc.any(pc.match_substring_regex(texts, MONTH)).as_py():
         return texts
     for number, name in enumerate(MONTHS, 1):
-        texts = pc.replace_substring_regex(texts, rf"\b{name}[a-z]*\.?", str(number))
+        texts = pc.replace_substring_regex(texts, rf"\b{name}[a-z]*\.?", f"{number}m")
     return texts
 
 
@@ -186,9 +192,4 @@ def write_texts(cells: Cells) -> Cells:
         return cells.cast(pa.large_string())
     if pa.types.is_boolean(cells.type):
         return pc.if_else(cells, "True", "False").cast(pa.large_string())
-    if pa.types.is_floating(cells.type):  # whole numbers beside gaps
-        whole = pc.all(pc.equal(cells, pc.round(cells))).as_py()
-        bounded = pc.all(pc.less(pc.abs(cells), 2.0**53)).as_py()
-        if whole is not False and bounded is not False:
-            cells = cells.cast(pa.int64())
     return cells.cast(pa.large_string())

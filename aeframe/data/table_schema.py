@@ -17,6 +17,7 @@ from aeframe.data.table_cells import (
     Cells,
     find_gaps,
     get_cells,
+    is_finite,
     is_text,
     parse_dates,
     parse_numbers,
@@ -85,7 +86,7 @@ class Column:
         else:
             values = parse_numbers(cells)
             self._refuse(~gaps & np.isnan(values), cells, where, "no number", "Correct it.")
-            beyond = ~gaps & ~(np.abs(values) <= LARGEST)
+            beyond = ~gaps & ~is_finite(values)
             self._refuse(beyond, cells, where, "beyond the range of float32", "Correct it.")
         if self.kind == "count":
             wrong = ~gaps & ((values < 0) | (values != np.round(values)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Literal
 
 from torch import nn
 
@@ -13,12 +14,18 @@ from aeframe.models.autoencoder import Autoencoder, Setting, Units
 class Undercomplete(Autoencoder):
     """An autoencoder whose layers narrow to the code and widen from it (Hinton & Salakhutdinov 2006).
 
-    allow_overcomplete: lifts both size rules, to study a network without any constraint.
+    latent_dim: `auto` must be replaced by a number before. allow_overcomplete: lifts both size rules, to
+    study a network without any constraint.
     """
 
     def __init__(
-        self, setting: Setting, *, latent_dim: Units, allow_overcomplete: bool = False
+        self,
+        setting: Setting,
+        *,
+        latent_dim: Units | Literal["auto"],
+        allow_overcomplete: bool = False,
     ) -> None:
+        assert latent_dim != "auto", "it is chosen before"
         super().__init__(setting, latent_dim=latent_dim)
         self.allow_overcomplete = allow_overcomplete
 

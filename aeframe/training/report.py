@@ -33,11 +33,13 @@ def print_opening(built: Built, folder: Path | None, saved: Saved | None) -> Non
     """
     node, spec = built.node, built.data.spec
     console = Console(soft_wrap=True, highlight=False, markup=False)
-    console.print(describe_run(built))
+    for line in (describe_run(built), *built.data.source.list_findings()):
+        console.print(line)
     chosen = {
         key: value for key, value in (node.get(RECORD) or {}).items() if value not in (None, [])
     }
     chosen.pop("init_from.identity", None)
+    chosen.pop("model.latent_dim", None)  # the first line says it
     if built.data.kind == "auto":
         chosen.pop("dataset.normalization", None)  # the next line says why
     if chosen:

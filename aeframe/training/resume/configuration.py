@@ -47,6 +47,7 @@ CHOSEN = (
     *(
         "optimized_metric",
         "init_from.identity",
+        "model.latent_dim",
         "network.start",
         "trainer.max_epochs",
         "early_stopping.patience",
