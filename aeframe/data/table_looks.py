@@ -27,7 +27,7 @@ LEAST_ROWS = 20  # whole numbers in a row that are row numbers
 COMMA = r"^[+-]?\d*,\d+([eE][+-]?\d+)?$"
 THOUSANDS = r"^[+-]?\d{1,3}(,\d{3})+$"  # 1,234: a whole number, or a decimal comma
 CODE = r"^0\d+$"  # a number that begins with 0 is a code, such as a postal code
-POINT = r"[.eE]"
+POINT, EXPONENT = r"\.", r"[eE]"
 SECOND = 86_400
 
 
@@ -50,11 +50,12 @@ class Look:
     """What the cells of a column look like.
 
     is_text: whether the file stores texts. type: of a column with one: boolean, integer, number or date.
-    decimal: how fractions are written. rows, gaps: their numbers. numbers, points, commas: cells that are
-    numbers, with a decimal point, with a decimal comma. low, high, is_whole: of the numbers. rises: whether
-    each is 1 more than the one before. texts: the different texts and how often each is there, or None for
-    too many. dated, days: cells that are dates in each order, and the first and last. unit: 0 for whole days,
-    1 for whole seconds, else 2. only_thousands: whether each comma may separate thousands. first_...: cells.
+    decimal: how fractions are written. rows, gaps: their numbers. numbers, commas: cells that are numbers,
+    and that have a decimal comma. low, high, is_whole: of the numbers. is_plain: whether no number has a
+    point, a comma or an exponent. rises: whether each is 1 more than the one before. texts: the different
+    texts and how often each is there, or None for too many. dated, days: cells that are dates in each order,
+    and the first and last. unit: 0 for whole days, 1 for whole seconds, else 2. only_thousands: whether each
+    comma may separate thousands. first_...: cells.
     """
 
     is_text: bool
@@ -63,11 +64,11 @@ class Look:
     rows: int = 0
     gaps: int = 0
     numbers: int = 0
-    points: int = 0
     commas: int = 0
     low: float = np.inf
     high: float = -np.inf
     is_whole: bool = True
+    is_plain: bool = True
     rises: bool = True
     texts: dict[str, int] | None = field(default_factory=dict)
     dated: dict[str, int] = field(default_factory=lambda: dict.fromkeys(DATE, 0))
@@ -140,7 +141,7 @@ class Look:
         has_point = _match(cells, POINT) & ~np.isnan(numbers) & ~has_comma
         if self.decimal == "comma":
             numbers = np.where(has_point, np.nan, numbers)
-        self.points += int(has_point.sum())
+        self.is_plain &= not (has_point | has_comma | _match(cells, EXPONENT)).any()
         self.commas += int(has_comma.sum())
         self.first_point = self.first_point or _find(has_point, cells, place)
         self.first_comma = self.first_comma or _find(has_comma, cells, place)

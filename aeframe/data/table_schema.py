@@ -100,7 +100,7 @@ class Column:
         from pyarrow import compute as pc
 
         known, texts = list(self.categories), write_texts(cells)
-        if self.kind == "boolean" and not is_text(cells):  # False and True are 0 and 1
+        if self.kind == "boolean" and (self.categories == ZERO_ONE or not is_text(cells)):
             values = parse_numbers(cells)
             return np.where((values == 0) | (values == 1), values, -1.0)
         if self.kind == "boolean":

@@ -275,7 +275,11 @@ def find_decimal_problems(
         f"column {shorten(commas[0])} has decimal commas ({comma.text!r}), and column {shorten(points[0])} "
         f"decimal points ({point.text!r})"
     )
-    return [Problem(where, what, "Write all numbers alike, or dataset.decimal=point or comma.")]
+    return [
+        Problem(
+            where, what, "Write all numbers alike, or say which is right: dataset.decimal=comma."
+        )
+    ]
 
 
 def list_classes(look: Look) -> tuple[str, ...]:

@@ -157,7 +157,7 @@ def _make_number(name: str, look: Look) -> Column:
         raise Misfit(what, f"Correct it, or {_lower(_drop(name))}", cell.place)
     _refuse_two_decimals(name, look)
     high = max(abs(look.low), abs(look.high))
-    integer = look.is_whole and (look.type == "integer" or (look.is_text and not look.points))
+    integer = look.is_whole and (look.type == "integer" or (look.is_text and look.is_plain))
     shifts = high > NEARLY * (look.high - look.low) or (integer and high > EXACT)
     origin = float(math.floor(look.low)) if shifts and look.low < look.high else 0.0
     return Column(name, "numeric", integer=integer, origin=origin)
