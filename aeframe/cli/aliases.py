@@ -32,6 +32,7 @@ SCHEDULERS = {
 }
 OPTIMIZERS = ("Adam", "AdamW", "SGD", "RMSprop", "NAdam", "RAdam", "Adagrad", "Adamax")
 FOLDER, FILE = "dataset=image_folder dataset.root=FOLDER", "dataset=array dataset.path=FILE.npy"
+TABLE = "dataset=table dataset.path=FILE.csv"
 OPTIONS = {
     "model": {
         **dict.fromkeys(("vae", "beta_vae", "betavae", "vanilla_vae"), "model=variational"),
@@ -41,7 +42,8 @@ OPTIONS = {
     },
     "dataset": {
         **dict.fromkeys(("photos", "images", "folder", "imagefolder"), FOLDER),
-        **dict.fromkeys(("numpy", "npy", "npz", "csv", "custom", "table"), FILE),
+        **dict.fromkeys(("numpy", "npy", "npz", "custom"), FILE),
+        **dict.fromkeys(("csv", "tsv", "parquet", "tabular", "dataframe"), TABLE),
         **dict.fromkeys(("cifar", "cifar-10"), "dataset=cifar10"),
         **dict.fromkeys(("fashion", "fashionmnist", "fashion-mnist"), "dataset=fashion_mnist"),
     },

@@ -14,6 +14,7 @@ from aeframe.config.override_words import read_key
 from aeframe.config.plugins import name_owner_of
 from aeframe.core.errors import Problem, UserError, find_closest
 from aeframe.core.process import get_command
+from aeframe.data.table_file import is_table
 
 GROUPS = "\\+*[a-z]+=[\\w,\\[\\]-]+"
 """Pattern of a word that chooses options of a group: names, and lists of names."""
@@ -92,6 +93,8 @@ def build_option_error(group: str, option: str, folders: Sequence[Path]) -> User
     known = find_options(group, folders)
     close = find_closest(option, known)
     hint = f"Did you mean {group}={close}? " if close else ""
+    if group == "dataset" and is_table(option):
+        hint = f"Write dataset=table {shlex.quote(f'dataset.path={option}')}. "
     names = [
         f"{name} (from {owner})" if (owner := name_owner_of(file)) else name
         for name, file in known.items()

@@ -132,7 +132,7 @@ def make_parts(node: dict[str, Any]) -> Parts:
         parts.problems += list_optimizer_problems(node["optimizer"], node["scheduler"], trainer)
     _construct(node, parts)
     if parts.problems:
-        raise ConfigError([name_owner(problem, OBJECTS) for problem in parts.problems])
+        raise ConfigError([name_owner(problem, OBJECTS, node) for problem in parts.problems])
     return parts
 
 

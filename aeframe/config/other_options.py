@@ -4,22 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
+from typing import Any
 
 from aeframe.config.composition import compose_options, find_options
 from aeframe.core.errors import Problem
+from aeframe.core.plain import as_mapping
+from aeframe.data.table_file import is_table
 
 OWN_DATA = ("image_folder", "array")
 """Options that come first, because they read a user's own files."""
+TABLE = "table"
+"""The option that comes first for files of tables."""
 
 
-def name_owner(problem: Problem, groups: Collection[str]) -> Problem:
-    """Add the options that have an unknown key, e.g. model=variational for model.beta, to its remedy."""
+def name_owner(problem: Problem, groups: Collection[str], node: dict[str, Any]) -> Problem:
+    """Add the options that have an unknown key, e.g. model=variational for model.beta, to its remedy.
+
+    node: the configuration with the key.
+    """
     group, _, key = problem.where.partition(".")
     if problem.what != "unknown key" or group not in groups or "." in key:
         return problem
     found = list_owners(group, key)
     if not found:
         return problem
+    if TABLE in found and is_table(str(as_mapping(node.get(group)).get(key)).rstrip("]'")):
+        found = [TABLE]
     owner = f"It belongs to {group}={', '.join(found)}: write {group}={found[0]} as well."
     return replace(problem, remedy=f"{problem.remedy} {owner}")
 

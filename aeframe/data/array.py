@@ -29,7 +29,7 @@ from aeframe.data.layouts import (
 from aeframe.data.memory_map import Mapped, allocate, as_tensor, map_array
 from aeframe.data.npy_header import Header, fill_array, read_header
 from aeframe.data.source import Raw, Shape, Source
-from aeframe.data.text_table import ENDINGS, name_array, write_conversion
+from aeframe.data.table_file import is_table
 from aeframe.data.usual_ranges import count_columns
 from aeframe.data.value_range import check_range, get_type_range, require_within
 
@@ -205,9 +205,8 @@ class Array(Source):
             return
         if file.suffix.lower() != ".npz":
             remedy = "Save the array with numpy.save."
-            if file.suffix.lower() in ENDINGS:
-                new = shlex.quote(f"dataset.path={name_array(file)}")
-                remedy = f"Run {write_conversion(file)} and write {new}."
+            if is_table(file.name):
+                remedy = f"Write dataset=table {shlex.quote(f'dataset.path={file}')}."
             raise UserError(where, "is neither .npy nor .npz", remedy)
         with zipfile.ZipFile(file) as archive:
             member = pick_member(archive, self.key, where, file.name)

@@ -36,9 +36,14 @@ def test_a_table_is_converted_by_the_command_that_the_error_names(
 ) -> None:
     (tmp_path / "t.csv").write_text(table)
     status, _, err = aeframe("dataset=array", "dataset.path=t.csv")
+    assert (status, err) == (
+        2,
+        "aeframe: dataset.path=t.csv: is neither .npy nor .npz. Write dataset=table dataset.path=t.csv.\n",
+    )
+    status, _, err = verb("encode", trained, "t.csv", "--out", "z.npy")
     assert status == 2
     told, _, word = err.partition(" Run ")[2].rpartition(" and write ")
-    assert word == "dataset.path=t.npy.\n"
+    assert word == "t.npy instead.\n"
     command = shlex.split(told)
     assert command[:2] == ["python", "-c"]
     subprocess.run([sys.executable, *command[1:]], cwd=tmp_path, check=True)
@@ -51,6 +56,16 @@ def test_a_table_is_converted_by_the_command_that_the_error_names(
         2,
         f"aeframe: t.csv: is a text table, not an array. Run {told} and write t.npy instead.\n",
     )
+
+
+@pytest.mark.parametrize(
+    "word", ["dataset.path=t.csv", "dataset=t.csv", "dataset.path='[s.csv,t.csv]'", "dataset=csv"]
+)
+def test_a_table_is_answered_with_the_option_that_reads_it(aeframe: Command, word: str) -> None:
+    status, out, err = aeframe(word)
+    assert (status, out) == (2, "")
+    assert "dataset=table" in err
+    assert "dataset=array" not in err
 
 
 def test_a_folder_of_runs_names_its_newest_run(aeframe: Command, finished: Path) -> None:
@@ -99,7 +114,10 @@ def test_a_folder_with_notes_is_a_folder_for_a_run(aeframe: Command, tmp_path: P
     ("word", "told"),
     [
         ("model.beta=4", "It belongs to model=variational: write model=variational as well."),
-        ("dataset.path=x.npy", "It belongs to dataset=array: write dataset=array as well."),
+        (
+            "dataset.path=x.npy",
+            "It belongs to dataset=array, shards, table: write dataset=array as well.",
+        ),
     ],
 )
 def test_a_key_of_another_option_names_that_option(aeframe: Command, word: str, told: str) -> None:
