@@ -17,6 +17,7 @@ from rich.table import Table
 
 from aeframe.cli.sweep_notes import UNITS, explain_columns, explain_prices, explain_trade
 from aeframe.core.errors import shorten
+from aeframe.core.plain import as_mapping
 from aeframe.core.regular_files import read_text
 from aeframe.core.strict_json import format_cell
 from aeframe.evaluation.tradeoffs import Trade, list_trading_keys, mark_unbeaten
@@ -115,14 +116,15 @@ def _read_evaluation(job: Job) -> dict[str, str]:
         if (card := read_evaluation(job.folder)) is None:
             job.error = "did not finish"
             return {}
-        by, check = card["optimized_metric"], card["copy_check"]
+        by, check = card["optimized_metric"], as_mapping(card["copy_check"])
         found = {str(name): read_number(value) for name, value in card["metrics"].items()}
         metrics = {name: value for name, value in found.items() if value is not None}
-        metrics["copied"] = read_number(check["copied"]) or 0.0
+        if check:  # none for targets that are not the samples
+            metrics["copied"] = read_number(check["copied"]) or 0.0
         validation = card["validation"]
         value, error_in_validation = read_number(by["value"]), read_number(validation.get("mse"))
         name, direction = str(by["name"]), str(by["direction"])
-        job.is_validated, job.copies = bool(validation), not check["passed"]
+        job.is_validated, job.copies = bool(validation), bool(check) and not check["passed"]
         # older runs did not record it
         job.normalization = shorten(
             card.get("normalization") or job.overrides.get(NORMALIZATION, USUAL)

@@ -37,6 +37,9 @@ def calibrate(
     the model, or without one the step that costs `loss` dB of PSNR on the validation split. Raises
     UserError.
     """
+    if model.target_shape is not None:
+        what = "this model was trained with targets: it does not restore the samples that it reads"
+        raise UserError("codec", what, "Train without dataset.target.")
     train, held_out = (take_spread(data, split, SEEN) for split in ("train", data.held_out))
     own = model.net.step
     if own is not None and step not in (None, own):

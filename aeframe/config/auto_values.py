@@ -49,10 +49,14 @@ def list_auto_values(node: dict[str, Any], parts: Parts, data: DataModule) -> di
         epochs = choose_epochs(samples, size, trainer.get("accumulate_grad_batches", 1))
         patience = math.ceil(PATIENCE * epochs) if "val" in data.splits else None
     assert parts.model is not None
-    linear = explain_no_pca(collect_choices(node, parts, parts.model, size)) is None
+    has_target = data.spec.target is not None
+    # of samples and targets a vector, or the smaller image, restricts the network more
+    narrower = min(shape, data.spec.written.shape, key=lambda sides: (len(sides), sides[-1]))
+    choices = collect_choices(node, parts, parts.model, size, has_target=has_target)
+    linear = explain_no_pca(choices) is None
     linear &= not isinstance(parts.made["init_from"].run, list)  # whose layers have no linear path
     return {
-        **{f"network.{key}": value for key, value in network.choose(shape).items()},
+        **{f"network.{key}": value for key, value in network.choose(narrower).items()},
         "network.start": "pca" if linear else "random",
         "model.latent_dim": choose_code_size(math.prod(shape)),
         "dataset.batch_size": size,

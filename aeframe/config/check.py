@@ -238,7 +238,9 @@ def _construct(node: dict[str, Any], parts: Parts) -> None:
         return
     dataset, hardware = as_mapping(node["dataset"]), as_mapping(node["hardware"])
     size = count_batch_rows(node) if "dataset" in parts.made else None
-    choices = collect_choices(node, parts, parts.model, size)
+    source = parts.made.get("dataset")
+    has_target = source is not None and source.has_target
+    choices = collect_choices(node, parts, parts.model, size, has_target=has_target)
     unresolved = len(parts.classes) < len(as_mapping(node["constraint"]))
     pairs = [] if unresolved else list_pair_problems(choices)
     parts.problems += pairs
@@ -255,15 +257,20 @@ def _construct(node: dict[str, Any], parts: Parts) -> None:
         parts.problems += [Problem(*uneven)] if uneven is not None else []
     if not {"network", "likelihood"} <= parts.made.keys():
         return
-    shape = parts.made["dataset"].shape() if "dataset" in parts.made else None
+    shape = None if source is None else source.shape()
+    target = None if source is None else source.target_shape()
+    known = shape is not None and (target is not None or not has_target)
     if (
-        shape is not None
-        and (wrong := check_changes(dataset.get("augment", ()), shape)) is not None
+        known
+        and shape is not None
+        and (wrong := check_changes(dataset.get("augment", ()), shape, target)) is not None
     ):
         parts.problems.append(wrong)
-    if shape is not None and not pairs:
-        parts.problems += list_size_problems(node, parts, shape)
-    names = list_metric_names(parts.model, choices.constraints, node["model"])
+    if known and shape is not None and not pairs:
+        parts.problems += list_size_problems(node, parts, shape, target)
+    names = list_metric_names(
+        parts.model, choices.constraints, node["model"], has_target=has_target
+    )
     if not (pairs or unresolved):
         parts.problems += list_metric_problems(node, names, parts.added["metrics"])
 

@@ -26,18 +26,23 @@ class Clash(NamedTuple):
 
 
 class Lack(NamedTuple):
-    """A part that needs a word, which no part gives. The rest is the message, as in `Clash`."""
+    """A part that needs a word, which no part gives. The rest is the message, as in `Clash`.
+
+    instead: other words, of which each makes up for it.
+    """
 
     word: Word
     what: str
     remedy: str
+    instead: tuple[Word, ...] = ()
 
 
 MODEL_LACKS = (
     Lack(
         "corrupted input",
         "model={name} needs a corrupted input, but nothing corrupts it",
-        f"Add one of {CORRUPTIONS}.",
+        f"Add one of {CORRUPTIONS}, or give pairs: dataset.target=FILE.",
+        ("separate target",),
     ),
     Lack(
         "sparsity",
@@ -90,6 +95,20 @@ CLASHES = (
         "{written}",
         "{name} needs second derivatives, which hardware=fsdp does not support",
         "Write hardware=ddp.",
+    ),
+    Clash(
+        ("weighted elements",),
+        ("separate target",),
+        "constraint.{name}",
+        "{name} weighs the elements that it corrupts, but the target is not the input",
+        "Write an emphasis of 1 for all elements.",
+    ),
+    Clash(
+        ("rounded code",),
+        ("separate target",),
+        "{written}",
+        "{name} is for compression, but the network writes a target that is not its input",
+        "Leave {name} out, or dataset.target.",
     ),
     Clash(
         ("linear decoder",),

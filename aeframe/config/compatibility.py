@@ -46,6 +46,7 @@ class Choices:
     strategy: str = "auto"
     precision: str = "32-true"
     batch_size: int | None = None
+    has_target: bool = False
 
     @property
     def written(self) -> str:
@@ -60,6 +61,8 @@ class Choices:
         others |= {"linear mean"} if self.likelihood is None else self.likelihood.gives
         if self.network is not None:
             others |= self.network.gives | self.network.layout
+        if self.has_target:
+            others.add("separate target")
         if self.strategy == "fsdp":
             others.add("sharded weights")
         found: dict[Word, list[str]] = {word: [] for word in others}
@@ -94,7 +97,7 @@ class Choices:
 
     def find_lacks(self, lack: Lack, name: str, words: Set[Word]) -> Iterator[Problem]:
         """Yield a problem if no part gives what the named one needs."""
-        if lack.word in words and lack.word not in self.given:
+        if lack.word in words and self.given.keys().isdisjoint((lack.word, *lack.instead)):
             yield self.build_problem("{written}", lack.what, lack.remedy, name, words)
 
     def build_problem(
@@ -112,9 +115,14 @@ class Choices:
 
 
 def collect_choices(
-    node: dict[str, Any], parts: Parts, model: type[Autoencoder], size: int | None
+    node: dict[str, Any],
+    parts: Parts,
+    model: type[Autoencoder],
+    size: int | None,
+    *,
+    has_target: bool,
 ) -> Choices:
-    """Collect the choices. size: of a batch, if known."""
+    """Collect the choices. size: of a batch, if known. has_target: the data has targets beside samples."""
     return Choices(
         variant=model.__name__.lower(),
         model=model,
@@ -126,6 +134,7 @@ def collect_choices(
         strategy=str(as_mapping(node["hardware"]).get("strategy")),
         precision=str(as_mapping(node["trainer"]).get("precision")),
         batch_size=size,
+        has_target=has_target,
     )
 
 
@@ -247,6 +256,8 @@ def _check_data(c: Choices) -> Iterator[Problem]:
 def explain_no_pca(c: Choices) -> str | None:
     """Explain why a network cannot start as principal component analysis; None if it can."""
     bends = ("dormant units", "sparsity", "units in (0, 1)", "noisy code")
+    if c.has_target:
+        return "the target is not the input"
     if "tied weights" in c.given:
         return "the decoder has no weights of its own"
     if c.given.keys().isdisjoint(("linear mean", "linearized mean")):

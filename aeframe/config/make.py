@@ -24,15 +24,19 @@ def count_batch_rows(node: dict[str, Any]) -> int:
 
 
 def make_model(
-    node: dict[str, Any], parts: Parts, shape: tuple[int, ...], columns: Schema | None = None
+    node: dict[str, Any],
+    parts: Parts,
+    shape: tuple[int, ...],
+    columns: Schema | None = None,
+    target: tuple[int, ...] | None = None,
 ) -> Autoencoder:
     """Make the model for samples of this shape, with the code size that the constraints give it.
 
-    columns: of a table, or None.
+    columns: of a table, or None. target: the shape of targets beside the samples, if there are some.
     """
     arguments = get_options(node["model"]) | {"latent_dim": compute_code_size(node, parts, shape)}
     assert parts.model is not None
-    setting = Setting(parts.made["network"], parts.made["likelihood"], shape, columns)
+    setting = Setting(parts.made["network"], parts.made["likelihood"], shape, columns, target)
     return parts.model(setting, **arguments)
 
 

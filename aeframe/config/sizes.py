@@ -20,21 +20,29 @@ SMALLER = "Write smaller network.widths or model.latent_dim."
 
 
 def list_size_problems(
-    node: dict[str, Any], parts: Parts, shape: tuple[int, ...], *, trains: bool = True
+    node: dict[str, Any],
+    parts: Parts,
+    shape: tuple[int, ...],
+    target: tuple[int, ...] | None = None,
+    *,
+    trains: bool = True,
 ) -> list[Problem]:
     """List what is wrong with the sizes of the network and the code for samples of this shape.
 
-    trains: the network is trained, so memory must hold its gradients.
+    target: the shape of targets beside the samples. trains: the network is trained, so memory must hold its
+    gradients.
     """
     network, inputs = parts.made["network"], torch.Size(shape).numel()
     if (wrong := network.problem(shape)) is not None:
+        return [Problem("network", *wrong)]
+    if target is not None and (wrong := network.target_problem(shape, target)) is not None:
         return [Problem("network", *wrong)]
     latent_dim = compute_code_size(node, parts, shape)
     if (wrong := network.code_problem(shape, latent_dim)) is not None:
         return [Problem(f"model.latent_dim={latent_dim}", *wrong)]
     try:
         with torch.device("meta"):  # sizes only, no memory
-            model = make_model(node, parts, shape)
+            model = make_model(node, parts, shape, target=target)
     except (RuntimeError, TypeError):  # torch counts bytes in 63 bits
         return [Problem("network", "would have more weights than can be counted", SMALLER)]
     found = [*(_check_memory(model) if trains else ()), *model.problems()]

@@ -13,7 +13,8 @@ from aeframe.constraints.thresholds import find_rate_threshold
 from aeframe.core.bounds import AtLeast, AtMost, Rate
 from aeframe.core.distributed import average_over_ranks
 from aeframe.core.schedules import Clock, Scheduled
-from aeframe.models.autoencoder import Autoencoder, Code, Output
+from aeframe.models.autoencoder import Autoencoder
+from aeframe.models.output import Code, Output
 
 Adapt = Annotated[float, AtLeast(0), AtMost(100)]
 

@@ -12,7 +12,8 @@ from aeframe.core.noise import Noise
 from aeframe.core.part import Word
 from aeframe.core.schedules import Clock, find_schedules
 from aeframe.data import Normalization
-from aeframe.models.autoencoder import Autoencoder, Code, Output, Term
+from aeframe.models.autoencoder import Autoencoder
+from aeframe.models.output import Code, Output, Term
 
 LARGE = 2**19  # elements of a layer's output in a batch without gradients
 HOOKS = (
@@ -26,7 +27,8 @@ class ConstrainedAutoencoder(nn.Module):
     -> loss.
 
     constraints: by name, applied in this order. clock: how far training is, for their schedules.
-    Raw data enters through `normalization`; all else is in normalized units.
+    Raw data enters through `normalization`; all else is in normalized units. target_normalization: of targets
+    that are not the samples themselves; None without such targets.
     Raises TypeError for a constraint whose constructor sets a flag of earlier versions.
     """
 
@@ -35,9 +37,11 @@ class ConstrainedAutoencoder(nn.Module):
         model: Autoencoder,
         constraints: Mapping[str, Constraint],
         normalization: Normalization,
+        target_normalization: Normalization | None = None,
     ) -> None:
         super().__init__()
         self.model, self.normalization = model, normalization
+        self.target_normalization = target_normalization
         self.constraints = nn.ModuleDict(dict(constraints))
         self._having = {hook: self._list_having(hook) for hook in HOOKS}
         self.clock = Clock()
@@ -62,6 +66,11 @@ class ConstrainedAutoencoder(nn.Module):
     def gives(self, word: Word) -> bool:
         """Check whether a constraint gives this word (see `aeframe.core.part`)."""
         return any(word in part.gives for _, part in self.parts)
+
+    @property
+    def written_normalization(self) -> Normalization:
+        """Return the normalization of what the network writes: of the targets, or of the samples."""
+        return self.target_normalization or self.normalization
 
     @property
     def has_corruption(self) -> bool:
@@ -94,7 +103,7 @@ class ConstrainedAutoencoder(nn.Module):
         a penalty needs derivatives.
         """
         model = self.model
-        widest = max(model.inputs, model.latent_dim, *model.layer_sizes) * model.k
+        widest = max(model.inputs, model.outputs, model.latent_dim, *model.layer_sizes) * model.k
         return 0 if self.needs_derivatives else LARGE // widest
 
     @property
@@ -124,32 +133,43 @@ class ConstrainedAutoencoder(nn.Module):
         return code
 
     def reconstruct(self, x: Tensor) -> Tensor:
-        """Encode and decode normalized x without corruption or sampling, [B, *shape]."""
+        """Encode and decode normalized x without corruption or sampling, [B, *shape of a target]."""
         return self.model.likelihood.mean(self.model.decode_code(self.encode(x)))
 
-    def forward(self, x: Tensor, *, noise: Noise, as_trained: bool = True) -> Output:
+    def normalize_target(self, target: Tensor | None) -> Tensor | None:
+        """Normalize stored targets [B, *shape]; None for a network that has the samples as its targets."""
+        if self.target_normalization is None:
+            return None
+        assert target is not None, "the network was trained with targets"
+        return self.target_normalization(target)
+
+    def forward(
+        self, x: Tensor, *, noise: Noise, as_trained: bool = True, target: Tensor | None = None
+    ) -> Output:
         """Run one pass over normalized x and compute every term of the loss.
 
-        as_trained: with corruption and sampling; else the clean and deterministic pass. The target is
-        the clean x in both, but for its gaps.
+        as_trained: with corruption and sampling; else the clean and deterministic pass. target: normalized,
+        for a network with targets. Without, it is the clean x in both, but for its gaps.
         """
-        present = self.normalization.find_present(x)
-        filled = self.normalization.fill(x)
-        corrupted, mask = filled, None
+        assert (target is None) == (self.target_normalization is None)
+        goal, normalization = (x if target is None else target), self.written_normalization
+        present, clean = normalization.find_present(goal), normalization.fill(goal)
+        corrupted, mask = (clean if target is None else self.normalization.fill(x)), None
         weight = None if present is None else present.to(x.dtype)
-        if as_trained:
+        if as_trained and target is None:
             corrupted, mask, weight = self.corrupt(x, noise)
-        x = filled
+        elif as_trained:  # the weights of corrupted elements are not those of the target's
+            corrupted, mask, _ = self.corrupt(x, noise)
         draws = as_trained and self.is_stochastic
         code = self.encode(corrupted, noise.derive_stream("code") if draws else None)
         if self.training:
             for name, part in self.list_having("perturb"):
                 code = part.perturb(code, noise.derive_stream(f"{name}.code"), self.clock)
         parameters = self.model.decode_code(code)
-        terms = self.model.terms(x, code, parameters, weight, self.clock)
-        terms |= self._compute_penalties(x, corrupted, code, parameters, noise, present)
+        terms = self.model.terms(clean, code, parameters, weight, self.clock)
+        terms |= self._compute_penalties(clean, corrupted, code, parameters, noise, present)
         mean = self.model.likelihood.mean
-        return Output(x, corrupted, mask, code, parameters, mean, terms, present)
+        return Output(clean, corrupted, mask, code, parameters, mean, terms, present)
 
     def corrupt(self, x: Tensor, noise: Noise) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Corrupt normalized x as training does. Returns the corrupted x, the mask of chosen elements, and

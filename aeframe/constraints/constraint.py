@@ -13,7 +13,8 @@ from aeframe.core.noise import Noise
 from aeframe.core.part import WORDS, Part, Word
 from aeframe.core.schedules import Clock, Scheduled, parse_schedule
 from aeframe.data.table_schema import Schema
-from aeframe.models.autoencoder import Autoencoder, Code, Output
+from aeframe.models.autoencoder import Autoencoder
+from aeframe.models.output import Code, Output
 
 HOOKS: dict[str, Word] = {
     "corrupt": "corrupted input",
@@ -27,8 +28,9 @@ HOOKS: dict[str, Word] = {
 class Pass:
     """One pass through the model, as a penalty sees it.
 
-    x: clean target. corrupted: the encoder's input. parameters: the decoder's output. present: the elements
-    of x that are no gaps (bool), or None. Images are [B, *shape].
+    x: clean target. corrupted: the encoder's input, of another shape if the data has other targets.
+    parameters: the decoder's output. present: the elements of x that are no gaps (bool), or None. Images are
+    [B, *shape].
     encode: from an input to its constrained code, without sampling.
     """
 
@@ -59,7 +61,8 @@ class Corrupted:
 @dataclass(frozen=True)
 class Data:
     """Facts about the data that a constraint is attached with: the normalized range, training samples per
-    epoch, one batch of training inputs, [B, *shape], and the columns of a table.
+    epoch, one batch of training inputs, [B, *shape], with its targets if there are some, and the columns of a
+    table.
 
     whole_layers: every computation must use the layers' own forward pass, because a term of the loss is a
     derivative of the code, or because weights are sharded.
@@ -71,6 +74,12 @@ class Data:
     batch: Tensor
     whole_layers: bool = False
     columns: Schema | None = None
+    targets: Tensor | None = None
+
+    @property
+    def goals(self) -> Tensor:
+        """Return what the network is to write for the batch: the targets, or the inputs themselves."""
+        return self.batch if self.targets is None else self.targets
 
 
 class Step(NamedTuple):
@@ -210,7 +219,7 @@ class Penalty(Constraint):
 
     def attach(self, model: Autoencoder, data: Data) -> None:
         if self.relative:
-            nats, size = model.likelihood.left_by_mean(data.batch)
+            nats, size = model.likelihood.left_by_mean(data.goals)
             unit = nats / size.clamp(min=1e-30) if self.follows_scale else nats
             self.register_buffer("unit", unit.to(data.batch.dtype))
             self._note_unit()

@@ -15,8 +15,9 @@ from aeframe.core.bounds import AtLeast, AtMost, Rate
 from aeframe.core.distributed import average_over_ranks
 from aeframe.core.precision import widen
 from aeframe.core.schedules import Clock, Scheduled
-from aeframe.models.autoencoder import Autoencoder, Code
+from aeframe.models.autoencoder import Autoencoder
 from aeframe.models.likelihoods import clamp_with_gradient
+from aeframe.models.output import Code
 
 Weight = Annotated[Scheduled, AtLeast(0)]
 FIRST_RATE = 0.1

@@ -15,8 +15,9 @@ from aeframe.core.bounds import AtLeast, AtMost
 from aeframe.core.noise import Noise
 from aeframe.core.precision import widen
 from aeframe.core.schedules import Clock
-from aeframe.models.autoencoder import Autoencoder, Code
+from aeframe.models.autoencoder import Autoencoder
 from aeframe.models.likelihoods import clamp_with_gradient
+from aeframe.models.output import Code
 
 QUICK = 5.0
 """A factor on the distributions' parameters. Adam then moves them that many times as fast as weights, so that
@@ -36,7 +37,7 @@ class Rate(Penalty):
     """
 
     needs = frozenset({"deterministic code"})
-    gives = frozenset({"objective"})
+    gives = frozenset({"objective", "rounded code"})
     trades = ("weight", "step")
     mean: nn.Parameter
     log_scale: nn.Parameter

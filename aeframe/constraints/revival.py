@@ -16,7 +16,8 @@ from aeframe.core.distributed import count_batch_rows, gather_rows, sum_over_ran
 from aeframe.core.noise import Noise
 from aeframe.core.schedules import Clock, Scheduled, parse_schedule
 from aeframe.data.gaps import keep_present
-from aeframe.models.autoencoder import Autoencoder, Output
+from aeframe.models.autoencoder import Autoencoder
+from aeframe.models.output import Output
 
 Epochs = Annotated[float, AtLeast(1e-3), AtMost(1e6)]
 MOST = 2**62  # samples that can be counted

@@ -13,7 +13,8 @@ from aeframe.core.bounds import AtLeast, Rate
 from aeframe.core.distributed import gather_rows, gather_values, select_own_rows
 from aeframe.core.errors import TrainingError
 from aeframe.core.schedules import Clock, Scheduled, parse_schedule
-from aeframe.models.autoencoder import Autoencoder, Code, Output
+from aeframe.models.autoencoder import Autoencoder
+from aeframe.models.output import Code, Output
 from aeframe.networks import Active, write_active
 
 Count = Annotated[Scheduled, AtLeast(1)]

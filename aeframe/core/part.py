@@ -10,6 +10,7 @@ Word = Literal[
     "corrupted input",  # training corrupts what the encoder reads
     "weighted elements",  # elements weigh differently in the reconstruction
     "even elements",  # elements weigh the same in the reconstruction
+    "separate target",  # the data has targets, which are not the samples
     # the code
     "deterministic code",  # a code that is not drawn from a posterior
     "posterior",  # the code is drawn from a posterior
@@ -21,6 +22,7 @@ Word = Literal[
     "revived units",  # dead units become active again
     "units in (0, 1)",
     "noisy code",  # training adds noise to each unit
+    "rounded code",  # the code is rounded for entropy coding
     "dense inference",  # far more units are active in inference than in training
     # the loss
     "penalty",  # a term of the loss

@@ -6,28 +6,36 @@ import contextlib
 import os
 import shlex
 import zipfile
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO
 
 import numpy as np
 import torch
 
-from aeframe.core.errors import Problem, UserError, build_read_error, shorten
+from aeframe.core.errors import Problem, UserError, shorten
 from aeframe.core.regular_files import require_regular
 from aeframe.data.archive import pick_member
 from aeframe.data.array_labels import read_labels, read_names
+from aeframe.data.array_reading import (
+    Described,
+    can_be_mapped,
+    describe_kind,
+    map_samples,
+    read_samples,
+    translate_errors,
+)
 from aeframe.data.layouts import (
     Layout,
     LayoutError,
     describe_layout,
     get_sample_shape,
-    is_channels_last,
     resolve_layout,
 )
-from aeframe.data.memory_map import Mapped, allocate, as_tensor, map_array
-from aeframe.data.npy_header import Header, fill_array, read_header
+from aeframe.data.memory_map import as_tensor
+from aeframe.data.npy_header import read_header
+from aeframe.data.pairs import BESIDE, INSIDE, OWN, Names, explain_lengths, list_lone_splits, pair
 from aeframe.data.source import Raw, Shape, Source
 from aeframe.data.table_file import is_table
 from aeframe.data.usual_ranges import count_columns
@@ -35,24 +43,6 @@ from aeframe.data.value_range import check_range, get_type_range, require_within
 
 Opened = tuple[IO[bytes], int]
 BFLOAT16 = "x.view(ml_dtypes.bfloat16)"
-
-
-class Described(NamedTuple):
-    """The header of an array, its layout (not `auto`), and the shape of one sample."""
-
-    header: Header
-    layout: Layout
-    sample: Shape
-
-    @property
-    def is_channels_last(self) -> bool:
-        """Check that the channels come last in the file."""
-        return is_channels_last(self.layout, self.header.shape)
-
-    @property
-    def axes(self) -> Shape:
-        """The axes of a sample in the file, if it becomes a vector."""
-        return self.header.shape[1:] if len(self.header.shape) > 2 and self.layout == "flat" else ()
 
 
 @dataclass(kw_only=True, eq=False)
@@ -66,6 +56,8 @@ class Array(Source):
     possible value. Without it, uint8 has the range 0..255 and uint16 the range 0..65535; other types have the
     range of the training split. labels: the name of an array in the `.npz`, or an `.npy` file, with a whole
     number or a text for each sample. names: the same for each column of a table or channel of a signal.
+    target: what the network is to write for each sample, if not the sample itself: a file, or the name of
+    another array in the `.npz`. val_target, test_target: files with the targets of other splits.
     """
 
     path: str | None = None
@@ -76,6 +68,30 @@ class Array(Source):
     range: list[float] | None = None
     labels: str | None = None
     names: str | None = None
+    target: str | None = None
+    val_target: str | None = None
+    test_target: str | None = None
+    named: Names = field(default_factory=lambda: OWN, init=False, repr=False)
+    """The options by which messages call the files and the array."""
+
+    @property
+    def has_target(self) -> bool:
+        return self.target is not None
+
+    def target_shape(self) -> Shape | None:
+        return None if self.target is None else self._make_target(self.target).shape()
+
+    def _make_target(self, target: str) -> Array:
+        """Make the source of the targets."""
+        if Path(target).suffix.lower() in (".npy", ".npz"):
+            own = replace(self, path=target, val_path=self.val_target, test_path=self.test_target)
+            own.named = BESIDE
+        else:  # an array beside that of the samples in each file
+            own = replace(self, key=target)
+            own.named = INSIDE
+        own.target = own.val_target = own.test_target = None
+        own.labels = own.names = own.range = None
+        return own
 
     def shape(self) -> Shape | None:
         try:
@@ -92,20 +108,56 @@ class Array(Source):
         if self.path is None:
             return [Problem("dataset.path", "no file given", "Write dataset.path=FILE.npy.")]
         found = [] if (wrong := check_range(self.range)) is None else [wrong]
-        kinds: dict[str, str] = {}
+        files, found_in_files = self._describe_all()
+        found += found_in_files
+        first = None if "path" not in files else describe_kind(files["path"])
+        for option, one in files.items():
+            if first not in (None, kind := describe_kind(one)):
+                what = f"holds {kind}, dataset.{self.named['path']} holds {first}"
+                remedy = "Give each split the shape and the scale of the training data."
+                where = self._name(option, self._other_paths[option])
+                found.append(Problem(where, what, remedy))
+        return [*found, *self._list_target_problems(files)]
+
+    def _describe_all(self) -> tuple[dict[str, Described], list[Problem]]:
+        """Read the headers of all files. Returns them by option, and what is wrong with the others."""
+        assert self.path is not None
+        files, wrong = {}, list[Problem]()
         for option, path in {"path": self.path, **self._other_paths}.items():
             try:
-                kinds[option] = _describe_kind(self._describe(option, path))
+                files[option] = self._describe(option, path)
             except UserError as error:
-                found.extend(error.problems)
-        first = kinds.get("path")
-        for option, kind in kinds.items():
-            if first not in (None, kind):
-                what = f"holds {kind}, dataset.path holds {first}"
-                remedy = "Give each split the shape and the scale of the training data."
-                where = _name_option(option, self._other_paths[option])
-                found.append(Problem(where, what, remedy))
-        return found
+                wrong.extend(error.problems)
+        return files, wrong
+
+    def _list_target_problems(self, files: Mapping[str, Described]) -> Iterator[Problem]:
+        """List what is wrong with the targets, and with them beside samples of these files."""
+        if self.target is None:
+            for option, file in (
+                ("val_target", self.val_target),
+                ("test_target", self.test_target),
+            ):
+                if file is not None:
+                    what = "has no effect without targets of the training data"
+                    yield Problem(
+                        f"dataset.{option}={file}", what, "Write dataset.target=FILE.npy."
+                    )
+            return
+        own = self._make_target(self.target)
+        yield from own.problems()
+        yield from list_lone_splits(self._other_paths, own._other_paths, own.named)
+        for option, one in own._describe_all()[0].items():
+            if option in files and (count := files[option].header.shape[0]) != one.header.shape[0]:
+                mine, beside = self._name_file(option), own._name_file(option)
+                yield Problem(*explain_lengths(beside, one.header.shape[0], mine, count))
+
+    def _name(self, option: str, path: str) -> str:
+        """Name a file as on the command line."""
+        return f"dataset.{self.named[option]}={path}"
+
+    def _name_file(self, option: str) -> str:
+        path = self.path if option == "path" else self._other_paths[option]
+        return self._name(option, str(path))
 
     @property
     def _other_paths(self) -> dict[str, str]:
@@ -118,6 +170,8 @@ class Array(Source):
         raw = self._read("path", self.path)
         others = {option: self._read(option, path) for option, path in self._other_paths.items()}
         whole = replace(raw, val=others.get("val_path"), test=others.get("test_path"))
+        if self.target is not None:
+            whole = pair(whole, self._make_target(self.target).load())
         if raw.low is None or raw.high is None:
             return whole
         known = (raw.low, raw.high)
@@ -137,13 +191,13 @@ class Array(Source):
         return x.reshape(-1, *one.header.shape[1:])
 
     def _read(self, option: str, path: str) -> Raw:
-        where, file = _name_option(option, path), Path(os.path.expanduser(path))
+        where, file = self._name(option, path), Path(os.path.expanduser(path))
         one = self._describe(option, path)
-        with _translate_errors(where), self._open(file, where) as (stream, _):
-            if file.suffix.lower() == ".npy" and _can_be_mapped(one):
-                array, mapping = _map_samples(stream, one)
+        with translate_errors(where), self._open(file, where) as (stream, _):
+            if file.suffix.lower() == ".npy" and can_be_mapped(one):
+                array, mapping = map_samples(stream, one)
             else:
-                array, mapping = _read_samples(stream, one), None
+                array, mapping = read_samples(stream, one), None
         data = as_tensor(array).view(torch.bfloat16) if one.header.bfloat16 else as_tensor(array)
         low, high = (None, None) if one.header.bfloat16 else get_type_range(one.header.dtype)
         raw = Raw(data, low=low, high=high, origin=where, mapping=mapping, assumed=low is not None)
@@ -168,13 +222,14 @@ class Array(Source):
 
     def _describe(self, option: str, path: str) -> Described:
         """Read the header of the file, and resolve the layout."""
-        where, file = _name_option(option, path), Path(os.path.expanduser(path))
+        where, file = self._name(option, path), Path(os.path.expanduser(path))
         if not os.path.isfile(file):
-            remedy, is_folder = f"Write dataset.{option}=FILE.npy", os.path.isdir(file)
-            if is_folder and option == "path":
+            remedy = f"Write dataset.{self.named[option]}=FILE.npy"
+            is_folder = os.path.isdir(file)
+            if is_folder and self.named[option] == "path":
                 remedy += f", or dataset=image_folder dataset.root={path}"
             raise UserError(where, "is a folder" if is_folder else "no such file", f"{remedy}.")
-        with _translate_errors(where), self._open(file, where) as (stream, size):
+        with translate_errors(where), self._open(file, where) as (stream, size):
             header = read_header(stream)
         if header.dtype.kind not in "biuf":
             remedy = "Save it with a dtype of integers or floats."
@@ -190,10 +245,18 @@ class Array(Source):
             )
             raise UserError(where, what, "Save the array again.")
         try:
-            layout = resolve_layout(self.layout, header.shape)
+            layout = self._resolve_layout(header.shape)
         except LayoutError as error:
             raise UserError(where, error.what, error.remedy) from error
         return Described(header, layout, get_sample_shape(layout, header.shape))
+
+    def _resolve_layout(self, shape: Shape) -> Layout:
+        try:
+            return resolve_layout(self.layout, shape)
+        except LayoutError:
+            if self.named is OWN:
+                raise
+            return resolve_layout("auto", shape)  # targets may have other axes than samples
 
     @contextlib.contextmanager
     def _open(self, file: Path, where: str) -> Iterator[Opened]:
@@ -205,56 +268,13 @@ class Array(Source):
             return
         if file.suffix.lower() != ".npz":
             remedy = "Save the array with numpy.save."
-            if is_table(file.name):
+            if is_table(file.name) and self.named is OWN:
                 remedy = f"Write dataset=table {shlex.quote(f'dataset.path={file}')}."
             raise UserError(where, "is neither .npy nor .npz", remedy)
         with zipfile.ZipFile(file) as archive:
-            member = pick_member(archive, self.key, where, file.name)
+            member = pick_member(archive, self.key, where, file.name, self.named["key"])
             with archive.open(member) as stream:
                 yield stream, archive.getinfo(member).file_size
-
-
-def _name_option(option: str, path: str) -> str:
-    return f"dataset.{option}={path}"
-
-
-@contextlib.contextmanager
-def _translate_errors(where: str) -> Iterator[None]:
-    """Translate the exceptions for broken files into a UserError."""
-    try:
-        yield
-    except UserError:
-        raise
-    except MemoryError as error:
-        remedy = "Save it with numpy.save: a .npy file is not read as a whole."
-        raise build_read_error(where, error, remedy) from error
-    except Exception as error:  # broken files raise nearly anything in numpy and zipfile
-        raise build_read_error(where, error, "Save plain numbers with numpy.save.") from error
-
-
-def _describe_kind(one: Described) -> str:
-    """Describe the properties that two splits must share."""
-    return f"{'floats' if one.header.is_float else 'integers'} of shape {one.sample}"
-
-
-def _map_samples(stream: IO[bytes], one: Described) -> Mapped:
-    """Map the samples into memory, [N, *sample]."""
-    header = one.header
-    dtype, offset = get_torch_dtype(header.dtype), header.offset
-    array, mapping = map_array(stream, dtype, header.shape, offset=offset, order=header.order)
-    if one.is_channels_last:
-        array = np.moveaxis(array, -1, 1)
-    return Mapped(array.reshape(len(array), *one.sample), mapping)
-
-
-def _read_samples(stream: IO[bytes], one: Described) -> np.ndarray:
-    """Read the samples into memory, [N, *sample]."""
-    header = one.header
-    array = allocate((header.shape[0], *one.sample), get_torch_dtype(header.dtype))
-    last = one.is_channels_last
-    as_stored = np.moveaxis(array, 1, -1) if last else array.reshape(header.shape)
-    fill_array(as_stored, stream, header)
-    return array
 
 
 def _refuse_other_bits(raw: Raw) -> None:
@@ -262,19 +282,3 @@ def _refuse_other_bits(raw: Raw) -> None:
     if any(int(chunk.max()) > 1 for _, chunk in raw.read_chunks()):
         what = "is of type bool, but has bytes other than 0 and 1"
         raise UserError(raw.origin, what, "Save them as numpy.uint8.")
-
-
-def get_torch_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """Return the closest type of torch: native byte order, bytes for booleans, at most 64 bits."""
-    if dtype.kind == "b":
-        return np.dtype(np.uint8)
-    return np.dtype(np.float64) if dtype.itemsize > 8 else dtype.newbyteorder("=")
-
-
-def _can_be_mapped(one: Described) -> bool:
-    """Check whether a tensor can share the memory of the stored numbers."""
-    header = one.header
-    flattened = len(one.sample) < len(header.shape) - 1
-    same = header.dtype.isnative and header.dtype.itemsize <= 8
-    aligned = header.offset % header.dtype.itemsize == 0
-    return same and aligned and not (flattened and header.order == "F")

@@ -28,7 +28,8 @@ class Augmentation:
     """Random changes of training images as they are stored, [B, C, H, W].
 
     changes: `flip` mirrors left and right, `crop` shifts by up to 1/8 of a side and reflects at the edges,
-    `color` changes brightness and contrast. low, high: the range of stored values, which is kept.
+    `color` changes brightness and contrast. low, high: the range of stored values, which is kept. Targets are
+    moved as their samples are.
     """
 
     changes: tuple[Change, ...] = ()
@@ -37,16 +38,15 @@ class Augmentation:
 
     def __call__(self, x: Tensor, noise: Noise) -> Tensor:
         """Return changed images: of the same dtype, or float32 where colors of integers change."""
-        if not self.changes:
+        x = self.move(x, noise)
+        return self._recolor(x, noise.derive_stream("color")) if "color" in self.changes else x
+
+    def move(self, x: Tensor, noise: Noise) -> Tensor:
+        """Shift and mirror each image by one lookup of its pixels; equal noise moves others equally."""
+        if "flip" not in self.changes and "crop" not in self.changes:
             return x
         if x.dtype in (torch.uint16, torch.uint32, torch.uint64):  # torch cannot index by them
             x = x.float()
-        if "flip" in self.changes or "crop" in self.changes:
-            x = self._move(x, noise)
-        return self._recolor(x, noise.derive_stream("color")) if "color" in self.changes else x
-
-    def _move(self, x: Tensor, noise: Noise) -> Tensor:
-        """Shift and mirror each image by one lookup of its pixels."""
         count, channels, height, width = x.shape
         rows, columns = (
             torch.arange(side, device=x.device).expand(count, side) for side in (height, width)
@@ -90,11 +90,28 @@ def choose_changes(
 
 
 def check_changes(
-    wanted: Sequence[Change] | Literal["auto"], shape: tuple[int, ...]
+    wanted: Sequence[Change] | Literal["auto"],
+    shape: tuple[int, ...],
+    target: tuple[int, ...] | None = None,
 ) -> Problem | None:
-    """Return the problem of augmenting samples that are not images, or None."""
-    if wanted == "auto" or not wanted or len(shape) == 3:
+    """Return the problem of augmenting samples of this shape, or None. target: the shape of their targets."""
+    if wanted == "auto" or not wanted:
         return None
     where = f"dataset.augment=[{','.join(wanted)}]"
-    kind = {1: "vectors", 2: "signals"}.get(len(shape), "volumes")
-    return Problem(where, f"needs images, and these are {kind}", "Write dataset.augment=[].")
+    if len(shape) != 3:
+        kind = {1: "vectors", 2: "signals"}.get(len(shape), "volumes")
+        return Problem(where, f"needs images, and these are {kind}", "Write dataset.augment=[].")
+    if target is None:
+        return None
+    if not can_move(shape, target):
+        what = "moves images, but not their targets, which have another size"
+        return Problem(where, what, "Write dataset.augment=[].")
+    if "color" in wanted:
+        what = "changes the colors of images, but not of their targets"
+        return Problem(where, what, "Write dataset.augment=[flip,crop].")
+    return None
+
+
+def can_move(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
+    """Check whether the pixels of images and of targets, with these shapes, can be moved alike."""
+    return len(shape) == len(target) == 3 and shape[1:] == target[1:]

@@ -14,39 +14,27 @@ from torch.utils.data import DataLoader
 from aeframe.core.bounds import Above, AtLeast, AtMost, Below
 from aeframe.core.errors import ConfigError, Problem, UserError
 from aeframe.core.noise import mix_seed
-from aeframe.data.augmentation import Augmentation, Change, check_changes, choose_changes
+from aeframe.data.augmentation import (
+    Augmentation,
+    Change,
+    can_move,
+    check_changes,
+    choose_changes,
+)
 from aeframe.data.classes import share_classes
 from aeframe.data.normalization import Normalization
 from aeframe.data.normalization_fit import ANY, Kept, fit
+from aeframe.data.pairs import fit_targets, require_suited
+from aeframe.data.resident import Resident
 from aeframe.data.sampler import EpochBatches
 from aeframe.data.source import Batch, Raw, Samples, Share, Source
 from aeframe.data.spec import DataSpec
 from aeframe.data.splits import Splitting
 from aeframe.data.spread import Choice
 from aeframe.data.streamed import Streamed, StreamedSamples
-from aeframe.data.usual_ranges import find_usual_ranges
 from aeframe.data.value_range import note_narrow_range
 
 DIGESTED = 2**23  # bytes of each split in the digest
-
-
-class Resident:
-    """The batches of one split, each gathered at once from memory or from the device of the data.
-
-    It has the attributes of a DataLoader that Lightning uses.
-    """
-
-    batch_sampler = None
-
-    def __init__(self, samples: Samples, sampler: EpochBatches) -> None:
-        self.samples, self.sampler = samples, sampler
-
-    def __len__(self) -> int:
-        return len(self.sampler)
-
-    def __iter__(self) -> Iterator[Batch]:
-        for rows, total in self.sampler.list_shares(self.samples.index):
-            yield self.samples.make_batch(rows, total)
 
 
 class DataModule:
@@ -57,7 +45,7 @@ class DataModule:
     normalization: `unit` scales to [0, 1] by the known range or that of the training split; `rms`
     subtracts the medians of features or channels and has one scale for all; `standard` gives each feature
     or channel mean 0 and variance 1 (of a table numbers and dates; counts only variance 1); `rank` gives them
-    a normal distribution by their quantiles; `none`; `auto` chooses.
+    a normal distribution by their quantiles; `none`; `auto` chooses. Targets have one of the same kind.
     in_memory: whether the samples are read into memory, or for training on a GPU into its memory; `auto`: if
     they take at most memory_limit GiB. Otherwise they stay in their file, and num_workers processes load the
     batches, or threads read the shards; `auto`: none for data in memory. augment: random changes of the
@@ -92,15 +80,21 @@ class DataModule:
         self._moved: dict[tuple[int, torch.device], Raw] = {}
         self.spec: DataSpec
         self.normalization: Normalization
+        self.target_normalization: Normalization | None = None
         self.reason = ""  # for the chosen normalization
         self.notes: list[Problem] = []
         self._digest: str | None = None
 
-    def setup(self, support: tuple[float, float] = ANY, kept: Kept | None = None) -> None:
+    def setup(
+        self,
+        support: tuple[float, float] = ANY,
+        kept: Kept | None = None,
+        kept_target: Kept | None = None,
+    ) -> None:
         """Read, split and measure the data, once. Raises UserError with the file and what to do.
 
-        support: the range of normalized values that the model accepts. kept: the normalization of a trained
-        network, if it suits the shape of the samples.
+        support: the range of normalized values that the model can write. kept, kept_target: the normalization
+        of a trained network and of its targets, if it suits the shape of the samples.
         """
         if self.splits:
             return
@@ -108,40 +102,33 @@ class DataModule:
         if self.is_resident(raw.nbytes):
             raw = raw.copy_to_memory()
         self.splits = self.splitting.split(raw)
-        if kept is not None and not kept.normalization.suits(raw.rows.sample):
-            what = f"the {kept.kind} normalization of that run is for samples of another shape"
-            remedy = (
-                "Write init_from.normalization=refit, or give the data the shape of that run's."
-            )
-            raise UserError("init_from.normalization=keep", what, remedy)
-        fitted = fit(self.kind, self.splits["train"], support, kept)
+        train, target = self.splits["train"], None
+        fitted = fit(self.kind, train, support, require_suited(kept, raw))
         self.normalization, self.reason = fitted.normalization, fitted.reason
         self.notes += fitted.notes
-        self.spec = DataSpec(
-            raw.rows.sample,
-            fitted.low,
-            fitted.high,
-            len(self.splits["train"]),
-            fitted.extent,
-            self.splits["train"].dtype,
-            None if raw.low is None or raw.high is None else (raw.low, raw.high),
-            raw.classes,
-            fitted.kind,
-            fitted.seen,
-            raw.levels,
-            raw.columns,
-            self.normalization.neutral is not None,
-            find_usual_ranges(self.splits["train"]),
-            raw.axes,
-        )
+        if (targets := train.targets) is not None:
+            goal = fit_targets(fitted.kind, targets, support, kept_target)
+            self.target_normalization = goal.normalization
+            self.notes += goal.notes
+            target = DataSpec.describe(targets, goal)
+        self.spec = DataSpec.describe(train, fitted, target)
         self.augmentation = self._choose_augmentation()
-        if raw.assumed and not self.splits["train"].is_streamed:
-            self.notes += note_narrow_range(raw)
+        for part in (raw, raw.target):
+            if part is not None and part.assumed and not train.is_streamed:
+                self.notes += note_narrow_range(part)
+
+    @property
+    def written_normalization(self) -> Normalization:
+        """The normalization of the data that the network writes: of the targets, or of the samples."""
+        return self.target_normalization or self.normalization
 
     def _choose_augmentation(self) -> Augmentation:
-        if (wrong := check_changes(self.augment, self.spec.shape)) is not None:
+        shape, target = self.spec.shape, self.spec.target
+        if (wrong := check_changes(self.augment, shape, self.spec.target_shape)) is not None:
             raise ConfigError([wrong])
-        changes = choose_changes(self.augment, self.source.suited_changes, self.spec.samples)
+        suited = self.source.suited_changes
+        suited = suited if target is None or can_move(shape, target.shape) else ()
+        changes = choose_changes(self.augment, suited, self.spec.samples)
         return Augmentation(changes, *(self.spec.stored or self.spec.seen or (0.0, 1.0)))
 
     @property
@@ -163,10 +150,12 @@ class DataModule:
             digest = 0
             for split, samples in self.splits.items():
                 digest = zlib.crc32(f"{split} {len(samples)}".encode(), digest)
-                some = self._select_spread(
-                    split, max(64, DIGESTED // samples.raw.rows.sample_bytes)
-                ).contiguous()
-                digest = zlib.crc32(some.reshape(-1).view(torch.uint8).numpy().data, digest)
+                for part in (samples, samples.targets):
+                    if part is None:
+                        continue
+                    n = max(64, DIGESTED // part.raw.rows.sample_bytes)
+                    some = _select_spread(part, n).contiguous()
+                    digest = zlib.crc32(some.reshape(-1).view(torch.uint8).numpy().data, digest)
             self._digest = f"{digest:08x}"
         known = self.source.identity
         source = {} if known is None else {"source": known}
@@ -187,7 +176,19 @@ class DataModule:
         model, which also sets device and precision.
         """
         normalize = normalization or self.normalization
-        return normalize(self._select_spread(split, n).to(normalize.scale.device))
+        return normalize(_select_spread(self.splits[split], n).to(normalize.scale.device))
+
+    def peek_targets(
+        self, split: str, n: int, normalization: Normalization | None = None
+    ) -> Tensor | None:
+        """Return the targets of the samples of `peek`, normalized, or None if the data has none.
+
+        normalization: of a model's targets.
+        """
+        if (targets := self.splits[split].targets) is None:
+            return None
+        normalize = normalization or self.written_normalization
+        return normalize(_select_spread(targets, n).to(normalize.scale.device))
 
     def some(
         self, split: str, n: int, normalization: Normalization, most: int, rank: int, world: int
@@ -206,13 +207,6 @@ class DataModule:
         samples = self.splits[split]
         known = samples.raw.labels
         return None if known is None else known[samples.find_rows(samples.spread_evenly(n)).long()]
-
-    def _select_spread(self, split: str, n: int) -> Tensor:
-        samples = self.splits[split]
-        rows = samples.spread_evenly(n)
-        chosen = samples[Share(rows, len(rows))].x
-        samples.raw.release()
-        return chosen
 
     def make_loader(
         self,
@@ -289,6 +283,14 @@ class DataModule:
         in_memory = self.is_resident(samples.raw.nbytes) and not samples.is_streamed
         at_hand = in_memory and (device is None or device.type == "cpu")
         return 0 if at_hand else max(1, min(4, (os.cpu_count() or 1) // 2))
+
+
+def _select_spread(samples: Samples, n: int) -> Tensor:
+    """Return n samples spread evenly over a split, as stored, [<= n, *shape]."""
+    rows = samples.spread_evenly(n)
+    chosen = samples[Share(rows, len(rows))].x
+    samples.raw.release()
+    return chosen
 
 
 def find_uneven_batch(batch_size: int, world: int) -> tuple[str, str, str] | None:

@@ -17,7 +17,8 @@ import numpy as np
 from aeframe.core.errors import UserError, shorten
 from aeframe.core.regular_files import open_regular
 from aeframe.data.archive import pick_member, pick_name
-from aeframe.data.array import BFLOAT16, get_torch_dtype
+from aeframe.data.array import BFLOAT16
+from aeframe.data.array_reading import get_torch_dtype
 from aeframe.data.npy_header import Header, read_header
 from aeframe.data.source import Shape
 

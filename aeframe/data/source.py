@@ -45,12 +45,13 @@ def _rebuild_share(positions: np.ndarray, total: int) -> Share:
 class Batch(NamedTuple):
     """One rank's part of a batch: x [B, *shape] as stored, and the rows in the source, [B].
 
-    total: the size of the global batch.
+    total: the size of the global batch. target: [B, *shape of a target] as stored, if the data has targets.
     """
 
     x: Tensor
     row: Tensor
     total: int
+    target: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,8 @@ class Raw:
     split. assumed: whether low and high are those of the storage type and were not given. levels: the
     measured values of black and white in image files. columns: those of a table. gaps: whether NaN means a
     missing value; elsewhere NaN is refused. names: of the columns of other vectors, or of a signal's
-    channels. axes: of a sample in its file, if it is a vector of several.
+    channels. axes: of a sample in its file, if it is a vector of several. target: the targets, row by row, if
+    they are not the samples.
     """
 
     data: Tensor | Rows
@@ -83,6 +85,7 @@ class Raw:
     gaps: bool = False
     names: tuple[str, ...] = ()
     axes: Shape = ()
+    target: Raw | None = None
 
     @cached_property
     def rows(self) -> Rows:
@@ -98,8 +101,8 @@ class Raw:
 
     @property
     def nbytes(self) -> int:
-        """The bytes of the samples without the test split; in_memory() needs as much memory."""
-        return self.rows.nbytes
+        """The bytes of the samples and targets, without the test split; in memory they take as much."""
+        return self.rows.nbytes + (0 if self.target is None else self.target.nbytes)
 
     def release(self) -> None:
         """Release memory of samples that can be read again, also of the test split.
@@ -107,14 +110,15 @@ class Raw:
         The pages of a memory map leave the resident memory.
         """
         self.rows.release()
-        for other in (self.val, self.test):
+        for other in (self.val, self.test, self.target):
             if other is not None:
                 other.release()
 
     def copy_to(self, device: torch.device) -> Raw:
         """Return a copy with the samples in the memory of a device."""
         data = self.data if isinstance(self.data, Tensor) else self.data.read_all()
-        return replace(self, data=data.to(device), mapping=None)
+        target = None if self.target is None else self.target.copy_to(device)
+        return replace(self, data=data.to(device), mapping=None, target=target)
 
     def copy_to_memory(self) -> Raw:
         """Return a copy with the samples of files in one contiguous tensor.
@@ -122,10 +126,11 @@ class Raw:
         A validation split is copied, too. A test split stays where it is: it is read once, at the end. The
         peak is nbytes and a chunk. Data that is in memory is not copied.
         """
-        if self.mapping is None and isinstance(self.data, Tensor):
+        if self.mapping is None and isinstance(self.data, Tensor) and self.target is None:
             return self
         val = None if self.val is None else self.val.copy_to_memory()
-        return replace(self, data=self.rows.read_all(), mapping=None, val=val)
+        target = None if self.target is None else self.target.copy_to_memory()
+        return replace(self, data=self.rows.read_all(), mapping=None, val=val, target=target)
 
     def read_chunks(self) -> Iterator[tuple[int, Tensor]]:
         """Iterate over the samples in order, in chunks, each with its first row."""
@@ -195,8 +200,14 @@ class Samples(Dataset[Batch]):
 
     def make_batch(self, rows: Tensor, total: int) -> Batch:
         """Return the batch of these rows of the shared tensor, bfloat16 as float32. total: see `Batch`."""
-        x = self._gather(rows)
-        return Batch(x.float() if x.dtype == torch.bfloat16 else x, rows, total)
+        x, targets = self._gather(rows), self.targets
+        target = None if targets is None else targets.make_batch(rows, total).x
+        return Batch(x.float() if x.dtype == torch.bfloat16 else x, rows, total, target)
+
+    @property
+    def targets(self) -> Samples | None:
+        """The targets of these samples, in the same order, or None if the samples are their own."""
+        return None if self.raw.target is None else Samples(self.raw.target, self.index)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -226,6 +237,15 @@ class Source(ABC):
 
         None for samples that are read: a checksum of their bits identifies them.
         """
+        return None
+
+    @property
+    def has_target(self) -> bool:
+        """Check whether each sample has a target beside it, which the network is to write."""
+        return False
+
+    def target_shape(self) -> Shape | None:
+        """Return the shape of one target, like `shape`; None without targets."""
         return None
 
     def description(self) -> str:

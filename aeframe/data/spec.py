@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 import torch
 
 from aeframe.data.normalization import Normalization
-from aeframe.data.source import Shape
+from aeframe.data.normalization_fit import Fitted
+from aeframe.data.source import Samples, Shape
 from aeframe.data.spread import Kind
 from aeframe.data.table_schema import Schema
-from aeframe.data.usual_ranges import UsualRange
+from aeframe.data.usual_ranges import UsualRange, find_usual_ranges
 
 
 class Nouns(NamedTuple):
@@ -45,7 +46,8 @@ class DataSpec:
     `auto`. seen: the range of stored values in the training split. Older runs lack the last two.
     levels: the measured values of black and white in the image files. columns: those of a table. gaps:
     whether samples may have missing values, which are NaN. usual: the ranges of columns or of a signal's
-    channels. axes: of a sample in its file, if it is a vector of several.
+    channels. axes: of a sample in its file, if it is a vector of several. target: the specification of the
+    targets, if the samples have some.
     """
 
     shape: Shape
@@ -63,6 +65,40 @@ class DataSpec:
     gaps: bool = False
     usual: tuple[UsualRange, ...] = ()
     axes: Shape = ()
+    target: DataSpec | None = None
+
+    @classmethod
+    def describe(cls, train: Samples, fitted: Fitted, target: DataSpec | None = None) -> DataSpec:
+        """Describe a training split and its normalization. target: the specification of the targets."""
+        raw = train.raw
+        return cls(
+            raw.rows.sample,
+            fitted.low,
+            fitted.high,
+            len(train),
+            fitted.extent,
+            train.dtype,
+            None if raw.low is None or raw.high is None else (raw.low, raw.high),
+            raw.classes,
+            fitted.kind,
+            fitted.seen,
+            raw.levels,
+            raw.columns,
+            fitted.normalization.neutral is not None,
+            find_usual_ranges(train),
+            raw.axes,
+            target,
+        )
+
+    @property
+    def written(self) -> DataSpec:
+        """The specification of the data that the network writes: of the targets, or of the samples."""
+        return self if self.target is None else self.target
+
+    @property
+    def target_shape(self) -> Shape | None:
+        """The shape of one target, or None if the samples are their own targets."""
+        return None if self.target is None else self.target.shape
 
     @property
     def nouns(self) -> Nouns:
@@ -86,6 +122,7 @@ class DataSpec:
         more |= {"gaps": True} if self.gaps else {}
         more |= {"usual": list(map(list, self.usual))} if self.usual else {}
         more |= {"axes": list(self.axes)} if self.axes else {}
+        more |= {} if self.target is None else {"target": self.target.as_dict()}
         wide = math.isinf(self.extent[0]) or math.isinf(self.extent[1])
         return {
             "shape": list(self.shape),

@@ -1,4 +1,4 @@
-"""Baselines on the same test samples: the mean of the training samples, and PCA."""
+"""Baselines on the same test samples: the mean of the training samples, and PCA or linear regression."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import torch
 
 from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.noise import Noise
-from aeframe.data import DataModule
+from aeframe.data import DataModule, Normalization
 from aeframe.evaluation.psnr import compute_peak_shares, to_decibels
+from aeframe.evaluation.regression import Regression
 
 FITTED = 20_000  # training samples at most that the mean and PCA are fitted on
 ROWS = 4096  # test samples at once
@@ -60,7 +61,10 @@ def measure_baselines(
 
     corruption: of a denoising model, whose input they are given, too. With as many components as features
     PCA loses nothing and is no baseline. Gaps are filled with the mean, and their errors do not count.
+    For targets that are not the samples, see `_measure_beside_targets`.
     """
+    if data.target_normalization is not None:
+        return _measure_beside_targets(data, data.target_normalization, size)
     from sklearn.decomposition import PCA  # late: it takes half a second to import
 
     normalization = data.normalization
@@ -93,15 +97,48 @@ def measure_baselines(
         test.raw.release()
     count = max(1, values) / train.shape[1]  # of samples, or of as many values in others with gaps
     mean, clean, denoised = (_measure_level(each / count, data) for each in errors)
-    name = f"PCA, {size} component{'s' if size > 1 else ''}"
-    if len(data.splits["train"]) > FITTED:
-        name += f", fitted on {len(train):,} samples"
+    name = f"PCA, {size} component{'s' if size > 1 else ''}{_note_fitted(data)}"
     average = f"mean {data.spec.nouns.sample}"
     if corruption is None:
         baselines = [Baseline(average, *mean), Baseline(name, *clean)]
     else:
         baselines = [Baseline(average, *mean, *mean), Baseline(name, *clean, *denoised)]
     return baselines[:1] if lossless else baselines
+
+
+def _measure_beside_targets(data: DataModule, goals: Normalization, size: int) -> list[Baseline]:
+    """Measure the mean of the training targets, the best linear map to targets through `size` numbers, and,
+    where both have one shape, the samples as they are. goals: the normalization of the targets.
+    """
+    spec, given = data.spec, data.normalization
+    train, targets = data.peek("train", FITTED), data.peek_targets("train", FITTED)
+    assert targets is not None
+    fitted = (given.fill(train).flatten(1).numpy(), goals.fill(targets).flatten(1).numpy())
+    linear, same = Regression.fit(*fitted, size), spec.shape == spec.written.shape
+    errors, values, test = np.zeros((3, fitted[1].shape[1])), 0, data.splits["test"]
+    for start in range(0, len(test), ROWS):
+        batch = test[start : start + ROWS]
+        assert batch.target is not None
+        goal = goals(batch.target)
+        found, y = goals.find_present(goal), goals.fill(goal).flatten(1).numpy()
+        present = None if found is None else found.flatten(1).numpy()
+        values += y.size if present is None else int(present.sum())
+        x = given.fill(given(batch.x))
+        made = [linear.goal, linear.predict(x.flatten(1).numpy())]
+        made += [goals(given.inverse(x)).flatten(1).numpy()] if same else []
+        for kind, output in enumerate(made):
+            errors[kind] += _sum_squares(y - output, present)
+        test.raw.release()
+    count = max(1, values) / errors.shape[1]
+    names = ["mean target", f"linear regression, rank {linear.rank}{_note_fitted(data)}"]
+    names += ["the input as it is"] if same else []
+    levels = [_measure_level(each / count, data) for each in errors]
+    return [Baseline(name, *level) for name, level in zip(names, levels, strict=False)]
+
+
+def _note_fitted(data: DataModule) -> str:
+    """Say on how many training samples a baseline was fitted, if not on all."""
+    return f", fitted on {FITTED:,} samples" if len(data.splits["train"]) > FITTED else ""
 
 
 def _sum_squares(error: np.ndarray, present: np.ndarray | None) -> np.ndarray:
@@ -114,6 +151,7 @@ def _sum_squares(error: np.ndarray, present: np.ndarray | None) -> np.ndarray:
 
 def _measure_level(each: np.ndarray, data: DataModule) -> tuple[float, float]:
     """Return the mean of the features' squared errors, and its PSNR in units of stored values."""
-    low, high = data.spec.get_range(data.normalization)
-    shares = compute_peak_shares(data.normalization, high - low, data.spec.shape).numpy()
+    spec, normalization = data.spec.written, data.written_normalization
+    low, high = spec.get_range(normalization)
+    shares = compute_peak_shares(normalization, high - low, spec.shape).numpy()
     return float(each.mean()), to_decibels(float((each * shares).mean()))

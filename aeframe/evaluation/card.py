@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated, Any
 
@@ -25,12 +25,12 @@ class Card:
     """The evaluation of a trained network. metrics: of the test split, which has `samples` samples.
     images: the number of samples used for the copy check and the likelihood. nouns: words for a sample and
     its values. has_peak: whether PSNR has a meaning, as for images and for a known range of values.
-    added: names of metrics that plug-ins have added.
+    added: names of metrics that plug-ins have added. copy_check: None for targets that are not the samples.
     """
 
     metrics: dict[str, float]
     baselines: list[Baseline]
-    copy_check: CopyCheck
+    copy_check: CopyCheck | None
     code_size: int
     images: int
     samples: int
@@ -38,14 +38,24 @@ class Card:
     has_peak: bool = True
     added: tuple[str, ...] = ()
 
+    @property
+    def copies_input(self) -> bool:
+        """Check whether the network copies its input."""
+        return self.copy_check is not None and not self.copy_check.passed
+
+    @property
+    def check_line(self) -> str:
+        """Return the line of a report on the copy check."""
+        if self.copy_check is None:
+            return "Copy check: none, because the target is not the input."
+        return self.copy_check.report_line
+
     def as_dict(self) -> dict[str, Any]:
         """Return plain data, for JSON."""
-        check = self.copy_check
-        derived = {"ratio": check.ratio, "copied": check.copied, "passed": check.passed}
         return {
             "metrics": self.metrics,
             "baselines": {b.name: b.as_dict() for b in self.baselines},
-            "copy_check": {**asdict(check), **derived, "sentence": check.sentence},
+            "copy_check": None if self.copy_check is None else self.copy_check.as_dict(),
             "code_size": self.code_size,
             "images": self.images,
             "samples": self.samples,
@@ -75,20 +85,27 @@ class Evaluation:
         exact_zeros = net.encode(x[:1]).floor == 0  # a logistic unit is never off
         if net.is_sparse and exact_zeros:  # only active units are stored
             size = max(1, round(metrics.get("l0", size)))
-        if "prior" in net.model.gives:
+        has_target = net.target_normalization is not None
+        if "prior" in net.model.gives and not has_target:  # it knows no posterior given a target
             metrics = {**metrics, **self._estimate_likelihood(net, x)}
-        train = data.peek("train", FITTED, net.normalization)
-        present = net.normalization.find_present(train)
-        mean = average_present(train, present, 0).view_as(train[0])
-        check = replace(check_copying(net, x, mean), explained=metrics.get("explained_variance"))
+        check = None if has_target else self._check(net, data, x, metrics)
         simpler = measure_baselines(
             data, size, Corruption(net, data) if net.has_corruption else None
         )
         if net.gives("dense inference"):  # then the error does not measure the sparse code
             simpler = simpler[:1]
-        spec, samples = data.spec, len(data.splits["test"])
+        spec, samples = data.spec.written, len(data.splits["test"])
         has_peak = spec.nouns == IMAGES or spec.stored is not None
         return Card(metrics, simpler, check, size, len(x), samples, spec.nouns, has_peak, added)
+
+    @staticmethod
+    def _check(
+        net: ConstrainedAutoencoder, data: DataModule, x: Tensor, metrics: dict[str, float]
+    ) -> CopyCheck:
+        train = data.peek("train", FITTED, net.normalization)
+        present = net.normalization.find_present(train)
+        mean = average_present(train, present, 0).view_as(train[0])
+        return replace(check_copying(net, x, mean), explained=metrics.get("explained_variance"))
 
     def _estimate_likelihood(self, net: ConstrainedAutoencoder, x: Tensor) -> dict[str, float]:
         """Estimate the mean of -log p(x) in nats, and its standard error over these samples."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -70,6 +70,11 @@ class CopyCheck:
     def hides_columns(self) -> bool:
         """Check for columns that are lost beside those with the largest spreads."""
         return self.learned < MOST * self.columns
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data, for JSON."""
+        derived = {"ratio": self.ratio, "copied": self.copied, "passed": self.passed}
+        return {**asdict(self), **derived, "sentence": self.sentence}
 
     @property
     def report_line(self) -> str:

@@ -15,7 +15,7 @@ from aeframe.data.gaps import keep_present
 from aeframe.evaluation.psnr import compute_peak_shares
 from aeframe.evaluation.sums import MeanTerm, SquaredError, Variation
 from aeframe.evaluation.unit_activity import DeadUnits, PosteriorSpread, UnitActivity
-from aeframe.models.autoencoder import Output
+from aeframe.models.output import Output
 
 COUNTED = 10_000
 """Training samples, at most, that say which units are dead: a validation split is too small for it."""
@@ -38,11 +38,12 @@ class Metrics(nn.Module):
         super().__init__()
         model = net.model
         self.sparse, self.corrupts = net.is_sparse, net.has_corruption
+        self.gains = net.target_normalization is None  # over the corrupted target
         self.stochastic = net.is_stochastic
         self.peak = peak
         self.split: str | None = None
         self.clean = SquaredError()
-        self.variation = Variation(model.inputs, gaps=net.normalization.has_gaps)
+        self.variation = Variation(model.outputs, gaps=net.written_normalization.has_gaps)
         self.variations: dict[str, Tensor] = {}  # of known splits, which do not change
         self.units, self.dead = UnitActivity(model.latent_dim), DeadUnits(model.latent_dim)
         names = [*net.term_names, "loss", *(["kl", "negative_elbo"] if self.stochastic else [])]
@@ -63,7 +64,7 @@ class Metrics(nn.Module):
         """Add one batch."""
         x, present = clean.x.flatten(1), clean.present
         present = None if present is None else present.flatten(1)
-        each = self.shares if self._net[0].normalization.scale.ndim else None
+        each = self.shares if self._net[0].written_normalization.scale.ndim else None
         self.clean.update(clean.reconstruction.flatten(1), x, each, present)
         if self.split is None or self.split not in self.variations:
             self.variation.update(x, present)
@@ -71,7 +72,8 @@ class Metrics(nn.Module):
             self.units.update(clean.code)
         if self.corrupts:
             from_corrupted = as_trained.reconstruction[: len(x)].flatten(1)
-            self.corrupted.update(as_trained.corrupted.flatten(1), x, each, present)
+            if self.gains:
+                self.corrupted.update(as_trained.corrupted.flatten(1), x, each, present)
             self.denoised.update(from_corrupted, x, each, present)
         if self.stochastic:
             self.posterior.update(clean.code.pre)
@@ -127,9 +129,11 @@ class Metrics(nn.Module):
             if self.dead.update_called:
                 found["dead"] = self.dead.compute()
         if self.corrupts:
-            _, found["corrupted_psnr"] = self._compute_errors(self.corrupted)
+            if self.gains:
+                _, found["corrupted_psnr"] = self._compute_errors(self.corrupted)
             found["denoised_mse"], found["denoised_psnr"] = self._compute_errors(self.denoised)
-            found["gain_db"] = found["denoised_psnr"] - found["corrupted_psnr"]
+            if self.gains:
+                found["gain_db"] = found["denoised_psnr"] - found["corrupted_psnr"]
         if self.stochastic:
             found["active_units"] = self.posterior.compute()
         found |= {name: mean.compute() for name, mean in self.terms.items()}  # type: ignore[operator]
@@ -146,7 +150,7 @@ class Metrics(nn.Module):
     def shares(self) -> Tensor:
         """Return `peak_shares` of the network as it is loaded."""
         net = self._net[0]
-        return compute_peak_shares(net.normalization, self.peak, net.model.shape)
+        return compute_peak_shares(net.written_normalization, self.peak, net.model.written_shape)
 
     def _compute_errors(self, error: SquaredError) -> tuple[Tensor, Tensor]:
         """Return the mean squared error in normalized units, and the PSNR in dB."""

@@ -7,7 +7,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from aeframe.evaluation.sums import Variation
-from aeframe.models.autoencoder import Code
+from aeframe.models.output import Code
 
 
 class UnitActivity(Metric):

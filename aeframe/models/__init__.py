@@ -1,7 +1,8 @@
 """The four variants."""
 
-from aeframe.models.autoencoder import Autoencoder, Code, Output, Posterior, Setting, Term
+from aeframe.models.autoencoder import Autoencoder, Setting
 from aeframe.models.denoising import Denoising
+from aeframe.models.output import Code, Output, Posterior, Term
 from aeframe.models.sparse import Sparse
 from aeframe.models.undercomplete import Undercomplete
 from aeframe.models.variational import Variational

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Mapping, Set
 from typing import Annotated, Any, ClassVar, NamedTuple
 
 import torch
@@ -16,8 +16,9 @@ from aeframe.core.part import Part, Word
 from aeframe.core.schedules import Clock
 from aeframe.data.table_schema import Schema
 from aeframe.models.likelihoods import Likelihood
+from aeframe.models.output import Code, Term
 from aeframe.models.principal import Components, find_components
-from aeframe.networks import Active, Network
+from aeframe.networks import Network
 
 Shape = tuple[int, ...]
 LEAST_DEVIATION = 0.03
@@ -25,121 +26,19 @@ LEAST_DEVIATION = 0.03
 Units = Annotated[int, AtLeast(1), AtMost(2**24)]
 
 
-class Posterior(NamedTuple):
-    """The distribution q(z | x) = N(mean, diag(exp(log_variance))), each [B, m]."""
-
-    mean: Tensor
-    log_variance: Tensor
-
-    def kl(self) -> Tensor:
-        """Return KL(q || N(0, I)) of each unit in nats, [B, m] (Kingma & Welling 2014, appendix B)."""
-        # expm1: near the prior exp(v) - 1 would be rounding alone
-        return 0.5 * (self.mean**2 + torch.expm1(self.log_variance) - self.log_variance)
-
-
-class Code(NamedTuple):
-    """An encoder's output.
-
-    pre: the encoder's output before any activation, [B, m].
-    value: the decoder's input, [B, m]; [k * B, m] when k samples are drawn, sample by sample. It is
-    `stored`, or follows from `kept`, the few active units, or from `pre`, which may be `rectified`.
-    features: the input of the encoder's last layer, [B, in], if known.
-    floor: a unit whose value is not above it is dormant.
-    in_unit_interval: the values lie in (0, 1).
-    posterior: of a variational model.
-    """
-
-    pre: Tensor
-    stored: Tensor | None = None
-    floor: float = 0.0
-    in_unit_interval: bool = False
-    posterior: Posterior | None = None
-    rectified: bool = False
-    kept: Active | None = None
-    features: Tensor | None = None
-
-    @property
-    def value(self) -> Tensor:
-        """Return the values that the decoder reads, [B, m]."""
-        if self.stored is not None:
-            return self.stored
-        if self.kept is not None:
-            return self.kept.spread(self.pre)
-        return self.pre.relu() if self.rectified else self.pre
-
-    @property
-    def active(self) -> Tensor:
-        """Return the units that are not dormant, bool [B, m]."""
-        if self.kept is not None:
-            return self.kept.find_above(self.floor, self.pre)
-        return self.value.abs() > self.floor
-
-    def with_value(
-        self, value: Tensor, *, floor: float = 0.0, in_unit_interval: bool = False
-    ) -> Code:
-        """Return this code with other values for the decoder."""
-        return self._replace(
-            stored=value, floor=floor, in_unit_interval=in_unit_interval, kept=None
-        )
-
-    def with_active(self, kept: Active) -> Code:
-        """Return this code with all units but these at zero."""
-        return self._replace(stored=None, kept=kept)
-
-
-class Term(NamedTuple):
-    """One term of the loss in nats, averaged over the batch, and its weight at this step."""
-
-    value: Tensor
-    weight: float = 1.0
-
-    @property
-    def weighted(self) -> Tensor:
-        """Return its share of the loss."""
-        return self.value if self.weight == 1.0 else self.value * self.weight
-
-
-class Output(NamedTuple):
-    """The result of one pass through the model.
-
-    x: the clean target. corrupted: the encoder's input. mask: the corrupted elements (bool), or None.
-    parameters: the decoder's output; mean: from them to the reconstruction. terms: the loss by name.
-    present: the elements that are no gaps (bool), or None; a gap has no share in the loss, and a neutral
-    value in x. All images are [B, *shape] in normalized units.
-    """
-
-    x: Tensor
-    corrupted: Tensor
-    mask: Tensor | None
-    code: Code
-    parameters: Tensor
-    mean: Callable[[Tensor], Tensor]
-    terms: dict[str, Term]
-    present: Tensor | None = None
-
-    @property
-    def loss(self) -> Tensor:
-        """Return the weighted sum of the terms, nats per sample."""
-        first, *others = (term.weighted for term in self.terms.values())
-        return sum(others, start=first)
-
-    @property
-    def reconstruction(self) -> Tensor:
-        """Compute the mean image of each sample. It is computed on demand: few training steps read it."""
-        return self.mean(self.parameters)
-
-
 class Setting(NamedTuple):
     """The parts that the framework passes to every variant.
 
     network: builds encoder and decoder. likelihood: gives the decoder's output its meaning.
-    shape: of one sample, (C, H, W) or (D,). columns: of a table, or None.
+    shape: of one sample, (C, H, W) or (D,). columns: of a table, or None. target: the shape of one target, if
+    the data has targets beside the samples.
     """
 
     network: Network
     likelihood: Likelihood
     shape: Shape
     columns: Schema | None = None
+    target: Shape | None = None
 
 
 class Autoencoder(Part, nn.Module):
@@ -159,13 +58,16 @@ class Autoencoder(Part, nn.Module):
 
     def __init__(self, setting: Setting, *, latent_dim: Units) -> None:
         super().__init__()
-        network, likelihood, shape, columns = setting
+        network, likelihood, shape, columns, target = setting
         self.likelihood = likelihood.suited(stochastic="posterior" in self.gives)
         self.likelihood.fit_columns(columns)
         self.shape, self.latent_dim = tuple(shape), latent_dim
+        self.written_shape = self.shape if target is None else tuple(target)
         self.layer_sizes = network.layer_sizes(self.shape)
         self.code_shape = network.code_shape(self.shape, latent_dim)
         self.encoder, self.decoder = network.build(self.shape, latent_dim, self.heads)
+        if self.written_shape != self.shape:  # the decoder of a network for targets
+            _, self.decoder = network.build(self.written_shape, latent_dim, self.heads)
 
     @property
     def writes_code(self) -> nn.Linear:
@@ -181,6 +83,11 @@ class Autoencoder(Part, nn.Module):
     def inputs(self) -> int:
         """Return the number of elements of one sample."""
         return math.prod(self.shape)
+
+    @property
+    def outputs(self) -> int:
+        """Return the number of elements of one target, which is the sample itself unless there are others."""
+        return math.prod(self.written_shape)
 
     @classmethod
     def term_names(cls, options: Mapping[str, Any]) -> tuple[str, ...]:
@@ -198,8 +105,11 @@ class Autoencoder(Part, nn.Module):
         return "mse"
 
     @torch.no_grad()
-    def start_at(self, mean: Tensor) -> None:
-        """Set the first output to the training data's mean [*shape]. Called once, before training."""
+    def start_at(self, mean: Tensor, inputs: Tensor | None = None) -> None:
+        """Set the first output to the training data's mean [*shape]. Called once, before training.
+
+        inputs: the mean of the samples, if `mean` is that of other targets.
+        """
         self.decoder.start_at(self.likelihood.initial_output(mean))
 
     @torch.no_grad()
@@ -236,7 +146,7 @@ class Autoencoder(Part, nn.Module):
 
     @torch.no_grad()
     def suit_likelihood(self, x: Tensor) -> None:
-        """Fit the likelihood to samples x [N, *shape] about the first output. Called after `start_at`."""
+        """Fit the likelihood to targets x [N, *shape] about the first output. Called after `start_at`."""
         training = self.training
         self.eval()
         self.likelihood.start_at(x, self.decode(x.new_zeros(1, self.latent_dim)))

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from aeframe.core.errors import Problem
 from aeframe.core.noise import Noise
 from aeframe.core.part import Word
-from aeframe.models.autoencoder import Autoencoder, Code, Setting, Units
+from aeframe.models.autoencoder import Autoencoder, Setting, Units
+from aeframe.models.output import Code
 
 START = 0.5
 """The norm of a linear model's columns and rows before training. From 1 they turn too slowly, and the code's
@@ -44,7 +45,7 @@ class Sparse(Autoencoder):
         shared = "shared weights" in setting.network.gives  # by all positions
         centre = (self.shape[0], 1, 1) if shared else self.shape
         self.register_buffer("centre", torch.zeros(centre))
-        if self.decoder.is_linear:
+        if self.decoder.is_linear and setting.target is None:
             self._start_tied()
 
     @torch.no_grad()
@@ -62,9 +63,10 @@ class Sparse(Autoencoder):
         return self.write_code(x - self.centre, rectified=True)
 
     @torch.no_grad()
-    def start_at(self, mean: Tensor) -> None:
-        super().start_at(mean)
-        self.centre.copy_(mean.reshape(*self.centre.shape, -1).mean(-1))
+    def start_at(self, mean: Tensor, inputs: Tensor | None = None) -> None:
+        super().start_at(mean, inputs)
+        centre = mean if inputs is None else inputs
+        self.centre.copy_(centre.reshape(*self.centre.shape, -1).mean(-1))
 
     def problems(self) -> list[Problem]:
         if self.allow_undercomplete or self.latent_dim > self.inputs:

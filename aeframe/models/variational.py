@@ -19,8 +19,9 @@ from aeframe.core.part import Word
 from aeframe.core.precision import widen
 from aeframe.core.schedules import Clock, Schedule, Scheduled, parse_schedule
 from aeframe.data.gaps import keep_present
-from aeframe.models.autoencoder import Autoencoder, Code, Posterior, Setting, Term, Units
+from aeframe.models.autoencoder import Autoencoder, Setting, Units
 from aeframe.models.likelihoods import clamp_with_gradient
+from aeframe.models.output import Code, Posterior, Term
 from aeframe.models.principal import Components
 
 IWAE = "importance_weighted"
@@ -130,7 +131,7 @@ class Variational(Autoencoder):
         """
         posterior = self.encode(x).posterior
         assert posterior is not None
-        chunk = max(1, elements // (len(x) * self.inputs))
+        chunk = max(1, elements // (len(x) * self.outputs))
         total = x.new_full((len(x),), -math.inf)
         for start in range(0, k, chunk):
             count = min(chunk, k - start)

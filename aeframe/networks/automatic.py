@@ -88,6 +88,13 @@ class Automatic(Network):
     def problem(self, shape: tuple[int, ...]) -> tuple[str, str] | None:
         return self._make(shape).problem(shape)
 
+    def target_problem(
+        self, shape: tuple[int, ...], target: tuple[int, ...]
+    ) -> tuple[str, str] | None:
+        if self.kind == "auto":  # an encoder and a decoder of different kinds are chosen later
+            return MLP(widths=[], tied=self.tied).target_problem(shape, target)
+        return self._make(shape).target_problem(shape, target)
+
     def training_problem(self, shape: tuple[int, ...]) -> tuple[str, str] | None:
         return self._make(shape).training_problem(shape)
 

@@ -77,6 +77,15 @@ class FullyConv(Network):
         some = f"{wanted} channel{'' if wanted == 1 else 's'}"
         return what, f"Write model.latent_dim={wanted * positions} for {some}."
 
+    def target_problem(
+        self, shape: tuple[int, ...], target: tuple[int, ...]
+    ) -> tuple[str, str] | None:
+        if target == shape:
+            return None
+        sizes = (" x ".join(map(str, sides)) for sides in (target, shape))
+        what = "it writes images of the shape that it reads, but targets are {} and samples {}"
+        return what.format(*sizes), "Write network=conv, or network=mlp."
+
     def build(
         self, shape: tuple[int, ...], latent_dim: int, heads: int
     ) -> tuple[nn.Sequential, Decoder]:

@@ -67,6 +67,19 @@ class Network(Part, ABC):
     def problem(self, shape: tuple[int, ...]) -> tuple[str, str] | None:
         """Find what is wrong with samples of this shape: (what, remedy)."""
 
+    def target_problem(
+        self, shape: tuple[int, ...], target: tuple[int, ...]
+    ) -> tuple[str, str] | None:
+        """Find what is wrong with targets of another shape than the samples: (what, remedy)."""
+        if target == shape:
+            return None
+        if self.tied:
+            what = "the transposed weights of an encoder of {} cannot write targets of {}"
+            sizes = (" x ".join(map(str, sides)) for sides in (shape, target))
+            return what.format(*sizes), "Write network.tied=false."
+        wrong = self.problem(target)
+        return wrong and (wrong[0].replace("the samples are", "the targets are"), wrong[1])
+
     def training_problem(self, shape: tuple[int, ...]) -> tuple[str, str] | None:
         """Find what is wrong with training on this shape: (what, remedy). Trained networks still load."""
         return None
@@ -87,6 +100,8 @@ class Network(Part, ABC):
     ) -> tuple[nn.Sequential, Decoder]:
         """Build the encoder [B, *shape] -> [B, heads * latent_dim], whose last layer is linear, and the
         decoder [B, latent_dim] -> [B, *shape].
+
+        Targets of another shape are written by a decoder that is built for that shape.
         """
 
     def add_path(

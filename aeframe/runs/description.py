@@ -70,9 +70,13 @@ class Description:
         written = as_mapping(self.config.get("dataset")).get("normalization")
         normalization = self.data.normalization or written
         meaning = ("shape", "dtype", "stored", "columns")
-        data = {k: v for k, v in self.data.as_dict().items() if k in meaning}
+        whole = self.data.as_dict()
+        data = {k: v for k, v in whole.items() if k in meaning}
         if self.data.seen is not None:  # decoded values are clipped to it
             data["seen"] = list(self.data.seen)
+        if self.data.target is not None:
+            own = (*meaning, "normalization", "seen")
+            data["target"] = {key: whole["target"].get(key) for key in own}
         content = [FORMAT, self.part, function, normalization, data]
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
         for name, value in sorted(weights.items()):
@@ -80,6 +84,11 @@ class Description:
             digest.update(f"\n{name} {value.dtype} {list(value.shape)}\n".encode())
             digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
         return replace(self, identity=digest.hexdigest())
+
+    @property
+    def is_flat(self) -> bool:
+        """Check whether the run read arrays of any shape as vectors."""
+        return as_mapping(self.config.get("dataset")).get("layout") == "flat"
 
     def to_json(self) -> str:
         """Format the description as JSON."""
@@ -212,7 +221,18 @@ def parse_data(given: Any) -> DataSpec:
         gaps=data.get("gaps") is True,
         usual=usual,
         axes=axes,
+        target=None if data.get("target") is None else _parse_target(data["target"]),
     )
+
+
+def _parse_target(given: Any) -> DataSpec:
+    """Parse the description of targets, which have no others."""
+    if "target" in as_mapping(given):
+        raise ForeignError("data.target has a target")
+    try:
+        return parse_data(given)
+    except ForeignError as error:
+        raise ForeignError(f"data.target: {error}") from error
 
 
 def _parse_columns(given: Any, shape: list[int]) -> Schema:

@@ -15,20 +15,17 @@ from torch import Tensor
 from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.errors import UserError
 from aeframe.core.noise import Noise
-from aeframe.core.plain import as_mapping
 from aeframe.data.gaps import average_present
 from aeframe.runs.containers import TAKEN, convert_to_array
 from aeframe.runs.description import Description
+from aeframe.runs.pair_scores import score_pairs
 from aeframe.runs.plain_module import PlainModule
 from aeframe.runs.sample_arrays import (
     Array,
-    add_channels,
+    arrange_rows,
     check_codes,
-    check_shape,
     check_values,
-    convert_to_rows,
     convert_to_stored,
-    flatten_samples,
     offset_rows,
 )
 
@@ -63,6 +60,11 @@ class Model:
     def shape(self) -> tuple[int, ...]:
         """Return the shape of one sample: (C, H, W) or (D,)."""
         return self.description.data.shape
+
+    @property
+    def target_shape(self) -> tuple[int, ...] | None:
+        """Return the shape of one target, which `decode` gives; None for a model that gives samples."""
+        return self.description.data.target_shape
 
     @property
     def latent_dim(self) -> int:
@@ -138,17 +140,20 @@ class Model:
         return self._map_samples(x, self.shape, self._reconstruct, "x")
 
     @overload
-    def score(self, x: Array | Sequence[Array]) -> Array: ...
+    def score(self, x: Array | Sequence[Array], target: Any = None) -> Array: ...
     @overload
-    def score(self, x: Iterator[Array]) -> Iterator[Array]: ...
+    def score(self, x: Iterator[Array], target: Any = None) -> Iterator[Array]: ...
     @overload
-    def score(self, x: ArrayLike) -> np.ndarray: ...
-    def score(self, x: Any) -> Any:
+    def score(self, x: ArrayLike, target: Any = None) -> np.ndarray: ...
+    def score(self, x: Any, target: Any = None) -> Any:
         """Return the reconstruction error of each sample, [N]: its mean square per normalized element.
 
-        The mean over the test split is metrics["mse"].
+        The mean over the test split is metrics["mse"]. target: an array [N, *target_shape], for a model that
+        was trained with targets beside the samples, and for no other.
         """
         self.require_decoder("score")
+        if self.target_shape is not None or target is not None:
+            return score_pairs(self.net, self.description, self.batch_size, x, target)
         return self._map_samples(x, self.shape, self._score, "x")
 
     def sample(self, n: int, seed: int = 0) -> np.ndarray:
@@ -208,11 +213,7 @@ class Model:
         where: str,
     ) -> np.ndarray | Tensor:
         """Compute the results of one array, batch_size rows at a time."""
-        rows = convert_to_rows(x, where)
-        is_flat = as_mapping(self.description.config.get("dataset")).get("layout") == "flat"
-        change = flatten_samples if is_flat else add_channels
-        rows, restore_layout = change(rows, shape)
-        check_shape(tuple(rows.shape), shape, where)
+        rows, restore_layout = arrange_rows(x, shape, where, is_flat=self.description.is_flat)
         results: Tensor | None = None
         for start in range(0, len(rows), self.batch_size):
             part = rows[start : start + self.batch_size].contiguous()
@@ -249,7 +250,8 @@ class Model:
         return self.net.normalization(x.to(self.device))
 
     def _convert_to_stored(self, x: Tensor) -> Tensor:
-        return convert_to_stored(self.net.normalization.inverse(x), self.description.data)
+        data = self.description.data.written
+        return convert_to_stored(self.net.written_normalization.inverse(x), data)
 
     def encoder(self) -> Model:
         """Return the encoder alone."""

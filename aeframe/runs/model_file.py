@@ -128,9 +128,12 @@ def _compute_errors(net: ConstrainedAutoencoder, data: DataModule) -> KnownError
     samples, device = data.splits[data.held_out], net.normalization.scale.device
     errors = []
     for chosen in samples.spread_evenly(SCORED).split(256):  # samples may be large
-        x = net.normalization(samples[Share(chosen, len(chosen))].x.to(device))
-        squares = (net.reconstruct(x) - x).square()
-        errors.append(average_present(squares, net.normalization.find_present(x)))
+        batch = samples[Share(chosen, len(chosen))]
+        goal = x = net.normalization(batch.x.to(device))
+        if batch.target is not None:
+            goal = net.written_normalization(batch.target.to(device))
+        squares = (net.reconstruct(x) - goal).square()
+        errors.append(average_present(squares, net.written_normalization.find_present(goal)))
     samples.raw.release()
     return KnownErrors.summarize(data.held_out, torch.cat(errors).double().cpu().numpy())
 

@@ -13,7 +13,11 @@ from aeframe.config.targets import list_keys, resolve
 from aeframe.core.plain import as_mapping
 from aeframe.core.regular_files import read_text
 
-PATHS = ("root", "test_root", "path", "val_path", "test_path", "labels", "names", "run")
+TARGETS = ("target", "val_target", "test_target")
+PATHS = (
+    *("root", "test_root", "path", "val_path", "test_path", *TARGETS),
+    *("labels", "names", "run"),
+)
 DATA = "given_data"
 """Folder in a run's folder, with data that was given from Python."""
 LARGEST = 2**20  # largest number of bytes of the file

@@ -22,7 +22,7 @@ class PlainEncoder(nn.Module):
 
 
 class PlainDecoder(nn.Module):
-    """Network from codes [N, m] to samples [N, *shape], in the units of the training data."""
+    """Network from codes [N, m] to samples (or targets) [N, *shape], in the units of the training data."""
 
     def __init__(self, net: ConstrainedAutoencoder) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class PlainDecoder(nn.Module):
         del self.net.model.encoder
 
     def forward(self, z: Tensor) -> Tensor:
-        return self.net.normalization.inverse(self.net.model.reconstruct(z))
+        return self.net.written_normalization.inverse(self.net.model.reconstruct(z))
 
 
 class PlainModule(nn.Module):

@@ -34,18 +34,18 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Network from codes [N, m] to stored samples [N, *shape]."""
+    """Network from codes [N, m] to stored samples, or targets, [N, *shape]."""
 
     def __init__(self, model: Model) -> None:
         super().__init__()
-        self.net, self.data = model.net, model.description.data
+        self.net, self.data = model.net, model.description.data.written
 
     def forward(self, z: Tensor) -> Tensor:
         return convert_to_stored(self.decode_raw(z), self.data)
 
     def decode_raw(self, z: Tensor) -> Tensor:
         """Decode without conversion to the stored type."""
-        return self.net.normalization.inverse(self.net.model.reconstruct(z))
+        return self.net.written_normalization.inverse(self.net.model.reconstruct(z))
 
 
 def require_onnx() -> None:

@@ -51,6 +51,19 @@ def convert_to_rows(x: np.ndarray | Tensor, where: str) -> Tensor:
     return as_tensor(x)
 
 
+def arrange_rows(
+    x: np.ndarray | Tensor, shape: tuple[int, ...], where: str, *, is_flat: bool
+) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """Convert an array to samples [N, *shape], and return a function that converts others back.
+
+    is_flat: arrays of any shape are vectors. Raises UserError for other shapes.
+    """
+    change = flatten_samples if is_flat else add_channels
+    rows, restore_layout = change(convert_to_rows(x, where), shape)
+    check_shape(tuple(rows.shape), shape, where)
+    return rows, restore_layout
+
+
 def add_channels(x: Tensor, shape: tuple[int, ...]) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
     """Convert images [N, H, W] or [N, H, W, C] to [N, C, H, W], likewise signals and volumes, and return a
     function that converts back.

@@ -32,16 +32,19 @@ def build_saved_net(node: Mapping[str, Any], spec: DataSpec) -> ConstrainedAutoe
     Raises ConfigError for a configuration that no run can have.
     """
     node = {**dict.fromkeys(ROOT), **node}
-    parts = _build_parts(node, spec)
+    parts, target = _build_parts(node, spec), spec.target
     # codes are read as a whole if the loss is a derivative; sharding ended with training
     whole = any(part.needs_derivatives for part in parts.constraints.values())
     with torch.device("meta"), torch.no_grad():
-        model = make_model(node, parts, spec.shape, spec.columns)
+        model = make_model(node, parts, spec.shape, spec.columns, spec.target_shape)
         batch = torch.empty(2, *spec.shape)
+        targets = None if target is None else torch.empty(2, *target.shape)
+        data = Data(spec.low, spec.high, spec.samples, batch, whole, spec.columns, targets)
         for part in parts.constraints.values():
-            facts = Data(spec.low, spec.high, spec.samples, batch, whole, spec.columns)
-            part.attach(model, facts)
-        return ConstrainedAutoencoder(model, parts.constraints, _build_normalization(node, spec))
+            part.attach(model, data)
+        normalization = _build_normalization(node, spec)
+        written = None if target is None else _build_normalization(node, target)
+        return ConstrainedAutoencoder(model, parts.constraints, normalization, written)
 
 
 def _build_parts(node: dict[str, Any], spec: DataSpec) -> Parts:
@@ -53,11 +56,12 @@ def _build_parts(node: dict[str, Any], spec: DataSpec) -> Parts:
     parts.problems += list_problems(splitting, DataModule, "dataset", ("source", "seed"))
     if not parts.problems and parts.model is not None:
         node["dataset"] = splitting
-        parts.problems += list_pair_problems(
-            collect_choices(node, parts, parts.model, count_batch_rows(node))
-        )
-        parts.problems += list_size_problems(node, parts, spec.shape, trains=False)
-        if (lack := parts.made["likelihood"].columns_problem(spec.columns)) is not None:
+        size, has_target = count_batch_rows(node), spec.target is not None
+        choices = collect_choices(node, parts, parts.model, size, has_target=has_target)
+        parts.problems += list_pair_problems(choices)
+        shapes = spec.shape, spec.target_shape
+        parts.problems += list_size_problems(node, parts, *shapes, trains=False)
+        if (lack := parts.made["likelihood"].columns_problem(spec.written.columns)) is not None:
             parts.problems.append(Problem("likelihood", *lack))
     if parts.problems:
         raise ConfigError(parts.problems)

@@ -126,9 +126,10 @@ def _read_data(
     start = read_start(parts.made["init_from"], saved)
     if saved is None:
         require_same_kind(start, data.kind)
-    data.setup(parts.made["likelihood"].support, None if start is None else start.kept)
     likelihood = parts.made["likelihood"]
-    if (lack := likelihood.columns_problem(data.spec.columns)) is not None:
+    kept = (None, None) if start is None else (start.kept, start.kept_target)
+    data.setup(likelihood.support, *kept)
+    if (lack := likelihood.columns_problem(data.spec.written.columns)) is not None:
         raise UserError(f"likelihood={type(likelihood).__name__.lower()}", *lack)
     return data, start
 

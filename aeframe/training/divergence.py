@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from aeframe.config.options import DivergenceOptions
+from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.errors import TrainingError
 from aeframe.core.files import write_atomically
 from aeframe.core.strict_json import format_json
@@ -123,16 +123,16 @@ def _multiply(holder: dict[str, Any], names: Iterable[str], factor: float) -> No
 
 
 @torch.no_grad()
-def explain_outlier(
-    batches: Iterable[Batch], normalization: Callable[[Tensor], Tensor]
-) -> str | None:
+def explain_outlier(batches: Iterable[Batch], net: ConstrainedAutoencoder) -> str | None:
     """Explain what to do about a sample with extreme values, which no learning rate helps; else None."""
     farthest, row = 0.0, 0
     for batch in batches:
-        x = normalization(batch.x)
-        reach = torch.where(x.isnan(), 0, x).abs().flatten(1).amax(1)  # without gaps
-        if (value := float(reach.max())) > farthest:
-            farthest, row = value, int(batch.row[reach.argmax()])
+        for x in (net.normalization(batch.x), net.normalize_target(batch.target)):
+            if x is None:
+                continue
+            reach = torch.where(x.isnan(), 0, x).abs().flatten(1).amax(1)  # without gaps
+            if (value := float(reach.max())) > farthest:
+                farthest, row = value, int(batch.row[reach.argmax()])
     if farthest < FAR:
         return None
     return (

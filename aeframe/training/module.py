@@ -20,7 +20,7 @@ from aeframe.core.noise import Noise, mix_seed
 from aeframe.core.schedules import Clock
 from aeframe.data import Batch, DataModule
 from aeframe.evaluation.metrics import Metrics
-from aeframe.models.autoencoder import Output
+from aeframe.models.output import Output
 from aeframe.training.checkpointing import collect_metrics, restore_metrics
 from aeframe.training.divergence import Guard, explain_outlier, make_divergence
 from aeframe.training.epoch import Epoch, describe_epoch
@@ -59,7 +59,7 @@ class AutoencoderModule(pl.LightningModule):
     ) -> None:
         super().__init__()
         self.net, self.data, self.seed, self.guard = net, data, seed, guard
-        low, high = data.spec.get_range(net.normalization)
+        low, high = data.spec.written.get_range(net.written_normalization)
         self.metrics = Metrics(net, high - low, metrics)
         self.log_every_n_steps = log_every_n_steps
         self.epoch = Epoch(0, 1, 0.0, log_every_n_steps, 0, 1)
@@ -152,8 +152,11 @@ class AutoencoderModule(pl.LightningModule):
         noise = Noise(*key, rank=rank, world=world, rows=batch.total)
         if self._drops:  # dropout draws from the global stream
             torch.manual_seed(mix_seed(*noise.key, rank))
-        x = self.data.augmentation(batch.x, noise.derive_stream("augment"))
-        output = self.net(self.net.normalization(x), noise=noise)
+        moves, target = noise.derive_stream("augment"), batch.target
+        x = self.data.augmentation(batch.x, moves)
+        if target is not None:
+            target = self.net.normalize_target(self.data.augmentation.move(target, moves))
+        output = self.net(self.net.normalization(x), noise=noise, target=target)
         self.net.observe(output)
         loss = output.loss
         if self.checks_each_loss or self.guard.first is None:  # others are compared with the first
@@ -185,7 +188,7 @@ class AutoencoderModule(pl.LightningModule):
         """Raise DivergenceError for a loss that is NaN or exploded."""
         if complaint := self.guard.find_complaint(loss):
             terms = {name: term.value.item() for name, term in output.terms.items()}
-            remedy, rows = explain_outlier([batch], self.net.normalization), batch.row.tolist()
+            remedy, rows = explain_outlier([batch], self.net), batch.row.tolist()
             unseen = self._count_unseen(step)
             raise make_divergence(complaint, terms, step, "", rows, unseen, remedy)
 
@@ -275,10 +278,11 @@ class AutoencoderModule(pl.LightningModule):
         if batch_idx == 0:
             self.metrics.count_dead(self.data, rank=rank, world=world)
         noise = Noise(self.seed, split, batch_idx, rank=rank, world=world, rows=batch.total)
-        x = self.net.normalization(batch.x)
-        clean = self.net(x, noise=noise, as_trained=False)
-        random = self.net.has_corruption or self.net.is_stochastic
-        self.metrics.update(clean, self.net(x, noise=noise) if random else clean)
+        net, x = self.net, self.net.normalization(batch.x)
+        target = net.normalize_target(batch.target)
+        clean = net(x, noise=noise, as_trained=False, target=target)
+        random = net.has_corruption or net.is_stochastic
+        self.metrics.update(clean, net(x, noise=noise, target=target) if random else clean)
 
     def _log_metrics(self, split: str) -> None:
         found = self.metrics.compute()
@@ -287,7 +291,7 @@ class AutoencoderModule(pl.LightningModule):
             complaint, where = f"became {found['loss']}", f", on the {split} split"
             to_device = partial(self.trainer.strategy.batch_to_device, dataloader_idx=0)
             batches, step = map(to_device, self._make_batches(split)), self.global_step
-            remedy = explain_outlier(batches, self.net.normalization)
+            remedy = explain_outlier(batches, self.net)
             unseen = self._count_unseen(step)
             raise make_divergence(complaint, terms, step, where, [], unseen, remedy)
         values = {f"{split}/{name}": value for name, value in found.items()}

@@ -91,8 +91,10 @@ def describe_sizes(net: ConstrainedAutoencoder) -> str:
     used = active or model.latent_dim
     ratio = f"{max(model.inputs / used, used / model.inputs):.1f}"
     rate = f"compression {ratio}:1" if used <= model.inputs else f"expansion 1:{ratio}"
-    shape, code = (" x ".join(map(str, n)) for n in (model.shape, model.code_shape))
+    sizes = (model.shape, model.code_shape, model.written_shape)
+    shape, code, target = (" x ".join(map(str, n)) for n in sizes)
     some = f", {active:,.0f} of them active" if active else ""
+    some += f" -> target {target}" if net.target_normalization is not None else ""
     return f"{shape} -> {code} units{some}; {rate} ({model.inputs:,} values to {used:,.0f})"
 
 
@@ -112,8 +114,7 @@ def print_ending(outcome: Outcome, folder: Path, changed: str | None, *, command
     compresses = outcome.attempt.built.net.step is not None
     onward = list_next_commands(node, outcome.result, folder, compresses)
     console.print(_make_table(card, outcome.length))
-    check = card.copy_check
-    console.print(check.report_line, style=None if check.passed else "bold red")
+    console.print(card.check_line, style="bold red" if card.copies_input else None)
     for sentence in [*sentences, *list_advice(outcome)]:
         console.print(sentence)
     if not outcome.needs_longer:
@@ -128,7 +129,7 @@ def print_line(outcome: Outcome, folder: Path) -> None:
     by = result["optimized_metric"]
     value = format_cell(by["value"], ".5g")
     told = [f"{by['name']} {value} after {outcome.length}"]
-    if not outcome.tested.card.copy_check.passed:
+    if outcome.tested.card.copies_input:
         told.append("it copies its input")
     if rules := list(dict.fromkeys(finding.rule for finding in outcome.findings)):
         told.append(f"doctor: {', '.join(rules).replace('_', ' ')}")

@@ -15,7 +15,7 @@ from torch.nn.utils import get_total_norm
 from aeframe.core.distributed import sum_over_ranks
 from aeframe.data import Batch
 from aeframe.data.gaps import keep_present
-from aeframe.models.autoencoder import Output
+from aeframe.models.output import Output
 from aeframe.monitoring.event_files import Curves, Point
 from aeframe.monitoring.sharding import is_sharded
 from aeframe.training.epoch import Epoch

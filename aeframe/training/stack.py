@@ -83,6 +83,10 @@ class Stack(NamedTuple):
 
 def make_stack(models: Sequence[Model], names: Sequence[str]) -> Stack:
     """Make a stack of networks. names: of their runs. Raises UserError for networks that do not follow."""
+    for model, name in zip(models, names, strict=True):
+        if model.target_shape is not None:
+            what = f"{name} writes targets, not the samples that it reads"
+            raise UserError(WHERE, what, "Name runs without dataset.target.")
     for (one, other), (name, later) in zip(pairwise(models), pairwise(names), strict=True):
         if other.shape != (one.latent_dim,):
             what = (

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from fnmatch import fnmatch
-from typing import cast, get_args
+from typing import Literal, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +27,7 @@ from aeframe.training.stack import Stack, make_stack
 WHERE = "init_from.run"
 SAME = 1e-3
 """Share of the code by which a stack may differ from its runs, from rounding."""
+NORMALIZATIONS = ("normalization.", "target_normalization.")
 NAMED = 4
 """Names of weights that a line lists at most."""
 
@@ -34,6 +35,7 @@ NAMED = 4
 @dataclass(frozen=True)
 class Start:
     """First weights and normalization of a run. weights: by name. sizes: of the layers. stack: of runs.
+    kept_target: the normalization of targets beside the samples.
 
     A run that resumes has neither weights nor a stack.
     """
@@ -44,6 +46,7 @@ class Start:
     weights: Mapping[str, Tensor]
     sizes: tuple[int, ...] = ()
     stack: Stack | None = None
+    kept_target: Kept | None = None
 
 
 def read_start(options: WarmStart, saved: Saved | None) -> Start | None:
@@ -56,7 +59,9 @@ def read_start(options: WarmStart, saved: Saved | None) -> Start | None:
         return None
     name, keeps = ", ".join(options.runs), options.normalization == "keep"
     if saved is not None:
-        return Start(name, options.identity or "", _read_kept(saved) if keeps else None, {})
+        kept = _read_kept(saved, "") if keeps else None
+        goal = _read_kept(saved, "target_") if keeps else None
+        return Start(name, options.identity or "", kept, {}, kept_target=goal)
     models = [_load(run) for run in options.runs]
     stack = make_stack(models, options.runs) if isinstance(options.run, list) else None
     model = models[0]
@@ -64,14 +69,18 @@ def read_start(options: WarmStart, saved: Saved | None) -> Start | None:
     if options.identity not in (None, "auto", identity):
         what = "is another network than init_from.identity says"
         raise UserError(f"{WHERE}={name}", what, "Write init_from.identity=auto.")
-    kept, kind = None, model.description.data.normalization
-    if keeps and kind is not None:
-        kept = Kept(deepcopy(model.net.normalization).float().train(), kind)
+    kept, goal, data = None, None, model.description.data
+    if keeps and data.normalization is not None:
+        kept = Kept(deepcopy(model.net.normalization).float().train(), data.normalization)
+    if keeps and data.target is not None and data.target.normalization is not None:
+        own = deepcopy(model.net.written_normalization).float().train()
+        goal = Kept(own, data.target.normalization)
     if stack is not None:
         return Start(name, identity, kept, {}, stack=stack)
     state = model.net.state_dict()
-    weights = {key: value for key, value in state.items() if not key.startswith("normalization.")}
-    return Start(name, identity, kept, weights, _list_sizes(model.net.model))
+    weights = {key: value for key, value in state.items() if not key.startswith(NORMALIZATIONS)}
+    sizes = _list_sizes(model.net.model)
+    return Start(name, identity, kept, weights, sizes, kept_target=goal)
 
 
 def _load(run: str) -> Model:
@@ -85,12 +94,13 @@ def _load(run: str) -> Model:
     return model
 
 
-def _read_kept(saved: Saved) -> Kept | None:
-    """Read the normalization of a run that resumes from its checkpoint."""
+def _read_kept(saved: Saved, prefix: Literal["", "target_"]) -> Kept | None:
+    """Read the normalization of a run that resumes from its checkpoint. prefix: of samples or targets."""
     state = load_state(saved.checkpoint)
-    kind = as_mapping(state.get("data")).get("normalization")
+    data = as_mapping(state.get("data"))
+    kind = (as_mapping(data.get("target")) if prefix else data).get("normalization")
     weights = as_mapping(state.get("state_dict"))
-    shift, scale = (weights.get(f"net.normalization.{name}") for name in ("shift", "scale"))
+    shift, scale = (weights.get(f"net.{prefix}normalization.{name}") for name in ("shift", "scale"))
     if isinstance(shift, Tensor) and isinstance(scale, Tensor) and kind in get_args(Kind):
         return Kept(Normalization(shift, scale), cast(Kind, kind))
     return None  # the check of the checkpoint says what is wrong
@@ -124,6 +134,11 @@ def take_stack(start: Start, model: Autoencoder, x: Tensor) -> str | None:
     """
     if start.stack is None:
         return None
+    if model.written_shape != model.shape:
+        what = (
+            "the layers of several runs write samples, but this data has targets of another shape"
+        )
+        raise UserError(f"{WHERE}={start.run}", what, "Name one run, or leave dataset.target out.")
     start.stack.put_into(model)
     share = start.stack.measure_difference(model, x)
     text = f"Warm start: the layers of {start.run}."
@@ -138,7 +153,7 @@ def take_stack(start: Start, model: Autoencoder, x: Tensor) -> str | None:
 
 def describe_start(start: Start, taken: Sequence[str], net: ConstrainedAutoencoder) -> str:
     """Describe which weights were taken, which are new, and which were left. Raises UserError for none."""
-    own = [name for name in net.state_dict() if not name.startswith("normalization.")]
+    own = [name for name in net.state_dict() if not name.startswith(NORMALIZATIONS)]
     own = [name for name in own if not name.endswith("_extra_state")]
     if all(name.startswith("model.likelihood.") for name in taken):
         here, there = (" - ".join(map(str, s)) for s in (_list_sizes(net.model), start.sizes))

@@ -27,7 +27,7 @@ from aeframe.data import Normalization
 from aeframe.evaluation.metric_names import find_better, list_metric_names
 from aeframe.evaluation.metrics import DeadUnits, Metrics
 from aeframe.models import Autoencoder, Code, Output, Posterior, Sparse, Undercomplete, Variational
-from aeframe.models.autoencoder import Term
+from aeframe.models.output import Term
 from aeframe.models.variational import ELBO
 from aeframe.training.build import build
 from tests.support.constraint_tools import model

@@ -11,8 +11,8 @@ from aeframe.constraints import Constraint, Data, Pass
 from aeframe.core.noise import Noise
 from aeframe.core.schedules import Clock
 from aeframe.models import Autoencoder, Code, Output, Setting, Sparse, Undercomplete
-from aeframe.models.autoencoder import Term
 from aeframe.models.likelihoods import Gaussian
+from aeframe.models.output import Term
 from aeframe.networks import MLP
 
 NOW = Clock()

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from aeframe.evaluation.metrics import Metrics
 from aeframe.models import Code, Output
-from aeframe.models.autoencoder import Term
+from aeframe.models.output import Term
 from tests.support.constraint_tools import identity
 
 INPUTS, UNITS = 6, 9

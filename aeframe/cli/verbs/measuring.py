@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,12 +23,25 @@ from aeframe.runs.model import Model
 from aeframe.runs.sample_arrays import check_values, convert_to_rows
 
 
+class Block(NamedTuple):
+    """Stored samples, and their targets if they have some."""
+
+    x: np.ndarray
+    targets: torch.Tensor | None
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
 def evaluate_input(model: Model, options: argparse.Namespace) -> dict[str, Any]:
     """Measure the metrics on the samples that the command names."""
     model.require_decoder("evaluate")
+    if model.target_shape is not None:
+        what = "this model was trained with targets, which INPUT does not have"
+        raise UserError("evaluate", what, "Leave INPUT out, for the run's own test split.")
     given = open_input(options.input, model, options)
     with explain_samples(given):
-        blocks = show_progress(given.blocks(model.batch_size), given.count, "Evaluating")
+        blocks = show_progress(_pair(given.blocks(model.batch_size)), given.count, "Evaluating")
         metrics = _measure(model, blocks, model.description.data)
         return {"metrics": metrics.compute(), "samples": given.count}
 
@@ -52,7 +65,7 @@ def _require_room(model: Model, rows: int) -> None:
     """Raise UserError if one batch of the run's batch size does not fit into memory."""
     net = model.net.model
     draws = getattr(net, "k", 1)
-    numbers = rows * draws * (2 * net.inputs + net.latent_dim + sum(net.layer_sizes))
+    numbers = rows * draws * (net.inputs + net.outputs + net.latent_dim + sum(net.layer_sizes))
     try:
         require_room(4 * numbers)
     except MemoryError as error:
@@ -61,16 +74,21 @@ def _require_room(model: Model, rows: int) -> None:
         raise UserError("evaluate", what, remedy) from error
 
 
-def _split_blocks(data: DataModule, n: int) -> Iterator[np.ndarray]:
+def _split_blocks(data: DataModule, n: int) -> Iterator[Block]:
     samples = data.splits["test"]
     for start in range(0, len(samples), n):
-        yield samples[start : start + n].x.numpy()
+        batch = samples[start : start + n]
+        yield Block(batch.x.numpy(), batch.target)
+
+
+def _pair(blocks: Iterable[np.ndarray]) -> Iterator[Block]:
+    return (Block(block, None) for block in blocks)
 
 
 @torch.no_grad()
 def _measure(
     model: Model,
-    blocks: Iterable[np.ndarray],
+    blocks: Iterable[Block],
     spec: DataSpec,
     added: Mapping[str, Metric] | None = None,
 ) -> Metrics:
@@ -79,14 +97,15 @@ def _measure(
     added: metrics of plug-ins.
     """
     net = model.net
-    low, high = spec.get_range(net.normalization)
+    low, high = spec.written.get_range(net.written_normalization)
     metrics = Metrics(net, high - low, added).to(model.device)
-    for number, block in enumerate(blocks):
+    for number, (block, targets) in enumerate(blocks):
         raw = convert_to_rows(block, "x")
+        target = net.normalize_target(None if targets is None else targets.to(model.device))
         check_values(raw, spec, "x")
         x = net.normalization(raw.to(model.device))
         noise = Noise(model.config.get("seed", 0), "test", number)
-        clean = net(x, noise=noise, as_trained=False)
+        clean = net(x, noise=noise, as_trained=False, target=target)
         random = net.has_corruption or net.is_stochastic
-        metrics.update(clean, net(x, noise=noise) if random else clean)
+        metrics.update(clean, net(x, noise=noise, target=target) if random else clean)
     return metrics

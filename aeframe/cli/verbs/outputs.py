@@ -9,13 +9,13 @@ import math
 import os
 import shutil
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 from numpy.lib import format as npy
@@ -27,6 +27,8 @@ from aeframe.core.errors import MachineError, UserError, describe_error
 from aeframe.core.files import DISK, write_atomically
 
 Names = Sequence[str] | None
+Block = TypeVar("Block", bound=Sized)
+"""Samples that are processed at once."""
 KINDS = (".npy", ".npz", ".csv", ".parquet", ".aez", ".json", ".txt", ".zip", ".pdf", ".svg")
 
 
@@ -254,7 +256,7 @@ def _write_parquet(file: BinaryIO, rows: Rows) -> None:
             writer.write_table(pyarrow.table(arrays, schema=schema))
 
 
-def show_progress(blocks: Iterator[np.ndarray], count: int, doing: str) -> Iterator[np.ndarray]:
+def show_progress(blocks: Iterator[Block], count: int, doing: str) -> Iterator[Block]:
     """Pass the blocks on, with a progress bar and the rate on a terminal."""
     from rich.console import Console
     from rich.progress import (

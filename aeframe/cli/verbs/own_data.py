@@ -46,6 +46,8 @@ def load_run_data(model: Model, run: str, instead: str = "") -> tuple[Parts, Dat
         known = model.description.data
         data.spec = replace(known, seen=known.seen or data.spec.seen)  # older runs lack it
         data.normalization = deepcopy(model.net.normalization).cpu()
+        if model.net.target_normalization is not None:
+            data.target_normalization = deepcopy(model.net.target_normalization).cpu()
     except UserError as error:
         remedy = f"The data of the run must be unchanged and where it was in training{instead}."
         # a verb takes no configuration keys

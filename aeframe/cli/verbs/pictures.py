@@ -29,8 +29,9 @@ def write_samples(
 
 def require_pictures(model: Model) -> None:
     """Raise UserError if samples cannot be saved as images."""
-    if len(model.shape) != 3 or model.shape[0] not in CHANNELS:
-        shape = " x ".join(map(str, model.shape))
+    written = model.description.data.written.shape
+    if len(written) != 3 or written[0] not in CHANNELS:
+        shape = " x ".join(map(str, written))
         raise UserError(
             "--out", f"samples of {shape} cannot be saved as images", "Write --out FILE.npy."
         )
@@ -38,7 +39,8 @@ def require_pictures(model: Model) -> None:
 
 def convert_to_bytes(x: np.ndarray, model: Model) -> np.ndarray:
     """Convert stored samples from the range of the training data to bytes in 0..255."""
-    low, high = model.description.data.get_range(model.net.normalization)
+    written = model.description.data.written
+    low, high = written.get_range(model.net.written_normalization)
     if x.dtype == np.uint8 and (low, high) == (0, 255):
         return x
     scaled = (x.astype(np.float64) - low) / (high - low) * 255

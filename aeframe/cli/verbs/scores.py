@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from aeframe.cli.verbs.verb import Verb, add_input, add_out, add_run, load_model
+from aeframe.core.errors import UserError
 from aeframe.core.strict_json import format_cell, format_json
 
 if TYPE_CHECKING:
@@ -40,6 +41,9 @@ def _score(options: argparse.Namespace) -> None:
 
     out = check_output_path(options, (".csv",))
     model = load_model(options)
+    if model.target_shape is not None:
+        what = "this model was trained with targets, by which it scores samples"
+        raise UserError("score", what, "Score pairs in Python: aeframe.load(RUN).score(x, target).")
     limit = model.threshold(options.percentile)
     given = open_input(options.input, model, options)
     with explain_samples(given):
@@ -121,8 +125,7 @@ def _print(result: dict[str, Any], before: dict[str, float]) -> None:
     for name, baseline in result.get("baselines", {}).items():
         measured = (f"{key} {format_cell(value, '.5g')}" for key, value in baseline.items())
         console.print(f"{name}: {', '.join(measured)}")
-    if "copy_check" in result:
-        check = result["copy_check"]
+    if check := result.get("copy_check"):
         ratio = f"noise is reconstructed {check['ratio']:.1f} times worse than data"
         console.print(f"Copy check: {ratio}. {check['sentence']}")
 

@@ -31,13 +31,13 @@ class Line(NamedTuple):
 
 
 class Sheet:
-    """Sheet of samples of one model, in the form in which they are stored. noun: for one sample."""
+    """Sheet of samples that one model writes, in the form in which they are stored. noun: for one."""
 
     def __init__(self, model: Model) -> None:
         self.model, self.rows = model, list[Row]()
-        data = model.description.data
-        self.noun = data.nouns.sample
-        self.normalization = deepcopy(model.net.normalization).cpu()
+        data = model.description.data.written
+        self.noun, self.shape = data.nouns.sample, data.shape
+        self.normalization = deepcopy(model.net.written_normalization).cpu()
         self.paint: Painter = choose_painter(self.normalization, data)
         self.legend = self.paint.legend
 

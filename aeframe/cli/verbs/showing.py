@@ -34,7 +34,7 @@ def _reconstruct(options: argparse.Namespace) -> None:
     with explain_samples(given):
         blocks = show_progress(given.blocks(model.batch_size), given.count, "Reconstructing")
         made = model.reconstruct(blocks)
-        if out.suffix.lower() in FILES:
+        if out.suffix.lower() in FILES and model.target_shape in (None, model.shape):
             made = map(given.restore_layout, made)
         write_samples(out, made, given.count, model, given.names)
     print(f"Reconstructions of {model.description.data.nouns.count_samples(given.count)}: {out}")
@@ -105,8 +105,9 @@ def _interpolate(options: argparse.Namespace) -> None:
     if out.suffix.lower() == ".png":
         sheet = Sheet(model)
         shares = [f"{share:.0%}" for share in way.flatten()]
-        row = np.concatenate([ends[0], made, ends[1]])
-        sheet.add_row(row, captions=["input A", *shares, "input B"])
+        if model.target_shape is None:
+            made, shares = np.concatenate([ends[0], made, ends[1]]), ["input A", *shares, "input B"]
+        sheet.add_row(made, captions=shares)
         note = (
             f"A is {_name(options.a)}, B is {_name(options.b)}. Between them: decoded codes from "
             f"the straight line between their codes.{sheet.about}"
@@ -126,7 +127,8 @@ def _require_room(model: Model, count: int, where: str) -> None:
     from aeframe.data.memory_map import require_room
 
     of_code = 4 * model.latent_dim
-    of_sample = math.prod(model.shape) * model.description.data.dtype.itemsize
+    written = model.description.data.written
+    of_sample = math.prod(written.shape) * written.dtype.itemsize
     try:
         # codes are made from parts of the same size
         require_room(count * (3 * of_code + of_sample))

@@ -85,7 +85,7 @@ def _add_points(
     picture, caption = chart.render(), f"{what}."
     if labels is not None:
         caption += " Colored by label, which training does not see."
-    elif isinstance(view.paint, Pictures):
+    elif isinstance(view.paint_input, Pictures):
         paste_samples(picture, chart.locate(points), view, every)
     page.add_picture(name, picture, caption)
 
@@ -140,7 +140,7 @@ def project_codes(codes: Tensor) -> tuple[Tensor, list[float]]:
 def paste_samples(picture: Image.Image, places: Tensor, view: View, every: int) -> None:
     """Paste samples at their places [N, 2] in pixels, one into each square of the picture."""
     _, chosen = np.unique((places // APART).numpy(), axis=0, return_index=True)
-    tiles = view.paint.show(view.samples.many[::every][chosen], SIDE)
+    tiles = view.paint_input.show(view.samples.many[::every][chosen], SIDE)
     for tile, place in zip(tiles, places[chosen], strict=True):
         x, y = (place - torch.tensor(tile.size) / 2).round().int().tolist()
         picture.paste(tile, (x, y))

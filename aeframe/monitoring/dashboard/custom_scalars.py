@@ -30,7 +30,9 @@ def choose_charts(net: ConstrainedAutoencoder) -> Layout:
     tags = [*(f"train/{name}" for name in (*measured, *terms))]
     tags += [f"vitals/{name}" for name in VITALS]
     tags += [f"train/{name}_weighted" for name in terms]
-    tags += list_metric_names(type(model), dict(net.parts), vars(model))
+    tags += list_metric_names(
+        type(model), dict(net.parts), vars(model), has_target=net.target_normalization is not None
+    )
     layout = {
         category: {
             title: chart

@@ -27,13 +27,16 @@ def draw_filters(view: View, page: Page) -> None:
             encoder_filters(model.encoder, model.shape),
             "first layer: what a unit reacts to",
         ),
-        ("decoder", decoder_filters(model.decoder, model.shape), last),
+        ("decoder", decoder_filters(model.decoder, model.written_shape), last),
     ):
         if weights is None:
             continue
+        own, shape = view.paint, model.written_shape
+        if name == "encoder":
+            own, shape = view.paint_input, model.shape
         # filters of a convolution are short curves or small images, of as many axes as a sample
-        is_picture = weights.shape[1:] != model.shape and weights.ndim > 3
-        paint = Pictures(0, 1, max(weights.shape[2:])) if is_picture else view.paint
+        is_picture = weights.shape[1:] != shape and weights.ndim > 3
+        paint = Pictures(0, 1, max(weights.shape[2:])) if is_picture else own
         tiles = paint.show_weights(weights[:MOST], paint.fit(paint.filters))
         shown = f"{len(tiles)} of {len(weights)}"
         note = f"Weights of the {name}'s {layer}. {shown} units, each scaled by itself; {paint.zero} is 0."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from aeframe.models.autoencoder import Output
+from aeframe.models.output import Output
 from aeframe.monitoring.dashboard.page import Page
 from aeframe.monitoring.dashboard.painting import Painter
 from aeframe.monitoring.dashboard.sheet import Row, add_sheet, split_rows
@@ -13,10 +13,11 @@ from aeframe.monitoring.dashboard.view import View
 
 def draw_reconstructions(view: View, page: Page) -> None:
     """Draw the reconstructions of a few samples, the same each time."""
-    rows = compare(
-        view.output, view.net.has_corruption, view.paint, view.number_samples(view.columns)
+    captions = view.number_samples(view.columns)
+    rows = compare(view.output, view.net.has_corruption, view.paint, captions, view.paint_beside)
+    note = (
+        f"The same {view.samples.split} {view.nouns.sample}s each time.{view.over}{view.paint.axes}"
     )
-    note = f"The same {view.samples.split} {view.nouns.sample}s each time.{view.paint.over}{view.paint.axes}"
     rows = split_rows(rows, view.paint.columns)
     add_sheet(page, "reconstructions", "Reconstructions", note, rows, view.paint.legend)
 
@@ -30,13 +31,14 @@ def draw_extremes(view: View, page: Page) -> None:
         ("worst", "largest", order[:n]),
         ("best", "smallest", order.flip(0)[:n]),
     ):
-        x = view.samples.many[chosen]
-        output = net(x, noise=view.noise, as_trained=net.has_corruption)
+        x, targets = view.samples.many[chosen], view.samples.many_targets
+        target = None if targets is None else targets[chosen]
+        output = net(x, noise=view.noise, as_trained=net.has_corruption, target=target)
         squares = [f"{value:.2g}" for value in error[chosen].tolist()]
-        rows = compare(output, net.has_corruption, view.paint, squares)
+        rows = compare(output, net.has_corruption, view.paint, squares, view.paint_beside)
         note = (
             f"The {view.nouns.sample}s with the {adjective} mean squared error (the numbers), of "
-            f"{len(order):,} {view.samples.split} {view.nouns.sample}s.{view.paint.over}{view.paint.axes}"
+            f"{len(order):,} {view.samples.split} {view.nouns.sample}s.{view.over}{view.paint.axes}"
         )
         rows = split_rows(rows, view.paint.columns)
         title = f"{name.capitalize()} reconstructions"
@@ -45,7 +47,8 @@ def draw_extremes(view: View, page: Page) -> None:
 
 def draw_corruptions(view: View, page: Page) -> None:
     """Draw each corruption alone and all together, with the reconstructions."""
-    net, x, paint = view.net, view.samples.few[: view.paint.columns], view.paint
+    net, paint = view.net, view.paint_input
+    x = view.samples.few[: paint.columns]
     parts = net.list_having("corrupt")
     if len(parts) < 2:
         return
@@ -55,10 +58,11 @@ def draw_corruptions(view: View, page: Page) -> None:
     inputs.append(("all together", view.output.corrupted))
     rows = [Row(paint.show(x), "input", view.number_samples(len(x)))]
     for name, corrupted in inputs:
-        restored = net.reconstruct(corrupted)
-        for kind, shown in (("input", corrupted), ("reconstruction", restored)):
-            label = f"{name.replace('_', ' ')}: {kind}"
-            rows.append(Row(paint.show_restored(x, shown[: len(x)]), label))
+        label, made = name.replace("_", " "), net.reconstruct(corrupted)[: len(x)]
+        rows.append(Row(paint.show_restored(x, corrupted[: len(x)]), f"{label}: input"))
+        is_same = net.target_normalization is None
+        tiles = paint.show_restored(x, made) if is_same else view.paint.show(made)
+        rows.append(Row(tiles, f"{label}: reconstruction"))
     note = (
         f"Each corruption alone, and all together. The same {view.samples.split} {view.nouns.sample}s each "
         f"time.{paint.over}{paint.axes}"
@@ -66,17 +70,26 @@ def draw_corruptions(view: View, page: Page) -> None:
     add_sheet(page, "corruptions", "Corruptions", note, rows, paint.legend)
 
 
-def compare(output: Output, corrupts: bool, paint: Painter, captions: list[str]) -> list[Row]:
+def compare(
+    output: Output,
+    corrupts: bool,
+    paint: Painter,
+    captions: list[str],
+    beside: Painter | None = None,
+) -> list[Row]:
     """Return rows with the input, the corrupted input if any, the reconstruction and the error.
 
     A painter that draws a reconstruction over its input needs no row for the input. captions: of
-    the samples.
+    the samples. beside: draws inputs that are not the targets, as the network reads them.
     """
     x, restored = output.x, output.reconstruction[: len(output.x)]
     if output.present is not None:
         x = x.where(output.present, torch.nan)
-    rows = [] if paint.over else [Row(paint.show(x), "input")]
-    if corrupts:
+    rows = [] if paint.over else [Row(paint.show(x), "target" if beside else "input")]
+    if beside is not None:
+        label = "corrupted input" if corrupts else "input"
+        rows.insert(0, Row(beside.show(output.corrupted), label))
+    elif corrupts:
         rows.append(Row(paint.show_restored(x, output.corrupted), "corrupted input"))
     rows.append(Row(paint.show_restored(x, restored), "reconstruction"))
     if paint.error:

@@ -74,7 +74,7 @@ def draw_traversal(view: View, page: Page) -> None:
 
 def draw_interpolation(view: View, page: Page) -> None:
     """Draw the codes on the line between two samples."""
-    x, net, paint = view.samples.few, view.net, view.paint
+    x, targets, net, paint = view.samples.few, view.samples.few_targets, view.net, view.paint
     pairs = min(PAIRS, paint.tall, len(x) // 2)
     if not net.is_stochastic or not pairs:
         return
@@ -83,7 +83,10 @@ def draw_interpolation(view: View, page: Page) -> None:
     rows, noun = [], view.nouns.sample
     for i in range(0, 2 * pairs, 2):
         between = net.model.reconstruct((1 - way) * codes[i] + way * codes[i + 1])
-        line = torch.cat([x[i : i + 1], between, x[i + 1 : i + 2]])
+        ends = (x[i : i + 1], x[i + 1 : i + 2])
+        if targets is not None:
+            ends = (targets[i : i + 1], targets[i + 1 : i + 2])
+        line = torch.cat([ends[0], between, ends[1]])
         shares = [f"{share:.0%}" for share in way.flatten().tolist()]
         rows.append(
             Row(

@@ -41,7 +41,7 @@ def write_projector(view: View, page: Page) -> None:
     shown = pad(codes[:, units], (0, max(0, AXES - len(units))))
     _write_rows(run / CODE, [[f"{v:.5g}" for v in row] for row in shown.tolist()])
     _write_rows(run / SAMPLES, _describe_samples(view, every))
-    tiles = view.paint.show(view.samples.many[::every], SIDE)
+    tiles = view.paint_input.show(view.samples.many[::every], SIDE)
     if view.samples.labels is not None:
         tiles = frame_classes(tiles, view.samples.labels[::every])
     # run-length encoding takes a third of the time and no more bytes

@@ -51,7 +51,7 @@ def format_card(card: Card) -> str:
         *(row + [""] * (1 + len(columns) - len(row)) for row in list_rows(card) + list_terms(card)),
     ]
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    return f"{table}\n\n{card.copy_check.report_line}\n"
+    return f"{table}\n\n{card.check_line}\n"
 
 
 def _block(text: str, language: str) -> str:

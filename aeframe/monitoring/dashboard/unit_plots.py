@@ -11,19 +11,19 @@ def draw_units(view: View, page: Page) -> None:
     """Draw the most used units with the samples that activate them most."""
     if not view.net.is_sparse:
         return
-    codes, active = view.passed.codes, view.passed.active
+    paint, codes, active = view.paint_input, view.passed.codes, view.passed.active
     share = active.double().mean(0)
     used = [
         u
-        for u in share.argsort(descending=True, stable=True)[: view.paint.tall].tolist()
+        for u in share.argsort(descending=True, stable=True)[: paint.tall].tolist()
         if share[u] > 0
     ]
     if not used:
         return
     rows = []
     for unit in used:
-        strongest = codes[:, unit].argsort(descending=True, stable=True)[: view.paint.many]
-        tiles = view.paint.show(view.samples.many[strongest], view.paint.fit(view.paint.many))
+        strongest = codes[:, unit].argsort(descending=True, stable=True)[: paint.many]
+        tiles = paint.show(view.samples.many[strongest], paint.fit(paint.many))
         values = [f"{value:.2g}" for value in codes[strongest, unit].tolist()]
         rows.append(
             Row(
@@ -34,6 +34,6 @@ def draw_units(view: View, page: Page) -> None:
         )
     note = (
         f"The units that are active for most {view.samples.split} {view.nouns.sample}s, each with those that "
-        f"activate it most. The numbers are its activations.{view.paint.axes}"
+        f"activate it most. The numbers are its activations.{paint.axes}"
     )
-    add_sheet(page, "units", "Most used units", note, rows, view.paint.legend)
+    add_sheet(page, "units", "Most used units", note, rows, paint.legend)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -15,7 +14,7 @@ from aeframe.core.noise import Noise
 from aeframe.data import DataModule, DataSpec, Normalization
 from aeframe.data.gaps import average_present
 from aeframe.data.usual_ranges import count_channels, spread_over_elements
-from aeframe.models.autoencoder import Output
+from aeframe.models.output import Output
 from aeframe.monitoring.dashboard.painting import Painter, Pictures
 from aeframe.monitoring.dashboard.signal_plots import Curves
 from aeframe.monitoring.dashboard.table_plots import Table
@@ -31,7 +30,8 @@ class Samples:
     """Normalized validation samples (training samples, if there is no validation), spread evenly.
 
     few: those that are drawn each time, [n, *shape]. many: [N, *shape]. labels: of these, int64 [N], or None.
-    classes: the labels' names. split: the split in a word.
+    classes: the labels' names. split: the split in a word. few_targets, many_targets: their targets, if they
+    have some.
     """
 
     few: Tensor
@@ -39,16 +39,20 @@ class Samples:
     labels: Tensor | None
     classes: tuple[str, ...]
     split: str
+    few_targets: Tensor | None = None
+    many_targets: Tensor | None = None
 
     @classmethod
     def take(cls, data: DataModule, net: ConstrainedAutoencoder, columns: int) -> Samples:
         """Take the samples for this many columns."""
-        each = max(math.prod(data.spec.shape), net.model.latent_dim)
+        each = max(net.model.inputs, net.model.outputs, net.model.latent_dim)
         count = min(MANY, max(columns, NUMBERS // each))
         split = data.held_out
         few, many = (data.peek(split, n, net.normalization) for n in (columns, count))
+        targets = (data.peek_targets(split, n, net.target_normalization) for n in (columns, count))
         words = {"val": "validation", "train": "training"}
-        return cls(few, many, data.peek_labels(split, count), data.spec.classes, words[split])
+        labels, classes = data.peek_labels(split, count), data.spec.classes
+        return cls(few, many, labels, classes, words[split], *targets)
 
 
 class Passed(NamedTuple):
@@ -99,15 +103,27 @@ class View:
     """View of a network. columns: number of samples that are drawn each time. nouns: words for them.
 
     Samples are drawn as they are stored; vectors with elements of very different scales are drawn
-    normalized.
+    normalized. paint: draws what the network writes. paint_input: draws what it reads.
     """
 
     def __init__(self, net: ConstrainedAutoencoder, samples: Samples, data: DataSpec) -> None:
         self.net, self.samples = net, samples
         self.columns = len(samples.few)
         self.nouns = data.nouns
-        self.paint = choose_painter(net.normalization, data)
+        self.paint = choose_painter(net.written_normalization, data.written)
+        self.paint_input = choose_painter(net.normalization, data)
         self.noise = Noise("dashboard")
+
+    @property
+    def paint_beside(self) -> Painter | None:
+        """Painter of inputs that are not the targets; None if they are."""
+        return None if self.net.target_normalization is None else self.paint_input
+
+    @property
+    def over(self) -> str:
+        """Sentence about reconstructions that are drawn over what they should be."""
+        found = self.paint.over
+        return found if self.paint_beside is None else found.replace("clean input", "target")
 
     def number_samples(self, count: int) -> list[str]:
         """Return captions for samples by their place."""
@@ -116,7 +132,7 @@ class View:
     @cached_property
     def output(self) -> Output:
         """Run the network on the few samples, as in training."""
-        return self.net(self.samples.few, noise=self.noise)
+        return self.net(self.samples.few, noise=self.noise, target=self.samples.few_targets)
 
     @property
     def is_finite(self) -> bool:
@@ -128,15 +144,16 @@ class View:
     @cached_property
     def passed(self) -> Passed:
         """Run the network on the many samples."""
-        model = self.net.model
+        model, samples, normalization = self.net.model, self.samples, self.net.written_normalization
         codes, active, error, nats = (list[Tensor]() for _ in range(4))
-        for x in self.samples.many.split(CHUNK):
+        goals = samples.many if samples.many_targets is None else samples.many_targets
+        for x, goal in zip(samples.many.split(CHUNK), goals.split(CHUNK), strict=True):
             code = self.net.encode(x)
             restored = model.likelihood.mean(model.decode_code(code))
             codes.append(code.value)
             active.append(code.active)
-            present = self.net.normalization.find_present(x)
-            error.append(average_present((restored - x).square(), present))
+            present = normalization.find_present(goal)
+            error.append(average_present((restored - goal).square(), present))
             if code.posterior is not None:
                 nats.append(code.posterior.kl())
         kl = torch.cat(nats).mean(0) if nats else None

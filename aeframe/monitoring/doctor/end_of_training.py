@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from aeframe.config.suggested_options import CONSTRAINTS, NETWORKS
 from aeframe.evaluation.card import Card
+from aeframe.evaluation.copy_check import CopyCheck
 from aeframe.monitoring.doctor.finding import Finding
 from aeframe.monitoring.doctor.overfitting import MORE
 from aeframe.monitoring.doctor.rule import BEGUN, FAST, RATE, Patient
@@ -28,7 +29,7 @@ def find_in_card(
     whether a rule found something else.
     """
     check = card.copy_check
-    if check.hides_columns:
+    if check is not None and check.hides_columns:
         seen = (
             f"{check.learned} of {check.columns} columns are learned: beside the largest the others vary "
             "too little to count in the loss"
@@ -39,16 +40,16 @@ def find_in_card(
             remedy = f"likelihood=gaussian {standard}"
         yield Finding(SPREADS, epochs, seen, remedy)
         return
-    if not check.passed:
+    if check is not None and not check.passed:
         seen = f"the network copies its input: it reconstructs {check.copied:.0%} of pure noise"
         yield Finding("copying", epochs, seen, _suggest_tighter(patient))
         return
     is_plain = patient.node["optimized_metric"] in PLAIN
     noise = patient.choose_remedy(patient.suggest_measured_noise())
-    compares = (is_plain or noise is not None) and check.samples >= check.fewest
+    compares = (is_plain or noise is not None) and card.images >= CopyCheck.fewest
     has_begun = steps >= BEGUN or epochs >= ENOUGH
     if compares and has_begun and not others and _has_seen_all(patient, steps):
-        for pca in card.baselines[1:]:  # none if the code is as large as the input
+        for pca in card.baselines[1:2]:  # none if the code is as large as the input
             own, other = card.metrics["mse"], pca.mse
             if pca.denoised_mse is not None:
                 own, other = card.metrics["denoised_mse"], pca.denoised_mse
@@ -76,7 +77,8 @@ def _compare_with_pca(seen: str, patient: Patient, epochs: int, improves: bool) 
         seen += f"; the learning rate of {patient.rate:g} is high"
         return Finding("pca", epochs, seen, patient.choose_remedy(patient.suggest_slower()))
     if is_linear:
-        seen += "; a network of linear layers can only equal PCA"
+        best = "PCA" if patient.data.spec.target is None else "linear regression"
+        seen += f"; a network of linear layers can only equal {best}"
         if patient.has_fewer_samples_than_values:
             seen += f", and {patient.counted_samples} are too few for hidden layers"
             return Finding("pca", epochs, seen, None)

@@ -86,7 +86,7 @@ class Patient:
         """Suggest to augment color images. Gray ones are mostly characters, which it does not help."""
         shape = self.data.spec.shape
         is_color = len(shape) == 3 and shape[0] == COLORS
-        can_change = is_color and not self.data.augmentation.changes
+        can_change = is_color and not self.data.augmentation.changes and not self.data.spec.target
         return Override("dataset.augment", list(CHANGES)) if can_change else None
 
     def choose_remedy(self, *candidates: Override | None) -> str | None:

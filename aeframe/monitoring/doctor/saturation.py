@@ -31,6 +31,7 @@ def measure_saturation(patient: Patient) -> dict[str, float]:
     if not bounded and not layers:
         return {}
     x = patient.data.peek("val", SAMPLES, net.normalization)
+    targets = patient.data.peek_targets("val", SAMPLES, net.target_normalization)
     shares: list[Tensor] = []
     with ExitStack() as stack:
         if layers and patient.node["trainer"].get("compile"):
@@ -43,7 +44,7 @@ def measure_saturation(patient: Patient) -> dict[str, float]:
     if bounded:
         found = {
             "output": float(_measure_share(restored, ends)),
-            "data": float(_measure_share(x, ends)),
+            "data": float(_measure_share(x if targets is None else targets, ends)),
         }
     if shares:
         found["units"] = float(torch.stack(shares).mean())

@@ -16,7 +16,7 @@ from aeframe.core.process import get_command
 from aeframe.data.spread import Kind
 from aeframe.runs.checkpoint import Saved, load_state
 from aeframe.runs.layout import LAST
-from aeframe.runs.origin import find_moved_data, remove_side_effects
+from aeframe.runs.origin import PATHS, find_moved_data, remove_side_effects
 from aeframe.training.schedule_lengths import LENGTHS, stretch_lengths
 
 HARMLESS = (
@@ -31,8 +31,7 @@ HARMLESS = (
     "doctor",
     "logger",
     "evaluation",
-    *(f"dataset.{key}" for key in ("root", "test_root", "path", "val_path", "test_path", "run")),
-    *(f"dataset.{key}" for key in ("download", "cache", "labels", "names")),
+    *(f"dataset.{key}" for key in (*PATHS, "download", "cache")),
     *(f"dataset.{key}" for key in ("in_memory", "memory_limit", "num_workers")),
     *(
         f"trainer.{key}"
