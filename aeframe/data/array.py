@@ -83,7 +83,8 @@ class Array(Source):
 
     def _make_target(self, target: str) -> Array:
         """Make the source of the targets."""
-        if Path(target).suffix.lower() in (".npy", ".npz"):
+        is_archive = str(self.path).lower().endswith(".npz")
+        if not is_archive or target.lower().endswith((".npy", ".npz")):
             own = replace(self, path=target, val_path=self.val_target, test_path=self.test_target)
             own.named = BESIDE
         else:  # an array beside that of the samples in each file

@@ -1,0 +1,207 @@
+"""Training with targets beside the samples: the loss, the files, and what is refused."""
+# ruff: noqa: E501 (the table keeps each message on one line)
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from omegaconf import DictConfig
+
+from aeframe.config.check import make_parts
+from aeframe.config.node import to_plain
+from aeframe.core.errors import ConfigError, UserError
+from aeframe.core.noise import Noise
+from aeframe.runs.model_file import load
+from aeframe.training.build import build
+from tests.support.fitting import fit
+from tests.support.runs import TINY
+
+Compose = Callable[..., DictConfig]
+N, IN, OUT = 200, 12, 7
+
+
+@pytest.fixture
+def words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Words for vectors with targets of another size, and images in gray, in color and of twice the size."""
+    monkeypatch.chdir(tmp_path)
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(N, 4)) @ generator.normal(size=(4, IN))
+    np.save("x.npy", x.astype(np.float32))
+    np.save("y.npy", np.tanh(x @ generator.normal(size=(IN, OUT))).astype(np.float32) * 5 + 9)
+    colors = generator.integers(0, 256, (48, 16, 16, 3), np.uint8)
+    np.save("rgb.npy", colors)
+    np.save("gray.npy", colors.mean(3).astype(np.uint8))
+    np.save("large.npy", colors.mean(3).astype(np.uint8).repeat(2, 1).repeat(2, 2))
+    return ["dataset=array", "dataset.path=x.npy", "dataset.target=y.npy", "hardware=cpu"]
+
+
+TRANSCODER = (
+    *("model=sparse", "model.latent_dim=32", "constraint=topk", "constraint.topk.k=4"),
+    *("network=linear", "dataset.batch_size=40", "dataset.shuffle=false"),
+    *("optimizer.lr=0.01", "trainer.max_epochs=1"),
+)
+
+
+def test_a_transcoder_is_trained_as_by_a_bare_loop(
+    compose: Compose, words: list[str], tmp_path: Path
+) -> None:
+    """Four steps of Adam on the summed squared error, halved: the same weights, bit for bit but rounding."""
+    built = build(compose(*words, *TRANSCODER))
+    model, data = built.net.model, built.data
+    weights = {
+        name: value.detach().clone().requires_grad_() for name, value in model.named_parameters()
+    }
+    centre = model.centre.clone()
+    assert centre.shape == (IN,)
+    x, y = (torch.from_numpy(np.load(name)) for name in ("x.npy", "y.npy"))
+    rows = data.splits["train"].index.long()
+    x, y = data.normalization(x[rows]), data.written_normalization(y[rows])
+    torch.testing.assert_close(centre, x.mean(0))
+    torch.testing.assert_close(weights["decoder.layers.0.bias"].detach(), y.mean(0))
+    fit(built, tmp_path)
+    trained = [
+        weights[f"{part}.{end}"]
+        for part in ("encoder.1", "decoder.layers.0")
+        for end in ("weight", "bias")
+    ]
+    adam = torch.optim.Adam(trained, lr=0.01)
+    for a, b in zip(x.split(40), y.split(40), strict=True):
+        read, read_bias, write, write_bias = trained
+        code = ((a - centre) @ read.t() + read_bias).relu()
+        top = code.topk(4, 1)
+        code = torch.zeros_like(code).scatter(1, top.indices, top.values)
+        loss = 0.5 * (code @ write.t() + write_bias - b).square().sum(1).mean()
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+    for name, value in model.named_parameters():
+        torch.testing.assert_close(value.detach(), weights[name].detach(), rtol=1e-4, atol=1e-6)
+
+
+def test_loss_and_metrics_are_those_of_the_target(compose: Compose, words: list[str]) -> None:
+    net = (
+        built := build(compose(*words, "network=mlp", "network.widths=[8]", "model.latent_dim=3"))
+    ).net
+    batch = built.data.splits["test"][0:9]
+    x, target = net.normalization(batch.x), net.normalize_target(batch.target)
+    output = net(x, noise=Noise(0), target=target)
+    assert output.reconstruction.shape == output.x.shape == (9, OUT)
+    assert torch.equal(output.corrupted, x)
+    squares = (output.reconstruction - target).square()
+    constant = 0.5 * OUT * np.log(2 * np.pi)
+    expected = 0.5 * squares.sum(1).mean() + constant
+    torch.testing.assert_close(output.loss, expected.float(), check_dtype=False)
+    metrics = built.module.metrics
+    metrics.reset("test")
+    metrics.update(output, output)
+    found = metrics.compute()
+    assert found["mse"] == pytest.approx(squares.mean().item())
+    spread = (target - target.mean(0)).square().mean()
+    assert found["explained_variance"] == pytest.approx(
+        1 - float(squares.mean() / spread), rel=1e-4
+    )
+
+
+def test_a_run_with_targets_leaves_a_model_that_writes_them(
+    aeframe: Callable[..., Any], words: list[str], tmp_path: Path
+) -> None:
+    given = ("model=denoising", "constraint=[]", "model.latent_dim=3", "hydra.run.dir=run")
+    status, out, err = aeframe(*words, *TINY, *given)
+    assert status == 0, err
+    assert f"{IN} -> 3 units -> target {OUT}" in out
+    assert "Copy check: none, because the target is not the input." in out
+    card = json.loads((tmp_path / "run" / "evaluation.json").read_text())
+    assert card["copy_check"] is None
+    assert list(card["baselines"]) == ["mean target", "linear regression, rank 3"]
+    assert card["optimized_metric"]["name"] == "val/mse"
+    model = load(tmp_path / "run")
+    x, y = np.load("x.npy"), np.load("y.npy")
+    assert (model.shape, model.target_shape) == ((IN,), (OUT,))
+    made = model.reconstruct(x)
+    assert made.shape == y.shape
+    normalization = model.net.target_normalization
+    assert normalization is not None
+    squares = np.square((made - y) / normalization.scale.numpy()).mean(1)
+    np.testing.assert_allclose(model.score(x, y), squares, rtol=1e-3)
+    assert model.decode(model.encode(x[:2])).shape == (2, OUT)
+    np.testing.assert_allclose(
+        model.module(torch.from_numpy(x[:3])).detach(), made[:3], rtol=1e-4, atol=1e-5
+    )
+    for pair, what in [
+        (None, "target: is missing, and this model was trained with targets"),
+        (y[:3], "target: holds 3 targets for 200 samples"),
+        (x, r"target: has shape \[200, 12\], but this model takes \[N, 7\]"),
+    ]:
+        with pytest.raises(UserError, match=what):
+            model.score(x, pair)
+
+
+@pytest.mark.parametrize(
+    ("given", "shape"),
+    [
+        (("dataset.target=rgb.npy", "network=conv", "network.widths=[4,8]"), (3, 16, 16)),
+        (("dataset.target=large.npy", "network=conv", "network.widths=[4,8]"), (1, 32, 32)),
+        (("dataset.target=large.npy", "network=mlp", "network.widths=[32]"), (1, 32, 32)),
+        (("dataset.target=rgb.npy",), (3, 16, 16)),
+        (("dataset.target=gray.npy", "network=fully_conv", "network.patch=4"), (1, 16, 16)),
+    ],
+)
+def test_images_become_images(
+    compose: Compose, words: list[str], given: tuple[str, ...], shape: tuple[int, ...]
+) -> None:
+    built = build(compose(*words, "dataset.path=gray.npy", "model.latent_dim=16", *given))
+    x = built.data.peek("train", 4)
+    assert x.shape[1:] == (1, 16, 16)
+    assert built.net.reconstruct(x).shape == (4, *shape)
+    assert built.node["network"].get("start", "random") == "random"
+
+
+TIED = "network: the transposed weights of an encoder of 12 cannot write targets of 7. Write network.tied=false."
+REFUSED = {
+    "tied": (["network=mlp", "network.tied=true"], TIED),
+    "start": (
+        ["network=mlp", "network.start=pca"],
+        "network.start=pca: the target is not the input. Write network.start=random, or auto.",
+    ),
+    "emphasis": (
+        ["model=denoising", "constraint=masking", "constraint.masking.emphasis_rest=0.5"],
+        "constraint.masking: masking weighs the elements that it corrupts, but the target is not the input.",
+    ),
+    "rate": (
+        ["constraint=rate"],
+        "constraint=[rate]: rate is for compression, but the network writes",
+    ),
+    "conv": (
+        ["dataset.path=gray.npy", "dataset.target=t.npy", "network=conv"],
+        "network: convolutions need images of C x H x W, but the targets are vectors of 7. Write network=mlp.",
+    ),
+    "fully conv": (
+        ["dataset.path=gray.npy", "dataset.target=rgb.npy", "network=fully_conv"],
+        "network: it writes images of the shape that it reads, but targets are 3 x 16 x 16 and samples",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_needs_the_input_as_its_target_is_refused(
+    compose: Compose, words: list[str], case: str
+) -> None:
+    np.save("t.npy", np.load("y.npy")[:48])
+    given, expected = REFUSED[case]
+    with pytest.raises(ConfigError) as caught:
+        make_parts(to_plain(compose(*words, "model.latent_dim=4", *given)))
+    assert str(caught.value.problems[0]).startswith(expected)
+
+
+def test_denoising_needs_pairs_or_a_corruption(compose: Compose, words: list[str]) -> None:
+    given = ("model=denoising", "constraint=[]", "model.latent_dim=4")
+    make_parts(to_plain(compose(*words, *given)))
+    with pytest.raises(ConfigError) as caught:
+        make_parts(to_plain(compose(*words, *given, "dataset.target=null")))
+    assert str(caught.value.problems[0]).endswith("or give pairs: dataset.target=FILE.")
