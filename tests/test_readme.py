@@ -32,7 +32,7 @@ from tests.support.runs import TINY
 FRONT, CONFIGURATION, PACKAGE = "README.md", "conf/README.md", "aeframe/README.md"
 OWN_DATA, WORK = "Your own data in ten minutes", "Put it to work"
 TRAINED = {(FRONT, heading) for heading in sections(FRONT) if heading != OWN_DATA}
-TRAINED |= {(PACKAGE, "Compress"), (CONFIGURATION, "Resume")}
+TRAINED |= {(PACKAGE, "Compress"), (CONFIGURATION, "Resume"), (CONFIGURATION, "Targets")}
 """Sections whose commands train; those of other sections differ from them in options alone."""
 ANSWERED = {"--help", "--cfg"}
 OWN_PARTS = "halving"
@@ -53,13 +53,15 @@ for each in COMMANDS:
 
 @pytest.fixture
 def own_data(tmp_path: Path) -> None:
-    """Make what the reader has: photographs, spectra and MNIST."""
+    """Make what the reader has: photographs, spectra, pairs and MNIST."""
     generator = np.random.default_rng(0)
-    (tmp_path / "photos").mkdir()
-    for i in range(12):
-        pixels = generator.integers(0, 255, size=(40, 30, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(tmp_path / "photos" / f"{i}.png")
-    np.save(tmp_path / "spectra.npy", generator.normal(size=(40, 50)))
+    for folder, pixels in {"photos": 40, "noisy": 32, "clean": 32}.items():
+        (tmp_path / folder).mkdir()
+        for i in range(12):
+            image = generator.integers(0, 255, size=(pixels, 30, 3), dtype=np.uint8)
+            Image.fromarray(image).save(tmp_path / folder / f"{i}.png")
+    for name in ("spectra", "noisy", "clean", "layer_in", "layer_out"):
+        np.save(tmp_path / f"{name}.npy", generator.normal(size=(40, 50)))
     rows = "".join(f"{i / 8},{i * i},{'ab'[i % 2]}\n" for i in range(40))
     (tmp_path / "people.csv").write_text(f"age,height,species\n{rows}")
     write_idx(tmp_path / "data" / "MNIST" / "raw")

@@ -101,17 +101,15 @@ def check_changes(
     if len(shape) != 3:
         kind = {1: "vectors", 2: "signals"}.get(len(shape), "volumes")
         return Problem(where, f"needs images, and these are {kind}", "Write dataset.augment=[].")
-    if target is None:
-        return None
     if not can_move(shape, target):
         what = "moves images, but not their targets, which have another size"
         return Problem(where, what, "Write dataset.augment=[].")
-    if "color" in wanted:
+    if target is not None and "color" in wanted:
         what = "changes the colors of images, but not of their targets"
         return Problem(where, what, "Write dataset.augment=[flip,crop].")
     return None
 
 
-def can_move(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
-    """Check whether the pixels of images and of targets, with these shapes, can be moved alike."""
-    return len(shape) == len(target) == 3 and shape[1:] == target[1:]
+def can_move(shape: tuple[int, ...], target: tuple[int, ...] | None) -> bool:
+    """Check whether the pixels of samples and of targets, with these shapes, can be moved alike."""
+    return target is None or (len(shape) == len(target) == 3 and shape[1:] == target[1:])

@@ -123,11 +123,10 @@ class DataModule:
         return self.target_normalization or self.normalization
 
     def _choose_augmentation(self) -> Augmentation:
-        shape, target = self.spec.shape, self.spec.target
-        if (wrong := check_changes(self.augment, shape, self.spec.target_shape)) is not None:
+        shapes = self.spec.shape, self.spec.target_shape
+        if (wrong := check_changes(self.augment, *shapes)) is not None:
             raise ConfigError([wrong])
-        suited = self.source.suited_changes
-        suited = suited if target is None or can_move(shape, target.shape) else ()
+        suited = self.source.suited_changes if can_move(*shapes) else ()
         changes = choose_changes(self.augment, suited, self.spec.samples)
         return Augmentation(changes, *(self.spec.stored or self.spec.seen or (0.0, 1.0)))
 
@@ -181,10 +180,7 @@ class DataModule:
     def peek_targets(
         self, split: str, n: int, normalization: Normalization | None = None
     ) -> Tensor | None:
-        """Return the targets of the samples of `peek`, normalized, or None if the data has none.
-
-        normalization: of a model's targets.
-        """
+        """Return the targets of the samples of `peek`, or None. normalization: of a model's targets."""
         if (targets := self.splits[split].targets) is None:
             return None
         normalize = normalization or self.written_normalization

@@ -15,11 +15,11 @@ from aeframe.data.value_range import format_range, guess_range
 
 
 def build_images_error(bad: list[Problem], of: int, where: str, remedy: str) -> UserError:
-    """Build the error for files that cannot be decoded. remedy: the override that skips them."""
+    """Build the error for files that cannot be decoded. remedy: the override that skips them, if any."""
     shown = "; ".join(f"{p.where} {p.what}" for p in bad[:5])
     more = f"; and {len(bad) - 5} more" if len(bad) > 5 else ""
     what = f"{len(bad)} unreadable image(s): {shown}{more}"
-    skip = f", or write {remedy}" if len(bad) < of else ""
+    skip = f", or write {remedy}" if remedy and len(bad) < of else ""
     return UserError(where, what, f"Remove or replace them{skip}.")
 
 

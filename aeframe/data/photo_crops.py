@@ -11,8 +11,8 @@ from PIL import Image
 
 from aeframe.core.bounds import AtLeast, AtMost
 from aeframe.core.noise import mix_seed
-from aeframe.data.image_folder import Folder
 from aeframe.data.image_reader import ImageReader
+from aeframe.data.image_source import Folder
 
 
 @dataclass(kw_only=True, eq=False)

@@ -24,7 +24,7 @@ PLATEAU = "scheduler={_target_: torch.optim.lr_scheduler.ReduceLROnPlateau}"
 SPARSE = "topk, batch_topk, winner_take_all, jump_relu, threshold, sigmoid, l1 or kl_sparsity"
 NEEDS_CORRUPTION = (
     "model=denoising needs a corrupted input, but nothing corrupts it. "
-    "Add one of masking, gaussian_noise or salt_and_pepper."
+    "Add one of masking, gaussian_noise or salt_and_pepper, or give pairs: dataset.target=FILE."
 )
 NEEDS_SPARSITY = (
     f"model=sparse needs few active units, but nothing makes the code sparse. Add one of {SPARSE}."
@@ -356,7 +356,7 @@ def test_checking_reads_no_data_and_touches_no_device(
         (np.linspace(0, 255, 400).reshape(100, 4), ["dataset.normalization=none", "likelihood=bernoulli"], "likelihood=bernoulli: needs values from 0 to 1, but the data goes from 0 to 255. Write dataset.normalization=unit, or likelihood=gaussian."),
         (np.where(np.arange(400).reshape(100, 4) == 77, np.nan, 1.0), [], "sample 19"),
         (np.random.default_rng(0).normal(size=(100, 4)), ["model.latent_dim=4"], "model.latent_dim=4: the code must be smaller than the 4 inputs."),
-        (np.random.default_rng(0).normal(size=(100, 4)), ["model.latent_dim=2", "network=conv"], "network: convolutions need images of C x H x W, but the samples are vectors of 4. Write network=mlp."),
+        (np.random.default_rng(0).normal(size=(100, 4)), ["model.latent_dim=2", "network=conv"], "network: convolutions need signals of C x L, images of C x H x W or volumes of C x D x H x W, but the samples are vectors of 4. Write network=mlp."),
         (np.random.default_rng(0).normal(size=(2, 4)), ["model.latent_dim=2"], "no samples are left to train on: of 2, validation takes 1 and the test 1."),
         (np.random.default_rng(0).normal(size=(100, 1)), ["model.latent_dim=1", "model.allow_overcomplete=true", "constraint=bottleneck"], ONE),
         (np.random.default_rng(0).normal(size=(100, 1)), ["model=variational", "model.latent_dim=1", "likelihood=gaussian", "constraint=bottleneck"], ONE),

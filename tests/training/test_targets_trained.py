@@ -104,7 +104,7 @@ def test_loss_and_metrics_are_those_of_the_target(compose: Compose, words: list[
     assert found["mse"] == pytest.approx(squares.mean().item())
     spread = (target - target.mean(0)).square().mean()
     assert found["explained_variance"] == pytest.approx(
-        1 - float(squares.mean() / spread), rel=1e-4
+        1 - (squares.mean() / spread).item(), rel=1e-4
     )
 
 
@@ -179,7 +179,7 @@ REFUSED = {
     ),
     "conv": (
         ["dataset.path=gray.npy", "dataset.target=t.npy", "network=conv"],
-        "network: convolutions need images of C x H x W, but the targets are vectors of 7. Write network=mlp.",
+        "network: convolutions need signals of C x L, images of C x H x W or volumes of C x D x H x W, but the targets are vectors of 7. Write network=mlp.",
     ),
     "fully conv": (
         ["dataset.path=gray.npy", "dataset.target=rgb.npy", "network=fully_conv"],
