@@ -22,6 +22,7 @@ from aeframe.core.errors import ConfigError, UserError
 from aeframe.core.local_paths import expand_path
 from aeframe.interface import compose, parse_words, train_in_folder
 from aeframe.runs.containers import widen_bfloat16
+from aeframe.runs.given_data import ARRAY
 from aeframe.runs.run_results import Run
 from aeframe.training.process_state import restore_process
 
@@ -180,7 +181,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         """Check whether values lie outside the range of the likelihood, unless the user chose it."""
         if any(word.startswith("likelihood") for word in self.overrides):
             return False
-        node = to_plain(compose(parse_words(words, has_data=True)).cfg)
+        node = to_plain(compose(parse_words(words, ARRAY)).cfg)
         low, high = resolve(node["likelihood"]["_target_"]).support
         return bool(x.min() < low - ROUNDING or x.max() > high + ROUNDING)
 

@@ -35,7 +35,7 @@ from aeframe.runs.foreign_files import (
     refuse_foreign_sweep,
     refuse_other_use,
 )
-from aeframe.runs.given_data import write_data
+from aeframe.runs.given_data import ARRAY, TABLE, choose_dataset, write_data
 from aeframe.runs.run_results import Run, require
 from aeframe.training.process_state import restore_process
 from aeframe.training.run import run as train_run
@@ -103,11 +103,12 @@ def sweep(
     with use_plugins(plugins), restore_process(verbose=verbose):
         jobs = _expand(words)
         place, is_new = _find_sweep_folder(folder)
-        options = {} if data is None else write_data(data, place)
+        dataset = None if data is None else _choose_dataset(words, data)
+        options = {} if dataset is None else write_data(data, place, dataset)
         failure: Exception | None = None
         for number, job in enumerate(jobs):
             try:
-                _train_job(job, words, options, place, number)
+                _train_job(job, words, options, dataset, place, number)
             except (UserError, TrainingError) as error:
                 failure = failure or error
                 print(f"failed: {str(error).splitlines()[0]}", file=sys.stderr)
@@ -158,14 +159,19 @@ def _expand(words: Sequence[str]) -> list[list[str]]:
 
 
 def _train_job(
-    job: list[str], words: Sequence[str], options: Mapping[str, str], place: Path, number: int
+    job: list[str],
+    words: Sequence[str],
+    options: Mapping[str, str],
+    dataset: str | None,
+    place: Path,
+    number: int,
 ) -> None:
     """Train one job of a sweep in its folder, and record a failure there."""
-    composed = compose(parse_words(job, has_data=bool(options)))
+    composed = compose(parse_words(job, dataset))
     name = name_run(composed.hydra.runtime.choices, composed.cfg.constraint)
     folder = place / name_job(str(place), number, name, write_swept_values(words, job))
     try:
-        train_in_folder(job, None, folder, options, brief=True)
+        train_in_folder(job, None, folder, options, dataset, brief=True)
     except (UserError, TrainingError) as error:
         if not (folder / "evaluation.json").exists():
             folder.mkdir(exist_ok=True)
@@ -182,14 +188,17 @@ def train_in_folder(
     data: Any,
     folder: Path | None,
     options: Mapping[str, str] | None = None,
+    dataset: str | None = None,
     *,
     brief: bool = False,
 ) -> Run:
     """Train, or find that the run has finished. words, data, folder: see `train`.
 
-    options: of the dataset, for data that was written before. brief: print one line.
+    options: of `dataset`, for data that was written before. brief: print one line.
     """
-    command = parse_words(words, has_data=data is not None or bool(options))
+    if data is not None:
+        dataset = _choose_dataset(words, data)
+    command = parse_words(words, dataset)
     if command.resume not in (None, *AUTOMATIC):
         where = f"resume={command.resume}"
         if folder is not None:
@@ -202,7 +211,7 @@ def train_in_folder(
     if not has_run(place):
         refuse_other_use(place, "folder")
     with Beginning(place).hold():
-        given = dict(options or {}) if data is None else write_data(data, place)
+        given = dict(options or {}) if data is None else write_data(data, place, str(dataset))
         _train(composed, command.overrides, given, place, brief=brief)
     return Run(place)
 
@@ -231,9 +240,15 @@ def _train(
         raise KeyboardInterrupt(Interrupted(end.number, end.folder, onward).describe()) from None
 
 
-def parse_words(words: Sequence[str], *, has_data: bool) -> Command:
+def _choose_dataset(words: Sequence[str], data: Any) -> str:
+    """Return the option of `dataset` that reads given data: the user's choice, or the one that suits it."""
+    typed = [word.partition("=")[2] for word in words if read_key(word) == "dataset"]
+    return next((name for name in typed if name in (ARRAY, TABLE)), choose_dataset(data))
+
+
+def parse_words(words: Sequence[str], dataset: str | None) -> Command:
     """Parse the words as the command line does. Raises UserError for those that work only on the command
-    line.
+    line. dataset: the option of this group for given data; None: there is none.
     """
     for word in words:
         if word.startswith("-"):
@@ -242,9 +257,11 @@ def parse_words(words: Sequence[str], *, has_data: bool) -> Command:
         key = read_key(word)
         if key.startswith("hydra"):
             raise UserError(word, "has no effect from Python", "Name the folder by folder=.")
-        if has_data and key in ("dataset", "dataset.path", "dataset.test_path"):
+        others = key == "dataset" and word.partition("=")[2] != dataset
+        if dataset and (others or key in ("dataset.path", "dataset.test_path")):
             raise UserError(word, "contradicts data=", "Leave one of them out.")
-    return parse([*(["dataset=array"] if has_data else []), *words])
+    rest = [word for word in words if dataset is None or read_key(word) != "dataset"]
+    return parse([*([f"dataset={dataset}"] if dataset else []), *rest])
 
 
 def compose(command: Command) -> Composed:

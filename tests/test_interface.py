@@ -226,6 +226,35 @@ def test_the_names_of_a_dataframe_stay_in_the_run(x: np.ndarray) -> None:
     assert plain.config["dataset"]["names"] is None
 
 
+def test_a_dataframe_with_texts_and_gaps_is_a_table(tmp_path: Path) -> None:
+    n = np.arange(60)
+    table = pd.DataFrame(
+        {"a": n % 7 + n / 9, "b": np.where(n % 3, "x", "y"), "c": n % 5 > 2, "d": n % 4}
+    )
+    table.loc[3, "a"] = None
+    words = [*SHORT, "dataset.label=d"]
+    run = aeframe.train(words, data=table, folder="run", verbose=False)
+    columns = run.model.description.data.columns
+    assert columns is not None
+    assert [column.kind for column in columns.columns] == ["numeric", "categorical", "boolean"]
+    assert run.model.description.data.classes == ("0", "1", "2", "3")
+    assert pd.read_parquet("run/given_data/train.parquet").equals(table)
+    table.to_csv("table.csv", index=False)
+    typed = aeframe.train([*words, "dataset=table", "dataset.path=table.csv"], verbose=False)
+    assert typed.metrics["test/mse"] == run.metrics["test/mse"]
+    again = aeframe.train(["resume=run", "trainer.max_epochs=3"], verbose=False)
+    assert again.config["trainer"]["max_epochs"] == 3
+    with pytest.raises(aeframe.UserError, match="is not the data that the run has"):
+        aeframe.train([*words, "resume=auto"], data=table[::-1], folder="run", verbose=False)
+
+
+def test_a_dataframe_of_numbers_may_be_read_as_a_table(x: np.ndarray) -> None:
+    table = pd.DataFrame(x.reshape(len(x), -1)[:, :5], columns=list("abcde"))
+    run = aeframe.train([*SHORT, "dataset=table", "dataset.drop=[e]"], data=table, verbose=False)
+    assert run.model.description.data.columns is not None
+    assert run.model.description.data.columns.names == tuple("abcd")
+
+
 def test_a_mapped_file_is_not_copied(x: np.ndarray, tmp_path: Path) -> None:
     np.save("x.npy", x)
     run = aeframe.train(SHORT, data=np.load("x.npy", mmap_mode="r"), verbose=False)
@@ -240,13 +269,27 @@ def test_a_mapped_file_is_not_copied(x: np.ndarray, tmp_path: Path) -> None:
     [
         ("x.npy", "data: is str, not samples. Give an array"),
         (np.array(["a", "b"]), "data: holds <U1, not numbers"),
-        (pd.DataFrame({"a": [1.0, 2.0], "b": ["x", "y"]}), "columns that are not numbers: b"),
+        (
+            pd.DataFrame({"a": [1.0, 2.0], "b": [(1,), "y"]}),
+            "data: has a column of values of several types",
+        ),
+        (
+            pd.DataFrame({"a": [1.0, 2.0], "b": ["x", "y"], "c": [2.0, 3.0]}),
+            "no samples are left to train on: of 2",
+        ),
+        (
+            (pd.DataFrame({"a": ["x", "y"]}), np.eye(2)),
+            "data (test): is ndarray, but another split is a table",
+        ),
         ((np.eye(4),) * 4, "data: is a tuple of 4"),
         (np.full((9, 4), np.nan), "given_data/train.npy"),
         ((np.eye(4), np.eye(4, 5)), "dataset.test_path"),
         (TensorDataset(torch.empty(0, 3)), "data: holds no samples"),
         (np.ma.masked_less(np.eye(9, 4), 0.5), "data: has masked values. Fill them first"),
-        (pd.DataFrame({"a": [1, None], "b": [1, 2]}, dtype="Int64"), "Fill gaps"),
+        (
+            pd.DataFrame({"a": [1, None, 1], "b": [2, 2, 2]}, dtype="Int64"),
+            "no column can be used (a: always 1",
+        ),
         (Mixed(), "data: has samples of int64 of shape (4,) and float64 of shape (4,)"),
     ],
 )

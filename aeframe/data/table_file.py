@@ -215,7 +215,8 @@ class ParquetFile(TableFile):
                 what = f"column {shorten(name)} holds {shorten(kind)}, no numbers, texts or dates"
                 raise UserError(self.where, what, f"Leave it out: dataset.drop=[{name}].")
         try:
-            with parquet.ParquetFile(self.path) as file:
+            # pre_buffer would keep all row groups in memory
+            with parquet.ParquetFile(self.path, pre_buffer=False) as file:
                 for batch in file.iter_batches(ROWS, columns=list(names)):
                     yield pa.Table.from_batches([batch]).select(list(names))
         except (pa.ArrowException, OSError, ValueError) as error:

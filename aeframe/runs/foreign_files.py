@@ -32,7 +32,13 @@ FILES = (
         for name in ("last.ckpt", "best.ckpt", "previous.ckpt", "previous.partial")
     ),
 )
-PATTERNS = ("*events.out.tfevents*", "*profile*", "pictures/*.png", "given_data/*.npy")
+PATTERNS = (
+    "*events.out.tfevents*",
+    "*profile*",
+    "pictures/*.png",
+    "given_data/*.npy",
+    "given_data/*.parquet",
+)
 NOTES = ("*.log", "*.out", "*.err", "*.txt", "*.md", "*.sh", "*.yaml", ".*")
 """Files that people and schedulers put beside a run."""
 

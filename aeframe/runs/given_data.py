@@ -13,10 +13,13 @@ from torch.utils.data import Dataset
 from aeframe.core.errors import UserError, build_read_error, describe_error
 from aeframe.core.files import write_atomically
 from aeframe.runs.containers import widen_bfloat16
+from aeframe.runs.given_tables import needs_table, write_tables
 from aeframe.runs.origin import DATA
 
 OPTIONS = {"train": "path", "val": "val_path", "test": "test_path"}
-"""Splits, and the options of dataset=array that name their files."""
+"""Splits, and the options of dataset=array and dataset=table that name their files."""
+ARRAY, TABLE = "array", "table"
+"""Options of `dataset` that read given data."""
 LABELS, NAMES = "labels", "names"
 LONGEST = 200  # letters of a column's name that are kept
 TAKEN = (
@@ -33,13 +36,22 @@ class Given(NamedTuple):
     names: np.ndarray | None = None
 
 
-def write_data(data: Any, folder: Path) -> dict[str, str]:
-    """Write data as .npy files into `folder`/given_data. Returns the options of dataset=array that name them.
+def choose_dataset(data: Any) -> str:
+    """Choose the option of `dataset` for given data: a DataFrame with texts, dates or gaps is a table."""
+    parts = data if isinstance(data, tuple) else (data,)
+    return TABLE if any(map(needs_table, parts)) else ARRAY
 
-    data: see TAKEN. A memory-mapped .npy file is read where it is, without a copy. Files that are
-    there already are kept. Raises UserError for data that cannot be used, or that is not the data
-    in the files.
+
+def write_data(data: Any, folder: Path, dataset: str) -> dict[str, str]:
+    """Write data as files into `folder`/given_data. Returns the options of `dataset` that name them.
+
+    data: see TAKEN. dataset: array, for .npy files, or table, for Parquet. A memory-mapped .npy file is read
+    where it is, without a copy. Files that are there already are kept. Raises UserError for data that cannot
+    be used, or that is not the data in the files.
     """
+    if dataset == TABLE:
+        files = write_tables(_split(data), folder / DATA)
+        return {OPTIONS[split]: file for split, file in files.items()}
     options = {}
     for split, part in _split(data).items():
         given = _convert(part, "data" if split == "train" else f"data ({split})")
@@ -87,7 +99,7 @@ def _require_numbers(table: Any, where: str) -> None:
         named = ", ".join(map(str, others[:8]))
         more = f" and {len(others) - 8} more" if len(others) > 8 else ""
         what = f"has columns that are not numbers: {named}{more}"
-        raise UserError(where, what, f"Leave them out: data.drop(columns={others[:8]!r}).")
+        raise UserError(where, what, "Leave dataset=array out: a table may have them.")
 
 
 def _convert_to_array(part: Any, where: str) -> np.ndarray:
