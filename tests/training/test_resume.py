@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from tensorboard.summary.writer import event_file_writer
@@ -210,6 +211,19 @@ def test_every_variant_goes_on_as_if_nothing_had_been(
     monkeypatch.setattr(steps_ahead.StepsAhead, "interval", 1e9)
     words = (*VARIANTS[variant], PICTURES, *FEW, "trainer.steps_per_call=3")
     compare(*words, steps=(2, BATCHES // 2))
+
+
+def test_targets_beside_the_samples_do(
+    compare: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within an epoch, and at its end; with a normalization of their own, and as pictures."""
+    monkeypatch.setattr(steps_ahead.StepsAhead, "interval", 1e9)
+    x = np.random.default_rng(0).normal(size=(1500, 9)) * np.logspace(0, 3, 9)
+    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "y.npy", np.tanh(x[:, :4]))
+    data = ("dataset=array", "dataset.path=x.npy", "dataset.target=y.npy", "model.latent_dim=3")
+    words = ("model=denoising", "constraint=gaussian_noise", *data, PICTURES, *FEW)
+    compare(*words, "trainer.steps_per_call=3", steps=(2, 5))
 
 
 @pytest.mark.parametrize("option", OPTIONS)
