@@ -48,12 +48,14 @@ def _find_option(group: str, option: str) -> Path | None:
 
 
 def choose_options(given: Choice) -> Choice:
-    """Choose the options of all groups: the given ones, else those of experiment, model, or defaults."""
+    """Choose the options of all groups: the given ones, else those of experiment, dataset, model, or
+    defaults.
+    """
     base = _read_defaults(_read(CONF / "config.yaml")[1])
     recipe = base | given
     recipe = {**_find_choices(recipe, "experiment"), **_find_choices(recipe, "debug")}
-    model = _find_choices(base | recipe | given, "model")
-    return base | model | recipe | given
+    brought = [_find_choices(base | recipe | given, group) for group in ("model", "dataset")]
+    return base | brought[0] | brought[1] | recipe | given
 
 
 def compose_options(choice: Choice) -> dict[str, Any]:

@@ -103,7 +103,7 @@ class Table(Source):
         known = self.survey()
         label = self.label if known.classes else None
         encoder = Encoder(known.files, known.rows, known.schema, known.commas, label, known.classes)
-        raw = self._encode(encoder, bool(known.gaps))
+        raw = self._encode(encoder)
         others = {
             option: self._load_split(option, path) for option, path in self._other_paths.items()
         }
@@ -122,11 +122,10 @@ class Table(Source):
             raise UserError(files[0].where, "has no rows", f"Leave out dataset.{option}.")
         commas = frozenset(name for name in schema.names if looks[name].commas)
         classes = () if label is None else list_classes(looks[label])
-        gaps = any(looks[name].gaps for name in schema.names)
-        return self._encode(Encoder(files, rows, schema, commas, label, classes), gaps)
+        return self._encode(Encoder(files, rows, schema, commas, label, classes))
 
     @staticmethod
-    def _encode(encoder: Encoder, gaps: bool) -> Raw:
+    def _encode(encoder: Encoder) -> Raw:
         where = encoder.files[0].where
         try:
             (x, mapping), labels = encoder.encode()
@@ -139,5 +138,5 @@ class Table(Source):
             origin=where,
             mapping=mapping,
             columns=encoder.schema,
-            gaps=gaps,
+            gaps=True,
         )

@@ -29,6 +29,11 @@ from aeframe.runs.sample_arrays import (
     offset_rows,
 )
 
+REFINED = 2
+"""Passes in which reconstructions stand in place of gaps. More help a plain autoencoder and harm a denoising
+one.
+"""
+
 
 class Model:
     """Trained autoencoder, loaded by `aeframe.load`.
@@ -135,7 +140,11 @@ class Model:
     @overload
     def reconstruct(self, x: ArrayLike) -> np.ndarray: ...
     def reconstruct(self, x: Any) -> Any:
-        """Encode and decode samples [N, *shape]; their layout stays, and units are those of `decode`."""
+        """Encode and decode samples [N, *shape]; their layout stays, and units are those of `decode`.
+
+        Gaps (NaN) are filled, and the values in them are encoded and decoded twice more, as in the EM
+        algorithm.
+        """
         self.require_decoder("reconstruct")
         return self._map_samples(x, self.shape, self._reconstruct, "x")
 
@@ -238,7 +247,13 @@ class Model:
         return self._convert_to_stored(self.net.model.reconstruct(z))
 
     def _reconstruct(self, x: Tensor) -> Tensor:
-        return self._convert_to_stored(self.net.reconstruct(self._normalize(x)))
+        x = self._normalize(x)
+        restored = self.net.reconstruct(x)
+        present = self.net.normalization.find_present(x)
+        if present is not None and not bool(present.all()):
+            for _ in range(REFINED):
+                restored = self.net.reconstruct(torch.where(present, x, restored))
+        return self._convert_to_stored(restored)
 
     def _score(self, x: Tensor) -> Tensor:
         target = self._normalize(x)
