@@ -9,7 +9,7 @@ import numpy as np
 
 from aeframe.core.errors import UserError, shorten
 from aeframe.data.archive import pick_name
-from aeframe.data.shard import Shard, convert
+from aeframe.data.shard import Shard
 
 INSTALL = 'Install it: python -m pip install "aeframe[hdf5]".'
 
@@ -20,11 +20,11 @@ class Hdf5Shard(Shard):
 
     member: str = ""
 
-    def read(self, start: int, stop: int) -> np.ndarray:
+    def read(self, start: int, place: np.ndarray) -> None:
         import h5py
 
         with h5py.File(self.path) as opened:
-            return convert(opened[self.member][start:stop], self.dtype)
+            place[:] = opened[self.member][start : start + len(place)]
 
 
 def open_hdf5(path: Path, key: str | None, where: str) -> Shard:

@@ -22,7 +22,7 @@ class ParquetShard(Shard):
 
     columns: tuple[str, ...] = ()
 
-    def read(self, start: int, stop: int) -> np.ndarray:
+    def read(self, start: int, place: np.ndarray) -> None:
         from pyarrow import parquet
 
         ends = list(accumulate(self.groups))
@@ -30,13 +30,12 @@ class ParquetShard(Shard):
         first = ends[group] - self.groups[group]
         with parquet.ParquetFile(self.path) as opened:
             table = opened.read_row_group(group, columns=list(self.columns), use_threads=False)
-        rows = np.empty((len(table), *self.shape[1:]), self.dtype)
+        own = slice(start - first, start - first + len(place))
         if is_list(table.schema.field(self.columns[0]).type):
-            rows[:] = _read_lists(table.column(self.columns[0]), self.shape[1], first)
+            place[:] = _read_lists(table.column(self.columns[0]), self.shape[1], first)[own]
         else:
             for i, name in enumerate(self.columns):
-                rows[:, i] = _read_numbers(table.column(name), first)
-        return rows[start - first : stop - first]
+                place[:, i] = _read_numbers(table.column(name), first)[own]
 
 
 def open_parquet(path: Path, key: str | None, where: str) -> Shard:

@@ -51,7 +51,7 @@ class Shard(ABC):
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The type of the rows that `read` returns."""
+        """The type of the rows that are read."""
         return get_torch_dtype(self.stored)
 
     @property
@@ -60,8 +60,11 @@ class Shard(ABC):
         return "bfloat16" if self.bfloat16 else self.stored.name
 
     @abstractmethod
-    def read(self, start: int, stop: int) -> np.ndarray:
-        """Read the rows from `start` to `stop`, which lie in one group. Raises exceptions of many kinds."""
+    def read(self, start: int, place: np.ndarray) -> None:
+        """Read the rows from `start` on, which lie in one group, into an array [n, ...] of `dtype`.
+
+        Raises exceptions of many kinds.
+        """
 
 
 @dataclass(frozen=True)
@@ -70,17 +73,15 @@ class PlainShard(Shard):
 
     offset: int = 0
 
-    def read(self, start: int, stop: int) -> np.ndarray:
-        elements = math.prod(self.shape[1:])
-        count, offset = (
-            (stop - start) * elements,
-            self.offset + start * elements * self.stored.itemsize,
-        )
+    def read(self, start: int, place: np.ndarray) -> None:
+        is_same = self.stored == self.dtype and place.flags.c_contiguous
+        numbers = place if is_same else np.empty(place.shape, self.stored)
         with open_regular(self.path) as stream:
-            numbers = np.fromfile(stream, self.stored, count, offset=offset)
-        if len(numbers) < count:
-            raise ValueError("it ends early")
-        return convert(numbers, self.dtype).reshape(stop - start, *self.shape[1:])
+            stream.seek(self.offset + start * math.prod(self.shape[1:]) * self.stored.itemsize)
+            if stream.readinto(numbers.reshape(-1).view(np.uint8).data) < numbers.nbytes:
+                raise ValueError("it ends early")
+        if not is_same:
+            place[:] = numbers
 
 
 @dataclass(frozen=True)
@@ -89,10 +90,10 @@ class PackedShard(Shard):
 
     member: str = ""
 
-    def read(self, start: int, stop: int) -> np.ndarray:
+    def read(self, start: int, place: np.ndarray) -> None:
         with zipfile.ZipFile(self.path) as archive, archive.open(self.member) as stream:
             whole = np.lib.format.read_array(stream, allow_pickle=False)
-        return convert(whole[start:stop], self.dtype)
+        place[:] = whole.view(self.stored)[start : start + len(place)]
 
 
 def open_npy(path: Path, key: str | None, where: str) -> Shard:
@@ -150,10 +151,3 @@ def open_safetensors(path: Path, key: str | None, where: str) -> Shard:
     stored = np.dtype(SAFETENSORS[entry["dtype"]])
     begin = 8 + length + entry["data_offsets"][0]
     return PlainShard(path, tuple(entry["shape"]), stored, entry["dtype"] == "BF16", (), begin)
-
-
-def convert(numbers: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
-    """Convert stored numbers to the type of a shard: the byte order of this machine, bytes for booleans."""
-    if numbers.dtype.kind == "b":
-        return numbers.view(np.uint8)
-    return numbers.astype(dtype, copy=False)

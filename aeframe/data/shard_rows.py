@@ -42,9 +42,10 @@ class ShardRows(Rows):
         lengths = [np.array(_divide(shard, most)) for shard in shards]
         self.lengths = torch.from_numpy(np.concatenate(lengths))
         self.starts = self.lengths.cumsum(0) - self.lengths
+        self.spare = list[Tensor]()  # memory of windows, for the next epoch or split
 
-    def read(self, start: int, stop: int) -> Tensor:
-        """Read the rows from `start` to `stop`, which lie in one block.
+    def read(self, start: int, place: Tensor) -> None:
+        """Read the rows from `start` on, which lie in one block, into a tensor [n, *sample].
 
         Raises UserError that names the file and the row of NaN, infinity and values beyond float32, and of a
         file that cannot be read; TrainingError if the file was changed.
@@ -56,21 +57,35 @@ class ShardRows(Rows):
             if _get_stamp(shard) != self._stamps[number]:
                 what = "was changed while it was in use"
                 raise TrainingError(str(Problem(where, what, "Start again.")))
-            numbers = as_tensor(shard.read(start - before, stop - before))
+            shard.read(start - before, self._as_stored(place))
         except (UserError, TrainingError, MemoryError):
             raise
         except Exception as error:  # broken files raise nearly anything
             raise build_read_error(where, error, AGAIN) from error
-        data = numbers.view(torch.bfloat16) if shard.bfloat16 else numbers
-        data = data.movedim(-1, 1) if self.is_channels_last else data
-        data = data.reshape(len(data), *self.sample)
-        _require_finite(data, where, start - before)
-        return data
+        _require_finite(place, where, start - before)
+
+    def _as_stored(self, place: Tensor) -> np.ndarray:
+        """Return an array with the memory of some rows, in the layout of the files."""
+        array = (place.view(torch.uint16) if place.dtype == torch.bfloat16 else place).numpy()
+        return (
+            np.moveaxis(array, 1, -1)
+            if self.is_channels_last
+            else array.reshape(-1, *self.stored[1:])
+        )
 
     def read_block(self, block: int) -> Tensor:
         """Read the rows of a block."""
-        start = int(self.starts[block])
-        return self.read(start, start + int(self.lengths[block]))
+        data = torch.empty((int(self.lengths[block]), *self.sample), dtype=self.dtype)
+        self.read(int(self.starts[block]), data)
+        return data
+
+    def borrow(self, n: int) -> Tensor:
+        """Return memory for n rows. Put it into `spare` after use: new memory takes longer to fill."""
+        while self.spare:
+            if len(place := self.spare.pop()) >= n:
+                return place
+        with torch.inference_mode(False):  # threads, which fill it, are not in this mode
+            return torch.empty((n, *self.sample), dtype=self.dtype)
 
     def find_blocks(self, rows: Tensor) -> Tensor:
         """Find the blocks of rows."""
@@ -83,8 +98,9 @@ class ShardRows(Rows):
         _, counts = self.find_blocks(rows).unique_consecutive(return_counts=True)
         for count in counts.tolist():
             own, begin = slice(begin, begin + count), begin + count
-            first = int(rows[own][0])
-            part = self.read(first, int(rows[own][-1]) + 1)
+            first, last = int(rows[own][0]), int(rows[own][-1])
+            part = torch.empty((last + 1 - first, *self.sample), dtype=self.dtype)
+            self.read(first, part)
             found[order[own]] = part[rows[own] - first]
         return found
 
@@ -96,8 +112,8 @@ class ShardRows(Rows):
     def read_all(self) -> Tensor:
         require_room(self.nbytes)
         data = torch.empty(self.shape, dtype=self.dtype)
-        for start, part in self.read_chunks():
-            data[start : start + len(part)] = part
+        for start, length in zip(self.starts.tolist(), self.lengths.tolist(), strict=True):
+            self.read(start, data[start : start + length])
         return data
 
 

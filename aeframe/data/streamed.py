@@ -134,10 +134,7 @@ class Streamed:
         """Read the windows of the epoch from that of a position on, each with its number and its rows."""
         todo = [(i, w) for i, w in enumerate(self._list_windows()) if w.stop > position]
         most = max((window.stop - window.start for _, window in todo), default=0)
-        with torch.inference_mode(False):  # the threads, which fill them, are not in this mode
-            places = [
-                torch.empty((most, *self.rows.sample), dtype=self.rows.dtype) for _ in todo[:2]
-            ]
+        places = [self.rows.borrow(most) for _ in todo[:2]]
         pool = ThreadPoolExecutor(self.readers)
         try:
             reads = [self._begin(pool, window, places[i]) for i, (_, window) in enumerate(todo[:1])]
@@ -149,6 +146,7 @@ class Streamed:
                 yield number, (window, places[i % 2])
         finally:
             pool.shutdown(cancel_futures=True)
+            self.rows.spare += places
 
     def _begin(self, pool: ThreadPoolExecutor, window: Window, place: Tensor) -> list[Future[None]]:
         """Begin to read the blocks of a window, one after another, to their places."""
@@ -161,8 +159,8 @@ class Streamed:
         return reads
 
     def _read(self, block: int, place: Tensor, start: int) -> None:
-        data = self.rows.read_block(block)
-        place[start : start + len(data)] = data
+        place = place[start : start + int(self.rows.lengths[block])]
+        self.rows.read(int(self.rows.starts[block]), place)
 
     def _list_rows(self, window: Window) -> Tensor:
         """List the numbers of a window's rows, in the order of their places."""
