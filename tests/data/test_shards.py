@@ -167,8 +167,8 @@ def test_a_resumed_epoch_reads_no_window_that_is_done(
 ) -> None:
     data = made(Shards(path=str(folder / "npy"), window=SMALL), **STREAMED)
     rest, read = loader(data), list[int]()
-    plain = rest.rows.read_block
-    monkeypatch.setattr(rest.rows, "read_block", lambda block: read.append(block) or plain(block))
+    plain = rest.rows.read
+    monkeypatch.setattr(rest.rows, "read", lambda row, place: read.append(row) or plain(row, place))
     rest.sampler.begun = (0, 11)
     assert set(rows_of(rest)) <= set(read)  # a block is a row
     assert len(read) < 400
