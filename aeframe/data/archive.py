@@ -15,6 +15,11 @@ def pick_member(
     names = [n.removesuffix(".npy") for n in archive.namelist() if n.endswith(".npy")]
     if not names:
         raise UserError(where, "holds no arrays", "Save them with numpy.savez.")
+    if {"indices", "indptr", "data", "shape", "format"} <= set(names):
+        remedy = (
+            "Save x.toarray() with numpy.save. To train on the codes of a run, write dataset=codes."
+        )
+        raise UserError(where, "holds a sparse matrix of SciPy, not an array", remedy)
     return f"{pick_name(names, key, where, file, option)}.npy"
 
 

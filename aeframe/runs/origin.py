@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from glob import glob, has_magic
 from pathlib import Path
 from typing import Any
 
@@ -49,22 +50,37 @@ def find_moved_data(node: dict[str, Any], run: Path) -> dict[str, Any]:
     dataset = node.get("dataset")
     if not isinstance(dataset, dict):
         return node
-    strays = {
-        key: path
-        for key in PATHS
-        if isinstance(path := dataset.get(key), str)
-        and not os.path.exists(os.path.expanduser(path))
+    given = {key: dataset[key] for key in PATHS if isinstance(dataset.get(key), str | list)}
+    paths = {p for value in given.values() for p in _list_paths(value) if not _exists(p)}
+    origin = find_start_folder(run) if paths else None
+    moved = {path: _find_moved(path, run, origin) for path in paths}
+    found = {
+        key: moved.get(value, value)
+        if isinstance(value, str)
+        else [moved.get(path, path) if isinstance(path, str) else path for path in value]
+        for key, value in given.items()
     }
-    origin = find_start_folder(run) if strays else None
-    found = {}
-    for key, path in strays.items():
-        places = (run / DATA, run.parent / DATA)  # of the run, or of its sweep
-        own = next((p / Path(path).name for p in places if (p / Path(path).name).is_file()), None)
-        if Path(path).parent.name == DATA and own is not None:
-            found[key] = str(own)
-        elif origin is not None and (origin / path).exists():
-            found[key] = str(origin / path)
     return {**node, "dataset": {**dataset, **found}}
+
+
+def _list_paths(value: str | list[Any]) -> list[str]:
+    """List the paths or patterns in an option, which may be a list of them."""
+    return [value] if isinstance(value, str) else [path for path in value if isinstance(path, str)]
+
+
+def _exists(path: str) -> bool:
+    """Check whether a path exists, or a pattern names some file."""
+    name = os.path.expanduser(path)
+    return os.path.exists(name) or (has_magic(name) and bool(glob(name, recursive=True)))
+
+
+def _find_moved(path: str, run: Path, origin: Path | None) -> str:
+    """Find data that is not at its path: in the run's own folder, or where the run was started."""
+    places = (run / DATA, run.parent / DATA)  # of the run, or of its sweep
+    own = next((p / Path(path).name for p in places if (p / Path(path).name).is_file()), None)
+    if Path(path).parent.name == DATA and own is not None:
+        return str(own)
+    return str(origin / path) if origin is not None and _exists(str(origin / path)) else path
 
 
 def remove_side_effects(node: dict[str, Any]) -> dict[str, Any]:

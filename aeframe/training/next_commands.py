@@ -50,7 +50,8 @@ def _list_loggers(node: Mapping[str, Any]) -> list[str]:
 
 def _name_samples(dataset: Mapping[str, Any]) -> str:
     """Return the INPUT by which a verb reads the data of this run; empty if no words can name it."""
-    words = [dataset.get("path") or dataset.get("root") or ""]
+    place = dataset.get("path") or dataset.get("root") or ""
+    words = [place] if isinstance(place, str) else list(place)
     for name in list_dataset_names():
         if read_dataset_options(name)["_target_"] == dataset["_target_"]:
             words = [name, "--root", words[0]] if words[0] else [name]

@@ -13,22 +13,33 @@ TABLES = (".npy", ".npz", ".csv", ".parquet")
 def _add_encode_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
     add_input(parser)
-    add_out(parser, f"the codes, one row for each sample: a file in {', '.join(TABLES)}")
+    sparse = "; sparse codes in .npz are a sparse matrix, for scipy.sparse.load_npz"
+    add_out(parser, f"the codes, one row for each sample: a file in {', '.join(TABLES)}{sparse}")
 
 
 def _encode(options: argparse.Namespace) -> None:
     from aeframe.cli.verbs.given import explain_samples
     from aeframe.cli.verbs.inputs import open_input
     from aeframe.cli.verbs.outputs import check_output_path, show_progress, write_rows
+    from aeframe.cli.verbs.sparse_codes import are_codes_sparse, write_sparse
 
     out = check_output_path(options, TABLES)
     model = load_model(options)
     given = open_input(options.input, model, options)
+    is_sparse, active = out.suffix.lower() == ".npz" and are_codes_sparse(model), ""
     with explain_samples(given):
         codes = model.encode(show_progress(given.blocks(model.batch_size), given.count, "Encoding"))
-        write_rows(out, codes, given.count, "z", given.names, given.labels)
+        if is_sparse:
+            texts = {"name": given.names, "label": given.labels}
+            shape = (given.count, model.latent_dim)
+            count = write_sparse(out, codes, shape, {k: v for k, v in texts.items() if v})
+            active = f" ({count / given.count:.3g} of them active, in a sparse matrix)"
+        else:
+            write_rows(out, codes, given.count, "z", given.names, given.labels)
     nouns = model.description.data.nouns
-    print(f"Codes of {nouns.count_samples(given.count)}, {model.latent_dim} units each: {out}")
+    print(
+        f"Codes of {nouns.count_samples(given.count)}, {model.latent_dim} units each{active}: {out}"
+    )
 
 
 def _add_decode_arguments(parser: argparse.ArgumentParser) -> None:

@@ -19,6 +19,8 @@ from aeframe.cli.verbs.code_tables import read_csv, read_parquet
 from aeframe.cli.verbs.given import Input, explain_samples, make_check, name_source
 from aeframe.cli.verbs.image_files import open_images
 from aeframe.cli.verbs.own_data import find_layout
+from aeframe.cli.verbs.shard_input import are_shards, open_shard_input
+from aeframe.cli.verbs.sparse_codes import has_sparse_codes, read_sparse
 from aeframe.config.datasets import list_dataset_names, read_dataset_options
 from aeframe.config.targets import list_keys, resolve
 from aeframe.core.errors import ConfigError, Problem, UserError
@@ -43,6 +45,9 @@ def open_input(
     """
     if len(words) == 1 and words[0] in list_dataset_names():
         return _open_dataset(words[0], model, options)
+    if model.description.data.columns is None and are_shards(words):
+        with _rename_keys():
+            return open_shard_input(words, model, options)
     paths = [Path(os.path.expanduser(word)) for word in words]
     if missing := list(filter(None, map(_find_problem, paths))):
         raise ConfigError(missing)
@@ -196,6 +201,16 @@ def open_codes(word: str, key: str, model: Model) -> Input:
             return (codes[i : i + n] for i in steps[::n])
 
         return Input(word, len(codes), blocks, _check_codes, names or None)
+    if path.suffix.lower() == ".npz" and has_sparse_codes(path):
+        matrix = read_sparse(path)
+        with name_source(word):
+            check_shape(matrix.shape, (model.latent_dim,), "z")
+        rows = range(0, len(matrix.indptr) - 1)
+
+        def parts(n: int) -> Iterator[np.ndarray]:
+            return (matrix[i : i + n].toarray() for i in rows[::n])
+
+        return Input(word, len(rows), parts, _check_codes)
     if path.suffix.lower() not in ARRAYS:
         raise UserError(word, "is not a .npy, .npz, .csv or .parquet file")
     source = data.Array(path=word, key=key if path.suffix.lower() == ".npz" else None)
