@@ -13,15 +13,8 @@ from aeframe.data.source import Raw, Shape, Source
 from aeframe.data.table_encoding import Encoder
 from aeframe.data.table_findings import list_findings
 from aeframe.data.table_looks import Decimal
-from aeframe.data.table_survey import (
-    Paths,
-    Reading,
-    Survey,
-    list_classes,
-    look_at,
-    open_files,
-    survey,
-)
+from aeframe.data.table_paths import Paths, Reading, open_files
+from aeframe.data.table_survey import Survey, open_split, survey
 from aeframe.data.text_dialect import Delimiter
 
 
@@ -111,18 +104,8 @@ class Table(Source):
 
     def _load_split(self, option: str, paths: Paths) -> Raw:
         """Read another split, with the columns of the training data."""
-        schema, reading = self.survey().schema, self._reading
-        files = open_files(paths, option, reading)
-        for file in files:
-            schema.find_columns(file.names, file.where)
-        label = self.label if self.label in files[0].names else None
-        names = [*schema.names, *([label] if label is not None else [])]
-        looks, rows = look_at(files, names, reading)
-        if not sum(rows):
-            raise UserError(files[0].where, "has no rows", f"Leave out dataset.{option}.")
-        commas = frozenset(name for name in schema.names if looks[name].commas)
-        classes = () if label is None else list_classes(looks[label])
-        return self._encode(Encoder(files, rows, schema, commas, label, classes))
+        schema = self.survey().schema
+        return self._encode(open_split(paths, option, schema, self._reading, self.label))
 
     @staticmethod
     def _encode(encoder: Encoder) -> Raw:

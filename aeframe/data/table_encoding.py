@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -65,20 +65,29 @@ class Encoder:
 
     def _fill(self, x: np.ndarray, labels: np.ndarray | None) -> None:
         """Fill arrays of all rows, in batches."""
-        names = list(dict.fromkeys([*self.schema.names, *([self.label] if self.label else [])]))
         start = 0
+        for batch, samples in self.read([self.label] if self.label is not None else []):
+            place = slice(start, start + len(samples))
+            x[place] = samples
+            if labels is not None:
+                labels[place] = self._number_labels(batch)
+            start = place.stop
+
+    def read(self, others: Sequence[str] = ()) -> Iterator[tuple[Any, np.ndarray]]:
+        """Iterate over all rows in batches: a table of Arrow and its samples [n, width], float32.
+
+        others: names of columns that the tables have beside those of the samples, such as that of the ids.
+        """
+        names = list(dict.fromkeys([*self.schema.names, *others]))
         for file in self.files:
             row = 0
-            for batch in file.read_batches(names):
-                place = slice(start + row, start + row + len(batch))
+            for read in file.read_batches(names):
+                batch = self._replace_commas(read)
                 try:
-                    x[place] = self.schema.encode(self._replace_commas(batch), file.where)
+                    yield batch, self.schema.encode(batch, file.where)
                 except CellError as error:
                     raise _locate(error, file, row) from error
-                if labels is not None:
-                    labels[place] = self._number_labels(batch, file)
                 row += len(batch)
-            start += row
 
     def _replace_commas(self, batch: Any) -> Any:
         for name in self.commas.intersection(batch.column_names):
@@ -86,11 +95,11 @@ class Encoder:
             batch = batch.set_column(batch.column_names.index(name), name, cells)
         return batch
 
-    def _number_labels(self, batch: Any, file: TableFile) -> np.ndarray:
+    def _number_labels(self, batch: Any) -> np.ndarray:
         import pyarrow as pa
         from pyarrow import compute as pc
 
-        cells = get_cells(batch, self.label, file.where)
+        cells = get_cells(batch, self.label, self.files[0].where)
         texts = pc.if_else(pa.array(find_gaps(cells)), UNLABELED, write_texts(cells))
         known = pa.array(self.classes, texts.type)
         return pc.index_in(texts, value_set=known).to_numpy(zero_copy_only=False)

@@ -7,8 +7,9 @@ from typing import get_args
 
 from aeframe.core.errors import shorten
 from aeframe.data.table_file import TextFile
+from aeframe.data.table_paths import list_names
 from aeframe.data.table_schema import LISTED, Column, Kind
-from aeframe.data.table_survey import Survey, list_names
+from aeframe.data.table_survey import Survey
 from aeframe.data.table_types import DIFFERENT, LeftOut, write_type
 
 

@@ -2,40 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from glob import glob, has_magic
 from pathlib import Path
 from typing import Any
 
 from aeframe.core.errors import ConfigError, Problem, UserError, find_closest, shorten
-from aeframe.data.table_cells import get_cells, require_tables
-from aeframe.data.table_encoding import UNLABELED
-from aeframe.data.table_file import TableFile, TextFile, open_table
-from aeframe.data.table_looks import Decimal, Look, Place, make_look
+from aeframe.data.table_cells import get_cells
+from aeframe.data.table_encoding import UNLABELED, Encoder
+from aeframe.data.table_file import TableFile, TextFile
+from aeframe.data.table_looks import Look, Place, make_look
+from aeframe.data.table_paths import Paths, Reading, find_files, list_names, open_files
 from aeframe.data.table_schema import LISTED, ZERO_ONE, Column, Schema
 from aeframe.data.table_types import LeftOut, Typing, list_type_problems, write_type
-from aeframe.data.text_dialect import Delimiter
 
-Paths = str | Sequence[str]
 NAMES = ("drop", "columns")
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How a table is read; see `Table`. types: pairs of a name and a type."""
-
-    types: tuple[tuple[str, str], ...] = ()
-    id: str | None = None
-    label: str | None = None
-    drop: tuple[str, ...] = ()
-    columns: tuple[str, ...] | None = None
-    indicator: bool = False
-    delimiter: Delimiter = "auto"
-    decimal: Decimal = "auto"
-    encoding: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -55,63 +37,6 @@ class Survey:
     commas: frozenset[str]
 
 
-def find_files(paths: Paths, option: str) -> list[Path]:
-    """List the files of a path, a list of paths, or patterns such as data/*.csv. Raises UserError."""
-    found = list[Path]()
-    for path in [paths] if isinstance(paths, str) else paths:
-        name = os.path.expanduser(path)
-        if os.path.exists(name) or not has_magic(name):
-            found.append(Path(name))
-            continue
-        if not (matches := sorted(glob(name, recursive=True))):
-            raise UserError(f"dataset.{option}={path}", "matches no file", "Correct the pattern.")
-        found += map(Path, matches)
-    if not found:
-        raise UserError(f"dataset.{option}", "names no file", f"Write dataset.{option}=FILE.csv.")
-    return found
-
-
-def open_files(paths: Paths, option: str, reading: Reading) -> tuple[TableFile, ...]:
-    """Open the files of a split. Raises UserError with all files that cannot be read."""
-    require_tables("dataset=table")
-    files, problems = list[TableFile](), list[Problem]()
-    for path in find_files(paths, option):
-        where = f"dataset.{option}={path}"
-        try:
-            file = open_table(path, where, delimiter=reading.delimiter, encoding=reading.encoding)
-            _ = file.names
-            files.append(file)
-        except UserError as error:
-            problems += error.problems
-    if problems:
-        raise ConfigError(problems)
-    _require_same_columns(files)
-    return tuple(files)
-
-
-def _require_same_columns(files: Sequence[TableFile]) -> None:
-    first = files[0]
-    for file in files[1:]:
-        if set(file.names) == set(first.names):
-            continue
-        lacking = [name for name in first.names if name not in file.names]
-        added = [name for name in file.names if name not in first.names]
-        parts = [
-            f"{verb} {list_names(names)}"
-            for verb, names in (("lacks", lacking), ("has also", added))
-            if names
-        ]
-        what = f"has other columns than {first.path.name}: it {' and '.join(parts)}"
-        raise UserError(file.where, what, "Give files of the same columns.")
-
-
-def list_names(names: Iterable[str], most: int = LISTED) -> str:
-    """List names in a message, the first ones if there are many."""
-    known = [shorten(name, 60) for name in names]
-    more = f" and {len(known) - most:,} more" if len(known) > most else ""
-    return ", ".join(known[:most]) + more
-
-
 def survey(paths: Paths, reading: Reading) -> Survey:
     """Look at all cells of the training data, once in a process. Raises UserError with all mistakes."""
     stamps = tuple(map(_stamp, find_files(paths, "path")))
@@ -124,6 +49,26 @@ def _stamp(path: Path) -> tuple[str, int, int]:
     except OSError:  # is reported when it is opened
         return str(path), 0, 0
     return str(path), status.st_size, status.st_mtime_ns
+
+
+def open_split(
+    paths: Paths, option: str, schema: Schema, reading: Reading, label: str | None
+) -> Encoder:
+    """Open other files with the columns of training, and look at their cells. Returns what encodes them.
+
+    option: of the files, for messages. label: the column of classes, if the files have it.
+    """
+    files = open_files(paths, option, reading)
+    for file in files:
+        schema.find_columns(file.names, file.where)
+    label = label if label in files[0].names else None
+    names = [*schema.names, *([label] if label is not None else [])]
+    looks, rows = look_at(files, names, replace(reading, label=label))
+    if not sum(rows):
+        raise UserError(files[0].where, "has no rows", f"Leave out dataset.{option}.")
+    commas = frozenset(name for name in schema.names if looks[name].commas)
+    classes = () if label is None else list_classes(looks[label])
+    return Encoder(files, tuple(rows), schema, commas, label, classes)
 
 
 @lru_cache(maxsize=8)

@@ -15,9 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aeframe.core.errors import UserError
-from aeframe.data import DataModule, Table, table_encoding
+from aeframe.data import DataModule, Table, table_encoding, table_file
 from aeframe.data.gaps import has_gaps
+from aeframe.data.table_paths import Reading
 from aeframe.data.table_schema import Column
+from aeframe.data.table_survey import open_split
 
 PEOPLE = pd.DataFrame(
     {
@@ -339,3 +341,23 @@ def test_a_table_that_is_written_and_read_is_what_it_was(data: st.DataObject) ->
         assert back[name].dropna().tolist() == frame[name].dropna().tolist()
     for name in left_out:
         assert frame[name].nunique() <= 1
+
+
+def test_other_files_are_read_in_batches_with_their_ids(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = Table(path=write(tmp_path, "utf-8")).survey()
+    PEOPLE.to_parquet(tmp_path / "more.parquet")
+    PEOPLE.to_csv(tmp_path / "more.csv", sep=";", decimal=",", index=False)
+    monkeypatch.setattr(table_file, "ROWS", 5)
+    for name in ("more.parquet", "more.csv"):
+        encoder = open_split(f"{tmp_path}/{name}", "path", known.schema, Reading(), None)
+        read = list(encoder.read(["name"]))
+        assert encoder.rows == (12,)
+        assert [len(x) for _, x in read] == ([5, 5, 2] if name.endswith("parquet") else [12])
+        assert [cell.as_py() for batch, _ in read for cell in batch["name"]] == PEOPLE[
+            "name"
+        ].tolist()
+        assert np.array_equal(
+            np.concatenate([x for _, x in read]), Table(path=write(tmp_path, "utf-8")).load().data
+        )
