@@ -153,13 +153,16 @@ class KLSparsity(Penalty):
     def attach(self, model: Autoencoder, data: Data) -> None:
         super().attach(model, data)
         if model.decoder.is_linear and isinstance(model.decoder.dictionary, nn.Parameter):
-            self._fit_scale(model, data.batch)
+            self._fit_scale(model, data.batch, keeps_columns=data.targets is not None)
         # from a mean of 0.5 it would take thousands of steps down to rho
         bias = model.writes_code.bias
         bias.add_(math.log(self.rho / (1 - self.rho)) - model.encode(data.batch).pre.mean(0))
 
-    def _fit_scale(self, model: Autoencoder, x: Tensor) -> None:
-        """Scale encoder rows down and decoder columns up as the data grows, as logistic units do not grow."""
+    def _fit_scale(self, model: Autoencoder, x: Tensor, *, keeps_columns: bool) -> None:
+        """Scale encoder rows down and decoder columns up as the data grows, as logistic units do not grow.
+
+        keeps_columns: the columns are of targets, which say nothing of the rows.
+        """
         rows, bias, columns = (
             model.writes_code.weight,
             model.writes_code.bias,
@@ -168,7 +171,8 @@ class KLSparsity(Penalty):
         factor = SPREAD / model.encode(x).pre.std().clamp(min=1e-30)
         rows.mul_(factor)
         bias.mul_(factor)
-        columns.copy_((rows / rows.square().sum(1, keepdim=True)).t())
+        if not keeps_columns:
+            columns.copy_((rows / rows.square().sum(1, keepdim=True)).t())
 
     def note(self, batch: int) -> str | None:
         wanted = math.ceil(5 / self.rho)

@@ -97,8 +97,9 @@ class Resampling(_Revival):
     fourth sample of a batch: more at once would undo what has been learned.
 
     With one linear layer each way they point at the errors of the batch's worst reconstructions, else in
-    random directions. Their encoder rows, biases and thresholds are as large as the live units' on average.
-    The optimizer's memory of these units is cleared.
+    random directions; for targets beside the samples their encoder rows point at those samples. Their
+    encoder rows, biases and thresholds are as large as the live units' on average. The optimizer's memory of
+    these units is cleared.
     """
 
     needs = frozenset({"whole weights", "own weights"})
@@ -106,17 +107,22 @@ class Resampling(_Revival):
 
     def __init__(self, *, every: Epochs = 1.0, after: Epochs = 1.0) -> None:
         super().__init__(after)
-        self.every = every
-        # x, the decoder's output, and the elements that are no gaps
-        self._last: tuple[Tensor, Tensor, Tensor | None] | None = None
+        self.every, self.has_targets = every, False
+        # x, the decoder's output, the elements that are no gaps, and inputs that are not the targets
+        self._last: tuple[Tensor, Tensor, Tensor | None, Tensor | None] | None = None
 
     @property
     def changes_weights(self) -> bool:
         return True
 
+    def attach(self, model: Autoencoder, data: Data) -> None:
+        super().attach(model, data)
+        self.has_targets = data.targets is not None
+
     def observe(self, output: Output, clock: Clock) -> None:
         super().observe(output, clock)
-        self._last = output.x, output.parameters.detach(), output.present
+        inputs = output.corrupted if self.has_targets else None
+        self._last = output.x, output.parameters.detach(), output.present, inputs
 
     def _count_times(self, epoch: float) -> int:
         return math.floor(epoch / self.every - self.phase)
@@ -126,30 +132,40 @@ class Resampling(_Revival):
         epoch, before = step.clock.epoch, step.clock.epoch * (1 - 1 / max(step.clock.step, 1))
         if self._count_times(epoch) == self._count_times(before) or self._last is None:
             return
-        x, parameters, present = self._last
+        x, parameters, present, inputs = self._last
         residuals = x - step.model.likelihood.mean(parameters)[: len(x)]
         residuals = keep_present(residuals, present)
         residuals, dead = gather_rows(residuals.flatten(1)), self.dead
         units = dead.nonzero().flatten()[: max(1, len(residuals) // 4)]
         if len(units):
-            directions = draw_directions(step.model, len(units), residuals, step.noise)
+            if inputs is not None:
+                inputs = gather_rows(inputs.flatten(1))
+            directions = draw_directions(step.model, len(units), residuals, step.noise, inputs)
             revive(step.model, step.optimizer, units, ~dead, *directions)
             step.restart(units, ~dead)
             self.idle[units] = 0
 
 
 def draw_directions(
-    model: Autoencoder, count: int, residuals: Tensor, noise: Noise
+    model: Autoencoder,
+    count: int,
+    residuals: Tensor,
+    noise: Noise,
+    inputs: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return unit vectors for encoder rows [count, in] and decoder columns [count, out], all different.
 
-    residuals: the error of each sample's reconstruction in the global batch, [n >= count, out].
+    residuals: the error of each sample's reconstruction in the global batch, [n >= count, out]. inputs: the
+    samples, [n, in], if they are not the targets.
     """
     rows, columns = model.writes_code.in_features, model.decoder.dictionary.shape[0]
-    if rows == columns == residuals.shape[1]:
+    width = residuals.shape[1] if inputs is None else inputs.shape[1]
+    if rows == width and columns == residuals.shape[1]:
         worst = residuals.square().sum(1).argsort(descending=True, stable=True)[:count]
         directions = F.normalize(residuals[worst], dim=1)
-        return directions, directions
+        if inputs is None:
+            return directions, directions
+        return F.normalize((inputs - inputs.mean(0))[worst], dim=1), directions
     everywhere = Noise(*noise.key)  # the same on every rank
     drawn = (everywhere.normal((count, width), residuals.device) for width in (rows, columns))
     read, written = (F.normalize(normal, dim=1).to(model.writes_code.weight) for normal in drawn)

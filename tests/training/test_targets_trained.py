@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 
 from aeframe.config.check import make_parts
 from aeframe.config.node import to_plain
+from aeframe.constraints.revival import draw_directions
 from aeframe.core.errors import ConfigError, UserError
 from aeframe.core.noise import Noise
 from aeframe.runs.model_file import load
@@ -160,6 +161,50 @@ def test_images_become_images(
     assert x.shape[1:] == (1, 16, 16)
     assert built.net.reconstruct(x).shape == (4, *shape)
     assert built.node["network"].get("start", "random") == "random"
+
+
+@pytest.mark.parametrize(
+    "constraint",
+    [
+        *("l1", "kl_sparsity", "jump_relu", "[l1,contractive,orthogonal]", "[topk,auxk]"),
+        *("[batch_topk,resampling]", "[masking,gaussian_noise,salt_and_pepper]"),
+    ],
+)
+def test_constraints_take_targets_of_another_shape(
+    compose: Compose, words: list[str], tmp_path: Path, constraint: str
+) -> None:
+    """Dead units are revived after the second step, and each step has a finite loss."""
+    given = ("model=sparse", "model.latent_dim=16", "network=linear")
+    if "masking" in constraint:
+        given = ("model=denoising", "model.latent_dim=4", "network=mlp", "network.widths=[8]")
+    also = (
+        "topk.k=3",
+        "batch_topk.k=3",
+        "auxk.after=0.01",
+        "resampling.after=0.01",
+        "resampling.every=0.4",
+    )
+    names = constraint.strip("[]").split(",")
+    late = [f"constraint.{word}" for word in also if word.partition(".")[0] in names]
+    built = build(
+        compose(*words, *given, f"constraint={constraint}", *late, "trainer.max_epochs=1")
+    )
+    trainer, losses = fit(built, tmp_path, limit_train_batches=4)
+    assert trainer.global_step == 4
+    assert np.isfinite(losses).all()
+
+
+def test_revived_units_read_the_samples_and_write_the_errors_of_their_targets(
+    compose: Compose, words: list[str]
+) -> None:
+    built = build(compose(*words, *TRANSCODER, "constraint=[topk,resampling]"))
+    generator = torch.Generator().manual_seed(0)
+    inputs, errors = (torch.randn(20, n, generator=generator) for n in (IN, OUT))
+    read, written = draw_directions(built.net.model, 3, errors, Noise(0), inputs)
+    worst = errors.square().sum(1).topk(3).indices
+    torch.testing.assert_close(written, torch.nn.functional.normalize(errors[worst], dim=1))
+    centred = inputs - inputs.mean(0)
+    torch.testing.assert_close(read, torch.nn.functional.normalize(centred[worst], dim=1))
 
 
 TIED = "network: the transposed weights of an encoder of 12 cannot write targets of 7. Write network.tied=false."
