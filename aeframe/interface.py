@@ -35,7 +35,7 @@ from aeframe.runs.foreign_files import (
     refuse_foreign_sweep,
     refuse_other_use,
 )
-from aeframe.runs.given_data import ARRAY, TABLE, choose_dataset, write_data
+from aeframe.runs.given_data import ARRAY, TABLE, choose_dataset, pair, write_data
 from aeframe.runs.run_results import Run, require
 from aeframe.training.process_state import restore_process
 from aeframe.training.run import run as train_run
@@ -48,6 +48,7 @@ def train(
     overrides: Overrides = (),
     data: Any = None,
     *,
+    target: Any = None,
     folder: str | os.PathLike[str] | None = None,
     plugins: Names = (),
     verbose: bool = True,
@@ -60,7 +61,8 @@ def train(
     overrides: the words of the command line, or a mapping such as {"model": "sparse", "seed": 1}.
     ["resume=FOLDER"] continues a run. data: an array, tensor, DataFrame or torch Dataset of samples, or a
     tuple of them, (train, test) or (train, val, test), which is copied into the run's folder; None: the
-    dataset that the overrides choose. folder: of the run; None: a new one in outputs/. plugins: names or
+    dataset that the overrides choose. target: what the network is to write for each sample of `data`, if not
+    the sample itself: of the same kinds. folder: of the run; None: a new one in outputs/. plugins: names or
     folders of packages that are not installed as plug-ins, whose options and classes may be used. verbose:
     prints what is trained, the progress, and where the results are.
 
@@ -72,7 +74,7 @@ def train(
     words = write_words(overrides)
     with use_plugins(plugins), restore_process(verbose=verbose):
         place = None if folder is None else expand_path(os.fspath(folder), f"folder={folder}")
-        run = train_in_folder(words, data, place)
+        run = train_in_folder(words, pair(data, target), place)
         run.plugins = plugins
         if verbose:
             print(f"Run folder: {run.folder}")
@@ -83,6 +85,7 @@ def sweep(
     overrides: Overrides,
     data: Any = None,
     *,
+    target: Any = None,
     folder: str | os.PathLike[str] | None = None,
     plugins: Names = (),
     verbose: bool = True,
@@ -92,16 +95,16 @@ def sweep(
         runs = aeframe.sweep(["model=sparse", "constraint=l1,topk", "seed=0,1,2"], data=x)
         runs.runs[0].model.encode(x)
 
-    overrides, data, folder, plugins, verbose: see `train`; several values of a key are separated by commas,
-    or are a list in a mapping (there [[8, 4]] is one value that is a list). Each job has its folder in that
-    of the sweep. Needs pandas. Raises UserError if every job has a mistake; else failed jobs are rows.
+    overrides, data, target, folder, plugins, verbose: see `train`; several values of a key are separated by
+    commas, or are a list in a mapping (there [[8, 4]] is one value that is a list). Each job has its folder
+    in that of the sweep. Needs pandas. Raises UserError if every job has a mistake; else failed jobs are rows.
     """
     require("pandas", "aeframe.sweep")
     from aeframe.runs.sweep_frame import SweepFrame
 
     words = write_words(overrides, swept=True)
     with use_plugins(plugins), restore_process(verbose=verbose):
-        jobs = _expand(words)
+        jobs, data = _expand(words), pair(data, target)
         place, is_new = _find_sweep_folder(folder)
         dataset = None if data is None else _choose_dataset(words, data)
         options = {} if dataset is None else write_data(data, place, dataset)

@@ -57,6 +57,28 @@ def assert_same_weights(one: Path, other: Path) -> None:
     assert all(torch.equal(weights[name], others[name]) for name in weights)
 
 
+def test_targets_are_given_beside_the_data(
+    typed_command: Command, x: np.ndarray, tmp_path: Path
+) -> None:
+    y = np.tanh(x[:, :4])
+    np.save("x.npy", x)
+    np.save("y.npy", y)
+    data = ("dataset=array", "dataset.path=x.npy", "dataset.target=y.npy")
+    assert typed_command(*data, *SHORT, "hydra.run.dir=typed")[0] == 0
+    run = aeframe.train(SHORT, data=x, target=y, folder="python", verbose=False)
+    assert_same_weights(tmp_path / "typed", run.folder)
+    assert run.model.target_shape == (4,)
+    again = aeframe.load(run.folder)
+    np.testing.assert_array_equal(again.score(x, y), run.model.score(x, y))
+    for given, what in [
+        ({"target": y}, "target: has no samples"),
+        ({"data": (x, x[:9]), "target": y}, "target: has other splits than data"),
+        ({"data": x, "target": y[:5]}, "holds 5 targets, but dataset.path="),
+    ]:
+        with pytest.raises(aeframe.UserError, match=what):
+            aeframe.train(SHORT, **given, verbose=False)
+
+
 def test_the_weights_are_those_of_the_command_line(
     typed_command: Command, x: np.ndarray, tmp_path: Path
 ) -> None:

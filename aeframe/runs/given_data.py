@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from aeframe.runs.origin import DATA
 
 OPTIONS = {"train": "path", "val": "val_path", "test": "test_path"}
 """Splits, and the options of dataset=array and dataset=table that name their files."""
+TARGETS = {"train": "target", "val": "val_target", "test": "test_target"}
 ARRAY, TABLE = "array", "table"
 """Options of `dataset` that read given data."""
 LABELS, NAMES = "labels", "names"
@@ -36,8 +38,27 @@ class Given(NamedTuple):
     names: np.ndarray | None = None
 
 
+@dataclass(frozen=True)
+class Pairs:
+    """Data, and targets beside it: arrays, or tuples of as many."""
+
+    data: Any
+    target: Any
+
+
+def pair(data: Any, target: Any) -> Any:
+    """Put data and its targets together, if there are some. Raises UserError for targets alone."""
+    if target is None:
+        return data
+    if data is None:
+        raise UserError("target", "has no samples", "Write data=x, or dataset.target=FILE.")
+    return Pairs(data, target)
+
+
 def choose_dataset(data: Any) -> str:
     """Choose the option of `dataset` for given data: a DataFrame with texts, dates or gaps is a table."""
+    if isinstance(data, Pairs):
+        return choose_dataset(data.data)
     parts = data if isinstance(data, tuple) else (data,)
     return TABLE if any(map(needs_table, parts)) else ARRAY
 
@@ -49,6 +70,8 @@ def write_data(data: Any, folder: Path, dataset: str) -> dict[str, str]:
     where it is, without a copy. Files that are there already are kept. Raises UserError for data that cannot
     be used, or that is not the data in the files.
     """
+    if isinstance(data, Pairs):
+        return _write_pairs(data, folder, dataset)
     if dataset == TABLE:
         files = write_tables(_split(data), folder / DATA)
         return {OPTIONS[split]: file for split, file in files.items()}
@@ -62,13 +85,28 @@ def write_data(data: Any, folder: Path, dataset: str) -> dict[str, str]:
     return options
 
 
-def _split(data: Any) -> Mapping[str, Any]:
+def _write_pairs(pairs: Pairs, folder: Path, dataset: str) -> dict[str, str]:
+    """Write data and targets; see `write_data`."""
+    if dataset == TABLE:
+        what = "stands beside a table, which has no targets"
+        raise UserError("target", what, "Give the samples as numbers: data.to_numpy().")
+    options, targets = write_data(pairs.data, folder, dataset), _split(pairs.target, "target")
+    if targets.keys() != _split(pairs.data).keys():
+        what = "has other splits than data"
+        raise UserError("target", what, "Give tuples of the same length: (train, test) of both.")
+    for split, part in targets.items():
+        given = _convert(part, "target" if split == "train" else f"target ({split})")
+        options[TARGETS[split]] = _write(given.samples, folder / DATA / f"{split}_target.npy")
+    return options
+
+
+def _split(data: Any, where: str = "data") -> Mapping[str, Any]:
     """Name the splits of the given data."""
     if not isinstance(data, tuple):
         return {"train": data}
     names = {1: ("train",), 2: ("train", "test"), 3: ("train", "val", "test")}.get(len(data))
     if names is None:
-        raise UserError("data", f"is a tuple of {len(data)}", TAKEN)
+        raise UserError(where, f"is a tuple of {len(data)}", TAKEN)
     return dict(zip(names, data, strict=True))
 
 
