@@ -97,7 +97,8 @@ def sweep(
 
     overrides, data, target, folder, plugins, verbose: see `train`; several values of a key are separated by
     commas, or are a list in a mapping (there [[8, 4]] is one value that is a list). Each job has its folder
-    in that of the sweep. Needs pandas. Raises UserError if every job has a mistake; else failed jobs are rows.
+    in that of the sweep. Needs pandas. Raises UserError if every job has a mistake; else failed jobs are
+    rows.
     """
     require("pandas", "aeframe.sweep")
     from aeframe.runs.sweep_frame import SweepFrame

@@ -64,6 +64,8 @@ def own_data(tmp_path: Path) -> None:
         np.save(tmp_path / f"{name}.npy", generator.normal(size=(40, 50)))
     rows = "".join(f"{i / 8},{i * i},{'ab'[i % 2]}\n" for i in range(40))
     (tmp_path / "people.csv").write_text(f"age,height,species\n{rows}")
+    (tmp_path / "acts").mkdir()
+    np.save(tmp_path / "acts" / "0.npy", generator.normal(size=(40, 50)))
     write_idx(tmp_path / "data" / "MNIST" / "raw")
 
 
