@@ -6,6 +6,7 @@ import math
 import mmap
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,6 +17,13 @@ from aeframe.data.memory_map import FileMap
 CHUNK = 2**20  # elements that are processed at once: 8 MiB in double precision
 RESIDENT = 2**26  # bytes of mapped data that are read before their pages are released
 NEIGHBORS = 2**16  # bytes that the system maps around each page
+
+
+class Spans(NamedTuple):
+    """Places of samples in a series. starts: ascending, [N]. length: of each sample."""
+
+    starts: Tensor
+    length: int
 
 
 class Rows(ABC):
@@ -52,6 +60,20 @@ class Rows(ABC):
         """The number of samples that are processed at once."""
         return max(1, CHUNK // self.elements)
 
+    @property
+    def is_in_memory(self) -> bool:
+        """Check whether nothing is read from files any more."""
+        return False
+
+    @property
+    def spans(self) -> Spans | None:
+        """The places of samples that are parts of one series, or None for samples without an order."""
+        return None
+
+    def copy_to(self, device: torch.device) -> Tensor | Rows:
+        """Return a copy in the memory of a device."""
+        return self.read_all().to(device)
+
     @abstractmethod
     def select(self, rows: Tensor) -> Tensor:
         """Read the samples with these row numbers, [n], in memory of their own."""
@@ -77,6 +99,13 @@ class MemoryRows(Rows):
     def __init__(self, data: Tensor) -> None:
         self.data, self.shape, self.dtype = data, tuple(data.shape), data.dtype
 
+    @property
+    def is_in_memory(self) -> bool:
+        return True
+
+    def copy_to(self, device: torch.device) -> Tensor:
+        return self.data.to(device)
+
     def select(self, rows: Tensor) -> Tensor:
         return self.data.index_select(0, rows)
 
@@ -96,6 +125,10 @@ class MappedRows(MemoryRows):
         super().__init__(data)
         self.mapping, self.origin = mapping, origin
         self._resident = 0  # bytes that were read and not released, at most
+
+    @property
+    def is_in_memory(self) -> bool:
+        return False
 
     def select(self, rows: Tensor) -> Tensor:
         if self.mapping.is_changed:

@@ -116,9 +116,8 @@ class Raw:
 
     def copy_to(self, device: torch.device) -> Raw:
         """Return a copy with the samples in the memory of a device."""
-        data = self.data if isinstance(self.data, Tensor) else self.data.read_all()
         target = None if self.target is None else self.target.copy_to(device)
-        return replace(self, data=data.to(device), mapping=None, target=target)
+        return replace(self, data=self.rows.copy_to(device), mapping=None, target=target)
 
     def copy_to_memory(self) -> Raw:
         """Return a copy with the samples of files in one contiguous tensor.
@@ -126,7 +125,7 @@ class Raw:
         A validation split is copied, too. A test split stays where it is: it is read once, at the end. The
         peak is nbytes and a chunk. Data that is in memory is not copied.
         """
-        if self.mapping is None and isinstance(self.data, Tensor) and self.target is None:
+        if self.rows.is_in_memory and self.target is None:
             return self
         val = None if self.val is None else self.val.copy_to_memory()
         target = None if self.target is None else self.target.copy_to_memory()

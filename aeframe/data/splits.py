@@ -13,6 +13,7 @@ from aeframe.data.classes import Names, choose_rows
 from aeframe.data.shard_rows import ShardRows
 from aeframe.data.source import Raw, Samples, choose_row_dtype
 from aeframe.data.streamed import StreamedSamples
+from aeframe.data.windows import split_in_time
 
 TRAIN, VALIDATION, TEST, UNUSED = range(4)
 
@@ -49,8 +50,12 @@ class Splitting:
         if n - held - val < 1:
             raise self._build_error(n, held, val, _name_unit(raw))
         part = torch.full((_count_units(raw),), UNUSED, dtype=torch.uint8)
-        part[order] = TRAIN
-        part[order[:held]], part[order[held : held + val]] = TEST, VALIDATION
+        if (spans := raw.rows.spans) is not None:
+            for which, rows in enumerate(split_in_time(units, spans, held, val)):
+                part[rows] = which
+        else:
+            part[order] = TRAIN
+            part[order[:held]], part[order[held : held + val]] = TEST, VALIDATION
         train, validation, test = (
             _take_units(raw, part == which) for which in (TRAIN, VALIDATION, TEST)
         )
@@ -92,6 +97,8 @@ def _count_units(raw: Raw) -> int:
 def _name_unit(raw: Raw) -> str:
     if isinstance(raw.data, ShardRows):
         return "block of row"
+    if raw.rows.spans is not None:
+        return "window"
     return "sample" if raw.together == 1 else "image"
 
 
