@@ -7,6 +7,7 @@ from aeframe.data.image_folder import ImageFolder
 from aeframe.data.normalization import Normalization
 from aeframe.data.photo_crops import PhotoCrops
 from aeframe.data.sampler import EpochBatches
+from aeframe.data.series import Series
 from aeframe.data.shards import Shards
 from aeframe.data.source import Batch, Raw, Samples, Source
 from aeframe.data.spec import DataSpec, Nouns
@@ -33,6 +34,7 @@ __all__ = [
     "Raw",
     "Samples",
     "Schema",
+    "Series",
     "Shards",
     "Source",
     "Table",

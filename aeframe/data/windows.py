@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -59,12 +60,14 @@ def find_segments(values: np.ndarray, breaks: Sequence[int] = ()) -> list[Segmen
 
     breaks: steps that do not follow the one before.
     """
-    present = ~np.isnan(values).any(0) if values.dtype.kind == "f" else np.ones(values.shape[1], bool)
+    present = (
+        ~np.isnan(values).any(0) if values.dtype.kind == "f" else np.ones(values.shape[1], bool)
+    )
     edges = np.zeros(values.shape[1] + 1, bool)
     edges[1:-1] = present[1:] != present[:-1]
     edges[[0, -1, *breaks]] = True
     places = edges.nonzero()[0].tolist()
-    return [(a, b) for a, b in zip(places, places[1:], strict=False) if present[a]]
+    return [(a, b) for a, b in pairwise(places) if present[a]]
 
 
 def list_starts(
@@ -85,19 +88,27 @@ def list_starts(
 
 
 def choose_stride(steps: int, window: int) -> int:
-    """Choose the stride: 1 for a short series; a longer one has about 10,000 windows, or overlapping halves."""
+    """Choose the stride: 1 for a short series; else there are 10,000 windows, or windows overlap by half."""
     return max(1, min(window // 2, steps // MOST))
 
 
-def average_windows(windows: np.ndarray, starts: np.ndarray, steps: int) -> np.ndarray:
-    """Average windows [N, C, window] where they overlap, as [C, steps]; NaN where there is none."""
-    count, channels, window = windows.shape
-    total, times = np.zeros((channels, steps)), np.zeros(steps)
-    for place in range(window):  # the same place of different windows never is one step
-        total[:, starts + place] += windows[:, :, place].T
-        times[starts + place] += 1
-    with np.errstate(invalid="ignore"):
-        return np.where(times > 0, total / np.maximum(times, 1), np.nan)
+class OverlapAverage:
+    """The average of windows [n, C, window] where they overlap, [C, steps]."""
+
+    def __init__(self, channels: int, steps: int) -> None:
+        self._total, self._times = np.zeros((channels, steps)), np.zeros(steps)
+
+    def add(self, starts: np.ndarray, windows: np.ndarray) -> None:
+        """Add windows that begin at these steps, each step once."""
+        for place in range(windows.shape[2]):  # at one place, no two windows have the same step
+            self._total[:, starts + place] += windows[:, :, place].T
+            self._times[starts + place] += 1
+
+    def compute(self) -> np.ndarray:
+        """Return the average; NaN at steps without a window."""
+        average: np.ndarray = self._total / np.maximum(self._times, 1)
+        average[:, self._times == 0] = np.nan
+        return average
 
 
 def split_in_time(rows: Tensor, spans: Spans, held: int, val: int) -> tuple[Tensor, Tensor, Tensor]:

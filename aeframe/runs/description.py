@@ -51,7 +51,8 @@ class Description:
     """Description of a saved network.
 
     config: the run's configuration. data: the training data. part: which part of the network is
-    saved. metrics: of the test split. errors: of known samples. versions: of the packages that trained it.
+    saved. metrics: of the test split. errors: of known samples. step_errors: of single steps, for windows
+    of a series. versions: of the packages that trained it.
     identity: SHA-256 of the weights and of the configuration that gives them meaning, in hexadecimal.
     """
 
@@ -60,6 +61,7 @@ class Description:
     part: Part = "autoencoder"
     metrics: dict[str, float] = field(default_factory=dict)
     errors: KnownErrors = field(default_factory=KnownErrors)
+    step_errors: KnownErrors | None = None
     versions: dict[str, str] = field(default_factory=dict)
     identity: str = ""
 
@@ -92,6 +94,7 @@ class Description:
 
     def to_json(self) -> str:
         """Format the description as JSON."""
+        steps = {} if self.step_errors is None else {"steps": self.step_errors.as_dict()}
         return format_json(
             {
                 "format": FORMAT,
@@ -102,6 +105,7 @@ class Description:
                 "versions": self.versions,
                 "config": self.config,
                 **self.errors.as_dict(),
+                **steps,
             },
             indent=1,
         )
@@ -142,6 +146,7 @@ def parse_description(text: str) -> Description:
         part,
         {name: float(v) for name, v in _parse_table(given.get("metrics"), "metrics", int | float)},
         _parse_errors(given),
+        _parse_errors(as_mapping(given["steps"])) if "steps" in given else None,
         dict(_parse_table(given.get("versions"), "versions", str)),
         identity,
     )

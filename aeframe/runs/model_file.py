@@ -35,6 +35,7 @@ from aeframe.runs.known_errors import KnownErrors
 from aeframe.runs.layout import BEST, CHECKPOINTS, LAST, MODEL, NOTE
 from aeframe.runs.model import Model
 from aeframe.runs.saved_network import MADE, build_saved_net, take_weights
+from aeframe.runs.steps import measure_known_steps
 
 KEY = "aeframe"
 """Key of the description in the header."""
@@ -107,6 +108,7 @@ def save(
         data=data.spec,
         metrics=dict(metrics),
         errors=_compute_errors(net, data),
+        step_errors=measure_known_steps(net, data, SCORED),
         versions=list_versions(),
     )
     write(folder, net, description)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aeframe.core.errors import Problem, UserError
+from aeframe.core.errors import ConfigError, Problem, UserError
 from aeframe.data.image_messages import note
 from aeframe.runs.model import Model
 from aeframe.runs.sample_arrays import SampleError, check_values, convert_to_rows
@@ -93,3 +93,22 @@ def explain_samples(given: Input) -> Iterator[None]:
             were = "image was" if count == 1 else "images were"
             what = f"{count:,} {were} converted to {given.converted_to}, as the model needs them"
             note(Problem(given.where, what))
+
+
+@contextmanager
+def rename_keys() -> Iterator[None]:
+    """Rename configuration keys in messages to the options of the command line."""
+    try:
+        yield
+    except UserError as error:
+        raise ConfigError([_rename_key(problem) for problem in error.problems]) from error
+
+
+def _rename_key(problem: Problem) -> Problem:
+    where = problem.where.removeprefix("dataset.path=")
+    remedy = problem.remedy
+    for key, word in (("dataset.root=", "--root "), ("dataset.key=", "--key ")):
+        where, remedy = where.replace(key, word), remedy.replace(key, word)
+    if "dataset.layout=" in remedy:
+        remedy = "Give an array of the shape that the model takes."
+    return Problem(where, problem.what, remedy)

@@ -6,7 +6,6 @@ import argparse
 import os
 import shlex
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -16,9 +15,10 @@ import torch
 
 from aeframe import data
 from aeframe.cli.verbs.code_tables import read_csv, read_parquet
-from aeframe.cli.verbs.given import Input, explain_samples, make_check, name_source
+from aeframe.cli.verbs.given import Input, explain_samples, make_check, name_source, rename_keys
 from aeframe.cli.verbs.image_files import open_images
 from aeframe.cli.verbs.own_data import find_layout
+from aeframe.cli.verbs.series_inputs import is_of_series, open_series
 from aeframe.cli.verbs.shard_input import are_shards, open_shard_input
 from aeframe.cli.verbs.sparse_codes import has_sparse_codes, read_sparse
 from aeframe.config.datasets import list_dataset_names, read_dataset_options
@@ -45,8 +45,10 @@ def open_input(
     """
     if len(words) == 1 and words[0] in list_dataset_names():
         return _open_dataset(words[0], model, options)
+    if is_of_series(model):
+        return open_series(words, model)
     if model.description.data.columns is None and are_shards(words):
-        with _rename_keys():
+        with rename_keys():
             return open_shard_input(words, model, options)
     paths = [Path(os.path.expanduser(word)) for word in words]
     if missing := list(filter(None, map(_find_problem, paths))):
@@ -132,7 +134,7 @@ def _make_source(name: str, root: str) -> Source:
 
 
 def _load(source: Source) -> Raw:
-    with _rename_keys():
+    with rename_keys():
         if found := source.problems():
             raise ConfigError(found)
         return source.load()
@@ -164,25 +166,6 @@ def read_one(word: str, model: Model, options: argparse.Namespace) -> np.ndarray
         raise UserError(word, f"row index out of range ({last})")
     rows = chain.from_iterable(found.blocks(model.batch_size))
     return next(islice(rows, row, None))[None]
-
-
-@contextmanager
-def _rename_keys() -> Iterator[None]:
-    """Rename configuration keys in messages to the options of the command line."""
-    try:
-        yield
-    except UserError as error:
-        raise ConfigError([_rename_key(problem) for problem in error.problems]) from error
-
-
-def _rename_key(problem: Problem) -> Problem:
-    where = problem.where.removeprefix("dataset.path=")
-    remedy = problem.remedy
-    for key, word in (("dataset.root=", "--root "), ("dataset.key=", "--key ")):
-        where, remedy = where.replace(key, word), remedy.replace(key, word)
-    if "dataset.layout=" in remedy:
-        remedy = "Give an array of the shape that the model takes."
-    return Problem(where, problem.what, remedy)
 
 
 def open_codes(word: str, key: str, model: Model) -> Input:

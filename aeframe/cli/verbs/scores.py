@@ -38,12 +38,17 @@ def _score(options: argparse.Namespace) -> None:
     from aeframe.cli.verbs.given import explain_samples
     from aeframe.cli.verbs.inputs import open_input
     from aeframe.cli.verbs.outputs import check_output_path, replace_file, show_progress
+    from aeframe.cli.verbs.series_inputs import is_of_series
+    from aeframe.cli.verbs.series_results import score_series
 
     out = check_output_path(options, (".csv",))
     model = load_model(options)
     if model.target_shape is not None:
         what = "this model was trained with targets, by which it scores samples"
         raise UserError("score", what, "Score pairs in Python: aeframe.load(RUN).score(x, target).")
+    if is_of_series(model):
+        score_series(options, model, out)
+        return
     limit = model.threshold(options.percentile)
     given = open_input(options.input, model, options)
     with explain_samples(given):

@@ -19,7 +19,7 @@ COLUMNS = 12  # samples beside each other at most
 def _add_reconstruct_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
     add_input(parser)
-    add_out(parser, "a folder for images, or a .npy or .npz file")
+    add_out(parser, "a folder for images, or a .npy or .npz file; for series .npy or .csv")
 
 
 def _reconstruct(options: argparse.Namespace) -> None:
@@ -27,9 +27,15 @@ def _reconstruct(options: argparse.Namespace) -> None:
     from aeframe.cli.verbs.inputs import open_input
     from aeframe.cli.verbs.outputs import check_output_path, show_progress
     from aeframe.cli.verbs.pictures import write_samples
+    from aeframe.cli.verbs.series_inputs import is_of_series
+    from aeframe.cli.verbs.series_results import reconstruct_series
 
-    out = check_output_path(options, FILES, folder=True)
+    out = check_output_path(options, (*FILES, ".csv"), folder=True)
     model = load_model(options)
+    if is_of_series(model):
+        reconstruct_series(options, model, check_output_path(options, (".npy", ".csv")))
+        return
+    check_output_path(options, FILES, folder=True)
     given = open_input(options.input, model, options)
     with explain_samples(given):
         blocks = show_progress(given.blocks(model.batch_size), given.count, "Reconstructing")

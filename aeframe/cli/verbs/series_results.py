@@ -1,0 +1,115 @@
+"""Scores and reconstructions of series: a row for each step."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aeframe.cli.verbs.outputs import replace_file
+from aeframe.cli.verbs.series_inputs import list_series_windows, name_steps, read_series
+from aeframe.core.errors import UserError
+from aeframe.data.recording import Recording
+from aeframe.runs.model import Model
+from aeframe.runs.steps import COVERS, StepResults, convert_steps, measure_steps
+
+LISTED = 5  # stretches to print
+
+
+def measure_series(words: list[str], model: Model) -> list[tuple[Recording, StepResults]]:
+    """Measure each step of the series in files. Raises UserError."""
+    stride = max(1, model.shape[1] // COVERS)
+    found = read_series(words, model)
+    rows = [list_series_windows(one, model.shape[1], stride) for one in found]
+    return [(one, measure_steps(model, each)) for one, each in zip(found, rows, strict=True)]
+
+
+def score_series(options: argparse.Namespace, model: Model, out: Path) -> None:
+    """Write the score of each step, in time, with its channel of the largest error, and print the worst."""
+    known = model.description.step_errors
+    if known is None or not known.values:
+        what = "holds no errors of validation steps"
+        raise UserError(options.run, what, "Give a run that has finished.")
+    limit = known.find_limit(options.percentile)
+    results = measure_series(options.input, model)
+    names = [channel.name for channel in model.description.data.usual]
+    several, stretches, above, steps = len(results) > 1, list[tuple[float, str]](), 0, 0
+    first = "time" if results[0][0].times is not None else "step"
+    head = ["file"] * several + [first, "score", "above", "channel", "seen", "expected"]
+    with replace_file(out) as file:
+        text = io.TextIOWrapper(file, "utf-8", "surrogateescape", newline="")
+        writer = csv.writer(text)
+        writer.writerow([*head, *(f"error_{name}" for name in names)])
+        for one, made in results:
+            where, at = one.where.removeprefix("dataset.path="), name_steps(one)
+            scores, worst = made.scores, np.nan_to_num(made.squares).argmax(0)
+            for step, score in enumerate(scores.tolist()):
+                row: list[Any] = [where] * several + [at[step]]
+                if np.isnan(score):
+                    writer.writerow([*row, *[""] * (5 + len(names))])
+                    continue
+                channel = worst[step]
+                pair = one.values[channel, step], made.restored[channel, step]
+                row += [
+                    f"{score:.9g}",
+                    int(score > limit),
+                    names[channel],
+                    *(f"{v:.9g}" for v in pair),
+                ]
+                writer.writerow([*row, *(f"{value:.9g}" for value in made.squares[:, step])])
+            stretches += _list_stretches(scores > limit, made, at, names, where if several else "")
+            above, steps = (
+                above + int((scores > limit).sum()),
+                steps + int((~np.isnan(scores)).sum()),
+            )
+        text.flush()
+        text.detach()
+    for _, told in sorted(stretches, key=lambda one: -one[0])[:LISTED]:
+        print(told)
+    print(
+        f"{above:,} of {steps:,} steps ({above / max(steps, 1):.1%}) exceed {limit:.5g}, "
+        f"percentile {options.percentile:.5g} of {known.count or len(known.values):,} "
+        f"{'validation' if known.split == 'val' else 'training'} steps"
+    )
+    print(f"Scores in time: {out}")
+
+
+def _list_stretches(
+    above: np.ndarray, made: StepResults, at: np.ndarray, names: Sequence[str], where: str
+) -> list[tuple[float, str]]:
+    """List the stretches of steps above the limit, each with its largest score and a line about it."""
+    edges = np.diff(np.concatenate(([0], above.astype(np.int8), [0])))
+    found = []
+    for begin, end in zip((edges > 0).nonzero()[0], (edges < 0).nonzero()[0], strict=True):
+        most = float(made.scores[begin:end].max())
+        channel = names[int(made.squares[:, begin:end].mean(1).argmax())]
+        length = f"{end - begin:,} step{'' if end - begin == 1 else 's'}"
+        line = f"{most:.5g}  {where} {at[begin]} to {at[end - 1]} ({length}), channel {channel}"
+        found.append((most, " ".join(line.split(" ")).replace("   ", "  ")))
+    return found
+
+
+def reconstruct_series(options: argparse.Namespace, model: Model, out: Path) -> None:
+    """Write the reconstruction of series: .npy [T, C], or .csv with the times. Uncovered steps stay."""
+    results = measure_series(options.input, model)
+    made = [convert_steps(model, each.restored, one.values) for one, each in results]
+    if out.suffix.lower() == ".npy":
+        with replace_file(out) as file:
+            np.lib.format.write_array(file, np.ascontiguousarray(np.concatenate(made, 1).T))
+    else:
+        names = [channel.name for channel in model.description.data.usual]
+        with replace_file(out) as file:
+            text = io.TextIOWrapper(file, "utf-8", "surrogateescape", newline="")
+            writer = csv.writer(text)
+            writer.writerow(["time" if results[0][0].times is not None else "step", *names])
+            for (one, _), values in zip(results, made, strict=True):
+                for at, row in zip(name_steps(one), values.T.tolist(), strict=True):
+                    writer.writerow([at, *("" if np.isnan(v) else f"{v:.9g}" for v in row)])
+            text.flush()
+            text.detach()
+    print(f"Reconstruction of {sum(v.shape[1] for v in made):,} steps: {out}")
