@@ -73,7 +73,7 @@ def read_table(path: Path, where: str, reading: Reading) -> list[Recording]:
     labels = None if reading.label is None else _read_labels(cells[reading.label])
     if time is None:
         return [Recording(where, tuple(names), values, labels=labels)]
-    clock = _find_clock(file, time, _parse_times(file, time, cells[time]))
+    clock = _find_clock(file, time, *_parse_times(file, time, cells[time]))
     return [Recording(where, tuple(names), values, clock.breaks, labels, cells[time], clock.step)]
 
 
@@ -137,29 +137,26 @@ def _read_labels(cells: Cells) -> np.ndarray:
     return np.array(write_texts(cells).fill_null(UNNAMED).to_pylist(), np.str_)
 
 
-def _parse_times(file: TableFile, name: str, cells: Cells) -> Floats:
-    """Parse times: numbers, or dates as seconds. Raises UserError."""
+def _parse_times(file: TableFile, name: str, cells: Cells) -> tuple[Floats, str]:
+    """Parse times: numbers, or dates as seconds. Returns them with their unit. Raises UserError."""
     gaps = find_gaps(cells)
     if gaps.any():
         what = (
             f"{file.describe_row(int(gaps.argmax()))}, column {shorten(name)}: the time is missing"
         )
         raise UserError(file.where, what, "Give each row a time, or write dataset.time=null.")
-    times = parse_numbers(cells)
-    if not np.isnan(times).any():
-        return times
-    parsed = {order: parse_dates(cells, order) * 86_400 for order in DATE}
-    fitting = [order for order, found in parsed.items() if not np.isnan(found).any()]
-    if len(fitting) == 1:
-        return parsed[fitting[0]]
-    row = int(
-        np.isnan(parsed[max(DATE, key=lambda order: -np.isnan(parsed[order]).sum())]).argmax()
-    )
-    if not fitting:
+    read = {order: parse_dates(cells, order) * 86_400 for order in DATE}
+    known = {"": parse_numbers(cells), **read}
+    wrong = {order: np.isnan(times) for order, times in known.items()}
+    best = min(wrong, key=lambda order: int(wrong[order].sum()))
+    if wrong[best].any():
+        row = int(wrong[best].argmax())
         what = f"{file.describe_row(row)}, column {shorten(name)}: {_quote(cells, row)} is no time"
         raise UserError(file.where, what, "Write times as numbers or as 2026-01-31 12:00:00.")
-    what = f"column {shorten(name)}: {_quote(cells, 0)} may be day and month, or month and day"
-    raise UserError(file.where, what, "Write dates as 2026-01-31.")
+    if best and sum(not each.any() for each in wrong.values()) > 1:
+        what = f"column {shorten(name)}: {_quote(cells, 0)} may be day and month, or month and day"
+        raise UserError(file.where, what, "Write dates as 2026-01-31.")
+    return known[best], " s" if best else ""
 
 
 class _Clock(NamedTuple):
@@ -169,7 +166,7 @@ class _Clock(NamedTuple):
     step: str
 
 
-def _find_clock(file: TableFile, name: str, times: Floats) -> _Clock:
+def _find_clock(file: TableFile, name: str, times: Floats, unit: str) -> _Clock:
     """Find the jumps of ascending times. Raises UserError for times that do not ascend."""
     steps = np.diff(times)
     if not len(steps):
@@ -186,7 +183,7 @@ def _find_clock(file: TableFile, name: str, times: Floats) -> _Clock:
     usual = float(np.median(steps))
     breaks = (steps > JUMP * usual).nonzero()[0] + 1
     uneven = np.mean((np.abs(steps - usual) > IRREGULAR * usual) & (steps <= JUMP * usual))
-    words = f"{usual:.6g}" + (f" ({uneven:.0%} of the steps differ)" if uneven else "")
+    words = f"{usual:.6g}{unit}" + (f" ({uneven:.0%} of the steps differ)" if uneven else "")
     return _Clock(tuple(breaks.tolist()), words)
 
 
@@ -194,7 +191,7 @@ def _pivot(file: TableFile, cells: dict[str, Any], reading: Reading, time: str) 
     """Bring one row for each value into the form of one row for each time."""
     assert reading.channel is not None
     assert reading.value is not None
-    times = _parse_times(file, time, cells[time])
+    times, unit = _parse_times(file, time, cells[time])
     channels = np.array(write_texts(cells[reading.channel]).fill_null("").to_pylist(), np.str_)
     found = [name for name in dict.fromkeys(channels.tolist()) if name]
     if not all(channels.tolist()):
@@ -221,6 +218,6 @@ def _pivot(file: TableFile, cells: dict[str, Any], reading: Reading, time: str) 
             raise UserError(file.where, what, "Leave one out.")
         values[number, own] = numbers[rows]
     labels = None if reading.label is None else _read_labels(cells[reading.label])[first]
-    clock = _find_clock(file, time, stamps)
+    clock = _find_clock(file, time, stamps, unit)
     written = cells[time].take(first)
     return Recording(file.where, tuple(names), values, clock.breaks, labels, written, clock.step)

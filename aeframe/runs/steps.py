@@ -68,6 +68,7 @@ def convert_steps(model: Model, restored: np.ndarray, seen: np.ndarray) -> np.nd
     return np.where(np.isnan(restored), seen, stored.numpy()).astype(seen.dtype)
 
 
+@torch.inference_mode()
 def measure_known_steps(
     net: ConstrainedAutoencoder, data: DataModule, most: int
 ) -> KnownErrors | None:
