@@ -62,10 +62,12 @@ def own_data(tmp_path: Path) -> None:
             Image.fromarray(image).save(tmp_path / folder / f"{i}.png")
     for name in ("spectra", "noisy", "clean", "layer_in", "layer_out"):
         np.save(tmp_path / f"{name}.npy", generator.normal(size=(40, 50)))
-    rows = "".join(f"{i / 8},{i * i},{'ab'[i % 2]}\n" for i in range(40))
-    (tmp_path / "people.csv").write_text(f"age,height,species\n{rows}")
     (tmp_path / "acts").mkdir()
     np.save(tmp_path / "acts" / "0.npy", generator.normal(size=(40, 50)))
+    rows = "".join(f"{i / 8},{i * i},{'ab'[i % 2]}\n" for i in range(40))
+    (tmp_path / "people.csv").write_text(f"age,height,species\n{rows}")
+    steps = "".join(f"{i},{i % 7},{i % 5}\n" for i in range(400))
+    (tmp_path / "sensors.csv").write_text(f"timestamp,temperature,pressure\n{steps}")
     write_idx(tmp_path / "data" / "MNIST" / "raw")
 
 

@@ -59,6 +59,8 @@ def named_data(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     np.save(tmp_path / "acts" / "0.npy", np.ones((4, 50)))
     rows = "".join(f"{i / 8},{i * i},{'ab'[i % 2]}\n" for i in range(30))
     (tmp_path / "people.csv").write_text(f"age,height,species\n{rows}")
+    steps = "".join(f"{i},{i % 7},{i % 5}\n" for i in range(200))
+    (tmp_path / "sensors.csv").write_text(f"timestamp,temperature,pressure\n{steps}")
 
 
 @pytest.mark.usefixtures("named_data")

@@ -89,8 +89,8 @@ def _list_stretches(
         most = float(made.scores[begin:end].max())
         channel = names[int(made.squares[:, begin:end].mean(1).argmax())]
         length = f"{end - begin:,} step{'' if end - begin == 1 else 's'}"
-        line = f"{most:.5g}  {where} {at[begin]} to {at[end - 1]} ({length}), channel {channel}"
-        found.append((most, " ".join(line.split(" ")).replace("   ", "  ")))
+        place = f"{where}{' ' * bool(where)}{at[begin]} to {at[end - 1]}"
+        found.append((most, f"{most:.5g}  {place} ({length}), channel {channel}"))
     return found
 
 
