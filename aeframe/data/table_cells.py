@@ -37,7 +37,7 @@ def require_tables(what: str) -> None:
     from importlib.util import find_spec
 
     if absent := [name for name in ("pandas", "pyarrow") if find_spec(name) is None]:
-        remedy = "Install them: python -m pip install 'aeframe[tables]'."
+        remedy = "Run: python -m pip install 'aeframe[tables]'."
         raise UserError(what, f"needs {' and '.join(absent)}", remedy)
 
 

@@ -196,7 +196,7 @@ def _make_date(name: str, look: Look, order: str | None = None) -> Column:
         cell = look.first_undated.get(order) or look.first_other or look.first_number
         assert cell is not None
         what = f"{_quote(cell)} is no date written as {READINGS[order]}"
-        raise Misfit(what, f"Correct it, or {_lower(_write(name, 'categorical'))}", cell.place)
+        raise Misfit(what, "Correct it, or leave out the type of this column.", cell.place)
     return Column(
         name, "date", origin=math.floor(look.days[order][0]), order=order, unit=UNITS[look.unit]
     )

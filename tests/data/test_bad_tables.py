@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import importlib.util
 import io
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -308,4 +310,45 @@ def test_all_mistakes_of_a_table_are_told_together(tmp_path: Path) -> None:
     assert [p.what.partition(":")[0] for p in caught.value.problems] == [
         "column a, line 3",
         "column b, line 4",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "word", "says"),
+    [
+        (
+            change(4, "n2,22"),
+            "dataset.path=t.csv",
+            "t.csv: line 4 has 2 cells, and line 1 has 4.",
+        ),
+        (
+            GOOD,
+            "dataset.types.age=date",
+            "column age, line 2: '20' is no date written as year, month, day.",
+        ),
+        (
+            GOOD,
+            "dataset.drop=[agee]",
+            "dataset.drop=agee: t.csv has no column agee. Did you mean age?",
+        ),
+    ],
+)
+def test_a_command_ends_with_status_2_and_writes_nothing(
+    aeframe: Callable[..., Any], tmp_path: Path, content: str, word: str, says: str
+) -> None:
+    (tmp_path / "t.csv").write_text(content)
+    words = ("dataset=table", *dict.fromkeys(("dataset.path=t.csv", word)))
+    status, out, err = aeframe(*words)
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert says in err
+    assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "pyarrow" else name
+    )
+    (tmp_path / "t.csv").write_text(GOOD)
+    assert find_problems(Table(path=str(tmp_path / "t.csv"))) == [
+        "dataset=table: needs pyarrow. Run: python -m pip install 'aeframe[tables]'."
     ]
