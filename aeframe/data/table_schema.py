@@ -63,6 +63,9 @@ class Column:
     unit: Unit = "D"
     of: str = ""
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "origin", float(self.origin))  # is written like what is read
+
     @property
     def width(self) -> int:
         """The number of elements of a sample that hold the column."""
@@ -282,11 +285,8 @@ def _read_column(given: Any) -> Column:
         raise ValueError("categories do not suit their column")
     if not isinstance(values["integer"], bool):
         raise ValueError("integer is not true or false")
-    if (
-        isinstance(origin, bool)
-        or not isinstance(origin, int | float)
-        or not abs(origin) <= LARGEST
-    ):
+    is_number = isinstance(origin, int | float) and not isinstance(origin, bool)
+    if not is_number or not abs(origin) <= LARGEST:
         raise ValueError("origin is not a number")
     if values["integer"] and not all(_is_whole(text) for text in categories):
         raise ValueError("categories are not whole numbers")

@@ -197,6 +197,11 @@ def test_a_schema_is_saved_as_plain_data() -> None:
     text = json.dumps(SCHEMA.as_dict())
     assert Schema.from_dict(json.loads(text)) == SCHEMA
     assert SCHEMA.as_dict()[1] == {"name": "weight", "kind": "numeric"}
+    whole = Schema(
+        (Column("born", "date", origin=19_723),)
+    )  # the identity of a model is a digest of the text
+    read = Schema.from_dict(json.loads(json.dumps(whole.as_dict())))
+    assert json.dumps(read.as_dict()) == json.dumps(whole.as_dict())
 
 
 BAD = {
