@@ -31,6 +31,14 @@ def convert_to_array(x: Any, shape: tuple[int, ...], where: str) -> np.ndarray |
     raise UserError(where, f"is {type(x).__name__}, not samples", _choose_remedy(x, where))
 
 
+def read_batches(x: Iterator[Any], where: str) -> Iterator[Any]:
+    """Iterate over batches. Raises UserError for iterators among them."""
+    for part in x:
+        if isinstance(part, Iterator):
+            raise UserError(where, "is an iterator over iterators", TAKEN)
+        yield part
+
+
 def widen_bfloat16(x: Any) -> Any:
     """Convert a tensor or an array of bfloat16, which NumPy does not have, to float32."""
     if isinstance(x, Tensor):

@@ -48,6 +48,10 @@ class KnownErrors:
             place = steps * (rank - 1) / max(1, self.count - 1)
         return float(np.interp(place, np.arange(steps + 1), self.values))
 
+    def find_percentiles(self, errors: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Return the percentage of the known samples that each error exceeds."""
+        return np.interp(errors, self.values, np.linspace(0, 100, len(self.values)))
+
     def find_least_share(self) -> float:
         """Return the smallest share of new samples above a limit that so few samples can promise."""
         return 0.0 if self.count is None else 1 / (self.count + 1)

@@ -16,8 +16,9 @@ from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.errors import UserError
 from aeframe.core.noise import Noise
 from aeframe.data.gaps import average_present
-from aeframe.runs.containers import TAKEN, convert_to_array
+from aeframe.runs.containers import convert_to_array, read_batches
 from aeframe.runs.description import Description
+from aeframe.runs.frames import decode_frame, encode_frames, require_columns, share_columns
 from aeframe.runs.pair_scores import score_pairs
 from aeframe.runs.plain_module import PlainModule
 from aeframe.runs.sample_arrays import (
@@ -41,9 +42,10 @@ class Model:
     Samples x are as the training data was stored, [N, *shape]: images as bytes [N, C, H, W], also
     [N, H, W] or [N, H, W, C], or vectors [N, D]; normalization is included. Codes z are
     [N, latent_dim]. Samples and codes can be an array, a tensor, a DataFrame, or a list of them
-    (samples or batches). The result is an array, or for tensors a tensor on their device. An
-    iterator over batches, such as a generator, gives an iterator over results, computed when they
-    are read. Everything is computed batch_size samples at a time, without gradients. The result
+    (samples or batches). A model of a table takes the columns of a DataFrame by name, in any order,
+    ignores others, and refuses a cell that does not fit. The result is an array, or for tensors a tensor on
+    their device. An iterator over batches, such as a generator, gives an iterator over results, computed
+    when they are read. Everything is computed batch_size samples at a time, without gradients. The result
     does not depend on the batches (up to float rounding). Invalid input raises UserError.
     """
 
@@ -128,7 +130,7 @@ class Model:
     def decode(self, z: Any) -> Any:
         """Decode codes [N, latent_dim] to samples [N, *shape], in units and type of the training data.
 
-        Images of bytes are rounded to bytes.
+        Images of bytes are rounded to bytes. `to_frame` makes a DataFrame of samples of a table.
         """
         self.require_decoder("decode")
         return self._map_samples(z, (self.latent_dim,), self._decode, "z")
@@ -143,10 +145,14 @@ class Model:
         """Encode and decode samples [N, *shape]; their layout stays, and units are those of `decode`.
 
         Gaps (NaN) are filled, and the values in them are encoded and decoded twice more, as in the EM
-        algorithm.
+        algorithm. A DataFrame gives a DataFrame, for a model of a table.
         """
         self.require_decoder("reconstruct")
-        return self._map_samples(x, self.shape, self._reconstruct, "x")
+        if isinstance(x, Iterator):
+            return map(self.reconstruct, read_batches(x, "x"))
+        return decode_frame(
+            self._map_samples(x, self.shape, self._reconstruct, "x"), x, self.description.data
+        )
 
     @overload
     def score(self, x: Array | Sequence[Array], target: Any = None) -> Array: ...
@@ -165,6 +171,14 @@ class Model:
             return score_pairs(self.net, self.description, self.batch_size, x, target)
         return self._map_samples(x, self.shape, self._score, "x")
 
+    def score_columns(self, x: Any) -> Any:
+        """Return the share of each column of a table in the score of each sample, [N, columns].
+
+        The shares of a sample add up to its score. Raises UserError for a model of other data.
+        """
+        self.require_decoder("score_columns")
+        return self._map_samples(x, self.shape, self._score_columns, "x")
+
     def sample(self, n: int, seed: int = 0) -> np.ndarray:
         """Draw n new samples [n, *shape], the means of codes from the prior of a variational model.
 
@@ -178,6 +192,10 @@ class Model:
         if n < 1:
             raise UserError(f"n={n}", "must be at least 1")
         return self.decode(Noise(seed, "sample").normal((n, self.latent_dim)).numpy())
+
+    def to_frame(self, x: ArrayLike) -> Any:
+        """Convert samples [N, D] to a DataFrame like the table of training; categories are the likeliest."""
+        return require_columns(self.description.data, "to_frame").decode(np.asarray(x))
 
     def threshold(self, percentile: float) -> float:
         """Return the score that this percentage of new samples, like those of training, does not exceed.
@@ -198,20 +216,12 @@ class Model:
     def _map_samples(
         self, x: Any, shape: tuple[int, ...], function: Callable[[Tensor], Tensor], where: str
     ) -> Any:
-        given = convert_to_array(x, shape, where)
-        if given is None:
-            return (
-                self._map_samples(part, shape, function, where)
-                for part in self._read_batches(x, where)
-            )
-        return self._map_array(given, shape, function, where)
-
-    @staticmethod
-    def _read_batches(x: Iterator[Any], where: str) -> Iterator[Any]:
-        for part in x:
-            if isinstance(part, Iterator):
-                raise UserError(where, "is an iterator over iterators", TAKEN)
-            yield part
+        if where == "x":
+            x = encode_frames(x, self.description.data, where)
+        if (given := convert_to_array(x, shape, where)) is not None:
+            return self._map_array(given, shape, function, where)
+        parts = read_batches(x, where)
+        return (self._map_samples(part, shape, function, where) for part in parts)
 
     @torch.inference_mode()
     def _map_array(
@@ -256,9 +266,17 @@ class Model:
         return self._convert_to_stored(restored)
 
     def _score(self, x: Tensor) -> Tensor:
+        return average_present(*self._square(x))
+
+    def _score_columns(self, x: Tensor) -> Tensor:
+        schema = require_columns(self.description.data, "score_columns")
+        return share_columns(*self._square(x), schema)
+
+    def _square(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the squared errors of elements, and which of them are present."""
         target = self._normalize(x)
         squares = (self.net.reconstruct(target) - target).square()
-        return average_present(squares, self.net.normalization.find_present(target))
+        return squares, self.net.normalization.find_present(target)
 
     def _normalize(self, x: Tensor) -> Tensor:
         check_values(x, self.description.data, "x")
