@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,18 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
+from aeframe.cli.verbs.measuring import evaluate_input
+from aeframe.codec.calibration import calibrate
 from aeframe.config.check import make_parts
 from aeframe.config.node import to_plain
 from aeframe.constraints.revival import draw_directions
 from aeframe.core.errors import ConfigError, UserError
 from aeframe.core.noise import Noise
+from aeframe.runs.description import ForeignError, parse_data
 from aeframe.runs.model_file import load
+from aeframe.runs.program_export import list_parts
 from aeframe.training.build import build
+from aeframe.training.stack import make_stack
 from tests.support.fitting import fit
 from tests.support.runs import TINY
 
@@ -110,10 +116,10 @@ def test_loss_and_metrics_are_those_of_the_target(compose: Compose, words: list[
 
 
 def test_a_run_with_targets_leaves_a_model_that_writes_them(
-    aeframe: Callable[..., Any], words: list[str], tmp_path: Path
+    aeframe: Callable[..., Any], compose: Compose, words: list[str], tmp_path: Path
 ) -> None:
-    given = ("model=denoising", "constraint=[]", "model.latent_dim=3", "hydra.run.dir=run")
-    status, out, err = aeframe(*words, *TINY, *given)
+    given_words = ("model=denoising", "constraint=[]", "model.latent_dim=3")
+    status, out, err = aeframe(*words, *TINY, *given_words, "hydra.run.dir=run")
     assert status == 0, err
     assert f"{IN} -> 3 units -> target {OUT}" in out
     assert "Copy check: none, because the target is not the input." in out
@@ -141,6 +147,27 @@ def test_a_run_with_targets_leaves_a_model_that_writes_them(
     ]:
         with pytest.raises(UserError, match=what):
             model.score(x, pair)
+    (_, _, given), (_, decoder, codes) = list_parts(model)
+    assert (tuple(given.shape), tuple(decoder(codes).shape)) == ((5, IN), (5, OUT))
+    built = build(compose(*words, *TINY, *given_words, "init_from.run=run", "seed=1"))
+    assert torch.equal(built.net.written_normalization.shift, normalization.shift)
+    assert torch.equal(built.net.normalization.shift, model.net.normalization.shift)
+    for name, value in model.net.model.state_dict().items():
+        assert torch.equal(built.net.model.state_dict()[name], value), name
+    for refuse, what in [
+        (lambda: calibrate(model, built.data), "codec: this model was trained with targets"),
+        (
+            lambda: evaluate_input(model, Namespace()),
+            "evaluate: this model was trained with targets",
+        ),
+        (lambda: make_stack([model], ["run"]), "run writes targets, not the samples that it reads"),
+    ]:
+        with pytest.raises(UserError, match=what):
+            refuse()
+    nested = built.data.spec.as_dict()
+    nested["target"]["target"] = dict(nested["target"])
+    with pytest.raises(ForeignError, match=r"data.target has a target"):
+        parse_data(nested)
 
 
 @pytest.mark.parametrize(
