@@ -28,7 +28,7 @@ def list_data_notes(
         )
         fewer = f"Write constraint.{name}.k={max(1, inputs // 4)}." if is_count(k) else ""
         yield Problem(f"constraint.{name}" + (f".k={k}" if fewer else ""), what, fewer)
-    low, high = data.spec.get_range(data.normalization)
+    low, high = data.spec.written.get_range(data.written_normalization)
     if low < 0 and all(math.isfinite(end) for end in net.model.likelihood.support):
         name = type(net.model.likelihood).__name__.lower()
         what = (
