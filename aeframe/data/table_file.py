@@ -25,7 +25,7 @@ TEXTS, PARQUETS = (".csv", ".tsv", ".tab", ".txt"), (".parquet", ".pq")
 ENDINGS = (*TEXTS, *(f"{ending}.gz" for ending in TEXTS), *PARQUETS)
 """Endings of the files that are tables."""
 ROWS = 2**16  # of a batch of Parquet
-BLOCK = 2**24  # bytes of a batch of text; a row has at most as many
+BLOCK = 2**22  # bytes of a batch of text; a row has at most as many
 INDEX = re.compile(r"__index_level_\d+__")  # an index that pandas adds to Parquet
 DAMAGED = "Take an undamaged copy of the file, or save it again."
 

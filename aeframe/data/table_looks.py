@@ -131,7 +131,8 @@ class Look:
     def _read_numbers(self, cells: Cells, gaps: Bools, place: Place) -> Floats:
         """Read numbers with a decimal point or comma, and note the first cell of each kind."""
         numbers = parse_numbers(cells)
-        has_comma = _match(cells, COMMA) & np.isnan(numbers)
+        others = ~gaps & np.isnan(numbers)
+        has_comma = others & _match(cells, COMMA) if others.any() else np.zeros(len(cells), bool)
         if self.decimal != "point" and has_comma.any():
             numbers = np.where(has_comma, parse_numbers(replace_commas(cells)), numbers)
             thousands = _match(cells, THOUSANDS)
@@ -141,7 +142,9 @@ class Look:
         has_point = _match(cells, POINT) & ~np.isnan(numbers) & ~has_comma
         if self.decimal == "comma":
             numbers = np.where(has_point, np.nan, numbers)
-        self.is_plain &= not (has_point | has_comma | _match(cells, EXPONENT)).any()
+        self.is_plain = (
+            self.is_plain and not (has_point | has_comma | _match(cells, EXPONENT)).any()
+        )
         self.commas += int(has_comma.sum())
         self.first_point = self.first_point or _find(has_point, cells, place)
         self.first_comma = self.first_comma or _find(has_comma, cells, place)
