@@ -87,9 +87,12 @@ def list_starts(
     return np.concatenate(found)
 
 
-def choose_stride(steps: int, window: int) -> int:
-    """Choose the stride: 1 for a short series; else there are 10,000 windows, or windows overlap by half."""
-    return max(1, min(window // 2, steps // MOST))
+def choose_stride(steps: int, window: int, covers: int = 2) -> int:
+    """Choose the stride: 1 for a short series; else there are 10,000 windows, or more.
+
+    covers: windows that cover each step at least.
+    """
+    return max(1, min(window // covers, steps // MOST))
 
 
 class OverlapAverage:

@@ -18,7 +18,7 @@ from aeframe.runs.model import Model
 from aeframe.runs.sample_arrays import check_values, convert_to_stored
 
 COVERS = 10
-"""Windows that cover a step: each begins a tenth of its length after the one before."""
+"""Windows that cover a step of a long series. Of a short one a window begins at each step."""
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,12 @@ class StepResults:
     """Results for the steps of a series; NaN at a step that no window covers.
 
     squares: squared errors in normalized units, [C, T]. restored: the reconstruction in stored units, [C, T].
+    of_windows: the mean squared errors of the windows that cover a step, averaged, [T].
     """
 
     squares: np.ndarray
     restored: np.ndarray
+    of_windows: np.ndarray
 
     @property
     def scores(self) -> np.ndarray:
@@ -51,15 +53,19 @@ def measure_steps(model: Model, rows: WindowRows) -> StepResults:
     model.require_decoder("score")
     channels, steps = rows.series.shape
     squares, restored = (OverlapAverage(channels, steps) for _ in range(2))
+    of_windows = OverlapAverage(1, steps)
     data, normalization = model.description.data, model.net.normalization
     for some in torch.arange(len(rows)).split(model.batch_size):
         raw, starts = rows.select(some), rows.starts[some].numpy()
         check_values(raw, data, "x")
         x = normalization(raw.to(model.device))
         made = model.net.reconstruct(x)
-        squares.add(starts, (made - x).square().double().cpu().numpy())
+        errors = (made - x).square().double().cpu().numpy()
+        squares.add(starts, errors)
+        means = errors.mean((1, 2), keepdims=True)
+        of_windows.add(starts, np.broadcast_to(means, (len(means), 1, errors.shape[2])))
         restored.add(starts, normalization.inverse(made).double().cpu().numpy())
-    return StepResults(squares.compute(), restored.compute())
+    return StepResults(squares.compute(), restored.compute(), of_windows.compute()[0])
 
 
 def convert_steps(model: Model, restored: np.ndarray, seen: np.ndarray) -> np.ndarray:

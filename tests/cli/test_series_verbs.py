@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import aeframe as package
 from aeframe.cli.verbs.series_inputs import read_series
@@ -57,29 +58,39 @@ def test_each_step_has_a_score_and_its_channel_at_fault(
     assert (status, err) == (0, "")
     rows = read(tmp_path / "scores.csv")
     assert [*rows[0]] == [
-        *("time", "score", "above", "channel", "seen", "expected", "error_a", "error_b"),
+        *(
+            "time",
+            "score",
+            "above",
+            "window_score",
+            "channel",
+            "seen",
+            "expected",
+            "error_a",
+            "error_b",
+        ),
     ]
     assert [row["time"] for row in rows] == [str(i + 50 * (i >= 100)) for i in range(200)]
     assert [i for i, row in enumerate(rows) if row["score"] == ""] == [60], "a gap has none"
     model = package.load(run)
     (series,) = read_series([str(tmp_path / "s.csv")], model)
     # by brute force: all windows of each part, each step's squares averaged over those that cover it
-    total, times = np.zeros((2, 200)), np.zeros(200)
+    total, times, wide = np.zeros((2, 200)), np.zeros(200), np.zeros(200)
     for begin, end in ((0, 60), (61, 100), (100, 200)):
         for start in sorted({*range(begin, end - WINDOW + 1), end - WINDOW}):
             x = model.net.normalization(
-                package.load(run).net.normalization.shift.new_tensor(
-                    series.values[None, :, start : start + WINDOW]
-                )
+                torch.from_numpy(series.values[None, :, start : start + WINDOW])
             )
             squares = (model.net.reconstruct(x) - x).square().detach().numpy()[0]
             total[:, start : start + WINDOW] += squares
             times[start : start + WINDOW] += 1
+            wide[start : start + WINDOW] += squares.mean()
     errors = np.divide(total, times, where=times > 0, out=np.zeros_like(total))
     for i, row in enumerate(rows):
         if i != 60:
             assert float(row["error_a"]) == pytest.approx(errors[0, i], rel=1e-4, abs=1e-9)
             assert float(row["score"]) == pytest.approx(errors[:, i].mean(), rel=1e-4, abs=1e-9)
+            assert float(row["window_score"]) == pytest.approx(wide[i] / times[i], rel=1e-4)
             assert row["channel"] == "ab"[int(errors[:, i].argmax())]
     worst = max((row for row in rows if row["score"]), key=lambda row: float(row["score"]))
     assert worst["channel"] == "b"

@@ -169,6 +169,7 @@ def test_averages_where_windows_overlap(lengths: list[int], window: int, stride:
 def test_the_stride_grows_with_the_series() -> None:
     assert [choose_stride(n, 100) for n in (500, 19_999, 20_000, 10**6, 10**9)] == [1, 1, 2, 50, 50]
     assert choose_stride(10**9, 2) == choose_stride(10**9, 3) == 1
+    assert [choose_stride(n, 100, 10) for n in (500, 30_000, 10**9)] == [1, 3, 10]
 
 
 class Waves(Source):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from aeframe.cli.verbs.outputs import replace_file
 from aeframe.cli.verbs.series_inputs import list_series_windows, name_steps, read_series
 from aeframe.core.errors import UserError
 from aeframe.data.recording import Recording
+from aeframe.data.windows import choose_stride
 from aeframe.runs.model import Model
 from aeframe.runs.steps import COVERS, StepResults, convert_steps, measure_steps
 
@@ -23,9 +24,9 @@ LISTED = 5  # stretches to print
 
 def measure_series(words: list[str], model: Model) -> list[tuple[Recording, StepResults]]:
     """Measure each step of the series in files. Raises UserError."""
-    stride = max(1, model.shape[1] // COVERS)
-    found = read_series(words, model)
-    rows = [list_series_windows(one, model.shape[1], stride) for one in found]
+    found, window = read_series(words, model), model.shape[1]
+    stride = choose_stride(sum(one.values.shape[1] for one in found), window, COVERS)
+    rows = [list_series_windows(one, window, stride) for one in found]
     return [(one, measure_steps(model, each)) for one, each in zip(found, rows, strict=True)]
 
 
@@ -38,38 +39,18 @@ def score_series(options: argparse.Namespace, model: Model, out: Path) -> None:
     limit = known.find_limit(options.percentile)
     results = measure_series(options.input, model)
     names = [channel.name for channel in model.description.data.usual]
-    several, stretches, above, steps = len(results) > 1, list[tuple[float, str]](), 0, 0
-    first = "time" if results[0][0].times is not None else "step"
-    head = ["file"] * several + [first, "score", "above", "channel", "seen", "expected"]
     with replace_file(out) as file:
         text = io.TextIOWrapper(file, "utf-8", "surrogateescape", newline="")
-        writer = csv.writer(text)
-        writer.writerow([*head, *(f"error_{name}" for name in names)])
-        for one, made in results:
-            where, at = one.where.removeprefix("dataset.path="), name_steps(one)
-            scores, worst = made.scores, np.nan_to_num(made.squares).argmax(0)
-            for step, score in enumerate(scores.tolist()):
-                row: list[Any] = [where] * several + [at[step]]
-                if np.isnan(score):
-                    writer.writerow([*row, *[""] * (5 + len(names))])
-                    continue
-                channel = worst[step]
-                pair = one.values[channel, step], made.restored[channel, step]
-                row += [
-                    f"{score:.9g}",
-                    int(score > limit),
-                    names[channel],
-                    *(f"{v:.9g}" for v in pair),
-                ]
-                writer.writerow([*row, *(f"{value:.9g}" for value in made.squares[:, step])])
-            stretches += _list_stretches(scores > limit, made, at, names, where if several else "")
-            above, steps = (
-                above + int((scores > limit).sum()),
-                steps + int((~np.isnan(scores)).sum()),
-            )
+        csv.writer(text).writerows(_list_rows(results, limit, names))
         text.flush()
         text.detach()
-    for _, told in sorted(stretches, key=lambda one: -one[0])[:LISTED]:
+    stretches, above, steps = list[tuple[float, str]](), 0, 0
+    for one, made in results:
+        where = f"{one.where.removeprefix('dataset.path=')} " if len(results) > 1 else ""
+        stretches += _list_stretches(made.scores > limit, made, name_steps(one), names, where)
+        above += int((made.scores > limit).sum())
+        steps += int((~np.isnan(made.scores)).sum())
+    for _, told in sorted(stretches, key=lambda stretch: -stretch[0])[:LISTED]:
         print(told)
     print(
         f"{above:,} of {steps:,} steps ({above / max(steps, 1):.1%}) exceed {limit:.5g}, "
@@ -77,6 +58,35 @@ def score_series(options: argparse.Namespace, model: Model, out: Path) -> None:
         f"{'validation' if known.split == 'val' else 'training'} steps"
     )
     print(f"Scores in time: {out}")
+
+
+def _list_rows(
+    results: Sequence[tuple[Recording, StepResults]], limit: float, names: Sequence[str]
+) -> Iterator[list[Any]]:
+    """List the rows of the table: a header, and one for each step."""
+    several = len(results) > 1
+    first = "time" if results[0][0].times is not None else "step"
+    head = ["file"] * several + [first, "score", "above", "window_score"]
+    yield [*head, "channel", "seen", "expected", *(f"error_{name}" for name in names)]
+    for one, made in results:
+        where, worst = (
+            one.where.removeprefix("dataset.path="),
+            np.nan_to_num(made.squares).argmax(0),
+        )
+        for step, (at, score) in enumerate(zip(name_steps(one), made.scores.tolist(), strict=True)):
+            row = [where] * several + [at]
+            if np.isnan(score):  # no window covers it
+                yield [*row, *[""] * (6 + len(names))]
+                continue
+            channel = worst[step]
+            pair = one.values[channel, step], made.restored[channel, step]
+            row += [
+                f"{score:.9g}",
+                int(score > limit),
+                f"{made.of_windows[step]:.9g}",
+                names[channel],
+            ]
+            yield [*row, *(f"{value:.9g}" for value in (*pair, *made.squares[:, step]))]
 
 
 def _list_stretches(
@@ -89,7 +99,7 @@ def _list_stretches(
         most = float(made.scores[begin:end].max())
         channel = names[int(made.squares[:, begin:end].mean(1).argmax())]
         length = f"{end - begin:,} step{'' if end - begin == 1 else 's'}"
-        place = f"{where}{' ' * bool(where)}{at[begin]} to {at[end - 1]}"
+        place = f"{where}{at[begin]}" + (f" to {at[end - 1]}" if end - begin > 1 else "")
         found.append((most, f"{most:.5g}  {place} ({length}), channel {channel}"))
     return found
 
