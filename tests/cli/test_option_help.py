@@ -25,7 +25,7 @@ def test_help_on_an_option_lists_its_keys(aeframe: Command) -> None:
         "Your own numbers: a .npy or .npz file.",
         "python train.py dataset=array dataset.path=spectra.npy",
         "dataset.path=null the file; .npy files are memory-mapped [text or null]",
-        "[auto, gray, chw, hwc or flat]",
+        "[auto, gray, cl, lc, chw, hwc, cdhw, dhwc or flat]",
         "Keys of every dataset:",
         "dataset.shuffle=true a new order of the training samples in each epoch [true or false]",
     ):
