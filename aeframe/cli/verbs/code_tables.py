@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,14 @@ from aeframe.cli.verbs.outputs import require_parquet
 from aeframe.core.errors import UserError, describe_error
 
 TEXTS = ("name", "label")
-"""Columns with texts; all others are numbers."""
+"""Columns with texts; all others are numbers, unless some are named z0, z1, ..."""
+UNIT = re.compile(r"z\d+")
+
+
+def _list_texts(header: list[str]) -> list[str]:
+    """List the columns that are no codes: the id and the label of a table have names of their own."""
+    others = [name for name in header if not UNIT.fullmatch(name)]
+    return others if len(others) < len(header) else [name for name in header[:2] if name in TEXTS]
 
 
 def read_csv(path: Path) -> tuple[np.ndarray, list[str]]:
@@ -24,7 +32,7 @@ def read_csv(path: Path) -> tuple[np.ndarray, list[str]]:
         with path.open(newline="", errors="surrogateescape") as file:
             reader = csv.reader(file)
             header = next(reader, [""])
-            texts = sum(column in TEXTS for column in header[: len(TEXTS)])
+            texts = len(_list_texts(header))
             for line in reader:
                 names += line[:1] if header[0] == "name" else []
                 rows.append([float(value) for value in line[texts:]])
@@ -44,7 +52,8 @@ def read_parquet(path: Path) -> tuple[np.ndarray, list[str]]:
         table = parquet.read_table(path)
         columns = dict(zip(table.column_names, table.columns, strict=True))
         names = [str(name) for name in columns.pop("name", [])]
-        columns.pop("label", None)
+        for name in _list_texts(list(columns)):
+            del columns[name]
         codes = np.empty((table.num_rows, len(columns)), np.float32)
         for i, column in enumerate(columns.values()):
             codes[:, i] = column.to_numpy()

@@ -22,9 +22,16 @@ def _encode(options: argparse.Namespace) -> None:
     from aeframe.cli.verbs.inputs import open_input
     from aeframe.cli.verbs.outputs import check_output_path, show_progress, write_rows
     from aeframe.cli.verbs.sparse_codes import are_codes_sparse, write_sparse
+    from aeframe.cli.verbs.table_inputs import are_tables, open_tables
+    from aeframe.cli.verbs.table_results import is_table_path, write_codes
 
     out = check_output_path(options, TABLES)
     model = load_model(options)
+    if is_table_path(out) and are_tables(options.input, model):
+        table = open_tables(options.input, model)
+        write_codes(out, table)
+        print(f"Codes of {table.count:,} rows, {model.latent_dim} units each: {out}")
+        return
     given = open_input(options.input, model, options)
     is_sparse, active = out.suffix.lower() == ".npz" and are_codes_sparse(model), ""
     with explain_samples(given):
@@ -48,7 +55,7 @@ def _add_decode_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--key", metavar="NAME", default="z", help="name of the array in an .npz file (default: z)"
     )
-    add_out(parser, "a folder for images, or a .npy or .npz file")
+    add_out(parser, "a folder for images, a .npy or .npz file, or a .csv or .parquet table")
 
 
 def _decode(options: argparse.Namespace) -> None:
@@ -56,9 +63,11 @@ def _decode(options: argparse.Namespace) -> None:
     from aeframe.cli.verbs.inputs import open_codes
     from aeframe.cli.verbs.outputs import check_output_path, show_progress
     from aeframe.cli.verbs.pictures import write_samples
+    from aeframe.cli.verbs.table_results import require_suitable
 
-    out = check_output_path(options, (".npy", ".npz"), folder=True)
+    out = check_output_path(options, TABLES, folder=True)
     model = load_model(options)
+    require_suitable(out, model)
     given = open_codes(options.codes, options.key, model)
     with explain_samples(given):
         blocks: Any = show_progress(given.blocks(model.batch_size), given.count, "Decoding")

@@ -21,6 +21,7 @@ from aeframe.cli.verbs.own_data import find_layout
 from aeframe.cli.verbs.series_inputs import is_of_series, open_series
 from aeframe.cli.verbs.shard_input import are_shards, open_shard_input
 from aeframe.cli.verbs.sparse_codes import has_sparse_codes, read_sparse
+from aeframe.cli.verbs.table_inputs import are_tables, open_tables
 from aeframe.config.datasets import list_dataset_names, read_dataset_options
 from aeframe.config.targets import list_keys, resolve
 from aeframe.core.errors import ConfigError, Problem, UserError
@@ -53,6 +54,8 @@ def open_input(
     paths = [Path(os.path.expanduser(word)) for word in words]
     if missing := list(filter(None, map(_find_problem, paths))):
         raise ConfigError(missing)
+    if are_tables(words, model):
+        return _open_tables(words, model)
     for word, path in zip(words, paths, strict=True):
         if path.suffix.lower() in ENDINGS:
             new = shlex.quote(str(name_array(path)))
@@ -65,6 +68,12 @@ def open_input(
         where = words[arrays.index(True)]
         raise UserError(where, "is an array among images", "Give either arrays or images.")
     return open_images(paths, model, options, any_size=any_size)
+
+
+def _open_tables(words: list[str], model: Model) -> Input:
+    given = open_tables(words, model)
+    labels = given.read_texts(given.label)
+    return Input(given.where, given.count, given.blocks, make_check(model), labels=labels)
 
 
 def _find_problem(path: Path) -> Problem | None:

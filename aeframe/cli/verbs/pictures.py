@@ -10,7 +10,9 @@ import numpy as np
 from PIL import Image
 
 from aeframe.cli.verbs.outputs import Names, fill_folder, write_rows
+from aeframe.cli.verbs.table_results import is_table_path, write_made
 from aeframe.core.errors import UserError
+from aeframe.runs.frames import require_columns
 from aeframe.runs.model import Model
 
 CHANNELS = (1, 3, 4)
@@ -19,8 +21,10 @@ CHANNELS = (1, 3, 4)
 def write_samples(
     out: Path, blocks: Iterable[np.ndarray], count: int, model: Model, names: Names = None
 ) -> None:
-    """Write blocks of samples, [n, *shape], as .npy or .npz, or as a folder of images."""
-    if out.suffix.lower() in (".npy", ".npz"):
+    """Write blocks of samples, [n, *shape], as .npy or .npz, as a table, or as a folder of images."""
+    if is_table_path(out):
+        write_made(out, blocks, require_columns(model.description.data, f"--out {out}"))
+    elif out.suffix.lower() in (".npy", ".npz"):
         write_rows(out, blocks, count, "x", names)
     else:
         require_pictures(model)

@@ -11,6 +11,7 @@ from aeframe.core.strict_json import format_cell, format_json
 
 if TYPE_CHECKING:
     from aeframe.runs.known_errors import KnownErrors
+    from aeframe.runs.model import Model
 
 LISTED = 5  # samples to print
 
@@ -26,7 +27,12 @@ def _add_score_arguments(parser: argparse.ArgumentParser) -> None:
         help="mark scores that P %% of new samples like the training data do not exceed, judged by the "
         "errors of the validation samples (default: 99)",
     )
-    add_out(parser, "the table, in .csv")
+    parser.description = (
+        f"{parser.description}\n\nRows of a table keep their order. Beside the error stand its "
+        "percentile among known errors\nand the three columns with the largest shares of it, with "
+        "the expected and the seen values."
+    )
+    add_out(parser, "the table, in .csv; for tables also .parquet")
 
 
 def _score(options: argparse.Namespace) -> None:
@@ -40,8 +46,12 @@ def _score(options: argparse.Namespace) -> None:
     from aeframe.cli.verbs.outputs import check_output_path, replace_file, show_progress
     from aeframe.cli.verbs.series_inputs import is_of_series
     from aeframe.cli.verbs.series_results import score_series
+    from aeframe.cli.verbs.table_inputs import are_tables, open_tables
+    from aeframe.cli.verbs.table_results import write_scores
+    from aeframe.data.table_file import is_table
 
-    out = check_output_path(options, (".csv",))
+    is_parquet = all(map(is_table, options.input)) and options.out.lower().endswith(".parquet")
+    out = check_output_path(options, (".parquet",) if is_parquet else (".csv",))
     model = load_model(options)
     if model.target_shape is not None:
         what = "this model was trained with targets, by which it scores samples"
@@ -50,6 +60,11 @@ def _score(options: argparse.Namespace) -> None:
         score_series(options, model, out)
         return
     limit = model.threshold(options.percentile)
+    if are_tables(options.input, model):
+        scores, worst = write_scores(out, open_tables(options.input, model), limit)
+        _report(options, model, scores, limit, worst)
+        print(f"Scores, in the order of the rows: {out}")
+        return
     given = open_input(options.input, model, options)
     with explain_samples(given):
         blocks = show_progress(given.blocks(model.batch_size), given.count, "Scoring")
@@ -64,15 +79,25 @@ def _score(options: argparse.Namespace) -> None:
             writer.writerow([names[i], f"{scores[i]:.9g}", int(scores[i] > limit)])
         text.flush()
         text.detach()
-    nouns = model.description.data.nouns
-    above = int((scores > limit).sum())
-    for i in order[:LISTED]:
-        print(f"{scores[i]:.5g}  {names[i]}{'  above' if scores[i] > limit else ''}")
+    worst = [
+        f"{scores[i]:.5g}  {names[i]}{'  above' if scores[i] > limit else ''}"
+        for i in order[:LISTED]
+    ]
+    _report(options, model, scores, limit, worst)
+    print(f"Scores, worst first: {out}")
+
+
+def _report(
+    options: argparse.Namespace, model: Model, scores: Any, limit: float, worst: list[str]
+) -> None:
+    """Print the worst samples, and how many exceed the limit."""
+    for line in worst:
+        print(line)
+    above, nouns = int((scores > limit).sum()), model.description.data.nouns
     print(
-        f"{above:,} of {nouns.count_samples(given.count)} ({above / given.count:.1%}) exceed {limit:.5g}, "
+        f"{above:,} of {nouns.count_samples(len(scores))} ({above / len(scores):.1%}) exceed {limit:.5g}, "
         f"{_explain_limit(model.description.errors, options.percentile)}"
     )
-    print(f"Scores, worst first: {out}")
 
 
 def _explain_limit(errors: KnownErrors, percentile: float) -> str:

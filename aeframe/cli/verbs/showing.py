@@ -13,13 +13,20 @@ if TYPE_CHECKING:
     from aeframe.runs.model import Model
 
 FILES = (".npy", ".npz")
+TABLES = (".csv", ".parquet")
 COLUMNS = 12  # samples beside each other at most
 
 
 def _add_reconstruct_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
     add_input(parser)
-    add_out(parser, "a folder for images, or a .npy or .npz file; for series .npy or .csv")
+    parser.add_argument(
+        "--fill-gaps",
+        action="store_true",
+        help="for tables: write reconstructions in place of gaps alone, and keep all other cells",
+    )
+    what = "a folder for images, or a .npy or .npz file; for series .npy or .csv; for tables .csv or .parquet"
+    add_out(parser, what)
 
 
 def _reconstruct(options: argparse.Namespace) -> None:
@@ -29,13 +36,27 @@ def _reconstruct(options: argparse.Namespace) -> None:
     from aeframe.cli.verbs.pictures import write_samples
     from aeframe.cli.verbs.series_inputs import is_of_series
     from aeframe.cli.verbs.series_results import reconstruct_series
+    from aeframe.cli.verbs.table_inputs import are_tables, open_tables
+    from aeframe.cli.verbs.table_results import (
+        is_table_path,
+        require_suitable,
+        write_reconstructions,
+    )
 
-    out = check_output_path(options, (*FILES, ".csv"), folder=True)
+    out = check_output_path(options, (*FILES, *TABLES), folder=True)
     model = load_model(options)
+    if is_table_path(out) and are_tables(options.input, model):
+        table = open_tables(options.input, model)
+        write_reconstructions(out, table, only_gaps=options.fill_gaps)
+        print(f"{table.count:,} rows{', gaps filled' if options.fill_gaps else ''}: {out}")
+        return
+    if options.fill_gaps:
+        remedy = "Give tables to a model of a table, and --out FILE.csv or .parquet."
+        raise UserError("--fill-gaps", "needs tables", remedy)
     if is_of_series(model):
         reconstruct_series(options, model, check_output_path(options, (".npy", ".csv")))
         return
-    check_output_path(options, FILES, folder=True)
+    require_suitable(out, model)
     given = open_input(options.input, model, options)
     with explain_samples(given):
         blocks = show_progress(given.blocks(model.batch_size), given.count, "Reconstructing")
@@ -52,16 +73,19 @@ def _add_sample_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seed", type=int, default=0, help="seed of the random numbers (default: 0)"
     )
-    add_out(parser, "a grid in .png, a folder for images, or a .npy or .npz file")
+    what = "a grid in .png, a folder for images, a .npy or .npz file, or a .csv or .parquet table"
+    add_out(parser, what)
 
 
 def _sample(options: argparse.Namespace) -> None:
     from aeframe.cli.verbs.outputs import check_output_path
     from aeframe.cli.verbs.pictures import write_samples
     from aeframe.cli.verbs.sheets import Sheet
+    from aeframe.cli.verbs.table_results import require_suitable
 
-    out = check_output_path(options, (".png", *FILES), folder=True)
+    out = check_output_path(options, (".png", *FILES, *TABLES), folder=True)
     model = load_model(options)
+    require_suitable(out, model)
     _require_room(model, options.n, f"--n {options.n}")
     made = model.sample(options.n, options.seed)
     if out.suffix.lower() == ".png":
