@@ -53,11 +53,11 @@ def read_numbers(file: Path, where: str) -> list[Recording]:
     if array.dtype.kind == "b":
         kind = np.dtype(np.uint8)
     with np.errstate(over="ignore"):
-        array = array.astype(kind)
+        array = array.astype(kind, copy=False)
     if array.ndim < 3:
         array = (array[:, None] if array.ndim == 1 else array).T[None]
     names = tuple(map(str, range(array.shape[1])))
-    found = [Recording(where, names, np.ascontiguousarray(values)) for values in array]
+    found = [Recording(where, names, values) for values in array]
     for number, one in enumerate(found):
         require_finite(one, f"series {number} (from 0), " if len(found) > 1 else "")
     return found
@@ -96,7 +96,7 @@ def read_sound(file: Path, where: str) -> list[Recording]:
         rate, array = wavfile.read(file)
     if array.dtype.kind == "f":
         array = array.astype(np.float32)
-    values = np.ascontiguousarray(array.reshape(len(array), -1).T)
+    values = array.reshape(len(array), -1).T
     recording = Recording(
         where, tuple(map(str, range(len(values)))), values, step=f"{1 / rate:.4g} s"
     )

@@ -205,6 +205,8 @@ def choose_channels(one: Recording, reading: Reading) -> Recording:
     names = [n for n in reading.columns or one.names if n not in reading.drop]
     if not names:
         raise UserError("dataset.drop", "leaves no channel", "Leave out fewer.")
+    if names == list(one.names):  # without a copy
+        return one
     chosen = one.values[[one.names.index(name) for name in names]]
     return replace(one, names=tuple(names), values=chosen)
 
