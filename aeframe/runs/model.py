@@ -31,8 +31,8 @@ from aeframe.runs.sample_arrays import (
 )
 
 REFINED = 2
-"""Passes in which reconstructions stand in place of gaps. More help a plain autoencoder and harm a denoising
-one.
+"""Further passes of a denoising network, in which its reconstructions stand in place of gaps. Networks that
+are not trained to fill drift away in them.
 """
 
 
@@ -144,8 +144,8 @@ class Model:
     def reconstruct(self, x: Any) -> Any:
         """Encode and decode samples [N, *shape]; their layout stays, and units are those of `decode`.
 
-        Gaps (NaN) are filled, and the values in them are encoded and decoded twice more, as in the EM
-        algorithm. A DataFrame gives a DataFrame, for a model of a table.
+        Gaps (NaN) are filled. A denoising model encodes and decodes what it filled in twice more. A DataFrame
+        gives a DataFrame, for a model of a table.
         """
         self.require_decoder("reconstruct")
         if isinstance(x, Iterator):
@@ -260,7 +260,7 @@ class Model:
         x = self._normalize(x)
         restored = self.net.reconstruct(x)
         present = self.net.normalization.find_present(x)
-        if present is not None and not bool(present.all()):
+        if present is not None and self.net.has_corruption and not bool(present.all()):
             for _ in range(REFINED):
                 restored = self.net.reconstruct(torch.where(present, x, restored))
         return self._convert_to_stored(restored)

@@ -326,6 +326,9 @@ def test_a_model_is_trained_saved_and_fills_gaps(tmp_path: Path) -> None:
     gaps = gappy.isnan()
     assert model.description.data.gaps
     filled = torch.from_numpy(model.reconstruct(gappy.numpy()))
+    once = model.net.normalization.inverse(model.net.reconstruct(model.net.normalization(gappy)))
+    assert model.description.data.seen is not None
+    torch.testing.assert_close(filled, once.detach().clamp(*model.description.data.seen))
     assert bool(filled.isfinite().all())
     deviation = whole.std(0)
     error = ((filled - whole) / deviation)[gaps].square().mean()
@@ -359,3 +362,13 @@ def test_a_run_with_gaps_is_drawn_and_resumed(tmp_path: Path) -> None:
     whole = aeframe.train([*words, "trainer.max_epochs=2"], folder=tmp_path / "whole")
     x = gappy.numpy()
     assert np.array_equal(again.model.encode(x), whole.model.encode(x))
+    # what a denoising model filled in, it reads twice more
+    net, normal = again.model.net, again.model.net.normalization(gappy)
+    with torch.no_grad():
+        filled = net.reconstruct(normal)
+        for _ in range(2):
+            filled = net.reconstruct(torch.where(normal.isnan(), filled, normal))
+    seen = again.model.description.data.seen
+    assert seen is not None
+    wanted = net.normalization.inverse(filled).clamp(*seen).numpy()
+    np.testing.assert_allclose(again.model.reconstruct(x), wanted, rtol=1e-5, atol=1e-5)
