@@ -18,8 +18,15 @@ MISTAKES = [
     ("encode RUN digits --out no/x.npy", "--out no/x.npy: the folder no does not exist. Create it first."),
     ("encode RUN digits --out there.npy", "--out there.npy: exists already. Use --force"),
     ("encode RUN digits --out full", "--out full: must end in .npy, .npz"),
-    ("sample RUN --out s.jpg", "--out s.jpg: must end in .png, .npy or .npz, or be a folder"),
-    ("decode RUN codes.npy --out d.csv", "--out d.csv: must end in .npy or .npz, or be a folder"),
+    (
+        "sample RUN --out s.jpg",
+        "--out s.jpg: must end in .png, .npy, .npz, .csv or .parquet, or be a folder",
+    ),
+    ("decode RUN codes.npy --out d.csv", "--out d.csv: this model was not trained on a table"),
+    (
+        "decode RUN codes.npy --out d.txt",
+        "--out d.txt: must end in .npy, .npz, .csv or .parquet, or be a folder",
+    ),
     ("encode nowhere digits --out x.npy", "nowhere: no such file or folder"),
     ("encode RUN nowhere.png --out x.npy", "nowhere.png: no such file or folder"),
     ("encode RUN bad.npy --out x.npy", "bad.npy: cannot be read"),
