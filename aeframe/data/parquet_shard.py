@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -10,17 +10,34 @@ from typing import Any
 import numpy as np
 
 from aeframe.core.errors import UserError, shorten
+from aeframe.core.repeated import find_repeated
 from aeframe.data.archive import pick_name
 from aeframe.data.shard import Shard
 
+NAMED = 4  # columns in a message, at most
 INSTALL = 'Install it: python -m pip install "aeframe[parquet]".'
 
 
 @dataclass(frozen=True)
 class ParquetShard(Shard):
-    """Rows of a Parquet file. columns: those with the numbers. A row group is read as a whole."""
+    """Rows of a Parquet file. A row group is read as a whole.
+
+    columns: those with the numbers, in the order of the row's numbers. numbers: of the row groups in the
+    file, as empty ones are left out of `groups`.
+    """
 
     columns: tuple[str, ...] = ()
+    numbers: tuple[int, ...] = ()
+
+    def suit(self, first: Shard, where: str) -> ParquetShard:
+        """Return this shard with the columns in the order of the first one's. Raises UserError for others."""
+        if not isinstance(first, ParquetShard) or self.columns == first.columns:
+            return self
+        if differing := sorted(set(self.columns) ^ set(first.columns)):
+            listed = ", ".join(map(shorten, differing[:NAMED]))
+            what = f"has other columns than {first.path.name}: {listed} in one of them only"
+            raise UserError(where, what, "Give all files the same columns.")
+        return replace(self, columns=first.columns)
 
     def read(self, start: int, place: np.ndarray) -> None:
         from pyarrow import parquet
@@ -29,7 +46,8 @@ class ParquetShard(Shard):
         group = next(i for i, end in enumerate(ends) if start < end)
         first = ends[group] - self.groups[group]
         with parquet.ParquetFile(self.path) as opened:
-            table = opened.read_row_group(group, columns=list(self.columns), use_threads=False)
+            number = self.numbers[group]
+            table = opened.read_row_group(number, columns=list(self.columns), use_threads=False)
         own = slice(start - first, start - first + len(place))
         if is_list(table.schema.field(self.columns[0]).type):
             place[:] = _read_lists(table.column(self.columns[0]), self.shape[1], first)[own]
@@ -46,6 +64,9 @@ def open_parquet(path: Path, key: str | None, where: str) -> Shard:
         raise UserError(where, "needs pyarrow", INSTALL) from error
     with parquet.ParquetFile(path) as opened:
         schema, groups = opened.schema_arrow, _list_groups(opened.metadata)
+        if twice := find_repeated(schema.names):
+            what = f"has several columns of the name {shorten(twice)}"
+            raise UserError(where, what, "Give each column a name of its own.")
         lists = [field.name for field in schema if is_list(field.type)]
         if lists:
             names = (pick_name(lists, key, where, path.name),)
@@ -53,14 +74,19 @@ def open_parquet(path: Path, key: str | None, where: str) -> Shard:
             width = _find_width(opened, names[0], kind)
             types = [kind.value_type]
         else:
-            names = (key,) if key is not None and key in schema.names else tuple(schema.names)
+            names = (
+                tuple(schema.names)
+                if key is None
+                else (pick_name(schema.names, key, where, path.name),)
+            )
             types = [schema.field(name).type for name in names]
             width = len(names)
     if others := [str(kind) for kind in types if not _is_number(kind)]:
         remedy = "Leave such columns out, or write dataset=table, which takes every kind of column."
         raise UserError(where, f"holds columns of {shorten(others[0])}, not numbers", remedy)
     stored = np.result_type(*(kind.to_pandas_dtype() for kind in types))
-    return ParquetShard(path, (sum(groups), width), stored, groups=groups, columns=names)
+    counts, shape = tuple(groups.values()), (sum(groups.values()), width)
+    return ParquetShard(path, shape, stored, groups=counts, columns=names, numbers=tuple(groups))
 
 
 def is_list(kind: Any) -> bool:
@@ -76,9 +102,10 @@ def _is_number(kind: Any) -> bool:
     return types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)
 
 
-def _list_groups(metadata: Any) -> tuple[int, ...]:
-    counts = (metadata.row_group(i).num_rows for i in range(metadata.num_row_groups))
-    return tuple(count for count in counts if count)
+def _list_groups(metadata: Any) -> dict[int, int]:
+    """List the row groups that have rows: their numbers and their rows."""
+    counts = {i: metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)}
+    return {number: count for number, count in counts.items() if count}
 
 
 def _find_width(opened: Any, name: str, kind: Any) -> int:

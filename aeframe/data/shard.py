@@ -59,6 +59,10 @@ class Shard(ABC):
         """The name of the type, as the user knows it."""
         return "bfloat16" if self.bfloat16 else self.stored.name
 
+    def suit(self, first: Shard, where: str) -> Shard:
+        """Return this shard with rows in the order of the first one's. Raises UserError where it cannot."""
+        return self
+
     @abstractmethod
     def read(self, start: int, place: np.ndarray) -> None:
         """Read the rows from `start` on, which lie in one group, into an array [n, ...] of `dtype`.

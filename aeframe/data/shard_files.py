@@ -9,6 +9,7 @@ from glob import glob, has_magic
 from pathlib import Path
 
 from aeframe.core.errors import ConfigError, Problem, UserError
+from aeframe.core.repeated import find_repeated
 from aeframe.data.shard import Shard
 from aeframe.data.shard_formats import FORMATS, open_shard
 
@@ -25,7 +26,7 @@ def list_shards(path: Paths, option: str) -> list[Path]:
     """
     if not isinstance(path, str):
         found = [file for part in path for file in list_shards(part, option)]
-        if twice := next((file for i, file in enumerate(found) if file in found[:i]), None):
+        if twice := find_repeated(found):
             raise UserError(f"dataset.{option}", f"names {twice} twice", "Name each file once.")
         if not found:
             raise UserError(f"dataset.{option}", "names no files", "Name some.")
@@ -59,7 +60,7 @@ def open_shards(files: Sequence[Path], key: str | None) -> list[Shard]:
         try:
             shard = open_shard(file, key, where)
             _require_same(shard, shards[0] if shards else shard, where)
-            shards.append(shard)
+            shards.append(shard.suit(shards[0], where) if shards else shard)
         except UserError as error:
             problems += [p for p in error.problems if p not in problems]
     if more := len(problems) - TOLD:

@@ -11,6 +11,7 @@ from typing import Any
 
 from aeframe.core.errors import UserError, build_read_error, describe_error, shorten
 from aeframe.core.regular_files import IrregularError, require_regular
+from aeframe.core.repeated import find_repeated
 from aeframe.data.text_dialect import (
     SIGNS,
     WORDS,
@@ -193,9 +194,8 @@ class ParquetFile(TableFile):
                 self.where, f"cannot be read ({describe_error(error)})", remedy
             ) from error
         names = [name for name in schema.names if not INDEX.fullmatch(name)]
-        twice = [name for name in names if names.count(name) > 1]
-        if twice:
-            what = f"has the column {shorten(twice[0])} more than once"
+        if twice := find_repeated(names):
+            what = f"has the column {shorten(twice)} more than once"
             raise UserError(self.where, what, "Give each column a name of its own.")
         return {name: schema.field(name).type for name in names}
 

@@ -32,9 +32,10 @@ class Variational(Autoencoder):
     """The model q(z|x) = N(mean, diag variance), p(z) = N(0, I), trained by stochastic gradient
     variational Bayes (Kingma & Welling 2014, arXiv:1312.6114).
 
-    beta: the weight of the KL term. free_bits: nats below which a unit's KL costs nothing
-    (Kingma et al. 2016). k: samples drawn for each x. objective: `elbo`, averaged over the samples, or
-    `importance_weighted`, the tighter bound of Burda et al. 2016 (arXiv:1509.00519).
+    latent_dim: `auto` must be replaced by a number before. beta: the weight of the KL term. free_bits: nats
+    below which a unit's KL costs nothing (Kingma et al. 2016). k: samples drawn for each x. objective:
+    `elbo`, averaged over the samples, or `importance_weighted`, the tighter bound of Burda et al. 2016
+    (arXiv:1509.00519).
     """
 
     gives = frozenset({"posterior", "prior"})
@@ -45,12 +46,13 @@ class Variational(Autoencoder):
         self,
         setting: Setting,
         *,
-        latent_dim: Units,
+        latent_dim: Units | Literal["auto"],
         beta: Annotated[Scheduled, AtLeast(0), AtMost(1e9)] = 1.0,
         free_bits: Annotated[float, AtLeast(0), AtMost(1e6)] = 0.0,
         k: Annotated[int, AtLeast(1), AtMost(1000)] = 1,
         objective: Literal["elbo", "importance_weighted"] = "elbo",
     ) -> None:
+        assert latent_dim != "auto", "it is chosen before"
         super().__init__(setting, latent_dim=latent_dim)
         self.k, self.objective = k, objective
         self.beta = parse_schedule(beta)

@@ -60,6 +60,11 @@ def hdf5(**members: Any) -> Break:
     return write
 
 
+def doubled(folder: Path) -> None:
+    two = pyarrow.Table.from_arrays([pyarrow.array([1.0])] * 2, ["x", "x"])
+    parquet.write_table(two, folder / "b.parquet")
+
+
 AGAIN = "Write the file again, or leave it out."
 REFUSED: dict[str, tuple[Break, str]] = {
     "another width": (saved(ROWS[:4, :5]), "/b.npy: holds rows of 5 numbers, a.npy rows of 6 numbers. All files must hold rows of one shape."),
@@ -95,6 +100,7 @@ REFUSED: dict[str, tuple[Break, str]] = {
     "lists of other lengths": (table(x=pyarrow.array([GOOD[0].tolist(), [1.0]], pyarrow.list_(pyarrow.float32()))), f"/b.parquet: cannot be read (row 1 (from 0) has 1 numbers instead of 6). {AGAIN}"),
     "a missing list": (table(x=pyarrow.array([GOOD[0].tolist(), None], pyarrow.list_(pyarrow.float32()))), "/b.parquet: cannot be read (row 1 (from 0) has a missing value)."),
     "a missing number in a list": (table(x=pyarrow.array([[*GOOD[0].tolist()[:5], None]], pyarrow.list_(pyarrow.float32()))), "/b.parquet: cannot be read (row 0 (from 0) has a missing value)."),
+    "two columns of one name": (doubled, "/b.parquet: has several columns of the name x. Give each column a name of its own."),
     "a missing number": (table(**{c: pyarrow.array([1.0, None], pyarrow.float32()) for c in "abcdef"}), "/b.parquet: cannot be read (row 1 (from 0) has a missing value)."),
 }  # fmt: skip
 
@@ -180,3 +186,34 @@ def test_a_package_that_is_not_installed_is_named(
     monkeypatch.setitem(__import__("sys").modules, package, None)
     first = str(source.problems()[0])
     assert f': needs {package}. Install it: python -m pip install "aeframe[{extra}]".' in first
+
+
+def test_columns_are_found_by_their_names(tmp_path: Path) -> None:
+    """Files may have their columns in another order, but not others."""
+    parquet.write_table(pyarrow.table({"a": [1.0, 2.0], "b": [10.0, 20.0]}), tmp_path / "1.parquet")
+    parquet.write_table(pyarrow.table({"b": [30.0], "a": [3.0]}), tmp_path / "2.parquet")
+    rows = Shards(path=str(tmp_path)).load().rows
+    assert rows.read_all().tolist() == [[1, 10], [2, 20], [3, 30]]
+    parquet.write_table(pyarrow.table({"b": [30.0], "c": [3.0]}), tmp_path / "2.parquet")
+    (problem,) = Shards(path=str(tmp_path)).problems()
+    wanted = "has other columns than 1.parquet: a, c in one of them only. Give all files the same columns."
+    assert str(problem) == f"{tmp_path}/2.parquet: {wanted}"
+
+
+def test_a_wrong_key_of_columns_is_named(tmp_path: Path) -> None:
+    parquet.write_table(pyarrow.table({"a": [1.0], "b": [2.0]}), tmp_path / "1.parquet")
+    (problem,) = Shards(path=str(tmp_path), key="c").problems()
+    assert (
+        str(problem)
+        == "dataset.key=c: is not among the arrays of 1.parquet: a, b. Write one of these."
+    )
+
+
+def test_empty_row_groups_are_passed_over(tmp_path: Path) -> None:
+    schema = pyarrow.schema([("a", pyarrow.float32())])
+    with parquet.ParquetWriter(tmp_path / "1.parquet", schema) as writer:
+        for values in ([1.0, 2.0], [], [3.0], [4.0, 5.0]):
+            writer.write_table(pyarrow.table({"a": values}, schema=schema))
+    assert parquet.ParquetFile(tmp_path / "1.parquet").num_row_groups == 4
+    rows = Shards(path=str(tmp_path)).load().rows
+    assert rows.read_all().flatten().tolist() == [1, 2, 3, 4, 5]
