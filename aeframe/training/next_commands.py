@@ -34,7 +34,10 @@ def list_next_commands(
     if "tensorboard" in node.get("logger", ("tensorboard",)):
         found["TensorBoard"] = f"tensorboard --logdir {run}"
     if samples := _name_samples(node["dataset"]):
-        verb, out = ("compress", "samples.aez") if compresses else ("encode", "codes.npy")
+        codes = (
+            "codes.csv" if node["dataset"].get("id") else "codes.npy"
+        )  # ids stand beside codes in a table
+        verb, out = ("compress", "samples.aez") if compresses else ("encode", codes)
         found[verb.capitalize()] = f"aeframe {verb} {run} {samples} --out {out}{get_flags()}"
     if longer := _list_longer(node, result):
         words = [f"resume={shorten_path(folder)}", *longer, *_list_loggers(node)]

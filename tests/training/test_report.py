@@ -100,8 +100,10 @@ def test_a_finished_run_is_told_how_it_goes_on(
          "aeframe encode run 'my photos' --out codes.npy"),
         (["dataset=array", "dataset.path=x.npz", "dataset.key=a"], False,
          "aeframe encode run x.npz --key a --out codes.npy"),
+        (["dataset=table", "dataset.path=x.csv", "dataset.id=name"], False,
+         "aeframe encode run x.csv --out codes.csv"),
     ],
-    ids=["digits", "codec", "mnist", "folder", "array"],
+    ids=["digits", "codec", "mnist", "folder", "array", "table"],
 )  # fmt: skip
 def test_the_network_is_put_to_work_on_the_runs_own_data(
     compose: Compose, words: list[str], compresses: bool, command: str
