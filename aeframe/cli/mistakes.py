@@ -14,6 +14,7 @@ from aeframe.config.override_words import read_key
 from aeframe.config.plugins import name_owner_of
 from aeframe.core.errors import Problem, UserError, find_closest
 from aeframe.core.process import get_command
+from aeframe.core.table_names import is_table
 
 GROUPS = "\\+*[a-z]+=[\\w,\\[\\]-]+"
 """Pattern of a word that chooses options of a group: names, and lists of names."""
@@ -89,8 +90,6 @@ def list_options(group: str, folders: Sequence[Path]) -> list[str]:
 
 def build_option_error(group: str, option: str, folders: Sequence[Path]) -> UserError:
     """Build the error for an unknown option of a group."""
-    from aeframe.data.table_file import is_table  # needs torch, which --help does without
-
     known = find_options(group, folders)
     close = find_closest(option, known)
     hint = f"Did you mean {group}={close}? " if close else ""

@@ -9,6 +9,7 @@ from typing import Any
 from aeframe.config.composition import compose_options, find_options
 from aeframe.core.errors import Problem
 from aeframe.core.plain import as_mapping
+from aeframe.core.table_names import is_table
 
 OWN_DATA = ("image_folder", "array")
 """Options that come first, because they read a user's own files."""
@@ -21,8 +22,6 @@ def name_owner(problem: Problem, groups: Collection[str], node: dict[str, Any]) 
 
     node: the configuration with the key.
     """
-    from aeframe.data.table_file import is_table  # needs torch, which --help does without
-
     group, _, key = problem.where.partition(".")
     if problem.what != "unknown key" or group not in groups or "." in key:
         return problem

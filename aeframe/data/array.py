@@ -16,6 +16,7 @@ import torch
 
 from aeframe.core.errors import Problem, UserError, shorten
 from aeframe.core.regular_files import require_regular
+from aeframe.core.table_names import is_table
 from aeframe.data.archive import pick_member
 from aeframe.data.array_labels import read_labels, read_names
 from aeframe.data.array_reading import (
@@ -37,7 +38,6 @@ from aeframe.data.memory_map import as_tensor
 from aeframe.data.npy_header import read_header
 from aeframe.data.pairs import BESIDE, INSIDE, OWN, Names, explain_lengths, list_lone_splits, pair
 from aeframe.data.source import Raw, Shape, Source
-from aeframe.data.table_file import is_table
 from aeframe.data.usual_ranges import count_columns
 from aeframe.data.value_range import check_range, get_type_range, require_within
 

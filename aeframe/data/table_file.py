@@ -12,6 +12,7 @@ from typing import Any
 from aeframe.core.errors import UserError, build_read_error, describe_error, shorten
 from aeframe.core.regular_files import IrregularError, require_regular
 from aeframe.core.repeated import find_repeated
+from aeframe.core.table_names import ENDINGS, PARQUETS, is_table
 from aeframe.data.text_dialect import (
     SIGNS,
     WORDS,
@@ -22,18 +23,10 @@ from aeframe.data.text_dialect import (
     read_records,
 )
 
-TEXTS, PARQUETS = (".csv", ".tsv", ".tab", ".txt"), (".parquet", ".pq")
-ENDINGS = (*TEXTS, *(f"{ending}.gz" for ending in TEXTS), *PARQUETS)
-"""Endings of the files that are tables."""
 ROWS = 2**16  # of a batch of Parquet
 BLOCK = 2**22  # bytes of a batch of text; a row has at most as many
 INDEX = re.compile(r"__index_level_\d+__")  # an index that pandas adds to Parquet
 DAMAGED = "Take an undamaged copy of the file, or save it again."
-
-
-def is_table(name: str) -> bool:
-    """Check whether a file's name ends like that of a table."""
-    return name.lower().endswith(ENDINGS)
 
 
 class TableFile(ABC):

@@ -86,7 +86,7 @@ def main() -> None:
     parser.add_argument("words", nargs="*", help="of the configuration, e.g. model=denoising")
     parser.add_argument("--share", type=float, nargs="+", default=[0.1, 0.3])
     parser.add_argument("--seeds", type=int, default=3)
-    options = parser.parse_intermixed_args()
+    options = parser.parse_args()
     frame = pd.read_csv(options.file)
     for share in options.share:
         for seed in range(options.seeds):

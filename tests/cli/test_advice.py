@@ -116,7 +116,7 @@ def test_a_folder_with_notes_is_a_folder_for_a_run(aeframe: Command, tmp_path: P
         ("model.beta=4", "It belongs to model=variational: write model=variational as well."),
         (
             "dataset.path=x.npy",
-            "It belongs to dataset=array, shards, table: write dataset=array as well.",
+            "It belongs to dataset=array, series, shards, table: write dataset=array as well.",
         ),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
 import pytest
@@ -69,9 +70,13 @@ def chosen(room: str, file: str, name: str, value: float) -> list[str]:
 
 @pytest.mark.parametrize(("room", "file", "name", "value"), ENDS)
 def test_the_loss_is_a_number_at_both_ends(
-    compose: Compose, room: str, file: str, name: str, value: float
+    compose: Compose, tmp_path: Path, room: str, file: str, name: str, value: float
 ) -> None:
     words = chosen(room, file, name, value)
+    if file == "mixed":  # of the columns of a table
+        rows = (f"{i % 7},{'abc'[i % 3]},{i % 5 * 0.1:.1f}" for i in range(200))
+        (tmp_path / "x.csv").write_text("\n".join(["a,b,c", *rows]))
+        words += ["dataset=table", f"dataset.path={tmp_path / 'x.csv'}"]
     try:
         built = build(compose("network.widths=[]", "dataset.batch_size=64", *words))
     except ConfigError as error:  # a share that is no winner of a batch, or all of the inputs

@@ -19,7 +19,7 @@ from PIL import Image
 from aeframe.core.errors import UserError
 from aeframe.data import ImageFolder, Raw
 from aeframe.data import image_cache as cache
-from aeframe.data import image_folder as folder
+from aeframe.data import image_source as folder
 from aeframe.data.brightness import Levels
 from aeframe.data.image_reader import ImageReader
 

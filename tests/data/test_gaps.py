@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -284,7 +285,8 @@ def test_the_copy_check_measures_what_is_present() -> None:
 def test_an_outlier_is_found_beside_gaps() -> None:
     x = torch.tensor([[1.0, torch.nan], [1e12, 2.0], [torch.nan, torch.nan]])
     batch = Batch(x, torch.tensor([5, 6, 7]), 3)
-    assert explain_outlier([batch], lambda given: given) == (
+    net = SimpleNamespace(normalization=lambda given: given, normalize_target=lambda given: given)
+    assert explain_outlier([batch], net) == (
         "Sample 6 reaches 1e+12 when it is normalized: correct it, or leave it out."
     )
 

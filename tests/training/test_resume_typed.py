@@ -301,7 +301,7 @@ def test_a_run_goes_on_in_two_processes(server: Server, begun: Path, tmp_path: P
         ("seed=1", ["seed=1"]),
         ("model.latent_dim=4", ["model.latent_dim=4"]),
         ("constraint=[]", ["constraint=[]"]),
-        ("model=denoising", ["constraint=[masking]", "model=Denoising"]),
+        ("model=denoising", ["model=Denoising"]),
         ("dataset=mnist", ["dataset=MNIST"]),
         ("scheduler={_target_: torch.optim.lr_scheduler.ExponentialLR, gamma: 0.5}", ["scheduler="]),
     ],

@@ -48,7 +48,7 @@ def _score(options: argparse.Namespace) -> None:
     from aeframe.cli.verbs.series_results import score_series
     from aeframe.cli.verbs.table_inputs import are_tables, open_tables
     from aeframe.cli.verbs.table_results import write_scores
-    from aeframe.data.table_file import is_table
+    from aeframe.core.table_names import is_table
 
     is_parquet = all(map(is_table, options.input)) and options.out.lower().endswith(".parquet")
     out = check_output_path(options, (".parquet",) if is_parquet else (".csv",))

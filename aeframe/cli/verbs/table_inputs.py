@@ -12,9 +12,10 @@ import numpy as np
 
 from aeframe.core.errors import ConfigError, Problem, UserError
 from aeframe.core.plain import as_mapping
+from aeframe.core.table_names import is_table
 from aeframe.data.image_messages import note
 from aeframe.data.table_cells import get_cells, require_tables, write_texts
-from aeframe.data.table_file import TableFile, is_table, open_table
+from aeframe.data.table_file import TableFile, open_table
 from aeframe.data.table_looks import replace_commas
 from aeframe.data.table_paths import Reading, list_names
 from aeframe.data.table_schema import CellError, Schema
