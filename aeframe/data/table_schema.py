@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -221,8 +222,9 @@ class Schema:
             hint = f" Is {shorten(close)} meant?" if close else ""
             raise UserError(where, what, f"Give the columns of the training data.{hint}")
         names = [str(name) for name in found]
-        if twice := [name for name in self.names if names.count(name) > 1]:
-            what = f"has the column {shorten(twice[0])} more than once"
+        counts = Counter(names)
+        if twice := next((name for name in self.names if counts[name] > 1), None):
+            what = f"has the column {shorten(twice)} more than once"
             raise UserError(where, what, "Give each column a name of its own.")
         return own
 
@@ -258,8 +260,12 @@ class Schema:
         names = [column.name for column in columns]
         if len(set(names)) < len(names):
             raise ValueError("columns have one name twice")
-        if any(column.of not in ("", *names) for column in columns):
-            raise ValueError("a column marks the gaps of an unknown one")
+        marked = {column.name for column in columns if not column.of}
+        for column in columns:
+            if column.of and column.of not in marked:
+                raise ValueError("a column marks the gaps of an unknown one")
+            if column.of and (column.kind != "boolean" or column.categories != ZERO_ONE):
+                raise ValueError("a column that marks gaps is not of 0 and 1")
         return cls(columns)
 
 

@@ -225,6 +225,11 @@ BAD = {
     "an infinite origin": [{"name": "a", "kind": "numeric", "origin": math.inf}],
     "a name twice": [{"name": "a", "kind": "numeric"}] * 2,
     "gaps of nothing": [{"name": "a", "kind": "boolean", "categories": ["0", "1"], "of": "b"}],
+    "gaps of itself": [{"name": "a", "kind": "boolean", "categories": ["0", "1"], "of": "a"}],
+    "gaps in a category": [
+        {"name": "a", "kind": "numeric"},
+        {"name": "b", "kind": "categorical", "categories": ["0", "1"], "of": "a"},
+    ],
 }
 
 
