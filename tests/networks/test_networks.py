@@ -83,7 +83,7 @@ def test_residual_layers_begin_as_the_network_without_them(
 ) -> None:
     shape = (2, *sides)
     plain, deep = (
-        nn.ModuleList(Conv(widths=[3, 2], norm=norm, residual=residual).build(shape, 3, 1))
+        nn.ModuleList(Conv(widths=[6, 5], norm=norm, residual=residual).build(shape, 3, 1))
         for residual in (False, True)
     )
     own = plain.state_dict()
