@@ -22,17 +22,17 @@ from aeframe.data.augmentation import (
     choose_changes,
 )
 from aeframe.data.classes import share_classes
-from aeframe.data.normalization import Normalization
-from aeframe.data.normalization_fit import ANY, Kept, fit
+from aeframe.data.normalization.normalization import Normalization
+from aeframe.data.normalization.normalization_fit import ANY, Kept, fit
+from aeframe.data.normalization.spread import Choice
+from aeframe.data.normalization.value_range import note_narrow_range
 from aeframe.data.pairs import fit_targets, require_suited
 from aeframe.data.resident import Resident
 from aeframe.data.sampler import EpochBatches
 from aeframe.data.source import Batch, Raw, Samples, Share, Source
 from aeframe.data.spec import DataSpec
 from aeframe.data.splits import Splitting
-from aeframe.data.spread import Choice
 from aeframe.data.streamed import Streamed, StreamedSamples
-from aeframe.data.value_range import note_narrow_range
 
 DIGESTED = 2**23  # bytes of each split in the digest
 

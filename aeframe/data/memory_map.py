@@ -134,3 +134,10 @@ def as_tensor(array: np.ndarray) -> Tensor:
         # torch has no read-only tensors
         warnings.filterwarnings("ignore", ".*not writable.*")
         return torch.from_numpy(array)
+
+
+def get_torch_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the closest type of torch: native byte order, bytes for booleans, at most 64 bits."""
+    if dtype.kind == "b":
+        return np.dtype(np.uint8)
+    return np.dtype(np.float64) if dtype.itemsize > 8 else dtype.newbyteorder("=")

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from aeframe.core.errors import ConfigError, Problem, UserError
-from aeframe.data.normalization_fit import Fitted, Kept, fit
+from aeframe.data.normalization.normalization_fit import Fitted, Kept, fit
+from aeframe.data.normalization.spread import Kind
+from aeframe.data.normalization.value_range import Range
 from aeframe.data.source import Raw, Samples
-from aeframe.data.spread import Kind
-from aeframe.data.value_range import Range
 
 Names = Mapping[str, str]
 OWN: Names = {name: name for name in ("path", "val_path", "test_path", "key")}

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 
 import torch
 
-from aeframe.data.normalization import Normalization
-from aeframe.data.normalization_fit import Fitted
+from aeframe.data.normalization.normalization import Normalization
+from aeframe.data.normalization.normalization_fit import Fitted
+from aeframe.data.normalization.spread import Kind
+from aeframe.data.normalization.usual_ranges import UsualRange, find_usual_ranges
 from aeframe.data.source import Samples, Shape
-from aeframe.data.spread import Kind
 from aeframe.data.table_schema import Schema
-from aeframe.data.usual_ranges import UsualRange, find_usual_ranges
 
 
 class Nouns(NamedTuple):

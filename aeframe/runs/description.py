@@ -18,9 +18,9 @@ from aeframe.core.plain import as_mapping, explain_not_plain, is_count
 from aeframe.core.strict_json import format_json
 from aeframe.core.version import __version__
 from aeframe.data import DataSpec
-from aeframe.data.spread import Kind
+from aeframe.data.normalization.spread import Kind
+from aeframe.data.normalization.usual_ranges import UsualRange, count_columns
 from aeframe.data.table_schema import Schema
-from aeframe.data.usual_ranges import UsualRange, count_columns
 from aeframe.runs.known_errors import KnownErrors
 from aeframe.runs.saved_network import MADE
 

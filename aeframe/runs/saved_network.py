@@ -20,7 +20,7 @@ from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.errors import ConfigError, Problem
 from aeframe.core.plain import as_mapping
 from aeframe.data import DataModule, DataSpec, Normalization
-from aeframe.data.rank_normalization import build_blank
+from aeframe.data.normalization.rank_normalization import build_blank
 
 MADE = ("network", "likelihood", "model", "constraint")
 """Root keys that determine what a network computes."""

@@ -15,9 +15,9 @@ from aeframe.config.options import WarmStart
 from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.errors import Problem, UserError
 from aeframe.core.plain import as_mapping
-from aeframe.data.normalization import Normalization
-from aeframe.data.normalization_fit import Kept
-from aeframe.data.spread import Kind
+from aeframe.data.normalization.normalization import Normalization
+from aeframe.data.normalization.normalization_fit import Kept
+from aeframe.data.normalization.spread import Kind
 from aeframe.models import Autoencoder
 from aeframe.runs.checkpoint import Saved, load_state
 from aeframe.runs.model import Model

@@ -14,7 +14,7 @@ import pytest
 import aeframe as package
 from aeframe.cli.verbs import table_results
 from aeframe.core.errors import UserError
-from aeframe.data import table_file
+from aeframe.data.tables import table_file
 from tests.support.forks import Server
 from tests.support.runs import TINY, trained_in
 from tests.support.verbs import Verb, table

@@ -7,7 +7,7 @@ import pytest
 from aeframe.config.composition import CONF
 from aeframe.config.datasets import list_dataset_names, read_dataset_options
 from aeframe.config.targets import resolve
-from aeframe.data.builtin import Builtin, Digits, Downloaded
+from aeframe.data.builtin.builtin import Builtin, Digits, Downloaded
 
 OPTIONS = sorted(file.stem for file in (CONF / "dataset").glob("*.yaml"))
 

@@ -346,7 +346,7 @@ def test_checking_reads_no_data_and_touches_no_device(
     def fail(*args: Any, **kwargs: Any) -> None:
         raise AssertionError("data was read")
 
-    monkeypatch.setattr("aeframe.data.builtin.MNIST.load", fail)
+    monkeypatch.setattr("aeframe.data.builtin.builtin.MNIST.load", fail)
     check(compose("dataset=mnist", "hardware=gpu", "model=variational"))
 
 

@@ -18,7 +18,7 @@ from PIL import Image
 
 from aeframe.core.errors import UserError
 from aeframe.data import ImageFolder, Raw
-from aeframe.data.image_reader import FORMATS
+from aeframe.data.images.image_reader import FORMATS
 
 RED = (200, 30, 40)
 CORNERS = np.kron(np.array([[0, 80], [160, 240]], np.uint8), np.ones((8, 8), np.uint8))

@@ -13,8 +13,8 @@ from PIL import Image
 
 from aeframe.core.errors import UserError
 from aeframe.data import ImageFolder, Raw
-from aeframe.data import image_cache as cache
-from aeframe.data.image_reader import ImageReader
+from aeframe.data.images.image_reader import ImageReader
+from aeframe.data.user_cache import find_user_cache
 from tests.support.runs import TINY
 
 NOTE = "aeframe: dataset.on_bad_sample=skip: {} image(s) of {} cannot be read and are left out: {}."
@@ -124,7 +124,7 @@ def test_a_link_that_leads_somewhere_again_comes_in(photos: Path, tmp_path: Path
 
 def test_damage_to_the_list_of_what_was_left_out_is_seen(photos: Path, decoded: list[str]) -> None:
     skipping(photos)
-    (entry,) = cache.find_user_cache().glob("*.images")
+    (entry,) = find_user_cache().glob("*.images")
     content = bytearray(entry.read_bytes())
     content[-8], content[-7] = content[-7], content[-8]
     entry.write_bytes(content)
@@ -150,7 +150,7 @@ def test_with_nothing_left_it_is_an_error(photos: Path, kept_in: str | None) -> 
         file.write_bytes(b"")
     with pytest.raises(UserError, match=r"8 unreadable image\(s\).*Remove or replace them\.$"):
         skipping(photos, cache=kept_in)
-    assert not list(cache.find_user_cache().glob("*.images"))
+    assert not list(find_user_cache().glob("*.images"))
 
 
 def test_bad_samples_of_the_test_folder_too(

@@ -18,10 +18,10 @@ from PIL import Image
 
 from aeframe.core.errors import UserError
 from aeframe.data import ImageFolder, Raw
-from aeframe.data import image_cache as cache
-from aeframe.data import image_source as folder
-from aeframe.data.brightness import Levels
-from aeframe.data.image_reader import ImageReader
+from aeframe.data.images import image_source as folder
+from aeframe.data.images.brightness import Levels
+from aeframe.data.images.image_reader import ImageReader
+from aeframe.data.user_cache import find_user_cache
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
 
 def entries() -> list[Path]:
-    return sorted(cache.find_user_cache().glob("*.images"))
+    return sorted(find_user_cache().glob("*.images"))
 
 
 def same(one: Raw, other: Raw) -> bool:
@@ -239,7 +239,7 @@ def test_a_full_disk_is_said_once_and_leaves_nothing(
 def load_with_little_space(root: Path) -> tuple[Raw, list[str]]:
     resource.setrlimit(resource.RLIMIT_FSIZE, (4500, 4500))
     raw = source(root).load()
-    return raw.copy_to_memory(), [file.suffix for file in cache.find_user_cache().iterdir()]
+    return raw.copy_to_memory(), [file.suffix for file in find_user_cache().iterdir()]
 
 
 def test_a_disk_that_fills_while_decoding_does_no_harm(photos: Path) -> None:
@@ -253,7 +253,7 @@ def test_unreadable_images_leave_nothing(photos: Path) -> None:
     (photos / "class0" / "broken.png").write_bytes(b"")
     with pytest.raises(UserError, match=r"1 unreadable image\(s\).*broken\.png"):
         source(photos).load()
-    assert [file.suffix for file in cache.find_user_cache().iterdir()] == [".lock"]
+    assert [file.suffix for file in find_user_cache().iterdir()] == [".lock"]
 
 
 def test_files_of_an_interrupted_run_are_overwritten(photos: Path, decoded: list[Path]) -> None:

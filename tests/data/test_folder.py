@@ -13,7 +13,7 @@ from PIL import Image
 
 from aeframe.core.errors import UserError
 from aeframe.data import ImageFolder
-from aeframe.data import image_reader as images
+from aeframe.data.images import image_reader as images
 from aeframe.data.source import Raw
 
 RED, WIDE = (200, 30, 40), (24, 16)

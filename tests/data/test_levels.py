@@ -15,7 +15,7 @@ import aeframe
 from aeframe.config.node import to_plain
 from aeframe.core.errors import UserError
 from aeframe.data import ImageFolder, Raw
-from aeframe.data.image_reader import ImageReader
+from aeframe.data.images.image_reader import ImageReader
 from aeframe.runs.model_file import save
 from aeframe.training.build import build
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from aeframe.data.mat import read_mat
+from aeframe.data.builtin.mat import read_mat
 
 START = bytes(124) + b"\x00\x01IM"  # of a file
 

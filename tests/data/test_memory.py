@@ -19,7 +19,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from aeframe.data import MNIST, SVHN, Array, ImageFolder, Raw, Samples, Source
-from aeframe.data.statistics import Statistics
+from aeframe.data.normalization.statistics import Statistics
 from tests.support.published import LocalCIFAR10
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

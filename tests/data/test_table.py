@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from aeframe.core.errors import UserError
 from aeframe.data import DataModule, Table, table_encoding, table_file
 from aeframe.data.gaps import has_gaps
-from aeframe.data.table_paths import Reading
 from aeframe.data.table_schema import Column
-from aeframe.data.table_survey import open_split
+from aeframe.data.tables.table_paths import Reading
+from aeframe.data.tables.table_survey import open_split
 
 PEOPLE = pd.DataFrame(
     {

@@ -10,15 +10,15 @@ import torch
 
 from aeframe.core.errors import UserError
 from aeframe.data import Array
-from aeframe.data.source import Raw, Samples
-from aeframe.data.table_schema import Column, Schema
-from aeframe.data.usual_ranges import (
+from aeframe.data.normalization.usual_ranges import (
     MOST,
     UsualRange,
     find_usual_ranges,
     split_channels,
     spread_over_elements,
 )
+from aeframe.data.source import Raw, Samples
+from aeframe.data.table_schema import Column, Schema
 
 
 def describe(x: np.ndarray, **more: object) -> tuple[UsualRange, ...]:

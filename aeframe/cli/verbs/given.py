@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from aeframe.core.errors import ConfigError, Problem, UserError
-from aeframe.data.image_messages import note
+from aeframe.data.images.image_messages import note
 from aeframe.runs.model import Model
 from aeframe.runs.sample_arrays import SampleError, check_values, convert_to_rows
 

@@ -17,12 +17,17 @@ from PIL import Image
 from aeframe.cli.verbs.given import Input, make_check
 from aeframe.core.errors import Problem, UserError
 from aeframe.core.plain import as_mapping
-from aeframe.data.brightness import Levels
-from aeframe.data.image_listing import find_images, note_deeper_images
-from aeframe.data.image_messages import build_images_error, describe_skipped, note, note_noticed
-from aeframe.data.image_reader import ENDINGS, ImageReader, read_strictly
-from aeframe.data.image_source import LARGEST
-from aeframe.data.value_range import check_range
+from aeframe.data.images.brightness import Levels
+from aeframe.data.images.image_listing import find_images, note_deeper_images
+from aeframe.data.images.image_messages import (
+    build_images_error,
+    describe_skipped,
+    note,
+    note_noticed,
+)
+from aeframe.data.images.image_reader import ENDINGS, ImageReader, read_strictly
+from aeframe.data.images.image_source import LARGEST
+from aeframe.data.normalization.value_range import check_range
 from aeframe.runs.model import Model
 
 SKIP = "--on-bad-sample skip"

@@ -26,11 +26,11 @@ from aeframe.config.datasets import list_dataset_names, read_dataset_options
 from aeframe.config.targets import list_keys, resolve
 from aeframe.core.errors import ConfigError, Problem, UserError
 from aeframe.core.plain import as_mapping
-from aeframe.data.array_labels import find_label_key
-from aeframe.data.builtin import Builtin
+from aeframe.data.arrays.array_labels import find_label_key
+from aeframe.data.builtin.builtin import Builtin
 from aeframe.data.classes import name_labels
 from aeframe.data.source import Raw, Samples, Source, choose_row_dtype
-from aeframe.data.text_table import ENDINGS, name_array, write_conversion
+from aeframe.data.tables.text_table import ENDINGS, name_array, write_conversion
 from aeframe.runs.model import Model
 from aeframe.runs.sample_arrays import check_codes, check_shape, convert_to_rows
 

@@ -105,7 +105,7 @@ def _list_inputs(options: argparse.Namespace) -> Iterator[str]:
 
 def _has_file_name(path: Path) -> bool:
     """Check whether a path ends like a file, so that it cannot mean a folder."""
-    from aeframe.data.image_reader import ENDINGS
+    from aeframe.data.images.image_reader import ENDINGS
 
     return path.suffix.lower() in {*ENDINGS, *KINDS}
 

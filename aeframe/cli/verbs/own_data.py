@@ -13,8 +13,8 @@ from aeframe.config.result import Parts
 from aeframe.core.errors import ConfigError, Problem, UserError
 from aeframe.core.plain import as_mapping
 from aeframe.data import DataModule
-from aeframe.data.image_listing import find_images
-from aeframe.data.image_source import Folder
+from aeframe.data.images.image_listing import find_images
+from aeframe.data.images.image_source import Folder
 from aeframe.data.layouts import Layout, is_like_signal
 from aeframe.data.source import Samples
 from aeframe.runs.model import Model

@@ -11,7 +11,7 @@ import torch
 from aeframe.cli.verbs.given import Input, make_check, rename_keys
 from aeframe.core.plain import as_mapping
 from aeframe.data import Series
-from aeframe.data.recording import Recording
+from aeframe.data.series.recording import Recording
 from aeframe.data.windows import WindowRows, choose_stride
 from aeframe.runs.model import Model
 from aeframe.runs.steps import list_windows

@@ -14,7 +14,7 @@ import numpy as np
 from aeframe.cli.verbs.outputs import replace_file
 from aeframe.cli.verbs.series_inputs import list_series_windows, name_steps, read_series
 from aeframe.core.errors import UserError
-from aeframe.data.recording import Recording
+from aeframe.data.series.recording import Recording
 from aeframe.data.windows import choose_stride
 from aeframe.runs.model import Model
 from aeframe.runs.steps import COVERS, StepResults, convert_steps, measure_steps

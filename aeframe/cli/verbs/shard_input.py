@@ -16,9 +16,9 @@ from aeframe.cli.verbs.given import Input, make_check, name_source
 from aeframe.cli.verbs.own_data import find_layout
 from aeframe.core.errors import ConfigError
 from aeframe.data import Shards
-from aeframe.data.image_reader import ENDINGS as IMAGES
-from aeframe.data.shard_formats import FORMATS
+from aeframe.data.images.image_reader import ENDINGS as IMAGES
 from aeframe.data.shard_rows import ShardRows
+from aeframe.data.shards.shard_formats import FORMATS
 from aeframe.runs.model import Model
 from aeframe.runs.sample_arrays import check_shape
 

@@ -13,13 +13,13 @@ import numpy as np
 from aeframe.core.errors import ConfigError, Problem, UserError
 from aeframe.core.plain import as_mapping
 from aeframe.core.table_names import is_table
-from aeframe.data.image_messages import note
+from aeframe.data.images.image_messages import note
 from aeframe.data.table_cells import get_cells, require_tables, write_texts
-from aeframe.data.table_file import TableFile, open_table
-from aeframe.data.table_looks import replace_commas
-from aeframe.data.table_paths import Reading, list_names
 from aeframe.data.table_schema import CellError, Schema
-from aeframe.data.table_survey import find_decimal_problems, look_at
+from aeframe.data.tables.table_file import TableFile, open_table
+from aeframe.data.tables.table_looks import replace_commas
+from aeframe.data.tables.table_paths import Reading, list_names
+from aeframe.data.tables.table_survey import find_decimal_problems, look_at
 from aeframe.runs.frames import encode_frames
 from aeframe.runs.model import Model
 

@@ -11,8 +11,8 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
+from aeframe.data.normalization.usual_ranges import split_channels
 from aeframe.data.source import Shape
-from aeframe.data.usual_ranges import split_channels
 from aeframe.monitoring.dashboard.painting import SCALE, Painter, Tiles, scale_weights
 from aeframe.monitoring.dashboard.paper import FINE, INK, PALE, write_text
 

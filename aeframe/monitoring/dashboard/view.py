@@ -13,7 +13,7 @@ from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.noise import Noise
 from aeframe.data import DataModule, DataSpec, Normalization
 from aeframe.data.gaps import average_present
-from aeframe.data.usual_ranges import count_channels, spread_over_elements
+from aeframe.data.normalization.usual_ranges import count_channels, spread_over_elements
 from aeframe.models.output import Output
 from aeframe.monitoring.dashboard.painting import Painter, Pictures
 from aeframe.monitoring.dashboard.signal_plots import Curves

@@ -13,7 +13,7 @@ from aeframe.core.durations import format_duration, is_duration, parse_duration
 from aeframe.core.errors import ConfigError, Problem, UserError, shorten
 from aeframe.core.plain import as_mapping, flatten
 from aeframe.core.process import get_command
-from aeframe.data.spread import Kind
+from aeframe.data.normalization.spread import Kind
 from aeframe.runs.checkpoint import Saved, load_state
 from aeframe.runs.layout import LAST
 from aeframe.runs.origin import PATHS, find_moved_data, remove_side_effects
