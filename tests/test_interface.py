@@ -275,6 +275,16 @@ def test_a_dataframe_of_numbers_may_be_read_as_a_table(x: np.ndarray) -> None:
     run = aeframe.train([*SHORT, "dataset=table", "dataset.drop=[e]"], data=table, verbose=False)
     assert run.model.description.data.columns is not None
     assert run.model.description.data.columns.names == tuple("abcd")
+    # gaps in new data are filled by the means of training, and have no share in the score
+    model, gappy = run.model, table.copy()
+    gappy.loc[3, "b"] = None
+    assert model.net.normalization.neutral is not None
+    mean = float(model.net.normalization.inverse(model.net.normalization.neutral)[1])
+    filled = gappy.fillna({"b": mean})
+    np.testing.assert_allclose(model.encode(gappy), model.encode(filled), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(model.reconstruct(gappy), model.reconstruct(filled), rtol=1e-4)
+    shares = model.score_columns(filled)[3]
+    assert model.score(gappy)[3] == pytest.approx((shares.sum() - shares[1]) * 4 / 3, rel=1e-4)
 
 
 def test_a_mapped_file_is_not_copied(x: np.ndarray, tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ from aeframe.config.options import WarmStart
 from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.errors import Problem, UserError
 from aeframe.core.plain import as_mapping
-from aeframe.data.normalization.normalization import Normalization
 from aeframe.data.normalization.normalization_fit import Kept
+from aeframe.data.normalization.rank_normalization import build_saved
 from aeframe.data.normalization.spread import Kind
 from aeframe.models import Autoencoder
 from aeframe.runs.checkpoint import Saved, load_state
@@ -99,11 +99,14 @@ def _read_kept(saved: Saved, prefix: Literal["", "target_"]) -> Kept | None:
     state = load_state(saved.checkpoint)
     data = as_mapping(state.get("data"))
     kind = (as_mapping(data.get("target")) if prefix else data).get("normalization")
-    weights = as_mapping(state.get("state_dict"))
-    shift, scale = (weights.get(f"net.{prefix}normalization.{name}") for name in ("shift", "scale"))
-    if isinstance(shift, Tensor) and isinstance(scale, Tensor) and kind in get_args(Kind):
-        return Kept(Normalization(shift, scale), cast(Kind, kind))
-    return None  # the check of the checkpoint says what is wrong
+    own = f"net.{prefix}normalization."
+    weights = {
+        name.removeprefix(own): value
+        for name, value in as_mapping(state.get("state_dict")).items()
+        if name.startswith(own) and isinstance(value, Tensor)
+    }
+    normalization = build_saved(weights) if kind in get_args(Kind) else None
+    return None if normalization is None else Kept(normalization, cast(Kind, kind))
 
 
 def require_same_kind(start: Start | None, wanted: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -195,6 +196,23 @@ def test_a_run_on_codes_resumes_from_another_folder(
     monkeypatch.chdir(tmp_path / "elsewhere")
     longer = ["resume=../two", "trainer.max_epochs=2"]
     assert aeframe.train(longer, verbose=False).evaluation["epochs"] == 2
+
+
+def test_a_normalization_by_ranks_with_neutral_values_is_kept_and_resumed(x: np.ndarray) -> None:
+    table = pd.DataFrame(x, columns=[f"c{i}" for i in range(x.shape[1])])
+    words = [*SHORT, "dataset=table", "dataset.normalization=rank"]
+    one = aeframe.train(words, table, folder="one", verbose=False)
+    other = 2 * table
+    other.loc[::5, "c3"] = None
+    warm = [*SHORT, "dataset=table", "init_from.run=one"]
+    two = aeframe.train(warm, other, folder="two", verbose=False)
+    longer = aeframe.train(["resume=two", "trainer.max_epochs=2"], verbose=False)
+    assert longer.evaluation["epochs"] == 2
+    kept, baselines = one.model.net.normalization.state_dict(), two.baselines
+    assert set(kept) == {"shift", "scale", "neutral", "knots", "levels", "ranked"}
+    for name, value in longer.model.net.normalization.state_dict().items():
+        assert torch.equal(value, kept[name])
+    assert longer.baselines == baselines
 
 
 def test_codes_of_another_processor_are_the_same_data(

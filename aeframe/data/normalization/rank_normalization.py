@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -118,4 +119,15 @@ def build_blank(normalization: Normalization, features: int) -> RankNormalizatio
     ranked = torch.zeros(features, dtype=torch.bool)
     return RankNormalization(
         normalization.shift, normalization.scale, normalization.neutral, each, each.clone(), ranked
+    )
+
+
+def build_saved(buffers: Mapping[str, Tensor]) -> Normalization | None:
+    """Build a normalization of any kind from its saved buffers, by name; None if some are missing."""
+    if not {"shift", "scale"} <= set(buffers):
+        return None
+    made = Normalization(buffers["shift"], buffers["scale"], buffers.get("neutral"))
+    ranks = [buffers[name] for name in ("knots", "levels", "ranked") if name in buffers]
+    return (
+        RankNormalization(made.shift, made.scale, made.neutral, *ranks) if len(ranks) == 3 else made
     )
