@@ -1,4 +1,4 @@
-"""Cache folder of the user, and locks in it."""
+"""Cache folder of the user, and private files and locks in it."""
 
 from __future__ import annotations
 
@@ -27,3 +27,17 @@ def lock(path: Path) -> Iterator[None]:
         # released when the file is closed or the process ends
         fcntl.flock(held, fcntl.LOCK_EX)
         yield
+
+
+@contextlib.contextmanager
+def write_private(target: Path) -> Iterator[Path]:
+    """Make an empty file that only the user can read, and rename it to `target` when it is complete."""
+    partial = target.with_suffix(".partial")
+    partial.unlink(missing_ok=True)  # may be a link that another user left
+    try:
+        os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        yield partial
+        partial.replace(target)
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aeframe.core.errors import UserError
-from aeframe.data import DataModule, Table, table_encoding, table_file
+from aeframe.data import DataModule, Table
 from aeframe.data.gaps import has_gaps
 from aeframe.data.table_schema import Column
+from aeframe.data.tables import table_encoding, table_file
 from aeframe.data.tables.table_paths import Reading
 from aeframe.data.tables.table_survey import open_split
+from aeframe.data.user_cache import write_private
 
 PEOPLE = pd.DataFrame(
     {
@@ -276,9 +279,26 @@ def test_a_large_table_is_encoded_once_into_the_cache(
     assert torch.equal(large.labels, small.labels)  # type: ignore[arg-type]
     files = sorted(p.suffixes for p in (tmp_path / "cache" / "aeframe").iterdir())
     assert files == [[".labels", ".npy"], [".lock"], [".table", ".npy"]]
+    modes = {p.stat().st_mode & 0o777 for p in (tmp_path / "cache" / "aeframe").iterdir()}
+    assert modes == {0o600}  # tables may be private
     monkeypatch.setattr(table_encoding.Encoder, "_fill", None)  # is not called again
     again = Table(path=path, label="city").load()
     assert torch.equal(again.data, small.data)
+
+
+def test_files_of_the_cache_are_private_from_the_start(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        with write_private(tmp_path / "x.table.npy") as partial:
+            assert partial.stat().st_mode & 0o777 == 0o600
+            assert not (tmp_path / "x.table.npy").exists()
+            partial.write_bytes(b"1")
+        with pytest.raises(ValueError, match="broken"), write_private(tmp_path / "y"):
+            raise ValueError("broken")
+    finally:
+        os.umask(before)
+    assert [p.name for p in tmp_path.iterdir()] == ["x.table.npy"]
+    assert (tmp_path / "x.table.npy").read_bytes() == b"1"
 
 
 def test_a_broken_large_table_leaves_nothing_in_the_cache(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import hashlib
 import json
@@ -19,7 +18,7 @@ import numpy as np
 from aeframe.core.regular_files import open_regular
 from aeframe.data.memory_map import Mapped, map_array
 from aeframe.data.normalization.value_range import Range
-from aeframe.data.user_cache import lock
+from aeframe.data.user_cache import lock, write_private
 
 HEADER = 4096  # bytes before the pixels, which so begin on a memory page
 CHECKSUM = 8  # characters at the end of the header
@@ -102,30 +101,22 @@ class CachedImages:
 
     def _write(self, decoded: Decoded) -> None:
         """Write a complete file, then rename it; processes that mapped the old file keep it."""
-        partial = self.path.with_suffix(".partial")
         most = HEADER + math.prod(self.shape) + self.shape[0]
-        if shutil.disk_usage(partial.parent).free < most:
+        if shutil.disk_usage(self.path.parent).free < most:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        try:
-            partial.unlink(missing_ok=True)  # may be a link that another user left
-            with partial.open("xb") as stream:
-                stream.write(bytes(HEADER))
-                header = self.head + json.dumps(decoded.measured).encode()
-                header = header.ljust(HEADER - CHECKSUM)
-                checksum, kept = zlib.crc32(header), bytearray()
-                for image in decoded.images:
-                    kept.append(image is not None)
-                    pixels = b"" if image is None else image.tobytes()
-                    checksum = zlib.crc32(pixels, checksum)
-                    stream.write(pixels)
-                stream.write(kept)
-                stream.seek(0)
-                stream.write(header + _format_checksum(zlib.crc32(kept, checksum)))
-            partial.chmod(0o600)
-            partial.replace(self.path)
-        finally:
-            with contextlib.suppress(OSError):
-                partial.unlink(missing_ok=True)
+        with write_private(self.path) as partial, partial.open("r+b") as stream:
+            stream.write(bytes(HEADER))
+            header = self.head + json.dumps(decoded.measured).encode()
+            header = header.ljust(HEADER - CHECKSUM)
+            checksum, kept = zlib.crc32(header), bytearray()
+            for image in decoded.images:
+                kept.append(image is not None)
+                pixels = b"" if image is None else image.tobytes()
+                checksum = zlib.crc32(pixels, checksum)
+                stream.write(pixels)
+            stream.write(kept)
+            stream.seek(0)
+            stream.write(header + _format_checksum(zlib.crc32(kept, checksum)))
 
 
 def _parse_range(text: bytes) -> Range | None:

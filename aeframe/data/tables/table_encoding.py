@@ -22,7 +22,7 @@ from aeframe.data.table_cells import find_gaps, get_cells, write_texts
 from aeframe.data.table_schema import CellError, Schema
 from aeframe.data.tables.table_file import TableFile
 from aeframe.data.tables.table_looks import replace_commas
-from aeframe.data.user_cache import find_user_cache, lock
+from aeframe.data.user_cache import find_user_cache, lock, write_private
 
 LARGE = 2**28  # bytes of an array that is kept in a file
 UNLABELED = "(none)"
@@ -122,20 +122,15 @@ class Encoder:
         """Write complete files, then rename them; the one of the samples comes last."""
         if shutil.disk_usage(samples.parent).free < 4 * shape[0] * shape[1]:
             raise OSError(f"{samples.parent} is full")
-        partial = samples.with_suffix(".partial")
-        partial.unlink(missing_ok=True)
-        try:
+        numbers = self._allocate_labels()
+        with write_private(samples) as partial:
             x = np.lib.format.open_memmap(partial, "w+", np.float32, shape)
-            numbers = self._allocate_labels()
             self._fill(x, numbers)
             x.flush()
             del x
             if numbers is not None:
-                np.save(labels, numbers)
-            partial.chmod(0o600)
-            partial.replace(samples)
-        finally:
-            partial.unlink(missing_ok=True)
+                with write_private(labels) as other, other.open("wb") as stream:
+                    np.save(stream, numbers)
 
     def _describe(self) -> str:
         """Describe everything that the arrays depend on."""
