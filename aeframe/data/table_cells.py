@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -30,6 +31,8 @@ DAY = 86_400 * 10**6  # in microseconds
 Cells = Any  # an array of Arrow
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 Bools = np.ndarray[Any, np.dtype[np.bool_]]
+WHOLE = r"^(-?\d+)\.0+$"
+"""Pattern of a text that is a whole number with a point."""
 
 
 def require_tables(what: str) -> None:
@@ -193,3 +196,16 @@ def write_texts(cells: Cells) -> Cells:
     if pa.types.is_boolean(cells.type):
         return pc.if_else(cells, "True", "False").cast(pa.large_string())
     return cells.cast(pa.large_string())
+
+
+def number_texts(texts: Cells, known: Sequence[str]) -> Cells:
+    """Return the place of each text in `known`, or null. 1.0 stands for 1: pandas adds .0 beside gaps."""
+    import pyarrow as pa
+    from pyarrow import compute as pc
+
+    values = pa.array(known, pa.large_string())
+    found = pc.index_in(texts, value_set=values, skip_nulls=True)
+    if found.null_count == texts.null_count:
+        return found
+    shorter = pc.replace_substring_regex(texts, WHOLE, r"\1")
+    return pc.coalesce(found, pc.index_in(shorter, value_set=values, skip_nulls=True))

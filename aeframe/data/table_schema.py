@@ -20,6 +20,7 @@ from aeframe.data.table_cells import (
     get_cells,
     is_finite,
     is_text,
+    number_texts,
     parse_dates,
     parse_numbers,
     write_texts,
@@ -100,7 +101,6 @@ class Column:
 
     def _number_categories(self, cells: Cells) -> np.ndarray:
         """Return the number of each cell's category, [N]; -1 for gaps and other cells."""
-        import pyarrow as pa
         from pyarrow import compute as pc
 
         known, texts = list(self.categories), write_texts(cells)
@@ -109,8 +109,7 @@ class Column:
             return np.where((values == 0) | (values == 1), values, -1.0)
         if self.kind == "boolean":
             known, texts = [text.lower() for text in known], pc.utf8_lower(texts)
-        found = pc.index_in(texts, value_set=pa.array(known, pa.large_string()), skip_nulls=True)
-        return found.fill_null(-1).to_numpy(zero_copy_only=False)
+        return number_texts(texts, known).fill_null(-1).to_numpy(zero_copy_only=False)
 
     def _explain_category(self) -> tuple[str, str]:
         listed = ", ".join(map(shorten, self.categories[:LISTED]))

@@ -246,6 +246,33 @@ def test_other_splits_have_the_columns_of_the_first(tmp_path: Path) -> None:
     assert raw.test.labels.tolist() == [1, 0] * 6
 
 
+@pytest.mark.parametrize(
+    ("labels", "others", "classes"),
+    [
+        # a class of training is missing, another is new, and one row has none
+        (["b", "c", "a"], ["e", "c", None], ("a", "b", "c", "e", "(none)")),
+        # numbers beside a gap are written with a point
+        ([2, 0, 10], [10.0, 0.0, None], ("0", "2", "10", "(none)")),
+        ([10.0, 0.0, None], [2, 0, 10], ("0", "10", "(none)", "2")),
+    ],
+)
+def test_labels_of_other_splits_are_matched_by_name(
+    tmp_path: Path, labels: list[Any], others: list[Any], classes: tuple[str, ...]
+) -> None:
+    frame = pd.DataFrame({"x": np.arange(30) ** 1.5, "y": np.arange(30) % 7})
+    one = save(tmp_path, frame.assign(k=pd.Series(labels * 10)).to_csv(index=False))
+    two = save(tmp_path, frame.assign(k=pd.Series(others * 10)).to_csv(index=False), "test.csv")
+    data = DataModule(source=Table(path=one, test_path=two, label="k"), seed=0)
+    data.setup()
+    assert data.spec.classes == classes
+    for split, cells in (("train", labels), ("test", others)):
+        raw = data.splits[split].raw
+        assert raw.labels is not None
+        texts = ["(none)" if text is None else str(text).removesuffix(".0") for text in cells]
+        assert [raw.classes[label] for label in raw.labels.tolist()] == texts * 10
+        assert [classes[label] for label in raw.labels.tolist()] == texts * 10
+
+
 def test_row_numbers_are_left_out(tmp_path: Path) -> None:
     frame = pd.DataFrame({"x": np.arange(30) ** 2, "y": np.arange(30) + 1})
     table = Table(path=save(tmp_path, frame.to_csv()))

@@ -187,6 +187,15 @@ def test_other_columns_are_named() -> None:
     assert np.isnan(SCHEMA.encode(table.assign(more=1))).all()
 
 
+def test_whole_numbers_of_categories_may_have_a_point() -> None:
+    column = Column("zone", "categorical", ("1", "2", "10"), integer=True)
+    table = pd.DataFrame({"zone": ["2.0", "10", None, "1.00"]})
+    x = Schema((column,)).encode(table)
+    assert np.nan_to_num(x, nan=-1).tolist() == [[0, 1, 0], [0, 0, 1], [-1, -1, -1], [1, 0, 0]]
+    with pytest.raises(UserError, match=r"'1\.5' is an unknown category"):
+        Schema((column,)).encode(pd.DataFrame({"zone": ["1.0", "1.5"]}))
+
+
 @pytest.mark.parametrize("text", sorted(MISSING))
 def test_a_gap_may_be_written_in_several_ways(text: str) -> None:
     table = pd.DataFrame({name: [f" {text}"] for name in SCHEMA.names})

@@ -18,7 +18,7 @@ from aeframe.core.errors import UserError, shorten
 from aeframe.core.version import __version__
 from aeframe.data.arrays.npy_header import read_header
 from aeframe.data.memory_map import Mapped, allocate, map_array
-from aeframe.data.table_cells import find_gaps, get_cells, write_texts
+from aeframe.data.table_cells import find_gaps, get_cells, number_texts, write_texts
 from aeframe.data.table_schema import CellError, Schema
 from aeframe.data.tables.table_file import TableFile
 from aeframe.data.tables.table_looks import replace_commas
@@ -101,8 +101,7 @@ class Encoder:
 
         cells = get_cells(batch, self.label, self.files[0].where)
         texts = pc.if_else(pa.array(find_gaps(cells)), UNLABELED, write_texts(cells))
-        known = pa.array(self.classes, texts.type)
-        return pc.index_in(texts, value_set=known).to_numpy(zero_copy_only=False)
+        return number_texts(texts, self.classes).to_numpy(zero_copy_only=False)
 
     def _encode_in_cache(self, shape: tuple[int, int]) -> Encoded:
         """Encode into files of the cache, unless they are there. Raises OSError without space for them."""

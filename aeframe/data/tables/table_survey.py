@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from aeframe.core.errors import ConfigError, Problem, UserError, find_closest, shorten
-from aeframe.data.table_cells import get_cells
+from aeframe.data.table_cells import WHOLE, get_cells
 from aeframe.data.table_schema import LISTED, ZERO_ONE, Column, Schema
 from aeframe.data.tables.table_encoding import UNLABELED, Encoder
 from aeframe.data.tables.table_file import TableFile, TextFile
@@ -232,7 +233,8 @@ def list_classes(look: Look) -> tuple[str, ...]:
     if look.texts is None:
         what = "has too many different values for labels"
         raise UserError("dataset.label", what, "Name a column of classes, or write dataset.id.")
-    texts = list(look.texts)
+    texts = list(dict.fromkeys(re.sub(WHOLE, r"\1", text) for text in look.texts))
     whole = all(text.removeprefix("-").isdecimal() for text in texts)
+    texts = texts if whole else list(look.texts)
     known = sorted(texts, key=int) if whole else sorted(texts)
     return (*known, *([UNLABELED] if look.gaps else ()))
