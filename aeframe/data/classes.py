@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from aeframe.core.errors import Problem, UserError, find_closest, shorten
-from aeframe.data.source import Raw
+from aeframe.data.source import ClassNames, Raw
 
-Names = Sequence[str | int]
 NAMED = 20  # classes that a message lists at most
 
 
@@ -46,7 +45,7 @@ def share_classes(raw: Raw) -> Raw:
     return replace(raw, classes=tuple(number), val=rename(raw.val), test=rename(raw.test))
 
 
-def choose_rows(raw: Raw, only: Names | None, exclude: Names | None) -> Tensor | None:
+def choose_rows(raw: Raw, only: ClassNames | None, exclude: ClassNames | None) -> Tensor | None:
     """Choose the samples by their classes: bool [N], or None for all.
 
     only: names of the classes to use; None: all. exclude: names of the others. Raises UserError for unknown
@@ -63,20 +62,20 @@ def choose_rows(raw: Raw, only: Names | None, exclude: Names | None) -> Tensor |
     for problem in filter(None, wrong):
         raise UserError(problem.where, problem.what, problem.remedy)
     assert raw.labels is not None
-    allowed = _select(names, names if only is None else only) & ~_select(names, exclude or ())
+    allowed = torch.tensor([is_chosen(name, only, exclude) for name in names])
     if not bool((rows := allowed[raw.labels]).any()):
         where = f"dataset.{'only' if only is not None else 'exclude'}"
         raise UserError(where, "leaves no samples", f"The classes are {_list(names)}.")
     return rows
 
 
-def _select(names: Sequence[str], chosen: Names) -> Tensor:
-    """Return which of the classes are chosen, bool [classes]."""
-    known = {str(name) for name in chosen}
-    return torch.tensor([name in known for name in names])
+def is_chosen(name: str, only: ClassNames | None, exclude: ClassNames | None) -> bool:
+    """Check whether the samples of a class are used."""
+    allowed = only is None or name in map(str, only)
+    return allowed and name not in map(str, exclude or ())
 
 
-def _explain(where: str, given: Names, names: Sequence[str]) -> Problem | None:
+def _explain(where: str, given: ClassNames, names: Sequence[str]) -> Problem | None:
     if not names:
         what = "needs labels, which this data does not have"
         remedy = "Put images into one subfolder for each class, or name labels by dataset.labels."

@@ -98,6 +98,7 @@ class DataModule:
         """
         if self.splits:
             return
+        self.source.skip_classes(self.splitting.only, self.splitting.exclude)
         raw = share_classes(self.source.load())
         if self.is_resident(raw.nbytes):
             raw = raw.copy_to_memory()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -20,6 +20,7 @@ from aeframe.data.rows import MappedRows, MemoryRows, Rows
 from aeframe.data.table_schema import Schema
 
 Shape = tuple[int, ...]
+ClassNames = Sequence[str | int]
 
 
 def choose_row_dtype(count: int) -> torch.dtype:
@@ -258,6 +259,12 @@ class Source(ABC):
     def problems(self) -> list[Problem]:
         """Find all mistakes that can be found without reading the samples."""
         return []
+
+    def skip_classes(self, only: ClassNames | None, exclude: ClassNames | None) -> None:
+        """Skip the reading of classes that are not used, where each sample is read by itself. Called before
+        `load`, which returns zeros for their samples. only, exclude: see DataModule.
+        """
+        return
 
     @abstractmethod
     def load(self) -> Raw:

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from aeframe.core.errors import UserError
 from aeframe.core.noise import mix_seed
-from aeframe.data.classes import Names, choose_rows
+from aeframe.data.classes import choose_rows
 from aeframe.data.shard_rows import ShardRows
-from aeframe.data.source import Raw, Samples, choose_row_dtype
+from aeframe.data.source import ClassNames, Raw, Samples, choose_row_dtype
 from aeframe.data.streamed import StreamedSamples
 from aeframe.data.windows import split_in_time
 
@@ -29,8 +29,8 @@ class Splitting:
     seed: int
     val_fraction: float
     test_fraction: float
-    only: Names | None = None
-    exclude: Names | None = None
+    only: ClassNames | None = None
+    exclude: ClassNames | None = None
 
     def split(self, raw: Raw) -> dict[str, Samples]:
         """Return the splits `train`, `val` (unless its fraction is 0) and `test`.

@@ -218,3 +218,26 @@ def test_labels_are_written_with_codes(
     for name in ("codes.csv", "codes.npy"):
         assert verb("decode", "run", name, "--out", f"{name}_x.npy")[0] == 0
     assert (np.load("codes.csv_x.npy") == np.load("codes.npy_x.npy")).all()
+
+
+@pytest.mark.parametrize("cache", [None, "cache"])
+@pytest.mark.parametrize("options", [{"only": ["bee", "cat"]}, {"exclude": ["ant"]}])
+def test_images_of_other_classes_are_not_decoded(
+    photos: Path, tmp_path: Path, cache: str | None, options: dict[str, list[str]]
+) -> None:
+    """The samples keep their rows, which corruption and augmentation depend on."""
+    folder = None if cache is None else str(tmp_path / cache)
+    source = ImageFolder(root=str(photos), size=8, cache=folder)
+    whole = make(source).splits["train"].raw.rows.select(torch.arange(30))
+    before = make(source, **options)
+    for file in (photos / "ant").iterdir():
+        file.write_bytes(b"no image")
+    again = ImageFolder(root=str(photos), size=8, cache=folder)
+    data = make(again, **options)
+    for name, samples in data.splits.items():
+        torch.testing.assert_close(samples.index, before.splits[name].index, rtol=0, atol=0)
+        chosen = samples.raw.rows.select(samples.index)
+        torch.testing.assert_close(chosen, whole[samples.index.long()], rtol=0, atol=0)
+    assert samples.raw.rows.select(torch.arange(10)).count_nonzero() == 0
+    with pytest.raises(UserError, match="10 unreadable"):
+        make(ImageFolder(root=str(photos), size=8, cache=folder))

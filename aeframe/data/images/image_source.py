@@ -17,6 +17,7 @@ import torch
 
 from aeframe.core.bounds import Above, AtLeast, AtMost
 from aeframe.core.errors import Problem, UserError, describe_error
+from aeframe.data.classes import is_chosen
 from aeframe.data.images.brightness import Levels, measure_range
 from aeframe.data.images.image_cache import CachedImages, Decoded, Images
 from aeframe.data.images.image_listing import find_images, note_deeper_images
@@ -32,7 +33,7 @@ from aeframe.data.images.image_reader import DECODER, Color, ImageReader, read_s
 from aeframe.data.memory_map import Mapped, allocate, as_tensor
 from aeframe.data.normalization.value_range import check_range
 from aeframe.data.pairs import Names
-from aeframe.data.source import Raw, Shape, Source
+from aeframe.data.source import ClassNames, Raw, Shape, Source
 from aeframe.data.user_cache import find_user_cache
 
 OnBadSample = Literal["error", "skip"]
@@ -71,6 +72,8 @@ class Folder(Source):
     """The options by which messages call the folders."""
     beside: Folder | None = field(default=None, init=False, repr=False)
     """The source of the samples, if these are their targets."""
+    skipped: tuple[ClassNames | None, ClassNames | None] = field(default=(None, None), init=False)
+    """The classes that are used, and those that are not; see `skip_classes`."""
 
     @property
     def per_image(self) -> int:
@@ -109,6 +112,9 @@ class Folder(Source):
             what = "is a file, not a folder"
             found.append(Problem(f"dataset.cache={self.cache}", what, "Write dataset.cache=auto."))
         return found
+
+    def skip_classes(self, only: ClassNames | None, exclude: ClassNames | None) -> None:
+        self.skipped = only, exclude
 
     def load(self) -> Raw:
         assert self.root is not None, "see problems()"
@@ -198,6 +204,8 @@ class Folder(Source):
     ) -> CachedImages:
         folder = find_user_cache() if cache == "auto" else Path(os.path.expanduser(cache))
         key = f"{str(root.resolve())!r} {self.recipe} {tuple(levels)} {self.max_megapixels}"
+        if self.skipped != (None, None):
+            key += f" classes {self.skipped}"
         listed = hashlib.sha256(key.encode())
         for file in files:
             listed.update(f"{str(file.relative_to(root))!r} {_describe_file(file)}\n".encode())
@@ -216,21 +224,26 @@ class Folder(Source):
         return Decoded(self._decode_files(files, levels), measured)
 
     def _decode_files(self, files: list[Path], levels: Levels) -> Iterator[np.ndarray | None]:
-        """Decode the images in the order of the files, with a progress bar; None for an unreadable one.
+        """Decode the images in the order of the files, with a progress bar; None for an unreadable one, zeros
+        for one of a class that is not used.
 
         Raises UserError after the last one if unreadable files are errors, or if all are unreadable.
         """
         bad: list[Problem] = []
         reader = replace(self.reader, levels=levels)
         with read_strictly(self.max_megapixels):
-            for image in _show_progress(reader.read_all(files), len(files)):
+            used = [is_chosen(file.parent.name, *self.skipped) for file in files]
+            read = iter(reader.read_all(list(compress(files, used))))
+            empty = np.zeros((self.per_image, *self.shape()), np.uint8)
+            images = (next(read) if taken else empty for taken in used)
+            for image in _show_progress(images, len(files)):
                 if isinstance(image, Problem):
                     bad.append(image)
                 yield None if isinstance(image, Problem) else image
         note_noticed(reader.noticed, "dataset")
-        if bad and (self.on_bad_sample == "error" or len(bad) == len(files)):
+        if bad and (self.on_bad_sample == "error" or len(bad) == sum(used)):
             remedy = SKIP if self.beside is None else ""  # each sample has a target
-            raise build_images_error(bad, len(files), f"dataset.{self.named['root']}", remedy)
+            raise build_images_error(bad, sum(used), f"dataset.{self.named['root']}", remedy)
 
 
 def _describe_file(file: Path) -> str:
