@@ -266,17 +266,17 @@ class Model:
         return self._convert_to_stored(restored)
 
     def _score(self, x: Tensor) -> Tensor:
-        return average_present(*self._square(x))
+        return average_present(*self.compare(x)[:2])
 
     def _score_columns(self, x: Tensor) -> Tensor:
         schema = require_columns(self.description.data, "score_columns")
-        return share_columns(*self._square(x), schema)
+        return share_columns(*self.compare(x)[:2], schema)
 
-    def _square(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return the squared errors of elements, and which of them are present."""
+    def compare(self, x: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Return squared errors of samples, which are no gaps (None: all), and the normalized output."""
         target = self._normalize(x)
-        squares = (self.net.reconstruct(target) - target).square()
-        return squares, self.net.normalization.find_present(target)
+        restored = self.net.reconstruct(target)
+        return (restored - target).square(), self.net.normalization.find_present(target), restored
 
     def _normalize(self, x: Tensor) -> Tensor:
         check_values(x, self.description.data, "x")

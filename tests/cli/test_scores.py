@@ -27,20 +27,25 @@ def test_scores_are_sorted_and_marked(verb: Verb, trained: Path, tmp_path: Path)
     assert status == 0
     model = package.load(trained)
     header, *lines = table(tmp_path / "scores.csv")
-    assert header == ["row", "score", "above"]
+    assert header == ["row", "score", "is_outlier"]
     scores = np.array([float(line[1]) for line in lines])
     assert (np.diff(scores) <= 0).all()
     assert {int(line[0]) for line in lines[:3]} == {50, 51, 52}
     wanted = model.score(np.load(tmp_path / "x.npy")[:, None])
     assert np.allclose(scores, wanted[[int(line[0]) for line in lines]], rtol=1e-4)
-    assert [line[2] == "1" for line in lines] == (scores > model.threshold(99.9)).tolist()
+    assert [line[2] == "True" for line in lines] == (scores > model.threshold(99.9)).tolist()
     assert "3 of 53 images" in out
-    above = [line.endswith("  above") for line in out.splitlines()[:5]]
-    assert above == [True, True, True, False, False]
+    marked = [line.endswith("  outlier") for line in out.splitlines()[:5]]
+    assert marked == [True, True, True, False, False]
     np.save(tmp_path / "known.npy", DIGITS[:50, 0])
     out = verb("score", trained, "known.npy", "--percentile", "100", "--out", "known.csv")[1]
     best = table(tmp_path / "known.csv")[1]
     assert out.splitlines()[0] == f"{float(best[1]):.5g}  {best[0]}"
+    out = verb("score", trained, "known.npy", "x.npy", "--out", "both.csv")[1]
+    header, *lines = table(tmp_path / "both.csv")
+    assert header == ["file", "row", "score", "is_outlier"]
+    assert {(file, int(row)) for file, row, *_ in lines[:3]} == {("x.npy", n) for n in (50, 51, 52)}
+    assert out.splitlines()[0] == f"{float(lines[0][2]):.5g}  x.npy {lines[0][1]}  outlier"
 
 
 def test_held_out_samples_are_marked_at_about_the_stated_rate(

@@ -61,7 +61,7 @@ def test_each_step_has_a_score_and_its_channel_at_fault(
         *(
             "time",
             "score",
-            "above",
+            "is_outlier",
             "window_score",
             "channel",
             "seen",
@@ -99,8 +99,8 @@ def test_each_step_has_a_score_and_its_channel_at_fault(
     known = model.description.step_errors
     assert known is not None
     limit = known.find_limit(99)
-    assert [row["above"] for row in rows if row["score"]] == [
-        str(int(float(row["score"]) > limit)) for row in rows if row["score"]
+    assert [row["is_outlier"] for row in rows if row["score"]] == [
+        str(float(row["score"]) > limit) for row in rows if row["score"]
     ]
     found = re.fullmatch(r"[0-9.]+  (\d+) to (\d+) \((\d+) steps\), channel b", out.splitlines()[0])
     assert found is not None

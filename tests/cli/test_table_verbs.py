@@ -109,12 +109,12 @@ def test_scores_name_the_columns_at_fault(verb: Verb, birds: Path, tmp_path: Pat
     assert status == 0
     found, model = read(tmp_path / "scores.parquet"), package.load(birds)
     assert list(found)[:9] == [
-        *("tag", "kind", "error", "percentile", "is_outlier"),
+        *("tag", "kind", "score", "percentile", "is_outlier"),
         *("column_1", "share_1", "expected_1", "seen_1"),
     ]
     assert found["tag"].tolist() == BIRDS["tag"].tolist()
     errors = model.score(strange)
-    assert np.allclose(found["error"], errors, rtol=1e-4)
+    assert np.allclose(found["score"], errors, rtol=1e-4)
     assert found["is_outlier"].tolist() == (errors > model.threshold(99)).tolist()
     assert found["percentile"][60] == 100
     assert (found["column_1"][60], found["seen_1"][60]) == ("bill", "500")
@@ -129,6 +129,14 @@ def test_scores_name_the_columns_at_fault(verb: Verb, birds: Path, tmp_path: Pat
     first, second, *_ = out.splitlines()
     assert "  0060  outlier: bill is 500, expected " in first
     assert "  0061  outlier: seen is 2099-01-31, expected 20" in second
+    BIRDS.drop(columns="tag").to_parquet(tmp_path / "others.parquet")
+    words = ("score", birds, "others.parquet", "new.parquet", "--out", "both.csv")
+    first = verb(*words)[1].splitlines()[0]
+    assert first.partition(": ")[0] == f"{errors[60]:.5g}  new.parquet 60  outlier"
+    both = read(tmp_path / "both.csv")
+    assert list(both)[:4] == ["file", "row", "kind", "score"]
+    assert both["file"].tolist() == ["others.parquet"] * ROWS + ["new.parquet"] * ROWS
+    assert both["row"].tolist() == [*range(ROWS)] * 2
 
 
 @pytest.mark.usefixtures("in_batches")

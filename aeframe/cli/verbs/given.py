@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -42,11 +45,28 @@ class Input:
 
     def locate(self, row: int) -> tuple[str, int]:
         """Find the file of a sample, and its row in that file."""
-        for word, count in self.files:
-            if row < count:
-                return word, row
-            row -= count
-        return self.where, row
+        number = bisect_right(self._ends, row)
+        if number == len(self.files):
+            return self.where, row
+        return self.files[number][0], row - (self._ends[number - 1] if number else 0)
+
+    @cached_property
+    def _ends(self) -> list[int]:
+        """The numbers of samples up to the end of each file."""
+        return list(accumulate(count for _, count in self.files))
+
+    @property
+    def heads(self) -> list[str]:
+        """The heads of the columns that name a sample."""
+        if self.names is not None:
+            return ["name"]
+        return ["file", "row"] if len(self.files) > 1 else ["row"]
+
+    def name_row(self, row: int) -> tuple[str | int, ...]:
+        """Name a sample by its own file, by its file and the row in it, or by its row."""
+        if self.names is not None:
+            return (self.names[row],)
+        return self.locate(row) if len(self.files) > 1 else (row,)
 
     def find_invalid(self) -> int:
         """Find the row of the first sample that the model cannot take."""

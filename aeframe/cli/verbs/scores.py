@@ -28,8 +28,8 @@ def _add_score_arguments(parser: argparse.ArgumentParser) -> None:
         "errors of the validation samples (default: 99)",
     )
     parser.description = (
-        f"{parser.description}\n\nRows of a table keep their order. Beside the error stand its "
-        "percentile among known errors\nand the three columns with the largest shares of it, with "
+        f"{parser.description}\n\nRows of a table keep their order. Beside the score stand its "
+        "percentile among known scores\nand the three columns with the largest shares of it, with "
         "the expected and the seen values."
     )
     add_out(parser, "the table, in .csv; for tables also .parquet")
@@ -70,18 +70,17 @@ def _score(options: argparse.Namespace) -> None:
         blocks = show_progress(given.blocks(model.batch_size), given.count, "Scoring")
         scores = np.concatenate(list(model.score(blocks)))
     order = np.argsort(-scores, kind="stable")
-    names: Any = range(given.count) if given.names is None else given.names
     with replace_file(out) as file:
         text = io.TextIOWrapper(file, "utf-8", "surrogateescape", newline="")
         writer = csv.writer(text)
-        writer.writerow(["row" if given.names is None else "name", "score", "above"])
-        for i in order:
-            writer.writerow([names[i], f"{scores[i]:.9g}", int(scores[i] > limit)])
+        writer.writerow([*given.heads, "score", "is_outlier"])
+        for i in order.tolist():
+            writer.writerow([*given.name_row(i), f"{scores[i]:.9g}", scores[i] > limit])
         text.flush()
         text.detach()
     worst = [
-        f"{scores[i]:.5g}  {names[i]}{'  above' if scores[i] > limit else ''}"
-        for i in order[:LISTED]
+        f"{scores[i]:.5g}  {' '.join(map(str, given.name_row(i)))}{'  outlier' if scores[i] > limit else ''}"
+        for i in order[:LISTED].tolist()
     ]
     _report(options, model, scores, limit, worst)
     print(f"Scores, worst first: {out}")

@@ -66,7 +66,7 @@ def _list_rows(
     """List the rows of the table: a header, and one for each step."""
     several = len(results) > 1
     first = "time" if results[0][0].times is not None else "step"
-    head = ["file"] * several + [first, "score", "above", "window_score"]
+    head = ["file"] * several + [first, "score", "is_outlier", "window_score"]
     yield [*head, "channel", "seen", "expected", *(f"error_{name}" for name in names)]
     for one, made in results:
         where, worst = (
@@ -82,7 +82,7 @@ def _list_rows(
             pair = one.values[channel, step], made.restored[channel, step]
             row += [
                 f"{score:.9g}",
-                int(score > limit),
+                score > limit,
                 f"{made.of_windows[step]:.9g}",
                 names[channel],
             ]

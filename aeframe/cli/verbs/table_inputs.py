@@ -27,10 +27,15 @@ REMEDY = "Write the table as the training data was written."
 
 
 class Part(NamedTuple):
-    """A batch of rows: the cells of the file, a table of Arrow, and the samples [n, D]."""
+    """A batch of rows: the cells of the file, a table of Arrow, and the samples [n, D]. start: its first row.
+
+    file: its name.
+    """
 
     cells: Any
     x: np.ndarray
+    file: str
+    start: int
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,7 @@ class TableInput:
                 cells = batch
                 for name in self.commas.intersection(names):
                     cells = cells.set_column(names.index(name), name, replace_commas(cells[name]))
-                yield Part(cells, self._encode(cells, file, row))
+                yield Part(cells, self._encode(cells, file, row), file.where, row)
                 row += len(batch)
 
     def _encode(self, cells: Any, file: TableFile, start: int) -> np.ndarray:

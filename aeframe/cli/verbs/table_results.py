@@ -15,6 +15,7 @@ from aeframe.cli.verbs.outputs import replace_file
 from aeframe.cli.verbs.table_inputs import Part, TableInput
 from aeframe.data.table_cells import require_tables
 from aeframe.data.table_schema import Column, Schema
+from aeframe.runs.column_scores import ColumnScores, score_rows
 from aeframe.runs.frames import fill_columns, require_columns
 from aeframe.runs.model import Model
 
@@ -156,60 +157,58 @@ def write_made(out: Path, blocks: Iterable[np.ndarray], schema: Schema) -> None:
 
 
 def write_scores(out: Path, given: TableInput, limit: float) -> tuple[np.ndarray, list[str]]:
-    """Write the error of each row and the columns at fault, in the order of the rows.
+    """Write the score of each row and the columns at fault, in the order of the rows.
 
-    Returns the errors, and a sentence on each of the rows with the largest ones.
+    Returns the scores, and a sentence on each of the rows with the largest ones.
     """
-    errors, worst = list[np.ndarray](), list[tuple[float, str]]()
+    scores, worst = list[np.ndarray](), list[tuple[float, str]]()
     known = given.model.description.errors
 
     def score() -> Iterator[dict[str, Any]]:
-        row = 0
         for part in filter(lambda part: len(part.x), given.read()):
-            shares = given.model.score_columns(part.x)
-            found = given.model.score(part.x)
-            kept = _keep(given, part)
-            if given.id is None:
-                kept = {"row": np.arange(row, row + len(found))} | kept
-            faults = find_faults(given, part.x, shares)
-            errors.append(found)
-            for i in np.argsort(-found, kind="stable")[:5]:
-                name = next(iter(kept.values()))[int(i)]
-                told = f"{name}{'  outlier' if found[i] > limit else ''}: {_tell(faults, int(i))}"
-                worst.append((float(found[i]), told))
+            found = score_rows(given.model, part.x)
+            named, faults = _name_rows(given, part), find_faults(given.schema, part.x, found)
+            scores.append(found.scores)
+            for i in np.argsort(-found.scores, kind="stable")[:5].tolist():
+                name = " ".join(str(column[i]) for column in named.values())
+                mark = "  outlier" if found.scores[i] > limit else ""
+                worst.append((float(found.scores[i]), f"{name}{mark}: {_tell(faults, i)}"))
             worst.sort(key=lambda one: -one[0])
             del worst[5:]
-            row += len(found)
-            yield (
-                kept
-                | {
-                    "error": found,
-                    "percentile": known.find_percentiles(found).round(2),
-                    "is_outlier": found > limit,
-                }
-                | faults
-            )
+            own = {
+                "score": found.scores,
+                "percentile": known.find_percentiles(found.scores).round(2),
+                "is_outlier": found.scores > limit,
+            }
+            yield named | _keep(given, part) | own | faults
 
     write_parts(out, score())
-    return np.concatenate(errors), [f"{error:.5g}  {told}" for error, told in worst]
+    return np.concatenate(scores), [f"{score:.5g}  {told}" for score, told in worst]
 
 
-def find_faults(given: TableInput, x: np.ndarray, shares: np.ndarray) -> dict[str, Any]:
-    """Find the columns with the largest shares of each row's error, with expected and seen values."""
+def _name_rows(given: TableInput, part: Part) -> dict[str, Any]:
+    """Return the columns that name the rows: the id or the row, and of several files also the file."""
+    rows = np.arange(part.start, part.start + len(part.x))
+    file = {"file": np.full(len(rows), part.file)} if len(given.files) > 1 else {}
+    return file | ({"row": rows} if given.id is None else {given.id: part.cells[given.id]})
+
+
+def find_faults(schema: Schema, x: np.ndarray, made: ColumnScores) -> dict[str, Any]:
+    """Find the columns with the largest shares of each row's score, with expected and seen values."""
     import pyarrow as pa
 
-    schema, count = given.schema, min(FAULTS, shares.shape[1])
-    order = np.argsort(-shares, axis=1, kind="stable")[:, :count]
-    made, total = given.model.reconstruct(x), np.maximum(shares.sum(1), np.finfo(np.float32).tiny)
+    count = min(FAULTS, made.shares.shape[1])
+    order = np.argsort(-made.shares, axis=1, kind="stable")[:, :count]
+    total = np.maximum(made.shares.sum(1), np.finfo(np.float32).tiny)
     found = dict[str, Any]()
     for k in range(count):
         name, expected, seen = (np.full(len(x), None, object) for _ in range(3))
-        share = shares[np.arange(len(x)), order[:, k]] / total
+        share = made.shares[np.arange(len(x)), order[:, k]] / total
         for i, (column, place) in enumerate(zip(schema.columns, schema.slices, strict=True)):
             rows = np.flatnonzero((order[:, k] == i) & (share > 0))
             if rows.size:
                 name[rows] = column.name
-                expected[rows] = _write_values(column, made[rows, place])
+                expected[rows] = _write_values(column, made.restored[rows, place])
                 seen[rows] = _write_values(column, x[rows, place])
         found |= {f"column_{k + 1}": pa.array(name, pa.string()), f"share_{k + 1}": share.round(4)}
         found |= {f"expected_{k + 1}": pa.array(expected, pa.string())}
