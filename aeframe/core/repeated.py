@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from typing import TypeVar
+
+from aeframe.core.errors import UserError, shorten
 
 Item = TypeVar("Item", bound=Hashable)
 
@@ -16,3 +18,11 @@ def find_repeated(items: Iterable[Item]) -> Item | None:
             return item
         seen.add(item)
     return None
+
+
+def require_unique(columns: Sequence[str], where: str) -> None:
+    """Raise UserError for a table that has two columns of one name; those without a name may be several."""
+    if (twice := find_repeated(filter(None, columns))) is not None:
+        first, second, *_ = (number for number, name in enumerate(columns, 1) if name == twice)
+        what = f"has the column {shorten(twice)} more than once (columns {first} and {second})"
+        raise UserError(where, what, "Give each column a name of its own.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -13,6 +12,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from aeframe.core.errors import UserError, find_closest, shorten
+from aeframe.core.repeated import require_unique
 from aeframe.data.table_cells import (
     DATE,
     Cells,
@@ -220,11 +220,8 @@ class Schema:
             close = find_closest(absent[0], own)
             hint = f" Is {shorten(close)} meant?" if close else ""
             raise UserError(where, what, f"Give the columns of the training data.{hint}")
-        names = [str(name) for name in found]
-        counts = Counter(names)
-        if twice := next((name for name in self.names if counts[name] > 1), None):
-            what = f"has the column {shorten(twice)} more than once"
-            raise UserError(where, what, "Give each column a name of its own.")
+        known = set(self.names)
+        require_unique([name if (name := str(one)) in known else "" for one in found], where)
         return own
 
     def decode(self, x: np.ndarray) -> Any:

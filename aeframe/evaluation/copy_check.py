@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from aeframe.constraints.constrained import ConstrainedAutoencoder
+from aeframe.core.shares import format_share
 from aeframe.data.gaps import average_present
 
 CHUNK = 256  # samples that are passed through the network at once
@@ -98,10 +99,11 @@ class CopyCheck:
             return "The network has learned nothing yet: its error is no lower than that of the data's mean."
         if kept < 0.1:
             return f"The network has learned almost nothing yet: it explains {kept:.0%} of the variance."
-        share = f"{self.copied:.0%} of pure noise"
+        share = f"{format_share(self.copied)} of pure noise"
         if self.passed:
             how = "learned" if kept >= 0.5 else "began to learn"
-            return f"The network {how} this data: it explains {kept:.0%} of its variance and only {share}."
+            explained = f"it explains {format_share(kept)} of its variance and only {share}"
+            return f"The network {how} this data: {explained}."
         return f"The network copies its input: it reconstructs {share}. Constrain it more."
 
 

@@ -124,10 +124,14 @@ class Mixed(Likelihood):
         """Describe it in one line for the user."""
         if self.columns is None:
             return "Mixed"
-        kinds = [_get_kind(column.kind) for column in self.columns.columns]
+        kinds = [column.kind for column in self.columns.columns]
         numbers = f", {self.variance if self.variance == 'optimal' else 'fixed'} variance"
         names = zip(KINDS, (f"Gaussian{numbers}", "Bernoulli", "softmax", "Poisson"), strict=True)
-        listed = [f"{kinds.count(kind)} {kind} ({how})" for kind, how in names if kind in kinds]
+        listed = [
+            f"{' and '.join(f'{kinds.count(one)} {one}' for one in own)} ({how})"
+            for kind, how in names
+            if (own := [one for one in (*KINDS, "date") if one in kinds and _get_kind(one) == kind])
+        ]
         return f"Mixed: {', '.join(listed)}"
 
     @property

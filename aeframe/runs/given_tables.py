@@ -8,6 +8,7 @@ from typing import Any
 
 from aeframe.core.errors import UserError, build_read_error, describe_error
 from aeframe.core.files import write_atomically
+from aeframe.core.repeated import require_unique
 from aeframe.data.table_cells import require_tables
 
 NUMBERS = ["number", "bool"]
@@ -45,9 +46,7 @@ def _write(part: Any, split: str, file: Path) -> str:
         what = f"is {type(part).__name__}, but another split is a table"
         raise UserError(where, what, "Give a DataFrame for each split.")
     names = list(map(str, part.columns))
-    if twice := [name for name in names if names.count(name) > 1]:
-        what = f"has the column {twice[0]} more than once"
-        raise UserError(where, what, "Give each column a name of its own.")
+    require_unique(names, where)
     try:
         table = pa.Table.from_pandas(part.set_axis(names, axis=1), preserve_index=False)
     except (pa.ArrowException, TypeError, ValueError) as error:

@@ -32,7 +32,7 @@ TABLES: list[tuple[str, dict[str, Any], str]] = [
     (change(7, ",0,2"), {}, "FILE: line 7, column time: the time is missing."),
     (change(7, "noon,0,2"), {}, "FILE: line 7, column time: 'noon' is no time."),
     (change(7, "5,0"), {}, "FILE: line 7 has 2 cells, and line 1 has 3."),
-    (change(1, "time,a,a"), {}, "FILE: line 1: columns 2 and 3 are both called a."),
+    (change(1, "time,a,a"), {}, "FILE: has the column a more than once (columns 2 and 3)."),
     ("when,a\n" + "\n".join(f"2026-01-{i:02},{i}" for i in range(1, 30)), {}, "FILE: line 2, column when: '2026-01-01' is no number. If these are times, write dataset.time=when; else dataset.drop=[when]."),
     ("time,a\n" + "\n".join(f"0{i}/01/2026,{i}" for i in range(1, 9)), {}, "FILE: column time: '01/01/2026' may be day and month, or month and day. Write dates as 2026-01-31."),
     ("time,a\n" + "\n".join(f"{i}," for i in range(30)), {}, "FILE: has a gap at every step."),

@@ -100,7 +100,7 @@ REFUSED: dict[str, tuple[Break, str]] = {
     "lists of other lengths": (table(x=pyarrow.array([GOOD[0].tolist(), [1.0]], pyarrow.list_(pyarrow.float32()))), f"/b.parquet: cannot be read (row 1 (from 0) has 1 numbers instead of 6). {AGAIN}"),
     "a missing list": (table(x=pyarrow.array([GOOD[0].tolist(), None], pyarrow.list_(pyarrow.float32()))), "/b.parquet: cannot be read (row 1 (from 0) has a missing value)."),
     "a missing number in a list": (table(x=pyarrow.array([[*GOOD[0].tolist()[:5], None]], pyarrow.list_(pyarrow.float32()))), "/b.parquet: cannot be read (row 0 (from 0) has a missing value)."),
-    "two columns of one name": (doubled, "/b.parquet: has several columns of the name x. Give each column a name of its own."),
+    "two columns of one name": (doubled, "/b.parquet: has the column x more than once (columns 1 and 2). Give each column a name of its own."),
     "a missing number": (table(**{c: pyarrow.array([1.0, None], pyarrow.float32()) for c in "abcdef"}), "/b.parquet: cannot be read (row 1 (from 0) has a missing value)."),
 }  # fmt: skip
 

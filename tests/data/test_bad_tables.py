@@ -99,7 +99,7 @@ CASES = {
     ),
     # names
     "a name twice": Case(
-        GOOD.replace("city", "age"), T + "line 1: columns 2 and 3 are both called age", "a name of its own"
+        GOOD.replace("city", "age"), T + "has the column age more than once (columns 2 and 3)", "Give each",
     ),
     "names that are empty": Case(
         GOOD.replace("age,city", ","), T + "line 1: columns 2 and 3 have no name", "Give each column a name."

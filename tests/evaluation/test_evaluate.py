@@ -513,6 +513,8 @@ def test_the_check_explains_as_much_variance_as_the_table() -> None:
     check = CopyCheck(0.1, 0.3, 0.3, 0.4, 0.4, 50, explained=0.8123)
     assert "it explains 81% of its variance" in check.sentence
     assert "it explains 75% of its variance" in replace(check, columns=12, learned=12).sentence
+    for explained, told in ((0.9992, "99.9%"), (0.99999, "99.9%"), (0.9949, "99%"), (1.0, "100%")):
+        assert f"it explains {told} of its variance" in replace(check, explained=explained).sentence
     little = replace(check, explained=0.06).sentence
     assert little == "The network has learned almost nothing yet: it explains 6% of the variance."
     nothing = (

@@ -273,7 +273,7 @@ def test_one_scale_for_all_columns_is_refused(tmp_path: Path, compose: Callable[
     )
     built = build(compose("model=variational", "constraint.bottleneck.size=2", *words))
     assert built.net.model.likelihood.describe() == (
-        "Mixed: 2 numeric (Gaussian, optimal variance), 1 boolean (Bernoulli), "
+        "Mixed: 1 numeric and 1 date (Gaussian, optimal variance), 1 boolean (Bernoulli), "
         "2 categorical (softmax), 1 count (Poisson)"
     )
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from aeframe.cli.verbs.outputs import replace_file
 from aeframe.cli.verbs.table_inputs import Part, TableInput
+from aeframe.core.shares import format_share
 from aeframe.data.table_cells import require_tables
 from aeframe.data.table_schema import Column, Schema
 from aeframe.runs.column_scores import ColumnScores, score_rows
@@ -228,7 +229,7 @@ def _tell(faults: dict[str, Any], row: int) -> str:
     """Tell the columns at fault in a row."""
     parts = [
         f"{faults[f'column_{k}'][row]} is {faults[f'seen_{k}'][row]}, expected "
-        f"{faults[f'expected_{k}'][row]} ({faults[f'share_{k}'][row]:.0%})"
+        f"{faults[f'expected_{k}'][row]} ({format_share(faults[f'share_{k}'][row])})"
         for k in range(1, FAULTS + 1)
         if f"column_{k}" in faults and faults[f"column_{k}"][row].is_valid
     ]

@@ -65,7 +65,8 @@ def add_input(parser: argparse.ArgumentParser, count: str | None = "+") -> None:
         "input",
         nargs=count,
         metavar="INPUT",
-        help="folder of images, image files, .npy or .npz files, shards such as 'acts/*.npy', or one of "
+        help="folder of images, image files, .npy or .npz files, tables (.csv, .tsv, .parquet) for a model "
+        "of a table or of series, shards such as 'acts/*.npy', or one of "
         + ", ".join(list_dataset_names()),
     )
     add_source(parser)

@@ -28,6 +28,9 @@ class ImageFolder(Folder):
     target_size: Side | None = None
     target_color: Color | None = None
 
+    def description(self) -> str:
+        return "Image folder"
+
     @property
     def has_target(self) -> bool:
         return self.target is not None

@@ -27,6 +27,9 @@ class PhotoCrops(Folder):
 
     crops_per_image: Annotated[int, AtLeast(1), AtMost(10**6)] = 100
 
+    def description(self) -> str:
+        return "Crops of photographs"
+
     @property
     def per_image(self) -> int:
         return self.crops_per_image

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from aeframe.core.errors import UserError, shorten
-from aeframe.core.repeated import find_repeated
+from aeframe.core.repeated import require_unique
 from aeframe.data.archive import pick_name
 from aeframe.data.shard import Shard
 
@@ -64,9 +64,7 @@ def open_parquet(path: Path, key: str | None, where: str) -> Shard:
         raise UserError(where, "needs pyarrow", INSTALL) from error
     with parquet.ParquetFile(path) as opened:
         schema, groups = opened.schema_arrow, _list_groups(opened.metadata)
-        if twice := find_repeated(schema.names):
-            what = f"has several columns of the name {shorten(twice)}"
-            raise UserError(where, what, "Give each column a name of its own.")
+        require_unique(schema.names, where)
         lists = [field.name for field in schema if is_list(field.type)]
         if lists:
             names = (pick_name(lists, key, where, path.name),)

@@ -11,7 +11,7 @@ from typing import Any
 
 from aeframe.core.errors import UserError, build_read_error, describe_error, shorten
 from aeframe.core.regular_files import IrregularError, require_regular
-from aeframe.core.repeated import find_repeated
+from aeframe.core.repeated import require_unique
 from aeframe.core.table_names import ENDINGS, PARQUETS, is_table
 from aeframe.data.tables.text_dialect import (
     SIGNS,
@@ -187,9 +187,7 @@ class ParquetFile(TableFile):
                 self.where, f"cannot be read ({describe_error(error)})", remedy
             ) from error
         names = [name for name in schema.names if not INDEX.fullmatch(name)]
-        if twice := find_repeated(names):
-            what = f"has the column {shorten(twice)} more than once"
-            raise UserError(self.where, what, "Give each column a name of its own.")
+        require_unique(names, self.where)
         return {name: schema.field(name).type for name in names}
 
     @cached_property

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal
 
-from aeframe.core.errors import UserError, build_read_error, shorten
+from aeframe.core.errors import UserError, build_read_error
 from aeframe.core.regular_files import open_regular, require_regular
+from aeframe.core.repeated import require_unique
 from aeframe.data.table_cells import NUMBER
 
 BLOCK = 2**22  # bytes that are read at once
@@ -71,7 +72,7 @@ def find_dialect(file: Path, where: str, encoding: str, delimiter: Delimiter) ->
     has_header = not all(re.match(NUMBER, name) for name in names)
     if not has_header:
         names = tuple(map(str, range(1, len(names) + 1)))
-    _refuse_twice(names, where)
+    require_unique(names, where)
     return Dialect(found, sign, names, has_header, has_quotes, is_guessed)
 
 
@@ -173,12 +174,3 @@ def read_records(lines: IO[str], sign: str) -> Iterator[tuple[int, list[str]]]:
             line = reader.line_num
     except csv.Error:  # a cell of more than 128 KiB: quotes that do not end
         return
-
-
-def _refuse_twice(names: tuple[str, ...], where: str) -> None:
-    seen: dict[str, int] = {}
-    for number, name in enumerate(names, 1):
-        if name and name in seen:
-            what = f"line 1: columns {seen[name]} and {number} are both called {shorten(name)}"
-            raise UserError(where, what, "Give each column a name of its own.")
-        seen[name] = number

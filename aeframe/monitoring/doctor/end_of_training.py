@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from aeframe.config.suggested_options import CONSTRAINTS, NETWORKS
+from aeframe.core.shares import format_share
 from aeframe.evaluation.card import Card
 from aeframe.evaluation.copy_check import CopyCheck
 from aeframe.monitoring.doctor.finding import Finding
@@ -41,7 +42,7 @@ def find_in_card(
         yield Finding(SPREADS, epochs, seen, remedy)
         return
     if check is not None and not check.passed:
-        seen = f"the network copies its input: it reconstructs {check.copied:.0%} of pure noise"
+        seen = f"the network copies its input: it reconstructs {format_share(check.copied)} of pure noise"
         yield Finding("copying", epochs, seen, _suggest_tighter(patient))
         return
     is_plain = patient.node["optimized_metric"] in PLAIN
