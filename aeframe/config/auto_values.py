@@ -39,6 +39,16 @@ def choose_code_size(inputs: int) -> int:
     return UNITS if inputs > UNITS else max(1, inputs // 2)
 
 
+def choose_small_code(inputs: int) -> int:
+    """Return code units that cannot copy samples of this many values: 16, and at most half of them."""
+    return max(1, min(UNITS, inputs // 2))
+
+
+def choose_active_units(inputs: int) -> int:
+    """Return active units of a sparse code that compress samples of this many values: a quarter of them."""
+    return max(1, inputs // 4)
+
+
 def list_auto_values(node: dict[str, Any], parts: Parts, data: DataModule) -> dict[str, Any]:
     """List the values that replace `auto` for this data, by key."""
     shape, samples = data.spec.shape, data.spec.samples

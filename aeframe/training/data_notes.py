@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from aeframe.config.auto_values import choose_active_units, choose_small_code
 from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.errors import Problem
 from aeframe.core.plain import is_count
@@ -15,8 +16,15 @@ from aeframe.data import DataModule
 def list_data_notes(
     node: Mapping[str, Any], net: ConstrainedAutoencoder, data: DataModule
 ) -> Iterator[Problem]:
-    """List notes on too many active units, and on a likelihood of probabilities for signed values."""
-    inputs = net.model.inputs
+    """List notes on too many units or active ones, and on a likelihood of probabilities for signed values."""
+    inputs, units = net.model.inputs, net.model.latent_dim
+    if net.has_corruption and units > inputs and not net.is_sparse:
+        what = (
+            f"{units:,} code units for the {inputs:,} values of a sample compress nothing: only the "
+            "corruption keeps the network from copying, and the table has no PCA of equal code size"
+        )
+        smaller = f"For a small code write model.latent_dim={choose_small_code(inputs)}."
+        yield Problem(f"model.latent_dim={units}", what, smaller)
     for name, part in net.parts:
         active = part.active_units(net.model.latent_dim)
         if active is None or active < inputs:
@@ -26,7 +34,7 @@ def list_data_notes(
             f"{active:,.0f} active units for the {inputs:,} values of a sample compress nothing, and the "
             "table has no PCA of equal code size"
         )
-        fewer = f"Write constraint.{name}.k={max(1, inputs // 4)}." if is_count(k) else ""
+        fewer = f"Write constraint.{name}.k={choose_active_units(inputs)}." if is_count(k) else ""
         yield Problem(f"constraint.{name}" + (f".k={k}" if fewer else ""), what, fewer)
     low, high = data.spec.written.get_range(data.written_normalization)
     if low < 0 and all(math.isfinite(end) for end in net.model.likelihood.support):

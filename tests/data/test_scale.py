@@ -184,6 +184,21 @@ def test_a_scale_that_few_values_set_is_told(tmp_path: Path, case: tuple[str, st
     assert made(tmp_path, values, normalization=remedy[1:-1]).notes == []
 
 
+def test_far_outliers_of_a_column_are_told(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).normal(size=(300, 3))
+    values[:, 2] = np.exp(values[:, 2])  # a long tail is none
+    assert made(tmp_path, values, normalization="standard").notes == []
+    values[::60, 1] = 1000.0
+    (note,) = made(tmp_path, values, normalization="standard").notes
+    assert note.where == "dataset.normalization=standard"
+    assert note.what == (
+        "far outliers set the scale of 1 column: a value of column 1 lies 976 usual deviations from "
+        "the median"
+    )
+    assert note.remedy == "Write dataset.normalization=rank, or correct the values."
+    assert made(tmp_path, values, normalization="rank").notes == []
+
+
 # ------------------------------------------------------------------------------------- the likelihood
 
 VARIATIONAL = ("model=variational", "dataset=array", "network.widths=[]", "model.latent_dim=2")

@@ -526,6 +526,26 @@ def test_hidden_layers_are_no_advice_for_fewer_samples_than_values(
         assert ("too few for hidden layers" in found.seen) == (remedy is None)
 
 
+def test_a_network_that_copies_short_samples_is_tightened_step_by_step(
+    patient: Callable[..., Patient], tmp_path: Path
+) -> None:
+    """The sizes pass the check on tables. The number of active units is that of the note at the start."""
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(40, 12)))
+    data = ("dataset=array", f"dataset.path={tmp_path / 'x.npy'}")
+    copies = card_of(PCA, CopyCheck(0.1, 0.3, 0.3, 1.0, 1.0, 100))
+    remedies = {
+        ("model=denoising",): "model.latent_dim=6",
+        ("model=denoising", "model.latent_dim=6"): "model.latent_dim=3",
+        ("model=sparse",): "constraint.topk.k=3",
+        ("model=sparse", "constraint.topk.k=8"): "constraint.topk.k=3",
+        ("model=sparse", "constraint.topk.k=4"): "constraint.topk.k=2",
+    }
+    for words, remedy in remedies.items():
+        one = patient(*data, *words)
+        (found,) = find_in_card(copies, one, 20, 900, False, others=False)
+        assert (found.rule, found.remedy) == ("copying", remedy)
+
+
 def test_a_noise_that_hides_the_data_is_told(patient: Callable[..., Patient]) -> None:
     """A variational model is compared with PCA only where a likelihood with less noise can be chosen."""
     variational = "model=variational"

@@ -142,13 +142,27 @@ def test_printed_commands_can_be_pasted(
         ),
         (["model=sparse", "constraint.topk.k=4"], None),
         (
+            ["model=denoising"],
+            "model.latent_dim=64: 64 code units for the 12 values of a sample compress nothing: only the "
+            "corruption keeps the network from copying, and the table has no PCA of equal code size. "
+            "For a small code write model.latent_dim=6.",
+        ),
+        (["model=denoising", "model.latent_dim=6"], None),
+        (
             ["model=variational", "model.latent_dim=3"],
             "likelihood=bernoulli: values from -0.9 to 0.9 are scaled to [0, 1] and treated as "
             "probabilities. Write likelihood=gaussian for signals.",
         ),
         (["model=variational", "model.latent_dim=3", "likelihood=gaussian"], None),
     ],
-    ids=["too many units", "few units", "signed values", "gaussian"],
+    ids=[
+        "too many active",
+        "few active",
+        "too many units",
+        "few units",
+        "signed values",
+        "gaussian",
+    ],
 )
 def test_choices_that_do_not_suit_the_data_are_noted(
     compose: Compose, tmp_path: Path, words: list[str], told: str | None

@@ -20,6 +20,7 @@ from aeframe.data.normalization.spread import (
     note_scales,
 )
 from aeframe.data.normalization.statistics import Statistics, widen_extent
+from aeframe.data.normalization.usual_ranges import name_elements
 from aeframe.data.normalization.value_range import Range
 from aeframe.data.source import Samples
 from aeframe.data.table_elements import find_elements
@@ -127,7 +128,8 @@ def _fit_to_values(wanted: Choice, train: Samples, extent: Range, support: Range
     elif wanted == "auto":
         ends = support if bounded else None
         kind, reason = choose_normalization(columns, trained, axes=axes, support=ends)
-    notes = tuple(note_scales(kind, columns, trained, axes=axes, bounded=bounded))
+    names = raw.names or name_elements(raw)
+    notes = tuple(note_scales(kind, columns, trained, names, axes=axes, bounded=bounded))
     if kind == "unit" and bounded:
         trained = extent
     if kind in ("standard", "rank"):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aeframe.core.errors import Problem
+from aeframe.core.errors import Problem, shorten
 from aeframe.data.normalization.value_range import Range
 from aeframe.data.source import Samples, Share
 
@@ -28,6 +28,7 @@ JUMP, ROUGH = (
     10.0,
     0.2,
 )  # of a signal's spreads: largest ratio of neighbors, largest von Neumann ratio
+FAR = 40.0  # spreads from the median, where one value sets the standard deviation of thousands
 HEAVY = 10.0  # ratio of the range to the width of 98 % of all values
 
 Floats = NDArray[np.float64]
@@ -118,6 +119,12 @@ class Columns:
         spread = self.spread[self.spread > 0]
         return float(spread.max() / spread.min())
 
+    @property
+    def reach(self) -> Floats:
+        """The largest distance of a value from the median of its column, in spreads; 0 without a spread."""
+        farthest = np.maximum(self.high - self.median, self.median - self.low)
+        return np.divide(farthest, self.spread, out=np.zeros_like(farthest), where=self.spread > 0)
+
     def has_outliers(self, low: float, high: float) -> bool:
         """Check whether a few outliers determine the range."""
         return 0 < self.width * HEAVY < high - low
@@ -148,11 +155,17 @@ def choose_normalization(
 
 
 def note_scales(
-    kind: Choice, columns: Columns, range_: Range, *, axes: int, bounded: bool
+    kind: Choice,
+    columns: Columns,
+    range_: Range,
+    names: Sequence[str] = (),
+    *,
+    axes: int,
+    bounded: bool,
 ) -> Iterator[Problem]:
     """Note a scale that outliers determine, and columns that are too small to be learned.
 
-    axes: see `choose_normalization`. bounded: whether the likelihood has a bounded range.
+    axes: see `choose_normalization`. bounded: whether the likelihood has a bounded range. names: of columns.
     """
     where = f"dataset.normalization={kind}"
     write = f"Write {'likelihood=gaussian ' if bounded else ''}dataset.normalization="
@@ -169,3 +182,11 @@ def note_scales(
             f"{range_[0]:g} to {range_[1]:g}"
         )
         yield Problem(where, what, f"{write}rms.")
+    elif kind == "standard" and axes == 0 and (reach := columns.reach).max() > FAR:
+        far, most = int((reach > FAR).sum()), int(reach.argmax())
+        name = shorten(names[most] if names else f"column {most}")
+        what = (
+            f"far outliers set the scale of {far:,} column{'s' if far > 1 else ''}: a value of {name} lies "
+            f"{reach[most]:,.0f} usual deviations from the median"
+        )
+        yield Problem(where, what, f"{write}rank, or correct the values.")

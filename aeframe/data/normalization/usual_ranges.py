@@ -42,7 +42,7 @@ def find_usual_ranges(train: Samples) -> tuple[UsualRange, ...]:
     raw.release()
     values = split_channels(x, raw.axes) if channels > 1 or len(shape) == 2 else x[:, :, None]
     low, high = -_find_highest(-values.amin(2).numpy()), _find_highest(values.amax(2).numpy())
-    names = raw.names or _name_elements(raw) or tuple(map(str, range(len(low))))
+    names = raw.names or name_elements(raw) or tuple(map(str, range(len(low))))
     return tuple(map(UsualRange, names, low.tolist(), high.tolist()))
 
 
@@ -55,7 +55,7 @@ def _is_table(train: Samples) -> bool:
     return not Columns.measure(train).are_signal
 
 
-def _name_elements(raw: Raw) -> tuple[str, ...]:
+def name_elements(raw: Raw) -> tuple[str, ...]:
     """Name the elements of a table's samples."""
     columns = () if raw.columns is None else raw.columns.columns
     texts = (

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
+from aeframe.config.auto_values import choose_active_units, choose_small_code
 from aeframe.config.suggested_options import CONSTRAINTS, NETWORKS
 from aeframe.core.shares import format_share
 from aeframe.evaluation.card import Card
@@ -119,19 +121,19 @@ def _has_seen_all(patient: Patient, steps: int) -> bool:
 
 def _suggest_tighter(patient: Patient) -> str | None:
     """Suggest a stronger constraint: fewer units, or a corrupted input."""
-    fewer = [
-        *patient.list_options("k", "sparsity"),
-        *(
-            key
-            for option in ("size", "ratio")
-            for key in patient.list_options(option, "small code")
-        ),
+    inputs = patient.net.model.inputs
+    active = [patient.suggest_scaled(k, 0.5) for k in patient.list_options("k", "sparsity")]
+    most = choose_active_units(inputs)
+    smaller = [
+        key for option in ("size", "ratio") for key in patient.list_options(option, "small code")
     ]
     corruption = CONSTRAINTS["corrupted input"][0]
-    small = max(1, min(patient.units, patient.net.model.inputs) // 4)
+    small = choose_small_code(inputs)
+    small = small if small < patient.units else max(1, patient.units // 2)
     sparse = patient.net.is_sparse
     return patient.choose_remedy(
-        *(patient.suggest_scaled(key, 0.5) for key in fewer),
+        *(replace(one, value=min(one.value, most)) for one in active if one is not None),
+        *(patient.suggest_scaled(key, 0.5) for key in smaller),
         None if sparse else Override("model.latent_dim", small),
         patient.suggest_constraints(corruption),
         patient.suggest_scaled(f"constraint.{corruption}.fraction", 2),
