@@ -164,6 +164,23 @@ def test_gaps_are_filled_and_all_other_cells_stay(
     assert found["tag"].tolist() == BIRDS["tag"].tolist()
 
 
+def test_dates_that_are_texts_come_back_as_texts(verb: Verb, birds: Path, tmp_path: Path) -> None:
+    days = BIRDS["seen"].dt.strftime("%Y-%m-%d")
+    BIRDS.assign(seen=days).to_parquet(tmp_path / "texts.parquet")
+    for words in (["--fill-gaps"], ["--force"]):
+        assert verb("reconstruct", birds, "texts.parquet", *words, "--out", "made.parquet")[0] == 0
+        types = [pq.read_schema(tmp_path / f"{name}.parquet").types for name in ("texts", "made")]
+        assert types[0] == types[1]
+        found = read(tmp_path / "made.parquet")["seen"]
+        assert found.str.fullmatch(r"20\d\d-\d\d-\d\d").all()
+        assert (found.tolist() == days.tolist()) == (words == ["--fill-gaps"])
+    (tmp_path / "names.csv").write_text(",".join(BIRDS))  # without rows, and without a line break
+    status, _, err = verb("score", birds, "names.csv", "--out", "x.csv")
+    assert (status, err.splitlines()[-1]) == (
+        2, "aeframe: names.csv: has no rows. Give at least one."
+    )  # fmt: skip
+
+
 def test_samples_are_a_table(verb: Verb, birds: Path, tmp_path: Path) -> None:
     assert verb("sample", birds, "--n", "5", "--out", "made.csv")[0] == 0
     header, *rows = table(tmp_path / "made.csv")

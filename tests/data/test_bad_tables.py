@@ -53,6 +53,7 @@ CASES = {
     "empty": Case("", T + "is empty", "Give a table"),
     "only line breaks": Case("\n\n", T + "is empty", "Give a table"),
     "header only": Case("a,b\n", T + "has no rows", "Give at least 3."),
+    "header only, without a line break": Case("a,b", T + "has no rows", "Give at least 3."),
     "another ending": Case("a,b\n", T + "is no table that can be read", "ends in .csv", name="t.xyz"),
     "a sheet": Case("PK", T + "is no table", "Save the sheet as CSV.", name="t.xlsx"),
     "an array": Case("x", T + "is no table", "Write dataset=array dataset.path=", name="t.npy"),

@@ -14,7 +14,7 @@ import numpy as np
 from aeframe.cli.verbs.outputs import replace_file
 from aeframe.cli.verbs.table_inputs import Part, TableInput
 from aeframe.core.shares import format_share
-from aeframe.data.table_cells import require_tables
+from aeframe.data.table_cells import require_tables, write_texts
 from aeframe.data.table_schema import Column, Schema
 from aeframe.runs.column_scores import ColumnScores, score_rows
 from aeframe.runs.frames import fill_columns, require_columns
@@ -104,6 +104,7 @@ def write_reconstructions(out: Path, given: TableInput, *, only_gaps: bool) -> N
 
     Columns that the model does not use stay as they are.
     """
+    has_types = all(file.has_types for file in given.files)
 
     def restore(part: Part) -> dict[str, Any]:
         made = given.model.reconstruct(part.x) if len(part.x) else part.x
@@ -114,7 +115,7 @@ def write_reconstructions(out: Path, given: TableInput, *, only_gaps: bool) -> N
             else dict(given.schema.decode(made))
         )
         return {
-            name: convert_like(found[name], columns[name], part.cells[name])
+            name: convert_like(found[name], columns[name], part.cells[name] if has_types else None)
             if name in found
             else part.cells[name]
             for name in part.cells.column_names
@@ -124,16 +125,19 @@ def write_reconstructions(out: Path, given: TableInput, *, only_gaps: bool) -> N
 
 
 def convert_like(values: Any, column: Column, cells: Any = None) -> Any:
-    """Convert a decoded Series to Arrow: in the type of the file's cells, if it stores types."""
+    """Convert a decoded Series to Arrow, in the type of the file's cells; None: the file has no types."""
     import pyarrow as pa
 
     made = pa.array(values, from_pandas=True)
     kind = None if cells is None else cells.type
     if kind is not None and pa.types.is_dictionary(kind):
         kind = kind.value_type
-    if kind is None or pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        is_day = pa.types.is_timestamp(made.type) and column.unit == "D"
-        return made.cast(pa.date32()) if is_day else made
+    is_day = pa.types.is_timestamp(made.type) and column.unit == "D"
+    day = made.cast(pa.date32()) if is_day else made
+    if kind is None:
+        return day
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return write_texts(day).cast(kind)
     if pa.types.is_integer(kind):
         if not pa.types.is_integer(made.type):
             return made

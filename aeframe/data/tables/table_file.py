@@ -6,8 +6,9 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from aeframe.core.errors import UserError, build_read_error, describe_error, shorten
 from aeframe.core.regular_files import IrregularError, require_regular
@@ -31,6 +32,9 @@ DAMAGED = "Take an undamaged copy of the file, or save it again."
 
 class TableFile(ABC):
     """A file of a table. where: the key and the file, for messages. names: of the columns, in order."""
+
+    has_types: ClassVar[bool] = False
+    """Whether the columns have types; else all cells are texts."""
 
     def __init__(self, path: Path, where: str) -> None:
         self.path, self.where = path, where
@@ -133,9 +137,27 @@ class TextFile(TableFile):
                     is_first = False
                     yield pa.Table.from_batches([rows]).rename_columns(list(names))
         except pa.ArrowException as error:
-            raise self._explain(error) from error
+            if (only := self._read_only_line(names)) is None:
+                raise self._explain(error) from error
+            yield only
         except (OSError, EOFError, UnicodeError) as error:
             raise build_read_error(self.where, error, DAMAGED) from error
+
+    def _read_only_line(self, names: Sequence[str]) -> Any:
+        """Read a file of one line without a line break, which pyarrow calls empty; None for other files."""
+        import pyarrow as pa
+
+        with open_text(self.path, self.dialect.encoding) as lines:
+            records = [
+                record for _, record in islice(read_records(lines, self.dialect.delimiter), 2)
+            ]
+        if len(records) != 1 or len(records[0]) != len(self.names):
+            return None
+        rows = records[self.dialect.has_header :]
+        places = {name: self.names.index(name) for name in names}
+        return pa.table(
+            {name: pa.array([row[i] for row in rows], pa.string()) for name, i in places.items()}
+        )
 
     def _explain(self, error: Exception) -> UserError:
         """Find the line that cannot be read."""
@@ -170,6 +192,8 @@ class TextFile(TableFile):
 
 class ParquetFile(TableFile):
     """A Parquet file, whose columns have types."""
+
+    has_types = True
 
     @cached_property
     def _types(self) -> dict[str, Any]:
