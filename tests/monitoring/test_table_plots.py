@@ -11,9 +11,11 @@ from aeframe.monitoring.dashboard.maps import Axis, arrange_map, list_courses
 from aeframe.monitoring.dashboard.paper import (
     FINE,
     GAP,
+    NORMAL,
     WIDTH,
     fit_tiles,
     measure_text,
+    shorten_names,
     shorten_text,
 )
 from aeframe.monitoring.dashboard.sheet import Row, draw_sheet
@@ -75,6 +77,14 @@ def test_the_names_of_columns_stand_left_of_the_tiles() -> None:
     assert shorten_text("a name that is far too long", NAMES - 4, FINE).startswith("a name that")
     assert measure_text(shorten_text("m" * 50, NAMES - 4, FINE), FINE) <= NAMES - 4
     assert shorten_text("a\nb", 50) == "a b"
+    alike = ["worst concavity", "worst concave points", "age", "a name that is too long"]
+    short = shorten_names(alike, 84)
+    assert len(set(short)) == 4
+    assert short[0].startswith("worst")
+    assert short[0].endswith("vity")
+    assert short[1].endswith("oints")
+    assert short[2:] == ["age", shorten_text(alike[3], 84)]
+    assert all(measure_text(name, NORMAL) <= 84 for name in short)
     sheet = np.asarray(draw_sheet("", "", [Row(tiles)], legend=legend).convert("L"))
     assert sheet.shape[1] == WIDTH
     assert np.array_equal(sheet[-legend.height - GAP - 4 :][: legend.height, 2 : 2 + NAMES], legend)

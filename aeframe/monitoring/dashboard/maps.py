@@ -8,7 +8,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from aeframe.monitoring.dashboard.painting import Painter
-from aeframe.monitoring.dashboard.paper import NORMAL, fit_tiles, shorten_text
+from aeframe.monitoring.dashboard.paper import fit_tiles, shorten_names
 from aeframe.monitoring.dashboard.sheet import Row, split_rows
 from aeframe.monitoring.dashboard.table_plots import Table
 
@@ -44,7 +44,7 @@ def arrange_map(paint: Painter, decoded: Tensor, across: Axis, up: Axis, width: 
     columns = len(across.values)
     if isinstance(paint, Table):
         side = fit_tiles(FIELDS)
-        names = [shorten_text(name, side, NORMAL) for name in paint.names]
+        names = shorten_names(paint.names, side)
         tiles = paint.show_fields(decoded.view(len(up.values), columns, -1), side)
         note = (
             "The value of each column in decoded codes: black is its lowest usual value, white its "

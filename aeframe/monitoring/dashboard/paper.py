@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import cache, lru_cache
 
 from PIL import Image, ImageDraw, ImageFont
@@ -66,6 +67,24 @@ def shorten_text(text: str, width: int, size: int = NORMAL) -> str:
     while line and measure_text(f"{line}…", size) > width:
         line = line[:-1]
     return f"{line.rstrip()}…"
+
+
+def shorten_names(names: Sequence[str], width: int, size: int = NORMAL) -> list[str]:
+    """Shorten names to a width: at their ends, and in their middle where the ends tell them apart."""
+    short = [shorten_text(name, width, size) for name in names]
+    return [
+        _shorten_middle(name, width, size) if short.count(one) > 1 else one
+        for name, one in zip(names, short, strict=True)
+    ]
+
+
+def _shorten_middle(text: str, width: int, size: int) -> str:
+    line, made = " ".join(text.split()), text
+    for kept in range(len(line), 1, -1):
+        made = f"{line[: kept - kept // 2].rstrip()}…{line[-(kept // 2) :].lstrip()}"
+        if measure_text(made, size) <= width:
+            break
+    return made
 
 
 def wrap_text(text: str, width: int, size: int = NORMAL) -> list[str]:

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from aeframe.monitoring.dashboard.painting import Painter, Tiles, convert_to_images, scale_weights
-from aeframe.monitoring.dashboard.paper import FINE, INK, PALE, shorten_text, write_text
+from aeframe.monitoring.dashboard.paper import FINE, INK, PALE, shorten_names, write_text
 from aeframe.monitoring.dashboard.signal_plots import FINER, FOUND, TARGET, Colored, draw_curves
 
 PITCH = 13  # pixels of a column's line
@@ -39,8 +39,8 @@ class Table(Painter):
         self.names = names
         self.tall = max(1, min(10, TALL // (PITCH * len(names))))
         self.legend = Image.new("L", (NAMES, PITCH * len(names) + BELOW), "white")
-        for row, name in enumerate(names):
-            write_text(self.legend, (2, PITCH * row), shorten_text(name, NAMES - 4, FINE), FINE)
+        for row, name in enumerate(shorten_names(names, NAMES - 4, FINE)):
+            write_text(self.legend, (2, PITCH * row), name, FINE)
 
     def scale(self, x: Tensor) -> Tensor:
         """Scale values so that the usual ones lie in [0, 1]."""
