@@ -9,6 +9,7 @@ import pytest
 
 sys.dont_write_bytecode = False  # or each of the tests' processes compiles all modules anew
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # or numpy's threads wait for each other on all cores
 
 FIRST = {
     *("test_sweep_resumed.py", "test_estimators.py", "test_hardware.py", "test_slurm.py"),

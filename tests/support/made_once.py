@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import copy, deepcopy
 from dataclasses import replace
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import pytest
@@ -18,8 +18,12 @@ from hydra._internal.config_repository import ConfigRepository
 from hydra._internal.defaults_list import DefaultsList
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
+from lightning_fabric.utilities import registry
 from omegaconf import DictConfig
+from pytorch_lightning.trainer.connectors.logger_connector.result import _ResultMetric
 from sklearn import datasets
+from tensorboard.compat.tensorflow_stub import pywrap_tensorflow
+from torch import Tensor
 
 from aeframe.config.composition import CONF
 
@@ -30,7 +34,10 @@ MODE = "hydra.mode=RUN"  # Hydra's own last word for a single run
 
 @contextmanager
 def made_once() -> Iterator[None]:
-    """Configurations of the project's own files, from the same words; their copies; the digits."""
+    """Configurations of the project's own files, from the same words; their copies; the digits.
+
+    Also the plug-ins of Lightning, and the checksums of TensorBoard, which computes them byte by byte.
+    """
     loader, repository = ConfigLoaderImpl, ConfigRepository
     with pytest.MonkeyPatch.context() as patch:
         for kind, name in (
@@ -45,6 +52,10 @@ def made_once() -> Iterator[None]:
         patch.setattr(config_loader_impl, "create_defaults_list", listed_once(lists))
         patch.setattr(DictConfig, "__deepcopy__", copied_by_bytes(DictConfig.__deepcopy__))
         patch.setattr(datasets, "load_digits", cache(datasets.load_digits))
+        patch.setattr(registry, "entry_points", cache(registry.entry_points))
+        checksum = lru_cache(maxsize=4096)(pywrap_tensorflow.crc32c)
+        patch.setattr(pywrap_tensorflow, "crc32c", checksum)
+        patch.setattr(_ResultMetric, "to", moved_where_needed(_ResultMetric.to))
         yield
 
 
@@ -162,3 +173,15 @@ def parsed_once(parse: Callable[..., Any]) -> Callable[..., Any]:
         return copy(known[s, rule_name])
 
     return parsed
+
+
+def moved_where_needed(move: Callable[..., Any]) -> Callable[..., Any]:
+    """The same method of Lightning's, which does not search a value for tensors that are there already."""
+
+    def moved(self: _ResultMetric, *args: Any, **named: Any) -> _ResultMetric:
+        tensors = (part for part in vars(self).values() if isinstance(part, Tensor))
+        if not named and all((tensor.device,) == args for tensor in tensors):
+            return self
+        return move(self, *args, **named)
+
+    return moved

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -107,10 +108,9 @@ def quickly(compose: Compose) -> Compose:
         if groups not in COMPOSED:
             COMPOSED[groups] = compose(*groups)
             OmegaConf.set_struct(COMPOSED[groups], False)
-        values = [o.removeprefix("+") for o in overrides if o not in groups]
-        merged = OmegaConf.merge(COMPOSED[groups], OmegaConf.from_dotlist(values))
-        assert isinstance(merged, DictConfig)
-        return merged
+        cfg = deepcopy(COMPOSED[groups])
+        cfg.merge_with_dotlist([o.removeprefix("+") for o in overrides if o not in groups])
+        return cfg
 
     return composed
 
