@@ -138,7 +138,8 @@ def _measure_beside_targets(data: DataModule, goals: Normalization, size: int) -
 
 def _note_fitted(data: DataModule) -> str:
     """Say on how many training samples a baseline was fitted, if not on all."""
-    return f", fitted on {FITTED:,} samples" if len(data.splits["train"]) > FITTED else ""
+    fitted = data.spec.nouns.count_samples(FITTED)
+    return f", fitted on {fitted}" if len(data.splits["train"]) > FITTED else ""
 
 
 def _sum_squares(error: np.ndarray, present: np.ndarray | None) -> np.ndarray:

@@ -35,6 +35,7 @@ def test_scores_are_sorted_and_marked(verb: Verb, trained: Path, tmp_path: Path)
     assert np.allclose(scores, wanted[[int(line[0]) for line in lines]], rtol=1e-4)
     assert [line[2] == "True" for line in lines] == (scores > model.threshold(99.9)).tolist()
     assert "3 of 53 images" in out
+    assert "validation images: expect" in out
     marked = [line.endswith("  outlier") for line in out.splitlines()[:5]]
     assert marked == [True, True, True, False, False]
     np.save(tmp_path / "known.npy", DIGITS[:50, 0])

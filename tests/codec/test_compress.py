@@ -301,13 +301,13 @@ def test_the_verbs_do_what_their_help_says(run: Path, verb: Verb, tmp_path: Path
     status, out, _ = verb("compress", str(run), "digits.npy", "-o", "x.aez")
     assert (status, out.splitlines()[-1]) == (
         0,
-        f"100 samples in {(tmp_path / 'x.aez').stat().st_size:,} bytes: x.aez",
+        f"100 images in {(tmp_path / 'x.aez').stat().st_size:,} bytes: x.aez",
     )
     assert verb("inspect", "x.aez")[1].startswith("samples: 100 of uint8, 1 x 8 x 8; 0 stored")
     status, out, _ = verb("verify", str(run), "x.aez", "--against", "digits.npy")
     assert (status, out.splitlines()[-1]) == (
         0,
-        "100 samples decode, and every checksum is right: x.aez",
+        "100 images decode, and every checksum is right: x.aez",
     )
     np.save(tmp_path / "some.npy", DIGITS[:70])
     status, _, err = verb("verify", str(run), "x.aez", "--against", "some.npy")
@@ -385,9 +385,9 @@ def test_pictures_that_had_to_shrink_are_told(run: Path, verb: Verb, tmp_path: P
     words = ("compress", str(run), "in", "--min-psnr", "50", "-o")
     status, out, err = verb(*words, "x.aez", "--on-unlike", "lossless")
     assert (status, err) == (0, note)
-    assert "95 % of the samples without any error\n" in out
+    assert "95 % of the images without any error\n" in out
     assert (
-        f"3 samples unlike the training data, stored losslessly after conversion to {size}\n" in out
+        f"3 images unlike the training data, stored losslessly after conversion to {size}\n" in out
     )
     assert verb("verify", str(run), "x.aez", "--against", "in")[2] == note
     status, _, err = verb(*words, "y.aez")

@@ -177,7 +177,7 @@ def test_photographs_of_any_size_to_a_file_and_back(
         photograph(*size, i).save(tmp_path / "in" / f"{name}.png")
     status, out, err = verb("compress", str(run), "in", "--out", "x.aez", "--on-unlike", "keep")
     assert status == 0, err
-    assert "3 samples in" in out
+    assert "3 images in" in out
     assert "3 x any x any" in verb("inspect", "x.aez")[1]
     assert verb("decompress", str(run), "x.aez", "--out", "back")[0] == 0
     codec = saved.load(run)
@@ -191,7 +191,7 @@ def test_photographs_of_any_size_to_a_file_and_back(
         assert np.square(image.astype(float) - back).mean() < 400
     status, out, _ = verb("verify", str(run), "x.aez", "--against", "in")
     assert status == 0
-    assert "dB of the worst sample" in out
+    assert "dB of the worst image" in out
     # another size is not the same photograph
     photograph(37, 60, 0).save(tmp_path / "in" / "a.png")
     status, _, err = verb("verify", str(run), "x.aez", "--against", "in")

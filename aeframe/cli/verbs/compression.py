@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from aeframe.cli.verbs.given import Input
     from aeframe.codec.aez_file import Summary
     from aeframe.codec.codec import Codec
+    from aeframe.data import Nouns
 
 ENDING = ".aez"
 LOSS = 0.5  # dB of PSNR that rounding may cost
@@ -109,15 +110,16 @@ def _compress(options: argparse.Namespace) -> None:
     with explain_samples(samples), replace_file(out) as file:
         names = None if options.no_names else samples.names
         summary = files.compress(packer, blocks, file, names)
-    _print_summary(summary, options.on_unlike, samples)
+    nouns = codec.model.description.data.nouns
+    _print_summary(summary, options.on_unlike, samples, nouns)
     if names is not None and not summary.named:
         print(
             "File names are not stored: some are hidden, too long or unusual, or there are too many"
         )
-    print(f"{summary.samples:,} samples in {summary.bytes:,} bytes: {out}")
+    print(f"{nouns.count_samples(summary.samples)} in {summary.bytes:,} bytes: {out}")
 
 
-def _print_summary(summary: Summary, on_unlike: str, samples: Input) -> None:
+def _print_summary(summary: Summary, on_unlike: str, samples: Input, nouns: Nouns) -> None:
     import numpy as np
 
     gap = (
@@ -125,15 +127,15 @@ def _print_summary(summary: Summary, on_unlike: str, samples: Input) -> None:
         if summary.estimate
         else ""
     )
-    print(f"{summary.bytes / summary.samples:.2f} bytes a sample{gap}")
+    print(f"{summary.bytes / summary.samples:.2f} bytes for each {nouns.sample}{gap}")
     low = np.percentile(summary.psnr, 5, method="lower")
     most = "without any error" if np.isinf(low) else f"above {low:.2f} dB"
-    print(f"{summary.mean_psnr:.2f} dB of the mean error; 95 % of the samples {most}")
+    print(f"{summary.mean_psnr:.2f} dB of the mean error; 95 % of the {nouns.sample}s {most}")
     if summary.unlike:
         done = "stored losslessly" if on_unlike == "lossless" else "stored as their reconstructions"
         if samples.changed and on_unlike == "lossless":
             done += f" after conversion to {samples.converted_to}"
-        print(f"{summary.unlike:,} samples unlike the training data, {done}")
+        print(f"{nouns.count_samples(summary.unlike)} unlike the training data, {done}")
 
 
 def _add_decompress_arguments(parser: argparse.ArgumentParser) -> None:
@@ -157,7 +159,7 @@ def _decompress(options: argparse.Namespace) -> None:
         raise UserError(options.file, "holds no samples")
     blocks = show_progress(files.decompress(codec, file), found.samples, "Decompressing")
     write_samples(out, blocks, found.samples, codec.model, files.list_names(file, found))
-    print(f"{found.samples:,} samples: {out}")
+    print(f"{codec.model.description.data.nouns.count_samples(found.samples)}: {out}")
 
 
 def _inspect(options: argparse.Namespace) -> None:
@@ -199,12 +201,13 @@ def _verify(options: argparse.Namespace) -> None:
         against = show_progress(given.blocks(count_rows_at_once(codec)), given.count, "Comparing")
         with explain_samples(given):
             samples, mse = files.verify(codec, file, against)
+    nouns = codec.model.description.data.nouns
     if len(mse):
         worst = to_decibels(mse).min()
         print(
-            f"{to_decibels(mse.mean()):.2f} dB of the mean error, {worst:.2f} dB of the worst sample"
+            f"{to_decibels(mse.mean()):.2f} dB of the mean error, {worst:.2f} dB of the worst {nouns.sample}"
         )
-    print(f"{samples:,} samples decode, and every checksum is right: {file}")
+    print(f"{nouns.count_samples(samples)} decode, and every checksum is right: {file}")
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:

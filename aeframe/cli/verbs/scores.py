@@ -10,6 +10,7 @@ from aeframe.core.errors import UserError
 from aeframe.core.strict_json import format_cell, format_json
 
 if TYPE_CHECKING:
+    from aeframe.data import Nouns
     from aeframe.runs.known_errors import KnownErrors
     from aeframe.runs.model import Model
 
@@ -95,23 +96,25 @@ def _report(
     above, nouns = int((scores > limit).sum()), model.description.data.nouns
     print(
         f"{above:,} of {nouns.count_samples(len(scores))} ({above / len(scores):.1%}) exceed {limit:.5g}, "
-        f"{_explain_limit(model.description.errors, options.percentile)}"
+        f"{_explain_limit(model.description.errors, options.percentile, nouns)}"
     )
 
 
-def _explain_limit(errors: KnownErrors, percentile: float) -> str:
+def _explain_limit(errors: KnownErrors, percentile: float, nouns: Nouns) -> str:
     """Explain how many samples like the training data exceed the limit."""
+    noun = nouns.sample
     if errors.count is None:
         return (
-            f"percentile {percentile:.5g} of the training samples; new samples exceed it more often"
+            f"percentile {percentile:.5g} of the training {noun}s; new {noun}s exceed it more often"
         )
+    validation = nouns.count_samples(errors.count, "validation")
     share, least = 1 - percentile / 100, errors.find_least_share()
     if share >= least:
-        known = f"percentile {percentile:.5g} of {errors.count:,} validation samples"
-        return f"{known}: expect {100 * share:.4g}% of new samples like them"
-    known = f"the largest error of {errors.count:,} validation samples"
+        known = f"percentile {percentile:.5g} of {validation}"
+        return f"{known}: expect {100 * share:.4g}% of new {noun}s like them"
+    known = f"the largest error of {validation}"
     return (
-        f"{known}: expect up to {100 * least:.2g}% of new samples like them, not {100 * share:.4g}%"
+        f"{known}: expect up to {100 * least:.2g}% of new {noun}s like them, not {100 * share:.4g}%"
     )
 
 
