@@ -25,8 +25,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
 import aeframe
-from aeframe.config.auto_values import choose_code_size
 from aeframe.config.node import to_plain
+from aeframe.config.targets import resolve
 from aeframe.estimators import AutoencoderTransformer
 from tests.support.pairs import VARIANTS
 
@@ -205,12 +205,13 @@ def test_the_size_of_the_code_is_the_variants_where_that_suits_the_features(
     sizes = {
         ("undercomplete", 17): 16, ("undercomplete", 16): 8, ("undercomplete", 2): 1,
         ("variational", 17): 16, ("variational", 9): 4, ("denoising", 12): 64,
-        ("sparse", 384): 1024, ("sparse", 1024): 2048,
+        ("sparse", 384): 768, ("sparse", 1024): 1024, ("sparse", 12): 24, ("sparse", 3072): 256,
     }  # fmt: skip
     for (model, features), units in sizes.items():
         node = configure(AutoencoderTransformer(model), np.eye(3, features))
-        given = node["model"]["latent_dim"]
-        assert units == (choose_code_size(features) if given == "auto" else given), (
+        given, variant = node["model"]["latent_dim"], resolve(node["model"]["_target_"])
+        chosen = variant.choose(features)["latent_dim"]
+        assert units == (chosen if given == "auto" else given), (
             model,
             features,
         )
@@ -221,7 +222,7 @@ def test_the_example_of_the_readme_is_a_linear_sparse_model(x: np.ndarray) -> No
         model="sparse", constraint="topk", overrides=["constraint.topk.k=5"], max_epochs=1
     ).fit(x)
     model = network.model_.net.model
-    assert (type(model).__name__, model.layer_sizes, model.latent_dim) == ("Sparse", [], 1024)
+    assert (type(model).__name__, model.layer_sizes, model.latent_dim) == ("Sparse", [], 24)
     assert int((network.transform(x) != 0).sum(1).max()) == 5
 
 

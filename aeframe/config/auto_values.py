@@ -9,13 +9,12 @@ from aeframe.config.auto_record import AUTO
 from aeframe.config.compatibility import collect_choices, explain_no_pca
 from aeframe.config.result import Parts
 from aeframe.data import DataModule
+from aeframe.models.autoencoder import SMALL
 
 STEPS, EPOCHS = 4000, 20
 """Optimizer steps and epochs that a run is given at least."""
 PATIENCE = 0.25
 """Share of the epochs after which training without improvement stops."""
-UNITS = 16
-"""Code units of a model that needs a small code."""
 BATCHES, SMALLEST, LARGEST = 16, 16, 128
 """Batches that an epoch has at least, and the limits of a batch."""
 
@@ -34,14 +33,9 @@ def choose_epochs(samples: int, batch_size: int, accumulated: int) -> int:
     return max(EPOCHS, math.ceil(STEPS / steps))
 
 
-def choose_code_size(inputs: int) -> int:
-    """Return the code units for samples of this many values: 16, or half of them if there are fewer."""
-    return UNITS if inputs > UNITS else max(1, inputs // 2)
-
-
 def choose_small_code(inputs: int) -> int:
     """Return code units that cannot copy samples of this many values: 16, and at most half of them."""
-    return max(1, min(UNITS, inputs // 2))
+    return max(1, min(SMALL, inputs // 2))
 
 
 def choose_active_units(inputs: int) -> int:
@@ -65,10 +59,19 @@ def list_auto_values(node: dict[str, Any], parts: Parts, data: DataModule) -> di
     choices = collect_choices(node, parts, parts.model, size, has_target=has_target)
     linear = explain_no_pca(choices) is None
     linear &= not isinstance(parts.made["init_from"].run, list)  # whose layers have no linear path
+    inputs = math.prod(shape)
+    chosen = parts.model.choose(inputs, samples)
+    given = node["model"]["latent_dim"]
+    units = chosen["latent_dim"] if given == AUTO else given
     return {
         **{f"network.{key}": value for key, value in network.choose(narrower).items()},
         "network.start": "pca" if linear else "random",
-        "model.latent_dim": choose_code_size(math.prod(shape)),
+        **{f"model.{key}": value for key, value in chosen.items()},
+        **{
+            f"constraint.{name}.{key}": value
+            for name, part in parts.constraints.items()
+            for key, value in part.choose(units, inputs).items()
+        },
         "dataset.batch_size": size,
         "trainer.max_epochs": None if epochs == AUTO else epochs,
         "early_stopping.patience": patience,

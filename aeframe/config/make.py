@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from aeframe.config.auto_record import AUTO
-from aeframe.config.auto_values import LARGEST, choose_code_size
+from aeframe.config.auto_values import LARGEST
 from aeframe.config.result import Parts
 from aeframe.config.signature import list_parameters
 from aeframe.config.targets import get_options, list_keys
@@ -43,7 +43,8 @@ def make_model(
 def compute_code_size(node: dict[str, Any], parts: Parts, shape: tuple[int, ...]) -> int:
     """Return the number of code units after all constraints."""
     inputs, given = torch.Size(shape).numel(), node["model"]["latent_dim"]
-    latent_dim = choose_code_size(inputs) if given == AUTO else int(given)
+    assert parts.model is not None
+    latent_dim = parts.model.choose(inputs)["latent_dim"] if given == AUTO else int(given)
     for part in parts.constraints.values():
         latent_dim = part.code_size(latent_dim, inputs)
     return latent_dim

@@ -126,7 +126,9 @@ def _check_union(value: Any, members: tuple[Any, ...]) -> tuple[str, str] | None
 
 def _join_complaints(complaints: list[str]) -> str:
     """Join `expected A`, `expected one of B, C` and the like to one complaint."""
-    names = [c.removeprefix("expected ").removeprefix("one of ") for c in complaints]
+    # the place of the complaint shows the value
+    told = (c.partition(", got ")[0] for c in complaints)
+    names = [c.removeprefix("expected ").removeprefix("one of ") for c in told]
     *some, last = ", ".join(names).replace(" or ", ", ").split(", ")
     return f"expected {', '.join(some)} or {last}" if some else f"expected {last}"
 

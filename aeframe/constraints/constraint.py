@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -137,6 +137,10 @@ class Constraint(Part, nn.Module):
     def code_size(self, latent_dim: int, inputs: int) -> int:
         """Return the number of code units, from the model's own number and the inputs of a sample."""
         return latent_dim
+
+    def choose(self, latent_dim: int, inputs: int) -> dict[str, Any]:
+        """Return the values of options that stand for `auto` with these sizes."""
+        return {}
 
     def size_problem(self, latent_dim: int, inputs: int, batch: int) -> tuple[str, str] | None:
         """Find what is wrong with these sizes: (what, remedy)."""

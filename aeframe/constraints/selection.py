@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,8 @@ from aeframe.models.output import Code, Output
 from aeframe.networks import Active, write_active
 
 Count = Annotated[Scheduled, AtLeast(1)]
+ACTIVE = 16
+"""Active units that `auto` takes at most."""
 
 
 class _Selection(Constraint):
@@ -25,7 +27,23 @@ class _Selection(Constraint):
     gives = frozenset({"sparsity", "dormant units"})
 
 
-class TopK(_Selection):
+class _Largest(_Selection):
+    """The base of selections of k units. k: `auto` stands for what `choose` returns."""
+
+    trades = ("k",)
+
+    def __init__(self, k: Count | Literal["auto"]) -> None:
+        super().__init__()
+        self.k = parse_schedule(1 if k == "auto" else k)  # 1 fits any code until it is chosen
+
+    def choose(self, latent_dim: int, inputs: int) -> dict[str, Any]:
+        return {"k": max(1, min(ACTIVE, latent_dim // 4, inputs // 4))}
+
+    def active_units(self, latent_dim: int) -> float:
+        return self.k.extremes[-1]
+
+
+class TopK(_Largest):
     """Selection of the k largest units of each sample (Makhzani & Frey 2013, arXiv:1312.5663).
 
     Largest by signed value. Exactly k are kept, ties broken by position; of a rectified code fewer may
@@ -34,20 +52,17 @@ class TopK(_Selection):
     same, and the time then hardly depends on the number of dormant units. `auto` chooses by size.
     """
 
-    trades = ("k",)
-
-    def __init__(self, *, k: Count, read: Literal["auto", "all", "active"] = "auto") -> None:
-        super().__init__()
-        self.k, self.read = parse_schedule(k), read
+    def __init__(
+        self, *, k: Count | Literal["auto"], read: Literal["auto", "all", "active"] = "auto"
+    ) -> None:
+        super().__init__(k)
+        self.read = read
         self.reads_active = False
         if read == "active":
             self.declare(needs=["own weights"])
 
     def size_problem(self, latent_dim: int, inputs: int, batch: int) -> tuple[str, str] | None:
         return _explain_too_many("topk", self.k.extremes, latent_dim)
-
-    def active_units(self, latent_dim: int) -> float:
-        return self.k.extremes[-1]
 
     def attach(self, model: Autoencoder, data: Data) -> None:
         large = model.latent_dim >= max(512, 16 * max(self.k.extremes))
@@ -109,7 +124,7 @@ class _Calibrated(_Selection):
         self.weight += step * (1 - self.weight)
 
 
-class BatchTopK(_Calibrated):
+class BatchTopK(_Largest, _Calibrated):
     """Selection of the k * B largest units of a batch of B samples. A sample may have more or fewer than k
     (Bussmann et al. 2024, arXiv:2412.06410).
 
@@ -117,18 +132,12 @@ class BatchTopK(_Calibrated):
     the running mean of the smallest value that training kept.
     """
 
-    trades = ("k",)
-
-    def __init__(self, *, k: Count) -> None:
-        super().__init__()
-        self.k = parse_schedule(k)
+    def __init__(self, *, k: Count | Literal["auto"]) -> None:
+        super().__init__(k)
         self._count_from(())
 
     def size_problem(self, latent_dim: int, inputs: int, batch: int) -> tuple[str, str] | None:
         return _explain_too_many("batch_topk", self.k.extremes, latent_dim)
-
-    def active_units(self, latent_dim: int) -> float:
-        return self.k.extremes[-1]
 
     def constrain(self, code: Code, clock: Clock) -> Code:
         value = code.value

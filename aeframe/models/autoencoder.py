@@ -24,6 +24,8 @@ Shape = tuple[int, ...]
 LEAST_DEVIATION = 0.03
 """Least scale of a component that a code starts with, as a share of the first one's deviation."""
 Units = Annotated[int, AtLeast(1), AtMost(2**24)]
+SMALL = 16
+"""Units of a code that is to be small."""
 
 
 class Setting(NamedTuple):
@@ -103,6 +105,13 @@ class Autoencoder(Part, nn.Module):
     def aim(cls, options: Mapping[str, Any]) -> str:
         """Return the metric whose best value picks the checkpoint, given the options, without its split."""
         return "mse"
+
+    @classmethod
+    def choose(cls, inputs: int, samples: int | None = None) -> dict[str, Any]:
+        """Return the values of options that stand for `auto`, among them `latent_dim`: 16, or half of the
+        inputs if there are fewer. samples: of the training split, if known.
+        """
+        return {"latent_dim": SMALL if inputs > SMALL else max(1, inputs // 2)}
 
     @torch.no_grad()
     def start_at(self, mean: Tensor, inputs: Tensor | None = None) -> None:

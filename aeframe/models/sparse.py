@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Set
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -18,9 +19,9 @@ START = 0.5
 """The norm of a linear model's columns and rows before training. From 1 they turn too slowly, and the code's
 errors are as large as the data; from 0.1 the first units to grow win all samples, and the others die.
 """
-MANY, FEW = 1500, 256
-"""Inputs from which a larger code is dear, with ten million weights, and units that suit small images. On
-2,000 crops of 32 x 32 x 3, 256 units take a quarter of the time of 1,024, and have the same error.
+MOST, LEAST, WEIGHTS = 1024, 64, 2**20
+"""Limits of the automatic number of units, and of the weights that they have each way. On 2,000 crops of
+32 x 32 x 3, 256 units take a quarter of the time of 1,024, and have the same error.
 """
 
 
@@ -31,17 +32,24 @@ class Sparse(Autoencoder):
     towards that mean, and a bright sample activates nearly all of them at once. With one linear layer
     each way the encoder starts as the transpose of the decoder, with columns of equal norm and no bias. This
     leaves fewer units dead (Gao et al. 2024, arXiv:2406.04093).
-    allow_undercomplete: lifts the rule that there are more units than inputs.
+    latent_dim: `auto` must be replaced by a number before. allow_undercomplete: lifts the rule that there are
+    more units than inputs; `auto` lifts it where `choose` takes fewer itself.
     """
 
     needs = frozenset({"sparsity", "large code"})
     centre: Tensor
 
     def __init__(
-        self, setting: Setting, *, latent_dim: Units, allow_undercomplete: bool = False
+        self,
+        setting: Setting,
+        *,
+        latent_dim: Units | Literal["auto"],
+        allow_undercomplete: bool | Literal["auto"] = False,
     ) -> None:
+        assert latent_dim != "auto", "it is chosen before"
         super().__init__(setting, latent_dim=latent_dim)
-        self.allow_undercomplete = allow_undercomplete
+        chosen = self.choose(self.inputs)["allow_undercomplete"]
+        self.allow_undercomplete = chosen if allow_undercomplete == "auto" else allow_undercomplete
         shared = "shared weights" in setting.network.gives  # by all positions
         centre = (self.shape[0], 1, 1) if shared else self.shape
         self.register_buffer("centre", torch.zeros(centre))
@@ -57,7 +65,20 @@ class Sparse(Autoencoder):
 
     @classmethod
     def needs_with(cls, options: Mapping[str, Any]) -> Set[Word]:
-        return cls.needs - {"large code"} if options.get("allow_undercomplete") else cls.needs
+        allowed = options.get("allow_undercomplete") is True
+        return cls.needs - {"large code"} if allowed else cls.needs
+
+    @classmethod
+    def choose(cls, inputs: int, samples: int | None = None) -> dict[str, Any]:
+        """Return the values that stand for `auto`: twice as many units as inputs, but a power of two of at
+        most 1,024, with a million weights each way and two samples for each unit, and at least 64.
+        """
+        few = MOST if samples is None else samples // 2
+        units = max(LEAST, 2 ** int(math.log2(max(1, min(MOST, WEIGHTS // inputs, few)))))
+        return {
+            "latent_dim": min(2 * inputs, units),
+            "allow_undercomplete": units <= inputs,
+        }
 
     def encode(self, x: Tensor, noise: Noise | None = None) -> Code:
         return self.write_code(x - self.centre, rectified=True)
@@ -71,14 +92,6 @@ class Sparse(Autoencoder):
     def problems(self) -> list[Problem]:
         if self.allow_undercomplete or self.latent_dim > self.inputs:
             return []
-        what, large = (
-            f"a sparse code needs more units than the {self.inputs} inputs",
-            2 * self.inputs,
-        )
-        remedy = f"Write model.latent_dim={large}, or model.allow_undercomplete=true."
-        if self.inputs > MANY:
-            remedy = (
-                f"Write model.allow_undercomplete=true model.latent_dim={FEW}, as few active units restrict "
-                f"the code already. model.latent_dim={large} has {large // FEW} times as many weights."
-            )
+        what = f"a sparse code needs more units than the {self.inputs} inputs"
+        remedy = f"Write model.latent_dim={2 * self.inputs}, or model.allow_undercomplete=true."
         return [Problem(f"model.latent_dim={self.latent_dim}", what, remedy)]

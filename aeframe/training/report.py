@@ -39,7 +39,8 @@ def print_opening(built: Built, folder: Path | None, saved: Saved | None) -> Non
         key: value for key, value in (node.get(RECORD) or {}).items() if value not in (None, [])
     }
     chosen.pop("init_from.identity", None)
-    chosen.pop("model.latent_dim", None)  # the first line says it
+    for key in ("model.latent_dim", "model.allow_undercomplete"):  # the first line says them
+        chosen.pop(key, None)
     if built.data.kind == "auto":
         chosen.pop("dataset.normalization", None)  # the next line says why
     if chosen:

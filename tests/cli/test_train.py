@@ -29,13 +29,13 @@ def test_a_run_says_first_what_it_trains_and_last_where_it_is(
     assert (status, err) == (0, "")
     lines = out.splitlines()
     folder = run_folder(tmp_path)
-    first = "Sparse autoencoder with topk + masking: 1 x 8 x 8 -> 1024 units, "
+    first = "Sparse autoencoder with topk + masking: 1 x 8 x 8 -> 128 units, "
     assert lines[0].startswith(first)
     for part in ("weights", "Digits", "1,437 training images", "cpu", "seed 7"):
         assert part in lines[0]
     assert "16 of them active; compression 4.0:1 (64 values to 16)" in lines[0]
     shown = folder.relative_to(tmp_path)  # which is shorter
-    assert lines[1] == "Chosen for this data: network.start=random"
+    assert lines[1] == ("Chosen for this data: network.start=random constraint.topk.k=16")
     assert lines[2] == "Normalization: unit, as the known range of values is 0 to 16."
     assert lines[3] == f"Run folder: {shown}"
     assert lines[4] == (

@@ -8,16 +8,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aeframe.config.auto_record import settle, unsettle
+from aeframe.config.auto_record import replace_option, settle, unsettle
 from aeframe.config.auto_values import choose_batch_size, choose_epochs
 from aeframe.config.differences import find_differences
 from aeframe.config.node import to_plain
+from aeframe.constraints import BatchTopK, TopK
+from aeframe.models import Sparse
+from aeframe.runs.checkpoint import Saved
 from aeframe.training.build import build
+from aeframe.training.resume.configuration import keep_choices
 
 Command = Callable[..., tuple[int, str, str]]
 SHORT = ("evaluation.images=32", "dashboard.images=0", "trainer.limit_train_batches=2")
@@ -52,9 +57,69 @@ def test_a_run_has_twenty_epochs_and_four_thousand_steps(
     assert epochs == 20 or (epochs - 1) * steps < 4000
 
 
+@pytest.mark.parametrize(
+    ("inputs", "samples", "units", "is_undercomplete"),
+    [
+        (64, 1437, 128, False),
+        (784, 54_000, 1024, False),
+        (30, 455, 60, False),
+        (500, 160, 64, True),
+        (3072, 1600, 256, True),
+        (3072, 323, 128, True),
+        (1, 3, 2, False),
+        (3072, None, 256, True),
+    ],
+)
+def test_the_units_of_a_sparse_code_follow_inputs_and_samples(
+    inputs: int, samples: int | None, units: int, is_undercomplete: bool
+) -> None:
+    chosen = {"latent_dim": units, "allow_undercomplete": is_undercomplete}
+    assert Sparse.choose(inputs, samples) == chosen
+
+
+@given(inputs=st.integers(1, 10**7), samples=st.integers(1, 10**8))
+def test_a_sparse_code_is_never_refused_by_default(inputs: int, samples: int) -> None:
+    chosen = Sparse.choose(inputs, samples)
+    units = chosen["latent_dim"]
+    assert units > inputs or chosen["allow_undercomplete"]
+    for constraint in (TopK(k="auto"), BatchTopK(k="auto")):
+        k = constraint.choose(units, inputs)["k"]
+        assert 1 <= k <= min(16, max(1, inputs // 4))
+        assert k < units
+        assert constraint.size_problem(units, inputs, 128) is None
+
+
+@pytest.mark.parametrize(
+    ("shape", "units", "k"),
+    [((70, 8), 16, 2), ((40, 3, 32, 32), 64, 16), ((300, 30), 60, 7)],
+)
+def test_a_sparse_model_takes_any_data_by_default(
+    compose: Callable[..., Any], tmp_path: Path, shape: tuple[int, ...], units: int, k: int
+) -> None:
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).random(shape, np.float32))
+    words = ("model=sparse", "dataset=array", f"dataset.path={tmp_path / 'x.npy'}")
+    built = build(compose(*words))
+    assert built.node["model"]["latent_dim"] == built.net.model.latent_dim == units
+    assert built.node["constraint"]["topk"]["k"] == k
+    assert unsettle(built.node)["constraint"]["topk"]["k"] == "auto"
+    assert built.node["automatic"]["constraint.topk.k"] == k
+
+
+def test_a_resumed_run_keeps_the_units_of_earlier_versions(
+    compose: Callable[..., Any], tmp_path: Path
+) -> None:
+    """Their configurations have the numbers, which were the defaults."""
+    given = to_plain(compose("model=sparse"))
+    node = replace_option(given, "constraint.topk.k", 16)
+    node["model"] = {**node["model"], "latent_dim": 1024, "allow_undercomplete": False}
+    kept = keep_choices(Saved(tmp_path, tmp_path, node, 0, 1, None, None), given)
+    assert kept["model"] == node["model"]
+    assert kept["constraint"]["topk"]["k"] == 16
+
+
 def test_what_is_settled_can_be_written_as_it_was() -> None:
     node: dict[str, Any] = {"trainer": {"max_epochs": "auto", "lr": 1}, "network": {"kind": "auto"}}
-    values = {"trainer.max_epochs": 7, "network.kind": "conv", "trainer.lr": 5, "no.key": 1}
+    values = {"trainer.max_epochs": 7, "network.kind": "conv", "trainer.lr": 5, "no.key.at": 1}
     settled = settle(node, values)
     assert settled["trainer"] == {"max_epochs": 7, "lr": 1}
     assert settled["automatic"] == {"trainer.max_epochs": 7, "network.kind": "conv"}

@@ -265,7 +265,7 @@ def test_passing_symptoms_are_not_reported(patient: Callable[..., Patient]) -> N
 
 def test_few_samples_do_not_reach_all_units(patient: Callable[..., Patient]) -> None:
     """180 samples with one active unit each leave at least 82 % of 1024 inactive, with ten 17 %."""
-    sparse = patient("model=sparse")
+    sparse = patient("model=sparse", "model.latent_dim=1024")
 
     def spoke(series: list[dict[str, Any]], samples: int = 180) -> int | None:
         return shown(DeadUnits(sparse), [{**one, "samples": samples} for one in series])
@@ -281,7 +281,8 @@ def test_few_samples_need_fewer_units(patient: Callable[..., Patient], tmp_path:
     """A fifth of the units is too much: 64 inputs, and then 300, which a code of 64 units is smaller than."""
 
     def judge(dead: float, *words: str) -> str | None:
-        rule = DeadUnits(patient("model=sparse", *words))
+        wide = ("model.latent_dim=1024", "model.allow_undercomplete=false", "constraint.topk.k=16")
+        rule = DeadUnits(patient("model=sparse", *wide, *words))
         rule.review(card_of(dead=dead, l0=16.0), epoch=9, steps=900)
         finding = rule.build_finding()
         return finding and finding.remedy
@@ -612,7 +613,7 @@ def test_columns_that_drown_are_told_instead_of_copying(patient: Callable[..., P
 
 def test_a_short_run_is_told_what_its_card_shows(patient: Callable[..., Patient]) -> None:
     """Two thirds of the units are dead after one epoch, in which no rule has spoken."""
-    rule = DeadUnits(patient("model=sparse"))
+    rule = DeadUnits(patient("model=sparse", "model.latent_dim=1024"))
     short = card_of(dead=0.68, l0=16.0)
     rule.review(short, epoch=1, steps=90)
     assert rule.build_finding() is None
@@ -673,7 +674,7 @@ def test_an_override_is_written_as_it_is_typed() -> None:
 def test_overrides_that_the_check_refuses_are_not_suggested(
     patient: Callable[..., Patient],
 ) -> None:
-    sparse = patient("model=sparse")
+    sparse = patient("model=sparse", "model.latent_dim=1024")
     overrides = [
         Override("model.beta", 1.0),  # a sparse model has none
         Override("constraint", ["topk", "jump_relu"]),  # each decides alone

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
-from aeframe.config.auto_record import AUTO, RECORD, settle
+from aeframe.config.auto_record import AUTO, RECORD, find_option, replace_option, settle
 from aeframe.config.check import LATER
 from aeframe.config.override_words import read_key
 from aeframe.core.durations import format_duration, is_duration, parse_duration
@@ -47,6 +47,7 @@ CHOSEN = (
         "optimized_metric",
         "init_from.identity",
         "model.latent_dim",
+        "model.allow_undercomplete",
         "network.start",
         "trainer.max_epochs",
         "early_stopping.patience",
@@ -95,16 +96,22 @@ def keep_choices(saved: Saved, given: Mapping[str, Any]) -> dict[str, Any]:
     node = settle(given, as_mapping(saved.node.get(RECORD)))
     for key in CHOSEN:
         group, _, name = key.rpartition(".")
-        own = as_mapping(saved.node.get(group)) if group else saved.node
-        here = dict(node[group]) if isinstance(node.get(group), dict) else node
-        if here.get(name) != AUTO:
+        if find_option(node, key) != AUTO:
             continue
-        if name in own:
-            here[name] = own[name]
+        if name in (as_mapping(saved.node.get(group)) if group else saved.node):
+            node = replace_option(node, key, find_option(saved.node, key))
         elif group:
-            del here[name]
-        if group:
-            node[group] = here
+            node[group] = {k: v for k, v in node[group].items() if k != name}
+    return _keep_constraints(saved, node)
+
+
+def _keep_constraints(saved: Saved, node: dict[str, Any]) -> dict[str, Any]:
+    """Keep the run's own options of constraints if the given ones are `auto`."""
+    for name, options in as_mapping(node.get("constraint")).items():
+        for option, value in as_mapping(options).items():
+            key = f"constraint.{name}.{option}"
+            if value == AUTO and (own := find_option(saved.node, key)) is not None:
+                node = replace_option(node, key, own)
     return node
 
 
