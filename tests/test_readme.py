@@ -294,7 +294,7 @@ def test_training_from_python(
     code = next(block for block in blocks(PACKAGE, "python") if "aeframe.sweep" in block)
     names: dict[str, Any] = {"x": pictures}
     exec(code, names)
-    assert names["codes"].shape == (120, 1024)
+    assert names["codes"].shape == (120, 64)
     assert len(names["runs"]) == 4
     assert names["earlier"].metrics == names["run"].metrics
     assert "reconstructions" in names["pictures"]
