@@ -695,7 +695,8 @@ def test_overrides_that_the_check_refuses_are_not_suggested(
 def test_a_key_is_scaled_as_its_type_is_and_what_ends_training_is_made_longer(
     patient: Callable[..., Patient],
 ) -> None:
-    typed = patient("model=sparse", "constraint=[topk,l1]", "constraint.l1.weight=1")
+    size = "model.latent_dim=1024"
+    typed = patient("model=sparse", size, "constraint=[topk,l1]", "constraint.l1.weight=1")
     assert str(typed.suggest_scaled("constraint.l1.weight", 0.1)) == "constraint.l1.weight=0.1"
     assert str(typed.suggest_scaled("model.latent_dim", 1 / 3)) == "model.latent_dim=341"
     assert str(typed.suggest_scaled("constraint.topk.k", 0.5)) == "constraint.topk.k=8"
