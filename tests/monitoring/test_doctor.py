@@ -537,7 +537,7 @@ def test_a_network_that_copies_short_samples_is_tightened_step_by_step(
     remedies = {
         ("model=denoising",): "model.latent_dim=6",
         ("model=denoising", "model.latent_dim=6"): "model.latent_dim=3",
-        ("model=sparse",): "constraint.topk.k=3",
+        ("model=sparse", "constraint.topk.k=16"): "constraint.topk.k=3",
         ("model=sparse", "constraint.topk.k=8"): "constraint.topk.k=3",
         ("model=sparse", "constraint.topk.k=4"): "constraint.topk.k=2",
     }
