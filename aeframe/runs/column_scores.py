@@ -30,7 +30,7 @@ def score_rows(model: Model, x: np.ndarray) -> ColumnScores:
     data = model.description.data
     schema, inverse = require_columns(data, "score"), model.net.written_normalization.inverse
     found = list[tuple[torch.Tensor, ...]]()
-    for part in convert_to_rows(x, "x").split(model.batch_size):
+    for part in convert_to_rows(x, "x").split(max(model.batch_size, model.net.most_rows)):
         squares, present, restored = model.compare(part)
         shares = share_columns(squares, present, schema)
         made = convert_to_stored(inverse(restored), data)
