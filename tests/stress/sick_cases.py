@@ -57,16 +57,26 @@ SICK = {
         "model.beta=1",
     ),
     "one active unit": Sick(
-        ("model=sparse", "constraint.topk.k=1"), "dead_units", "constraint.topk.k=4"
+        ("model=sparse", "model.latent_dim=1024", "constraint.topk.k=1"),
+        "dead_units",
+        "constraint.topk.k=4",
     ),
     "eight active units, learned ten times too fast": Sick(
-        ("model=sparse", "constraint.topk.k=8", "optimizer.lr=0.01", "dataset.batch_size=128"),
+        (
+            *("model=sparse", "model.latent_dim=1024", "constraint.topk.k=8"),
+            *("optimizer.lr=0.01", "dataset.batch_size=128"),
+        ),
         "dead_units",
         "constraint=[topk,auxk]",
     ),
     "a heavy L1 penalty": Sick(
         (
-            *("model=sparse", "constraint=l1", "constraint.l1.weight=1000"),
+            *(
+                "model=sparse",
+                "model.latent_dim=1024",
+                "constraint=l1",
+                "constraint.l1.weight=1000",
+            ),
             "optimizer.lr=0.01",
         ),
         "dead_units",
