@@ -20,8 +20,8 @@ START = 0.5
 errors are as large as the data; from 0.1 the first units to grow win all samples, and the others die.
 """
 MOST, LEAST, WEIGHTS = 1024, 64, 2**20
-"""Limits of the automatic number of units, and of the weights that they have each way. On 2,000 crops of
-32 x 32 x 3, 256 units take a quarter of the time of 1,024, and have the same error.
+"""Limits of the automatic number of units, and of the weights that they have each way. On 404 and 2,000
+crops of 32 x 32 x 3, 64 and 128 units have smaller errors than 128 and 256, of which a quarter is dead.
 """
 
 
@@ -71,9 +71,9 @@ class Sparse(Autoencoder):
     @classmethod
     def choose(cls, inputs: int, samples: int | None = None) -> dict[str, Any]:
         """Return the values that stand for `auto`: twice as many units as inputs, but a power of two of at
-        most 1,024, with a million weights each way and two samples for each unit, and at least 64.
+        most 1,024, with a million weights each way and eight samples for each unit, and at least 64.
         """
-        few = MOST if samples is None else samples // 2
+        few = MOST if samples is None else samples // 8
         units = max(LEAST, 2 ** int(math.log2(max(1, min(MOST, WEIGHTS // inputs, few)))))
         return {
             "latent_dim": min(2 * inputs, units),
