@@ -1,7 +1,7 @@
 """Runs of the command in processes that need not import anything: python -m tests.support.forks serves them.
 
-The server has imported all that training needs, and forks for each run. A run does the same as `python
-train.py`, except for the imports.
+The server has imported all that training needs, has composed the default configuration, and forks for each
+run. A run does the same as `python train.py`, except for that.
 """
 
 from __future__ import annotations
@@ -162,10 +162,17 @@ def ended(run: Process, seconds: float) -> bool:
 def serve(client: Connection) -> None:
     import sklearn.decomposition  # noqa: F401
     import torch
+    from sklearn import datasets
 
     import aeframe.training.run  # noqa: F401
+    from aeframe.cli.train import train
 
     torch.set_num_threads(1)
+    datasets.load_digits()
+    with contextlib.suppress(SystemExit), open(os.devnull, "w") as nowhere:
+        sys.argv = [str(TRAIN), "--cfg", "job"]
+        with contextlib.redirect_stdout(nowhere):
+            train()
     gc.freeze()  # or each run would search, and copy, the memory that it shares with the server
     woken, wakes = socket.socketpair()
     wakes.setblocking(False)
@@ -305,4 +312,7 @@ def _name(name: str) -> None:
 
 
 if __name__ == "__main__":
-    serve(Connection(int(sys.argv[1])))
+    from tests.support.made_once import made_once
+
+    with made_once():
+        serve(Connection(int(sys.argv[1])))
