@@ -12,6 +12,7 @@ from functools import cache, lru_cache
 from typing import Any
 
 import pytest
+import yaml
 from hydra._internal import config_loader_impl
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import ConfigRepository
@@ -19,7 +20,8 @@ from hydra._internal.defaults_list import DefaultsList
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from lightning_fabric.utilities import registry
-from omegaconf import DictConfig
+from omegaconf import DictConfig, omegaconf
+from omegaconf._utils import OmegaConfDumper
 from pytorch_lightning.trainer.connectors.logger_connector.result import _ResultMetric
 from sklearn import datasets
 from tensorboard.compat.tensorflow_stub import pywrap_tensorflow
@@ -36,9 +38,12 @@ MODE = "hydra.mode=RUN"  # Hydra's own last word for a single run
 def made_once() -> Iterator[None]:
     """Configurations of the project's own files, from the same words; their copies; the digits.
 
-    Also the plug-ins of Lightning, and the checksums of TensorBoard, which computes them byte by byte.
+    Also the plug-ins of Lightning, and the checksums of TensorBoard, which computes them byte by byte. YAML
+    is written by libyaml, which writes the same.
     """
     loader, repository = ConfigLoaderImpl, ConfigRepository
+    fast_dumper = type("FastDumper", (yaml.CDumper,), {})
+    fast_dumper.add_representer(str, OmegaConfDumper.str_representer)
     with pytest.MonkeyPatch.context() as patch:
         for kind, name in (
             (repository, "load_config"),
@@ -50,6 +55,7 @@ def made_once() -> Iterator[None]:
         patch.setattr(OverridesParser, "parse_rule", parsed_once(OverridesParser.parse_rule))
         lists = config_loader_impl.create_defaults_list
         patch.setattr(config_loader_impl, "create_defaults_list", listed_once(lists))
+        patch.setattr(omegaconf, "get_omega_conf_dumper", lambda: fast_dumper)
         patch.setattr(DictConfig, "__deepcopy__", copied_by_bytes(DictConfig.__deepcopy__))
         patch.setattr(datasets, "load_digits", cache(datasets.load_digits))
         patch.setattr(registry, "entry_points", cache(registry.entry_points))
