@@ -275,7 +275,7 @@ def test_a_dataframe_of_numbers_may_be_read_as_a_table(x: np.ndarray) -> None:
     run = aeframe.train([*SHORT, "dataset=table", "dataset.drop=[e]"], data=table, verbose=False)
     assert run.model.description.data.columns is not None
     assert run.model.description.data.columns.names == tuple("abcd")
-    # gaps in new data are filled by the means of training, and have no share in the score
+    # gaps in new data are filled by the means of training, and have no part in the score
     model, gappy = run.model, table.copy()
     gappy.loc[3, "b"] = None
     assert model.net.normalization.neutral is not None
@@ -283,8 +283,21 @@ def test_a_dataframe_of_numbers_may_be_read_as_a_table(x: np.ndarray) -> None:
     filled = gappy.fillna({"b": mean})
     np.testing.assert_allclose(model.encode(gappy), model.encode(filled), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(model.reconstruct(gappy), model.reconstruct(filled), rtol=1e-4)
-    shares = model.score_columns(filled)[3]
-    assert model.score(gappy)[3] == pytest.approx((shares.sum() - shares[1]) * 4 / 3, rel=1e-4)
+    assert model.score_columns(gappy)[3][1] == 0
+    novelty, normalize = model.description.novelty, model.net.normalization
+    rows, made = (
+        frame[list("abcd")].to_numpy(np.float32)[3].copy()
+        for frame in (filled, model.reconstruct(filled))
+    )
+    seen, expected, middle = (
+        np.delete(part.detach().numpy(), 1)
+        for part in (*map(normalize, map(torch.from_numpy, (rows, made))), normalize.neutral)
+    )
+    parts = [
+        (np.cbrt(np.square(seen - other).mean()) - mean) / deviation
+        for other, (mean, deviation) in ((expected, novelty.error), (middle, novelty.distance))
+    ]
+    assert model.score(gappy)[3] == pytest.approx(np.mean(parts), rel=1e-3)
 
 
 def test_a_mapped_file_is_not_copied(x: np.ndarray, tmp_path: Path) -> None:

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from aeframe.data.gaps import average_present
-from aeframe.runs.frames import require_columns, share_columns
+from aeframe.runs.frames import require_columns
 from aeframe.runs.model import Model
+from aeframe.runs.novelty import rate, share
 from aeframe.runs.sample_arrays import convert_to_rows, convert_to_stored
 
 
@@ -25,14 +25,19 @@ class ColumnScores(NamedTuple):
 def score_rows(model: Model, x: np.ndarray) -> ColumnScores:
     """Encode and decode samples [N, D] of a table once; reconstructions are in stored units.
 
-    `Model.score`, `score_columns` and `reconstruct` give the same, but for gaps of a denoising model.
+    `Model.score`, `score_columns` and `reconstruct` give the same, but for gaps of a denoising model. Where
+    the distance from the mean makes most of a score, the means of training stand for the reconstruction.
     """
     data = model.description.data
     schema, inverse = require_columns(data, "score"), model.net.written_normalization.inverse
+    novelty, means = model.description.novelty, model.net.normalization.neutral
     found = list[tuple[torch.Tensor, ...]]()
     for part in convert_to_rows(x, "x").split(max(model.batch_size, model.net.most_rows)):
-        squares, present, restored = model.compare(part)
-        shares = share_columns(squares, present, schema)
-        made = convert_to_stored(inverse(restored), data)
-        found.append((average_present(squares, present), shares, made))
+        compared = model.compare(part)
+        expected = compared.restored
+        if novelty is not None and means is not None:
+            by_error = novelty.weigh_error(compared)[:, None] >= 0.5
+            expected = torch.where(by_error, expected, means)
+        made = convert_to_stored(inverse(expected), data)
+        found.append((rate(compared, novelty), share(compared, novelty, schema), made))
     return ColumnScores(*(torch.cat(parts).cpu().numpy() for parts in zip(*found, strict=True)))

@@ -22,6 +22,7 @@ from aeframe.data.normalization.spread import Kind
 from aeframe.data.normalization.usual_ranges import UsualRange, count_columns
 from aeframe.data.table_schema import Schema
 from aeframe.runs.known_errors import KnownErrors
+from aeframe.runs.novelty import Novelty
 from aeframe.runs.saved_network import MADE
 
 FORMAT = 1
@@ -52,7 +53,8 @@ class Description:
 
     config: the run's configuration. data: the training data. part: which part of the network is
     saved. metrics: of the test split. errors: of known samples. step_errors: of single steps, for windows
-    of a series. versions: of the packages that trained it.
+    of a series. novelty: the score of a table's rows, and then that of `errors`. versions: of the packages
+    that trained it.
     identity: SHA-256 of the weights and of the configuration that gives them meaning, in hexadecimal.
     """
 
@@ -62,6 +64,7 @@ class Description:
     metrics: dict[str, float] = field(default_factory=dict)
     errors: KnownErrors = field(default_factory=KnownErrors)
     step_errors: KnownErrors | None = None
+    novelty: Novelty | None = None
     versions: dict[str, str] = field(default_factory=dict)
     identity: str = ""
 
@@ -95,6 +98,7 @@ class Description:
     def to_json(self) -> str:
         """Format the description as JSON."""
         steps = {} if self.step_errors is None else {"steps": self.step_errors.as_dict()}
+        novelty = {} if self.novelty is None else {"novelty": self.novelty.as_dict()}
         return format_json(
             {
                 "format": FORMAT,
@@ -106,6 +110,7 @@ class Description:
                 "config": self.config,
                 **self.errors.as_dict(),
                 **steps,
+                **novelty,
             },
             indent=1,
         )
@@ -147,6 +152,7 @@ def parse_description(text: str) -> Description:
         {name: float(v) for name, v in _parse_table(given.get("metrics"), "metrics", int | float)},
         _parse_errors(given),
         _parse_errors(as_mapping(given["steps"])) if "steps" in given else None,
+        _parse_novelty(as_mapping(given["novelty"])) if "novelty" in given else None,
         dict(_parse_table(given.get("versions"), "versions", str)),
         identity,
     )
@@ -162,6 +168,15 @@ def _parse_errors(given: Mapping[str, Any]) -> KnownErrors:
     if not is_count(count) or count < len(val):
         raise ForeignError("val_samples is not the number of validation samples")
     return KnownErrors("val", val, count)
+
+
+def _parse_novelty(given: Mapping[str, Any]) -> Novelty:
+    """Parse the means and standard deviations of a novelty."""
+    pairs = [_parse_scores(given.get(name), f"novelty.{name}", 2) for name in ("error", "distance")]
+    if not all(len(pair) == 2 and pair[1] > 0 for pair in pairs):
+        raise ForeignError("novelty is not means and standard deviations")
+    (error, width), (distance, spread) = (pair[:2] for pair in pairs)
+    return Novelty((error, width), (distance, spread))
 
 
 def _parse_scores(given: Any, where: str, least: int) -> tuple[float, ...]:

@@ -88,10 +88,10 @@ def require_columns(data: DataSpec, where: str) -> Schema:
 
 
 def share_columns(squares: Tensor, present: Tensor | None, schema: Schema) -> Tensor:
-    """Return the share of each column in the mean of the present squares, [B, D], of a row: [B, columns]."""
+    """Return the share of each column in the present squares of a row, [B, D]. They add up to 1."""
     if present is not None:
         squares = squares.where(present, 0)
-    counted = schema.width if present is None else present.sum(1, keepdim=True).clamp(min=1)
+    total = squares.sum(1, keepdim=True).clamp(min=torch.finfo(squares.dtype).tiny)
     widths = [column.width for column in schema.columns]
     columns = torch.arange(len(widths)).repeat_interleave(torch.tensor(widths)).to(squares.device)
-    return squares.new_zeros(len(squares), len(widths)).index_add_(1, columns, squares / counted)
+    return squares.new_zeros(len(squares), len(widths)).index_add_(1, columns, squares / total)

@@ -15,10 +15,10 @@ from torch import Tensor
 from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.errors import UserError
 from aeframe.core.noise import Noise
-from aeframe.data.gaps import average_present
 from aeframe.runs.containers import convert_to_array, read_batches
 from aeframe.runs.description import Description
-from aeframe.runs.frames import decode_frame, encode_frames, require_columns, share_columns
+from aeframe.runs.frames import decode_frame, encode_frames, require_columns
+from aeframe.runs.novelty import Compared, rate, share
 from aeframe.runs.pair_scores import score_pairs
 from aeframe.runs.plain_module import PlainModule
 from aeframe.runs.sample_arrays import (
@@ -163,8 +163,9 @@ class Model:
     def score(self, x: Any, target: Any = None) -> Any:
         """Return the reconstruction error of each sample, [N]: its mean square per normalized element.
 
-        The mean over the test split is metrics["mse"]. target: an array [N, *target_shape], for a model that
-        was trained with targets beside the samples, and for no other.
+        The mean over the test split is metrics["mse"]. The score of a table's rows is their novelty, which
+        joins the error and the distance from the mean. target: an array [N, *target_shape], for a model
+        that was trained with targets beside the samples, and for no other.
         """
         self.require_decoder("score")
         if self.target_shape is not None or target is not None:
@@ -174,7 +175,7 @@ class Model:
     def score_columns(self, x: Any) -> Any:
         """Return the share of each column of a table in the score of each sample, [N, columns].
 
-        The shares of a sample add up to its score. Raises UserError for a model of other data.
+        The shares of a sample add up to 1. Raises UserError for a model of other data.
         """
         self.require_decoder("score_columns")
         return self._map_samples(x, self.shape, self._score_columns, "x")
@@ -266,17 +267,16 @@ class Model:
         return self._convert_to_stored(restored)
 
     def _score(self, x: Tensor) -> Tensor:
-        return average_present(*self.compare(x)[:2])
+        return rate(self.compare(x), self.description.novelty)
 
     def _score_columns(self, x: Tensor) -> Tensor:
         schema = require_columns(self.description.data, "score_columns")
-        return share_columns(*self.compare(x)[:2], schema)
+        return share(self.compare(x), self.description.novelty, schema)
 
-    def compare(self, x: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
-        """Return squared errors of samples, which are no gaps (None: all), and the normalized output."""
+    def compare(self, x: Tensor) -> Compared:
+        """Compare samples with their reconstructions."""
         target = self._normalize(x)
-        restored = self.net.reconstruct(target)
-        return (restored - target).square(), self.net.normalization.find_present(target), restored
+        return Compared.of(self.net, target, target, far=self.description.novelty is not None)
 
     def _normalize(self, x: Tensor) -> Tensor:
         check_values(x, self.description.data, "x")

@@ -20,8 +20,6 @@ from aeframe.core.files import write_atomically
 from aeframe.core.local_paths import expand_path
 from aeframe.core.regular_files import require_regular
 from aeframe.data import DataModule
-from aeframe.data.gaps import average_present
-from aeframe.data.source import Share
 from aeframe.runs.checkpoint import load_state
 from aeframe.runs.description import (
     Description,
@@ -31,7 +29,7 @@ from aeframe.runs.description import (
     parse_data,
     parse_description,
 )
-from aeframe.runs.known_errors import KnownErrors
+from aeframe.runs.known_samples import SCORED, measure_known_samples
 from aeframe.runs.layout import BEST, CHECKPOINTS, LAST, MODEL, NOTE
 from aeframe.runs.model import Model
 from aeframe.runs.saved_network import MADE, build_saved_net, take_weights
@@ -39,8 +37,6 @@ from aeframe.runs.steps import measure_known_steps
 
 KEY = "aeframe"
 """Key of the description in the header."""
-SCORED = 10_000
-"""Largest number of samples whose errors set limits for outliers."""
 FOREIGN = "Use a complete file that aeframe wrote."
 
 
@@ -103,12 +99,14 @@ def save(
     metrics: Mapping[str, float],
 ) -> None:
     """Write the tested network to the run's folder."""
+    errors, novelty = measure_known_samples(net, data)
     description = Description(
         config=dict(config),
         data=data.spec,
         metrics=dict(metrics),
-        errors=_compute_errors(net, data),
+        errors=errors,
         step_errors=measure_known_steps(net, data, SCORED),
+        novelty=novelty,
         versions=list_versions(),
     )
     write(folder, net, description)
@@ -122,22 +120,6 @@ def write(folder: Path, net: ConstrainedAutoencoder, description: Description) -
         file.write(safetensors.torch.save(weights, {KEY: text}))
     with write_atomically(folder / NOTE) as file:
         file.write(f"{text}\n".encode())
-
-
-@torch.inference_mode()
-def _compute_errors(net: ConstrainedAutoencoder, data: DataModule) -> KnownErrors:
-    """Measure the errors of validation samples. Those of training samples are smaller than of new ones."""
-    samples, device = data.splits[data.held_out], net.normalization.scale.device
-    errors = []
-    for chosen in samples.spread_evenly(SCORED).split(256):  # samples may be large
-        batch = samples[Share(chosen, len(chosen))]
-        goal = x = net.normalization(batch.x.to(device))
-        if batch.target is not None:
-            goal = net.written_normalization(batch.target.to(device))
-        squares = (net.reconstruct(x) - goal).square()
-        errors.append(average_present(squares, net.written_normalization.find_present(goal)))
-    samples.raw.release()
-    return KnownErrors.summarize(data.held_out, torch.cat(errors).double().cpu().numpy())
 
 
 def find_model_file(run: str | os.PathLike[str]) -> Path:
