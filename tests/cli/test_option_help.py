@@ -35,7 +35,9 @@ def test_help_on_an_option_lists_its_keys(aeframe: Command) -> None:
 
 def test_help_on_a_constraint_names_the_bounds_of_its_numbers(aeframe: Command) -> None:
     said = " ".join(aeframe("constraint=topk", "--help")[1].split())
-    assert "constraint.topk.k=auto a number or a schedule, e.g. {schedule: linear, start: 100" in said
+    assert (
+        "constraint.topk.k=auto a number or a schedule, e.g. {schedule: linear, start: 100" in said
+    )
     assert "[a number (at least 1), a schedule or auto]" in said
 
 
