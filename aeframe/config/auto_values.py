@@ -57,7 +57,7 @@ def list_auto_values(node: dict[str, Any], parts: Parts, data: DataModule) -> di
     # of samples and targets a vector, or the smaller image, restricts the network more
     narrower = min(shape, data.spec.written.shape, key=lambda sides: (len(sides), sides[-1]))
     choices = collect_choices(node, parts, parts.model, size, has_target=has_target)
-    linear = explain_no_pca(choices) is None
+    linear = explain_no_pca(choices) is None and not choices.model.pairs_components
     linear &= not isinstance(parts.made["init_from"].run, list)  # whose layers have no linear path
     inputs = math.prod(shape)
     chosen = parts.model.choose(inputs, samples)

@@ -255,7 +255,7 @@ def _check_data(c: Choices) -> Iterator[Problem]:
 
 def explain_no_pca(c: Choices) -> str | None:
     """Explain why a network cannot start as principal component analysis; None if it can."""
-    bends = ("dormant units", "sparsity", "units in (0, 1)", "noisy code")
+    bends = ["units in (0, 1)", "dormant units", "sparsity", "noisy code"]
     if c.has_target:
         return "the target is not the input"
     if "tied weights" in c.given:
@@ -264,6 +264,9 @@ def explain_no_pca(c: Choices) -> str | None:
         return "the likelihood's mean is not linear in the decoder's output"
     if "shared weights" in c.given:
         return "this network shares its weights among positions"
+    pairs = c.model.pairs_components and "linear mean" in c.given
+    if pairs and "hidden layers" not in c.given:
+        del bends[1:]
     found = next((word for word in bends if word in c.given), None)
     return None if found is None else f"the code is not linear ({found})"
 

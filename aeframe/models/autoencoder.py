@@ -57,6 +57,8 @@ class Autoencoder(Part, nn.Module):
     """Codes that are drawn for each sample."""
     trades: ClassVar[tuple[str, ...]] = ("latent_dim",)
     """Options that trade the error for a smaller code: no value is the best by the error alone."""
+    pairs_components: ClassVar[bool] = False
+    """Whether a sparse code can start as principal components, with a unit for each of their signs."""
 
     def __init__(self, setting: Setting, *, latent_dim: Units) -> None:
         super().__init__()

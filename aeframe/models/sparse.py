@@ -14,6 +14,7 @@ from aeframe.core.noise import Noise
 from aeframe.core.part import Word
 from aeframe.models.autoencoder import Autoencoder, Setting, Units
 from aeframe.models.output import Code
+from aeframe.models.principal import find_components
 
 START = 0.5
 """The norm of a linear model's columns and rows before training. From 1 they turn too slowly, and the code's
@@ -37,6 +38,7 @@ class Sparse(Autoencoder):
     """
 
     needs = frozenset({"sparsity", "large code"})
+    pairs_components = True
     centre: Tensor
 
     def __init__(
@@ -88,6 +90,16 @@ class Sparse(Autoencoder):
         super().start_at(mean, inputs)
         centre = mean if inputs is None else inputs
         self.centre.copy_(centre.reshape(*self.centre.shape, -1).mean(-1))
+
+    @torch.no_grad()
+    def start_as_pca(self, x: Tensor) -> None:
+        """Start with a unit for each sign of the principal components of samples x [N, *shape]: the k largest
+        units then reconstruct any sample at least as well as the first k components.
+        """
+        axes = find_components(x.flatten(1), self.latent_dim // 2).axes
+        both, columns = torch.cat([axes, -axes]), self.decoder.dictionary
+        columns[:, : len(both)] = both.t()
+        self.writes_code.weight[: len(both)] = both
 
     def problems(self) -> list[Problem]:
         if self.allow_undercomplete or self.latent_dim > self.inputs:

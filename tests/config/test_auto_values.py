@@ -19,6 +19,7 @@ from aeframe.config.auto_values import choose_batch_size, choose_epochs
 from aeframe.config.differences import find_differences
 from aeframe.config.node import to_plain
 from aeframe.constraints import BatchTopK, TopK
+from aeframe.evaluation.baselines import measure_baselines
 from aeframe.models import Sparse
 from aeframe.runs.checkpoint import Saved
 from aeframe.training.build import build
@@ -179,9 +180,21 @@ def test_a_resumed_run_keeps_its_own_values(aeframe: Command, tmp_path: Path) ->
 
 
 def test_pca_is_refused_where_the_code_is_not_linear(aeframe: Command) -> None:
-    status, _, err = aeframe("network.start=pca", "model=sparse", *SHORT)
+    status, _, err = aeframe("network.start=pca", "model=sparse", "network=mlp", *SHORT)
     assert status == 2
     assert err.startswith("aeframe: network.start=pca: the code is not linear")
+
+
+@pytest.mark.parametrize("k", [4, 16])
+def test_a_sparse_code_can_start_no_worse_than_pca(compose: Callable[..., Any], k: int) -> None:
+    """The k largest of all components are at least as good as the first k, on any sample."""
+    words = ("model=sparse", "network.start=pca", f"constraint.topk.k={k}")
+    built = build(compose(*words))
+    net, data = built.net.eval(), built.data
+    x = data.normalization(data.splits["test"][:].x)
+    own = float((net.reconstruct(x) - x).detach().square().mean())
+    baselines = measure_baselines(data, k)
+    assert own < baselines[1].mse < 0.6 * baselines[0].mse
 
 
 def test_the_length_follows_the_batches_where_none_are_configured(
