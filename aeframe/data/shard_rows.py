@@ -39,7 +39,7 @@ class ShardRows(Rows):
         self._ends = list(accumulate(map(len, shards)))
         self._stamps = [_get_stamp(shard) for shard in shards]
         most = max(1, self.window // BLOCKS)
-        lengths = [np.array(_divide(shard, most)) for shard in shards]
+        lengths = [_divide(shard, most) for shard in shards]
         self.lengths = torch.from_numpy(np.concatenate(lengths))
         self.starts = self.lengths.cumsum(0) - self.lengths
         self.spare = list[Tensor]()  # memory of windows, for the next epoch or split
@@ -117,12 +117,12 @@ class ShardRows(Rows):
         return data
 
 
-def _divide(shard: Shard, most: int) -> list[int]:
+def _divide(shard: Shard, most: int) -> np.ndarray:
     """Divide the rows of a shard into blocks of at most `most` rows, or as the file divides them."""
     if shard.groups:
-        return list(shard.groups)
-    whole, rest = divmod(len(shard), most)
-    return [most] * whole + [rest] * (rest > 0)
+        return np.array(shard.groups)
+    ends = np.append(np.arange(most, len(shard), most), len(shard))
+    return np.diff(ends, prepend=0)
 
 
 def _get_stamp(shard: Shard) -> tuple[int, int]:

@@ -3,6 +3,10 @@
 
 from __future__ import annotations
 
+import io
+import math
+import struct
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,6 +39,26 @@ def cut(kind: str, size: int) -> Break:
 
 def saved(x: Any, name: str = "b.npy") -> Break:
     return lambda folder: np.save(folder / name, x)
+
+
+def claim_packed(folder: Path) -> None:
+    """Write an archive of a few bytes whose header and directory claim 4 GB."""
+    head = io.BytesIO()
+    shape = (10**9 * 4 // 24, 6)
+    np.lib.format.write_array_header_1_0(
+        head, {"descr": "<f4", "fortran_order": False, "shape": shape}
+    )
+    with zipfile.ZipFile(folder / "b.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x.npy", head.getvalue())
+    claimed = len(head.getvalue()) + math.prod(shape) * 4
+    true, false = (struct.pack("<I", size) for size in (len(head.getvalue()), claimed))
+    (folder / "b.npz").write_bytes((folder / "b.npz").read_bytes().replace(true, false))
+
+
+def claim_unwritten(folder: Path) -> None:
+    """Write an HDF5 file that claims 240 GB and holds none of it."""
+    with h5py.File(folder / "b.h5", "w") as file:
+        file.create_dataset("x", (10**10, 6), "f4", chunks=(1024, 6))
 
 
 def text(name: str, content: str = "1,2,3\n") -> Break:
@@ -94,6 +118,8 @@ REFUSED: dict[str, tuple[Break, str]] = {
     "two data sets": (hdf5(x=GOOD, y=GOOD), "/b.h5: holds 2 arrays: x, y. Write dataset.key=NAME."),
     "no data sets": (hdf5(), "/b.h5: holds no data sets."),
     "a data set of texts": (hdf5(x=np.array([[b"a"]])), "/b.h5: holds |S1, not numbers."),
+    "an archive that claims more than it holds": (claim_packed, "/b.npz: claims 4,000,000,112 bytes, but only "),
+    "a data set that was not written": (claim_unwritten, f"/b.h5: claims 240,000,000,000 bytes, but only 0 bytes of them were written, compressed. {AGAIN}"),
     "columns of text": (table(x=[1.0], y=["a"]), "/b.parquet: holds columns of string, not numbers. Leave such columns out, or write dataset=table, which takes every kind of column."),
     "lists of text": (table(x=[["a"]]), "/b.parquet: holds columns of string, not numbers."),
     "lists of two columns": (table(x=[[1.0]], y=[[1.0]]), "/b.parquet: holds 2 arrays: x, y. Write dataset.key=NAME."),

@@ -25,6 +25,8 @@ SAFETENSORS = {
     **{f"U{8 * size}": f"<u{size}" for size in (1, 2, 4, 8)},
 }
 """Types of numbers in .safetensors files."""
+CHUNK = 2**20  # bytes that are unpacked at once
+MOST_PACKED = 1032  # largest number of bytes that DEFLATE packs into one
 LOCAL_HEADER = 30  # bytes of a member's header in a zip file, before its name
 
 
@@ -47,14 +49,19 @@ class PlainShard(Shard):
 
 @dataclass(frozen=True)
 class PackedShard(Shard):
-    """A compressed array of an .npz file, which can only be read as a whole."""
+    """A compressed array of an .npz file, which is unpacked from its begin. offset: bytes before the rows."""
 
     member: str = ""
+    offset: int = 0
 
     def read(self, start: int, place: np.ndarray) -> None:
+        row = math.prod(self.shape[1:]) * self.stored.itemsize
         with zipfile.ZipFile(self.path) as archive, archive.open(self.member) as stream:
-            whole = np.lib.format.read_array(stream, allow_pickle=False)
-        place[:] = whole.view(self.stored)[start : start + len(place)]
+            stream.seek(self.offset + start * row)
+            step = max(1, CHUNK // row)
+            for part in (place[i : i + step] for i in range(0, len(place), step)):
+                block = stream.read(len(part) * row)  # ends early: it cannot be reshaped
+                part[:] = np.frombuffer(block, self.stored).reshape(part.shape)
 
 
 def open_npy(path: Path, key: str | None, where: str) -> Shard:
@@ -73,13 +80,23 @@ def open_npz(path: Path, key: str | None, where: str) -> Shard:
             header = read_header(stream)
         plain = _describe_plain(path, header, info.file_size, where)
         if info.compress_type != zipfile.ZIP_STORED:
-            whole = header.shape[:1]
-            return PackedShard(path, plain.shape, plain.stored, plain.bfloat16, whole, member)
+            require_written(header.size, info.compress_size, where)
+            whole, begin = header.shape[:1], header.offset
+            return PackedShard(
+                path, plain.shape, plain.stored, plain.bfloat16, whole, member, begin
+            )
         with open_regular(path) as stream:
             stream.seek(info.header_offset)
             lengths = struct.unpack("<HH", stream.read(LOCAL_HEADER)[-4:])
     begin = info.header_offset + LOCAL_HEADER + sum(lengths)
     return replace(plain, offset=begin + plain.offset)
+
+
+def require_written(size: int, written: int, where: str) -> None:
+    """Raise UserError if so many bytes cannot have been compressed to the bytes that are in the file."""
+    if size > MOST_PACKED * written + CHUNK:
+        what = f"claims {size:,} bytes, but only {written:,} bytes of them were written, compressed"
+        raise UserError(where, what, AGAIN)
 
 
 def _describe_plain(path: Path, header: Header, size: int, where: str) -> PlainShard:

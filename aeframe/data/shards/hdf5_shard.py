@@ -10,6 +10,7 @@ import numpy as np
 from aeframe.core.errors import UserError, shorten
 from aeframe.data.archive import pick_name
 from aeframe.data.shard import Shard
+from aeframe.data.shards.array_shards import require_written
 
 INSTALL = 'Install it: python -m pip install "aeframe[hdf5]".'
 
@@ -40,7 +41,9 @@ def open_hdf5(path: Path, key: str | None, where: str) -> Shard:
             raise UserError(where, "holds no data sets", "Write the file again.")
         name = pick_name(names, key, where, path.name)
         shape, dtype = opened[name].shape, opened[name].dtype
+        size, written = opened[name].nbytes, opened[name].id.get_storage_size()
     if dtype.kind not in "biuf":
         remedy = "Save it with a dtype of integers or floats."
         raise UserError(where, f"holds {shorten(dtype)}, not numbers", remedy)
+    require_written(size, written, where)
     return Hdf5Shard(path, tuple(shape), np.dtype(dtype), member=name)
