@@ -105,6 +105,7 @@ def test_images_and_any_other_word_of_the_command_line() -> None:
     digits = load_digits().data[:200]
     network = AutoencoderTransformer(
         "sparse",
+        latent_dim=128,
         constraint=["topk", "masking"],
         network="conv",
         shape=(1, 8, 8),

@@ -17,7 +17,8 @@ import torchvision
 from scipy.io import savemat
 
 from aeframe.core.errors import UserError
-from aeframe.data import CIFAR10, MNIST, SVHN, Raw, checked_pickle
+from aeframe.data import CIFAR10, MNIST, SVHN, Raw
+from aeframe.data.builtin import checked_pickle
 from tests.support.published import LocalCIFAR10
 
 Images = dict[str, np.ndarray]

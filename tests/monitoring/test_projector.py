@@ -145,7 +145,9 @@ def test_wide_codes_and_odd_names_fit_into_the_files(drawn: Draw, tmp_path: Path
             pixels = np.random.default_rng(i).integers(0, 256, (9, 9, 3)).astype(np.uint8)
             Image.fromarray(pixels).save(tmp_path / "images" / name / f"{i}.png")
     words = ("dataset=image_folder", f"dataset.root={tmp_path / 'images'}", "dataset.size=8")
-    found = drawn(*words, "dataset.cache=null", "model=sparse", parts=["projector"])
+    found = drawn(
+        *words, "dataset.cache=null", "model=sparse", "model.latent_dim=256", parts=["projector"]
+    )
     assert found.view.net.model.latent_dim > UNITS
     assert len(found.view.samples.many) <= POINTS
     folder = found.page.folder / "projector"
