@@ -84,9 +84,9 @@ class WarmStart:
 
 @dataclass(frozen=True, kw_only=True)
 class DivergenceOptions:
-    """Options for a loss that diverges: it is NaN, or more than explodes_at times the first step's.
-    Training then ends. Up to `retries` times in a run it goes back to the last checkpoint instead, and
-    multiplies the learning rate by lr_factor, under any schedule.
+    """Options for a loss that diverges: it is NaN, or more than explodes_at times the first step's (or times
+    one nat for each element if that is more). Training then ends. Up to `retries` times in a run it goes
+    back to the last checkpoint instead, and multiplies the learning rate by lr_factor, under any schedule.
     """
 
     retries: Annotated[int, AtLeast(0)] = 0

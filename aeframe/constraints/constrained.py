@@ -115,6 +115,12 @@ class ConstrainedAutoencoder(nn.Module):
         ]
 
     @property
+    def lone_term(self) -> str | None:
+        """Return the name of the term that alone is the loss, whose curve would be drawn twice."""
+        names = self.term_names
+        return names[0] if len(names) == 1 else None
+
+    @property
     def changing(self) -> list[str]:
         """List the keys of schedules that have not ended. The objective still changes, so values from
         different epochs cannot be compared.

@@ -1,8 +1,9 @@
 """Likelihoods: the meaning of the decoder's output, in nats.
 
 A likelihood turns the decoder's output (`parameters`, shaped like x) into a negative log-likelihood
-per element and into a reconstruction (the mean). Constants are kept, so that the values are true
-log-densities and comparable between likelihoods and shapes.
+per element and into a reconstruction (the mean). `nll` keeps all constants: its values are true
+log-densities and comparable between likelihoods and shapes. `loss` leaves out those that nothing
+learned can change: they would hide the fall of the loss.
 """
 
 from __future__ import annotations
@@ -44,13 +45,26 @@ class Likelihood(Part, nn.Module, ABC):
     def nll(self, parameters: Tensor, x: Tensor) -> Tensor:
         """Compute -log p(x | parameters) of each element in nats, shaped like `parameters`."""
 
+    def constant(self, x: Tensor) -> Tensor | float:
+        """Return the part of `nll` that nothing learned can change, [*shape] or one number."""
+        return 0.0
+
     def loss(self, parameters: Tensor, x: Tensor, weight: Tensor | None = None) -> Tensor:
-        """Compute -log p(x | parameters) in nats, summed over elements and averaged over the batch.
+        """Compute -log p(x | parameters) in nats without its constant, summed over elements and averaged
+        over the batch.
 
         weight: of each element, or None for ones.
         """
-        nll = self.nll(parameters, x)
+        nll = self.nll(parameters, x) - self.constant(x)
         return (nll if weight is None else nll * weight).flatten(1).sum(1).mean()
+
+    def sum_constant(self, x: Tensor, weight: Tensor | None = None) -> Tensor | float:
+        """Compute what `loss` leaves out of -log p(x | parameters), in nats per sample."""
+        constant = self.constant(x)
+        if isinstance(constant, float) and constant == 0.0:
+            return 0.0
+        each = constant * (x.new_ones(x.shape[1:]) if weight is None else weight)
+        return each.expand(x.shape).flatten(1).sum(1).mean()
 
     @abstractmethod
     def mean(self, parameters: Tensor) -> Tensor:
@@ -204,6 +218,9 @@ class Gaussian(Likelihood):
         squares = (x - parameters) ** 2 * torch.exp(-log_variance)
         return 0.5 * (squares + log_variance + math.log(2 * math.pi))
 
+    def constant(self, x: Tensor) -> float:
+        return 0.0 if self.fixed is None else 0.5 * math.log(2 * math.pi * self.fixed)
+
     def loss(self, parameters: Tensor, x: Tensor, weight: Tensor | None = None) -> Tensor:
         if weight is not None:
             loss = super().loss(parameters, x, weight)
@@ -211,9 +228,8 @@ class Gaussian(Likelihood):
             return loss
         count = x.numel() // len(x)
         if self.fixed is not None:
-            constant = 0.5 * count * math.log(2 * math.pi * self.fixed)
-            return _SquaredError.apply(parameters, x, 0.5 / (self.fixed * len(x)), constant)
-        squares: Tensor = _SquaredError.apply(parameters, x, 1 / len(x), 0.0)
+            return _SquaredError.apply(parameters, x, 0.5 / (self.fixed * len(x)))
+        squares: Tensor = _SquaredError.apply(parameters, x, 1 / len(x))
         log_variance = clamp_with_gradient(self.log_variance, -LIMIT, LIMIT)
         scaled = squares * torch.exp(-log_variance)
         self._follow(squares / count)  # of the next batch
@@ -244,21 +260,21 @@ class Gaussian(Likelihood):
 
 
 class _SquaredError(torch.autograd.Function):
-    """The function scale * sum (parameters - x)^2 + constant, in one pass over the elements each way."""
+    """The function scale * sum (parameters - x)^2, in one pass over the elements each way."""
 
     @staticmethod
-    def forward(ctx: Any, parameters: Tensor, x: Tensor, scale: float, constant: float) -> Tensor:
+    def forward(ctx: Any, parameters: Tensor, x: Tensor, scale: float) -> Tensor:
         error = parameters - x
         ctx.save_for_backward(error)
         ctx.scale = scale
         flat = error.reshape(-1)
-        return flat.dot(flat) * scale + constant
+        return flat.dot(flat) * scale
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         (error,) = ctx.saved_tensors
-        return error * (grad * (2 * ctx.scale)), None, None, None
+        return error * (grad * (2 * ctx.scale)), None, None
 
 
 def clamp_with_gradient(value: Tensor, low: float, high: float) -> Tensor:

@@ -180,6 +180,15 @@ class Mixed(Likelihood):
         """Put elements that are sorted by kind in the order of a sample."""
         return torch.cat(parts, -1).index_select(-1, at.order)
 
+    def constant(self, x: Tensor) -> Tensor | float:
+        if self.variance == "optimal":
+            return 0.0
+        constant = x.new_zeros(self._schema.width)
+        constant[self._find_places(x.device).numeric] = 0.5 * math.log(
+            2 * math.pi * float(self.variance)
+        )
+        return constant
+
     def loss(self, parameters: Tensor, x: Tensor, weight: Tensor | None = None) -> Tensor:
         loss = super().loss(parameters, x, weight)
         self.observe(parameters, x, x.new_ones(()) if weight is None else weight)

@@ -99,8 +99,14 @@ class Variational(Autoencoder):
         assert code.posterior is not None
         k = len(parameters) // len(x)  # 1 where nothing was drawn
         if self.objective == "elbo":
-            weights = None if weight is None else repeat_rows(weight, k)
-            reconstruction = self.likelihood.loss(parameters, repeat_rows(x, k), weights)
+            weights, repeated = (
+                None if weight is None else repeat_rows(weight, k),
+                repeat_rows(x, k),
+            )
+            reconstruction = self.likelihood.loss(parameters, repeated, weights)
+            reconstruction = reconstruction + self.likelihood.sum_constant(
+                repeated, weights
+            )  # a bound
             return self.elbo(reconstruction, code.posterior, clock, training=self.training)
         nll = self.likelihood.nll(parameters.unflatten(0, (k, len(x))), x)
         nll = (nll if weight is None else nll * weight).flatten(2).sum(2)  # [k, B]

@@ -153,7 +153,7 @@ def _make_module(
         net,
         data,
         seed=node["seed"],
-        guard=Guard(parts.made["divergence"]),
+        guard=Guard(parts.made["divergence"], net.model.outputs),
         log_every_n_steps=parts.made["trainer"].log_every_n_steps,
         optimizer=_build_optimizer(node),
         scheduler=scheduler and make_scheduler(scheduler, list(list_keys(SchedulerOptions))),

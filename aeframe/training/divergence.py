@@ -48,13 +48,14 @@ class DivergenceError(TrainingError):
 class Guard:
     """Guard against divergence of one run's loss.
 
-    first: loss of the first step; a large multiple of it is an explosion. tried: steps of the checkpoints
+    elements: of a sample. first: loss of the first step; a large multiple of it, and of a nat for each
+    element, is an explosion: a network that starts as PCA may begin near 0. tried: steps of the checkpoints
     that training went back to, also in earlier processes; 0 for the beginning. applied: how often the
     learning rate of the loaded checkpoint was lowered.
     """
 
-    def __init__(self, options: DivergenceOptions) -> None:
-        self.options = options
+    def __init__(self, options: DivergenceOptions, elements: int = 1) -> None:
+        self.options, self.elements = options, elements
         self.first: float | None = None
         self.tried: tuple[int, ...] = ()
         self.applied = 0
@@ -65,7 +66,7 @@ class Guard:
             return f"became {loss}"
         if self.first is None:
             self.first = loss
-        if loss > self.options.explodes_at * max(abs(self.first), 1.0):
+        if loss > self.options.explodes_at * max(abs(self.first), self.elements):
             return f"exploded to {loss:.3g} (the first step's was {self.first:.3g})"
         return None
 

@@ -296,5 +296,6 @@ class AutoencoderModule(pl.LightningModule):
             raise make_divergence(complaint, terms, step, where, [], unseen, remedy)
         values = {f"{split}/{name}": value for name, value in found.items()}
         self.log_dict(values, logger=False, rank_zero_only=False, sync_dist=False)
-        if split == "val":  # a single number is no curve
+        if split == "val":  # a number is no curve
+            values.pop(f"val/{self.net.lone_term}", None)
             self.scalars.write_validation(values, self.epoch.number, self.trainer)

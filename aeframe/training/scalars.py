@@ -117,7 +117,7 @@ def measure(
     squares = keep_present((restored - output.x).square(), output.present)
     mse = squares.mean() if output.present is None else squares.sum() / output.present.sum()
     values = {"train/loss": loss, "train/mse": mse}
-    for name, term in output.terms.items():
+    for name, term in output.terms.items() if len(output.terms) > 1 else ():  # one is the loss
         values |= {f"train/{name}": term.value, f"train/{name}_weighted": term.weighted}
     if is_sparse:
         active = output.code.active.float()

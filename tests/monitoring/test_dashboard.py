@@ -122,6 +122,9 @@ def test_all_validation_metrics_once_for_each_epoch(
     built = build(cfg)
     net, metric = built.net, built.node["optimized_metric"]
     names = list_metric_names(type(net.model), dict(net.parts), vars(net.model))
+    if net.lone_term is not None:  # it is the loss
+        names.remove(f"val/{net.lone_term}")
+        assert {f"{split}/{net.lone_term}" for split in ("train", "val")}.isdisjoint(events.tags())
     assert set(names) <= events.tags()
     # of a picture that is called like a scalar TensorBoard shows nothing
     assert events.tags().isdisjoint(events.tags("images") | events.tags("histograms"))

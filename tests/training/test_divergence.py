@@ -446,6 +446,10 @@ def test_an_explosion_is_a_multiple_of_the_first_loss() -> None:
     small = Guard(DivergenceOptions(explodes_at=100))
     assert small.find_complaint(0.001) is None
     assert small.find_complaint(99.0) is None  # of a loss near 0 any other is a large multiple
+    image = Guard(DivergenceOptions(explodes_at=100), elements=784)
+    assert image.find_complaint(0.001) is None
+    assert image.find_complaint(78_400.0) is None
+    assert image.find_complaint(78_401.0) == "exploded to 7.84e+04 (the first step's was 0.001)"
 
 
 def test_the_samples_are_those_of_the_sampler() -> None:

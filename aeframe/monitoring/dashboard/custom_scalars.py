@@ -33,6 +33,10 @@ def choose_charts(net: ConstrainedAutoencoder) -> Layout:
     tags += list_metric_names(
         type(model), dict(net.parts), vars(model), has_target=net.target_normalization is not None
     )
+    if net.lone_term is not None:
+        tags = [
+            tag for tag in tags if tag.rpartition("/")[2].removesuffix("_weighted") != net.lone_term
+        ]
     layout = {
         category: {
             title: chart
