@@ -43,8 +43,12 @@ def choose_active_units(inputs: int) -> int:
     return max(1, inputs // 4)
 
 
-def list_auto_values(node: dict[str, Any], parts: Parts, data: DataModule) -> dict[str, Any]:
-    """List the values that replace `auto` for this data, by key."""
+def list_auto_values(
+    node: dict[str, Any], parts: Parts, data: DataModule, begun: int | None = None
+) -> dict[str, Any]:
+    """List the values that replace `auto` for this data, by key. begun: the number of code units of the
+    model whose weights are the first ones.
+    """
     shape, samples = data.spec.shape, data.spec.samples
     network, trainer = parts.made["network"], node["trainer"]
     size = data.batch_size or choose_batch_size(samples, parts.made["hardware"].processes or 1)
@@ -61,6 +65,8 @@ def list_auto_values(node: dict[str, Any], parts: Parts, data: DataModule) -> di
     linear &= not isinstance(parts.made["init_from"].run, list)  # whose layers have no linear path
     inputs = math.prod(shape)
     chosen = parts.model.choose(inputs, samples)
+    if begun is not None:
+        chosen["latent_dim"] = begun
     given = node["model"]["latent_dim"]
     units = chosen["latent_dim"] if given == AUTO else given
     return {

@@ -213,4 +213,4 @@ def _explain_too_many(name: str, ks: tuple[float, ...], latent_dim: int) -> tupl
     if max(ks) < latent_dim:
         return None
     what = f"k={max(ks):g} leaves none of the {latent_dim} code units dormant"
-    return what, f"Write constraint.{name}.k={max(1, latent_dim // 20)}."
+    return what, f"Write constraint.{name}.k={max(1, min(ACTIVE, latent_dim // 4))}."

@@ -34,7 +34,7 @@ class Sparse(Autoencoder):
     each way the encoder starts as the transpose of the decoder, with columns of equal norm and no bias. This
     leaves fewer units dead (Gao et al. 2024, arXiv:2406.04093).
     latent_dim: `auto` must be replaced by a number before. allow_undercomplete: lifts the rule that there are
-    more units than inputs; `auto` lifts it where `choose` takes fewer itself.
+    more units than inputs; `auto` lifts it for 64 units and more, which `choose` takes of large samples.
     """
 
     needs = frozenset({"sparsity", "large code"})
@@ -50,8 +50,10 @@ class Sparse(Autoencoder):
     ) -> None:
         assert latent_dim != "auto", "it is chosen before"
         super().__init__(setting, latent_dim=latent_dim)
-        chosen = self.choose(self.inputs)["allow_undercomplete"]
-        self.allow_undercomplete = chosen if allow_undercomplete == "auto" else allow_undercomplete
+        is_enough = latent_dim >= LEAST
+        self.allow_undercomplete = (
+            is_enough if allow_undercomplete == "auto" else allow_undercomplete
+        )
         shared = "shared weights" in setting.network.gives  # by all positions
         centre = (self.shape[0], 1, 1) if shared else self.shape
         self.register_buffer("centre", torch.zeros(centre))
@@ -77,10 +79,7 @@ class Sparse(Autoencoder):
         """
         few = MOST if samples is None else samples // 8
         units = max(LEAST, 2 ** int(math.log2(max(1, min(MOST, WEIGHTS // inputs, few)))))
-        return {
-            "latent_dim": min(2 * inputs, units),
-            "allow_undercomplete": units <= inputs,
-        }
+        return {"latent_dim": min(2 * inputs, units)}
 
     def encode(self, x: Tensor, noise: Noise | None = None) -> Code:
         return self.write_code(x - self.centre, rectified=True)

@@ -145,14 +145,15 @@ def parse_description(text: str) -> Description:
     identity = given.get("identity")
     if not isinstance(identity, str):
         raise ForeignError("identity is not text")
+    data = parse_data(given.get("data"))
     return Description(
         parse_configuration(config),
-        parse_data(given.get("data")),
+        data,
         part,
         {name: float(v) for name, v in _parse_table(given.get("metrics"), "metrics", int | float)},
         _parse_errors(given),
         _parse_errors(as_mapping(given["steps"])) if "steps" in given else None,
-        _parse_novelty(as_mapping(given["novelty"])) if "novelty" in given else None,
+        _parse_novelty(as_mapping(given["novelty"]), data) if "novelty" in given else None,
         dict(_parse_table(given.get("versions"), "versions", str)),
         identity,
     )
@@ -170,10 +171,12 @@ def _parse_errors(given: Mapping[str, Any]) -> KnownErrors:
     return KnownErrors("val", val, count)
 
 
-def _parse_novelty(given: Mapping[str, Any]) -> Novelty:
-    """Parse the means and standard deviations of a novelty."""
+def _parse_novelty(given: Mapping[str, Any], data: DataSpec) -> Novelty:
+    """Parse the means and standard deviations of a novelty, which only rows of a table have."""
+    if data.columns is None or data.target is not None:
+        raise ForeignError("novelty is not of a table")
     pairs = [_parse_scores(given.get(name), f"novelty.{name}", 2) for name in ("error", "distance")]
-    if not all(len(pair) == 2 and pair[1] > 0 for pair in pairs):
+    if not all(len(pair) == 2 and 0 <= pair[0] < 1e30 and 0 < pair[1] < 1e30 for pair in pairs):
         raise ForeignError("novelty is not means and standard deviations")
     (error, width), (distance, spread) = (pair[:2] for pair in pairs)
     return Novelty((error, width), (distance, spread))

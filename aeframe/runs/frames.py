@@ -88,7 +88,10 @@ def require_columns(data: DataSpec, where: str) -> Schema:
 
 
 def share_columns(squares: Tensor, present: Tensor | None, schema: Schema) -> Tensor:
-    """Return the share of each column in the present squares of a row, [B, D]. They add up to 1."""
+    """Return the share of each column in the present squares of a row, [B, D].
+
+    They add up to 1, and are 0 in a row without a present element.
+    """
     if present is not None:
         squares = squares.where(present, 0)
     total = squares.sum(1, keepdim=True).clamp(min=torch.finfo(squares.dtype).tiny)

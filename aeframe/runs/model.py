@@ -164,7 +164,8 @@ class Model:
         """Return the reconstruction error of each sample, [N]: its mean square per normalized element.
 
         The mean over the test split is metrics["mse"]. The score of a table's rows is their novelty, which
-        joins the error and the distance from the mean. target: an array [N, *target_shape], for a model
+        joins the error and the distance from the mean; of a checkpoint, which has no known samples, it is the
+        error. target: an array [N, *target_shape], for a model
         that was trained with targets beside the samples, and for no other.
         """
         self.require_decoder("score")
@@ -201,8 +202,8 @@ class Model:
     def threshold(self, percentile: float) -> float:
         """Return the score that this percentage of new samples, like those of training, does not exceed.
 
-        It follows from the errors of the validation samples; n of them bound at most n / (n + 1) of new
-        samples, and for more it is their largest error. For runs without validation, and of older versions,
+        It follows from the scores of the validation samples; n of them bound at most n / (n + 1) of new
+        samples, and for more it is their largest score. For runs without validation, and of older versions,
         it is a percentile of the training samples, which more new samples exceed. percentile: 0 to 100.
         Raises UserError if the run has not finished.
         """

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from aeframe.constraints.constrained import ConstrainedAutoencoder
@@ -12,7 +13,12 @@ from aeframe.data.gaps import average_present
 from aeframe.data.table_schema import Schema
 from aeframe.runs.frames import share_columns
 
-NARROWEST = 1e-9  # least standard deviation of a cube root
+NARROWEST = 1e-3
+"""Least standard deviation of a cube root beside its mean, as of a sum of 200,000 squares. Where known rows
+are all alike, rounding would otherwise make outliers.
+"""
+SMALLEST = 1e-6
+"""Least standard deviation of a cube root: that of errors of 0."""
 
 
 class Compared(NamedTuple):
@@ -32,8 +38,11 @@ class Compared(NamedTuple):
         """Compare the output for normalized samples with their normalized targets."""
         restored, means = net.reconstruct(x), net.normalization.neutral
         present = net.written_normalization.find_present(goal)
-        distances = (x - means).square() if far and means is not None else None
-        return Compared((restored - goal).square(), present, restored, distances)
+        if not far or means is None:
+            return Compared((restored - goal).square(), present, restored)
+        # in float64, as the squares of huge cells are beyond float32
+        squares, distances = ((x.double() - y).square() for y in (restored, means))
+        return Compared(squares, present, restored, distances)
 
     @property
     def errors(self) -> Tensor:
@@ -65,10 +74,8 @@ class Novelty:
     def fit(errors: Tensor, distances: Tensor) -> Novelty:
         """Fit it to the errors and distances of known samples, [N]."""
         roots = (each.double().pow(1 / 3) for each in (errors, distances))
-        found = [
-            (float(root.mean()), max(NARROWEST, float(root.std(correction=0)))) for root in roots
-        ]
-        return Novelty(*found)
+        found = ((float(root.mean()), float(root.std(correction=0))) for root in roots)
+        return Novelty(*((mean, max(spread, NARROWEST * mean, SMALLEST)) for mean, spread in found))
 
     def measure(self, errors: Tensor, distances: Tensor) -> Tensor:
         """Return the novelty of samples with these errors and distances, [B]."""
@@ -95,13 +102,24 @@ def rate(compared: Compared, novelty: Novelty | None) -> Tensor:
     """Return the score of each sample, [B]: the novelty, or without one the error."""
     if novelty is None:
         return compared.errors
-    return novelty.measure(compared.errors, compared.distances)
+    return novelty.measure(compared.errors, compared.distances).float()
 
 
 def share(compared: Compared, novelty: Novelty | None, schema: Schema) -> Tensor:
-    """Return the share of each column in the score of a row, [B, columns]; they add up to 1."""
+    """Return the share of each column in the score of a row, [B, columns]. They add up to 1; all are 0 in a
+    row without a cell.
+    """
+    by_error, by_distance = split_shares(compared, novelty, schema)
+    return by_error + by_distance
+
+
+def split_shares(
+    compared: Compared, novelty: Novelty | None, schema: Schema
+) -> tuple[Tensor, Tensor]:
+    """Return the shares of each column in a row's score by its error and by its distance, [B, columns]."""
     by_error = share_columns(compared.squares, compared.present, schema)
     if novelty is None or compared.far is None:
-        return by_error
+        return by_error, torch.zeros_like(by_error)
     by_distance = share_columns(compared.far, compared.present, schema)
-    return by_distance.lerp(by_error, novelty.weigh_error(compared)[:, None])
+    weight = novelty.weigh_error(compared)[:, None]
+    return (weight * by_error).float(), ((1 - weight) * by_distance).float()

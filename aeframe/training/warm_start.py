@@ -35,7 +35,8 @@ NAMED = 4
 @dataclass(frozen=True)
 class Start:
     """First weights and normalization of a run. weights: by name. sizes: of the layers. stack: of runs.
-    kept_target: the normalization of targets beside the samples.
+    kept_target: the normalization of targets beside the samples. model, latent_dim: its class, and the
+    number of its code units.
 
     A run that resumes has neither weights nor a stack.
     """
@@ -47,6 +48,8 @@ class Start:
     sizes: tuple[int, ...] = ()
     stack: Stack | None = None
     kept_target: Kept | None = None
+    model: type[Autoencoder] | None = None
+    latent_dim: int | None = None
 
 
 def read_start(options: WarmStart, saved: Saved | None) -> Start | None:
@@ -73,14 +76,15 @@ def read_start(options: WarmStart, saved: Saved | None) -> Start | None:
     if keeps and data.normalization is not None:
         kept = Kept(deepcopy(model.net.normalization).float().train(), data.normalization)
     if keeps and data.target is not None and data.target.normalization is not None:
-        own = deepcopy(model.net.written_normalization).float().train()
-        goal = Kept(own, data.target.normalization)
+        written = deepcopy(model.net.written_normalization).float().train()
+        goal = Kept(written, data.target.normalization)
     if stack is not None:
         return Start(name, identity, kept, {}, stack=stack)
     state = model.net.state_dict()
     weights = {key: value for key, value in state.items() if not key.startswith(NORMALIZATIONS)}
     sizes = _list_sizes(model.net.model)
-    return Start(name, identity, kept, weights, sizes, kept_target=goal)
+    own = model.net.model
+    return Start(name, identity, kept, weights, sizes, None, goal, type(own), own.latent_dim)
 
 
 def _load(run: str) -> Model:

@@ -65,7 +65,7 @@ def test_held_out_samples_are_marked_at_about_the_stated_rate(
     out = verb("score", run, "new.npy", "--percentile", "90", "--out", "x.csv")[1]
     assert "percentile 90 of 40 validation samples: expect 10% of new samples like them" in out
     out = verb("score", run, "new.npy", "--out", "y.csv")[1]
-    few = "the largest error of 40 validation samples: expect up to 2.4% of new samples like them, not 1%"
+    few = "the largest score of 40 validation samples: expect up to 2.4% of new samples like them, not 1%"
     assert few in out
 
 

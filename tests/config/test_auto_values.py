@@ -21,6 +21,10 @@ from aeframe.config.node import to_plain
 from aeframe.constraints import BatchTopK, TopK
 from aeframe.evaluation.baselines import measure_baselines
 from aeframe.models import Sparse
+from aeframe.models.autoencoder import Setting
+from aeframe.models.likelihoods import Gaussian
+from aeframe.models.sparse import LEAST
+from aeframe.networks import MLP
 from aeframe.runs.checkpoint import Saved
 from aeframe.training.build import build
 from aeframe.training.resume.configuration import keep_choices
@@ -59,30 +63,31 @@ def test_a_run_has_twenty_epochs_and_four_thousand_steps(
 
 
 @pytest.mark.parametrize(
-    ("inputs", "samples", "units", "is_undercomplete"),
+    ("inputs", "samples", "units"),
     [
-        (64, 1437, 128, False),
-        (784, 54_000, 1024, False),
-        (30, 455, 60, False),
-        (500, 160, 64, True),
-        (3072, 1600, 128, True),
-        (3072, 323, 64, True),
-        (1, 3, 2, False),
-        (3072, None, 256, True),
+        (64, 1437, 128),
+        (784, 54_000, 1024),
+        (30, 455, 60),
+        (500, 160, 64),
+        (3072, 1600, 128),
+        (3072, 323, 64),
+        (1, 3, 2),
+        (3072, None, 256),
     ],
 )
 def test_the_units_of_a_sparse_code_follow_inputs_and_samples(
-    inputs: int, samples: int | None, units: int, is_undercomplete: bool
+    inputs: int, samples: int | None, units: int
 ) -> None:
-    chosen = {"latent_dim": units, "allow_undercomplete": is_undercomplete}
-    assert Sparse.choose(inputs, samples) == chosen
+    assert Sparse.choose(inputs, samples) == {"latent_dim": units}
+    # the same number may be written by hand
+    setting = Setting(MLP(widths=[]), Gaussian(), (inputs,))
+    assert Sparse(setting, latent_dim=units, allow_undercomplete="auto").problems() == []
 
 
 @given(inputs=st.integers(1, 10**7), samples=st.integers(1, 10**8))
 def test_a_sparse_code_is_never_refused_by_default(inputs: int, samples: int) -> None:
-    chosen = Sparse.choose(inputs, samples)
-    units = chosen["latent_dim"]
-    assert units > inputs or chosen["allow_undercomplete"]
+    units = Sparse.choose(inputs, samples)["latent_dim"]
+    assert units > inputs or units >= LEAST
     for constraint in (TopK(k="auto"), BatchTopK(k="auto")):
         k = constraint.choose(units, inputs)["k"]
         assert 1 <= k <= min(16, max(1, inputs // 4))

@@ -233,7 +233,7 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["network=conv", "network.widths=[8,16,32,64]"], "network.widths: the layers must narrow to the code, but have [128, 64, 32, 64, 16] units (channels x pixels), code last. Write fewer or smaller widths."),
     (["model=sparse", "dataset=cifar10", "model.latent_dim=1024", "model.allow_undercomplete=false"], "model.latent_dim=1024: a sparse code needs more units than the 3072 inputs. Write model.latent_dim=6144, or model.allow_undercomplete=true."),
     (["model=sparse", "model.latent_dim=40"], "model.latent_dim=40: a sparse code needs more units than the 64 inputs. Write model.latent_dim=128, or model.allow_undercomplete=true."),
-    (["model=sparse", "constraint.topk.k=1024", "model.latent_dim=1024"], "constraint.topk: k=1024 leaves none of the 1024 code units dormant. Write constraint.topk.k=51."),
+    (["model=sparse", "constraint.topk.k=1024", "model.latent_dim=1024"], "constraint.topk: k=1024 leaves none of the 1024 code units dormant. Write constraint.topk.k=16."),
     (["model=sparse", "constraint=winner_take_all", "dataset.batch_size=8"], "constraint.winner_take_all: a share of 0.05 of a batch of 8 is less than one winner. Write constraint.winner_take_all.rate=0.25 or dataset.batch_size=40."),
     # files
     (["dataset=image_folder"], "dataset.root: no folder given. Write dataset.root=FOLDER."),

@@ -13,7 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import aeframe
+from aeframe.core.errors import UserError
 from aeframe.data import Column, Schema
+from aeframe.runs.column_scores import score_rows
 from aeframe.runs.description import ForeignError, parse_description
 from aeframe.runs.novelty import Compared, Novelty, rate, share
 from tests.support.runs import TINY
@@ -77,6 +79,57 @@ def test_rows_far_out_on_the_known_line_are_found(
     note = json.loads((run.folder / "model.json").read_text())
     older = {key: value for key, value in note.items() if key != "novelty"}
     assert parse_description(json.dumps(older)).novelty is None
-    for wrong in ({"error": [0.0, 1.0]}, {"error": [0.0, 0.0], "distance": [0.0, 1.0]}):
+    wrongs: list[dict[str, list[float]]] = [
+        {"error": [0.0, 1.0]},
+        {"error": [0.0, 0.0], "distance": [0.0, 1.0]},
+        {"error": [0.0, 1.0], "distance": [-1.0, 1.0]},
+        {"error": [0.0, 1e40], "distance": [0.0, 1.0]},
+    ]
+    for wrong in wrongs:
         with pytest.raises(ForeignError, match="novelty"):
             parse_description(json.dumps({**note, "novelty": wrong}))
+
+
+def test_known_rows_that_are_all_alike_make_no_outlier_of_a_rounding() -> None:
+    same = torch.full((20,), 0.05)
+    novelty = Novelty.fit(same, 3 * same)
+    root = 0.05 ** (1 / 3)
+    assert novelty.error == pytest.approx((root, 1e-3 * root))
+    row = compare([[0.15, 0.0, 0.0]], [[0.45 * (1 + 1e-6), 0.0, 0.0]])
+    assert abs(float(rate(row, novelty))) < 1e-2
+    nothing = Novelty.fit(torch.zeros(20), torch.zeros(20))
+    assert nothing.error == nothing.distance == (0.0, 1e-6)
+
+
+def test_huge_cells_have_finite_scores_and_an_encoder_alone_has_none(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(60, 3)), columns=list("abc"))
+    run = aeframe.train(
+        [*TINY, "dataset=table", "model.latent_dim=1"],
+        data=frame,
+        folder=tmp_path / "run",
+        verbose=False,
+    )
+    far = frame[:2].assign(b=[1e25, -1e6])
+    scores = run.model.score(far)
+    assert np.isfinite(scores).all()
+    assert scores[0] > scores[1] > run.model.threshold(99)
+    columns = score_rows(run.model, far.to_numpy(np.float32))
+    assert columns.scores.tolist() == scores.tolist()
+    assert columns.shares.argmax(1).tolist() == [1, 1]
+    assert columns.shares.sum(1).tolist() == pytest.approx([1, 1])
+    # the mean is expected where the distance from it weighs more, the reconstruction elsewhere
+    assert columns.restored[1, 1] == pytest.approx(frame["b"].mean(), abs=0.2)
+    with pytest.raises(UserError, match="score: this is an encoder alone"):
+        score_rows(run.model.encoder(), frame.to_numpy(np.float32))
+
+
+def test_only_a_table_has_a_novelty(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32)
+    words = [*TINY, "model.latent_dim=1"]
+    run = aeframe.train(words, data=x, folder=tmp_path / "run", verbose=False)
+    note = json.loads((run.folder / "model.json").read_text())
+    assert "novelty" not in note
+    note["novelty"] = {"error": [0.0, 1.0], "distance": [0.0, 1.0]}
+    with pytest.raises(ForeignError, match="novelty is not of a table"):
+        parse_description(json.dumps(note))

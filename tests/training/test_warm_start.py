@@ -373,3 +373,16 @@ def test_runs_that_make_no_stack(x: np.ndarray, layers: list[aeframe.Run]) -> No
         aeframe.train([*short, *words], x, verbose=False)
     with pytest.raises(aeframe.ConfigError, match=r"names no run"):
         aeframe.train([*short, "init_from.run=[]"], x, verbose=False)
+
+
+def test_automatic_sizes_of_the_code_are_those_of_the_run(
+    begun: list[dict[str, torch.Tensor]],
+) -> None:
+    """More samples would give a sparse model more units."""
+    x = np.random.default_rng(0).normal(size=(1200, 64)).astype(np.float32)
+    words = ("model=sparse", "dashboard.images=0", "trainer.max_epochs=1", "evaluation.images=32")
+    first = aeframe.train(words, x[:300], verbose=False)
+    assert first.model.latent_dim == 64
+    more = aeframe.train([*words, start_from(first)], x, verbose=False)
+    assert more.model.latent_dim == 64
+    assert all(torch.equal(begun[1][name], w) for name, w in get_weights(first).items())

@@ -1,4 +1,4 @@
-"""The verbs score and evaluate: the error of each sample, and metrics of all."""
+"""The verbs score and evaluate: the score of each sample, and metrics of all."""
 
 from __future__ import annotations
 
@@ -26,12 +26,13 @@ def _add_score_arguments(parser: argparse.ArgumentParser) -> None:
         default=99.0,
         metavar="P",
         help="mark scores that P %% of new samples like the training data do not exceed, judged by the "
-        "errors of the validation samples (default: 99)",
+        "scores of the validation samples (default: 99)",
     )
     parser.description = (
-        f"{parser.description}\n\nRows of a table keep their order. Beside the score stand its "
-        "percentile among known scores\nand the three columns with the largest shares of it, with "
-        "the expected and the seen values."
+        f"{parser.description}\n\nRows of a table keep their order, and their score is the "
+        "novelty: how unusual error\nand distance from the mean are (0: usual, 3: rare). Beside it "
+        "stand its percentile\namong known scores and the three columns with the largest shares of "
+        "it, with the\nexpected and the seen values."
     )
     add_out(parser, "the table, in .csv; for tables also .parquet")
 
@@ -112,7 +113,7 @@ def _explain_limit(errors: KnownErrors, percentile: float, nouns: Nouns) -> str:
     if share >= least:
         known = f"percentile {percentile:.5g} of {validation}"
         return f"{known}: expect {100 * share:.4g}% of new {noun}s like them"
-    known = f"the largest error of {validation}"
+    known = f"the largest score of {validation}"
     return (
         f"{known}: expect up to {100 * least:.2g}% of new {noun}s like them, not {100 * share:.4g}%"
     )

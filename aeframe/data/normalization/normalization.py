@@ -11,8 +11,8 @@ from torch import Tensor, nn
 class Normalization(nn.Module):
     """Normalization by (x - shift) / scale, in float32, or in float64 for a model in double precision.
 
-    neutral: the normalized values that stand in place of gaps (NaN), the means of the training split; None if
-    the source has no gaps. has_gaps: whether its samples have some. The buffers are saved with the model.
+    neutral: the normalized values that stand in place of gaps (NaN), the means of the training split; None
+    where a source knows no gaps. has_gaps: whether it may have some, as every table. The buffers are saved with the model.
     """
 
     shift: Tensor
