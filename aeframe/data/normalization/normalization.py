@@ -12,7 +12,8 @@ class Normalization(nn.Module):
     """Normalization by (x - shift) / scale, in float32, or in float64 for a model in double precision.
 
     neutral: the normalized values that stand in place of gaps (NaN), the means of the training split; None
-    where a source knows no gaps. has_gaps: whether it may have some, as every table. The buffers are saved with the model.
+    where a source knows no gaps. has_gaps: whether it may have some, as every table. The buffers are saved
+    with the model.
     """
 
     shift: Tensor
