@@ -12,6 +12,8 @@ from aeframe.core.errors import Problem, UserError, find_closest, shorten
 from aeframe.data.source import ClassNames, Raw
 
 NAMED = 20  # classes that a message lists at most
+UNLABELED = "(none)"
+"""The class of a sample whose label is missing."""
 
 
 def name_classes(raw: Raw) -> tuple[str, ...]:

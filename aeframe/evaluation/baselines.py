@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -39,6 +40,33 @@ class Baseline:
         return found
 
 
+class Components(NamedTuple):
+    """Principal components of samples about their mean, `centre`."""
+
+    pca: Any
+    centre: np.ndarray
+
+    @staticmethod
+    def fit(train: np.ndarray, size: int) -> Components:
+        """Find `size` components of samples [N, F], or as many as there are."""
+        from sklearn.decomposition import PCA  # late: it takes half a second to import
+
+        # before PCA works in float32, which an offset far beyond the spread would exhaust
+        centre = train.mean(0, dtype=np.float64).astype(train.dtype)
+        train = train - centre
+        if len(train) < 2:
+            train = train.repeat(2, axis=0)  # PCA needs two
+        size = max(1, min(size, len(train) - 1, train.shape[1]))
+        wide = train.shape[1] > 2000  # where the full decomposition takes long
+        solver = "randomized" if wide and size < min(train.shape) // 2 else "full"
+        solver = solver if wide else "covariance_eigh"
+        return Components(PCA(size, svd_solver=solver, random_state=0).fit(train), centre)
+
+    def project(self, x: np.ndarray) -> np.ndarray:
+        """Return the coordinates of samples, [N, size]."""
+        return np.asarray(self.pca.transform(x - self.centre))
+
+
 class Corruption:
     """Corruption of the test samples as in the network's test: the same noise in the same batches."""
 
@@ -65,20 +93,11 @@ def measure_baselines(
     """
     if data.target_normalization is not None:
         return _measure_beside_targets(data, data.target_normalization, size)
-    from sklearn.decomposition import PCA  # late: it takes half a second to import
-
     normalization = data.normalization
     train = normalization.fill(data.peek("train", FITTED)).flatten(1).numpy()
-    # before PCA works in float32, which an offset far beyond the spread would exhaust
-    centre = train.mean(0, dtype=np.float64).astype(train.dtype)
-    train = train - centre
-    if len(train) < 2:
-        train = train.repeat(2, axis=0)  # PCA needs two
-    lossless = min(size, len(train) - 1) >= train.shape[1]
-    size = max(1, min(size, len(train) - 1, train.shape[1]))
-    wide = train.shape[1] > 2000  # where the full decomposition takes long
-    solver = "randomized" if wide and size < min(train.shape) // 2 else "full"
-    pca = PCA(size, svd_solver="covariance_eigh" if not wide else solver, random_state=0).fit(train)
+    components = Components.fit(train, size)
+    pca, centre, size = components.pca, components.centre, components.pca.n_components_
+    lossless = size >= train.shape[1]
     # errors of the mean, of PCA from clean samples, and of PCA from corrupted samples
     errors = np.zeros((3, train.shape[1]))
     test, values = data.splits["test"], 0

@@ -18,6 +18,7 @@ from aeframe.data.spec import IMAGES, Nouns
 from aeframe.evaluation.baselines import FITTED, Baseline, Corruption, measure_baselines
 from aeframe.evaluation.copy_check import CHUNK, CopyCheck, check_copying
 from aeframe.evaluation.metric_names import METRICS
+from aeframe.evaluation.representation import Representation, measure_representation
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,8 @@ class Card:
     """The evaluation of a trained network. metrics: of the test split, which has `samples` samples.
     images: the number of samples used for the copy check and the likelihood. nouns: words for a sample and
     its values. has_peak: whether PSNR has a meaning, as for images and for a known range of values.
-    added: names of metrics that plug-ins have added. copy_check: None for targets that are not the samples.
+    added: names of metrics that plug-ins have added. representation: None for targets beside the samples,
+    and for few test samples. copy_check: None for targets that are not the samples.
     """
 
     metrics: dict[str, float]
@@ -37,6 +39,7 @@ class Card:
     nouns: Nouns = IMAGES
     has_peak: bool = True
     added: tuple[str, ...] = ()
+    representation: Representation | None = None
 
     @property
     def copies_input(self) -> bool:
@@ -59,6 +62,7 @@ class Card:
             "code_size": self.code_size,
             "images": self.images,
             "samples": self.samples,
+            "representation": self.representation and self.representation.as_dict(),
         }
 
 
@@ -66,8 +70,8 @@ class Card:
 class Evaluation:
     """Evaluation of a network on the test split.
 
-    images: samples for the copy check and the likelihood. importance_samples: for each of them, in the
-    variational model's log-likelihood.
+    images: samples for the copy check, the likelihood and the representation. importance_samples: for
+    each of them, in the variational model's log-likelihood.
     """
 
     images: Annotated[int, AtLeast(2), AtMost(10**6)] = 2000
@@ -94,9 +98,13 @@ class Evaluation:
         )
         if net.gives("dense inference"):  # then the error does not measure the sparse code
             simpler = simpler[:1]
+        shown = None if has_target else measure_representation(net, data, size, self.images)
+        metrics = {**metrics, **(shown.list_metrics() if shown is not None else {})}
         spec, samples = data.spec.written, len(data.splits["test"])
         has_peak = spec.nouns == IMAGES or spec.stored is not None
-        return Card(metrics, simpler, check, size, len(x), samples, spec.nouns, has_peak, added)
+        return Card(
+            metrics, simpler, check, size, len(x), samples, spec.nouns, has_peak, added, shown
+        )
 
     @staticmethod
     def _check(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aeframe.core.strict_json import format_cell
 from aeframe.evaluation.card import Card
+from aeframe.evaluation.representation import MEASURES, Measured, Representation
 
 LABELS = {
     "denoised_mse": "MSE from the corrupted input",
@@ -53,9 +54,26 @@ def list_rows(card: Card) -> list[list[str]]:
 
 def list_terms(card: Card) -> list[list[str]]:
     """List the rows that `list_rows` leaves out: the loss and its terms, with all their digits."""
-    shown = (*LABELS, *NAMED_APART, *card.added)
+    shown = (*LABELS, *NAMED_APART, *MEASURES, *card.added)
     left = {n: v for n, v in card.metrics.items() if n not in shown}
     return [[f"{name} (nats)", format_cell(value, ".7g")] for name, value in left.items()]
+
+
+def list_measures(found: Representation) -> tuple[list[str], list[list[str]]]:
+    """List the columns and the rows of the table of the representation."""
+    columns = list(next(iter(found.measures.values())))
+    rows = [
+        [label, *(_format_measured(found.measures[name].get(what)) for what in columns)]
+        for name, label in MEASURES.items()
+        if name in found.measures
+    ]
+    return columns, rows
+
+
+def _format_measured(found: Measured | None) -> str:
+    if found is None:
+        return "-"
+    return f"{found.value:.3f}" + ("" if found.error is None else f" ± {found.error:.3f}")
 
 
 def _format_error(mse: float) -> str:

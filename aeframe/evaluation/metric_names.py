@@ -8,7 +8,10 @@ from typing import Any, Literal
 from aeframe.constraints.constraint import Constraint
 from aeframe.models.autoencoder import Autoencoder
 
-MAXIMIZED = ("psnr", "explained_variance", "gain_db", "denoised_psnr", "active_units")
+MAXIMIZED = (
+    *("psnr", "explained_variance", "gain_db", "denoised_psnr", "active_units"),
+    *("probe_accuracy", "knn_accuracy", "probe_r2", "silhouette", "trustworthiness"),
+)
 """Metrics that are better if they are larger; all others are better if they are smaller."""
 ALWAYS = ("mse", "psnr", "explained_variance", "loss")
 SPARSE = ("l0", "dormant", "dead")

@@ -14,8 +14,10 @@ from aeframe.config.differences import find_differences, list_words
 from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.process import shorten_path
 from aeframe.core.strict_json import format_cell
+from aeframe.data.spec import Nouns
 from aeframe.evaluation.card import Card
-from aeframe.evaluation.card_table import list_rows
+from aeframe.evaluation.card_table import list_measures, list_rows
+from aeframe.evaluation.representation import Representation
 from aeframe.runs.checkpoint import Saved
 from aeframe.training.build import Built
 from aeframe.training.next_commands import LONGER, list_next_commands, repeat_with
@@ -115,6 +117,8 @@ def print_ending(outcome: Outcome, folder: Path, changed: str | None, *, command
     compresses = outcome.attempt.built.net.step is not None
     onward = list_next_commands(node, outcome.result, folder, compresses)
     console.print(_make_table(card, outcome.length))
+    if card.representation is not None:
+        console.print(_make_second_table(card.representation, card.nouns))
     console.print(card.check_line, style="bold red" if card.copies_input else None)
     for sentence in [*sentences, *list_advice(outcome)]:
         console.print(sentence)
@@ -145,6 +149,20 @@ def list_advice(outcome: Outcome) -> Iterator[str]:
         if finding is outcome.chosen and finding.remedy is not None and not finding.longer:
             command = repeat_with(outcome.attempt.built.node, finding.remedy)
         yield finding.format_for_end(command)
+
+
+def _make_second_table(found: Representation, nouns: Nouns) -> Table:
+    columns, rows = list_measures(found)
+    seen = nouns.count_samples(found.samples, "test")
+    table = Table(
+        title=f"Representation of {seen} (numbers each), ± standard error", title_justify="left"
+    )
+    table.add_column("")
+    for column in columns:
+        table.add_column(column, justify="right", style="bold" if column == columns[0] else None)
+    for row in rows:
+        table.add_row(*row)
+    return table
 
 
 def _make_table(card: Card, length: str) -> Table:

@@ -17,6 +17,7 @@ import numpy as np
 from aeframe.core.errors import UserError, shorten
 from aeframe.core.version import __version__
 from aeframe.data.arrays.npy_header import read_header
+from aeframe.data.classes import UNLABELED
 from aeframe.data.memory_map import Mapped, allocate, map_array
 from aeframe.data.table_cells import find_gaps, get_cells, number_texts, write_texts
 from aeframe.data.table_schema import CellError, Schema
@@ -25,8 +26,6 @@ from aeframe.data.tables.table_looks import replace_commas
 from aeframe.data.user_cache import find_user_cache, lock, write_private
 
 LARGE = 2**28  # bytes of an array that is kept in a file
-UNLABELED = "(none)"
-"""The class of a row whose label is a gap."""
 
 
 class Encoded(NamedTuple):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from aeframe.core.process import get_command, shorten_path
 from aeframe.evaluation.card import Card
-from aeframe.evaluation.card_table import list_rows, list_terms
+from aeframe.evaluation.card_table import list_measures, list_rows, list_terms
 from aeframe.monitoring.dashboard.page import Page
 
 
@@ -45,13 +46,17 @@ def write_card(page: Page, card: Card) -> None:
 def format_card(card: Card) -> str:
     """Format the card as a table in Markdown, with the names of the terminal, and the copy check."""
     columns = ["model", *(baseline.name for baseline in card.baselines)]
-    rows = [
-        ["test metric", *columns],
-        ["---", *["---:"] * len(columns)],
-        *(row + [""] * (1 + len(columns) - len(row)) for row in list_rows(card) + list_terms(card)),
-    ]
-    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    return f"{table}\n\n{card.check_line}\n"
+    text = _format_table(["test metric", *columns], list_rows(card) + list_terms(card))
+    if card.representation is not None:
+        columns, rows = list_measures(card.representation)
+        text += f"\n{_format_table(['representation, ± standard error', *columns], rows)}"
+    return f"{text}\n{card.check_line}\n"
+
+
+def _format_table(columns: Sequence[str], rows: Iterable[list[str]]) -> str:
+    marks = ["---", *["---:"] * (len(columns) - 1)]
+    full = (row + [""] * (len(columns) - len(row)) for row in rows)
+    return "".join(f"| {' | '.join(row)} |\n" for row in (columns, marks, *full))
 
 
 def _block(text: str, language: str) -> str:
