@@ -211,7 +211,7 @@ def test_the_size_of_the_code_is_the_variants_where_that_suits_the_features(
     for (model, features), units in sizes.items():
         node = configure(AutoencoderTransformer(model), np.eye(3, features))
         given, variant = node["model"]["latent_dim"], resolve(node["model"]["_target_"])
-        chosen = variant.choose(features)["latent_dim"]
+        chosen = variant.choose({}, features)["latent_dim"]
         assert units == (chosen if given == "auto" else given), (
             model,
             features,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from aeframe.config.auto_record import AUTO
 from aeframe.config.compatibility import collect_choices, explain_no_pca
 from aeframe.config.result import Parts
+from aeframe.config.targets import get_options
 from aeframe.data import DataModule
 from aeframe.models.autoencoder import SMALL
 
@@ -44,10 +46,10 @@ def choose_active_units(inputs: int) -> int:
 
 
 def list_auto_values(
-    node: dict[str, Any], parts: Parts, data: DataModule, begun: int | None = None
+    node: dict[str, Any], parts: Parts, data: DataModule, begun: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """List the values that replace `auto` for this data, by key. begun: the number of code units of the
-    model whose weights are the first ones.
+    """List the values that replace `auto` for this data, by key. begun: options of the model whose weights
+    are the first ones, or none.
     """
     shape, samples = data.spec.shape, data.spec.samples
     network, trainer = parts.made["network"], node["trainer"]
@@ -64,9 +66,7 @@ def list_auto_values(
     linear = explain_no_pca(choices) is None and not choices.model.pairs_components
     linear &= not isinstance(parts.made["init_from"].run, list)  # whose layers have no linear path
     inputs = math.prod(shape)
-    chosen = parts.model.choose(inputs, samples)
-    if begun is not None:
-        chosen["latent_dim"] = begun
+    chosen = {**parts.model.choose(get_options(node["model"]), inputs, samples), **begun}
     given = node["model"]["latent_dim"]
     units = chosen["latent_dim"] if given == AUTO else given
     return {

@@ -42,9 +42,11 @@ def make_model(
 
 def compute_code_size(node: dict[str, Any], parts: Parts, shape: tuple[int, ...]) -> int:
     """Return the number of code units after all constraints."""
-    inputs, given = torch.Size(shape).numel(), node["model"]["latent_dim"]
+    inputs, options = torch.Size(shape).numel(), get_options(node["model"])
+    latent_dim = options["latent_dim"]
     assert parts.model is not None
-    latent_dim = parts.model.choose(inputs)["latent_dim"] if given == AUTO else int(given)
+    if latent_dim == AUTO:
+        latent_dim = parts.model.choose(options, inputs)["latent_dim"]
     for part in parts.constraints.values():
         latent_dim = part.code_size(latent_dim, inputs)
     return latent_dim

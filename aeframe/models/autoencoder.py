@@ -109,9 +109,11 @@ class Autoencoder(Part, nn.Module):
         return "mse"
 
     @classmethod
-    def choose(cls, inputs: int, samples: int | None = None) -> dict[str, Any]:
-        """Return the values of options that stand for `auto`, among them `latent_dim`: 16, or half of the
-        inputs if there are fewer. samples: of the training split, if known.
+    def choose(
+        cls, options: Mapping[str, Any], inputs: int, samples: int | None = None
+    ) -> dict[str, Any]:
+        """Return the values that stand for `auto`, given the options, among them `latent_dim`: 16, or half of
+        the inputs if there are fewer. samples: of the training split, if known.
         """
         return {"latent_dim": SMALL if inputs > SMALL else max(1, inputs // 2)}
 

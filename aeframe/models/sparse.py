@@ -73,12 +73,17 @@ class Sparse(Autoencoder):
         return cls.needs - {"large code"} if allowed else cls.needs
 
     @classmethod
-    def choose(cls, inputs: int, samples: int | None = None) -> dict[str, Any]:
+    def choose(
+        cls, options: Mapping[str, Any], inputs: int, samples: int | None = None
+    ) -> dict[str, Any]:
         """Return the values that stand for `auto`: twice as many units as inputs, but a power of two of at
-        most 1,024, with a million weights each way and eight samples for each unit, and at least 64.
+        most 1,024, with a million weights each way and eight samples for each unit, and at least 64. Where
+        the options refuse a code of so few units, they are twice as many as inputs.
         """
         few = MOST if samples is None else samples // 8
         units = max(LEAST, 2 ** int(math.log2(max(1, min(MOST, WEIGHTS // inputs, few)))))
+        if units <= inputs and options.get("allow_undercomplete") is False:
+            units = 2 * inputs
         return {"latent_dim": min(2 * inputs, units)}
 
     def encode(self, x: Tensor, noise: Noise | None = None) -> Code:

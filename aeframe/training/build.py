@@ -139,7 +139,7 @@ def _settle(
 ) -> tuple[dict[str, Any], Parts]:
     """Put the values that follow from the data in place of `auto`, and make the parts with them."""
     identity = None if start is None else start.identity
-    begun = None if start is None or start.model is not parts.model else start.latent_dim
+    begun = {} if start is None or start.model is not parts.model else start.options
     values = {**list_auto_values(node, parts, data, begun), "init_from.identity": identity}
     settled = settle(node, values)
     data.batch_size = settled["dataset"].get("batch_size", data.batch_size)

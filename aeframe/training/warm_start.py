@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatch
-from typing import Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 import torch
 from torch import Tensor, nn
 
+from aeframe.config.auto_record import AUTO
 from aeframe.config.options import WarmStart
+from aeframe.config.targets import get_options
 from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.core.errors import Problem, UserError
 from aeframe.core.plain import as_mapping
@@ -35,8 +37,7 @@ NAMED = 4
 @dataclass(frozen=True)
 class Start:
     """First weights and normalization of a run. weights: by name. sizes: of the layers. stack: of runs.
-    kept_target: the normalization of targets beside the samples. model, latent_dim: its class, and the
-    number of its code units.
+    kept_target: the normalization of targets beside the samples. model, options: the run's own model.
 
     A run that resumes has neither weights nor a stack.
     """
@@ -49,7 +50,7 @@ class Start:
     stack: Stack | None = None
     kept_target: Kept | None = None
     model: type[Autoencoder] | None = None
-    latent_dim: int | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_start(options: WarmStart, saved: Saved | None) -> Start | None:
@@ -83,8 +84,9 @@ def read_start(options: WarmStart, saved: Saved | None) -> Start | None:
     state = model.net.state_dict()
     weights = {key: value for key, value in state.items() if not key.startswith(NORMALIZATIONS)}
     sizes = _list_sizes(model.net.model)
-    own = model.net.model
-    return Start(name, identity, kept, weights, sizes, None, goal, type(own), own.latent_dim)
+    own, given = model.net.model, get_options(as_mapping(model.description.config["model"]))
+    chosen = {k: v for k, v in given.items() if v != AUTO} | {"latent_dim": own.latent_dim}
+    return Start(name, identity, kept, weights, sizes, None, goal, type(own), chosen)
 
 
 def _load(run: str) -> Model:

@@ -78,7 +78,7 @@ def test_a_run_has_twenty_epochs_and_four_thousand_steps(
 def test_the_units_of_a_sparse_code_follow_inputs_and_samples(
     inputs: int, samples: int | None, units: int
 ) -> None:
-    assert Sparse.choose(inputs, samples) == {"latent_dim": units}
+    assert Sparse.choose({}, inputs, samples) == {"latent_dim": units}
     # the same number may be written by hand
     setting = Setting(MLP(widths=[]), Gaussian(), (inputs,))
     assert Sparse(setting, latent_dim=units, allow_undercomplete="auto").problems() == []
@@ -86,8 +86,10 @@ def test_the_units_of_a_sparse_code_follow_inputs_and_samples(
 
 @given(inputs=st.integers(1, 10**7), samples=st.integers(1, 10**8))
 def test_a_sparse_code_is_never_refused_by_default(inputs: int, samples: int) -> None:
-    units = Sparse.choose(inputs, samples)["latent_dim"]
+    units = Sparse.choose({}, inputs, samples)["latent_dim"]
     assert units > inputs or units >= LEAST
+    least = Sparse.choose({"allow_undercomplete": False}, inputs, samples)["latent_dim"]
+    assert least == (units if units > inputs else 2 * inputs)
     for constraint in (TopK(k="auto"), BatchTopK(k="auto")):
         k = constraint.choose(units, inputs)["k"]
         assert 1 <= k <= min(16, max(1, inputs // 4))
@@ -109,6 +111,16 @@ def test_a_sparse_model_takes_any_data_by_default(
     assert built.node["constraint"]["topk"]["k"] == k
     assert unsettle(built.node)["constraint"]["topk"]["k"] == "auto"
     assert built.node["automatic"]["constraint.topk.k"] == k
+
+
+def test_a_sparse_code_that_may_not_be_small_is_large_by_default(
+    compose: Callable[..., Any], tmp_path: Path
+) -> None:
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).random((40, 1, 12, 12), np.float32))
+    words = ("model=sparse", "dataset=array", f"dataset.path={tmp_path / 'x.npy'}")
+    assert build(compose(*words)).node["model"]["latent_dim"] == 64
+    strict = build(compose(*words, "model.allow_undercomplete=false"))
+    assert strict.node["model"]["latent_dim"] == strict.net.model.latent_dim == 288
 
 
 def test_a_resumed_run_keeps_the_units_of_earlier_versions(

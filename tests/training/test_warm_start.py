@@ -386,3 +386,13 @@ def test_automatic_sizes_of_the_code_are_those_of_the_run(
     more = aeframe.train([*words, start_from(first)], x, verbose=False)
     assert more.model.latent_dim == 64
     assert all(torch.equal(begun[1][name], w) for name, w in get_weights(first).items())
+
+
+def test_a_sparse_code_smaller_than_its_inputs_starts_another_one(x: np.ndarray) -> None:
+    words = ("model=sparse", "dashboard.images=0", "trainer.max_epochs=1")
+    few = ("model.latent_dim=5", "model.allow_undercomplete=true")
+    first = aeframe.train([*words, *few], x, verbose=False)
+    again = aeframe.train([*words, start_from(first)], x, verbose=False)
+    assert again.model.latent_dim == 5
+    model = again.model.description.config["model"]
+    assert (model["latent_dim"], model["allow_undercomplete"]) == (5, True)
