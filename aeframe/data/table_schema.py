@@ -196,15 +196,10 @@ class Schema:
         """
         own = self.find_columns(list(getattr(frame, "column_names", frame)), where)
         x = np.empty((len(frame), self.width), np.float32)
-        cells = dict[str, Any]()
+        columns = {name: get_cells(frame, own[name], where) for name in self.names}
         for column, place in zip(self.columns, self.slices, strict=True):
-            name = column.of or column.name
-            if name not in cells:
-                cells[name] = get_cells(frame, own[name], where)
-            if column.of:
-                x[:, place] = find_gaps(cells[name])[:, None]
-            else:
-                x[:, place] = column.encode(cells[name], where)
+            cells = columns[column.of or column.name]
+            x[:, place] = find_gaps(cells)[:, None] if column.of else column.encode(cells, where)
         return x
 
     def find_columns(self, found: Sequence[Any], where: str) -> dict[str, Any]:

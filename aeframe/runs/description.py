@@ -178,8 +178,7 @@ def _parse_novelty(given: Mapping[str, Any], data: DataSpec) -> Novelty:
     pairs = [_parse_scores(given.get(name), f"novelty.{name}", 2) for name in ("error", "distance")]
     if not all(len(pair) == 2 and 0 <= pair[0] < 1e30 and 0 < pair[1] < 1e30 for pair in pairs):
         raise ForeignError("novelty is not means and standard deviations")
-    (error, width), (distance, spread) = (pair[:2] for pair in pairs)
-    return Novelty((error, width), (distance, spread))
+    return Novelty(*((mean, spread) for mean, spread in pairs))
 
 
 def _parse_scores(given: Any, where: str, least: int) -> tuple[float, ...]:
@@ -214,7 +213,7 @@ def parse_data(given: Any) -> DataSpec:
         raise ForeignError("data.classes are not names")
     low, high = _parse_range([data.get("low"), data.get("high")], "data.low and data.high")
     extent = data.get("extent")
-    stored, seen = data.get("stored"), data.get("seen")
+    stored, seen, levels = (data.get(key) for key in ("stored", "seen", "levels"))
     normalization = data.get("normalization")
     if normalization not in (None, *get_args(Kind)):
         raise ForeignError("data.normalization is unknown")
@@ -237,9 +236,7 @@ def parse_data(given: Any) -> DataSpec:
         classes=tuple(classes),
         normalization=normalization,
         seen=None if seen is None else _parse_range(seen, "data.seen", apart=True),
-        levels=None
-        if data.get("levels") is None
-        else _parse_range(data["levels"], "data.levels", apart=True),
+        levels=None if levels is None else _parse_range(levels, "data.levels", apart=True),
         columns=None if data.get("columns") is None else _parse_columns(data["columns"], shape),
         gaps=data.get("gaps") is True,
         usual=usual,
@@ -272,10 +269,8 @@ def _parse_columns(given: Any, shape: list[int]) -> Schema:
 def _parse_usual(given: Any) -> tuple[UsualRange, ...]:
     """Parse the ranges of columns or channels."""
     if not isinstance(given, list) or not all(
-        isinstance(one, list) and len(one) == 3 for one in given
+        isinstance(one, list) and len(one) == 3 and isinstance(one[0], str) for one in given
     ):
-        raise ForeignError("data.usual are not names and ranges")
-    if not all(isinstance(name, str) for name, *_ in given):
         raise ForeignError("data.usual are not names and ranges")
     return tuple(UsualRange(name, *_parse_range(ends, "data.usual")) for name, *ends in given)
 

@@ -165,8 +165,7 @@ class Model:
 
         The mean over the test split is metrics["mse"]. The score of a table's rows is their novelty, which
         joins the error and the distance from the mean; of a checkpoint, which has no known samples, it is the
-        error. target: an array [N, *target_shape], for a model
-        that was trained with targets beside the samples, and for no other.
+        error. target: an array [N, *target_shape], only for a model that was trained with targets.
         """
         self.require_decoder("score")
         if self.target_shape is not None or target is not None:

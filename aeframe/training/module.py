@@ -291,8 +291,7 @@ class AutoencoderModule(pl.LightningModule):
             complaint, where = f"became {found['loss']}", f", on the {split} split"
             to_device = partial(self.trainer.strategy.batch_to_device, dataloader_idx=0)
             batches, step = map(to_device, self._make_batches(split)), self.global_step
-            remedy = explain_outlier(batches, self.net)
-            unseen = self._count_unseen(step)
+            remedy, unseen = explain_outlier(batches, self.net), self._count_unseen(step)
             raise make_divergence(complaint, terms, step, where, [], unseen, remedy)
         values = {f"{split}/{name}": value for name, value in found.items()}
         self.log_dict(values, logger=False, rank_zero_only=False, sync_dist=False)
