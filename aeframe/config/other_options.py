@@ -28,9 +28,14 @@ def name_owner(problem: Problem, groups: Collection[str], node: dict[str, Any]) 
     found = list_owners(group, key)
     if not found:
         return problem
-    if TABLE in found and is_table(str(as_mapping(node.get(group)).get(key)).rstrip("]'")):
+    given = as_mapping(node.get(group)).values()
+    if TABLE in found and any(is_table(str(value).rstrip("]'")) for value in given):
         found = [TABLE]
-    owner = f"It belongs to {group}={', '.join(found)}: write {group}={found[0]} as well."
+    owner = f"It belongs to {group}={', '.join(found)}"
+    if problem.remedy.startswith("Did you mean"):
+        owner = f"({owner}.)"
+    else:
+        owner = f"{owner}: write {group}={found[0]} as well."
     return replace(problem, remedy=f"{problem.remedy} {owner}")
 
 

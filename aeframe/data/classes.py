@@ -57,7 +57,7 @@ def choose_rows(raw: Raw, only: ClassNames | None, exclude: ClassNames | None) -
         return None
     names = name_classes(raw)
     wrong = [
-        _explain(f"dataset.{key}=[{','.join(map(str, given))}]", given, names)
+        _explain(f"dataset.{key}=[{','.join(map(str, given))}]", given, names, raw)
         for key, given in (("only", only), ("exclude", exclude))
         if given is not None
     ]
@@ -77,10 +77,12 @@ def is_chosen(name: str, only: ClassNames | None, exclude: ClassNames | None) ->
     return allowed and name not in map(str, exclude or ())
 
 
-def _explain(where: str, given: ClassNames, names: Sequence[str]) -> Problem | None:
+def _explain(where: str, given: ClassNames, names: Sequence[str], raw: Raw) -> Problem | None:
     if not names:
         what = "needs labels, which this data does not have"
         remedy = "Put images into one subfolder for each class, or name labels by dataset.labels."
+        if raw.columns is not None:
+            remedy = "Name the column of classes: dataset.label=COLUMN."
         return Problem(where, what, remedy)
     for name in map(str, given):
         if name not in names:

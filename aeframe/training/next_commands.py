@@ -23,22 +23,28 @@ def repeat_with(node: Mapping[str, Any], remedy: str) -> str:
 
 
 def list_next_commands(
-    node: Mapping[str, Any], result: Mapping[str, Any], folder: Path, compresses: bool
+    node: Mapping[str, Any],
+    result: Mapping[str, Any],
+    folder: Path,
+    *,
+    compresses: bool = False,
+    is_table: bool = False,
 ) -> dict[str, str]:
     """List commands by their purpose: open TensorBoard, use the network, train longer.
 
-    result: as in evaluation.json. compresses: whether the network is a codec.
+    result: as in evaluation.json. compresses: whether the network is a codec. is_table: whether samples are
+    rows of a table.
     """
     run = shlex.quote(shorten_path(folder))
     found = {}
     if "tensorboard" in node.get("logger", ("tensorboard",)):
         found["TensorBoard"] = f"tensorboard --logdir {run}"
     if samples := _name_samples(node["dataset"]):
-        codes = (
-            "codes.csv" if node["dataset"].get("id") else "codes.npy"
-        )  # ids stand beside codes in a table
-        verb, out = ("compress", "samples.aez") if compresses else ("encode", codes)
-        found[verb.capitalize()] = f"aeframe {verb} {run} {samples} --out {out}{get_flags()}"
+        uses = (
+            {"encode": "codes.csv", "score": "scores.csv"} if is_table else {"encode": "codes.npy"}
+        )
+        for verb, out in ({"compress": "samples.aez"} if compresses else uses).items():
+            found[verb.capitalize()] = f"aeframe {verb} {run} {samples} --out {out}{get_flags()}"
     if longer := _list_longer(node, result):
         words = [f"resume={shorten_path(folder)}", *longer, *_list_loggers(node)]
         found[LONGER] = f"{get_command()} {shlex.join(words)}"

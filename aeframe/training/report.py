@@ -113,19 +113,30 @@ def print_ending(outcome: Outcome, folder: Path, changed: str | None, *, command
         for sentence in [*sentences, *map(str, outcome.findings)]:
             console.print(sentence)
         return
-    node, card = outcome.attempt.built.node, outcome.tested.card
-    compresses = outcome.attempt.built.net.step is not None
-    onward = list_next_commands(node, outcome.result, folder, compresses)
+    card, onward = outcome.tested.card, list_onward(outcome, folder)
     console.print(_make_table(card, outcome.length))
     if card.representation is not None:
         console.print(_make_second_table(card.representation, card.nouns))
     console.print(card.check_line, style="bold red" if card.copies_input else None)
     for sentence in [*sentences, *list_advice(outcome)]:
         console.print(sentence)
-    if not outcome.needs_longer:
-        onward.pop(LONGER, None)  # more of the same is no remedy
     for what, text in {"Run folder": shorten_path(folder), **onward}.items():
         console.print(f"{f'{what}:':<13} {text}")
+
+
+def list_onward(outcome: Outcome, folder: Path) -> dict[str, str]:
+    """List the commands after a run by their purpose."""
+    built = outcome.attempt.built
+    found = list_next_commands(
+        built.node,
+        outcome.result,
+        folder,
+        compresses=built.net.step is not None,
+        is_table=built.data.spec.columns is not None,
+    )
+    if not outcome.needs_longer:
+        found.pop(LONGER, None)  # more of the same is no remedy
+    return found
 
 
 def print_line(outcome: Outcome, folder: Path) -> None:

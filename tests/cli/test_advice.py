@@ -127,6 +127,14 @@ def test_a_key_of_another_option_names_that_option(aeframe: Command, word: str, 
     assert err.endswith(f"{told}\n")
 
 
+def test_keys_of_a_table_name_the_table_alone(aeframe: Command) -> None:
+    both = aeframe("dataset.path=people.csv", "dataset.label=kind")[2]
+    assert both.count("It belongs to dataset=table: write dataset=table as well.") == 2
+    near = aeframe("dataset=table", "dataset.path=people.csv", "dataset.labels=kind")[2]
+    told = "dataset.labels: unknown key. Did you mean label? (It belongs to dataset=array, shards.)"
+    assert near == f"aeframe: {told}\n"
+
+
 @pytest.mark.parametrize(
     "words",
     [

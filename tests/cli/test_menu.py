@@ -126,9 +126,7 @@ def test_keys_that_a_resumed_run_may_not_write_are_no_difference(compose: Compos
 def test_next_commands_leave_out_the_runs_own_words(compose: Compose) -> None:
     words = ["dataset=image_folder", "dataset.root=my photos", "dataset.on_bad_sample=skip"]
     result = {"steps": 1, "epochs": 1, "ended_by": []}
-    found = list_next_commands(
-        plain(compose(*words[::2], f"++{words[1]}")), result, Path("run"), False
-    )
+    found = list_next_commands(plain(compose(*words[::2], f"++{words[1]}")), result, Path("run"))
     assert found["Encode"] == (
         "aeframe encode run 'my photos' --on-bad-sample skip --out codes.npy"
     )

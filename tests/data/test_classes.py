@@ -108,6 +108,18 @@ def test_classes_need_labels(aeframe: Command, tmp_path: Path) -> None:
     assert aeframe(*words) == (2, "", f"aeframe: {told}\n")
 
 
+def test_classes_of_a_table_need_a_column(aeframe: Command, tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text(
+        "a,b,c\n" + "".join(f"{n},{n % 7},{n % 11}\n" for n in range(60))
+    )
+    told = (
+        "dataset.only=[1]: needs labels, which this data does not have. Name the column of classes: "
+        "dataset.label=COLUMN."
+    )
+    words = ("dataset=table", "dataset.path=x.csv", "dataset.only=[1]")
+    assert aeframe(*words) == (2, "", f"aeframe: {told}\n")
+
+
 def test_a_test_folder_has_the_class_numbers_of_training(tmp_path: Path, photos: Path) -> None:
     for i, name in enumerate(("cat", "dog")):
         file = tmp_path / "held" / name / "0.png"

@@ -101,16 +101,22 @@ def test_a_finished_run_is_told_how_it_goes_on(
          "aeframe encode run 'my photos' --out codes.npy"),
         (["dataset=array", "dataset.path=x.npz", "dataset.key=a"], False,
          "aeframe encode run x.npz --key a --out codes.npy"),
-        (["dataset=table", "dataset.path=x.csv", "dataset.id=name"], False,
-         "aeframe encode run x.csv --out codes.csv"),
     ],
-    ids=["digits", "codec", "mnist", "folder", "array", "table"],
+    ids=["digits", "codec", "mnist", "folder", "array"],
 )  # fmt: skip
 def test_the_network_is_put_to_work_on_the_runs_own_data(
     compose: Compose, words: list[str], compresses: bool, command: str
 ) -> None:
-    found = list_next_commands(compose(*words), DONE, Path("run"), compresses)
+    found = list_next_commands(compose(*words), DONE, Path("run"), compresses=compresses)
     assert found["Compress" if compresses else "Encode"] == command
+    assert "Score" not in found
+
+
+def test_rows_of_a_table_are_encoded_and_scored_as_tables(compose: Compose) -> None:
+    cfg = compose("dataset=table", "dataset.path=x.csv")
+    found = list_next_commands(cfg, DONE, Path("run"), is_table=True)
+    assert found["Encode"] == "aeframe encode run x.csv --out codes.csv"
+    assert found["Score"] == "aeframe score run x.csv --out scores.csv"
 
 
 def test_printed_commands_can_be_pasted(

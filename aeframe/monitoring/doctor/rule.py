@@ -79,7 +79,8 @@ class Patient:
 
     def suggest_for_few_samples(self) -> list[Override | None]:
         """Suggest augmentation, or smaller steps from weights that are good from the beginning."""
-        finer = self.suggest_slower() if self.begins_as_pca and self.rate > SLOW else None
+        is_usual = self.rate >= USUAL_RATE  # once obeyed, it does not help again
+        finer = self.suggest_slower() if self.begins_as_pca and is_usual else None
         return [self._suggest_augmentation(), finer]
 
     def _suggest_augmentation(self) -> Override | None:
