@@ -10,7 +10,7 @@ LABELS = {
     "denoised_mse": "MSE from the corrupted input",
     "corrupted_psnr": "PSNR of the corrupted input (dB)",
     "denoised_psnr": "PSNR of its reconstruction (dB)",
-    "gain_db": "gain (dB)",
+    "gain_db": "gain over corruption (dB)",
     "l0": "active units per sample (L0)",
     "dormant": "share of dormant units",
     "dead": "share of dead units (training)",

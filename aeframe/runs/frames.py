@@ -70,7 +70,8 @@ def fill_columns(frame: Any, made: np.ndarray, schema: Schema, where: str) -> di
             continue
         cells = get_cells(frame, own[column.name], where)
         gaps, values = find_gaps(cells)[:, None], column.encode(cells, where)
-        filling = made[:, place]
+        # the shortest decimals of float32: 36.2, not 36.200000762939453
+        filling = made[:, place].astype(str).astype(values.dtype)
         if column.integer and column.kind == "numeric":
             filling = np.round(filling)
             is_whole = bool((values[~gaps] == np.round(values[~gaps])).all())

@@ -531,7 +531,7 @@ def test_only_images_and_known_ranges_have_a_psnr() -> None:
     assert names[:2] == ["MSE per pixel", "PSNR (dB)"]
     assert "PSNR of its reconstruction (dB)" in names
     names = [row[0] for row in list_rows(replace(card, has_peak=False))]
-    assert names == ["MSE per pixel", "gain (dB)"]
+    assert names == ["MSE per pixel", "gain over corruption (dB)"]
 
 
 def test_signed_values_of_no_known_range_have_none(compose: Compose, vectors: Path) -> None:

@@ -155,4 +155,7 @@ def _find_kept(name: Any, files: Sequence[TableFile]) -> str | None:
 
 def _tell_unused(file: TableFile, known: set[Any]) -> None:
     if others := [name for name in file.names if name not in known]:
-        note(Problem(file.where, f"columns that the model does not use: {list_names(others)}"))
+        what = (
+            f"columns that the model does not use, as training left them out: {list_names(others)}"
+        )
+        note(Problem(file.where, what))
