@@ -16,6 +16,10 @@ from aeframe.models.autoencoder import Autoencoder
 from aeframe.models.output import Code, Output, Term
 
 LARGE = 2**19  # elements of a layer's output in a batch without gradients
+REFINED = 2
+"""Further passes of a denoising network, in which its reconstructions stand in place of gaps. Networks that
+are not trained to fill drift away in them.
+"""
 HOOKS = (
     *("corrupt", "constrain", "perturb", "penalty"),
     *("observe", "restart", "before_step", "after_step"),
@@ -141,6 +145,17 @@ class ConstrainedAutoencoder(nn.Module):
     def reconstruct(self, x: Tensor) -> Tensor:
         """Encode and decode normalized x without corruption or sampling, [B, *shape of a target]."""
         return self.model.likelihood.mean(self.model.decode_code(self.encode(x)))
+
+    def impute(self, x: Tensor) -> Tensor:
+        """Reconstruct normalized x, [B, *shape], for values in place of its gaps.
+
+        A network that was trained on corrupted input reads what it filled in twice more.
+        """
+        restored, present = self.reconstruct(x), self.normalization.find_present(x)
+        if present is not None and self.has_corruption and not bool(present.all()):
+            for _ in range(REFINED):
+                restored = self.reconstruct(torch.where(present, x, restored))
+        return restored
 
     def normalize_target(self, target: Tensor | None) -> Tensor | None:
         """Normalize stored targets [B, *shape]; None for a network that has the samples as its targets."""

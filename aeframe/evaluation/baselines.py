@@ -23,7 +23,7 @@ class Baseline:
     """A simpler method's error on the test samples. mse per pixel, psnr in dB.
 
     denoised_mse, denoised_psnr: from the same corrupted samples that a denoising model is given. The method
-    itself is fitted on clean ones.
+    itself is fitted on clean ones. imputation_mse: of hidden cells.
     """
 
     name: str
@@ -31,12 +31,15 @@ class Baseline:
     psnr: float
     denoised_mse: float | None = None
     denoised_psnr: float | None = None
+    imputation_mse: float | None = None
 
     def as_dict(self) -> dict[str, float]:
         """Return plain data, for JSON."""
         found = {"mse": self.mse, "psnr": self.psnr}
         if self.denoised_mse is not None and self.denoised_psnr is not None:
             found |= {"denoised_mse": self.denoised_mse, "denoised_psnr": self.denoised_psnr}
+        if self.imputation_mse is not None:
+            found["imputation_mse"] = self.imputation_mse
         return found
 
 

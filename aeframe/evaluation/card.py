@@ -17,6 +17,7 @@ from aeframe.data.gaps import average_present
 from aeframe.data.spec import IMAGES, Nouns
 from aeframe.evaluation.baselines import FITTED, Baseline, Corruption, measure_baselines
 from aeframe.evaluation.copy_check import CHUNK, CopyCheck, check_copying
+from aeframe.evaluation.imputation import measure_imputation
 from aeframe.evaluation.metric_names import METRICS
 from aeframe.evaluation.representation import Representation, measure_representation
 
@@ -70,8 +71,8 @@ class Card:
 class Evaluation:
     """Evaluation of a network on the test split.
 
-    images: samples for the copy check, the likelihood and the representation. importance_samples: for
-    each of them, in the variational model's log-likelihood.
+    images: samples for the copy check, the likelihood, the representation and the imputation error.
+    importance_samples: for each of them, in the variational model's log-likelihood.
     """
 
     images: Annotated[int, AtLeast(2), AtMost(10**6)] = 2000
@@ -98,6 +99,10 @@ class Evaluation:
         )
         if net.gives("dense inference"):  # then the error does not measure the sparse code
             simpler = simpler[:1]
+        hidden = None if has_target else measure_imputation(net, data, self.images)
+        if hidden is not None:
+            metrics = {**metrics, "imputation_mse": hidden.network}
+            simpler[0] = replace(simpler[0], imputation_mse=hidden.means)
         shown = None if has_target else measure_representation(net, data, size, self.images)
         metrics = {**metrics, **(shown.list_metrics() if shown is not None else {})}
         spec, samples = data.spec.written, len(data.splits["test"])

@@ -11,6 +11,7 @@ LABELS = {
     "corrupted_psnr": "PSNR of the corrupted input (dB)",
     "denoised_psnr": "PSNR of its reconstruction (dB)",
     "gain_db": "gain over corruption (dB)",
+    "imputation_mse": "imputation error (MSE)",
     "l0": "active units per sample (L0)",
     "dormant": "share of dormant units",
     "dead": "share of dead units (training)",

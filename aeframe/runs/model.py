@@ -30,11 +30,6 @@ from aeframe.runs.sample_arrays import (
     offset_rows,
 )
 
-REFINED = 2
-"""Further passes of a denoising network, in which its reconstructions stand in place of gaps. Networks that
-are not trained to fill drift away in them.
-"""
-
 
 class Model:
     """Trained autoencoder, loaded by `aeframe.load`.
@@ -258,13 +253,7 @@ class Model:
         return self._convert_to_stored(self.net.model.reconstruct(z))
 
     def _reconstruct(self, x: Tensor) -> Tensor:
-        x = self._normalize(x)
-        restored = self.net.reconstruct(x)
-        present = self.net.normalization.find_present(x)
-        if present is not None and self.net.has_corruption and not bool(present.all()):
-            for _ in range(REFINED):
-                restored = self.net.reconstruct(torch.where(present, x, restored))
-        return self._convert_to_stored(restored)
+        return self._convert_to_stored(self.net.impute(self._normalize(x)))
 
     def _score(self, x: Tensor) -> Tensor:
         return rate(self.compare(x), self.description.novelty)

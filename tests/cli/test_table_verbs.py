@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -136,6 +137,17 @@ def test_scores_name_the_columns_at_fault(verb: Verb, birds: Path, tmp_path: Pat
     assert list(both)[:4] == ["file", "row", "kind", "score"]
     assert both["file"].tolist() == ["others.parquet"] * ROWS + ["new.parquet"] * ROWS
     assert both["row"].tolist() == [*range(ROWS)] * 2
+
+
+def test_the_error_of_hidden_cells_is_that_at_the_end_of_training(verb: Verb, birds: Path) -> None:
+    card = json.loads((birds / "evaluation.json").read_text())
+    means = card["baselines"]["mean sample"]["imputation_mse"]
+    assert 0 < means < 5
+    now = json.loads(verb("evaluate", birds, "--json")[1])
+    assert now["metrics"]["imputation_mse"] == pytest.approx(
+        card["metrics"]["imputation_mse"], rel=1e-4
+    )
+    assert now["baselines"]["mean sample"]["imputation_mse"] == pytest.approx(means, rel=1e-6)
 
 
 @pytest.mark.usefixtures("in_batches")

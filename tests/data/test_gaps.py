@@ -336,6 +336,9 @@ def test_a_model_is_trained_saved_and_fills_gaps(tmp_path: Path) -> None:
     error = ((filled - whole) / deviation)[gaps].square().mean()
     by_mean = ((gappy.nanmean(0) - whole) / deviation)[gaps].square().mean()
     assert error < 0.5 * by_mean
+    assert run.evaluation is not None
+    hidden = run.evaluation["metrics"]["imputation_mse"]
+    assert hidden < 0.5 * run.evaluation["baselines"]["mean sample"]["imputation_mse"]
     loaded = aeframe.load(tmp_path / "run")
     assert np.array_equal(loaded.encode(gappy.numpy()), model.encode(gappy.numpy()))
     scores = loaded.score(gappy.numpy())
