@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from functools import partial
@@ -256,7 +257,7 @@ def test_a_run_is_sent_while_it_trains_and_once_if_it_is_killed(
     folder, said = tmp_path / "run", tmp_path / "said"
     start = partial(server.start, folder=tmp_path, said=said, environment=environment)
     process = start([*words, "trainer.max_epochs=100000"])
-    while {"mlflow", "wandb"} - read_notes(folder).keys():
+    while {"mlflow", "wandb"} - {name for name, note in read_notes(folder).items() if "id" in note}:
         assert process.wait(0.1) is None, said.read_text()
     os.kill(process.pid, signal.SIGKILL)
     process.wait(10)
@@ -279,3 +280,38 @@ def test_a_run_is_sent_while_it_trains_and_once_if_it_is_killed(
         written = events.scalars(tag)
         assert list(written) == list(steps)
         assert list(written.values()) == pytest.approx(values, rel=1e-6)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from mlflow import MlflowClient
+from aeframe.monitoring.loggers import MLflow, Record
+whole, parts = MlflowClient.log_batch, []
+def log_batch(*given, **named):
+    whole(*given, **named)
+    if "metrics" in named:
+        os.kill(os.getpid(), signal.SIGKILL)
+MlflowClient.log_batch = log_batch
+MLflow().deliver("mlflow", Record(Path(sys.argv[1]), {"a": 1, "b": {"c": 2}}, {}))
+"""
+
+
+@pytest.mark.filterwarnings("default")
+def test_mlflow_has_one_run_after_a_kill_in_the_first_delivery(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The killed process has sent points, and has not noted the name of its run at the receiver."""
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+    mlflow = pytest.importorskip("mlflow")
+    pytest.importorskip("sqlalchemy")
+    (tmp_path / "metrics.csv").write_text("step,epoch,train/a,train/b\n0,0,1,\n5,0,2,3\n")
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], capture_output=True)
+    assert (killed.returncode, read_notes(tmp_path)["mlflow"].get("id")) == (-signal.SIGKILL, None)
+    MLflow().deliver("mlflow", Record(tmp_path, {"a": 1, "b": {"c": 3}}, {}))
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path.resolve() / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("aeframe")
+    (found,) = client.search_runs([experiment.experiment_id])
+    assert found.info.run_id == read_notes(tmp_path)["mlflow"]["id"]
+    assert found.data.params == {"a": "1", "b.c": "2"}
+    assert read_mlflow(tmp_path) == {"train/a": [(0, 1), (5, 2)], "train/b": [(5, 3)]}

@@ -11,6 +11,8 @@ from aeframe.monitoring.metrics_file import Row
 
 METRICS, PARAMS = 1000, 100
 """Values that MLflow takes at once."""
+TAG = "aeframe.token"
+"""Tag of a run, by which it is found again after a kill."""
 LONGEST = 500
 """Characters of a parameter that every version of MLflow takes."""
 
@@ -32,8 +34,10 @@ class MLflow(RunLogger):
         from mlflow.entities import Metric
 
         begins = self.client is None
+        uri = self.tracking_uri or f"sqlite:///{record.folder.resolve() / 'mlflow.db'}"
         if begins:
-            self._open(record, identity)
+            identity = identity or self._find_run(uri)
+            self._open(record, uri, identity)
         now = int(1000 * time.time())
         points = [
             Metric(tag, value, now, int(row["step"]))
@@ -61,7 +65,7 @@ class MLflow(RunLogger):
     def recover(self, folder: Path, identity: str) -> bool:
         return True
 
-    def _open(self, record: Record, identity: str | None) -> None:
+    def _open(self, record: Record, uri: str, identity: str | None) -> None:
         """Begin or continue the run at the receiver, with the configuration."""
         from mlflow.entities import Param
         from pytorch_lightning.loggers import MLFlowLogger
@@ -70,18 +74,31 @@ class MLflow(RunLogger):
         logger = MLFlowLogger(
             self.experiment,
             run_name=folder.name,
-            tracking_uri=self.tracking_uri or f"sqlite:///{folder / 'mlflow.db'}",
+            tracking_uri=uri,
             artifact_location=None if self.tracking_uri else (folder / "mlflow").as_uri(),
             run_id=identity,
+            tags={TAG: self.token},
         )
         client, self.run = logger.experiment, str(logger.run_id)
-        if identity is None:  # MLflow's parameters never change
-            params = [Param(key, value[:LONGEST]) for key, value in record.settings.items()]
-            for i in range(0, len(params), PARAMS):
-                client.log_batch(self.run, params=params[i : i + PARAMS])
+        known = client.get_run(self.run).data.params  # which never change
+        settings = record.settings.items()
+        params = [Param(key, text[:LONGEST]) for key, text in settings if key not in known]
+        for i in range(0, len(params), PARAMS):
+            client.log_batch(self.run, params=params[i : i + PARAMS])
         client.log_dict(self.run, dict(record.node), "config.yaml")
         client.update_run(self.run, "RUNNING")
         self.client = client
+
+    def _find_run(self, uri: str) -> str | None:
+        """Find the run that a process began and was killed before it noted its name."""
+        from mlflow import MlflowClient
+
+        client = MlflowClient(uri)
+        experiment = client.get_experiment_by_name(self.experiment)
+        if experiment is None:
+            return None
+        found = client.search_runs([experiment.experiment_id], f"tags.`{TAG}` = '{self.token}'")
+        return found[0].info.run_id if found else None
 
     def _subtract_known(self, points: list[Any]) -> list[Any]:
         """Leave out the points that the receiver has, perhaps from a process that was killed."""

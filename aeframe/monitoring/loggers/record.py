@@ -11,6 +11,7 @@ from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from aeframe.core.errors import UserError
 from aeframe.core.files import write_atomically
@@ -77,6 +78,8 @@ class RunLogger:
     splits_steps: bool = True
     has_begun: bool = False
     """Set with the first part that this process sends."""
+    token: str = ""
+    """Name of the run for the receiver, noted before the first part: it finds that part after a kill."""
 
     def check_package(self, name: str) -> None:
         """Raise UserError with the command that installs the missing package. name: the option's."""
@@ -89,19 +92,24 @@ class RunLogger:
         notes = _read_notes(record.folder)
         before = as_mapping(notes.get(name))
         known, last = before.get("id"), as_mapping(before.get("last"))
+        token = before.get("token")
+        self.token = token if isinstance(token, str) and token.isalnum() else uuid4().hex[:16]
         # the last step of a run that trains may get more values
         whole = record.has_ended or self.splits_steps
         ready = record.rows if whole else record.rows[:-1]
         was_killed = bool(before.get("open")) and not self.has_begun
-        if was_killed and self.recover(record.folder, str(known)):
+        if was_killed and self.recover(record.folder, str(known or self.token)):
             last = {}
         rows = [row for row in (_subtract(row, last) for row in ready) if row]
         if not rows and not record.has_ended:
             return
+        if not before:
+            first = {"token": self.token, "last": {}, "open": True}
+            _write_notes(record.folder, {**notes, name: first})
         identity = self.send(record, rows, known if isinstance(known, str) else None)
         self.has_begun = True
         if identity is not None:
-            sent = {"id": identity, "last": ready[-1] if ready else last}
+            sent = {"id": identity, "token": self.token, "last": ready[-1] if ready else last}
             _write_notes(record.folder, {**notes, name: sent | {"open": not record.has_ended}})
 
     def stop(self, name: str, folder: Path) -> None:

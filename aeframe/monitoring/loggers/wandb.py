@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 from typing import Any, Literal
-from uuid import uuid4
 
 from aeframe.monitoring.loggers.record import Record, RunLogger, read_values
 from aeframe.monitoring.metrics_file import Row
@@ -30,7 +29,7 @@ class WeightsAndBiases(RunLogger):
         import wandb
 
         if self.run is None:
-            self.run = self._open(record, identity or uuid4().hex[:8])
+            self.run = self._open(record, identity or self.token)
             rows = [row for row in rows if int(row["step"]) >= self.run.starting_step]  # online
         run, known = self.run, str(self.run.id)
         for row in rows:
