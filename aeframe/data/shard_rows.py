@@ -35,14 +35,41 @@ class ShardRows(Rows):
         self.layout, self.stored = chosen, stored
         self.shape = (stored[0], *get_sample_shape(chosen, stored))
         self.dtype = torch.bfloat16 if first.bfloat16 else as_tensor(np.empty(0, first.dtype)).dtype
-        self.window = max(1, int(window / self.sample_bytes))  # rows
         self._ends = list(accumulate(map(len, shards)))
         self._stamps = [_get_stamp(shard) for shard in shards]
-        most = max(1, self.window // BLOCKS)
-        lengths = [_divide(shard, most) for shard in shards]
-        self.lengths = torch.from_numpy(np.concatenate(lengths))
-        self.starts = self.lengths.cumsum(0) - self.lengths
         self.spare = list[Tensor]()  # memory of windows, for the next epoch or split
+        self._divide(self.shards, int(window / self.sample_bytes))
+
+    def _divide(self, shards: Sequence[Shard], window: int) -> None:
+        """Divide the rows into blocks as these files can be divided. window: rows in memory together."""
+        self.window = max(1, window)
+        most = max(1, self.window // BLOCKS)
+        self.lengths = torch.from_numpy(np.concatenate([_divide(shard, most) for shard in shards]))
+        self.starts = self.lengths.cumsum(0) - self.lengths
+
+    def pair_with(self, targets: ShardRows) -> None:
+        """Divide these rows and their targets into the same blocks, which share the window.
+
+        Raises UserError for files with other numbers of rows, or with row groups that do not agree.
+        """
+        pairs = list(zip(self.shards, targets.shards, strict=False))
+        for own, other in pairs:
+            if len(own) != len(other):
+                what = f"holds {len(other):,} targets, but {own.path} holds {len(own):,} samples"
+                remedy = "Give one target for each sample, in files of the same order."
+                raise UserError(str(other.path), what, remedy)
+            if own.groups and other.groups and own.groups != other.groups:
+                what = f"has row groups of other sizes than {own.path}"
+                raise UserError(str(other.path), what, "Write both with the same row_group_size.")
+        if len(self.shards) != len(targets.shards):
+            what = f"{len(targets.shards):,} files of targets for {len(self.shards):,} of samples"
+            remedy = "Give a file of targets for each file of samples, in the same order."
+            raise UserError("dataset.target", what, remedy)
+        fixed = [own if own.groups else other for own, other in pairs]
+        both = self.sample_bytes + targets.sample_bytes
+        window = self.window * self.sample_bytes // both
+        for rows in (self, targets):
+            rows._divide(fixed, window)
 
     def read(self, start: int, place: Tensor) -> None:
         """Read the rows from `start` on, which lie in one block, into a tensor [n, *sample].

@@ -30,6 +30,14 @@ class StreamedSamples(Samples):
         self._begins = self._ends - lengths
 
     @property
+    def targets(self) -> Samples | None:
+        target = self.raw.target
+        if target is None:
+            return None
+        assert isinstance(target.data, ShardRows)
+        return StreamedSamples(target, target.data, self.blocks)
+
+    @property
     def index(self) -> Tensor:
         return self.find_rows(torch.arange(len(self)))
 
@@ -85,7 +93,10 @@ class Streamed:
 
     def __init__(self, samples: StreamedSamples, sampler: EpochBatches, readers: int) -> None:
         self.samples, self.sampler, self.readers = samples, sampler, readers
-        self.rows = samples.rows
+        self.rows, targets = samples.rows, samples.targets
+        self.all_rows = [self.rows]  # and those of the targets
+        if isinstance(targets, StreamedSamples):
+            self.all_rows.append(targets.rows)
 
     def __len__(self) -> int:
         return len(self.sampler)
@@ -104,9 +115,11 @@ class Streamed:
                 own = chosen[(sampler.rank + start - position) % sampler.world :: sampler.world]
                 if sampler.rank >= total and position == start:  # as in EpochBatches
                     own = chosen[:1]
-                x = data.index_select(0, own)
-                x = x.float() if x.dtype == torch.bfloat16 else x
-                parts.append(Batch(x, rows.index_select(0, own), total))
+                read = [part.index_select(0, own) for part in data]
+                x, *target = (
+                    each.float() if each.dtype == torch.bfloat16 else each for each in read
+                )
+                parts.append(Batch(x, rows.index_select(0, own), total, *target))
                 position = stop
                 if position == start + total:
                     yield _join(parts)
@@ -130,11 +143,13 @@ class Streamed:
         parts = [part.sort().values for part in blocks.split(counts.tolist())]
         return list(map(Window, parts, [0, *stops], stops))
 
-    def _read_windows(self, position: int) -> Iterator[tuple[int, tuple[Window, Tensor]]]:
-        """Read the windows of the epoch from that of a position on, each with its number and its rows."""
+    def _read_windows(self, position: int) -> Iterator[tuple[int, tuple[Window, list[Tensor]]]]:
+        """Read the windows of the epoch from that of a position on, each with its number, its rows and their
+        targets.
+        """
         todo = [(i, w) for i, w in enumerate(self._list_windows()) if w.stop > position]
         most = max((window.stop - window.start for _, window in todo), default=0)
-        places = [self.rows.borrow(most) for _ in todo[:2]]
+        places = [[rows.borrow(most) for rows in self.all_rows] for _ in todo[:2]]
         pool = ThreadPoolExecutor(self.readers)
         try:
             reads = [self._begin(pool, window, places[i]) for i, (_, window) in enumerate(todo[:1])]
@@ -146,21 +161,23 @@ class Streamed:
                 yield number, (window, places[i % 2])
         finally:
             pool.shutdown(cancel_futures=True)
-            self.rows.spare += places
+            for place in places:
+                for rows, part in zip(self.all_rows, place, strict=True):
+                    rows.spare.append(part)
 
-    def _begin(self, pool: ThreadPoolExecutor, window: Window, place: Tensor) -> list[Future[None]]:
+    def _begin(
+        self, pool: ThreadPoolExecutor, window: Window, places: list[Tensor]
+    ) -> list[Future[None]]:
         """Begin to read the blocks of a window, one after another, to their places."""
         reads, done = list[Future[None]](), 0
         for block, length in zip(
             window.blocks.tolist(), self.rows.lengths[window.blocks].tolist(), strict=True
         ):
-            reads.append(pool.submit(self._read, block, place, done))
+            first = int(self.rows.starts[block])
+            for rows, place in zip(self.all_rows, places, strict=True):
+                reads.append(pool.submit(rows.read, first, place[done : done + length]))
             done += length
         return reads
-
-    def _read(self, block: int, place: Tensor, start: int) -> None:
-        place = place[start : start + int(self.rows.lengths[block])]
-        self.rows.read(int(self.rows.starts[block]), place)
 
     def _list_rows(self, window: Window) -> Tensor:
         """List the numbers of a window's rows, in the order of their places."""
@@ -174,4 +191,5 @@ def _join(parts: list[Batch]) -> Batch:
     if len(parts) == 1:
         return parts[0]
     x, row = (torch.cat([getattr(part, name) for part in parts]) for name in ("x", "row"))
-    return Batch(x, row, parts[0].total)
+    targets = [part.target for part in parts if part.target is not None]
+    return Batch(x, row, parts[0].total, torch.cat(targets) if targets else None)

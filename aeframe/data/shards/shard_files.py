@@ -52,11 +52,14 @@ def _number_parts(file: Path) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
 
 
-def open_shards(files: Sequence[Path], key: str | None) -> list[Shard]:
-    """Read the headers of all files. Raises ConfigError that names the files that do not fit."""
+def open_shards(files: Sequence[Path], key: str | None, option: str = "path") -> list[Shard]:
+    """Read the headers of all files. Raises ConfigError that names the files that do not fit.
+
+    option: that names them, for messages.
+    """
     shards, problems = list[Shard](), list[Problem]()
     for file in files:
-        where = f"dataset.path={file}" if len(files) == 1 else str(file)
+        where = f"dataset.{option}={file}" if len(files) == 1 else str(file)
         try:
             shard = open_shard(file, key, where)
             _require_same(shard, shards[0] if shards else shard, where)
@@ -65,7 +68,7 @@ def open_shards(files: Sequence[Path], key: str | None) -> list[Shard]:
             problems += [p for p in error.problems if p not in problems]
     if more := len(problems) - TOLD:
         what = f"{len(problems):,} of {len(files):,} files cannot be used"
-        problems = [*problems[:TOLD], Problem("dataset.path", what)] if more > 0 else problems
+        problems = [*problems[:TOLD], Problem(f"dataset.{option}", what)] if more > 0 else problems
     if problems:
         raise ConfigError(problems)
     return shards
