@@ -395,6 +395,8 @@ def test_other_mistakes(tmp_path: Path) -> None:
 
     assert first() == "dataset.path: no file given. Write dataset.path=FILE.npy."
     assert "no such file" in first(path="/nowhere.npy")
+    many = first(path="acts/*.npy")
+    assert many.endswith("For many files write dataset=shards dataset.path='acts/*.npy'.")
     (tmp_path / "a.txt").write_text("1 2")
     assert "is neither .npy nor .npz" in first(path=str(tmp_path / "a.txt"))
     np.savez(tmp_path / "two.npz", x=np.ones((3, 2)), y=np.ones((3, 2)))

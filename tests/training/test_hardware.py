@@ -12,6 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from omegaconf import DictConfig
@@ -20,6 +22,7 @@ from aeframe.config.check import check
 from aeframe.config.composition import CONF
 from aeframe.core.errors import ConfigError
 from tests.support.forks import Server
+from tests.support.shards import ROWS, write_shards
 
 Command = Callable[..., tuple[int, str, str]]
 Compose = Callable[..., DictConfig]
@@ -75,7 +78,8 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 def largest_difference(one: Path, other: Path) -> float:
     first, second = weights(one), weights(other)
     assert first.keys() == second.keys()
-    return max(float((first[k].double() - second[k].double()).abs().max()) for k in first)
+    full = [k for k in first if first[k].numel()]
+    return max(float((first[k].double() - second[k].double()).abs().max()) for k in full)
 
 
 # noise that is drawn for each sample, a penalty that is not linear in the batch's mean, and units that
@@ -112,6 +116,53 @@ def forked(server: Server, root: Path, *argv: str) -> Path:
 
 def card(folder: Path) -> dict[str, Any]:
     return dict(json.loads((folder / "evaluation.json").read_text()))
+
+
+def write_table(root: Path) -> tuple[str, ...]:
+    """Write a table with gaps and a category; its values are swapped in training."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(300, 5)), columns=list("abcde"))
+    frame = frame.mask(rng.random(frame.shape) < 0.1)
+    frame["kind"] = rng.choice(["x", "y", "z"], 300)
+    frame.to_csv(root / "x.csv", index=False)
+    return ("dataset=table", f"dataset.path={root / 'x.csv'}", *SWAPS)
+
+
+SWAPS = ("model=denoising", "constraint=swap_noise", "model.latent_dim=2", "network.start=random")
+
+
+def write_pairs(root: Path) -> tuple[str, ...]:
+    """Write shards with targets, which stay in their files."""
+    write_shards(root / "in")
+    write_shards(root / "out", ROWS[:, :3] * 2)
+    words = ("dataset=shards", f"dataset.path={root / 'in'}", f"dataset.target={root / 'out'}")
+    return (*words, "dataset.memory_limit=1e-9", "dataset.window=0.003", "model.latent_dim=2")
+
+
+def write_series(root: Path) -> tuple[str, ...]:
+    """Write a series of two channels."""
+    t = np.arange(900) / 20
+    x = np.stack([np.sin(t), np.cos(2 * t)], 1) + np.random.default_rng(0).normal(0, 0.1, (900, 2))
+    np.save(root / "x.npy", x.astype(np.float32))
+    return (
+        "dataset=series",
+        f"dataset.path={root / 'x.npy'}",
+        "dataset.window=16",
+        "model.latent_dim=2",
+    )
+
+
+@pytest.mark.parametrize("write", [write_table, write_pairs, write_series])
+def test_two_processes_see_each_row_once(
+    server: Server, tmp_path: Path, write: Callable[[Path], tuple[str, ...]]
+) -> None:
+    shared = ("network=mlp", "network.widths=[8]", "dataset.batch_size=50", "trainer.max_epochs=1")
+    words = (*write(tmp_path), *shared, "evaluation.images=8", "dashboard.images=0")
+    for name, hardware in (("one", "cpu"), ("two", "ddp_cpu")):
+        forked(server, tmp_path, *words, f"hardware={hardware}", f"hydra.run.dir={name}")
+    assert largest_difference(tmp_path / "one", tmp_path / "two") < 1e-5
+    ours, theirs = (card(tmp_path / name)["validation"] for name in ("one", "two"))
+    assert ours == pytest.approx(theirs, rel=1e-3)
 
 
 def test_two_processes_train_what_one_trains(

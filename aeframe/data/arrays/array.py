@@ -8,6 +8,7 @@ import shlex
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from glob import has_magic
 from pathlib import Path
 from typing import IO
 
@@ -229,6 +230,8 @@ class Array(Source):
             is_folder = os.path.isdir(file)
             if is_folder and self.named[option] == "path":
                 remedy += f", or dataset=image_folder dataset.root={path}"
+            if has_magic(path):
+                remedy = f"For many files write dataset=shards dataset.path='{path}'"
             raise UserError(where, "is a folder" if is_folder else "no such file", f"{remedy}.")
         with translate_errors(where), self._open(file, where) as (stream, size):
             header = read_header(stream)
