@@ -162,7 +162,9 @@ def test_two_processes_see_each_row_once(
         forked(server, tmp_path, *words, f"hardware={hardware}", f"hydra.run.dir={name}")
     assert largest_difference(tmp_path / "one", tmp_path / "two") < 1e-5
     ours, theirs = (card(tmp_path / name)["validation"] for name in ("one", "two"))
-    assert ours == pytest.approx(theirs, rel=1e-3)
+    swapped = ("corrupted_psnr", "gain_db")  # outside of training with samples of the own process
+    same = [name for name in ours if name not in swapped]
+    assert [ours[name] for name in same] == pytest.approx([theirs[name] for name in same], rel=1e-3)
 
 
 def test_two_processes_train_what_one_trains(
