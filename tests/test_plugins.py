@@ -45,6 +45,7 @@ SHORT = ("dataset.samples=60", "dataset.batch_size=16", "evaluation.images=8", "
 PARTS = (
     *("model=my_model", "network=my_network", "likelihood=my_likelihood", "dataset=my_dataset"),
     *("constraint=[bottleneck,my_constraint]", "callbacks=my_callback", *SHORT),
+    "logger=[tensorboard,my_logger]",
     *("metrics=my_metric", "pictures=my_picture", "rules=my_rule", "rules.my_rule.least=1e9"),
     *("until.metric=val/my_metric", "until.at_most=-1", "trainer.log_every_n_steps=1"),
     *("optimizer={_target_: my_parts.optimizers.Plain, lr: 0.001, nesterov: true}",),
@@ -107,7 +108,8 @@ def test_an_installed_package_is_used_in_every_way(
     assert (status, err) == (0, "")
     assert "MyModel autoencoder with bottleneck + my_constraint" in out
     assert "aeframe encode run my_dataset --out codes.npy\n" in out
-    status, out, err = aeframe("resume=run", "trainer.max_epochs=2")
+    logger = "logger=[tensorboard,my_logger]"
+    status, out, err = aeframe("resume=run", "trainer.max_epochs=2", logger)
     assert (status, err) == (0, "")
     assert "Resuming at step 3 (epoch 1 of 2)" in out
     assert "Doctor: the norm of the gradients is " in out
@@ -122,10 +124,13 @@ def test_an_installed_package_is_used_in_every_way(
     for words in (
         ("encode", "run", "my_dataset", "--out", "codes.npy"),
         ("export", "run", "--out", "exported"),
+        ("evaluate", "run", "my_dataset", "--json"),
+        ("evaluate", "exported", "my_dataset", "--json"),
         ("evaluate", "run"),
     ):
-        status, out, err = verb(*words)
+        before, (status, out, err) = out, verb(*words)
         assert status == 0, err
+    assert 0 < json.loads(before)["metrics"]["my_metric"] <= 1
     assert re.search(r"my_metric\W+([\d.]+)\W+\1 ", out)  # now, and at the end of training
     assert np.load(tmp_path / "codes.npy").shape == (1000, 16)
     assert (api.load(tmp_path / "exported").encode(samples) == codes).all()
@@ -146,6 +151,8 @@ def check_what_was_added(folder: Path) -> None:
     assert list(events.scalars("val/my_metric")) == [3, 6]
     assert "pictures/16_my_picture" in events.read.Tags()["images"]
     assert (folder / "pictures" / "16_my_picture.png").is_file()
+    lines = [json.loads(line) for line in (folder / "my_logger.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "val/my_metric" in line] == [3, 6]
     assert "doctor/my_rule/text_summary" in events.tags("tensors")
 
 

@@ -41,25 +41,30 @@ BASES = {
 
 def make_added_parts(node: Mapping[str, Any], parts: Parts) -> None:
     """Make the parts of these groups in their order, or add what is wrong with their nodes."""
-    for group, base in BASES.items():
-        given = node[group]
-        parts.added[group] = {}
-        if not isinstance(given, Mapping) or "_target_" in given:
-            parts.problems.append(_build_problem(group, given))
+    for group in BASES:
+        make_group(group, node[group], parts)
+
+
+def make_group(group: str, given: Any, parts: Parts) -> None:
+    """Make the parts of one group, or add what is wrong with its node."""
+    base = BASES[group]
+    parts.added[group] = {}
+    if not isinstance(given, Mapping) or "_target_" in given:
+        parts.problems.append(_build_problem(group, given))
+        return
+    for name, where, options, cls in find_named_classes(given, group, object, parts.problems):
+        if not base.is_base_of(cls):
+            what = f"is not a subclass of {base.package}.{base.name}"
+            parts.problems.append(Problem(f"{where}._target_={options['_target_']}", what))
             continue
-        for name, where, options, cls in find_named_classes(given, group, object, parts.problems):
-            if not base.is_base_of(cls):
-                what = f"is not a subclass of {base.package}.{base.name}"
-                parts.problems.append(Problem(f"{where}._target_={options['_target_']}", what))
-                continue
-            wrong = list_problems(options, cls, where, base.given)
-            parts.problems += wrong
-            make = partial(cls, **get_options(options))
-            try:
-                if not wrong:
-                    parts.added[group][name] = make if base.given else make()
-            except ValueError as error:
-                parts.problems.append(Problem(where, str(error)))
+        wrong = list_problems(options, cls, where, base.given)
+        parts.problems += wrong
+        make = partial(cls, **get_options(options))
+        try:
+            if not wrong:
+                parts.added[group][name] = make if base.given else make()
+        except ValueError as error:
+            parts.problems.append(Problem(where, str(error)))
 
 
 def _build_problem(group: str, given: Any) -> Problem:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from aeframe.cli.verbs.new_files import GROUPS
+from aeframe.cli.verbs.new_files import GROUPS, KINDS
 from tests.support.runs import ROOT, contents
 
 Command = Callable[..., tuple[int, str, str]]
@@ -50,6 +51,12 @@ def test_each_kind_passes_its_test_at_once(inside: Command, package: Path) -> No
         node = node["model"] if kind == "model" else node
         assert node["_target_"] == f"my_package.own_{kind}.Own{kind.capitalize()}"
         assert f"{GROUPS[kind]}=own_{kind}\n" in out
+    for kind in KINDS.keys() - GROUPS.keys():
+        status, out, err = inside("new", kind, f"own_{kind}")
+        assert (status, err) == (0, "")
+        assert f"_target_{{}}my_package.own_{kind}.Own{kind.capitalize()}" in re.sub(
+            "=|: ", "{}", out
+        )
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
         cwd=package,
@@ -60,7 +67,7 @@ def test_each_kind_passes_its_test_at_once(inside: Command, package: Path) -> No
         check=False,
     )
     assert done.returncode == 0, done.stdout
-    assert "18 passed" in done.stdout
+    assert "24 passed" in done.stdout
 
 
 @pytest.mark.parametrize(

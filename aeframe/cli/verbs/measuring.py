@@ -14,7 +14,9 @@ from aeframe.cli.verbs.given import explain_samples
 from aeframe.cli.verbs.inputs import open_input
 from aeframe.cli.verbs.outputs import show_progress
 from aeframe.cli.verbs.own_data import load_run_data
-from aeframe.core.errors import UserError
+from aeframe.config.added_parts import make_group
+from aeframe.config.result import Parts
+from aeframe.core.errors import ConfigError, UserError
 from aeframe.core.noise import Noise
 from aeframe.data import DataModule, DataSpec
 from aeframe.data.memory_map import require_room
@@ -39,11 +41,21 @@ def evaluate_input(model: Model, options: argparse.Namespace) -> dict[str, Any]:
     if model.target_shape is not None:
         what = "this model was trained with targets, which INPUT does not have"
         raise UserError("evaluate", what, "Leave INPUT out, for the run's own test split.")
+    added = _make_added_metrics(model)
     given = open_input(options.input, model, options)
     with explain_samples(given):
         blocks = show_progress(_pair(given.blocks(model.batch_size)), given.count, "Evaluating")
-        metrics = _measure(model, blocks, model.description.data)
+        metrics = _measure(model, blocks, model.description.data, added)
         return {"metrics": metrics.compute(), "samples": given.count}
+
+
+def _make_added_metrics(model: Model) -> dict[str, Metric]:
+    """Make the metrics that plug-ins have added to the run. Raises ConfigError if one is missing."""
+    parts = Parts()
+    make_group("metrics", model.config.get("metrics") or {}, parts)
+    if parts.problems:
+        raise ConfigError(parts.problems)
+    return parts.added["metrics"]
 
 
 def evaluate_test_split(model: Model, run: str) -> dict[str, Any]:

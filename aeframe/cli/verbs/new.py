@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
-from aeframe.cli.verbs.new_files import GROUPS, write_part, write_project
+from aeframe.cli.verbs.new_files import GROUPS, KINDS, write_choice, write_part, write_project
 from aeframe.cli.verbs.verb import Verb
 from aeframe.config.composition import find_options
 from aeframe.config.plugins import FLAG, GROUP
@@ -20,7 +20,7 @@ PLUGIN = "plugin"
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("kind", choices=[PLUGIN, *GROUPS], help="a package, or a part in it")
+    parser.add_argument("kind", choices=[PLUGIN, *KINDS], help="a package, or a part in it")
     parser.add_argument("name", metavar="NAME", help="its name, such as halving")
 
 
@@ -35,12 +35,12 @@ def _make(options: argparse.Namespace) -> None:
         print(f"Next: cd {name} && aeframe new constraint halving")
         return
     folder, package = _find_package(where)
-    group = GROUPS[kind]
-    if name in find_options(group):
-        raise UserError(where, f"{group}={name} exists already", "Choose another name.")
+    if kind in GROUPS and name in find_options(GROUPS[kind]):
+        raise UserError(where, f"{GROUPS[kind]}={name} exists already", "Choose another name.")
     _write(folder, write_part(kind, name, package), where)
     print(f"Test:  python -m pytest {shorten_path(folder / 'tests' / f'test_{name}.py')}")
-    print(f"Train: aeframe train {FLAG} {shorten_path(folder / package)} {group}={name}")
+    choice = shlex.quote(write_choice(kind, name, package))
+    print(f"Train: aeframe train {FLAG} {shorten_path(folder / package)} {choice}")
 
 
 def _find_package(where: str) -> tuple[Path, str]:

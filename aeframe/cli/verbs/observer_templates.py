@@ -219,4 +219,53 @@ def test_it_reports_after_two_validations():
     assert rule.describe_symptom() == "the norm of the gradients is 0.04, since epoch 2"
 ''',
 )
-KINDS = {"callback": CALLBACK, "metric": METRIC, "picture": PICTURE, "rule": RULE}
+LOGGER = Kind(
+    '''\
+"""$part: a logger."""
+
+import json
+
+from aeframe.monitoring.loggers import RunLogger, read_values
+
+
+class $part(RunLogger):
+    """Writes each point of the curves as a line of JSON into a file in the run's folder."""
+
+    def __init__(self, *, file: str) -> None:
+        self.file = file
+
+    def send(self, record, rows, identity):
+        with (record.folder / self.file).open("a") as file:
+            for row in rows:
+                line = {"step": int(row["step"]), **read_values(row)}
+                file.write(json.dumps(line) + "\\n")
+        return self.token  # the name of the run at the receiver
+''',
+    """\
+# @package logger.$name
+# Writes the curves as lines of JSON.
+# Use it as a beginning of your own.
+# aeframe train --plugin $package logger=[tensorboard,$name]
+_target_: $package.$name.$part
+file: $name.jsonl  # in the run's folder
+""",
+    '''\
+"""Tests of $name."""
+
+import json
+
+import aeframe
+from aeframe.monitoring.loggers import Record
+
+from $package.$name import $part
+
+
+def test_each_point_is_a_line(tmp_path):
+    (tmp_path / "metrics.csv").write_text("step,epoch,a\\n0,0,1\\n5,1,2\\n")
+    for _ in range(2):  # the second time there is nothing new
+        $part(file="lines").deliver("$name", Record(tmp_path, {}, {}))
+    lines = (tmp_path / "lines").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == [{"step": 0, "a": 1}, {"step": 5, "a": 2}]
+''',
+)
+KINDS = {"callback": CALLBACK, "metric": METRIC, "picture": PICTURE, "rule": RULE, "logger": LOGGER}

@@ -7,6 +7,7 @@ from aeframe.monitoring.loggers.record import (
     RunLogger,
     TensorBoard,
     forget_sent,
+    read_values,
 )
 from aeframe.monitoring.loggers.wandb import WeightsAndBiases
 
@@ -18,4 +19,5 @@ __all__ = [
     "TensorBoard",
     "WeightsAndBiases",
     "forget_sent",
+    "read_values",
 ]
