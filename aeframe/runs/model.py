@@ -25,8 +25,8 @@ from aeframe.runs.sample_arrays import (
     Array,
     arrange_rows,
     check_codes,
-    check_values,
     convert_to_stored,
+    normalize_samples,
     offset_rows,
 )
 
@@ -268,8 +268,7 @@ class Model:
         return Compared.of(self.net, target, target, far=self.description.novelty is not None)
 
     def _normalize(self, x: Tensor) -> Tensor:
-        check_values(x, self.description.data, "x")
-        return self.net.normalization(x.to(self.device))
+        return normalize_samples(x, self.description.data, self.net.normalization, "x")
 
     def _convert_to_stored(self, x: Tensor) -> Tensor:
         data = self.description.data.written

@@ -13,7 +13,7 @@ from aeframe.core.errors import UserError
 from aeframe.data.gaps import average_present
 from aeframe.runs.containers import convert_to_array
 from aeframe.runs.description import Description
-from aeframe.runs.sample_arrays import arrange_rows, check_values
+from aeframe.runs.sample_arrays import arrange_rows, normalize_samples
 
 
 @torch.inference_mode()
@@ -44,13 +44,11 @@ def score_pairs(
     if len(rows) != len(goals):
         what = f"holds {len(goals):,} targets for {len(rows):,} samples"
         raise UserError("target", what, "Give one for each sample, in the same order.")
-    device, normalization = net.normalization.scale.device, net.written_normalization
-    scores = []
+    scores, normalization = [], net.written_normalization
     for part, wanted in zip(rows.split(batch_size), goals.split(batch_size), strict=True):
-        check_values(part, data, "x")
-        check_values(wanted, data.target, "target")
-        goal = normalization(wanted.contiguous().to(device))
-        made = net.reconstruct(net.normalization(part.contiguous().to(device)))
+        x = normalize_samples(part, data, net.normalization, "x")
+        goal = normalize_samples(wanted, data.target, normalization, "target")
+        made = net.reconstruct(x)
         scores.append(average_present((made - goal).square(), normalization.find_present(goal)))
     found = torch.cat(scores)
     return found.numpy() if isinstance(first, np.ndarray) else found

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from aeframe.core.errors import UserError
-from aeframe.data import DataSpec
+from aeframe.data import DataSpec, Normalization
 from aeframe.data.memory_map import as_tensor
 
 Array = TypeVar("Array", np.ndarray, Tensor)
@@ -133,6 +133,21 @@ def check_values(x: Tensor, data: DataSpec, where: str) -> None:
         what = f"must lie between {low:g} and {high:g}, but goes from {least:g} to {most:g}; the first is"
         row = _find_first((x.double() < low) | (x.double() > high))
         raise SampleError(where, what, "Give the values as the training data was stored.", row)
+
+
+def normalize_samples(
+    x: Tensor, data: DataSpec, normalization: Normalization, where: str
+) -> Tensor:
+    """Check samples, [N, ...], and normalize them on the device of the network. Raises UserError like
+    `check_values`, also for values that are infinite when they are normalized: their scores would be NaN.
+    """
+    check_values(x, data, where)
+    normal = normalization(x.contiguous().to(normalization.scale.device))
+    if x.is_floating_point() and bool((beyond := normal.isinf()).any()):
+        what = "holds values beyond float32 when they are normalized"
+        remedy = "Remove such samples, or replace the values."
+        raise SampleError(where, what, remedy, _find_first(beyond))
+    return normal
 
 
 def check_codes(z: Tensor, where: str) -> None:

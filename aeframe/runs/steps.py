@@ -15,7 +15,7 @@ from aeframe.data.source import Share
 from aeframe.data.windows import OverlapAverage, Segment, WindowRows, find_segments, list_starts
 from aeframe.runs.known_errors import KnownErrors
 from aeframe.runs.model import Model
-from aeframe.runs.sample_arrays import check_values, convert_to_stored
+from aeframe.runs.sample_arrays import convert_to_stored, normalize_samples
 
 COVERS = 10
 """Windows that cover a step of a long series. Of a short one a window begins at each step."""
@@ -57,8 +57,7 @@ def measure_steps(model: Model, rows: WindowRows) -> StepResults:
     data, normalization = model.description.data, model.net.normalization
     for some in torch.arange(len(rows)).split(model.batch_size):
         raw, starts = rows.select(some), rows.starts[some].numpy()
-        check_values(raw, data, "x")
-        x = normalization(raw.to(model.device))
+        x = normalize_samples(raw, data, normalization, "x")
         made = model.net.reconstruct(x)
         errors = (made - x).square().double().cpu().numpy()
         squares.add(starts, errors)

@@ -14,6 +14,7 @@ import pytest
 
 import aeframe as package
 from aeframe.cli.verbs import table_results
+from aeframe.cli.verbs.table_inputs import open_tables
 from aeframe.core.errors import UserError
 from aeframe.data.tables import table_file
 from tests.support.forks import Server
@@ -253,6 +254,21 @@ def test_another_table_is_refused_by_name(
         assert said.format("line 2") in err
         assert "dataset." not in err
     assert sorted(file.name for file in tmp_path.iterdir()) == ["new.csv"]
+
+
+def test_a_cell_that_is_infinite_when_it_is_normalized_is_named(
+    birds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    far = BIRDS.astype({"mass": "float64"})
+    far.loc[5, "mass"] = -3e38
+    far.to_csv("far.csv", index=False)
+    model = package.load(birds)
+    given = open_tables(["far.csv"], model)
+    assert len(list(given.blocks(ROWS))) == 1
+    model.net.normalization.scale.fill_(1e-3)
+    with pytest.raises(UserError, match=r"far\.csv: line 7 holds values beyond float32 when they"):
+        list(given.read())
 
 
 def test_a_table_is_refused_as_the_result_for_other_data(

@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 
 import aeframe as package
 from aeframe.config.node import to_plain
-from aeframe.data import DataSpec
+from aeframe.data import DataSpec, Normalization
 from aeframe.runs.layout import MODEL, NOTE
 from aeframe.runs.model_file import save
-from aeframe.runs.sample_arrays import convert_to_stored
+from aeframe.runs.sample_arrays import convert_to_stored, normalize_samples
 from aeframe.training.build import build
 from tests.support.digits import DIGITS, refused
 from tests.support.pairs import CONSTRAINTS, ILLEGAL, VARIANTS, choice
@@ -271,6 +271,16 @@ def test_numbers_that_are_none_are_named(
     for function in (loaded.encode, loaded.score, loaded.reconstruct):
         said = refused(lambda f=function: f(x))  # type: ignore[misc]
         assert "NaN, infinity or values beyond float32 in sample 5 (from 0)" in said
+
+
+def test_numbers_that_are_infinite_when_they_are_normalized_are_named() -> None:
+    spec = DataSpec((2,), -1, 1, 9, (-1, 1), torch.float32)
+    narrow = Normalization(torch.zeros(2), torch.tensor([1.0, 1e-3]))
+    x = torch.tensor([[3e38, 0.1], [0.0, 3e35], [0.0, -9e36]])
+    normal = normalize_samples(x[:2], spec, narrow, "x")
+    assert normal.flatten().tolist() == pytest.approx([3e38, 100, 0, 3e38])
+    said = refused(lambda: normalize_samples(x, spec, narrow, "x"))
+    assert "x: holds values beyond float32 when they are normalized in sample 2 (from" in said
 
 
 def test_codes_that_do_not_fit_are_named(model: package.Model) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from aeframe.core.errors import ConfigError, Problem, UserError
 from aeframe.data.images.image_messages import note
 from aeframe.runs.model import Model
-from aeframe.runs.sample_arrays import SampleError, check_values, convert_to_rows
+from aeframe.runs.sample_arrays import SampleError, convert_to_rows, normalize_samples
 
 AT_ONCE = 256  # samples checked together, to find the first invalid one
 
@@ -82,7 +82,12 @@ class Input:
 
 def make_check(model: Model) -> Callable[[np.ndarray], None]:
     """Make a check that raises SampleError for samples that the model cannot take."""
-    return lambda block: check_values(convert_to_rows(block, "x"), model.description.data, "x")
+    data, normalization = model.description.data, model.net.normalization
+
+    def check(block: np.ndarray) -> None:
+        normalize_samples(convert_to_rows(block, "x"), data, normalization, "x")
+
+    return check
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from aeframe.data import DataModule, DataSpec
 from aeframe.data.memory_map import require_room
 from aeframe.evaluation.metrics import Metrics
 from aeframe.runs.model import Model
-from aeframe.runs.sample_arrays import check_values, convert_to_rows
+from aeframe.runs.sample_arrays import convert_to_rows, normalize_samples
 
 
 class Block(NamedTuple):
@@ -114,8 +114,7 @@ def _measure(
     for number, (block, targets) in enumerate(blocks):
         raw = convert_to_rows(block, "x")
         target = net.normalize_target(None if targets is None else targets.to(model.device))
-        check_values(raw, spec, "x")
-        x = net.normalization(raw.to(model.device))
+        x = normalize_samples(raw, spec, net.normalization, "x")
         noise = Noise(model.config.get("seed", 0), "test", number)
         clean = net(x, noise=noise, as_trained=False, target=target)
         random = net.has_corruption or net.is_stochastic

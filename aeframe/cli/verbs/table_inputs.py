@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from aeframe.cli.verbs.given import make_check
 from aeframe.core.errors import ConfigError, Problem, UserError
 from aeframe.core.plain import as_mapping
 from aeframe.core.table_names import is_table
@@ -22,6 +23,7 @@ from aeframe.data.tables.table_paths import Reading, list_names
 from aeframe.data.tables.table_survey import find_decimal_problems, look_at
 from aeframe.runs.frames import encode_frames
 from aeframe.runs.model import Model
+from aeframe.runs.sample_arrays import SampleError
 
 REMEDY = "Write the table as the training data was written."
 
@@ -80,11 +82,15 @@ class TableInput:
             return np.empty((0, self.schema.width), np.float32)
         try:
             x: np.ndarray = encode_frames(cells, self.model.description.data, file.where)
+            make_check(self.model)(x)
         except CellError as error:
             place = file.describe_row(start + error.row)
             remedy = REMEDY if "dataset." in error.remedy else error.remedy
             what = f"column {error.column}, {place}: {error.cell}"
             raise UserError(file.where, what, remedy) from error
+        except SampleError as error:
+            what = f"{file.describe_row(start + error.row)} {error.plain}"
+            raise UserError(file.where, what, error.remedy) from error
         return x
 
     def blocks(self, n: int) -> Iterator[np.ndarray]:
