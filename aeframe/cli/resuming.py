@@ -30,7 +30,7 @@ def find_saved(
         return node, None
     node = _restore_choices(saved, node, words)
     if node["resume"] in AUTOMATIC:
-        resume.check_same(saved, node)
+        resume.check_same(saved, node, words)
     else:
         node = resume.apply_overrides(saved, typed, node)
     resume.check_length(saved, node)
@@ -45,7 +45,7 @@ def _check_new_run(node: Any, folder: Path, words: Sequence[str]) -> None:
     from aeframe.training.resume.configuration import check_same
 
     if (best := read_checkpoint(folder, BEST)) is not None:
-        check_same(best, _restore_choices(best, node, words))
+        check_same(best, _restore_choices(best, node, words), words)
 
 
 def _restore_choices(saved: Any, node: Any, words: Sequence[str]) -> Any:

@@ -205,6 +205,23 @@ def test_another_model_is_one_mistake(aeframe: Command, begun: Path) -> None:
         )
 
 
+def test_an_experiment_is_one_mistake(aeframe: Command, begun: Path) -> None:
+    """Its model and keys of the dataset follow from it; in a run of an experiment, from its absence."""
+    words = (*EPOCH, "trainer.max_epochs=2", "hydra.run.dir=run", "resume=auto")
+    status, _, err = aeframe(*words, "experiment=vae_mnist", "dataset=digits")
+    assert status == 2
+    assert err == (
+        "aeframe: experiment=vae_mnist: run was trained without it, and a resumed run cannot change it. "
+        "Remove it, or continue with the run's own values: python train.py resume=run\n"
+    )
+    status, _, err = aeframe("model=sparse", "trainer.max_epochs=2", *words[-2:])  # without EPOCH
+    assert (status, err.count("cannot change it")) == (2, 1)
+    assert err.startswith("aeframe: model=Sparse: run was trained with Undercomplete")
+    status, _, err = aeframe("trainer.max_epochs=2", *words[-2:])
+    assert (status, err.count("cannot change it")) == (2, 1)
+    assert "cannot change it. Continue with the run's own values: python train.py resume=run" in err
+
+
 # what else is typed
 
 REFUSED: list[tuple[list[str], str]] = [

@@ -57,6 +57,8 @@ CHOSEN = (
 """Keys whose `auto` is replaced by a choice when a run begins."""
 BROUGHT = ("network", "likelihood", "constraint", "optimized_metric")
 """Keys that a model sets, too."""
+BUNDLES = ("experiment", "debug")
+"""Groups whose options set keys of others."""
 ANEW = "Remove it, or start a new run."
 
 
@@ -139,18 +141,28 @@ def _is_as_before(key: str, saved: Saved, given: Mapping[str, Any]) -> bool:
         return False
 
 
-def check_same(saved: Saved, given: Mapping[str, Any]) -> None:
-    """Raise ConfigError if the configuration is that of another run.
+def check_same(saved: Saved, given: Mapping[str, Any], words: Sequence[str]) -> None:
+    """Raise ConfigError if the configuration is that of another run, with the words that cause it.
 
-    Changed defaults of another version may cause this, too.
+    words: as typed. If none is a cause, the first difference stands for all: the run began with other words,
+    or in a version with other defaults.
     """
     if changed := find_changes(saved, given):
         onward = f"{get_command()} {shlex.quote(f'resume={saved.folder}')}"
-        remedy = f"Remove it, or continue with the run's own values: {onward}"
+        own = f"ontinue with the run's own values: {onward}"
+        typed, first = [read_key(word) for word in words], next(iter(changed))
+        causes = [
+            f"{key}={value}"
+            for key, value in changed.items()
+            if not {key, f"{key}._target_"}.isdisjoint(typed)
+        ]
+        if len(causes) < len(changed):  # what several keys have in common
+            causes += [word for word in words if read_key(word) in BUNDLES]
+        remedy = f"Remove it, or c{own}" if causes else f"C{own}"
         if saved.checkpoint.name != LAST:
             remedy = ANEW
-        words = [f"{key}={value}" for key, value in changed.items()]
-        raise ConfigError([_build_problem(word, saved, remedy) for word in words])
+        causes = causes or [f"{first}={changed[first]}"]
+        raise ConfigError([_build_problem(word, saved, remedy) for word in causes])
 
 
 def find_changes(saved: Saved, given: Mapping[str, Any]) -> dict[str, Any]:
