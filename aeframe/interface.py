@@ -28,7 +28,7 @@ from aeframe.config.plugins import Names, use_plugins
 from aeframe.core.errors import TrainingError, UserError, describe_error
 from aeframe.core.local_paths import expand_path
 from aeframe.core.signals import Interrupted
-from aeframe.runs.folder import has_run, refuse_used
+from aeframe.runs.folder import has_run, lock_folder, refuse_used
 from aeframe.runs.foreign_files import (
     Beginning,
     refuse_foreign,
@@ -107,21 +107,29 @@ def sweep(
     with use_plugins(plugins), restore_process(verbose=verbose):
         jobs, data = _expand(words), pair(data, target)
         place, is_new = _find_sweep_folder(folder)
-        dataset = None if data is None else _choose_dataset(words, data)
-        options = {} if dataset is None else write_data(data, place, dataset)
-        failure: Exception | None = None
-        for number, job in enumerate(jobs):
-            try:
-                _train_job(job, words, options, dataset, place, number)
-            except (UserError, TrainingError) as error:
-                failure = failure or error
-                print(f"failed: {str(error).splitlines()[0]}", file=sys.stderr)
-        if isinstance(failure, UserError) and not any(place.glob("*/checkpoints")):
-            if is_new:  # so that the next try can use it
-                shutil.rmtree(place)
-            raise failure
-        show_table(place)
+        with lock_folder(place):
+            _train_jobs(jobs, words, data, place, is_new)
+            show_table(place)
     return SweepFrame.read(place, plugins)
+
+
+def _train_jobs(
+    jobs: list[list[str]], words: Sequence[str], data: Any, place: Path, is_new: bool
+) -> None:
+    """Train the jobs of a sweep. Raises UserError if every job has a mistake. place, is_new: its folder."""
+    dataset = None if data is None else _choose_dataset(words, data)
+    options = {} if dataset is None else write_data(data, place, dataset)
+    failure: Exception | None = None
+    for number, job in enumerate(jobs):
+        try:
+            _train_job(job, words, options, dataset, place, number)
+        except (UserError, TrainingError) as error:
+            failure = failure or error
+            print(f"failed: {str(error).splitlines()[0]}", file=sys.stderr)
+    if isinstance(failure, UserError) and not any(place.glob("*/checkpoints")):
+        if is_new:  # so that the next try can use it
+            shutil.rmtree(place)
+        raise failure
 
 
 def _find_sweep_folder(folder: str | os.PathLike[str] | None) -> tuple[Path, bool]:

@@ -504,6 +504,36 @@ def test_a_sweep_is_a_table(x: np.ndarray, capfd: pytest.CaptureFixture[str]) ->
     assert capfd.readouterr().out == ""
 
 
+def test_a_sweep_locks_its_folder_until_it_ends_or_is_killed(
+    x: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The killed sweep is a process of its own, in its first job."""
+
+    def wait(*_: Any) -> None:
+        Path("began").touch()
+        signal.pause()
+
+    words = [*SHORT, "seed=0"]
+    if (child := os.fork()) == 0:
+        monkeypatch.setattr(aeframe.interface, "_train_job", wait)
+        try:
+            aeframe.sweep(words, data=x, folder="sweep", verbose=False)
+        finally:
+            os._exit(1)
+    try:
+        while not Path("began").exists():
+            assert os.waitpid(child, os.WNOHANG) == (0, 0)
+        with pytest.raises(aeframe.UserError, match="another process is training in it"):
+            aeframe.sweep(words, data=x + 1, folder="sweep", verbose=False)
+    finally:
+        os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    with pytest.raises(aeframe.UserError, match="is not the data that the run has"):
+        aeframe.sweep(words, data=x + 1, folder="sweep", verbose=False)
+    assert np.array_equal(np.load("sweep/given_data/train.npy"), x)
+    assert list(aeframe.sweep(words, data=x, folder="sweep", verbose=False)["status"]) == ["done"]
+
+
 def test_a_sweep_of_mistakes_alone_is_one(x: np.ndarray) -> None:
     with pytest.raises(aeframe.ConfigError, match=r"model.latent_dim=0"):
         aeframe.sweep({"model.latent_dim": [0, -1]}, data=x, folder="sweep", verbose=False)
