@@ -86,7 +86,8 @@ class Evaluation:
         net.eval()
         x = data.peek("test", self.images, net.normalization)
         size = net.model.latent_dim
-        added = tuple(name for name in metrics if name not in (*METRICS, *net.term_names))
+        known = (*METRICS, *net.term_names, "mse_standard_error")
+        added = tuple(name for name in metrics if name not in known)
         exact_zeros = net.encode(x[:1]).floor == 0  # a logistic unit is never off
         if net.is_sparse and exact_zeros:  # only active units are stored
             size = max(1, round(metrics.get("l0", size)))

@@ -21,7 +21,7 @@ LABELS = {
     "active_units": "active units",
 }
 """Names of metrics for people, in the order of the table."""
-NAMED_APART = ("mse", "psnr", "nll", "nll_standard_error")
+NAMED_APART = ("mse", "mse_standard_error", "psnr", "nll", "nll_standard_error")
 
 
 def list_rows(card: Card) -> list[list[str]]:
@@ -29,12 +29,9 @@ def list_rows(card: Card) -> list[list[str]]:
     have one.
     """
     metrics, others = card.metrics, card.baselines
-    rows = [
-        [
-            f"MSE per {card.nouns.value}",
-            *(_format_error(mse) for mse in (metrics["mse"], *(b.mse for b in others))),
-        ],
-    ]
+    spread = metrics.get("mse_standard_error")
+    own = _format_error(metrics["mse"]) + ("" if spread is None else f" ± {spread:.2g}")
+    rows = [[f"MSE per {card.nouns.value}", own, *(_format_error(b.mse) for b in others)]]
     if card.has_peak:
         levels = (metrics["psnr"], *(b.psnr for b in others))
         rows.append(["PSNR (dB)", *(format_cell(value, ".2f") for value in levels)])

@@ -8,6 +8,8 @@ GUIDE = "README.md"
 MEANINGS = {
     "evaluation.json": "the result: test metrics, baselines, the copy check, the doctor's findings. "
     "It is written last, so it marks a finished run",
+    "test_errors.safetensors": "the error of each test sample, by which `aeframe compare` tells which "
+    "differences are real",
     "model.safetensors": "the trained network; this file alone is enough for every `aeframe` command",
     "model.json": "a readable copy of what `model.safetensors` holds beside the weights: "
     "configuration, data, metrics",

@@ -19,7 +19,7 @@ from aeframe.runs.layout import LOCK
 FOLDERS = (".hydra", "checkpoints", "given_data", "pictures", "projector", "wandb", "mlflow")
 FILES = (
     *(".lock", "train.log", "failed.txt", "evaluation.json", "hparams.yaml", GUIDE),
-    *("model.safetensors", "model.json", "codec.safetensors"),
+    *("model.safetensors", "model.json", "codec.safetensors", "test_errors.safetensors"),
     *("diverged.json", "multirun.yaml", "sweep.csv", "metrics.csv", "sent.json", "mlflow.db"),
     *(".partial", "checkpoints/.partial", ".sent.json.partial"),
     *(f".hydra/{name}.yaml" for name in ("config", "hydra", "overrides")),

@@ -26,11 +26,12 @@ def measure_known_samples(
     Rows of a table have a novelty as their score; without it, it is the error.
     """
     is_table = data.spec.columns is not None and data.spec.target is None
-    errors, distances = _measure(net, data, data.held_out, is_table)
+    errors, distances = measure_samples(net, data, data.held_out, is_table=is_table)
     if not is_table:
         return _summarize(data.held_out, errors), None
     few = len(errors) < FEWEST
-    novelty = Novelty.fit(*(_measure(net, data, "train", is_table) if few else (errors, distances)))
+    fitted = measure_samples(net, data, "train", is_table=is_table) if few else (errors, distances)
+    novelty = Novelty.fit(*fitted)
     return _summarize(data.held_out, novelty.measure(errors, distances)), novelty
 
 
@@ -38,8 +39,9 @@ def _summarize(split: str, scores: Tensor) -> KnownErrors:
     return KnownErrors.summarize(split, scores.double().cpu().numpy())
 
 
-def _measure(
-    net: ConstrainedAutoencoder, data: DataModule, split: str, is_table: bool
+@torch.inference_mode()
+def measure_samples(
+    net: ConstrainedAutoencoder, data: DataModule, split: str, *, is_table: bool = False
 ) -> tuple[Tensor, Tensor]:
     """Measure errors and distances of samples, evenly spread over a split. Only tables have distances."""
     samples, device = data.splits[split], net.normalization.scale.device

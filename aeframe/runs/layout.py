@@ -7,6 +7,7 @@ PREVIOUS, DIVERGED = "previous.ckpt", "diverged.json"
 LOCK = ".lock"
 RESULTS = (
     *("model.safetensors", "model.json", "codec.safetensors", "evaluation.json"),
+    "test_errors.safetensors",
     *("diverged.json", "projector", "projector_config.pbtxt"),
 )
 """Results of a run, beside its checkpoints and events."""

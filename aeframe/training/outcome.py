@@ -141,6 +141,7 @@ def write_results(folder: Path, outcome: Outcome, net: ConstrainedAutoencoder) -
     built, result, changed = outcome.attempt.built, outcome.result, None
     outcome.log_choices()  # the last to write into the event file
     model_file.save(folder, net, built.node, built.data, outcome.tested.card.metrics)
+    outcome.tested.errors.save(folder)
     if net.step is not None:
         changed = codec.save(folder, codec.calibrate(model_file.load(folder), built.data))
     with write_atomically(folder / "evaluation.json") as file:

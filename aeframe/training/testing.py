@@ -10,17 +10,21 @@ import torch
 
 from aeframe.constraints.constrained import ConstrainedAutoencoder
 from aeframe.evaluation.card import Card
+from aeframe.runs.test_errors import TestErrors
 from aeframe.training.attempt import Attempt
 from aeframe.training.checkpointing import collect_metrics
 
 
 @dataclass(frozen=True)
 class Tested:
-    """Results of the best checkpoint: evaluation card, validation metrics, and number of steps."""
+    """Results of the best checkpoint: evaluation card, validation metrics, number of steps, and errors of
+    test samples.
+    """
 
     card: Card
     validation: dict[str, float]
     steps: int
+    errors: TestErrors
 
 
 def test(attempt: Attempt, net: ConstrainedAutoencoder) -> Tested | None:
@@ -36,8 +40,11 @@ def test(attempt: Attempt, net: ConstrainedAutoencoder) -> Tested | None:
     trainer.precision_plugin.convert_module(net)  # as the trained one was
     net.load_state_dict(_select("net.", saved["state_dict"]))
     net.to(trainer.strategy.root_device)
-    card = built.evaluation.make_card(net, built.data, _select("test/", collect_metrics(trainer)))
-    return Tested(card, _select("val/", saved["callback_metrics"]), saved["global_step"])
+    errors = TestErrors.measure(net, built.data)
+    metrics = _select("test/", collect_metrics(trainer))
+    metrics["mse_standard_error"] = errors.standard_error
+    card = built.evaluation.make_card(net, built.data, metrics)
+    return Tested(card, _select("val/", saved["callback_metrics"]), saved["global_step"], errors)
 
 
 def _select(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -48,9 +48,21 @@ SIZES = ("code_size", "epochs", "seconds")
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("runs", nargs="+", metavar="RUN", help="folders of two or more runs")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument(
+        "-o", "--out", metavar="PATH", help="a picture of the differences between errors, in .png"
+    )
+    parser.add_argument("--force", action="store_true", help="replace an existing result")
 
 
 def _compare(options: argparse.Namespace) -> None:
+    from aeframe.cli.verbs.error_differences import (
+        describe_interval,
+        draw_intervals,
+        list_intervals,
+    )
+    from aeframe.cli.verbs.outputs import check_output_path
+
+    out = check_output_path(options, (".png",)) if options.out is not None else None
     if len(options.runs) < 2:
         what = "is one run, and a comparison needs two"
         raise UserError(options.runs[0], what, f"Write aeframe compare {options.runs[0]} RUN.")
@@ -61,15 +73,32 @@ def _compare(options: argparse.Namespace) -> None:
     metrics = _list_metrics(runs)
     judged = [name for name in metrics if name in (JUDGED if same_units else IN_UNITS)]
     best = {name: _find_best(name, metrics[name]) for name in judged}
+    intervals = list_intervals([run.folder for run in runs]) if same_units else None
+    if out is not None:
+        if intervals is None:
+            what = "the runs have no errors of the same test samples in the same units"
+            raise UserError("--out", what, "Leave it out, or train the runs again.")
+        draw_intervals(out, [run.folder for run in runs], intervals)
     if options.json:
         names = [run.folder for run in runs]
         print(
             format_json(
-                {"runs": names, "configuration": differences, "metrics": metrics, "best": best}
+                {
+                    "runs": names,
+                    "configuration": differences,
+                    "metrics": metrics,
+                    "best": best,
+                    "mse_less_that_of_the_first": intervals
+                    and [interval.as_dict() for interval in intervals],
+                }
             )
         )
         return
     _print(runs, differences, metrics, best)
+    for run, interval in zip(runs[1:], intervals or (), strict=False):
+        print(f"{run.folder}: {describe_interval(interval, runs[0].folder)}")
+    if out is not None:
+        print(f"Differences between errors: {out}")
     if "seed" in differences:
         print(f"Note: {SPLITS}")
     elif len({run.card.get("digest") for run in runs} - {None}) > 1:
