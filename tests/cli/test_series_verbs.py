@@ -13,7 +13,9 @@ import torch
 
 import aeframe as package
 from aeframe.cli.verbs.series_inputs import read_series
-from tests.support.verbs import Verb, good
+from aeframe.cli.verbs.series_picture import draw_scores, find_stretches
+from aeframe.cli.verbs.series_results import measure_series
+from tests.support.verbs import Verb, good, picture
 
 pytest.importorskip("pyarrow")
 
@@ -108,6 +110,26 @@ def test_each_step_has_a_score_and_its_channel_at_fault(
     assert begin <= 202 <= end == begin + length - 1
     assert "of 199 steps" in out
     assert out.endswith("Scores in time: scores.csv\n")
+
+
+def test_the_picture_shows_the_channel_at_fault_first(
+    verb: Verb, run: Path, tmp_path: Path
+) -> None:
+    assert good(verb("score", run, "s.csv", "--out", "s.png")) == "Scores in time: s.png"
+    assert picture(tmp_path / "s.png").shape[:2] == (580, 1300)  # two columns, three rows
+    model = package.load(run)
+    ((one, made),) = measure_series([str(tmp_path / "s.csv")], model)
+    figure = draw_scores(one, made, 0.5 * np.nanmax(made.scores), ["a", "b"], WINDOW)
+    whole, near = figure.axes[::2], figure.axes[1::2]
+    assert [axes.get_ylabel() for axes in whole] == ["b", "a", "score"]
+    seen, expected = (line.get_ydata() for line in whole[0].lines)
+    assert np.array_equal(seen, one.values[1], equal_nan=True)
+    assert np.array_equal(expected, made.restored[1], equal_nan=True)
+    worst = int(np.nanargmax(made.scores))
+    assert near[0].lines[0].get_xdata()[[0, -1]].tolist() == [worst - 20, worst + 20]
+    assert whole[2].lines[1].get_ydata()[0] == 0.5 * np.nanmax(made.scores)
+    assert whole[2].get_xticklabels()[-1].get_text() == "249", "the time of the last step"
+    assert find_stretches(np.array([True, False, True, True])) == [(0, 1), (2, 4)]
 
 
 def test_a_series_comes_back_and_windows_are_encoded(verb: Verb, run: Path, tmp_path: Path) -> None:

@@ -34,7 +34,9 @@ def _add_score_arguments(parser: argparse.ArgumentParser) -> None:
         "stand its percentile\namong known scores and the three columns with the largest shares of "
         "it, with the\nexpected and the seen values."
     )
-    add_out(parser, "the table, in .csv; for tables also .parquet")
+    add_out(
+        parser, "the table, in .csv; for tables also .parquet; for series also a picture, in .png"
+    )
 
 
 def _score(options: argparse.Namespace) -> None:
@@ -53,8 +55,13 @@ def _score(options: argparse.Namespace) -> None:
     from aeframe.core.table_names import is_table
 
     is_parquet = all(map(is_table, options.input)) and options.out.lower().endswith(".parquet")
-    out = check_output_path(options, (".parquet",) if is_parquet else (".csv",))
+    is_png = options.out.lower().endswith(".png")
+    ending = ".parquet" if is_parquet else ".png" if is_png else ".csv"
+    out = check_output_path(options, (ending,))
     model = load_model(options)
+    if is_png and not is_of_series(model):
+        what = "is a picture, which only scores of series have"
+        raise UserError(f"--out {options.out}", what, "Write --out FILE.csv.")
     if model.target_shape is not None:
         what = "this model was trained with targets, by which it scores samples"
         raise UserError("score", what, "Score pairs in Python: aeframe.load(RUN).score(x, target).")

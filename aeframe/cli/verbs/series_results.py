@@ -13,6 +13,7 @@ import numpy as np
 
 from aeframe.cli.verbs.outputs import replace_file
 from aeframe.cli.verbs.series_inputs import list_series_windows, name_steps, read_series
+from aeframe.cli.verbs.series_picture import draw_scores, find_stretches
 from aeframe.core.errors import UserError
 from aeframe.data.series.recording import Recording
 from aeframe.data.windows import choose_stride
@@ -31,7 +32,10 @@ def measure_series(words: list[str], model: Model) -> list[tuple[Recording, Step
 
 
 def score_series(options: argparse.Namespace, model: Model, out: Path) -> None:
-    """Write the score of each step, in time, with its channel of the largest error, and print the worst."""
+    """Write the score of each step, in time, with its channel of the largest error, and print the worst.
+
+    A picture shows the series with the largest score.
+    """
     known = model.description.step_errors
     if known is None or not known.values:
         what = "holds no errors of validation steps"
@@ -40,10 +44,14 @@ def score_series(options: argparse.Namespace, model: Model, out: Path) -> None:
     results = measure_series(options.input, model)
     names = [channel.name for channel in model.description.data.usual]
     with replace_file(out) as file:
-        text = io.TextIOWrapper(file, "utf-8", "surrogateescape", newline="")
-        csv.writer(text).writerows(_list_rows(results, limit, names))
-        text.flush()
-        text.detach()
+        if out.suffix.lower() == ".png":
+            one, made = max(results, key=lambda result: np.nanmax(result[1].scores))
+            draw_scores(one, made, limit, names, model.shape[1]).savefig(file, format="png")
+        else:
+            text = io.TextIOWrapper(file, "utf-8", "surrogateescape", newline="")
+            csv.writer(text).writerows(_list_rows(results, limit, names))
+            text.flush()
+            text.detach()
     stretches, above, steps = list[tuple[float, str]](), 0, 0
     for one, made in results:
         where = f"{one.where.removeprefix('dataset.path=')} " if len(results) > 1 else ""
@@ -93,9 +101,8 @@ def _list_stretches(
     above: np.ndarray, made: StepResults, at: np.ndarray, names: Sequence[str], where: str
 ) -> list[tuple[float, str]]:
     """List the stretches of steps above the limit, each with its largest score and a line about it."""
-    edges = np.diff(np.concatenate(([0], above.astype(np.int8), [0])))
     found = []
-    for begin, end in zip((edges > 0).nonzero()[0], (edges < 0).nonzero()[0], strict=True):
+    for begin, end in find_stretches(above):
         most = float(made.scores[begin:end].max())
         channel = names[int(made.squares[:, begin:end].mean(1).argmax())]
         length = f"{end - begin:,} step{'' if end - begin == 1 else 's'}"
