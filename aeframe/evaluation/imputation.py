@@ -29,12 +29,12 @@ def measure_imputation(
 ) -> Imputation | None:
     """Hide a tenth of the cells of test samples, and measure the errors of what is filled in.
 
-    most: test samples at most. None for samples without gaps.
+    most: test samples at most. None for data without gaps.
     """
     normalization = net.normalization
-    x = data.peek("test", most, normalization)
-    if not bool(x.isnan().any()):
+    if not data.normalization.has_gaps:
         return None
+    x = data.peek("test", most, normalization)
     marks, columns = normalization(torch.ones_like(x)), data.spec.columns
     given, hidden = hide_cells(x, marks, columns, Noise(data.seed, "imputation"))
     if not bool(hidden.any()):

@@ -14,6 +14,7 @@ import pytest
 
 import aeframe as package
 from aeframe.cli.verbs import table_results
+from aeframe.cli.verbs.own_data import load_run_data
 from aeframe.cli.verbs.table_inputs import open_tables
 from aeframe.core.errors import UserError
 from aeframe.data.tables import table_file
@@ -149,6 +150,14 @@ def test_the_error_of_hidden_cells_is_that_at_the_end_of_training(verb: Verb, bi
         card["metrics"]["imputation_mse"], rel=1e-4
     )
     assert now["baselines"]["mean sample"]["imputation_mse"] == pytest.approx(means, rel=1e-6)
+
+
+def test_the_data_of_a_run_has_the_gaps_of_training(birds: Path, tmp_path: Path) -> None:
+    model = package.load(birds)
+    assert load_run_data(model, str(birds))[1].normalization.has_gaps
+    BIRDS.bfill().ffill().to_csv(tmp_path / "whole.csv", index=False)
+    model.description.config["dataset"]["path"] = str(tmp_path / "whole.csv")
+    assert not load_run_data(model, str(birds))[1].normalization.has_gaps
 
 
 @pytest.mark.usefixtures("in_batches")

@@ -51,7 +51,9 @@ def test_the_error_of_equal_columns_has_a_closed_form() -> None:
     assert found.network == pytest.approx(float(squares.mean()), rel=1e-5)
     assert found.means == pytest.approx(float(z.square().expand_as(x)[hidden].mean()), rel=1e-5)
     assert 0.08 < float(hidden.sum() / x.isfinite().sum()) < 0.12
-    whole = set_up(x[:50], test=x[1:9], normalization="none", batch_size=2)
+    few = set_up(x, test=x[1:9], normalization="none", batch_size=16)
+    assert measure_imputation(net, few, len(x)) is not None  # training has gaps
+    whole = set_up(x[1:9], test=x[10:18], normalization="none", batch_size=2)
     assert measure_imputation(net, whole, len(x)) is None
 
 

@@ -45,7 +45,9 @@ def load_run_data(model: Model, run: str, instead: str = "") -> tuple[Parts, Dat
         # as in training, not as chosen or measured today
         known = model.description.data
         data.spec = replace(known, seen=known.seen or data.spec.seen)  # older runs lack it
+        has_gaps = data.normalization.has_gaps
         data.normalization = deepcopy(model.net.normalization).cpu()
+        data.normalization.has_gaps = has_gaps  # a loaded network does not know
         if model.net.target_normalization is not None:
             data.target_normalization = deepcopy(model.net.target_normalization).cpu()
     except UserError as error:
