@@ -29,6 +29,7 @@ from aeframe.training.process_state import restore_process
 FEWEST = 3  # samples: one each for training, validation and test
 GAUSSIAN = ("likelihood=gaussian",)
 ROUNDING = 1e-6  # tolerance of values
+NAMED = 8  # columns in a message
 SIZE = "model.latent_dim="
 
 
@@ -79,6 +80,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         if isinstance(self.overrides, str):
             raise ValueError(f"overrides={self.overrides!r}: give a list, [{self.overrides!r}]")
         given = widen_bfloat16(X)
+        _require_numbers(given)
         x = validate_data(
             self, given, dtype=np.float64, ensure_min_samples=FEWEST, ensure_min_features=2
         )
@@ -136,6 +138,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     def _check(self, given: Any) -> np.ndarray:
         check_is_fitted(self)
         x = widen_bfloat16(given)
+        _require_numbers(x)
         return self._reshape(validate_data(self, x, dtype=np.float64, reset=False))
 
     def _reshape(self, x: np.ndarray) -> np.ndarray:
@@ -191,3 +194,25 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             return [[]]
         count = self.n_features_in_
         return [[], [f"{SIZE}{max(1, count // 2)}"], [f"{SIZE}{2 * count}"], []]
+
+
+def _require_numbers(given: Any) -> None:
+    """Raise ValueError for a DataFrame of pandas with columns that are not numbers, or have gaps."""
+    if not hasattr(given, "iloc"):
+        return
+    others, gaps = list[str](), list[str]()
+    for name, column in given.items():
+        try:
+            values = None if column.dtype.kind in "mM" else column.to_numpy(np.float64)
+        except (TypeError, ValueError):  # gaps in a column of integers are errors, too
+            values = np.full(1, np.nan) if column.dtype.kind in "iub" else None
+        if values is None:
+            others.append(str(name))
+        elif np.isnan(values).any():
+            gaps.append(str(name))
+    found = {"columns that are not numbers": others, "columns with gaps": gaps}
+    if told := [f"{what} ({', '.join(names[:NAMED])})" for what, names in found.items() if names]:
+        raise ValueError(
+            f"X has {' and '.join(told)}. Put an OrdinalEncoder or a SimpleImputer before, or write run = "
+            "aeframe.train(data=X) and run.model.encode(X), which take text, dates and gaps."
+        )

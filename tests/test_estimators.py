@@ -303,6 +303,31 @@ def test_an_interruption_is_pythons_own(x: np.ndarray, monkeypatch: pytest.Monke
         linear().fit(x)
 
 
+def test_columns_that_are_not_numbers_are_named(x: np.ndarray, tmp_path: Path) -> None:
+    """As in `fit` so in `transform`; booleans and numbers of any type are taken."""
+    pd = pytest.importorskip("pandas")
+    numbers = pd.DataFrame(x[:60, :3], columns=["a", "b", "c"])
+    taken = numbers.assign(b=numbers.b > 0, c=numbers.c.astype(object))
+    fitted = AutoencoderTransformer(latent_dim=2, max_epochs=1).fit(taken)
+    assert np.array_equal(fitted.transform(taken), fitted.transform(taken.astype(float)))
+    dates = pd.date_range("2024-01-01", periods=60)
+    others = numbers.assign(
+        a=pd.array([None, *range(59)], dtype="Int64"), b=dates, c=pd.Categorical(["x", "y"] * 30)
+    )
+    said = (
+        "X has columns that are not numbers (b, c) and columns with gaps (a). Put an OrdinalEncoder or a "
+        "SimpleImputer before, or write run = aeframe.train(data=X) and run.model.encode(X), which take "
+        "text, dates and gaps."
+    )
+    for use in (AutoencoderTransformer(latent_dim=2).fit, fitted.transform, fitted.score):
+        with pytest.raises(ValueError, match=re.escape(said)):
+            use(others)
+    run = aeframe.train(
+        ["trainer.max_epochs=1"], data=others, folder=tmp_path / "run", verbose=False
+    )
+    assert run.model.encode(others).shape[0] == 60  # as the message says
+
+
 def test_bfloat16_is_fitted_and_transformed(x: np.ndarray) -> None:
     given = torch.from_numpy(x[:60]).bfloat16()
     fitted = AutoencoderTransformer(latent_dim=2, max_epochs=1, random_state=0).fit(given)
