@@ -9,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import aeframe as package
+from aeframe.evaluation.detection import Detection
 from tests.support.digits import DIGITS
 from tests.support.forks import Server
 from tests.support.runs import (
@@ -47,6 +49,56 @@ def test_scores_are_sorted_and_marked(verb: Verb, trained: Path, tmp_path: Path)
     assert header == ["file", "row", "score", "is_outlier"]
     assert {(file, int(row)) for file, row, *_ in lines[:3]} == {("x.npy", n) for n in (50, 51, 52)}
     assert out.splitlines()[0] == f"{float(lines[0][2]):.5g}  x.npy {lines[0][1]}  outlier"
+
+
+def test_scores_are_measured_against_the_truth(verb: Verb, trained: Path, tmp_path: Path) -> None:
+    strange = np.random.default_rng(0).integers(0, 17, size=(10, 8, 8), dtype=np.uint8)
+    np.save(tmp_path / "x.npy", np.concatenate([DIGITS[:50, 0], strange]))
+    np.save(tmp_path / "truth.npy", np.arange(60) >= 50)
+    (tmp_path / "truth.csv").write_text(
+        "a,is_outlier\n" + "".join(f"x,{n >= 50}\n" for n in range(60))
+    )
+    (tmp_path / "plain.csv").write_text("".join(f"{int(n >= 50)}\n" for n in range(60)))
+    words = ("score", trained, "x.npy", "--out", "scores.csv", "--force")
+    said = set()
+    for name in ("truth.npy", "truth.csv", "plain.csv"):
+        status, out, err = verb(*words, "--against", name, "--curves", "curves.png")
+        assert (status, err) == (0, "")
+        said.add(out.splitlines()[-3])
+    scores = package.load(trained).score(np.load(tmp_path / "x.npy")[:, None])
+    wanted = Detection.measure(scores, np.arange(60) >= 50)
+    assert 0.9 < wanted.auroc <= 1
+    (line,) = said
+    assert line.startswith(f"Against 10 outliers among 60: AUROC {wanted.auroc:.3f} ± ")
+    assert f"average precision {wanted.average_precision:.3f} (by chance 0.167)" in line
+    assert line.endswith(
+        f"recall {wanted.recall_at_1:.3f} with 1% of false alarms and {wanted.recall_at_5:.3f} with 5%"
+    )
+    with Image.open(tmp_path / "curves.png") as picture:
+        assert picture.size == (1400, 560)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "is empty. Write 1"),
+        ("1\n0\n", "marks 2 samples, INPUT has 3. Give one mark"),
+        ("1\n0\nmaybe\n", "line 3: 'maybe' is neither 0 nor 1. Write 1"),
+        ("a,b\n1,0\n", "has 2 columns, none of which is called is_outlier. Write 1"),
+        ("0\n0\n0\n", "marks none of 3 samples as outliers. Write 1"),
+    ],
+)
+def test_a_truth_that_does_not_fit_is_refused(
+    verb: Verb, trained: Path, tmp_path: Path, text: str, told: str
+) -> None:
+    np.save(tmp_path / "x.npy", DIGITS[:3, 0])
+    (tmp_path / "truth.csv").write_text(text)
+    words = ("score", trained, "x.npy", "--out", "scores.csv")
+    status, out, err = verb(*words, "--against", "truth.csv")
+    assert (status, out) == (2, "")
+    assert err.startswith(f"aeframe: --against truth.csv: {told}")
+    assert not (tmp_path / "scores.csv").exists()
+    assert verb(*words, "--curves", "c.png")[2].startswith("aeframe: --curves: needs the truth.")
 
 
 def test_held_out_samples_are_marked_at_about_the_stated_rate(

@@ -23,6 +23,7 @@ from aeframe.data.memory_map import require_room
 from aeframe.evaluation.metrics import Metrics
 from aeframe.runs.model import Model
 from aeframe.runs.sample_arrays import convert_to_rows, normalize_samples
+from aeframe.runs.test_errors import TestErrors
 
 
 class Block(NamedTuple):
@@ -70,7 +71,9 @@ def evaluate_test_split(model: Model, run: str) -> dict[str, Any]:
     shown, added = show_progress(blocks, count, "Evaluating"), parts.added["metrics"]
     metrics = _measure(model, shown, data.spec, added)
     metrics.count_dead(data)
-    return parts.made["evaluation"].make_card(model.net, data, metrics.compute()).as_dict()
+    found = metrics.compute()
+    found["mse_standard_error"] = TestErrors.measure(model.net, data).standard_error
+    return parts.made["evaluation"].make_card(model.net, data, found).as_dict()
 
 
 def _require_room(model: Model, rows: int) -> None:

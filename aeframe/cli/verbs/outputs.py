@@ -42,43 +42,51 @@ ROWS = ("a", "b")  # arguments that may be a row number
 
 
 def check_output_path(
-    options: argparse.Namespace, endings: Sequence[str], *, folder: bool = False
+    options: argparse.Namespace,
+    endings: Sequence[str],
+    *,
+    folder: bool = False,
+    option: str = "out",
 ) -> Path:
     """Check the path of the result before any work, and return it. Raises UserError for an unusable one.
 
     endings: those that the file may have. folder: whether the result may be a folder, which is a path
-    without a known ending.
+    without a known ending. option: that names it.
     """
-    out = options.out
+    out = getattr(options, option)
     path = Path(os.path.expanduser(out))
     known = path.suffix.lower() in endings
     is_file = os.path.isfile(path) or (_has_file_name(path) and not os.path.isdir(path))
     if not endings and is_file:
-        raise UserError(f"--out {out}", "is a file", "Write the name of a folder.")
+        raise UserError(f"--{option} {out}", "is a file", "Write the name of a folder.")
     if not known and (not folder or is_file):
         what = f"must end in {join_names(endings)}"
-        raise UserError(f"--out {out}", f"{what}, or be a folder" if folder else what)
+        raise UserError(f"--{option} {out}", f"{what}, or be a folder" if folder else what)
     try:
         parent = path.absolute().parent
     except FileNotFoundError as error:
         what = "the current folder no longer exists"
-        raise UserError(f"--out {out}", what, "Change to another folder.") from error
+        raise UserError(f"--{option} {out}", what, "Change to another folder.") from error
     if not os.path.isdir(parent):
         raise UserError(
-            f"--out {out}", f"the folder {path.parent} does not exist", "Create it first."
+            f"--{option} {out}", f"the folder {path.parent} does not exist", "Create it first."
         )
     if known and os.path.isdir(path):
-        raise UserError(f"--out {out}", "is a folder", "Write another name.")
-    require_writable(path if os.path.isdir(path) else parent, f"--out {out}")
+        raise UserError(f"--{option} {out}", "is a folder", "Write another name.")
+    require_writable(path if os.path.isdir(path) else parent, f"--{option} {out}")
     if os.path.exists(path) and (word := _find_overwritten(path, options)) is not None:
-        raise UserError(f"--out {out}", f"would overwrite the input {word}", "Write another name.")
+        raise UserError(
+            f"--{option} {out}", f"would overwrite the input {word}", "Write another name."
+        )
     exists = os.path.exists(path) and (known or any(path.iterdir()))
     if exists and not options.force:
         raise UserError(
-            f"--out {out}", "exists already", "Use --force to replace it, or write another name."
+            f"--{option} {out}",
+            "exists already",
+            "Use --force to replace it, or write another name.",
         )
     if path.suffix.lower() == ".parquet":
-        require_parquet(f"--out {out}")
+        require_parquet(f"--{option} {out}")
     return path
 
 

@@ -10,6 +10,11 @@ from aeframe.core.errors import UserError
 from aeframe.core.strict_json import format_cell, format_json
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+
+    from aeframe.cli.verbs.score_truth import Truth
     from aeframe.data import Nouns
     from aeframe.runs.known_errors import KnownErrors
     from aeframe.runs.model import Model
@@ -28,6 +33,15 @@ def _add_score_arguments(parser: argparse.ArgumentParser) -> None:
         help="mark scores that P %% of new samples like the training data do not exceed, judged by the "
         "scores of the validation samples (default: 99)",
     )
+    parser.add_argument(
+        "--against",
+        metavar="FILE",
+        help="the truth, to measure the scores by: 1 for an outlier, 0 for a usual sample, in the order of "
+        "INPUT; a .npy file, or a .csv file with the column is_outlier or one column alone",
+    )
+    parser.add_argument(
+        "--curves", metavar="PATH", help="with --against: the ROC and precision curves, in .png"
+    )
     parser.description = (
         f"{parser.description}\n\nRows of a table keep their order, and their score is the "
         "novelty: how unusual error\nand distance from the mean are (0: usual, 3: rare). Beside it "
@@ -40,14 +54,8 @@ def _add_score_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _score(options: argparse.Namespace) -> None:
-    import csv
-    import io
-
-    import numpy as np
-
-    from aeframe.cli.verbs.given import explain_samples
-    from aeframe.cli.verbs.inputs import open_input
-    from aeframe.cli.verbs.outputs import check_output_path, replace_file, show_progress
+    from aeframe.cli.verbs.outputs import check_output_path
+    from aeframe.cli.verbs.score_truth import Truth
     from aeframe.cli.verbs.series_inputs import is_of_series
     from aeframe.cli.verbs.series_results import score_series
     from aeframe.cli.verbs.table_inputs import are_tables, open_tables
@@ -57,7 +65,7 @@ def _score(options: argparse.Namespace) -> None:
     is_parquet = all(map(is_table, options.input)) and options.out.lower().endswith(".parquet")
     is_png = options.out.lower().endswith(".png")
     ending = ".parquet" if is_parquet else ".png" if is_png else ".csv"
-    out = check_output_path(options, (ending,))
+    out, truth = check_output_path(options, (ending,)), Truth.read(options)
     model = load_model(options)
     if is_png and not is_of_series(model):
         what = "is a picture, which only scores of series have"
@@ -66,15 +74,38 @@ def _score(options: argparse.Namespace) -> None:
         what = "this model was trained with targets, by which it scores samples"
         raise UserError("score", what, "Score pairs in Python: aeframe.load(RUN).score(x, target).")
     if is_of_series(model):
+        truth.refuse("is not for series, whose steps may have no score")
         score_series(options, model, out)
         return
     limit = model.threshold(options.percentile)
     if are_tables(options.input, model):
-        scores, worst = write_scores(out, open_tables(options.input, model), limit)
-        _report(options, model, scores, limit, worst)
-        print(f"Scores, in the order of the rows: {out}")
-        return
+        table = open_tables(options.input, model)
+        truth.require(table.count)
+        scores, worst = write_scores(out, table, limit)
+        order = "in the order of the rows"
+    else:
+        scores, worst = _score_samples(options, model, out, limit, truth)
+        order = "worst first"
+    _report(options, model, scores, limit, worst)
+    truth.report(scores)
+    print(f"Scores, {order}: {out}")
+
+
+def _score_samples(
+    options: argparse.Namespace, model: Model, out: Path, limit: float, truth: Truth
+) -> tuple[np.ndarray, list[str]]:
+    """Write the scores of samples, worst first. Returns them in order, and lines on the worst."""
+    import csv
+    import io
+
+    import numpy as np
+
+    from aeframe.cli.verbs.given import explain_samples
+    from aeframe.cli.verbs.inputs import open_input
+    from aeframe.cli.verbs.outputs import replace_file, show_progress
+
     given = open_input(options.input, model, options)
+    truth.require(given.count)
     with explain_samples(given):
         blocks = show_progress(given.blocks(model.batch_size), given.count, "Scoring")
         scores = np.concatenate(list(model.score(blocks)))
@@ -87,12 +118,10 @@ def _score(options: argparse.Namespace) -> None:
             writer.writerow([*given.name_row(i), f"{scores[i]:.9g}", scores[i] > limit])
         text.flush()
         text.detach()
-    worst = [
+    return scores, [
         f"{scores[i]:.5g}  {' '.join(map(str, given.name_row(i)))}{'  outlier' if scores[i] > limit else ''}"
         for i in order[:LISTED].tolist()
     ]
-    _report(options, model, scores, limit, worst)
-    print(f"Scores, worst first: {out}")
 
 
 def _report(
