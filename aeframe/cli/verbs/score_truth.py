@@ -137,7 +137,7 @@ def draw_curves(found: Detection) -> Image.Image:
         "Precision and recall",
         f"average precision {found.average_precision:.3f}; dashed: by chance",
         "found: share of outliers (recall)",
-        "share of outliers among alarms (precision)",
+        "outliers among alarms (precision)",
     )
     precision.axes.step(*found.precision_recall, where="post", color=COLORS[0], linewidth=2)
     precision.axes.axhline(chance, linestyle="--", color="black", linewidth=0.8)
