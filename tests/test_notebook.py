@@ -17,6 +17,7 @@ CELLS = (
     "run = aeframe.train(words, data=x)",
     "run",
     "run.plot()",
+    "run.pictures()",
     'runs = aeframe.sweep({**words, "model.latent_dim": [2, 4], "dashboard.images": 2}, data=x)\nruns',
     "run.model.encode(x).shape, runs.runs[0].metrics['test/mse'] < 0.1",
     'aeframe.train(["tralala=1"], data=x)',
@@ -30,7 +31,9 @@ def test_a_notebook_trains_plots_compares_and_encodes(tmp_path: Path) -> None:
         notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}, allow_errors=True
     )
     client.execute()
-    _, trained, shown, plotted, swept, encoded, mistaken = (c.outputs for c in notebook.cells)
+    _, trained, shown, plotted, drawn, swept, encoded, mistaken = (
+        c.outputs for c in notebook.cells
+    )
     text = "".join(output.get("text", "") for output in trained)
     assert text.count("epoch 2/2") == 1  # progress once
     assert "Run folder:" in text
@@ -39,6 +42,9 @@ def test_a_notebook_trains_plots_compares_and_encodes(tmp_path: Path) -> None:
     assert "<table>" in html
     assert 'src="data:image/png;base64,' in html
     assert find(plotted, "image/png")
+    pictures = find(drawn, "text/html")
+    assert pictures.startswith('<p>reconstructions<br><img alt="reconstructions" src="data:image/')
+    assert pictures.count("<img") == pictures.count("<p>") > 3
     table = find(swept, "text/html")
     assert "model.latent_dim" in table
     assert 'src="data:image/png;base64,' in table

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+import io
 import os
 from collections.abc import Mapping
 from functools import cached_property
@@ -30,6 +31,17 @@ RESULTS = ("metrics", "validation", "baselines")
 ERROR = "mse"
 TABLE = ("mse", "psnr")
 """Metrics that baselines have, too."""
+
+
+class Pictures(dict[str, "Image"]):
+    """Pictures by name, which a notebook shows below each other."""
+
+    def _repr_html_(self) -> str:
+        shown = list[str]()
+        for name, picture in self.items():
+            picture.save(content := io.BytesIO(), "PNG")
+            shown.append(f"<p>{html.escape(name)}<br>{_embed(name, content.getvalue())}</p>")
+        return "".join(shown)
 
 
 class Run:
@@ -136,11 +148,11 @@ class Run:
     def _describe_title(self, metric: str) -> str:
         return f"{metric} of {self.folder.name}"
 
-    def pictures(self) -> dict[str, Image]:
+    def pictures(self) -> Pictures:
         """Return the dashboard's pictures by name, in their order, e.g. "reconstructions"."""
         from PIL import Image
 
-        found = {}
+        found = Pictures()
         for file in self._list_pictures():
             with Image.open(file) as picture:
                 found[file.stem.partition("_")[2]] = picture.copy()
@@ -170,10 +182,14 @@ class Run:
     def show_picture(self) -> str:
         """Return the first picture of the dashboard as HTML; an empty text without one."""
         for file in self._list_pictures()[:1]:
-            content = base64.b64encode(file.read_bytes()).decode()
-            name = html.escape(file.stem[3:], quote=True)
-            return f'<img alt="{name}" src="data:image/png;base64,{content}">'
+            return _embed(file.stem[3:], file.read_bytes())
         return ""
+
+
+def _embed(name: str, content: bytes) -> str:
+    """Embed the content of a PNG file in HTML."""
+    encoded = base64.b64encode(content).decode()
+    return f'<img alt="{html.escape(name, quote=True)}" src="data:image/png;base64,{encoded}">'
 
 
 def _require_results(found: Mapping[str, Any]) -> None:
