@@ -20,6 +20,7 @@ from aeframe.evaluation.copy_check import CHUNK, CopyCheck, check_copying
 from aeframe.evaluation.imputation import measure_imputation
 from aeframe.evaluation.metric_names import METRICS
 from aeframe.evaluation.representation import Representation, measure_representation
+from aeframe.evaluation.similarity import measure_ssim
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,8 @@ class Evaluation:
         if hidden is not None:
             metrics = {**metrics, "imputation_mse": hidden.network}
             simpler[0] = replace(simpler[0], imputation_mse=hidden.means)
+        if not has_target and (ssim := measure_ssim(net, data.spec, x)) is not None:
+            metrics = {**metrics, "ssim": ssim}
         shown = None if has_target else measure_representation(net, data, size, self.images)
         metrics = {**metrics, **(shown.list_metrics() if shown is not None else {})}
         spec, samples = data.spec.written, len(data.splits["test"])

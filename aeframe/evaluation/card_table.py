@@ -16,6 +16,7 @@ LABELS = {
     "dormant": "share of dormant units",
     "dead": "share of dead units (training)",
     "explained_variance": "explained variance",
+    "ssim": "SSIM",
     "negative_elbo": "-ELBO (nats)",
     "kl": "KL (nats)",
     "active_units": "active units",

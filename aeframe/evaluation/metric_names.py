@@ -10,7 +10,7 @@ from aeframe.models.autoencoder import Autoencoder
 
 MAXIMIZED = (
     *("psnr", "explained_variance", "gain_db", "denoised_psnr", "active_units"),
-    *("probe_accuracy", "knn_accuracy", "probe_r2", "silhouette", "trustworthiness"),
+    *("probe_accuracy", "knn_accuracy", "probe_r2", "silhouette", "trustworthiness", "ssim"),
 )
 """Metrics that are better if they are larger; all others are better if they are smaller."""
 ALWAYS = ("mse", "psnr", "explained_variance", "loss")
