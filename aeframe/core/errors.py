@@ -7,6 +7,9 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+ALIKE = str.maketrans("l10", "iio")
+"""Characters of lower case that look like others."""
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -76,11 +79,21 @@ def shorten(text: object, most: int = 150) -> str:
 
 
 def find_closest(name: str, names: Iterable[str]) -> str | None:
-    """Find the known name that was probably meant, or None. Of equally close names, the first wins."""
+    """Find the known name that was probably meant, or None. Of equally close names, the first wins.
+
+    A name that differs only in upper and lower case, or in characters that look alike, is the closest.
+    """
     known = list(names)
+    if alike := [one for one in known if _fold(one) == _fold(name)]:
+        return name if name in alike else alike[0]
     close = difflib.get_close_matches(name, known)
     ratios = {k: difflib.SequenceMatcher(None, k, name).ratio() for k in known if k in close}
     return max(ratios, key=ratios.__getitem__, default=None)
+
+
+def _fold(name: str) -> str:
+    """Make names equal that look alike, such as RI, Rl and r1."""
+    return name.lower().translate(ALIKE)
 
 
 def _escape(character: str) -> str:

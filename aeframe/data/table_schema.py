@@ -13,6 +13,7 @@ import numpy as np
 
 from aeframe.core.errors import UserError, find_closest, shorten
 from aeframe.core.repeated import require_unique
+from aeframe.data.cell_error import MOST_CELLS, BadCell, CellError
 from aeframe.data.table_cells import (
     DATE,
     Cells,
@@ -34,15 +35,6 @@ LISTED = 12  # names in a message, at most
 EARLIEST, LATEST = -719_162.0, 2_932_896.0  # days of the years 1 to 9999, since 1970
 UNITS = {"D": 1, "s": 86_400, "ms": 86_400_000}  # in a day
 FALSE_TRUE, ZERO_ONE = ("False", "True"), ("0", "1")
-
-
-class CellError(UserError):
-    """A cell that does not fit its column. row: from 0, in the table that was encoded."""
-
-    def __init__(self, where: str, column: str, row: int, what: str, remedy: str) -> None:
-        super().__init__(where, f"column {shorten(column)}, row {row} (from 0): {what}", remedy)
-        self.column, self.row, self.cell, self.remedy = column, row, what, remedy
-        self.args = (where, column, row, what, remedy)
 
 
 @dataclass(frozen=True)
@@ -115,15 +107,18 @@ class Column:
         listed = ", ".join(map(shorten, self.categories[:LISTED]))
         more = ", ..." if len(self.categories) > LISTED else ""
         what = "none of the two values" if self.kind == "boolean" else "an unknown category"
-        return what, f"Known are {listed}{more}. Correct the cell, or leave it empty."
+        remedy = "Correct the cell, or leave it empty."
+        if self.categories == ZERO_ONE:  # whole numbers, of which training saw two
+            remedy = f"Correct the cell, leave it empty, or train with dataset.types.{self.name}=numeric."
+        return what, f"Known are {listed}{more}. {remedy}"
 
     def _refuse(self, wrong: np.ndarray, cells: Cells, where: str, what: str, remedy: str) -> None:
-        """Raise CellError for the first wrong cell."""
+        """Raise CellError for the first wrong cells."""
         if wrong.any():
-            row = int(wrong.argmax())
-            raise CellError(
-                where, self.name, row, f"{shorten(repr(cells[row].as_py()))} is {what}", remedy
-            )
+            rows = np.flatnonzero(wrong)[:MOST_CELLS].tolist()
+            texts = {row: shorten(repr(cells[row].as_py())) for row in rows}
+            found = [BadCell(self.name, row, f"{texts[row]} is {what}", remedy) for row in rows]
+            raise CellError(where, found)
 
     def decode(self, x: np.ndarray) -> Any:
         """Decode [N, width] as a Series. A number between two categories becomes the nearer one."""
@@ -197,9 +192,17 @@ class Schema:
         own = self.find_columns(list(getattr(frame, "column_names", frame)), where)
         x = np.empty((len(frame), self.width), np.float32)
         columns = {name: get_cells(frame, own[name], where) for name in self.names}
+        bad = list[BadCell]()
         for column, place in zip(self.columns, self.slices, strict=True):
             cells = columns[column.of or column.name]
-            x[:, place] = find_gaps(cells)[:, None] if column.of else column.encode(cells, where)
+            try:
+                x[:, place] = (
+                    find_gaps(cells)[:, None] if column.of else column.encode(cells, where)
+                )
+            except CellError as error:
+                bad += error.cells
+        if bad:
+            raise CellError(where, bad)
         return x
 
     def find_columns(self, found: Sequence[Any], where: str) -> dict[str, Any]:

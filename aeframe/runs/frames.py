@@ -11,8 +11,9 @@ from torch import Tensor
 
 from aeframe.core.errors import UserError
 from aeframe.data import DataSpec
+from aeframe.data.cell_error import BadCell, CellError
 from aeframe.data.table_cells import find_gaps, get_cells, require_tables
-from aeframe.data.table_schema import CellError, Column, Schema
+from aeframe.data.table_schema import Column, Schema
 
 
 def is_frame(x: Any) -> bool:
@@ -40,7 +41,7 @@ def _encode_frame(frame: Any, data: DataSpec, where: str) -> np.ndarray:
         row = int(wrong.any(1).argmax())
         column = _get_column(data.columns, int(wrong[row].argmax()))
         remedy = "Fill it: the model was trained on data without gaps."
-        raise CellError(where, column.name, row, "is empty", remedy)
+        raise CellError(where, [BadCell(column.name, row, "is empty", remedy)])
     return x
 
 

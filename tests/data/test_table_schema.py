@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import pickle
 from dataclasses import replace
 from typing import Any
 
@@ -18,8 +19,9 @@ from hypothesis import strategies as st
 
 from aeframe.core.errors import UserError
 from aeframe.data import DataSpec, Schema
+from aeframe.data.cell_error import CellError
 from aeframe.data.table_cells import MISSING, parse_dates, parse_numbers
-from aeframe.data.table_schema import CellError, Column
+from aeframe.data.table_schema import Column
 from aeframe.runs.description import Description, ForeignError, parse_description
 
 SCHEMA = Schema(
@@ -170,6 +172,33 @@ def test_a_cell_that_does_not_fit_is_named(name: str, cell: str, what: str) -> N
         SCHEMA.encode(table, "people.csv")
     assert str(caught.value).startswith(f"people.csv: {what}. ")
     assert (caught.value.column, caught.value.row) == (name, 1)
+
+
+def test_five_cells_that_do_not_fit_are_named_at_once() -> None:
+    table = pd.DataFrame({key: [""] * 9 for key in SCHEMA.names})
+    table.loc[[1, 7], "city"] = ["Bonn", "Ulm"]
+    table.loc[[2, 3, 4, 5, 6], "age"] = ["old", "2", "young", "x", "y"]
+    with pytest.raises(CellError) as caught:
+        SCHEMA.encode(table, "people.csv")
+    lines = str(caught.value).splitlines()
+    assert [line.partition(" is ")[0] for line in lines] == [
+        "people.csv: column city, row 1 (from 0): 'Bonn'",
+        "people.csv: column age, row 2 (from 0): 'old'",
+        "people.csv: column age, row 4 (from 0): 'young'",
+        "people.csv: column age, row 5 (from 0): 'x'",
+        "people.csv: column age, row 6 (from 0): 'y'",
+    ]
+    copy = pickle.loads(pickle.dumps(caught.value))
+    assert str(copy) == str(caught.value)
+
+
+def test_a_third_value_of_zeros_and_ones_is_told_with_the_type_that_takes_it() -> None:
+    flag = Column("flag", "boolean", ("0", "1"))
+    with pytest.raises(
+        CellError,
+        match=r"'2' is none of the two values\. .*train with dataset\.types\.flag=numeric\.",
+    ):
+        Schema((flag,)).encode(pd.DataFrame({"flag": ["0", "2"]}))
 
 
 def test_other_columns_are_named() -> None:

@@ -14,9 +14,10 @@ from aeframe.cli.verbs.given import make_check
 from aeframe.core.errors import ConfigError, Problem, UserError
 from aeframe.core.plain import as_mapping
 from aeframe.core.table_names import is_table
+from aeframe.data.cell_error import CellError
 from aeframe.data.images.image_messages import note
 from aeframe.data.table_cells import get_cells, require_tables, write_texts
-from aeframe.data.table_schema import CellError, Schema
+from aeframe.data.table_schema import Schema
 from aeframe.data.tables.table_file import TableFile, open_table
 from aeframe.data.tables.table_looks import replace_commas
 from aeframe.data.tables.table_paths import Reading, list_names
@@ -84,10 +85,13 @@ class TableInput:
             x: np.ndarray = encode_frames(cells, self.model.description.data, file.where)
             make_check(self.model)(x)
         except CellError as error:
-            place = file.describe_row(start + error.row)
-            remedy = REMEDY if "dataset." in error.remedy else error.remedy
-            what = f"column {error.column}, {place}: {error.cell}"
-            raise UserError(file.where, what, remedy) from error
+            problems = error.list_problems(file.describe_row, start)
+            raise ConfigError(
+                [
+                    replace(one, remedy=REMEDY) if "write dataset." in one.remedy else one
+                    for one in problems
+                ]
+            ) from error
         except SampleError as error:
             what = f"{file.describe_row(start + error.row)} {error.plain}"
             raise UserError(file.where, what, error.remedy) from error

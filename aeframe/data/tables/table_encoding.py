@@ -14,13 +14,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from aeframe.core.errors import UserError, shorten
+from aeframe.core.errors import ConfigError
 from aeframe.core.version import __version__
 from aeframe.data.arrays.npy_header import read_header
+from aeframe.data.cell_error import CellError
 from aeframe.data.classes import UNLABELED
 from aeframe.data.memory_map import Mapped, allocate, map_array
 from aeframe.data.table_cells import find_gaps, get_cells, number_texts, write_texts
-from aeframe.data.table_schema import CellError, Schema
+from aeframe.data.table_schema import Schema
 from aeframe.data.tables.table_file import TableFile
 from aeframe.data.tables.table_looks import replace_commas
 from aeframe.data.user_cache import find_user_cache, lock, write_private
@@ -85,7 +86,7 @@ class Encoder:
                 try:
                     yield batch, self.schema.encode(batch, file.where)
                 except CellError as error:
-                    raise _locate(error, file, row) from error
+                    raise ConfigError(error.list_problems(file.describe_row, row)) from error
                 row += len(batch)
 
     def _replace_commas(self, batch: Any) -> Any:
@@ -139,10 +140,3 @@ class Encoder:
         ]
         options = [sorted(self.commas), self.label, self.classes, [f.options for f in self.files]]
         return json.dumps([__version__, files, self.schema.as_dict(), options])
-
-
-def _locate(error: CellError, file: TableFile, start: int) -> UserError:
-    """Name the line of a cell. start: the first row of the batch in the file."""
-    place = file.describe_row(start + error.row)
-    what = f"column {shorten(error.column)}, {place}: {error.cell}"
-    return UserError(file.where, what, error.remedy)
