@@ -587,6 +587,19 @@ def test_a_denoising_run_is_compared_from_corrupted_samples(
     assert "the error of 0.012 per pixel is no better than that of PCA" in found.seen
 
 
+def test_a_tie_with_pca_is_told_with_its_standard_error(patient: Callable[..., Patient]) -> None:
+    one = patient()
+    seen = list[str]()
+    for error in (PCA.mse, PCA.mse / 100):
+        card = card_of(PCA, mse=PCA.mse * 1.1, mse_standard_error=error)
+        (found,) = find_in_card(card, one, 20, 900, True, others=False)
+        seen.append(found.seen)
+    assert ["within the standard error of this test split" in text for text in seen] == [
+        True,
+        False,
+    ]
+
+
 def test_drowned_columns_of_a_likelihood_with_a_fixed_range_need_both_keys(
     patient: Callable[..., Patient],
 ) -> None:

@@ -65,6 +65,12 @@ def test_a_missing_value_has_no_dot() -> None:
     )
     assert np.isnan(find_places(tile, GRAY)).tolist() == [True, False, True]
     assert find_places(tile, ORANGE)[0] == pytest.approx(tile.width / 2, abs=1)
+    middles = np.array(tile.convert("L"))[PITCH // 2 :: PITCH][:3, 10:20]
+    assert (middles == 255).any(1).tolist() == [True, False, False]  # its line is dashed
+
+
+def test_the_legend_explains_the_mark_of_a_gap() -> None:
+    assert TABLE.axes.endswith("a dashed line a gap.")
 
 
 def test_the_names_of_columns_stand_left_of_the_tiles() -> None:

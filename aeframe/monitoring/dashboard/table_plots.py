@@ -14,6 +14,7 @@ from aeframe.monitoring.dashboard.paper import FINE, INK, PALE, shorten_names, w
 from aeframe.monitoring.dashboard.signal_plots import FINER, FOUND, TARGET, Colored, draw_curves
 
 PITCH = 13  # pixels of a column's line
+DASH = 4  # pixels of a dash
 DOT = 2.5  # radius of a dot, in pixels
 BELOW = 5  # pixels below the last line
 NAMES = 104  # pixels for the names
@@ -32,7 +33,10 @@ class Table(Painter):
     columns, many, filters, wide, error = 4, 4, 20, 90, ""
     zero = "blue is positive, orange negative, white"
     over = " Gray dots are the clean input, orange ones what stands above."
-    axes = " Each line spans the usual values of a column; a triangle at its end is a value beyond them."
+    axes = (
+        " Each line spans the usual values of a column; a triangle at its end is a value beyond them, "
+        "a dashed line a gap."
+    )
 
     def __init__(self, low: Tensor, high: Tensor, names: Sequence[str]) -> None:
         super().__init__(low, high)
@@ -90,7 +94,7 @@ class Table(Painter):
 def draw_dots(layers: Sequence[Colored], width: int) -> Image.Image:
     """Draw values [columns] as dots on lines from 0 to 1, and a stroke from the first layer's to the last's.
 
-    A value beyond the line is a triangle at its end; NaN is a gap.
+    A value beyond the line is a triangle at its end. The line is dashed where the first layer has a gap, NaN.
     """
     count = len(layers[0][0])
     tile = Image.new("RGB", (width * FINER, (count * PITCH + BELOW) * FINER), "white")
@@ -99,6 +103,9 @@ def draw_dots(layers: Sequence[Colored], width: int) -> Image.Image:
     for row in range(count):
         y = (row + 0.5) * PITCH * FINER
         draw.line((edge, y, tile.width - edge, y), PALE, FINER)
+        if math.isnan(float(layers[0][0][row])):
+            for start in range(int(edge), int(tile.width - edge), 2 * DASH * FINER):
+                draw.line((start, y, start + DASH * FINER, y), "white", FINER)
         present = [
             (at[row], float(v[row]), color) for (v, color), at in zip(layers, places, strict=True)
         ]

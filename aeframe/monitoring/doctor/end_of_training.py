@@ -61,6 +61,10 @@ def find_in_card(
                     f"the error of {own:.3g} per {card.nouns.value} is no better than that of {pca.name} "
                     f"({other:.3g}, the same code size) after {epochs} epoch{'' if epochs == 1 else 's'}"
                 )
+                if pca.denoised_mse is None and own - other < card.metrics.get(
+                    "mse_standard_error", 0.0
+                ):
+                    seen += "; the difference is within the standard error of this test split"
                 if noise is None:
                     yield _compare_with_pca(seen, patient, epochs, improves)
                     continue
