@@ -104,7 +104,7 @@ class CopyCheck:
             how = "learned" if kept >= 0.5 else "began to learn"
             explained = f"it explains {format_share(kept)} of its variance and only {share}"
             return f"The network {how} this data: {explained}."
-        return f"The network copies its input: it reconstructs {share}. Constrain it more."
+        return f"The network copies its input: it reconstructs {share}."
 
 
 @torch.no_grad()

@@ -61,7 +61,7 @@ def test_the_identity_copies_all() -> None:
     assert found.shuffled_variance == pytest.approx(VARIANCE, rel=1e-5)
     assert found.copied == 1.0
     assert not found.passed
-    assert "copies its input: it reconstructs 100% of pure noise" in found.sentence
+    assert found.sentence == "The network copies its input: it reconstructs 100% of pure noise."
 
 
 def test_a_constant_copies_nothing() -> None:
