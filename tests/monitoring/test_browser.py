@@ -28,7 +28,7 @@ EXPECTED = {
         "01_reconstructions",
         "03_best",
         "08_interpolation",
-        "The same validation images each time",
+        "The same validation images at each epoch",
     ),
     "histograms": ("val/code",),
     "text": ("card", "run/command", "run/configuration"),

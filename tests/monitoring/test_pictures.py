@@ -350,9 +350,9 @@ def test_the_picture_of_a_linear_path_says_so(drawn: Draw) -> None:
     beside = drawn("network.widths=[24]", "network.start=pca", parts=["filters"]).said
     plain = drawn("network.widths=[24]", "network.start=random", parts=["filters"]).said
     assert beside["decoder_filters"].startswith(
-        "Weights of the decoder's linear path from the code to the output: what a unit draws beside"
+        "Weights of the decoder's linear path: what one unit of the code adds to the output."
     )
-    assert plain["decoder_filters"].startswith("Weights of the decoder's last layer: what a unit ")
+    assert plain["decoder_filters"].startswith("Weights of the decoder's last layer: what one of ")
     assert beside["encoder_filters"][:40] == plain["encoder_filters"][:40]
 
 

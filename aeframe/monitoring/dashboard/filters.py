@@ -18,14 +18,14 @@ MOST = 30  # filters
 def draw_filters(view: View, page: Page) -> None:
     """Draw the filters of the encoder's first layer and of the decoder's last, or of its linear path."""
     model = view.net.model
-    last = "last layer: what a unit draws"
+    last = "last layer: what one of its units adds to the output"
     if isinstance(model.decoder, PathDecoder):
-        last = "linear path from the code to the output: what a unit draws beside the other layers"
+        last = "linear path: what one unit of the code adds to the output"
     for name, weights, layer in (
         (
             "encoder",
             encoder_filters(model.encoder, model.shape),
-            "first layer: what a unit reacts to",
+            "first layer: what one of its units reacts to",
         ),
         ("decoder", decoder_filters(model.decoder, model.written_shape), last),
     ):
@@ -38,8 +38,11 @@ def draw_filters(view: View, page: Page) -> None:
         is_picture = weights.shape[1:] != shape and weights.ndim > 3
         paint = Pictures(0, 1, max(weights.shape[2:])) if is_picture else own
         tiles = paint.show_weights(weights[:MOST], paint.fit(paint.filters))
-        shown = f"{len(tiles)} of {len(weights)}"
-        note = f"Weights of the {name}'s {layer}. {shown} units, each scaled by itself; {paint.zero} is 0."
+        shown = f"All {len(weights)}" if len(tiles) == len(weights) else f"The first {len(tiles)}"
+        note = (
+            f"Weights of the {name}'s {layer}. {shown} units, row by row, each scaled by itself; "
+            f"{paint.zero} is 0."
+        )
         rows = split_rows([Row(tiles)], paint.filters)
         add_sheet(page, f"{name}_filters", f"Filters of the {name}", note, rows, paint.legend)
 

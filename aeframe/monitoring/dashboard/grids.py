@@ -16,7 +16,8 @@ def draw_reconstructions(view: View, page: Page) -> None:
     captions = view.number_samples(view.columns)
     rows = compare(view.output, view.net.has_corruption, view.paint, captions, view.paint_beside)
     note = (
-        f"The same {view.samples.split} {view.nouns.sample}s each time.{view.over}{view.paint.axes}"
+        f"The same {view.samples.split} {view.nouns.sample}s at each epoch; another seed shows others."
+        f"{view.over}{view.paint.axes}"
     )
     rows = split_rows(rows, view.paint.columns)
     add_sheet(page, "reconstructions", "Reconstructions", note, rows, view.paint.legend)
@@ -34,7 +35,7 @@ def draw_extremes(view: View, page: Page) -> None:
         x, targets = view.samples.many[chosen], view.samples.many_targets
         target = None if targets is None else targets[chosen]
         output = net(x, noise=view.noise, as_trained=net.has_corruption, target=target)
-        squares = [f"{value:.2g}" for value in error[chosen].tolist()]
+        squares = [f"{value:#.3g}" for value in error[chosen].tolist()]
         rows = compare(output, net.has_corruption, view.paint, squares, view.paint_beside)
         note = (
             f"The {view.nouns.sample}s with the {adjective} mean squared error (the numbers), of "

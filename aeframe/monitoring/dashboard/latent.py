@@ -28,7 +28,9 @@ def draw_samples(view: View, page: Page) -> None:
     count = min(LINES, paint.tall) * paint.many
     drawn = model.sample(count, noise, view.samples.few.device)
     rows = split_rows([Row(paint.show(drawn, paint.fit(paint.many)))], paint.many)
-    note = f"Random codes, drawn from the prior and decoded; the same codes each time.{paint.axes}"
+    note = (
+        f"Random codes, drawn from the prior and decoded; the same codes at each epoch.{paint.axes}"
+    )
     add_sheet(page, "samples", f"New {view.nouns.sample}s", note, rows, paint.legend)
     if model.latent_dim == 2:
         _draw_manifold(view, page)

@@ -37,7 +37,7 @@ class Curves(Painter):
     """
 
     columns, many, wide, zero = 2, 3, 160, "half the height"
-    over = " Gray is the clean input, orange is what stands above."
+    over = " Gray is the clean input, orange what the heading names."
     error = f"error, as a share of the data's range, up to {SCALE:.0%}"
 
     def __init__(

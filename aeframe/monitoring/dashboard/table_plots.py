@@ -32,10 +32,10 @@ class Table(Painter):
 
     columns, many, filters, wide, error = 4, 4, 20, 90, ""
     zero = "blue is positive, orange negative, white"
-    over = " Gray dots are the clean input, orange ones what stands above."
+    over = " Gray dots are the clean input, orange dots what the heading names; equal ones cover each other."
     axes = (
-        " Each line spans the usual values of a column; a triangle at its end is a value beyond them, "
-        "a dashed line a gap."
+        " Each line spans a column's training values without far outliers; a triangle at its end is a value "
+        "beyond them, a dashed line a gap."
     )
 
     def __init__(self, low: Tensor, high: Tensor, names: Sequence[str]) -> None:
