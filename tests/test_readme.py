@@ -64,6 +64,9 @@ def own_data(tmp_path: Path) -> None:
         np.save(tmp_path / f"{name}.npy", generator.normal(size=(40, 50)))
     (tmp_path / "acts").mkdir()
     np.save(tmp_path / "acts" / "0.npy", generator.normal(size=(40, 50)))
+    for name in ("in", "out"):
+        (tmp_path / name).mkdir()
+        np.save(tmp_path / name / "0.npy", generator.normal(size=(40, 50)))
     rows = "".join(f"{i / 8},{i * i},{'ab'[i % 2]}\n" for i in range(40))
     (tmp_path / "people.csv").write_text(f"age,height,species\n{rows}")
     steps = "".join(f"{i},{i % 7},{i % 5}\n" for i in range(400))

@@ -44,6 +44,7 @@ def measure_samples(
     net: ConstrainedAutoencoder, data: DataModule, split: str, *, is_table: bool = False
 ) -> tuple[Tensor, Tensor]:
     """Measure errors and distances of samples, evenly spread over a split. Only tables have distances."""
+    net.eval()
     samples, device = data.splits[split], net.normalization.scale.device
     errors, distances = list[Tensor](), list[Tensor]()
     for chosen in samples.spread_evenly(SCORED).split(256):  # samples may be large

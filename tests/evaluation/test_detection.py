@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aeframe.evaluation.detection import MOST, Detection
 
 
+@settings(max_examples=40)
 @given(
     st.lists(st.tuples(st.integers(0, 9), st.booleans()), min_size=2, max_size=40).filter(
         lambda rows: len({kind for _, kind in rows}) == 2

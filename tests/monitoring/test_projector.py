@@ -174,7 +174,8 @@ def test_command_configuration_and_card_are_there_as_text(finished: Path) -> Non
     assert found["configuration"][1] == f"```yaml\n{written}\n```"
     card = json.loads((finished / "evaluation.json").read_text())
     text = found["card"][1]
-    assert f"| MSE per pixel | {card['metrics']['mse']:.5f} | " in text
+    mse, error = (card["metrics"][name] for name in ("mse", "mse_standard_error"))
+    assert f"| MSE per pixel | {mse:.5f} ± {error:.2g} | " in text
     assert text.rstrip().endswith(card["copy_check"]["sentence"])
     assert load(finished).description.metrics["mse"] == card["metrics"]["mse"]
 
