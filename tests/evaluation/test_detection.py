@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from aeframe.evaluation.detection import MOST, Detection
 
 
-@settings(max_examples=40)
+@settings(max_examples=60)
 @given(
     st.lists(st.tuples(st.integers(0, 9), st.booleans()), min_size=2, max_size=40).filter(
         lambda rows: len({kind for _, kind in rows}) == 2
@@ -35,6 +35,12 @@ def test_all_measures_are_those_of_a_count(rows: list[tuple[int, bool]]) -> None
     assert found.average_precision == pytest.approx(precision)
     assert (found.recall_at_1, found.recall_at_5) == pytest.approx((recalls[0.01], recalls[0.05]))
     assert (found.outliers, found.samples) == (len(strange), len(scores))
+
+
+def test_recall_counts_each_level_of_equal_scores() -> None:
+    scores, is_outlier = np.repeat(np.arange(100), 2), np.tile([True, False], 100)
+    found = Detection.measure(scores, is_outlier)
+    assert (found.recall_at_1, found.recall_at_5) == (0.01, 0.05)
 
 
 def test_the_standard_error_of_the_area_is_that_of_new_samples() -> None:
