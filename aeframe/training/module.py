@@ -227,7 +227,8 @@ class AutoencoderModule(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["callback_metrics"] = collect_metrics(self.trainer)
         checkpoint["guard"] = self.guard.state_dict()
-        checkpoint["data"] = self.data.as_dict()
+        streamed = self.data.splits["train"].is_streamed
+        checkpoint["data"] = {**self.data.as_dict(), "streamed": streamed}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         batches = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]

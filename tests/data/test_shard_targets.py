@@ -94,6 +94,30 @@ def test_files_that_are_no_pairs_are_named(both: Path) -> None:
     assert problem.where == "dataset.val_target"
 
 
+def test_a_resumed_run_keeps_rows_where_they_were(aeframe: Command, tmp_path: Path) -> None:
+    """With a known range and splits of their own, nothing else tells in which order the rows come."""
+    x = np.random.default_rng(0).integers(0, 256, (700, 6), np.uint8)
+    for name, rows in (("in", x), ("val", x[:640]), ("test", x[:640])):
+        write_shards(tmp_path / name, rows)
+    words = ["dataset=shards", "dataset.window=0.003", "model.latent_dim=2", "network=linear"]
+    words += [f"dataset.{key}={name}" for key, name in (("path", "in"), ("val_path", "val"))]
+    words += ["dataset.test_path=test", "trainer.max_epochs=1", *QUIET]
+    for limit, other, told in (
+        (1e-9, 4.0, "keeps the rows in memory, where the run read them from their files"),
+        (4.0, 1e-9, "reads the rows from their files, where the run kept them in memory"),
+    ):
+        run = f"hydra.run.dir=run{limit}"
+        assert aeframe(*words, run, f"dataset.memory_limit={limit}")[0] == 0
+        again = (f"resume=run{limit}", "trainer.max_epochs=2")
+        status, _, err = aeframe(*again, f"dataset.memory_limit={other}")
+        assert status == 2
+        assert err.startswith(f"aeframe: dataset.memory_limit: {told}. Leave it")
+        assert aeframe(*again)[0] == 0
+
+
+QUIET = ("evaluation.images=32", "dashboard.images=0", "dataset.batch_size=64")
+
+
 def test_a_transcoder_trains_resumes_and_writes_targets(aeframe: Command, both: Path) -> None:
     words = [
         *(

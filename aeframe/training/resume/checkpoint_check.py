@@ -33,6 +33,7 @@ VARYING = (
 """Keys of optimizers and schedulers whose values change in training; all others are configuration."""
 LOWERED = (*RATES, *PLANNED)
 """Keys of optimizers and schedulers whose values also change if a run went back."""
+WHERE = ("in memory", "from their files")
 UNTRAINED = ("classes", "usual", "axes")
 """Parts of the data's description that are for pictures alone."""
 MEASURED = ("Doctor", "Timer")
@@ -63,9 +64,26 @@ def check_fits(
                 raise
             remedy = "Delete it to resume without it."
             raise UserError(str(file), error.problems[0].what, remedy) from None
+        if file.name != BEST:
+            _require_same_place(state["data"], module.data.splits["train"].is_streamed)
         if file.name != BEST and not _is_same_data(state["data"], module.data.as_dict()):
             what = f"is not the data of the run in {saved.folder}"
             raise UserError("dataset", what, "Use the original data, or start a new run.")
+
+
+def _require_same_place(saved: Any, streamed: bool) -> None:
+    """Raise UserError for rows of shards that are in memory and were not, or the other way round. Their order
+    would be another. Older runs did not save it.
+    """
+    if as_mapping(saved).get("streamed", streamed) != streamed:
+        now, before = ("reads", "kept") if streamed else ("keeps", "read")
+        what = (
+            f"{now} the rows {WHERE[streamed]}, where the run {before} them {WHERE[not streamed]}"
+        )
+        remedy = (
+            "Leave it and dataset.in_memory as they were: the order of the rows depends on them."
+        )
+        raise UserError("dataset.memory_limit", what, remedy)
 
 
 def _drop_states(state: dict[str, Any], names: Collection[str]) -> None:
