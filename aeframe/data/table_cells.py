@@ -134,7 +134,9 @@ def parse_dates(cells: Cells, order: str) -> Floats:
 
     if pa.types.is_date(cells.type) or pa.types.is_timestamp(cells.type):
         stamps = cells.cast(pa.timestamp("us", getattr(cells.type, "tz", None)), safe=False)
-        return _scale(stamps.cast(pa.int64()), 1 / DAY)
+        day, rest = np.divmod(stamps.cast(pa.int64()).fill_null(0).to_numpy(), DAY)
+        # rounded as the days of a text are
+        return np.where(cells.is_null().to_numpy(zero_copy_only=False), np.nan, day + rest / DAY)
     if not is_text(cells):
         return np.full(len(cells), np.nan)
     parts = pc.extract_regex(_number_months(pc.utf8_lower(cells)), DATE[order])

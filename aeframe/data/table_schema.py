@@ -26,6 +26,7 @@ from aeframe.data.table_cells import (
     parse_numbers,
     write_texts,
 )
+from aeframe.data.table_words import write_type
 
 Kind = Literal["numeric", "boolean", "categorical", "date", "count"]
 Unit = Literal["D", "s", "ms"]
@@ -87,7 +88,7 @@ class Column:
             self._refuse(beyond, cells, where, "beyond the range of float32", "Correct it.")
         if self.kind == "count":
             wrong = ~gaps & ((values < 0) | (values != np.round(values)))
-            remedy = f"Correct it, or write dataset.types.{self.name}=numeric."
+            remedy = f"Correct it, or write {write_type(self.name, 'numeric')}."
             self._refuse(wrong, cells, where, "no count (0, 1, 2, ...)", remedy)
         return (values - self.origin)[:, None]
 
@@ -104,13 +105,12 @@ class Column:
         return number_texts(texts, known).fill_null(-1).to_numpy(zero_copy_only=False)
 
     def _explain_category(self) -> tuple[str, str]:
-        listed = ", ".join(map(shorten, self.categories[:LISTED]))
-        more = ", ..." if len(self.categories) > LISTED else ""
+        dots = ["..."] * (len(self.categories) > LISTED)
+        listed = ", ".join([*map(shorten, self.categories[:LISTED]), *dots])
         what = "none of the two values" if self.kind == "boolean" else "an unknown category"
-        remedy = "Correct the cell, or leave it empty."
-        if self.categories == ZERO_ONE:  # whole numbers, of which training saw two
-            remedy = f"Correct the cell, leave it empty, or train with dataset.types.{self.name}=numeric."
-        return what, f"Known are {listed}{more}. {remedy}"
+        is_number = self.categories == ZERO_ONE  # of which training saw two
+        more = f", or train with {write_type(self.name, 'numeric')}" if is_number else ""
+        return what, f"Known are {listed}. Correct the cell, or leave it empty{more}."
 
     def _refuse(self, wrong: np.ndarray, cells: Cells, where: str, what: str, remedy: str) -> None:
         """Raise CellError for the first wrong cells."""

@@ -37,10 +37,9 @@ MakeScheduler = Callable[[Optimizer], Any]
 class AutoencoderModule(pl.LightningModule):
     """LightningModule of a constrained autoencoder. It knows no variant and no constraint.
 
-    seed: all randomness is a function of the seed, the epoch, the batch and the rank. guard: checks the
-    losses. log_every_n_steps: steps from one logged step to the next. scheduler_options: Lightning's
-    (`interval`, `monitor`, ...). hyperparameters: plain data, saved in every checkpoint.
-    metrics: those of plug-ins.
+    seed: all randomness is a function of the seed, the epoch, the batch and the rank. guard: checks losses.
+    log_every_n_steps: steps from one logged step to the next. scheduler_options: Lightning's (`interval`,
+    `monitor`, ...). hyperparameters: plain data, saved in every checkpoint. metrics: those of plug-ins.
     """
 
     def __init__(

@@ -165,9 +165,7 @@ def list_advice(outcome: Outcome) -> Iterator[str]:
 def _make_second_table(found: Representation, nouns: Nouns) -> Table:
     columns, rows = list_measures(found)
     seen = nouns.count_samples(found.samples, "test")
-    table = Table(
-        title=f"Representation of {seen} (numbers each), ± standard error", title_justify="left"
-    )
+    table = Table(title=f"Representation of {seen} (size), ± standard error", title_justify="left")
     table.add_column("")
     for column in columns:
         table.add_column(column, justify="right", style="bold" if column == columns[0] else None)

@@ -73,6 +73,15 @@ def assert_same(found: pd.DataFrame, table: pd.DataFrame) -> None:
         assert found[name].dropna().tolist() == table[name].dropna().tolist(), name
 
 
+def test_a_time_is_the_same_number_as_a_date_and_as_a_text() -> None:
+    column = Column("seen", "date", origin=19000.0, unit="s")
+    stamps = pd.date_range("2022-01-08", periods=90_000, freq="s")
+    texts = stamps.strftime("%Y-%m-%d %H:%M:%S")
+    dates, words = (column.encode(pa.array(cells), "x") for cells in (stamps, texts))
+    assert np.array_equal(dates, words)
+    assert column.decode(dates.astype(np.float64)).tolist() == stamps.tolist()
+
+
 @given(tables())
 @settings(max_examples=30, deadline=None)
 def test_every_cell_is_what_it_was(table: pd.DataFrame) -> None:

@@ -27,10 +27,10 @@ def list_intervals(folders: Sequence[str]) -> list[Interval] | None:
 
 
 def describe_interval(interval: Interval, first: str) -> str:
-    """Say whether the error is clearly another than that of the first run."""
+    """Say whether the error clearly differs from that of the first run."""
     bounds = f"{interval.difference:+.3g} [{interval.low:+.3g}, {interval.high:+.3g}]"
     if not interval.is_clear:
-        return f"its test MSE is not clearly another than that of {first}: {bounds}"
+        return f"its test MSE does not clearly differ from that of {first}: {bounds}, 95 % interval"
     side = "smaller" if interval.high < 0 else "larger"
     return f"its test MSE is clearly {side} than that of {first}: {bounds}, 95 % interval"
 

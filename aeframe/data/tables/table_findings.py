@@ -7,10 +7,11 @@ from typing import get_args
 
 from aeframe.core.errors import shorten
 from aeframe.data.table_schema import LISTED, Column, Kind
+from aeframe.data.table_words import write_type
 from aeframe.data.tables.table_file import TextFile
 from aeframe.data.tables.table_paths import list_names
 from aeframe.data.tables.table_survey import Survey
-from aeframe.data.tables.table_types import DIFFERENT, LeftOut, write_type
+from aeframe.data.tables.table_types import DIFFERENT, LeftOut
 
 
 def list_findings(found: Survey) -> list[str]:

@@ -13,11 +13,12 @@ from aeframe.core.errors import ConfigError, Problem, UserError, find_closest, s
 from aeframe.data.classes import UNLABELED
 from aeframe.data.table_cells import WHOLE, get_cells
 from aeframe.data.table_schema import LISTED, ZERO_ONE, Column, Schema
+from aeframe.data.table_words import write_type
 from aeframe.data.tables.table_encoding import Encoder
 from aeframe.data.tables.table_file import TableFile, TextFile
 from aeframe.data.tables.table_looks import Look, Place, make_look
 from aeframe.data.tables.table_paths import Paths, Reading, find_files, list_names, open_files
-from aeframe.data.tables.table_types import LeftOut, Typing, list_type_problems, write_type
+from aeframe.data.tables.table_types import LeftOut, Typing, list_type_problems
 
 NAMES = ("drop", "columns")
 

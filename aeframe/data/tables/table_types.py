@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple, get_args
 from aeframe.core.errors import Problem, shorten
 from aeframe.data.table_cells import DATE
 from aeframe.data.table_schema import FALSE_TRUE, ZERO_ONE, Column, Unit
+from aeframe.data.table_words import write_type
 from aeframe.data.tables.table_looks import MOST_TEXTS, Cell, Look, Place
 
 MOST_CATEGORIES = 100
@@ -207,7 +208,7 @@ def _refuse_unclear(name: str, look: Look) -> None:
     if "dmy" in look.orders and "mdy" in look.orders and look.days["dmy"] != look.days["mdy"]:
         both = " or ".join(READINGS[order] for order in ("dmy", "mdy"))
         raise Misfit(f"the dates may be {both}, and no cell tells which",
-                     f"{_write(name, 'dmy')[:-1]}, or dataset.types.{name}=mdy.")  # fmt: skip
+                     f"{_write(name, 'dmy')[:-1]}, or {write_type(name, 'mdy')}.")  # fmt: skip
 
 
 def _refuse_mixture(name: str, look: Look) -> None:
@@ -237,13 +238,6 @@ def _has_separators(cell: Cell) -> bool:
 
 def _quote(cell: Cell) -> str:
     return shorten(repr(cell.text), 60)
-
-
-def write_type(name: str, kind: str) -> str:
-    """Write the override that gives a column a type."""
-    if name.isascii() and name.isidentifier():
-        return f"dataset.types.{name}={kind}"
-    return f"'dataset.types={{{name}: {kind}}}'"
 
 
 def _write(name: str, kind: str) -> str:
